@@ -1,0 +1,3 @@
+"""tracepool"""
+
+__version__ = "0.1.0"

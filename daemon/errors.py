@@ -1,0 +1,53 @@
+"""Every exception of tracepool, as one tree: whose fault it is decides what happens next.
+
+OurFault is a bug: it is logged with its cause and restarts the actor it happened in. TheirFault names an operator's input
+or a peer that did not do its part: the message says what, where and what would be right. OutOfCapacity is a bound that
+was reached; the caller answers with a fallback. A class's docstring is its message where none is given.
+"""
+
+
+class TracepoolError(Exception):
+    """Something in tracepool went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message if message is not None else (type(self).__doc__ or "").strip())
+
+
+class OurFault(TracepoolError):
+    """A rule that tracepool sets itself was broken."""
+
+
+class IllegalTransition(OurFault):
+    """The table of IP states has no such step."""
+
+
+class ActorGaveUp(OurFault):
+    """An actor crashed more often than its restart limit allows."""
+
+
+class TheirFault(TracepoolError):
+    """Something outside tracepool did not do its part."""
+
+
+class BadSettings(TheirFault):
+    """A setting is unknown or out of range."""
+
+
+class BadInput(TheirFault):
+    """What an operator gave cannot be used."""
+
+
+class DatabaseUnavailable(TheirFault):
+    """PostgreSQL cannot be reached."""
+
+
+class DatabaseSetupFailed(TheirFault):
+    """The embedded PostgreSQL cannot be created or started."""
+
+
+class AlreadyRunning(TheirFault):
+    """Another tracepool daemon works with this state directory or database."""
+
+
+class OutOfCapacity(TracepoolError):
+    """A named bound was reached."""
