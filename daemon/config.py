@@ -1,0 +1,185 @@
+"""The settings: frozen, every bound validated and named with its unit.
+
+Only what the settings are; where they are read from, and the words for what is wrong with them, is config_sources.py.
+`config/tracepool.toml` documents each key; a test keeps the two the same.
+"""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from daemon import __version__
+
+ENV_PREFIX = "TRACEPOOL_"
+HONEST_USER_AGENT = f"tracepool/{__version__}"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Database(Section):
+    url: SecretStr | None = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
+    connections_max: int = Field(8, ge=2, le=100)
+    connect_timeout_s: float = Field(5, ge=0.1, le=60)
+    statement_timeout_s: float = Field(30, ge=1, le=600)
+
+    @field_validator("url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value():
+            return None
+        if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must be a PostgreSQL address such as postgresql://user@host:5432/tracepool")
+        return url
+
+
+class Click(Section):
+    bind: Annotated[tuple[str, ...], NoDecode] = Field(("0.0.0.0:8080",), min_length=1)
+    deadline_s: float = Field(10, ge=1, le=60)
+    waiting_max: int = Field(10_000, ge=1, le=100_000)
+    head_timeout_s: float = Field(15, ge=1, le=120)
+    head_bytes_max: int = Field(65_536, ge=8_192, le=1_048_576)
+    connections_max: int = Field(20_000, ge=1, le=200_000)
+    connections_per_address_max: int = Field(0, ge=0, le=200_000)
+    backlog: int = Field(4_096, ge=16, le=65_535)
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+
+    @field_validator("bind", "trusted_proxies", mode="before")
+    @classmethod
+    def _from_commas(cls, value: Any) -> Any:
+        """The environment holds lists as `a,b`."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.strip("[] ").replace('"', "").split(",") if part.strip())
+        return value
+
+    @field_validator("bind")
+    @classmethod
+    def _are_addresses(cls, binds: tuple[str, ...]) -> tuple[str, ...]:
+        for bind in binds:
+            check_bind(bind)
+        return binds
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ipaddress.ip_network(network, strict=False)
+            except ValueError:
+                raise ValueError(f"{network!r} is not an address or network such as 10.0.0.0/8") from None
+        return networks
+
+
+class Control(Section):
+    bind: str = "127.0.0.1:8081"
+
+    @field_validator("bind")
+    @classmethod
+    def _is_address(cls, bind: str) -> str:
+        check_bind(bind)
+        return bind
+
+
+class Pool(Section):
+    lock_s: float = Field(90, ge=1, le=3_600)
+    cooldown_s: float = Field(60, ge=0, le=86_400)
+    failures_max: int = Field(5, ge=1, le=1_000)
+    waiting_max: int = Field(500, ge=1, le=100_000)
+
+
+class Trace(Section):
+    workers: int = Field(1_000, ge=1, le=20_000)
+    queue_max: int = Field(1_000, ge=1, le=100_000)
+    timeout_s: float = Field(75, ge=1, le=3_599)
+    hop_timeout_s: float = Field(30, ge=0.1, le=600)
+    connect_timeout_s: float = Field(10, ge=0.1, le=120)
+    hops_max: int = Field(20, ge=1, le=100)
+    headers_bytes_max: int = Field(65_536, ge=4_096, le=1_048_576)
+    allow_private: bool = False
+    user_agent: str = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
+    default_country: str = Field("", max_length=64)
+
+
+class Maintenance(Section):
+    interval_s: float = Field(60, ge=1, le=3_600)
+    retention_days: float = Field(7, gt=0, le=3_650)
+    delete_batch_rows: int = Field(5_000, ge=100, le=100_000)
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Provider(Section):
+    username: str = Field("", max_length=1_024)
+    password: SecretStr = SecretStr("")
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Times in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=False
+    )
+
+    state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
+    database: Database = Database()
+    click: Click = Click()
+    control: Control = Control()
+    pool: Pool = Pool()
+    trace: Trace = Trace()
+    maintenance: Maintenance = Maintenance()
+    log: Log = Log()
+    providers: dict[str, Provider] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """`Settings()` is the defaults alone: config_sources.load knows which source said what."""
+        return (init_settings,)
+
+    @field_validator("state_dir")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        return path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _a_trace_ends_before_its_lock(self) -> "Settings":
+        if self.trace.timeout_s >= self.pool.lock_s:
+            raise ValueError(
+                f"trace.timeout_s ({self.trace.timeout_s:g}) must be below pool.lock_s ({self.pool.lock_s:g}): "
+                "a lease must outlive its trace"
+            )
+        return self
+
+
+def check_bind(bind: str) -> None:
+    """Raises ValueError unless `bind` reads host:port, [v6]:port or unix:/path."""
+    if bind.startswith("unix:/"):
+        return
+    host, _, port = bind.rpartition(":")
+    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if not host or bare_v6 or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError(f"{bind!r} is not an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/tracepool.sock")
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    """$STATE_DIRECTORY as systemd sets it, /var/lib/tracepool for root, else XDG's state home."""
+    if given := environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/var/lib/tracepool")
+    home = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "tracepool"

@@ -1,0 +1,147 @@
+"""Where the settings come from: `load()` reads every source, and says which one is wrong where.
+
+The later wins: the defaults, the TOML file, files of `$CREDENTIALS_DIRECTORY` (named like `tracepool_database__url`),
+the environment (`TRACEPOOL_POOL__COOLDOWN_S=30`). Nothing secret is ever put into an error.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, TomlConfigSettingsSource
+from pydantic_settings.exceptions import SettingsError
+
+from daemon.config import ENV_PREFIX, Provider, Settings
+from daemon.errors import BadSettings
+
+ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
+SYSTEM_CONFIG = Path("/etc/tracepool/tracepool.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where values came from: `name_of` turns a key's path into the words for an error."""
+
+    name: str
+    values: Mapping[str, Any]
+
+    def holds(self, path: tuple[Any, ...]) -> bool:
+        here: Any = self.values
+        for part in path:
+            if not isinstance(here, Mapping) or part not in here:
+                return False
+            here = here[part]
+        return True
+
+    def locate(self, path: tuple[Any, ...]) -> str:
+        if self.name == "environment":
+            return "environment variable " + ENV_PREFIX + "__".join(str(part).upper() for part in path)
+        return f"{self.name}: {'.'.join(map(str, path))}"
+
+
+def config_path(given: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file to read: --config, $TRACEPOOL_CONFIG, /etc/tracepool/tracepool.toml if it is there, else none."""
+    if given is not None:
+        return given
+    if named := environ.get("TRACEPOOL_CONFIG"):
+        return Path(named)
+    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() else None
+
+
+def load(file: Path | None = None) -> Settings:
+    """Read all sources and validate. Raises BadSettings with one line for each thing that is wrong."""
+    path = config_path(file, os.environ)
+    try:
+        sources = _read_sources(path)
+    except tomllib.TOMLDecodeError as e:
+        raise BadSettings(f"{path}: not valid TOML: {e}") from None
+    except OSError as e:
+        raise BadSettings(f"{e.filename or path}: {e.strerror}: give a readable file with --config") from None
+    except SettingsError as e:
+        raise BadSettings(f"environment: {e}") from None
+    merged: dict[str, Any] = {}
+    for source in sources:
+        _merge(merged, source.values)
+    try:
+        return Settings(**merged)
+    except ValidationError as e:
+        raise BadSettings("\n".join(_explain(error, sources) for error in e.errors())) from None
+
+
+def _read_sources(path: Path | None) -> list[Source]:
+    sources = []
+    if path is not None:
+        with path.open("rb"):  # pydantic-settings passes over a file that is missing; an operator named this one
+            sources.append(Source(str(path), TomlConfigSettingsSource(Settings, path)()))
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and Path(credentials).is_dir():
+        read = NestedSecretsSettingsSource(
+            EnvSettingsSource(Settings),
+            secrets_dir=credentials,
+            secrets_prefix=ENV_PREFIX,
+            secrets_nested_delimiter="__",
+        )
+        sources.append(Source(credentials, read()))
+    environment = dict(EnvSettingsSource(Settings)())
+    for name in os.environ:
+        key = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
+        if name.startswith(ENV_PREFIX) and name not in ENV_OF_OTHERS and key not in Settings.model_fields:
+            environment[key] = os.environ[name]
+    sources.append(Source("environment", environment))
+    return sources
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            below = into.setdefault(key, {})
+            if isinstance(below, dict):
+                _merge(below, value)
+                continue
+        into[key] = value
+
+
+def _explain(error: Any, sources: list[Source]) -> str:
+    path = tuple(error["loc"])
+    if not path:  # the rule that ties trace.timeout_s to pool.lock_s
+        held = [s.locate(p) for p in (("trace", "timeout_s"), ("pool", "lock_s")) for s in sources if s.holds(p)]
+        return f"{', '.join(held)}: " + str(error["msg"]).removeprefix("Value error, ")
+    holder = next((s for s in reversed(sources) if s.holds(path)), None)
+    where = holder.locate(path) if holder else ".".join(map(str, path))
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key; allowed here: {', '.join(_siblings(path))}"
+    what = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    given = error["input"]
+    shown = "" if "url" in path or "password" in path or isinstance(given, Mapping) else f" (it is {given!r})"
+    return f"{where}: {what}{shown}{_range_of(path)}"
+
+
+def _siblings(path: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in path[:-1]:
+        field = model.model_fields.get(str(part))
+        below = field.annotation if field else Provider
+        model = below if isinstance(below, type) and issubclass(below, BaseModel) else Provider
+    return sorted(model.model_fields)
+
+
+def _range_of(path: tuple[Any, ...]) -> str:
+    """`; allowed: 1 to 60` where the field has bounds."""
+    if len(path) != 2 or str(path[0]) not in Settings.model_fields:
+        return ""
+    section = Settings.model_fields[str(path[0])].annotation
+    if not (isinstance(section, type) and issubclass(section, BaseModel)) or str(path[1]) not in section.model_fields:
+        return ""
+    bounds = {}
+    for rule in section.model_fields[str(path[1])].metadata:
+        for side in ("ge", "gt", "le"):
+            if getattr(rule, side, None) is not None:
+                bounds[side] = getattr(rule, side)
+    if "le" not in bounds:
+        return ""
+    low = f"{bounds['ge']:g}" if "ge" in bounds else f"above {bounds['gt']:g}"
+    return f"; allowed: {low} to {bounds['le']:g}"
