@@ -1,0 +1,79 @@
+"""What a request head may say, decided before any handler sees it. Pure: no trio, no sockets, no clock.
+
+The rules are narrower than HTTP/1.1 on purpose: the public face answers clicks, and a click is a GET of a path. What is
+refused here is refused with a status of the 4xx kind and the connection closed after it.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+VERSIONS = frozenset({b"1.0", b"1.1"})
+_ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that no handler will see: the answer's status (4xx) and why, for the log."""
+
+    status: int
+    reason: str
+
+
+def refusal_of(
+    method: bytes, target: bytes, version: bytes, headers: Iterable[tuple[bytes, bytes]], *, body_bytes_max: int
+) -> Refusal | None:
+    """Say why a request is refused, or None if it may go to a handler.
+
+    `headers` are h11's: names in lower case, values checked (RFC 9110 section 5.5), at most one content-length.
+    Upgrades (h2c, WebSocket) are no reason to refuse: a server may ignore them (RFC 9110 section 7.8), as here.
+    """
+    if version not in VERSIONS:
+        return Refusal(400, "not HTTP/1.0 or HTTP/1.1")
+    if method == b"CONNECT" or origin_form(target) is None:
+        return Refusal(400, "the target is neither a path nor an http URL")
+    return _body_refusal(headers, body_bytes_max)
+
+
+def _body_refusal(headers: Iterable[tuple[bytes, bytes]], body_bytes_max: int) -> Refusal | None:
+    length: int | None = None
+    chunked = False
+    for name, value in headers:
+        if name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            chunked = True
+    if body_bytes_max == 0 and (chunked or length):
+        return Refusal(413, "a request with a body")
+    if chunked and length is not None:
+        # Two lengths are how requests are smuggled past a proxy (RFC 9112 section 6.3).
+        return Refusal(400, "both content-length and transfer-encoding")
+    if length is not None and length > body_bytes_max:
+        return Refusal(413, "the body is too long")
+    return None
+
+
+def origin_form(target: bytes) -> bytes | None:
+    """Return the target as a path with its query, which starts with `/`; None if it has no such form.
+
+    `http://host/path?q` (absolute-form, RFC 9112 section 3.2.2) gives `/path?q`, whatever the host.
+    `host:port` (authority-form) and `*` (asterisk-form) give None.
+    """
+    if target.startswith(b"/"):
+        return target
+    absolute = _ABSOLUTE_FORM.match(target)
+    if absolute is None:
+        return None
+    rest = target[absolute.end() :]
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def with_ascii_request_line(data: bytes) -> bytes:
+    """Percent-encode the bytes above 127 in the first line of `data`, the beginning of a request head.
+
+    Programs such as curl send a UTF-8 address as it was typed; a browser would have encoded it, and h11 refuses it.
+    """
+    if data.isascii():
+        return data
+    line, newline, rest = data.partition(b"\n")
+    return b"".join(b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line) + newline + rest

@@ -1,0 +1,102 @@
+"""Opens the sockets that a face listens on, from the strings that an operator writes."""
+
+import errno
+import os
+import re
+import socket
+import stat
+from collections.abc import Sequence
+
+import trio
+
+from daemon.errors import BadSettings, TheirFault
+
+_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\[\]:/]+)):(?P<port>[0-9]{1,5})")
+
+_ADVICE = {
+    errno.EADDRINUSE: "another program listens there; stop it or choose another port",
+    errno.EACCES: "no permission; choose a port above 1023, or a folder that this user may write to",
+    errno.EPERM: "no permission; choose a port above 1023, or a folder that this user may write to",
+    errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 is all of its IPv4 addresses",
+    errno.ENOENT: "its folder does not exist; create it",
+    errno.ENAMETOOLONG: "the path is too long for a socket (about 100 bytes); choose a shorter one",
+}
+
+
+async def open_listeners(binds: Sequence[str], *, backlog: int) -> list[trio.SocketListener]:
+    """Listen on each of `host:port`, `[::1]:port` and `unix:/path`; port 0 lets the kernel choose one.
+
+    A host name may give several listeners. A unix socket's file that nobody listens on any more is replaced, and the
+    file stays when the listener is closed: a later start replaces it.
+
+    Raises BadSettings if a bind is not written like that or names no address of this machine, and TheirFault if the
+    address is taken or not permitted. Both name the bind and say what to do. All listeners are closed in that case.
+    """
+    if not binds:
+        raise BadSettings("no address to listen on; give at least one, such as 127.0.0.1:8080")
+    listeners: list[trio.SocketListener] = []
+    try:
+        for bind in binds:
+            listeners += await _open(bind, backlog)
+    except BaseException:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    return listeners
+
+
+async def _open(bind: str, backlog: int) -> list[trio.SocketListener]:
+    try:
+        if bind.startswith("unix:"):
+            return [_open_unix(bind.removeprefix("unix:"), backlog)]
+        host, port = _parse(bind)
+        return await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    except socket.gaierror as error:
+        raise BadSettings(f"cannot listen on {bind}: the host name is not known ({error.strerror})") from error
+    except (OSError, ValueError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        advice = _ADVICE.get(number or 0, str(error))
+        kind = BadSettings if number in {errno.EADDRNOTAVAIL, errno.ENAMETOOLONG, None} else TheirFault
+        raise kind(f"cannot listen on {bind}: {advice}") from error
+
+
+def _parse(bind: str) -> tuple[str, int]:
+    match = _ADDRESS.fullmatch(bind)
+    if match is None or int(match["port"]) > 65535:
+        raise BadSettings(
+            f"cannot listen on {bind!r}: write it as host:port (127.0.0.1:8080), [::1]:8080 or unix:/run/tracepool.sock"
+        )
+    return match["ipv6"] or match["host"], int(match["port"])
+
+
+def _open_unix(path: str, backlog: int) -> trio.SocketListener:
+    if not os.path.isabs(path):
+        raise BadSettings(f"cannot listen on unix:{path}: the path must begin with /")
+    if len(os.fsencode(path)) > 107:  # sun_path, unix(7)
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen(backlog)
+        return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the socket file at `path` if nobody listens on it; a file of another kind stays, and the bind fails."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise BadSettings(f"cannot listen on unix:{path}: a file that is not a socket stands there; remove it")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except BlockingIOError:
+            return  # somebody listens and is busy: the bind says so

@@ -1,0 +1,95 @@
+"""What a visitor asked for: the query of a click, as an offer and its parameters.
+
+Pure. A query that cannot be a click is a value (Refused), never an exception.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from daemon.click.urls import decoded, safe_query
+
+PARAMS_MAX = 1_000
+"""The most parameters one query may hold, counted by the "&" between them."""
+
+OFFER = "offer"
+
+# U+0000 is valid in a URL and in JSON, but PostgreSQL's text and jsonb refuse it; a lone surrogate is no UTF-8.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter: `name` and `value` decoded, `raw` as the piece of the query it stood in ("gclid=a+b", "gclid")."""
+
+    name: str
+    value: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A click: the offer's name, decoded, not empty; every other parameter in the order it came, repeated ones kept."""
+
+    offer: str
+    params: tuple[Param, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A click that is answered with an HTTP status and `{"error": error}`."""
+
+    status: int
+    error: str
+
+
+def parse_click(query: bytes) -> Inbound | Refused:
+    """The click in a raw query string (what stands between "?" and the end of the request target, undecoded).
+
+    By WHATWG's application/x-www-form-urlencoded rules. Names compare decoded, so `%6Fffer=x` names the offer too.
+    """
+    if query.count(b"&") >= PARAMS_MAX:
+        return Refused(400, f"at most {PARAMS_MAX} parameters are accepted")
+    offers: list[str] = []
+    params: list[Param] = []
+    for param in params_of(safe_query(query)):
+        if param.name == OFFER:
+            offers.append(param.value)
+        else:
+            params.append(param)
+    if len(offers) > 1:
+        return Refused(400, "offer parameter must be given once")
+    if not offers or not offers[0]:
+        return Refused(400, "offer parameter is required")
+    return Inbound(offers[0], tuple(params))
+
+
+def params_of(query: str) -> list[Param]:
+    """The first PARAMS_MAX parameters of a query that is ASCII already (`safe_query`); empty pieces are none."""
+    params = []
+    for piece in islice(query.split("&"), PARAMS_MAX):
+        if piece:
+            name, _, value = piece.partition("=")
+            params.append(Param(decoded(name), decoded(value), piece))
+    return params
+
+
+def storable(text: str) -> str:
+    """The text as PostgreSQL can hold it: U+0000 and lone surrogates become U+FFFD."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def as_mapping(params: Iterable[Param]) -> dict[str, str | list[str]]:
+    """Parameters for a jsonb column, storable, repeated names as lists: `{"gclid": "a", "tag": ["x", "y"]}`."""
+    mapping: dict[str, str | list[str]] = {}
+    for param in params:
+        name, value = storable(param.name), storable(param.value)
+        before = mapping.get(name)
+        if before is None:
+            mapping[name] = value
+        elif isinstance(before, list):
+            before.append(value)
+        else:
+            mapping[name] = [before, value]
+    return mapping

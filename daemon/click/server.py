@@ -1,0 +1,245 @@
+"""Serves an ASGI app to clients of every kind: whatever one of them does, the others are answered.
+
+The order of a stop: what the kernel already holds is accepted, the listeners close, idle connections close, the answers
+under way get up to `answer_s`, then every socket is closed whatever its client does. The app's lifespan is around it.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import cast
+
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
+
+from daemon.click.bounded_app import BoundedApp, HypercornLog
+from daemon.click.connection import Connection, ServerLimits, is_readable
+from daemon.errors import OurFault
+
+__all__ = ["Server", "ServerLimits"]
+
+ACCEPT_PAUSE_S = 0.1
+LOG_PAUSE_S = 1.0
+LIFESPAN_S = 5.0
+TCP_USER_TIMEOUT = 18
+"""tcp(7): bytes that nobody acknowledges for so many ms end a connection; the kernel keeps no dead client's answer."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Server:
+    """One face: `serve` runs it once; `connections` is how many are open now.
+
+    `listeners` are closed when `serve` ends, however it ends.
+    """
+
+    def __init__(self, app: ASGIFramework, limits: ServerLimits) -> None:
+        self._app = app
+        self._bounded_app = BoundedApp(app, limits.answer_s)
+        self._limits = limits
+        self._config = _hypercorn_config(limits)
+        self._context = WorkerContext(None)
+        self._state = ConnectionState({})
+        self._open: set[Connection] = set()
+        self._idle: dict[Connection, None] = {}  # in the order in which they became idle
+        self._per_address: Counter[str] = Counter()
+        self._last_closed = trio.Event()
+        self._refusals = _OncePerSecond()
+        self._accept_errors = _OncePerSecond()
+
+    def __repr__(self) -> str:
+        return f"<Server {len(self._open)} connections, {len(self._idle)} idle, at most {self._limits.connections_max}>"
+
+    @property
+    def connections(self) -> int:
+        return len(self._open)
+
+    async def serve(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        *,
+        stop: trio.Event,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Answer requests until `stop` is set, and return when the stop is complete.
+
+        Raises OurFault if it ends for another reason (a listener was closed by somebody else), and hypercorn's
+        lifespan errors if the app fails to start; either may come in an ExceptionGroup.
+        """
+        lifespan = Lifespan(ASGIWrapper(self._app), self._config, cast(LifespanState, self._state))
+        try:
+            for listener in listeners:
+                self._bound_unread_answers(listener)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(lifespan.handle_lifespan)
+                await lifespan.wait_for_startup()
+                task_status.started()
+                await self._serve_until(stop, listeners)
+                await lifespan.wait_for_shutdown()
+                nursery.cancel_scope.cancel()
+        finally:
+            for listener in listeners:
+                listener.socket.close()
+
+    async def _serve_until(self, stop: trio.Event, listeners: Sequence[trio.SocketListener]) -> None:
+        async with trio.open_nursery() as clients:
+            try:
+                async with trio.open_nursery() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(self._accept, listener, clients)
+                    await stop.wait()
+                    accepting.cancel_scope.cancel()
+                for listener in listeners:
+                    await self._accept_waiting(listener, clients)
+                    listener.socket.close()
+                await self._finish()
+            finally:
+                # A send is shielded from cancellation; closing its socket is what ends it.
+                for connection in tuple(self._open):
+                    connection.abort()
+            clients.cancel_scope.cancel()
+
+    async def _finish(self) -> None:
+        await self._context.terminated.set()
+        for connection in tuple(self._open):
+            connection.stop()
+        with trio.move_on_after(self._limits.answer_s) as patience:
+            while self._open:
+                self._last_closed = trio.Event()
+                await self._last_closed.wait()
+        if patience.cancelled_caught:
+            log.warning("connections_cut", connections=len(self._open), after_s=self._limits.answer_s)
+
+    async def _accept(self, listener: trio.SocketListener, clients: trio.Nursery) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except trio.ClosedResourceError:
+                raise OurFault("a listener was closed while it was being served") from None
+            except OSError as error:
+                # EMFILE and its like: an idle connection's descriptor may help, and time.
+                self._close_longest_idle()
+                self._accept_errors.log("accept_failed", reason=str(error), retry_s=ACCEPT_PAUSE_S)
+                await trio.sleep(ACCEPT_PAUSE_S)
+            else:
+                self._admit(stream, clients)
+
+    async def _accept_waiting(self, listener: trio.SocketListener, clients: trio.Nursery) -> None:
+        """Accept what came before the stop: closing the listener would reset it."""
+        for _ in range(self._limits.backlog):
+            if not is_readable(listener.socket.fileno()):
+                return
+            with trio.move_on_after(ACCEPT_PAUSE_S):  # the client may have gone since
+                try:
+                    self._admit(await listener.accept(), clients)
+                except OSError as error:
+                    log.warning("accept_failed", reason=str(error))
+                    return
+
+    def _admit(self, stream: trio.SocketStream, clients: trio.Nursery) -> None:
+        limits = self._limits
+        address = _peer_address(stream)
+        if limits.connections_per_address_max and address is not None:
+            if self._per_address[address] >= limits.connections_per_address_max:
+                stream.socket.close()
+                self._refusals.log("connection_refused", reason="connections_per_address_max", address=address)
+                return
+            self._per_address[address] += 1
+        if len(self._open) >= limits.connections_max and not self._close_longest_idle():
+            stream.socket.close()
+            self._refusals.log("connection_refused", reason="connections_max", address=address)
+            self._forget_address(address)
+            return
+        connection = Connection(stream, address, limits, self._note_idle)
+        self._open.add(connection)
+        self._idle[connection] = None
+        clients.start_soon(self._contain, connection)
+
+    async def _contain(self, connection: Connection) -> None:
+        """Run one connection; no exception of it gets past here, or it would end the server."""
+        try:
+            await connection.run(self._bounded_app, self._config, self._context, self._state)
+        except* OSError as errors:
+            log.debug("connection_closed", address=connection.address, reason=str(errors.exceptions[0]))
+        except* Exception:
+            log.exception("connection_crashed", address=connection.address)
+        finally:
+            self._forget(connection)
+
+    def _note_idle(self, connection: Connection, idle: bool) -> None:
+        if idle and connection in self._open:
+            self._idle[connection] = None
+        else:
+            self._idle.pop(connection, None)
+
+    def _close_longest_idle(self) -> bool:
+        connection = next(iter(self._idle), None)
+        if connection is None:
+            return False
+        connection.abort()
+        self._forget(connection)
+        return True
+
+    def _forget(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+        if connection in self._open:
+            self._open.remove(connection)
+            self._forget_address(connection.address)
+        if not self._open:
+            self._last_closed.set()
+
+    def _forget_address(self, address: str | None) -> None:
+        if address is not None and address in self._per_address:
+            self._per_address[address] -= 1
+            if self._per_address[address] <= 0:
+                del self._per_address[address]
+
+    def _bound_unread_answers(self, listener: trio.SocketListener) -> None:
+        if listener.socket.family in {trio.socket.AF_INET, trio.socket.AF_INET6}:
+            # Accepted sockets inherit it.
+            timeout_ms = math.ceil(self._limits.head_s * 1000)
+            listener.socket.setsockopt(trio.socket.IPPROTO_TCP, TCP_USER_TIMEOUT, timeout_ms)
+
+
+class _OncePerSecond:
+    """Logs a warning at most once a second, with the count of those that it kept back before."""
+
+    def __init__(self) -> None:
+        self._next_at = -math.inf
+        self._kept_back = 0
+
+    def log(self, event: str, **values: object) -> None:
+        now = trio.current_time()
+        if now < self._next_at:
+            self._kept_back += 1
+            return
+        log.warning(event, **values, kept_back=self._kept_back)
+        self._next_at = now + LOG_PAUSE_S
+        self._kept_back = 0
+
+
+def _peer_address(stream: trio.SocketStream) -> str | None:
+    if stream.socket.family not in {trio.socket.AF_INET, trio.socket.AF_INET6}:
+        return None
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        return None  # gone already; its connection finds out
+
+
+def _hypercorn_config(limits: ServerLimits) -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = None
+    config.logger_class = HypercornLog
+    config.include_server_header = False
+    config.h11_max_incomplete_size = limits.head_bytes_max
+    config.startup_timeout = config.shutdown_timeout = LIFESPAN_S
+    # A body's event has one byte at least: as many never fill the queue, so the reader never waits for a handler.
+    config.max_app_queue_size = limits.body_bytes_max + 4
+    return config

@@ -1,0 +1,116 @@
+"""Text rules of URLs and their queries, shared by parse.py and answer.py.
+
+Pure: strings in, strings out. What stands here changes as little of a URL as a header needs; what a browser makes of a
+host is asked of ada-url, never guessed.
+
+Source: the WHATWG URL standard, "percent-encoded bytes", "basic URL parser", "application/x-www-form-urlencoded".
+"""
+
+import re
+from contextlib import suppress
+from urllib.parse import unquote_to_bytes
+
+from ada_url import URL
+
+from daemon.errors import BadInput
+
+SHOWN_CHARS_MAX = 200
+"""How much of a URL an error message repeats."""
+
+_PRINTABLE = re.compile(r"[!-~]*")
+_UNPRINTABLE = re.compile(r"[^!-~]+")
+# The query percent-encode set, and "&", which would end the piece. "#" belongs to the set.
+_UNSAFE_IN_PIECE = re.compile(r'[^!-~]+|["#<>&]')
+_UNSAFE_IN_QUERY = re.compile(rb'[^!-~]|["#<>]')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_REMOVED_BY_BROWSERS = re.compile(r"[\t\n\r]")
+_C0_AND_SPACE = "".join(map(chr, range(0x21)))
+
+_HTTP = re.compile(r"https?:", re.IGNORECASE)
+# A front (all before "?" or "#") that every client reads alike: two slashes, at most one "@", no backslash, a host
+# without escapes. Anything else is rewritten, or two clients could see two hosts in it.
+_CLEAR_FRONT = re.compile(
+    r"https?://"
+    r"(?:[^@/?#\\]*@)?"
+    r"(?:\[[0-9A-Fa-f:.]+\]|[^@/?#\\:\[\]%<>^|]+)"
+    r"(?::[0-9]*)?"
+    r"(?:/[^?#\\]*)?"
+    r"(?:[?#]|\Z)",
+    re.IGNORECASE,
+)
+
+
+def decoded(text: str) -> str:
+    """A name or value of a query as it was meant: "+" is a space, percent-escapes are UTF-8.
+
+    Broken escapes stay as they stand (`%zz`), broken UTF-8 becomes U+FFFD. `text` is ASCII.
+    """
+    if "+" in text:
+        text = text.replace("+", " ")
+    if "%" in text:
+        return unquote_to_bytes(text).decode("utf-8", "replace")
+    return text
+
+
+def safe_query(query: bytes) -> str:
+    """A query as it came over the wire, with what no header or URL may hold percent-encoded; "&" still divides it.
+
+    It decodes to the same names and values as `query`.
+    """
+    if _UNSAFE_IN_QUERY.search(query):
+        query = _UNSAFE_IN_QUERY.sub(lambda found: b"%%%02X" % found[0][0], query)
+    return query.decode("ascii")
+
+
+def safe_piece(raw: str) -> str:
+    """One `name=value` of a query, with all percent-encoded that would leave the query or end the piece."""
+    return _escaped(_UNSAFE_IN_PIECE, raw) if _UNSAFE_IN_PIECE.search(raw) else raw
+
+
+def header_safe(url: str) -> str:
+    """The URL as printable ASCII without spaces, fit for a Location header; never raises.
+
+    A URL that is so already, and whose host is unmistakable, comes back byte for byte. Otherwise the part before the
+    query is what a browser makes of it (IDN hosts in punycode, backslashes as slashes), and the query and fragment only
+    have their unprintable and non-ASCII characters percent-encoded, as UTF-8.
+    """
+    is_http = _HTTP.match(url) is not None
+    if _PRINTABLE.fullmatch(url) and (not is_http or _CLEAR_FRONT.match(url)):
+        return url
+    url = _REMOVED_BY_BROWSERS.sub("", _SURROGATE.sub("\ufffd", url).strip(_C0_AND_SPACE))
+    end = min((at for at in (url.find("?"), url.find("#")) if at >= 0), default=len(url))
+    front, rest = url[:end], url[end:]
+    if _HTTP.match(front):
+        # What no browser accepts stays as unusable as it is, but must not break a header either.
+        with suppress(ValueError):
+            # The "?" keeps a space at the end of the path inside the URL, where it is %20 and not stripped.
+            front = URL(f"{front}?").href.removesuffix("?")
+    return _escaped(_UNPRINTABLE, front + rest)
+
+
+def http_url(url: str) -> tuple[str, str]:
+    """`(header_safe(url), its host as a browser reads it)` of an absolute http or https URL.
+
+    Raises BadInput, saying what would be right, for anything else.
+    """
+    safe = header_safe(url)
+    if not _HTTP.match(safe):
+        raise BadInput(
+            f"{shown(url)} does not start with http:// or https://: write it as in https://ads.example/click?id=1"
+        )
+    try:
+        return safe, URL(safe).hostname
+    except ValueError:
+        raise BadInput(
+            f"{shown(url)} is no URL that a browser accepts: its host must be a name or an address,"
+            " its port a number up to 65535, as in https://ads.example:8443/click?id=1"
+        ) from None
+
+
+def shown(url: str) -> str:
+    """The URL for a message: quoted, on one line, cut short."""
+    return repr(url if len(url) <= SHOWN_CHARS_MAX else url[:SHOWN_CHARS_MAX] + "…")
+
+
+def _escaped(unsafe: re.Pattern[str], text: str) -> str:
+    return unsafe.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")), text)

@@ -1,0 +1,246 @@
+"""The cluster on disk and its server process: create, launch, look up, ask. Who may do so when is embedded.py.
+
+Every function takes the cluster's `data` directory; its parent is the home of all that belongs to it: the socket's
+directory `run`, `server.log` and, where the wheel is out of the account's reach, a copy of the programs.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from daemon.database.binaries import ELSEWHERE, Account, Binaries, installed, run
+from daemon.errors import DatabaseSetupFailed
+
+DATABASE = SUPERUSER = "tracepool"
+SOCKET_NAME = ".s.PGSQL.5432"
+SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un.sun_path less its NUL, unix(7)
+READY_WAIT_S = 30  # covers crash recovery after a kill
+POLL_S = 0.02
+START_ATTEMPTS_MAX = 2
+START_RETRY_S = 1.0  # the backends of a killed server need a moment to notice
+LOG_BYTES_MAX = 10 * 1024 * 1024
+LOG_TAIL_BYTES = 4096
+
+# Written into postgresql.conf once, so that an operator may change them there.
+FIRST_SETTINGS = {
+    "cluster_name": "tracepool",
+    "shared_buffers": "128MB",
+    "max_connections": "100",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",  # two lines every five minutes for ever
+}
+CREATE_DATABASE = r"""SELECT 'CREATE DATABASE tracepool'
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'tracepool') \gexec"""
+# What PostgreSQL says, in English as `run` sets it, and what an operator can do about it.
+ADVICE = {
+    "No space left on device": "The disk is full: free some space and start again.",
+    "Read-only file system": "The file system is read-only: mount it writable or choose another state_dir.",
+    "wrong ownership": "Its files belong to another user: give them back with chown, or run tracepool as that user.",
+    "invalid permissions": "Its directory is open to others: `chmod 0700` it.",
+    "ermission denied": "It lacks a permission: look at the owners and modes on that path.",
+    "is still in use": "Processes of a killed server still run: wait a moment and start again.",
+    'lock file "postmaster.pid" already exists': "Another process holds the data: if none does, remove postmaster.pid there.",
+    "shared memory": "The machine is short of shared memory: free some, or lower shared_buffers in postgresql.conf.",
+}
+
+
+def binaries_for(data: Path) -> Binaries:
+    """The installation that reads these data: the newest for new ones."""
+    choices = installed()
+    try:
+        written_by = (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        return choices[0]
+    for binaries in choices:
+        if str(binaries.major) == written_by:
+            return binaries
+    have = ", ".join(str(binaries.major) for binaries in choices)
+    raise DatabaseSetupFailed(
+        f"{data} was written by PostgreSQL {written_by}; this installation has {have}. Serve it once more with the "
+        f"tracepool that wrote it or a PostgreSQL {written_by}, save it with `pg_dump -U {SUPERUSER} {DATABASE} > "
+        f"tracepool.sql`, move {data} away, start tracepool again and load it with `tracepool psql -f tracepool.sql`."
+    )
+
+
+def create_cluster(binaries: Binaries, data: Path, account: Account) -> None:
+    """initdb beside the place and a rename, so that a half-made cluster is never taken for one.
+
+    It syncs what it writes: skipping that saves nothing measurable here and risks an empty cluster after a power cut.
+    """
+    unfinished = data.with_name("data.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [binaries.bin_dir / "initdb", "-D", unfinished, f"--username={SUPERUSER}", "--auth=trust"]
+    command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+    if binaries.major >= 17:  # case rules for all of Unicode, the same on every machine
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    for name, value in FIRST_SETTINGS.items():
+        command += ["--set", f"{name}={value}"]
+    made = run(command, account)
+    if made.returncode:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise failed(f"initdb could not create {data}.", made.stderr or made.stdout)
+    unfinished.rename(data)
+
+
+def launch(binaries: Binaries, data: Path, account: Account) -> Path:
+    """Start the server as `account` and wait until it accepts connections. Returns its socket directory."""
+    log, socket_dir = data.parent / "server.log", _socket_dir(data.parent, account)
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_name("server.log.1"))
+    options = {"listen_addresses": "", "unix_socket_directories": str(socket_dir), "unix_socket_permissions": "0700"}
+    words = ["-p", "5432", *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))]
+    command = [binaries.bin_dir / "pg_ctl", "start", "-D", data, "-l", log, "-w", "-s", "-t", str(READY_WAIT_S)]
+    for attempt in range(1, START_ATTEMPTS_MAX + 1):
+        _remove_stale_pid_file(data)
+        log_from = log.stat().st_size if log.exists() else 0
+        # pg_ctl gives the server a session of its own: neither Ctrl-C nor our end reaches it.
+        started = run([*command, "-o", shlex.join(words)], account)
+        if started.returncode == 0:
+            return socket_dir
+        if found := running(data):
+            raise failed(
+                f"PostgreSQL (process {found[0]}) is still starting in {data} after {READY_WAIT_S} s, as it may after "
+                "a crash: try again.",
+                _log_since(log, log_from),
+            )
+        if attempt < START_ATTEMPTS_MAX:
+            time.sleep(START_RETRY_S)
+    raise failed(f"PostgreSQL could not start in {data}.", f"{started.stderr.strip()}\n{_log_since(log, log_from)}")
+
+
+def running(data: Path) -> tuple[int, Path] | None:
+    """Process id and socket directory of the live server that holds `data`, ready or not, by its postmaster.pid."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        pid = int(lines[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return None
+    if not is_server_of(pid, data):
+        return None
+    named = lines[4] if len(lines) > 4 and lines[4] else str(data.parent / "run")
+    return pid, Path(named)
+
+
+def is_server_of(pid: int, data: Path) -> bool:
+    """Whether the process is a live server on `data`, not a zombie or, as in a restarted container, its number used anew.
+
+    In doubt it is: then PostgreSQL's own interlocks decide.
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it lives, as another user
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return not Path("/proc/self").exists()
+    if Path(os.fsdecode(words[0])).name != "postgres" or b"-D" not in words:
+        return False
+    try:
+        return data.samefile(os.fsdecode(words[words.index(b"-D") + 1]))
+    except OSError:
+        return True
+
+
+def _remove_stale_pid_file(data: Path) -> None:
+    """PostgreSQL removes one whose process is gone, but not one whose number another process or a zombie has now."""
+    if running(data) is None:
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def answers(binaries: Binaries, socket_dir: Path) -> bool:
+    ask = [binaries.bin_dir / "pg_isready", "-q", "-t", "3", "-h", socket_dir, "-U", SUPERUSER, "-d", "postgres"]
+    return run(ask).returncode == 0
+
+
+def _socket_dir(home: Path, account: Account) -> Path:
+    """`run` in the state directory, or a private directory under /tmp where that path is too long or odd for a URL."""
+    beside = home / "run"
+    name = f"tracepool-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
+    for directory in (beside, Path(tempfile.gettempdir(), name), Path("/tmp", name)):  # noqa: S108 - checked below
+        length = len(os.fsencode(directory / SOCKET_NAME))
+        if length <= SOCKET_PATH_BYTES_MAX and re.fullmatch(r"[A-Za-z0-9/._-]+", str(directory)):
+            break
+    else:
+        raise DatabaseSetupFailed(f"No directory has a path short enough for the server's socket. {ELSEWHERE}")
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    if not account.is_us and found.st_uid == 0 and not directory.is_symlink():
+        os.chown(directory, account.uid, account.gid, follow_symlinks=False)
+        found = directory.lstat()
+    if directory.is_symlink() or found.st_uid != account.uid or found.st_mode & 0o077:
+        raise DatabaseSetupFailed(
+            f"{directory} must be a directory of the user {account.name} with mode 0700, to hold the server's socket, "
+            "but is another's or open to others: remove it."
+        )
+    return directory
+
+
+def create_database(binaries: Binaries, data: Path, socket_dir: Path) -> None:
+    """Create DATABASE in the running server unless it is there; the asking leaves no error in the server's log."""
+    psql = [binaries.bin_dir / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", socket_dir, "-U", SUPERUSER]
+    made = run([*psql, "-d", "postgres"], stdin=CREATE_DATABASE)
+    if made.returncode:
+        raise failed(f"The database {DATABASE} could not be created in {data}.", made.stderr)
+
+
+def url(socket_dir: Path) -> str:
+    return f"postgresql://{SUPERUSER}@/{DATABASE}?host={socket_dir}"
+
+
+def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:
+    """Ask every POLL_S until it is done; DatabaseSetupFailed with the message after `wait_s`."""
+    until = time.monotonic() + wait_s
+    while not done():
+        if time.monotonic() > until:
+            raise DatabaseSetupFailed(message)
+        time.sleep(POLL_S)
+
+
+def failed(what: str, said: str) -> DatabaseSetupFailed:
+    """The error for what PostgreSQL refused: what we wanted, what to do, and its own words."""
+    advice = next((advice for words, advice in ADVICE.items() if words in said), ELSEWHERE)
+    return DatabaseSetupFailed(f"{what} {advice}\nPostgreSQL said:\n{said.strip() or '(nothing)'}")
+
+
+@contextlib.contextmanager
+def named_errors(home: Path) -> Iterator[None]:
+    """Turn what the system refuses into DatabaseSetupFailed with what to do."""
+    try:
+        yield
+    except subprocess.TimeoutExpired as e:
+        raise DatabaseSetupFailed(f"{e.cmd[0]} did not end in {e.timeout:.0f} s. The disk may be very slow.") from e
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = ADVICE["No space left on device"]
+        elif e.errno == errno.EROFS:
+            advice = ADVICE["Read-only file system"]
+        elif e.errno in (errno.EACCES, errno.EPERM):
+            advice = f"Run tracepool as the user that owns {home}, or as root. {ELSEWHERE}"
+        else:
+            advice = ELSEWHERE
+        raise DatabaseSetupFailed(f"The embedded PostgreSQL in {home} cannot be used: {e}. {advice}") from e
+
+
+def _log_since(log: Path, log_from: int) -> str:
+    """The end of what the server logged since `log_from`, in bytes."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(log_from, log.stat().st_size - LOG_TAIL_BYTES))
+        return file.read().decode(errors="replace").strip()

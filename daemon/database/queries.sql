@@ -1,0 +1,98 @@
+-- Every statement that tracepool runs, by name. A line `-- name: x` begins one; the comment below it says what it is for.
+
+-- name: load_ips
+-- All rows as the pool actors take them over.
+select id, ip_address, ip_port, country, provider, status, extract(epoch from locked_until)::float8 as locked_until,
+       locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
+       failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
+       extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no
+from ip_rotation_pool
+
+-- name: load_ids
+-- Which rows there are: what is not among them has left.
+select id from ip_rotation_pool
+
+-- name: load_offers
+select id, offer_name, final_url, target_country, deadline_s, user_agent from offers where is_active
+
+-- name: mark_own
+-- Says, until the transaction ends, that its changes are the daemon's: the triggers pass them over.
+select set_config('tracepool.writer', 'daemon', true)
+
+-- name: move_position
+-- $1 node, $2 epoch, $3 seq reached, $4 seq before. No row: this batch, or a part of it, has been applied already.
+insert into journal_position as p (node_id, epoch, seq) values ($1, $2, $3)
+on conflict (node_id) do update set epoch = $2, seq = $3, applied_at = now() where p.seq = $4
+returning seq
+
+-- name: read_position
+select seq from journal_position where node_id = $1
+
+-- name: apply_ip_changed
+-- $1: an array of entries in order; the last of each IP counts. A row that an operator edited since keeps their word.
+update ip_rotation_pool p
+set status = case when fresh then e.status else p.status end,
+    locked_until = case when fresh then to_timestamp(e.locked_until) else p.locked_until end,
+    is_healthy = case when fresh then e.is_healthy else p.is_healthy end,
+    consecutive_failures = case when fresh then e.consecutive_failures else p.consecutive_failures end,
+    locked_by_request = e.locked_by_request,
+    last_used_at = to_timestamp(e.last_used_at),
+    total_uses = e.total_uses,
+    success_count = e.success_count,
+    failure_count = e.failure_count,
+    avg_response_time_ms = e.avg_response_time_ms,
+    last_health_check = to_timestamp(e.last_health_check),
+    lease_no = e.lease_no,
+    updated_at = now()
+from (
+    select distinct on (r.id) r.*, i.edit_no <= r.edit_no as fresh
+    from rows from (jsonb_to_recordset($1::jsonb) as (
+        id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, total_uses bigint,
+        success_count bigint, failure_count bigint, consecutive_failures int, is_healthy bool,
+        avg_response_time_ms float8, last_health_check float8, lease_no bigint, edit_no bigint)) with ordinality as r(
+        id, status, locked_until, locked_by_request, last_used_at, total_uses, success_count, failure_count,
+        consecutive_failures, is_healthy, avg_response_time_ms, last_health_check, lease_no, edit_no, place)
+    join ip_rotation_pool i on i.id = r.id
+    order by r.id, r.place desc
+) e
+where p.id = e.id
+
+-- name: apply_trace_pending
+insert into active_trace_requests
+    (request_id, offer_id, tracking_url, target_country, inbound_params, started_at, timeout_at, created_at)
+select request_id, offer_id, tracking_url, target_country, inbound_params, to_timestamp(started_at),
+       to_timestamp(timeout_at), to_timestamp(started_at)
+from jsonb_to_recordset($1::jsonb) as (
+    request_id uuid, offer_id uuid, tracking_url text, target_country text, inbound_params jsonb,
+    started_at float8, timeout_at float8)
+on conflict (request_id) do nothing
+
+-- name: apply_trace_processing
+update active_trace_requests t
+set status = 'processing', ip_assigned = e.ip_assigned, ip_locked_at = to_timestamp(e.ip_locked_at),
+    wait_time_ms = e.wait_time_ms
+from jsonb_to_recordset($1::jsonb) as e (
+    request_id uuid, ip_assigned text, ip_locked_at float8, wait_time_ms int)
+where t.request_id = e.request_id
+
+-- name: apply_trace_finished
+update active_trace_requests t
+set status = e.status, completed_at = to_timestamp(e.completed_at), final_url = e.final_url,
+    extracted_params = e.extracted_params, redirect_chain = e.redirect_chain, error_message = e.error_message,
+    trace_time_ms = e.trace_time_ms, total_time_ms = e.total_time_ms, retry_count = e.retry_count,
+    bytes_received = e.bytes_received
+from jsonb_to_recordset($1::jsonb) as e (
+    request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
+    error_message text, trace_time_ms int, total_time_ms int, retry_count int, bytes_received bigint)
+where t.request_id = e.request_id
+
+-- name: apply_hit
+insert into hits
+    (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
+     created_at)
+select request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
+       to_timestamp(answered_at)
+from jsonb_to_recordset($1::jsonb) as (
+    request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
+    user_agent text, referrer text, wait_ms int, answered_at float8)
+on conflict (request_id) do nothing

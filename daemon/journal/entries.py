@@ -1,0 +1,119 @@
+"""What the daemon decided, as frozen records: the only things that reach the spool and, from there, PostgreSQL.
+
+Each entry carries everything its row needs, so that applying it asks nobody. Times are wall seconds since 1970 (UTC).
+`encode` gives the kind and the JSON that database/queries.sql reads with `jsonb_to_recordset`: a field's name here is a
+column's name there.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+from uuid import UUID
+
+Text = str | None
+Params = dict[str, str | list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class IpChanged:
+    """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`."""
+
+    id: UUID
+    event: str
+    status: str
+    locked_until: float | None
+    locked_by_request: UUID | None
+    last_used_at: float | None
+    total_uses: int
+    success_count: int
+    failure_count: int
+    consecutive_failures: int
+    is_healthy: bool
+    avg_response_time_ms: float | None
+    last_health_check: float | None
+    lease_no: int
+    edit_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class TracePending:
+    request_id: UUID
+    offer_id: UUID
+    tracking_url: str
+    target_country: str
+    inbound_params: Params
+    started_at: float
+    timeout_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TraceProcessing:
+    request_id: UUID
+    ip_assigned: str
+    ip_locked_at: float
+    wait_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFinished:
+    """`redirect_chain`: one mapping per hop with url, status, ms, kind."""
+
+    request_id: UUID
+    status: str
+    completed_at: float
+    final_url: Text
+    extracted_params: Params
+    redirect_chain: tuple[dict[str, Any], ...]
+    error_message: Text
+    trace_time_ms: int | None
+    total_time_ms: int
+    retry_count: int
+    bytes_received: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answered click."""
+
+    request_id: UUID
+    offer_id: UUID
+    offer_name: str
+    outcome: str
+    reason: Text
+    location: str
+    visitor_address: Text
+    user_agent: Text
+    referrer: Text
+    wait_ms: int
+    answered_at: float
+
+
+Entry = IpChanged | TracePending | TraceProcessing | TraceFinished | Hit
+
+KINDS: dict[type[Entry], str] = {
+    IpChanged: "ip_changed",
+    TracePending: "trace_pending",
+    TraceProcessing: "trace_processing",
+    TraceFinished: "trace_finished",
+    Hit: "hit",
+}
+_FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in KINDS}
+
+
+def encode(entry: Entry) -> tuple[str, str]:
+    """(kind, JSON object). UUIDs become strings; NUL and lone surrogates, which jsonb refuses, become U+FFFD."""
+    cls = type(entry)
+    body = json.dumps({name: getattr(entry, name) for name in _FIELDS[cls]}, default=str, separators=(",", ":"))
+    if "\\u0000" in body or "\\ud" in body:
+        body = json.dumps(_storable(json.loads(body)), separators=(",", ":"))
+    return KINDS[cls], body
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,41 @@
+"""How rows become the pool's state again, by the wall clock. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from daemon.moment import Moment
+from daemon.pool.states import NEVER_USED, Ip, Status
+
+
+def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
+    """A row of `load_ips` (times as wall seconds) as an Ip (times as ticks).
+
+    A lock or a rest without an end, which only an edit by hand can make, ends now.
+    """
+    status = Status(row["status"])
+    until, used, checked = row["locked_until"], row["last_used_at"], row["last_health_check"]
+    timed = status in (Status.LOCKED, Status.COOLDOWN)
+    return Ip(
+        id=row["id"],
+        address=row["ip_address"],
+        port=row["ip_port"],
+        country=row["country"],
+        provider=row["provider"],
+        status=status,
+        locked_until_s=(now.tick_s if until is None else now.tick_at(until)) if timed else None,
+        locked_by=row["locked_by_request"],
+        last_used_s=NEVER_USED if used is None else now.tick_at(used),
+        total_uses=row["total_uses"],
+        success_count=row["success_count"],
+        failure_count=row["failure_count"],
+        consecutive_failures=row["consecutive_failures"],
+        is_healthy=row["is_healthy"],
+        avg_response_time_ms=row["avg_response_time_ms"],
+        last_health_check_s=None if checked is None else now.tick_at(checked),
+        lease_no=row["lease_no"],
+        edit_no=row["edit_no"],
+    )
+
+
+def ips_from_rows(rows: Iterable[Mapping[str, Any]], now: Moment) -> list[Ip]:
+    return [ip_from_row(row, now) for row in rows]

@@ -1,0 +1,127 @@
+"""Takes the spool to PostgreSQL, in order, in batches; the transaction that applies a batch moves journal_position.
+
+So an entry is applied once, however often it is sent. PostgreSQL away only makes the spool longer. An entry that
+PostgreSQL refuses for what it says is found by halving its batch, logged and left out, so that it holds up nobody.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+import trio
+
+from daemon.database.postgres import QUERIES, REFUSALS, Connection, Database
+from daemon.errors import DatabaseUnavailable
+from daemon.journal.entries import KINDS
+from daemon.journal.spool import SpooledEntry
+
+BATCH_MAX = 2_000
+GATHER_S = 0.02  # so that a click's entries travel together
+PAUSE_MIN_S = 0.1
+PAUSE_MAX_S = 2.0
+SLOW_READ_S = 30.0
+
+log = structlog.get_logger("daemon.journal")
+
+
+class Writer(Protocol):
+    committed: trio.Event
+
+    def forget(self, shipped_seq: int) -> None: ...
+
+
+class Readable(Protocol):
+    node_id: object
+    epoch: int
+
+    def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]: ...
+
+    def last_seq(self) -> int: ...
+
+
+async def apply_batch(
+    conn: Connection, node_id: object, epoch: int, after_seq: int, batch: Sequence[SpooledEntry]
+) -> bool:
+    """A unit of work. False, with nothing changed, when the position is not at `after_seq`."""
+    moved = await conn.fetchval(QUERIES["move_position"], node_id, epoch, batch[-1].seq, after_seq)
+    if moved is None:
+        return False
+    for kind in KINDS.values():  # their order there is the order of a trace's states
+        if bodies := [entry.body for entry in batch if entry.kind == kind]:
+            await conn.execute(QUERIES[f"apply_{kind}"], f"[{','.join(bodies)}]")
+    return True
+
+
+class Shipper:
+    """`shipped_seq`: how far PostgreSQL has it. `refused`: entries it would not take."""
+
+    def __init__(self, spool: Readable, writer: Writer, database: Database) -> None:
+        self._spool = spool
+        self._writer = writer
+        self._database = database
+        self._progress = trio.Event()
+        self.shipped_seq = 0
+        self.refused = 0
+        self.reachable = True
+
+    async def find_position(self) -> None:
+        """Where PostgreSQL stands; raises DatabaseUnavailable."""
+        rows = await self._database.fetch("read_position", self._spool.node_id)
+        self.shipped_seq = rows[0]["seq"] if rows else 0
+
+    async def run(self) -> None:
+        pause_s = PAUSE_MIN_S
+        while True:
+            committed = self._writer.committed
+            batch = await trio.to_thread.run_sync(self._spool.read, self.shipped_seq, BATCH_MAX)
+            if not batch:
+                with trio.move_on_after(SLOW_READ_S):
+                    await committed.wait()
+                    await trio.sleep(GATHER_S)
+                continue
+            try:
+                await self._ship(batch)
+            except DatabaseUnavailable as e:
+                if self.reachable:
+                    log.error("database_unavailable", why=str(e), effect="rows wait in the spool; clicks go on")
+                self.reachable = False
+                await trio.sleep(pause_s)
+                pause_s = min(PAUSE_MAX_S, 2 * pause_s)
+                continue
+            if not self.reachable:
+                log.info("database_back", shipped=len(batch))
+            self.reachable, pause_s = True, PAUSE_MIN_S
+
+    async def flush(self) -> None:
+        """Returns once PostgreSQL has everything that the spool held at the call."""
+        target_seq = await trio.to_thread.run_sync(self._spool.last_seq)
+        while self.shipped_seq < target_seq:
+            await self._progress.wait()
+
+    async def _ship(self, batch: Sequence[SpooledEntry]) -> None:
+        node_id, epoch = self._spool.node_id, self._spool.epoch
+        try:
+            applied = await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, batch, own=True)
+        except REFUSALS as e:
+            if len(batch) > 1:
+                await self._ship(batch[: len(batch) // 2])
+                await self._ship(batch[len(batch) // 2 :])
+                return
+            self.refused += 1
+            log.error("entry_refused", kind=batch[0].kind, seq=batch[0].seq, body=batch[0].body, why=str(e))
+            await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, [_passed_over(batch[0])], own=True)
+            applied = True
+        if applied:
+            self.shipped_seq = batch[-1].seq
+        else:
+            before = self.shipped_seq
+            await self.find_position()
+            log.warning("position_moved", expected=before, found=self.shipped_seq)
+        self._writer.forget(self.shipped_seq)
+        self._progress.set()
+        self._progress = trio.Event()
+
+
+def _passed_over(entry: SpooledEntry) -> SpooledEntry:
+    """The same place in the order, with nothing to apply."""
+    return SpooledEntry(entry.seq, "passed_over", "{}")

@@ -1,0 +1,77 @@
+"""The local, durable end of the journal: one SQLite file in the state directory. Synchronous: it runs in a thread.
+
+WAL with synchronous=FULL: what `append` returned for survives a power cut. Every write goes through one connection;
+the shipper reads through one of its own, so that neither waits for the other. Sequence numbers never repeat in a file,
+and a file made anew has another node id, so that (node_id, seq) names an entry for ever.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SCHEMA = """
+create table if not exists node (node_id text not null, epoch integer not null);
+create table if not exists entries (seq integer primary key autoincrement, kind text not null, body text not null);
+"""
+BUSY_TIMEOUT_S = 5.0
+WAL_PAGES_MAX = 4_000  # checkpoint after about 16 MB
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledEntry:
+    seq: int
+    kind: str
+    body: str
+
+
+class Spool:
+    """Raises sqlite3.Error when the disk refuses; what was being written is not there then."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer = self._connect()
+        self._writer.executescript(SCHEMA)
+        self._reader = self._connect()
+        with self._writer:
+            row = self._writer.execute("select node_id, epoch from node").fetchone()
+            if row is None:
+                row = (str(uuid.uuid4()), 0)
+                self._writer.execute("insert into node values (?, ?)", row)
+            self._writer.execute("update node set epoch = epoch + 1")
+        self.node_id = uuid.UUID(row[0])
+        self.epoch = row[1] + 1
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = full")
+        connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES_MAX}")
+        return connection
+
+    def append(self, entries: Sequence[tuple[str, str]], shipped_seq: int = 0) -> None:
+        """Makes (kind, body) pairs durable in order, and removes what has been shipped, up to `shipped_seq`."""
+        with self._writer:
+            if shipped_seq:
+                self._writer.execute("delete from entries where seq <= ?", (shipped_seq,))
+            self._writer.executemany("insert into entries (kind, body) values (?, ?)", entries)
+
+    def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]:
+        rows = self._reader.execute(
+            "select seq, kind, body from entries where seq > ? order by seq limit ?", (after_seq, entries_max)
+        )
+        return [SpooledEntry(*row) for row in rows]
+
+    def backlog(self, after_seq: int) -> int:
+        """How many entries wait to be shipped."""
+        count: int = self._reader.execute("select count(*) from entries where seq > ?", (after_seq,)).fetchone()[0]
+        return count
+
+    def last_seq(self) -> int:
+        row = self._reader.execute("select seq from sqlite_sequence where name = 'entries'").fetchone()
+        return int(row[0]) if row else 0
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()

@@ -1,0 +1,99 @@
+"""The journal as the actors see it: `record` and `durable`. One task commits what has gathered, in one transaction.
+
+Group commit: while one commit is on its way to the disk, what arrives waits for the next. When the disk refuses, those
+who asked for durability are told so, the entries are dropped, counted and logged, and the daemon goes on.
+"""
+
+import sqlite3
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from daemon.journal.entries import Entry, encode
+from daemon.journal.spool import Spool
+
+PENDING_MAX = 200_000  # entries in memory while the disk hangs
+LOG_EVERY_S = 1.0
+
+log = structlog.get_logger("daemon.journal")
+
+
+@dataclass(slots=True)
+class _Waiting:
+    done: trio.Event = field(default_factory=trio.Event)
+    durable: bool = False
+
+
+class JournalWriter:
+    """Counts: `recorded` entries taken, `dropped` entries that the disk or a bound refused."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._pending: list[tuple[str, str]] = []
+        self._waiting: list[_Waiting] = []
+        self._wake = trio.Event()
+        self._thread = trio.CapacityLimiter(1)
+        self._shipped_seq = 0
+        self._logged_s = float("-inf")
+        self.committed = trio.Event()  # set, and replaced, with each commit: the shipper waits for it
+        self.recorded = 0
+        self.dropped = 0
+
+    def record(self, *entries: Entry) -> None:
+        if len(self._pending) + len(entries) > PENDING_MAX:
+            self._drop(len(entries), f"{PENDING_MAX} entries wait for the disk already")
+            return
+        self._pending += map(encode, entries)
+        self.recorded += len(entries)
+        self._wake.set()
+
+    async def durable(self, *entries: Entry) -> bool:
+        """True once the entries, and all before them, are on disk; False if they could not be put there."""
+        if len(self._pending) + len(entries) > PENDING_MAX:
+            self._drop(len(entries), f"{PENDING_MAX} entries wait for the disk already")
+            return False
+        self.record(*entries)
+        waiting = _Waiting()
+        self._waiting.append(waiting)
+        await waiting.done.wait()
+        return waiting.durable
+
+    def forget(self, shipped_seq: int) -> None:
+        """Entries up to `shipped_seq` are in PostgreSQL: the next commit removes them."""
+        self._shipped_seq = shipped_seq
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commits until cancelled; what was recorded before the cancel is committed before it ends."""
+        try:
+            while True:
+                await self._wake.wait()
+                await self._commit()
+        finally:
+            with trio.CancelScope(shield=True):
+                while self._pending:
+                    await self._commit()
+
+    async def _commit(self) -> None:
+        self._wake = trio.Event()
+        batch, self._pending = self._pending, []
+        waiting, self._waiting = self._waiting, []
+        shipped_seq, self._shipped_seq = self._shipped_seq, 0
+        durable = True
+        try:
+            await trio.to_thread.run_sync(self._spool.append, batch, shipped_seq, limiter=self._thread)
+        except sqlite3.Error as e:
+            durable = False
+            self._drop(len(batch), f"{self._spool.path}: {e}: free space or repair the disk")
+        for one in waiting:
+            one.durable = durable
+            one.done.set()
+        self.committed.set()
+        self.committed = trio.Event()
+
+    def _drop(self, count: int, why: str) -> None:
+        self.dropped += count
+        if count and trio.current_time() >= self._logged_s + LOG_EVERY_S:
+            self._logged_s = trio.current_time()
+            log.error("journal_refused", dropped=count, dropped_in_all=self.dropped, why=why)

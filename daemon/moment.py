@@ -1,0 +1,25 @@
+"""One reading of both clocks: decisions use `tick_s`, which nobody can set; rows and logs use `wall_s`."""
+
+import time
+from dataclasses import dataclass
+
+import trio
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """`tick_s`: trio's monotonic clock. `wall_s`: seconds since 1970 UTC."""
+
+    tick_s: float
+    wall_s: float
+
+    def wall_at(self, tick_s: float) -> float:
+        """The wall time at which the monotonic clock will read `tick_s`, as far as is known now."""
+        return self.wall_s + (tick_s - self.tick_s)
+
+    def tick_at(self, wall_s: float) -> float:
+        return self.tick_s + (wall_s - self.wall_s)
+
+
+def read_clocks() -> Moment:
+    return Moment(trio.current_time(), time.time())

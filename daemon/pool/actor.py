@@ -1,0 +1,116 @@
+"""The actor around one country's Pool: one mailbox, one loop: drain a batch, decide, journal, answer.
+
+A grant is answered only once its entries are durable; everything else is recorded without waiting. Nothing is awaited
+between taking a message and the end of the decision. When the loop raises, `unfinished` has what the next actor, which
+starts from the rows, is to do first.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+import trio
+
+from daemon.journal.entries import Entry
+from daemon.moment import Moment
+from daemon.pool.messages import Lease, Message, NoIPAvailable, Release, Remove
+from daemon.pool.pool import Decision, Pool
+from daemon.pool.states import Event
+
+BATCH_MAX = 256
+
+log = structlog.get_logger("daemon.pool")
+
+
+class Journal(Protocol):
+    """Where entries go. `record` returns at once; `durable` once they are on disk, False if the disk refused them."""
+
+    def record(self, *entries: Entry) -> None: ...
+
+    async def durable(self, *entries: Entry) -> bool: ...
+
+
+class PoolActor:
+    def __init__(
+        self,
+        pool: Pool,
+        mailbox: trio.MemoryReceiveChannel[Message],
+        journal: Journal,
+        now: Callable[[], Moment],
+    ) -> None:
+        self.pool = pool
+        self._mailbox = mailbox
+        self._journal = journal
+        self._now = now
+        self._batch: list[Message] = []
+        self._at = -1  # which message of the batch is being decided
+        self._decision = Decision()
+
+    def __repr__(self) -> str:
+        return f"<PoolActor {self.pool!r}>"
+
+    def unfinished(self) -> list[Message]:
+        """After a crash: all that was taken and not answered, but for the one message that was being decided."""
+        poison = self._batch[self._at] if self._at >= 0 else None
+        asked = [*self.pool.unanswered(), *(request for request, _ in self._decision.answers), *self._batch]
+        return [message for message in {id(m): m for m in asked}.values() if message is not poison]
+
+    async def run(self, first: list[Message]) -> None:
+        """Serves the mailbox until its senders are all closed. `first` is handled before anything else."""
+        await self._handle(first)
+        while True:
+            try:
+                batch = await self._next_batch()
+            except trio.EndOfChannel:
+                return
+            await self._handle(batch)
+
+    async def _next_batch(self) -> list[Message]:
+        """At least one message, or none when a timer is due."""
+        batch: list[Message] = []
+        due_s = self.pool.next_due_s()
+        with trio.move_on_at(float("inf") if due_s is None else due_s):
+            batch.append(await self._mailbox.receive())
+        while len(batch) < BATCH_MAX:
+            try:
+                batch.append(self._mailbox.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+        return batch
+
+    async def _handle(self, batch: list[Message]) -> None:
+        while True:
+            self._batch, self._at, self._decision = batch, -1, Decision()
+            decision, now = self._decision, self._now()
+            self.pool.fire_timers(now, decision)
+            for self._at, message in enumerate(batch):
+                self.pool.decide(message, now, decision)
+                if isinstance(message, Remove):
+                    message.done()
+            self._at = -1
+            for remark in decision.remarks:
+                log.warning("lease_lost", country=self.pool.country, why=remark)
+            durable = True
+            if decision.grants:
+                durable = await self._journal.durable(*decision.entries)
+            else:
+                self._journal.record(*decision.entries)
+            batch = self._answer(decision, durable)
+            if not batch:
+                break
+        self._batch, self._decision = [], Decision()
+
+    def _answer(self, decision: Decision, durable: bool) -> list[Message]:
+        """Sends the answers; gives the releases of leases that nobody took, or that could not be made durable."""
+        back: list[Message] = []
+        for request, answer in decision.answers:
+            lease = answer if isinstance(answer, Lease) else None
+            try:
+                request.reply.send_nowait(answer if durable or not lease else NoIPAvailable(None, "journal"))
+                taken = durable
+            except trio.BrokenResourceError:
+                log.debug("requester_left", request_id=str(request.request_id), lease=repr(lease))
+                taken = False
+            if lease and not taken:
+                back.append(Release(lease.ip_id, lease.lease_no, Event.RELEASED_TARGET_AT_FAULT))
+        return back

@@ -1,0 +1,95 @@
+"""What is said to a pool actor and what it answers. Times are seconds on the monotonic clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from daemon.pool.states import Event, Ip
+
+
+class Reply(Protocol):
+    """Where an answer goes: a memory channel's send end, which raises BrokenResourceError when nobody waits."""
+
+    def send_nowait(self, value: "Lease | NoIPAvailable", /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The exclusive right of one trace to one IP until `locked_until_s`. `lease_no` grows with each lease of an IP."""
+
+    ip_id: UUID
+    address: str
+    port: str
+    provider: str
+    country: str
+    lease_no: int
+    locked_until_s: float
+    request_id: UUID
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.lease_no} of {self.address}:{self.port} {self.country} for {self.request_id}>"
+
+
+@dataclass(frozen=True, slots=True)
+class NoIPAvailable:
+    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, deadline or journal."""
+
+    until_s: float | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acquire:
+    """Asks for an IP, and waits for one until `deadline_s`. A lower `priority` goes first; 0 is a click's."""
+
+    request_id: UUID
+    deadline_s: float
+    reply: Reply
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Gives a lease back; `event` is one of the RELEASED_ ones."""
+
+    ip_id: UUID
+    lease_no: int
+    event: Event
+    response_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """IPs as their rows stand now: new ones join, known ones take over what an operator changed."""
+
+    ips: tuple[Ip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """IPs whose rows are gone from this country. `done` is called once they left, or will when their leases end."""
+
+    ip_ids: tuple[UUID, ...]
+    done: Callable[[], None] = lambda: None
+
+
+Message = Acquire | Release | Adopt | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """One country's pool at a glance; `waiting` are requests, the rest IPs."""
+
+    total: int
+    available: int
+    locked: int
+    cooldown: int
+    failed: int
+    waiting: int
+
+    @property
+    def utilisation_percent(self) -> float:
+        """(locked + cooldown) / healthy, as ip_pool_statistics has it; 0 with no healthy IP."""
+        healthy = self.total - self.failed
+        return 100 * (self.locked + self.cooldown) / healthy if healthy else 0.0

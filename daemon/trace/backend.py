@@ -1,0 +1,184 @@
+"""The wire between a trace and its proxy: how it is dialled, what went over it, how much may come.
+
+Streams here are httpcore's AsyncNetworkStream, with three things that its own backend does not do: the receive buffer
+is set before connect (after it, the kernel has already offered a large window, and the unread page behind a landing
+costs more), bytes are counted under TLS, and closing is one system call that cannot wait for the peer. Timeouts that
+httpcore passes are not used: fetch.py puts one around the whole hop, which a peer that drips cannot stretch.
+"""
+
+import array
+import errno
+import fcntl
+import functools
+import socket
+import ssl
+import termios
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+import trio
+
+from daemon.trace.verdicts import Kind
+
+READ_BYTES_MAX = 16_384
+ADDRESSES_MAX = 3  # of a proxy's name that are tried
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN})
+
+
+class DialError(Exception):
+    """No connection to the proxy."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind.value)
+        self.kind = kind
+
+
+class TooMuch(Exception):
+    """More bytes came than the reader allowed."""
+
+
+class Meter:
+    """Bytes of one trace over all its connections, as the proxy sees them."""
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.sent = 0
+
+
+class CountedStream(trio.abc.Stream):
+    """A TCP connection that counts, TLS above it included."""
+
+    def __init__(self, stream: trio.SocketStream, meter: Meter) -> None:
+        self.socket = stream.socket
+        self._stream = stream
+        self._meter = meter
+        self._open = True
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+        self._meter.sent += len(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(min(max_bytes or READ_BYTES_MAX, READ_BYTES_MAX))
+        self._meter.received += len(data)
+        return data
+
+    def close(self) -> None:
+        """Closes at once, without TLS's farewell; a peer that still sends gets a reset and stops."""
+        if not self._open:
+            return
+        self._open = False
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, waiting)
+        self._meter.received += waiting[0]  # never read, yet relayed and paid for
+        self.socket.close()
+
+    async def aclose(self) -> None:
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+
+class WireStream(httpcore.AsyncNetworkStream):
+    """What httpcore reads and writes. `allowance` is how many bytes may still come before TooMuch is raised."""
+
+    def __init__(self, stream: trio.abc.Stream, counted: CountedStream) -> None:
+        self._stream = stream
+        self._counted = counted
+        self.allowance = 0
+        self.ended = False  # the peer closed its side
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self.allowance <= 0:
+            raise TooMuch
+        try:
+            data = await self._stream.receive_some(min(max_bytes, READ_BYTES_MAX))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore.ReadError(str(error)) from error
+        self.allowance -= len(data)
+        self.ended = not data
+        return bytes(data)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:
+            return
+        try:
+            await self._stream.send_all(buffer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            # httpcore goes on after this one: the peer may have answered before it closed.
+            raise httpcore.WriteError(str(error)) from error
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> "WireStream":
+        """Raises trio.BrokenResourceError from the ssl module's error; ValueError for a host no certificate names."""
+        tls = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
+        await tls.do_handshake()
+        return WireStream(tls, self._counted)
+
+    def close(self) -> None:
+        self._counted.close()
+
+    async def aclose(self) -> None:
+        self._counted.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        """httpcore asks `is_readable` of an idle connection: then the peer has closed it."""
+        if info == "is_readable":
+            return self._counted.socket.is_readable()
+        return self._counted.socket if info == "socket" else None
+
+
+async def dial(
+    host: str, port: int, meter: Meter, *, timeout_s: float, receive_buffer_bytes: int, resolvers: trio.CapacityLimiter
+) -> WireStream:
+    """A connection to a proxy within `timeout_s`, all its addresses together. Raises DialError."""
+    error = DialError(Kind.TIMEOUT)
+    ends_at = trio.current_time() + timeout_s
+    with trio.move_on_at(ends_at):
+        addresses = (await _resolve(host, port, resolvers))[:ADDRESSES_MAX]
+        for position, (family, address) in enumerate(addresses):
+            share_s = (ends_at - trio.current_time()) / (len(addresses) - position)
+            with trio.move_on_after(max(share_s, 0)):
+                try:
+                    counted = await _connect(family, address, meter, receive_buffer_bytes)
+                except OSError as os_error:
+                    error = DialError(_kind_of(os_error))
+                else:
+                    return WireStream(counted, counted)
+    raise error
+
+
+async def _resolve(host: str, port: int, resolvers: trio.CapacityLimiter) -> list[tuple[int, Any]]:
+    """(family, address) pairs. A number is read at once; a name takes a thread, which a timeout leaves behind."""
+    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        try:
+            found: Iterable[Any] = look_up(flags=socket.AI_NUMERICHOST)
+        except socket.gaierror:
+            found = await trio.to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=resolvers)
+    except (OSError, ValueError) as error:  # ValueError: a name that IDNA cannot encode
+        raise DialError(Kind.NAME) from error
+    return [(family, address) for family, _, _, _, address in found]
+
+
+async def _connect(family: int, address: Any, meter: Meter, receive_buffer_bytes: int) -> CountedStream:
+    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        await sock.connect(address)
+        return CountedStream(trio.SocketStream(sock), meter)  # SocketStream sets TCP_NODELAY
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _kind_of(error: OSError) -> Kind:
+    if isinstance(error, ConnectionRefusedError):
+        return Kind.REFUSED
+    return Kind.NO_SOCKETS if error.errno in _OURS else Kind.UNREACHABLE

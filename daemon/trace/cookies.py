@@ -1,0 +1,143 @@
+"""The cookies of one trace, as a browser that starts without any would keep them (RFC 6265, section 5). Pure.
+
+Two differences: without a list of public suffixes, a Domain of one label (`com`) is refused and no other; and as no
+clock enters here, Expires is compared to the answer's own Date (without one, to the year 2000: sites remove a cookie by
+a date in 1970). The stdlib's http.cookiejar reads the clock itself and wants urllib's objects.
+Texts are latin-1, one character a byte, so that values go back as they came.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
+
+from ada_url import URL, HostType
+
+COOKIES_MAX = 60
+COOKIE_CHARACTERS_MAX = 4_096  # name and value, as browsers have it
+_YEAR_2000_S = 946_684_800.0
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cookie:
+    name: str
+    value: str
+    domain: str
+    path: str
+    host_only: bool
+    secure: bool
+
+
+class Jar:
+    """Cookies by (name, domain, path); at most COOKIES_MAX, the oldest leaves first."""
+
+    __slots__ = ("_cookies",)
+
+    def __init__(self) -> None:
+        self._cookies: dict[tuple[str, str, str], _Cookie] = {}
+
+    def keep(self, url: URL, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Takes the Set-Cookie headers of the answer to `url` (section 5.3). What is malformed is left out."""
+        lines: list[str] = []
+        date = ""
+        for raw_name, raw_value in headers:
+            name = raw_name.lower()
+            if name == b"set-cookie":
+                lines.append(raw_value.decode("latin-1"))
+            elif name == b"date":
+                date = raw_value.decode("latin-1")
+        if not lines:
+            return
+        answered_s = _seconds(date)
+        now_s = _YEAR_2000_S if answered_s is None else answered_s
+        for line in lines:
+            self._keep_one(url, line, now_s)
+
+    def header(self, url: URL) -> str:
+        """The value of Cookie for a request to `url` (section 5.4): longer paths first, then older; "" for none."""
+        if not self._cookies:
+            return ""
+        host, path, secure = url.hostname, url.pathname, url.protocol == "https:"
+        chosen = [
+            cookie
+            for cookie in self._cookies.values()
+            if (host == cookie.domain if cookie.host_only else _domain_matches(host, cookie.domain))
+            and _path_matches(path, cookie.path)
+            and (secure or not cookie.secure)
+        ]
+        chosen.sort(key=lambda cookie: -len(cookie.path))
+        return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in chosen)
+
+    def _keep_one(self, url: URL, line: str, now_s: float) -> None:
+        pair, _, rest = line.partition(";")
+        name, equals, value = pair.partition("=")
+        if not equals:
+            name, value = "", pair
+        name, value = name.strip(" \t"), value.strip(" \t")
+        if not (name or value) or len(name) + len(value) > COOKIE_CHARACTERS_MAX or _CONTROL.search(name + value):
+            return
+        attributes = _attributes(rest)
+        host = url.hostname
+        domain = attributes.get("domain", "").removeprefix(".").lower()
+        host_only = not domain or (domain == host and ("." not in host or url.host_type != HostType.DEFAULT))
+        if not host_only and (
+            "." not in domain or url.host_type != HostType.DEFAULT or not _domain_matches(host, domain)
+        ):
+            return
+        secure = "secure" in attributes
+        if secure and url.protocol != "https:":
+            return
+        path = attributes.get("path", "")
+        if not path.startswith("/"):
+            path = _default_path(url.pathname)
+        cookie = _Cookie(name, value, host if host_only else domain, path, host_only, secure)
+        key = (cookie.name, cookie.domain, cookie.path)
+        if _is_removal(attributes, now_s):
+            self._cookies.pop(key, None)
+            return
+        # An update keeps the cookie's place: section 5.3, 11.3 keeps its creation time.
+        if key not in self._cookies and len(self._cookies) >= COOKIES_MAX:
+            del self._cookies[next(iter(self._cookies))]
+        self._cookies[key] = cookie
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """`; Path=/; Secure` by lower-case names; the last of a name counts (section 5.3)."""
+    attributes: dict[str, str] = {}
+    for part in text.split(";"):
+        name, _, value = part.partition("=")
+        attributes[name.strip(" \t").lower()] = value.strip(" \t")
+    return attributes
+
+
+def _is_removal(attributes: dict[str, str], now_s: float) -> bool:
+    """Max-Age counts before Expires (section 5.3, 3)."""
+    max_age = attributes.get("max-age", "")
+    if re.fullmatch(r"-?[0-9]+", max_age, re.ASCII):
+        return max_age.startswith("-") or not max_age.strip("0")
+    expires_s = _seconds(attributes.get("expires", ""))
+    return expires_s is not None and expires_s <= now_s
+
+
+def _seconds(date: str) -> float | None:
+    try:
+        parts = parsedate_tz(date[:64]) if date else None
+        return None if parts is None else float(mktime_tz(parts))
+    except (ValueError, OverflowError, IndexError, TypeError):  # email.utils lets odd dates raise each of these
+        return None
+
+
+def _domain_matches(host: str, domain: str) -> bool:
+    return host == domain or host.endswith("." + domain)
+
+
+def _path_matches(path: str, cookie_path: str) -> bool:
+    """Section 5.1.4."""
+    if not path.startswith(cookie_path):
+        return False
+    return len(path) == len(cookie_path) or cookie_path.endswith("/") or path[len(cookie_path)] == "/"
+
+
+def _default_path(path: str) -> str:
+    return path[: path.rfind("/")] or "/"

@@ -1,0 +1,230 @@
+"""The hops of a trace over the wire: always through its proxy, never around it.
+
+A session holds at most CONNECTIONS_MAX connections: one for all plain hops, and one tunnel per https host. Bodies are
+not read; only a redirect's own small body is drained, so that its connection can serve the next hop. What goes wrong is
+turned into a HopFailure here, once: nothing above this file knows httpcore's, trio's or ssl's exceptions.
+"""
+
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpcore
+import trio
+from ada_url import URL
+
+from daemon.trace.backend import DialError, Meter, TooMuch, dial
+from daemon.trace.lines import (
+    Headers,
+    Key,
+    Line,
+    Progress,
+    Refused,
+    authorization_of,
+    key_of,
+    open_tunnel,
+    proxy_origin,
+)
+from daemon.trace.proxies import ProxyAddress, UnusableProxy
+from daemon.trace.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
+from daemon.trace.verdicts import Kind, Phase, Verdict
+
+CONNECTIONS_MAX = 4  # of one session; the one used longest ago is closed for a new one
+RESOLVERS_MAX = 64  # threads of all sessions that resolve proxies' names
+
+log = logging.getLogger(__name__)
+
+
+class Fetcher:
+    """What all traces share: the settings of a hop and one SSLContext (17 ms to build).
+
+    `headers_bytes_max` bounds a response head with what came along; `receive_buffer_bytes` is SO_RCVBUF, which Linux
+    doubles. A context of your own should verify, and offer http/1.1 alone by ALPN.
+    """
+
+    def __init__(
+        self,
+        *,
+        hop_timeout_s: float,
+        connect_timeout_s: float,
+        headers_bytes_max: int,
+        ssl_context: ssl.SSLContext | None = None,
+        receive_buffer_bytes: int = 8_192,
+    ) -> None:
+        self.hop_timeout_s = hop_timeout_s
+        self.connect_timeout_s = connect_timeout_s
+        self.headers_bytes_max = headers_bytes_max
+        self.receive_buffer_bytes = receive_buffer_bytes
+        self.resolvers = trio.CapacityLimiter(RESOLVERS_MAX)
+        if ssl_context is None:
+            ssl_context = ssl.create_default_context()
+            ssl_context.set_alpn_protocols(["http/1.1"])
+        self.ssl_context = ssl_context
+
+    @asynccontextmanager
+    async def session(self, proxy: ProxyAddress) -> AsyncIterator["Session"]:
+        """The connections of one trace. They are all closed at the end, at once and without waiting for anyone."""
+        session = Session(self, proxy)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+class Session:
+    """One trace's way out: every byte goes through `proxy`. For one task; `meter` counts over all hops."""
+
+    def __init__(self, fetcher: Fetcher, proxy: ProxyAddress) -> None:
+        self.meter = Meter()
+        self.hop_began: tuple[float, int, int] = (trio.current_time(), 0, 0)  # time, bytes received, bytes sent
+        self._fetcher = fetcher
+        self._proxy = proxy
+        self._lines: dict[Key, Line] = {}  # the least recently used first
+        self._proven = False
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.stream.close()
+        self._lines.clear()
+
+    async def hop(self, fetch: Fetch) -> HopAnswer | HopFailure:
+        """One GET within `hop_timeout_s`. Raises nothing but trio.Cancelled: every failure is a HopFailure."""
+        self.hop_began = (trio.current_time(), self.meter.received, self.meter.sent)
+        progress = Progress()
+        kind = Kind.TIMEOUT
+        with trio.move_on_after(self._fetcher.hop_timeout_s):
+            try:
+                status, headers = await self._exchange(fetch, progress)
+                self._proven = True
+                return HopAnswer(status, headers, *self.spent())
+            except Exception as error:
+                kind = _kind_of(error, progress)
+        # A part of an answer to a plain request proves the proxy as well: it has something to relay.
+        _, received_before, _ = self.hop_began
+        began_to_answer = progress.phase is Phase.FORWARD and self.meter.received > received_before
+        proven = self._proven or began_to_answer
+        return HopFailure(progress.phase, kind, *self.spent(), status=progress.status, proxy_proven=proven)
+
+    def spent(self) -> tuple[float, int, int]:
+        """Milliseconds, bytes received and bytes sent since the hop began."""
+        at, received, sent = self.hop_began
+        return (trio.current_time() - at) * 1000, self.meter.received - received, self.meter.sent - sent
+
+    async def _exchange(self, fetch: Fetch, progress: Progress) -> tuple[int, Headers]:
+        """Sends the request on a kept connection or a new one. Raises whatever httpcore, trio and ssl raise."""
+        url = URL(fetch.url)
+        key = key_of(url)
+        while True:  # twice at most: the second time on a new connection
+            line = self._kept(key) or await self._open(key, progress)
+            progress.phase, progress.stream = line.phase, line.stream
+            reused, received_before = line.used, self.meter.received
+            line.used = True
+            self._lines[key] = line
+            try:
+                return await line.request(fetch, url, head_bytes_max=self._fetcher.headers_bytes_max)
+            except (httpcore.ReadError, httpcore.RemoteProtocolError):
+                # A kept connection may have been closed by the peer just before we used it: not a failure of the hop.
+                if not reused or self.meter.received != received_before:
+                    raise
+            finally:
+                if not line.is_idle():
+                    self._lines.pop(key, None)
+                    line.stream.close()
+
+    def _kept(self, key: Key) -> Line | None:
+        """An idle connection for `key`, if there is one; else makes room for a new one."""
+        line = self._lines.pop(key, None)
+        if line is not None and line.was_closed_by_peer():
+            line.stream.close()
+            return None
+        if line is None and len(self._lines) >= CONNECTIONS_MAX:
+            self._lines.pop(next(iter(self._lines))).stream.close()
+        return line
+
+    async def _open(self, key: Key, progress: Progress) -> Line:
+        """Dials the proxy, and stands up a tunnel if `key` names its end."""
+        progress.phase, progress.stream = Phase.DIAL, None
+        fetcher, proxy = self._fetcher, self._proxy
+        stream = await dial(
+            proxy.host,
+            proxy.port,
+            self.meter,
+            timeout_s=fetcher.connect_timeout_s,
+            receive_buffer_bytes=fetcher.receive_buffer_bytes,
+            resolvers=fetcher.resolvers,
+        )
+        if key is None:
+            return Line(stream, proxy_origin(proxy), authorization_of(proxy))
+        head_bytes_max = fetcher.headers_bytes_max
+        return await open_tunnel(stream, key, proxy, fetcher.ssl_context, progress, head_bytes_max=head_bytes_max)
+
+
+async def walk_through(session: Session, walk: Walk) -> Landed | GaveUp:
+    """Takes `walk` to its end through `session`; `Limits.hops_max` bounds the loop."""
+    step: Fetch | Landed | GaveUp = walk.start()
+    while isinstance(step, Fetch):
+        outcome = await session.hop(step)
+        step = walk.answered(outcome) if isinstance(outcome, HopAnswer) else walk.failed(outcome)
+    return step
+
+
+@dataclass(frozen=True, slots=True)
+class TraceResult:
+    """A finished trace. Bytes are those on the wire with the proxy."""
+
+    end: Landed | GaveUp
+    hops: tuple[Hop, ...]
+    ms: float
+    bytes_received: int
+    bytes_sent: int
+
+
+async def trace(fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, walk: Walk, *, timeout_s: float) -> TraceResult:
+    """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled; its connections are closed on return."""
+    if isinstance(proxy, UnusableProxy):
+        return TraceResult(GaveUp(Verdict.IP, "bad_proxy_address", proxy.message), (), 0.0, 0, 0)
+    began_at = trio.current_time()
+    end: Landed | GaveUp | None = None
+    async with fetcher.session(proxy) as session:
+        with trio.move_on_after(timeout_s):
+            end = await walk_through(session, walk)
+        if end is None:
+            ms, received, sent = session.spent()
+            end = walk.out_of_time(timeout_s, ms=ms, bytes_received=received, bytes_sent=sent)
+    ms = (trio.current_time() - began_at) * 1000
+    return TraceResult(end, tuple(walk.hops), ms, session.meter.received, session.meter.sent)
+
+
+def _kind_of(error: Exception, progress: Progress) -> Kind:
+    """What an exception of httpcore, trio, ssl or the system means; the one place that knows their types."""
+    if isinstance(error, DialError):
+        return error.kind
+    if isinstance(error, Refused):
+        return Kind.STATUS
+    if isinstance(error, TooMuch):
+        return Kind.HEAD_TOO_LARGE
+    if isinstance(error, httpcore.RemoteProtocolError):
+        return Kind.CLOSED if progress.stream is not None and progress.stream.ended else Kind.GARBAGE
+    if isinstance(error, httpcore.NetworkError | trio.BrokenResourceError):
+        return _kind_of_break(error)
+    if isinstance(error, ValueError) and progress.phase is Phase.TLS:
+        return Kind.CERTIFICATE  # the host has a label that no certificate can name
+    log.error("a hop failed in a way that is not known", exc_info=error)
+    return Kind.UNEXPECTED
+
+
+def _kind_of_break(error: BaseException) -> Kind:
+    cause: BaseException | None = error
+    for _ in range(8):
+        if cause is None:
+            break
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Kind.CERTIFICATE
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return Kind.CLOSED
+        if isinstance(cause, ssl.SSLError):
+            return Kind.TLS
+        cause = cause.__cause__ or cause.__context__
+    return Kind.RESET

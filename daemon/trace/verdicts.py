@@ -1,0 +1,142 @@
+"""Whose fault a failed hop is: a pure table from where it failed and how to a verdict, a reason and its words.
+
+Where a hop can fail, in order:
+
+| phase | from | to |
+| --- | --- | --- |
+| dial | opening a connection to the proxy | it is open |
+| tunnel | CONNECT sent (https targets) | the proxy answered it with 2xx |
+| tls | TLS handshake with the target, inside the tunnel | both sides agreed |
+| behind | the request sent inside the tunnel | the target's response head |
+| forward | the request sent in absolute form (http targets) | a response head, the target's or the proxy's own |
+
+In `forward` the proxy and the target cannot be told apart for certain. What is broken before the first byte is the
+proxy's, as a working proxy reports a broken target with a 502; but once the proxy has carried an answer in the same
+trace it has proven itself, and the target is blamed. Silence is the target's: a proxy passes it on. The same proof
+counts in `tunnel`. A proxy that answers CONNECT with 500, 502 or 504 does its work and says that the target cannot be
+reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too): were it the IP's fault, an offer with a dead host
+would turn every IP of a country unhealthy.
+
+Only the verdict `ip` counts against the IP.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """Whose fault a trace's end is. `provider` and `credentials` are the provider's, not one IP's."""
+
+    OK = "ok"
+    IP = "ip"
+    CREDENTIALS = "credentials"
+    PROVIDER = "provider"
+    TARGET = "target"
+    OPERATOR = "operator"
+    LIMIT = "limit"
+
+
+class Phase(StrEnum):
+    """Where in a hop something happened; the table above."""
+
+    DIAL = "dial"
+    TUNNEL = "tunnel"
+    TLS = "tls"
+    BEHIND = "behind"
+    FORWARD = "forward"
+
+
+class Kind(StrEnum):
+    """How a hop failed."""
+
+    NAME = "name"  # the proxy's name does not resolve
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    NO_SOCKETS = "no_sockets"  # this machine has no descriptor, port or memory left
+    STATUS = "status"  # CONNECT answered with another status than 2xx
+    TIMEOUT = "timeout"
+    RESET = "reset"
+    CLOSED = "closed"  # an end of the stream where a response head was due
+    GARBAGE = "garbage"  # not HTTP/1.x
+    HEAD_TOO_LARGE = "head_too_large"
+    CERTIFICATE = "certificate"
+    TLS = "tls"
+    UNEXPECTED = "unexpected"  # an error that fetch.py does not know; it is in the log
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row of the table: `reason` is a short code, `words` follow `hop 2 (ads.example): `."""
+
+    verdict: Verdict
+    reason: str
+    words: str
+
+
+_TARGET, _IP, _LIMIT = Verdict.TARGET, Verdict.IP, Verdict.LIMIT
+_OURS = Fault(_LIMIT, "internal", "an unexpected error of the daemon's own; the log has it")
+_HEAD = Fault(_LIMIT, "headers_too_large", "the response head is larger than trace.headers_bytes_max")
+
+FAULTS: dict[tuple[Phase, Kind], Fault] = {
+    (Phase.DIAL, Kind.NAME): Fault(_IP, "proxy_unreachable", "the proxy's name does not resolve"),
+    (Phase.DIAL, Kind.REFUSED): Fault(_IP, "proxy_unreachable", "the proxy's port refuses connections"),
+    (Phase.DIAL, Kind.UNREACHABLE): Fault(_IP, "proxy_unreachable", "the proxy's address cannot be reached"),
+    (Phase.DIAL, Kind.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not accept a connection in time"),
+    (Phase.DIAL, Kind.NO_SOCKETS): Fault(_LIMIT, "no_sockets", "this machine has no socket left for a connection"),
+    (Phase.TUNNEL, Kind.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not answer CONNECT in time"),
+    (Phase.TUNNEL, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection during CONNECT"),
+    (Phase.TUNNEL, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection during CONNECT"),
+    (Phase.TUNNEL, Kind.GARBAGE): Fault(_IP, "proxy_garbage", "the proxy answered CONNECT with something not HTTP"),
+    (Phase.TUNNEL, Kind.HEAD_TOO_LARGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is too large"),
+    (Phase.TLS, Kind.CERTIFICATE): Fault(_TARGET, "bad_certificate", "the certificate does not verify"),
+    (Phase.TLS, Kind.TLS): Fault(_TARGET, "tls", "the TLS handshake failed"),
+    (Phase.TLS, Kind.RESET): Fault(_TARGET, "tls", "the connection broke during the TLS handshake"),
+    (Phase.TLS, Kind.CLOSED): Fault(_TARGET, "tls", "the connection was closed during the TLS handshake"),
+    (Phase.TLS, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "the TLS handshake did not end in time"),
+    (Phase.BEHIND, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
+    (Phase.BEHIND, Kind.RESET): Fault(_TARGET, "target_broken", "the connection broke before a response head"),
+    (Phase.BEHIND, Kind.CLOSED): Fault(_TARGET, "target_broken", "the connection was closed before a response head"),
+    (Phase.BEHIND, Kind.TLS): Fault(_TARGET, "tls", "the TLS connection failed"),
+    (Phase.BEHIND, Kind.GARBAGE): Fault(_TARGET, "garbage", "the answer is not HTTP"),
+    (Phase.BEHIND, Kind.HEAD_TOO_LARGE): _HEAD,
+    (Phase.FORWARD, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
+    (Phase.FORWARD, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection without an answer"),
+    (Phase.FORWARD, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection without an answer"),
+    (Phase.FORWARD, Kind.GARBAGE): Fault(_TARGET, "garbage", "the answer is not HTTP"),
+    (Phase.FORWARD, Kind.HEAD_TOO_LARGE): _HEAD,
+}
+
+# What replaces a row above once the proxy has carried bytes of an answer in this trace.
+FAULTS_OF_A_PROVEN_PROXY: dict[tuple[Phase, Kind], Fault] = {
+    (Phase.TUNNEL, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "the proxy got no connection to the host in time"),
+    (Phase.TUNNEL, Kind.RESET): Fault(_TARGET, "target_broken", "the proxy broke the connection during CONNECT"),
+    (Phase.TUNNEL, Kind.CLOSED): Fault(_TARGET, "target_broken", "the proxy closed the connection during CONNECT"),
+    (Phase.FORWARD, Kind.RESET): FAULTS[Phase.BEHIND, Kind.RESET],
+    (Phase.FORWARD, Kind.CLOSED): FAULTS[Phase.BEHIND, Kind.CLOSED],
+}
+
+# Statuses by which a proxy answers CONNECT; any other outside 2xx is `ip`, reason `proxy_refused`.
+CONNECT_STATUSES: dict[int, tuple[Verdict, str]] = {
+    401: (Verdict.CREDENTIALS, "proxy_credentials"),
+    407: (Verdict.CREDENTIALS, "proxy_credentials"),
+    429: (Verdict.PROVIDER, "provider_busy"),
+    503: (Verdict.PROVIDER, "provider_busy"),
+    500: (Verdict.TARGET, "target_unreachable"),
+    502: (Verdict.TARGET, "target_unreachable"),
+    504: (Verdict.TARGET, "target_unreachable"),
+}
+
+PLAIN_407 = Fault(Verdict.CREDENTIALS, "proxy_credentials", "the proxy wants other credentials: status 407")
+
+
+def fault_of(phase: Phase, kind: Kind, *, status: int | None = None, proxy_proven: bool = False) -> Fault:
+    """The fault of one failed hop. `status` is the proxy's, for `Kind.STATUS`; a pair the table lacks is our own fault.
+
+    `proxy_proven`: an earlier hop of the trace got its answer through the same proxy, or this one got a part of it.
+    """
+    if kind is Kind.STATUS and status is not None:
+        verdict, reason = CONNECT_STATUSES.get(status, (Verdict.IP, "proxy_refused"))
+        return Fault(verdict, reason, f"the proxy answered CONNECT with status {status}")
+    if proxy_proven and (proven := FAULTS_OF_A_PROVEN_PROXY.get((phase, kind))):
+        return proven
+    return FAULTS.get((phase, kind), _OURS)

@@ -1,0 +1,104 @@
+"""Origins of redirect chains: replies by host and path, well-behaved and not."""
+
+import contextlib
+import itertools
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+
+import trio
+
+from tests.fakes.wire import Head, Reader, listening, reset
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Bytes written one after the other, `pause_s` apart, then how it ends: keep, close, reset or hang."""
+
+    parts: tuple[bytes, ...] = ()
+    end: str = "keep"
+    pause_s: float = 0.0
+    repeat: bytes = b""  # written after the parts again and again, until the peer leaves
+    repeats_max: int = 1_000_000
+
+
+def reply(status: int, *headers: tuple[str, str | bytes], body: bytes = b"") -> Reply:
+    """An answer with a Content-Length."""
+    lines = [b"HTTP/1.1 %d Some Reason" % status]
+    for name, value in (*headers, ("Content-Length", str(len(body)))):
+        lines.append(name.encode() + b": " + (value if isinstance(value, bytes) else value.encode("utf-8")))
+    return Reply((b"\r\n".join(lines) + b"\r\n\r\n" + body,))
+
+
+def page(body: bytes = b"<p>landed</p>") -> Reply:
+    return reply(200, ("Content-Type", "text/html"), body=body)
+
+
+def redirect(location: str | bytes, *headers: tuple[str, str | bytes], status: int = 302, body: bytes = b"") -> Reply:
+    return reply(status, ("Location", location), *headers, body=body)
+
+
+SILENT = Reply(end="hang")
+RESETS = Reply(end="reset")
+CLOSES = Reply(end="close")
+CLOSES_IN_HEAD = Reply((b"HTTP/1.1 302 Found\r\nLocation: http://ne",), end="close")
+GARBAGE = Reply((b"\x00\xffSSH-2.0-who are you\r\n\r\n" * 3,), end="close")
+DRIPS = Reply((b"HTTP/1.1 200 OK\r\n",), repeat=b"X", pause_s=0.02)
+CONTINUES_FOREVER = Reply(repeat=b"HTTP/1.1 100 Continue\r\n\r\n")
+ENDLESS_BODY = Reply((b"HTTP/1.1 200 OK\r\n\r\n",), repeat=b"z" * 16_384)
+ENDLESS_REDIRECT_BODY = Reply(
+    (b"HTTP/1.1 302 Found\r\nLocation: /after\r\nTransfer-Encoding: chunked\r\n\r\n",), repeat=b"1000\r\n" + b"z" * 4096 + b"\r\n"
+)
+BODY_THAT_NEVER_COMES = Reply((b"HTTP/1.1 302 Found\r\nLocation: /after\r\nContent-Length: 100\r\n\r\n",), end="hang")
+LARGE_HEAD = Reply((b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1_000) for n in range(100)), b"\r\n"))
+MANY_HEADERS = Reply((b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(9_000)), b"\r\n"))
+LARGE_LOCATION = redirect(b"/" + b"a" * 1_048_576)
+
+
+@dataclass(slots=True)
+class Origin:
+    """`replies` by `host/path?query` as the Host header names the host; a list is served in turn, its last for ever."""
+
+    replies: dict[str, Reply | list[Reply]]
+    requests: list[Head] = field(default_factory=list)
+    connections: int = 0
+    _turns: dict[str, Iterator[Reply]] = field(default_factory=dict)
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        self.connections += 1
+        reader = Reader(stream)
+        while (head := await reader.head()) is not None:
+            self.requests.append(head)
+            if not await self._write(stream, self._reply(head)):
+                return
+
+    def _reply(self, head: Head) -> Reply:
+        key = f"{head.value('host')}{head.target}"
+        found = self.replies.get(key, reply(404))
+        if isinstance(found, Reply):
+            return found
+        turns = self._turns.setdefault(key, itertools.chain(found, itertools.repeat(found[-1])))
+        return next(turns)
+
+    async def _write(self, stream: trio.abc.Stream, chosen: Reply) -> bool:
+        for part in chosen.parts:
+            await stream.send_all(part)
+            await trio.sleep(chosen.pause_s)
+        for _ in range(chosen.repeats_max if chosen.repeat else 0):
+            await stream.send_all(chosen.repeat)
+            await trio.sleep(chosen.pause_s)
+        if chosen.end == "hang":
+            await stream.receive_some(1)  # until the peer leaves
+        elif chosen.end == "reset":
+            reset(stream)
+        return chosen.end == "keep"
+
+
+@contextlib.asynccontextmanager
+async def origin(
+    replies: dict[str, Reply | list[Reply]], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[Origin, int]]:
+    """A serving Origin and its port."""
+    served = Origin(replies)
+    async with listening(served.serve, tls=tls) as port:
+        yield served, port

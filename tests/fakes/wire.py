@@ -1,0 +1,99 @@
+"""Listeners on loopback and just enough HTTP/1.1 to misbehave on purpose; nothing here checks what it is sent."""
+
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+HEAD_BYTES_MAX = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head as it came. Header names in lower case."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+
+    def value(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    serve: Callable[[trio.abc.Stream], Awaitable[None]],
+    *,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    raw: bool = False,
+) -> AsyncIterator[int]:
+    """Serves each connection until the block ends; gives the port. A peer that leaves is no error.
+
+    `raw`: with `tls`, the connection is handed over before the handshake.
+    """
+
+    async def one(stream: trio.SocketStream) -> None:
+        served: trio.abc.Stream = stream
+        if tls is not None and not raw:
+            served = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            await serve(served)
+        stream.socket.close()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host=host)
+        port = int(listeners[0].socket.getsockname()[1])
+        nursery.start_soon(trio.serve_listeners, one, listeners)
+        yield port
+        nursery.cancel_scope.cancel()
+
+
+class Reader:
+    """Heads off a stream, one after the other; counts what came."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.rest = b""
+
+    async def head(self) -> Head | None:
+        """The next request's head (its body is expected to be empty), or None at the end."""
+        block = await self.block()
+        if block is None:
+            return None
+        first, *lines = block.decode("latin-1").split("\r\n")
+        method, target, _ = first.split(" ", 2)
+        pairs = (line.partition(":") for line in lines)
+        return Head(method, target, tuple((name.lower(), value.strip()) for name, _, value in pairs))
+
+    async def block(self) -> bytes | None:
+        """Bytes up to an empty line, without it."""
+        while b"\r\n\r\n" not in self.rest:
+            if len(self.rest) > HEAD_BYTES_MAX:
+                return None
+            more = await self.stream.receive_some(65_536)
+            if not more:
+                return None
+            self.rest += more
+        block, _, self.rest = self.rest.partition(b"\r\n\r\n")
+        return block
+
+
+def reset(stream: trio.abc.Stream) -> None:
+    """Closes with RST instead of FIN."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    assert isinstance(stream, trio.SocketStream)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
