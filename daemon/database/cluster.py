@@ -50,8 +50,9 @@ ADVICE = {
     "wrong ownership": "Its files belong to another user: give them back with chown, or run tracepool as that user.",
     "invalid permissions": "Its directory is open to others: `chmod 0700` it.",
     "ermission denied": "It lacks a permission: look at the owners and modes on that path.",
+    "contains errors": "Mend its configuration file; the line is named below.",
     "is still in use": "Processes of a killed server still run: wait a moment and start again.",
-    'lock file "postmaster.pid" already exists': "Another process holds the data: if none does, remove postmaster.pid there.",
+    'lock file "postmaster.pid" already exists': "Another server holds the data: stop it first.",
     "shared memory": "The machine is short of shared memory: free some, or lower shared_buffers in postgresql.conf.",
 }
 
@@ -81,7 +82,13 @@ def create_cluster(binaries: Binaries, data: Path, account: Account) -> None:
     """
     unfinished = data.with_name("data.new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    command = [binaries.bin_dir / "initdb", "-D", unfinished, f"--username={SUPERUSER}", "--auth=trust"]
+    command: list[str | Path] = [
+        binaries.bin_dir / "initdb",
+        "-D",
+        unfinished,
+        f"--username={SUPERUSER}",
+        "--auth=trust",
+    ]
     command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
     if binaries.major >= 17:  # case rules for all of Unicode, the same on every machine
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -101,12 +108,13 @@ def launch(binaries: Binaries, data: Path, account: Account) -> Path:
         log.replace(log.with_name("server.log.1"))
     options = {"listen_addresses": "", "unix_socket_directories": str(socket_dir), "unix_socket_permissions": "0700"}
     words = ["-p", "5432", *(word for name, value in options.items() for word in ("-c", f"{name}={value}"))]
-    command = [binaries.bin_dir / "pg_ctl", "start", "-D", data, "-l", log, "-w", "-s", "-t", str(READY_WAIT_S)]
+    command: list[str | Path] = [binaries.bin_dir / "pg_ctl", "start", "-D", data, "-l", log]
+    command += ["-w", "-t", str(READY_WAIT_S), "-s", "-o", shlex.join(words)]
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
-        _remove_stale_pid_file(data)
+        _remove_stale_locks(data, socket_dir)
         log_from = log.stat().st_size if log.exists() else 0
         # pg_ctl gives the server a session of its own: neither Ctrl-C nor our end reaches it.
-        started = run([*command, "-o", shlex.join(words)], account)
+        started = run(command, account)
         if started.returncode == 0:
             return socket_dir
         if found := running(data):
@@ -134,7 +142,7 @@ def running(data: Path) -> tuple[int, Path] | None:
 
 
 def is_server_of(pid: int, data: Path) -> bool:
-    """Whether the process is a live server on `data`, not a zombie or, as in a restarted container, its number used anew.
+    """Whether the process is a live server on `data`; a zombie is not, nor one that got the number later (containers).
 
     In doubt it is: then PostgreSQL's own interlocks decide.
     """
@@ -156,15 +164,16 @@ def is_server_of(pid: int, data: Path) -> bool:
         return True
 
 
-def _remove_stale_pid_file(data: Path) -> None:
-    """PostgreSQL removes one whose process is gone, but not one whose number another process or a zombie has now."""
+def _remove_stale_locks(data: Path, socket_dir: Path) -> None:
+    """PostgreSQL itself keeps those whose number another process or a zombie has now."""
     if running(data) is None:
         (data / "postmaster.pid").unlink(missing_ok=True)
+        (socket_dir / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)  # nobody else's: the directory is private
 
 
 def answers(binaries: Binaries, socket_dir: Path) -> bool:
-    ask = [binaries.bin_dir / "pg_isready", "-q", "-t", "3", "-h", socket_dir, "-U", SUPERUSER, "-d", "postgres"]
-    return run(ask).returncode == 0
+    ask: list[str | Path] = [binaries.bin_dir / "pg_isready", "-q", "-t", "3", "-h", socket_dir]
+    return run([*ask, "-U", SUPERUSER, "-d", "postgres"]).returncode == 0
 
 
 def _socket_dir(home: Path, account: Account) -> Path:
@@ -193,8 +202,8 @@ def _socket_dir(home: Path, account: Account) -> Path:
 
 def create_database(binaries: Binaries, data: Path, socket_dir: Path) -> None:
     """Create DATABASE in the running server unless it is there; the asking leaves no error in the server's log."""
-    psql = [binaries.bin_dir / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", socket_dir, "-U", SUPERUSER]
-    made = run([*psql, "-d", "postgres"], stdin=CREATE_DATABASE)
+    psql: list[str | Path] = [binaries.bin_dir / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", socket_dir]
+    made = run([*psql, "-U", SUPERUSER, "-d", "postgres"], stdin=CREATE_DATABASE)
     if made.returncode:
         raise failed(f"The database {DATABASE} could not be created in {data}.", made.stderr)
 

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL: a real server in the state directory, shared by the daemon and the commands beside it.
 
 Everything lies in `state_dir/postgres`, closed to other accounts: `data` (the cluster), `run` (its Unix socket; there
-is no TCP), `server.log`, and two lock files. Whoever uses the server holds `users.lock` shared. Starting and stopping is
-done under `change.lock`, and who lets go stops the server if nobody else holds `users.lock`: the last one out. A killed
+is no TCP), `server.log`, and two lock files. Whoever uses the server holds `users.lock` shared. Starts and stops happen
+under `change.lock`, and who lets go stops the server if nobody else holds `users.lock`: the last one out. A killed
 process holds nothing, and its server stays for the next one, who attaches. Synchronous: call it in a thread from Trio.
 """
 
@@ -127,7 +127,7 @@ def _attach_or_start(data: Path, account: Account, hold: _Hold) -> EmbeddedServe
 
 
 def _make_home(home: Path, account: Account) -> None:
-    """Create what is missing. Directories above that exist keep their modes; as root, new ones let the account through."""
+    """Create what is missing. Directories that exist keep their modes; as root, new ones let the account through."""
     if not home.exists():
         there = next(parent for parent in home.parents if parent.exists())
         refuse_unless_reachable(there, account)

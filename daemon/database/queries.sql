@@ -96,3 +96,77 @@ from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
     user_agent text, referrer text, wait_ms int, answered_at float8)
 on conflict (request_id) do nothing
+
+-- name: time_out_traces
+-- $1: how many at once. Traces past their time: the daemon that had them is gone.
+update active_trace_requests
+set status = 'timeout', completed_at = now(),
+    error_message = coalesce(error_message, 'its daemon stopped before the trace ended')
+where request_id in (
+    select request_id from active_trace_requests
+    where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds' limit $1)
+returning request_id
+
+-- name: remove_old_traces
+-- $1: days kept, $2: how many at once.
+delete from active_trace_requests
+where request_id in (
+    select request_id from active_trace_requests
+    where created_at < now() - make_interval(secs => $1::float8 * 86400) and status not in ('pending', 'processing')
+    limit $2)
+returning request_id
+
+-- name: unhealthy_ips
+select ip_address, ip_port, country, provider, consecutive_failures, failure_count, success_count,
+       extract(epoch from last_health_check)::float8 as last_health_check
+from ip_rotation_pool where not is_healthy order by country, ip_address, ip_port limit $1
+
+-- name: expire_ips
+-- Only while no daemon runs. $1: cooldown in seconds, which counts from the end of the lock.
+with ended as (
+    update ip_rotation_pool
+    set status = case
+            when not is_healthy then 'failed'
+            when status = 'locked' and locked_until + make_interval(secs => $1::float8) > now() then 'cooldown'
+            else 'available' end,
+        locked_until = case
+            when is_healthy and status = 'locked' and locked_until + make_interval(secs => $1::float8) > now()
+            then locked_until + make_interval(secs => $1::float8) end,
+        locked_by_request = null
+    where status in ('locked', 'cooldown') and locked_until < now()
+    returning (select old.status from ip_rotation_pool old where old.id = ip_rotation_pool.id) as was)
+select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
+
+-- name: record_statistics
+-- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy.
+insert into ip_pool_statistics (
+    total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
+    active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, requests_queued)
+select p.*, t.*, $1
+from (
+    select coalesce(sum(total), 0)::int, coalesce(sum(available), 0)::int, coalesce(sum(locked), 0)::int,
+           coalesce(sum(cooldown), 0)::int, coalesce(sum(failed), 0)::int,
+           coalesce(round(100.0 * sum(locked + cooldown) / nullif(sum(healthy), 0), 2), 0)::float8,
+           coalesce(jsonb_object_agg(country, jsonb_build_object(
+               'total', total, 'available', available, 'locked', locked, 'cooldown', cooldown, 'failed', failed,
+               'utilization_percent', coalesce(round(100.0 * (locked + cooldown) / nullif(healthy, 0), 2), 0))), '{}')
+    from (
+        select case lower(trim(country)) when 'gb' then 'uk' when 'gbr' then 'uk' when 'usa' then 'us'
+                    else lower(trim(country)) end as country,
+               count(*) as total,
+               count(*) filter (where status = 'available' and is_healthy) as available,
+               count(*) filter (where status = 'locked') as locked,
+               count(*) filter (where status = 'cooldown') as cooldown,
+               count(*) filter (where status = 'failed' or not is_healthy) as failed,
+               count(*) filter (where is_healthy) as healthy
+        from ip_rotation_pool group by 1) c) p,
+    (
+    select count(*) filter (where status in ('pending', 'processing'))::int,
+           count(*) filter (where status = 'completed' and completed_at > now() - interval '1 hour')::int,
+           count(*) filter (where status in ('failed', 'timeout') and completed_at > now() - interval '1 hour')::int,
+           avg(wait_time_ms) filter (where completed_at > now() - interval '1 hour')::float8,
+           avg(trace_time_ms) filter (where completed_at > now() - interval '1 hour')::float8
+    from active_trace_requests where created_at > now() - interval '2 hours') t
+returning total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, active_requests,
+          completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, requests_queued,
+          country_breakdown

@@ -1,6 +1,6 @@
 """How rows become the pool's state again, by the wall clock. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from daemon.moment import Moment
@@ -35,7 +35,3 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         lease_no=row["lease_no"],
         edit_no=row["edit_no"],
     )
-
-
-def ips_from_rows(rows: Iterable[Mapping[str, Any]], now: Moment) -> list[Ip]:
-    return [ip_from_row(row, now) for row in rows]

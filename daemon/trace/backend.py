@@ -22,6 +22,7 @@ import trio
 from daemon.trace.verdicts import Kind
 
 READ_BYTES_MAX = 16_384
+LINE_BYTES = 32  # what a line costs beside its bytes, as HTTP/2 counts fields (RFC 9113, 6.5.2): parsing it takes time
 ADDRESSES_MAX = 3  # of a proxy's name that are tried
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN})
 
@@ -85,7 +86,10 @@ class CountedStream(trio.abc.Stream):
 
 
 class WireStream(httpcore.AsyncNetworkStream):
-    """What httpcore reads and writes. `allowance` is how many bytes may still come before TooMuch is raised."""
+    """What httpcore reads and writes. `allowance` is how many bytes may still come before TooMuch is raised.
+
+    A read that oversteps it is still given out: what it holds may be the end that the reader waits for.
+    """
 
     def __init__(self, stream: trio.abc.Stream, counted: CountedStream) -> None:
         self._stream = stream
@@ -100,7 +104,7 @@ class WireStream(httpcore.AsyncNetworkStream):
             data = await self._stream.receive_some(min(max_bytes, READ_BYTES_MAX))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise httpcore.ReadError(str(error)) from error
-        self.allowance -= len(data)
+        self.allowance -= len(data) + LINE_BYTES * data.count(b"\n")
         self.ended = not data
         return bytes(data)
 

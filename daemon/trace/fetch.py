@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 class Fetcher:
     """What all traces share: the settings of a hop and one SSLContext (17 ms to build).
 
-    `headers_bytes_max` bounds a response head with what came along; `receive_buffer_bytes` is SO_RCVBUF, which Linux
-    doubles. A context of your own should verify, and offer http/1.1 alone by ALPN.
+    `headers_bytes_max` bounds a response head, 32 bytes added for each line; `receive_buffer_bytes` is SO_RCVBUF, which
+    Linux doubles. A context of your own should verify, and offer http/1.1 alone by ALPN.
     """
 
     def __init__(

@@ -9,7 +9,9 @@ Progress says the hop had come.
 """
 
 import ssl
+from collections.abc import AsyncIterable
 from dataclasses import dataclass
+from typing import cast
 
 import httpcore
 import trio
@@ -144,7 +146,7 @@ async def _drain(response: httpcore.Response, stream: WireStream) -> None:
     with trio.move_on_after(DRAIN_WAIT_S):
         try:
             # To the end, or to an error: trio would finalise a generator that is left half-way, with a warning.
-            async for _ in response.aiter_stream():
+            async for _ in cast(AsyncIterable[bytes], response.stream):
                 continue
             await response.aclose()
         except (httpcore.NetworkError, httpcore.ProtocolError, TooMuch):

@@ -14,8 +14,8 @@ In `forward` the proxy and the target cannot be told apart for certain. What is 
 proxy's, as a working proxy reports a broken target with a 502; but once the proxy has carried an answer in the same
 trace it has proven itself, and the target is blamed. Silence is the target's: a proxy passes it on. The same proof
 counts in `tunnel`. A proxy that answers CONNECT with 500, 502 or 504 does its work and says that the target cannot be
-reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too): were it the IP's fault, an offer with a dead host
-would turn every IP of a country unhealthy.
+reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too): were it the IP's fault, an offer with a dead
+host would turn every IP of a country unhealthy.
 
 Only the verdict `ip` counts against the IP.
 """

@@ -44,14 +44,18 @@ CLOSES = Reply(end="close")
 CLOSES_IN_HEAD = Reply((b"HTTP/1.1 302 Found\r\nLocation: http://ne",), end="close")
 GARBAGE = Reply((b"\x00\xffSSH-2.0-who are you\r\n\r\n" * 3,), end="close")
 DRIPS = Reply((b"HTTP/1.1 200 OK\r\n",), repeat=b"X", pause_s=0.02)
-CONTINUES_FOREVER = Reply(repeat=b"HTTP/1.1 100 Continue\r\n\r\n")
+CONTINUES_FOREVER = Reply(repeat=b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 ENDLESS_BODY = Reply((b"HTTP/1.1 200 OK\r\n\r\n",), repeat=b"z" * 16_384)
 ENDLESS_REDIRECT_BODY = Reply(
-    (b"HTTP/1.1 302 Found\r\nLocation: /after\r\nTransfer-Encoding: chunked\r\n\r\n",), repeat=b"1000\r\n" + b"z" * 4096 + b"\r\n"
+    (b"HTTP/1.1 302 Found\r\nLocation: /after\r\nTransfer-Encoding: chunked\r\n\r\n",),
+    repeat=b"1000\r\n" + b"z" * 4096 + b"\r\n",
 )
 BODY_THAT_NEVER_COMES = Reply((b"HTTP/1.1 302 Found\r\nLocation: /after\r\nContent-Length: 100\r\n\r\n",), end="hang")
-LARGE_HEAD = Reply((b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1_000) for n in range(100)), b"\r\n"))
+LARGE_HEAD = Reply(
+    (b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1_000) for n in range(100)), b"\r\n")
+)
 MANY_HEADERS = Reply((b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(9_000)), b"\r\n"))
+MANY_SHORT_HEADERS = Reply((b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 9_000, b"\r\n"))  # 36 KB, yet slow to parse
 LARGE_LOCATION = redirect(b"/" + b"a" * 1_048_576)
 
 

@@ -10,6 +10,8 @@ import trio
 from tests.fakes.wire import Head, Reader, listening, reset
 
 Misbehaviour = Callable[[trio.abc.Stream, Head], Awaitable[None]]
+Server = Callable[[trio.abc.Stream], Awaitable[None]]
+NO_HEAD = Head("", "", ())
 
 
 @dataclass(slots=True)
@@ -38,7 +40,9 @@ class Proxy:
                 await self.misbehave(client, head)
                 return
             if not self._may(head):
-                await client.send_all(_answer(407, "Proxy Authentication Required", 'Proxy-Authenticate: Basic realm="p"'))
+                await client.send_all(
+                    _answer(407, "Proxy Authentication Required", 'Proxy-Authenticate: Basic realm="p"')
+                )
                 return
             if head.method == "CONNECT":
                 await self._tunnel(client, reader, head.target)
@@ -70,7 +74,7 @@ class Proxy:
 
     async def _forward(self, client: trio.abc.Stream, head: Head) -> bool:
         """Relays one request; True if the client's connection can go on."""
-        authority, slash, path = head.target.removeprefix("http://").partition("/")
+        authority, _, path = head.target.removeprefix("http://").partition("/")
         upstream = await self._reach(client, authority if ":" in authority else f"{authority}:80")
         if upstream is None:
             return True
@@ -157,8 +161,7 @@ async def closing(stream: trio.abc.Stream, head: Head) -> None:
 
 async def resetting(stream: trio.abc.Stream, head: Head) -> None:
     """Resets the connection without an answer."""
-    assert isinstance(stream, _Counted)
-    reset(stream.inner)
+    reset(stream.inner if isinstance(stream, _Counted) else stream)
 
 
 async def silent(stream: trio.abc.Stream, head: Head) -> None:

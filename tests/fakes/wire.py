@@ -30,16 +30,12 @@ async def listening(
     *,
     host: str = "127.0.0.1",
     tls: ssl.SSLContext | None = None,
-    raw: bool = False,
 ) -> AsyncIterator[int]:
-    """Serves each connection until the block ends; gives the port. A peer that leaves is no error.
-
-    `raw`: with `tls`, the connection is handed over before the handshake.
-    """
+    """Serves each connection until the block ends; gives the port. A peer that leaves is no error."""
 
     async def one(stream: trio.SocketStream) -> None:
         served: trio.abc.Stream = stream
-        if tls is not None and not raw:
+        if tls is not None:
             served = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             await serve(served)

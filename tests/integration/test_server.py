@@ -1,166 +1,18 @@
-"""The server over real sockets: answers, limits, the stop, and the addresses it listens on."""
+"""The server over real sockets: answers, the limits on connections and handlers, errors that stay where they arise."""
 
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 import structlog
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
-from quart import Response
-from quart_trio import QuartTrio
 
 from daemon.click.listeners import open_listeners
-from daemon.click.server import TCP_USER_TIMEOUT, Server, ServerLimits
-from daemon.errors import BadSettings, OurFault, TheirFault
-
-PATIENCE_S = 10.0
-"""A test fails when something that should happen at once has not happened within this."""
-
-
-def limits_with(**changes: float) -> ServerLimits:
-    values: dict[str, float] = {
-        "answer_s": 5.0,
-        "head_s": 5.0,
-        "head_bytes_max": 16 * 1024,
-        "connections_max": 100,
-        "connections_per_address_max": 0,
-        "backlog": 64,
-        "body_bytes_max": 0,
-    }
-    return ServerLimits(**(values | changes))  # type: ignore[arg-type]
-
-
-class ClickApp:
-    """A Quart-Trio app whose `/track-hit` answers 302; with `?wait` once `open_gate` was called."""
-
-    def __init__(self) -> None:
-        self.quart = QuartTrio("clicks")
-        self.gate = trio.Event()
-        self.waiting = 0
-        self.cancelled = 0
-        self.changed = trio.Event()
-        self.quart.route("/track-hit", methods=["GET", "HEAD"])(self.track_hit)
-        self.quart.route("/large")(self.large)
-        self.quart.route("/broken")(self.broken)
-        self.quart.route("/body", methods=["POST"])(self.body)
-
-    def _note(self) -> None:
-        self.changed.set()
-        self.changed = trio.Event()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(PATIENCE_S):
-            while not condition():
-                await self.changed.wait()
-
-    async def track_hit(self) -> Response:
-        from quart import request
-
-        if "wait" in request.args:
-            self.waiting += 1
-            self._note()
-            try:
-                await self.gate.wait()
-            except trio.Cancelled:
-                self.cancelled += 1
-                raise
-            finally:
-                self.waiting -= 1
-                self._note()
-        offer = request.args.get("offer", "")
-        return Response(b"", 302, {"Location": f"https://landing.example/?offer={offer}", "Cache-Control": "no-store"})
-
-    async def large(self) -> Response:
-        return Response(b"x" * 20_000_000, 200)
-
-    async def broken(self) -> Response:
-        raise RuntimeError("broken on purpose")
-
-    async def body(self) -> Response:
-        from quart import request
-
-        return Response(str(len(await request.get_data())), 200)
-
-
-class Running:
-    """A server under test with its address; `connect` gives a raw stream to it."""
-
-    def __init__(self, server: Server, app: ClickApp, listener: trio.SocketListener) -> None:
-        self.server = server
-        self.app = app
-        self.port: int = listener.socket.getsockname()[1]
-        self.stop = trio.Event()
-        self.ended = trio.Event()
-
-    async def connect(self) -> trio.SocketStream:
-        return await trio.open_tcp_stream("127.0.0.1", self.port)
-
-    async def until_connections(self, count: int) -> None:
-        with trio.fail_after(PATIENCE_S):
-            while self.server.connections != count:
-                await trio.sleep(0.005)
-
-    async def until_ended(self) -> None:
-        with trio.fail_after(PATIENCE_S):
-            await self.ended.wait()
-
-    async def assert_still_answers(self) -> None:
-        async with await self.connect() as client:
-            await client.send_all(click("alive", "Connection: close"))
-            assert (await read_all(client)).startswith(b"HTTP/1.1 302")
-
-
-@asynccontextmanager
-async def running(limits: ServerLimits | None = None) -> AsyncIterator[Running]:
-    app = ClickApp()
-    limits = limits or limits_with()
-    listeners = await open_listeners(["127.0.0.1:0"], backlog=limits.backlog)
-    face = Running(Server(app.quart, limits), app, listeners[0])
-
-    async def serve(task_status: trio.TaskStatus[None]) -> None:
-        await face.server.serve(listeners, stop=face.stop, task_status=task_status)
-        face.ended.set()
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(serve)
-        yield face
-        face.app.gate.set()
-        face.stop.set()
-        await face.until_ended()
-
-
-def click(offer: str = "summer-sale", *headers: str, query: str = "", method: str = "GET") -> bytes:
-    lines = [f"{method} /track-hit?offer={offer}{query} HTTP/1.1", "Host: clicks.example", *headers]
-    return "\r\n".join([*lines, "", ""]).encode()
-
-
-async def read_all(client: trio.SocketStream) -> bytes:
-    """Read until the server closes; a reset counts as closed."""
-    received = b""
-    with trio.fail_after(PATIENCE_S):
-        while True:
-            try:
-                data = await client.receive_some(65536)
-            except trio.BrokenResourceError:
-                return received
-            if not data:
-                return received
-            received += data
-
-
-async def read_answers(client: trio.SocketStream, count: int) -> bytes:
-    """Read until so many heads without bodies have come."""
-    received = b""
-    with trio.fail_after(PATIENCE_S):
-        while received.count(b"\r\n\r\n") < count:
-            data = await client.receive_some(65536)
-            assert data, f"closed after {received!r}"
-            received += data
-    return received
+from daemon.click.plain_http import PlainHTTP
+from daemon.click.server import TCP_USER_TIMEOUT, Server
+from tests.integration.faces import click, limits_with, read_all, read_answers, running
 
 
 async def test_a_click_is_answered_without_naming_the_server() -> None:
@@ -256,83 +108,6 @@ async def test_a_body_that_does_not_come_is_408_when_the_time_is_over() -> None:
         assert (await read_all(client)).startswith(b"HTTP/1.1 408")
 
 
-# The stop
-
-
-async def test_a_stop_answers_what_is_in_flight_and_closes_what_is_idle_at_once() -> None:
-    async with running() as face, await face.connect() as idle, await face.connect() as busy:
-        await idle.send_all(click())
-        await read_answers(idle, 1)
-        await busy.send_all(click(query="&wait"))
-        await face.app.until(lambda: face.app.waiting == 1)
-        face.stop.set()
-        assert await read_all(idle) == b""
-        with pytest.raises(OSError, match=r"."):
-            await face.connect()
-        assert not face.ended.is_set()
-        face.app.gate.set()
-        assert (await read_all(busy)).startswith(b"HTTP/1.1 302")
-        await face.until_ended()
-
-
-async def test_a_stop_still_answers_what_the_kernel_had_accepted() -> None:
-    async with running() as face:
-        clients = [socket.create_connection(("127.0.0.1", face.port)) for _ in range(20)]
-        for client in clients:
-            client.sendall(click(headers_end := "early", "Connection: close"))
-        face.stop.set()  # no checkpoint since the connects: the server has accepted none of them
-        assert face.server.connections == 0
-        for client in clients:
-            async with trio.SocketStream(trio.socket.from_stdlib_socket(client)) as stream:
-                assert headers_end.encode() in await read_all(stream)
-
-
-async def test_a_stop_waits_no_longer_than_an_answer_may_take() -> None:
-    with structlog.testing.capture_logs() as logs:
-        async with running(limits_with(answer_s=0.2)) as face, await face.connect() as client:
-            await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-            await client.receive_some(1)  # the answer has begun; the rest stays unread
-            face.stop.set()
-            await face.until_ended()
-    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["connections_cut"]
-
-
-async def test_cancelling_the_server_does_not_wait_for_a_client_that_reads_nothing() -> None:
-    app = ClickApp()
-    listeners = await open_listeners(["127.0.0.1:0"], backlog=8)
-    server = Server(app.quart, limits_with(head_s=1000.0, answer_s=1000.0))
-    with trio.fail_after(PATIENCE_S):
-        async with trio.open_nursery() as nursery:
-
-            async def serve(task_status: trio.TaskStatus[None]) -> None:
-                await server.serve(listeners, stop=trio.Event(), task_status=task_status)
-
-            await nursery.start(serve)
-            client = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
-            await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-            await client.receive_some(1)
-            nursery.cancel_scope.cancel()
-        await client.aclose()
-
-
-async def test_a_server_whose_listener_is_closed_raises() -> None:
-    listeners = await open_listeners(["127.0.0.1:0"], backlog=8)
-    server = Server(ClickApp().quart, limits_with())
-    with pytest.raises(ExceptionGroup) as caught:
-        async with trio.open_nursery() as nursery:
-
-            async def serve(task_status: trio.TaskStatus[None]) -> None:
-                await server.serve(listeners, stop=trio.Event(), task_status=task_status)
-
-            await nursery.start(serve)
-            await trio.testing.wait_all_tasks_blocked()
-            listeners[0].socket.close()
-    assert caught.group_contains(OurFault)
-
-
-# Connections
-
-
 async def test_past_the_most_connections_the_longest_idle_gives_way() -> None:
     async with running(limits_with(connections_max=3)) as face:
         oldest, middle, busy = [await face.connect() for _ in range(3)]
@@ -407,15 +182,13 @@ async def test_a_full_descriptor_table_is_waited_out_and_logged_once(monkeypatch
 
 
 async def test_accepted_sockets_carry_the_limit_on_unacknowledged_bytes() -> None:
-    async with running(limits_with(head_s=2.5)) as face:
-        async with await face.connect():
-            await face.until_connections(1)
-            (connection,) = face.server._open
-            assert connection._stream.socket.getsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT) == 2500
+    async with running(limits_with(head_s=2.5)) as face, await face.connect():
+        await face.until_connections(1)
+        (connection,) = face.server._open
+        assert connection._stream.socket.getsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT) == 2500
 
 
 async def test_an_exception_of_one_connection_does_not_reach_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    from daemon.click.plain_http import PlainHTTP
 
     async def explode(self: PlainHTTP, event: object) -> None:
         raise ZeroDivisionError("a bug in the protocol")
@@ -452,75 +225,3 @@ async def test_an_app_without_a_lifespan_is_served_too() -> None:
             await client.send_all(click())
             assert (await read_answers(client, 1)).startswith(b"HTTP/1.1 204")
         stop.set()
-
-
-# Where it listens
-
-
-async def test_a_busy_port_is_named_with_what_to_do() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        bind = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(TheirFault, match=f"{bind}.*another port"):
-            await open_listeners(["127.0.0.1:0", bind], backlog=8)
-
-
-@pytest.mark.parametrize(
-    "bind",
-    ["8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "::1:8080", "[::1]", "unix:", "unix:run/x.sock", "", ":80"],
-)
-async def test_a_bind_that_is_not_an_address_is_a_bad_setting(bind: str) -> None:
-    with pytest.raises(BadSettings, match="cannot listen on"):
-        await open_listeners([bind], backlog=8)
-
-
-async def test_an_address_of_another_machine_is_a_bad_setting() -> None:
-    with pytest.raises(BadSettings, match=r"192\.0\.2\.1:8080: this machine has no such address"):
-        await open_listeners(["192.0.2.1:8080"], backlog=8)
-
-
-async def test_no_address_at_all_is_a_bad_setting() -> None:
-    with pytest.raises(BadSettings, match="at least one"):
-        await open_listeners([], backlog=8)
-
-
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
-async def test_ipv6_loopback_is_an_address() -> None:
-    (listener,) = await open_listeners(["[::1]:0"], backlog=8)
-    assert listener.socket.getsockname()[0] == "::1"
-    listener.socket.close()
-
-
-async def test_a_unix_socket_replaces_its_own_stale_file_and_serves(tmp_path: Path) -> None:
-    path = str(tmp_path / "face.sock")
-    (stale,) = await open_listeners([f"unix:{path}"], backlog=8)
-    with pytest.raises(TheirFault, match="another program listens there"):
-        await open_listeners([f"unix:{path}"], backlog=8)
-    stale.socket.close()
-    listeners = await open_listeners([f"unix:{path}"], backlog=8)
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-
-        async def serve(task_status: trio.TaskStatus[None]) -> None:
-            limits = limits_with(connections_per_address_max=1)
-            await Server(ClickApp().quart, limits).serve(listeners, stop=stop, task_status=task_status)
-
-        await nursery.start(serve)
-        first, second = await trio.open_unix_socket(path), await trio.open_unix_socket(path)
-        for client in (first, second):
-            await client.send_all(click())
-            assert (await read_answers(client, 1)).startswith(b"HTTP/1.1 302")
-            await client.aclose()
-        stop.set()
-
-
-async def test_a_file_that_is_not_a_socket_stays(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("keep me")
-    with pytest.raises(BadSettings, match="not a socket"):
-        await open_listeners([f"unix:{path}"], backlog=8)
-    assert path.read_text() == "keep me"
-
-
-async def test_a_socket_in_a_folder_that_does_not_exist_names_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(TheirFault, match="folder does not exist"):
-        await open_listeners([f"unix:{tmp_path}/none/face.sock"], backlog=8)

@@ -1,0 +1,216 @@
+"""What a click becomes: an offer, a trace, and in any case an answer by its deadline. HTTP is routes.py's business."""
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from daemon.click.answer import fallback_location, safe_location, with_params
+from daemon.click.offers import Offer, Offers
+from daemon.click.parse import Inbound, Refused, as_mapping, parse_click
+from daemon.click.tally import Tally
+from daemon.click.visitor import Visitor
+from daemon.config import HONEST_USER_AGENT, Settings
+from daemon.errors import BadInput
+from daemon.journal.entries import Hit, TracePending
+from daemon.moment import Moment
+from daemon.pool.actor import Journal
+from daemon.pool.directory import PoolDirectory
+from daemon.trace.jobs import Finished, News, Started, TraceJob
+from daemon.trace.steps import Identity
+
+HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most
+ANSWER_BY_S = HIT_DELAY_MAX_S  # and is on its way this long before the deadline, so that it is never late
+NEWS_MAX = 8
+NAME_SHOWN_MAX = 100
+
+log = structlog.get_logger("daemon.click")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`location` for a 302; else `error`, for a JSON body."""
+
+    status: int
+    request_id: uuid.UUID
+    location: str | None = None
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class _Click:
+    request_id: uuid.UUID
+    offer: Offer
+    inbound: Inbound
+    visitor: Visitor
+    received: Moment
+
+
+class Clicks:
+    """`waiting` clicks have no answer yet; `late_hits` were answered before they were durable."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        offers: Offers,
+        directory: PoolDirectory,
+        journal: Journal,
+        jobs: "trio.MemorySendChannel[TraceJob]",
+        now: Callable[[], Moment],
+    ) -> None:
+        self._settings = settings
+        self._offers = offers
+        self._directory = directory
+        self._journal = journal
+        self._jobs = jobs
+        self._now = now
+        self.tally = Tally()
+        self.waiting = 0
+        self.late_hits = 0
+
+    async def answer(self, query: bytes, visitor: Visitor) -> Answer:
+        """Returns by the click's deadline, whatever happens elsewhere."""
+        received = self._now()
+        request_id = uuid.uuid4()
+        parsed = parse_click(query)
+        if isinstance(parsed, Refused):
+            log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
+            return Answer(parsed.status, request_id, error=parsed.error)
+        offer = self._offers.find(parsed.offer)
+        if offer is None:
+            log.info("click_refused", request_id=str(request_id), status=404, offer=parsed.offer[:NAME_SHOWN_MAX])
+            return Answer(404, request_id, error="Offer not found or inactive")
+        click = _Click(request_id, offer, parsed, visitor, received)
+        self.waiting += 1
+        outcome = "left"
+        reason: str | None = None
+        location = ""
+        try:
+            location, reason = await self._resolve(click)
+            await self._record_hit(click, location, reason)
+            outcome = "fallback" if reason else "resolved"
+        finally:
+            self.waiting -= 1
+            self._conclude(click, outcome, reason, location)
+        return Answer(302, request_id, location=location)
+
+    async def _resolve(self, click: _Click) -> tuple[str, str | None]:
+        """Where to, and the reason if that is a fallback."""
+        finished: Finished | str
+        try:
+            finished = await self._trace(click)
+        except Exception:
+            log.exception("click_fault", request_id=str(click.request_id))  # ours; the visitor is answered all the same
+            finished = "trace_failed"
+        params = click.inbound.params
+        if isinstance(finished, Finished) and finished.final_url is not None:
+            try:
+                return with_params(safe_location(finished.final_url), params), None
+            except BadInput as e:
+                log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
+                finished = Finished(None, "trace_failed")
+        reason = finished.reason if isinstance(finished, Finished) else finished
+        return fallback_location(click.offer.tracking_url, params), reason
+
+    async def _trace(self, click: _Click) -> Finished | str:
+        """How the trace ended, or the reason for which there is none by now."""
+        if self.waiting > self._settings.click.waiting_max:
+            return "overload"
+        offer = click.offer
+        post = self._directory.find(offer.country)
+        if post is None and (default := self._settings.trace.default_country):
+            post = self._directory.find(default)
+        if post is None:
+            return "no_pool"
+        patience_s = offer.deadline_s or self._settings.click.deadline_s
+        answer_by_s = click.received.tick_s + patience_s - ANSWER_BY_S
+        send, receive = trio.open_memory_channel[News](NEWS_MAX)
+        with receive:
+            job = self._job(click, post.country, answer_by_s, send)
+            try:
+                self._jobs.send_nowait(job)
+            except trio.WouldBlock:
+                return "overload"
+            timeout_at = click.received.wall_s + patience_s + self._settings.trace.timeout_s
+            self._journal.record(
+                TracePending(
+                    request_id=click.request_id,
+                    offer_id=offer.id,
+                    tracking_url=offer.tracking_url,
+                    target_country=post.country,
+                    inbound_params=job.inbound,
+                    started_at=click.received.wall_s,
+                    timeout_at=timeout_at,
+                )
+            )
+            reason = "overload"
+            with trio.move_on_at(answer_by_s):
+                while True:
+                    news = await receive.receive()
+                    if isinstance(news, Finished):
+                        return news
+                    reason = "deadline" if isinstance(news, Started) else "no_ip"
+        return reason
+
+    def _job(
+        self, click: _Click, country: str, deadline_s: float, listener: "trio.MemorySendChannel[News]"
+    ) -> TraceJob:
+        offer, visitor, configured = click.offer, click.visitor, self._settings.trace.user_agent
+        ours = HONEST_USER_AGENT if configured == "visitor" else configured
+        identity = Identity(ours)
+        if "visitor" in (offer.user_agent, configured):
+            identity = Identity(visitor.user_agent or ours, visitor.accept_language, visitor.referrer)
+        return TraceJob(
+            request_id=click.request_id,
+            offer_id=offer.id,
+            offer_name=offer.name,
+            tracking_url=offer.tracking_url,
+            country=country,
+            inbound=as_mapping(click.inbound.params),
+            identity=identity,
+            asked_s=click.received.tick_s,
+            deadline_s=deadline_s,
+            listener=listener,
+        )
+
+    async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:
+        now = self._now()
+        hit = Hit(
+            request_id=click.request_id,
+            offer_id=click.offer.id,
+            offer_name=click.offer.name,
+            outcome="fallback" if reason else "resolved",
+            reason=reason,
+            location=location,
+            visitor_address=click.visitor.address,
+            user_agent=click.visitor.user_agent,
+            referrer=click.visitor.referrer,
+            wait_ms=round((now.tick_s - click.received.tick_s) * 1000),
+            answered_at=now.wall_s,
+        )
+        with trio.move_on_after(HIT_DELAY_MAX_S) as scope:
+            await self._journal.durable(hit)
+        if scope.cancelled_caught:
+            self.late_hits += 1
+
+    def _conclude(self, click: _Click, outcome: str, reason: str | None, location: str) -> None:
+        wait_ms = (self._now().tick_s - click.received.tick_s) * 1000
+        if outcome != "left":
+            self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms)
+        log.info(
+            "click",
+            request_id=str(click.request_id),
+            offer=click.offer.name,
+            outcome=outcome,
+            reason=reason,
+            wait_ms=round(wait_ms, 1),
+            location=location,
+            visitor=click.visitor.address,
+        )
+
+
+def error_body(error: str) -> bytes:
+    return json.dumps({"error": error}).encode()

@@ -1,0 +1,40 @@
+"""What the last minute's clicks came to, for `status`. Pure: the time comes with each click."""
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+WINDOW_S = 60.0
+CLICKS_MAX = 60_000  # remembered: at more than 1,000 clicks/s the window is shorter
+
+
+@dataclass(frozen=True, slots=True)
+class LastMinute:
+    """`fallbacks` by reason; waits in milliseconds, None without clicks."""
+
+    clicks: int
+    resolved: int
+    fallbacks: dict[str, int]
+    wait_p50_ms: float | None
+    wait_p95_ms: float | None
+
+
+class Tally:
+    def __init__(self) -> None:
+        self._clicks: deque[tuple[float, str | None, float]] = deque(maxlen=CLICKS_MAX)
+
+    def add(self, at_s: float, reason: str | None, wait_ms: float) -> None:
+        """`reason`: of a fallback; None for a click that was resolved."""
+        self._clicks.append((at_s, reason, wait_ms))
+
+    def last_minute(self, now_s: float) -> LastMinute:
+        while self._clicks and self._clicks[0][0] < now_s - WINDOW_S:
+            self._clicks.popleft()
+        waits = sorted(click[2] for click in self._clicks)
+        reasons = Counter(click[1] for click in self._clicks if click[1] is not None)
+        return LastMinute(
+            clicks=len(waits),
+            resolved=len(waits) - reasons.total(),
+            fallbacks=dict(reasons.most_common()),
+            wait_p50_ms=waits[len(waits) // 2] if waits else None,
+            wait_p95_ms=waits[int(len(waits) * 0.95)] if waits else None,
+        )

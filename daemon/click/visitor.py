@@ -1,0 +1,61 @@
+"""Who clicks: address, User-Agent, language, referrer, from a request's peer and headers. Pure."""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+HEADER_CHARACTERS_MAX = 2_048  # of what is stored and forwarded
+
+
+class Headers(Protocol):
+    def get(self, name: str, /) -> str | None: ...
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    address: str | None
+    user_agent: str | None
+    accept_language: str | None
+    referrer: str | None
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+
+
+def visitor_of(peer: str | None, headers: Headers, trusted: Sequence[Network]) -> Visitor:
+    """`trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs."""
+    return Visitor(
+        address=_forwarded(peer, headers.get("X-Forwarded-For") or "", trusted),
+        user_agent=_cut(headers.get("User-Agent")),
+        accept_language=_cut(headers.get("Accept-Language")),
+        referrer=_cut(headers.get("Referer")),
+    )
+
+
+def _forwarded(peer: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
+    address = peer
+    for text in reversed(forwarded_for.split(",")):
+        if address is None or not _is_in(address, trusted):
+            return address
+        try:
+            address = str(ipaddress.ip_address(text.strip()))
+        except ValueError:
+            return address  # the header says nothing more that can be believed
+    return address
+
+
+def _is_in(address: str, trusted: Sequence[Network]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in trusted)
+
+
+def _cut(text: str | None) -> str | None:
+    return text[:HEADER_CHARACTERS_MAX] if text else None

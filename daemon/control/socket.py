@@ -1,0 +1,113 @@
+"""The private Unix socket in the state directory by which commands ask the running daemon: one JSON line each way."""
+
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from daemon.errors import BadInput, DatabaseUnavailable, TheirFault, TracepoolError
+
+NAME = "control.sock"
+LINE_BYTES_MAX = 4_096
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+ANSWER_S = 120.0
+BACKLOG = 16
+
+Commands = dict[str, Callable[[], Awaitable[dict[str, Any]]]]
+log = structlog.get_logger("daemon.control")
+
+
+@contextmanager
+def _address(state_dir: Path) -> Iterator[str]:
+    """A path of the socket that is short enough for the kernel's 107 bytes, however deep the directory lies."""
+    directory = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{NAME}"
+    finally:
+        os.close(directory)
+
+
+def ask(state_dir: Path, command: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
+    """The daemon's answer, or None where none runs with this state directory.
+
+    Raises TheirFault when it does not answer in `timeout_s`, and DatabaseUnavailable when it says so.
+    """
+    try:
+        with _address(state_dir) as address, socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(timeout_s)
+            client.connect(address)
+            client.sendall(json.dumps({"command": command}).encode() + b"\n")
+            answer = b"".join(iter(lambda: client.recv(65_536), b""))
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        return None
+    except PermissionError:
+        raise BadInput(f"{state_dir / NAME}: no permission: run this as the daemon's user or as root") from None
+    except TimeoutError:
+        raise TheirFault(f"the daemon did not answer within {timeout_s:g} s: look at its log") from None
+    try:
+        result: dict[str, Any] = json.loads(answer)
+    except ValueError:
+        raise TheirFault("the daemon stopped while it was asked: ask again") from None
+    if "error" in result:
+        raise DatabaseUnavailable(result["error"])
+    return result
+
+
+async def serve(
+    state_dir: Path, commands: Commands, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answers until cancelled. Only the daemon's own user, and root, can connect."""
+    with suppress(FileNotFoundError):
+        (state_dir / NAME).unlink()  # left by a daemon that was killed; daemon.lock says that none runs now
+    with _address(state_dir) as address:
+        listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+        previous = os.umask(0o177)
+        try:
+            await listening.bind(address)
+        finally:
+            os.umask(previous)
+    listening.listen(BACKLOG)
+    try:
+
+        async def answer(stream: trio.SocketStream) -> None:
+            await _answer(stream, commands)
+
+        await trio.serve_listeners(answer, [trio.SocketListener(listening)], task_status=task_status)  # type: ignore[arg-type]
+    finally:
+        with suppress(FileNotFoundError):
+            (state_dir / NAME).unlink()
+
+
+async def _answer(stream: trio.SocketStream, commands: Commands) -> None:
+    try:
+        with trio.move_on_after(ANSWER_S):
+            async with stream:
+                line = b""
+                while b"\n" not in line and len(line) < LINE_BYTES_MAX:
+                    piece = await stream.receive_some(LINE_BYTES_MAX)
+                    if not piece:
+                        return
+                    line += piece
+                await stream.send_all(json.dumps(await _run(line, commands), default=str).encode())
+    except trio.BrokenResourceError:
+        log.debug("asker_left")
+
+
+async def _run(line: bytes, commands: Commands) -> dict[str, Any]:
+    try:
+        command = commands[json.loads(line)["command"]]
+    except (ValueError, KeyError, TypeError):
+        return {"error": f"unknown command; known: {', '.join(commands)}"}
+    try:
+        return await command()
+    except TracepoolError as e:
+        return {"error": str(e)}
+    except Exception:
+        log.exception("command_failed", line=line.decode("utf-8", "replace"))
+        return {"error": "the command failed inside the daemon: its log says why"}

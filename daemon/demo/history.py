@@ -1,0 +1,124 @@
+"""Checks a history of requests against the promise "one IP, one trace". Pure: no clock, no files.
+
+A trace is what carries one click id; on each address it lasts from the begin of its first request to the end of its
+last. For every address, no trace may begin while another lasts (`overlap`), nor sooner after another's last request
+began than the cooldown (`cooldown`); and no trace may show up at two addresses (`moved`). A walk that starts again at
+hop 0 mints a new id and so is a new trace, as it would be to a real ad network.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from daemon.demo.events import Event, OriginEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """One broken promise, between the traces `first` and `second` (click ids; the same for `moved`).
+
+    `gap_s` is the time from `first`'s end (overlap: negative) or last request (cooldown: below it) to `second`'s begin;
+    for `moved` it lies between the first requests at `other_address` and `address`.
+    """
+
+    kind: Literal["overlap", "cooldown", "moved"]
+    address: str
+    first: int
+    second: int
+    gap_s: float
+    other_address: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "moved":
+            return f"trace {self.first} went through {self.other_address} and {self.gap_s:.3f} s later {self.address}"
+        after = "end" if self.kind == "overlap" else "last request"
+        return (
+            f"{self.address}: trace {self.second} began {self.gap_s:.3f} s after the {after} of trace {self.first}"
+            f" ({self.kind})"
+        )
+
+
+@dataclass(slots=True)
+class _Stay:
+    """One trace at one address."""
+
+    cid: int
+    began_s: float
+    last_request_s: float
+    ended_s: float
+
+
+def check(
+    events: Iterable[Event],
+    *,
+    cooldown_s: float,
+    tolerance_s: float = 0.0,
+    addresses: Collection[str] | None = None,
+) -> list[Breach]:
+    """All breaches in the events of the origin, the proxies or both, in any order; by address, then time.
+
+    `tolerance_s` is taken off what is demanded of each gap: for timers that may fire early by so much. `addresses` are
+    the pool's; given, other clients (a person who opens a final URL) are not judged. Nor are events without a click id:
+    `unjudged` counts those.
+    """
+    stays = _stays(events, addresses)
+    breaches = [
+        breach for address in sorted(stays) for breach in _at_one(address, stays[address], cooldown_s, tolerance_s)
+    ]
+    return breaches + _moved(stays)
+
+
+def unjudged(events: Iterable[Event], *, addresses: Collection[str] | None = None) -> int:
+    """How many requests of the pool's addresses carry no click id: tunnels, error answers, paths off the chains."""
+    return sum(1 for event in events if event.cid is None and (addresses is None or _address(event) in addresses))
+
+
+def _address(event: Event) -> str:
+    return event.client if isinstance(event, OriginEvent) else event.address
+
+
+def _stays(events: Iterable[Event], addresses: Collection[str] | None) -> dict[str, list[_Stay]]:
+    found: dict[str, dict[int, _Stay]] = defaultdict(dict)
+    for event in events:
+        address, cid = _address(event), event.cid
+        if cid is None or (addresses is not None and address not in addresses):
+            continue
+        stay = found[address].get(cid)
+        if stay is None:
+            found[address][cid] = _Stay(cid, event.began_s, event.began_s, event.ended_s)
+        else:
+            stay.began_s = min(stay.began_s, event.began_s)
+            stay.last_request_s = max(stay.last_request_s, event.began_s)
+            stay.ended_s = max(stay.ended_s, event.ended_s)
+    return {address: sorted(by.values(), key=lambda stay: stay.began_s) for address, by in found.items()}
+
+
+def _at_one(address: str, stays: list[_Stay], cooldown_s: float, tolerance_s: float) -> list[Breach]:
+    breaches = []
+    # Compared with the latest end and the latest request of all before, not with the neighbour alone: a long trace may
+    # reach past several short ones.
+    longest = latest = stays[0]
+    for stay in stays[1:]:
+        since_end_s = stay.began_s - longest.ended_s
+        since_request_s = stay.began_s - latest.last_request_s
+        if since_end_s < -tolerance_s:
+            breaches.append(Breach("overlap", address, longest.cid, stay.cid, since_end_s))
+        elif since_request_s < cooldown_s - tolerance_s:
+            breaches.append(Breach("cooldown", address, latest.cid, stay.cid, since_request_s))
+        longest = max(longest, stay, key=lambda one: one.ended_s)
+        latest = max(latest, stay, key=lambda one: one.last_request_s)
+    return breaches
+
+
+def _moved(stays: dict[str, list[_Stay]]) -> list[Breach]:
+    seen: dict[int, list[tuple[float, str]]] = defaultdict(list)
+    for address, here in stays.items():
+        for stay in here:
+            seen[stay.cid].append((stay.began_s, address))
+    breaches = []
+    for cid, places in sorted(seen.items()):
+        places.sort()
+        first_s, first_address = places[0]
+        breaches += [Breach("moved", address, cid, cid, at_s - first_s, first_address) for at_s, address in places[1:]]
+    return breaches

@@ -1,0 +1,74 @@
+"""Logs: one JSON object per line on standard error, ours and the libraries' alike, with secrets masked.
+
+`ts` is UTC, `event` a word to search for, `level` as usual. A secret is masked wherever its text turns up, in an
+exception's too: `hide` makes it known.
+"""
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK = "**********"
+SECRET_CHARACTERS_MIN = 4  # anything shorter would mask ordinary words
+TEXT_CHARACTERS_MAX = 4_000
+
+_secrets: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """From now on `secret` is written as MASK."""
+    if len(secret) >= SECRET_CHARACTERS_MIN:
+        _secrets.add(secret)
+
+
+def masked(text: str) -> str:
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, MASK)
+    return text
+
+
+def _mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = masked(value)[:TEXT_CHARACTERS_MAX]
+    return event
+
+
+def configure(level: str, stream: TextIO | None = None) -> None:
+    """Sets structlog and the standard library's logging up. Call it once, before anything logs."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.format_exc_info,
+        _mask,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(default=str),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("httpcore", "hypercorn", "asyncio", "quart", "trio-asyncio"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,60 @@
+"""Ticks, and says what a round found; the work is in rounds.py. A round asked for by hand waits for one under way."""
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from daemon.config import Settings
+from daemon.database.postgres import Database
+from daemon.errors import DatabaseUnavailable
+from daemon.maintenance.rounds import Report, run_once
+from daemon.moment import Moment
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Adopt
+
+log = structlog.get_logger("daemon.maintenance")
+
+
+class Maintenance:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        directory: PoolDirectory,
+        queued: Callable[[], int],
+        now: Callable[[], Moment],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._directory = directory
+        self._queued = queued
+        self._now = now
+        self._one_at_a_time = trio.Lock()
+
+    async def run(self) -> None:
+        while True:
+            await trio.sleep(self._settings.maintenance.interval_s)
+            try:
+                await self.round()
+            except DatabaseUnavailable as e:
+                log.warning("maintenance_skipped", why=str(e), next_in_s=self._settings.maintenance.interval_s)
+
+    async def round(self) -> Report:
+        """One round now. Raises DatabaseUnavailable."""
+        async with self._one_at_a_time:
+            overdue = self._directory.overdue(self._now())
+            if overdue:
+                for post in self._directory:
+                    await post.mailbox.send(Adopt(()))  # whatever comes, an actor looks at its timers first
+            report = await run_once(
+                self._database, self._settings, queued=self._queued(), overdue_ips=overdue, expire_ips=False
+            )
+        if overdue:
+            log.error("timer_failed", overdue_ips=overdue, effect="they are ended now")
+        if report.changed:
+            log.info("maintenance", timed_out_traces=report.timed_out_traces, removed_traces=report.removed_traces)
+        if report.unhealthy:
+            log.warning("ips_unhealthy", count=len(report.unhealthy), ips=[u.ip for u in report.unhealthy][:10],
+                        advice="tracepool reset --ip A once it works again")  # fmt: skip
+        return report

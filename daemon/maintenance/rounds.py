@@ -1,0 +1,122 @@
+"""One maintenance round: what is overdue ends, what is old goes, how things stand is recorded and reported.
+
+In a running daemon the pool actors' own timers end locks and rests; a round only looks whether one failed to. With the
+daemon stopped (`expire_ips`) the round does it on the rows.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from daemon.config import Settings
+from daemon.database.postgres import QUERIES, Connection, Database
+
+UNHEALTHY_NAMED_MAX = 100
+BATCHES_MAX = 200  # of one round: what is left is for the next
+
+
+@dataclass(frozen=True, slots=True)
+class Unhealthy:
+    """An IP that failed too often in a row."""
+
+    ip: str
+    country: str
+    provider: str
+    consecutive_failures: int
+    failure_count: int
+    success_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`overdue_ips`: locks and rests past their end that a timer should have caught, a fault in a running daemon."""
+
+    overdue_ips: int
+    expired_locks: int
+    ended_cooldowns: int
+    timed_out_traces: int
+    removed_traces: int
+    unhealthy: tuple[Unhealthy, ...]
+    statistics: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to say beyond the statistics."""
+        return bool(self.overdue_ips or self.expired_locks or self.timed_out_traces or self.removed_traces)
+
+    def lines(self) -> list[str]:
+        s = self.statistics
+        lines = [
+            f"IPs: {s['total_ips']} in all, {s['available_ips']} available, {s['locked_ips']} locked, "
+            f"{s['cooldown_ips']} in cooldown, {s['failed_ips']} failed; {s['pool_utilization_percent']:g}% in use",
+            f"Traces: {s['active_requests']} active, {s['completed_requests_1h']} completed and "
+            f"{s['failed_requests_1h']} failed in the last hour, {s['requests_queued']} queued",
+            f"Ended now: {self.expired_locks} locks, {self.ended_cooldowns} cooldowns, "
+            f"{self.timed_out_traces} traces past their time; {self.removed_traces} old traces removed",
+        ]
+        if self.overdue_ips:
+            lines.append(f"FAULT: {self.overdue_ips} IPs were overdue: a timer failed; the log says more")
+        lines += [
+            f"Unhealthy: {u.ip} ({u.country}, {u.provider}): {u.consecutive_failures} failures in a row; when it works "
+            f"again: tracepool reset --ip {u.ip.rpartition(':')[0]}"
+            for u in self.unhealthy
+        ]
+        return lines
+
+
+def report_from(values: dict[str, Any]) -> Report:
+    """The inverse of `as_dict`, after a way through JSON."""
+    return Report(**{**values, "unhealthy": tuple(Unhealthy(**u) for u in values["unhealthy"])})
+
+
+async def run_once(
+    database: Database, settings: Settings, *, queued: int = 0, overdue_ips: int = 0, expire_ips: bool = True
+) -> Report:
+    """Each part is a transaction of its own. Raises DatabaseUnavailable; what was done until then stays done."""
+    expired = {"locks": 0, "cooldowns": 0}
+    if expire_ips:
+        expired = (await database.fetch("expire_ips", settings.pool.cooldown_s))[0]
+    rows = settings.maintenance.delete_batch_rows
+    timed_out = await _in_batches(database, "time_out_traces", rows)
+    removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
+    statistics = (await database.work(_record_statistics, queued))[0]
+    unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
+    return Report(
+        overdue_ips=overdue_ips,
+        expired_locks=expired["locks"],
+        ended_cooldowns=expired["cooldowns"],
+        timed_out_traces=timed_out,
+        removed_traces=removed,
+        unhealthy=tuple(
+            Unhealthy(
+                ip=f"{row['ip_address']}:{row['ip_port']}",
+                country=row["country"],
+                provider=row["provider"],
+                consecutive_failures=row["consecutive_failures"],
+                failure_count=row["failure_count"],
+                success_count=row["success_count"],
+            )
+            for row in unhealthy
+        ),
+        statistics=statistics,
+    )
+
+
+async def _in_batches(database: Database, query: str, batch_rows: int, *args: Any) -> int:
+    total = 0
+    for _ in range(BATCHES_MAX):
+        done = len(await database.fetch(query, *args, batch_rows))
+        total += done
+        if done < batch_rows:
+            break
+    return total
+
+
+async def _record_statistics(conn: Connection, queued: int) -> list[dict[str, Any]]:
+    rows = [dict(row) for row in await conn.fetch(QUERIES["record_statistics"], queued)]
+    for row in rows:
+        row["country_breakdown"] = json.loads(row["country_breakdown"])
+    return rows

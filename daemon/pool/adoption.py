@@ -1,0 +1,143 @@
+"""What operators change by SQL reaches the running daemon here: IPs join, change and leave, offers come and go.
+
+PostgreSQL announces each such statement. The first thing after every (re)connect is to compare everything, since what
+was announced while nobody listened is lost.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import structlog
+import trio
+
+from daemon.click.offers import Offers
+from daemon.database.postgres import QUERIES, Connection, Database
+from daemon.errors import DatabaseUnavailable
+from daemon.journal.replay import ip_from_row
+from daemon.moment import Moment
+from daemon.pool.countries import canonical
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Adopt, Remove
+from daemon.pool.states import Ip
+
+IPS, OFFERS, GONE = "tracepool_ips", "tracepool_offers", "gone"
+CHECK_S = 15.0  # a connection that hears nothing is asked whether it is still there
+PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
+REMOVE_S = 30.0  # an actor that starts over may lose the message; what it then loads has no such row
+CHUNK_IPS = 5_000  # adopted between two turns of the other tasks
+
+log = structlog.get_logger("daemon.pool")
+
+
+class Adoption:
+    """`country_of` each known IP: the actor that has it."""
+
+    def __init__(self, database: Database, directory: PoolDirectory, offers: Offers, now: Callable[[], Moment]) -> None:
+        self._database = database
+        self._directory = directory
+        self._offers = offers
+        self._now = now
+        self._country_of: dict[UUID, str] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listens until cancelled, starting over with a pause whenever the connection is lost."""
+        pause_s, started = PAUSE_MIN_S, False
+        while True:
+            try:
+                async with self._database.listen(IPS, OFFERS) as announcements:
+                    await self.compare()
+                    if not started:
+                        task_status.started()
+                    started, pause_s = True, PAUSE_MIN_S
+                    await self._follow(announcements)
+            except DatabaseUnavailable as e:
+                log.warning("adoption_waits", why=str(e), effect="edits by SQL are adopted once the database is back")
+                await trio.sleep(pause_s)
+                pause_s = min(PAUSE_MAX_S, 2 * pause_s)
+
+    async def compare(self) -> None:
+        """Takes over all rows as they stand; IPs without a row leave."""
+        await self._adopt(await self._database.work(load_ips, self._now()), everything=True)
+        await self._load_offers()
+
+    async def _follow(self, announcements: "trio.MemoryReceiveChannel[tuple[str, str]]") -> None:
+        while True:
+            batch = []
+            with trio.move_on_after(CHECK_S):
+                try:
+                    batch.append(await announcements.receive())
+                except trio.EndOfChannel:
+                    raise DatabaseUnavailable("the listening connection was lost") from None
+            try:
+                while True:
+                    batch.append(announcements.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                await self._take(batch)
+
+    async def _take(self, batch: list[tuple[str, str]]) -> None:
+        payloads = {payload for channel, payload in batch if channel == IPS}
+        edited = [tuple(map(int, payload.split())) for payload in payloads if payload != GONE]
+        if edited:
+            first, last = min(e[0] for e in edited), max(e[1] for e in edited)
+            between = "where edit_no between $1 and $2"
+            await self._adopt(await self._database.work(load_ips, self._now(), between, first, last))
+        if GONE in payloads:
+            await self._remove(set(self._country_of) - await self._database.work(_load_ids))
+        if any(channel == OFFERS for channel, _ in batch):
+            await self._load_offers()
+
+    async def _load_offers(self) -> None:
+        before = len(self._offers)
+        for complaint in self._offers.replace(await self._database.fetch("load_offers")):
+            log.warning("offer_unusable", why=complaint)
+        log.info("offers_adopted", active=len(self._offers), before=before)
+
+    async def _adopt(self, rows: list[Ip], *, everything: bool = False) -> None:
+        by_country: dict[str, list[Ip]] = defaultdict(list)
+        moved = set()
+        for ip in rows:
+            country = canonical(ip.country)
+            by_country[country].append(ip)
+            if self._country_of.get(ip.id, country) != country:
+                moved.add(ip.id)
+        if everything:
+            moved |= set(self._country_of) - {ip.id for ip in rows}
+        await self._remove(moved)
+        for country, ips in by_country.items():
+            self._country_of.update((ip.id, country) for ip in ips)
+            post = self._directory.known(country)
+            if post is None:
+                self._directory.open(country, ips)
+                continue
+            for at in range(0, len(ips), CHUNK_IPS):
+                await post.mailbox.send(Adopt(tuple(ips[at : at + CHUNK_IPS])))
+        if rows:
+            log.info("ips_adopted", **{country: len(ips) for country, ips in by_country.items()})
+
+    async def _remove(self, ip_ids: set[UUID]) -> None:
+        """Returns once the actors have let go: an IP that moves to another country must not be in two."""
+        by_country: dict[str, list[UUID]] = defaultdict(list)
+        for ip_id in ip_ids:
+            by_country[self._country_of.pop(ip_id)].append(ip_id)
+        for country, gone in by_country.items():
+            post = self._directory.known(country)
+            if post is None:
+                continue
+            done = trio.Event()
+            await post.mailbox.send(Remove(tuple(gone), done.set))
+            with trio.move_on_after(REMOVE_S):
+                await done.wait()
+        if ip_ids:
+            log.info("ips_removed", **{country: len(gone) for country, gone in by_country.items()})
+
+
+async def load_ips(conn: Connection, now: Moment, where: str = "", *args: Any) -> list[Ip]:
+    """A unit of work: the rows that `where` selects, all without it. Rows are turned into IPs as they come."""
+    cursor = conn.cursor(f"{QUERIES['load_ips']} {where}", *args, prefetch=CHUNK_IPS)
+    return [ip_from_row(row, now) async for row in cursor]
+
+
+async def _load_ids(conn: Connection) -> set[UUID]:
+    return {row["id"] async for row in conn.cursor(QUERIES["load_ids"], prefetch=CHUNK_IPS)}

@@ -1,0 +1,65 @@
+"""Which country's pool has which mailbox. The supervisor starts an actor for each country that `open` names first."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import trio
+
+from daemon.moment import Moment
+from daemon.pool.countries import canonical
+from daemon.pool.messages import Counts, Message
+from daemon.pool.pool import Pool
+from daemon.pool.states import Ip
+
+MAILBOX_MAX = 10_000
+
+
+@dataclass(slots=True)
+class Post:
+    """A country's mailbox and the pool behind it; the actor replaces `pool` when it starts over from the rows."""
+
+    country: str
+    mailbox: trio.MemorySendChannel[Message]
+    receive: trio.MemoryReceiveChannel[Message]
+    pool: Pool
+
+
+class PoolDirectory:
+    """`start_actor` is called once for each new country, with the IPs that it begins with."""
+
+    def __init__(self, new_pool: Callable[[str], Pool], start_actor: Callable[[Post], None]) -> None:
+        self._new_pool = new_pool
+        self._start_actor = start_actor
+        self._posts: dict[str, Post] = {}
+
+    def __iter__(self) -> Iterator[Post]:
+        return iter(list(self._posts.values()))
+
+    def find(self, country: str) -> Post | None:
+        """The post of a country whose pool has at least one IP."""
+        post = self._posts.get(canonical(country))
+        return post if post and post.pool.ips else None
+
+    def known(self, country: str) -> Post | None:
+        return self._posts.get(canonical(country))
+
+    def open(self, country: str, ips: list[Ip]) -> Post:
+        """A new country, with its first IPs."""
+        key = canonical(country)
+        send, receive = trio.open_memory_channel[Message](MAILBOX_MAX)
+        pool = self._new_pool(key)
+        pool.load(ips)
+        post = self._posts[key] = Post(key, send, receive, pool)
+        self._start_actor(post)
+        return post
+
+    def counts(self) -> dict[str, Counts]:
+        return {post.country: post.pool.counts() for post in self}
+
+    def overdue(self, now: Moment) -> int:
+        return sum(post.pool.overdue(now) for post in self)
+
+    def close(self) -> None:
+        """No more messages: the actors end once they have handled what was sent."""
+        for post in self:
+            post.mailbox.close()

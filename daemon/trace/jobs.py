@@ -1,0 +1,54 @@
+"""What a click asks of a trace worker, and what it hears while it waits. Times are ticks, in seconds."""
+
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from daemon.journal.entries import Params
+from daemon.trace.steps import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingForIp:
+    """A worker has the job and asked for an IP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first hop is on its way, through `ip`."""
+
+    ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The trace is over. `final_url` is None unless it landed; then `reason` says why, no_ip or trace_failed."""
+
+    final_url: str | None
+    reason: str | None
+
+
+News = WaitingForIp | Started | Finished
+
+
+class Listener(Protocol):
+    """A memory channel's send end; it raises trio.BrokenResourceError when the visitor has left."""
+
+    def send_nowait(self, value: News, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TraceJob:
+    """One trace. It waits for a worker and an IP until `deadline_s`; what follows is bounded by trace.timeout_s."""
+
+    request_id: UUID
+    offer_id: UUID
+    offer_name: str
+    tracking_url: str
+    country: str
+    inbound: Params
+    identity: Identity
+    asked_s: float
+    deadline_s: float
+    listener: Listener
+    priority: int = 0

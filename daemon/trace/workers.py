@@ -1,0 +1,209 @@
+"""Trace workers: each takes a job, leases an IP for it, walks the chain and gives the IP back. The lease is its alone.
+
+A visitor who leaves, or whose deadline passes, stops listening; the worker goes on. Whatever ends a trace, its lease is
+released and its row is finished: that part is shielded from cancels, within RELEASE_S.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+import trio
+
+from daemon.click.answer import extracted_params
+from daemon.journal.entries import TraceFinished, TraceProcessing
+from daemon.moment import Moment
+from daemon.pool.actor import Journal
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
+from daemon.pool.states import Event
+from daemon.trace.fetch import Fetcher, TraceResult, trace
+from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
+from daemon.trace.proxies import Credentials, proxy_for
+from daemon.trace.steps import GaveUp, Landed, Limits, Walk
+from daemon.trace.verdicts import Verdict
+
+RELEASE_S = 5.0
+ANSWER_LATE_S = 1.0  # how long after the deadline a pool's answer is waited for: it knows the deadline itself
+LEASE_MARGIN_S = 0.5  # a trace ends this much before its lock at the latest
+
+log = structlog.get_logger("daemon.trace")
+
+EVENTS: dict[Verdict, Event] = {
+    Verdict.OK: Event.RELEASED_OK,
+    Verdict.IP: Event.RELEASED_IP_AT_FAULT,
+    Verdict.CREDENTIALS: Event.RELEASED_TARGET_AT_FAULT,
+    Verdict.PROVIDER: Event.RELEASED_TARGET_AT_FAULT,
+    Verdict.TARGET: Event.RELEASED_TARGET_AT_FAULT,
+    Verdict.OPERATOR: Event.RELEASED_TARGET_AT_FAULT,
+    Verdict.LIMIT: Event.RELEASED_TARGET_AT_FAULT,
+}
+
+
+class Tracer:
+    """What all workers share. `active` traces hold a lease now; `busy` workers have a job."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        directory: PoolDirectory,
+        journal: Journal,
+        now: Callable[[], Moment],
+        *,
+        limits: Limits,
+        timeout_s: float,
+        credentials: Mapping[str, Credentials],
+    ) -> None:
+        self._fetcher = fetcher
+        self._directory = directory
+        self._journal = journal
+        self._now = now
+        self._limits = limits
+        self._timeout_s = timeout_s
+        self._credentials = credentials
+        self.active = 0
+        self.busy = 0
+
+    async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
+        """One worker: serves `jobs` until its senders are closed."""
+        async with jobs:
+            async for job in jobs:
+                self.busy += 1
+                try:
+                    await self._serve(job)
+                finally:
+                    self.busy -= 1
+
+    async def _serve(self, job: TraceJob) -> None:
+        _tell(job, WaitingForIp())
+        lease: Lease | NoIPAvailable | None = None
+        post = self._directory.find(job.country)
+        try:
+            if post is not None:
+                lease = await self._acquire(job, post)
+        finally:
+            if not isinstance(lease, Lease):
+                self._finish_without_ip(job, lease)
+        if post is not None and isinstance(lease, Lease):
+            self.active += 1
+            try:
+                await self._trace(job, post, lease)
+            finally:
+                self.active -= 1
+
+    async def _acquire(self, job: TraceJob, post: Post) -> Lease | NoIPAvailable:
+        send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
+        async with receive:  # closed on the way out: then the actor takes back a lease that nobody received
+            try:
+                with trio.move_on_at(job.deadline_s + ANSWER_LATE_S):
+                    await post.mailbox.send(Acquire(job.request_id, job.deadline_s, send, job.priority))
+                    return await receive.receive()
+            except trio.Cancelled:
+                await self._hand_back(post, receive)
+                raise
+            await self._hand_back(post, receive)
+            return NoIPAvailable(None, "deadline")
+
+    async def _hand_back(self, post: Post, receive: "trio.MemoryReceiveChannel[Lease | NoIPAvailable]") -> None:
+        """A lease that came in the instant in which we stopped waiting for it."""
+        try:
+            answer = receive.receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return
+        if isinstance(answer, Lease):
+            await self._release(post, Release(answer.ip_id, answer.lease_no, Event.RELEASED_TARGET_AT_FAULT))
+
+    async def _release(self, post: Post, release: Release) -> None:
+        with trio.move_on_after(RELEASE_S, shield=True) as scope:
+            await post.mailbox.send(release)
+        if scope.cancelled_caught:
+            log.error("release_lost", ip_id=str(release.ip_id), effect="the IP rests when its lock runs out")
+
+    async def _trace(self, job: TraceJob, post: Post, lease: Lease) -> None:
+        began = self._now()
+        wait_ms = (began.tick_s - job.asked_s) * 1000
+        self._journal.record(TraceProcessing(job.request_id, lease.address, began.wall_s, round(wait_ms)))
+        _tell(job, Started(lease.address))
+        walk = Walk(job.tracking_url, job.identity, self._limits)
+        timeout_s = min(self._timeout_s, lease.locked_until_s - began.tick_s - LEASE_MARGIN_S)
+        result: TraceResult | None = None
+        try:
+            proxy = proxy_for(lease.address, lease.port, self._credentials.get(lease.provider))
+            result = await trace(self._fetcher, proxy, walk, timeout_s=timeout_s)
+        finally:
+            if result is None:  # cancelled, or a bug that is on its way to the supervisor
+                why = GaveUp(Verdict.LIMIT, "stopped", "the daemon stopped before the trace ended")
+                ms = (trio.current_time() - began.tick_s) * 1000
+                result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
+            end = result.end
+            _tell(job, Finished(end.url, None) if isinstance(end, Landed) else Finished(None, "trace_failed"))
+            event = EVENTS[Verdict.OK if isinstance(end, Landed) else end.verdict]
+            await self._release(post, Release(lease.ip_id, lease.lease_no, event, result.ms))
+            self._finish(job, lease, result, wait_ms)
+
+    def _finish(self, job: TraceJob, lease: Lease, result: TraceResult, wait_ms: float) -> None:
+        end, now = result.end, self._now()
+        landed = isinstance(end, Landed)
+        status = "completed" if landed else "timeout" if end.reason == "trace_timeout" else "failed"  # type: ignore[union-attr]
+        self._journal.record(
+            TraceFinished(
+                request_id=job.request_id,
+                status=status,
+                completed_at=now.wall_s,
+                final_url=end.url if isinstance(end, Landed) else None,
+                extracted_params=extracted_params(end.url) if isinstance(end, Landed) else {},
+                redirect_chain=tuple(_hop(asdict(hop)) for hop in result.hops),
+                error_message=end.message if isinstance(end, GaveUp) else None,
+                trace_time_ms=round(result.ms),
+                total_time_ms=round((now.tick_s - job.asked_s) * 1000),
+                retry_count=0,
+                bytes_received=result.bytes_received,
+            )
+        )
+        log.info(
+            "trace",
+            request_id=str(job.request_id),
+            offer=job.offer_name,
+            country=lease.country,
+            ip=f"{lease.address}:{lease.port}",
+            lease_no=lease.lease_no,
+            status=status,
+            verdict=Verdict.OK if landed else end.verdict,  # type: ignore[union-attr]
+            reason=end.reason if isinstance(end, GaveUp) else None,
+            error=end.message if isinstance(end, GaveUp) else None,
+            hops=len(result.hops),
+            wait_ms=round(wait_ms, 1),
+            trace_ms=round(result.ms, 1),
+            bytes_received=result.bytes_received,
+        )
+
+    def _finish_without_ip(self, job: TraceJob, answer: NoIPAvailable | None) -> None:
+        now = self._now()
+        if answer is None:
+            why = "the daemon stopped before an IP was free"
+        elif answer.until_s is None:
+            why = f"no IP available in {job.country} ({answer.why})"
+        else:
+            next_s = max(0.0, answer.until_s - now.tick_s)
+            why = f"no IP available in {job.country} ({answer.why}); the next one in {math.ceil(next_s)} s"
+        _tell(job, Finished(None, "no_ip"))
+        total_ms = round((now.tick_s - job.asked_s) * 1000)
+        self._journal.record(
+            TraceFinished(job.request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0)
+        )
+        log.info("trace", request_id=str(job.request_id), offer=job.offer_name, country=job.country, status="failed",
+                 reason="no_ip", error=why, wait_ms=total_ms)  # fmt: skip
+
+
+def _hop(hop: dict[str, Any]) -> dict[str, Any]:
+    hop["ms"] = round(hop["ms"], 1)
+    return hop
+
+
+def _tell(job: TraceJob, news: News) -> None:
+    try:
+        job.listener.send_nowait(news)
+    except trio.BrokenResourceError:
+        return  # the visitor has their answer, or has left

@@ -1,0 +1,79 @@
+"""A small internet on loopback: origins under example names, plain and TLS, behind one proxy; and traces through it."""
+
+import contextlib
+import datetime
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import trustme
+
+from daemon.trace.fetch import Fetcher, TraceResult, trace
+from daemon.trace.proxies import Credentials, proxy_for
+from daemon.trace.steps import GaveUp, Identity, Limits, Walk
+from tests.fakes.origins import Origin, Reply, origin
+from tests.fakes.proxies import Proxy, proxy
+
+AUTHORITY = trustme.CA()
+START = "http://ads.example/start"
+
+
+def context_for(
+    *names: str, authority: trustme.CA = AUTHORITY, not_after: datetime.datetime | None = None
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names, not_after=not_after).configure_cert(context)
+    return context
+
+
+def fetcher(*, hop_timeout_s: float = 5, headers_bytes_max: int = 65_536) -> Fetcher:
+    trusting = ssl.create_default_context()
+    AUTHORITY.configure_trust(trusting)
+    return Fetcher(
+        hop_timeout_s=hop_timeout_s, connect_timeout_s=2, headers_bytes_max=headers_bytes_max, ssl_context=trusting
+    )
+
+
+async def traced(
+    proxy_port: int,
+    url: str = START,
+    *,
+    by: Fetcher | None = None,
+    credentials: Credentials | None = None,
+    timeout_s: float = 10,
+) -> TraceResult:
+    walk = Walk(url, Identity("tester/1"), Limits(20, allow_private=True))
+    address = proxy_for("127.0.0.1", str(proxy_port), credentials)
+    return await trace(by or fetcher(), address, walk, timeout_s=timeout_s)
+
+
+@dataclass
+class Net:
+    """Plain and TLS origins under example names, behind one proxy."""
+
+    plain: Origin
+    secure: Origin
+    proxy: Proxy
+    port: int
+
+
+@contextlib.asynccontextmanager
+async def net(
+    plain: dict[str, Reply | list[Reply]],
+    secure: dict[str, Reply | list[Reply]] | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    credentials: tuple[str, str] | None = None,
+    closes_after_answer: bool = False,
+) -> AsyncIterator[Net]:
+    tls = tls or context_for("secure.example", *(f"s{number}.example" for number in range(1, 6)))
+    async with origin(plain) as (plain_origin, plain_port), origin(secure or {}, tls=tls) as (tls_origin, tls_port):
+        ports = {f"{name}.example:80": plain_port for name in ("ads", "b", "c", "d", "e")}
+        ports |= {f"{name}.example:443": tls_port for name in ("secure", "s1", "s2", "s3", "s4", "s5")}
+        async with proxy(ports, credentials=credentials, closes_after_answer=closes_after_answer) as (served, port):
+            yield Net(plain_origin, tls_origin, served, port)
+
+
+def gave_up(result: TraceResult) -> GaveUp:
+    assert isinstance(result.end, GaveUp), result
+    return result.end

@@ -1,0 +1,31 @@
+"""State directories that the embedded server's account can enter; as root, pytest's tmp_path is closed to it."""
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemon.database import cluster
+
+
+@contextlib.contextmanager
+def open_state_dir() -> Iterator[Path]:
+    """A new directory under /tmp with mode 0711, gone at the end together with a server that a test left in it."""
+    state_dir = Path(tempfile.mkdtemp(prefix="tracepool-test-", dir="/tmp")).resolve()
+    state_dir.chmod(0o711)
+    try:
+        yield state_dir
+    finally:
+        for pid_file in state_dir.rglob("postmaster.pid"):
+            stop_server(pid_file.parent)
+        shutil.rmtree(state_dir)
+
+
+def stop_server(data: Path, how: signal.Signals = signal.SIGINT) -> None:
+    """Signal the server that holds `data`, past all locks, and wait until it is gone."""
+    if found := cluster.running(data):
+        os.kill(found[0], how)
+        cluster.wait(lambda: not cluster.is_server_of(found[0], data), 30, f"server {found[0]} did not end")

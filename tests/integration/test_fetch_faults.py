@@ -1,0 +1,158 @@
+"""Traces over real sockets through origins and proxies that misbehave: each ends in time, with its name and verdict."""
+
+import contextlib
+import datetime
+
+import pytest
+import trio
+import trustme
+
+from daemon.trace.fetch import trace
+from daemon.trace.proxies import ProxyAddress, UnusableProxy
+from daemon.trace.steps import GaveUp, Identity, Landed, Limits, Walk
+from daemon.trace.verdicts import Verdict
+from tests.fakes import origins, proxies
+from tests.fakes.net import START, context_for, fetcher, gave_up, net, traced
+from tests.fakes.origins import Reply, origin, page, redirect, reply
+from tests.fakes.proxies import proxy
+from tests.fakes.wire import free_port, listening
+
+MISBEHAVING = {
+    "silent": (origins.SILENT, "hop_timeout", Verdict.TARGET),
+    "drips": (origins.DRIPS, "hop_timeout", Verdict.TARGET),
+    "garbage": (origins.GARBAGE, "garbage", Verdict.TARGET),
+    "100 KB of headers": (origins.LARGE_HEAD, "headers_too_large", Verdict.LIMIT),
+    "9,000 headers": (origins.MANY_HEADERS, "headers_too_large", Verdict.LIMIT),
+    "9,000 short headers": (origins.MANY_SHORT_HEADERS, "headers_too_large", Verdict.LIMIT),
+    "1 MB Location": (origins.LARGE_LOCATION, "headers_too_large", Verdict.LIMIT),
+    "100 Continue for ever": (origins.CONTINUES_FOREVER, "headers_too_large", Verdict.LIMIT),
+    "javascript Location": (redirect("javascript:alert(1)"), "bad_location", Verdict.TARGET),
+    "status 503": (reply(503), "status_5xx", Verdict.TARGET),
+    "broken head": (origins.CLOSES_IN_HEAD, "target_broken", Verdict.TARGET),
+}
+
+
+@pytest.mark.parametrize("name", MISBEHAVING)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_misbehaving_origin_ends_the_trace_with_its_name(name: str, scheme: str) -> None:
+    answer, reason, verdict = MISBEHAVING[name]
+    async with net({"ads.example/start": answer}, {"secure.example/start": answer}) as here:
+        url = START if scheme == "http" else "https://secure.example/start"
+        end = gave_up(await traced(here.port, url, by=fetcher(hop_timeout_s=0.4)))
+    assert (end.reason, end.verdict) == (reason, verdict)
+    assert end.message.startswith(f"hop 1 ({'ads' if scheme == 'http' else 'secure'}.example): ")
+    assert len(end.message) < 500
+
+
+@pytest.mark.parametrize("answer", [origins.RESETS, origins.CLOSES], ids=["resets", "closes"])
+async def test_a_break_is_the_targets_behind_a_tunnel_and_after_an_answer_and_else_the_ips(answer: Reply) -> None:
+    plain = {"ads.example/start": redirect("/bad"), "ads.example/bad": answer}
+    async with net({**plain}, {"secure.example/": answer}) as here:
+        behind = gave_up(await traced(here.port, "https://secure.example/"))
+        later = gave_up(await traced(here.port))
+        first = gave_up(await traced(here.port, "http://ads.example/bad"))
+    assert (behind.verdict, behind.reason) == (Verdict.TARGET, "target_broken")
+    assert (later.verdict, later.reason) == (Verdict.TARGET, "target_broken")
+    assert (first.verdict, first.reason) == (Verdict.IP, "proxy_broken")
+
+
+@pytest.mark.parametrize("fault", ["foreign", "expired", "other name", "not TLS", "resets", "silent"])
+async def test_a_target_whose_tls_is_bad_is_not_trusted(fault: str) -> None:
+    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    contexts = {
+        "foreign": context_for("secure.example", authority=trustme.CA()),
+        "expired": context_for("secure.example", not_after=past),
+        "other name": context_for("elsewhere.example"),
+    }
+    async with contextlib.AsyncExitStack() as stack:
+        if fault in contexts:
+            _, port = await stack.enter_async_context(origin({"secure.example/": page()}, tls=contexts[fault]))
+        else:
+            misbehave = {
+                "not TLS": proxies.sending(b"220 smtp\r\n"),
+                "resets": proxies.resetting,
+                "silent": proxies.silent,
+            }
+            port = await stack.enter_async_context(listening(misbehaving_from_the_start(misbehave[fault])))
+        served, proxy_port = await stack.enter_async_context(proxy({"secure.example:443": port}))
+        end = gave_up(await traced(proxy_port, "https://secure.example/", by=fetcher(hop_timeout_s=0.5)))
+    assert end.verdict is Verdict.TARGET
+    expected = {"silent": "hop_timeout"} | dict.fromkeys(contexts, "bad_certificate")
+    assert end.reason == expected.get(fault, "tls")
+    assert served.connections == 1
+
+
+def misbehaving_from_the_start(misbehave: proxies.Misbehaviour) -> "proxies.Server":
+    async def serve(stream: trio.abc.Stream) -> None:
+        await stream.receive_some(65_536)
+        await misbehave(stream, proxies.NO_HEAD)
+
+    return serve
+
+
+PROXY_FAULTS = {
+    "407": (proxies.answering(407), Verdict.CREDENTIALS, Verdict.CREDENTIALS),
+    "429": (proxies.answering(429), Verdict.PROVIDER, None),
+    "403": (proxies.answering(403), Verdict.IP, None),
+    "502": (proxies.answering(502), Verdict.TARGET, Verdict.TARGET),
+    "503": (proxies.answering(503), Verdict.PROVIDER, Verdict.TARGET),
+    "504": (proxies.answering(504), Verdict.TARGET, Verdict.TARGET),
+    "closes": (proxies.closing, Verdict.IP, Verdict.IP),
+    "resets": (proxies.resetting, Verdict.IP, Verdict.IP),
+    "silent": (proxies.silent, Verdict.IP, Verdict.TARGET),
+    "garbage": (proxies.sending(b"\x05\x00 hello \r\n\r\n"), Verdict.IP, Verdict.TARGET),
+    "half an answer": (proxies.sending(b"HTTP/1.1 20"), Verdict.IP, Verdict.TARGET),
+    "large answer": (proxies.sending(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000), Verdict.IP, Verdict.LIMIT),
+}
+
+
+@pytest.mark.parametrize("name", PROXY_FAULTS)
+async def test_each_behaviour_of_a_proxy_has_its_verdict(name: str) -> None:
+    """Beside CONNECT, the same over plain http, where some answers cannot be told from the target's (None: landed)."""
+    misbehave, connect_verdict, plain_verdict = PROXY_FAULTS[name]
+    by = fetcher(hop_timeout_s=0.4)
+    async with proxy({}, misbehave=misbehave) as (_, port):
+        tunnel = gave_up(await traced(port, "https://secure.example/", by=by))
+        plain = await traced(port, by=by)
+    assert tunnel.verdict is connect_verdict
+    assert (plain.end.verdict if isinstance(plain.end, GaveUp) else None) is plain_verdict
+
+
+async def test_a_name_that_the_proxy_cannot_resolve_is_the_targets() -> None:
+    async with net({}) as here:
+        for url in ("http://nowhere.example/", "https://nowhere.example/"):
+            assert gave_up(await traced(here.port, url)).verdict is Verdict.TARGET
+
+
+async def test_a_proxy_that_refuses_connections_is_the_ips_fault_and_nothing_goes_around_it() -> None:
+    async with net({"ads.example/start": page()}) as here:
+        end = gave_up(await traced(free_port()))
+        assert here.plain.connections == 0
+    assert (end.verdict, end.reason) == (Verdict.IP, "proxy_unreachable")
+
+
+async def test_a_proxys_name_that_does_not_resolve_is_the_ips_fault() -> None:
+    walk = Walk(START, Identity("tester/1"), Limits(20, allow_private=True))
+    result = await trace(fetcher(), ProxyAddress("a" * 70 + ".invalid", 7000), walk, timeout_s=5)
+    assert gave_up(result).verdict is Verdict.IP
+
+
+async def test_a_proxys_name_is_resolved() -> None:
+    async with net({"ads.example/start": page()}) as here:
+        walk = Walk(START, Identity("tester/1"), Limits(20, allow_private=True))
+        result = await trace(fetcher(), ProxyAddress("localhost", here.port), walk, timeout_s=5)
+    assert isinstance(result.end, Landed)
+
+
+async def test_a_row_that_is_no_address_is_the_ips_fault() -> None:
+    walk = Walk(START, Identity("tester/1"), Limits(20, allow_private=True))
+    result = await trace(fetcher(), UnusableProxy("ip_port 'x' is not a port"), walk, timeout_s=5)
+    assert (gave_up(result).verdict, gave_up(result).reason) == (Verdict.IP, "bad_proxy_address")
+
+
+@pytest.mark.parametrize("host", [".ads.example", ".", "ads..example", "a" * 70 + ".example"])
+async def test_a_host_that_no_certificate_can_name_is_the_targets(host: str) -> None:
+    tls = context_for("ads.example")
+    async with origin({}, tls=tls) as (_, port), proxy({f"{host}:443": port}) as (_, proxy_port):
+        end = gave_up(await traced(proxy_port, f"https://{host}/"))
+    assert (end.verdict, end.reason) == (Verdict.TARGET, "bad_certificate")

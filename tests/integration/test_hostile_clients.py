@@ -1,0 +1,239 @@
+"""What clients may do to the public face: each of these leaves it answering the others, with nothing in the log."""
+
+import re
+import resource
+from collections.abc import Awaitable, Callable, Iterator
+
+import psutil
+import pytest
+import structlog
+import trio
+
+from tests.integration.faces import PATIENCE_S, Running, click, limits_with, read_all, read_answers, running
+
+HOST = b"Host: clicks.example\r\n"
+GET = b"GET /track-hit?offer=a HTTP/1.1\r\n" + HOST
+POST = b"POST /track-hit?offer=a HTTP/1.1\r\n" + HOST
+CLOSE = b"Connection: close\r\n\r\n"
+H2C = GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+WEBSOCKET = GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+TLS_HELLO = bytes.fromhex("16030100c5010000c10303") + bytes(range(200))
+
+ANSWERED_AND_OPEN = {
+    "h2c with broken settings": (H2C + b"HTTP2-Settings: a\r\n\r\n", 302),
+    "h2c without settings": (H2C + b"\r\n", 302),
+    "h2c with settings that are fine": (
+        H2C + b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n",
+        302,
+    ),
+    "websocket": (WEBSOCKET + KEY + b"\r\n", 302),
+    "websocket without a key": (WEBSOCKET + b"\r\n", 302),
+    "websocket with a broken key": (WEBSOCKET + b"Sec-WebSocket-Key: \xff\xfe\r\n\r\n", 302),
+    "websocket of another version": (WEBSOCKET.replace(b"13", b"x") + KEY + b"\r\n", 302),
+    "websocket with non-ASCII extensions": (WEBSOCKET + KEY + b"Sec-WebSocket-Extensions: \xe9\xe9;\xff\r\n\r\n", 302),
+    "an upgrade to several": (GET + b"Connection: Upgrade\r\nUpgrade: h2c, websocket, \xff\r\n\r\n", 302),
+    "absolute-form": (b"GET http://other.example:99/track-hit?offer=a HTTP/1.1\r\n" + HOST + b"\r\n", 302),
+    "absolute-form in capitals": (b"GET HTTPS://OTHER.EXAMPLE/track-hit?offer=a HTTP/1.1\r\n" + HOST + b"\r\n", 302),
+    "absolute-form with a broken host": (b"GET http://[::1/track-hit?offer=a HTTP/1.1\r\n" + HOST + b"\r\n", 302),
+    "absolute-form without a path": (b"GET http://other.example?offer=a HTTP/1.1\r\n" + HOST + b"\r\n", 404),
+    "UTF-8 as it was typed": ("GET /track-hit?offer=José HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 302),
+    "thousands of parameters": (
+        b"GET /track-hit?offer=a" + b"".join(b"&p%d=1" % n for n in range(1800)) + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        302,
+    ),
+    "a host with a port and a last dot": (
+        b"GET /track-hit?offer=a HTTP/1.1\r\nHost: clicks_1.example.:8080\r\n\r\n",
+        302,
+    ),
+    "an empty host": (b"GET /track-hit?offer=a HTTP/1.1\r\nHost:\r\n\r\n", 302),
+    "an IPv6 host": (b"GET /track-hit?offer=a HTTP/1.1\r\nHost: [2001:db8::1]:8080\r\n\r\n", 302),
+    "a path that is not UTF-8": (b"GET /%ff%fe%00 HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+    "a body of no bytes": (GET + b"Content-Length: 0\r\n\r\n", 302),
+    "a method that nobody knows": (b"BREW /track-hit?offer=a HTTP/1.1\r\n" + HOST + b"\r\n", 405),
+    "TRACE": (b"TRACE /track-hit HTTP/1.1\r\n" + HOST + b"\r\n", 405),
+}
+
+REFUSED_AND_CLOSED = {
+    "HTTP/2 by prior knowledge": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(27), 400),
+    "HTTP/2.0 in a request line": (b"GET /track-hit?offer=a HTTP/2.0\r\n" + HOST + b"\r\n", 400),
+    "HTTP/0.9": (b"GET /track-hit?offer=a\r\n\r\n", 400),
+    "a body with a length": (POST + b"Content-Length: 5\r\n\r\nhello", 413),
+    "a body of a GET": (GET + b"Content-Length: 5\r\n\r\nhello", 413),
+    "a chunked body": (POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 413),
+    "broken chunking": (POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello", 413),
+    "a length beyond all": (POST + b"Content-Length: 99999999999999999999\r\n\r\n", 413),
+    "a body that waits to be asked for": (POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n", 413),
+    "a length that is no number": (POST + b"Content-Length: -1\r\n\r\n", 400),
+    "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+    "an unknown transfer coding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", 400),
+    "CONNECT": (b"CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\n\r\n", 400),
+    "CONNECT with a path": (b"CONNECT /track-hit HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "authority-form": (b"GET other.example:443 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "asterisk-form": (b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a query without a path": (b"GET ?offer=a HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "another scheme": (b"GET ftp://other.example/track-hit HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "no host": (b"GET /track-hit?offer=a HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (GET + HOST + b"\r\n", 400),
+    "a host that is none": (b"GET /track-hit?offer=a HTTP/1.1\r\nHost: [\x80]:x@y/\r\n\r\n", 400),
+    "a host with a label of 64 bytes": (b"GET / HTTP/1.1\r\nHost: " + b"a" * 64 + b".example\r\n\r\n", 400),
+    "a host with an empty label": (b"GET / HTTP/1.0\r\nHost: clicks..example\r\n\r\n", 400),
+    "a space in the target": (b"GET /track-hit?offer=a b HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a NUL in a header": (GET + b"X: a\0b\r\n\r\n", 400),
+    "a header without a name": (GET + b": x\r\n\r\n", 400),
+    "a lone CR in a header": (GET + b"X: a\rSet-Cookie: b\r\n\r\n", 400),
+    "TLS": (TLS_HELLO + b"\r\n\r\n", 400),
+    "a request line of a megabyte": (b"GET /" + b"a" * 1_000_000, 431),
+    "a header of a megabyte": (GET + b"X: " + b"a" * 1_000_000, 431),
+    "a megabyte of headers": (GET + b"a: b\r\n" * 170_000, 431),
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No client's doing is an error of ours: neither structlog nor any stdlib logger says so."""
+    with structlog.testing.capture_logs() as logs:
+        yield
+    loud = [entry for entry in logs if entry["log_level"] in {"error", "critical"} or "exc_info" in entry]
+    assert loud == []
+    assert [record.getMessage() for record in caplog.records if record.levelname in {"ERROR", "CRITICAL"}] == []
+
+
+async def send_what_is_taken(client: trio.SocketStream, data: bytes) -> None:
+    """Send until the server has closed; a client of this kind does not mind."""
+    with trio.fail_after(PATIENCE_S):
+        try:
+            await client.send_all(data)
+        except trio.BrokenResourceError:
+            return
+
+
+async def until_closed(talk: Callable[[trio.SocketStream], Awaitable[None]], client: trio.SocketStream) -> None:
+    """Talk for ever, until the server has closed the connection."""
+    with trio.fail_after(PATIENCE_S), pytest.raises(trio.BrokenResourceError):
+        await talk(client)
+
+
+async def test_odd_requests_are_answered_and_the_connection_goes_on() -> None:
+    async with running() as face:
+        for name, (request, status) in ANSWERED_AND_OPEN.items():
+            async with await face.connect() as client:
+                await client.send_all(request)
+                answer = await read_answers(client, 1)
+                assert answer.startswith(b"HTTP/1.1 %d " % status), (name, answer)
+            async with await face.connect() as client:
+                await client.send_all(request + click("next", "Connection: close"))
+                both = await read_all(client)
+                assert b"offer=next\r\n" in both, (name, both)
+
+
+@pytest.mark.parametrize("name", REFUSED_AND_CLOSED)
+async def test_what_is_no_click_is_refused_and_closed(name: str) -> None:
+    request, status = REFUSED_AND_CLOSED[name]
+    async with running() as face:
+        async with await face.connect() as client:
+            await send_what_is_taken(client, request)
+            answer = await read_all(client)
+            assert re.match(rb"HTTP/1\.1 %d " % status, answer), answer
+            assert answer.count(b"HTTP/1.1") == 1, "one answer, and nothing of what follows is a request"
+        await face.until_connections(0)
+        await face.assert_still_answers()
+
+
+async def test_junk_after_a_websocket_upgrade_is_refused_as_the_next_request() -> None:
+    async with running() as face, await face.connect() as client:
+        await client.send_all(WEBSOCKET + KEY + b"\r\n" + bytes(range(128, 256)) + b"\r\n\r\n")
+        assert re.findall(rb"HTTP/1\.1 (\d+)", await read_all(client)) == [b"302", b"400"]
+
+
+async def test_a_refused_method_names_those_that_are_allowed() -> None:
+    async with running() as face, await face.connect() as client:
+        await client.send_all(b"DELETE /track-hit HTTP/1.1\r\n" + HOST + CLOSE)
+        allowed = re.search(rb"\r\nallow: ([^\r]*)", await read_all(client), re.IGNORECASE)
+    assert allowed is not None
+    assert {b"GET", b"HEAD"} <= set(allowed[1].split(b", "))
+
+
+async def test_broken_chunking_of_an_allowed_body_is_400() -> None:
+    async with running(limits_with(body_bytes_max=1000)) as face, await face.connect() as client:
+        await client.send_all(b"POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nhello")
+        assert (await read_all(client)).startswith(b"HTTP/1.1 400")
+
+
+async def test_two_ways_to_measure_a_body_are_refused() -> None:
+    request = b"POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"
+    async with running(limits_with(body_bytes_max=1000)) as face, await face.connect() as client:
+        await client.send_all(request)
+        assert (await read_all(client)).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_head_that_drips_is_closed_when_its_time_is_over() -> None:
+    async with running(limits_with(head_s=0.2)) as face:
+        async with await face.connect() as answered_once, await face.connect() as fresh:
+            await answered_once.send_all(click())
+            await read_answers(answered_once, 1)
+
+            async def drip(client: trio.SocketStream) -> None:
+                while True:
+                    await client.send_all(b"G")
+                    await trio.sleep(0.02)
+
+            await until_closed(drip, answered_once)
+            await until_closed(drip, fresh)
+        await face.until_connections(0)
+
+
+async def test_a_body_that_never_ends_is_refused_and_cut() -> None:
+    async def pour(client: trio.SocketStream) -> None:
+        await client.send_all(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        while True:
+            await client.send_all(b"4000\r\n" + bytes(0x4000) + b"\r\n")
+
+    async with running() as face:
+        async with await face.connect() as client:
+            await until_closed(pour, client)
+        await face.until_connections(0)
+
+
+async def test_a_client_that_never_reads_is_closed_when_its_time_is_over() -> None:
+    async with running(limits_with(head_s=0.2)) as face, await face.connect() as client:
+        await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        await face.until_connections(1)
+        await face.until_connections(0)
+        await face.assert_still_answers()
+
+
+async def test_pipelining_without_reading_does_not_hold_the_connection() -> None:
+    async def ask(client: trio.SocketStream) -> None:
+        while True:
+            await client.send_all(click() * 100)
+
+    async with running(limits_with(head_s=0.2)) as face, await face.connect() as client:
+        await until_closed(ask, client)
+        await face.until_connections(0)
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 5000, reason="needs 5,000 descriptors (ulimit -n)")
+async def test_two_thousand_idle_connections_cost_little_and_are_closed() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 5000), hard))
+    process = psutil.Process()
+    async with running(limits_with(head_s=4.0, connections_max=3000)) as face:
+        before_bytes = process.memory_info().rss
+        clients = [await open_answered(face) for _ in range(2000)]
+        grown_bytes = process.memory_info().rss - before_bytes
+        await face.until_connections(0)
+        for client in clients:
+            assert await client.recv(1) == b""
+            client.close()
+        await face.assert_still_answers()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert grown_bytes < 100_000_000
+
+
+async def open_answered(face: Running) -> trio.socket.SocketType:
+    client = trio.socket.socket()
+    await client.connect(("127.0.0.1", face.port))
+    await client.send(click())
+    await client.recv(4096)
+    return client

@@ -1,0 +1,88 @@
+"""How the server stops: nobody in flight is lost, nobody can hold it up, and it never ends without being asked."""
+
+import socket
+
+import pytest
+import structlog
+import trio
+import trio.testing
+
+from daemon.click.listeners import open_listeners
+from daemon.click.server import Server
+from daemon.errors import OurFault
+from tests.integration.faces import PATIENCE_S, ClickApp, click, limits_with, read_all, read_answers, running
+
+
+async def test_a_stop_answers_what_is_in_flight_and_closes_what_is_idle_at_once() -> None:
+    async with running() as face, await face.connect() as idle, await face.connect() as busy:
+        await idle.send_all(click())
+        await read_answers(idle, 1)
+        await busy.send_all(click(query="&wait"))
+        await face.app.until(lambda: face.app.waiting == 1)
+        face.stop.set()
+        assert await read_all(idle) == b""
+        with pytest.raises(OSError, match=r"."):
+            await face.connect()
+        assert not face.ended.is_set()
+        face.app.gate.set()
+        assert (await read_all(busy)).startswith(b"HTTP/1.1 302")
+        await face.until_ended()
+
+
+async def test_a_stop_still_answers_what_the_kernel_had_accepted() -> None:
+    async with running() as face:
+        clients = [socket.create_connection(("127.0.0.1", face.port)) for _ in range(20)]
+        for client in clients:
+            client.sendall(click(headers_end := "early", "Connection: close"))
+        face.stop.set()  # no checkpoint since the connects: the server has accepted none of them
+        assert face.server.connections == 0
+        for client in clients:
+            async with trio.SocketStream(trio.socket.from_stdlib_socket(client)) as stream:
+                assert headers_end.encode() in await read_all(stream)
+
+
+async def test_a_stop_waits_no_longer_than_an_answer_may_take() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with running(limits_with(answer_s=0.2)) as face, await face.connect() as client:
+            await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            await client.receive_some(1)  # the answer has begun; the rest stays unread
+            face.stop.set()
+            await face.until_ended()
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["connections_cut"]
+
+
+async def test_cancelling_the_server_does_not_wait_for_a_client_that_reads_nothing() -> None:
+    app = ClickApp()
+    listeners = await open_listeners(["127.0.0.1:0"], backlog=8)
+    server = Server(app.quart, limits_with(head_s=1000.0, answer_s=1000.0))
+    with trio.fail_after(PATIENCE_S):
+        async with trio.open_nursery() as nursery:
+
+            async def serve(task_status: trio.TaskStatus[None]) -> None:
+                await server.serve(listeners, stop=trio.Event(), task_status=task_status)
+
+            await nursery.start(serve)
+            client = await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1])
+            await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+            await client.receive_some(1)
+            nursery.cancel_scope.cancel()
+        await client.aclose()
+
+
+async def test_a_server_whose_listener_is_closed_raises() -> None:
+    listeners = await open_listeners(["127.0.0.1:0"], backlog=8)
+    server = Server(ClickApp().quart, limits_with())
+
+    async def close_it() -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def serve(task_status: trio.TaskStatus[None]) -> None:
+                await server.serve(listeners, stop=trio.Event(), task_status=task_status)
+
+            await nursery.start(serve)
+            await trio.testing.wait_all_tasks_blocked()
+            listeners[0].socket.close()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await close_it()
+    assert caught.group_contains(OurFault)

@@ -1,0 +1,67 @@
+"""Whose fault a failed hop is."""
+
+import itertools
+
+import pytest
+
+from daemon.trace.verdicts import FAULTS, FAULTS_OF_A_PROVEN_PROXY, Kind, Phase, Verdict, fault_of
+
+
+def test_everything_before_the_tunnel_stands_is_the_ips_fault() -> None:
+    early = [fault for (phase, kind), fault in FAULTS.items() if phase in (Phase.DIAL, Phase.TUNNEL)]
+    assert {fault.verdict for fault in early} == {Verdict.IP, Verdict.LIMIT}
+    assert [fault.reason for fault in early if fault.verdict is Verdict.LIMIT] == ["no_sockets"]
+
+
+def test_nothing_behind_the_tunnel_is_the_ips_fault() -> None:
+    late = {fault.verdict for (phase, _), fault in FAULTS.items() if phase in (Phase.TLS, Phase.BEHIND)}
+    assert late == {Verdict.TARGET, Verdict.LIMIT}
+
+
+def test_a_proxy_that_has_carried_an_answer_is_not_blamed_for_a_break() -> None:
+    assert fault_of(Phase.FORWARD, Kind.RESET).verdict is Verdict.IP
+    assert fault_of(Phase.FORWARD, Kind.RESET, proxy_proven=True).verdict is Verdict.TARGET
+    assert all(fault.verdict is not Verdict.IP for fault in FAULTS_OF_A_PROVEN_PROXY.values())
+    assert FAULTS_OF_A_PROVEN_PROXY.keys() <= FAULTS.keys()
+
+
+def test_a_proxy_that_cannot_be_dialled_is_blamed_even_after_an_answer() -> None:
+    assert fault_of(Phase.DIAL, Kind.REFUSED, proxy_proven=True).verdict is Verdict.IP
+
+
+def test_silence_in_plain_http_is_the_targets() -> None:
+    assert fault_of(Phase.FORWARD, Kind.TIMEOUT).verdict is Verdict.TARGET
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (407, Verdict.CREDENTIALS),
+        (401, Verdict.CREDENTIALS),
+        (429, Verdict.PROVIDER),
+        (503, Verdict.PROVIDER),
+        (500, Verdict.TARGET),
+        (502, Verdict.TARGET),
+        (504, Verdict.TARGET),
+        (403, Verdict.IP),
+        (302, Verdict.IP),
+        (101, Verdict.IP),
+    ],
+)
+def test_a_refused_connect_is_judged_by_its_status(status: int, verdict: Verdict) -> None:
+    fault = fault_of(Phase.TUNNEL, Kind.STATUS, status=status)
+    assert fault.verdict is verdict
+    assert str(status) in fault.words
+
+
+def test_a_pair_outside_the_table_is_our_own_fault_and_harms_no_ip() -> None:
+    for phase, kind in itertools.product(Phase, Kind):
+        if (phase, kind) not in FAULTS:
+            assert fault_of(phase, kind).verdict is Verdict.LIMIT
+            assert fault_of(phase, kind).reason == "internal"
+
+
+def test_reasons_are_short_codes_and_words_are_sentences_without_an_end() -> None:
+    for fault in FAULTS.values():
+        assert fault.reason.replace("_", "").isalpha()
+        assert not fault.words.endswith(".")
