@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from daemon import __version__
 
 ENV_PREFIX = "TRACEPOOL_"
+DEADLINE_MAX_S = 60
 HONEST_USER_AGENT = f"tracepool/{__version__}"
 
 
@@ -41,7 +42,7 @@ class Database(Section):
 
 class Click(Section):
     bind: Annotated[tuple[str, ...], NoDecode] = Field(("0.0.0.0:8080",), min_length=1)
-    deadline_s: float = Field(10, ge=1, le=60)
+    deadline_s: float = Field(10, ge=1, le=DEADLINE_MAX_S)
     waiting_max: int = Field(10_000, ge=1, le=100_000)
     head_timeout_s: float = Field(15, ge=1, le=120)
     head_bytes_max: int = Field(65_536, ge=8_192, le=1_048_576)

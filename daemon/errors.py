@@ -1,8 +1,8 @@
 """Every exception of tracepool, as one tree: whose fault it is decides what happens next.
 
-OurFault is a bug: it is logged with its cause and restarts the actor it happened in. TheirFault names an operator's input
-or a peer that did not do its part: the message says what, where and what would be right. OutOfCapacity is a bound that
-was reached; the caller answers with a fallback. A class's docstring is its message where none is given.
+OurFault is a bug: it is logged with its cause and restarts the actor it happened in. TheirFault names an operator's
+input or a peer that did not do its part: the message says what, where and what would be right. OutOfCapacity is a bound
+that was reached; the caller answers with a fallback. A class's docstring is its message where none is given.
 """
 
 

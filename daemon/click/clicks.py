@@ -50,7 +50,7 @@ class _Click:
 
 
 class Clicks:
-    """`waiting` clicks have no answer yet; `late_hits` were answered before they were durable."""
+    """`waiting` clicks have no answer yet; `late_hits` of the `answered` ones were not durable before."""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Clicks:
         self._now = now
         self.tally = Tally()
         self.waiting = 0
+        self.answered = 0
         self.late_hits = 0
 
     async def answer(self, query: bytes, visitor: Visitor) -> Answer:
@@ -199,6 +200,7 @@ class Clicks:
     def _conclude(self, click: _Click, outcome: str, reason: str | None, location: str) -> None:
         wait_ms = (self._now().tick_s - click.received.tick_s) * 1000
         if outcome != "left":
+            self.answered += 1
             self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms)
         log.info(
             "click",

@@ -8,7 +8,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,17 +60,21 @@ Event = OriginEvent | ProxyEvent
 
 _NAMES: dict[type[Event], str] = {OriginEvent: "origin", ProxyEvent: "proxy"}
 _TYPES: dict[str, type[Event]] = {name: kind for kind, name in _NAMES.items()}
+_FIELDS: dict[type[Event], tuple[str, ...]] = {kind: tuple(field.name for field in fields(kind)) for kind in _NAMES}
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def to_json(event: Event) -> str:
     """One line of JSON, its first key `event` being `origin` or `proxy`."""
-    return json.dumps({"event": _NAMES[type(event)], **asdict(event)}, separators=(",", ":"))
+    kind = type(event)
+    # By hand, since dataclasses.asdict copies each value deeply: it took an eighth of the CPU of a whole chain.
+    return _encode({"event": _NAMES[kind], **{name: getattr(event, name) for name in _FIELDS[kind]}})
 
 
 def from_json(line: str | bytes) -> Event:
     """The event that `to_json` wrote. Raises ValueError, KeyError or TypeError on anything else."""
-    fields = json.loads(line)
-    return _TYPES[fields.pop("event")](**fields)
+    values = json.loads(line)
+    return _TYPES[values.pop("event")](**values)
 
 
 def read_log(path: Path) -> Iterator[Event]:

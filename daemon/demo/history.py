@@ -91,7 +91,9 @@ def _stays(events: Iterable[Event], addresses: Collection[str] | None) -> dict[s
             stay.began_s = min(stay.began_s, event.began_s)
             stay.last_request_s = max(stay.last_request_s, event.began_s)
             stay.ended_s = max(stay.ended_s, event.ended_s)
-    return {address: sorted(by.values(), key=lambda stay: stay.began_s) for address, by in found.items()}
+    return {
+        address: sorted(by.values(), key=lambda stay: (stay.began_s, stay.ended_s)) for address, by in found.items()
+    }
 
 
 def _at_one(address: str, stays: list[_Stay], cooldown_s: float, tolerance_s: float) -> list[Breach]:

@@ -5,7 +5,6 @@ PostgreSQL refuses for what it says is found by halving its batch, logged and le
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 import trio
@@ -13,7 +12,8 @@ import trio
 from daemon.database.postgres import QUERIES, REFUSALS, Connection, Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import KINDS
-from daemon.journal.spool import SpooledEntry
+from daemon.journal.spool import Spool, SpooledEntry
+from daemon.journal.writer import JournalWriter
 
 BATCH_MAX = 2_000
 GATHER_S = 0.02  # so that a click's entries travel together
@@ -22,21 +22,6 @@ PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
 
 log = structlog.get_logger("daemon.journal")
-
-
-class Writer(Protocol):
-    committed: trio.Event
-
-    def forget(self, shipped_seq: int) -> None: ...
-
-
-class Readable(Protocol):
-    node_id: object
-    epoch: int
-
-    def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]: ...
-
-    def last_seq(self) -> int: ...
 
 
 async def apply_batch(
@@ -55,7 +40,7 @@ async def apply_batch(
 class Shipper:
     """`shipped_seq`: how far PostgreSQL has it. `refused`: entries it would not take."""
 
-    def __init__(self, spool: Readable, writer: Writer, database: Database) -> None:
+    def __init__(self, spool: Spool, writer: JournalWriter, database: Database) -> None:
         self._spool = spool
         self._writer = writer
         self._database = database

@@ -40,6 +40,10 @@ class JournalWriter:
         self.recorded = 0
         self.dropped = 0
 
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
     def record(self, *entries: Entry) -> None:
         if len(self._pending) + len(entries) > PENDING_MAX:
             self._drop(len(entries), f"{PENDING_MAX} entries wait for the disk already")

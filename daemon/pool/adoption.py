@@ -41,16 +41,14 @@ class Adoption:
         self._now = now
         self._country_of: dict[UUID, str] = {}
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self) -> None:
         """Listens until cancelled, starting over with a pause whenever the connection is lost."""
-        pause_s, started = PAUSE_MIN_S, False
+        pause_s = PAUSE_MIN_S
         while True:
             try:
                 async with self._database.listen(IPS, OFFERS) as announcements:
                     await self.compare()
-                    if not started:
-                        task_status.started()
-                    started, pause_s = True, PAUSE_MIN_S
+                    pause_s = PAUSE_MIN_S
                     await self._follow(announcements)
             except DatabaseUnavailable as e:
                 log.warning("adoption_waits", why=str(e), effect="edits by SQL are adopted once the database is back")

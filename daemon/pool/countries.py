@@ -7,3 +7,8 @@ def canonical(country: str) -> str:
     """`' GB '` is `uk`: the key of a pool. Rows keep the spelling of whoever wrote them."""
     key = country.strip().lower()
     return ALIASES.get(key, key)
+
+
+def names_of(country: str) -> list[str]:
+    """Every way to write the country whose key is `country`, for a query over rows."""
+    return [country, *(name for name, key in ALIASES.items() if key == country)]

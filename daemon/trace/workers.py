@@ -76,6 +76,14 @@ class Tracer:
                 finally:
                     self.busy -= 1
 
+    def abandon(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
+        """The jobs that no worker took before the stop: their visitors are answered, their rows are finished here."""
+        while True:
+            try:
+                self._finish_without_ip(jobs.receive_nowait(), None)
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return
+
     async def _serve(self, job: TraceJob) -> None:
         _tell(job, WaitingForIp())
         lease: Lease | NoIPAvailable | None = None

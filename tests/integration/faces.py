@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import trio
+from hypercorn.typing import ASGIFramework
 from quart import Response, request
 from quart_trio import QuartTrio
 
@@ -105,11 +106,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(limits: ServerLimits | None = None) -> AsyncIterator[Running]:
-    app = ClickApp()
+async def running(limits: ServerLimits | None = None, *, app: ASGIFramework | None = None) -> AsyncIterator[Running]:
+    """Serve a ClickApp, or `app` in its place, until the block ends; then stop it, and fail if it does not end."""
+    clicks = ClickApp()
     limits = limits or limits_with()
     listeners = await open_listeners(["127.0.0.1:0"], backlog=limits.backlog)
-    face = Running(Server(app.quart, limits), app, listeners[0])
+    face = Running(Server(app or clicks.quart, limits), clicks, listeners[0])
 
     async def serve(task_status: trio.TaskStatus[None]) -> None:
         await face.server.serve(listeners, stop=face.stop, task_status=task_status)

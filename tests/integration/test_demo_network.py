@@ -40,7 +40,7 @@ def through(network: DemoNetwork, address: str, **more: object) -> httpx.AsyncCl
 
 async def until(holds: Callable[[], bool]) -> None:
     with trio.fail_after(PATIENCE_S):
-        while not holds():
+        while not holds():  # noqa: ASYNC110  # what it waits for happens on sockets and sets no event
             await trio.sleep(0.002)
 
 
@@ -159,9 +159,9 @@ async def test_a_tunnel_carries_tls_from_the_proxys_address(network: DemoNetwork
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 
     async with trio.open_nursery() as nursery:
-        [listener] = await trio.open_ssl_over_tcp_listeners(0, serving, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, greet, [listener])
-        port = listener.transport_listener.socket.getsockname()[1]
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, greet, [trio.SSLListener(listener, serving)])
+        port = listener.socket.getsockname()[1]
         async with through(network, ADDRESSES[2], verify=asking) as client:
             assert (await client.get(f"https://127.0.0.1:{port}/")).text == "hello"
         nursery.cancel_scope.cancel()
@@ -186,17 +186,32 @@ async def test_a_chunked_answer_and_a_posted_body_pass_through(network: DemoNetw
         await stream.receive_some()
 
     async with trio.open_nursery() as nursery:
-        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, serve, [listener])
-        at = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        at = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
         async with through(network, ADDRESSES[0]) as client:
             headers = {"Proxy-Authorization": "Basic Zm9v"}
             assert (await client.post(f"{at}/form", content=b"a=1&b=2", headers=headers)).text == "abc"
-            # From here to another host on the same connection of the client, if it likes.
-            assert (await client.get("http://whoami.test/ip")).text == ADDRESSES[0]
         nursery.cancel_scope.cancel()
     assert got[0].startswith(b"POST /form HTTP/1.1\r\n")
     assert b"proxy-" not in got[0].lower()
+
+
+async def test_one_client_connection_may_go_to_one_host_after_another(network: DemoNetwork) -> None:
+    other = f"http://127.0.0.1:{network.proxy_port}/"  # nobody listens there: the proxies are on other addresses
+    origins = [f"http://{network.origin[0]}:{network.origin[1]}/ip", "http://whoami.test/ip", other]
+    async with demo_network([]) as elsewhere:
+        origins.append(f"http://{elsewhere.origin[0]}:{elsewhere.origin[1]}/ip")
+        origins.append("http://whoami.test/ip")
+        stream = await trio.open_tcp_stream(ADDRESSES[0], network.proxy_port)
+        async with stream:
+            statuses = []
+            for url in origins:
+                await stream.send_all(f"GET {url} HTTP/1.1\r\nHost: any\r\n\r\n".encode())
+                statuses.append((await stream.receive_some())[9:12])
+        assert statuses == [b"200", b"200", b"502", b"200", b"200"]
+        assert [event.client for event in elsewhere.log.of_origin()] == [ADDRESSES[0]]
+    assert {event.connection for event in network.log.of_proxies()} == {1}
 
 
 @pytest.mark.parametrize(
@@ -296,9 +311,8 @@ async def test_a_busy_port_is_named_and_another_one_found(network: DemoNetwork) 
     assert (busy.value.address, busy.value.port) == ("127.1.0.2", network.proxy_port)
     free = free_port_for(ADDRESSES, network.proxy_port)
     assert free > network.proxy_port
-    async with demo_network(ADDRESSES, proxy_port=free) as second:
-        async with through(second, ADDRESSES[0]) as client:
-            assert (await client.get("http://whoami.test/ip")).text == ADDRESSES[0]
+    async with demo_network(ADDRESSES, proxy_port=free) as second, through(second, ADDRESSES[0]) as client:
+        assert (await client.get("http://whoami.test/ip")).text == ADDRESSES[0]
 
 
 async def test_what_the_block_raises_comes_out_as_it_was() -> None:

@@ -8,7 +8,10 @@ import psutil
 import pytest
 import structlog
 import trio
+import trio.lowlevel
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from daemon.click.server import Server
 from tests.integration.faces import PATIENCE_S, Running, click, limits_with, read_all, read_answers, running
 
 HOST = b"Host: clicks.example\r\n"
@@ -195,12 +198,43 @@ async def test_a_body_that_never_ends_is_refused_and_cut() -> None:
         await face.until_connections(0)
 
 
-async def test_a_client_that_never_reads_is_closed_when_its_time_is_over() -> None:
+@pytest.mark.parametrize("kernel_helps", [True, False])
+async def test_a_client_that_never_reads_is_closed_when_its_time_is_over(
+    kernel_helps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not kernel_helps:
+        monkeypatch.setattr(Server, "_bound_unread_answers", lambda self, listener: None)
     async with running(limits_with(head_s=0.2)) as face, await face.connect() as client:
         await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         await face.until_connections(1)
         await face.until_connections(0)
         await face.assert_still_answers()
+
+
+async def test_a_refused_client_may_finish_its_sentence() -> None:
+    async with running() as face, await face.connect() as client:
+        await client.send_all(POST + b"Content-Length: 100000\r\n\r\n")
+        assert (await read_all(client)).startswith(b"HTTP/1.1 413")
+        for _ in range(100):
+            await client.send_all(bytes(1000))
+            await trio.lowlevel.checkpoint()
+        assert await read_all(client) == b"", "a reset would take the answer from a client that is still sending"
+
+
+async def test_a_handler_that_ignores_a_refusal_speaks_to_nobody() -> None:
+    async def stubborn(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        assert scope["type"] == "http", "this app has no lifespan"
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"late", "more_body": False})
+
+    async with running(limits_with(body_bytes_max=10), app=stubborn) as face:
+        async with await face.connect() as client:
+            await client.send_all(POST + b"Transfer-Encoding: chunked\r\n\r\nff\r\n" + bytes(255))
+            answer = await read_all(client)
+        assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"413"]
+        await face.until_connections(0)
 
 
 async def test_pipelining_without_reading_does_not_hold_the_connection() -> None:

@@ -9,9 +9,8 @@ import structlog
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from daemon.click.listeners import open_listeners
 from daemon.click.plain_http import PlainHTTP
-from daemon.click.server import TCP_USER_TIMEOUT, Server
+from daemon.click.server import TCP_USER_TIMEOUT
 from tests.integration.faces import click, limits_with, read_all, read_answers, running
 
 
@@ -50,6 +49,12 @@ async def test_http_1_0_is_answered_and_closed() -> None:
     async with running() as face, await face.connect() as client:
         await client.send_all(b"GET /track-hit?offer=old HTTP/1.0\r\n\r\n")
         assert b" 302 " in (await read_all(client)).split(b"\r\n")[0]
+
+
+async def test_the_end_follows_a_last_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.click.connection.LINGER_S", 1000.0)
+    async with running() as face:
+        await face.assert_still_answers()
 
 
 async def test_a_visitor_who_leaves_cancels_the_handler() -> None:
@@ -213,15 +218,6 @@ async def test_an_app_without_a_lifespan_is_served_too() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    listeners = await open_listeners(["127.0.0.1:0"], backlog=8)
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-
-        async def serve(task_status: trio.TaskStatus[None]) -> None:
-            await Server(bare, limits_with()).serve(listeners, stop=stop, task_status=task_status)
-
-        await nursery.start(serve)
-        async with await trio.open_tcp_stream("127.0.0.1", listeners[0].socket.getsockname()[1]) as client:
-            await client.send_all(click())
-            assert (await read_answers(client, 1)).startswith(b"HTTP/1.1 204")
-        stop.set()
+    async with running(app=bare) as face, await face.connect() as client:
+        await client.send_all(click())
+        assert (await read_answers(client, 1)).startswith(b"HTTP/1.1 204")

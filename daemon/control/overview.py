@@ -1,0 +1,83 @@
+"""What `tracepool status` shows, from memory alone: it answers with the database away as well."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import trio
+
+from daemon import __version__
+from daemon.click.clicks import Clicks
+from daemon.click.server import Server
+from daemon.config import Settings
+from daemon.journal.shipper import Shipper
+from daemon.journal.spool import Spool
+from daemon.journal.writer import PENDING_MAX, JournalWriter
+from daemon.moment import Moment
+from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
+from daemon.trace.jobs import TraceJob
+from daemon.trace.workers import Tracer
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    settings: Settings
+    server: Server
+    clicks: Clicks
+    directory: PoolDirectory
+    tracer: Tracer
+    jobs: "trio.MemorySendChannel[TraceJob]"
+    spool: Spool
+    writer: JournalWriter
+    shipper: Shipper
+    now: Callable[[], Moment]
+    started_s: float
+
+    def queued(self) -> int:
+        """Clicks without an IP yet: those no worker has taken, and those who wait in a pool."""
+        waiting = sum(counts.waiting for counts in self.directory.counts().values())
+        return self.jobs.statistics().current_buffer_used + waiting
+
+    async def status(self) -> dict[str, Any]:
+        """Percentages and milliseconds to one decimal; `queues` with the bound of each."""
+        countries = {
+            country: {**asdict(counts), "utilisation_percent": round(counts.utilisation_percent, 1)}
+            for country, counts in sorted(self.directory.counts().items())
+        }
+        last_minute = asdict(self.clicks.tally.last_minute(self.now().tick_s))
+        for wait in ("wait_p50_ms", "wait_p95_ms"):
+            last_minute[wait] = None if last_minute[wait] is None else round(last_minute[wait], 1)
+        backlog = await trio.to_thread.run_sync(self.spool.backlog, self.shipper.shipped_seq)
+        return {
+            "countries": countries,
+            "active_traces": self.tracer.active,
+            "last_minute": last_minute,
+            "queues": self._queues(),
+            "journal": {
+                "recorded": self.writer.recorded,
+                "dropped": self.writer.dropped,
+                "refused": self.shipper.refused,
+                "late_hits": self.clicks.late_hits,
+                "backlog": backlog,
+                "database_reachable": self.shipper.reachable,
+            },
+            "node_id": str(self.spool.node_id),
+            "epoch": self.spool.epoch,
+            "uptime_s": round(self.now().tick_s - self.started_s, 1),
+            "version": __version__,
+        }
+
+    def _queues(self) -> dict[str, dict[str, int]]:
+        settings = self.settings
+        jobs = self.jobs.statistics()
+        queues = {
+            "connections": (self.server.connections, settings.click.connections_max),
+            "clicks_waiting": (self.clicks.waiting, settings.click.waiting_max),
+            "traces_waiting_for_a_worker": (jobs.current_buffer_used, settings.trace.queue_max),
+            "workers_busy": (self.tracer.busy, settings.trace.workers),
+            "entries_waiting_for_the_disk": (self.writer.pending, PENDING_MAX),
+        }
+        for post in self.directory:
+            queues[f"waiting_for_an_ip_{post.country}"] = (post.pool.counts().waiting, settings.pool.waiting_max)
+            queues[f"mailbox_{post.country}"] = (post.mailbox.statistics().current_buffer_used, MAILBOX_MAX)
+        return {name: {"length": length, "max": most} for name, (length, most) in queues.items()}

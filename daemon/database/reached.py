@@ -1,0 +1,79 @@
+"""The daemon's database: found or started, waited for, migrated; an embedded server that dies is started again."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+import trio
+
+from daemon.config import Settings
+from daemon.database import cluster, embedded
+from daemon.database.postgres import Database, migrate, open_database
+from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable
+
+RETRY_S = 2.0
+WATCH_S = 1.0
+LET_GO_S = 35.0
+
+log = structlog.get_logger("daemon.database")
+
+
+@asynccontextmanager
+async def reached_database(settings: Settings) -> AsyncIterator[Database]:
+    """Yields once the tables are there. While PostgreSQL cannot be reached it says so every RETRY_S and tries again."""
+    async with AsyncExitStack() as stack:
+        if settings.database.url is None:
+            url = await stack.enter_async_context(_embedded(settings))
+        else:
+            url = settings.database.url.get_secret_value()
+        while True:
+            try:
+                database = await stack.enter_async_context(_opened(url, settings))
+                break
+            except DatabaseUnavailable as e:
+                log.warning("database_unavailable", why=str(e), retry_in_s=RETRY_S)
+                await trio.sleep(RETRY_S)
+        yield database
+
+
+@asynccontextmanager
+async def _opened(url: str, settings: Settings) -> AsyncIterator[Database]:
+    given = settings.database
+    async with open_database(
+        url,
+        connections_max=given.connections_max,
+        connect_timeout_s=given.connect_timeout_s,
+        statement_timeout_s=given.statement_timeout_s,
+    ) as database:
+        if applied := await database.work(migrate):
+            log.info("database_migrated", applied=applied)
+        yield database
+
+
+@asynccontextmanager
+async def _embedded(settings: Settings) -> AsyncIterator[str]:
+    server = await trio.to_thread.run_sync(embedded.start, settings.state_dir)
+    log.info("embedded_database", started=server.started_here, data=str(server.data_dir))
+
+    async def keep_running() -> None:
+        nonlocal server
+        while True:
+            await trio.sleep(WATCH_S)
+            if await trio.to_thread.run_sync(cluster.running, server.data_dir) is not None:
+                continue
+            log.error("embedded_database_died", effect="it is started again")
+            try:
+                await trio.to_thread.run_sync(server.stop)
+                server = await trio.to_thread.run_sync(embedded.start, settings.state_dir)
+            except DatabaseSetupFailed as e:
+                log.error("embedded_database_start_failed", why=str(e), retry_in_s=RETRY_S)
+                await trio.sleep(RETRY_S)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_running)
+            yield server.url
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.move_on_after(LET_GO_S, shield=True):
+            await trio.to_thread.run_sync(server.stop, abandon_on_cancel=True)

@@ -1,0 +1,294 @@
+"""Every nursery of the daemon: what starts when, what restarts, what stops in which order. Read this first.
+
+Start: the public listeners (clicks get 503), the database, the spool; what the spool holds is shipped; the pools are
+loaded from the rows, the workers start, and clicks are served.
+
+Restart (restarts.py): an actor that raises is logged with its cause and started again; a pool actor starts over from
+the rows, with the messages it had not answered. One that raises too often ends the daemon.
+
+Stop, from the innermost nursery outwards: no new connections, the clicks in flight get their answers, the workers hand
+back their leases, the pool actors handle what was sent to them, the journal is committed and shipped, the database is
+let go. What cannot be shipped in SHIP_S stays in the spool for the next start. A second signal cancels all of it.
+"""
+
+import platform
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+import trio_asyncio
+
+from daemon import __version__, systemd
+from daemon.click.clicks import Clicks
+from daemon.click.listeners import open_listeners
+from daemon.click.offers import Offers
+from daemon.click.routes import public_app
+from daemon.click.server import Server, ServerLimits
+from daemon.config import DEADLINE_MAX_S, Settings
+from daemon.control import socket as control
+from daemon.control.overview import Overview
+from daemon.database.postgres import Database
+from daemon.database.reached import reached_database
+from daemon.journal.shipper import Shipper
+from daemon.journal.spool import Spool
+from daemon.journal.writer import JournalWriter
+from daemon.maintenance.actor import Maintenance
+from daemon.moment import read_clocks
+from daemon.pool.adoption import Adoption
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.pool import Pool
+from daemon.pool.states import Rules
+from daemon.restarts import restarted, run_pool_actor
+from daemon.state_dir import state_dir_held
+from daemon.trace.fetch import Fetcher
+from daemon.trace.jobs import TraceJob
+from daemon.trace.proxies import Credentials
+from daemon.trace.steps import Limits
+from daemon.trace.workers import Tracer
+
+SHIP_S = 3.0
+LOCK_PATIENCE_S = 10.0
+ANSWER_MARGIN_S = 3.0  # that a connection has beyond the longest deadline
+
+log = structlog.get_logger("daemon")
+
+
+async def run_daemon(settings: Settings, config_file: Path | None) -> None:
+    """The daemon, until SIGTERM or SIGINT. Returns after a stop; raises what ended it otherwise."""
+    with state_dir_held(settings.state_dir):
+        async with trio_asyncio.open_loop():
+            daemon = _Daemon(settings)
+            listeners = await open_listeners(settings.click.bind, backlog=settings.click.backlog)
+            log.info("starting", **_start_facts(settings, config_file, listeners))
+            async with trio.open_nursery() as outermost:
+                outermost.start_soon(_watch_signals, daemon, outermost.cancel_scope)
+                outermost.start_soon(daemon.serve_clicks, listeners)
+                with daemon.starting:
+                    await daemon.run()
+                daemon.stop_clicks.set()
+                await daemon.clicks_stopped.wait()
+                outermost.cancel_scope.cancel()
+    log.info("stopped", clicks_answered=daemon.clicks.answered if daemon.clicks else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Journal:
+    spool: Spool
+    writer: JournalWriter
+    shipper: Shipper
+
+
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    directory: PoolDirectory
+    offers: Offers
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    tracer: Tracer
+    jobs: "trio.MemorySendChannel[TraceJob]"
+
+
+class _Daemon:
+    """One run. `starting` is cancelled by a signal that comes before the daemon is ready."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.starting = trio.CancelScope()
+        self.ready = False
+        self.stop = trio.Event()
+        self.stop_clicks = trio.Event()
+        self.clicks_stopped = trio.Event()
+        self.clicks: Clicks | None = None
+        self.server = Server(public_app(settings, lambda: self.clicks), _server_limits(settings))
+
+    async def serve_clicks(self, listeners: list[trio.SocketListener]) -> None:
+        await self.server.serve(listeners, stop=self.stop_clicks)
+        self.clicks_stopped.set()
+
+    async def run(self) -> None:
+        """From the database inwards, and out again once `stop` is set."""
+        async with (
+            reached_database(self.settings) as database,
+            database.daemon_lock(LOCK_PATIENCE_S),
+            _journal(self.settings, database) as journal,
+            _pools(self.settings, database, journal) as pools,
+            _workers(self.settings, pools, journal) as workers,
+        ):
+            clicks = Clicks(self.settings, pools.offers, pools.directory, journal.writer, workers.jobs, read_clocks)
+            await self._serve(database, journal, pools, workers, clicks)
+
+    async def _serve(
+        self, database: Database, journal: _Journal, pools: _Pools, workers: _Workers, clicks: Clicks
+    ) -> None:
+        overview = Overview(
+            settings=self.settings,
+            server=self.server,
+            clicks=clicks,
+            directory=pools.directory,
+            tracer=workers.tracer,
+            jobs=workers.jobs,
+            spool=journal.spool,
+            writer=journal.writer,
+            shipper=journal.shipper,
+            now=read_clocks,
+            started_s=trio.current_time(),
+        )
+        maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, read_clocks)
+
+        async def maintenance_now() -> dict[str, Any]:
+            await journal.shipper.flush()
+            return (await maintenance.round()).as_dict()
+
+        async with trio.open_nursery() as background:
+            background.start_soon(restarted, "maintenance", maintenance.run)
+            commands: control.Commands = {"status": overview.status, "maintenance": maintenance_now}
+            await background.start(control.serve, self.settings.state_dir, commands)
+            self.clicks, self.ready = clicks, True
+            _say_ready(pools)
+            systemd.notify("READY=1")
+            await self.stop.wait()
+            systemd.notify("STOPPING=1")
+            log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=workers.tracer.active)
+            self.stop_clicks.set()
+            await self.clicks_stopped.wait()
+            background.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _journal(settings: Settings, database: Database) -> AsyncIterator[_Journal]:
+    """The journal, with all that an earlier run left in the spool shipped."""
+    spool = await trio.to_thread.run_sync(Spool, settings.state_dir / "journal.sqlite")
+    writer = JournalWriter(spool)
+    shipper = Shipper(spool, writer, database)
+    try:
+        await shipper.find_position()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            nursery.start_soon(restarted, "shipper", shipper.run)
+            await shipper.flush()
+            yield _Journal(spool, writer, shipper)
+            with trio.move_on_after(SHIP_S) as shipping:
+                await writer.durable()
+                await shipper.flush()
+            if shipping.cancelled_caught:
+                log.warning("not_all_shipped", effect="the rest is in the spool for the next start")
+            nursery.cancel_scope.cancel()
+    finally:
+        spool.close()
+
+
+@asynccontextmanager
+async def _pools(settings: Settings, database: Database, journal: _Journal) -> AsyncIterator[_Pools]:
+    """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled."""
+    pool = settings.pool
+    rules = Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max)
+    departed: dict[tuple[str, str], float] = {}
+    async with trio.open_nursery() as actors:
+
+        def start_actor(post: Post) -> None:
+            actors.start_soon(run_pool_actor, post, database, journal.writer, journal.shipper.flush, read_clocks)
+
+        pools = _Pools(PoolDirectory(lambda country: Pool(country, rules, departed), start_actor), Offers())
+        adoption = Adoption(database, pools.directory, pools.offers, read_clocks)
+        async with trio.open_nursery() as listening:
+            await adoption.compare()
+            listening.start_soon(restarted, "adoption", adoption.run)
+            yield pools
+            listening.cancel_scope.cancel()
+        pools.directory.close()
+
+
+@asynccontextmanager
+async def _workers(settings: Settings, pools: _Pools, journal: _Journal) -> AsyncIterator[_Workers]:
+    """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
+    trace = settings.trace
+    tracer = Tracer(
+        Fetcher(
+            hop_timeout_s=trace.hop_timeout_s,
+            connect_timeout_s=trace.connect_timeout_s,
+            headers_bytes_max=trace.headers_bytes_max,
+        ),
+        pools.directory,
+        journal.writer,
+        read_clocks,
+        limits=Limits(hops_max=trace.hops_max, allow_private=trace.allow_private),
+        timeout_s=trace.timeout_s,
+        credentials={
+            name: Credentials(provider.username, provider.password.get_secret_value())
+            for name, provider in settings.providers.items()
+        },
+    )
+    send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
+    with send, receive:
+        async with trio.open_nursery() as nursery:
+            for number in range(trace.workers):
+                nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
+            yield _Workers(tracer, send)
+            nursery.cancel_scope.cancel()
+        tracer.abandon(receive)
+
+
+def _server_limits(settings: Settings) -> ServerLimits:
+    click = settings.click
+    return ServerLimits(
+        answer_s=DEADLINE_MAX_S + ANSWER_MARGIN_S,  # an offer may set a deadline of its own
+        head_s=click.head_timeout_s,
+        head_bytes_max=click.head_bytes_max,
+        connections_max=click.connections_max,
+        connections_per_address_max=click.connections_per_address_max,
+        backlog=click.backlog,
+    )
+
+
+async def _watch_signals(daemon: _Daemon, everything: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("signal", signal=signal.Signals(number).name)
+            if daemon.stop.is_set():
+                log.warning("stopping_now", clicks_cut=daemon.clicks.waiting if daemon.clicks else 0)
+                everything.cancel()
+                return
+            daemon.stop.set()
+            if not daemon.ready:
+                daemon.starting.cancel()
+
+
+def _start_facts(settings: Settings, config_file: Path | None, listeners: list[trio.SocketListener]) -> dict[str, Any]:
+    """Versions, addresses, and what differs from the defaults; secrets are masked by their types."""
+    defaults = Settings(state_dir=settings.state_dir).model_dump(mode="json")
+    given = settings.model_dump(mode="json")
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "listening": [_name_of(listener) for listener in listeners],
+        "state_dir": str(settings.state_dir),
+        "config": str(config_file) if config_file else None,
+        "settings": {
+            f"{section}.{key}": value
+            for section, values in given.items()
+            if isinstance(values, dict)
+            for key, value in values.items()
+            if defaults[section].get(key) != value
+        },
+    }
+
+
+def _name_of(listener: trio.SocketListener) -> str:
+    address = listener.socket.getsockname()
+    return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
+def _say_ready(pools: _Pools) -> None:
+    counts = pools.directory.counts()
+    log.info("ready", ips={country: c.total for country, c in counts.items()}, offers=len(pools.offers))
+    if not any(c.total for c in counts.values()):
+        log.warning("no_ips", next="tracepool provision generate --country us --count 30 --provider luna")
+    if not len(pools.offers):
+        log.warning("no_offers", next="tracepool offers add NAME URL --country us")
