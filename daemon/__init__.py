@@ -1,3 +1,17 @@
-"""tracepool"""
+"""tracepool answers ad clicks. This folder in the order in which a click passes through it:
+
+    __main__.py, cli/   the command; `serve` runs the daemon
+    supervisor.py       every nursery: start, restart and stop order. Read this first
+    click/              server (connections) → routes (HTTP) → clicks (offer, deadline, answer); parse and answer are pure
+    trace/              workers take jobs → steps decide the next hop (pure) → fetch goes through the leased proxy
+    pool/               an actor per country around pool.py (pure) and states.py (the table); adoption of SQL edits
+    journal/            entries → writer → spool (local, durable) → shipper → PostgreSQL
+    database/           postgres.py, the embedded server, queries.sql, migrations/
+    maintenance/        the round of every minute
+    control/            what the commands ask the running daemon
+    demo/               an ad network and proxies on loopback
+
+Imports run downward: the command, the supervisor, actors and faces, messages and pure files, entries, errors.
+"""
 
 __version__ = "0.1.0"
