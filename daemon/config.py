@@ -94,6 +94,10 @@ class Pool(Section):
     waiting_max: int = Field(500, ge=1, le=100_000)
 
 
+class Journal(Section):
+    spool_bytes_max: int = Field(1024**3, ge=1024**2, le=1024**4)
+
+
 class Trace(Section):
     workers: int = Field(1_000, ge=1, le=20_000)
     queue_max: int = Field(1_000, ge=1, le=100_000)
@@ -134,6 +138,7 @@ class Settings(BaseSettings):
     click: Click = Click()
     control: Control = Control()
     pool: Pool = Pool()
+    journal: Journal = Journal()
     trace: Trace = Trace()
     maintenance: Maintenance = Maintenance()
     log: Log = Log()

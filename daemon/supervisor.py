@@ -11,9 +11,8 @@ back their leases, the pool actors handle what was sent to them, the journal is 
 let go. What cannot be shipped in SHIP_S stays in the spool for the next start. A second signal cancels all of it.
 """
 
-import platform
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,33 +22,34 @@ import structlog
 import trio
 import trio_asyncio
 
-from daemon import __version__, systemd
+from daemon import logs, systemd
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners
 from daemon.click.offers import Offers
 from daemon.click.routes import public_app
 from daemon.click.server import Server, ServerLimits
 from daemon.config import DEADLINE_MAX_S, Settings
+from daemon.config_sources import load
 from daemon.control import socket as control
 from daemon.control.overview import Overview
 from daemon.database.postgres import Database
 from daemon.database.reached import reached_database
+from daemon.errors import BadSettings
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.moment import read_clocks
 from daemon.pool.adoption import Adoption
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, Post, rules_of
 from daemon.pool.pool import Pool
-from daemon.pool.states import Rules
+from daemon.reload import taken_over
 from daemon.restarts import restarted, run_pool_actor
+from daemon.start_lines import say_ready, start_facts
 from daemon.state_dir import state_dir_held
 from daemon.trace.fetch import Fetcher
 from daemon.trace.jobs import TraceJob
-from daemon.trace.proxies import Credentials
-from daemon.trace.steps import Limits
-from daemon.trace.workers import Tracer
+from daemon.trace.workers import Tracer, credentials_of, limits_of
 
 SHIP_S = 3.0
 LOCK_PATIENCE_S = 10.0
@@ -62,9 +62,9 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
     """The daemon, until SIGTERM or SIGINT. Returns after a stop; raises what ended it otherwise."""
     with state_dir_held(settings.state_dir):
         async with trio_asyncio.open_loop():
-            daemon = _Daemon(settings)
+            daemon = _Daemon(settings, config_file)
             listeners = await open_listeners(settings.click.bind, backlog=settings.click.backlog)
-            log.info("starting", **_start_facts(settings, config_file, listeners))
+            log.info("starting", **start_facts(settings, config_file, listeners))
             async with trio.open_nursery() as outermost:
                 outermost.start_soon(_watch_signals, daemon, outermost.cancel_scope)
                 outermost.start_soon(daemon.serve_clicks, listeners)
@@ -98,8 +98,10 @@ class _Workers:
 class _Daemon:
     """One run. `starting` is cancelled by a signal that comes before the daemon is ready."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, config_file: Path | None) -> None:
         self.settings = settings
+        self._config_file = config_file
+        self._users_of_settings: list[Callable[[Settings], None]] = []
         self.starting = trio.CancelScope()
         self.ready = False
         self.stop = trio.Event()
@@ -112,13 +114,26 @@ class _Daemon:
         await self.server.serve(listeners, stop=self.stop_clicks)
         self.clicks_stopped.set()
 
+    async def reload(self) -> None:
+        """Takes over what can be of the settings as they stand now; invalid ones change nothing."""
+        try:
+            after = await trio.to_thread.run_sync(load, self._config_file)
+        except BadSettings as e:
+            log.error("reload_refused", why=str(e), effect="the settings stay as they were")
+            return
+        self.settings, live, waiting = taken_over(self.settings, after)
+        logs.configure(self.settings.log.level)
+        for use in self._users_of_settings:
+            use(self.settings)
+        log.info("reloaded", taken_over=live, wait_for_a_restart=waiting)
+
     async def run(self) -> None:
         """From the database inwards, and out again once `stop` is set."""
         async with (
             reached_database(self.settings) as database,
             database.daemon_lock(LOCK_PATIENCE_S),
             _journal(self.settings, database) as journal,
-            _pools(self.settings, database, journal) as pools,
+            _pools(lambda: self.settings, database, journal) as pools,
             _workers(self.settings, pools, journal) as workers,
         ):
             clicks = Clicks(self.settings, pools.offers, pools.directory, journal.writer, workers.jobs, read_clocks)
@@ -141,6 +156,7 @@ class _Daemon:
             started_s=trio.current_time(),
         )
         maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, read_clocks)
+        self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
 
         async def maintenance_now() -> dict[str, Any]:
             await journal.shipper.flush()
@@ -151,7 +167,7 @@ class _Daemon:
             commands: control.Commands = {"status": overview.status, "maintenance": maintenance_now}
             await background.start(control.serve, self.settings.state_dir, commands)
             self.clicks, self.ready = clicks, True
-            _say_ready(pools)
+            say_ready(pools.directory, pools.offers)
             systemd.notify("READY=1")
             await self.stop.wait()
             systemd.notify("STOPPING=1")
@@ -164,7 +180,9 @@ class _Daemon:
 @asynccontextmanager
 async def _journal(settings: Settings, database: Database) -> AsyncIterator[_Journal]:
     """The journal, with all that an earlier run left in the spool shipped."""
-    spool = await trio.to_thread.run_sync(Spool, settings.state_dir / "journal.sqlite")
+    spool = await trio.to_thread.run_sync(
+        Spool, settings.state_dir / "journal.sqlite", settings.journal.spool_bytes_max
+    )
     writer = JournalWriter(spool)
     shipper = Shipper(spool, writer, database)
     try:
@@ -185,17 +203,18 @@ async def _journal(settings: Settings, database: Database) -> AsyncIterator[_Jou
 
 
 @asynccontextmanager
-async def _pools(settings: Settings, database: Database, journal: _Journal) -> AsyncIterator[_Pools]:
+async def _pools(settings: Callable[[], Settings], database: Database, journal: _Journal) -> AsyncIterator[_Pools]:
     """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled."""
-    pool = settings.pool
-    rules = Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max)
     departed: dict[tuple[str, str], float] = {}
     async with trio.open_nursery() as actors:
 
         def start_actor(post: Post) -> None:
             actors.start_soon(run_pool_actor, post, database, journal.writer, journal.shipper.flush, read_clocks)
 
-        pools = _Pools(PoolDirectory(lambda country: Pool(country, rules, departed), start_actor), Offers())
+        def new_pool(country: str) -> Pool:
+            return Pool(country, rules_of(settings()), departed)
+
+        pools = _Pools(PoolDirectory(new_pool, start_actor), Offers())
         adoption = Adoption(database, pools.directory, pools.offers, read_clocks)
         async with trio.open_nursery() as listening:
             await adoption.compare()
@@ -218,12 +237,9 @@ async def _workers(settings: Settings, pools: _Pools, journal: _Journal) -> Asyn
         pools.directory,
         journal.writer,
         read_clocks,
-        limits=Limits(hops_max=trace.hops_max, allow_private=trace.allow_private),
+        limits=limits_of(settings),
         timeout_s=trace.timeout_s,
-        credentials={
-            name: Credentials(provider.username, provider.password.get_secret_value())
-            for name, provider in settings.providers.items()
-        },
+        credentials=credentials_of(settings),
     )
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
     with send, receive:
@@ -248,47 +264,16 @@ def _server_limits(settings: Settings) -> ServerLimits:
 
 
 async def _watch_signals(daemon: _Daemon, everything: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
             log.info("signal", signal=signal.Signals(number).name)
-            if daemon.stop.is_set():
+            if number == signal.SIGHUP:
+                await daemon.reload()
+            elif daemon.stop.is_set():
                 log.warning("stopping_now", clicks_cut=daemon.clicks.waiting if daemon.clicks else 0)
                 everything.cancel()
                 return
-            daemon.stop.set()
-            if not daemon.ready:
-                daemon.starting.cancel()
-
-
-def _start_facts(settings: Settings, config_file: Path | None, listeners: list[trio.SocketListener]) -> dict[str, Any]:
-    """Versions, addresses, and what differs from the defaults; secrets are masked by their types."""
-    defaults = Settings(state_dir=settings.state_dir).model_dump(mode="json")
-    given = settings.model_dump(mode="json")
-    return {
-        "version": __version__,
-        "python": platform.python_version(),
-        "listening": [_name_of(listener) for listener in listeners],
-        "state_dir": str(settings.state_dir),
-        "config": str(config_file) if config_file else None,
-        "settings": {
-            f"{section}.{key}": value
-            for section, values in given.items()
-            if isinstance(values, dict)
-            for key, value in values.items()
-            if defaults[section].get(key) != value
-        },
-    }
-
-
-def _name_of(listener: trio.SocketListener) -> str:
-    address = listener.socket.getsockname()
-    return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
-
-
-def _say_ready(pools: _Pools) -> None:
-    counts = pools.directory.counts()
-    log.info("ready", ips={country: c.total for country, c in counts.items()}, offers=len(pools.offers))
-    if not any(c.total for c in counts.values()):
-        log.warning("no_ips", next="tracepool provision generate --country us --count 30 --provider luna")
-    if not len(pools.offers):
-        log.warning("no_offers", next="tracepool offers add NAME URL --country us")
+            else:
+                daemon.stop.set()
+                if not daemon.ready:
+                    daemon.starting.cancel()

@@ -72,6 +72,10 @@ class Clicks:
         self.answered = 0
         self.late_hits = 0
 
+    def use(self, settings: Settings) -> None:
+        """For clicks that come from now on."""
+        self._settings = settings
+
     async def answer(self, query: bytes, visitor: Visitor) -> Answer:
         """Returns by the click's deadline, whatever happens elsewhere."""
         received = self._now()

@@ -16,6 +16,8 @@ create table if not exists node (node_id text not null, epoch integer not null);
 create table if not exists entries (seq integer primary key autoincrement, kind text not null, body text not null);
 """
 BUSY_TIMEOUT_S = 5.0
+BYTES_MAX = 1024**3
+DROP_ENTRIES = 5_000  # at a time, when the bound is reached
 WAL_PAGES_MAX = 4_000  # checkpoint after about 16 MB
 
 
@@ -27,10 +29,14 @@ class SpooledEntry:
 
 
 class Spool:
-    """Raises sqlite3.Error when the disk refuses; what was being written is not there then."""
+    """Raises sqlite3.Error when the disk refuses; what was being written is not there then.
 
-    def __init__(self, path: Path) -> None:
+    Past `bytes_max` the oldest hits and traces make room. IP transitions never do: a lease must not be forgotten.
+    """
+
+    def __init__(self, path: Path, bytes_max: int = BYTES_MAX) -> None:
         self.path = path
+        self._bytes_max = bytes_max
         self._writer = self._connect()
         self._writer.executescript(SCHEMA)
         self._reader = self._connect()
@@ -50,12 +56,32 @@ class Spool:
         connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES_MAX}")
         return connection
 
-    def append(self, entries: Sequence[tuple[str, str]], shipped_seq: int = 0) -> None:
-        """Makes (kind, body) pairs durable in order, and removes what has been shipped, up to `shipped_seq`."""
+    def append(self, entries: Sequence[tuple[str, str]], shipped_seq: int = 0) -> int:
+        """Makes (kind, body) pairs durable in order, and removes what has been shipped, up to `shipped_seq`.
+
+        Gives the number of entries that had to make room.
+        """
         with self._writer:
             if shipped_seq:
                 self._writer.execute("delete from entries where seq <= ?", (shipped_seq,))
             self._writer.executemany("insert into entries (kind, body) values (?, ?)", entries)
+            return self._make_room() if self.bytes_used() > self._bytes_max else 0
+
+    def bytes_used(self) -> int:
+        """Of the file's pages, those that hold something."""
+        pages, free, size = (
+            self._writer.execute(f"pragma {what}").fetchone()[0]
+            for what in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def _make_room(self) -> int:
+        deleted = self._writer.execute(
+            "delete from entries where seq in"
+            " (select seq from entries where kind <> 'ip_changed' order by seq limit ?)",
+            (DROP_ENTRIES,),
+        )
+        return deleted.rowcount
 
     def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]:
         rows = self._reader.execute(

@@ -86,7 +86,10 @@ class JournalWriter:
         shipped_seq, self._shipped_seq = self._shipped_seq, 0
         durable = True
         try:
-            await trio.to_thread.run_sync(self._spool.append, batch, shipped_seq, limiter=self._thread)
+            made_room = await trio.to_thread.run_sync(self._spool.append, batch, shipped_seq, limiter=self._thread)
+            self._drop(
+                made_room, "journal.spool_bytes_max is reached: the oldest hits and traces go; mend the database"
+            )
         except sqlite3.Error as e:
             durable = False
             self._drop(len(batch), f"{self._spool.path}: {e}: free space or repair the disk")

@@ -32,6 +32,9 @@ class Maintenance:
         self._now = now
         self._one_at_a_time = trio.Lock()
 
+    def use(self, settings: Settings) -> None:
+        self._settings = settings
+
     async def run(self) -> None:
         while True:
             await trio.sleep(self._settings.maintenance.interval_s)

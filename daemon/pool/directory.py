@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import trio
 
+from daemon.config import Settings
 from daemon.moment import Moment
 from daemon.pool.countries import canonical
 from daemon.pool.messages import Counts, Message
 from daemon.pool.pool import Pool
-from daemon.pool.states import Ip
+from daemon.pool.states import Ip, Rules
 
 MAILBOX_MAX = 10_000
 
@@ -22,6 +23,11 @@ class Post:
     mailbox: trio.MemorySendChannel[Message]
     receive: trio.MemoryReceiveChannel[Message]
     pool: Pool
+
+
+def rules_of(settings: Settings) -> Rules:
+    pool = settings.pool
+    return Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max)
 
 
 class PoolDirectory:
@@ -52,6 +58,11 @@ class PoolDirectory:
         post = self._posts[key] = Post(key, send, receive, pool)
         self._start_actor(post)
         return post
+
+    def use(self, settings: Settings) -> None:
+        """New rules for what happens from now on; a lock or a rest that has begun keeps its end."""
+        for post in self:
+            post.pool.rules = rules_of(settings)
 
     def counts(self) -> dict[str, Counts]:
         return {post.country: post.pool.counts() for post in self}

@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from daemon.click.answer import extracted_params
+from daemon.config import Settings
 from daemon.journal.entries import TraceFinished, TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
@@ -42,6 +43,17 @@ EVENTS: dict[Verdict, Event] = {
 }
 
 
+def limits_of(settings: Settings) -> Limits:
+    return Limits(hops_max=settings.trace.hops_max, allow_private=settings.trace.allow_private)
+
+
+def credentials_of(settings: Settings) -> dict[str, Credentials]:
+    return {
+        name: Credentials(provider.username, provider.password.get_secret_value())
+        for name, provider in settings.providers.items()
+    }
+
+
 class Tracer:
     """What all workers share. `active` traces hold a lease now; `busy` workers have a job."""
 
@@ -65,6 +77,12 @@ class Tracer:
         self._credentials = credentials
         self.active = 0
         self.busy = 0
+
+    def use(self, settings: Settings) -> None:
+        """For traces that begin from now on."""
+        self._limits = limits_of(settings)
+        self._timeout_s = settings.trace.timeout_s
+        self._credentials = credentials_of(settings)
 
     async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """One worker: serves `jobs` until its senders are closed."""

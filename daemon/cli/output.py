@@ -1,0 +1,70 @@
+"""What commands say: tables for people on a terminal, tab-separated lines for other programs, JSON where asked for."""
+
+import json
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def warn(line: str) -> None:
+    """For people, beside the result: on standard error."""
+    sys.stdout.flush()
+    sys.stderr.write(f"{line}\n")
+
+
+def say_json(value: Any) -> None:
+    say(json.dumps(value, indent=2, ensure_ascii=False, default=_json_value))
+
+
+def say_rows_json(rows: Iterable[Any]) -> None:
+    """Dataclass instances as an array of objects, one on each line."""
+    say("[" + ",".join("\n" + json.dumps(asdict(row), ensure_ascii=False, default=_json_value) for row in rows) + "\n]")
+
+
+def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()) -> None:
+    """`right`: the columns of numbers."""
+    if sys.stdout.isatty():
+        sys.stdout.flush()
+        Console().print(table(columns, rows, right=right))
+        return
+    say("\t".join(columns))
+    for row in rows:
+        say("\t".join(shown(value) for value in row))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()) -> Table:
+    result = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        result.add_row(*(Text(shown(value)) for value in row))
+    return result
+
+
+def shown(value: object) -> str:
+    """One line without anything that a terminal would obey; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = value.isoformat(sep=" ", timespec="seconds") if isinstance(value, datetime) else str(value)
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _json_value(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,90 @@
+"""What a command works with: the settings, and the database for as long as the command needs it."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+from urllib.parse import urlsplit
+
+import asyncpg
+import trio
+import trio_asyncio
+
+from daemon import logs
+from daemon.config import Settings
+from daemon.config_sources import load
+from daemon.database import embedded
+from daemon.database.postgres import Connection, Database, migrate, open_database
+from daemon.errors import TheirFault
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+CONNECTIONS_MAX = 2
+
+
+def settings_of(config: Path | None) -> Settings:
+    """As `serve` reads them. From now on no log line or error message shows a secret. Raises BadSettings."""
+    settings = load(config)
+    hide_secrets(settings)
+    return settings
+
+
+def hide_secrets(settings: Settings) -> None:
+    for provider in settings.providers.values():
+        logs.hide(provider.password.get_secret_value())
+    if settings.database.url is not None:
+        try:
+            password = urlsplit(settings.database.url.get_secret_value()).password
+        except ValueError:  # several hosts, or nonsense that asyncpg will complain of
+            password = settings.database.url.get_secret_value()
+        logs.hide(password or "")
+
+
+@contextmanager
+def database_at(settings: Settings) -> Iterator[str]:
+    """The address of a database that stays reachable inside: the embedded server is attached to, or started."""
+    if settings.database.url is not None:
+        yield settings.database.url.get_secret_value()
+        return
+    server = embedded.start(settings.state_dir)
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
+    """What `use` gives, run on Trio with a database whose tables are there.
+
+    Raises DatabaseUnavailable, DatabaseSetupFailed, and TheirFault with what PostgreSQL says of a statement.
+    """
+
+    async def main() -> T:
+        given = settings.database
+        async with (
+            trio_asyncio.open_loop(),
+            open_database(
+                url,
+                connections_max=CONNECTIONS_MAX,
+                connect_timeout_s=given.connect_timeout_s,
+                statement_timeout_s=given.statement_timeout_s,
+            ) as database,
+        ):
+            try:
+                await database.work(migrate)
+                return await use(database)
+            except asyncpg.PostgresError as e:
+                raise TheirFault(f"PostgreSQL refuses: {e}") from e
+
+    return trio.run(main)
+
+
+def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
+    with database_at(settings) as url:
+        return use_database(url, settings, use)
+
+
+def work(settings: Settings, unit: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts) -> T:
+    """One unit of work, in one transaction."""
+    return with_database(settings, lambda database: database.work(unit, *args))

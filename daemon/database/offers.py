@@ -1,0 +1,86 @@
+"""Units of work on the rows of `offers` as operators do them. A running daemon hears of each change by a trigger."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+
+from daemon.database.offer_rows import OfferFields
+from daemon.database.postgres import Connection
+
+_VALUES = "$1, $2, coalesce($3::text, 'us'), coalesce($4::boolean, true), $5::float8, coalesce($6::text, 'default'), nullif($7, '')"
+_INSERT = (
+    "insert into offers (offer_name, final_url, target_country, is_active, deadline_s, user_agent, notes)"  # noqa: S608
+    f" values ({_VALUES}) on conflict (offer_name) do"
+)
+_CHANGES = """final_url = coalesce($2, offers.final_url), target_country = coalesce($3::text, offers.target_country),
+    is_active = coalesce($4::boolean, offers.is_active), deadline_s = coalesce($5::float8, offers.deadline_s),
+    user_agent = coalesce($6::text, offers.user_agent), notes = coalesce($7::text, offers.notes), updated_at = now()"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOffer:
+    """A row as an operator looks at it."""
+
+    offer_name: str
+    final_url: str
+    target_country: str
+    is_active: bool
+    deadline_s: float | None
+    user_agent: str
+    notes: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+_STORED = ", ".join(StoredOffer.__slots__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of the rows of a file."""
+
+    added: int
+    updated: int
+    skipped: int
+
+
+async def add_offer(conn: Connection, offer: OfferFields) -> bool:
+    """False where one of that name is there already."""
+    return (await add_offers(conn, [offer], update=False)).added == 1
+
+
+async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bool) -> Stored:
+    """Adds each; one that is there already is skipped, or given the values that `offers` names for it."""
+    otherwise = f"update set {_CHANGES}" if update else "nothing"
+    results = [
+        # xmax is 0 in a row that this very statement inserted; no row comes back where nothing was done.
+        await conn.fetchval(f"{_INSERT} {otherwise} returning offers.xmax = 0", *astuple(offer))
+        for offer in offers
+    ]
+    return Stored(added=results.count(True), updated=results.count(False), skipped=results.count(None))
+
+
+async def list_offers(conn: Connection) -> list[StoredOffer]:
+    return [StoredOffer(*row) for row in await conn.fetch(f"select {_STORED} from offers order by offer_name")]  # noqa: S608
+
+
+async def find_offer(conn: Connection, name: str) -> StoredOffer | None:
+    row = await conn.fetchrow(f"select {_STORED} from offers where offer_name = $1", name)  # noqa: S608
+    return StoredOffer(*row) if row else None
+
+
+async def offer_names(conn: Connection) -> list[str]:
+    return [row["offer_name"] for row in await conn.fetch("select offer_name from offers order by offer_name")]
+
+
+async def update_offer(conn: Connection, changes: OfferFields, own_deadline: bool) -> bool:
+    """Gives the offer what `changes` names; without `own_deadline` the setting holds for it. False: no such offer."""
+    done = await conn.fetchval(f"update offers set {_CHANGES} where offer_name = $1 returning true", *astuple(changes))  # noqa: S608
+    if done and not own_deadline:
+        await conn.execute("update offers set deadline_s = null where offer_name = $1", changes.offer_name)
+    return bool(done)
+
+
+async def remove_offer(conn: Connection, name: str) -> bool:
+    """False: no such offer. Its hits and traces stay."""
+    return bool(await conn.fetchval("delete from offers where offer_name = $1 returning true", name))

@@ -1,0 +1,67 @@
+"""IPs that an operator adds, as rows of ip_rotation_pool: from a file or by number. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from daemon.database.records import Import, filled_text_in, import_rows, text_in
+from daemon.errors import BadInput
+from daemon.trace.proxies import UnusableProxy, proxy_for
+
+COLUMNS = ("ip_address", "ip_port", "country", "provider", "notes")
+REQUIRED = ("ip_address",)
+DEFAULT_PORT, DEFAULT_COUNTRY, DEFAULT_PROVIDER = "7000", "us", "luna"
+ADDRESS_CHARACTERS_MAX = 253
+PORT_CHARACTERS_MAX = 20
+WORD_CHARACTERS_MAX = 64
+NOTES_CHARACTERS_MAX = 1_000
+GENERATED_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewIP:
+    """Checked: it can be dialled as a proxy, and stored."""
+
+    ip_address: str
+    ip_port: str
+    country: str
+    provider: str
+    notes: str | None
+
+
+def new_ip(fields: Mapping[str, object]) -> NewIP:
+    """Raises BadInput that says which column is wrong and why. A country stays as it is spelt."""
+    address = filled_text_in(fields, "ip_address", ADDRESS_CHARACTERS_MAX)
+    if address is None:
+        raise BadInput("ip_address is missing")
+    port = fields.get("ip_port")
+    if isinstance(port, int) and not isinstance(port, bool):
+        fields = {**fields, "ip_port": str(port)}
+    port = filled_text_in(fields, "ip_port", PORT_CHARACTERS_MAX) or DEFAULT_PORT
+    proxy = proxy_for(address, port)
+    if isinstance(proxy, UnusableProxy):
+        raise BadInput(proxy.message)
+    return NewIP(
+        ip_address=address,
+        ip_port=str(proxy.port),
+        country=filled_text_in(fields, "country", WORD_CHARACTERS_MAX) or DEFAULT_COUNTRY,
+        provider=filled_text_in(fields, "provider", WORD_CHARACTERS_MAX) or DEFAULT_PROVIDER,
+        notes=text_in(fields, "notes", NOTES_CHARACTERS_MAX) or None,
+    )
+
+
+def read_ips(text: str) -> Import[NewIP]:
+    """The IPs of a file. Raises BadInput where it cannot be read at all."""
+    return import_rows(text, COLUMNS, REQUIRED, new_ip)
+
+
+def generated_ips(prefix: str, count: int, port: str, country: str, provider: str) -> Iterator[NewIP]:
+    """`prefix`1 to `prefix``count`. Raises BadInput where such rows would be refused in a file."""
+    if not 1 <= count <= GENERATED_MAX:
+        raise BadInput(f"--count {count}: must be 1 to {GENERATED_MAX}")
+    fields = {"ip_port": port, "country": country, "provider": provider}
+    first = new_ip({**fields, "ip_address": f"{prefix}1"})
+    new_ip({**fields, "ip_address": f"{prefix}{count}"})  # the longest one
+    return (
+        NewIP(f"{prefix.strip()}{number}", first.ip_port, first.country, first.provider, None)
+        for number in range(1, count + 1)
+    )

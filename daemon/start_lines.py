@@ -1,0 +1,49 @@
+"""What the daemon says of itself when it starts: versions, addresses, settings, and what it lacks."""
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from daemon import __version__
+from daemon.click.offers import Offers
+from daemon.config import Settings
+from daemon.pool.directory import PoolDirectory
+from daemon.reload import changed_keys
+
+log = structlog.get_logger("daemon")
+
+
+def start_facts(settings: Settings, config_file: Path | None, listeners: list[trio.SocketListener]) -> dict[str, Any]:
+    """Versions, addresses, and what differs from the defaults; secrets are masked by their types."""
+    given = settings.model_dump(mode="json")
+    changed = changed_keys(Settings(state_dir=settings.state_dir), settings)
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "listening": [_name_of(listener) for listener in listeners],
+        "state_dir": str(settings.state_dir),
+        "config": str(config_file) if config_file else None,
+        "settings": {key: _value_of(given, key) for key in changed},
+    }
+
+
+def _name_of(listener: trio.SocketListener) -> str:
+    address = listener.socket.getsockname()
+    return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+
+
+def say_ready(directory: PoolDirectory, offers: Offers) -> None:
+    counts = directory.counts()
+    log.info("ready", ips={country: c.total for country, c in counts.items()}, offers=len(offers))
+    if not any(c.total for c in counts.values()):
+        log.warning("no_ips", next="tracepool provision generate --country us --count 30 --provider luna")
+    if not len(offers):
+        log.warning("no_offers", next="tracepool offers add NAME URL --country us")
+
+
+def _value_of(given: dict[str, Any], key: str) -> Any:
+    section, _, name = key.partition(".")
+    return given[section][name] if name else given[section]

@@ -1,0 +1,271 @@
+"""What the benchmarks measure against, on loopback and as processes of their own: PostgreSQL, the demo network, the daemon.
+
+Everything is started here, lies in one temporary directory and is stopped again, in the reverse order, however a
+benchmark ends.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+
+from daemon.database import embedded
+from daemon.database.postgres import migrate
+from daemon.demo.wire import free_port_for
+
+START_S = 90.0
+STOP_S = 40.0
+PROXY_PORT_FROM = 17_000
+LOG_TAIL_BYTES = 3_000
+
+
+class BenchmarkBroke(Exception):
+    """A benchmark could not be carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A running demo network. `log` is a file with a JSON line for each request that ended."""
+
+    addresses: tuple[str, ...]
+    proxy_port: int
+    log: Path
+    pid: int
+
+    def chain_url(self, requests: int, delay_ms: int) -> str:
+        """A tracking URL whose chain is so many requests, the landing page's among them."""
+        return f"http://track.example/c/{delay_ms}/{requests - 1}/0/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """A running daemon. `ready_s`: from the start of its process until it said READY=1."""
+
+    process: psutil.Process
+    port: int
+    ready_s: float
+    log: Path
+
+    def click_url(self, offer: str) -> str:
+        return f"http://127.0.0.1:{self.port}/track-hit?offer={offer}"
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+    def resident_mb(self) -> float:
+        return float(self.process.memory_info().rss) / 1e6
+
+
+class Scene:
+    """A context manager: a temporary directory and, once asked for, a PostgreSQL server in it."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._server: embedded.EmbeddedServer | None = None
+        self._made = 0
+
+    def __enter__(self) -> "Scene":
+        self.directory = Path(tempfile.mkdtemp(prefix="bench-"))
+        self.directory.chmod(0o711)  # as root, the server runs under another account
+        self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def fresh_dir(self, name: str) -> Path:
+        self._made += 1
+        path = self.directory / f"{name}-{self._made}"
+        path.mkdir(mode=0o711)
+        return path
+
+    def database(self, *, migrated: bool = True) -> str:
+        """The URL of a new database on the shared server."""
+        if self._server is None:
+            self._server = embedded.start(self.directory)
+            self._stack.callback(self._server.stop)
+        self._made += 1
+        name = f"bench_{self._made}"
+        execute(self._server.url, f"create database {name}")
+        url = self._server.url.replace("/tracepool?", f"/{name}?")
+        if url == self._server.url:
+            raise BenchmarkBroke(f"no database name in {url}")
+        if migrated:
+            asyncio.run(_migrate(url))
+        return url
+
+    @contextmanager
+    def network(self, addresses_count: int) -> Iterator[Network]:
+        """The demo network with so many proxies, 250 to a subnet."""
+        addresses = tuple(f"127.1.{i // 250}.{i % 250 + 1}" for i in range(addresses_count))
+        log = self.fresh_dir("network") / "requests.jsonl"
+        port = free_port_for(addresses, PROXY_PORT_FROM)
+        command = [sys.executable, "-m", "daemon.demo.network", "--proxies", ",".join(addresses)]
+        command += ["--proxy-port", str(port), "--log", str(log)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None
+                if not process.stdout.readline():
+                    raise BenchmarkBroke("the demo network did not start")
+                yield Network(addresses, port, log, process.pid)
+            finally:
+                _stop(process)
+
+    @contextmanager
+    def daemon(
+        self, url: str, sections: Mapping[str, Mapping[str, Any]] | None = None, *, state_dir: Path | None = None
+    ) -> Iterator[Daemon]:
+        """The daemon at a database, ready. `sections` are settings beyond those that a benchmark on loopback needs."""
+        state_dir = state_dir or self.fresh_dir("state")
+        with _free_port() as port:
+            config = state_dir / "bench.toml"
+            config.write_text(_toml(state_dir, url, port, sections or {}))
+        log = state_dir / "daemon.log"
+        notify = state_dir / "notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard, log.open("ab") as stderr:
+            heard.bind(str(notify))
+            heard.settimeout(START_S)
+            environment = {k: v for k, v in os.environ.items() if not k.startswith("TRACEPOOL_")}
+            environment["NOTIFY_SOCKET"] = str(notify)
+            command = [sys.executable, "-m", "daemon", "serve", "--config", str(config)]
+            began_s = time.perf_counter()
+            with subprocess.Popen(command, stderr=stderr, env=environment) as process:
+                try:
+                    _await_ready(heard, process, log)
+                    ready_s = time.perf_counter() - began_s
+                    yield Daemon(psutil.Process(process.pid), port, ready_s, log)
+                finally:
+                    _stop(process)
+                    notify.unlink()
+
+
+def execute(url: str, *statements: str) -> None:
+    """Runs statements, each in a transaction of its own."""
+
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
+def add_ips(url: str, network: Network, country: str = "us") -> None:
+    """A row for each of the network's proxies."""
+    values = ",".join(f"('{address}', '{network.proxy_port}', '{country}')" for address in network.addresses)
+    execute(url, f"insert into ip_rotation_pool (ip_address, ip_port, country) values {values}")
+
+
+def add_idle_ips(url: str, count: int, country: str = "us") -> None:
+    """Rows that no proxy stands behind: they fill a pool."""
+    execute(
+        url,
+        "insert into ip_rotation_pool (ip_address, country) "
+        f"select host('127.64.0.0'::inet + i), '{country}' from generate_series(1, {count}) i",
+        "analyze ip_rotation_pool",
+    )
+
+
+def add_offer(url: str, name: str, tracking_url: str, country: str = "us") -> None:
+    execute(
+        url,
+        "insert into offers (offer_name, final_url, target_country) "
+        f"values ('{name}', '{tracking_url}', '{country}')",
+    )
+
+
+def start_load(*words: str) -> "subprocess.Popen[str]":
+    """The load generator as a process of its own, so that its work does not delay what it measures."""
+    return subprocess.Popen([sys.executable, "-m", "tests.bench.load", *words], stdout=subprocess.PIPE, text=True)
+
+
+def loaded(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What a load generator found."""
+    out, _ = process.communicate()
+    if process.returncode:
+        raise BenchmarkBroke(f"the load generator ended with {process.returncode}")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def during(process: "subprocess.Popen[str]", *at: tuple[float, Callable[[], None]]) -> dict[str, Any]:
+    """What a load generator found; calls each function so many seconds after now, while it runs."""
+    began_s = time.perf_counter()
+    for when_s, act in at:
+        time.sleep(max(0.0, began_s + when_s - time.perf_counter()))
+        act()
+    return loaded(process)
+
+
+async def _migrate(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await migrate(connection)
+    finally:
+        await connection.close()
+
+
+def _toml(state_dir: Path, url: str, port: int, sections: Mapping[str, Mapping[str, Any]]) -> str:
+    values: dict[str, dict[str, Any]] = {
+        "database": {"url": url},
+        "click": {"bind": [f"127.0.0.1:{port}"]},
+        "trace": {"allow_private": True},
+    }
+    for section, given in sections.items():
+        values.setdefault(section, {}).update(given)
+    lines = [f"state_dir = {json.dumps(str(state_dir))}"]
+    for section, keys in values.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _free_port() -> Iterator[int]:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def _await_ready(heard: socket.socket, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    ends_s = time.perf_counter() + START_S
+    heard.settimeout(0.2)
+    while time.perf_counter() < ends_s:
+        try:
+            if b"READY=1" in heard.recv(4_096):
+                return
+        except TimeoutError:
+            if process.poll() is not None:
+                break
+    raise BenchmarkBroke(f"the daemon did not become ready; its log ends with\n{log.read_text()[-LOG_TAIL_BYTES:]}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def seconds(values: Sequence[float]) -> float:
+    """From the first to the last."""
+    return max(values) - min(values)

@@ -1,0 +1,35 @@
+"""What a reload takes over, and what it leaves for a restart."""
+
+from daemon.config import Settings
+from daemon.reload import LIVE, changed_keys, taken_over
+
+
+def test_a_live_setting_is_taken_over_and_another_waits() -> None:
+    before = Settings()
+    after = Settings(click={"deadline_s": 5, "backlog": 100}, pool={"cooldown_s": 1})
+    now, live, waiting = taken_over(before, after)
+    assert (now.click.deadline_s, now.click.backlog, now.pool.cooldown_s) == (5, before.click.backlog, 1)
+    assert sorted(live) == ["click.deadline_s", "pool.cooldown_s"]
+    assert waiting == ["click.backlog"]
+
+
+def test_nothing_changed_is_nothing_to_do() -> None:
+    assert taken_over(Settings(), Settings()) == (Settings(), [], [])
+
+
+def test_a_provider_is_taken_over_whole() -> None:
+    after = Settings(providers={"luna": {"username": "customer", "password": "secret"}})
+    now, live, waiting = taken_over(Settings(), after)
+    assert now.providers["luna"].password.get_secret_value() == "secret"
+    assert (live, waiting) == (["providers"], [])
+
+
+def test_every_live_key_exists() -> None:
+    dumped = Settings().model_dump()
+    assert all(key.partition(".")[2] in dumped[key.partition(".")[0]] for key in LIVE)
+
+
+def test_a_moved_state_directory_waits_for_a_restart() -> None:
+    after = Settings(state_dir="/elsewhere")  # type: ignore[arg-type]
+    assert changed_keys(Settings(), after) == ["state_dir"]
+    assert taken_over(Settings(), after)[2] == ["state_dir"]
