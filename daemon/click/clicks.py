@@ -113,12 +113,18 @@ class Clicks:
         params = click.inbound.params
         if isinstance(finished, Finished) and finished.final_url is not None:
             try:
-                return with_params(safe_location(finished.final_url), params), None
+                return self._landing(click, finished.final_url), None
             except BadInput as e:
                 log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
                 finished = Finished(None, "trace_failed")
         reason = finished.reason if isinstance(finished, Finished) else finished
         return fallback_location(click.offer.tracking_url, params), reason
+
+    def _landing(self, click: _Click, final_url: str) -> str:
+        """The landing URL with the click's parameters. Raises BadInput where no browser should be sent."""
+        scheme = final_url.partition(":")[0].lower()
+        safe = final_url if scheme in click.offer.landing_schemes else safe_location(final_url)
+        return with_params(safe, click.inbound.params)
 
     async def _trace(self, click: _Click) -> Finished | str:
         """How the trace ended, or the reason for which there is none by now."""
@@ -179,6 +185,7 @@ class Clicks:
             asked_s=click.received.tick_s,
             deadline_s=deadline_s,
             listener=listener,
+            landing_schemes=offer.landing_schemes,
         )
 
     async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:

@@ -9,9 +9,16 @@ from daemon.click.answer import safe_location
 from daemon.errors import BadInput
 
 
+# A redirect must not run or show what a chain's server wrote, whatever an offer says.
+RUNNING_SCHEMES = frozenset({"javascript", "vbscript", "data", "blob", "file", "about", "view-source"})
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an ad sells. `deadline_s`: its own longest wait, None for the setting. `user_agent`: default or visitor."""
+    """What an ad sells. `deadline_s`: its own longest wait, None for the setting. `user_agent`: default or visitor.
+
+    `landing_schemes`: where its chain may land beyond http and https, such as market or intent.
+    """
 
     id: UUID
     name: str
@@ -19,6 +26,7 @@ class Offer:
     country: str
     deadline_s: float | None
     user_agent: str
+    landing_schemes: frozenset[str] = frozenset()
 
 
 class Offers:
@@ -50,6 +58,7 @@ class Offers:
                 country=row["target_country"],
                 deadline_s=row["deadline_s"],
                 user_agent=row["user_agent"],
+                landing_schemes=frozenset(scheme.lower() for scheme in row["landing_schemes"]) - RUNNING_SCHEMES,
             )
         self._by_name = offers
         return complaints

@@ -13,7 +13,7 @@ from ip_rotation_pool
 select id from ip_rotation_pool
 
 -- name: load_offers
-select id, offer_name, final_url, target_country, deadline_s, user_agent from offers where is_active
+select id, offer_name, final_url, target_country, deadline_s, user_agent, landing_schemes from offers where is_active
 
 -- name: mark_own
 -- Says, until the transaction ends, that its changes are the daemon's: the triggers pass them over.

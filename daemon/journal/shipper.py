@@ -16,7 +16,7 @@ from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
 
 BATCH_MAX = 2_000
-GATHER_S = 0.02  # so that a click's entries travel together
+GATHER_S = 0.1  # so that the entries of many clicks travel together
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0

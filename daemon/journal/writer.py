@@ -15,6 +15,7 @@ from daemon.journal.spool import Spool
 
 PENDING_MAX = 200_000  # entries in memory while the disk hangs
 LOG_EVERY_S = 1.0
+FORGET_S = 1.0  # shipped entries stay at most this much longer when nothing else is to be committed
 
 log = structlog.get_logger("daemon.journal")
 
@@ -64,16 +65,17 @@ class JournalWriter:
         return waiting.durable
 
     def forget(self, shipped_seq: int) -> None:
-        """Entries up to `shipped_seq` are in PostgreSQL: the next commit removes them."""
+        """Entries up to `shipped_seq` are in PostgreSQL: the next commit removes them, within FORGET_S."""
         self._shipped_seq = shipped_seq
-        self._wake.set()
 
     async def run(self) -> None:
         """Commits until cancelled; what was recorded before the cancel is committed before it ends."""
         try:
             while True:
-                await self._wake.wait()
-                await self._commit()
+                with trio.move_on_after(FORGET_S):
+                    await self._wake.wait()
+                if self._pending or self._waiting or self._shipped_seq:
+                    await self._commit()
         finally:
             with trio.CancelScope(shield=True):
                 while self._pending:

@@ -51,4 +51,5 @@ class TraceJob:
     asked_s: float
     deadline_s: float
     listener: Listener
+    landing_schemes: frozenset[str] = frozenset()
     priority: int = 0

@@ -6,7 +6,7 @@ released and its row is finished: that part is shielded from cancels, within REL
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -23,7 +23,7 @@ from daemon.pool.states import Event
 from daemon.trace.fetch import Fetcher, TraceResult, trace
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.proxies import Credentials, proxy_for
-from daemon.trace.steps import GaveUp, Landed, Limits, Walk
+from daemon.trace.steps import WEB_SCHEMES, GaveUp, Landed, Limits, Walk
 from daemon.trace.verdicts import Verdict
 
 RELEASE_S = 5.0
@@ -152,7 +152,8 @@ class Tracer:
         wait_ms = (began.tick_s - job.asked_s) * 1000
         self._journal.record(TraceProcessing(job.request_id, lease.address, began.wall_s, round(wait_ms)))
         _tell(job, Started(lease.address))
-        walk = Walk(job.tracking_url, job.identity, self._limits)
+        limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes)
+        walk = Walk(job.tracking_url, job.identity, limits)
         timeout_s = min(self._timeout_s, lease.locked_until_s - began.tick_s - LEASE_MARGIN_S)
         result: TraceResult | None = None
         try:

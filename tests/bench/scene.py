@@ -187,8 +187,7 @@ def add_idle_ips(url: str, count: int, country: str = "us") -> None:
 def add_offer(url: str, name: str, tracking_url: str, country: str = "us") -> None:
     execute(
         url,
-        "insert into offers (offer_name, final_url, target_country) "
-        f"values ('{name}', '{tracking_url}', '{country}')",
+        f"insert into offers (offer_name, final_url, target_country) values ('{name}', '{tracking_url}', '{country}')",
     )
 
 

@@ -35,20 +35,22 @@ comment on column ip_rotation_pool.lease_no is 'grows with each lease: a release
 comment on column ip_rotation_pool.edit_no is 'grows with each edit that is not the daemon''s own';
 
 create table offers (
-    id             uuid primary key default gen_random_uuid(),
-    offer_name     text not null unique check (offer_name <> ''),
-    final_url      text not null,
-    target_country text not null default 'us',
-    is_active      boolean not null default true,
-    deadline_s     double precision check (deadline_s between 1 and 60),
-    user_agent     text not null default 'default' check (user_agent in ('default', 'visitor')),
-    notes          text,
-    created_at     timestamptz not null default now(),
-    updated_at     timestamptz not null default now()
+    id              uuid primary key default gen_random_uuid(),
+    offer_name      text not null unique check (offer_name <> ''),
+    final_url       text not null,
+    target_country  text not null default 'us',
+    is_active       boolean not null default true,
+    deadline_s      double precision check (deadline_s between 1 and 60),
+    user_agent      text not null default 'default' check (user_agent in ('default', 'visitor')),
+    landing_schemes text[] not null default '{}',
+    notes           text,
+    created_at      timestamptz not null default now(),
+    updated_at      timestamptz not null default now()
 );
 
 comment on column offers.final_url is 'the tracking URL: where the redirect chain starts, and where a fallback goes';
 comment on column offers.deadline_s is 'a visitor''s longest wait; null: the setting click.deadline_s';
+comment on column offers.landing_schemes is 'beyond http and https, such as market or intent: where a chain may land';
 comment on column offers.user_agent is 'default: the setting trace.user_agent; visitor: the click''s own';
 
 create table active_trace_requests (
