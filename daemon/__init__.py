@@ -2,7 +2,7 @@
 
     __main__.py, cli/   the command; `serve` runs the daemon
     supervisor.py       every nursery: start, restart and stop order. Read this first
-    click/              server (connections) → routes (HTTP) → clicks (offer, deadline, answer); parse and answer are pure
+    click/              server (connections) → routes (HTTP) → clicks (offer, deadline, answer); parse, answer: pure
     trace/              workers take jobs → steps decide the next hop (pure) → fetch goes through the leased proxy
     pool/               an actor per country around pool.py (pure) and states.py (the table); adoption of SQL edits
     journal/            entries → writer → spool (local, durable) → shipper → PostgreSQL

@@ -4,7 +4,9 @@ Only what the settings are; where they are read from, and the words for what is 
 `config/tracepool.toml` documents each key; a test keeps the two the same.
 """
 
+import contextlib
 import ipaddress
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,10 +56,13 @@ class Click(Section):
     @field_validator("bind", "trusted_proxies", mode="before")
     @classmethod
     def _from_commas(cls, value: Any) -> Any:
-        """The environment holds lists as `a,b`."""
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.strip("[] ").replace('"', "").split(",") if part.strip())
-        return value
+        """The environment holds lists as `a,b`, or as JSON."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith('["'):
+            with contextlib.suppress(ValueError):  # then it is no JSON, and its parts are complained of
+                return json.loads(value)
+        return tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator("bind")
     @classmethod

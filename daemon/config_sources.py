@@ -57,7 +57,7 @@ def load(file: Path | None = None) -> Settings:
     path = config_path(file, os.environ)
     try:
         sources = _read_sources(path)
-    except tomllib.TOMLDecodeError as e:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise BadSettings(f"{path}: not valid TOML: {e}") from None
     except OSError as e:
         raise BadSettings(f"{e.filename or path}: {e.strerror}: give a readable file with --config") from None
@@ -110,13 +110,15 @@ def _explain(error: Any, sources: list[Source]) -> str:
     if not path:  # the rule that ties trace.timeout_s to pool.lock_s
         held = [s.locate(p) for p in (("trace", "timeout_s"), ("pool", "lock_s")) for s in sources if s.holds(p)]
         return f"{', '.join(held)}: " + str(error["msg"]).removeprefix("Value error, ")
-    holder = next((s for s in reversed(sources) if s.holds(path)), None)
+    holder = next((s for length in range(len(path), 0, -1) for s in reversed(sources) if s.holds(path[:length])), None)
     where = holder.locate(path) if holder else ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key; allowed here: {', '.join(_siblings(path))}"
     what = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     given = error["input"]
-    shown = "" if "url" in path or "password" in path or isinstance(given, Mapping) else f" (it is {given!r})"
+    # A secret may stand where its section should.
+    secret = path[0] == "providers" or path in (("database",), ("database", "url")) or isinstance(given, Mapping)
+    shown = "" if secret else f" (it is {given!r})"
     return f"{where}: {what}{shown}{_range_of(path)}"
 
 

@@ -6,7 +6,7 @@ exception's too: `hide` makes it known.
 
 import logging
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -33,9 +33,19 @@ def masked(text: str) -> str:
 
 def _mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = masked(value)[:TEXT_CHARACTERS_MAX]
+        event[key] = _clean(value)
     return event
+
+
+def _clean(value: Any) -> Any:
+    """The same value with its texts masked and cut, however deep they lie."""
+    if isinstance(value, str):
+        return masked(value)[:TEXT_CHARACTERS_MAX]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(inner) for inner in value]
+    return value
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:

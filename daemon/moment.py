@@ -1,9 +1,6 @@
-"""One reading of both clocks: decisions use `tick_s`, which nobody can set; rows and logs use `wall_s`."""
+"""One reading of both clocks: decisions use `tick_s`, which nobody can set; rows and logs use `wall_s`. Pure."""
 
-import time
 from dataclasses import dataclass
-
-import trio
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +16,3 @@ class Moment:
 
     def tick_at(self, wall_s: float) -> float:
         return self.tick_s + (wall_s - self.wall_s)
-
-
-def read_clocks() -> Moment:
-    return Moment(trio.current_time(), time.time())

@@ -12,7 +12,8 @@ let go. What cannot be shipped in SHIP_S stays in the spool for the next start. 
 """
 
 import signal
-from collections.abc import AsyncIterator, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +29,18 @@ from daemon.click.listeners import open_listeners
 from daemon.click.offers import Offers
 from daemon.click.routes import public_app
 from daemon.click.server import Server, ServerLimits
+from daemon.clocks import read_clocks
 from daemon.config import DEADLINE_MAX_S, Settings
 from daemon.config_sources import load
 from daemon.control import socket as control
 from daemon.control.overview import Overview
 from daemon.database.postgres import Database
-from daemon.database.reached import reached_database
-from daemon.errors import BadSettings
+from daemon.database.reached import RETRY_S, reached_database
+from daemon.errors import BadSettings, DatabaseUnavailable, TheirFault
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
-from daemon.moment import read_clocks
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import PoolDirectory, Post, rules_of
 from daemon.pool.pool import Pool
@@ -177,16 +178,29 @@ class _Daemon:
             background.cancel_scope.cancel()
 
 
+async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+    """PostgreSQL may leave again between the first time that it was reached and the end of the start."""
+    while True:
+        try:
+            await work()
+            return
+        except DatabaseUnavailable as e:
+            log.warning("database_unavailable", why=str(e), retry_in_s=RETRY_S)
+            await trio.sleep(RETRY_S)
+
+
 @asynccontextmanager
 async def _journal(settings: Settings, database: Database) -> AsyncIterator[_Journal]:
     """The journal, with all that an earlier run left in the spool shipped."""
-    spool = await trio.to_thread.run_sync(
-        Spool, settings.state_dir / "journal.sqlite", settings.journal.spool_bytes_max
-    )
+    path = settings.state_dir / "journal.sqlite"
+    try:
+        spool = await trio.to_thread.run_sync(Spool, path, settings.journal.spool_bytes_max)
+    except sqlite3.Error as e:
+        raise TheirFault(f"{path}: {e}: the journal needs a disk that can be written to") from e
     writer = JournalWriter(spool)
     shipper = Shipper(spool, writer, database)
     try:
-        await shipper.find_position()
+        await _patiently(shipper.find_position)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
             nursery.start_soon(restarted, "shipper", shipper.run)
@@ -217,7 +231,7 @@ async def _pools(settings: Callable[[], Settings], database: Database, journal: 
         pools = _Pools(PoolDirectory(new_pool, start_actor), Offers())
         adoption = Adoption(database, pools.directory, pools.offers, read_clocks)
         async with trio.open_nursery() as listening:
-            await adoption.compare()
+            await _patiently(adoption.compare)
             listening.start_soon(restarted, "adoption", adoption.run)
             yield pools
             listening.cancel_scope.cancel()

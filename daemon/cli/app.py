@@ -1,10 +1,24 @@
-"""The command line: which commands there are. Each one's module is imported when it is called, not before."""
+"""The command line: which commands there are. Their modules import what is slow to load only when they run."""
+
+from importlib.util import find_spec
 
 from cyclopts import App
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
 from daemon import __version__
+from daemon.cli import (
+    database_url,
+    maintenance,
+    offers,
+    offers_write,
+    provision,
+    provision_add,
+    psql,
+    reset,
+    serve,
+    status,
+)
 
 ABOUT = """Answers ad clicks: leases a dedicated proxy IP for each, follows the offer's
 redirect chain through it, and sends the visitor to where it lands.
@@ -29,19 +43,16 @@ With a gateway provider an IP is a session slot, not an address.
     tracepool provision import ips.csv
     tracepool provision list --country us --status failed
     tracepool provision remove --country de"""
-ABOUT_OFFERS = """What the ads sell: each offer has a name, a tracking URL and a country.
+ABOUT_OFFERS = """What the ads sell: add, change, show and remove offers.
+
+An offer has a name, a tracking URL and a country whose IPs trace it. Clicks come
+to /track-hit?offer=NAME.
 
     tracepool offers add summer-sale 'https://ads.example/click?id=7'
     tracepool offers update summer-sale --country uk --deadline 8
     tracepool offers update summer-sale --inactive
-    tracepool offers list
-
-Its clicks come to /track-hit?offer=summer-sale."""
+    tracepool offers list"""
 _NO_LINES = Box("    \n" * 8)
-
-
-def _group(name: str, about: str) -> App:
-    return App(name=name, help=about)
 
 
 def build_app() -> App:
@@ -58,27 +69,28 @@ def build_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    app.command("daemon.cli.serve:serve", name="serve")
-    app.command("daemon.cli.demo:demo", name="demo")
-    provision = _group("provision", ABOUT_PROVISION)
-    provision.command("daemon.cli.provision_add:generate", name="generate")
-    provision.command("daemon.cli.provision_add:import_file", name="import")
-    provision.command("daemon.cli.provision:list_ips", name="list")
-    provision.command("daemon.cli.provision:remove", name="remove")
-    app.command(provision)
-    offers = _group("offers", ABOUT_OFFERS)
-    offers.command("daemon.cli.offers_write:add", name="add")
-    offers.command("daemon.cli.offers_write:import_file", name="import")
-    offers.command("daemon.cli.offers:list_offers", name="list")
-    offers.command("daemon.cli.offers:show", name="show")
-    offers.command("daemon.cli.offers_write:update", name="update")
-    offers.command("daemon.cli.offers:remove", name="remove")
-    app.command(offers)
-    app.command("daemon.cli.status:status", name="status")
-    app.command("daemon.cli.reset:reset", name="reset")
-    app.command("daemon.cli.maintenance:maintenance", name="maintenance")
-    app.command("daemon.cli.psql:psql", name="psql")
-    app.command("daemon.cli.database_url:database_url", name="database-url")
+    pool = App(name="provision", help=ABOUT_PROVISION)
+    pool.command(provision_add.generate, name="generate")
+    pool.command(provision_add.import_file, name="import")
+    pool.command(provision.list_ips, name="list")
+    pool.command(provision.remove, name="remove")
+    sold = App(name="offers", help=ABOUT_OFFERS)
+    sold.command(offers_write.add, name="add")
+    sold.command(offers_write.import_file, name="import")
+    sold.command(offers.list_offers, name="list")
+    sold.command(offers.show, name="show")
+    sold.command(offers_write.update, name="update")
+    sold.command(offers.remove, name="remove")
+    app.command(serve.serve, name="serve")
+    if find_spec("daemon.cli.demo"):
+        app.command("daemon.cli.demo:demo", name="demo")
+    app.command(pool)
+    app.command(sold)
+    app.command(status.status, name="status")
+    app.command(reset.reset, name="reset")
+    app.command(maintenance.maintenance, name="maintenance")
+    app.command(psql.psql, name="psql")
+    app.command(database_url.database_url, name="database-url")
     return app
 
 

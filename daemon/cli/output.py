@@ -46,7 +46,9 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()) -> Table:
     result = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        result.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", min_width=len(column)
+        )
     for row in rows:
         result.add_row(*(Text(shown(value)) for value in row))
     return result

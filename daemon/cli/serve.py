@@ -4,8 +4,9 @@ import os
 
 from daemon import logs
 from daemon.cli.options import ConfigFile
+from daemon.cli.outcomes import leaves
 from daemon.config_sources import config_path, load
-from daemon.errors import TracepoolError
+from daemon.errors import TheirFault
 
 
 def serve(*, config: ConfigFile = None) -> int:
@@ -36,11 +37,9 @@ def serve(*, config: ConfigFile = None) -> int:
     hide_secrets(settings)
     try:
         trio.run(run_daemon, settings, config_path(config, os.environ))
-    except* TracepoolError:
-        raise
-    except* KeyboardInterrupt:
-        raise
-    except* Exception:
+    except Exception as e:
+        if all(isinstance(cause, TheirFault) for cause in leaves(e)):
+            raise
         structlog.get_logger("daemon").critical("crashed", exc_info=True)
         return 1
     return 0

@@ -95,7 +95,10 @@ class Clicks:
         location = ""
         try:
             location, reason = await self._resolve(click)
-            await self._record_hit(click, location, reason)
+            try:
+                await self._record_hit(click, location, reason)
+            except Exception:
+                log.exception("hit_lost", request_id=str(request_id))  # ours; the visitor is answered all the same
             outcome = "fallback" if reason else "resolved"
         finally:
             self.waiting -= 1

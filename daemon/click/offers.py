@@ -1,4 +1,4 @@
-"""The offers that clicks name, as last read. Pure; database/changes.py keeps it current."""
+"""The offers that clicks name, as last read. Pure; pool/adoption.py keeps it current."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from uuid import UUID
 
 from daemon.click.answer import safe_location
 from daemon.errors import BadInput
-
 
 # A redirect must not run or show what a chain's server wrote, whatever an offer says.
 RUNNING_SCHEMES = frozenset({"javascript", "vbscript", "data", "blob", "file", "about", "view-source"})

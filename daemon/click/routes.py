@@ -18,6 +18,7 @@ def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> Quart
     """`clicks()` is None until the daemon is ready and once it stops: then clicks get 503."""
     app = QuartTrio("daemon.click", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
     trusted = networks(settings.click.trusted_proxies)
 
     async def track_hit() -> Response:

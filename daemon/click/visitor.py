@@ -11,6 +11,8 @@ HEADER_CHARACTERS_MAX = 2_048  # of what is stored and forwarded
 class Headers(Protocol):
     def get(self, name: str, /) -> str | None: ...
 
+    def getlist(self, name: str, /) -> list[str]: ...
+
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -28,9 +30,12 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 def visitor_of(peer: str | None, headers: Headers, trusted: Sequence[Network]) -> Visitor:
-    """`trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs."""
+    """`trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs.
+
+    Several such headers are one list in their order (RFC 9110, 5.3): a proxy may add a line of its own below ours.
+    """
     return Visitor(
-        address=_forwarded(peer, headers.get("X-Forwarded-For") or "", trusted),
+        address=_forwarded(peer, ",".join(headers.getlist("X-Forwarded-For")), trusted),
         user_agent=_cut(headers.get("User-Agent")),
         accept_language=_cut(headers.get("Accept-Language")),
         referrer=_cut(headers.get("Referer")),

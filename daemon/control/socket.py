@@ -15,7 +15,6 @@ from daemon.errors import BadInput, DatabaseUnavailable, TheirFault, TracepoolEr
 
 NAME = "control.sock"
 LINE_BYTES_MAX = 4_096
-ANSWER_BYTES_MAX = 16 * 1024 * 1024
 ANSWER_S = 120.0
 BACKLOG = 16
 
@@ -48,6 +47,8 @@ def ask(state_dir: Path, command: str, timeout_s: float = 5.0) -> dict[str, Any]
         return None
     except PermissionError:
         raise BadInput(f"{state_dir / NAME}: no permission: run this as the daemon's user or as root") from None
+    except (ConnectionResetError, BrokenPipeError):
+        raise TheirFault("the daemon stopped while it was asked: ask again") from None
     except TimeoutError:
         raise TheirFault(f"the daemon did not answer within {timeout_s:g} s: look at its log") from None
     try:
@@ -102,7 +103,7 @@ async def _answer(stream: trio.SocketStream, commands: Commands) -> None:
 async def _run(line: bytes, commands: Commands) -> dict[str, Any]:
     try:
         command = commands[json.loads(line)["command"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {"error": f"unknown command; known: {', '.join(commands)}"}
     try:
         return await command()

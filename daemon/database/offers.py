@@ -7,7 +7,10 @@ from datetime import datetime
 from daemon.database.offer_rows import OfferFields
 from daemon.database.postgres import Connection
 
-_VALUES = "$1, $2, coalesce($3::text, 'us'), coalesce($4::boolean, true), $5::float8, coalesce($6::text, 'default'), nullif($7, '')"
+_VALUES = (
+    "$1, $2, coalesce($3::text, 'us'), coalesce($4::boolean, true), $5::float8, coalesce($6::text, 'default'),"
+    " nullif($7, '')"
+)
 _INSERT = (
     "insert into offers (offer_name, final_url, target_country, is_active, deadline_s, user_agent, notes)"  # noqa: S608
     f" values ({_VALUES}) on conflict (offer_name) do"

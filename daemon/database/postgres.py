@@ -9,6 +9,7 @@ DatabaseUnavailable; what the server says about a statement stays asyncpg's exce
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -33,11 +34,14 @@ OUTAGES = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.QueryCanceledError,
+    asyncpg.InsufficientResourcesError,  # its disk is full, its memory, its connections
+    asyncpg.OperatorInterventionError,  # it stops, starts, or somebody ended our statement or session
+    asyncpg.TransactionRollbackError,  # a deadlock with somebody's statement
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
 )
 REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
@@ -108,7 +112,7 @@ class Database:
         return await self.work(unit)
 
     @contextlib.asynccontextmanager
-    async def listen(self, *channels: str) -> AsyncIterator["trio.MemoryReceiveChannel[tuple[str, str]]"]:
+    async def listen(self, *channels: str) -> AsyncIterator["Announcements"]:
         """(channel, payload) as PostgreSQL announces them, on a connection of its own; ends when that is lost.
 
         Where more than NOTIFICATIONS_MAX wait, the channel ends too: the reader starts over with everything.
@@ -127,15 +131,19 @@ class Database:
             conn = await trio_asyncio.aio_as_trio(self._listen)(channels, heard, send.close)
         try:
             async with receive:
-                yield receive
+                yield Announcements(receive, conn)
         finally:
             conn.terminate()
 
     async def _listen(self, channels: tuple[str, ...], heard: Any, lost: Callable[[], None]) -> Connection:
         conn = await asyncpg.connect(self._url, timeout=self._connect_timeout_s, command_timeout=RELEASE_TIMEOUT_S)
-        conn.add_termination_listener(lambda _: lost())
-        for channel in channels:
-            await conn.add_listener(channel, heard)
+        try:
+            conn.add_termination_listener(lambda _: lost())
+            for channel in channels:
+                await conn.add_listener(channel, heard)
+        except BaseException:
+            conn.terminate()
+            raise
         return conn
 
     @contextlib.asynccontextmanager
@@ -151,6 +159,19 @@ class Database:
             yield
         finally:
             conn.terminate()
+
+
+@dataclass(frozen=True, slots=True)
+class Announcements:
+    """What `Database.listen` gives: `received` announcements, and the connection they come by."""
+
+    received: "trio.MemoryReceiveChannel[tuple[str, str]]"
+    _conn: Connection
+
+    async def still_come(self) -> None:
+        """Asks the connection for a sign of life; raises DatabaseUnavailable. A silent one may be lost unnoticed."""
+        with outages_named():
+            await trio_asyncio.aio_as_trio(self._conn.execute)("select 1")
 
 
 async def _try_lock(conn: Connection, patience_s: float) -> bool:

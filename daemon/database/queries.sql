@@ -22,7 +22,7 @@ select set_config('tracepool.writer', 'daemon', true)
 -- name: move_position
 -- $1 node, $2 epoch, $3 seq reached, $4 seq before. No row: this batch, or a part of it, has been applied already.
 insert into journal_position as p (node_id, epoch, seq) values ($1, $2, $3)
-on conflict (node_id) do update set epoch = $2, seq = $3, applied_at = now() where p.seq = $4
+on conflict (node_id) do update set epoch = $2, seq = $3, applied_at = now() where p.seq = $4 and p.seq < $3
 returning seq
 
 -- name: read_position

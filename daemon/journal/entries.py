@@ -6,9 +6,13 @@ column's name there.
 """
 
 import json
+import math
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 Text = str | None
 Params = dict[str, str | list[str]]
@@ -101,17 +105,22 @@ _FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in KINDS}
 
 
 def encode(entry: Entry) -> tuple[str, str]:
-    """(kind, JSON object). UUIDs become strings; NUL and lone surrogates, which jsonb refuses, become U+FFFD."""
+    """(kind, JSON object). UUIDs become strings.
+
+    What jsonb refuses is replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
+    """
     cls = type(entry)
     body = json.dumps({name: getattr(entry, name) for name in _FIELDS[cls]}, default=str, separators=(",", ":"))
-    if "\\u0000" in body or "\\ud" in body:
+    if "\\u0000" in body or "\\ud" in body or "NaN" in body or "Infinity" in body:
         body = json.dumps(_storable(json.loads(body)), separators=(",", ":"))
     return KINDS[cls], body
 
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, list):
         return [_storable(item) for item in value]
     if isinstance(value, dict):

@@ -1,5 +1,6 @@
 """How rows become the pool's state again, by the wall clock. Pure."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,10 @@ from daemon.pool.states import NEVER_USED, Ip, Status
 def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
     """A row of `load_ips` (times as wall seconds) as an Ip (times as ticks).
 
-    A lock or a rest without an end, which only an edit by hand can make, ends now.
+    A lock or a rest without an end, which only an edit by hand can make, ends now; so does one that ends at infinity.
     """
     status = Status(row["status"])
-    until, used, checked = row["locked_until"], row["last_used_at"], row["last_health_check"]
+    until, used, checked = (_finite(row[name]) for name in ("locked_until", "last_used_at", "last_health_check"))
     timed = status in (Status.LOCKED, Status.COOLDOWN)
     return Ip(
         id=row["id"],
@@ -35,3 +36,8 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         lease_no=row["lease_no"],
         edit_no=row["edit_no"],
     )
+
+
+def _finite(wall_s: float | None) -> float | None:
+    """PostgreSQL's timestamps may be `infinity`."""
+    return wall_s if wall_s is not None and math.isfinite(wall_s) else None

@@ -78,7 +78,8 @@ class Shipper:
             self.reachable, pause_s = True, PAUSE_MIN_S
 
     async def flush(self) -> None:
-        """Returns once PostgreSQL has everything that the spool held at the call."""
+        """Returns once PostgreSQL has everything that was recorded before the call, but for what was dropped."""
+        await self._writer.durable()
         target_seq = await trio.to_thread.run_sync(self._spool.last_seq)
         while self.shipped_seq < target_seq:
             await self._progress.wait()

@@ -46,6 +46,8 @@ class JournalWriter:
         return len(self._pending)
 
     def record(self, *entries: Entry) -> None:
+        if not entries:
+            return  # waking the writer for nothing would make it spin
         if len(self._pending) + len(entries) > PENDING_MAX:
             self._drop(len(entries), f"{PENDING_MAX} entries wait for the disk already")
             return
@@ -61,6 +63,7 @@ class JournalWriter:
         self.record(*entries)
         waiting = _Waiting()
         self._waiting.append(waiting)
+        self._wake.set()
         await waiting.done.wait()
         return waiting.durable
 
@@ -88,7 +91,8 @@ class JournalWriter:
         shipped_seq, self._shipped_seq = self._shipped_seq, 0
         durable = True
         try:
-            made_room = await trio.to_thread.run_sync(self._spool.append, batch, shipped_seq, limiter=self._thread)
+            with trio.CancelScope(shield=True):  # a cancel before the thread begins would lose the batch
+                made_room = await trio.to_thread.run_sync(self._spool.append, batch, shipped_seq, limiter=self._thread)
             self._drop(
                 made_room, "journal.spool_bytes_max is reached: the oldest hits and traces go; mend the database"
             )

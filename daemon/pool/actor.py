@@ -108,7 +108,7 @@ class PoolActor:
             try:
                 request.reply.send_nowait(answer if durable or not lease else NoIPAvailable(None, "journal"))
                 taken = durable
-            except trio.BrokenResourceError:
+            except (trio.BrokenResourceError, trio.WouldBlock):  # it left, or it has had an answer already
                 log.debug("requester_left", request_id=str(request.request_id), lease=repr(lease))
                 taken = False
             if lease and not taken:

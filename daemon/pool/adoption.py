@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from daemon.click.offers import Offers
-from daemon.database.postgres import QUERIES, Connection, Database
+from daemon.database.postgres import QUERIES, Announcements, Connection, Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.replay import ip_from_row
 from daemon.moment import Moment
@@ -60,29 +60,32 @@ class Adoption:
         await self._adopt(await self._database.work(load_ips, self._now()), everything=True)
         await self._load_offers()
 
-    async def _follow(self, announcements: "trio.MemoryReceiveChannel[tuple[str, str]]") -> None:
+    async def _follow(self, announcements: Announcements) -> None:
         while True:
             batch = []
             with trio.move_on_after(CHECK_S):
                 try:
-                    batch.append(await announcements.receive())
+                    batch.append(await announcements.received.receive())
                 except trio.EndOfChannel:
                     raise DatabaseUnavailable("the listening connection was lost") from None
+            if not batch:
+                await announcements.still_come()
             try:
                 while True:
-                    batch.append(announcements.receive_nowait())
+                    batch.append(announcements.received.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 await self._take(batch)
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
+        """What left goes first: a row in its place may have the same address, which must not be leased twice."""
         payloads = {payload for channel, payload in batch if channel == IPS}
+        if GONE in payloads:
+            await self._remove(set(self._country_of) - await self._database.work(_load_ids))
         edited = [tuple(map(int, payload.split())) for payload in payloads if payload != GONE]
         if edited:
             first, last = min(e[0] for e in edited), max(e[1] for e in edited)
             between = "where edit_no between $1 and $2"
             await self._adopt(await self._database.work(load_ips, self._now(), between, first, last))
-        if GONE in payloads:
-            await self._remove(set(self._country_of) - await self._database.work(_load_ids))
         if any(channel == OFFERS for channel, _ in batch):
             await self._load_offers()
 
@@ -112,7 +115,7 @@ class Adoption:
             for at in range(0, len(ips), CHUNK_IPS):
                 await post.mailbox.send(Adopt(tuple(ips[at : at + CHUNK_IPS])))
         if rows:
-            log.info("ips_adopted", **{country: len(ips) for country, ips in by_country.items()})
+            log.info("ips_adopted", countries={country: len(ips) for country, ips in by_country.items()})
 
     async def _remove(self, ip_ids: set[UUID]) -> None:
         """Returns once the actors have let go: an IP that moves to another country must not be in two."""
@@ -128,7 +131,7 @@ class Adoption:
             with trio.move_on_after(REMOVE_S):
                 await done.wait()
         if ip_ids:
-            log.info("ips_removed", **{country: len(gone) for country, gone in by_country.items()})
+            log.info("ips_removed", countries={country: len(gone) for country, gone in by_country.items()})
 
 
 async def load_ips(conn: Connection, now: Moment, where: str = "", *args: Any) -> list[Ip]:

@@ -1,28 +1,26 @@
 """One country's IPs and those who wait for one. Synchronous, without a clock: an event and the time in, a Decision out.
 
-The actor around it journals a decision's entries before it sends the answers. Heaps give the next IP, the next timer
-and the next waiter in O(log n); what they hold may be outdated, is checked when it comes up, and each is rebuilt once the
-outdated part outgrows the rest.
+The actor around it journals a decision's entries before it sends the answers.
 
-An endpoint whose row is deleted, or moved to another country, while it is in use or rests is remembered in `departed`,
-which all pools share: should it come back as a new row, it rests until then first.
+An endpoint whose row is deleted, edited to another one, or moved to another country while it is in use or rests is
+remembered in `departed`, which all pools share: whichever row comes to have it rests until then first.
 """
 
-import heapq
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from uuid import UUID
 
 from daemon.journal.entries import Entry, IpChanged
 from daemon.moment import Moment
 from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAvailable, Release, Remove
+from daemon.pool.queues import Pile, Waiting
 from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
 
 Endpoint = tuple[str, str]  # address, port
 
 OVERDUE_S = 1.0
-OUTDATED_FACTOR = 4
-HEAP_MIN = 64
 
 
 @dataclass(slots=True)
@@ -47,12 +45,11 @@ class Pool:
         self.departed = {} if departed is None else departed
         self.ips: dict[UUID, Ip] = {}
         self._by_status = dict.fromkeys(Status, 0)
-        self._rested: list[tuple[float, int, UUID]] = []  # last used, order of arrival, id
-        self._timers: list[tuple[float, int, UUID]] = []  # locked until, order of arrival, id
-        self._waiting: list[tuple[int, int, Acquire]] = []  # priority, order of arrival
-        self._deadlines: list[tuple[float, int, Acquire]] = []
-        self._unanswered: dict[int, Acquire] = {}  # by order of arrival
-        self._order = 0
+        self._rested = Pile(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
+        self._locks = Pile(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
+        self._rests = Pile(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
+        self._waiting = Waiting()
+        self._began_s = math.inf  # when timers were first looked at
 
     def __repr__(self) -> str:
         c = self.counts()
@@ -70,20 +67,21 @@ class Pool:
         by = self._by_status
         available, locked = by[Status.AVAILABLE], by[Status.LOCKED]
         cooldown, failed = by[Status.COOLDOWN], by[Status.FAILED]
-        return Counts(len(self.ips), available, locked, cooldown, failed, len(self._unanswered))
+        return Counts(len(self.ips), available, locked, cooldown, failed, len(self._waiting))
 
     def overdue(self, now: Moment) -> int:
         """IPs whose lock or rest should have ended over a second ago: 0, unless a timer failed us."""
         late_s = now.tick_s - OVERDUE_S
-        return sum(1 for timer in self._timers if timer[0] < late_s and self._is_current_timer(timer))
+        ends = (ip.locked_until_s for pile in (self._locks, self._rests) for ip in pile)
+        return sum(1 for until_s in ends if until_s is not None and until_s < late_s)
 
     def unanswered(self) -> list[Acquire]:
-        return list(self._unanswered.values())
+        return list(self._waiting)
 
     def next_due_s(self) -> float | None:
-        """When `fire_timers` has something to do again; an outdated timer only makes it early."""
-        dues = [heap[0][0] for heap in (self._timers, self._deadlines) if heap]
-        return min(dues, default=None)
+        """When `fire_timers` has something to do again."""
+        dues = (self._locks.first_s(), self._rests.first_s(), self._waiting.next_deadline_s())
+        return min((due_s for due_s in dues if due_s is not None), default=None)
 
     def decide(self, message: Message, now: Moment, decision: Decision) -> None:
         """Adds to `decision` what `message` leads to at `now`. Raises nothing but our own faults."""
@@ -93,60 +91,48 @@ class Pool:
             case Release():
                 self._release(message, now, decision)
             case Adopt(ips):
+                self._forget_departed(now)
                 for row in ips:
                     self._adopt(row, now, decision)
                 self._serve_waiting(now, decision)
             case Remove(ip_ids):
+                self._forget_departed(now)
                 for ip_id in ip_ids:
                     if (ip := self.ips.get(ip_id)) and not ip.leaving:
-                        self._remove(ip, now, decision)
+                        self._remember(ip, now)
+                        self._step(ip, Occurrence(Event.REMOVED, now.tick_s), now, decision)
 
     def fire_timers(self, now: Moment, decision: Decision) -> None:
-        """Everything that is due at `now`: locks and rests that end, then waiters whose deadline has come."""
-        while self._timers and self._timers[0][0] <= now.tick_s:
-            until_s, _, ip_id = heapq.heappop(self._timers)
-            if (ip := self.ips.get(ip_id)) is None or ip.locked_until_s != until_s:
-                continue
-            if ip.status is Status.LOCKED:
-                decision.remarks.append(f"{ip!r} kept its lock to the end: its trace never gave it back")
-                self._step(ip, Occurrence(Event.LOCK_EXPIRED, now.tick_s), now, decision)
-            elif ip.status is Status.COOLDOWN:
-                self._step(ip, Occurrence(Event.COOLDOWN_OVER, now.tick_s), now, decision)
+        """Everything that is due at `now`: locks and rests that end, and waiters whose deadline has come.
+
+        A rest after a lock counts from `now`, however late that is: the IP may have been in use until now. But a lock
+        that ended before this pool began had nobody left to use it.
+        """
+        self._began_s = min(self._began_s, now.tick_s)
+        while (ip := self._locks.first()) and (until_s := ip.locked_until_s or 0.0) <= now.tick_s:
+            decision.remarks.append(f"{ip!r} kept its lock to the end: its trace never gave it back")
+            ended_s = until_s if until_s < self._began_s else now.tick_s
+            self._step(ip, Occurrence(Event.LOCK_EXPIRED, ended_s), now, decision)
+        while (ip := self._rests.first()) and (ip.locked_until_s or 0.0) <= now.tick_s:
+            self._step(ip, Occurrence(Event.COOLDOWN_OVER, now.tick_s), now, decision)
+        for request in self._waiting.take_due(now.tick_s):
+            decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
         self._serve_waiting(now, decision)
-        while self._deadlines and self._deadlines[0][0] <= now.tick_s:
-            _, order, request = heapq.heappop(self._deadlines)
-            if self._unanswered.pop(order, None):
-                decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
 
     def _acquire(self, request: Acquire, now: Moment, decision: Decision) -> None:
         if request.deadline_s <= now.tick_s:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
-            return
-        if not self._unanswered and (ip := self._longest_rested()):
+        elif not self._waiting and (ip := self._rested.first()):
             self._lease(ip, request, now, decision)
-            return
-        if len(self._unanswered) >= self.rules.waiting_max:
+        elif len(self._waiting) >= self.rules.waiting_max:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "full")))
-            return
-        order = self._next_order()
-        self._unanswered[order] = request
-        heapq.heappush(self._waiting, (request.priority, order, request))
-        heapq.heappush(self._deadlines, (request.deadline_s, order, request))
+        else:
+            self._waiting.add(request)
 
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
-        while self._unanswered:
-            while self._waiting and self._waiting[0][1] not in self._unanswered:
-                heapq.heappop(self._waiting)
-            if not (ip := self._longest_rested()):
-                break
-            _, order, request = heapq.heappop(self._waiting)
-            del self._unanswered[order]
+        while (request := self._waiting.first()) and (ip := self._rested.first()):
             self._lease(ip, request, now, decision)
-        if len(self._deadlines) > OUTDATED_FACTOR * len(self._unanswered) + HEAP_MIN:
-            self._deadlines = [d for d in self._deadlines if d[1] in self._unanswered]
-            self._waiting = [w for w in self._waiting if w[1] in self._unanswered]
-            heapq.heapify(self._deadlines)
-            heapq.heapify(self._waiting)
+            self._waiting.take_first()
 
     def _lease(self, ip: Ip, request: Acquire, now: Moment, decision: Decision) -> None:
         self._step(ip, Occurrence(Event.LEASE, now.tick_s, request.request_id), now, decision)
@@ -180,7 +166,9 @@ class Pool:
             return
         if row.edit_no <= ip.edit_no:
             return
-        ip.address, ip.port, ip.provider, ip.country = row.address, row.port, row.provider, row.country
+        if (row.address, row.port) != (ip.address, ip.port):
+            self._relocate(ip, row, now)
+        ip.provider, ip.country = row.provider, row.country
         ip.edit_no, ip.leaving = row.edit_no, False
         if row.consecutive_failures == 0:
             ip.consecutive_failures = 0
@@ -197,21 +185,29 @@ class Pool:
         decision.entries.append(self._entry(ip, "edited", now))  # the row says again what holds
 
     def _welcome(self, row: Ip, now: Moment, decision: Decision) -> None:
-        rests_until_s = self.departed.pop((row.address, row.port), now.tick_s)
-        if row.status is Status.AVAILABLE and rests_until_s > now.tick_s:
-            row.status, row.locked_until_s = Status.COOLDOWN, rests_until_s
-            decision.entries.append(self._entry(row, "returned", now))
+        as_written = row.status, row.locked_until_s
         self._join(row)
+        if (row.status, row.locked_until_s) != as_written:
+            decision.entries.append(self._entry(row, "joined", now))
 
-    def _remove(self, ip: Ip, now: Moment, decision: Decision) -> None:
-        rests_until_s = ip.locked_until_s or now.tick_s
-        if ip.status is Status.LOCKED:
-            rests_until_s += self.rules.cooldown_s
+    def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
+        """An edit gives an IP another endpoint. What the old one, and the new one, have left of a rest still holds."""
+        self._remember(ip, now)
+        ip.address, ip.port = row.address, row.port
+        if ip.status is not Status.LOCKED:
+            self._by_status[ip.status] -= 1
+            self._join(ip)
+
+    def _remember(self, ip: Ip, now: Moment) -> None:
+        """What an endpoint that departs has left of its rest; of a lock and the rest after it, if it is in use."""
+        if ip.locked_until_s is not None:
+            rests_until_s = ip.locked_until_s + (self.rules.cooldown_s if ip.status is Status.LOCKED else 0.0)
+            if rests_until_s > max(now.tick_s, self.departed.get((ip.address, ip.port), -math.inf)):
+                self.departed[ip.address, ip.port] = rests_until_s
+
+    def _forget_departed(self, now: Moment) -> None:
         for endpoint in [e for e, until_s in self.departed.items() if until_s <= now.tick_s]:
             del self.departed[endpoint]
-        if rests_until_s > now.tick_s:
-            self.departed[ip.address, ip.port] = rests_until_s
-        self._step(ip, Occurrence(Event.REMOVED, now.tick_s), now, decision)
 
     def _step(self, ip: Ip, what: Occurrence, now: Moment, decision: Decision) -> None:
         before = ip.status
@@ -225,50 +221,32 @@ class Pool:
         self._file(ip)
 
     def _join(self, ip: Ip) -> None:
-        if not ip.is_healthy and ip.status is Status.AVAILABLE:
-            ip.status = Status.FAILED  # a row that its operator half marked
+        """An IP as its row has it, but for what the row cannot know or says by halves."""
+        if ip.status is not Status.LOCKED and not (ip.is_healthy and ip.status is not Status.FAILED):
+            ip.status, ip.is_healthy = Status.FAILED, False
+        rests_until_s = self.departed.get((ip.address, ip.port), -math.inf)
+        if rests_until_s > (-math.inf if ip.locked_until_s is None else ip.locked_until_s):
+            ip.locked_until_s, ip.locked_by = rests_until_s, None
+            ip.status = Status.FAILED if not ip.is_healthy else Status.COOLDOWN
         self.ips[ip.id] = ip
         self._by_status[ip.status] += 1
         self._file(ip)
 
     def _file(self, ip: Ip) -> None:
         """Puts an IP where its status makes it be found."""
-        if ip.status is Status.AVAILABLE and ip.is_healthy:
-            heapq.heappush(self._rested, (ip.last_used_s, self._next_order(), ip.id))
-        elif ip.locked_until_s is not None:
-            heapq.heappush(self._timers, (ip.locked_until_s, self._next_order(), ip.id))
-        most = OUTDATED_FACTOR * len(self.ips) + HEAP_MIN
-        if len(self._timers) > most:
-            self._timers = [t for t in self._timers if self._is_current_timer(t)]
-            heapq.heapify(self._timers)
-        if len(self._rested) > most:
-            self._rested = [r for r in self._rested if self._is_rested(r)]
-            heapq.heapify(self._rested)
-
-    def _is_current_timer(self, timer: tuple[float, int, UUID]) -> bool:
-        ip = self.ips.get(timer[2])
-        return ip is not None and ip.locked_until_s == timer[0]
-
-    def _is_rested(self, rested: tuple[float, int, UUID]) -> bool:
-        ip = self.ips.get(rested[2])
-        return ip is not None and ip.status is Status.AVAILABLE and ip.is_healthy and ip.last_used_s == rested[0]
-
-    def _longest_rested(self) -> Ip | None:
-        while self._rested:
-            rested = heapq.heappop(self._rested)
-            if self._is_rested(rested):
-                return self.ips[rested[2]]
-        return None
+        if ip.status is Status.AVAILABLE:
+            self._rested.put(ip)
+        elif ip.status is Status.LOCKED:
+            self._locks.put(ip)
+        elif ip.status is Status.COOLDOWN:
+            self._rests.put(ip)
 
     def _next_free_s(self) -> float | None:
-        """When the next IP that rests or is in use can be had again, at the earliest."""
-        while self._timers and not self._is_current_timer(self._timers[0]):
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
-
-    def _next_order(self) -> int:
-        self._order += 1
-        return self._order
+        """When the next IP that rests or is in use can be had, if every trace keeps its IP to the lock's end."""
+        rests_s, locks_s = self._rests.first_s(), self._locks.first_s()
+        if locks_s is None:
+            return rests_s
+        return min(locks_s + self.rules.cooldown_s, math.inf if rests_s is None else rests_s)
 
     def _entry(self, ip: Ip, event: str, now: Moment) -> IpChanged:
         until_s, health_s = ip.locked_until_s, ip.last_health_check_s

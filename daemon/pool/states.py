@@ -5,7 +5,8 @@ broke too often in a row. `TABLE` is the whole of it: a pair that is not there r
 nothing. Every way out of `locked` that leads back to use goes through `cooldown`, the lock's expiry too, since the IP
 may have been in use until that instant.
 
-`locked_until_s` ends a lock or a rest and is read on the monotonic clock, as all times here are.
+`locked_until_s` ends a lock or a rest and is read on the monotonic clock, as all times here are. An IP that an operator
+takes out of use keeps the end of its rest, so that a reset does not cut it short; one that broke too often has none.
 """
 
 import math
@@ -96,16 +97,13 @@ def _lease(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     return Status.LOCKED
 
 
-def _rest(ip: Ip, until_s: float) -> Status:
+def _rest(ip: Ip, until_s: float | None) -> Status:
     ip.locked_by = None
     if ip.leaving:
         ip.locked_until_s = None
         return Status.GONE
-    if not ip.is_healthy:  # judged so just now, or by an operator while it was in use
-        ip.locked_until_s = None
-        return Status.FAILED
     ip.locked_until_s = until_s
-    return Status.COOLDOWN
+    return Status.COOLDOWN if ip.is_healthy else Status.FAILED  # failed just now, or marked so while it was in use
 
 
 def _succeed(ip: Ip, what: Occurrence, rules: Rules) -> Status:
@@ -126,17 +124,12 @@ def _fail(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     ip.last_health_check_s = what.now_s
     if ip.consecutive_failures >= rules.failures_max:
         ip.is_healthy = False
+        return _rest(ip, None)
     return _rest(ip, what.now_s + rules.cooldown_s)
 
 
 def _blameless(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     return _rest(ip, what.now_s + rules.cooldown_s)
-
-
-def _expire(ip: Ip, what: Occurrence, rules: Rules) -> Status:
-    """Its rest counts from the instant the lock ended, which after a restart lies in the past."""
-    ended_s = what.now_s if ip.locked_until_s is None else ip.locked_until_s
-    return _rest(ip, ended_s + rules.cooldown_s)
 
 
 def _awake(ip: Ip, what: Occurrence, rules: Rules) -> Status:
@@ -147,13 +140,14 @@ def _awake(ip: Ip, what: Occurrence, rules: Rules) -> Status:
 def _reset(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     ip.is_healthy = True
     ip.consecutive_failures = 0
+    if ip.locked_until_s is not None and ip.locked_until_s > what.now_s:
+        return Status.COOLDOWN
     ip.locked_until_s = None
     return Status.AVAILABLE
 
 
 def _mark_failed(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     ip.is_healthy = False
-    ip.locked_until_s = None
     return Status.FAILED
 
 
@@ -175,9 +169,9 @@ TABLE: dict[tuple[Status, Event], tuple[tuple[Status, ...], Effect]] = {
     (Status.LOCKED, Event.RELEASED_OK): (_AFTER_LEASE, _succeed),
     (Status.LOCKED, Event.RELEASED_IP_AT_FAULT): (_AFTER_LEASE, _fail),
     (Status.LOCKED, Event.RELEASED_TARGET_AT_FAULT): (_AFTER_LEASE, _blameless),
-    (Status.LOCKED, Event.LOCK_EXPIRED): (_AFTER_LEASE, _expire),
+    (Status.LOCKED, Event.LOCK_EXPIRED): (_AFTER_LEASE, _blameless),
     (Status.COOLDOWN, Event.COOLDOWN_OVER): ((Status.AVAILABLE,), _awake),
-    (Status.FAILED, Event.RESET): ((Status.AVAILABLE,), _reset),
+    (Status.FAILED, Event.RESET): ((Status.AVAILABLE, Status.COOLDOWN), _reset),
     (Status.AVAILABLE, Event.MARKED_FAILED): ((Status.FAILED,), _mark_failed),
     (Status.COOLDOWN, Event.MARKED_FAILED): ((Status.FAILED,), _mark_failed),
     (Status.AVAILABLE, Event.REMOVED): ((Status.GONE,), _leave),

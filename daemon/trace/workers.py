@@ -104,8 +104,8 @@ class Tracer:
 
     async def _serve(self, job: TraceJob) -> None:
         _tell(job, WaitingForIp())
-        lease: Lease | NoIPAvailable | None = None
         post = self._directory.find(job.country)
+        lease: Lease | NoIPAvailable | None = None if post else NoIPAvailable(None, "its last IP left")
         try:
             if post is not None:
                 lease = await self._acquire(job, post)

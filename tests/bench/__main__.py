@@ -1,6 +1,6 @@
 """The figures: `python -m tests.bench [NAME…] [--quick] [--json FILE]`.
 
-Measures, on loopback and with processes of its own, what the daemon promises, each beside a reference from the same run.
+Measures, on loopback and with processes of its own, what the daemon promises, beside a reference from the same run.
 Figures are no assertions: a missed target is shown, and the exit status is 0 unless a benchmark itself broke (1).
 """
 

@@ -1,4 +1,4 @@
-"""The entries that real clicks leave, for the benchmarks of the journal: five hops, four parameters, a browser's names."""
+"""The entries that real clicks leave, for the benchmarks of the journal: five hops, a browser's names."""
 
 import asyncio
 import itertools
@@ -12,7 +12,6 @@ import asyncpg
 from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished, TracePending, TraceProcessing, encode
 from daemon.journal.spool import Spool
 
-ENTRIES_OF_A_CLICK = 7
 HOPS = 5
 COMMIT_ENTRIES = 5_000
 OFFER_ID = uuid.UUID(int=1)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from tests.bench.figures import Figure, shown
-from tests.bench.scene import Scene, add_ips, add_offer, during, loaded, start_load
+from tests.bench.scene import Scene, add_ips, add_offer, loaded, start_load
 
 REQUESTS, DELAY_MS = 5, 200
 RATE = 50.0
@@ -29,7 +29,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
             idle_s += daemon.cpu_s()
             say(f"{RATE:g} clicks/s for {length_s:g} s")
             busy_s = -daemon.cpu_s()
-            found = during(start_load("clicks", daemon.click_url("plain"), str(RATE), str(length_s)))
+            found = loaded(start_load("clicks", daemon.click_url("plain"), str(RATE), str(length_s)))
             time.sleep(2.0)  # the last rests end, the last rows are shipped
             busy_s += daemon.cpu_s()
     clicks = found["outcomes"].get("resolved", 0)

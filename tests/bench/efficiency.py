@@ -1,8 +1,8 @@
 """How near a saturated pool comes to N / (T + C) traces a second: N IPs, trace time T, cooldown C.
 
 T is the chain's nominal time, the sum of the origin's delays, so that connecting, journaling and answering count as
-loss. A rate is taken per IP, from its first to its last landing at the origin within the window, and summed: the window's
-edges, where an IP is in the middle of a trace, then cost nothing.
+loss. A rate is taken per IP, from its first to its last landing at the origin within the window, and summed: the
+window's edges, where an IP is in the middle of a trace, then cost nothing.
 """
 
 import time

@@ -14,12 +14,12 @@ from random import Random
 import trio
 import trio_asyncio
 
+from daemon.clocks import read_clocks
 from daemon.database.postgres import open_database
 from daemon.journal.entries import Entry, TraceProcessing, encode
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
-from daemon.moment import read_clocks
 from daemon.pool.actor import Journal, PoolActor
 from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool

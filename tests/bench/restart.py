@@ -25,7 +25,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
             url = scene.database()
             add_idle_ips(url, ips)
             add_ips(url, network, "nl")
-            add_offer(url, "plain", network.chain_url(1, 0), "nl")
+            add_offer(url, "plain", network.chain_url(2, 0), "nl")
             state_dir = scene.fresh_dir("state")
             if with_spool:
                 fill_spool(state_dir / "journal.sqlite", entries_of(ids_of_ips(url, "us"), entries))

@@ -1,4 +1,4 @@
-"""What the benchmarks measure against, on loopback and as processes of their own: PostgreSQL, the demo network, the daemon.
+"""What the benchmarks measure, on loopback and as processes of their own: PostgreSQL, the demo network, the daemon.
 
 Everything is started here, lies in one temporary directory and is stopped again, in the reverse order, however a
 benchmark ends.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,15 +203,6 @@ def loaded(process: "subprocess.Popen[str]") -> dict[str, Any]:
         raise BenchmarkBroke(f"the load generator ended with {process.returncode}")
     found: dict[str, Any] = json.loads(out)
     return found
-
-
-def during(process: "subprocess.Popen[str]", *at: tuple[float, Callable[[], None]]) -> dict[str, Any]:
-    """What a load generator found; calls each function so many seconds after now, while it runs."""
-    began_s = time.perf_counter()
-    for when_s, act in at:
-        time.sleep(max(0.0, began_s + when_s - time.perf_counter()))
-        act()
-    return loaded(process)
 
 
 async def _migrate(url: str) -> None:

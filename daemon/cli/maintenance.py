@@ -1,0 +1,39 @@
+"""`tracepool maintenance`: a round now."""
+
+from daemon.cli.options import AsJSON, ConfigFile
+from daemon.cli.output import say, say_json, shown
+from daemon.cli.session import settings_of, with_database
+from daemon.config import Settings
+from daemon.control.socket import ask
+from daemon.database.postgres import Database
+from daemon.maintenance.rounds import Report, report_from, run_once
+
+ROUND_S = 120.0
+
+
+def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
+    """Do a maintenance round now, and report.
+
+    It ends locks and traces past their time, records a row of ip_pool_statistics,
+    names unhealthy IPs and removes traces older than maintenance.retention_days.
+    A running daemon does this every minute by itself, and does it when asked;
+    without one it is done on the tables.
+
+        tracepool maintenance
+        tracepool maintenance --json
+    """
+    settings = settings_of(config)
+    answer = ask(settings.state_dir, "maintenance", timeout_s=ROUND_S)
+    report = _round_without_daemon(settings) if answer is None else report_from(answer)
+    if as_json:
+        say_json(report.as_dict())
+        return
+    for line in report.lines():
+        say(shown(line))
+
+
+def _round_without_daemon(settings: Settings) -> Report:
+    async def round_on(database: Database) -> Report:
+        return await run_once(database, settings)
+
+    return with_database(settings, round_on)

@@ -1,0 +1,74 @@
+"""`tracepool offers list`, `show` and `remove`."""
+
+import difflib
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from daemon.cli.options import AsJSON, ConfigFile
+from daemon.cli.output import say, say_json, say_rows_json, say_table, shown
+from daemon.cli.session import settings_of, work
+from daemon.config import Settings
+from daemon.database import offers
+from daemon.errors import TheirFault
+
+OfferName = Annotated[str, Parameter(metavar="NAME", help="As in ?offer=NAME.")]
+COLUMNS = ("offer", "country", "active", "deadline_s", "agent", "tracking URL")
+
+
+def list_offers(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
+    """Show all offers, by name.
+
+    An empty deadline: the setting click.deadline_s holds.
+
+        tracepool offers list
+        tracepool offers list --json
+    """
+    found = work(settings_of(config), offers.list_offers)
+    if as_json:
+        say_rows_json(found)
+        return
+    rows = ((o.offer_name, o.target_country, o.is_active, o.deadline_s, o.user_agent, o.final_url) for o in found)
+    say_table(COLUMNS, rows, right=("deadline_s",))
+
+
+def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = None) -> None:
+    """Show one offer with all that is known of it.
+
+    Exit status: 1 where there is no such offer.
+
+        tracepool offers show summer-sale
+    """
+    settings = settings_of(config)
+    found = work(settings, offers.find_offer, name.strip())
+    if found is None:
+        raise unknown(settings, name)
+    values = asdict(found)
+    if as_json:
+        say_json(values)
+        return
+    for column, value in values.items():
+        say(f"{column:<14}  {shown(value)}".rstrip())
+
+
+def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:
+    """Remove an offer: its clicks get 404 from now on. Its hits and traces stay.
+
+    To pause it instead: tracepool offers update NAME --inactive
+
+    Exit status: 1 where there is no such offer.
+
+        tracepool offers remove summer-sale
+    """
+    settings = settings_of(config)
+    if not work(settings, offers.remove_offer, name.strip()):
+        raise unknown(settings, name)
+    say(f"removed {shown(name.strip())}")
+
+
+def unknown(settings: Settings, name: str) -> TheirFault:
+    """That there is no such offer, and which one may have been meant."""
+    close = difflib.get_close_matches(name, work(settings, offers.offer_names), n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "`tracepool offers list` shows all"
+    return TheirFault(f"no offer is called {name!r}: {hint}")

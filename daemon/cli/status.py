@@ -1,0 +1,152 @@
+"""`tracepool status`: how things stand, from the running daemon or else from the tables."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from daemon.cli.options import AsJSON, ConfigFile
+from daemon.cli.output import say, say_json, say_table, shown, table
+from daemon.cli.session import database_at, settings_of, use_database
+from daemon.config import Settings
+from daemon.control.socket import ask
+from daemon.database.postgres import Database
+from daemon.database.reports import read_status
+
+REFRESH_S = 1.0
+COLUMNS = ("country", "total", "available", "locked", "cooldown", "failed", "in use", "waiting")
+
+
+def status(
+    *,
+    as_json: AsJSON = False,
+    watch: Annotated[bool, Parameter(negative=(), show_default=False, help="Again each second, until Ctrl-C.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show the pool by country, the traces under way and the last minute's clicks.
+
+    "in use" is (locked + cooldown) / healthy. p50 and p95 are the wait of half,
+    and of 95 in a hundred, clicks. The running daemon is asked; without one the
+    figures come from the tables, where a lock may stand that is long over.
+
+    --json: countries, active_traces, last_minute and, from a running daemon, its
+    queues with their bounds and its journal; "daemon" is null without one.
+
+        tracepool status
+        tracepool status --watch
+        tracepool status --json | jq .countries.us.available
+    """
+    settings = settings_of(config)
+    with _source(settings) as source:
+        if watch:
+            _watch(source, as_json)
+        elif as_json:
+            say_json(source.read())
+        else:
+            _say(source.read())
+
+
+@dataclass(slots=True)
+class _Source:
+    """Where the figures come from. A server that was started for them stays up while `held` is open."""
+
+    settings: Settings
+    held: ExitStack = field(default_factory=ExitStack)
+    url: str | None = None
+
+    def read(self) -> dict[str, Any]:
+        answer = ask(self.settings.state_dir, "status")
+        if answer is not None:
+            return {**answer, "daemon": "running"}
+        if self.url is None:
+            self.url = self.held.enter_context(database_at(self.settings))
+
+        async def from_tables(database: Database) -> dict[str, Any]:
+            return await database.work(read_status)
+
+        return {**use_database(self.url, self.settings, from_tables), "daemon": None}
+
+
+@contextmanager
+def _source(settings: Settings) -> Iterator[_Source]:
+    with ExitStack() as held:
+        yield _Source(settings, held)
+
+
+def _watch(source: _Source, as_json: bool) -> None:
+    """Until Ctrl-C: on a terminal in place, else one line of JSON or one block of text each second."""
+    if as_json or not sys.stdout.isatty():
+        while True:
+            if as_json:
+                say(json.dumps(source.read(), default=str))
+            else:
+                _say(source.read())
+                say("")
+            sys.stdout.flush()
+            time.sleep(REFRESH_S)
+    with Live(console=Console(), auto_refresh=False, screen=True) as live:
+        while True:
+            found = source.read()
+            lines = Text("\n".join([*_lines(found), "", f"{time.strftime('%H:%M:%S')}, Ctrl-C ends this"]))
+            live.update(Group(table(COLUMNS, _rows(found), right=COLUMNS[1:]), lines), refresh=True)
+            time.sleep(REFRESH_S)
+
+
+def _say(found: dict[str, Any]) -> None:
+    say_table(COLUMNS, _rows(found), right=COLUMNS[1:])
+    for line in _lines(found):
+        say(line)
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[object, ...]]:
+    return [
+        (
+            country,
+            *(counts[name] for name in COLUMNS[1:6]),
+            f"{counts['utilisation_percent']:g}%",
+            counts.get("waiting"),
+        )
+        for country, counts in found["countries"].items()
+    ]
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    clicks = found["last_minute"]
+    fallbacks = ", ".join(f"{reason} {count}" for reason, count in clicks["fallbacks"].items()) or "none"
+    lines = [
+        f"active traces: {found['active_traces']}",
+        f"last minute: {clicks['clicks']} clicks, {clicks['resolved']} resolved; fallbacks: {fallbacks}",
+        f"wait: p50 {_ms(clicks['wait_p50_ms'])}, p95 {_ms(clicks['wait_p95_ms'])}",
+    ]
+    if not found["countries"]:
+        lines.append("the pool is empty: tracepool provision generate --country us --count 30 --provider luna")
+    if found["daemon"] is None:
+        return [*lines, "the daemon is not running: these figures are from the tables"]
+    journal, full = found["journal"], _full(found["queues"])
+    lines.append(
+        f"daemon: version {found['version']}, up {found['uptime_s']:.0f} s; PostgreSQL "
+        f"{'reachable' if journal['database_reachable'] else 'NOT reachable'}; journal: {journal['backlog']} to ship, "
+        f"{journal['dropped']} dropped"
+    )
+    return [shown(line) for line in lines + full]
+
+
+def _full(queues: dict[str, dict[str, int]]) -> list[str]:
+    """Queues that hold half of what they may, or more."""
+    return [
+        f"filling up: {name} {queue['length']} of {queue['max']}"
+        for name, queue in queues.items()
+        if queue["length"] * 2 >= queue["max"] > 0
+    ]
+
+
+def _ms(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:g} ms"

@@ -1,0 +1,118 @@
+"""What the demo says: lines for people, a table that fills while the clicks wait, one JSON object per click if asked.
+
+With JSON, standard output has these objects and nothing else; all that is for people goes to standard error.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+import trio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from daemon.demo.showcase import ClickResult, Offer
+from daemon.demo.visitors import LaterClick
+
+ONE_LINE_COLUMNS = 130
+"""With so much room a click's final URL stands in its row, else in a line of its own below it."""
+REDRAW_S = 0.1
+
+
+class Display:
+    """`say` is for one line; it is never wrapped, so that addresses and commands can be copied."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        stream = sys.stderr if as_json else sys.stdout
+        width = shutil.get_terminal_size().columns if stream.isatty() else ONE_LINE_COLUMNS
+        self._console = Console(file=stream, width=width, highlight=False)
+        self._errors = Console(file=sys.stderr, highlight=False)
+        self._results: dict[int, ClickResult] = {}
+
+    def say(self, line: str = "") -> None:
+        self._console.print(Text(line), soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        """A line on standard error, whatever else is shown where."""
+        self._errors.print(Text(line), soft_wrap=True)
+
+    def fact(self, label: str, text: str) -> None:
+        self._console.print(Text.assemble("  ", (f"{label:<12}", "bold"), text), soft_wrap=True)
+
+    def result(self, number: int, result: ClickResult) -> None:
+        self._results[number] = result
+
+    async def watch_clicks(self, offers: Sequence[Offer]) -> None:
+        """On a terminal, the table as it fills, until cancelled; elsewhere nothing."""
+        if not self._console.is_terminal:
+            return
+        began_s = trio.current_time()
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            while True:
+                live.update(self._clicks(offers, trio.current_time() - began_s), refresh=True)
+                await trio.sleep(REDRAW_S)
+
+    def clicks(self, offers: Sequence[Offer]) -> None:
+        """The table as it is now."""
+        self._console.print(self._clicks(offers, 0.0))
+
+    def results_as_json(self, results: Sequence[ClickResult]) -> None:
+        if self._as_json:
+            sys.stdout.write("".join(f"{result.to_json()}\n" for result in results))
+            sys.stdout.flush()
+
+    def verdict(self, broken: Sequence[str], clicks: int) -> None:
+        if broken:
+            for line in broken:
+                self.warn(f"tracepool: a promise was broken: {line}")
+            return
+        self.say(f"All {clicks} clicks got what their offers promise, each through an IP of its own.")
+
+    def later(self, click: LaterClick) -> None:
+        ending = f"{click.outcome} ({click.reason})" if click.reason else click.outcome
+        self.say(
+            f"  {click.offer}  {click.ip or 'no IP'}  {_seconds(click.wait_ms)}  {ending}  {_shown(click.location)}"
+        )
+
+    def _clicks(self, offers: Sequence[Offer], waited_s: float) -> RenderableType:
+        wide = self._console.width >= ONE_LINE_COLUMNS
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column("")
+        for name in ("offer", "country", "IP", "hops", "wait", "outcome", "reason", *(("final URL",) if wide else ())):
+            table.add_column(name, justify="right" if name in ("hops", "wait") else "left", no_wrap=True)
+        parts: list[RenderableType] = []
+        for number, offer in enumerate(offers):
+            result = self._results.get(number)
+            table.add_row(*_cells(number, offer, result, waited_s), *([_url(result)] if wide else []))
+        parts.append(table)
+        if not wide:
+            parts.append(Text("\nfinal URLs", style="dim"))
+            parts += [Text.assemble((f"{n + 1}  ", "dim"), _url(self._results.get(n))) for n in range(len(offers))]
+        return Group(Text(), *parts, Text())
+
+
+def _cells(number: int, offer: Offer, result: ClickResult | None, waited_s: float) -> list[Text]:
+    if result is None:
+        wait, ip, hops, outcome, reason = f"{waited_s:.1f} s", "", "", "on its way", ""
+    else:
+        wait, ip, hops = _seconds(result.wait_ms), result.ip or "", str(result.hops)
+        outcome, reason = result.outcome or "none", result.reason or ""
+    style = {"resolved": "green", "fallback": "yellow", "none": "red"}.get(outcome, "dim")
+    values = [(str(number + 1), "dim"), (offer.name, ""), (offer.country, ""), (ip, ""), (hops, ""), (wait, "")]
+    return [Text(text, style=look) for text, look in (*values, (outcome, style), (reason, ""))]
+
+
+def _url(result: ClickResult | None) -> Text:
+    return Text(_shown(result.location or "") if result else "", overflow="fold")
+
+
+def _seconds(wait_ms: int) -> str:
+    return f"{wait_ms / 1000:.2f} s"
+
+
+def _shown(text: str) -> str:
+    """Without anything that a terminal would obey."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

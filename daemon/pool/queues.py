@@ -1,0 +1,108 @@
+"""What comes next, in O(log n): which IP, which timer, which waiter.
+
+These heaps may hold what is outdated: it is passed over when it comes up, and a heap is rebuilt once the outdated part
+outgrows the rest.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from uuid import UUID
+
+from daemon.pool.messages import Acquire
+from daemon.pool.states import Ip, Status
+
+OUTDATED_FACTOR = 4
+HEAP_MIN = 64
+
+
+class Pile:
+    """The IPs of one status by a time, the lowest first; of equal ones the first to be put. `key` reads the time."""
+
+    def __init__(self, ips: Mapping[UUID, Ip], status: Status, key: Callable[[Ip], float]) -> None:
+        self._ips = ips
+        self._status = status
+        self._key = key
+        self._heap: list[tuple[float, int, UUID]] = []
+        self._order = 0
+
+    def __len__(self) -> int:
+        """With what is outdated."""
+        return len(self._heap)
+
+    def __iter__(self) -> Iterator[Ip]:
+        return (ip for ip in self._ips.values() if ip.status is self._status)
+
+    def put(self, ip: Ip) -> None:
+        self._order += 1
+        heapq.heappush(self._heap, (self._key(ip), self._order, ip.id))
+        if len(self._heap) > OUTDATED_FACTOR * len(self._ips) + HEAP_MIN:
+            once = {e[2]: e for e in sorted(self._heap, reverse=True) if self._current(e)}
+            self._heap = sorted(once.values())
+
+    def first(self) -> Ip | None:
+        """It stays the first until its status or its time changes."""
+        while self._heap:
+            if ip := self._current(self._heap[0]):
+                return ip
+            heapq.heappop(self._heap)
+        return None
+
+    def first_s(self) -> float | None:
+        ip = self.first()
+        return self._key(ip) if ip else None
+
+    def _current(self, entry: tuple[float, int, UUID]) -> Ip | None:
+        ip = self._ips.get(entry[2])
+        return ip if ip is not None and ip.status is self._status and self._key(ip) == entry[0] else None
+
+
+class Waiting:
+    """Requests that wait for an IP, by priority, then arrival, until each one's deadline."""
+
+    def __init__(self) -> None:
+        self._here: dict[int, Acquire] = {}  # by order of arrival
+        self._by_priority: list[tuple[int, int]] = []
+        self._by_deadline: list[tuple[float, int]] = []
+        self._order = 0
+
+    def __len__(self) -> int:
+        return len(self._here)
+
+    def __iter__(self) -> Iterator[Acquire]:
+        return iter(self._here.values())
+
+    def add(self, request: Acquire) -> None:
+        self._order += 1
+        self._here[self._order] = request
+        heapq.heappush(self._by_priority, (request.priority, self._order))
+        heapq.heappush(self._by_deadline, (request.deadline_s, self._order))
+        most = OUTDATED_FACTOR * len(self._here) + HEAP_MIN
+        if len(self._by_priority) > most:
+            self._by_priority = sorted(w for w in self._by_priority if w[1] in self._here)
+        if len(self._by_deadline) > most:
+            self._by_deadline = sorted(w for w in self._by_deadline if w[1] in self._here)
+
+    def first(self) -> Acquire | None:
+        while self._by_priority:
+            if request := self._here.get(self._by_priority[0][1]):
+                return request
+            heapq.heappop(self._by_priority)
+        return None
+
+    def take_first(self) -> None:
+        """The one that `first` gave just now has its answer."""
+        del self._here[heapq.heappop(self._by_priority)[1]]
+
+    def take_due(self, now_s: float) -> list[Acquire]:
+        """Those whose deadline has come: they wait no longer."""
+        due = []
+        while (deadline_s := self.next_deadline_s()) is not None and deadline_s <= now_s:
+            due.append(self._here.pop(heapq.heappop(self._by_deadline)[1]))
+        return due
+
+    def next_deadline_s(self) -> float | None:
+        while self._by_deadline:
+            if self._by_deadline[0][1] in self._here:
+                return self._by_deadline[0][0]
+            heapq.heappop(self._by_deadline)
+        return None

@@ -1,0 +1,300 @@
+"""tracepool as a process, as operators run it: daemons and other commands, their logs, their database, and clicks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import trio
+
+from daemon.control import socket as control
+from daemon.database import embedded
+from daemon.database.embedded import psql_path, running_url
+from daemon.demo.network import DemoNetwork, demo_network, free_port_for
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE_S = 20.0
+"""No test waits longer for what must happen; none passes by waiting."""
+ADOPTED_S = 5.0
+"""Operators are promised one second. This is the machine's slowness on top, and far below any round or reconnect."""
+POLL_S = 0.02
+
+
+async def until(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+    """What `holds` gives, run in a thread, once that is true. Fails with `what` did not happen."""
+    value = None
+    with trio.move_on_after(patience_s):
+        while True:
+            value = await trio.to_thread.run_sync(holds)
+            if value:
+                return value
+            await trio.sleep(POLL_S)
+    pytest.fail(f"within {patience_s:g} s this did not happen: {what}; last seen: {value!r}")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours, without what would lead a command to the tester's own daemon."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("TRACEPOOL_")}
+    for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"):
+        ours.pop(name, None)
+    return ours | more
+
+
+async def start_command(arguments: Sequence[str], output: Path, errors: Path, **env: str) -> trio.Process:
+    """`tracepool ARGUMENTS`, its standard output and error in files."""
+    with output.open("ab") as out, errors.open("ab") as err:
+        return await trio.lowlevel.open_process(
+            [sys.executable, "-m", "daemon", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=REPOSITORY,
+            env=environment(**env),
+            start_new_session=True,
+        )
+
+
+async def run_command(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`tracepool ARGUMENTS` to its end."""
+    run = partial(
+        subprocess.run,
+        [sys.executable, "-m", "daemon", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        cwd=REPOSITORY,
+        env=environment(**env),
+        start_new_session=True,
+        check=False,
+    )
+    return await trio.to_thread.run_sync(run)
+
+
+async def end_of(process: trio.Process, patience_s: float = PATIENCE_S) -> int:
+    with trio.move_on_after(patience_s):
+        return await process.wait()
+    pytest.fail(f"process {process.pid} did not end within {patience_s:g} s")
+
+
+def processes_in(directory: Path) -> list[str]:
+    """The command lines of all processes that name the directory."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(str(directory) in word for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A `tracepool serve` process."""
+
+    process: trio.Process
+    state_dir: Path
+    port: int
+    log_file: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Its lines so far, or those of one event."""
+        lines = []
+        for text in self.log_file.read_text().splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = {"event": "not JSON", "level": "error", "text": text}
+            lines.append(line)
+        return [line for line in lines if event is None or line["event"] == event]
+
+    def faults(self) -> list[dict[str, Any]]:
+        """What it logged as an error; a test that expects none asserts so."""
+        return [line for line in self.log() if line["level"] in ("error", "critical")]
+
+    async def logged(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        def enough() -> list[dict[str, Any]]:
+            lines = self.log(event)
+            return lines if len(lines) >= count else []
+
+        return list(await until(enough, f"{count} lines {event!r} in its log"))
+
+    async def ready(self) -> None:
+        def ready_or_gone() -> bool:
+            return bool(self.log("ready")) or self.process.poll() is not None
+
+        await until(ready_or_gone, "ready")
+        if self.process.poll() is not None:
+            pytest.fail(f"it ended with {self.process.returncode}:\n{self.log_file.read_text()}")
+
+    def status(self) -> dict[str, Any]:
+        answer = control.ask(self.state_dir, "status")
+        assert answer is not None, "no daemon answers"
+        return answer
+
+    def counts(self, country: str) -> dict[str, Any]:
+        return dict(self.status()["countries"].get(country, {"total": 0}))
+
+    async def psql(self, statement: str) -> list[list[str]]:
+        """The rows of a statement by the real psql. Fails where it does."""
+        url = await trio.to_thread.run_sync(running_url, self.state_dir)
+        assert url is not None, "no database runs"
+        return await psql(url, statement)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return await end_of(self.process)
+
+
+async def psql(url: str, statement: str) -> list[list[str]]:
+    command = [str(psql_path()), "-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", url, "-c", statement]
+    run = partial(subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = await trio.to_thread.run_sync(run)
+    assert done.returncode == 0, done.stderr
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+@asynccontextmanager
+async def serving(
+    state_dir: Path, settings: Mapping[str, Mapping[str, object]] | None = None, *, ready: bool = True, **env: str
+) -> AsyncIterator[Serving]:
+    """A daemon on a free port with these settings, by section; killed at the end of the block if it still runs."""
+    port = free_port_for(["127.0.0.1"], 18_080)
+    sections = {section: dict(values) for section, values in (settings or {}).items()}
+    sections["click"] = {"bind": [f"127.0.0.1:{port}"], **sections.get("click", {})}
+    config, log = state_dir / "settings.toml", state_dir / f"serve-{time.monotonic_ns()}.log"
+    config.write_text(as_toml(state_dir, sections))
+    process = await start_command(["serve", "--config", str(config)], log, log, **env)
+    daemon = Serving(process, state_dir, port, log)
+    try:
+        if ready:
+            await daemon.ready()
+        yield daemon
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.poll() is None:
+                process.kill()
+            await process.wait()
+
+
+def as_toml(state_dir: Path, sections: Mapping[str, Mapping[str, object]]) -> str:
+    """Strings, numbers, booleans and lists of them read the same in JSON and TOML."""
+    lines = [f"state_dir = {json.dumps(str(state_dir))}"]
+    for section, values in sections.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    return "\n".join(lines) + "\n"
+
+
+@asynccontextmanager
+async def database_of(state_dir: Path) -> AsyncIterator[str]:
+    """The address of the embedded database of a daemon that has stopped."""
+    server = await trio.to_thread.run_sync(embedded.start, state_dir)
+    try:
+        yield server.url
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(server.stop)
+
+
+@asynccontextmanager
+async def network_of(addresses: Sequence[str]) -> AsyncIterator[DemoNetwork]:
+    async with demo_network(addresses, proxy_port=free_port_for(addresses, 17_000)) as network:
+        yield network
+
+
+async def provision(daemon: Serving, network: DemoNetwork, addresses: Collection[str], country: str = "us") -> None:
+    """The addresses as IPs of the country, adopted."""
+    rows = ", ".join(f"('{address}', '{network.proxy_port}', '{country}')" for address in addresses)
+    await daemon.psql(f"INSERT INTO ip_rotation_pool (ip_address, ip_port, country) VALUES {rows}")
+    await until(lambda: daemon.counts(country)["total"] >= len(addresses), "the IPs are adopted", ADOPTED_S)
+
+
+async def offer(daemon: Serving, name: str, url: str, country: str = "us") -> None:
+    """An offer, adopted."""
+    adopted = len(daemon.log("offers_adopted"))
+    await daemon.psql(
+        f"INSERT INTO offers (offer_name, final_url, target_country) VALUES ('{name}', '{url}', '{country}')"
+    )
+    await until(lambda: len(daemon.log("offers_adopted")) > adopted, "the offer is adopted", ADOPTED_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Clicked:
+    """A click and its answer; `status` is None where the connection gave none. Times: CLOCK_MONOTONIC."""
+
+    sent_s: float
+    answered_s: float
+    status: int | None
+    location: str | None
+    request_id: str | None
+
+    @property
+    def redirected(self) -> bool:
+        return self.status == 302 and self.location is not None
+
+
+async def click(daemon: Serving, offer_name: str, gclid: str = "g") -> Clicked:
+    """One visitor, with a connection of their own."""
+    sent_s = time.monotonic()
+    async with httpx.AsyncClient(trust_env=False, timeout=90.0, verify=False) as visitor:
+        try:
+            answer = await visitor.get(f"{daemon.url}/track-hit", params={"offer": offer_name, "gclid": gclid})
+        except httpx.TransportError:
+            return Clicked(sent_s, time.monotonic(), None, None, None)
+    return Clicked(
+        sent_s,
+        time.monotonic(),
+        answer.status_code,
+        answer.headers.get("location"),
+        answer.headers.get("x-request-id"),
+    )
+
+
+@dataclass(slots=True)
+class Load:
+    """Clicks at an even pace until `stop` is set; `clicks` holds those that have ended."""
+
+    daemon: Serving
+    offer_name: str
+    clicks_per_s: float
+    clicks: list[Clicked]
+    stop: trio.Event
+
+    async def run(self) -> None:
+        async def one(number: int) -> None:
+            self.clicks.append(await click(self.daemon, self.offer_name, f"g{number}"))
+
+        async with trio.open_nursery() as nursery:
+            began_s, number = trio.current_time(), 0
+            while not self.stop.is_set():
+                nursery.start_soon(one, number)
+                number += 1
+                await trio.sleep_until(began_s + number / self.clicks_per_s)
+
+    def redirected(self) -> list[Clicked]:
+        return [clicked for clicked in self.clicks if clicked.redirected]
+
+
+@asynccontextmanager
+async def under_load(daemon: Serving, offer_name: str, clicks_per_s: float, at_least: int) -> AsyncIterator[Load]:
+    """A load that goes on during the block, which begins after so many redirects; all its clicks end with the block."""
+    load = Load(daemon, offer_name, clicks_per_s, [], trio.Event())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(load.run)
+        await until(lambda: len(load.redirected()) >= at_least, f"{at_least} clicks are redirected")
+        yield load
+        load.stop.set()

@@ -1,0 +1,55 @@
+"""IPs, requests and a mailbox for answers, for tests of the pool."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from daemon.moment import Moment
+from daemon.pool.messages import Acquire, Lease, NoIPAvailable
+from daemon.pool.pool import Decision
+from daemon.pool.states import Ip
+
+WALL_S = 1_700_000_000.0
+ROW_FIELDS = tuple(name for name in Ip.__slots__)
+
+
+def at(tick_s: float) -> Moment:
+    return Moment(tick_s, WALL_S + tick_s)
+
+
+def an_ip(name: str = "192.0.2.1", **changes: Any) -> Ip:
+    """An available one that was never used, but for `changes`."""
+    return Ip(changes.pop("id", None) or uuid4(), name, changes.pop("port", "7000"), "us", "luna", **changes)
+
+
+def row_of(ip: Ip, **changes: Any) -> Ip:
+    """The row of `ip` as it stands, with an operator's `changes`; each edit counts edit_no up."""
+    row = Ip(**state(ip))
+    row.edit_no += 1
+    for name, value in changes.items():
+        setattr(row, name, value)
+    return row
+
+
+def state(ip: Ip) -> dict[str, Any]:
+    """Every field, to compare."""
+    return {name: getattr(ip, name) for name in ROW_FIELDS}
+
+
+class Unread:
+    """A reply that nobody reads."""
+
+    def send_nowait(self, value: Lease | NoIPAvailable, /) -> None:
+        raise AssertionError("a pool answers through its decision only")
+
+
+def a_request(deadline_s: float = 1e9, priority: int = 0) -> Acquire:
+    return Acquire(uuid4(), deadline_s, Unread(), priority)
+
+
+def granted(decision: Decision) -> dict[UUID, Lease]:
+    """Leases by the request they answer."""
+    return {r.request_id: answer for r, answer in decision.answers if isinstance(answer, Lease)}
+
+
+def refused(decision: Decision) -> dict[UUID, NoIPAvailable]:
+    return {r.request_id: answer for r, answer in decision.answers if isinstance(answer, NoIPAvailable)}

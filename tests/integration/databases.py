@@ -1,0 +1,134 @@
+"""A PostgreSQL server for all integration tests, and a fresh database on it, with its tables, for each."""
+
+import itertools
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import trio
+import trio_asyncio
+
+from daemon.database import embedded
+from daemon.database.postgres import Connection, Database, migrate, open_database
+from tests.integration.state_dirs import open_state_dir, stop_server
+
+PATIENCE_S = 15.0
+"""A test fails when something that should happen soon has not happened within this."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """One embedded server. `new_database` copies a database that has the tables."""
+
+    state_dir: Path
+    server: embedded.EmbeddedServer
+
+    def new_database(self) -> str:
+        name = f"test_{next(_numbers)}"
+        self._psql(f"create database {name} template tracepool")
+        return self.server.url.replace("/tracepool?", f"/{name}?")
+
+    def end_sessions(self, of: str) -> None:
+        """pg_terminate_backend on every session of the daemon in the database of this URL."""
+        name = of.partition("@/")[2].partition("?")[0]
+        self._psql(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+
+    def stop(self) -> None:
+        stop_server(self.server.data_dir)
+
+    def start(self) -> None:
+        embedded.start(self.state_dir).stop()  # the fixture still holds it: it goes on running
+
+    def _psql(self, statement: str) -> None:
+        psql = [str(self.server.bin_dir / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.server.socket_dir)]
+        subprocess.run([*psql, "-U", "tracepool", "-d", "postgres", "-c", statement], check=True, capture_output=True)
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    with open_state_dir() as state_dir:
+        server = embedded.start(state_dir)
+
+        async def prepare() -> None:
+            async with trio_asyncio.open_loop(), opened(server.url) as rows:
+                await rows.database.work(migrate)
+
+        trio.run(prepare)
+        try:
+            yield PostgresServer(state_dir, server)
+        finally:
+            server.stop()
+
+
+class Rows:
+    """An operator at the database: `sql` is a transaction that the daemon has not made."""
+
+    def __init__(self, database: Database, url: str) -> None:
+        self.database = database
+        self.url = url
+
+    async def sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
+        async def unit(conn: Connection) -> list[dict[str, Any]]:
+            if not args:  # the simple protocol takes several statements
+                if statement.lstrip().lower().startswith(("select", "with")):
+                    return [dict(row) for row in await conn.fetch(statement)]
+                await conn.execute(statement)
+                return []
+            return [dict(row) for row in await conn.fetch(statement, *args)]
+
+        return await self.database.work(unit)
+
+    async def one(self, statement: str, *args: Any) -> Any:
+        """The single value of the single row."""
+        rows = await self.sql(statement, *args)
+        assert len(rows) == 1, rows
+        return next(iter(rows[0].values()))
+
+    async def add_ip(self, address: str, **values: Any) -> UUID:
+        return await self._add("ip_rotation_pool", {"id": uuid4(), "ip_address": address, **values})
+
+    async def add_offer(self, name: str, url: str = "https://ads.example/go", **values: Any) -> UUID:
+        return await self._add("offers", {"id": uuid4(), "offer_name": name, "final_url": url, **values})
+
+    async def add_trace(self, **values: Any) -> UUID:
+        values = {"tracking_url": "https://ads.example/go", "target_country": "us", "request_id": uuid4(), **values}
+        return await self._add("active_trace_requests", values)
+
+    async def _add(self, table: str, values: Mapping[str, Any]) -> UUID:
+        places = ", ".join(f"${place}" for place in range(1, len(values) + 1))
+        await self.sql(f"insert into {table} ({', '.join(values)}) values ({places})", *values.values())
+        found = values.get("id") or values["request_id"]
+        assert isinstance(found, UUID)
+        return found
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Rows]:
+    """Needs trio_asyncio.open_loop() around it."""
+    async with open_database(url, connections_max=6, connect_timeout_s=5, statement_timeout_s=10) as database:
+        yield Rows(database, url)
+
+
+@asynccontextmanager
+async def fresh_database(server: PostgresServer) -> AsyncIterator[Rows]:
+    """A new database with its tables and no rows."""
+    async with trio_asyncio.open_loop(), opened(server.new_database()) as rows:
+        yield rows
+
+
+async def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
+    """Polls a plain or async condition."""
+    with trio.fail_after(patience_s):
+        while True:
+            result = true()
+            if hasattr(result, "__await__"):
+                result = await result
+            if result:
+                return
+            await trio.sleep(0.01)

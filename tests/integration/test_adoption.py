@@ -1,0 +1,371 @@
+"""Operators' SQL reaches the running pool within moments, word for word as they write it; leases are never broken."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import structlog
+import trio
+
+from daemon.click.offers import Offers
+from daemon.clocks import read_clocks
+from daemon.pool.adoption import Adoption
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release
+from daemon.pool.pool import Pool
+from daemon.pool.states import Event, Ip, Rules, Status
+from daemon.restarts import run_pool_actor
+from tests.integration.databases import PATIENCE_S, PostgresServer, Rows, fresh_database, opened, until
+from tests.integration.test_journal import Journal, running_journal
+
+RULES = Rules(lock_s=60, cooldown_s=30, failures_max=5)
+
+
+class Daemon:
+    """Pools, actors, journal and adoption around one database."""
+
+    def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
+        departed: dict[tuple[str, str], float] = {}
+
+        def start_actor(post: Post) -> None:
+            nursery.start_soon(
+                run_pool_actor, post, rows.database, journal.writer, journal.shipper.flush, read_clocks
+            )
+
+        self.rows = rows
+        self.journal = journal
+        self.offers = Offers()
+        self.directory = PoolDirectory(lambda country: Pool(country, RULES, departed), start_actor)
+        self.adoption = Adoption(rows.database, self.directory, self.offers, read_clocks)
+
+    def counts(self, country: str) -> Counts:
+        post = self.directory.known(country)
+        return post.pool.counts() if post else Counts(0, 0, 0, 0, 0, 0)
+
+    def ips(self, country: str) -> list[Ip]:
+        post = self.directory.known(country)
+        return list(post.pool.ips.values()) if post else []
+
+    def statuses(self, country: str) -> dict[str, str]:
+        return {ip.address: ip.status.value for ip in self.ips(country)}
+
+    async def acquire(self, country: str, patience_s: float = 5) -> Lease | NoIPAvailable:
+        post = self.directory.known(country)
+        assert post is not None
+        send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
+        with trio.fail_after(PATIENCE_S):
+            await post.mailbox.send(Acquire(uuid4(), trio.current_time() + patience_s, send))
+            async with receive:
+                return await receive.receive()
+
+    async def lease(self, country: str) -> Lease:
+        lease = await self.acquire(country)
+        assert isinstance(lease, Lease)
+        return lease
+
+    async def release(self, lease: Lease, event: Event = Event.RELEASED_OK) -> None:
+        post = self.directory.known(lease.country)
+        assert post is not None
+        await post.mailbox.send(Release(lease.ip_id, lease.lease_no, event, 10.0))
+
+    async def row(self, address: str) -> dict[str, object]:
+        await self.journal.flush()
+        [row] = await self.rows.sql("select * from ip_rotation_pool where ip_address = $1", address)
+        return row
+
+    async def until_row(self, address: str, **values: object) -> None:
+        async def is_so() -> bool:
+            row = await self.row(address)
+            return {name: row[name] for name in values} == values
+
+        await until(is_so)
+
+
+@asynccontextmanager
+async def daemon_on(postgres: PostgresServer, tmp_path: Path, *before: str) -> AsyncIterator[Daemon]:
+    """`before`: SQL that was run while the daemon was stopped."""
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        for statement in before:
+            await rows.sql(statement)
+        async with trio.open_nursery() as nursery:
+            daemon = Daemon(rows, journal, nursery)
+            await daemon.adoption.compare()
+            nursery.start_soon(daemon.adoption.run)
+            await rows.add_offer("sentinel")
+            await until(lambda: daemon.offers.find("sentinel"))
+            await rows.sql("truncate offers")
+            await until(lambda: not len(daemon.offers))  # now it listens, and has compared
+            yield daemon
+            nursery.cancel_scope.cancel()
+
+
+ADD_THREE = "insert into ip_rotation_pool (ip_address) select 'ip-' || generate_series(1, 3)"
+ADD_ONE = "insert into ip_rotation_pool (ip_address) values ('ip-1')"
+
+
+async def test_rows_inserted_by_series_join(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path) as daemon:
+        await daemon.rows.sql(
+            "INSERT INTO ip_rotation_pool (ip_address, ip_port, country, provider)"
+            " SELECT '185.199.228.' || generate_series(1, 10), '7000', 'us', 'luna';"
+        )
+        await until(lambda: daemon.counts("us").available == 10, 1)
+        await daemon.lease("us")
+
+
+async def test_rows_inserted_by_values_join_and_a_new_country_gets_its_actor(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with daemon_on(postgres, tmp_path) as daemon:
+        await daemon.rows.sql(
+            "INSERT INTO ip_rotation_pool (ip_address, ip_port, country)"
+            " VALUES ('test-ip-1', '7000', 'us'), ('test-ip-2', '7000', ' GB ');"
+        )
+        await until(lambda: daemon.counts("us").available == daemon.counts("uk").available == 1, 1)
+        assert (await daemon.lease("uk")).address == "test-ip-2"
+
+
+async def test_a_health_reset_makes_failed_ips_available(postgres: PostgresServer, tmp_path: Path) -> None:
+    failed = "update ip_rotation_pool set status = 'failed', is_healthy = false, consecutive_failures = 5"
+    async with daemon_on(postgres, tmp_path, ADD_THREE, failed) as daemon:
+        assert daemon.counts("us").failed == 3
+        await daemon.rows.sql(
+            "UPDATE ip_rotation_pool SET is_healthy = true, consecutive_failures = 0, status = 'available'"
+            " WHERE is_healthy = false;"
+        )
+        await until(lambda: daemon.counts("us").available == 3, 1)
+        assert {ip.consecutive_failures for ip in daemon.ips("us")} == {0}
+        await daemon.until_row("ip-1", status="available", is_healthy=True, consecutive_failures=0)
+
+
+async def test_status_available_alone_is_a_reset_too(postgres: PostgresServer, tmp_path: Path) -> None:
+    failed = "update ip_rotation_pool set status = 'failed', is_healthy = false, consecutive_failures = 5"
+    async with daemon_on(postgres, tmp_path, ADD_ONE, failed) as daemon:
+        await daemon.rows.sql("UPDATE ip_rotation_pool SET status = 'available'")
+        await until(lambda: daemon.counts("us").available == 1, 1)
+        await daemon.until_row("ip-1", status="available", is_healthy=True, consecutive_failures=0)
+
+
+async def test_is_healthy_false_alone_takes_an_ip_out_of_use(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        await daemon.rows.sql("UPDATE ip_rotation_pool SET is_healthy = false")
+        await until(lambda: daemon.counts("us").failed == 1, 1)
+        assert isinstance(await daemon.acquire("us", patience_s=0.05), NoIPAvailable)
+        await daemon.until_row("ip-1", status="failed", is_healthy=False)
+
+
+async def test_deleted_rows_leave(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_THREE, "update ip_rotation_pool set country = 'de'") as daemon:
+        await daemon.rows.sql("DELETE FROM ip_rotation_pool WHERE country = 'de';")
+        await until(lambda: daemon.counts("de").total == 0, 1)
+        assert daemon.directory.find("de") is None
+        assert daemon.directory.known("de") is not None, "the actor stays"
+        await daemon.rows.sql("insert into ip_rotation_pool (ip_address, country) values ('ip-9', 'de')")
+        await until(lambda: daemon.counts("de").available == 1, 1)
+
+
+async def test_truncate_empties_every_pool(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
+        await daemon.rows.sql("truncate ip_rotation_pool")
+        await until(lambda: daemon.counts("us").total == 0, 1)
+
+
+async def test_a_row_that_changes_its_country_changes_its_pool(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
+        await daemon.rows.sql("update ip_rotation_pool set country = 'UK' where ip_address = 'ip-2'")
+        await until(lambda: daemon.statuses("uk") == {"ip-2": "available"}, 1)
+        assert sorted(daemon.statuses("us")) == ["ip-1", "ip-3"]
+
+
+async def test_an_ip_in_use_that_changes_its_country_is_not_lent_twice(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        lease = await daemon.lease("us")
+        await daemon.rows.sql("update ip_rotation_pool set country = 'uk'")
+        await until(lambda: daemon.counts("uk").total == 1, 1)
+        assert daemon.counts("uk").available == 0
+        await daemon.release(lease)
+        await until(lambda: daemon.counts("us").total == 0)
+        assert isinstance(await daemon.acquire("uk", patience_s=0.05), NoIPAvailable)
+
+
+async def test_a_new_primary_key_is_the_same_ip_and_not_lent_twice(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        await daemon.lease("us")
+        await daemon.rows.sql("update ip_rotation_pool set id = gen_random_uuid()")
+        [row] = await daemon.rows.sql("select id from ip_rotation_pool")
+        await until(lambda: row["id"] in {ip.id for ip in daemon.ips("us")}, 1)
+        assert isinstance(await daemon.acquire("us", patience_s=0.05), NoIPAvailable)
+
+
+async def test_a_row_deleted_and_inserted_again_at_once_keeps_its_rest(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        await daemon.lease("us")
+        waiting = trio.Event()
+        answers: list[Lease | NoIPAvailable] = []
+
+        async def wait_for_an_ip() -> None:
+            waiting.set()
+            answers.append(await daemon.acquire("us", patience_s=1.5))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_an_ip)
+            await waiting.wait()
+            await daemon.rows.sql(f"delete from ip_rotation_pool; {ADD_ONE}")
+        assert isinstance(answers[0], NoIPAvailable)
+        await until(lambda: daemon.statuses("us") == {"ip-1": "cooldown"} or daemon.counts("us").total == 2)
+
+
+async def test_a_lease_in_flight_survives_every_edit_of_its_row(postgres: PostgresServer, tmp_path: Path) -> None:
+    edits = (
+        "update ip_rotation_pool set status = 'available', locked_until = null",
+        "update ip_rotation_pool set status = 'failed', is_healthy = false",
+        "update ip_rotation_pool set is_healthy = true, status = 'cooldown'",
+        "update ip_rotation_pool set consecutive_failures = 4, provider = 'other'",
+    )
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        lease = await daemon.lease("us")
+        for edit in edits:
+            await daemon.rows.sql(edit)
+            number = await daemon.rows.one("select max(edit_no) from ip_rotation_pool")
+            await until(lambda number=number: daemon.ips("us")[0].edit_no == number, 1)  # type: ignore[misc]
+            [ip] = daemon.ips("us")
+            assert (ip.status, ip.lease_no) == (Status.LOCKED, lease.lease_no), edit
+            await daemon.until_row("ip-1", status="locked", locked_by_request=lease.request_id)
+        await daemon.release(lease)
+        await until(lambda: daemon.statuses("us") == {"ip-1": "cooldown"})
+        assert daemon.ips("us")[0].success_count == 1
+        await daemon.until_row("ip-1", status="cooldown", success_count=1, provider="other")
+
+
+async def test_a_row_deleted_in_use_is_used_to_the_end_of_its_lease(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        lease = await daemon.lease("us")
+        await daemon.rows.sql("delete from ip_rotation_pool")
+        await until(lambda: [ip.leaving for ip in daemon.ips("us")] == [True], 1)
+        with structlog.testing.capture_logs() as logs:
+            await daemon.release(lease)
+            await until(lambda: daemon.counts("us").total == 0)
+        assert "lease_lost" not in {line["event"] for line in logs}
+
+
+async def test_a_rest_is_not_cut_short_by_an_edit(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        await daemon.release(await daemon.lease("us"))
+        await daemon.until_row("ip-1", status="cooldown")
+        await daemon.rows.sql("update ip_rotation_pool set status = 'available', locked_until = null")
+        await daemon.until_row("ip-1", status="cooldown")
+        assert isinstance(await daemon.acquire("us", patience_s=0.05), NoIPAvailable)
+
+
+async def test_notes_are_no_edit_and_the_daemons_own_writes_are_not_announced(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
+        before = await daemon.rows.one("select array_agg(edit_no order by edit_no) from ip_rotation_pool")
+        with structlog.testing.capture_logs() as logs:
+            await daemon.rows.sql("update ip_rotation_pool set notes = 'from the reseller'")
+            await daemon.release(await daemon.lease("us"))
+            await daemon.journal.flush()
+            await daemon.rows.add_offer("later")  # whatever was announced before this has been heard before it
+            await until(lambda: len(daemon.offers) == 1)
+        assert not [line for line in logs if line["event"] in ("ips_adopted", "ips_removed")]
+        after = await daemon.rows.one("select array_agg(edit_no order by edit_no) from ip_rotation_pool")
+        assert after == before
+
+
+async def test_offers_come_change_and_go(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path) as daemon:
+        await daemon.rows.add_offer("summer-sale", target_country="uk", deadline_s=5.0, landing_schemes=["Market"])
+        await until(lambda: daemon.offers.find("summer-sale"), 1)
+        offer = daemon.offers.find("summer-sale")
+        assert offer is not None
+        assert (offer.country, offer.deadline_s, offer.landing_schemes) == ("uk", 5.0, {"market"})
+        await daemon.rows.sql("UPDATE offers SET is_active = false WHERE offer_name = 'summer-sale';")
+        await until(lambda: daemon.offers.find("summer-sale") is None, 1)
+        await daemon.rows.sql("UPDATE offers SET is_active = true, final_url = 'https://other.example/'")
+        await until(lambda: (o := daemon.offers.find("summer-sale")) and o.tracking_url == "https://other.example/", 1)
+        await daemon.rows.sql("truncate offers")
+        await until(lambda: len(daemon.offers) == 0, 1)
+
+
+async def test_an_offer_that_cannot_be_used_is_named_and_the_others_serve(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with daemon_on(postgres, tmp_path) as daemon:
+        with structlog.testing.capture_logs() as logs:
+            await daemon.rows.sql(
+                "insert into offers (offer_name, final_url)"
+                " values ('bad', 'javascript:alert(1)'), ('good', 'https://ads.example/go')"
+            )
+            await until(lambda: daemon.offers.find("good"), 1)
+        assert daemon.offers.find("bad") is None
+        assert ["bad" in line["why"] for line in logs if line["event"] == "offer_unusable"] == [True]
+
+
+@pytest.mark.parametrize("country", ["event", "level", "self", "exc_info", "'; drop table offers; --", "ДЕ"])
+async def test_a_country_may_have_any_name(postgres: PostgresServer, tmp_path: Path, country: str) -> None:
+    async with daemon_on(postgres, tmp_path) as daemon:
+        await daemon.rows.add_ip("ip-1", country=country)
+        await until(lambda: daemon.counts(country).available == 1, 1)
+        await daemon.rows.sql("delete from ip_rotation_pool")
+        await until(lambda: daemon.counts(country).total == 0, 1)
+
+
+async def test_after_a_lost_connection_everything_is_compared(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
+        await trio.to_thread.run_sync(postgres.end_sessions, daemon.rows.url)
+        # Nobody may be listening now: what is announced is lost.
+        async with opened(daemon.rows.url) as operator:
+            await operator.sql("delete from ip_rotation_pool where ip_address = 'ip-1'")
+            await operator.sql("insert into ip_rotation_pool (ip_address) values ('ip-4')")
+            await operator.add_offer("later")
+        await until(lambda: sorted(daemon.statuses("us")) == ["ip-2", "ip-3", "ip-4"], 5)
+        await until(lambda: daemon.offers.find("later"), 5)
+
+
+async def test_a_silent_connection_is_asked_for_a_sign_of_life(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.pool.adoption.CHECK_S", 0.05)
+    asked = "select count(*) from pg_stat_activity where datname = current_database() and query = 'select 1'"
+    async with daemon_on(postgres, tmp_path) as daemon:
+
+        async def was_asked() -> bool:
+            return bool(await daemon.rows.one(asked))
+
+        await until(was_asked)
+        await daemon.rows.sql(ADD_ONE)
+        await until(lambda: daemon.counts("us").available == 1, 1)
+
+
+async def test_more_announcements_than_fit_lead_to_a_comparison(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.database.postgres.NOTIFICATIONS_MAX", 3)
+    async with daemon_on(postgres, tmp_path) as daemon:
+        await daemon.rows.sql(
+            "do $$ begin for n in 1..40 loop"
+            " insert into ip_rotation_pool (ip_address) values ('ip-' || n); end loop; end $$"
+        )
+        await until(lambda: daemon.counts("us").available == 40, 5)
+
+
+async def test_locks_and_rests_go_on_after_a_restart_by_the_wall_clock(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with daemon_on(
+        postgres,
+        tmp_path,
+        ADD_THREE,
+        "update ip_rotation_pool set status = 'locked', locked_until = now() + interval '1 s' where ip_address = 'ip-1'",
+        "update ip_rotation_pool set status = 'locked', locked_until = now() - interval '29.5 s' where ip_address = 'ip-2'",
+        "update ip_rotation_pool set status = 'cooldown', locked_until = 'infinity' where ip_address = 'ip-3'",
+    ) as daemon:
+        await until(lambda: daemon.statuses("us") == {"ip-1": "locked", "ip-2": "cooldown", "ip-3": "available"})
+        await until(lambda: daemon.statuses("us") == {"ip-1": "cooldown", "ip-2": "available", "ip-3": "available"})
