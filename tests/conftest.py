@@ -52,15 +52,16 @@ def expected_errors(request: pytest.FixtureRequest) -> Iterator[LoggedErrors]:
             errors.seen.append(dict(event))
         return event
 
-    processors = structlog.get_config()["processors"]
-    processors.insert(0, collect)
+    processors = structlog.get_config()["processors"]  # the list itself: loggers that exist already have it
+    before = processors.copy()
+    # structlog's default draws tracebacks, which takes longer than most tests.
+    processors[:] = [collect, structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer(["event"])]
     handler = _Collecting(errors)
     logging.getLogger().addHandler(handler)
     try:
         yield errors
     finally:
         logging.getLogger().removeHandler(handler)
-        if collect in processors:
-            processors.remove(collect)
+        processors[:] = before
     if "caplog" not in request.fixturenames and (unexpected := errors.unexpected()):
         pytest.fail(f"unexpected errors in the log: {unexpected}", pytrace=False)

@@ -1,6 +1,7 @@
 """The command line: which commands there are. Their modules import what is slow to load only when they run."""
 
-from importlib.util import find_spec
+from collections.abc import Callable
+from typing import Any
 
 from cyclopts import App
 from cyclopts.help import DefaultFormatter, PanelSpec
@@ -9,6 +10,7 @@ from rich.box import Box
 from daemon import __version__
 from daemon.cli import (
     database_url,
+    demo,
     maintenance,
     offers,
     offers_write,
@@ -23,7 +25,7 @@ from daemon.cli import (
 ABOUT = """Answers ad clicks: leases a dedicated proxy IP for each, follows the offer's
 redirect chain through it, and sends the visitor to where it lands.
 
-To begin:
+To see it work: tracepool demo. To begin:
 
     tracepool provision generate --country us --count 30 --provider luna
     tracepool offers add summer-sale 'https://ads.example/click?id=7'
@@ -45,8 +47,8 @@ With a gateway provider an IP is a session slot, not an address.
     tracepool provision remove --country de"""
 ABOUT_OFFERS = """What the ads sell: add, change, show and remove offers.
 
-An offer has a name, a tracking URL and a country whose IPs trace it. Clicks come
-to /track-hit?offer=NAME.
+An offer has a name, a tracking URL and a country whose IPs trace it. Clicks
+come to /track-hit?offer=NAME.
 
     tracepool offers add summer-sale 'https://ads.example/click?id=7'
     tracepool offers update summer-sale --country uk --deadline 8
@@ -70,28 +72,46 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     pool = App(name="provision", help=ABOUT_PROVISION)
-    pool.command(provision_add.generate, name="generate")
-    pool.command(provision_add.import_file, name="import")
-    pool.command(provision.list_ips, name="list")
-    pool.command(provision.remove, name="remove")
+    _add(
+        pool,
+        ("generate", provision_add.generate),
+        ("import", provision_add.import_file),
+        ("list", provision.list_ips),
+        ("remove", provision.remove),
+    )
     sold = App(name="offers", help=ABOUT_OFFERS)
-    sold.command(offers_write.add, name="add")
-    sold.command(offers_write.import_file, name="import")
-    sold.command(offers.list_offers, name="list")
-    sold.command(offers.show, name="show")
-    sold.command(offers_write.update, name="update")
-    sold.command(offers.remove, name="remove")
-    app.command(serve.serve, name="serve")
-    if find_spec("daemon.cli.demo"):
-        app.command("daemon.cli.demo:demo", name="demo")
-    app.command(pool)
-    app.command(sold)
-    app.command(status.status, name="status")
-    app.command(reset.reset, name="reset")
-    app.command(maintenance.maintenance, name="maintenance")
-    app.command(psql.psql, name="psql")
-    app.command(database_url.database_url, name="database-url")
+    _add(
+        sold,
+        ("add", offers_write.add),
+        ("import", offers_write.import_file),
+        ("list", offers.list_offers),
+        ("show", offers.show),
+        ("update", offers_write.update),
+        ("remove", offers.remove),
+    )
+    _add(
+        app,
+        ("demo", demo.demo),
+        ("serve", serve.serve),
+        ("provision", pool),
+        ("offers", sold),
+        ("status", status.status),
+        ("reset", reset.reset),
+        ("maintenance", maintenance.maintenance),
+        ("psql", psql.psql),
+        ("database-url", database_url.database_url),
+    )
     return app
+
+
+def _add(app: App, *commands: tuple[str, Callable[..., Any] | App]) -> None:
+    """In the order in which --help is to show them."""
+    for place, (name, command) in enumerate(commands):
+        if isinstance(command, App):
+            command.sort_key = place
+            app.command(command)
+        else:
+            app.command(command, name=name, sort_key=place)
 
 
 def run(argv: list[str]) -> int:

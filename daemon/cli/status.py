@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from daemon.cli.options import AsJSON, ConfigFile
-from daemon.cli.output import say, say_json, say_table, shown, table
+from daemon.cli.output import say, say_json, say_table, shown, table, warn
 from daemon.cli.session import database_at, settings_of, use_database
 from daemon.config import Settings
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.database.reports import read_status
+from daemon.errors import TheirFault
 
 REFRESH_S = 1.0
 COLUMNS = ("country", "total", "available", "locked", "cooldown", "failed", "in use", "waiting")
@@ -85,19 +86,35 @@ def _watch(source: _Source, as_json: bool) -> None:
     """Until Ctrl-C: on a terminal in place, else one line of JSON or one block of text each second."""
     if as_json or not sys.stdout.isatty():
         while True:
-            if as_json:
-                say(json.dumps(source.read(), default=str))
-            else:
-                _say(source.read())
-                say("")
+            _say_again(source, as_json)
             sys.stdout.flush()
             time.sleep(REFRESH_S)
     with Live(console=Console(), auto_refresh=False, screen=True) as live:
         while True:
-            found = source.read()
-            lines = Text("\n".join([*_lines(found), "", f"{time.strftime('%H:%M:%S')}, Ctrl-C ends this"]))
-            live.update(Group(table(COLUMNS, _rows(found), right=COLUMNS[1:]), lines), refresh=True)
+            live.update(_picture(source), refresh=True)
             time.sleep(REFRESH_S)
+
+
+def _say_again(source: _Source, as_json: bool) -> None:
+    try:
+        found = source.read()
+    except TheirFault as e:  # the daemon is stopping, or the database is away: who watches wants to see its return
+        warn(f"tracepool: {e}")
+        return
+    if as_json:
+        say(json.dumps(found))
+    else:
+        _say(found)
+        say("")
+
+
+def _picture(source: _Source) -> RenderableType:
+    end = f"{time.strftime('%H:%M:%S')}, Ctrl-C ends this"
+    try:
+        found = source.read()
+    except TheirFault as e:
+        return Text(f"{e}\n\n{end}")
+    return Group(table(COLUMNS, _rows(found), right=COLUMNS[1:]), Text("\n".join([*_lines(found), "", end])))
 
 
 def _say(found: dict[str, Any]) -> None:

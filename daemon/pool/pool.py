@@ -169,6 +169,8 @@ class Pool:
         if (row.address, row.port) != (ip.address, ip.port):
             self._relocate(ip, row, now)
         ip.provider, ip.country = row.provider, row.country
+        if ip.leaving:
+            self.departed.pop((ip.address, ip.port), None)  # it never left: its rest will be its own
         ip.edit_no, ip.leaving = row.edit_no, False
         if row.consecutive_failures == 0:
             ip.consecutive_failures = 0
@@ -205,6 +207,11 @@ class Pool:
             if rests_until_s > max(now.tick_s, self.departed.get((ip.address, ip.port), -math.inf)):
                 self.departed[ip.address, ip.port] = rests_until_s
 
+    def _departed_until_s(self, ip: Ip) -> float | None:
+        """When the rest that an IP's endpoint brought along ends, if that is later than what the IP knows of."""
+        until_s = self.departed.get((ip.address, ip.port))
+        return until_s if until_s is not None and until_s > (ip.locked_until_s or -math.inf) else None
+
     def _forget_departed(self, now: Moment) -> None:
         for endpoint in [e for e, until_s in self.departed.items() if until_s <= now.tick_s]:
             del self.departed[endpoint]
@@ -217,6 +224,8 @@ class Pool:
             del self.ips[ip.id]  # its row is gone already
             return
         self._by_status[ip.status] += 1
+        if ip.status is Status.COOLDOWN and (rests_until_s := self._departed_until_s(ip)) is not None:
+            ip.locked_until_s = rests_until_s  # an edit gave it this endpoint while it was in use through another
         decision.entries.append(self._entry(ip, what.event.value, now))
         self._file(ip)
 
@@ -224,10 +233,9 @@ class Pool:
         """An IP as its row has it, but for what the row cannot know or says by halves."""
         if ip.status is not Status.LOCKED and not (ip.is_healthy and ip.status is not Status.FAILED):
             ip.status, ip.is_healthy = Status.FAILED, False
-        rests_until_s = self.departed.get((ip.address, ip.port), -math.inf)
-        if rests_until_s > (-math.inf if ip.locked_until_s is None else ip.locked_until_s):
+        if (rests_until_s := self._departed_until_s(ip)) is not None:
             ip.locked_until_s, ip.locked_by = rests_until_s, None
-            ip.status = Status.FAILED if not ip.is_healthy else Status.COOLDOWN
+            ip.status = Status.COOLDOWN if ip.is_healthy else Status.FAILED
         self.ips[ip.id] = ip
         self._by_status[ip.status] += 1
         self._file(ip)

@@ -121,7 +121,9 @@ class Tracer:
 
     async def _acquire(self, job: TraceJob, post: Post) -> Lease | NoIPAvailable:
         send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
-        async with receive:  # closed on the way out: then the actor takes back a lease that nobody received
+        # Closed on the way out: then the actor takes back a lease that nobody received. Not by `async with`, whose
+        # checkpoint would lose one that was received.
+        with receive:
             try:
                 with trio.move_on_at(job.deadline_s + ANSWER_LATE_S):
                     await post.mailbox.send(Acquire(job.request_id, job.deadline_s, send, job.priority))

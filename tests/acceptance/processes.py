@@ -134,12 +134,12 @@ class Serving:
         return list(await until(enough, f"{count} lines {event!r} in its log"))
 
     async def ready(self) -> None:
-        def ready_or_gone() -> bool:
-            return bool(self.log("ready")) or self.process.poll() is not None
-
-        await until(ready_or_gone, "ready")
-        if self.process.poll() is not None:
-            pytest.fail(f"it ended with {self.process.returncode}:\n{self.log_file.read_text()}")
+        with trio.move_on_after(PATIENCE_S):
+            while self.process.poll() is None:
+                if self.log("ready"):
+                    return
+                await trio.sleep(POLL_S)
+        pytest.fail(f"it is not ready; its status is {self.process.poll()}:\n{self.log_file.read_text()}")
 
     def status(self) -> dict[str, Any]:
         answer = control.ask(self.state_dir, "status")

@@ -144,4 +144,3 @@ async def test_a_daemon_that_dies_ends_the_demo_with_its_last_words(tmp_path: Pa
         assert '"event": "ready"' in said
         assert "Traceback" not in said
         assert_nothing_is_left(state_dir)
-

@@ -1,12 +1,13 @@
 """IPs, requests and a mailbox for answers, for tests of the pool."""
 
+from collections import Counter
 from typing import Any
 from uuid import UUID, uuid4
 
 from daemon.moment import Moment
-from daemon.pool.messages import Acquire, Lease, NoIPAvailable
-from daemon.pool.pool import Decision
-from daemon.pool.states import Ip
+from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable
+from daemon.pool.pool import Decision, Pool
+from daemon.pool.states import Ip, Status
 
 WALL_S = 1_700_000_000.0
 ROW_FIELDS = tuple(name for name in Ip.__slots__)
@@ -53,3 +54,16 @@ def granted(decision: Decision) -> dict[UUID, Lease]:
 
 def refused(decision: Decision) -> dict[UUID, NoIPAvailable]:
     return {r.request_id: answer for r, answer in decision.answers if isinstance(answer, NoIPAvailable)}
+
+
+def recount(pool: Pool) -> Counts:
+    """What `counts` should say, by looking at each IP."""
+    by = Counter(ip.status for ip in pool.ips.values())
+    return Counts(
+        total=len(pool.ips),
+        available=by[Status.AVAILABLE],
+        locked=by[Status.LOCKED],
+        cooldown=by[Status.COOLDOWN],
+        failed=by[Status.FAILED],
+        waiting=len(pool.unanswered()),
+    )

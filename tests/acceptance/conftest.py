@@ -1,0 +1,13 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.state_dirs import open_state_dir
+
+
+@pytest.fixture
+def state_dir() -> Iterator[Path]:
+    """Empty, and open to the account of the embedded PostgreSQL."""
+    with open_state_dir() as directory:
+        yield directory

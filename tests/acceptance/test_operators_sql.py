@@ -1,0 +1,158 @@
+"""What operators do by psql while the daemon runs takes effect at once, and a lease in flight outlives it."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from daemon.control import socket as control
+from daemon.demo.history import check
+from daemon.demo.modes import REFUSE
+from daemon.demo.network import DemoNetwork
+from tests.acceptance.processes import (
+    ADOPTED_S,
+    PATIENCE_S,
+    Clicked,
+    Serving,
+    click,
+    network_of,
+    offer,
+    provision,
+    serving,
+    until,
+)
+
+ADDRESSES = tuple(f"127.2.0.{number}" for number in range(1, 5))
+LANDING = "www.shop.example"
+RESET = (
+    "UPDATE ip_rotation_pool SET is_healthy = true, consecutive_failures = 0, status = 'available'"
+    " WHERE is_healthy = false"
+)
+LOOKS = (
+    "SELECT status, COUNT(*) AS count, country FROM ip_rotation_pool WHERE is_healthy = true"
+    " GROUP BY status, country ORDER BY country, status",
+    "SELECT status, COUNT(*) AS count, AVG(EXTRACT(EPOCH FROM (now() - started_at))) AS avg_duration_seconds"
+    " FROM active_trace_requests WHERE started_at > now() - INTERVAL '5 minutes' GROUP BY status",
+    "SELECT total_ips, available_ips, locked_ips, pool_utilization_percent, active_requests FROM ip_pool_statistics"
+    " ORDER BY recorded_at DESC LIMIT 1",
+    "SELECT request_id, status, ip_assigned, trace_time_ms, created_at FROM active_trace_requests"
+    " ORDER BY created_at DESC LIMIT 10",
+)
+
+
+async def test_ips_join_by_generate_series_and_by_values_and_leave_by_delete(state_dir: Path) -> None:
+    async with serving(state_dir) as daemon:
+        await daemon.psql(
+            "INSERT INTO ip_rotation_pool (ip_address, ip_port, country, provider)"
+            " SELECT '185.199.228.' || generate_series(1, 10), '7000', 'us', 'luna'"
+        )
+        await counted(daemon, "us", available=10)
+        await daemon.psql(
+            "INSERT INTO ip_rotation_pool (ip_address, ip_port, country)"
+            " VALUES ('test-ip-1', '7000', 'us'), ('test-ip-2', '7000', 'us'), ('test-ip-3', '7000', 'de')"
+        )
+        await counted(daemon, "us", available=12)
+        await counted(daemon, "de", available=1)
+        await daemon.psql("DELETE FROM ip_rotation_pool WHERE country = 'de'")
+        await counted(daemon, "de", total=0)
+        await counted(daemon, "us", total=12)
+        assert await daemon.stop() == 0
+        assert daemon.faults() == []
+
+
+async def test_a_reset_brings_failed_ips_back_and_an_inactive_offer_is_404(state_dir: Path) -> None:
+    async with network_of(ADDRESSES[:2]) as network, serving(state_dir, {"pool": {"failures_max": 1}}) as daemon:
+        await provision(daemon, network, network.addresses)
+        await offer(daemon, "summer-sale", quick_chain(network))
+        for address in network.addresses:
+            network.misbehave(address, REFUSE)
+        for _ in network.addresses:
+            assert not landed(await click(daemon, "summer-sale"))
+        await counted(daemon, "us", failed=2, available=0)
+        for address in network.addresses:
+            network.behave(address)
+        await until(partial(in_step, state_dir), "the rows have what the daemon decided", ADOPTED_S)
+        await daemon.psql(RESET)
+        await counted(daemon, "us", failed=0, available=2)
+        assert landed(await click(daemon, "summer-sale"))
+
+        adoptions = len(daemon.log("offers_adopted"))
+        await daemon.psql("UPDATE offers SET is_active = false WHERE offer_name = 'summer-sale'")
+        await until(lambda: len(daemon.log("offers_adopted")) > adoptions, "the offer's end is adopted", ADOPTED_S)
+        assert (await click(daemon, "summer-sale")).status == 404
+        await operators_look(daemon)
+        assert await daemon.stop() == 0
+        assert daemon.faults() == []
+
+
+async def test_a_lease_in_flight_outlives_delete_and_update(state_dir: Path) -> None:
+    german, british = ADDRESSES[2:]
+    async with network_of([german, british]) as network, serving(state_dir) as daemon:
+        await provision(daemon, network, [german], "de")
+        await provision(daemon, network, [british], "uk")
+        slow = network.chain_url(hops=3, delay_ms=500, landing=LANDING)
+        await offer(daemon, "german", slow, "de")
+        await offer(daemon, "british", slow, "uk")
+        clicks: list[Clicked] = []
+
+        async def visit(name: str) -> None:
+            clicks.append(await click(daemon, name))
+
+        async with trio.open_nursery() as visitors:
+            visitors.start_soon(visit, "german")
+            visitors.start_soon(visit, "british")
+            await counted(daemon, "de", locked=1)
+            await counted(daemon, "uk", locked=1)
+            await until(partial(in_step, state_dir), "the rows are locked too", ADOPTED_S)
+            adoptions = len(daemon.log("ips_adopted"))
+            await daemon.psql("DELETE FROM ip_rotation_pool WHERE country = 'de'")
+            await daemon.psql(
+                "UPDATE ip_rotation_pool SET status = 'available', locked_until = NULL WHERE country = 'uk'"
+            )
+            await until(lambda: len(daemon.log("ips_adopted")) > adoptions, "the update is adopted", ADOPTED_S)
+            assert clicks == [], "the traces are under way still"
+            assert daemon.counts("uk")["locked"] == 1
+        assert [landed(clicked) for clicked in clicks] == [True, True]
+        await counted(daemon, "de", total=0)
+        await counted(daemon, "uk", total=1, locked=0)
+        assert await daemon.stop() == 0
+        assert daemon.faults() == []
+        assert check(network.log.events, cooldown_s=0, addresses=network.addresses) == []
+
+
+def quick_chain(network: DemoNetwork) -> str:
+    return network.chain_url(hops=2, delay_ms=10, landing=LANDING)
+
+
+def landed(clicked: Clicked) -> bool:
+    return clicked.redirected and str(clicked.location).startswith(f"http://{LANDING}/")
+
+
+async def counted(daemon: Serving, country: str, **expected: int) -> None:
+    """Fails unless the daemon itself counts so within ADOPTED_S."""
+
+    def holds() -> bool:
+        counts = daemon.counts(country)
+        return {name: counts.get(name, 0) for name in expected} == expected
+
+    await until(holds, f"{country} has {expected}", ADOPTED_S)
+
+
+def in_step(state_dir: Path) -> bool:
+    """Whether all that the daemon journaled is in the database."""
+    status = control.ask(state_dir, "status")
+    return status is not None and status["journal"]["backlog"] == 0
+
+
+async def operators_look(daemon: Serving) -> None:
+    """The queries that operators keep in their notes: each runs, with as many columns as it names."""
+    await trio.to_thread.run_sync(control.ask, daemon.state_dir, "maintenance", PATIENCE_S)
+    rows: Sequence[list[list[str]]] = [await daemon.psql(look) for look in LOOKS]
+    statuses, traces, statistics, newest = rows
+    assert [len(row) for row in statuses] == [3] * len(statuses)
+    assert sum(int(row[1]) for row in statuses) == 2
+    assert {row[0]: int(row[1]) for row in traces} == {"completed": 1, "failed": 2}
+    assert statistics[0][0] == "2"
+    assert [len(row) for row in newest] == [5] * 3
+    assert newest[0][1] == "completed"

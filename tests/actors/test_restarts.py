@@ -1,0 +1,316 @@
+"""Actors that crash: restarted with their cause logged, at most so often; a pool's actor starts over from the rows."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import trio
+import trio.testing
+
+from daemon.errors import ActorGaveUp, DatabaseUnavailable
+from daemon.journal.entries import IpChanged
+from daemon.journal.replay import ip_from_row
+from daemon.moment import Moment
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
+from daemon.pool.pool import Decision, Pool
+from daemon.pool.states import Event, Ip, Rules
+from daemon.restarts import RESTARTS_MAX, RESTARTS_WINDOW_S, restarted, run_pool_actor
+from tests.conftest import LoggedErrors
+from tests.fakes.journal import MemoryJournal
+
+WALL_S = 1_700_000_000.0
+RULES = Rules(lock_s=90, cooldown_s=60)
+
+
+def now() -> Moment:
+    return Moment(trio.current_time(), WALL_S + trio.current_time())
+
+
+class Crashing:
+    """An actor that lives `lives_s` and raises; `runs` are the times at which it was started."""
+
+    def __init__(self, lives_s: float, returns_at_run: int = 1_000) -> None:
+        self.lives_s = lives_s
+        self.returns_at_run = returns_at_run
+        self.runs: list[float] = []
+
+    async def run(self, *args: Any) -> None:
+        self.runs.append(trio.current_time())
+        await trio.sleep(self.lives_s)
+        if len(self.runs) < self.returns_at_run:
+            raise ZeroDivisionError("on purpose")
+
+
+async def test_an_actor_is_restarted_five_times_a_minute_and_then_given_up(
+    expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
+) -> None:
+    expected_errors.expect("actor_crashed")
+    actor = Crashing(lives_s=1)
+    with pytest.raises(ActorGaveUp, match=r"shipper crashed 6 times in 60 s") as caught:
+        await restarted("shipper", actor.run)
+    assert len(actor.runs) == 1 + RESTARTS_MAX
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    crashes = expected_errors.named("actor_crashed")
+    assert len(crashes) == 1 + RESTARTS_MAX
+    assert {crash["actor"] for crash in crashes} == {"shipper"}
+    assert all(isinstance(crash["exc_info"], ZeroDivisionError) for crash in crashes)
+
+
+async def test_crashes_far_apart_are_never_too_many(
+    expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
+) -> None:
+    expected_errors.expect("actor_crashed")
+    actor = Crashing(lives_s=RESTARTS_WINDOW_S / RESTARTS_MAX + 0.1, returns_at_run=50)
+    await restarted("shipper", actor.run)
+    assert len(actor.runs) == 50
+
+
+async def test_each_run_gets_what_is_made_for_it(
+    expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
+) -> None:
+    expected_errors.expect("actor_crashed")
+    made = iter(range(10))
+    got: list[int] = []
+
+    async def run(number: int) -> None:
+        got.append(number)
+        if number < 3:
+            raise ZeroDivisionError
+
+    await restarted("worker 1", run, lambda: next(made))
+    assert got == [0, 1, 2, 3]
+
+
+async def test_a_cancel_is_no_crash(autojump_clock: trio.testing.MockClock) -> None:
+    actor = Crashing(lives_s=1_000)
+    with trio.move_on_after(1) as scope:
+        await restarted("shipper", actor.run)
+    assert scope.cancelled_caught
+    assert len(actor.runs) == 1
+
+
+class Table:
+    """The rows as PostgreSQL would have them once all that was journaled is there."""
+
+    def __init__(self, journal: MemoryJournal, ips: list[Ip]) -> None:
+        self._journal = journal
+        self._first = {ip.id: ip for ip in ips}
+        self.loads = 0
+        self.away = 0
+
+    async def flush(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def work(self, unit: Any, moment: Moment, where: str, names: list[str]) -> list[Ip]:
+        await trio.lowlevel.checkpoint()
+        self.loads += 1
+        if self.away:
+            self.away -= 1
+            raise DatabaseUnavailable
+        return [ip_from_row(self._row(ip_id), moment) for ip_id in self._first]
+
+    def _row(self, ip_id: UUID) -> dict[str, Any]:
+        ip = self._first[ip_id]
+        row: dict[str, Any] = {
+            "id": ip_id,
+            "ip_address": ip.address,
+            "ip_port": ip.port,
+            "country": ip.country,
+            "provider": ip.provider,
+            "status": "available",
+            "locked_until": None,
+            "locked_by_request": None,
+            "last_used_at": None,
+            "avg_response_time_ms": None,
+            "last_health_check": None,
+            "is_healthy": True,
+            "edit_no": 0,
+        }
+        row |= dict.fromkeys(("total_uses", "success_count", "failure_count", "consecutive_failures", "lease_no"), 0)
+        for entry in self._journal.of(IpChanged):
+            assert isinstance(entry, IpChanged)
+            if entry.id == ip_id:
+                row |= {name: getattr(entry, name) for name in entry.__slots__ if name != "event"}
+        return row
+
+
+class Poison:
+    """Makes Pool.decide raise on its `nth` message, before or after the message has had its effect."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, nth: int, *, after: bool = False) -> None:
+        self.nth = nth
+        self.decided = 0
+        decide = Pool.decide
+
+        def decide_or_raise(pool: Pool, message: Message, moment: Moment, decision: Decision) -> None:
+            self.decided += 1
+            if self.decided == self.nth and not after:
+                raise ZeroDivisionError("on purpose")
+            decide(pool, message, moment, decision)
+            if self.decided == self.nth:
+                raise ZeroDivisionError("on purpose")
+
+        monkeypatch.setattr(Pool, "decide", decide_or_raise)
+
+
+class Scene:
+    """A country with `count` IPs and its actor, as the supervisor runs it."""
+
+    def __init__(self, nursery: trio.Nursery, count: int) -> None:
+        ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, count + 1)]
+        self.journal = MemoryJournal()
+        self.table = Table(self.journal, ips)
+        self.directory = PoolDirectory(lambda country: Pool(country, RULES), self._start)
+        self._nursery = nursery
+        self.post = self.directory.open("us", [ip_from_row(self.table._row(ip.id), now()) for ip in ips])
+
+    def _start(self, post: Post) -> None:
+        self._nursery.start_soon(
+            run_pool_actor,
+            post,
+            self.table,  # type: ignore[arg-type]
+            self.journal,
+            self.table.flush,
+            now,
+        )
+
+    def ask(self, patience_s: float = 1_000.0) -> "trio.MemoryReceiveChannel[Lease | NoIPAvailable]":
+        send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
+        self.post.mailbox.send_nowait(Acquire(uuid4(), trio.current_time() + patience_s, send))
+        return receive
+
+    def give_back(self, lease: Lease) -> None:
+        self.post.mailbox.send_nowait(Release(lease.ip_id, lease.lease_no, Event.RELEASED_OK, 10.0))
+
+
+async def lease_from(answers: "trio.MemoryReceiveChannel[Lease | NoIPAvailable]") -> Lease:
+    with trio.fail_after(2_000):
+        answer = await answers.receive()
+    assert isinstance(answer, Lease), answer
+    return answer
+
+
+async def test_after_a_crash_waiters_are_served_from_the_rows_in_their_order(
+    monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
+) -> None:
+    expected_errors.expect("actor_crashed")
+    async with trio.open_nursery() as nursery:
+        scene = Scene(nursery, count=1)
+        lease = await lease_from(scene.ask())
+        waiting = [scene.ask(), scene.ask(), scene.ask()]
+        await trio.testing.wait_all_tasks_blocked()
+        Poison(monkeypatch, nth=1)
+        lost = scene.ask()  # the message that crashes the actor is not tried again
+        await trio.sleep(1)
+        assert scene.table.loads == 1
+        assert scene.post.pool.ips[lease.ip_id].lease_no == lease.lease_no, "still lent, as its row says"
+        assert scene.post.pool.counts().waiting == 3
+
+        scene.give_back(lease)
+        began = []
+        for answers in waiting:
+            lease = await lease_from(answers)
+            began.append(trio.current_time())
+            scene.give_back(lease)
+        assert began == pytest.approx([61, 121, 181])
+        with pytest.raises(trio.WouldBlock):
+            lost.receive_nowait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_while_the_database_is_away_the_actor_waits_for_the_rows(
+    monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
+) -> None:
+    expected_errors.expect("actor_crashed")
+    async with trio.open_nursery() as nursery:
+        scene = Scene(nursery, count=2)
+        scene.table.away = 3
+        Poison(monkeypatch, nth=1)
+        scene.ask()
+        answers = scene.ask()
+        await lease_from(answers)
+        assert scene.table.loads == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_actor_that_crashes_again_and_again_ends_the_daemon(
+    monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
+) -> None:
+    expected_errors.expect("actor_crashed")
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Pool, "decide", broken)
+    with pytest.RaisesGroup(pytest.RaisesExc(ActorGaveUp, match="pool us")):
+        async with trio.open_nursery() as nursery:
+            scene = Scene(nursery, count=1)
+            for _ in range(10):
+                scene.ask()
+                await trio.sleep(0.1)
+    assert len(expected_errors.named("actor_crashed")) == 1 + RESTARTS_MAX
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_wherever_the_actor_crashes_no_ip_is_lent_twice_and_none_inside_its_rest(
+    after: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    expected_errors: LoggedErrors,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    expected_errors.expect("actor_crashed")
+    nth = 0
+    while True:
+        nth += 1
+        with monkeypatch.context() as patch:
+            poison = Poison(patch, nth, after=after)
+            uses = await short_run()
+        check(uses)
+        if poison.decided < nth:
+            break
+    assert nth > 12
+    assert len(uses) == 8, "without a crash every request is served"
+
+
+Use = tuple[str, float, float]
+
+
+async def short_run() -> list[Use]:
+    """Eight requests for three IPs, two of which keep their lease to its end. Gives (IP, from, until) of each use."""
+    uses: list[Use] = []
+
+    async def one(scene: Scene, number: int) -> None:
+        answers = scene.ask(patience_s=400)
+        with trio.move_on_after(405):
+            answer = await answers.receive()
+            if isinstance(answer, Lease):
+                began = trio.current_time()
+                await trio.sleep(1.5)
+                if number in (2, 5):
+                    uses.append((answer.address, began, began + RULES.lock_s))  # it never gives the lease back
+                else:
+                    uses.append((answer.address, began, trio.current_time()))
+                    scene.give_back(answer)
+
+    async with trio.open_nursery() as actors:
+        scene = Scene(actors, count=3)
+        async with trio.open_nursery() as requests:
+            for number in range(8):
+                requests.start_soon(one, scene, number)
+                await trio.sleep(0.4)
+        actors.cancel_scope.cancel()
+    return uses
+
+
+def check(uses: list[Use]) -> None:
+    assert len(uses) >= 6, "a crash costs the one request that it came with, and a lease that nobody heard of"
+    by_ip: dict[str, list[Use]] = {}
+    for use in sorted(uses, key=lambda use: use[1]):
+        by_ip.setdefault(use[0], []).append(use)
+    for history in by_ip.values():
+        for earlier, later in zip(history, history[1:], strict=False):
+            assert later[1] >= earlier[2] + RULES.cooldown_s - 1e-6
+
+

@@ -1,0 +1,415 @@
+"""Trace workers on a virtual clock: whatever ends a trace, its lease goes back once and its row is finished."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import structlog
+import trio
+import trio.testing
+
+from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
+from daemon.moment import Moment
+from daemon.pool.actor import PoolActor
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
+from daemon.pool.pool import Pool
+from daemon.pool.states import Event, Ip, Rules, Status
+from daemon.trace.fetch import Fetcher, TraceResult
+from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
+from daemon.trace.proxies import Credentials, ProxyAddress, UnusableProxy
+from daemon.trace.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
+from daemon.trace.verdicts import Verdict
+from daemon.trace.workers import ANSWER_LATE_S, LEASE_MARGIN_S, Tracer
+from tests.fakes.journal import MemoryJournal
+
+WALL_S = 1_700_000_000.0
+RULES = Rules(lock_s=90, cooldown_s=60)
+LANDED = Landed("https://shop.example/?a=1&a=2")
+HOP = Hop("https://ads.example/go", 302, 12.345, "http", 100, 50)
+
+Tracing = Callable[[Any, ProxyAddress | UnusableProxy, Walk, float], Awaitable[TraceResult]]
+
+
+def now() -> Moment:
+    return Moment(trio.current_time(), WALL_S + trio.current_time())
+
+
+def result(end: Landed | GaveUp = LANDED, ms: float = 1000.0) -> TraceResult:
+    return TraceResult(end, (HOP,), ms, 4321, 765)
+
+
+class Bench:
+    """One tracer, its `jobs`, and a pool: the test's own `mailbox`, or an actor once `start_pool` was called."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tracing: Tracing, timeout_s: float = 75) -> None:
+        async def trace(fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float) -> TraceResult:
+            self.proxies.append(proxy)
+            self.timeouts.append(timeout_s)
+            return await tracing(fetcher, proxy, walk, timeout_s)
+
+        monkeypatch.setattr("daemon.trace.workers.trace", trace)
+        self.proxies: list[ProxyAddress | UnusableProxy] = []
+        self.timeouts: list[float] = []
+        self.journal = MemoryJournal()
+        self.ip = Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")
+        self.directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: None)
+        self.post: Post = self.directory.open("us", [self.ip])
+        self.tracer = Tracer(
+            Fetcher(hop_timeout_s=30, connect_timeout_s=10, headers_bytes_max=65_536),
+            self.directory,
+            self.journal,
+            now,
+            limits=Limits(hops_max=20, allow_private=False),
+            timeout_s=timeout_s,
+            credentials={"luna": Credentials("customer", "secret")},
+        )
+        self.jobs, self.receive = trio.open_memory_channel[TraceJob](10)
+        send, self.news = trio.open_memory_channel[News](8)
+        self.job = TraceJob(
+            request_id=uuid4(),
+            offer_id=uuid4(),
+            offer_name="sale",
+            tracking_url="https://ads.example/go",
+            country="us",
+            inbound={},
+            identity=Identity("Browser/1"),
+            asked_s=0.0,
+            deadline_s=10.0,
+            listener=send,
+        )
+
+    def start_pool(self, nursery: trio.Nursery) -> None:
+        nursery.start_soon(PoolActor(self.post.pool, self.post.receive, self.journal, now).run, [])
+
+    async def work(self) -> None:
+        """The job, from start to end."""
+        self.jobs.send_nowait(self.job)
+        self.jobs.close()
+        await self.tracer.work(self.receive)
+
+    async def message(self) -> Message:
+        with trio.fail_after(200):
+            return await self.post.receive.receive()
+
+    def lease(self, lease_no: int = 1, locked_until_s: float = 90.0) -> Lease:
+        ip = self.ip
+        return Lease(ip.id, ip.address, ip.port, ip.provider, "us", lease_no, locked_until_s, self.job.request_id)
+
+    def heard(self) -> list[News]:
+        news: list[News] = []
+        while True:
+            try:
+                news.append(self.news.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return news
+
+    def states(self) -> list[Entry]:
+        """What the trace's row is told, in order."""
+        return [e for e in self.journal.entries if isinstance(e, TraceProcessing | TraceFinished)]
+
+    def finished(self) -> TraceFinished:
+        [entry] = self.journal.of(TraceFinished)
+        assert isinstance(entry, TraceFinished)
+        return entry
+
+
+def ends(end: Landed | GaveUp, after_s: float = 1.0) -> Tracing:
+    async def tracing(fetcher: Any, proxy: Any, walk: Walk, timeout_s: float) -> TraceResult:
+        await trio.sleep(after_s)
+        return result(end, after_s * 1000)
+
+    return tracing
+
+
+async def never_ends(fetcher: Any, proxy: Any, walk: Walk, timeout_s: float) -> TraceResult:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+async def broken(fetcher: Any, proxy: Any, walk: Walk, timeout_s: float) -> TraceResult:
+    raise ZeroDivisionError("a bug in trace")
+
+
+OUTCOMES = [
+    (LANDED, Event.RELEASED_OK, "completed", Finished(LANDED.url, None)),
+    (GaveUp(Verdict.IP, "proxy_unreachable", "m"), Event.RELEASED_IP_AT_FAULT, "failed", Finished(None, "trace_failed")),
+    (GaveUp(Verdict.TARGET, "tls", "m"), Event.RELEASED_TARGET_AT_FAULT, "failed", Finished(None, "trace_failed")),
+    (GaveUp(Verdict.LIMIT, "trace_timeout", "m"), Event.RELEASED_TARGET_AT_FAULT, "timeout", Finished(None, "trace_failed")),
+    (GaveUp(Verdict.CREDENTIALS, "c", "m"), Event.RELEASED_TARGET_AT_FAULT, "failed", Finished(None, "trace_failed")),
+    (GaveUp(Verdict.PROVIDER, "c", "m"), Event.RELEASED_TARGET_AT_FAULT, "failed", Finished(None, "trace_failed")),
+    (GaveUp(Verdict.OPERATOR, "c", "m"), Event.RELEASED_TARGET_AT_FAULT, "failed", Finished(None, "trace_failed")),
+]
+
+
+@pytest.mark.parametrize(("end", "event", "status", "told"), OUTCOMES)
+async def test_a_lease_goes_back_with_what_the_trace_came_to(
+    end: Landed | GaveUp,
+    event: Event,
+    status: str,
+    told: Finished,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    bench = Bench(monkeypatch, ends(end, after_s=2))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        assert (request.request_id, request.deadline_s) == (bench.job.request_id, bench.job.deadline_s)
+        request.reply.send_nowait(bench.lease(lease_no=7))
+        release = await bench.message()
+    assert isinstance(release, Release)
+    assert (release.ip_id, release.lease_no, release.event, release.response_ms) == (bench.ip.id, 7, event, 2000.0)
+    assert bench.heard() == [WaitingForIp(), Started("198.51.100.1"), told]
+    assert [type(entry) for entry in bench.states()] == [TraceProcessing, TraceFinished]
+    assert bench.finished().status == status
+    with pytest.raises(trio.WouldBlock):
+        bench.post.receive.receive_nowait()
+    assert (bench.tracer.active, bench.tracer.busy) == (0, 0)
+
+
+async def test_the_row_of_a_landed_trace_says_all_of_it(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, ends(LANDED, after_s=2))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        await trio.sleep(3)
+        request.reply.send_nowait(bench.lease())
+    processing, finished = bench.states()
+    assert processing == TraceProcessing(bench.job.request_id, "198.51.100.1", WALL_S + 3, 3000)
+    assert isinstance(finished, TraceFinished)
+    assert (finished.final_url, finished.extracted_params) == (LANDED.url, {"a": ["1", "2"]})
+    assert (finished.completed_at, finished.trace_time_ms, finished.total_time_ms) == (WALL_S + 5, 2000, 5000)
+    assert (finished.error_message, finished.bytes_received) == (None, 4321)
+    [hop] = finished.redirect_chain
+    assert {name: hop[name] for name in ("url", "status", "ms", "kind")} == {
+        "url": HOP.url,
+        "status": 302,
+        "ms": 12.3,
+        "kind": "http",
+    }
+    assert bench.proxies == [ProxyAddress("198.51.100.1", 7000, "customer", "secret")]
+
+
+async def test_a_cancel_in_the_middle_hands_the_lease_back(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, never_ends)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        request.reply.send_nowait(bench.lease())
+        await trio.sleep(5)
+        assert bench.tracer.active == 1
+        nursery.cancel_scope.cancel()
+    release = await bench.message()
+    assert isinstance(release, Release)
+    assert release.event is Event.RELEASED_TARGET_AT_FAULT
+    assert bench.heard()[-1] == Finished(None, "trace_failed")
+    finished = bench.finished()
+    assert (finished.status, finished.trace_time_ms) == ("failed", 5000)
+    assert "stopped" in (finished.error_message or "")
+    assert bench.tracer.active == 0
+
+
+async def test_a_bug_in_a_trace_hands_the_lease_back_and_is_raised(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, broken)
+    with pytest.RaisesGroup(ZeroDivisionError):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.work)
+            request = await bench.message()
+            assert isinstance(request, Acquire)
+            request.reply.send_nowait(bench.lease())
+    assert isinstance(await bench.message(), Release)
+    assert bench.finished().status == "failed"
+    assert bench.heard()[-1] == Finished(None, "trace_failed")
+
+
+async def test_without_an_ip_the_row_says_why_and_when_the_next_one_is_free(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, never_ends)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        await trio.sleep(10)
+        request.reply.send_nowait(NoIPAvailable(33.5, "deadline"))
+    finished = bench.finished()
+    assert (finished.status, finished.trace_time_ms, finished.total_time_ms) == ("failed", None, 10_000)
+    assert finished.error_message == "no IP available in us (deadline); the next one in 24 s"
+    assert bench.heard() == [WaitingForIp(), Finished(None, "no_ip")]
+    assert bench.proxies == [], "nothing goes out without a lease"
+
+
+async def test_a_pool_that_does_not_answer_is_waited_for_until_just_past_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, never_ends)
+    await bench.work()
+    assert trio.current_time() == pytest.approx(10 + ANSWER_LATE_S)
+    assert bench.finished().status == "failed"
+    request = await bench.message()
+    assert isinstance(request, Acquire)
+    with pytest.raises(trio.BrokenResourceError):
+        request.reply.send_nowait(bench.lease())
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["timeout", "cancel"])
+async def test_a_lease_that_comes_in_the_moment_of_the_timeout_is_handed_back(
+    cancelled: bool, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The answer is sent after the wait was cancelled and before the worker runs again."""
+    bench = Bench(monkeypatch, never_ends)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        if cancelled:
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        else:
+            answer_at_the_timeout(request, bench.lease())
+        if cancelled:
+            request.reply.send_nowait(bench.lease())
+    release = await bench.message()
+    assert isinstance(release, Release)
+    assert (release.lease_no, release.event) == (1, Event.RELEASED_TARGET_AT_FAULT)
+    assert bench.finished().status == "failed"
+    assert bench.proxies == []
+
+
+def answer_at_the_timeout(request: Acquire, lease: Lease) -> None:
+    """Sends at the very tick at which the worker's wait ends, whichever of the two tasks runs first."""
+
+    class AtTheTimeout(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            if trio.current_time() >= 10 + ANSWER_LATE_S:
+                trio.lowlevel.remove_instrument(self)
+                request.reply.send_nowait(lease)
+
+    trio.lowlevel.add_instrument(AtTheTimeout())
+
+
+async def test_a_worker_and_an_actor_never_lose_a_lease_wherever_the_cancel_falls(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The job is cancelled after each number of steps that the whole needs; the IP rests or was never taken."""
+    steps, taken = 0, 0
+    while True:
+        bench = Bench(monkeypatch, ends(LANDED, after_s=0))
+        done = False
+        async with trio.open_nursery() as actors:
+            bench.start_pool(actors)
+            with trio.CancelScope() as scope:
+
+                async def cancel_after(checkpoints: int, scope: trio.CancelScope = scope) -> None:
+                    for _ in range(checkpoints):
+                        await trio.lowlevel.checkpoint()
+                    scope.cancel()
+
+                actors.start_soon(cancel_after, steps)
+                await bench.work()
+                done = True
+            bench.post.mailbox.close()  # the actor handles what was sent and ends
+        taken += bench.ip.total_uses
+        assert bench.ip.status in (Status.AVAILABLE, Status.COOLDOWN), f"{bench.ip!r} after {steps} steps"
+        assert (bench.ip.status is Status.COOLDOWN) == bool(bench.ip.total_uses)
+        if done:
+            break
+        steps += 1
+        assert steps < 200
+    assert steps > 5
+    assert taken > 1
+
+
+async def test_a_country_that_lost_its_last_ip_is_said_at_once(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, never_ends)
+    bench.post.pool.ips.clear()
+    await bench.work()
+    assert trio.current_time() == 0
+    assert bench.finished().error_message == "no IP available in us (its last IP left)"
+    assert bench.heard()[-1] == Finished(None, "no_ip")
+
+
+async def test_a_trace_ends_before_its_lock_does(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    for locked_until_s, timeout_s in ((90.0, 75.0), (30.0, 30.0 - LEASE_MARGIN_S)):
+        bench = Bench(monkeypatch, ends(LANDED, after_s=0))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.work)
+            request = await bench.message()
+            assert isinstance(request, Acquire)
+            request.reply.send_nowait(bench.lease(locked_until_s=locked_until_s))
+        assert bench.timeouts == [timeout_s]
+
+
+async def test_an_ip_that_cannot_be_dialled_is_the_ips_fault(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        bench = Bench(monkeypatch, never_ends)
+    bench.ip.address = "not an address!"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        request.reply.send_nowait(bench.lease())
+        release = await bench.message()
+    assert isinstance(release, Release)
+    assert release.event is Event.RELEASED_IP_AT_FAULT
+    assert "not an address" in (bench.finished().error_message or "")
+
+
+async def test_jobs_left_at_the_stop_are_answered_and_finished(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, never_ends)
+    bench.jobs.send_nowait(bench.job)
+    bench.tracer.abandon(bench.receive)
+    assert bench.heard() == [Finished(None, "no_ip")]
+    assert "stopped" in (bench.finished().error_message or "")
+
+
+async def test_a_visitor_who_left_does_not_disturb_the_trace(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, ends(LANDED))
+    bench.news.close()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        request.reply.send_nowait(bench.lease())
+        assert isinstance(await bench.message(), Release)
+    assert bench.finished().status == "completed"
+
+
+async def test_one_line_tells_each_trace(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, ends(GaveUp(Verdict.TARGET, "tls", "hop 1 (ads.example): the TLS handshake failed")))
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            bench.start_pool(nursery)
+            await bench.work()
+            bench.post.mailbox.close()
+    [line] = [line for line in logs if line["event"] == "trace"]
+    assert (line["ip"], line["lease_no"], line["status"], line["verdict"], line["reason"], line["hops"]) == (
+        "198.51.100.1:7000",
+        1,
+        "failed",
+        Verdict.TARGET,
+        "tls",
+        1,
+    )
+    assert "secret" not in repr(logs)

@@ -1,0 +1,250 @@
+"""Judges what happened while tracepool was being broken. Pure, and deaf to what the daemon says about itself.
+
+The witnesses are the network's own log (what the origin and the proxies saw), the visitors' record (what each of them
+was answered), and the rows that PostgreSQL has in the end. Times are CLOCK_MONOTONIC, but for `wall_s`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+from daemon.demo.events import Event, OriginEvent
+from daemon.demo.history import check
+
+UNWRITTEN_S = 1.0
+"""A trace that nobody was told of may be missing when it ended this long before a kill, or began so: it is no promise."""
+CLOCKS_APART_S = 0.25
+"""Between a row's time and the network's for the same moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One click. `failure`: refused at the door, cut off without an answer, or kept waiting too long."""
+
+    number: int
+    offer: str
+    sent_s: float
+    ended_s: float
+    status: int | None = None
+    request_id: str | None = None
+    location: str | None = None
+    failure: Literal["refused", "cut", "unanswered"] | None = None
+
+    @property
+    def answered(self) -> bool:
+        return self.status == 302
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """From the signal by way of the process's end until the next one served. `killed`: its clicks could be cut."""
+
+    began_s: float
+    gone_s: float
+    ended_s: float
+    wall_s: float
+    killed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HitRow:
+    request_id: str
+    outcome: str
+    reason: str | None
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """`urls`: the chain and where it landed. `started_s` and `leased_s` are wall seconds."""
+
+    request_id: str
+    status: str
+    address: str | None
+    started_s: float
+    leased_s: float | None
+    final_url: str | None
+    urls: tuple[str, ...]
+
+    @property
+    def cids(self) -> set[int]:
+        return {cid for url in (*self.urls, self.final_url) if (cid := cid_of(url)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`dropped`: entries that the disk refused, which rows may lack. `unleasable`: requests whose lease it refused."""
+
+    cooldown_s: float
+    deadline_s: float
+    late_s: float = 1.0
+    all_resolved: bool = False
+    dropped: int = 0
+    unleasable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    events: Sequence[Event]
+    visits: Sequence[Visit]
+    downs: Sequence[Down]
+    hits: Sequence[HitRow]
+    traces: Sequence[TraceRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    kind: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.what}"
+
+
+def cid_of(url: str | None) -> int | None:
+    """The click id that the origin minted, if the URL is one of a chain that began."""
+    values = parse_qs(urlsplit(url or "").query).get("cid", [])
+    return int(values[0]) if values and values[0].isdigit() else None
+
+
+def judge(history: History, rules: Rules) -> list[Breach]:
+    """All breaches. Rows that are missing are none as long as the journal's own count of what it dropped covers them."""
+    addresses = {event.client for event in history.events if isinstance(event, OriginEvent)}
+    breaches = [
+        Breach(found.kind, str(found))
+        for found in check(history.events, cooldown_s=rules.cooldown_s, addresses=addresses)
+    ]
+    breaches += _answers(history, rules)
+    breaches += _resolutions(history, rules)
+    breaches += _rows_of_nobody(history)
+    missing = [*_missing_hits(history), *_missing_traces(history)]
+    if len(missing) > rules.dropped:
+        breaches += missing
+    return breaches
+
+
+def _answers(history: History, rules: Rules) -> Iterator[Breach]:
+    """Every click has its redirect by the deadline, unless the daemon was down."""
+    for visit in history.visits:
+        name = f"click {visit.number} at {visit.sent_s:.3f}"
+        if visit.answered:
+            waited_s = visit.ended_s - visit.sent_s
+            if waited_s > rules.deadline_s + rules.late_s:
+                yield Breach("late", f"{name} waited {waited_s:.3f} s for its answer")
+            if rules.all_resolved and cid_of(visit.location) is None:
+                yield Breach("differs", f"{name} got the fallback {visit.location}")
+        elif not _excused(visit, history.downs):
+            yield Breach("unanswered", f"{name}: {visit.failure or f'status {visit.status}'} at {visit.ended_s:.3f}")
+
+
+def _excused(visit: Visit, downs: Sequence[Down]) -> bool:
+    """A click at a closed door, one that a kill cut off, or one at a daemon that still waits for its database."""
+    for down in downs:
+        if visit.sent_s > down.ended_s or visit.ended_s < down.began_s:
+            continue
+        if visit.failure == "refused" or (visit.status == 503 and visit.ended_s >= down.gone_s):
+            return True
+        if visit.failure == "cut" and down.killed and visit.sent_s <= down.gone_s:
+            return True
+    return False
+
+
+def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
+    """An answer beyond the tracking URL is where the very chain landed that was walked for this click."""
+    by_request = {row.request_id: row for row in history.traces}
+    landings = {event.cid: event for event in history.events if _landed(event)}
+    visitors_of: dict[int, list[int]] = defaultdict(list)
+    for visit in history.visits:
+        cid = cid_of(visit.location) if visit.answered else None
+        if cid is None:
+            continue
+        name = f"click {visit.number}"
+        visitors_of[cid].append(visit.number)
+        if parse_qs(urlsplit(visit.location or "").query).get("gclid") != [f"g{visit.number}"]:
+            yield Breach("foreign", f"{name} was sent to {visit.location}, which lacks its own parameters")
+        landing = landings.get(cid)
+        if landing is None or landing.ended_s > visit.ended_s or landing.began_s < visit.sent_s:
+            yield Breach("invented", f"{name} was told of chain {cid}, which the origin did not serve meanwhile")
+        if visit.request_id in rules.unleasable:
+            yield Breach("not durable", f"{name} was traced by a lease that the disk had refused")
+        row = by_request.get(visit.request_id or "")
+        if row is None or row.status != "completed":
+            if not rules.dropped:
+                yield Breach("unfinished", f"{name} was resolved; its trace is {row.status if row else 'not there'}")
+        elif row.cids != {cid} or (landing is not None and landing.client != row.address):
+            yield Breach("foreign", f"{name} was told of chain {cid}; its trace has {row.cids} by {row.address}")
+    for cid, numbers in visitors_of.items():
+        if len(numbers) > 1:
+            yield Breach("shared", f"clicks {numbers} were all told of chain {cid}")
+
+
+def _rows_of_nobody(history: History) -> Iterator[Breach]:
+    """Hits are of clicks that were sent, one each, and say what the visitor was told."""
+    known = {visit.number: visit for visit in history.visits}
+    hits_of: Counter[int] = Counter()
+    for hit in history.hits:
+        gclid = parse_qs(urlsplit(hit.location).query).get("gclid", [""])[0]
+        visit = known.get(int(gclid[1:])) if gclid[1:].isdigit() else None
+        if visit is None:
+            yield Breach("nobody's", f"hit {hit.request_id} to {hit.location}")
+            continue
+        hits_of[visit.number] += 1
+        if visit.answered and (hit.request_id, hit.location) != (visit.request_id, visit.location):
+            yield Breach("differs", f"click {visit.number} got {visit.location}, its hit says {hit.location}")
+        if (hit.outcome == "resolved") != (cid_of(hit.location) is not None):
+            yield Breach("differs", f"hit {hit.request_id} is {hit.outcome} and went to {hit.location}")
+    for number, count in hits_of.items():
+        if count > 1:
+            yield Breach("twice", f"click {number} has {count} hits")
+
+
+def _missing_hits(history: History) -> Iterator[Breach]:
+    hits = {hit.request_id for hit in history.hits}
+    for visit in history.visits:
+        if visit.answered and visit.request_id not in hits:
+            yield Breach("no hit", f"click {visit.number}, answered at {visit.ended_s:.3f}, request {visit.request_id}")
+
+
+def _missing_traces(history: History) -> Iterator[Breach]:
+    """Each chain that the origin served belongs to one row; rows end, unless their daemon was killed."""
+    kills = [down for down in history.downs if down.killed]
+    rows_of: dict[int, list[TraceRow]] = defaultdict(list)
+    for row in history.traces:
+        for cid in row.cids:
+            rows_of[cid].append(row)
+        if row.status in ("pending", "processing") and not any(down.wall_s >= row.started_s for down in kills):
+            yield Breach("unfinished", f"trace {row.request_id} is {row.status} for ever")
+    leases = defaultdict(list)
+    for row in history.traces:
+        if row.address and row.leased_s is not None:
+            leases[row.address].append(row.leased_s)
+    for cid, began, ended_s, landed in _chains(history.events):
+        rows = rows_of.get(cid, [])
+        unwritten = any(-UNWRITTEN_S < down.began_s - ended_s < UNWRITTEN_S for down in kills)
+        if len(rows) > 1:
+            yield Breach("twice", f"chain {cid} is in {len(rows)} traces")
+        elif landed and not rows and not unwritten:
+            yield Breach("no trace", f"chain {cid} by {began.client} landed at {ended_s:.3f} and has no row")
+        elif not rows and not unwritten and not _leased(leases[began.client], began.wall_s):
+            yield Breach("no trace", f"chain {cid} by {began.client} began at {began.began_s:.3f} and has no row")
+
+
+def _leased(leases_s: Sequence[float], wall_s: float) -> bool:
+    return any(0 <= wall_s - leased_s + CLOCKS_APART_S < UNWRITTEN_S for leased_s in leases_s)
+
+
+def _chains(events: Sequence[Event]) -> Iterator[tuple[int, OriginEvent, float, bool]]:
+    """(cid, its first request, the end of its last, whether it landed) of each chain at the origin."""
+    requests: dict[int, list[OriginEvent]] = defaultdict(list)
+    for event in events:
+        if isinstance(event, OriginEvent) and event.cid is not None:
+            requests[event.cid].append(event)
+    for cid, found in requests.items():
+        first = min(found, key=lambda event: event.began_s)
+        yield cid, first, max(event.ended_s for event in found), any(map(_landed, found))
+
+
+def _landed(event: Event) -> bool:
+    return isinstance(event, OriginEvent) and event.cid is not None and event.hop == event.hops and event.status == 200

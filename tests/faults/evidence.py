@@ -1,0 +1,81 @@
+"""From a scene to a history that can be judged; and the same as files, for who wants to look into a breach."""
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any
+
+import trio
+
+from daemon.demo.events import read_log
+from tests.faults.checker import Breach, History, HitRow, Rules, TraceRow, judge
+from tests.faults.scene import Scene
+
+ROWS_WITHIN_S = 10.0
+"""How soon after PostgreSQL's return, or the last click, all rows must be there."""
+LOOK_EVERY_S = 0.25
+
+HITS = "select request_id::text, outcome, reason, location from hits"
+TRACES = """select request_id::text, status, ip_assigned, extract(epoch from started_at)::float8 as started_s,
+    extract(epoch from ip_locked_at)::float8 as leased_s, final_url, redirect_chain from active_trace_requests"""
+
+
+async def history_of(scene: Scene) -> History:
+    return History(
+        events=await trio.to_thread.run_sync(lambda: list(read_log(scene.directory / "network.jsonl"))),
+        visits=tuple(scene.visitors.visits),
+        downs=tuple(scene.downs),
+        hits=[HitRow(**row) for row in await scene.sql(HITS)],
+        traces=[_trace_row(row) for row in await scene.sql(TRACES)],
+    )
+
+
+def _trace_row(row: dict[str, Any]) -> TraceRow:
+    hops = json.loads(row["redirect_chain"] or "[]")
+    return TraceRow(
+        request_id=row["request_id"],
+        status=row["status"],
+        address=row["ip_assigned"],
+        started_s=row["started_s"],
+        leased_s=row["leased_s"],
+        final_url=row["final_url"],
+        urls=tuple(hop["url"] for hop in hops),
+    )
+
+
+async def judged(scene: Scene, rules: Rules) -> tuple[History, list[Breach]]:
+    """The verdict on a scene whose clicks have all ended, once its rows have had ROWS_WITHIN_S to come."""
+    ends_s = time.monotonic() + ROWS_WITHIN_S
+    while True:
+        history = await history_of(scene)
+        breaches = judge(history, rules)
+        if not breaches or time.monotonic() > ends_s:
+            return history, breaches
+        await trio.sleep(LOOK_EVERY_S)
+
+
+async def rows_came(scene: Scene) -> tuple[float, list[Breach]]:
+    """Seconds until the hits of all clicks answered before now had come, from now; a breach after ROWS_WITHIN_S."""
+    began_s = time.monotonic()
+    wanted = {visit.request_id for visit in scene.visitors.visits if visit.answered}
+    while True:
+        missing = wanted - {row["request_id"] for row in await scene.sql("select request_id::text from hits")}
+        took_s = time.monotonic() - began_s
+        if not missing:
+            return took_s, []
+        if took_s > ROWS_WITHIN_S:
+            return took_s, [Breach("rows late", f"{len(missing)} hits are not there after {took_s:.1f} s: {missing}")]
+        await trio.sleep(LOOK_EVERY_S)
+
+
+def write(scene: Scene, history: History, breaches: list[Breach]) -> None:
+    """Beside the network's and the daemon's logs: what the visitors were told, the rows, and what is wrong."""
+    for name, records in (
+        ("visits", history.visits),
+        ("downs", history.downs),
+        ("hits", history.hits),
+        ("traces", history.traces),
+        ("breaches", breaches),
+    ):
+        lines = (json.dumps(asdict(record)) for record in records)
+        (scene.directory / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))

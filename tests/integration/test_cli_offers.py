@@ -1,0 +1,133 @@
+"""`tracepool offers` on a real database."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commands import Commands
+from tests.integration.databases import PostgresServer
+
+URL = "https://ads.example/click?id=7"
+
+
+@pytest.fixture
+def tracepool(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Commands:
+    return Commands(postgres.new_database(), tmp_path, monkeypatch, capfd)
+
+
+def test_an_offer_is_added_with_what_is_said_of_it(tracepool: Commands) -> None:
+    added = tracepool(
+        *("offers", "add", "summer sale", URL, "--country", "uk", "--deadline", "8"),
+        *("--user-agent", "visitor", "--notes", "for June", "--inactive"),
+    )
+    assert (added.status, added.out) == (0, "added summer sale: /track-hit?offer=summer%20sale\n")
+    shown = tracepool("offers", "show", "summer sale", "--json").json
+    assert {column: shown[column] for column in list(shown)[:7]} == {
+        "offer_name": "summer sale",
+        "final_url": URL,
+        "target_country": "uk",
+        "is_active": False,
+        "deadline_s": 8,
+        "user_agent": "visitor",
+        "notes": "for June",
+    }
+
+
+def test_what_is_not_said_has_its_default(tracepool: Commands) -> None:
+    tracepool("offers", "add", "summer", URL)
+    assert tracepool.sql("select target_country, is_active, deadline_s, user_agent, notes from offers") == [
+        {"target_country": "us", "is_active": True, "deadline_s": None, "user_agent": "default", "notes": None}
+    ]
+
+
+def test_a_name_is_taken_once(tracepool: Commands) -> None:
+    tracepool("offers", "add", "summer", URL)
+    again = tracepool("offers", "add", "summer", "https://other.example/")
+    assert (again.status, again.out) == (2, "")
+    assert again.err == "tracepool: an offer called 'summer' exists already: use `tracepool offers update`\n"
+    assert tracepool.sql("select final_url from offers") == [{"final_url": URL}]
+
+
+def test_a_private_host_needs_a_word_of_the_operator(tracepool: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = "http://127.0.0.1:9000/a"
+    refused = tracepool("offers", "add", "a", local)
+    assert refused.status == 2
+    assert "loopback" in refused.err
+    assert tracepool("offers", "add", "a", local, "--allow-private").status == 0
+    monkeypatch.setenv("TRACEPOOL_TRACE__ALLOW_PRIVATE", "true")
+    assert tracepool("offers", "add", "b", local).status == 0
+
+
+def test_an_update_changes_only_what_it_names(tracepool: Commands) -> None:
+    tracepool("offers", "add", "summer", URL, "--deadline", "8", "--notes", "n")
+    assert tracepool("offers", "update", "summer", "--inactive").out == "updated summer\n"
+    assert tracepool("offers", "update", "summer", "--country", "uk", "--url", URL + "8").status == 0
+    expected = {"final_url": URL + "8", "target_country": "uk", "is_active": False, "deadline_s": 8.0, "notes": "n"}
+    columns = ", ".join(expected)
+    assert tracepool.sql(f"select {columns} from offers") == [expected]
+    tracepool("offers", "update", "summer", "--active", "--no-deadline")
+    assert tracepool.sql(f"select {columns} from offers") == [{**expected, "is_active": True, "deadline_s": None}]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ((), "name what is to change: --url"),
+        (("--deadline", "61"), "deadline_s must be 1 to 60 seconds, not 61.0"),
+        (("--deadline", "8", "--no-deadline"), "contradict each other"),
+        (("--url", "http://10.1.2.3/"), "private address"),
+        (("--user-agent", "curl"), "Try: tracepool offers update --help"),
+    ],
+)
+def test_a_wrong_update_is_wrong_usage(tracepool: Commands, options: tuple[str, ...], reason: str) -> None:
+    tracepool("offers", "add", "summer", URL)
+    refused = tracepool("offers", "update", "summer", *options)
+    assert (refused.status, refused.out) == (2, "")
+    assert reason in refused.err
+
+
+@pytest.mark.parametrize("command", [("show",), ("update", "--inactive"), ("remove",)])
+def test_an_unknown_name_is_answered_with_the_closest(tracepool: Commands, command: tuple[str, ...]) -> None:
+    tracepool("offers", "add", "summer-sale", URL)
+    verb, *options = command
+    close = tracepool("offers", verb, "sumer-sale", *options)
+    far = tracepool("offers", verb, "zzz", *options)
+    assert (close.status, far.status) == (1, 1)
+    assert close.err == "tracepool: no offer is called 'sumer-sale': did you mean 'summer-sale'?\n"
+    assert far.err == "tracepool: no offer is called 'zzz': `tracepool offers list` shows all\n"
+
+
+def test_a_removed_offer_is_gone(tracepool: Commands) -> None:
+    tracepool("offers", "add", "summer", URL)
+    assert tracepool("offers", "remove", "summer").out == "removed summer\n"
+    assert tracepool("offers", "list", "--json").json == []
+
+
+def test_an_import_skips_what_is_there_and_tells_what_is_bad(tracepool: Commands) -> None:
+    tracepool("offers", "add", "summer", URL)
+    text = f"offer_name,final_url,target_country\nsummer,{URL}9,uk\nwinter,{URL},uk\nbad,ftp://x.example,uk\n"
+    imported = tracepool("offers", "import", "-", stdin=text)
+    assert (imported.status, imported.out) == (1, "added 1, skipped 1 (already there), refused 1\n")
+    assert "standard input:4: 'ftp://x.example' does not start with http" in imported.err
+    assert [line.split("\t")[:2] for line in tracepool("offers", "list").lines[1:]] == [
+        ["summer", "us"],
+        ["winter", "uk"],
+    ]
+
+
+def test_an_import_with_update_changes_what_the_file_names(tracepool: Commands) -> None:
+    tracepool("offers", "add", "summer", URL, "--country", "uk", "--notes", "n")
+    lines = f'{{"offer_name": "summer", "final_url": "{URL}9"}}\n{{"offer_name": "winter", "final_url": "{URL}"}}\n'
+    imported = tracepool("offers", "import", "--update", "-", stdin=lines)
+    assert (imported.status, imported.out) == (0, "added 1, updated 1, skipped 0 (already there), refused 0\n")
+    assert tracepool.sql("select final_url, target_country, notes from offers where offer_name = 'summer'") == [
+        {"final_url": URL + "9", "target_country": "uk", "notes": "n"}
+    ]
+
+
+def test_strict_imports_nothing_beside_a_bad_row(tracepool: Commands) -> None:
+    text = f"offer_name,final_url\nsummer,{URL}\nwinter,\n"
+    assert tracepool("offers", "import", "--strict", "-", stdin=text).status == 1
+    assert tracepool("offers", "list", "--json").json == []

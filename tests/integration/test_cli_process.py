@@ -1,0 +1,218 @@
+"""The command as a process, with the embedded server: exit statuses, signals, pipes, psql and a running daemon."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import __version__
+from daemon.database import cluster
+from tests.integration.commands import PROJECT, process
+from tests.integration.databases import PATIENCE_S
+from tests.integration.state_dirs import open_state_dir
+
+
+@pytest.fixture(scope="module")
+def state_dir() -> Iterator[Path]:
+    """One cluster for the module: a second start of it takes 0.2 s."""
+    with open_state_dir() as path:
+        yield path
+
+
+@contextmanager
+def running(*arguments: str, state_dir: Path, **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A process in a group of its own, dead at the end."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "daemon", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "TRACEPOOL_STATE_DIR": str(state_dir), **options.pop("env", {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def server_runs(state_dir: Path) -> bool:
+    return cluster.running(state_dir / "postgres/data") is not None
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "demo", "serve", "provision", "provision generate", "provision import", "provision list", "provision remove",
+     "offers", "offers add", "offers list", "offers show", "offers update", "offers remove", "offers import", "status",
+     "reset", "maintenance", "psql", "database-url"],
+)  # fmt: skip
+def test_help_fits_a_terminal_and_has_an_example(words: str, capfd: pytest.CaptureFixture[str]) -> None:
+    from daemon.__main__ import main
+
+    assert main([*words.split(), "--help"]) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    assert max(map(len, said.out.splitlines())) <= 80
+    assert "\n    tracepool" in said.out or "$(tracepool" in said.out
+    paragraphs = said.out.partition("Parameters")[0].splitlines()
+    broken = [line for line in paragraphs if line.endswith(" ") and line.strip()]
+    assert not broken, "a line of the text is too long for 80 columns and was broken"
+
+
+def test_wrong_usage_is_one_line_with_a_hint(state_dir: Path) -> None:
+    for arguments, hint in [
+        (("frobnicate",), "Try: tracepool --help"),
+        (("serve", "--bogus"), "Try: tracepool serve --help"),
+        (("offers", "add", "x"), "Try: tracepool offers add --help"),
+        (("provision", "generate", "--count", "many"), "Try: tracepool provision generate --help"),
+    ]:
+        done = process(*arguments, state_dir=state_dir)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("tracepool: ")
+        assert done.stderr.endswith(f"{hint}\n")
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_version_is_told(state_dir: Path) -> None:
+    assert process("--version", state_dir=state_dir).stdout == f"tracepool {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["serve", "status", "psql"])
+def test_bad_settings_exit_with_78_and_name_file_key_and_range(state_dir: Path, tmp_path: Path, command: str) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text("[click]\ndeadline_s = 0\ncolour = 1\n")
+    done = process(command, "--config", str(config), state_dir=state_dir)
+    assert done.returncode == 78
+    assert f"tracepool: {config}: click.deadline_s: " in done.stderr
+    assert "allowed: 1 to 60" in done.stderr
+    assert f"tracepool: {config}: click.colour: unknown key" in done.stderr
+
+
+def test_a_database_that_is_away_is_one_line_without_its_password(state_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"postgresql://me:canary-word@127.0.0.1:{port}/x"
+    done = process("provision", "list", state_dir=state_dir, env={"TRACEPOOL_DATABASE__URL": url})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("tracepool: PostgreSQL cannot be reached")
+    assert done.stderr.count("\n") == 1
+    assert "canary-word" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error(state_dir: Path) -> None:
+    process("provision", "generate", "--count", "3000", "--prefix", "pipe-", state_dir=state_dir)
+    with running("provision", "list", "--json", state_dir=state_dir) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.wait(PATIENCE_S) == 141
+        assert child.stderr is not None
+        assert child.stderr.read() == ""
+
+
+def test_ctrl_c_is_quiet_and_lets_the_server_go(state_dir: Path) -> None:
+    with running("status", "--watch", "--json", state_dir=state_dir) as child:
+        assert child.stdout is not None
+        assert json.loads(child.stdout.readline())["daemon"] is None
+        assert server_runs(state_dir)
+        os.killpg(child.pid, signal.SIGINT)
+        assert child.wait(PATIENCE_S) == 130
+        assert child.stderr is not None
+        assert child.stderr.read() == ""
+    assert not server_runs(state_dir)
+
+
+def test_psql_gets_its_arguments_untouched_and_gives_its_status(state_dir: Path) -> None:
+    done = process("psql", "-At", "-c", "select '--config', count(*) from offers", state_dir=state_dir)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "--config|0\n", "")
+    assert process("psql", "-At", "-v", "ON_ERROR_STOP=1", state_dir=state_dir, input="nonsense;").returncode == 3
+    piped = process("psql", "-At", state_dir=state_dir, input="select 40 + 2")
+    assert (piped.returncode, piped.stdout) == (0, "42\n")
+    assert not server_runs(state_dir)
+
+
+def test_ctrl_c_in_psql_cancels_its_query(state_dir: Path) -> None:
+    query = "\\echo begun\nselect pg_sleep(60);\n\\echo after\n"
+    with running("psql", "-At", state_dir=state_dir, stdin=subprocess.PIPE) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(query)
+        child.stdin.flush()
+        assert child.stdout.readline() == "begun\n"
+        os.killpg(child.pid, signal.SIGINT)
+        child.stdin.close()
+        status = child.wait(PATIENCE_S)
+        assert child.stderr is not None
+        assert "Traceback" not in child.stderr.read()
+        assert status in (0, 130)  # psql goes on with a script, or dies of the signal, as its terminal has it
+    assert not server_runs(state_dir)
+
+
+def test_a_password_stands_in_psqls_environment_and_not_on_its_command_line(state_dir: Path, tmp_path: Path) -> None:
+    spy = tmp_path / "psql"
+    spy.write_text(
+        f"#!{sys.executable}\nimport os, sys\nprint(sys.argv[1:], os.environ.get('PGPASSWORD'))\nsys.exit(7)\n"
+    )
+    spy.chmod(0o755)
+    environment = {
+        "TRACEPOOL_DATABASE__URL": "postgresql://me:canary-word@127.0.0.1:1/x",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    done = process("psql", "-c", "select 1", state_dir=state_dir, env=environment)
+    assert (done.returncode, done.stdout) == (7, "['-c', 'select 1'] canary-word\n")
+    assert "canary-word" not in done.stderr
+
+
+def test_the_database_url_is_for_other_tools(state_dir: Path) -> None:
+    done = process("database-url", state_dir=state_dir)
+    assert done.stdout == f"postgresql://tracepool@/tracepool?host={state_dir}/postgres/run\n"
+    assert "runs only while" in done.stderr
+    given = "postgresql://me:word@db.example/x"
+    other = process("database-url", state_dir=state_dir, env={"TRACEPOOL_DATABASE__URL": given})
+    assert (other.stdout, other.stderr) == (f"{given}\n", "")
+
+
+def test_commands_beside_a_running_daemon_reach_it_within_a_second(state_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        bind = f"127.0.0.1:{free.getsockname()[1]}"
+
+    def countries() -> dict[str, Any]:
+        done = process("status", "--json", state_dir=state_dir)
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert found["daemon"] == "running"
+        return found["countries"]
+
+    with running("serve", state_dir=state_dir, env={"TRACEPOOL_CLICK__BIND": bind}) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if json.loads(line)["event"] == "ready":
+                break
+        process("provision", "generate", "--country", "gb", "--count", "7", state_dir=state_dir)
+        wait_until(lambda: countries().get("uk", {}).get("total") == 7)
+        assert process("database-url", state_dir=state_dir).stderr == ""
+        assert "Ended now: " in process("maintenance", state_dir=state_dir).stdout
+        process("provision", "remove", "--country", "uk", state_dir=state_dir)
+        wait_until(lambda: countries().get("uk", {}).get("total", 0) == 0)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(PATIENCE_S) == 0
+    assert not server_runs(state_dir)

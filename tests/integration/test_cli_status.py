@@ -1,0 +1,158 @@
+"""`tracepool status` and `maintenance`: from the tables, from a daemon's socket; what both say is the same."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from daemon.control import socket as control
+from daemon.errors import DatabaseUnavailable
+from tests.integration.commands import Commands
+from tests.integration.databases import PostgresServer
+
+ANSWER: dict[str, Any] = {
+    "countries": {
+        "us": {"total": 3, "available": 1, "locked": 1, "cooldown": 1, "failed": 0, "waiting": 4,
+               "utilisation_percent": 66.7},
+    },
+    "active_traces": 1,
+    "last_minute": {"clicks": 9, "resolved": 7, "fallbacks": {"no_ip": 2}, "wait_p50_ms": 12.5, "wait_p95_ms": 90.0},
+    "queues": {"clicks_waiting": {"length": 1, "max": 10}, "workers_busy": {"length": 5, "max": 10}},
+    "journal": {"recorded": 9, "dropped": 0, "late_hits": 0, "backlog": 2, "database_reachable": False},
+    "node_id": "n",
+    "epoch": 1,
+    "uptime_s": 61.2,
+    "version": "0.1.0",
+}  # fmt: skip
+
+
+@pytest.fixture
+def tracepool(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Commands:
+    return Commands(postgres.new_database(), tmp_path, monkeypatch, capfd)
+
+
+@contextmanager
+def daemon_that_answers(state_dir: Path, **answers: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """The control socket of a daemon, in a thread with a Trio of its own."""
+    ready = threading.Event()
+    stop: list[Callable[[], None]] = []
+
+    def command(answer: Callable[[], dict[str, Any]]) -> Callable[[], Any]:
+        async def run() -> dict[str, Any]:
+            return answer()
+
+        return run
+
+    async def main() -> None:
+        token, scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
+        stop.append(lambda: token.run_sync_soon(scope.cancel))
+        with scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(control.serve, state_dir, {name: command(a) for name, a in answers.items()})
+                ready.set()
+
+    thread = threading.Thread(target=trio.run, args=(main,))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield
+    finally:
+        stop[0]()
+        thread.join()
+
+
+def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
+    tracepool.sql(
+        "insert into ip_rotation_pool (ip_address, country, status, is_healthy) values"
+        " ('a', 'us', 'available', true), ('b', 'USA', 'locked', true), ('c', 'us', 'cooldown', true),"
+        " ('d', 'us', 'failed', false), ('e', 'GB', 'available', true)"
+    )
+    tracepool.sql("insert into active_trace_requests (tracking_url, target_country) values ('https://a.example', 'us')")
+    tracepool.sql(
+        "insert into hits (request_id, offer_name, outcome, reason, location, wait_ms, created_at) select"
+        " gen_random_uuid(), 'o', outcome, reason, 'https://a.example', wait_ms, now() - interval '1 second' * age"
+        " from (values ('resolved', null, 100, 1), ('resolved', null, 200, 1), ('fallback', 'no_ip', 300, 1),"
+        " ('fallback', 'deadline', 400, 61)) as v (outcome, reason, wait_ms, age)"
+    )
+    found = tracepool("status", "--json")
+    counts = ("total", "available", "locked", "cooldown", "failed", "utilisation_percent")
+    assert found.status == 0
+    assert found.json == {
+        "countries": {
+            "uk": dict(zip(counts, (1, 1, 0, 0, 0, 0.0), strict=True)),
+            "us": dict(zip(counts, (4, 1, 1, 1, 1, 66.7), strict=True)),
+        },
+        "active_traces": 1,
+        "last_minute": {
+            "clicks": 3,
+            "resolved": 2,
+            "fallbacks": {"no_ip": 1},
+            "wait_p50_ms": 200.0,
+            "wait_p95_ms": 290.0,
+        },
+        "daemon": None,
+    }
+    assert tracepool("status").lines == [
+        "country\ttotal\tavailable\tlocked\tcooldown\tfailed\tin use\twaiting",
+        "uk\t1\t1\t0\t0\t0\t0%\t",
+        "us\t4\t1\t1\t1\t1\t66.7%\t",
+        "active traces: 1",
+        "last minute: 3 clicks, 2 resolved; fallbacks: no_ip 1",
+        "wait: p50 200 ms, p95 290 ms",
+        "the daemon is not running: these figures are from the tables",
+    ]
+
+
+def test_an_empty_pool_says_how_to_fill_it(tracepool: Commands) -> None:
+    assert "the pool is empty: tracepool provision generate" in tracepool("status").out
+
+
+def test_a_running_daemon_is_asked(tracepool: Commands) -> None:
+    with daemon_that_answers(tracepool.state_dir, status=lambda: ANSWER):
+        assert tracepool("status", "--json").json == {**ANSWER, "daemon": "running"}
+        assert tracepool("status").lines == [
+            "country\ttotal\tavailable\tlocked\tcooldown\tfailed\tin use\twaiting",
+            "us\t3\t1\t1\t1\t0\t66.7%\t4",
+            "active traces: 1",
+            "last minute: 9 clicks, 7 resolved; fallbacks: no_ip 2",
+            "wait: p50 12.5 ms, p95 90 ms",
+            "daemon: version 0.1.0, up 61 s; PostgreSQL NOT reachable; journal: 2 to ship, 0 dropped",
+            "filling up: workers_busy 5 of 10",
+        ]
+
+
+def test_maintenance_without_a_daemon_ends_what_is_overdue(tracepool: Commands) -> None:
+    tracepool.sql(
+        "insert into ip_rotation_pool (ip_address, status, locked_until) values"
+        " ('a', 'locked', now() - interval '1 hour'), ('b', 'locked', now() + interval '1 hour')"
+    )
+    done = tracepool("maintenance")
+    assert done.status == 0
+    assert "Ended now: 1 locks" in done.out
+    assert tracepool.sql("select status from ip_rotation_pool order by ip_address") == [
+        {"status": "available"},
+        {"status": "locked"},
+    ]
+    assert tracepool("maintenance", "--json").json["statistics"]["locked_ips"] == 1
+    assert tracepool.sql("select count(*) from ip_pool_statistics") == [{"count": 2}]
+
+
+def test_a_running_daemon_does_the_round_itself(tracepool: Commands) -> None:
+    report = tracepool("maintenance", "--json").json
+    with daemon_that_answers(tracepool.state_dir, maintenance=lambda: {**report, "expired_locks": 42}):
+        assert "Ended now: 42 locks" in tracepool("maintenance").out
+
+
+def test_what_a_daemon_cannot_do_is_an_error(tracepool: Commands) -> None:
+    def refuse() -> dict[str, Any]:
+        raise DatabaseUnavailable("PostgreSQL cannot be reached")
+
+    with daemon_that_answers(tracepool.state_dir, maintenance=refuse):
+        failed = tracepool("maintenance")
+    assert (failed.status, failed.out, failed.err) == (1, "", "tracepool: PostgreSQL cannot be reached\n")

@@ -1,0 +1,19 @@
+"""What a test needs and a machine may lack: `need("tinyproxy")` skips with the package's name.
+
+TRACEPOOL_TEST_ALL=1, as .ci/run sets it, turns the skip into a failure: there everything is to be tested.
+"""
+
+import os
+import shutil
+
+import pytest
+
+
+def need(package: str, program: str | None = None) -> str:
+    """The path of the program, which is called as its package is unless `program` says otherwise."""
+    found = shutil.which(program or package)
+    if found is not None:
+        return found
+    if os.environ.get("TRACEPOOL_TEST_ALL") == "1":
+        pytest.fail(f"{package} is not installed, and TRACEPOOL_TEST_ALL=1 asks for every test", pytrace=False)
+    pytest.skip(f"needs the package {package}")

@@ -1,0 +1,304 @@
+"""Anything in any order: a pool beside a plain model of what was promised. The model knows no heap and no status.
+
+Per endpoint, the model keeps until when nobody may use it; per IP, who has it and what was counted; per request, that it
+waits. Journaled entries are applied to `rows`, as PostgreSQL would, and must say what the pool holds.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from daemon.errors import IllegalTransition
+from daemon.journal.entries import IpChanged
+from daemon.pool.messages import Acquire, Adopt, Lease, Message, Release, Remove
+from daemon.pool.pool import Decision, Pool
+from daemon.pool.states import NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
+from tests.fakes.ips import a_request, an_ip, at, recount, row_of, state
+
+RULES = Rules(lock_s=90, cooldown_s=60, failures_max=2, waiting_max=4)
+ENDPOINTS = [f"192.0.2.{n}" for n in range(6)]
+RELEASES = [Event.RELEASED_OK, Event.RELEASED_IP_AT_FAULT, Event.RELEASED_TARGET_AT_FAULT]
+STEPS_S = [0.0, 0.5, 3.0, 29.5, 60.0, 90.0, 151.0, 5000.0]
+FIELDS = ("status", "lease_no", "total_uses", "success_count", "failure_count", "consecutive_failures", "is_healthy")
+
+
+@dataclass(eq=False)
+class Known:
+    """What the model knows of one IP. `lock_end_s` is None while nobody has it."""
+
+    endpoint: str
+    lock_end_s: float | None = None
+    lease_no: int = 0
+    rests_until_s: float = -math.inf
+    last_used_s: float = NEVER_USED
+    fit: bool = True
+    leaving: bool = False
+    uses: int = 0
+    good: int = 0
+    bad: int = 0
+    bad_in_row: int = 0
+
+
+class PoolBesideItsModel(RuleBasedStateMachine):
+    leases = Bundle("leases")
+    old_leases = Bundle("old_leases")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = Pool("us", RULES)
+        self.now_s = 0.0
+        self.known: dict[UUID, Known] = {}
+        self.rows: dict[UUID, dict[str, Any]] = {}
+        self.waiting: list[Acquire] = []
+        self.busy_until_s: dict[str, float] = {}  # endpoints as their traces see them
+        self.departed: dict[str, float] = {}
+
+    # what the model expects ------------------------------------------------------------------------------------------
+
+    def free(self) -> list[Known]:
+        return [
+            k for k in self.known.values() if k.fit and k.lock_end_s is None and k.rests_until_s <= self.now_s
+        ]
+
+    def lease_ends(self, ip_id: UUID, address: str, *, fails: bool = False) -> None:
+        """One way only leads past the rest: broken too often in a row, and then reset by an operator."""
+        known = self.known[ip_id]
+        rests_until_s = self.now_s + RULES.cooldown_s
+        self.busy_until_s[address] = self.now_s if fails else rests_until_s
+        known.lock_end_s = None
+        known.rests_until_s = -math.inf if fails else rests_until_s
+        if known.fit:
+            known.rests_until_s = max(known.rests_until_s, self.departed.get(known.endpoint, -math.inf))
+        if known.leaving:
+            del self.known[ip_id]
+
+    def departs(self, known: Known) -> None:
+        ends_s = known.rests_until_s if known.lock_end_s is None else known.lock_end_s + RULES.cooldown_s
+        self.departed[known.endpoint] = max(ends_s, self.departed.get(known.endpoint, -math.inf))
+
+    # how it is fed ---------------------------------------------------------------------------------------------------
+
+    def say(self, *messages: Message) -> Any:
+        """One batch of the actor; the answers are checked in the order in which they were decided."""
+        decision = Decision()
+        self.pool.fire_timers(at(self.now_s), decision)
+        for ip_id, known in list(self.known.items()):
+            if known.lock_end_s is not None and known.lock_end_s <= self.now_s:
+                self.lease_ends(ip_id, self.addresses.pop(ip_id))
+        for message in messages:
+            self.pool.decide(message, at(self.now_s), decision)
+        for entry in decision.entries:
+            assert isinstance(entry, IpChanged)
+            if entry.id in self.rows:
+                self.rows[entry.id] = {name: getattr(entry, name) for name in FIELDS}
+        return multiple(*self.check_answers(decision))
+
+    def check_answers(self, decision: Decision) -> list[Lease]:
+        """Refusals first: of those who waited too long. Then the grants, each to the first in line."""
+        granted = []
+        for request, answer in decision.answers:
+            assert request in self.waiting
+            if isinstance(answer, Lease):
+                assert request.deadline_s > self.now_s
+                assert request is min(self.waiting, key=lambda r: r.priority)  # min gives the first of equal ones
+                self.check_grant(request, answer)
+                granted.append(answer)
+            elif answer.why == "full":
+                assert len(self.waiting) == RULES.waiting_max + 1
+            else:
+                assert (answer.why, request.deadline_s <= self.now_s) == ("deadline", True)
+            self.waiting.remove(request)
+        return granted
+
+    def check_grant(self, request: Acquire, lease: Lease) -> None:
+        known = self.known[lease.ip_id]
+        assert known in self.free()
+        assert known.last_used_s == min(k.last_used_s for k in self.free())
+        assert self.now_s >= self.busy_until_s.get(lease.address, -math.inf)
+        assert (lease.request_id, lease.address) == (request.request_id, known.endpoint)
+        assert lease.lease_no > known.lease_no
+        assert lease.locked_until_s == self.now_s + RULES.lock_s
+        known.lease_no, known.lock_end_s, known.last_used_s = lease.lease_no, lease.locked_until_s, self.now_s
+        known.uses += 1
+        self.busy_until_s[lease.address] = math.inf
+        self.addresses[lease.ip_id] = lease.address
+
+    def is_current(self, lease: Lease) -> bool:
+        known = self.known.get(lease.ip_id)
+        return bool(known and known.lock_end_s is not None and known.lease_no == lease.lease_no)
+
+    # what may happen -------------------------------------------------------------------------------------------------
+
+    @initialize(count=st.integers(0, 4))
+    def some_ips(self, count: int) -> None:
+        self.addresses: dict[UUID, str] = {}
+        ips = [an_ip(endpoint) for endpoint in ENDPOINTS[:count]]
+        self.pool.load(ips)
+        for ip in ips:
+            self.known[ip.id] = Known(ip.address)
+            self.rows[ip.id] = {name: getattr(ip, name) for name in FIELDS}
+
+    @rule(target=leases, priority=st.integers(0, 2), patience_s=st.sampled_from([0.0, 5.0, 100.0, 9999.0]))
+    def acquire(self, priority: int, patience_s: float) -> Any:
+        request = a_request(self.now_s + patience_s, priority)
+        self.say()
+        self.waiting.append(request)
+        return self.say(request)
+
+    @rule(target=old_leases, lease=consumes(leases), event=st.sampled_from(RELEASES), ms=st.floats(0, 9e4))
+    def release(self, lease: Lease, event: Event, ms: float) -> Lease:
+        self.say()
+        if self.is_current(lease):
+            known = self.known[lease.ip_id]
+            known.good += event is Event.RELEASED_OK
+            known.bad += event is Event.RELEASED_IP_AT_FAULT
+            if event is not Event.RELEASED_TARGET_AT_FAULT:
+                known.bad_in_row = 0 if event is Event.RELEASED_OK else known.bad_in_row + 1
+            fails = event is Event.RELEASED_IP_AT_FAULT and known.bad_in_row >= RULES.failures_max
+            known.fit = known.fit and not fails
+            self.lease_ends(lease.ip_id, self.addresses.pop(lease.ip_id), fails=fails)
+            self.say(Release(lease.ip_id, lease.lease_no, event, ms))
+        else:
+            self.releases_in_vain(lease, event)
+        return lease
+
+    @rule(lease=old_leases, event=st.sampled_from(list(Event)))
+    def release_again(self, lease: Lease, event: Event) -> None:
+        self.say()
+        self.releases_in_vain(lease, event)
+
+    def releases_in_vain(self, lease: Lease, event: Event) -> None:
+        before, decision = self.everything(), Decision()
+        self.pool.decide(Release(lease.ip_id, lease.lease_no, event), at(self.now_s), decision)
+        assert (decision.entries, decision.answers, len(decision.remarks)) == ([], [], 1)
+        assert self.everything() == before
+
+    @rule(target=leases, step_s=st.sampled_from(STEPS_S))
+    def time_passes_at_once(self, step_s: float) -> Any:
+        """As after a stop of the whole process."""
+        self.now_s += step_s
+        return self.say()
+
+    @rule(target=leases, times=st.integers(1, 4))
+    def timers_fire_when_due(self, times: int) -> Any:
+        granted: list[Lease] = []
+        for _ in range(times):
+            due_s = self.pool.next_due_s()
+            if due_s is None:
+                break
+            assert due_s > self.now_s
+            self.now_s = due_s
+            granted += self.say().values
+        return multiple(*granted)
+
+    @rule(target=leases, endpoint=st.sampled_from(ENDPOINTS), fit=st.booleans())
+    def operator_inserts(self, endpoint: str, fit: bool) -> Any:
+        self.say()
+        if any(self.known[ip_id].endpoint == endpoint for ip_id in self.rows):
+            return multiple()
+        ip = an_ip(endpoint, is_healthy=fit)
+        self.rows[ip.id] = {name: getattr(ip, name) for name in FIELDS}
+        self.known[ip.id] = Known(endpoint, fit=fit, rests_until_s=self.departed.get(endpoint, -math.inf))
+        return self.say(Adopt((ip,)))
+
+    @rule(target=leases, pick=st.integers(0, 9), edit=st.sampled_from(["mark", "reset", "notes", "move"]))
+    def operator_edits(self, pick: int, edit: str) -> Any:
+        self.say()
+        if not self.rows:
+            return multiple()
+        ip_id = list(self.rows)[pick % len(self.rows)]
+        known, changes = self.known[ip_id], dict[str, Any]()
+        if edit == "mark":
+            changes = {"status": Status.FAILED, "is_healthy": False}
+            known.fit = False
+        elif edit == "reset":
+            changes = {"status": Status.AVAILABLE, "is_healthy": True, "consecutive_failures": 0}
+            known.fit, known.bad_in_row = True, 0
+        elif edit == "move":
+            changes = {"address": self.moves(known, pick)}
+        row = row_of(self.pool.ips[ip_id], **changes)
+        self.rows[ip_id] = {name: getattr(row, name) for name in FIELDS}
+        return self.say(Adopt((row,)))
+
+    def moves(self, known: Known, pick: int) -> str:
+        taken = {self.known[ip_id].endpoint for ip_id in self.rows}
+        endpoint = next((e for e in ENDPOINTS[pick % len(ENDPOINTS) :] if e not in taken), None)
+        if endpoint is not None:
+            self.departs(known)
+            known.endpoint = endpoint
+            if known.lock_end_s is None:
+                known.rests_until_s = max(known.rests_until_s, self.departed.get(endpoint, -math.inf))
+        return known.endpoint
+
+    @rule(pick=st.integers(0, 9))
+    def an_old_row_is_adopted_again(self, pick: int) -> None:
+        self.say()
+        if self.pool.ips:
+            ip = list(self.pool.ips.values())[pick % len(self.pool.ips)]
+            before = self.everything()
+            self.say(Adopt((row_of(ip, edit_no=ip.edit_no, status=Status.AVAILABLE, locked_until_s=None),)))
+            assert self.everything() == before
+
+    @rule(pick=st.integers(0, 9))
+    def operator_deletes(self, pick: int) -> None:
+        self.say()
+        if self.rows:
+            ip_id = list(self.rows)[pick % len(self.rows)]
+            del self.rows[ip_id]
+            known = self.known[ip_id]
+            self.departs(known)
+            known.leaving = True
+            if known.lock_end_s is None:
+                del self.known[ip_id]
+            self.say(Remove((ip_id,)))
+
+    @rule(pick=st.integers(0, 9), event=st.sampled_from(list(Event)))
+    def an_illegal_event(self, pick: int, event: Event) -> None:
+        illegal: list[Ip] = [ip for ip in self.pool.ips.values() if (ip.status, event) not in TABLE]
+        if illegal:
+            before = self.everything()
+            with pytest.raises(IllegalTransition):
+                move(illegal[pick % len(illegal)], Occurrence(event, self.now_s), RULES)
+            assert self.everything() == before
+
+    # what always holds -----------------------------------------------------------------------------------------------
+
+    def everything(self) -> Any:
+        ips = [state(ip) for ip in self.pool.ips.values()]
+        departed = {endpoint: until_s for endpoint, until_s in self.pool.departed.items() if until_s > self.now_s}
+        return ips, self.pool.counts(), self.pool.unanswered(), self.pool.next_due_s(), departed
+
+    @invariant()
+    def nobody_is_passed_over(self) -> None:
+        assert not (self.waiting and any(ip.status is Status.AVAILABLE for ip in self.pool.ips.values()))
+        assert self.pool.unanswered() == self.waiting
+
+    @invariant()
+    def counters_equal_what_happened(self) -> None:
+        assert self.pool.counts() == recount(self.pool)
+        assert set(self.pool.ips) == set(self.known)
+        for ip_id, known in self.known.items():
+            ip = self.pool.ips[ip_id]
+            assert (ip.total_uses, ip.success_count, ip.failure_count) == (known.uses, known.good, known.bad)
+            assert (ip.lease_no, ip.consecutive_failures) == (known.lease_no, known.bad_in_row)
+            assert (ip.status is Status.LOCKED, ip.locked_by is not None) == (known.lock_end_s is not None,) * 2
+
+    @invariant()
+    def just_those_that_may_be_leased_are_available(self) -> None:
+        available = {ip.id for ip in self.pool.ips.values() if ip.status is Status.AVAILABLE}
+        assert available == {ip_id for ip_id, known in self.known.items() if known in self.free()}
+
+    @invariant()
+    def the_rows_say_what_holds(self) -> None:
+        for ip_id, row in self.rows.items():
+            assert row == {name: getattr(self.pool.ips[ip_id], name) for name in FIELDS}
+
+
+PoolBesideItsModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestPoolBesideItsModel = PoolBesideItsModel.TestCase

@@ -1,0 +1,76 @@
+"""Who clicks: the address that can be believed, and headers cut to what is stored."""
+
+import pytest
+from werkzeug.datastructures import Headers
+
+from daemon.click.visitor import HEADER_CHARACTERS_MAX, networks, visitor_of
+
+PROXY = "10.0.0.1"
+TRUSTED = networks(["10.0.0.0/8", "2001:db8::/32"])
+
+
+def address(peer: str | None, *forwarded: str, trusted: tuple[str, ...] = ("10.0.0.0/8", "2001:db8::/32")) -> str | None:
+    headers = Headers([("X-Forwarded-For", value) for value in forwarded])
+    return visitor_of(peer, headers, networks(trusted)).address
+
+
+def test_without_trusted_proxies_the_peer_is_the_visitor() -> None:
+    assert address("192.0.2.7", "203.0.113.9", trusted=()) == "192.0.2.7"
+    assert address(PROXY, "203.0.113.9", trusted=()) == PROXY
+
+
+def test_a_trusted_proxys_word_is_taken() -> None:
+    assert address(PROXY, "203.0.113.9") == "203.0.113.9"
+    assert address("2001:db8::1", "2001:4860::8") == "2001:4860::8"
+
+
+def test_a_stranger_is_not_believed() -> None:
+    assert address("192.0.2.7", "203.0.113.9") == "192.0.2.7"
+
+
+def test_what_the_visitor_wrote_before_the_proxies_is_not_believed() -> None:
+    assert address(PROXY, "1.1.1.1, 203.0.113.9") == "203.0.113.9"
+    assert address(PROXY, "1.1.1.1, 203.0.113.9, 10.2.3.4") == "203.0.113.9"
+
+
+def test_several_header_lines_are_one_list() -> None:
+    """A proxy may add a line of its own below the one that the visitor sent."""
+    assert address(PROXY, "1.1.1.1", "203.0.113.9") == "203.0.113.9"
+    assert address(PROXY, "1.1.1.1, 203.0.113.9", "10.2.3.4") == "203.0.113.9"
+
+
+@pytest.mark.parametrize("nonsense", ["", " ", "unknown", "203.0.113.9:4711", "<script>", "999.1.1.1", ",", "\x00"])
+def test_past_nonsense_nothing_is_believed(nonsense: str) -> None:
+    assert address(PROXY, nonsense) == PROXY
+    assert address(PROXY, f"1.1.1.1, {nonsense}, 10.9.9.9") == "10.9.9.9"
+
+
+def test_all_of_them_proxies_leaves_the_first() -> None:
+    assert address(PROXY, "10.1.1.1, 10.2.2.2") == "10.1.1.1"
+
+
+def test_addresses_are_written_one_way() -> None:
+    assert address(PROXY, "2A02:0:0::7") == "2a02::7"
+
+
+def test_a_unix_socket_has_no_address() -> None:
+    assert address(None, "203.0.113.9") is None
+
+
+@pytest.mark.parametrize("peer", ["", "not-an-address", "fe80::1%eth0"])
+def test_an_odd_peer_is_no_proxy(peer: str) -> None:
+    assert address(peer, "203.0.113.9") == peer
+
+
+def test_headers_are_cut_and_empty_ones_are_none() -> None:
+    headers = Headers(
+        [("User-Agent", "x" * 10_000), ("Accept-Language", ""), ("Referer", "https://search.example/?q=1")]
+    )
+    visitor = visitor_of("192.0.2.7", headers, TRUSTED)
+    assert visitor.user_agent == "x" * HEADER_CHARACTERS_MAX
+    assert visitor.accept_language is None
+    assert visitor.referrer == "https://search.example/?q=1"
+
+
+def test_a_network_may_be_written_with_host_bits() -> None:
+    assert address("10.3.2.1", "203.0.113.9", trusted=("10.3.2.9/24",)) == "203.0.113.9"
