@@ -35,7 +35,7 @@ from daemon.config_sources import load
 from daemon.control import socket as control
 from daemon.control.overview import Overview
 from daemon.database.postgres import Database
-from daemon.database.reached import RETRY_S, reached_database
+from daemon.database.reached import RETRY_S, held_database, reached_database
 from daemon.errors import BadSettings, DatabaseUnavailable, TheirFault
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
@@ -53,7 +53,6 @@ from daemon.trace.jobs import TraceJob
 from daemon.trace.workers import Tracer, credentials_of, limits_of
 
 SHIP_S = 3.0
-LOCK_PATIENCE_S = 10.0
 ANSWER_MARGIN_S = 3.0  # that a connection has beyond the longest deadline
 
 log = structlog.get_logger("daemon")
@@ -132,7 +131,7 @@ class _Daemon:
         """From the database inwards, and out again once `stop` is set."""
         async with (
             reached_database(self.settings) as database,
-            database.daemon_lock(LOCK_PATIENCE_S),
+            held_database(database, self.stop.set),
             _journal(self.settings, database) as journal,
             _pools(lambda: self.settings, database, journal) as pools,
             _workers(self.settings, pools, journal) as workers,

@@ -55,7 +55,7 @@ def expected_errors(request: pytest.FixtureRequest) -> Iterator[LoggedErrors]:
     processors = structlog.get_config()["processors"]  # the list itself: loggers that exist already have it
     before = processors.copy()
     # structlog's default draws tracebacks, which takes longer than most tests.
-    processors[:] = [collect, structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer(["event"])]
+    processors[:] = [collect, structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
     handler = _Collecting(errors)
     logging.getLogger().addHandler(handler)
     try:

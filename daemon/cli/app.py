@@ -22,10 +22,12 @@ from daemon.cli import (
     status,
 )
 
-ABOUT = """Answers ad clicks: leases a dedicated proxy IP for each, follows the offer's
-redirect chain through it, and sends the visitor to where it lands.
+ABOUT = """Answers ad clicks, each through a proxy IP of its own.
 
-To see it work: tracepool demo. To begin:
+For every click it leases one IP, follows the offer's redirect chain through it,
+and sends the visitor to where the chain lands. To see it: tracepool demo
+
+To begin:
 
     tracepool provision generate --country us --count 30 --provider luna
     tracepool offers add summer-sale 'https://ads.example/click?id=7'
@@ -116,17 +118,15 @@ def _add(app: App, *commands: tuple[str, Callable[..., Any] | App]) -> None:
 
 def run(argv: list[str]) -> int:
     """The exit status of the command that `argv` names. Raises CycloptsError for wrong usage."""
-    return build_app()(_for_psql(argv)) or 0
+    tokens = _for_psql(argv[1:]) if argv[:1] == ["psql"] else argv
+    if argv[1:2] == ["import"] and "-" in argv:  # a lone hyphen is a file here, and no option
+        tokens = [word for word in argv if word != "-"] + ["--", "-"]
+    return build_app()(tokens) or 0
 
 
-def _for_psql(argv: list[str]) -> list[str]:
-    """All that follows `psql` is for psql, whatever it looks like, but a first --config or a lone --help."""
-    if argv[:1] != ["psql"] or argv[1:] in (["--help"], ["-h"]):
-        return argv
-    rest = argv[1:]
-    ours: list[str] = []
-    if rest[:1] == ["--config"]:
-        ours, rest = rest[:2], rest[2:]
-    elif rest and rest[0].startswith("--config="):
-        ours, rest = rest[:1], rest[1:]
-    return ["psql", *ours, "--", *rest]
+def _for_psql(arguments: list[str]) -> list[str]:
+    """All of them are for psql, whatever they look like, but a first --config or a lone --help."""
+    if arguments in (["--help"], ["-h"]):
+        return ["psql", *arguments]
+    ours = 2 if arguments[:1] == ["--config"] else 1 if arguments and arguments[0].startswith("--config=") else 0
+    return ["psql", *arguments[:ours], "--", *arguments[ours:]]

@@ -29,7 +29,12 @@ def say_json(value: Any) -> None:
 
 def say_rows_json(rows: Iterable[Any]) -> None:
     """Dataclass instances as an array of objects, one on each line."""
-    say("[" + ",".join("\n" + json.dumps(asdict(row), ensure_ascii=False, default=_json_value) for row in rows) + "\n]")
+    # Line by line: one huge write to a pipe whose reader leaves can look like a success when Python runs unbuffered.
+    before = "[\n"
+    for row in rows:
+        sys.stdout.write(before + json.dumps(asdict(row), ensure_ascii=False, default=_json_value))
+        before = ",\n"
+    say("\n]" if before == ",\n" else "[]")
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()) -> None:

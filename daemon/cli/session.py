@@ -11,6 +11,7 @@ import trio
 import trio_asyncio
 
 from daemon import logs
+from daemon.cli.outcomes import leaves
 from daemon.config import Settings
 from daemon.config_sources import load
 from daemon.database import embedded
@@ -77,7 +78,11 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
             except asyncpg.PostgresError as e:
                 raise TheirFault(f"PostgreSQL refuses: {e}") from e
 
-    return trio.run(main)
+    try:
+        return trio.run(main)
+    except BaseExceptionGroup as e:  # the loop runs in a nursery, which wraps whatever passes through it
+        causes = leaves(e)
+        raise next((cause for cause in causes if isinstance(cause, KeyboardInterrupt)), causes[0]) from e
 
 
 def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:

@@ -34,6 +34,7 @@ OUTAGES = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # its last words came between two of our statements: no more can be said on this one
     asyncpg.InsufficientResourcesError,  # its disk is full, its memory, its connections
     asyncpg.OperatorInterventionError,  # it stops, starts, or somebody ended our statement or session
     asyncpg.TransactionRollbackError,  # a deadlock with somebody's statement
@@ -147,16 +148,20 @@ class Database:
         return conn
 
     @contextlib.asynccontextmanager
-    async def daemon_lock(self, patience_s: float) -> AsyncIterator[None]:
-        """Holds the database for this daemon: a second one would lease the same IPs. Raises AlreadyRunning."""
+    async def daemon_lock(self, patience_s: float) -> AsyncIterator[trio.Event]:
+        """Holds the database for this daemon: a second one would lease the same IPs. Raises AlreadyRunning.
+
+        The event is set when the session, and the lock with it, is lost.
+        """
+        lost = trio.Event()
         with outages_named():
-            conn = await trio_asyncio.aio_as_trio(self._listen)((), None, lambda: None)
+            conn = await trio_asyncio.aio_as_trio(self._listen)((), None, lost.set)
         try:
             with outages_named():
                 held = await trio_asyncio.aio_as_trio(_try_lock)(conn, patience_s)
             if not held:
                 raise AlreadyRunning("another tracepool daemon works with this database: stop it, or use another one")
-            yield
+            yield lost
         finally:
             conn.terminate()
 

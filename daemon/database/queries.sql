@@ -138,7 +138,8 @@ with ended as (
 select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
 
 -- name: record_statistics
--- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy.
+-- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy; an IP that was marked unhealthy while
+-- it is in use counts as locked until it is given back.
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
     active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, requests_queued)
@@ -157,8 +158,8 @@ from (
                count(*) filter (where status = 'available' and is_healthy) as available,
                count(*) filter (where status = 'locked') as locked,
                count(*) filter (where status = 'cooldown') as cooldown,
-               count(*) filter (where status = 'failed' or not is_healthy) as failed,
-               count(*) filter (where is_healthy) as healthy
+               count(*) filter (where status = 'failed' or status = 'available' and not is_healthy) as failed,
+               count(*) filter (where status in ('locked', 'cooldown') or status = 'available' and is_healthy) as healthy
         from ip_rotation_pool group by 1) c) p,
     (
     select count(*) filter (where status in ('pending', 'processing'))::int,

@@ -24,6 +24,7 @@ from daemon.database.provision_rows import new_ip
 from daemon.database.provisioning import add_ips
 from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_for
 from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
+from daemon.demo.wire import connect
 from daemon.errors import DatabaseSetupFailed, TheirFault
 
 PROXY_PORT = 7000
@@ -71,6 +72,7 @@ async def ad_network(say: Say) -> AsyncIterator[DemoNetwork]:
     """The network, its proxies on PROXY_PORT or the next free one. Raises NoLoopbackRange, PortBusy."""
     async with AsyncExitStack() as stack:
         network = await _open_network(stack)
+        await _refuse_a_dead_loopback(network)
         if network.proxy_port != PROXY_PORT:
             say(f"port {PROXY_PORT} is busy on these addresses: the proxies take {network.proxy_port} instead")
         yield network
@@ -92,11 +94,26 @@ async def _open_network(stack: AsyncExitStack) -> DemoNetwork:
         except OSError as e:
             if e.errno != errno.EADDRNOTAVAIL:
                 raise TheirFault(f"the demo's proxies cannot listen on {ALL_ADDRESSES[0]}: {e.strerror}") from e
-            raise NoLoopbackRange(
-                f"{NoLoopbackRange.__doc__} They cannot be listened on here ({e.strerror}): `ip link set lo up`, or "
-                "leave the sandbox that has no loopback of its own."
-            ) from e
+            raise _no_loopback_range(e) from e
     raise AssertionError("the last attempt returns or raises")
+
+
+async def _refuse_a_dead_loopback(network: DemoNetwork) -> None:
+    """An interface that is down lets programs listen and not connect."""
+    for address in ("127.0.0.1", ALL_ADDRESSES[0], ALL_ADDRESSES[-1]):
+        at = (address, network.origin[1] if address == network.origin[0] else network.proxy_port)
+        try:
+            (await connect(address, *at)).close()
+        except OSError as e:
+            raise _no_loopback_range(e) from e
+
+
+def _no_loopback_range(error: OSError) -> NoLoopbackRange:
+    why = os.strerror(error.errno or 0)
+    return NoLoopbackRange(
+        f"{NoLoopbackRange.__doc__} They do not work here ({why}): `ip link set lo up`, or leave the sandbox that has "
+        "no loopback of its own."
+    )
 
 
 @asynccontextmanager

@@ -1,118 +1,32 @@
 """A click from its query to its answer, on a virtual clock, with a trace worker that the test plays."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import Any
 
 import pytest
 import structlog
 import trio
 import trio.testing
 
-from daemon.click.clicks import ANSWER_BY_S, HIT_DELAY_MAX_S, Answer, Clicks
-from daemon.click.offers import Offers
+from daemon.click.clicks import ANSWER_BY_S, HIT_DELAY_MAX_S
 from daemon.click.visitor import Visitor
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.journal.entries import Hit, TracePending
-from daemon.moment import Moment
-from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Rules
-from daemon.trace.jobs import Finished, Started, TraceJob, WaitingForIp
+from daemon.trace.jobs import Started, TraceJob
+from tests.actors.clicking import (
+    FALLBACK,
+    TRACKING,
+    VISITOR,
+    WALL_S,
+    Face,
+    Worker,
+    ends_without,
+    hears_only,
+    lands_at,
+    served_by,
+    starts_only,
+)
 from tests.conftest import LoggedErrors
-from tests.fakes.journal import MemoryJournal
-
-T = TypeVar("T")
-WALL_S = 1_700_000_000.0
-VISITOR = Visitor("192.0.2.7", "Browser/1", "de-DE", "https://search.example/")
-TRACKING = "https://ads.example/go?c=1"
-
-
-def now() -> Moment:
-    return Moment(trio.current_time(), WALL_S + trio.current_time())
-
-
-class Face:
-    """Clicks with everything behind them played by the test: `jobs` are heard here."""
-
-    def __init__(self, queue_max: int = 10, **settings: Any) -> None:
-        send, self.jobs = trio.open_memory_channel[TraceJob](queue_max)
-        self.journal = MemoryJournal()
-        self.offers = Offers()
-        self.settings = Settings(**settings)
-        self.directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
-        self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
-        self.clicks = Clicks(self.settings, self.offers, self.directory, self.journal, send, now)
-        self.offer()
-
-    def offer(self, name: str = "sale", **values: Any) -> None:
-        row = {
-            "id": uuid4(),
-            "offer_name": name,
-            "final_url": TRACKING,
-            "target_country": "us",
-            "deadline_s": None,
-            "user_agent": "default",
-            "landing_schemes": [],
-        }
-        self.offers.replace([{**row, **values}])
-
-    async def click(self, query: bytes = b"offer=sale&gclid=7", visitor: Visitor = VISITOR) -> Answer:
-        return await self.clicks.answer(query, visitor)
-
-    @property
-    def hit(self) -> Hit:
-        [hit] = self.journal.of(Hit)
-        assert isinstance(hit, Hit)
-        return hit
-
-
-Worker = Callable[[TraceJob], Awaitable[None]]
-
-
-@asynccontextmanager
-async def served_by(face: Face, worker: Worker) -> AsyncIterator[None]:
-    async def work() -> None:
-        async for job in face.jobs:
-            nursery.start_soon(worker, job)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work)
-        yield
-        nursery.cancel_scope.cancel()
-
-
-def lands_at(url: str, after_s: float = 1.0) -> Worker:
-    async def worker(job: TraceJob) -> None:
-        job.listener.send_nowait(WaitingForIp())
-        job.listener.send_nowait(Started("198.51.100.1"))
-        await trio.sleep(after_s)
-        try:
-            job.listener.send_nowait(Finished(url, None))
-        except trio.BrokenResourceError:
-            return  # the visitor has an answer
-
-    return worker
-
-
-async def hears_only(job: TraceJob) -> None:
-    """Takes the job and gets no IP."""
-    job.listener.send_nowait(WaitingForIp())
-
-
-async def starts_only(job: TraceJob) -> None:
-    job.listener.send_nowait(WaitingForIp())
-    job.listener.send_nowait(Started("198.51.100.1"))
-
-
-async def ends_without(job: TraceJob, reason: str) -> None:
-    job.listener.send_nowait(WaitingForIp())
-    await trio.sleep(0.5)
-    job.listener.send_nowait(Finished(None, reason))
-
-
-FALLBACK = "https://ads.example/go?c=1&gclid=7"
+from tests.fakes.entries import of_kind
 
 
 async def test_the_answer_goes_out_the_moment_the_trace_ends(autojump_clock: trio.testing.MockClock) -> None:
@@ -129,8 +43,7 @@ async def test_the_answer_goes_out_the_moment_the_trace_ends(autojump_clock: tri
         "https://search.example/",
     )
     assert face.hit.answered_at == WALL_S + 2.25
-    [pending] = face.journal.of(TracePending)
-    assert isinstance(pending, TracePending)
+    [pending] = of_kind(TracePending, face.journal.entries)
     assert (pending.request_id, pending.tracking_url, pending.target_country) == (answer.request_id, TRACKING, "us")
     assert (pending.inbound_params, pending.started_at) == ({"gclid": "7"}, WALL_S)
     assert pending.timeout_at == WALL_S + 10 + 75
@@ -174,7 +87,7 @@ async def test_a_full_queue_is_overload_at_once(autojump_clock: trio.testing.Moc
     face = Face(queue_max=0)
     answer = await face.click()
     assert (answer.location, face.hit.reason, trio.current_time()) == (FALLBACK, "overload", 0)
-    assert not face.journal.of(TracePending), "there is no trace"
+    assert not of_kind(TracePending, face.journal.entries), "there is no trace"
 
 
 async def test_past_waiting_max_a_click_is_answered_at_once(autojump_clock: trio.testing.MockClock) -> None:
@@ -203,8 +116,7 @@ async def test_the_default_country_serves_where_there_is_no_pool(autojump_clock:
     async with served_by(face, lands_at("https://shop.example/")):
         await face.click()
     assert face.hit.outcome == "resolved"
-    [pending] = face.journal.of(TracePending)
-    assert isinstance(pending, TracePending)
+    [pending] = of_kind(TracePending, face.journal.entries)
     assert pending.target_country == "us"
 
 
@@ -279,11 +191,13 @@ async def test_a_visitor_who_leaves_is_no_answered_click(autojump_clock: trio.te
             await trio.sleep(10)
     assert len(heard) == 1
     assert (face.clicks.waiting, face.clicks.answered) == (0, 0)
-    assert not face.journal.of(Hit)
+    assert not of_kind(Hit, face.journal.entries)
     assert [(line["outcome"], line["wait_ms"]) for line in logs if line["event"] == "click"] == [("left", 2000.0)]
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "market://details?id=x", "https://", "//shop.example/", "data:,x"])
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "market://details?id=x", "https://", "//shop.example/", "data:,x"]
+)
 async def test_a_landing_url_that_no_browser_should_get_is_a_failed_trace(
     url: str, autojump_clock: trio.testing.MockClock
 ) -> None:

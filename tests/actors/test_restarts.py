@@ -1,6 +1,6 @@
 """Actors that crash: restarted with their cause logged, at most so often; a pool's actor starts over from the rows."""
 
-from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +18,7 @@ from daemon.pool.pool import Decision, Pool
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import RESTARTS_MAX, RESTARTS_WINDOW_S, restarted, run_pool_actor
 from tests.conftest import LoggedErrors
+from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
 
 WALL_S = 1_700_000_000.0
@@ -129,8 +130,7 @@ class Table:
             "edit_no": 0,
         }
         row |= dict.fromkeys(("total_uses", "success_count", "failure_count", "consecutive_failures", "lease_no"), 0)
-        for entry in self._journal.of(IpChanged):
-            assert isinstance(entry, IpChanged)
+        for entry in of_kind(IpChanged, self._journal.entries):
             if entry.id == ip_id:
                 row |= {name: getattr(entry, name) for name in entry.__slots__ if name != "event"}
         return row
@@ -167,14 +167,8 @@ class Scene:
         self.post = self.directory.open("us", [ip_from_row(self.table._row(ip.id), now()) for ip in ips])
 
     def _start(self, post: Post) -> None:
-        self._nursery.start_soon(
-            run_pool_actor,
-            post,
-            self.table,  # type: ignore[arg-type]
-            self.journal,
-            self.table.flush,
-            now,
-        )
+        table: Any = self.table  # all of a Database that an actor asks for
+        self._nursery.start_soon(run_pool_actor, post, table, self.journal, self.table.flush, now)
 
     def ask(self, patience_s: float = 1_000.0) -> "trio.MemoryReceiveChannel[Lease | NoIPAvailable]":
         send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
@@ -310,7 +304,5 @@ def check(uses: list[Use]) -> None:
     for use in sorted(uses, key=lambda use: use[1]):
         by_ip.setdefault(use[0], []).append(use)
     for history in by_ip.values():
-        for earlier, later in zip(history, history[1:], strict=False):
+        for earlier, later in pairwise(history):
             assert later[1] >= earlier[2] + RULES.cooldown_s - 1e-6
-
-

@@ -1,142 +1,35 @@
 """Trace workers on a virtual clock: whatever ends a trace, its lease goes back once and its row is finished."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-from uuid import uuid4
-
 import pytest
 import structlog
 import trio
 import trio.testing
 
-from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
-from daemon.moment import Moment
-from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
-from daemon.pool.pool import Pool
-from daemon.pool.states import Event, Ip, Rules, Status
-from daemon.trace.fetch import Fetcher, TraceResult
-from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
-from daemon.trace.proxies import Credentials, ProxyAddress, UnusableProxy
-from daemon.trace.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
+from daemon.journal.entries import TraceFinished, TraceProcessing
+from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
+from daemon.pool.states import Event, Status
+from daemon.trace.jobs import Finished, Started, WaitingForIp
+from daemon.trace.proxies import ProxyAddress
+from daemon.trace.steps import GaveUp, Landed
 from daemon.trace.verdicts import Verdict
-from daemon.trace.workers import ANSWER_LATE_S, LEASE_MARGIN_S, Tracer
-from tests.fakes.journal import MemoryJournal
-
-WALL_S = 1_700_000_000.0
-RULES = Rules(lock_s=90, cooldown_s=60)
-LANDED = Landed("https://shop.example/?a=1&a=2")
-HOP = Hop("https://ads.example/go", 302, 12.345, "http", 100, 50)
-
-Tracing = Callable[[Any, ProxyAddress | UnusableProxy, Walk, float], Awaitable[TraceResult]]
-
-
-def now() -> Moment:
-    return Moment(trio.current_time(), WALL_S + trio.current_time())
-
-
-def result(end: Landed | GaveUp = LANDED, ms: float = 1000.0) -> TraceResult:
-    return TraceResult(end, (HOP,), ms, 4321, 765)
-
-
-class Bench:
-    """One tracer, its `jobs`, and a pool: the test's own `mailbox`, or an actor once `start_pool` was called."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, tracing: Tracing, timeout_s: float = 75) -> None:
-        async def trace(fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float) -> TraceResult:
-            self.proxies.append(proxy)
-            self.timeouts.append(timeout_s)
-            return await tracing(fetcher, proxy, walk, timeout_s)
-
-        monkeypatch.setattr("daemon.trace.workers.trace", trace)
-        self.proxies: list[ProxyAddress | UnusableProxy] = []
-        self.timeouts: list[float] = []
-        self.journal = MemoryJournal()
-        self.ip = Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")
-        self.directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: None)
-        self.post: Post = self.directory.open("us", [self.ip])
-        self.tracer = Tracer(
-            Fetcher(hop_timeout_s=30, connect_timeout_s=10, headers_bytes_max=65_536),
-            self.directory,
-            self.journal,
-            now,
-            limits=Limits(hops_max=20, allow_private=False),
-            timeout_s=timeout_s,
-            credentials={"luna": Credentials("customer", "secret")},
-        )
-        self.jobs, self.receive = trio.open_memory_channel[TraceJob](10)
-        send, self.news = trio.open_memory_channel[News](8)
-        self.job = TraceJob(
-            request_id=uuid4(),
-            offer_id=uuid4(),
-            offer_name="sale",
-            tracking_url="https://ads.example/go",
-            country="us",
-            inbound={},
-            identity=Identity("Browser/1"),
-            asked_s=0.0,
-            deadline_s=10.0,
-            listener=send,
-        )
-
-    def start_pool(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(PoolActor(self.post.pool, self.post.receive, self.journal, now).run, [])
-
-    async def work(self) -> None:
-        """The job, from start to end."""
-        self.jobs.send_nowait(self.job)
-        self.jobs.close()
-        await self.tracer.work(self.receive)
-
-    async def message(self) -> Message:
-        with trio.fail_after(200):
-            return await self.post.receive.receive()
-
-    def lease(self, lease_no: int = 1, locked_until_s: float = 90.0) -> Lease:
-        ip = self.ip
-        return Lease(ip.id, ip.address, ip.port, ip.provider, "us", lease_no, locked_until_s, self.job.request_id)
-
-    def heard(self) -> list[News]:
-        news: list[News] = []
-        while True:
-            try:
-                news.append(self.news.receive_nowait())
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return news
-
-    def states(self) -> list[Entry]:
-        """What the trace's row is told, in order."""
-        return [e for e in self.journal.entries if isinstance(e, TraceProcessing | TraceFinished)]
-
-    def finished(self) -> TraceFinished:
-        [entry] = self.journal.of(TraceFinished)
-        assert isinstance(entry, TraceFinished)
-        return entry
-
-
-def ends(end: Landed | GaveUp, after_s: float = 1.0) -> Tracing:
-    async def tracing(fetcher: Any, proxy: Any, walk: Walk, timeout_s: float) -> TraceResult:
-        await trio.sleep(after_s)
-        return result(end, after_s * 1000)
-
-    return tracing
-
-
-async def never_ends(fetcher: Any, proxy: Any, walk: Walk, timeout_s: float) -> TraceResult:
-    await trio.sleep_forever()
-    raise AssertionError
-
-
-async def broken(fetcher: Any, proxy: Any, walk: Walk, timeout_s: float) -> TraceResult:
-    raise ZeroDivisionError("a bug in trace")
-
+from daemon.trace.workers import ANSWER_LATE_S, LEASE_MARGIN_S
+from tests.actors.tracing import HOP, LANDED, WALL_S, Bench, broken, ends, never_ends
 
 OUTCOMES = [
     (LANDED, Event.RELEASED_OK, "completed", Finished(LANDED.url, None)),
-    (GaveUp(Verdict.IP, "proxy_unreachable", "m"), Event.RELEASED_IP_AT_FAULT, "failed", Finished(None, "trace_failed")),
+    (
+        GaveUp(Verdict.IP, "proxy_unreachable", "m"),
+        Event.RELEASED_IP_AT_FAULT,
+        "failed",
+        Finished(None, "trace_failed"),
+    ),
     (GaveUp(Verdict.TARGET, "tls", "m"), Event.RELEASED_TARGET_AT_FAULT, "failed", Finished(None, "trace_failed")),
-    (GaveUp(Verdict.LIMIT, "trace_timeout", "m"), Event.RELEASED_TARGET_AT_FAULT, "timeout", Finished(None, "trace_failed")),
+    (
+        GaveUp(Verdict.LIMIT, "trace_timeout", "m"),
+        Event.RELEASED_TARGET_AT_FAULT,
+        "timeout",
+        Finished(None, "trace_failed"),
+    ),
     (GaveUp(Verdict.CREDENTIALS, "c", "m"), Event.RELEASED_TARGET_AT_FAULT, "failed", Finished(None, "trace_failed")),
     (GaveUp(Verdict.PROVIDER, "c", "m"), Event.RELEASED_TARGET_AT_FAULT, "failed", Finished(None, "trace_failed")),
     (GaveUp(Verdict.OPERATOR, "c", "m"), Event.RELEASED_TARGET_AT_FAULT, "failed", Finished(None, "trace_failed")),

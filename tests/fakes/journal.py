@@ -1,4 +1,4 @@
-"""A journal in memory, for actors on a virtual clock."""
+"""A journal in memory, whose disk may be slow, refuse, or raise."""
 
 import trio
 
@@ -6,23 +6,24 @@ from daemon.journal.entries import Entry
 
 
 class MemoryJournal:
-    """`entries` in order. `refuses`: the disk is full; `delay_s`: how long durability takes."""
+    """`entries`: what is durable, in order; `dropped`: what a refusing disk lost.
 
-    def __init__(self, *, delay_s: float = 0.0) -> None:
+    `delay_s`: how long `durable` takes. `refuses`: the disk takes nothing. `raises`: a bug in the journal.
+    """
+
+    def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.delay_s = delay_s
+        self.dropped: list[Entry] = []
+        self.delay_s = 0.0
         self.refuses = False
+        self.raises: Exception | None = None
 
     def record(self, *entries: Entry) -> None:
-        if not self.refuses:
-            self.entries += entries
+        if self.raises is not None:
+            raise self.raises
+        (self.dropped if self.refuses else self.entries).extend(entries)
 
     async def durable(self, *entries: Entry) -> bool:
-        """As the real one: what is asked for is recorded at once and durable later."""
-        self.record(*entries)
-        durable = not self.refuses
         await trio.sleep(self.delay_s)
-        return durable
-
-    def of(self, kind: type[Entry]) -> list[Entry]:
-        return [entry for entry in self.entries if isinstance(entry, kind)]
+        self.record(*entries)
+        return not self.refuses

@@ -14,7 +14,7 @@ from daemon.demo.events import Event, OriginEvent
 from daemon.demo.history import check
 
 UNWRITTEN_S = 1.0
-"""A trace that nobody was told of may be missing when it ended this long before a kill, or began so: it is no promise."""
+"""A trace that nobody was told of may be missing when it ended this close to a kill: nothing was promised."""
 CLOCKS_APART_S = 0.25
 """Between a row's time and the network's for the same moment."""
 
@@ -110,7 +110,7 @@ def cid_of(url: str | None) -> int | None:
 
 
 def judge(history: History, rules: Rules) -> list[Breach]:
-    """All breaches. Rows that are missing are none as long as the journal's own count of what it dropped covers them."""
+    """All breaches. Missing rows are none as long as the journal's count of what it dropped covers them."""
     addresses = {event.client for event in history.events if isinstance(event, OriginEvent)}
     breaches = [
         Breach(found.kind, str(found))
@@ -154,7 +154,7 @@ def _excused(visit: Visit, downs: Sequence[Down]) -> bool:
 def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
     """An answer beyond the tracking URL is where the very chain landed that was walked for this click."""
     by_request = {row.request_id: row for row in history.traces}
-    landings = {event.cid: event for event in history.events if _landed(event)}
+    landings = {event.cid: event for event in history.events if isinstance(event, OriginEvent) and _landed(event)}
     visitors_of: dict[int, list[int]] = defaultdict(list)
     for visit in history.visits:
         cid = cid_of(visit.location) if visit.answered else None
@@ -246,5 +246,5 @@ def _chains(events: Sequence[Event]) -> Iterator[tuple[int, OriginEvent, float, 
         yield cid, first, max(event.ended_s for event in found), any(map(_landed, found))
 
 
-def _landed(event: Event) -> bool:
-    return isinstance(event, OriginEvent) and event.cid is not None and event.hop == event.hops and event.status == 200
+def _landed(event: OriginEvent) -> bool:
+    return event.cid is not None and event.hop == event.hops and event.status == 200

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from daemon.control import socket as control
-from daemon.database import cluster
+from daemon.database import cluster, embedded
 from daemon.demo.network import free_port_for
 from tests.acceptance.processes import REPOSITORY, as_toml, environment
 from tests.faults.checker import Down
@@ -44,7 +44,7 @@ class Scene:
     visitors: Visitors
     url: str | None
     faulty: tuple[str, ...] = ()
-    settings: dict[str, dict[str, object]] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     downs: list[Down] = field(default_factory=list)
     process: trio.Process | None = None
 
@@ -146,6 +146,9 @@ class Scene:
             raise SceneBroke("no daemon answers at the control socket")
         return answer
 
+    def postgres_answers(self) -> bool:
+        return embedded.running_url(self.postgres.directory) is not None
+
     async def sql(self, statement: str) -> list[dict[str, Any]]:
         return await trio.to_thread.run_sync(self.postgres.sql, statement)
 
@@ -153,29 +156,52 @@ class Scene:
 async def until(holds: Callable[[], Any], what: str, patience_s: float) -> None:
     """Polls in a thread. Raises SceneBroke when it did not happen."""
     with trio.move_on_after(patience_s):
-        while not await trio.to_thread.run_sync(holds):
+        while True:
+            if await trio.to_thread.run_sync(holds):
+                return
             await trio.sleep(POLL_S)
-        return
     raise SceneBroke(f"within {patience_s:g} s this did not happen: {what}")
 
 
+def undressed(_: Path) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @asynccontextmanager
-async def staged(rng: random.Random, *, own_postgres: bool = True, faulty: Sequence[str] = ()) -> AsyncIterator[Scene]:
+async def staged(
+    rng: random.Random,
+    *,
+    own_postgres: bool = True,
+    faulty: Sequence[str] = (),
+    settings: Mapping[str, Mapping[str, object]] | None = None,
+    dress: Callable[[Path], AbstractContextManager[None]] = undressed,
+) -> AsyncIterator[Scene]:
     """A scene with everything up and visitors coming. Its directory stays: whoever staged it removes it.
 
-    `own_postgres`: a server of the scene, at database.url; else the daemon's embedded one.
+    `own_postgres`: a server of the scene, at database.url; else the daemon's embedded one. `dress` is entered with the
+    daemon's state directory before anything is in it.
     """
-    directory = Path(tempfile.mkdtemp(prefix="tracepool-faults-", dir="/tmp")).resolve()
-    for path in (directory, directory / "state", directory / "postgres"):
-        path.mkdir(exist_ok=True)
-        path.chmod(0o711)  # as root, the server runs under another account
+    directory = _new_directory()
+    with dress(directory / "state"):
+        async with _staged_in(directory, rng, own_postgres, faulty, settings or {}) as scene:
+            yield scene
+
+
+@asynccontextmanager
+async def _staged_in(
+    directory: Path,
+    rng: random.Random,
+    own_postgres: bool,
+    faulty: Sequence[str],
+    settings: Mapping[str, Mapping[str, object]],
+) -> AsyncIterator[Scene]:
     proxy_port = free_port_for(ADDRESSES, 17_000)
     postgres = Postgres(directory / ("postgres" if own_postgres else "state"))
     await trio.to_thread.run_sync(postgres.start)
     network = await _network(directory, proxy_port)
     visitors = Visitors(free_port_for(["127.0.0.1"], 18_080), tuple(OFFERS), random.Random(rng.random()))
     url = postgres.server.url if own_postgres else None
-    scene = Scene(directory, postgres, visitors, url, tuple(word.format(directory=directory) for word in faulty))
+    scene = Scene(directory, postgres, visitors, url, tuple(w.format(directory=directory) for w in faulty), settings)
     try:
         offers = {name: f"http://track.example/c/{ms}/{HOPS}/0/0" for name, ms in OFFERS.items()}
         await trio.to_thread.run_sync(furnished, postgres.server.url, ADDRESSES, proxy_port, offers)
@@ -207,6 +233,14 @@ def _take_down(scene: Scene, network: trio.Process) -> None:
     if (found := cluster.running(data)) is not None:  # the daemon's embedded one, which it was killed over
         os.kill(found[0], signal.SIGINT)
         cluster.wait(lambda: not cluster.is_server_of(found[0], data), 30.0, "PostgreSQL did not stop")
+
+
+def _new_directory() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="tracepool-faults-", dir="/tmp"))
+    for path in (directory, directory / "state", directory / "postgres"):
+        path.mkdir(exist_ok=True)
+        path.chmod(0o711)  # as root, the server runs under another account
+    return directory
 
 
 async def _network(directory: Path, proxy_port: int) -> trio.Process:

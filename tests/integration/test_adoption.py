@@ -1,105 +1,15 @@
 """Operators' SQL reaches the running pool within moments, word for word as they write it; leases are never broken."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 import structlog
 import trio
 
-from daemon.click.offers import Offers
-from daemon.clocks import read_clocks
-from daemon.pool.adoption import Adoption
-from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release
-from daemon.pool.pool import Pool
-from daemon.pool.states import Event, Ip, Rules, Status
-from daemon.restarts import run_pool_actor
-from tests.integration.databases import PATIENCE_S, PostgresServer, Rows, fresh_database, opened, until
-from tests.integration.test_journal import Journal, running_journal
-
-RULES = Rules(lock_s=60, cooldown_s=30, failures_max=5)
-
-
-class Daemon:
-    """Pools, actors, journal and adoption around one database."""
-
-    def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
-        departed: dict[tuple[str, str], float] = {}
-
-        def start_actor(post: Post) -> None:
-            nursery.start_soon(
-                run_pool_actor, post, rows.database, journal.writer, journal.shipper.flush, read_clocks
-            )
-
-        self.rows = rows
-        self.journal = journal
-        self.offers = Offers()
-        self.directory = PoolDirectory(lambda country: Pool(country, RULES, departed), start_actor)
-        self.adoption = Adoption(rows.database, self.directory, self.offers, read_clocks)
-
-    def counts(self, country: str) -> Counts:
-        post = self.directory.known(country)
-        return post.pool.counts() if post else Counts(0, 0, 0, 0, 0, 0)
-
-    def ips(self, country: str) -> list[Ip]:
-        post = self.directory.known(country)
-        return list(post.pool.ips.values()) if post else []
-
-    def statuses(self, country: str) -> dict[str, str]:
-        return {ip.address: ip.status.value for ip in self.ips(country)}
-
-    async def acquire(self, country: str, patience_s: float = 5) -> Lease | NoIPAvailable:
-        post = self.directory.known(country)
-        assert post is not None
-        send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
-        with trio.fail_after(PATIENCE_S):
-            await post.mailbox.send(Acquire(uuid4(), trio.current_time() + patience_s, send))
-            async with receive:
-                return await receive.receive()
-
-    async def lease(self, country: str) -> Lease:
-        lease = await self.acquire(country)
-        assert isinstance(lease, Lease)
-        return lease
-
-    async def release(self, lease: Lease, event: Event = Event.RELEASED_OK) -> None:
-        post = self.directory.known(lease.country)
-        assert post is not None
-        await post.mailbox.send(Release(lease.ip_id, lease.lease_no, event, 10.0))
-
-    async def row(self, address: str) -> dict[str, object]:
-        await self.journal.flush()
-        [row] = await self.rows.sql("select * from ip_rotation_pool where ip_address = $1", address)
-        return row
-
-    async def until_row(self, address: str, **values: object) -> None:
-        async def is_so() -> bool:
-            row = await self.row(address)
-            return {name: row[name] for name in values} == values
-
-        await until(is_so)
-
-
-@asynccontextmanager
-async def daemon_on(postgres: PostgresServer, tmp_path: Path, *before: str) -> AsyncIterator[Daemon]:
-    """`before`: SQL that was run while the daemon was stopped."""
-    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
-        for statement in before:
-            await rows.sql(statement)
-        async with trio.open_nursery() as nursery:
-            daemon = Daemon(rows, journal, nursery)
-            await daemon.adoption.compare()
-            nursery.start_soon(daemon.adoption.run)
-            await rows.add_offer("sentinel")
-            await until(lambda: daemon.offers.find("sentinel"))
-            await rows.sql("truncate offers")
-            await until(lambda: not len(daemon.offers))  # now it listens, and has compared
-            yield daemon
-            nursery.cancel_scope.cancel()
-
+from daemon.pool.messages import Lease, NoIPAvailable
+from daemon.pool.states import Status
+from tests.integration.databases import PostgresServer, opened, until
+from tests.integration.pools import daemon_on
 
 ADD_THREE = "insert into ip_rotation_pool (ip_address) select 'ip-' || generate_series(1, 3)"
 ADD_ONE = "insert into ip_rotation_pool (ip_address) values ('ip-1')"
@@ -285,7 +195,7 @@ async def test_offers_come_change_and_go(postgres: PostgresServer, tmp_path: Pat
         await until(lambda: daemon.offers.find("summer-sale"), 1)
         offer = daemon.offers.find("summer-sale")
         assert offer is not None
-        assert (offer.country, offer.deadline_s, offer.landing_schemes) == ("uk", 5.0, {"market"})
+        assert (offer.country, offer.deadline_s, offer.landing_schemes) == ("uk", 5.0, frozenset({"market"}))
         await daemon.rows.sql("UPDATE offers SET is_active = false WHERE offer_name = 'summer-sale';")
         await until(lambda: daemon.offers.find("summer-sale") is None, 1)
         await daemon.rows.sql("UPDATE offers SET is_active = true, final_url = 'https://other.example/'")
@@ -359,12 +269,13 @@ async def test_more_announcements_than_fit_lead_to_a_comparison(
 async def test_locks_and_rests_go_on_after_a_restart_by_the_wall_clock(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
+    locked = "update ip_rotation_pool set status = 'locked', locked_until = now()"
     async with daemon_on(
         postgres,
         tmp_path,
         ADD_THREE,
-        "update ip_rotation_pool set status = 'locked', locked_until = now() + interval '1 s' where ip_address = 'ip-1'",
-        "update ip_rotation_pool set status = 'locked', locked_until = now() - interval '29.5 s' where ip_address = 'ip-2'",
+        f"{locked} + interval '1 s' where ip_address = 'ip-1'",
+        f"{locked} - interval '29.5 s' where ip_address = 'ip-2'",
         "update ip_rotation_pool set status = 'cooldown', locked_until = 'infinity' where ip_address = 'ip-3'",
     ) as daemon:
         await until(lambda: daemon.statuses("us") == {"ip-1": "locked", "ip-2": "cooldown", "ip-3": "available"})

@@ -43,10 +43,15 @@ def bounds() -> list[tuple[str, str, float, float, bool]]:
         for key, inner in field.annotation.model_fields.items():
             if inner.annotation not in (int, float):
                 continue
-            rules = {side: getattr(rule, side) for rule in inner.metadata for side in ("ge", "gt", "le") if hasattr(rule, side)}
+            rules: dict[str, float] = {
+                side: getattr(rule, side)
+                for rule in inner.metadata
+                for side in ("ge", "gt", "le")
+                if hasattr(rule, side)
+            }
             assert "le" in rules, f"{section}.{key} has no upper bound"
             assert rules.keys() & {"ge", "gt"}, f"{section}.{key} has no lower bound"
-            low = rules.get("ge", rules.get("gt"))
+            low = rules["ge"] if "ge" in rules else rules["gt"]
             found.append((section, key, low, rules["le"], "ge" in rules))
     return found
 
@@ -76,8 +81,9 @@ def test_a_number_is_taken_at_its_bounds_and_refused_beyond(
         assert getattr(getattr(settings, section), key) == value
     step = 1 if isinstance(low, int) else 0.01
     for value in (low - step if inclusive else low, high + step):
+        beyond: dict[str, Any] = {section: {key: value}}
         with pytest.raises(ValidationError):
-            Settings(**{section: {key: value}})
+            Settings(**beyond)
         said = complaint(written(tmp_path, f"[{section}]\n{key} = {value}\n"))
         assert said.startswith(f"{tmp_path}/tracepool.toml: {section}.{key}: ")
         assert f"allowed: {'' if inclusive else 'above '}{low:g} to {high:g}" in said
@@ -156,7 +162,8 @@ def test_a_bind_is_an_address(bind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bind", ["", "8080", ":8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:٣", "::1:8080", "unix:run", "a:-1"]
+    "bind",
+    ["", "8080", ":8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:٣", "::1:8080", "unix:run", "a:-1"],
 )
 def test_a_bind_that_is_none_is_refused(bind: str) -> None:
     with pytest.raises(ValueError, match="is not an address such as"):
@@ -299,6 +306,7 @@ def test_a_user_agent_is_a_header_value(agent: str) -> None:
 
 def test_settings_are_frozen() -> None:
     settings = Settings()
-    for target in (settings, settings.pool):
-        with pytest.raises(ValidationError):
-            target.lock_s = 1  # type: ignore[union-attr]
+    with pytest.raises(ValidationError):
+        settings.pool.lock_s = 1  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        settings.pool = Settings().pool  # type: ignore[misc]

@@ -42,7 +42,9 @@ def test_rows_replace_all_that_was_known() -> None:
     assert found.tracking_url == "https://other.example/"
 
 
-@pytest.mark.parametrize("url", ["", "ads.example/go", "javascript:alert(1)", "ftp://ads.example/", "https://", "//a.example/"])
+@pytest.mark.parametrize(
+    "url", ["", "ads.example/go", "javascript:alert(1)", "ftp://ads.example/", "https://", "//a.example/"]
+)
 def test_an_offer_without_a_usable_url_is_left_out_and_named(url: str) -> None:
     offers = Offers()
     [complaint] = offers.replace([row("bad", final_url=url), row("good")])

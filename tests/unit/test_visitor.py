@@ -9,7 +9,9 @@ PROXY = "10.0.0.1"
 TRUSTED = networks(["10.0.0.0/8", "2001:db8::/32"])
 
 
-def address(peer: str | None, *forwarded: str, trusted: tuple[str, ...] = ("10.0.0.0/8", "2001:db8::/32")) -> str | None:
+def address(
+    peer: str | None, *forwarded: str, trusted: tuple[str, ...] = ("10.0.0.0/8", "2001:db8::/32")
+) -> str | None:
     headers = Headers([("X-Forwarded-For", value) for value in forwarded])
     return visitor_of(peer, headers, networks(trusted)).address
 

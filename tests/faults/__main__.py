@@ -1,0 +1,68 @@
+"""Breaks tracepool on purpose and checks that its promises hold; exits with 1 on any breach.
+
+    python -m tests.faults --rounds 20 --seed 1
+    python -m tests.faults --rounds 5 --fault daemon-killed --fault sigterm
+
+What a round did is a line; a breach keeps the directory with all logs, rows and answers, and says where it is.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+
+import trio
+
+from tests.faults.disks import tmpfs_refused
+from tests.faults.run import FAULTS, Outcome, run
+from tests.faults.stage import Knobs
+
+BREACHES_SHOWN = 10
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def summary(outcome: Outcome) -> str:
+    clicks = ", ".join(f"{count} {what}" for what, count in outcome.clicks.items())
+    lines = [f"{outcome.fault}: {outcome.rounds} rounds; clicks: {clicks}"]
+    if outcome.fallbacks:
+        lines.append("  fallbacks: " + ", ".join(f"{count} {reason}" for reason, count in outcome.fallbacks.items()))
+    for name, seconds in outcome.figures.items():
+        lines.append(f"  {name}: median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
+    lines += [f"  BREACH {breach}" for breach in outcome.breaches[:BREACHES_SHOWN]]
+    if outcome.evidence:
+        lines.append(f"  {len(outcome.breaches)} breaches; everything is in {outcome.evidence}")
+    return "\n".join(lines)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, help="of each fault; else as many as the short form has")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fault", action="append", choices=sorted(FAULTS), help="only this one; may be repeated")
+    parser.add_argument("--outage-s", type=float, default=Knobs().outage_s, help="how long PostgreSQL stays away")
+    parser.add_argument("--list", action="store_true", help="name the faults, and no more")
+    options = parser.parse_args(words)
+    if options.list:
+        for fault in FAULTS.values():
+            say(f"{fault.name:26} {fault.what}")
+        return 0
+    outcomes = []
+    for name in options.fault or FAULTS:
+        fault = FAULTS[name]
+        if fault.on_tmpfs and (why := tmpfs_refused()):
+            say(f"{name}: left out: {why}")
+            continue
+        began_s = time.monotonic()
+        knobs = Knobs(outage_s=options.outage_s)
+        outcomes.append(trio.run(run, fault, options.rounds or fault.rounds, options.seed, knobs, say))
+        say(f"{name}: took {time.monotonic() - began_s:.1f} s, {len(outcomes[-1].breaches)} breaches")
+    say("\n".join(["", *map(summary, outcomes)]))
+    return 1 if any(outcome.breaches for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

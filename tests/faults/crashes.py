@@ -1,0 +1,111 @@
+"""The daemon dies at a random moment; so does an actor inside it."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import trio
+
+from tests.faults.evidence import rows_came
+from tests.faults.scene import until
+from tests.faults.stage import Fault, Stage
+
+GONE_WITHIN_S = 10.0
+AGAIN_ONE_IN = 4
+"""So many kills are followed by another one while the daemon starts."""
+MESSAGES_NTH_MAX = 24
+SWEEP_S = 120.0
+
+
+async def daemon_killed(stage: Stage) -> str:
+    scene, rng = stage.scene, stage.rng
+    after_s = rng.uniform(0.2, 1.5)
+    await trio.sleep(after_s)
+    await scene.end(signal.SIGKILL, GONE_WITHIN_S)
+    did = f"killed after {after_s:.2f} s"
+    if rng.randrange(AGAIN_ONE_IN) == 0:
+        again_s = rng.uniform(0.0, 2.0)
+        await scene.spawn()
+        await trio.sleep(again_s)
+        await scene.end(signal.SIGKILL, GONE_WITHIN_S)
+        did += f", again {again_s:.2f} s into its start"
+    took_s = await scene.restart()
+    stage.measured("serving again", took_s, stage.knobs.serving_within_s)
+    return f"{did}; served again after {took_s:.2f} s"
+
+
+async def both_killed(stage: Stage) -> str:
+    """PostgreSQL first, then the daemon; they come back in either order."""
+    scene, rng = stage.scene, stage.rng
+    await trio.sleep(rng.uniform(0.2, 1.0))
+    whole = rng.random() < 0.5
+    await trio.to_thread.run_sync(lambda: scene.postgres.kill(whole=whole))
+    alone_s = rng.uniform(0.0, 2.0)
+    await trio.sleep(alone_s)
+    await scene.end(signal.SIGKILL, GONE_WITHIN_S)
+    daemon_first = rng.random() < 0.5
+    if daemon_first:
+        await scene.spawn()
+        await trio.sleep(rng.uniform(0.0, 3.0))
+    began_s = time.monotonic()
+    await trio.to_thread.run_sync(scene.postgres.start)
+    if not daemon_first:
+        await scene.spawn()
+    await scene.serving()
+    scene.up()
+    took_s = time.monotonic() - began_s
+    stage.measured("serving after both were back", took_s)
+    rows_s, breaches = await rows_came(scene)
+    stage.measured("rows there", rows_s)
+    stage.breaches += breaches
+    order = "the daemon" if daemon_first else "PostgreSQL"
+    return f"{alone_s:.2f} s without PostgreSQL, then killed; {order} came first; served {took_s:.2f} s later"
+
+
+async def actor_raises(stage: Stage) -> str:
+    """One round: the actor raises on its 1st message, the 2nd after that, and so on to MESSAGES_NTH_MAX."""
+    scene = stage.scene
+    report = scene.directory / "report.jsonl"
+    stage.memory["sweeps"] = sweeps = stage.memory.get("sweeps", 0) + 1
+    began_s = time.monotonic()
+    await until(lambda: len(_lines(report)) >= sweeps * MESSAGES_NTH_MAX, "the actor has raised at every n", SWEEP_S)
+    return f"raised at every n to {MESSAGES_NTH_MAX} within {time.monotonic() - began_s:.1f} s"
+
+
+async def restarted_each_time(stage: Stage) -> None:
+    raised = len(_lines(stage.scene.directory / "report.jsonl"))
+    logged = len(stage.scene.log("actor_crashed"))
+    stage.expect(raised == logged, "not logged", f"the actor raised {raised} times and the log has {logged} crashes")
+
+
+def _lines(report: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
+
+
+FAULTS = (
+    Fault(
+        "daemon-killed",
+        "SIGKILL of the daemon at a random moment, at times again while it starts; restart",
+        daemon_killed,
+        rounds=20,
+        own_postgres=False,
+    ),
+    Fault(
+        "both-killed",
+        "the daemon killed while PostgreSQL is down; both come back, in either order",
+        both_killed,
+        rounds=5,
+        errors=frozenset({"database_unavailable"}),
+    ),
+    Fault(
+        "actor-raises",
+        "the pool's actor raises on its nth message, for every n",
+        actor_raises,
+        rounds=1,
+        errors=frozenset({"actor_crashed"}),
+        faulty=("messages", str(MESSAGES_NTH_MAX), "{directory}/report.jsonl"),
+        settings={"click": {"deadline_s": 2}},
+        finish=restarted_each_time,
+    ),
+)

@@ -1,0 +1,146 @@
+"""The disk under the spool refuses: clicks are answered, and what was not recorded is counted, logged and shown."""
+
+import contextlib
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tests.faults.scene import until
+from tests.faults.stage import Fault, Stage
+
+WRITES_NTH_MAX = 40
+SWEEP_S = 120.0
+REFUSED_FOR_S = 1.5
+RECOVERS_WITHIN_S = 5.0
+TMPFS_MB = 48
+BALLAST_PIECE_BYTES = 64 * 1024
+
+
+async def writes_refused(stage: Stage) -> str:
+    """One round: the 1st write is refused, the 2nd after that, and so on to WRITES_NTH_MAX."""
+    stage.memory["sweeps"] = sweeps = stage.memory.get("sweeps", 0) + 1
+    began_s = time.monotonic()
+    report = stage.scene.directory / "report.jsonl"
+    await until(lambda: len(_lines(report)) >= sweeps * WRITES_NTH_MAX, "every nth write was refused", SWEEP_S)
+    return f"refused every nth write to {WRITES_NTH_MAX} within {time.monotonic() - began_s:.1f} s"
+
+
+async def disk_refuses(stage: Stage) -> str:
+    """All writes for a while, as on a disk that became read-only."""
+    flag = stage.scene.directory / "refuse"
+    await trio.sleep(stage.rng.uniform(0.2, 0.8))
+    flag.touch()
+    await trio.sleep(REFUSED_FOR_S)
+    flag.unlink()
+    return f"every write refused for {REFUSED_FOR_S} s; {await _recovered(stage)}"
+
+
+async def disk_full(stage: Stage) -> str:
+    """A real file system without a byte left."""
+    ballast = stage.scene.state_dir / "ballast"
+    await trio.sleep(stage.rng.uniform(0.2, 0.8))
+    await trio.to_thread.run_sync(_fill, ballast)
+    await trio.sleep(REFUSED_FOR_S)
+    ballast.unlink()
+    return f"no byte left for {REFUSED_FOR_S} s; {await _recovered(stage)}"
+
+
+async def _recovered(stage: Stage) -> str:
+    """Clicks that come from now on are resolved again."""
+    now_s, visitors = time.monotonic(), stage.scene.visitors
+
+    def resolved() -> bool:
+        return any(v.sent_s > now_s and "cid=" in (v.location or "") for v in visitors.visits[-100:])
+
+    await until(resolved, "clicks are resolved again", RECOVERS_WITHIN_S)
+    took_s = time.monotonic() - now_s
+    stage.measured("first resolved click after the disk's return", took_s)
+    return f"a click was resolved {took_s:.2f} s after its return"
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):  # no space left on device: it is full
+        while True:
+            file.write(b"\0" * BALLAST_PIECE_BYTES)
+    with ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"\0")
+
+
+async def counted_and_shown(stage: Stage) -> None:
+    """`status` and the log have what was dropped; where we refused the writes ourselves, to the entry."""
+    scene = stage.scene
+    dropped = (await scene.status())["journal"]["dropped"]
+    stage.memory["dropped"] = dropped
+    stage.expect(dropped > 0, "not counted", "the disk refused and `status` shows no dropped entry")
+    logged = [line["dropped_in_all"] for line in scene.log("journal_refused")]
+    stage.expect(bool(logged), "not logged", "the disk refused and the log does not say so")
+    stage.expect(not logged or logged[-1] <= dropped, "not counted", f"logged {logged[-1:]}, shown {dropped}")
+    refused = _lines(scene.directory / "report.jsonl")
+    if refused:
+        entries = sum(line["entries"] for line in refused)
+        stage.expect(entries == dropped, "not counted", f"{entries} entries were refused, `status` shows {dropped}")
+        stage.memory["unleasable"] = frozenset(lease for line in refused for lease in line["leases"])
+
+
+def _lines(report: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
+
+
+def tmpfs_refused() -> str | None:
+    """Why no file system can be mounted here, or None."""
+    with tempfile.TemporaryDirectory(prefix="tracepool-faults-") as probe:
+        try:
+            with mounted(Path(probe)):
+                return None
+        except (OSError, subprocess.CalledProcessError) as e:
+            return f"a file system cannot be mounted: {e}"
+
+
+@contextlib.contextmanager
+def mounted(directory: Path) -> Iterator[None]:
+    """A small file system of its own at the directory."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={TMPFS_MB}m,mode=0711", "tracepool-faults", str(directory)]
+    subprocess.run(command, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True, capture_output=True)
+
+
+REFUSED = frozenset({"journal_refused"})
+FAULTS = (
+    Fault(
+        "nth-write-refused",
+        "the disk refuses the spool's nth write, for every n",
+        writes_refused,
+        rounds=1,
+        errors=REFUSED,
+        faulty=("writes", str(WRITES_NTH_MAX), "{directory}/report.jsonl"),
+        finish=counted_and_shown,
+    ),
+    Fault(
+        "disk-refuses",
+        "the disk refuses every write for a while, as one that became read-only",
+        disk_refuses,
+        rounds=2,
+        errors=REFUSED,
+        faulty=("held", "{directory}/refuse", "{directory}/report.jsonl"),
+        finish=counted_and_shown,
+    ),
+    Fault(
+        "disk-full",
+        "a file system without a byte left under the spool; needs mount",
+        disk_full,
+        rounds=2,
+        errors=REFUSED,
+        on_tmpfs=True,
+        finish=counted_and_shown,
+    ),
+)

@@ -1,0 +1,103 @@
+"""`tracepool` with a fault built in, as a process of its own:
+
+    python -m tests.faults.faulty writes NTH_MAX REPORT -- serve --config FILE
+    python -m tests.faults.faulty held FLAG REPORT -- serve --config FILE
+    python -m tests.faults.faulty messages NTH_MAX REPORT -- serve --config FILE
+
+`writes`: the disk refuses the journal's first write, then the 2nd after that, then the 3rd, up to NTH_MAX, and so on
+from the 1st. `held`: it refuses every write while the file FLAG is there. `messages`: the same as `writes` with the
+messages of the pools' actors, which raise, every other one only after the pool has changed. Each fault is a line of
+JSON in REPORT.
+"""
+
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from daemon import restarts
+from daemon.__main__ import main
+from daemon.journal.spool import Spool
+from daemon.moment import Moment
+from daemon.pool.messages import Message
+from daemon.pool.pool import Decision, Pool
+
+CRASHES_MAX = 1_000_000
+REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
+
+
+class Nth:
+    """Counts to 1, then to 2, and so on to `most`, then from 1 again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._n = 1
+        self._left = 1
+
+    def due(self) -> int:
+        """n when this is the nth since the last one that was due, else 0."""
+        self._left -= 1
+        if self._left:
+            return 0
+        due, self._n = self._n, self._n % self._most + 1
+        self._left = self._n
+        return due
+
+
+class Report:
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def write(self, **values: object) -> None:
+        os.write(self._file, json.dumps(values).encode() + b"\n")
+
+
+def refuse_writes(nth: Nth | None, flag: Path | None, report: Report) -> None:
+    append = Spool.append
+    writes = 0
+
+    def refusing(spool: Spool, entries: Sequence[tuple[str, str]], shipped_seq: int = 0) -> int:
+        nonlocal writes
+        writes += 1
+        n = nth.due() if nth else 0
+        if not n and not (flag and flag.exists()):
+            return append(spool, entries, shipped_seq)
+        bodies = [json.loads(body) for kind, body in entries if kind == "ip_changed"]
+        leases = [body["locked_by_request"] for body in bodies if body["event"] == "lease"]
+        report.write(n=n, write=writes, entries=len(entries), leases=leases)
+        raise sqlite3.OperationalError(REFUSALS[writes % len(REFUSALS)])
+
+    Spool.append = refusing  # type: ignore[method-assign,assignment]
+
+
+def raise_on_messages(nth: Nth, report: Report) -> None:
+    decide = Pool.decide
+    restarts.RESTARTS_MAX = CRASHES_MAX  # each crash is to be survived: how many are too many is tested elsewhere
+
+    def raising(pool: Pool, message: Message, now: Moment, decision: Decision) -> None:
+        n = nth.due()
+        if n % 2 == 0:  # 0 is a message that goes well
+            decide(pool, message, now, decision)
+        if n:
+            report.write(n=n, message=type(message).__name__)
+            raise RuntimeError(f"on purpose, at message {n}: {type(message).__name__}")
+
+    Pool.decide = raising  # type: ignore[method-assign,assignment]
+
+
+def run(words: list[str]) -> int:
+    at = words.index("--")
+    kind, what, report = words[:at]
+    if kind == "messages":
+        raise_on_messages(Nth(int(what)), Report(report))
+    elif kind == "writes":
+        refuse_writes(Nth(int(what)), None, Report(report))
+    else:
+        refuse_writes(None, Path(what), Report(report))
+    return main(words[at + 1 :])
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

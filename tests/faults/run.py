@@ -1,0 +1,112 @@
+"""Runs one fault: stages it, breaks things round by round, lets everything settle, and judges."""
+
+import json
+import random
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from tests.faults import crashes, disks, evidence, outages, signals
+from tests.faults.checker import Breach, History, Rules
+from tests.faults.scene import COOLDOWN_S, DEADLINE_S, Scene, staged, undressed, until
+from tests.faults.servers import SceneBroke
+from tests.faults.stage import Fault, Knobs, Stage
+
+FAULTS: dict[str, Fault] = {
+    fault.name: fault for fault in (*crashes.FAULTS, *outages.FAULTS, *disks.FAULTS, *signals.FAULTS)
+}
+SETTLE_S = 0.5
+CLICKS_END_WITHIN_S = 70.0
+STOP_WITHIN_S = 40.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`evidence` is where everything lies, if there is a breach. `figures`: seconds by name."""
+
+    fault: str
+    rounds: int
+    clicks: Counter[str]
+    fallbacks: Counter[str]
+    figures: dict[str, list[float]]
+    breaches: list[Breach] = field(default_factory=list)
+    evidence: Path | None = None
+
+
+async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> Outcome:
+    rng = random.Random(f"{seed} {fault.name}")
+    async with staged(
+        rng,
+        own_postgres=fault.own_postgres,
+        faulty=fault.faulty,
+        settings=fault.settings,
+        dress=disks.mounted if fault.on_tmpfs else undressed,
+    ) as scene:
+        stage = Stage(scene, rng, knobs)
+        history: History | None = None
+        try:
+            for number in range(1, rounds + 1):
+                say(f"{fault.name} {number}/{rounds}: {await fault.round(stage)}")
+            history = await _settled(fault, stage)
+        except SceneBroke as broke:
+            stage.breaches.append(Breach("broke", str(broke)))
+        stage.breaches += _unexpected_errors(scene, fault)
+        if stage.breaches:
+            history = history or History((), tuple(scene.visitors.visits), tuple(scene.downs), (), ())
+            evidence.write(scene, history, stage.breaches)
+    if not stage.breaches:
+        shutil.rmtree(scene.directory)
+    return Outcome(
+        fault=fault.name,
+        rounds=rounds,
+        clicks=scene.visitors.counts(),
+        fallbacks=Counter(hit.reason for hit in history.hits if hit.reason) if history else Counter(),
+        figures=dict(stage.figures),
+        breaches=stage.breaches,
+        evidence=scene.directory if stage.breaches else None,
+    )
+
+
+async def _settled(fault: Fault, stage: Stage) -> History:
+    """The clicks end, the rows come, the daemon stops; then the verdict."""
+    scene = stage.scene
+    await trio.sleep(SETTLE_S)
+    scene.visitors.stop.set()
+    await until(lambda: scene.visitors.under_way == 0, "every click has ended", CLICKS_END_WITHIN_S)
+    if fault.finish is not None:
+        await fault.finish(stage)
+    rules = Rules(
+        cooldown_s=COOLDOWN_S,
+        deadline_s=float(str(fault.settings.get("click", {}).get("deadline_s", DEADLINE_S))),
+        late_s=stage.knobs.late_s,
+        all_resolved=fault.all_resolved,
+        dropped=stage.memory.get("dropped", 0),
+        unleasable=stage.memory.get("unleasable", frozenset()),
+    )
+    history, breaches = await evidence.judged(scene, rules)
+    stage.breaches += breaches
+    status, _ = await scene.end(signal.SIGTERM, STOP_WITHIN_S)
+    stage.expect(status == 0, "status", f"it ended with {status} after the last SIGTERM")
+    return history
+
+
+def _unexpected_errors(scene: Scene, fault: Fault) -> Iterator[Breach]:
+    """A test that expects no error in the log fails on one."""
+    seen: Counter[str] = Counter()
+    for line in (scene.directory / "daemon.log").read_text(errors="replace").splitlines():
+        try:
+            parsed = json.loads(line)
+            event, level = parsed["event"], parsed["level"]
+        except (ValueError, KeyError, TypeError):
+            event, level = f"a line that is no JSON: {line[:200]}", "error"
+        if level in ("error", "critical") and event not in fault.errors:
+            seen[event] += 1
+    for event, count in seen.items():
+        yield Breach("log", f"{count} x {event}")

@@ -1,0 +1,60 @@
+"""What a fault is, and what one round of it works with."""
+
+import random
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.checker import Breach
+from tests.faults.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """What differs between the long form and the short one. Seconds."""
+
+    outage_s: float = 30.0
+    serving_within_s: float = 3.0
+    late_s: float = 1.0
+
+
+@dataclass(slots=True)
+class Stage:
+    """A scene with visitors coming. `figures`: measured seconds by name; `breaches`: what a round itself saw."""
+
+    scene: Scene
+    rng: random.Random
+    knobs: Knobs
+    figures: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    breaches: list[Breach] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    def expect(self, holds: bool, kind: str, what: str) -> None:
+        if not holds:
+            self.breaches.append(Breach(kind, what))
+
+    def measured(self, name: str, took_s: float, at_most_s: float = float("inf")) -> None:
+        self.figures[name].append(took_s)
+        self.expect(took_s <= at_most_s, "slow", f"{name}: {took_s:.2f} s; at most {at_most_s:g} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`round` breaks something once and says what it did. `rounds`: of the short form.
+
+    `errors`: what the daemon may log as an error; anything else is a breach. `all_resolved`: no click may differ.
+    `finish`: what must hold once all clicks have ended.
+    """
+
+    name: str
+    what: str
+    round: Callable[[Stage], Awaitable[str]]
+    rounds: int
+    errors: frozenset[str] = frozenset()
+    own_postgres: bool = True
+    all_resolved: bool = False
+    faulty: tuple[str, ...] = ()
+    on_tmpfs: bool = False
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    finish: Callable[[Stage], Awaitable[None]] | None = None

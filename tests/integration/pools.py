@@ -1,0 +1,97 @@
+"""The pools, actors, journal and adoption of a daemon around one database, without its faces and workers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import trio
+
+from daemon.click.offers import Offers
+from daemon.clocks import read_clocks
+from daemon.pool.adoption import Adoption
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release
+from daemon.pool.pool import Pool
+from daemon.pool.states import Event, Ip, Rules
+from daemon.restarts import run_pool_actor
+from tests.integration.databases import PATIENCE_S, PostgresServer, Rows, fresh_database, until
+from tests.integration.journals import Journal, running_journal
+
+RULES = Rules(lock_s=60, cooldown_s=30, failures_max=5)
+
+
+class Daemon:
+    """Pools, actors, journal and adoption around one database."""
+
+    def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
+        departed: dict[tuple[str, str], float] = {}
+
+        def start_actor(post: Post) -> None:
+            nursery.start_soon(run_pool_actor, post, rows.database, journal.writer, journal.shipper.flush, read_clocks)
+
+        self.rows = rows
+        self.journal = journal
+        self.offers = Offers()
+        self.directory = PoolDirectory(lambda country: Pool(country, RULES, departed), start_actor)
+        self.adoption = Adoption(rows.database, self.directory, self.offers, read_clocks)
+
+    def counts(self, country: str) -> Counts:
+        post = self.directory.known(country)
+        return post.pool.counts() if post else Counts(0, 0, 0, 0, 0, 0)
+
+    def ips(self, country: str) -> list[Ip]:
+        post = self.directory.known(country)
+        return list(post.pool.ips.values()) if post else []
+
+    def statuses(self, country: str) -> dict[str, str]:
+        return {ip.address: ip.status.value for ip in self.ips(country)}
+
+    async def acquire(self, country: str, patience_s: float = 5) -> Lease | NoIPAvailable:
+        post = self.directory.known(country)
+        assert post is not None
+        send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
+        with trio.fail_after(PATIENCE_S):
+            await post.mailbox.send(Acquire(uuid4(), trio.current_time() + patience_s, send))
+            async with receive:
+                return await receive.receive()
+
+    async def lease(self, country: str) -> Lease:
+        lease = await self.acquire(country)
+        assert isinstance(lease, Lease)
+        return lease
+
+    async def release(self, lease: Lease, event: Event = Event.RELEASED_OK) -> None:
+        post = self.directory.known(lease.country)
+        assert post is not None
+        await post.mailbox.send(Release(lease.ip_id, lease.lease_no, event, 10.0))
+
+    async def row(self, address: str) -> dict[str, object]:
+        await self.journal.flush()
+        [row] = await self.rows.sql("select * from ip_rotation_pool where ip_address = $1", address)
+        return row
+
+    async def until_row(self, address: str, **values: object) -> None:
+        async def is_so() -> bool:
+            row = await self.row(address)
+            return {name: row[name] for name in values} == values
+
+        await until(is_so)
+
+
+@asynccontextmanager
+async def daemon_on(postgres: PostgresServer, tmp_path: Path, *before: str) -> AsyncIterator[Daemon]:
+    """`before`: SQL that was run while the daemon was stopped."""
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        for statement in before:
+            await rows.sql(statement)
+        async with trio.open_nursery() as nursery:
+            daemon = Daemon(rows, journal, nursery)
+            await daemon.adoption.compare()
+            nursery.start_soon(daemon.adoption.run)
+            await rows.add_offer("sentinel")
+            await until(lambda: daemon.offers.find("sentinel"))
+            await rows.sql("truncate offers")
+            await until(lambda: not len(daemon.offers))  # now it listens, and has compared
+            yield daemon
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,182 @@
+"""The private socket: commands get their answer, and whatever connects, the daemon goes on."""
+
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from daemon.control import socket as control
+from daemon.errors import DatabaseUnavailable, TheirFault
+from tests.conftest import LoggedErrors
+from tests.integration.databases import PATIENCE_S
+
+
+class Asked:
+    """The daemon's side: what the commands were asked, and what they say."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.gate = trio.Event()
+
+    async def status(self) -> dict[str, Any]:
+        return {"countries": {"us": {"total": 3}}, "text": "ü\n"}
+
+    async def unreachable(self) -> dict[str, Any]:
+        raise DatabaseUnavailable("PostgreSQL cannot be reached")
+
+    async def broken(self) -> dict[str, Any]:
+        raise ZeroDivisionError("on purpose")
+
+    async def slow(self) -> dict[str, Any]:
+        await self.gate.wait()
+        return {}
+
+    async def large(self) -> dict[str, Any]:
+        return {"text": "x" * 3_000_000}
+
+    async def ask(self, command: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
+        return await trio.to_thread.run_sync(control.ask, self.state_dir, command, timeout_s)
+
+    async def raw(self, line: bytes, *, end: bool = True) -> bytes:
+        stream = await trio.open_unix_socket(str(self.state_dir / control.NAME))
+        async with stream:
+            await stream.send_all(line)
+            if end:
+                await stream.send_eof()
+            with trio.fail_after(PATIENCE_S):
+                return b"".join([bytes(piece) async for piece in stream])
+
+
+@asynccontextmanager
+async def served(state_dir: Path) -> AsyncIterator[Asked]:
+    asked = Asked(state_dir)
+    commands: control.Commands = {
+        name: getattr(asked, name) for name in ("status", "unreachable", "broken", "slow", "large")
+    }
+    async with trio.open_nursery() as nursery:
+        await nursery.start(control.serve, state_dir, commands)
+        yield asked
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_command_gets_its_answer(tmp_path: Path) -> None:
+    async with served(tmp_path) as asked:
+        for _ in range(3):
+            assert await asked.ask("status") == {"countries": {"us": {"total": 3}}, "text": "ü\n"}
+        answer = await asked.ask("large")
+        assert answer is not None
+        assert len(answer["text"]) == 3_000_000
+
+
+async def test_only_the_owner_can_connect_and_the_file_goes_with_the_daemon(tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    os.umask(umask)
+    async with served(tmp_path):
+        mode = (tmp_path / control.NAME).stat().st_mode
+        assert stat.S_ISSOCK(mode)
+        assert stat.S_IMODE(mode) == 0o600
+        assert os.umask(umask) == umask, "the process's own mask is as it was"
+    assert not (tmp_path / control.NAME).exists()
+
+
+async def test_a_deep_state_directory_is_no_obstacle(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+    async with served(deep) as asked:
+        assert await asked.ask("status")
+
+
+async def test_without_a_daemon_there_is_no_answer(tmp_path: Path) -> None:
+    assert control.ask(tmp_path, "status") is None
+    assert control.ask(tmp_path / "missing", "status") is None
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / control.NAME))
+    left.close()  # as a killed daemon leaves it
+    assert control.ask(tmp_path, "status") is None
+    async with served(tmp_path) as asked:
+        assert await asked.ask("status")
+
+
+async def test_what_the_command_says_went_wrong_is_raised(tmp_path: Path, expected_errors: LoggedErrors) -> None:
+    expected_errors.expect("command_failed")
+    async with served(tmp_path) as asked:
+        with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
+            await asked.ask("unreachable")
+        with pytest.raises(TheirFault, match="its log says why"):
+            await asked.ask("broken")
+        with pytest.raises(TheirFault, match="known: status, unreachable"):
+            await asked.ask("no-such-command")
+        assert await asked.ask("status")
+    assert len(expected_errors.named("command_failed")) == 1
+
+
+async def test_a_daemon_that_does_not_answer_is_said_after_the_timeout(tmp_path: Path) -> None:
+    async with served(tmp_path) as asked:
+        with pytest.raises(TheirFault, match=r"did not answer within 0\.05 s"):
+            await asked.ask("slow", 0.05)
+        asked.gate.set()
+        assert await asked.ask("slow") == {}
+
+
+async def test_a_daemon_that_stops_while_it_is_asked_is_said(tmp_path: Path) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def ask(asked: Asked) -> None:
+            with pytest.raises(TheirFault, match="stopped while it was asked"):
+                await asked.ask("slow")
+
+        async with served(tmp_path) as asked:
+            nursery.start_soon(ask, asked)
+            await trio.sleep(0.2)
+
+
+HOSTILE = [
+    b"",
+    b"\n",
+    b"{}\n",
+    b"[]\n",
+    b"null\n",
+    b'"status"\n',
+    b'{"command": []}\n',
+    b'{"command": "status"',
+    b"\xff\xfe\n",
+    b"[" * 4_000 + b"\n",
+    b"x" * 100_000,
+    b'{"command": "' + b"x" * 4_050 + b'"}\n',
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
+async def test_nonsense_harms_nobody(line: bytes, tmp_path: Path) -> None:
+    async with served(tmp_path) as asked:
+        try:
+            answer = await asked.raw(line)
+        except trio.BrokenResourceError:
+            answer = b""  # closed before all of it was read
+        assert not answer or list(json.loads(answer)) == ["error"]
+        assert await asked.ask("status")
+
+
+async def test_who_connects_and_leaves_or_never_reads_harms_nobody(tmp_path: Path) -> None:
+    async with served(tmp_path) as asked, trio.open_nursery() as nursery:
+        path = str(tmp_path / control.NAME)
+        for _ in range(10):
+            await (await trio.open_unix_socket(path)).aclose()
+            leaving = await trio.open_unix_socket(path)
+            await leaving.send_all(b'{"command": "large"}\n')
+            await leaving.aclose()
+        silent = await trio.open_unix_socket(path)
+        unread = await trio.open_unix_socket(path)
+        await unread.send_all(b'{"command": "large"}\n')
+        assert await asked.ask("status")
+        await silent.aclose()
+        await unread.aclose()
+        assert await asked.ask("status")
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,92 @@
+"""The local end of the journal, on a real disk: what is durable stays so, in order, and bounded."""
+
+import sqlite3
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import trio
+import trio.testing
+
+from daemon.journal.entries import encode
+from daemon.journal.spool import Spool
+from daemon.journal.writer import JournalWriter
+from tests.integration.databases import PATIENCE_S
+from tests.integration.journals import (
+    CountedSpool,
+    hit,
+    leased,
+)
+
+
+async def test_nothing_to_record_leaves_the_writer_asleep(tmp_path: Path) -> None:
+    spool = CountedSpool(tmp_path / "j")
+    writer = JournalWriter(spool)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        writer.record()
+        with trio.fail_after(PATIENCE_S):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert await writer.durable(), "there was nothing before it to be made durable"
+        assert spool.commits == 0
+        nursery.cancel_scope.cancel()
+    spool.close()
+
+
+async def test_what_was_recorded_before_a_cancel_is_on_disk_after_it(tmp_path: Path) -> None:
+    for wakes in range(3):
+        spool = CountedSpool(tmp_path / f"j{wakes}")
+        writer = JournalWriter(spool)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            for _ in range(wakes):  # cancel the writer asleep, on its way to the disk, and there
+                await trio.lowlevel.checkpoint()
+            writer.record(hit())
+            if wakes:
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        assert len(spool.read(0, 10)) == 1
+        spool.close()
+
+
+async def test_a_spool_that_really_cannot_grow_refuses_whole_batches(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "j")
+    spool.append([encode(hit())])
+    pages = spool._writer.execute("pragma page_count").fetchone()[0]
+    spool._writer.execute(f"pragma max_page_count = {pages + 4}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        spool.append([encode(hit(location="https://shop.example/?" + "x" * 1000)) for _ in range(100)])
+    assert spool.last_seq() == 1
+    spool.append([encode(hit())])
+    assert [entry.seq for entry in spool.read(0, 10)] == [1, 2]
+    spool.close()
+
+
+async def test_a_spool_opened_again_keeps_its_entries_and_node_and_counts_its_starts(tmp_path: Path) -> None:
+    first = Spool(tmp_path / "j")
+    first.append([encode(hit()), encode(hit())])
+    first.append([encode(hit())], 2)
+    assert first.backlog(0) == 1
+    again = Spool(tmp_path / "j")  # while the first is open, as after a kill
+    assert (again.node_id, again.epoch) == (first.node_id, first.epoch + 1)
+    assert [entry.seq for entry in again.read(0, 10)] == [3]
+    again.append([], 3)
+    again.append([encode(hit())])
+    assert [entry.seq for entry in again.read(0, 10)] == [4], "a sequence number never repeats"
+    assert again.last_seq() == 4
+    first.close()
+    again.close()
+    assert Spool(tmp_path / "other").node_id != first.node_id
+
+
+async def test_past_its_bound_hits_and_traces_make_room_and_ip_changes_stay(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "j", bytes_max=256 * 1024)
+    kept = [encode(leased(uuid4(), 1)) for _ in range(20)]
+    spool.append(kept)
+    dropped = sum(spool.append([encode(hit(location="x" * 1000)) for _ in range(100)]) for _ in range(10))
+    assert dropped > 0
+    left = spool.read(0, 10_000)
+    assert sum(entry.kind == "ip_changed" for entry in left) == len(kept)
+    assert len(left) == len(kept) + 1000 - dropped
+    assert spool.bytes_used() < 2 * 256 * 1024
+    spool.close()
