@@ -11,7 +11,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         status = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as e:
+    except KeyboardInterrupt:  # by itself: half of what explains the others may not be imported yet
+        return 130
+    except (Exception, BaseExceptionGroup) as e:
         from daemon.cli.outcomes import explain
 
         return explain(e)

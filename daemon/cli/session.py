@@ -1,5 +1,6 @@
 """What a command works with: the settings, and the database for as long as the command needs it."""
 
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,27 +63,39 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
     """
 
     async def main() -> T:
-        given = settings.database
-        async with (
-            trio_asyncio.open_loop(),
-            open_database(
-                url,
-                connections_max=CONNECTIONS_MAX,
-                connect_timeout_s=given.connect_timeout_s,
-                statement_timeout_s=given.statement_timeout_s,
-            ) as database,
-        ):
-            try:
-                await database.work(migrate)
-                return await use(database)
-            except asyncpg.PostgresError as e:
-                raise TheirFault(f"PostgreSQL refuses: {e}") from e
+        async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:
+            await nursery.start(_end_at_ctrl_c)
+            result = await _used(url, settings, use)
+            nursery.cancel_scope.cancel()
+        return result
 
     try:
         return trio.run(main)
-    except BaseExceptionGroup as e:  # the loop runs in a nursery, which wraps whatever passes through it
+    except BaseExceptionGroup as e:
         causes = leaves(e)
         raise next((cause for cause in causes if isinstance(cause, KeyboardInterrupt)), causes[0]) from e
+
+
+async def _used(url: str, settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
+    async with open_database(
+        url,
+        connections_max=CONNECTIONS_MAX,
+        connect_timeout_s=settings.database.connect_timeout_s,
+        statement_timeout_s=settings.database.statement_timeout_s,
+    ) as database:
+        try:
+            await database.work(migrate)
+            return await use(database)
+        except asyncpg.PostgresError as e:
+            raise TheirFault(f"PostgreSQL refuses: {e}") from e
+
+
+async def _end_at_ctrl_c(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Python's own KeyboardInterrupt can come up in a callback of asyncio, which swallows it and waits for ever."""
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            raise KeyboardInterrupt
 
 
 def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:

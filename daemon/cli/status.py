@@ -150,7 +150,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     journal, full = found["journal"], _full(found["queues"])
     lines.append(
         f"daemon: version {found['version']}, up {found['uptime_s']:.0f} s; PostgreSQL "
-        f"{'reachable' if journal['database_reachable'] else 'NOT reachable'}; journal: {journal['backlog']} to ship, "
+        f"{'reachable' if journal['database_reachable'] else 'NOT reachable'}; journal: "
+        f"{'?' if journal['backlog'] is None else journal['backlog']} to ship, "
         f"{journal['dropped']} dropped"
     )
     return [shown(line) for line in lines + full]

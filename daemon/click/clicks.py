@@ -47,6 +47,7 @@ class _Click:
     inbound: Inbound
     visitor: Visitor
     received: Moment
+    hit_is_late: bool = False
 
 
 class Clicks:
@@ -210,6 +211,7 @@ class Clicks:
             await self._journal.durable(hit)
         if scope.cancelled_caught:
             self.late_hits += 1
+            click.hit_is_late = True
 
     def _conclude(self, click: _Click, outcome: str, reason: str | None, location: str) -> None:
         wait_ms = (self._now().tick_s - click.received.tick_s) * 1000
@@ -225,6 +227,7 @@ class Clicks:
             wait_ms=round(wait_ms, 1),
             location=location,
             visitor=click.visitor.address,
+            **({"hit_is_late": True} if click.hit_is_late else {}),
         )
 
 

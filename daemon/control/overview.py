@@ -1,5 +1,6 @@
 """What `tracepool status` shows, from memory alone: it answers with the database away as well."""
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,7 +48,6 @@ class Overview:
         last_minute = asdict(self.clicks.tally.last_minute(self.now().tick_s))
         for wait in ("wait_p50_ms", "wait_p95_ms"):
             last_minute[wait] = None if last_minute[wait] is None else round(last_minute[wait], 1)
-        backlog = await trio.to_thread.run_sync(self.spool.backlog, self.shipper.shipped_seq)
         return {
             "countries": countries,
             "active_traces": self.tracer.active,
@@ -58,7 +58,7 @@ class Overview:
                 "dropped": self.writer.dropped,
                 "refused": self.shipper.refused,
                 "late_hits": self.clicks.late_hits,
-                "backlog": backlog,
+                "backlog": await self._backlog(),
                 "database_reachable": self.shipper.reachable,
             },
             "node_id": str(self.spool.node_id),
@@ -66,6 +66,13 @@ class Overview:
             "uptime_s": round(self.now().tick_s - self.started_s, 1),
             "version": __version__,
         }
+
+    async def _backlog(self) -> int | None:
+        """Entries to be shipped; None while the disk refuses to say, when the rest of the status is wanted most."""
+        try:
+            return await trio.to_thread.run_sync(self.spool.backlog, self.shipper.shipped_seq)
+        except sqlite3.Error:
+            return None
 
     def _queues(self) -> dict[str, dict[str, int]]:
         settings = self.settings

@@ -4,7 +4,9 @@ So an entry is applied once, however often it is sent. PostgreSQL away only make
 PostgreSQL refuses for what it says is found by halving its batch, logged and left out, so that it holds up nobody.
 """
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TypeVar, TypeVarTuple
 
 import structlog
 import trio
@@ -20,6 +22,9 @@ GATHER_S = 0.1  # so that the entries of many clicks travel together
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 log = structlog.get_logger("daemon.journal")
 
@@ -58,7 +63,7 @@ class Shipper:
         pause_s = PAUSE_MIN_S
         while True:
             committed = self._writer.committed
-            batch = await trio.to_thread.run_sync(self._spool.read, self.shipped_seq, BATCH_MAX)
+            batch = await self._read(self._spool.read, self.shipped_seq, BATCH_MAX)
             if not batch:
                 with trio.move_on_after(SLOW_READ_S):
                     await committed.wait()
@@ -80,9 +85,18 @@ class Shipper:
     async def flush(self) -> None:
         """Returns once PostgreSQL has everything that was recorded before the call, but for what was dropped."""
         await self._writer.durable()
-        target_seq = await trio.to_thread.run_sync(self._spool.last_seq)
+        target_seq = await self._read(self._spool.last_seq)
         while self.shipped_seq < target_seq:
             await self._progress.wait()
+
+    async def _read(self, ask: Callable[[*Ts], T], *args: *Ts) -> T:
+        """What the spool says. A disk that refuses even reads is asked again: what it holds may come back with it."""
+        while True:
+            try:
+                return await trio.to_thread.run_sync(ask, *args)
+            except sqlite3.Error as e:
+                log.error("journal_unreadable", why=str(e), retry_in_s=PAUSE_MAX_S, effect="rows wait; clicks go on")
+                await trio.sleep(PAUSE_MAX_S)
 
     async def _ship(self, batch: Sequence[SpooledEntry]) -> None:
         node_id, epoch = self._spool.node_id, self._spool.epoch

@@ -167,10 +167,12 @@ class Tracer:
                 ms = (trio.current_time() - began.tick_s) * 1000
                 result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
             end = result.end
-            _tell(job, Finished(end.url, None) if isinstance(end, Landed) else Finished(None, "trace_failed"))
-            event = EVENTS[Verdict.OK if isinstance(end, Landed) else end.verdict]
-            await self._release(post, Release(lease.ip_id, lease.lease_no, event, result.ms))
-            self._finish(job, lease, result, wait_ms)
+            try:
+                self._finish(job, lease, result, wait_ms)  # first: no hit is durable before the trace that it tells of
+            finally:
+                _tell(job, Finished(end.url, None) if isinstance(end, Landed) else Finished(None, "trace_failed"))
+                event = EVENTS[Verdict.OK if isinstance(end, Landed) else end.verdict]
+                await self._release(post, Release(lease.ip_id, lease.lease_no, event, result.ms))
 
     def _finish(self, job: TraceJob, lease: Lease, result: TraceResult, wait_ms: float) -> None:
         end, now = result.end, self._now()

@@ -19,7 +19,7 @@ class MemoryJournal:
         self.raises: Exception | None = None
 
     def record(self, *entries: Entry) -> None:
-        if self.raises is not None:
+        if entries and self.raises is not None:
             raise self.raises
         (self.dropped if self.refuses else self.entries).extend(entries)
 

@@ -1,5 +1,7 @@
 """Breaking tracepool on purpose, and checking afterwards that nothing was lost or used twice.
 
-`checker.py` judges a history; `visitors.py` clicks and keeps the record of each answer; `scene.py` has the processes
-that are broken; `crashes.py`, `outages.py`, `disks.py` and `signals.py` break them; `__main__.py` runs them.
+`records.py` is what is known of a history, `checker.py` judges it. `visitors.py` clicks and keeps each answer. In
+`scene.py` and `servers.py` are the processes that are broken, `faulty.py` is a daemon with a fault built in.
+`crashes.py`, `outages.py`, `disks.py` and `signals.py` break them, `run.py` runs a fault, `evidence.py` gathers what
+came of it.
 """

@@ -1,112 +1,20 @@
 """Judges what happened while tracepool was being broken. Pure, and deaf to what the daemon says about itself.
 
-The witnesses are the network's own log (what the origin and the proxies saw), the visitors' record (what each of them
-was answered), and the rows that PostgreSQL has in the end. Times are CLOCK_MONOTONIC, but for `wall_s`.
+Promises that cannot be made are not asked for: a trace that a kill ended, or that nobody was told of when it came.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from daemon.demo.events import Event, OriginEvent
 from daemon.demo.history import check
+from tests.faults.records import Breach, Down, History, Rules, TraceRow, Visit, cid_of
 
 UNWRITTEN_S = 1.0
 """A trace that nobody was told of may be missing when it ended this close to a kill: nothing was promised."""
 CLOCKS_APART_S = 0.25
 """Between a row's time and the network's for the same moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One click. `failure`: refused at the door, cut off without an answer, or kept waiting too long."""
-
-    number: int
-    offer: str
-    sent_s: float
-    ended_s: float
-    status: int | None = None
-    request_id: str | None = None
-    location: str | None = None
-    failure: Literal["refused", "cut", "unanswered"] | None = None
-
-    @property
-    def answered(self) -> bool:
-        return self.status == 302
-
-
-@dataclass(frozen=True, slots=True)
-class Down:
-    """From the signal by way of the process's end until the next one served. `killed`: its clicks could be cut."""
-
-    began_s: float
-    gone_s: float
-    ended_s: float
-    wall_s: float
-    killed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class HitRow:
-    request_id: str
-    outcome: str
-    reason: str | None
-    location: str
-
-
-@dataclass(frozen=True, slots=True)
-class TraceRow:
-    """`urls`: the chain and where it landed. `started_s` and `leased_s` are wall seconds."""
-
-    request_id: str
-    status: str
-    address: str | None
-    started_s: float
-    leased_s: float | None
-    final_url: str | None
-    urls: tuple[str, ...]
-
-    @property
-    def cids(self) -> set[int]:
-        return {cid for url in (*self.urls, self.final_url) if (cid := cid_of(url)) is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """`dropped`: entries that the disk refused, which rows may lack. `unleasable`: requests whose lease it refused."""
-
-    cooldown_s: float
-    deadline_s: float
-    late_s: float = 1.0
-    all_resolved: bool = False
-    dropped: int = 0
-    unleasable: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    events: Sequence[Event]
-    visits: Sequence[Visit]
-    downs: Sequence[Down]
-    hits: Sequence[HitRow]
-    traces: Sequence[TraceRow]
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    kind: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.what}"
-
-
-def cid_of(url: str | None) -> int | None:
-    """The click id that the origin minted, if the URL is one of a chain that began."""
-    values = parse_qs(urlsplit(url or "").query).get("cid", [])
-    return int(values[0]) if values and values[0].isdigit() else None
 
 
 def judge(history: History, rules: Rules) -> list[Breach]:
@@ -119,7 +27,7 @@ def judge(history: History, rules: Rules) -> list[Breach]:
     breaches += _answers(history, rules)
     breaches += _resolutions(history, rules)
     breaches += _rows_of_nobody(history)
-    missing = [*_missing_hits(history), *_missing_traces(history)]
+    missing = [*_missing_hits(history, rules), *_missing_traces(history)]
     if len(missing) > rules.dropped:
         breaches += missing
     return breaches
@@ -173,11 +81,15 @@ def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
         if row is None or row.status != "completed":
             if not rules.dropped:
                 yield Breach("unfinished", f"{name} was resolved; its trace is {row.status if row else 'not there'}")
-        elif row.cids != {cid} or (landing is not None and landing.client != row.address):
+        elif row.cids != {cid} or not (landing is None or _by(row, landing.client, rules)):
             yield Breach("foreign", f"{name} was told of chain {cid}; its trace has {row.cids} by {row.address}")
     for cid, numbers in visitors_of.items():
         if len(numbers) > 1:
             yield Breach("shared", f"clicks {numbers} were all told of chain {cid}")
+
+
+def _by(row: TraceRow, address: str, rules: Rules) -> bool:
+    return row.address == address or (row.address is None and rules.dropped > 0)
 
 
 def _rows_of_nobody(history: History) -> Iterator[Breach]:
@@ -200,21 +112,23 @@ def _rows_of_nobody(history: History) -> Iterator[Breach]:
             yield Breach("twice", f"click {number} has {count} hits")
 
 
-def _missing_hits(history: History) -> Iterator[Breach]:
+def _missing_hits(history: History, rules: Rules) -> Iterator[Breach]:
     hits = {hit.request_id for hit in history.hits}
     for visit in history.visits:
-        if visit.answered and visit.request_id not in hits:
+        if not visit.answered or visit.request_id in hits:
+            continue
+        if visit.request_id not in rules.late_hits or not _near_a_kill(visit.ended_s, history.downs):
             yield Breach("no hit", f"click {visit.number}, answered at {visit.ended_s:.3f}, request {visit.request_id}")
 
 
 def _missing_traces(history: History) -> Iterator[Breach]:
     """Each chain that the origin served belongs to one row; rows end, unless their daemon was killed."""
-    kills = [down for down in history.downs if down.killed]
+    kills_s = [down.wall_s for down in history.downs if down.killed]
     rows_of: dict[int, list[TraceRow]] = defaultdict(list)
     for row in history.traces:
         for cid in row.cids:
             rows_of[cid].append(row)
-        if row.status in ("pending", "processing") and not any(down.wall_s >= row.started_s for down in kills):
+        if row.status in ("pending", "processing") and not any(kill_s >= row.started_s for kill_s in kills_s):
             yield Breach("unfinished", f"trace {row.request_id} is {row.status} for ever")
     leases = defaultdict(list)
     for row in history.traces:
@@ -222,13 +136,17 @@ def _missing_traces(history: History) -> Iterator[Breach]:
             leases[row.address].append(row.leased_s)
     for cid, began, ended_s, landed in _chains(history.events):
         rows = rows_of.get(cid, [])
-        unwritten = any(-UNWRITTEN_S < down.began_s - ended_s < UNWRITTEN_S for down in kills)
+        unwritten = _near_a_kill(ended_s, history.downs)
         if len(rows) > 1:
             yield Breach("twice", f"chain {cid} is in {len(rows)} traces")
         elif landed and not rows and not unwritten:
             yield Breach("no trace", f"chain {cid} by {began.client} landed at {ended_s:.3f} and has no row")
         elif not rows and not unwritten and not _leased(leases[began.client], began.wall_s):
             yield Breach("no trace", f"chain {cid} by {began.client} began at {began.began_s:.3f} and has no row")
+
+
+def _near_a_kill(at_s: float, downs: Sequence[Down]) -> bool:
+    return any(down.killed and -UNWRITTEN_S < down.began_s - at_s < UNWRITTEN_S for down in downs)
 
 
 def _leased(leases_s: Sequence[float], wall_s: float) -> bool:

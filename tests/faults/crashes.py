@@ -1,21 +1,18 @@
 """The daemon dies at a random moment; so does an actor inside it."""
 
-import json
 import signal
 import time
-from pathlib import Path
 
 import trio
 
 from tests.faults.evidence import rows_came
-from tests.faults.scene import until
 from tests.faults.stage import Fault, Stage
 
 GONE_WITHIN_S = 10.0
 AGAIN_ONE_IN = 4
 """So many kills are followed by another one while the daemon starts."""
 MESSAGES_NTH_MAX = 24
-SWEEP_S = 120.0
+TRACES_NTH_MAX = 12
 
 
 async def daemon_killed(stage: Stage) -> str:
@@ -64,23 +61,18 @@ async def both_killed(stage: Stage) -> str:
 
 
 async def actor_raises(stage: Stage) -> str:
-    """One round: the actor raises on its 1st message, the 2nd after that, and so on to MESSAGES_NTH_MAX."""
-    scene = stage.scene
-    report = scene.directory / "report.jsonl"
-    stage.memory["sweeps"] = sweeps = stage.memory.get("sweeps", 0) + 1
-    began_s = time.monotonic()
-    await until(lambda: len(_lines(report)) >= sweeps * MESSAGES_NTH_MAX, "the actor has raised at every n", SWEEP_S)
-    return f"raised at every n to {MESSAGES_NTH_MAX} within {time.monotonic() - began_s:.1f} s"
+    """One round: it raises on its 1st message, the 2nd after that, and so on."""
+    return f"raised on its nth message, {await stage.sweep(MESSAGES_NTH_MAX)}"
+
+
+async def worker_raises(stage: Stage) -> str:
+    return f"one raised in its nth trace, {await stage.sweep(TRACES_NTH_MAX)}"
 
 
 async def restarted_each_time(stage: Stage) -> None:
-    raised = len(_lines(stage.scene.directory / "report.jsonl"))
+    raised = len(stage.reported())
     logged = len(stage.scene.log("actor_crashed"))
     stage.expect(raised == logged, "not logged", f"the actor raised {raised} times and the log has {logged} crashes")
-
-
-def _lines(report: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
 
 
 FAULTS = (
@@ -106,6 +98,15 @@ FAULTS = (
         errors=frozenset({"actor_crashed"}),
         faulty=("messages", str(MESSAGES_NTH_MAX), "{directory}/report.jsonl"),
         settings={"click": {"deadline_s": 2}},
+        finish=restarted_each_time,
+    ),
+    Fault(
+        "worker-raises",
+        "a trace worker raises in the nth trace, for every n",
+        worker_raises,
+        rounds=1,
+        errors=frozenset({"actor_crashed"}),
+        faulty=("traces", str(TRACES_NTH_MAX), "{directory}/report.jsonl"),
         finish=restarted_each_time,
     ),
 )

@@ -1,13 +1,11 @@
 """The disk under the spool refuses: clicks are answered, and what was not recorded is counted, logged and shown."""
 
 import contextlib
-import json
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import trio
 
@@ -15,7 +13,6 @@ from tests.faults.scene import until
 from tests.faults.stage import Fault, Stage
 
 WRITES_NTH_MAX = 40
-SWEEP_S = 120.0
 REFUSED_FOR_S = 1.5
 RECOVERS_WITHIN_S = 5.0
 TMPFS_MB = 48
@@ -24,19 +21,17 @@ BALLAST_PIECE_BYTES = 64 * 1024
 
 async def writes_refused(stage: Stage) -> str:
     """One round: the 1st write is refused, the 2nd after that, and so on to WRITES_NTH_MAX."""
-    stage.memory["sweeps"] = sweeps = stage.memory.get("sweeps", 0) + 1
-    began_s = time.monotonic()
-    report = stage.scene.directory / "report.jsonl"
-    await until(lambda: len(_lines(report)) >= sweeps * WRITES_NTH_MAX, "every nth write was refused", SWEEP_S)
-    return f"refused every nth write to {WRITES_NTH_MAX} within {time.monotonic() - began_s:.1f} s"
+    return f"refused the nth write, {await stage.sweep(WRITES_NTH_MAX)}"
 
 
 async def disk_refuses(stage: Stage) -> str:
-    """All writes for a while, as on a disk that became read-only."""
+    """All writes and reads for a while, as a disk that became read-only and then broke."""
     flag = stage.scene.directory / "refuse"
     await trio.sleep(stage.rng.uniform(0.2, 0.8))
     flag.touch()
     await trio.sleep(REFUSED_FOR_S)
+    shown = (await stage.scene.status())["journal"]["dropped"]
+    stage.expect(shown > 0, "not counted", "while the disk refuses, `status` shows no dropped entry")
     flag.unlink()
     return f"every write refused for {REFUSED_FOR_S} s; {await _recovered(stage)}"
 
@@ -82,15 +77,11 @@ async def counted_and_shown(stage: Stage) -> None:
     logged = [line["dropped_in_all"] for line in scene.log("journal_refused")]
     stage.expect(bool(logged), "not logged", "the disk refused and the log does not say so")
     stage.expect(not logged or logged[-1] <= dropped, "not counted", f"logged {logged[-1:]}, shown {dropped}")
-    refused = _lines(scene.directory / "report.jsonl")
+    refused = stage.reported()
     if refused:
         entries = sum(line["entries"] for line in refused)
         stage.expect(entries == dropped, "not counted", f"{entries} entries were refused, `status` shows {dropped}")
         stage.memory["unleasable"] = frozenset(lease for line in refused for lease in line["leases"])
-
-
-def _lines(report: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
 
 
 def tmpfs_refused() -> str | None:
@@ -114,7 +105,7 @@ def mounted(directory: Path) -> Iterator[None]:
         subprocess.run(["umount", str(directory)], check=True, capture_output=True)
 
 
-REFUSED = frozenset({"journal_refused"})
+REFUSED = frozenset({"journal_refused", "journal_unreadable"})
 FAULTS = (
     Fault(
         "nth-write-refused",
@@ -127,7 +118,7 @@ FAULTS = (
     ),
     Fault(
         "disk-refuses",
-        "the disk refuses every write for a while, as one that became read-only",
+        "the disk refuses every write and read for a while",
         disk_refuses,
         rounds=2,
         errors=REFUSED,

@@ -8,7 +8,8 @@ from typing import Any
 import trio
 
 from daemon.demo.events import read_log
-from tests.faults.checker import Breach, History, HitRow, Rules, TraceRow, judge
+from tests.faults.checker import judge
+from tests.faults.records import Breach, History, HitRow, Rules, TraceRow
 from tests.faults.scene import Scene
 
 ROWS_WITHIN_S = 10.0

@@ -3,19 +3,21 @@
     python -m tests.faults.faulty writes NTH_MAX REPORT -- serve --config FILE
     python -m tests.faults.faulty held FLAG REPORT -- serve --config FILE
     python -m tests.faults.faulty messages NTH_MAX REPORT -- serve --config FILE
+    python -m tests.faults.faulty traces NTH_MAX REPORT -- serve --config FILE
 
 `writes`: the disk refuses the journal's first write, then the 2nd after that, then the 3rd, up to NTH_MAX, and so on
-from the 1st. `held`: it refuses every write while the file FLAG is there. `messages`: the same as `writes` with the
-messages of the pools' actors, which raise, every other one only after the pool has changed. Each fault is a line of
-JSON in REPORT.
+from the 1st. `held`: it refuses every write, and every read, while the file FLAG is there. `messages`: as `writes`, but
+it is the pools' actors that raise on a message, every other time only after the pool has changed. `traces`: so do
+workers, every other time when the chain has been walked. Each fault is a line of JSON in REPORT.
 """
 
 import json
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from daemon import restarts
 from daemon.__main__ import main
@@ -23,6 +25,7 @@ from daemon.journal.spool import Spool
 from daemon.moment import Moment
 from daemon.pool.messages import Message
 from daemon.pool.pool import Decision, Pool
+from daemon.trace import workers
 
 CRASHES_MAX = 1_000_000
 REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
@@ -72,6 +75,18 @@ def refuse_writes(nth: Nth | None, flag: Path | None, report: Report) -> None:
     Spool.append = refusing  # type: ignore[method-assign,assignment]
 
 
+def refuse_reads(flag: Path) -> None:
+    for name in ("read", "last_seq", "backlog"):
+        ask = getattr(Spool, name)
+
+        def refusing(*args: Any, ask: Callable[..., Any] = ask) -> Any:
+            if flag.exists():
+                raise sqlite3.OperationalError("disk I/O error")
+            return ask(*args)
+
+        setattr(Spool, name, refusing)
+
+
 def raise_on_messages(nth: Nth, report: Report) -> None:
     decide = Pool.decide
     restarts.RESTARTS_MAX = CRASHES_MAX  # each crash is to be survived: how many are too many is tested elsewhere
@@ -87,15 +102,33 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
     Pool.decide = raising  # type: ignore[method-assign,assignment]
 
 
+def raise_in_traces(nth: Nth, report: Report) -> None:
+    walk_it = vars(workers)["trace"]
+    restarts.RESTARTS_MAX = CRASHES_MAX
+
+    async def raising(*args: Any, **values: Any) -> Any:
+        n = nth.due()
+        result = await walk_it(*args, **values) if n % 2 == 0 else None
+        if n:
+            report.write(n=n)
+            raise RuntimeError(f"on purpose, in trace {n}")
+        return result
+
+    setattr(workers, "trace", raising)  # noqa: B010 - a name that it imports, not one that it offers
+
+
 def run(words: list[str]) -> int:
     at = words.index("--")
     kind, what, report = words[:at]
     if kind == "messages":
         raise_on_messages(Nth(int(what)), Report(report))
+    elif kind == "traces":
+        raise_in_traces(Nth(int(what)), Report(report))
     elif kind == "writes":
         refuse_writes(Nth(int(what)), None, Report(report))
     else:
         refuse_writes(None, Path(what), Report(report))
+        refuse_reads(Path(what))
     return main(words[at + 1 :])
 
 

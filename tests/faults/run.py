@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from tests.faults import crashes, disks, evidence, outages, signals
-from tests.faults.checker import Breach, History, Rules
+from tests.faults.records import Breach, History, Rules
 from tests.faults.scene import COOLDOWN_S, DEADLINE_S, Scene, staged, undressed, until
 from tests.faults.servers import SceneBroke
 from tests.faults.stage import Fault, Knobs, Stage
@@ -88,6 +88,7 @@ async def _settled(fault: Fault, stage: Stage) -> History:
         late_s=stage.knobs.late_s,
         all_resolved=fault.all_resolved,
         dropped=stage.memory.get("dropped", 0),
+        late_hits=frozenset(line["request_id"] for line in scene.log("click") if "hit_is_late" in line),
         unleasable=stage.memory.get("unleasable", frozenset()),
     )
     history, breaches = await evidence.judged(scene, rules)

@@ -20,7 +20,7 @@ from daemon.control import socket as control
 from daemon.database import cluster, embedded
 from daemon.demo.network import free_port_for
 from tests.acceptance.processes import REPOSITORY, as_toml, environment
-from tests.faults.checker import Down
+from tests.faults.records import Down
 from tests.faults.servers import Postgres, SceneBroke, furnished
 from tests.faults.visitors import Visitors, exchange
 
@@ -30,8 +30,8 @@ DEADLINE_S = 5.0
 LOCK_S = 5.0
 SERVING_WAIT_S = 60.0
 POLL_S = 0.02
-# Chains of two redirects and a page, 0.3 and 1.2 s long: what is broken finds clicks in every state.
-OFFERS = {"quick": 100, "slow": 400}
+# Chains of two redirects and a page, 0.3 and 0.75 s long: what is broken finds clicks in every state.
+OFFERS = {"quick": 100, "slow": 250}
 HOPS = 2
 
 

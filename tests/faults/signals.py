@@ -5,6 +5,7 @@ import time
 
 import trio
 
+from tests.faults.evidence import rows_came
 from tests.faults.scene import DEADLINE_S
 from tests.faults.stage import Fault, Stage
 
@@ -35,6 +36,29 @@ async def terminated(stage: Stage) -> str:
     restart_s = await scene.restart()
     stage.measured("serving again", restart_s)
     return f"SIGTERM with {under_way} clicks in flight; exit {status} after {took_s:.2f} s"
+
+
+async def terminated_alone(stage: Stage) -> str:
+    """SIGTERM while PostgreSQL is away: the next daemon ships what this one could not."""
+    scene, rng = stage.scene, stage.rng
+    await trio.sleep(rng.uniform(0.3, 0.8))
+    frozen = rng.random() < 0.5
+    if frozen:
+        await trio.to_thread.run_sync(scene.postgres.freeze)
+    else:
+        await trio.to_thread.run_sync(lambda: scene.postgres.kill(whole=True))
+    await trio.sleep(rng.uniform(0.1, 1.0))
+    began_s = time.monotonic()
+    status, _ = await scene.end(signal.SIGTERM, PATIENCE_S)
+    took_s = time.monotonic() - began_s
+    stage.expect(status == 0, "status", f"it ended with {status} after SIGTERM")
+    stage.measured("stopped", took_s, DEADLINE_S + STOP_BEYOND_DEADLINE_S)
+    await trio.to_thread.run_sync(scene.postgres.thaw if frozen else scene.postgres.start)
+    await scene.restart()
+    rows_s, breaches = await rows_came(scene)
+    stage.breaches += breaches
+    away = "frozen" if frozen else "killed"
+    return f"SIGTERM with PostgreSQL {away}; exit {status} after {took_s:.2f} s; rows there {rows_s:.2f} s after all"
 
 
 async def hung_up(stage: Stage) -> str:
@@ -70,6 +94,13 @@ async def hung_up(stage: Stage) -> str:
 
 FAULTS = (
     Fault("sigterm", "SIGTERM under load, then a new start", terminated, rounds=20),
+    Fault(
+        "sigterm-without-postgres",
+        "SIGTERM while PostgreSQL is frozen or killed; the next start ships the rest",
+        terminated_alone,
+        rounds=2,
+        errors=frozenset({"database_unavailable"}),
+    ),
     Fault(
         "sighup",
         "SIGHUP under load, with valid and with invalid settings",

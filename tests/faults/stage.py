@@ -1,13 +1,17 @@
 """What a fault is, and what one round of it works with."""
 
+import json
 import random
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.checker import Breach
-from tests.faults.scene import Scene
+from tests.faults.records import Breach
+from tests.faults.scene import Scene, until
+
+SWEEP_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,18 @@ class Stage:
     def expect(self, holds: bool, kind: str, what: str) -> None:
         if not holds:
             self.breaches.append(Breach(kind, what))
+
+    async def sweep(self, nth_max: int) -> str:
+        """Returns once faulty.py has gone through every n to `nth_max` once more."""
+        self.memory["sweeps"] = sweeps = self.memory.get("sweeps", 0) + 1
+        began_s = time.monotonic()
+        await until(lambda: len(self.reported()) >= sweeps * nth_max, f"every n to {nth_max} had its fault", SWEEP_S)
+        return f"every n to {nth_max} within {time.monotonic() - began_s:.1f} s"
+
+    def reported(self) -> list[dict[str, Any]]:
+        """The faults that faulty.py has made so far."""
+        report = self.scene.directory / "report.jsonl"
+        return [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
 
     def measured(self, name: str, took_s: float, at_most_s: float = float("inf")) -> None:
         self.figures[name].append(took_s)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from tests.faults.checker import Visit, cid_of
+from tests.faults.records import Visit, cid_of
 
 CLICKS_PER_S = 20.0
 HEAD_BYTES_MAX = 64 * 1024

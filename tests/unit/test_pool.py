@@ -1,5 +1,6 @@
 """Who gets which IP, when: requests, releases and timers through Pool.decide, with the time as an argument."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -78,7 +79,7 @@ def test_waiters_go_by_priority_then_arrival() -> None:
     leases = [leased(pool, 0) for _ in range(3)]
     slow, first, second = a_request(priority=1), a_request(), a_request()
     assert say(pool, 1, slow, first, second).answers == []
-    order = []
+    order: list[UUID] = []
     for n, lease in enumerate(leases):
         say(pool, 2 + n, released(lease))
         order += granted(say(pool, 62 + n))
@@ -159,7 +160,7 @@ def test_a_release_of_an_older_lease_changes_nothing_and_is_remarked() -> None:
     old = leased(pool, 0)
     say(pool, 1, released(old))
     new = leased(pool, 61)
-    for stale in (old, Lease(*(getattr(new, f) for f in Lease.__slots__[:5]), 99, 0.0, new.request_id)):
+    for stale in (old, replace(new, lease_no=99)):
         before = state(pool.ips[new.ip_id])
         decision = say(pool, 62, released(stale, Event.RELEASED_IP_AT_FAULT))
         assert (decision.entries, decision.answers, len(decision.remarks)) == ([], [], 1)

@@ -6,7 +6,6 @@ from uuid import uuid4
 import pytest
 
 from daemon.journal.entries import IpChanged
-from daemon.moment import Moment
 from daemon.pool.messages import Adopt, Lease, Message, Release, Remove
 from daemon.pool.pool import Decision, Pool
 from daemon.pool.states import Event, Ip, Rules, Status
@@ -26,10 +25,9 @@ class Country:
 
     def say(self, tick_s: float, *messages: Message) -> Decision:
         decision = Decision()
-        now: Moment = at(tick_s)
-        self.pool.fire_timers(now, decision)
+        self.pool.fire_timers(at(tick_s), decision)
         for message in messages:
-            self.pool.decide(message, now, decision)
+            self.pool.decide(message, at(tick_s), decision)
         return decision
 
     def lease(self, tick_s: float) -> Lease | None:

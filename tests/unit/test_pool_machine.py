@@ -1,7 +1,7 @@
 """Anything in any order: a pool beside a plain model of what was promised. The model knows no heap and no status.
 
-Per endpoint, the model keeps until when nobody may use it; per IP, who has it and what was counted; per request, that it
-waits. Journaled entries are applied to `rows`, as PostgreSQL would, and must say what the pool holds.
+Per endpoint, the model keeps until when nobody may use it; per IP, who has it and what was counted; and who waits.
+Journaled entries are applied to `rows`, as PostgreSQL would, and must say what the pool holds.
 """
 
 import math
@@ -62,9 +62,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
     # what the model expects ------------------------------------------------------------------------------------------
 
     def free(self) -> list[Known]:
-        return [
-            k for k in self.known.values() if k.fit and k.lock_end_s is None and k.rests_until_s <= self.now_s
-        ]
+        return [k for k in self.known.values() if k.fit and k.lock_end_s is None and k.rests_until_s <= self.now_s]
 
     def lease_ends(self, ip_id: UUID, address: str, *, fails: bool = False) -> None:
         """One way only leads past the rest: broken too often in a row, and then reset by an operator."""

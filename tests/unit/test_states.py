@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.errors import IllegalTransition
-from daemon.pool.states import NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
+from daemon.pool.states import TABLE, Event, Ip, Occurrence, Rules, Status, move
 from tests.fakes.ips import an_ip, row_of, state
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5)

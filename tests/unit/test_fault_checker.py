@@ -1,0 +1,256 @@
+"""The checker of the fault tests must clear what is clean and name each kind of breach: else it proves nothing."""
+
+from dataclasses import replace
+
+import pytest
+
+from daemon.demo.events import Event, OriginEvent
+from tests.faults.checker import judge
+from tests.faults.records import Down, History, HitRow, Rules, TraceRow, Visit
+
+WALL_S = 1.8e9
+RULES = Rules(cooldown_s=60, deadline_s=10)
+TRACKING = "http://track.example/c/0/2/0/0"
+
+
+def chain(cid: int, at_s: float, address: str = "127.3.0.1", hops: int = 3) -> list[Event]:
+    """Requests of a tenth of a second each; with three of them it lands."""
+    return [
+        OriginEvent(
+            wall_s=WALL_S + at_s + hop / 10,
+            began_s=at_s + hop / 10,
+            ended_s=at_s + hop / 10 + 0.1,
+            client=address,
+            cid=cid,
+            hop=hop,
+            hops=2,
+            path=f"/c/0/2/0/{hop}?cid={cid}",
+            status=200 if hop == 2 else 302,
+            bytes_out=60,
+        )
+        for hop in range(hops)
+    ]
+
+
+def landing(cid: int, number: int) -> str:
+    return f"http://track.example/c/0/2/0/2?cid={cid}&gclid=g{number}"
+
+
+def visit(number: int, at_s: float, cid: int | None) -> Visit:
+    location = f"{TRACKING}?gclid=g{number}" if cid is None else landing(cid, number)
+    return Visit(number, "quick", at_s, at_s + 0.4, 302, f"r{number}", location)
+
+
+def hit(number: int, cid: int | None) -> HitRow:
+    of = visit(number, 0, cid)
+    return HitRow(f"r{number}", "fallback" if cid is None else "resolved", None, of.location or "")
+
+
+def row(number: int, at_s: float, cid: int | None, address: str = "127.3.0.1", status: str = "completed") -> TraceRow:
+    url = None if cid is None else f"http://track.example/c/0/2/0/2?cid={cid}"
+    return TraceRow(f"r{number}", status, address, WALL_S + at_s, WALL_S + at_s, url, (TRACKING, url) if url else ())
+
+
+def two_clicks(second_s: float = 100.0, second: str = "127.3.0.2") -> History:
+    """Click 1 by chain 11 at 0 s, click 2 by chain 12."""
+    return History(
+        events=[*chain(11, 0.05), *chain(12, second_s + 0.05, second)],
+        visits=[visit(1, 0, 11), visit(2, second_s, 12)],
+        downs=[],
+        hits=[hit(1, 11), hit(2, 12)],
+        traces=[row(1, 0, 11), row(2, second_s, 12, second)],
+    )
+
+
+def kinds(history: History, rules: Rules = RULES) -> set[str]:
+    return {breach.kind for breach in judge(history, rules)}
+
+
+def killed(at_s: float) -> Down:
+    return Down(at_s, at_s + 0.01, at_s + 2, WALL_S + at_s, killed=True)
+
+
+def test_a_clean_history_has_no_breach() -> None:
+    assert judge(two_clicks(), replace(RULES, all_resolved=True)) == []
+
+
+def test_one_ip_twice_with_its_cooldown_between_is_clean() -> None:
+    assert kinds(two_clicks(100, "127.3.0.1")) == set()
+
+
+def test_two_traces_by_one_ip_at_once_are_named() -> None:
+    assert kinds(two_clicks(0.1, "127.3.0.1")) == {"overlap"}
+
+
+def test_a_trace_inside_the_cooldown_is_named() -> None:
+    assert kinds(two_clicks(50, "127.3.0.1")) == {"cooldown"}
+
+
+def test_an_answered_click_without_a_hit_is_named() -> None:
+    history = two_clicks()
+    assert kinds(replace(history, hits=history.hits[:1])) == {"no hit"}
+
+
+def test_a_missing_hit_is_not_excused_by_a_kill() -> None:
+    history = two_clicks()
+    assert kinds(replace(history, hits=history.hits[:1], downs=[killed(100.5)])) == {"no hit"}
+
+
+def test_a_hit_that_was_late_may_be_lost_in_a_kill_and_only_there() -> None:
+    history, rules = two_clicks(), replace(RULES, late_hits=frozenset({"r2"}))
+    lost = replace(history, hits=history.hits[:1])
+    assert kinds(replace(lost, downs=[killed(100.5)]), rules) == set()
+    assert kinds(replace(lost, downs=[killed(110)]), rules) == {"no hit"}
+
+
+def test_a_click_with_two_hits_is_named() -> None:
+    history = two_clicks()
+    double = HitRow("r9", "resolved", None, history.hits[0].location)
+    assert "twice" in kinds(replace(history, hits=[*history.hits, double]))
+
+
+def test_a_hit_of_a_click_that_nobody_sent_is_named() -> None:
+    history = two_clicks()
+    assert kinds(replace(history, hits=[*history.hits, hit(7, None)])) == {"nobody's"}
+
+
+def test_a_hit_that_says_something_else_than_the_answer_is_named() -> None:
+    history = two_clicks()
+    other = replace(history.hits[1], location=f"{TRACKING}?gclid=g2", outcome="fallback")
+    assert kinds(replace(history, hits=[history.hits[0], other])) == {"differs"}
+
+
+def test_a_hit_with_the_wrong_outcome_is_named() -> None:
+    history = two_clicks()
+    wrong = replace(history.hits[1], outcome="fallback", reason="deadline")
+    assert kinds(replace(history, hits=[history.hits[0], wrong])) == {"differs"}
+
+
+@pytest.mark.parametrize(
+    ("failed", "status"), [("refused", None), ("cut", None), ("unanswered", None), (None, 503), (None, 500)]
+)
+def test_a_click_without_a_redirect_is_named_while_the_daemon_was_up(failed: str | None, status: int | None) -> None:
+    unanswered = Visit(3, "quick", 50, 50.1, status, failure=failed)  # type: ignore[arg-type]
+    history = two_clicks()
+    visits = [*history.visits, unanswered]
+    assert kinds(replace(history, visits=visits)) == {"unanswered"}
+    assert kinds(replace(history, visits=visits, downs=[killed(40)])) == {"unanswered"}
+
+
+def test_a_closed_door_and_a_cut_are_excused_by_a_kill() -> None:
+    history, down = two_clicks(), killed(50)
+    cut = Visit(3, "quick", 49.9, 50.005, failure="cut")
+    refused = Visit(4, "quick", 51, 51, failure="refused")
+    starting = Visit(5, "quick", 51, 51.1, status=503)
+    assert kinds(replace(history, visits=[*history.visits, cut, refused, starting], downs=[down])) == set()
+
+
+def test_a_stop_cuts_nobody() -> None:
+    history, down = two_clicks(), replace(killed(50), killed=False)
+    refused = Visit(4, "quick", 51, 51, failure="refused")
+    assert kinds(replace(history, visits=[*history.visits, refused], downs=[down])) == set()
+    cut = Visit(3, "quick", 49.9, 50.005, failure="cut")
+    assert kinds(replace(history, visits=[*history.visits, cut], downs=[down])) == {"unanswered"}
+
+
+def test_a_click_that_is_cut_while_the_next_daemon_serves_or_starts_is_named() -> None:
+    history = two_clicks()
+    cut = Visit(3, "quick", 50.5, 51, failure="cut")
+    assert kinds(replace(history, visits=[*history.visits, cut], downs=[killed(50)])) == {"unanswered"}
+
+
+def test_an_answer_past_the_deadline_is_named() -> None:
+    history = two_clicks()
+    late = replace(history.visits[1], ended_s=111.5)
+    assert kinds(replace(history, visits=[history.visits[0], late])) == {"late"}
+
+
+def test_a_fallback_is_named_where_none_may_be() -> None:
+    history = two_clicks()
+    fallback = replace(history, visits=[*history.visits, visit(3, 50, None)], hits=[*history.hits, hit(3, None)])
+    assert kinds(fallback) == set()
+    assert kinds(fallback, replace(RULES, all_resolved=True)) == {"differs"}
+
+
+def test_an_answer_with_a_chain_that_the_origin_never_served_is_named() -> None:
+    history = two_clicks()
+    assert "invented" in kinds(replace(history, events=history.events[:3]))
+
+
+def test_an_answer_with_a_chain_of_another_time_is_named() -> None:
+    history = two_clicks()
+    early = [*chain(11, 0.05), *chain(12, 20, "127.3.0.2")]
+    assert "invented" in kinds(replace(history, events=early))
+
+
+def test_two_visitors_who_were_told_of_one_chain_are_named() -> None:
+    history = two_clicks()
+    third = replace(visit(3, 0, 11), location=landing(11, 3))
+    with_third = replace(history, visits=[*history.visits, third], hits=[*history.hits, hit(3, 11)])
+    assert "shared" in kinds(replace(with_third, traces=[*history.traces, row(3, 0, 11)]))
+
+
+def test_an_answer_with_the_chain_of_another_click_is_named() -> None:
+    history = two_clicks()
+    swapped = [replace(history.traces[0], final_url="http://track.example/c/0/2/0/2?cid=12", urls=())]
+    assert "foreign" in kinds(replace(history, traces=[*swapped, history.traces[1]]))
+
+
+def test_an_answer_by_another_ip_than_its_trace_has_is_named() -> None:
+    history = two_clicks()
+    moved = replace(history.traces[1], address="127.3.0.9")
+    assert kinds(replace(history, traces=[history.traces[0], moved])) == {"foreign"}
+
+
+def test_an_answer_without_the_visitors_own_parameters_is_named() -> None:
+    history = two_clicks()
+    stranger = replace(history.visits[1], location=landing(12, 1))
+    assert "foreign" in kinds(replace(history, visits=[history.visits[0], stranger]))
+
+
+def test_a_resolved_click_whose_trace_has_not_ended_is_named_even_after_a_kill() -> None:
+    history = replace(two_clicks(), downs=[killed(100.5)])
+    processing = replace(history.traces[1], status="processing", final_url=None, urls=())
+    assert kinds(replace(history, traces=[history.traces[0], processing])) == {"unfinished"}
+
+
+def test_a_landed_chain_without_a_row_is_named() -> None:
+    history = two_clicks()
+    assert "no trace" in kinds(replace(history, events=[*history.events, *chain(13, 200, "127.3.0.3")]))
+
+
+def test_a_chain_that_began_and_has_no_row_is_named() -> None:
+    history = two_clicks()
+    begun = [*history.events, *chain(13, 200, "127.3.0.3", hops=1)]
+    assert kinds(replace(history, events=begun)) == {"no trace"}
+    leased = row(3, 200, None, "127.3.0.3", status="failed")
+    assert kinds(replace(history, events=begun, traces=[*history.traces, leased])) == set()
+
+
+def test_a_chain_that_a_kill_ended_needs_no_row() -> None:
+    history = two_clicks()
+    begun = [*history.events, *chain(13, 200, "127.3.0.3")]
+    assert kinds(replace(history, events=begun, downs=[killed(200.4)])) == set()
+
+
+def test_a_chain_in_two_rows_is_named() -> None:
+    history = two_clicks()
+    assert kinds(replace(history, traces=[*history.traces, row(9, 100, 12, "127.3.0.2")])) == {"twice"}
+
+
+def test_a_row_that_never_ends_is_named_unless_its_daemon_was_killed() -> None:
+    history = two_clicks()
+    traces = [*history.traces, row(9, 50, None, "127.3.0.9", status="processing")]
+    assert kinds(replace(history, traces=traces)) == {"unfinished"}
+    assert kinds(replace(history, traces=traces, downs=[killed(40)])) == {"unfinished"}
+    assert kinds(replace(history, traces=traces, downs=[killed(60)])) == set()
+
+
+def test_missing_rows_are_covered_by_what_the_journal_says_it_dropped_and_no_more() -> None:
+    history = replace(two_clicks(), hits=[])
+    assert kinds(history, replace(RULES, dropped=2)) == set()
+    assert kinds(history, replace(RULES, dropped=1)) == {"no hit"}
+
+
+def test_a_trace_by_a_lease_that_the_disk_refused_is_named() -> None:
+    assert kinds(two_clicks(), replace(RULES, dropped=1, unleasable=frozenset({"r2"}))) == {"not durable"}
