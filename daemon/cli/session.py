@@ -70,7 +70,7 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
         return result
 
     try:
-        return trio.run(main)
+        return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
     except BaseExceptionGroup as e:
         causes = leaves(e)
         raise next((cause for cause in causes if isinstance(cause, KeyboardInterrupt)), causes[0]) from e

@@ -101,6 +101,7 @@ KINDS: dict[type[Entry], str] = {
     TraceFinished: "trace_finished",
     Hit: "hit",
 }
+_to_json = json.JSONEncoder(default=str, separators=(",", ":")).encode  # json.dumps would build one for each entry
 _FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in KINDS}
 
 
@@ -110,9 +111,9 @@ def encode(entry: Entry) -> tuple[str, str]:
     What jsonb refuses is replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
     """
     cls = type(entry)
-    body = json.dumps({name: getattr(entry, name) for name in _FIELDS[cls]}, default=str, separators=(",", ":"))
+    body = _to_json({name: getattr(entry, name) for name in _FIELDS[cls]})
     if "\\u0000" in body or "\\ud" in body or "NaN" in body or "Infinity" in body:
-        body = json.dumps(_storable(json.loads(body)), separators=(",", ":"))
+        body = _to_json(_storable(json.loads(body)))
     return KINDS[cls], body
 
 

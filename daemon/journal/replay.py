@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 from daemon.moment import Moment
@@ -19,9 +20,9 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
     return Ip(
         id=row["id"],
         address=row["ip_address"],
-        port=row["ip_port"],
-        country=row["country"],
-        provider=row["provider"],
+        port=intern(row["ip_port"]),  # one text for all that are alike
+        country=intern(row["country"]),
+        provider=intern(row["provider"]),
         status=status,
         locked_until_s=(now.tick_s if until is None else now.tick_at(until)) if timed else None,
         locked_by=row["locked_by_request"],

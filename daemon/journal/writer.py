@@ -15,6 +15,7 @@ from daemon.journal.spool import Spool
 
 PENDING_MAX = 200_000  # entries in memory while the disk hangs
 LOG_EVERY_S = 1.0
+GATHER_S = 0.05  # what nobody waits for goes with the next commit that somebody waits for, or after this
 FORGET_S = 1.0  # shipped entries stay at most this much longer when nothing else is to be committed
 
 log = structlog.get_logger("daemon.journal")
@@ -34,6 +35,7 @@ class JournalWriter:
         self._pending: list[tuple[str, str]] = []
         self._waiting: list[_Waiting] = []
         self._wake = trio.Event()
+        self._urgent = trio.Event()  # somebody waits for durability
         self._thread = trio.CapacityLimiter(1)
         self._shipped_seq = 0
         self._logged_s = float("-inf")
@@ -64,6 +66,7 @@ class JournalWriter:
         waiting = _Waiting()
         self._waiting.append(waiting)
         self._wake.set()
+        self._urgent.set()
         await waiting.done.wait()
         return waiting.durable
 
@@ -77,6 +80,8 @@ class JournalWriter:
             while True:
                 with trio.move_on_after(FORGET_S):
                     await self._wake.wait()
+                with trio.move_on_after(GATHER_S):
+                    await self._urgent.wait()
                 if self._pending or self._waiting or self._shipped_seq:
                     await self._commit()
         finally:
@@ -85,7 +90,7 @@ class JournalWriter:
                     await self._commit()
 
     async def _commit(self) -> None:
-        self._wake = trio.Event()
+        self._wake, self._urgent = trio.Event(), trio.Event()
         batch, self._pending = self._pending, []
         waiting, self._waiting = self._waiting, []
         shipped_seq, self._shipped_seq = self._shipped_seq, 0

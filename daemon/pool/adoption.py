@@ -40,6 +40,7 @@ class Adoption:
         self._offers = offers
         self._now = now
         self._country_of: dict[UUID, str] = {}
+        self.compared = trio.Event()  # set once the rows have been taken over for the first time
 
     async def run(self) -> None:
         """Listens until cancelled, starting over with a pause whenever the connection is lost."""
@@ -48,6 +49,7 @@ class Adoption:
             try:
                 async with self._database.listen(IPS, OFFERS) as announcements:
                     await self.compare()
+                    self.compared.set()
                     pause_s = PAUSE_MIN_S
                     await self._follow(announcements)
             except DatabaseUnavailable as e:

@@ -127,3 +127,17 @@ async def test_a_crash_of_the_journal_hands_over_every_request(autojump_clock: M
     with pytest.raises(Crash):
         await actor.run([])
     assert {id(message) for message in actor.unfinished()} == {id(one.message) for one in asked}
+
+
+async def test_a_waiter_whose_grant_a_crash_swallowed_is_handed_over(autojump_clock: MockClock) -> None:
+    pool, journal = Pool("us", RULES), MemoryJournal()
+    pool.load([an_ip(status=Status.COOLDOWN, locked_until_s=trio.current_time() + 30)])
+    send, receive = trio.open_memory_channel[Message](10)
+    waiter = Asked()
+    send.send_nowait(waiter.message)
+    journal.raises = Crash()
+    actor = PoolActor(pool, receive, journal, clocks)
+    with pytest.raises(Crash):
+        await actor.run([])
+    assert trio.current_time() == pytest.approx(30)
+    assert (pool.unanswered(), actor.unfinished()) == ([], [waiter.message])

@@ -300,5 +300,5 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             assert row == {name: getattr(self.pool.ips[ip_id], name) for name in FIELDS}
 
 
-PoolBesideItsModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+PoolBesideItsModel.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
 TestPoolBesideItsModel = PoolBesideItsModel.TestCase
