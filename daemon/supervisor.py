@@ -12,7 +12,6 @@ let go. What cannot be shipped in SHIP_S stays in the spool for the next start. 
 """
 
 import gc
-import gc
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from sys import intern
 from typing import Any
 
 from daemon.moment import Moment
@@ -20,9 +19,9 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
     return Ip(
         id=row["id"],
         address=row["ip_address"],
-        port=intern(row["ip_port"]),  # one text for all that are alike
-        country=intern(row["country"]),
-        provider=intern(row["provider"]),
+        port=row["ip_port"],
+        country=row["country"],
+        provider=row["provider"],
         status=status,
         locked_until_s=(now.tick_s if until is None else now.tick_at(until)) if timed else None,
         locked_by=row["locked_by_request"],

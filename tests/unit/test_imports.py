@@ -77,7 +77,14 @@ OWNERS = {
     "asyncpg": {"daemon.database.postgres", "daemon.cli.session"},  # the command turns PostgreSQL's words into its own
     # Beside the module that wraps it, those who begin a program open its loop.
     "trio_asyncio": {"daemon.database.postgres", "daemon.supervisor", "daemon.cli.session", "daemon.demo.run"},
-    "sqlite3": {"daemon.journal.spool", "daemon.journal.writer", "daemon.supervisor"},  # the last two: its errors
+    # Beside the spool, those who say what its disk refuses.
+    "sqlite3": {
+        "daemon.journal.spool",
+        "daemon.journal.writer",
+        "daemon.journal.shipper",
+        "daemon.control.overview",
+        "daemon.supervisor",
+    },
     "asyncio": {"daemon.database.postgres"},
     "quart": {"daemon.click.routes", "daemon.control.api"},
     "quart_trio": {"daemon.click.routes", "daemon.control.api"},
