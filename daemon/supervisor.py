@@ -37,6 +37,7 @@ from daemon.control import socket as control
 from daemon.control.overview import Overview
 from daemon.database.postgres import Database
 from daemon.database.reached import RETRY_S, held_database, reached_database
+from daemon.descriptors import allow_descriptors, descriptors_wanted
 from daemon.errors import BadSettings, DatabaseUnavailable, TheirFault
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
@@ -66,6 +67,7 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
             daemon = _Daemon(settings, config_file)
             listeners = await open_listeners(settings.click.bind, backlog=settings.click.backlog)
             log.info("starting", **start_facts(settings, config_file, listeners))
+            allow_descriptors(descriptors_wanted(settings))
             async with trio.open_nursery() as outermost:
                 outermost.start_soon(_watch_signals, daemon, outermost.cancel_scope)
                 outermost.start_soon(daemon.serve_clicks, listeners)
@@ -88,6 +90,7 @@ class _Journal:
 class _Pools:
     directory: PoolDirectory
     offers: Offers
+    adoption: Adoption
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,7 @@ class _Daemon:
             server=self.server,
             clicks=clicks,
             directory=pools.directory,
+            adoption=pools.adoption,
             tracer=workers.tracer,
             jobs=workers.jobs,
             spool=journal.spool,
@@ -170,7 +174,6 @@ class _Daemon:
             # What is loaded by now stays: the collector need not look at 100,000 IPs again and again.
             gc.collect()
             gc.freeze()
-            _spare_the_collector()
             self.clicks, self.ready = clicks, True
             say_ready(pools.directory, pools.offers)
             systemd.notify("READY=1")
@@ -232,14 +235,14 @@ async def _pools(settings: Callable[[], Settings], database: Database, journal: 
         def new_pool(country: str) -> Pool:
             return Pool(country, rules_of(settings()), departed)
 
-        pools = _Pools(PoolDirectory(new_pool, start_actor), Offers())
-        adoption = Adoption(database, pools.directory, pools.offers, read_clocks)
+        directory, offers = PoolDirectory(new_pool, start_actor), Offers()
+        adoption = Adoption(database, directory, offers, read_clocks)
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", adoption.run)
             await adoption.compared.wait()
-            yield pools
+            yield _Pools(directory, offers, adoption)
             listening.cancel_scope.cancel()
-        pools.directory.close()
+        directory.close()
 
 
 @asynccontextmanager
@@ -267,13 +270,6 @@ async def _workers(settings: Settings, pools: _Pools, journal: _Journal) -> Asyn
             yield _Workers(tracer, send)
             nursery.cancel_scope.cancel()
         tracer.abandon(receive)
-
-
-def _spare_the_collector() -> None:
-    """What stands by now stands to the end: the modules, and the IPs of the pools. Traversing it again and again would
-    stop every click for some 100 ms each time, most often under load."""
-    gc.collect()
-    gc.freeze()
 
 
 def _server_limits(settings: Settings) -> ServerLimits:

@@ -140,6 +140,8 @@ class Clicks:
             post = self._directory.find(default)
         if post is None:
             return "no_pool"
+        if post.pool.is_full:
+            return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         patience_s = offer.deadline_s or self._settings.click.deadline_s
         answer_by_s = click.received.tick_s + patience_s - ANSWER_BY_S
         send, receive = trio.open_memory_channel[News](NEWS_MAX)

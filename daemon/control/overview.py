@@ -11,10 +11,12 @@ from daemon import __version__
 from daemon.click.clicks import Clicks
 from daemon.click.server import Server
 from daemon.config import Settings
+from daemon.database.postgres import NOTIFICATIONS_MAX
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import PENDING_MAX, JournalWriter
 from daemon.moment import Moment
+from daemon.pool.adoption import Adoption
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
 from daemon.trace.jobs import TraceJob
 from daemon.trace.workers import Tracer
@@ -26,6 +28,7 @@ class Overview:
     server: Server
     clicks: Clicks
     directory: PoolDirectory
+    adoption: Adoption
     tracer: Tracer
     jobs: "trio.MemorySendChannel[TraceJob]"
     spool: Spool
@@ -83,6 +86,8 @@ class Overview:
             "traces_waiting_for_a_worker": (jobs.current_buffer_used, settings.trace.queue_max),
             "workers_busy": (self.tracer.busy, settings.trace.workers),
             "entries_waiting_for_the_disk": (self.writer.pending, PENDING_MAX),
+            "journal_spool_bytes": (self.spool.bytes, self.spool.bytes_max),
+            "edits_to_be_adopted": (self.adoption.waiting, NOTIFICATIONS_MAX),
         }
         for post in self.directory:
             queues[f"waiting_for_an_ip_{post.country}"] = (post.pool.counts().waiting, settings.pool.waiting_max)

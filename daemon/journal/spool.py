@@ -36,7 +36,7 @@ class Spool:
 
     def __init__(self, path: Path, bytes_max: int = BYTES_MAX) -> None:
         self.path = path
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
         self._writer = self._connect()
         self._writer.executescript(SCHEMA)
         self._reader = self._connect()
@@ -48,6 +48,7 @@ class Spool:
             self._writer.execute("update node set epoch = epoch + 1")
         self.node_id = uuid.UUID(row[0])
         self.epoch = row[1] + 1
+        self.bytes = self.bytes_used()  # as of the last write
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
@@ -65,7 +66,8 @@ class Spool:
             if shipped_seq:
                 self._writer.execute("delete from entries where seq <= ?", (shipped_seq,))
             self._writer.executemany("insert into entries (kind, body) values (?, ?)", entries)
-            return self._make_room() if self.bytes_used() > self._bytes_max else 0
+            self.bytes = self.bytes_used()
+            return self._make_room() if self.bytes > self.bytes_max else 0
 
     def bytes_used(self) -> int:
         """Of the file's pages, those that hold something."""

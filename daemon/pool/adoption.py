@@ -41,7 +41,13 @@ class Adoption:
         self._offers = offers
         self._now = now
         self._country_of: dict[UUID, str] = {}
+        self._announcements: Announcements | None = None
         self.compared = trio.Event()  # set once the rows have been taken over for the first time
+
+    @property
+    def waiting(self) -> int:
+        """Announcements that have come and are not taken yet; NOTIFICATIONS_MAX at most."""
+        return self._announcements.received.statistics().current_buffer_used if self._announcements else 0
 
     async def run(self) -> None:
         """Listens until cancelled, starting over with a pause whenever the connection is lost."""
@@ -51,6 +57,7 @@ class Adoption:
                 async with self._database.listen(IPS, OFFERS) as announcements:
                     await self.compare()
                     self.compared.set()
+                    self._announcements = announcements
                     pause_s = PAUSE_MIN_S
                     await self._follow(announcements)
             except DatabaseUnavailable as e:

@@ -75,6 +75,11 @@ class Pool:
         ends = (ip.locked_until_s for pile in (self._locks, self._rests) for ip in pile)
         return sum(1 for until_s in ends if until_s is not None and until_s < late_s)
 
+    @property
+    def is_full(self) -> bool:
+        """As many wait as may; whoever came now would be refused."""
+        return len(self._waiting) >= self.rules.waiting_max
+
     def unanswered(self) -> list[Acquire]:
         return list(self._waiting)
 
@@ -124,7 +129,7 @@ class Pool:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
         elif not self._waiting and (ip := self._rested.first()):
             self._lease(ip, request, now, decision)
-        elif len(self._waiting) >= self.rules.waiting_max:
+        elif self.is_full:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "full")))
         else:
             self._waiting.add(request)

@@ -7,7 +7,6 @@ What a round did is a line; a breach keeps the directory with all logs, rows and
 """
 
 import argparse
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -15,27 +14,12 @@ from collections.abc import Sequence
 import trio
 
 from tests.faults.disks import tmpfs_refused
-from tests.faults.run import FAULTS, Outcome, run
+from tests.faults.run import FAULTS, run
 from tests.faults.stage import Knobs
-
-BREACHES_SHOWN = 10
 
 
 def say(line: str) -> None:
     print(line, flush=True)
-
-
-def summary(outcome: Outcome) -> str:
-    clicks = ", ".join(f"{count} {what}" for what, count in outcome.clicks.items())
-    lines = [f"{outcome.fault}: {outcome.rounds} rounds; clicks: {clicks}"]
-    if outcome.fallbacks:
-        lines.append("  fallbacks: " + ", ".join(f"{count} {reason}" for reason, count in outcome.fallbacks.items()))
-    for name, seconds in outcome.figures.items():
-        lines.append(f"  {name}: median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
-    lines += [f"  BREACH {breach}" for breach in outcome.breaches[:BREACHES_SHOWN]]
-    if outcome.evidence:
-        lines.append(f"  {len(outcome.breaches)} breaches; everything is in {outcome.evidence}")
-    return "\n".join(lines)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -60,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
         knobs = Knobs(outage_s=options.outage_s)
         outcomes.append(trio.run(run, fault, options.rounds or fault.rounds, options.seed, knobs, say))
         say(f"{name}: took {time.monotonic() - began_s:.1f} s, {len(outcomes[-1].breaches)} breaches")
-    say("\n".join(["", *map(summary, outcomes)]))
+    say("\n".join(["", *(outcome.summary() for outcome in outcomes)]))
     return 1 if any(outcome.breaches for outcome in outcomes) else 0
 
 

@@ -35,16 +35,16 @@ async def daemon_killed(stage: Stage) -> str:
 async def both_killed(stage: Stage) -> str:
     """PostgreSQL first, then the daemon; they come back in either order."""
     scene, rng = stage.scene, stage.rng
-    await trio.sleep(rng.uniform(0.2, 1.0))
+    await trio.sleep(rng.uniform(0.2, 0.8))
     whole = rng.random() < 0.5
     await trio.to_thread.run_sync(lambda: scene.postgres.kill(whole=whole))
-    alone_s = rng.uniform(0.0, 2.0)
+    alone_s = rng.uniform(0.0, 1.5)
     await trio.sleep(alone_s)
     await scene.end(signal.SIGKILL, GONE_WITHIN_S)
     daemon_first = rng.random() < 0.5
     if daemon_first:
         await scene.spawn()
-        await trio.sleep(rng.uniform(0.0, 3.0))
+        await trio.sleep(rng.uniform(0.0, 2.5))
     began_s = time.monotonic()
     await trio.to_thread.run_sync(scene.postgres.start)
     if not daemon_first:
@@ -75,6 +75,9 @@ async def restarted_each_time(stage: Stage) -> None:
     stage.expect(raised == logged, "not logged", f"the actor raised {raised} times and the log has {logged} crashes")
 
 
+# A rest that outlasts the restart, and so few IPs that what is forgotten about one shows at once.
+SCARCE_IPS = 40
+LONG_REST = {"pool": {"cooldown_s": 3}}
 FAULTS = (
     Fault(
         "daemon-killed",
@@ -82,12 +85,16 @@ FAULTS = (
         daemon_killed,
         rounds=20,
         own_postgres=False,
+        ips=SCARCE_IPS,
+        settings=LONG_REST,
     ),
     Fault(
         "both-killed",
         "the daemon killed while PostgreSQL is down; both come back, in either order",
         both_killed,
         rounds=5,
+        ips=SCARCE_IPS,
+        settings=LONG_REST,
         errors=frozenset({"database_unavailable"}),
     ),
     Fault(
@@ -97,6 +104,7 @@ FAULTS = (
         rounds=1,
         errors=frozenset({"actor_crashed"}),
         faulty=("messages", str(MESSAGES_NTH_MAX), "{directory}/report.jsonl"),
+        ips=SCARCE_IPS,
         settings={"click": {"deadline_s": 2}},
         finish=restarted_each_time,
     ),

@@ -12,7 +12,7 @@ import trio
 from tests.faults.scene import until
 from tests.faults.stage import Fault, Stage
 
-WRITES_NTH_MAX = 40
+WRITES_NTH_MAX = 30
 REFUSED_FOR_S = 1.5
 RECOVERS_WITHIN_S = 5.0
 TMPFS_MB = 48

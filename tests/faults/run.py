@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import signal
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import trio
 
 from tests.faults import crashes, disks, evidence, outages, signals
 from tests.faults.records import Breach, History, Rules
-from tests.faults.scene import COOLDOWN_S, DEADLINE_S, Scene, staged, undressed, until
+from tests.faults.scene import Scene, staged, undressed, until
 from tests.faults.servers import SceneBroke
 from tests.faults.stage import Fault, Knobs, Stage
 
@@ -23,6 +24,7 @@ FAULTS: dict[str, Fault] = {
 SETTLE_S = 0.5
 CLICKS_END_WITHIN_S = 70.0
 STOP_WITHIN_S = 40.0
+BREACHES_SHOWN = 10
 
 Say = Callable[[str], None]
 
@@ -39,12 +41,25 @@ class Outcome:
     breaches: list[Breach] = field(default_factory=list)
     evidence: Path | None = None
 
+    def summary(self) -> str:
+        clicks = ", ".join(f"{count} {what}" for what, count in self.clicks.items())
+        lines = [f"{self.fault}: {self.rounds} rounds; clicks: {clicks}"]
+        if self.fallbacks:
+            lines.append("  fallbacks: " + ", ".join(f"{count} {reason}" for reason, count in self.fallbacks.items()))
+        for name, seconds in self.figures.items():
+            lines.append(f"  {name}: median {statistics.median(seconds):.2f} s, at most {max(seconds):.2f} s")
+        lines += [f"  BREACH {breach}" for breach in self.breaches[:BREACHES_SHOWN]]
+        if self.evidence:
+            lines.append(f"  {len(self.breaches)} breaches; everything is in {self.evidence}")
+        return "\n".join(lines)
+
 
 async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> Outcome:
     rng = random.Random(f"{seed} {fault.name}")
     async with staged(
         rng,
         own_postgres=fault.own_postgres,
+        ips=fault.ips,
         faulty=fault.faulty,
         settings=fault.settings,
         dress=disks.mounted if fault.on_tmpfs else undressed,
@@ -83,8 +98,8 @@ async def _settled(fault: Fault, stage: Stage) -> History:
     if fault.finish is not None:
         await fault.finish(stage)
     rules = Rules(
-        cooldown_s=COOLDOWN_S,
-        deadline_s=float(str(fault.settings.get("click", {}).get("deadline_s", DEADLINE_S))),
+        cooldown_s=fault.cooldown_s,
+        deadline_s=fault.deadline_s,
         late_s=stage.knobs.late_s,
         all_resolved=fault.all_resolved,
         dropped=stage.memory.get("dropped", 0),

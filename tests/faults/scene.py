@@ -1,5 +1,6 @@
 """What is broken: the daemon, PostgreSQL and the ad network as processes, in one directory that is kept as evidence."""
 
+import itertools
 import json
 import os
 import random
@@ -24,15 +25,19 @@ from tests.faults.records import Down
 from tests.faults.servers import Postgres, SceneBroke, furnished
 from tests.faults.visitors import Visitors, exchange
 
-ADDRESSES = tuple(f"127.3.0.{number}" for number in range(1, 121))
+IPS = 120
 COOLDOWN_S = 1.0
 DEADLINE_S = 5.0
 LOCK_S = 5.0
 SERVING_WAIT_S = 60.0
+# Scenes beside each other take ports of their own: a daemon's is free while it is down.
+PORTS_FROM, PORTS_APART, PROCESSES_APART = 20_000, 100, 100
 POLL_S = 0.02
 # Chains of two redirects and a page, 0.3 and 0.75 s long: what is broken finds clicks in every state.
 OFFERS = {"quick": 100, "slow": 250}
 HOPS = 2
+
+_scenes = itertools.count()
 
 
 @dataclass(slots=True)
@@ -172,6 +177,7 @@ async def staged(
     rng: random.Random,
     *,
     own_postgres: bool = True,
+    ips: int = IPS,
     faulty: Sequence[str] = (),
     settings: Mapping[str, Mapping[str, object]] | None = None,
     dress: Callable[[Path], AbstractContextManager[None]] = undressed,
@@ -183,7 +189,7 @@ async def staged(
     """
     directory = _new_directory()
     with dress(directory / "state"):
-        async with _staged_in(directory, rng, own_postgres, faulty, settings or {}) as scene:
+        async with _staged_in(directory, rng, own_postgres, ips, faulty, settings or {}) as scene:
             yield scene
 
 
@@ -192,19 +198,22 @@ async def _staged_in(
     directory: Path,
     rng: random.Random,
     own_postgres: bool,
+    ips: int,
     faulty: Sequence[str],
     settings: Mapping[str, Mapping[str, object]],
 ) -> AsyncIterator[Scene]:
-    proxy_port = free_port_for(ADDRESSES, 17_000)
+    ports_from = PORTS_FROM + PORTS_APART * (os.getpid() % PROCESSES_APART) + 2 * next(_scenes)
+    addresses = [f"127.3.0.{number}" for number in range(1, ips + 1)]
+    proxy_port = free_port_for(addresses, ports_from)
     postgres = Postgres(directory / ("postgres" if own_postgres else "state"))
     await trio.to_thread.run_sync(postgres.start)
-    network = await _network(directory, proxy_port)
-    visitors = Visitors(free_port_for(["127.0.0.1"], 18_080), tuple(OFFERS), random.Random(rng.random()))
+    network = await _network(directory, addresses, proxy_port)
+    visitors = Visitors(free_port_for(["127.0.0.1"], ports_from + 1), tuple(OFFERS), random.Random(rng.random()))
     url = postgres.server.url if own_postgres else None
     scene = Scene(directory, postgres, visitors, url, tuple(w.format(directory=directory) for w in faulty), settings)
     try:
         offers = {name: f"http://track.example/c/{ms}/{HOPS}/0/0" for name, ms in OFFERS.items()}
-        await trio.to_thread.run_sync(furnished, postgres.server.url, ADDRESSES, proxy_port, offers)
+        await trio.to_thread.run_sync(furnished, postgres.server.url, addresses, proxy_port, offers)
         scene.write_settings()
         await scene.restart()
         if not own_postgres:
@@ -243,8 +252,8 @@ def _new_directory() -> Path:
     return directory
 
 
-async def _network(directory: Path, proxy_port: int) -> trio.Process:
-    words = ["--proxies", f"{ADDRESSES[0]}-{ADDRESSES[-1]}", "--proxy-port", str(proxy_port)]
+async def _network(directory: Path, addresses: Sequence[str], proxy_port: int) -> trio.Process:
+    words = ["--proxies", f"{addresses[0]}-{addresses[-1]}", "--proxy-port", str(proxy_port)]
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", "daemon.demo.network", *words, "--log", str(directory / "network.jsonl")],
         stdout=subprocess.PIPE,

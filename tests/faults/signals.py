@@ -25,7 +25,7 @@ INVALID = (
 
 async def terminated(stage: Stage) -> str:
     scene = stage.scene
-    after_s = stage.rng.uniform(0.2, 1.0)
+    after_s = stage.rng.uniform(0.1, 0.6)
     await trio.sleep(after_s)
     under_way = scene.visitors.under_way
     began_s = time.monotonic()

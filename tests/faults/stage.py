@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.records import Breach
-from tests.faults.scene import Scene, until
+from tests.faults.scene import COOLDOWN_S, DEADLINE_S, IPS, Scene, until
 
 SWEEP_S = 120.0
 
@@ -60,7 +60,8 @@ class Fault:
     """`round` breaks something once and says what it did. `rounds`: of the short form.
 
     `errors`: what the daemon may log as an error; anything else is a breach. `all_resolved`: no click may differ.
-    `finish`: what must hold once all clicks have ended.
+    `ips`: fewer than the clicks ask for make an IP be leased the moment it is free, and so show one that is leased too
+    early. `finish`: what must hold once all clicks have ended.
     """
 
     name: str
@@ -69,8 +70,17 @@ class Fault:
     rounds: int
     errors: frozenset[str] = frozenset()
     own_postgres: bool = True
+    ips: int = IPS
     all_resolved: bool = False
     faulty: tuple[str, ...] = ()
     on_tmpfs: bool = False
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     finish: Callable[[Stage], Awaitable[None]] | None = None
+
+    @property
+    def cooldown_s(self) -> float:
+        return float(str(self.settings.get("pool", {}).get("cooldown_s", COOLDOWN_S)))
+
+    @property
+    def deadline_s(self) -> float:
+        return float(str(self.settings.get("click", {}).get("deadline_s", DEADLINE_S)))

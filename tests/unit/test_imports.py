@@ -64,6 +64,7 @@ LAYERS = {
     "daemon.click.clicks": ACTORS,
     "daemon.click": FACES,
     "daemon.control": FACES,
+    "daemon.descriptors": SUPERVISOR,
     "daemon.restarts": SUPERVISOR,
     "daemon.start_lines": SUPERVISOR,
     "daemon.supervisor": SUPERVISOR,
