@@ -7,9 +7,12 @@ exception's too: `hide` makes it known.
 import logging
 import sys
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from daemon.config import Settings
 
 MASK = "**********"
 SECRET_CHARACTERS_MIN = 4  # anything shorter would mask ordinary words
@@ -22,6 +25,18 @@ def hide(secret: str) -> None:
     """From now on `secret` is written as MASK."""
     if len(secret) >= SECRET_CHARACTERS_MIN:
         _secrets.add(secret)
+
+
+def hide_secrets(settings: Settings) -> None:
+    """Every password that the settings hold."""
+    for provider in settings.providers.values():
+        hide(provider.password.get_secret_value())
+    if settings.database.url is not None:
+        try:
+            password = urlsplit(settings.database.url.get_secret_value()).password
+        except ValueError:  # several hosts, or nonsense that asyncpg will complain of
+            password = settings.database.url.get_secret_value()
+        hide(password or "")
 
 
 def masked(text: str) -> str:

@@ -125,6 +125,7 @@ class _Daemon:
         except BadSettings as e:
             log.error("reload_refused", why=str(e), effect="the settings stay as they were")
             return
+        logs.hide_secrets(after)
         self.settings, live, waiting = taken_over(self.settings, after)
         logs.configure(self.settings.log.level)
         for use in self._users_of_settings:

@@ -30,11 +30,10 @@ def serve(*, config: ConfigFile = None) -> int:
     import structlog
     import trio
 
-    from daemon.cli.session import hide_secrets
     from daemon.supervisor import run_daemon
 
     logs.configure(settings.log.level)
-    hide_secrets(settings)
+    logs.hide_secrets(settings)
     try:
         trio.run(run_daemon, settings, config_path(config, os.environ))
     except Exception as e:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
-from urllib.parse import urlsplit
 
 import asyncpg
 import trio
@@ -28,19 +27,8 @@ CONNECTIONS_MAX = 2
 def settings_of(config: Path | None) -> Settings:
     """As `serve` reads them. From now on no log line or error message shows a secret. Raises BadSettings."""
     settings = load(config)
-    hide_secrets(settings)
+    logs.hide_secrets(settings)
     return settings
-
-
-def hide_secrets(settings: Settings) -> None:
-    for provider in settings.providers.values():
-        logs.hide(provider.password.get_secret_value())
-    if settings.database.url is not None:
-        try:
-            password = urlsplit(settings.database.url.get_secret_value()).password
-        except ValueError:  # several hosts, or nonsense that asyncpg will complain of
-            password = settings.database.url.get_secret_value()
-        logs.hide(password or "")
 
 
 @contextmanager

@@ -58,6 +58,9 @@ class Shipper:
         """Where PostgreSQL stands; raises DatabaseUnavailable."""
         rows = await self._database.fetch("read_position", self._spool.node_id)
         self.shipped_seq = rows[0]["seq"] if rows else 0
+        if self.shipped_seq > await self._read(self._spool.last_seq):
+            await trio.to_thread.run_sync(self._spool.continue_after, self.shipped_seq)
+            log.warning("spool_is_an_old_copy", continues_after=self.shipped_seq)
 
     async def run(self) -> None:
         pause_s = PAUSE_MIN_S

@@ -100,6 +100,12 @@ class Spool:
         row = self._reader.execute("select seq from sqlite_sequence where name = 'entries'").fetchone()
         return int(row[0]) if row else 0
 
+    def continue_after(self, seq: int) -> None:
+        """Numbers entries from `seq` + 1 on: this file is an old copy of one that had come as far."""
+        with self._writer:
+            self._writer.execute("insert into entries (seq, kind, body) values (?, 'passed_over', '{}')", (seq,))
+            self._writer.execute("delete from entries where seq = ?", (seq,))
+
     def close(self) -> None:
         self._reader.close()
         self._writer.close()

@@ -28,6 +28,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault", action="append", choices=sorted(FAULTS), help="only this one; may be repeated")
     parser.add_argument("--outage-s", type=float, default=Knobs().outage_s, help="how long PostgreSQL stays away")
+    parser.add_argument("--keep", action="store_true", help="keep the logs, rows and answers even without a breach")
     parser.add_argument("--list", action="store_true", help="name the faults, and no more")
     options = parser.parse_args(words)
     if options.list:
@@ -41,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
             say(f"{name}: left out: {why}")
             continue
         began_s = time.monotonic()
-        knobs = Knobs(outage_s=options.outage_s)
+        knobs = Knobs(outage_s=options.outage_s, keep=options.keep)
         outcomes.append(trio.run(run, fault, options.rounds or fault.rounds, options.seed, knobs, say))
         say(f"{name}: took {time.monotonic() - began_s:.1f} s, {len(outcomes[-1].breaches)} breaches")
     say("\n".join(["", *(outcome.summary() for outcome in outcomes)]))

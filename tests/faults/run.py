@@ -73,10 +73,10 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
         except SceneBroke as broke:
             stage.breaches.append(Breach("broke", str(broke)))
         stage.breaches += _unexpected_errors(scene, fault)
-        if stage.breaches:
+        if stage.breaches or knobs.keep:
             history = history or History((), tuple(scene.visitors.visits), tuple(scene.downs), (), ())
             evidence.write(scene, history, stage.breaches)
-    if not stage.breaches:
+    if not stage.breaches and not knobs.keep:
         shutil.rmtree(scene.directory)
     return Outcome(
         fault=fault.name,
@@ -85,7 +85,7 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
         fallbacks=Counter(hit.reason for hit in history.hits if hit.reason) if history else Counter(),
         figures=dict(stage.figures),
         breaches=stage.breaches,
-        evidence=scene.directory if stage.breaches else None,
+        evidence=scene.directory if stage.breaches or knobs.keep else None,
     )
 
 

@@ -16,11 +16,12 @@ SWEEP_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """What differs between the long form and the short one. Seconds."""
+    """What differs between the long form and the short one. `keep`: the evidence, even where it shows no breach."""
 
     outage_s: float = 30.0
     serving_within_s: float = 3.0
     late_s: float = 1.0
+    keep: bool = False
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """The local end of the journal, on a real disk: what is durable stays so, in order, and bounded."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -90,3 +91,12 @@ async def test_past_its_bound_hits_and_traces_make_room_and_ip_changes_stay(tmp_
     assert len(left) == len(kept) + 1000 - dropped
     assert spool.bytes_used() < 2 * 256 * 1024
     spool.close()
+
+
+def test_an_old_copy_of_a_spool_continues_where_the_database_is(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "journal.sqlite")) as spool:
+        spool.append([("hit", "{}")] * 3)
+        spool.continue_after(40)
+        spool.append([("hit", "{}")])
+        assert [entry.seq for entry in spool.read(0, 10)] == [1, 2, 3, 41]
+        assert spool.last_seq() == 41

@@ -1,5 +1,7 @@
 """What a reload takes over, and what it leaves for a restart."""
 
+from pathlib import Path
+
 from daemon.config import Settings
 from daemon.reload import LIVE, changed_keys, taken_over
 
@@ -30,6 +32,6 @@ def test_every_live_key_exists() -> None:
 
 
 def test_a_moved_state_directory_waits_for_a_restart() -> None:
-    after = Settings(state_dir="/elsewhere")  # type: ignore[arg-type]
+    after = Settings(state_dir=Path("/elsewhere"))
     assert changed_keys(Settings(), after) == ["state_dir"]
     assert taken_over(Settings(), after)[2] == ["state_dir"]

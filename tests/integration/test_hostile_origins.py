@@ -1,0 +1,306 @@
+"""Origins and proxies that mean ill, by a click's whole way: its answer, its trace's end and bytes, and its IP's return.
+
+How each one is told from the others is test_fetch_faults.py's; where a trace may go at all is test_addresses.py's.
+"""
+
+import datetime
+import gc
+import gzip
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import psutil
+import pytest
+import trio
+import trustme
+
+from daemon.config import Settings
+from tests.fakes import origins, proxies
+from tests.fakes.net import context_for
+from tests.fakes.origins import Origin, Reply, origin, page, redirect
+from tests.fakes.proxies import Misbehaviour, Proxy, proxy
+from tests.integration.whole_path import PATIENCE_S, Told, WholePath, whole_path
+
+HEADERS_BYTES_MAX = 65_536
+HOP_BYTES_MAX = 2 * HEADERS_BYTES_MAX
+"""A head, one read more than it may be, and what the kernel held when the connection was closed."""
+HOPS_MAX = 6
+TRACES = int(os.environ.get("TRACEPOOL_TEST_HOSTILE_TRACES", "400"))
+AT_ONCE = 40
+ZEROS = b"\0" * 50_000_000
+
+BOMB = gzip.compress(ZEROS, 6)
+BOMB_HEAD = b"Content-Type: text/html\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB)
+BOMB_PAGE = Reply((b"HTTP/1.1 200 OK\r\n" + BOMB_HEAD + BOMB,))
+BOMB_REDIRECT = Reply((b"HTTP/1.1 302 Found\r\nLocation: /page\r\n" + BOMB_HEAD + BOMB,))
+
+# Path to (reply, what the trace's row says; None where the trace lands).
+HOSTILE: dict[str, tuple[Reply, str | None]] = {
+    "/silent": (origins.SILENT, "no complete response head in time"),
+    "/drips": (origins.DRIPS, "no complete response head in time"),
+    "/resets": (origins.RESETS, "without an answer"),
+    "/closes": (origins.CLOSES, "without an answer"),
+    "/closes-early": (origins.CLOSES_IN_HEAD, "closed before a response head"),
+    "/garbage": (origins.GARBAGE, "not HTTP"),
+    "/100-kb-of-headers": (origins.LARGE_HEAD, "larger than trace.headers_bytes_max"),
+    "/9000-headers": (origins.MANY_HEADERS, "larger than trace.headers_bytes_max"),
+    "/1-mb-location": (origins.LARGE_LOCATION, "larger than trace.headers_bytes_max"),
+    "/100-continue-for-ever": (origins.CONTINUES_FOREVER, "larger than trace.headers_bytes_max"),
+    "/gzip-bomb": (BOMB_PAGE, None),
+    "/gzip-bomb-with-a-location": (BOMB_REDIRECT, None),
+    "/endless-body": (origins.ENDLESS_BODY, None),
+    "/endless-body-with-a-location": (redirect("/page", body=b""), None),
+    "/loop": (redirect("/loop"), "the chain loops"),
+    "/javascript": (redirect("javascript:alert(1)"), "leads nowhere"),
+    "/502": (origins.reply(502), "answered with status 502"),
+}
+BAD_TLS = ("foreign", "expired", "named otherwise")
+
+
+class Endless(dict[str, Reply | list[Reply]]):
+    """Replies by path, and two chains without an end: one goes deeper, one counts up a parameter."""
+
+    def get(self, key: str, default: object = None) -> Reply | list[Reply]:  # type: ignore[override]
+        path = key.removeprefix("ads.example")
+        if path.startswith("/deeper"):
+            return redirect(f"{path}/deeper")
+        if path.startswith("/spin"):
+            return redirect(f"/spin?n={int(path.partition('=')[2] or 0) + 1}")
+        return super().get(key, page())
+
+
+def settings(*, deadline_s: float = 10, allow_private: bool = True, cooldown_s: float = 0.02) -> Settings:
+    return Settings.model_validate(
+        {
+            "click": {"deadline_s": deadline_s},
+            "pool": {"cooldown_s": cooldown_s, "failures_max": 1_000},
+            "trace": {
+                "workers": AT_ONCE,
+                "timeout_s": 2,
+                "hop_timeout_s": 0.4,
+                "hops_max": HOPS_MAX,
+                "headers_bytes_max": HEADERS_BYTES_MAX,
+                "allow_private": allow_private,
+            },
+        }
+    )
+
+
+class Net:
+    def __init__(self, plain: Origin, served: Proxy, path: WholePath) -> None:
+        self.plain, self.proxy, self.path = plain, served, path
+
+    async def told(self, url: str, *landing_schemes: str) -> Told:
+        self.path.offer(url, *landing_schemes)
+        return await self.path.told()
+
+
+@asynccontextmanager
+async def net(
+    given: Settings, *, ips: int = 1, misbehave: Misbehaviour | None = None, more: dict[str, Reply] | None = None
+) -> AsyncIterator[Net]:
+    replies = Endless({f"ads.example{path}": reply for path, (reply, _) in HOSTILE.items()} | (more or {}))
+    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    contexts = {
+        "foreign.example:443": context_for("foreign.example", authority=trustme.CA()),
+        "expired.example:443": context_for("expired.example", not_after=past),
+        "otherwise.example:443": context_for("elsewhere.example"),
+    }
+    async with origin(replies) as (plain, port), trio.open_nursery() as nursery:
+        ports = {"ads.example:80": port}
+
+        async def secure(name: str, *, task_status: trio.TaskStatus[int]) -> None:
+            async with origin({}, tls=contexts[name]) as (_, tls_port):
+                task_status.started(tls_port)
+                await trio.sleep_forever()
+
+        for name in contexts:
+            ports[name] = await nursery.start(secure, name)
+        async with (
+            proxy(ports, misbehave=misbehave) as (served, proxy_port),
+            whole_path(proxy_port, given, ips=ips) as path,
+        ):
+            yield Net(plain, served, path)
+        nursery.cancel_scope.cancel()
+
+
+def cheap(told: Told) -> bool:
+    hops = max(1, len(told.trace.redirect_chain))
+    return told.trace.bytes_received <= hops * HOP_BYTES_MAX
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+async def test_a_hostile_origin_costs_a_fallback_and_bounded_bytes_and_the_ip_goes_back(path: str) -> None:
+    async with net(settings(cooldown_s=30)) as here:
+        told = await here.told(f"http://ads.example{path}")
+        said = HOSTILE[path][1]
+        if said is None:
+            assert (told.trace.status, told.hit.reason) == ("completed", None)
+        else:
+            assert said in told.message
+            assert (told.trace.status, told.hit.reason) == ("failed", "trace_failed")
+            assert told.answer.location == f"http://ads.example{path}?gclid=7"
+        assert len(told.message) < 500
+        assert cheap(told)
+        assert here.path.post.pool.counts().cooldown == 1
+
+
+@pytest.mark.parametrize("path", ["/deeper", "/spin"])
+async def test_a_chain_without_an_end_is_left_after_so_many_hops(path: str) -> None:
+    async with net(settings()) as here:
+        told = await here.told(f"http://ads.example{path}")
+        assert f"goes on after {HOPS_MAX} hops" in told.message
+        assert len(told.trace.redirect_chain) == len(here.plain.requests) == HOPS_MAX
+        assert told.hit.reason == "trace_failed"
+        assert cheap(told)
+
+
+@pytest.mark.parametrize("host", ["foreign", "expired", "otherwise"])
+async def test_a_bad_certificate_ends_the_trace_and_is_not_the_ips_fault(host: str) -> None:
+    async with net(settings()) as here:
+        told = await here.told(f"https://{host}.example/")
+        assert "the certificate does not verify" in told.message
+        assert told.hit.reason == "trace_failed"
+        assert (told.release.consecutive_failures, told.release.failure_count) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "said", "counts"),
+    [
+        (proxies.answering(407), "other credentials", 0),
+        (proxies.answering(502), "status 502", 0),
+        (proxies.silent, "in time", 0),
+        (proxies.resetting, "the proxy broke", 1),
+        (proxies.closing, "the proxy closed", 1),
+        (proxies.sending(b"\0\xff" * 50_000), "not HTTP", 0),
+    ],
+    ids=["407", "502", "silent", "resets", "closes", "garbage"],
+)
+async def test_a_hostile_proxy_costs_a_fallback_and_its_ip_only_where_it_is_at_fault(
+    misbehave: Misbehaviour, said: str, counts: int
+) -> None:
+    async with net(settings(), misbehave=misbehave) as here:
+        told = await here.told("http://ads.example/page")
+        assert said in told.message
+        assert told.hit.reason == "trace_failed"
+        assert told.release.consecutive_failures == counts
+        assert cheap(told)
+
+
+async def test_a_click_is_answered_by_its_deadline_while_its_trace_drips_on_to_its_own_end() -> None:
+    """One drip after the other, each hop within its time: only the trace's own time ends it."""
+    slow = {f"ads.example/slow{n}": Reply(redirect(f"/slow{n + 1}").parts, pause_s=0.25) for n in range(100)}
+    slow |= {f"ads.example/slow{n}": _late(f"/slow{n + 1}") for n in range(100)}
+    given = settings(deadline_s=1).model_copy()
+    given = given.model_copy(update={"trace": given.trace.model_copy(update={"hops_max": 100})})
+    async with net(given, more=slow) as here:
+        here.path.offer("http://ads.example/slow0")
+        answer = await here.path.click()
+        assert here.path.journal.traces == {}, "the answer did not wait for the trace"
+        told = await here.path.journal.taken(answer)
+        assert (told.hit.reason, told.answer.location) == ("deadline", "http://ads.example/slow0?gclid=7")
+        assert (told.trace.status, told.message.endswith("did not end within 2 s")) == ("timeout", True)
+
+
+def _late(location: str) -> Reply:
+    head, _, rest = redirect(location).parts[0].partition(b"\r\n")
+    return Reply((head + b"\r\n", rest), pause_s=0.1)
+
+
+NOT_PUBLIC = [
+    *("http://127.0.0.1/", "http://127.1/", "http://0x7f.1/", "http://2130706433/", "http://017700000001/"),
+    *("http://0x7f000001/", "http://127.0.0.1./", "http://１２７.0.0.1/", "http://%31%32%37.0.0.1/", "//127.0.0.1/"),
+    *("http://10.1.2.3/", "http://172.16.0.1/", "http://192.168.1.1/", "http://100.64.0.1/", "http://169.254.1.1/"),
+    *("http://169.254.169.254/latest/meta-data/", "http://0xa9fea9fe/", "http://168.63.129.16/", "http://0/"),
+    *("http://[::1]/", "http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/", "http://[64:ff9b::10.0.0.1]/"),
+    *("http://[2002:7f00:1::]/", "http://[fe80::1]/", "http://[fd00:ec2::254]/", "http://[::]/", "http://224.0.0.1/"),
+    *("http://localhost/", "http://LOCALHOST./", "http://a.localhost/", "http://intranet/", "http://db.internal/"),
+    *("https://127.0.0.1:8443/", "http://user:pw@127.0.0.1/", "http:/\\127.0.0.1/", "http://printer.local/"),
+]
+
+
+async def test_no_redirect_and_no_tracking_url_leads_to_an_address_that_is_not_public() -> None:
+    more = {f"ads.example/to{n}": redirect(location) for n, location in enumerate(NOT_PUBLIC)}
+    async with net(settings(allow_private=False), more=more) as here:
+        for number, location in enumerate(NOT_PUBLIC):
+            told = await here.told(f"http://ads.example/to{number}")
+            assert "will not go to" in told.message, location
+            assert told.hit.reason == "trace_failed"
+            assert told.answer.location == f"http://ads.example/to{number}?gclid=7", "the visitor is not sent there"
+        seen = len(here.proxy.seen)
+        assert seen == len(NOT_PUBLIC), "the proxy was asked for no second hop"
+        for location in (location for location in NOT_PUBLIC if location.startswith("http://")):
+            told = await here.told(location)
+            assert "will not go to" in told.message, location
+        assert len(here.proxy.seen) == seen, "nor for the first one"
+
+
+async def test_private_addresses_are_gone_to_where_the_setting_allows_it() -> None:
+    more = {"ads.example/to": redirect("http://127.0.0.1:1/")}
+    async with net(settings(allow_private=True), more=more) as here:
+        told = await here.told("http://ads.example/to")
+        assert "will not go to" not in told.message
+        assert here.proxy.seen[-1].target == "http://127.0.0.1:1/"
+
+
+@pytest.mark.parametrize(
+    ("location", "landed"),
+    [
+        ("market://details?id=app", "market://details?id=app&gclid=7"),
+        ("intent://scan/#Intent;scheme=zxing;end", "intent://scan/?gclid=7#Intent;scheme=zxing;end"),
+        ("MARKET://details?id=app", "market://details?id=app&gclid=7"),
+    ],
+)
+async def test_an_app_is_landed_in_only_where_the_offer_allows_its_scheme(location: str, landed: str) -> None:
+    async with net(settings(), more={"ads.example/to": redirect(location)}) as here:
+        told = await here.told("http://ads.example/to", "market", "Intent")
+        assert (told.answer.location, told.hit.reason) == (landed, None)
+        told = await here.told("http://ads.example/to", "itms-apps")
+        assert (told.answer.location, told.hit.reason) == ("http://ads.example/to?gclid=7", "trace_failed")
+
+
+@pytest.mark.parametrize(
+    "location", ["javascript:alert(1)", "data:text/html,hi", "JAVA\tSCRIPT:alert(1)", "vbscript:x", "file:///etc/passwd"]
+)
+async def test_nothing_that_runs_in_a_browser_is_landed_in_whatever_the_offer_says(location: str) -> None:
+    async with net(settings(), more={"ads.example/to": redirect(location)}) as here:
+        told = await here.told("http://ads.example/to", "javascript", "data", "vbscript", "file", "blob")
+        assert (told.answer.location, told.hit.reason) == ("http://ads.example/to?gclid=7", "trace_failed")
+
+
+def _in_turn() -> Iterator[str]:
+    paths = [*HOSTILE, "/deeper", "/spin"]
+    urls = [f"http://ads.example{path}" for path in paths]
+    urls += [f"https://{host}.example/" for host in ("foreign", "expired", "otherwise")]
+    return itertools.cycle(urls)
+
+
+async def test_thousands_of_hostile_traces_leave_nothing_behind() -> None:
+    """TRACEPOOL_TEST_HOSTILE_TRACES says how many; every third of them must find what the first third left."""
+    urls, process = _in_turn(), psutil.Process()
+    sizes: list[tuple[int, int, int]] = []
+    async with net(settings(), ips=AT_ONCE) as here:
+
+        async def visitor(count: int) -> None:
+            for _ in range(count):
+                told = await here.told(next(urls))
+                assert told.answer.status == 302
+                assert cheap(told)
+
+        for _ in range(4):  # the first is there to warm up
+            async with trio.open_nursery() as visitors:
+                for _ in range(AT_ONCE):
+                    visitors.start_soon(visitor, TRACES // (4 * AT_ONCE))
+            here.plain.requests.clear()
+            here.proxy.seen.clear()
+            with trio.fail_after(PATIENCE_S):
+                while here.path.clicks.waiting:
+                    await trio.lowlevel.checkpoint()
+            await trio.sleep(0.1)  # the origins' tasks end
+            gc.collect()
+            sizes.append((len(gc.get_objects()), process.num_fds(), process.memory_info().rss // 1024))
+    print(f"{TRACES} traces; (objects, descriptors, resident KiB) after each quarter: {sizes}")
+    assert sizes[-1][0] - sizes[1][0] < TRACES / 2, f"objects stay: {sizes}"
+    assert sizes[-1][1] - sizes[1][1] < 8, f"descriptors stay: {sizes}"

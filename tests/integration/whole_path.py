@@ -1,0 +1,133 @@
+"""A click's whole way in one process, on the real clock: clicks, workers, a pool's actor, real sockets; no database."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import trio
+
+from daemon.click.clicks import Answer, Clicks
+from daemon.click.offers import Offers
+from daemon.click.visitor import Visitor
+from daemon.clocks import read_clocks
+from daemon.config import Settings
+from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished
+from daemon.pool.actor import PoolActor
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.pool import Pool
+from daemon.pool.states import Ip, Rules
+from daemon.trace.fetch import Fetcher
+from daemon.trace.jobs import TraceJob
+from daemon.trace.workers import Tracer, limits_of
+from tests.fakes.net import AUTHORITY
+
+PATIENCE_S = 20.0
+VISITOR = Visitor("192.0.2.7", "Browser/1", None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of one click: its answer and hit, how its trace ended, what its IP was told."""
+
+    answer: Answer
+    hit: Hit
+    trace: TraceFinished
+    release: IpChanged
+
+    @property
+    def message(self) -> str:
+        return self.trace.error_message or ""
+
+
+class Heard:
+    """A journal that keeps what a test asks about, by request, until it is taken."""
+
+    def __init__(self) -> None:
+        self.hits: dict[UUID, Hit] = {}
+        self.traces: dict[UUID, TraceFinished] = {}
+        self.releases: dict[UUID, IpChanged] = {}
+        self._holder: dict[UUID, UUID] = {}  # an IP's request
+        self._more = trio.Event()
+
+    def record(self, *entries: Entry) -> None:
+        for entry in entries:
+            if isinstance(entry, Hit):
+                self.hits[entry.request_id] = entry
+            elif isinstance(entry, TraceFinished):
+                self.traces[entry.request_id] = entry
+            elif isinstance(entry, IpChanged) and entry.locked_by_request is not None:
+                self._holder[entry.id] = entry.locked_by_request
+            elif isinstance(entry, IpChanged) and entry.event.startswith("released"):
+                self.releases[self._holder.pop(entry.id)] = entry
+        self._more.set()
+        self._more = trio.Event()
+
+    async def durable(self, *entries: Entry) -> bool:
+        self.record(*entries)
+        await trio.lowlevel.checkpoint()
+        return True
+
+    async def taken(self, answer: Answer) -> Told:
+        """All of one click, once its trace is over and its IP is back."""
+        which = answer.request_id
+        with trio.fail_after(PATIENCE_S):
+            while which not in self.traces or which not in self.releases:
+                await self._more.wait()
+        return Told(answer, self.hits.pop(which), self.traces.pop(which), self.releases.pop(which))
+
+
+@dataclass(slots=True)
+class WholePath:
+    clicks: Clicks
+    offers: Offers
+    post: Post
+    journal: Heard
+
+    def offer(self, tracking_url: str, *landing_schemes: str) -> None:
+        """The one offer that clicks are for."""
+        row = {"id": uuid4(), "offer_name": "sale", "final_url": tracking_url, "target_country": "us"}
+        more = {"deadline_s": None, "user_agent": "default", "landing_schemes": list(landing_schemes)}
+        assert self.offers.replace([{**row, **more}]) == []
+
+    async def click(self) -> Answer:
+        with trio.fail_after(PATIENCE_S):
+            return await self.clicks.answer(b"offer=sale&gclid=7", VISITOR)
+
+    async def told(self) -> Told:
+        return await self.journal.taken(await self.click())
+
+
+@asynccontextmanager
+async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> AsyncIterator[WholePath]:
+    """So many IPs, all of them the proxy at this port of loopback. At the end no IP is locked."""
+    pool, trace = settings.pool, settings.trace
+    rules = Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max)
+    journal = Heard()
+    trusting = ssl.create_default_context()
+    AUTHORITY.configure_trust(trusting)
+    fetcher = Fetcher(
+        hop_timeout_s=trace.hop_timeout_s,
+        connect_timeout_s=trace.connect_timeout_s,
+        headers_bytes_max=trace.headers_bytes_max,
+        ssl_context=trusting,
+    )
+    send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
+    async with send, trio.open_nursery() as nursery:
+
+        def start_actor(post: Post) -> None:
+            nursery.start_soon(PoolActor(post.pool, post.receive, journal, read_clocks).run, [])
+
+        directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor), Offers()
+        post = directory.open("us", [Ip(uuid4(), "127.0.0.1", str(proxy_port), "us", "luna") for _ in range(ips)])
+        limits = limits_of(settings)
+        tracer = Tracer(
+            fetcher, directory, journal, read_clocks, limits=limits, timeout_s=trace.timeout_s, credentials={}
+        )
+        for _ in range(trace.workers):
+            nursery.start_soon(tracer.work, receive.clone())
+        receive.close()
+        yield WholePath(Clicks(settings, offers, directory, journal, send, read_clocks), offers, post, journal)
+        assert post.pool.counts().locked == 0
+        nursery.cancel_scope.cancel()
