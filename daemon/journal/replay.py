@@ -15,7 +15,10 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
     """
     status = Status(row["status"])
     until, used, checked = (_finite(row[name]) for name in ("locked_until", "last_used_at", "last_health_check"))
-    timed = status in (Status.LOCKED, Status.COOLDOWN)
+    if until is None and status in (Status.LOCKED, Status.COOLDOWN):
+        until = now.wall_s
+    if status is Status.AVAILABLE:
+        until = None
     return Ip(
         id=row["id"],
         address=row["ip_address"],
@@ -23,7 +26,7 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         country=row["country"],
         provider=row["provider"],
         status=status,
-        locked_until_s=(now.tick_s if until is None else now.tick_at(until)) if timed else None,
+        locked_until_s=None if until is None else now.tick_at(until),  # a failed one may still owe a rest
         locked_by=row["locked_by_request"],
         last_used_s=NEVER_USED if used is None else now.tick_at(used),
         total_uses=row["total_uses"],

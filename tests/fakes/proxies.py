@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -81,7 +82,12 @@ class Proxy:
         async with upstream:
             lines = [f"{name}: {value}" for name, value in head.headers if not name.startswith("proxy-")]
             await upstream.send_all("\r\n".join([f"{head.method} /{path} HTTP/1.1", *lines, "", ""]).encode("latin-1"))
-            return await _relay_answer(upstream, client)
+            goes_on = False
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_watch, client, nursery.cancel_scope)
+                goes_on = await _relay_answer(upstream, client)
+                nursery.cancel_scope.cancel()
+            return goes_on
 
 
 class _Counted(trio.abc.Stream):
@@ -102,6 +108,16 @@ class _Counted(trio.abc.Stream):
 
     async def aclose(self) -> None:
         await self.inner.aclose()
+
+
+async def _watch(client: trio.abc.Stream, relaying: trio.CancelScope) -> None:
+    """Ends the relaying when the client leaves: a silent origin would keep it for ever."""
+    assert isinstance(client, _Counted)
+    assert isinstance(client.inner, trio.SocketStream)
+    with contextlib.suppress(OSError):
+        if await client.inner.socket.recv(1, socket.MSG_PEEK):
+            return  # the next request
+    relaying.cancel()
 
 
 async def _relay_answer(upstream: trio.SocketStream, client: trio.abc.Stream) -> bool:
