@@ -85,7 +85,8 @@ class Proxy:
             goes_on = False
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_watch, client, nursery.cancel_scope)
-                goes_on = await _relay_answer(upstream, client)
+                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    goes_on = await _relay_answer(upstream, client)
                 nursery.cancel_scope.cancel()
             return goes_on
 

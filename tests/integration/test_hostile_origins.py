@@ -1,4 +1,4 @@
-"""Origins and proxies that mean ill, by a click's whole way: its answer, its trace's end and bytes, and its IP's return.
+"""Origins and proxies that mean ill, by a click's whole way: its answer, its trace's end and bytes, its IP's return.
 
 How each one is told from the others is test_fetch_faults.py's; where a trace may go at all is test_addresses.py's.
 """
@@ -60,7 +60,7 @@ BAD_TLS = ("foreign", "expired", "otherwise")
 class Endless(dict[str, Reply | list[Reply]]):
     """Replies by path, and two chains without an end: one goes deeper, one counts up a parameter."""
 
-    def get(self, key: str, default: object = None) -> Reply | list[Reply]:  # type: ignore[override]
+    def get(self, key: str, default: object = None) -> Reply | list[Reply]:
         path = key.removeprefix("ads.example")
         if path.startswith("/deeper"):
             return redirect(f"{path}/deeper")

@@ -64,9 +64,13 @@ def test_times_go_from_the_wall_clock_to_ticks(status: str, left_s: float) -> No
     assert (ip.locked_by, ip.lease_no, ip.edit_no) == (request, 12, 1)
 
 
-@pytest.mark.parametrize("status", ["available", "failed"])
-def test_an_ip_that_neither_works_nor_rests_has_no_timer(status: str) -> None:
-    assert ip_from_row(row(status=status, locked_until=NOW.wall_s + 99), NOW).locked_until_s is None
+def test_an_available_ip_has_no_timer() -> None:
+    assert ip_from_row(row(status="available", locked_until=NOW.wall_s + 99), NOW).locked_until_s is None
+
+
+@pytest.mark.parametrize(("until", "expected"), [(None, None), (NOW.wall_s + 99, NOW.tick_s + 99)])
+def test_a_failed_ip_may_still_owe_a_rest(until: float | None, expected: float | None) -> None:
+    assert ip_from_row(row(status="failed", locked_until=until), NOW).locked_until_s == expected
 
 
 @pytest.mark.parametrize("until", [None, math.inf, -math.inf])
