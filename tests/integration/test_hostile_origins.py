@@ -27,8 +27,10 @@ HEADERS_BYTES_MAX = 65_536
 HOP_BYTES_MAX = 2 * HEADERS_BYTES_MAX
 """A head, one read more than it may be, and what the kernel held when the connection was closed."""
 HOPS_MAX = 6
-TRACES = int(os.environ.get("TRACEPOOL_TEST_HOSTILE_TRACES", "400"))
+TRACES = int(os.environ.get("TRACEPOOL_TEST_HOSTILE_TRACES", "800"))
 AT_ONCE = 40
+OBJECTS_NOISE, DESCRIPTORS_NOISE, RESIDENT_KIB_NOISE = 2_000, 8, 16 * 1024
+"""By which two looks at the same idle process may differ. One trace that stays whole is some 200 objects."""
 BOMB = gzip.compress(bytes(50_000_000), 6)
 BOMB_HEAD = b"Content-Type: text/html\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB)
 BOMB_PAGE = Reply((b"HTTP/1.1 200 OK\r\n" + BOMB_HEAD + BOMB,))
@@ -276,7 +278,7 @@ def _in_turn() -> Iterator[str]:
 
 
 async def test_thousands_of_hostile_traces_leave_nothing_behind() -> None:
-    """TRACEPOOL_TEST_HOSTILE_TRACES says how many; every third of them must find what the first third left."""
+    """TRACEPOOL_TEST_HOSTILE_TRACES says how many; the second half may not add to what the first one left."""
     urls, process = _in_turn(), psutil.Process()
     sizes: list[tuple[int, int, int]] = []
     async with net(settings(), ips=AT_ONCE) as here:
@@ -287,7 +289,7 @@ async def test_thousands_of_hostile_traces_leave_nothing_behind() -> None:
                 assert told.answer.status == 302
                 assert cheap(told)
 
-        for _ in range(4):  # the first is there to warm up
+        for _ in range(4):
             async with trio.open_nursery() as visitors:
                 for _ in range(AT_ONCE):
                     visitors.start_soon(visitor, TRACES // (4 * AT_ONCE))
@@ -300,5 +302,11 @@ async def test_thousands_of_hostile_traces_leave_nothing_behind() -> None:
             gc.collect()
             sizes.append((len(gc.get_objects()), process.num_fds(), process.memory_info().rss // 1024))
     print(f"{TRACES} traces; (objects, descriptors, resident KiB) after each quarter: {sizes}")
-    assert sizes[-1][0] - sizes[1][0] < TRACES / 2, f"objects stay: {sizes}"
-    assert sizes[-1][1] - sizes[1][1] < 8, f"descriptors stay: {sizes}"
+    for what, noise, middle, end in zip(
+        ("objects", "descriptors", "resident KiB"),
+        (OBJECTS_NOISE, DESCRIPTORS_NOISE, RESIDENT_KIB_NOISE),
+        sizes[1],
+        sizes[-1],
+        strict=True,
+    ):
+        assert end - middle < noise, f"{what} stay: {sizes}"
