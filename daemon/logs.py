@@ -4,10 +4,13 @@
 exception's too: `hide` makes it known.
 """
 
+import base64
+import json
 import logging
+import re
 import sys
 from typing import Any, TextIO
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -17,26 +20,40 @@ from daemon.config import Settings
 MASK = "**********"
 SECRET_CHARACTERS_MIN = 4  # anything shorter would mask ordinary words
 TEXT_CHARACTERS_MAX = 4_000
+BEGIN_CHARACTERS = 1_000  # of these, where more are cut
 
-_secrets: set[str] = set()
+_secrets: list[str] = []  # the longest first: a shorter one inside it would leave the rest of it readable
 
 
 def hide(secret: str) -> None:
-    """From now on `secret` is written as MASK."""
-    if len(secret) >= SECRET_CHARACTERS_MIN:
-        _secrets.add(secret)
+    """From now on `secret` is written as MASK, also where it is escaped for a URL, for JSON or as Python's repr."""
+    plain = unquote(secret)
+    forms = {secret, plain, quote(plain), quote(plain, safe=""), quote_plus(plain)}
+    for form in (secret, plain):
+        forms |= {json.dumps(form)[1:-1], repr(form)[1:-1], repr(form.encode("utf-8", "replace"))[2:-1]}
+    known = {form for form in forms if len(form) >= SECRET_CHARACTERS_MIN} | set(_secrets)
+    _secrets[:] = sorted(known, key=len, reverse=True)
 
 
 def hide_secrets(settings: Settings) -> None:
     """Every password that the settings hold."""
     for provider in settings.providers.values():
-        hide(provider.password.get_secret_value())
+        password = provider.password.get_secret_value()
+        hide(password)
+        if password:  # as Proxy-Authorization has it (RFC 7617)
+            hide(base64.b64encode(f"{provider.username}:{password}".encode()).decode())
     if settings.database.url is not None:
-        try:
-            password = urlsplit(settings.database.url.get_secret_value()).password
-        except ValueError:  # several hosts, or nonsense that asyncpg will complain of
-            password = settings.database.url.get_secret_value()
-        hide(password or "")
+        for password in _passwords_in(settings.database.url.get_secret_value()):
+            hide(password)
+
+
+def _passwords_in(url: str) -> list[str]:
+    """What of a PostgreSQL address is secret; its parts too, as a character that was not escaped would part it."""
+    before, _, query = url.partition("://")[2].partition("?")
+    userinfo, _, _ = before.rpartition("@")
+    _, _, password = userinfo.partition(":")
+    named = [value for name, value in parse_qsl(query) if name in ("password", "sslpassword", "passfile")]
+    return [password, *re.split("[:@/#]", password), *named]
 
 
 def masked(text: str) -> str:
@@ -54,13 +71,24 @@ def _mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _clean(value: Any) -> Any:
     """The same value with its texts masked and cut, however deep they lie."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
     if isinstance(value, str):
-        return masked(value)[:TEXT_CHARACTERS_MAX]
+        return _cut(masked(value))
     if isinstance(value, dict):
         return {_clean(key): _clean(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(inner) for inner in value]
-    return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _cut(masked(str(value)))  # what JSON does not know would be written so, but unmasked
+
+
+def _cut(text: str) -> str:
+    """In the middle: a traceback begins with where it was heard of and ends with its cause."""
+    if len(text) <= TEXT_CHARACTERS_MAX:
+        return text
+    return f"{text[:BEGIN_CHARACTERS]} … {text[BEGIN_CHARACTERS - TEXT_CHARACTERS_MAX :]}"
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:

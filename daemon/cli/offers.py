@@ -48,8 +48,9 @@ def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = No
     if as_json:
         say_json(values)
         return
+    values["landing_schemes"] = " ".join(found.landing_schemes)
     for column, value in values.items():
-        say(f"{column:<14}  {shown(value)}".rstrip())
+        say(f"{column:<15}  {shown(value)}".rstrip())
 
 
 def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:

@@ -25,8 +25,18 @@ Notes = Annotated[str | None, Parameter(metavar="TEXT", help="For yourself.")]
 AllowPrivate = Annotated[
     bool, Parameter(negative=(), show_default=False, help="Accept a URL on a private or loopback host.")
 ]
+LandingSchemes = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--landing-scheme",
+        negative="--no-landing-schemes",
+        metavar="NAME",
+        help="Where its chain may end beside http and https, such as market or intent. Give it again for another.",
+    ),
+]
 NO_CHANGES = (
-    "name what is to change: --url, --country, --deadline, --no-deadline, --active, --inactive, --user-agent, --notes"
+    "name what is to change: --url, --country, --deadline, --no-deadline, --active, --inactive, --user-agent, --notes, "
+    "--landing-scheme, --no-landing-schemes"
 )
 
 
@@ -39,6 +49,7 @@ def add(
     deadline: Deadline = None,
     user_agent: UserAgent = None,
     notes: Notes = None,
+    landing_scheme: LandingSchemes = None,
     inactive: Annotated[
         bool, Parameter(negative=(), show_default=False, help="Answer its clicks with 404 for now.")
     ] = False,
@@ -53,6 +64,7 @@ def add(
 
         tracepool offers add summer-sale 'https://ads.example/click?id=7'
         tracepool offers add winter 'https://ads.example/c?w=1' --country uk
+        tracepool offers add app 'https://ads.example/a' --landing-scheme market
     """
     settings = settings_of(config)
     fields = {
@@ -63,6 +75,7 @@ def add(
         "deadline_s": deadline,
         "user_agent": user_agent,
         "notes": notes,
+        "landing_schemes": landing_scheme,
     }
     offer = offer_fields(fields, allow_private=_private_allowed(settings, allow_private))
     if not work(settings, offers.add_offer, offer):
@@ -83,6 +96,7 @@ def update(
     active: Annotated[bool | None, Parameter(negative="--inactive", help="Serve it, or answer 404.")] = None,
     user_agent: UserAgent = None,
     notes: Notes = None,
+    landing_scheme: LandingSchemes = None,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,
 ) -> None:
@@ -103,6 +117,7 @@ def update(
         "deadline_s": deadline,
         "user_agent": user_agent,
         "notes": notes,
+        "landing_schemes": landing_scheme,
     }
     if not no_deadline and all(value is None for value in fields.values()):
         raise BadInput(NO_CHANGES)
@@ -128,8 +143,9 @@ def import_file(
     """Add the offers of a file: CSV with a header, or JSON lines.
 
     Columns: offer_name and final_url, which are required, and target_country (us),
-    is_active (true), deadline_s, user_agent (default or visitor), notes. An offer
-    that exists is skipped and counted, or with --update given the file's values.
+    is_active (true), deadline_s, user_agent (default or visitor), notes, and
+    landing_schemes (with blanks between them). An offer that exists is skipped and
+    counted, or with --update given the file's values.
 
     A bad row is told on standard error with its line and its reason; the others
     go in, all together or, when something fails, none.

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from daemon.logs import masked
+
 
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
@@ -20,7 +22,7 @@ def say(line: str) -> None:
 def warn(line: str) -> None:
     """For people, beside the result: on standard error."""
     sys.stdout.flush()
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{masked(line)}\n")
 
 
 def say_json(value: Any) -> None:

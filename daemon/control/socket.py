@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault, TracepoolError
+from daemon.logs import masked
 
 NAME = "control.sock"
 LINE_BYTES_MAX = 4_096
@@ -95,7 +96,7 @@ async def _answer(stream: trio.SocketStream, commands: Commands) -> None:
                     if not piece:
                         return
                     line += piece
-                await stream.send_all(json.dumps(await _run(line, commands), default=str).encode())
+                await stream.send_all(masked(json.dumps(await _run(line, commands), default=str)).encode())
     except trio.BrokenResourceError:
         log.debug("asker_left")
 

@@ -1,14 +1,19 @@
 """Offers that an operator adds or changes, as rows of `offers`: from a file or the command line. Pure."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from daemon.click.answer import tracking_url
+from daemon.click.offers import RUNNING_SCHEMES
 from daemon.database.records import Import, filled_text_in, import_rows, text_in
 from daemon.errors import BadInput
 
-COLUMNS = ("offer_name", "final_url", "target_country", "is_active", "deadline_s", "user_agent", "notes")
+COLUMNS = (
+    *("offer_name", "final_url", "target_country", "is_active", "deadline_s", "user_agent", "notes"),
+    "landing_schemes",
+)
 REQUIRED = ("offer_name", "final_url")
 NAME_CHARACTERS_MAX = 255
 URL_CHARACTERS_MAX = 8_192
@@ -17,6 +22,8 @@ NOTES_CHARACTERS_MAX = 1_000
 NUMBER_CHARACTERS_MAX = 32
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
 USER_AGENTS = ("default", "visitor")
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,63}")  # RFC 3986, 3.1
+SCHEMES_MAX = 20
 YES, NO = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 
 
@@ -31,6 +38,7 @@ class OfferFields:
     deadline_s: float | None
     user_agent: str | None
     notes: str | None
+    landing_schemes: tuple[str, ...] | None = None
 
 
 def offer_fields(fields: Mapping[str, object], *, allow_private: bool) -> OfferFields:
@@ -50,6 +58,7 @@ def offer_fields(fields: Mapping[str, object], *, allow_private: bool) -> OfferF
         deadline_s=_deadline_in(fields, "deadline_s"),
         user_agent=user_agent,
         notes=text_in(fields, "notes", NOTES_CHARACTERS_MAX),
+        landing_schemes=_schemes_in(fields, "landing_schemes"),
     )
 
 
@@ -65,6 +74,29 @@ def _truth_in(fields: Mapping[str, object], column: str) -> bool | None:
     if word and word not in YES + NO:
         raise BadInput(f"{column} must be true or false, not {word!r}")
     return word in YES if word else None
+
+
+def _schemes_in(fields: Mapping[str, object], column: str) -> tuple[str, ...] | None:
+    """In lower case, each once: a list, or a text with blanks or commas between them (blank: not given)."""
+    value = fields.get(column)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        given = list(value)
+    elif text := text_in(fields, column, NOTES_CHARACTERS_MAX):
+        given = text.replace(",", " ").split()
+    else:
+        return None
+    schemes = []
+    for scheme in given:
+        if not isinstance(scheme, str) or not SCHEME.fullmatch(scheme.lower()):
+            raise BadInput(
+                f"{column}: {str(scheme)[:SCHEMES_MAX]!r} is no scheme such as market or intent, without ://"
+            )
+        if scheme.lower() in RUNNING_SCHEMES:
+            raise BadInput(f"{column}: {scheme!r} runs in the visitor's browser or reads their files: never allowed")
+        schemes.append(scheme.lower())
+    if len(schemes) > SCHEMES_MAX:
+        raise BadInput(f"{column} holds {len(schemes)} schemes; at most {SCHEMES_MAX} are allowed")
+    return tuple(dict.fromkeys(schemes))
 
 
 def _deadline_in(fields: Mapping[str, object], column: str) -> float | None:

@@ -9,15 +9,17 @@ from daemon.database.postgres import Connection
 
 _VALUES = (
     "$1, $2, coalesce($3::text, 'us'), coalesce($4::boolean, true), $5::float8, coalesce($6::text, 'default'),"
-    " nullif($7, '')"
+    " nullif($7, ''), coalesce($8::text[], '{}')"
 )
 _INSERT = (
-    "insert into offers (offer_name, final_url, target_country, is_active, deadline_s, user_agent, notes)"  # noqa: S608
+    "insert into offers"  # noqa: S608
+    " (offer_name, final_url, target_country, is_active, deadline_s, user_agent, notes, landing_schemes)"
     f" values ({_VALUES}) on conflict (offer_name) do"
 )
 _CHANGES = """final_url = coalesce($2, offers.final_url), target_country = coalesce($3::text, offers.target_country),
     is_active = coalesce($4::boolean, offers.is_active), deadline_s = coalesce($5::float8, offers.deadline_s),
-    user_agent = coalesce($6::text, offers.user_agent), notes = coalesce($7::text, offers.notes), updated_at = now()"""
+    user_agent = coalesce($6::text, offers.user_agent), notes = coalesce($7::text, offers.notes),
+    landing_schemes = coalesce($8::text[], offers.landing_schemes), updated_at = now()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class StoredOffer:
     deadline_s: float | None
     user_agent: str
     notes: str | None
+    landing_schemes: list[str]
     created_at: datetime
     updated_at: datetime
 

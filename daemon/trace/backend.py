@@ -1,9 +1,8 @@
 """The wire between a trace and its proxy: how it is dialled, what went over it, how much may come.
 
-Streams here are httpcore's AsyncNetworkStream, with three things that its own backend does not do: the receive buffer
-is set before connect (after it, the kernel has already offered a large window, and the unread page behind a landing
-costs more), bytes are counted under TLS, and closing is one system call that cannot wait for the peer. Timeouts that
-httpcore passes are not used: fetch.py puts one around the whole hop, which a peer that drips cannot stretch.
+The receive buffer is set before connect (after it, the kernel has already offered a large window, and the unread page
+behind a landing costs more), bytes are counted under TLS, and closing is one system call that cannot wait for the peer.
+No timeouts here: fetch.py puts one around the whole hop, which a peer that drips cannot stretch.
 """
 
 import array
@@ -16,7 +15,6 @@ import termios
 from collections.abc import Iterable
 from typing import Any
 
-import httpcore
 import trio
 
 from daemon.trace.verdicts import Kind
@@ -37,6 +35,10 @@ class DialError(Exception):
 
 class TooMuch(Exception):
     """More bytes came than the reader allowed."""
+
+
+class Broken(Exception):
+    """The connection broke while it was read from or written to; the cause is trio's."""
 
 
 class Meter:
@@ -85,8 +87,8 @@ class CountedStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
 
-class WireStream(httpcore.AsyncNetworkStream):
-    """What httpcore reads and writes. `allowance` is how many bytes may still come before TooMuch is raised.
+class WireStream:
+    """What an exchange reads and writes. `allowance` is how many bytes may still come before TooMuch is raised.
 
     A read that oversteps it is still given out: what it holds may be the end that the reader waits for.
     """
@@ -97,29 +99,26 @@ class WireStream(httpcore.AsyncNetworkStream):
         self.allowance = 0
         self.ended = False  # the peer closed its side
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def read(self) -> bytes:
+        """What has come, at most READ_BYTES_MAX; nothing when the peer closed its side. Raises TooMuch and Broken."""
         if self.allowance <= 0:
             raise TooMuch
         try:
-            data = await self._stream.receive_some(min(max_bytes, READ_BYTES_MAX))
+            data = await self._stream.receive_some(READ_BYTES_MAX)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.ReadError(str(error)) from error
+            raise Broken(str(error)) from error
         self.allowance -= len(data) + LINE_BYTES * data.count(b"\n")
         self.ended = not data
         return bytes(data)
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if not buffer:
-            return
+    async def write(self, data: bytes) -> None:
+        """Raises Broken."""
         try:
-            await self._stream.send_all(buffer)
+            await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            # httpcore goes on after this one: the peer may have answered before it closed.
-            raise httpcore.WriteError(str(error)) from error
+            raise Broken(str(error)) from error
 
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> "WireStream":
+    async def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str) -> "WireStream":
         """Raises trio.BrokenResourceError from the ssl module's error; ValueError for a host no certificate names."""
         tls = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
         await tls.do_handshake()
@@ -128,14 +127,9 @@ class WireStream(httpcore.AsyncNetworkStream):
     def close(self) -> None:
         self._counted.close()
 
-    async def aclose(self) -> None:
-        self._counted.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        """httpcore asks `is_readable` of an idle connection: then the peer has closed it."""
-        if info == "is_readable":
-            return self._counted.socket.is_readable()
-        return self._counted.socket if info == "socket" else None
+    def is_readable(self) -> bool:
+        """Of an idle connection: the peer has closed it, or speaks out of turn."""
+        return self._counted.socket.is_readable()
 
 
 async def dial(

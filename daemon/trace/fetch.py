@@ -2,7 +2,7 @@
 
 A session holds at most CONNECTIONS_MAX connections: one for all plain hops, and one tunnel per https host. Bodies are
 not read; only a redirect's own small body is drained, so that its connection can serve the next hop. What goes wrong is
-turned into a HopFailure here, once: nothing above this file knows httpcore's, trio's or ssl's exceptions.
+turned into a HopFailure here, once: nothing above this file knows h11's, trio's or ssl's exceptions.
 """
 
 import logging
@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import httpcore
+import h11
 import trio
 from ada_url import URL
 
-from daemon.trace.backend import DialError, Meter, TooMuch, dial
+from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
+from daemon.trace.exchange import Headers
 from daemon.trace.lines import (
-    Headers,
     Key,
     Line,
     Progress,
@@ -25,7 +25,6 @@ from daemon.trace.lines import (
     authorization_of,
     key_of,
     open_tunnel,
-    proxy_origin,
 )
 from daemon.trace.proxies import ProxyAddress, UnusableProxy
 from daemon.trace.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
@@ -113,7 +112,7 @@ class Session:
         return (trio.current_time() - at) * 1000, self.meter.received - received, self.meter.sent - sent
 
     async def _exchange(self, fetch: Fetch, progress: Progress) -> tuple[int, Headers]:
-        """Sends the request on a kept connection or a new one. Raises whatever httpcore, trio and ssl raise."""
+        """Sends the request on a kept connection or a new one. Raises whatever h11, trio and ssl raise."""
         url = URL(fetch.url)
         key = key_of(url)
         while True:  # twice at most: the second time on a new connection
@@ -124,7 +123,7 @@ class Session:
             self._lines[key] = line
             try:
                 return await line.request(fetch, url, head_bytes_max=self._fetcher.headers_bytes_max)
-            except (httpcore.ReadError, httpcore.RemoteProtocolError):
+            except (Broken, h11.RemoteProtocolError):
                 # A kept connection may have been closed by the peer just before we used it: not a failure of the hop.
                 if not reused or self.meter.received != received_before:
                     raise
@@ -156,7 +155,7 @@ class Session:
             resolvers=fetcher.resolvers,
         )
         if key is None:
-            return Line(stream, proxy_origin(proxy), authorization_of(proxy))
+            return Line(stream, Phase.FORWARD, authorization_of(proxy))
         head_bytes_max = fetcher.headers_bytes_max
         return await open_tunnel(stream, key, proxy, fetcher.ssl_context, progress, head_bytes_max=head_bytes_max)
 
@@ -198,16 +197,16 @@ async def trace(fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, walk: Wal
 
 
 def _kind_of(error: Exception, progress: Progress) -> Kind:
-    """What an exception of httpcore, trio, ssl or the system means; the one place that knows their types."""
+    """What an exception of h11, trio, ssl or the system means; the one place that knows their types."""
     if isinstance(error, DialError):
         return error.kind
     if isinstance(error, Refused):
         return Kind.STATUS
     if isinstance(error, TooMuch):
         return Kind.HEAD_TOO_LARGE
-    if isinstance(error, httpcore.RemoteProtocolError):
+    if isinstance(error, h11.RemoteProtocolError):
         return Kind.CLOSED if progress.stream is not None and progress.stream.ended else Kind.GARBAGE
-    if isinstance(error, httpcore.NetworkError | trio.BrokenResourceError):
+    if isinstance(error, Broken | trio.BrokenResourceError):
         return _kind_of_break(error)
     if isinstance(error, ValueError) and progress.phase is Phase.TLS:
         return Kind.CERTIFICATE  # the host has a label that no certificate can name

@@ -1,23 +1,20 @@
 """One connection to a proxy and the HTTP/1.1 spoken on it: with the proxy itself, or with a target inside a tunnel.
 
-httpcore is httpx's own transport layer, and is used here without the layers above it: httpx's client follows, decodes
-and logs what we must not, its AsyncHTTPTransport takes no network backend, and httpcore's proxy pool opens a connection
-per target host even in plain http, where one connection to the proxy serves them all.
+httpx is not used: its client follows, decodes and logs what we must not, its AsyncHTTPTransport takes no network
+backend, and httpcore's proxy pool below it opens a connection per target host even in plain http, where one connection
+to the proxy serves them all. What is left of that stack is h11 (exchange.py).
 
-Raises whatever httpcore, trio and ssl raise, and backend.py's own; fetch.py gives these their names, by how far
+Raises whatever h11, trio and ssl raise, and backend.py's own; fetch.py gives these their names, by how far
 Progress says the hop had come.
 """
 
 import ssl
-from collections.abc import AsyncIterable
 from dataclasses import dataclass
-from typing import cast
 
-import httpcore
-import trio
 from ada_url import URL
 
-from daemon.trace.backend import TooMuch, WireStream
+from daemon.trace.backend import WireStream
+from daemon.trace.exchange import Exchange, Headers
 from daemon.trace.proxies import ProxyAddress
 from daemon.trace.steps import REDIRECT_STATUSES, Fetch
 from daemon.trace.verdicts import Phase
@@ -26,13 +23,7 @@ DRAIN_BYTES_MAX = 4_096
 DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; past it a new connection is cheaper
 _DEFAULT_PORTS = {"http:": 80, "https:": 443}
 
-Headers = tuple[tuple[bytes, bytes], ...]
 Key = tuple[str, int] | None  # the host and port that a tunnel leads to; None: plain http, whatever the host
-
-
-class _Http(httpcore.AsyncHTTP11Connection):
-    # h11's own bound on a head (100 KB here) must not come before ours: WireStream.allowance.
-    MAX_INCOMPLETE_EVENT_SIZE = 4 * 1024 * 1024
 
 
 class Refused(Exception):
@@ -51,22 +42,21 @@ class Progress:
 class Line:
     """A connection that hops can use one after the other while `is_idle()`."""
 
-    __slots__ = ("_http", "_origin", "_proxy_headers", "phase", "stream", "used")
+    __slots__ = ("_exchange", "_proxy_headers", "phase", "stream", "used")
 
-    def __init__(self, stream: WireStream, origin: httpcore.Origin, proxy_headers: list[tuple[bytes, bytes]]) -> None:
-        """`proxy_headers` go with every request: none inside a tunnel."""
+    def __init__(self, stream: WireStream, phase: Phase, proxy_headers: list[tuple[bytes, bytes]]) -> None:
+        """`phase`: FORWARD to the proxy itself, BEHIND a tunnel; there are no `proxy_headers` there."""
         self.stream = stream
-        self.phase = Phase.BEHIND if origin.scheme == b"https" else Phase.FORWARD
+        self.phase = phase
         self.used = False
-        self._origin = origin
-        self._http = _Http(origin, stream)
+        self._exchange = Exchange(stream)
         self._proxy_headers = proxy_headers
 
     def is_idle(self) -> bool:
-        return self._http.is_idle()
+        return self._exchange.idle
 
     def was_closed_by_peer(self) -> bool:
-        return self._http.has_expired()
+        return self.stream.is_readable()
 
     async def request(self, fetch: Fetch, url: URL, *, head_bytes_max: int) -> tuple[int, Headers]:
         """The status and headers of one GET; `url` is `fetch.url`, parsed. TooMuch where the head is larger."""
@@ -76,10 +66,10 @@ class Line:
         # Absolute form to a proxy (RFC 9112, 3.2.2).
         target = url.href if self.phase is Phase.FORWARD else url.pathname + url.search
         self.stream.allowance = head_bytes_max
-        response = await self._http.handle_async_request(_request(b"GET", self._origin, target, headers))
-        if response.status in REDIRECT_STATUSES:
-            await _drain(response, self.stream)
-        return response.status, tuple(response.headers)
+        status, answered = await self._exchange.ask(b"GET", target.encode("ascii"), headers)
+        if status in REDIRECT_STATUSES and _is_small(answered):
+            await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
+        return status, answered
 
 
 async def open_tunnel(
@@ -98,10 +88,9 @@ async def open_tunnel(
         progress.phase, progress.stream = Phase.TUNNEL, stream
         stream.allowance = head_bytes_max
         headers = [(b"Host", authority.encode("ascii")), *authorization_of(proxy)]
-        origin = proxy_origin(proxy)
-        response = await _Http(origin, stream).handle_async_request(_request(b"CONNECT", origin, authority, headers))
-        if not 200 <= response.status <= 299:
-            progress.status = response.status
+        status, _ = await Exchange(stream).ask(b"CONNECT", authority.encode("ascii"), headers)
+        if not 200 <= status <= 299:
+            progress.status = status
             raise Refused
         progress.phase = Phase.TLS
         # Certificates name hosts without the root's dot, and addresses without brackets.
@@ -109,7 +98,7 @@ async def open_tunnel(
     except BaseException:
         stream.close()
         raise
-    return Line(encrypted, httpcore.Origin(b"https", host.encode("ascii"), port), [])
+    return Line(encrypted, Phase.BEHIND, [])
 
 
 def key_of(url: URL) -> Key:
@@ -121,33 +110,15 @@ def key_of(url: URL) -> Key:
     )
 
 
-def proxy_origin(proxy: ProxyAddress) -> httpcore.Origin:
-    return httpcore.Origin(b"http", proxy.host.encode("ascii"), proxy.port)
-
-
 def authorization_of(proxy: ProxyAddress) -> list[tuple[bytes, bytes]]:
     value = proxy.authorization
     return [] if value is None else [(b"Proxy-Authorization", value)]
 
 
-def _request(
-    method: bytes, origin: httpcore.Origin, target: str, headers: list[tuple[bytes, bytes]]
-) -> httpcore.Request:
-    url = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=target.encode("ascii"))
-    return httpcore.Request(method, url, headers=headers)
-
-
-async def _drain(response: httpcore.Response, stream: WireStream) -> None:
-    """Reads a small body to its end, or leaves the connection to be closed. Never a failure of the hop."""
-    for name, value in response.headers:
-        if name.lower() == b"content-length" and not (value.isdigit() and int(value[:9]) <= DRAIN_BYTES_MAX):
-            return
-    stream.allowance = DRAIN_BYTES_MAX
-    with trio.move_on_after(DRAIN_WAIT_S):
-        try:
-            # To the end, or to an error: trio would finalise a generator that is left half-way, with a warning.
-            async for _ in cast(AsyncIterable[bytes], response.stream):
-                continue
-            await response.aclose()
-        except (httpcore.NetworkError, httpcore.ProtocolError, TooMuch):
-            return  # the answer's head is what counts; a connection that is not idle then is closed by its owner
+def _is_small(headers: Headers) -> bool:
+    """Whether a body of a known length is worth reading; one of an unknown length is, as far as it goes."""
+    return all(
+        value.isdigit() and int(value[:9]) <= DRAIN_BYTES_MAX
+        for name, value in headers
+        if name.lower() == b"content-length"
+    )

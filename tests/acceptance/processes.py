@@ -29,6 +29,8 @@ PATIENCE_S = 20.0
 ADOPTED_S = 5.0
 """Operators are promised one second. This is the machine's slowness on top, and far below any round or reconnect."""
 POLL_S = 0.02
+CANARY = "c4n4ry-of-every-run"
+"""A password in every daemon's and command's environment; no log may have it."""
 
 
 async def until(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
@@ -48,7 +50,7 @@ def environment(**more: str) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("TRACEPOOL_")}
     for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"):
         ours.pop(name, None)
-    return ours | more
+    return ours | {"TRACEPOOL_PROVIDERS__CANARY__PASSWORD": CANARY} | more
 
 
 async def start_command(arguments: Sequence[str], output: Path, errors: Path, **env: str) -> trio.Process:
@@ -189,6 +191,7 @@ async def serving(
             if process.poll() is None:
                 process.kill()
             await process.wait()
+    assert CANARY not in log.read_text()
 
 
 def as_toml(state_dir: Path, sections: Mapping[str, Mapping[str, object]]) -> str:

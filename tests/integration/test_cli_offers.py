@@ -71,6 +71,27 @@ def test_an_update_changes_only_what_it_names(tracepool: Commands) -> None:
     assert tracepool.sql(f"select {columns} from offers") == [{**expected, "is_active": True, "deadline_s": None}]
 
 
+def test_landing_schemes_are_named_one_by_one_changed_whole_and_taken_back(tracepool: Commands) -> None:
+    def schemes() -> list[str]:
+        shown: list[str] = tracepool("offers", "show", "app", "--json").json["landing_schemes"]
+        assert tracepool("offers", "list", "--json").json[0]["landing_schemes"] == shown
+        return shown
+
+    tracepool("offers", "add", "app", URL, "--landing-scheme", "market", "--landing-scheme", "Intent")
+    assert schemes() == ["market", "intent"]
+    assert "landing_schemes  market intent" in tracepool("offers", "show", "app").lines
+    tracepool("offers", "update", "app", "--inactive")
+    assert schemes() == ["market", "intent"]
+    tracepool("offers", "update", "app", "--landing-scheme", "itms-apps")
+    assert schemes() == ["itms-apps"]
+    assert tracepool("offers", "update", "app", "--no-landing-schemes").status == 0
+    assert schemes() == []
+    tracepool(
+        "offers", "import", "--update", "-", stdin=f"offer_name,final_url,landing_schemes\napp,{URL},market intent"
+    )
+    assert schemes() == ["market", "intent"]
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -78,6 +99,8 @@ def test_an_update_changes_only_what_it_names(tracepool: Commands) -> None:
         (("--deadline", "61"), "deadline_s must be 1 to 60 seconds, not 61.0"),
         (("--deadline", "8", "--no-deadline"), "contradict each other"),
         (("--url", "http://10.1.2.3/"), "private address"),
+        (("--landing-scheme", "javascript"), "runs in the visitor's browser"),
+        (("--landing-scheme", "market://"), "is no scheme"),
         (("--user-agent", "curl"), "Try: tracepool offers update --help"),
     ],
 )

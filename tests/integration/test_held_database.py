@@ -1,21 +1,30 @@
 """A database belongs to one daemon, also after PostgreSQL has forgotten which."""
 
+import asyncio
+
 import pytest
 import trio
 import trio_asyncio
 
+from daemon.database.postgres import DAEMON_LOCK, Connection
 from daemon.database.reached import held_database
 from daemon.errors import AlreadyRunning
 from tests.conftest import LoggedErrors
 from tests.integration.databases import PATIENCE_S, PostgresServer, opened, until
+
+HOLDER = "select pid from pg_locks where locktype = 'advisory' and granted"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.database.reached.LOCK_PATIENCE_S", 0.4)
 
 
 def never() -> None:
     raise AssertionError("nobody took the database")
 
 
-async def test_a_second_daemon_is_refused(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.database.reached.LOCK_PATIENCE_S", 0.4)
+async def test_a_second_daemon_is_refused(postgres: PostgresServer) -> None:
     async with trio_asyncio.open_loop():
         url = postgres.new_database()
         async with opened(url) as first, opened(url) as second, held_database(first.database, never):
@@ -24,43 +33,44 @@ async def test_a_second_daemon_is_refused(postgres: PostgresServer, monkeypatch:
                     pytest.fail("both hold it")
 
 
-async def test_it_is_held_again_after_postgres_forgot_it(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("daemon.database.reached.LOCK_PATIENCE_S", 0.4)
-    locks = "select count(*) from pg_locks where locktype = 'advisory' and granted and pid <> $1"
+async def test_it_is_held_again_after_postgres_forgot_it(postgres: PostgresServer) -> None:
     async with trio_asyncio.open_loop():
         url = postgres.new_database()
-        async with opened(url) as rows, held_database(rows.database, never):
-            holder = await rows.one("select pid from pg_locks where locktype = 'advisory' and granted")
-            postgres.end_sessions(url)
+        async with opened(url) as looking, opened(url) as rows, held_database(rows.database, never):
+            [before] = await looking.sql(HOLDER)
+            await looking.sql("select pg_terminate_backend($1)", before["pid"])
 
             async def held_anew() -> bool:
-                async with opened(url) as looking:
-                    return bool(await looking.one(locks, holder))
+                return bool(await looking.sql(f"{HOLDER} and pid <> $1", before["pid"]))
 
             await until(held_anew)
 
 
 async def test_a_daemon_whose_database_was_taken_meanwhile_stops_and_says_why(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors
+    postgres: PostgresServer, expected_errors: LoggedErrors
 ) -> None:
     expected_errors.expect("database_taken")
-    monkeypatch.setattr("daemon.database.reached.LOCK_PATIENCE_S", 0.4)
+
+    async def take(conn: Connection) -> None:
+        await conn.execute("select pg_advisory_lock($1, $2)", *DAEMON_LOCK)
+        await asyncio.sleep(PATIENCE_S)
+
     async with trio_asyncio.open_loop():
         url = postgres.new_database()
-        stopped = trio.Event()
-        async with opened(url) as first, opened(url) as second:
+        async with opened(url) as looking, opened(url) as rows, trio.open_nursery() as nursery:
+            stopped = trio.Event()
+
+            async def lose_it() -> None:
+                async with held_database(rows.database, stopped.set):
+                    [holder] = await looking.sql(HOLDER)
+                    nursery.start_soon(looking.database.work, take)
+                    # Once it waits in PostgreSQL's queue, it is the next.
+                    await until(lambda: looking.sql("select from pg_locks where locktype = 'advisory' and not granted"))
+                    await looking.sql("select pg_terminate_backend($1)", holder["pid"])
+                    with trio.fail_after(PATIENCE_S):
+                        await stopped.wait()
+
             with pytest.raises(AlreadyRunning):
-                async with held_database(first.database, stopped.set):
-                    taking = second.database.daemon_lock(PATIENCE_S)
-                    async with trio.open_nursery() as nursery:
-
-                        async def take() -> None:
-                            async with taking:
-                                await stopped.wait()
-
-                        nursery.start_soon(take)
-                        await trio.sleep(0.1)  # so that it asks for the lock before we ask for it again
-                        postgres.end_sessions_of_lock(url)
+                await lose_it()
+            nursery.cancel_scope.cancel()
     assert len(expected_errors.named("database_taken")) == 1

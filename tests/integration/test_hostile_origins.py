@@ -27,7 +27,7 @@ HEADERS_BYTES_MAX = 65_536
 HOP_BYTES_MAX = 2 * HEADERS_BYTES_MAX
 """A head, one read more than it may be, and what the kernel held when the connection was closed."""
 HOPS_MAX = 6
-TRACES = int(os.environ.get("TRACEPOOL_TEST_HOSTILE_TRACES", "800"))
+TRACES = int(os.environ.get("HOSTILE_TRACES", "800"))
 AT_ONCE = 40
 OBJECTS_NOISE, DESCRIPTORS_NOISE, RESIDENT_KIB_NOISE = 2_000, 8, 16 * 1024
 """By which two looks at the same idle process may differ. One trace that stays whole is some 200 objects."""
@@ -278,7 +278,7 @@ def _in_turn() -> Iterator[str]:
 
 
 async def test_thousands_of_hostile_traces_leave_nothing_behind() -> None:
-    """TRACEPOOL_TEST_HOSTILE_TRACES says how many; the second half may not add to what the first one left."""
+    """HOSTILE_TRACES says how many; the second half may not add to what the first one left."""
     urls, process = _in_turn(), psutil.Process()
     sizes: list[tuple[int, int, int]] = []
     async with net(settings(), ips=AT_ONCE) as here:

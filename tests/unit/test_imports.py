@@ -96,7 +96,7 @@ OWNERS = {
         "daemon.click.plain_http",
         "daemon.click.bounded_app",
     },
-    "httpcore": {"daemon.trace.fetch", "daemon.trace.lines", "daemon.trace.backend"},
+    "h11": {"daemon.trace.fetch", "daemon.trace.exchange", "daemon.click.plain_http"},
     "httpx": {"daemon.demo.visitors", "daemon.demo.daemon_process"},  # the demo's visitors, never a trace
 }
 

@@ -46,11 +46,30 @@ def test_a_csv_file_and_json_lines_say_the_same() -> None:
         ({"deadline_s": "nan"}, "deadline_s must be 1 to 60 seconds"),
         ({"deadline_s": True}, "deadline_s must be text in quotes, not true or false"),
         ({"user_agent": "curl"}, "user_agent must be default or visitor"),
+        ({"landing_schemes": "market://"}, "'market://' is no scheme such as market or intent"),
+        ({"landing_schemes": [7]}, "'7' is no scheme"),
+        ({"landing_schemes": ["market", "JavaScript"]}, "'JavaScript' runs in the visitor's browser"),
+        ({"landing_schemes": "data"}, "never allowed"),
+        ({"landing_schemes": [f"s{n}" for n in range(21)]}, "holds 21 schemes; at most 20"),
     ],
 )
 def test_a_bad_value_is_named(values: dict[str, object], reason: str) -> None:
     with pytest.raises(BadInput, match=reason):
         offer(**values)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("Market, intent  market", ("market", "intent")),
+        (["itms-apps"], ("itms-apps",)),
+        ([], ()),
+        (" ", None),
+        (None, None),
+    ],
+)
+def test_landing_schemes_are_a_list_or_words(given: object, read: tuple[str, ...] | None) -> None:
+    assert offer(landing_schemes=given).landing_schemes == read
 
 
 def test_a_private_host_is_accepted_where_it_is_allowed() -> None:

@@ -1,0 +1,71 @@
+"""Requests and answers on one connection, one after the other: h11 between a WireStream and lines.py.
+
+h11 does the parsing and knows when the connection may be used again. httpcore's connection class would do the same at
+a multiple of the time (locks, trace hooks, generators), for what a trace does not need.
+"""
+
+from contextlib import suppress
+
+import h11
+import trio
+
+from daemon.trace.backend import Broken, TooMuch, WireStream
+
+# h11's own bound on a head (16 KB by default) must not come before ours: WireStream.allowance.
+HEAD_BYTES_MAX = 4 * 1024 * 1024
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Exchange:
+    """`idle`: the last answer was read to its end, and both sides keep the connection."""
+
+    __slots__ = ("_h11", "_stream")
+
+    def __init__(self, stream: WireStream) -> None:
+        self._stream = stream
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
+
+    @property
+    def idle(self) -> bool:
+        return self._h11.our_state is h11.IDLE
+
+    async def ask(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[int, Headers]:
+        """Sends a request without a body; gives the answer's status and headers, interim answers passed over.
+
+        Raises h11.LocalProtocolError for what cannot be sent, else as `_next` does.
+        """
+        request = self._h11.send(h11.Request(method=method, target=target, headers=headers)) or b""
+        end = self._h11.send(h11.EndOfMessage()) or b""
+        with suppress(Broken):  # the peer may have answered before it closed: its answer counts
+            await self._stream.write(request + end)
+        while True:
+            event = await self._next()
+            if isinstance(event, h11.Response) or (
+                isinstance(event, h11.InformationalResponse) and event.status_code == 101
+            ):
+                return event.status_code, tuple(event.headers.raw_items())
+
+    async def drain(self, body_bytes_max: int, wait_s: float) -> None:
+        """Reads a small body to its end, so that the connection is idle again. Never a failure of the answer."""
+        self._stream.allowance = body_bytes_max
+        with trio.move_on_after(wait_s):
+            try:
+                while not isinstance(await self._next(), h11.EndOfMessage):
+                    continue
+                self._h11.start_next_cycle()
+            except (Broken, TooMuch, h11.ProtocolError):
+                return  # a connection that is not idle now is closed by its owner
+
+    async def _next(self) -> h11.Event:
+        """Raises Broken, TooMuch, and h11.RemoteProtocolError, for an end that comes too early as well."""
+        while True:
+            event = self._h11.next_event()
+            if isinstance(event, h11.Event):
+                return event
+            if event is h11.PAUSED:
+                raise h11.RemoteProtocolError("the peer speaks out of turn")
+            data = await self._stream.read()
+            if not data and self._h11.their_state is h11.SEND_RESPONSE:
+                raise h11.RemoteProtocolError("the peer closed without an answer")
+            self._h11.receive_data(data)
