@@ -55,6 +55,8 @@ from daemon.trace.jobs import TraceJob
 from daemon.trace.workers import Tracer, credentials_of, limits_of
 
 SHIP_S = 3.0
+# Python's own but the last: a full collection takes 0.6 s with 5,000 clicks waiting, and finds next to nothing.
+COLLECTOR_THRESHOLDS = (700, 10, 200)
 ANSWER_MARGIN_S = 3.0  # that a connection has beyond the longest deadline
 
 log = structlog.get_logger("daemon")
@@ -175,6 +177,7 @@ class _Daemon:
             # What is loaded by now stays: the collector need not look at 100,000 IPs again and again.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*COLLECTOR_THRESHOLDS)
             self.clicks, self.ready = clicks, True
             say_ready(pools.directory, pools.offers)
             systemd.notify("READY=1")

@@ -195,14 +195,20 @@ async def open_database(
     """A Database at `url`, reached once already. Needs trio_asyncio.open_loop() around it, outside every nursery."""
 
     async def connect() -> "asyncpg.Pool[asyncpg.Record]":
-        return await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # else asyncpg logs a traceback of its own each time that it cannot keep one
             max_size=connections_max,
             timeout=connect_timeout_s,
             command_timeout=statement_timeout_s,
             server_settings={"application_name": "tracepool", "timezone": "UTC"},
         )
+        try:
+            await pool.release(await pool.acquire(timeout=connect_timeout_s))
+        except BaseException:
+            pool.terminate()
+            raise
+        return pool
 
     with outages_named():
         try:

@@ -5,12 +5,12 @@ Each entry carries everything its row needs, so that applying it asks nobody. Ti
 column's name there.
 """
 
-import json
-import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -101,8 +101,6 @@ KINDS: dict[type[Entry], str] = {
     TraceFinished: "trace_finished",
     Hit: "hit",
 }
-_to_json = json.JSONEncoder(default=str, separators=(",", ":")).encode  # json.dumps would build one for each entry
-_FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in KINDS}
 
 
 def encode(entry: Entry) -> tuple[str, str]:
@@ -110,19 +108,19 @@ def encode(entry: Entry) -> tuple[str, str]:
 
     What jsonb refuses is replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
     """
-    cls = type(entry)
-    body = _to_json({name: getattr(entry, name) for name in _FIELDS[cls]})
-    if "\\u0000" in body or "\\ud" in body or "NaN" in body or "Infinity" in body:
-        body = _to_json(_storable(json.loads(body)))
-    return KINDS[cls], body
+    try:
+        body = orjson.dumps(entry)
+    except TypeError:  # a lone surrogate
+        body = orjson.dumps(_storable(asdict(entry)))
+    if b"\\u0000" in body:
+        body = orjson.dumps(_storable(orjson.loads(body)))
+    return KINDS[type(entry)], body.decode()
 
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_storable(item) for item in value]
     if isinstance(value, dict):
         return {_storable(key): _storable(item) for key, item in value.items()}

@@ -42,7 +42,7 @@ PURE = {
     "daemon.trace.steps",
     "daemon.trace.verdicts",
 }
-PARSERS = {"ada_url", "selectolax"}
+PARSERS = {"ada_url", "orjson", "selectolax"}
 IMPURE_STANDARD = {"asyncio", "logging", "os", "pathlib", "random", "select", "signal", "socket", "sqlite3"}
 IMPURE_STANDARD |= {"subprocess", "sys", "tempfile", "threading", "time"}
 
