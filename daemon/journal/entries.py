@@ -109,9 +109,9 @@ def encode(entry: Entry) -> tuple[str, str]:
     What jsonb refuses is replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
     """
     try:
-        body = orjson.dumps(entry)
+        body = orjson.dumps(entry, default=str)  # asyncpg's UUIDs are of a class of their own
     except TypeError:  # a lone surrogate
-        body = orjson.dumps(_storable(asdict(entry)))
+        body = orjson.dumps(_storable(asdict(entry)), default=str)
     if b"\\u0000" in body:
         body = orjson.dumps(_storable(orjson.loads(body)))
     return KINDS[type(entry)], body.decode()

@@ -95,3 +95,11 @@ def test_whatever_is_encoded_can_be_stored(text: str, number: float) -> None:
     body = decoded(hit)
     assert "\0" not in body["user_agent"]
     body["user_agent"].encode("utf-8")  # raises at a lone surrogate
+
+
+class DriversUUID(UUID):
+    """As asyncpg makes them of rows."""
+
+
+def test_a_drivers_own_uuids_are_encoded_like_any_other() -> None:
+    assert decoded(replace(IP_CHANGED, id=DriversUUID(str(IP_CHANGED.id)))) == decoded(IP_CHANGED)
