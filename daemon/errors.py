@@ -1,8 +1,9 @@
 """Every exception of tracepool, as one tree: whose fault it is decides what happens next.
 
 OurFault is a bug: it is logged with its cause and restarts the actor it happened in. TheirFault names an operator's
-input or a peer that did not do its part: the message says what, where and what would be right. OutOfCapacity is a bound
-that was reached; the caller answers with a fallback. A class's docstring is its message where none is given.
+input or a peer that did not do its part: the message says what, where and what would be right. A bound that is
+reached is neither: it is expected, and so a value (NoIPAvailable, the reason of a fallback). A class's docstring is its
+message where none is given.
 """
 
 
@@ -47,7 +48,3 @@ class DatabaseSetupFailed(TheirFault):
 
 class AlreadyRunning(TheirFault):
     """Another tracepool daemon works with this state directory or database."""
-
-
-class OutOfCapacity(TracepoolError):
-    """A named bound was reached."""

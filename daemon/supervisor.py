@@ -102,14 +102,13 @@ class _Workers:
 
 
 class _Daemon:
-    """One run. `starting` is cancelled by a signal that comes before the daemon is ready."""
+    """One run. It is ready once it has `clicks`; a signal that comes before cancels `starting`."""
 
     def __init__(self, settings: Settings, config_file: Path | None) -> None:
         self.settings = settings
         self._config_file = config_file
         self._users_of_settings: list[Callable[[Settings], None]] = []
         self.starting = trio.CancelScope()
-        self.ready = False
         self.stop = trio.Event()
         self.stop_clicks = trio.Event()
         self.clicks_stopped = trio.Event()
@@ -178,7 +177,7 @@ class _Daemon:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR_THRESHOLDS)
-            self.clicks, self.ready = clicks, True
+            self.clicks = clicks
             say_ready(pools.directory, pools.offers)
             systemd.notify("READY=1")
             await self.stop.wait()
@@ -300,5 +299,5 @@ async def _watch_signals(daemon: _Daemon, everything: trio.CancelScope) -> None:
                 return
             else:
                 daemon.stop.set()
-                if not daemon.ready:
+                if daemon.clicks is None:
                     daemon.starting.cancel()

@@ -15,10 +15,6 @@ select id from ip_rotation_pool
 -- name: load_offers
 select id, offer_name, final_url, target_country, deadline_s, user_agent, landing_schemes from offers where is_active
 
--- name: mark_own
--- Says, until the transaction ends, that its changes are the daemon's: the triggers pass them over.
-select set_config('tracepool.writer', 'daemon', true)
-
 -- name: move_position
 -- $1 node, $2 epoch, $3 seq reached, $4 seq before. No row: this batch, or a part of it, has been applied already.
 insert into journal_position as p (node_id, epoch, seq) values ($1, $2, $3)
