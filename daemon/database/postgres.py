@@ -102,7 +102,18 @@ class Database:
                 await conn.execute("rollback")
             raise
         finally:
-            await self._pool.release(conn, timeout=RELEASE_TIMEOUT_S)
+            await self._release(conn)
+
+    async def _release(self, conn: Connection) -> None:
+        """asyncpg ends a release behind a cancel's back: what went wrong there would be nobody's, and end the loop."""
+        releasing = asyncio.ensure_future(self._pool.release(conn, timeout=RELEASE_TIMEOUT_S))
+        try:
+            await asyncio.shield(releasing)
+        except asyncio.CancelledError:
+            conn.terminate()
+            with contextlib.suppress(*OUTAGES):
+                await releasing
+            raise
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
         """The rows of one query from queries.sql, by its name."""
