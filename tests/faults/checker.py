@@ -79,7 +79,7 @@ def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
             yield Breach("not durable", f"{name} was traced by a lease that the disk had refused")
         row = by_request.get(visit.request_id or "")
         if row is None or row.status != "completed":
-            if not rules.dropped:
+            if not rules.dropped and not _unpromised(visit, history, rules):
                 yield Breach("unfinished", f"{name} was resolved; its trace is {row.status if row else 'not there'}")
         elif row.cids != {cid} or not (landing is None or _by(row, landing.client, rules)):
             yield Breach("foreign", f"{name} was told of chain {cid}; its trace has {row.cids} by {row.address}")
@@ -117,8 +117,13 @@ def _missing_hits(history: History, rules: Rules) -> Iterator[Breach]:
     for visit in history.visits:
         if not visit.answered or visit.request_id in hits:
             continue
-        if visit.request_id not in rules.late_hits or not _near_a_kill(visit.ended_s, history.downs):
+        if not _unpromised(visit, history, rules):
             yield Breach("no hit", f"click {visit.number}, answered at {visit.ended_s:.3f}, request {visit.request_id}")
+
+
+def _unpromised(visit: Visit, history: History, rules: Rules) -> bool:
+    """It was answered before the disk had its hit, and so its trace's end, and a kill came before the disk did."""
+    return visit.request_id in rules.late_hits and _near_a_kill(visit.ended_s, history.downs)
 
 
 def _missing_traces(history: History) -> Iterator[Breach]:

@@ -214,6 +214,15 @@ def test_a_resolved_click_whose_trace_has_not_ended_is_named_even_after_a_kill()
     assert kinds(replace(history, traces=[history.traces[0], processing])) == {"unfinished"}
 
 
+def test_a_late_hit_and_the_end_of_its_trace_may_be_lost_to_a_kill_that_comes_at_once() -> None:
+    processing = replace(two_clicks().traces[1], status="processing", final_url=None, urls=())
+    history = replace(two_clicks(), traces=[two_clicks().traces[0], processing])
+    ended_s = history.visits[1].ended_s
+    late = replace(RULES, late_hits=frozenset({"r2"}))
+    assert kinds(replace(history, downs=[killed(ended_s + 0.5)]), late) == set()
+    assert kinds(replace(history, downs=[killed(ended_s + 5)]), late) == {"unfinished"}
+
+
 def test_a_landed_chain_without_a_row_is_named() -> None:
     history = two_clicks()
     assert "no trace" in kinds(replace(history, events=[*history.events, *chain(13, 200, "127.3.0.3")]))
