@@ -24,6 +24,9 @@ from daemon.trace.steps import Identity
 
 HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # and is on its way this long before the deadline, so that it is never late
+# Clicks whose deadlines come together are answered one after the other: each takes its place in that line beforehand.
+ANSWER_EACH_S = 0.0004
+EARLIER_SHARE_MAX = 0.4  # of the deadline
 NEWS_MAX = 8
 NAME_SHOWN_MAX = 100
 
@@ -51,15 +54,18 @@ class _Click:
 
 
 class Clicks:
-    """`waiting` clicks have no answer yet; `late_hits` of the `answered` ones were not durable before."""
+    """`waiting` clicks have no answer yet; `late_hits` of the `answered` ones were not durable before.
+
+    Without a directory and jobs the daemon is still starting: offers that an earlier run knew fall back at once.
+    """
 
     def __init__(
         self,
         settings: Settings,
         offers: Offers,
-        directory: PoolDirectory,
+        directory: PoolDirectory | None,
         journal: Journal,
-        jobs: "trio.MemorySendChannel[TraceJob]",
+        jobs: "trio.MemorySendChannel[TraceJob] | None",
         now: Callable[[], Moment],
     ) -> None:
         self._settings = settings
@@ -72,6 +78,14 @@ class Clicks:
         self.waiting = 0
         self.answered = 0
         self.late_hits = 0
+
+    @property
+    def is_tracing(self) -> bool:
+        return self._directory is not None and self._jobs is not None
+
+    def begin(self, directory: PoolDirectory, jobs: "trio.MemorySendChannel[TraceJob]") -> None:
+        """The start is over: clicks are traced from now on."""
+        self._directory, self._jobs = directory, jobs
 
     def use(self, settings: Settings) -> None:
         """For clicks that come from now on."""
@@ -86,6 +100,8 @@ class Clicks:
             log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
             return Answer(parsed.status, request_id, error=parsed.error)
         offer = self._offers.find(parsed.offer)
+        if offer is None and not self.is_tracing:
+            return Answer(503, request_id, error="tracepool is starting: its database is not there yet")
         if offer is None:
             log.info("click_refused", request_id=str(request_id), status=404, offer=parsed.offer[:NAME_SHOWN_MAX])
             return Answer(404, request_id, error="Offer not found or inactive")
@@ -132,6 +148,8 @@ class Clicks:
 
     async def _trace(self, click: _Click) -> Finished | str:
         """How the trace ended, or the reason for which there is none by now."""
+        if self._directory is None or self._jobs is None:
+            return "starting"
         if self.waiting > self._settings.click.waiting_max:
             return "overload"
         offer = click.offer
@@ -143,7 +161,8 @@ class Clicks:
         if post.pool.is_full:
             return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         patience_s = offer.deadline_s or self._settings.click.deadline_s
-        answer_by_s = click.received.tick_s + patience_s - ANSWER_BY_S
+        earlier_s = ANSWER_BY_S + min((self.waiting - 1) * ANSWER_EACH_S, patience_s * EARLIER_SHARE_MAX)
+        answer_by_s = click.received.tick_s + patience_s - earlier_s
         send, receive = trio.open_memory_channel[News](NEWS_MAX)
         with receive:
             job = self._job(click, post.country, answer_by_s, send)

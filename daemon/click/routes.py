@@ -15,7 +15,7 @@ RETRY_AFTER_S = "2"
 
 
 def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> QuartTrio:
-    """`clicks()` is None until the daemon is ready and once it stops: then clicks get 503."""
+    """`clicks()` is None until the journal is open: then clicks get 503."""
     app = QuartTrio("daemon.click", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
@@ -31,6 +31,8 @@ def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> Quart
         visitor = visitor_of(peer[0] if peer else None, request.headers, trusted)
         answer = await face.answer(request.query_string, visitor)
         headers = {"X-Request-Id": str(answer.request_id), "Cache-Control": "no-store"}
+        if answer.status == 503:
+            headers["Retry-After"] = RETRY_AFTER_S
         if answer.location is None:
             return _json_error(answer.status, answer.error or "", headers)
         headers["Referrer-Policy"] = "no-referrer-when-downgrade"
@@ -41,7 +43,8 @@ def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> Quart
         return Response(b"ok\n", content_type="text/plain; charset=utf-8")
 
     async def readyz() -> Response:
-        ready = clicks() is not None
+        face = clicks()
+        ready = face is not None and face.is_tracing
         return Response(
             b"ready\n" if ready else b"not ready\n", 200 if ready else 503, content_type="text/plain; charset=utf-8"
         )

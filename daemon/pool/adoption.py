@@ -35,7 +35,16 @@ log = structlog.get_logger("daemon.pool")
 class Adoption:
     """`country_of` each known IP: the actor that has it."""
 
-    def __init__(self, database: Database, directory: PoolDirectory, offers: Offers, now: Callable[[], Moment]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        directory: PoolDirectory,
+        offers: Offers,
+        now: Callable[[], Moment],
+        remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+    ) -> None:
+        """`remember` keeps the offers' rows for a start without PostgreSQL; it may raise OSError."""
+        self._remember = remember
         self._database = database
         self._directory = directory
         self._offers = offers
@@ -101,8 +110,15 @@ class Adoption:
 
     async def _load_offers(self) -> None:
         before = len(self._offers)
-        for complaint in self._offers.replace(await self._database.fetch("load_offers")):
+        rows = await self._database.fetch("load_offers")
+        for complaint in self._offers.replace(rows):
             log.warning("offer_unusable", why=complaint)
+        try:
+            await trio.to_thread.run_sync(self._remember, rows)
+        except OSError as e:
+            log.warning(
+                "offers_not_remembered", why=str(e), effect="a start without PostgreSQL has older offers, or none"
+            )
         log.info("offers_adopted", active=len(self._offers), before=before)
 
     async def _adopt(self, rows: list[Ip], *, everything: bool = False) -> None:

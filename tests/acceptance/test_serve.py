@@ -5,9 +5,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trio
 
 from daemon.demo.network import free_port_for
-from tests.acceptance.processes import as_toml, click, run_command, serving
+from tests.acceptance.processes import as_toml, click, psql, run_command, serving
+from tests.faults.servers import Postgres
+
+TRACKING_URL = "http://ads.example/go?c=1"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,31 @@ async def test_while_postgres_is_away_clicks_get_503_and_each_try_is_a_line(tmp_
         assert daemon.log("starting")[0]["settings"]["pool.cooldown_s"] == 7
         assert await daemon.stop() == 0
         assert "c4n4ry-word" not in daemon.log_file.read_text()
+
+
+async def test_a_start_without_postgres_redirects_by_the_offers_that_it_knew(state_dir: Path) -> None:
+    """And the hits are rows once PostgreSQL is back."""
+    postgres = Postgres(state_dir / "postgres")
+    await trio.to_thread.run_sync(postgres.start)
+    settings = {"database": {"url": postgres.server.url}}
+    async with serving(state_dir, settings) as first:
+        await psql(postgres.server.url, f"insert into offers (offer_name, final_url) values ('sale', '{TRACKING_URL}')")
+        await first.logged("offers_adopted", count=2)
+        assert await first.stop() == 0
+    await trio.to_thread.run_sync(lambda: postgres.kill(whole=True))
+    async with serving(state_dir, settings, ready=False) as second:
+        await second.logged("database_unavailable")
+        clicked = await click(second, "sale", "early")
+        assert (clicked.status, clicked.location) == (302, f"{TRACKING_URL}&gclid=early")
+        assert (await click(second, "unheard-of")).status == 503
+        await trio.to_thread.run_sync(postgres.start)
+        await second.ready()
+        assert (await click(second, "unheard-of")).status == 404
+        hits = f"select outcome, reason, location from hits where request_id = '{clicked.request_id}'"
+        rows = await psql(postgres.server.url, hits)
+        assert rows == [["fallback", "starting", f"{TRACKING_URL}&gclid=early"]], "shipped before it was ready"
+        assert await second.stop() == 0
+    await trio.to_thread.run_sync(postgres.let_go)
 
 
 async def test_a_second_daemon_on_one_state_directory_refuses_and_names_the_first(state_dir: Path) -> None:

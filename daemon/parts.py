@@ -1,0 +1,153 @@
+"""The daemon's inner parts, each a context: entered when it works, left when it has handled all that it was given.
+
+supervisor.py says in which order.
+"""
+
+import functools
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from daemon.click.offers import Offers
+from daemon.clocks import read_clocks
+from daemon.config import Settings
+from daemon.database.postgres import Database
+from daemon.database.reached import RETRY_S
+from daemon.errors import DatabaseUnavailable, TheirFault
+from daemon.journal.shipper import Shipper
+from daemon.journal.spool import Spool
+from daemon.journal.writer import JournalWriter
+from daemon.pool.adoption import Adoption
+from daemon.pool.directory import PoolDirectory, Post, rules_of
+from daemon.pool.pool import Pool
+from daemon.pool.remembered import remember_offers
+from daemon.restarts import restarted, run_pool_actor
+from daemon.trace.fetch import Fetcher
+from daemon.trace.jobs import TraceJob
+from daemon.trace.workers import Tracer, credentials_of, limits_of
+
+SHIP_S = 3.0
+
+log = structlog.get_logger("daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    spool: Spool
+    writer: JournalWriter
+    shipper: Shipper
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    directory: PoolDirectory
+    offers: Offers
+    adoption: Adoption
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    tracer: Tracer
+    jobs: "trio.MemorySendChannel[TraceJob]"
+
+
+async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+    """PostgreSQL may leave again between the first time that it was reached and the end of the start."""
+    while True:
+        try:
+            await work()
+            return
+        except DatabaseUnavailable as e:
+            log.warning("database_unavailable", why=str(e), retry_in_s=RETRY_S)
+            await trio.sleep(RETRY_S)
+
+
+@asynccontextmanager
+async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, JournalWriter]]:
+    """The local end of the journal. What is recorded inside is on disk when this ends."""
+    path = settings.state_dir / "journal.sqlite"
+    try:
+        spool = await trio.to_thread.run_sync(Spool, path, settings.journal.spool_bytes_max)
+    except sqlite3.Error as e:
+        raise TheirFault(f"{path}: {e}: the journal needs a disk that can be written to") from e
+    writer = JournalWriter(spool)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            yield spool, writer
+            nursery.cancel_scope.cancel()
+    finally:
+        spool.close()
+
+
+@asynccontextmanager
+async def journal_shipped(spool: Spool, writer: JournalWriter, database: Database) -> AsyncIterator[Journal]:
+    """The whole journal, with all that an earlier run left in the spool shipped."""
+    shipper = Shipper(spool, writer, database)
+    await _patiently(shipper.find_position)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted, "shipper", shipper.run)
+        await shipper.flush()
+        yield Journal(spool, writer, shipper)
+        with trio.move_on_after(SHIP_S) as shipping:
+            await writer.durable()
+            await shipper.flush()
+        if shipping.cancelled_caught:
+            log.warning("not_all_shipped", effect="the rest is in the spool for the next start")
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def pools_loaded(
+    settings: Callable[[], Settings], database: Database, journal: Journal, offers: Offers
+) -> AsyncIterator[Pools]:
+    """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled."""
+    departed: dict[tuple[str, str], float] = {}
+    async with trio.open_nursery() as actors:
+
+        def start_actor(post: Post) -> None:
+            actors.start_soon(run_pool_actor, post, database, journal.writer, journal.shipper.flush, read_clocks)
+
+        def new_pool(country: str) -> Pool:
+            return Pool(country, rules_of(settings()), departed)
+
+        directory = PoolDirectory(new_pool, start_actor)
+        remember = functools.partial(remember_offers, settings().state_dir)
+        adoption = Adoption(database, directory, offers, read_clocks, remember)
+        async with trio.open_nursery() as listening:
+            listening.start_soon(restarted, "adoption", adoption.run)
+            await adoption.compared.wait()
+            yield Pools(directory, offers, adoption)
+            listening.cancel_scope.cancel()
+        directory.close()
+
+
+@asynccontextmanager
+async def workers_ready(settings: Settings, pools: Pools, journal: Journal) -> AsyncIterator[Workers]:
+    """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
+    trace = settings.trace
+    tracer = Tracer(
+        Fetcher(
+            hop_timeout_s=trace.hop_timeout_s,
+            connect_timeout_s=trace.connect_timeout_s,
+            headers_bytes_max=trace.headers_bytes_max,
+        ),
+        pools.directory,
+        journal.writer,
+        read_clocks,
+        limits=limits_of(settings),
+        timeout_s=trace.timeout_s,
+        credentials=credentials_of(settings),
+    )
+    send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
+    with send, receive:
+        async with trio.open_nursery() as nursery:
+            for number in range(trace.workers):
+                nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
+            yield Workers(tracer, send)
+            nursery.cancel_scope.cancel()
+        tracer.abandon(receive)
