@@ -220,7 +220,7 @@ def test_a_late_hit_and_the_end_of_its_trace_may_be_lost_to_a_kill_that_comes_at
     ended_s = history.visits[1].ended_s
     late = replace(RULES, late_hits=frozenset({"r2"}))
     assert kinds(replace(history, downs=[killed(ended_s + 0.5)]), late) == set()
-    assert kinds(replace(history, downs=[killed(ended_s + 5)]), late) == {"unfinished"}
+    assert "unfinished" in kinds(replace(history, downs=[killed(ended_s + 5)]), late)
 
 
 def test_a_landed_chain_without_a_row_is_named() -> None:
