@@ -158,11 +158,11 @@ class Clicks:
             post = self._directory.find(default)
         if post is None:
             return "no_pool"
-        if post.pool.is_full:
-            return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         patience_s = offer.deadline_s or self._settings.click.deadline_s
         earlier_s = ANSWER_BY_S + min((self.waiting - 1) * ANSWER_EACH_S, patience_s * EARLIER_SHARE_MAX)
         answer_by_s = click.received.tick_s + patience_s - earlier_s
+        if post.pool.would_refuse(answer_by_s, click.received.tick_s):
+            return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         send, receive = trio.open_memory_channel[News](NEWS_MAX)
         with receive:
             job = self._job(click, post.country, answer_by_s, send)

@@ -33,7 +33,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class NoIPAvailable:
-    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, deadline or journal."""
+    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless,
+    deadline or journal."""
 
     until_s: float | None
     why: str

@@ -21,6 +21,9 @@ from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status,
 Endpoint = tuple[str, str]  # address, port
 
 OVERDUE_S = 1.0
+WAIT_SHARE_MAX = 0.3  # of what a request would wait at most: one that must expect more is refused at once
+WAITING_SURE = 8  # so many may wait in any case: an operator may bring IPs meanwhile
+HOLD_WEIGHT = 0.1  # of the newest lease in the mean of how long one lasts
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class Pool:
         self._rests = Pile(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
         self._waiting = Waiting()
         self._began_s = math.inf  # when timers were first looked at
+        self._hold_s = 0.0  # how long a lease lasts, as of late
 
     def __repr__(self) -> str:
         c = self.counts()
@@ -75,10 +79,41 @@ class Pool:
         ends = (ip.locked_until_s for pile in (self._locks, self._rests) for ip in pile)
         return sum(1 for until_s in ends if until_s is not None and until_s < late_s)
 
-    @property
-    def is_full(self) -> bool:
-        """As many wait as may; whoever came now would be refused."""
-        return len(self._waiting) >= self.rules.waiting_max
+    def would_refuse(self, deadline_s: float, now_s: float) -> str | None:
+        """Why a request that came now would not even wait: `full`, or `hopeless`. None where it would, or needs not to.
+
+        Hopeless is what must expect to wait for longer than WAIT_SHARE_MAX of its time. Under a load beyond the pool's
+        means a queue of `waiting_max` would be of requests that run into their deadlines one and all, and those that
+        come after the load would stand behind them.
+        """
+        waiting = len(self._waiting)
+        if not waiting and self._rested.first():
+            return None
+        if waiting >= self.rules.waiting_max:
+            return "full"
+        if waiting < WAITING_SURE:
+            return None
+        by_s = now_s + WAIT_SHARE_MAX * (deadline_s - now_s)
+        return None if self._leases_by(by_s, now_s, waiting + 1) > waiting else "hopeless"
+
+    def _leases_by(self, by_s: float, now_s: float, enough: int) -> float:
+        """How many leases can be expected by a time, while none is free now; counted up to `enough`.
+
+        The ends of rests are known. A lease is expected to last as long as those of late, from a start nobody knows.
+        """
+        cycle_s = self._hold_s + self.rules.cooldown_s
+        if not cycle_s:
+            return enough
+        in_use_s = by_s - now_s - self.rules.cooldown_s  # what of the time is left for leases that are under way
+        leases = 0.0
+        if in_use_s > 0:
+            first = min(1.0, in_use_s / self._hold_s) if self._hold_s else 1.0
+            leases = self._by_status[Status.LOCKED] * (first + max(0.0, in_use_s - self._hold_s) / cycle_s)
+        for ends_s in self._rests.up_to(by_s):
+            if leases >= enough:
+                break
+            leases += 1 + (by_s - ends_s) // cycle_s
+        return leases
 
     def unanswered(self) -> list[Acquire]:
         return list(self._waiting)
@@ -129,8 +164,8 @@ class Pool:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
         elif not self._waiting and (ip := self._rested.first()):
             self._lease(ip, request, now, decision)
-        elif self.is_full:
-            decision.answers.append((request, NoIPAvailable(self._next_free_s(), "full")))
+        elif why := self.would_refuse(request.deadline_s, now.tick_s):
+            decision.answers.append((request, NoIPAvailable(self._next_free_s(), why)))
         else:
             self._waiting.add(request)
 
@@ -158,6 +193,8 @@ class Pool:
         if ip is None or ip.status is not Status.LOCKED or ip.lease_no != release.lease_no:
             decision.remarks.append(f"release of lease {release.lease_no} of {ip or release.ip_id} came too late")
             return
+        held_s = now.tick_s - ip.last_used_s
+        self._hold_s += (HOLD_WEIGHT if self._hold_s else 1.0) * (held_s - self._hold_s)
         what = Occurrence(release.event, now.tick_s, response_ms=release.response_ms)
         self._step(ip, what, now, decision)
         if self.rules.cooldown_s == 0:

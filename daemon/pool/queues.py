@@ -51,6 +51,16 @@ class Pile:
         ip = self.first()
         return self._key(ip) if ip else None
 
+    def up_to(self, limit_s: float) -> Iterator[float]:
+        """The times that are not above `limit_s`, in no order; each takes a step or two, however many there are."""
+        places = [0]
+        while places:
+            place = places.pop()
+            if place < len(self._heap) and self._heap[place][0] <= limit_s:
+                if self._current(self._heap[place]):
+                    yield self._heap[place][0]
+                places += (2 * place + 1, 2 * place + 2)
+
     def _current(self, entry: tuple[float, int, UUID]) -> Ip | None:
         ip = self._ips.get(entry[2])
         return ip if ip is not None and ip.status is self._status and self._key(ip) == entry[0] else None

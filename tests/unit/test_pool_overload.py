@@ -1,0 +1,116 @@
+"""A pool under more than it can serve: who waits is served, others are told at once, and it is over with the load."""
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from uuid import UUID
+
+import pytest
+
+from daemon.pool.messages import Lease, NoIPAvailable, Release
+from daemon.pool.pool import WAITING_SURE, Decision, Pool
+from daemon.pool.states import Event, Rules
+from tests.fakes.ips import a_request, an_ip, at
+
+PATIENCE_S = 9.95
+
+
+@dataclass
+class Play:
+    """Requests at an even pace; each lease lasts `trace_s`. `waits_s`: of the leased; `told_s`: of the refused."""
+
+    pool: Pool
+    trace_s: float
+    now_s: float = 0.0
+    asked_s: dict[UUID, float] = field(default_factory=dict)
+    waits_s: list[float] = field(default_factory=list)
+    told_s: list[float] = field(default_factory=list)
+    releases: list[tuple[float, int, Release]] = field(default_factory=list)
+
+    def run(self, rate: float, seconds: float) -> None:
+        self.waits_s, self.told_s = [], []
+        ends_s, next_s = self.now_s + seconds, self.now_s
+        while next_s < ends_s:
+            self._until(next_s)
+            request = a_request(next_s + PATIENCE_S)
+            self.asked_s[request.request_id] = next_s
+            self._say(next_s, request)
+            next_s += 1 / rate
+        self.now_s = ends_s
+
+    def _until(self, moment_s: float) -> None:
+        while True:
+            due_s = self.pool.next_due_s()
+            release_s = self.releases[0][0] if self.releases else None
+            next_s = min(time_s for time_s in (due_s, release_s, moment_s) if time_s is not None)
+            if next_s >= moment_s:
+                return
+            self._say(next_s, *([heappop(self.releases)[2]] if release_s == next_s else []))
+
+    def _say(self, now_s: float, *messages: object) -> None:
+        decision = Decision()
+        self.pool.fire_timers(at(now_s), decision)
+        for message in messages:
+            self.pool.decide(message, at(now_s), decision)  # type: ignore[arg-type]
+        for request, answer in decision.answers:
+            waited_s = now_s - self.asked_s[request.request_id]
+            if isinstance(answer, Lease):
+                self.waits_s.append(waited_s)
+                heappush(
+                    self.releases,
+                    (
+                        now_s + self.trace_s,
+                        len(self.asked_s),
+                        Release(answer.ip_id, answer.lease_no, Event.RELEASED_OK),
+                    ),
+                )
+            else:
+                assert isinstance(answer, NoIPAvailable)
+                self.told_s.append(waited_s)
+
+
+def overloaded(ips: int, cooldown_s: float, trace_s: float, cycles: int) -> tuple[Play, float]:
+    """Ten times what the pool can serve, past the burst with which it began; and what it can serve in a second."""
+    pool = Pool("us", Rules(cooldown_s=cooldown_s))
+    pool.load(an_ip(str(number)) for number in range(ips))
+    play = Play(pool, trace_s)
+    capacity = ips / (trace_s + cooldown_s)
+    play.run(10 * capacity, 2 * (trace_s + cooldown_s + PATIENCE_S))
+    play.run(10 * capacity, cycles * (trace_s + cooldown_s))
+    return play, capacity
+
+
+@pytest.mark.parametrize(
+    ("ips", "cooldown_s", "trace_s", "cycles"),
+    [(400, 60.0, 5.0, 3), (40, 2.0, 0.5, 20), (20, 0.2, 1.2, 40), (500, 30.0, 9.0, 3), (60, 0.0, 3.0, 10)],
+)
+def test_under_ten_times_the_load_no_ip_is_idle_and_who_is_not_served_is_told_at_once(
+    ips: int, cooldown_s: float, trace_s: float, cycles: int
+) -> None:
+    play, _ = overloaded(ips, cooldown_s, trace_s, cycles)
+    assert len(play.waits_s) >= 0.95 * ips * cycles
+    slow = [told_s for told_s in play.told_s if told_s > 0]
+    always_wait = WAITING_SURE * cycles * (trace_s + cooldown_s) / PATIENCE_S
+    assert len(slow) <= 0.01 * len(play.told_s) + always_wait
+
+
+@pytest.mark.parametrize(("ips", "cooldown_s", "trace_s"), [(40, 2.0, 0.5), (20, 0.2, 1.2), (60, 0.0, 3.0)])
+def test_five_seconds_after_the_load_each_request_is_served_and_soon_at_once(
+    ips: int, cooldown_s: float, trace_s: float
+) -> None:
+    play, capacity = overloaded(ips, cooldown_s, trace_s, 20)
+    play.run(0.4 * capacity, 5)
+    play.run(0.4 * capacity, 10)
+    assert play.told_s == []
+    assert max(play.waits_s) <= PATIENCE_S / 2
+    play.run(0.4 * capacity, 60)
+    assert max(play.waits_s) == 0
+
+
+def test_a_few_may_wait_even_where_no_ip_can_be_free_in_time() -> None:
+    """An operator may bring some."""
+    pool = Pool("us", Rules(cooldown_s=3_600))
+    pool.load([an_ip("a")])
+    play = Play(pool, trace_s=1.0)
+    play.run(rate=100.0, seconds=1)
+    assert pool.counts().waiting == WAITING_SURE
+    assert len(play.told_s) == 100 - 1 - WAITING_SURE
