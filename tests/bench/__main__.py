@@ -20,7 +20,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import cpu, efficiency, journal, latency, lease, memory, restart
+from tests.bench import cpu, efficiency, journal, latency, lease, memory, overload, restart
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import Scene
 
@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.run,
     "journal": journal.run,
     "restart": restart.run,
+    "overload": overload.run,
     "cpu": cpu.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}

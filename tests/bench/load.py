@@ -5,7 +5,8 @@
     python -m tests.bench.load walk URL RATE SECONDS PROXY,PROXY,…
 
 `clicks` asks the daemon; `curl` and `walk` follow the chain at URL through the proxies in turn, by `curl -L` and by
-sockets. Prints one JSON object: `waits_ms` in the order of the answers, `outcomes` by kind, `began_s` and `ended_s`.
+sockets. Prints one JSON object: `waits_ms` in the order of the answers, `outcomes` by kind, `clicks` as
+[sent_s, wait_ms, outcome], `began_s` and `ended_s`.
 Sockets are used directly: the generator shares the machine with what it measures.
 """
 
@@ -27,10 +28,11 @@ HOPS_MAX = 50
 SEED = 20
 
 
-@dataclass(slots=True)
+@dataclass
 class Found:
     waits_ms: list[float] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
+    clicks: list[tuple[float, float, str]] = field(default_factory=list)
 
 
 async def exchange(host: str, port: int, request: bytes) -> bytes:
@@ -60,12 +62,15 @@ async def click(url: str, number: int, found: Found) -> None:
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}&gclid=g{number}"
     request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\r\n"
-    began_s = time.perf_counter()
+    began_s = time.monotonic()
     head = await exchange(parts.hostname or "", parts.port or 80, request.encode())
-    found.waits_ms.append((time.perf_counter() - began_s) * 1000)
+    wait_ms = (time.monotonic() - began_s) * 1000
     location = location_of(head) or ""
     answered = head.startswith(b"HTTP/1.1 302 ") and f"gclid=g{number}" in location
-    found.outcomes["resolved" if answered and "cid=" in location else "fallback" if answered else "lost"] += 1
+    outcome = "resolved" if answered and "cid=" in location else "fallback" if answered else "lost"
+    found.waits_ms.append(wait_ms)
+    found.outcomes[outcome] += 1
+    found.clicks.append((began_s, wait_ms, outcome))
 
 
 async def walk(url: str, proxy: str, found: Found) -> None:
@@ -126,7 +131,7 @@ def main(words: list[str]) -> None:
     }
     began_s = time.monotonic()
     trio.run(open_loop, rate, seconds, ways[kind], found)
-    said = {"waits_ms": found.waits_ms, "outcomes": found.outcomes, "began_s": began_s, "ended_s": time.monotonic()}
+    said = {**vars(found), "began_s": began_s, "ended_s": time.monotonic()}
     sys.stdout.write(json.dumps(said) + "\n")
 
 
