@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,10 @@ from daemon import __version__
 ENV_PREFIX = "TRACEPOOL_"
 DEADLINE_MAX_S = 60
 HONEST_USER_AGENT = f"tracepool/{__version__}"
+TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
+HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
+)
 
 
 class Section(BaseModel):
@@ -56,13 +61,7 @@ class Click(Section):
     @field_validator("bind", "trusted_proxies", mode="before")
     @classmethod
     def _from_commas(cls, value: Any) -> Any:
-        """The environment holds lists as `a,b`, or as JSON."""
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith('["'):
-            with contextlib.suppress(ValueError):  # then it is no JSON, and its parts are complained of
-                return json.loads(value)
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return from_commas(value)
 
     @field_validator("bind")
     @classmethod
@@ -84,12 +83,32 @@ class Click(Section):
 
 class Control(Section):
     bind: str = "127.0.0.1:8081"
+    token: SecretStr = SecretStr("")
+    hosts: Annotated[tuple[str, ...], NoDecode] = ()
 
     @field_validator("bind")
     @classmethod
     def _is_address(cls, bind: str) -> str:
         check_bind(bind)
         return bind
+
+    @field_validator("token")
+    @classmethod
+    def _is_hard_to_guess(cls, token: SecretStr) -> SecretStr:
+        return check_token(token)
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _from_commas(cls, value: Any) -> Any:
+        return from_commas(value)
+
+    @field_validator("hosts")
+    @classmethod
+    def _are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not HOST_NAME.fullmatch(host):
+                raise ValueError(f"{host!r} is not a host name such as tracepool.example, without scheme and port")
+        return tuple(host.lower() for host in hosts)
 
 
 class Pool(Section):
@@ -174,6 +193,24 @@ class Settings(BaseSettings):
                 "a lease must outlive its trace"
             )
         return self
+
+
+def from_commas(value: Any) -> Any:
+    """The environment holds lists as `a,b`, or as JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith('["'):
+        with contextlib.suppress(ValueError):  # then it is no JSON, and its parts are complained of
+            return json.loads(value)
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def check_token(token: SecretStr) -> SecretStr:
+    """Raises ValueError unless `token` is empty or something that nobody guesses and a header can carry."""
+    text = token.get_secret_value()
+    if text and not TOKEN.fullmatch(text):
+        raise ValueError("must have 16 to 512 visible ASCII characters: openssl rand -hex 32 makes one")
+    return token
 
 
 def check_bind(bind: str) -> None:

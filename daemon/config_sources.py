@@ -19,6 +19,7 @@ from daemon.config import ENV_PREFIX, Provider, Settings
 from daemon.errors import BadSettings
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
+SECRETS = {("database",), ("database", "url"), ("control",), ("control", "token")}
 SYSTEM_CONFIG = Path("/etc/tracepool/tracepool.toml")
 
 
@@ -117,7 +118,7 @@ def _explain(error: Any, sources: list[Source]) -> str:
     what = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     given = error["input"]
     # A secret may stand where its section should.
-    secret = path[0] == "providers" or path in (("database",), ("database", "url")) or isinstance(given, Mapping)
+    secret = path[0] == "providers" or path in SECRETS or isinstance(given, Mapping)
     shown = "" if secret else f" (it is {given!r})"
     return f"{where}: {what}{shown}{_range_of(path)}"
 

@@ -42,6 +42,7 @@ def hide_secrets(settings: Settings) -> None:
         hide(password)
         if password:  # as Proxy-Authorization has it (RFC 7617)
             hide(base64.b64encode(f"{provider.username}:{password}".encode()).decode())
+    hide(settings.control.token.get_secret_value())
     if settings.database.url is not None:
         for password in _passwords_in(settings.database.url.get_secret_value()):
             hide(password)

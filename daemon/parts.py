@@ -5,7 +5,7 @@ supervisor.py says in which order.
 
 import functools
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -103,9 +103,16 @@ async def journal_shipped(spool: Spool, writer: JournalWriter, database: Databas
 
 @asynccontextmanager
 async def pools_loaded(
-    settings: Callable[[], Settings], database: Database, journal: Journal, offers: Offers
+    settings: Callable[[], Settings],
+    database: Database,
+    journal: Journal,
+    offers: Offers,
+    also: Mapping[str, Callable[[], Awaitable[None]]],
 ) -> AsyncIterator[Pools]:
-    """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled."""
+    """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled.
+
+    `also`: other tables whose changes are announced, see Adoption.
+    """
     departed: dict[tuple[str, str], float] = {}
     async with trio.open_nursery() as actors:
 
@@ -117,7 +124,7 @@ async def pools_loaded(
 
         directory = PoolDirectory(new_pool, start_actor)
         remember = functools.partial(remember_offers, settings().state_dir)
-        adoption = Adoption(database, directory, offers, read_clocks, remember)
+        adoption = Adoption(database, directory, offers, read_clocks, remember, also)
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", adoption.run)
             await adoption.compared.wait()

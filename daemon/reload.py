@@ -7,6 +7,8 @@ LIVE = frozenset(
     {
         "click.deadline_s",
         "click.waiting_max",
+        "control.token",
+        "control.hosts",
         "pool.lock_s",
         "pool.cooldown_s",
         "pool.failures_max",

@@ -1,14 +1,16 @@
 """The order of the daemon: what starts when, what restarts, what stops in which order. Read this first.
 
-Start: the public listeners (clicks get 503), the spool (clicks of offers that an earlier run knew fall back), the
-database; what the spool holds is shipped; the pools are loaded from the rows, the workers start, and clicks are traced.
+Start: the listeners (clicks and the control face get 503), the spool (clicks of offers that an earlier run knew fall
+back), the database; what the spool holds is shipped; the pools are loaded from the rows, the workers start, and clicks
+are traced.
 
 Restart (restarts.py): an actor that raises is logged with its cause and started again; a pool actor starts over from
 the rows, with the messages it had not answered. One that raises too often ends the daemon.
 
 Stop, from the innermost nursery outwards: no new connections, the clicks in flight get their answers, the workers hand
 back their leases, the pool actors handle what was sent to them, the journal is committed and shipped, the database is
-let go. What cannot be shipped in parts.SHIP_S stays in the spool for the next start. A second signal cancels all of it.
+let go, the control face stops. What cannot be shipped in parts.SHIP_S stays in the spool for the next start. A second
+signal cancels all of it.
 """
 
 import gc
@@ -31,7 +33,9 @@ from daemon.clocks import read_clocks
 from daemon.config import DEADLINE_MAX_S, Settings
 from daemon.config_sources import load
 from daemon.control import socket as control
+from daemon.control.api import Seat
 from daemon.control.overview import Overview
+from daemon.control.standing import ControlFace, open_control
 from daemon.database.postgres import Database
 from daemon.database.reached import held_database, reached_database
 from daemon.descriptors import allow_descriptors, descriptors_wanted
@@ -39,6 +43,7 @@ from daemon.errors import BadSettings
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
+from daemon.maintenance.rounds import Report
 from daemon.parts import Journal, Pools, Workers, journal_shipped, journal_spooled, pools_loaded, workers_ready
 from daemon.pool.remembered import remembered_offers
 from daemon.reload import taken_over
@@ -59,11 +64,13 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
         async with trio_asyncio.open_loop():
             daemon = _Daemon(settings, config_file)
             listeners = await open_listeners(settings.click.bind, backlog=settings.click.backlog)
-            log.info("starting", **start_facts(settings, config_file, listeners))
+            control_listeners = await open_control(settings)
+            log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
             allow_descriptors(descriptors_wanted(settings))
             async with trio.open_nursery() as outermost:
                 outermost.start_soon(_watch_signals, daemon, outermost.cancel_scope)
                 outermost.start_soon(daemon.serve_clicks, listeners)
+                outermost.start_soon(daemon.control.serve, control_listeners)
                 with daemon.starting:
                     await daemon.run()
                 daemon.stop_clicks.set()
@@ -84,6 +91,7 @@ class _Daemon:
         self.stop_clicks = trio.Event()
         self.clicks_stopped = trio.Event()
         self.clicks: Clicks | None = None
+        self.control = ControlFace(lambda: self.settings, read_clocks)
         self.server = Server(public_app(settings, lambda: self.clicks), _server_limits(settings))
 
     async def serve_clicks(self, listeners: list[trio.SocketListener]) -> None:
@@ -122,13 +130,16 @@ class _Daemon:
                 with trio.CancelScope(shield=True):  # what is answered until the end is recorded as well
                     self.stop_clicks.set()
                     await self.clicks_stopped.wait()
+                    await self.control.end()
 
     async def _run(self, spool: Spool, writer: JournalWriter, offers: Offers, clicks: Clicks) -> None:
         async with (
             reached_database(self.settings) as database,
             held_database(database, self.stop.set),
             journal_shipped(spool, writer, database) as journal,
-            pools_loaded(lambda: self.settings, database, journal, offers) as pools,
+            pools_loaded(
+                lambda: self.settings, database, journal, offers, self.control.adopted_from(database)
+            ) as pools,
             workers_ready(self.settings, pools, journal) as workers,
         ):
             await self._serve(database, journal, pools, workers, clicks)
@@ -136,6 +147,7 @@ class _Daemon:
     async def _serve(
         self, database: Database, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks
     ) -> None:
+        self.control.check_token()
         overview = Overview(
             settings=self.settings,
             server=self.server,
@@ -152,10 +164,14 @@ class _Daemon:
         )
         maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, read_clocks)
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
+        self._users_of_settings.append(self.control.use)
+
+        async def round_now() -> Report:
+            await journal.shipper.flush()
+            return await maintenance.round()
 
         async def maintenance_now() -> dict[str, Any]:
-            await journal.shipper.flush()
-            return (await maintenance.round()).as_dict()
+            return (await round_now()).as_dict()
 
         async with trio.open_nursery() as background:
             background.start_soon(restarted, "maintenance", maintenance.run)
@@ -165,6 +181,8 @@ class _Daemon:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR_THRESHOLDS)
+            seat = Seat(lambda: self.settings, overview, database, round_now, self.stop)
+            background.start_soon(restarted, "control", self.control.run, lambda: seat)
             clicks.begin(pools.directory, workers.jobs)
             say_ready(pools.directory, pools.offers)
             systemd.notify("READY=1")

@@ -20,6 +20,7 @@ from daemon.cli import (
     reset,
     serve,
     status,
+    token,
 )
 
 ABOUT = """Answers ad clicks, each through a proxy IP of its own.
@@ -56,6 +57,14 @@ come to /track-hit?offer=NAME.
     tracepool offers update summer-sale --country uk --deadline 8
     tracepool offers update summer-sale --inactive
     tracepool offers list"""
+ABOUT_ACCESS = """Who may use the control face (control.bind, 127.0.0.1:8081).
+
+While there is no token, programs of this machine may use it as they like; from
+the first one on, each request needs one. Beyond this machine it always does.
+
+    tracepool token create anna --role operator
+    tracepool token list
+    tracepool token revoke anna"""
 _NO_LINES = Box("    \n" * 8)
 
 
@@ -91,6 +100,8 @@ def build_app() -> App:
         ("update", offers_write.update),
         ("remove", offers.remove),
     )
+    tokens = App(name="token", help=ABOUT_ACCESS)
+    _add(tokens, ("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))
     _add(
         app,
         ("demo", demo.demo),
@@ -100,6 +111,7 @@ def build_app() -> App:
         ("status", status.status),
         ("reset", reset.reset),
         ("maintenance", maintenance.maintenance),
+        ("token", tokens),
         ("psql", psql.psql),
         ("database-url", database_url.database_url),
     )

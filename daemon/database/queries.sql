@@ -15,6 +15,10 @@ select id from ip_rotation_pool
 -- name: load_offers
 select id, offer_name, final_url, target_country, deadline_s, user_agent, landing_schemes from offers where is_active
 
+-- name: load_tokens
+-- All of them, the newest first: that there were any closes the control face to those who show none.
+select name, role, hash, revoked_at from control_tokens order by created_at desc, name
+
 -- name: move_position
 -- $1 node, $2 epoch, $3 seq reached, $4 seq before. No row: this batch, or a part of it, has been applied already.
 insert into journal_position as p (node_id, epoch, seq) values ($1, $2, $3)

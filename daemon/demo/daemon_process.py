@@ -19,7 +19,7 @@ from daemon.demo.surroundings import PORTS_LOST_MAX, Say
 from daemon.errors import TheirFault
 
 CLICK_HOST = "127.0.0.1"
-CLICK_PORT = 8080
+CLICK_PORT, CONTROL_PORT = 8080, 8081
 START_S = 60.0
 STOP_S = 20.0
 """A stop takes as long as the clicks in flight, and those hang up when the demo ends."""
@@ -42,6 +42,7 @@ class DaemonProcess:
     log: Path
     state_dir: Path
     port: int
+    control_port: int
 
     @property
     def url(self) -> str:
@@ -84,14 +85,15 @@ class DaemonProcess:
 @asynccontextmanager
 async def running_daemon(state_dir: Path, ips: Mapping[str, int], say: Say) -> AsyncIterator[DaemonProcess]:
     """A ready daemon on CLICK_PORT, or on the next port that is free. Raises DaemonEnded, PortBusy, TheirFault."""
-    port = CLICK_PORT
+    port, control_port = CLICK_PORT, CONTROL_PORT
     for attempt in range(PORTS_LOST_MAX):
         port = free_port_for([CLICK_HOST], port)
-        async with _started(state_dir, port) as process:
+        control_port = free_port_for([CLICK_HOST], max(port + 1, control_port))
+        async with _started(state_dir, port, control_port) as process:
             try:
                 await process.ready(ips)
             except DaemonEnded:
-                lost_port = free_port_for([CLICK_HOST], port) != port
+                lost_port = any(free_port_for([CLICK_HOST], one) != one for one in (port, control_port))
                 if lost_port and attempt + 1 < PORTS_LOST_MAX:
                     continue
                 raise
@@ -102,9 +104,9 @@ async def running_daemon(state_dir: Path, ips: Mapping[str, int], say: Say) -> A
 
 
 @asynccontextmanager
-async def _started(state_dir: Path, port: int) -> AsyncIterator[DaemonProcess]:
+async def _started(state_dir: Path, port: int, control_port: int) -> AsyncIterator[DaemonProcess]:
     config, log = state_dir / "tracepool.toml", state_dir / "daemon.log"
-    config.write_text(_settings(state_dir, port))
+    config.write_text(_settings(state_dir, port, control_port))
     command = [sys.executable, "-m", "daemon", "serve", "--config", str(config)]
     with log.open("ab") as output:
         process = await trio.lowlevel.open_process(
@@ -116,7 +118,7 @@ async def _started(state_dir: Path, port: int) -> AsyncIterator[DaemonProcess]:
             env=_environment(),
             start_new_session=True,  # a terminal's Ctrl-C is for the demo, which stops the daemon itself
         )
-    child = DaemonProcess(process, config, log, state_dir, port)
+    child = DaemonProcess(process, config, log, state_dir, port, control_port)
     try:
         yield child
     finally:
@@ -124,13 +126,15 @@ async def _started(state_dir: Path, port: int) -> AsyncIterator[DaemonProcess]:
             await child.stop()
 
 
-def _settings(state_dir: Path, port: int) -> str:
+def _settings(state_dir: Path, port: int, control_port: int) -> str:
     """TOML; a JSON string is a TOML string too."""
     return "\n".join(
         [
             f"state_dir = {json.dumps(str(state_dir))}",
             "[click]",
             f'bind = ["{CLICK_HOST}:{port}"]',
+            "[control]",
+            f'bind = "{CLICK_HOST}:{control_port}"',
             "[trace]",
             "allow_private = true  # the demo's hosts exist on loopback only",
             "",

@@ -5,8 +5,9 @@ was announced while nobody listened is lost.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from sys import intern
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -42,9 +43,14 @@ class Adoption:
         offers: Offers,
         now: Callable[[], Moment],
         remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+        also: Mapping[str, Callable[[], Awaitable[None]]] = MappingProxyType({}),
     ) -> None:
-        """`remember` keeps the offers' rows for a start without PostgreSQL; it may raise OSError."""
+        """`remember` keeps the offers' rows for a start without PostgreSQL; it may raise OSError.
+
+        `also`: channels of other tables, and what to do when theirs have changed, or may have.
+        """
         self._remember = remember
+        self._also = also
         self._database = database
         self._directory = directory
         self._offers = offers
@@ -63,7 +69,7 @@ class Adoption:
         pause_s = PAUSE_MIN_S
         while True:
             try:
-                async with self._database.listen(IPS, OFFERS) as announcements:
+                async with self._database.listen(IPS, OFFERS, *self._also) as announcements:
                     await self.compare()
                     self.compared.set()
                     self._announcements = announcements
@@ -76,6 +82,8 @@ class Adoption:
 
     async def compare(self) -> None:
         """Takes over all rows as they stand; IPs without a row leave."""
+        for take_over in self._also.values():
+            await take_over()
         await self._adopt(await self._database.work(load_ips, self._now()), everything=True)
         await self._load_offers()
 
@@ -97,6 +105,8 @@ class Adoption:
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
         """What left goes first: a row in its place may have the same address, which must not be leased twice."""
+        for announced in self._also.keys() & {channel for channel, _ in batch}:
+            await self._also[announced]()
         payloads = {payload for channel, payload in batch if channel == IPS}
         if GONE in payloads:
             await self._remove(set(self._country_of) - await self._database.work(_load_ids))

@@ -113,6 +113,10 @@ class Serving:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def control_url(self) -> str:
+        return f"http://{self.log('starting')[0]['listening'][-1]}"
+
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
         """Its lines so far, or those of one event."""
         lines = []
@@ -178,6 +182,7 @@ async def serving(
     port = free_port_for(["127.0.0.1"], 18_080)
     sections = {section: dict(values) for section, values in (settings or {}).items()}
     sections["click"] = {"bind": [f"127.0.0.1:{port}"], **sections.get("click", {})}
+    sections["control"] = {"bind": "127.0.0.1:0", **sections.get("control", {})}
     config, log = state_dir / "settings.toml", state_dir / f"serve-{time.monotonic_ns()}.log"
     config.write_text(as_toml(state_dir, sections))
     process = await start_command(["serve", "--config", str(config)], log, log, **env)

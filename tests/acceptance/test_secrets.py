@@ -206,6 +206,7 @@ async def test_a_crash_tells_its_cause_without_the_password_in_it(state_dir: Pat
     port = free_port_for(["127.0.0.1"], 18_080)
     sections: dict[str, dict[str, object]] = {
         "click": {"bind": [f"127.0.0.1:{port}"]},
+        "control": {"bind": "127.0.0.1:0"},
         "trace": {"workers": 1, "allow_private": True},
         "pool": {"cooldown_s": 0},
     }

@@ -88,7 +88,9 @@ async def test_a_start_without_postgres_redirects_by_the_offers_that_it_knew(sta
 async def test_a_second_daemon_on_one_state_directory_refuses_and_names_the_first(state_dir: Path) -> None:
     async with serving(state_dir) as first:
         second_file = state_dir / "second.toml"
-        second_file.write_text(as_toml(state_dir, {"click": {"bind": ["127.0.0.1:0"]}}))
+        second_file.write_text(
+            as_toml(state_dir, {"click": {"bind": ["127.0.0.1:0"]}, "control": {"bind": "127.0.0.1:0"}})
+        )
         second = await run_command("serve", "--config", str(second_file))
         assert second.returncode == 1
         assert f"process {first.process.pid}" in second.stderr

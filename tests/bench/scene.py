@@ -218,6 +218,7 @@ def _toml(state_dir: Path, url: str, port: int, sections: Mapping[str, Mapping[s
     values: dict[str, dict[str, Any]] = {
         "database": {"url": url},
         "click": {"bind": [f"127.0.0.1:{port}"]},
+        "control": {"bind": "127.0.0.1:0"},
         "trace": {"allow_private": True},
     }
     for section, given in sections.items():

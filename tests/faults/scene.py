@@ -64,6 +64,7 @@ class Scene:
     def write_settings(self, more: Mapping[str, Mapping[str, object]] | None = None) -> None:
         sections: dict[str, dict[str, object]] = {
             "click": {"bind": [f"127.0.0.1:{self.visitors.port}"], "deadline_s": DEADLINE_S},
+            "control": {"bind": "127.0.0.1:0"},
             "pool": {"lock_s": LOCK_S, "cooldown_s": COOLDOWN_S},
             "trace": {"allow_private": True, "timeout_s": LOCK_S - 1, "hop_timeout_s": LOCK_S - 1},
         }

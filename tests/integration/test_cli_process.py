@@ -203,7 +203,9 @@ def test_commands_beside_a_running_daemon_reach_it_within_a_second(state_dir: Pa
         pools: dict[str, Any] = found["countries"]
         return pools
 
-    with running("serve", state_dir=state_dir, env={"TRACEPOOL_CLICK__BIND": bind}) as child:
+    with running(
+        "serve", state_dir=state_dir, env={"TRACEPOOL_CLICK__BIND": bind, "TRACEPOOL_CONTROL__BIND": "127.0.0.1:0"}
+    ) as child:
         assert child.stderr is not None
         for line in child.stderr:
             if json.loads(line)["event"] == "ready":

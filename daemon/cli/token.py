@@ -1,0 +1,66 @@
+"""`tracepool token`: who may use the control face."""
+
+import secrets
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from daemon.cli.options import AsJSON, ConfigFile
+from daemon.cli.output import say, say_rows_json, say_table, shown, warn
+from daemon.cli.session import settings_of, work
+from daemon.control.access import hash_of
+from daemon.database import tokens
+from daemon.errors import BadInput
+
+TOKEN_BYTES = 32
+NAME_CHARACTERS_MAX = 100
+Name = Annotated[str, Parameter(metavar="NAME")]
+
+
+def create(
+    name: Name,
+    *,
+    role: Annotated[Literal["read", "operator"], Parameter(help="operator may change things too.")] = "read",
+    config: ConfigFile = None,
+) -> None:
+    """Make a token and print it: this once, as only its hash is kept.
+
+    NAME says whose it is; the log has it beside each change.
+
+        tracepool token create grafana
+        tracepool token create anna --role operator
+        curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8081/api/status
+    """
+    if not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()):
+        raise BadInput(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
+    token = f"tp_{secrets.token_urlsafe(TOKEN_BYTES)}"
+    if not work(settings_of(config), tokens.create_token, name, role, hash_of(token)):
+        raise BadInput(f"there is a token {shown(name)!r} in force: choose another name, or revoke it first")
+    say(token)
+    warn(f"tracepool: keep it: it is not shown again. From now on the control face wants a token ({role}: {name})")
+
+
+def list_tokens(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
+    """List the tokens: names, roles, when they were made, used and revoked.
+
+        tracepool token list
+        tracepool token list --json
+    """  # fmt: skip
+    found = work(settings_of(config), tokens.list_tokens)
+    if as_json:
+        say_rows_json(found)
+        return
+    say_table(
+        ("name", "role", "created", "last used", "revoked"),
+        [(one.name, one.role, one.created_at, one.last_used_at, one.revoked_at) for one in found],
+    )
+
+
+def revoke(name: Name, *, config: ConfigFile = None) -> None:
+    """Take a token back. A running daemon refuses it from within a second on.
+
+        tracepool token revoke grafana
+    """  # fmt: skip
+    if not work(settings_of(config), tokens.revoke_token, name):
+        raise BadInput(f"no token {shown(name)!r} is in force: tracepool token list shows them")
+    say(f"revoked {shown(name)}")

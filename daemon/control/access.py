@@ -1,0 +1,166 @@
+"""Who may do what on the control face. Pure: tokens, roles, the Host header, what another site's page may not do.
+
+Tokens are random (256 bits), so a plain SHA-256 is what to keep of them: nobody can guess a token to try it against the
+hash. Slow hashes (argon2, bcrypt) are for passwords, which people choose; here they would only make requests slow.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, 9.2.1
+TOKENS_MAX = 1_000  # that are compared; the newest
+_BEARER = re.compile(r"bearer +([\x21-\x7e]{1,512})", re.IGNORECASE)
+_PORT = re.compile(r":[0-9]*$")
+
+
+class Role(StrEnum):
+    """`read` may look at everything, `operator` may change it."""
+
+    READ = "read"
+    OPERATOR = "operator"
+
+    def may(self, method: str) -> bool:
+        return self is Role.OPERATOR or method in SAFE_METHODS
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: a token's name, `settings` for control.token, `local` where no token is asked for."""
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The answer's status, and why."""
+
+    status: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A row of control_tokens."""
+
+    name: str
+    role: Role
+    hash: bytes
+    is_revoked: bool
+
+
+def hash_of(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+class Tokens:
+    """Which tokens there are. `local`: only this machine can connect; then nobody needs one until there is one.
+
+    Revoked tokens count for that: taking the last one back does not open the face.
+    """
+
+    def __init__(self, given: str, *, local: bool) -> None:
+        """`given` is control.token; "" is none."""
+        self._given = hash_of(given) if given else None
+        self._local = local
+        self._stored: tuple[StoredToken, ...] | None = None  # None until the database has been asked
+        self.used: dict[bytes, float] = {}  # hash → when, in seconds since the epoch; the keeper of the rows takes them
+
+    def use(self, given: str) -> None:
+        """The settings have another token now."""
+        self._given = hash_of(given) if given else None
+
+    def replace(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """All rows of control_tokens, the newest first."""
+        self._stored = tuple(
+            StoredToken(str(row["name"]), Role(str(row["role"])), bytes(row["hash"]), row["revoked_at"] is not None)  # type: ignore[call-overload]
+            for row in rows
+        )
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether a request without one is denied."""
+        return not self._local or self._given is not None or bool(self._stored)
+
+    @property
+    def any_in_force(self) -> bool:
+        return self._given is not None or any(not token.is_revoked for token in self._stored or ())
+
+    def identify(self, authorization: str | None, now_s: float) -> Principal | Denied:
+        """By the Authorization header. Takes the same time whichever token it is compared to."""
+        presented = _BEARER.fullmatch(authorization.strip()) if authorization else None
+        if presented is not None:
+            found = self._find(hash_of(presented[1]), now_s)
+            if found is not None:
+                return found
+        if self._stored is None and (authorization or not self.are_wanted):
+            return Denied(503, "tracepool is starting: its tokens are not loaded yet")
+        if authorization:
+            return Denied(401, "the Authorization header holds no token that is in force: tracepool token list")
+        if self.are_wanted:
+            return Denied(401, "a token is required, as Authorization: Bearer TOKEN; tracepool token create makes one")
+        return Principal("local", Role.OPERATOR)
+
+    def _find(self, presented: bytes, now_s: float) -> Principal | None:
+        found = None
+        if self._given is not None and hmac.compare_digest(self._given, presented):
+            found = Principal("settings", Role.OPERATOR)
+        for token in (self._stored or ())[:TOKENS_MAX]:
+            if hmac.compare_digest(token.hash, presented) and not token.is_revoked:
+                found = Principal(token.name, token.role)
+                self.used[token.hash] = now_s
+        return found
+
+
+def is_local(bind: str) -> bool:
+    """Whether only programs of this machine can connect to what listens there."""
+    if bind.startswith("unix:"):
+        return True
+    host = bind.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def refused_host(host: str, hosts: Collection[str]) -> str | None:
+    """Why a Host header is not ours, None if it is: an address, localhost, or one of `control.hosts`.
+
+    A page of another site can give its own name this machine's address (DNS rebinding) and then reads what it likes
+    as its own; its requests carry its name. An address it cannot take.
+    """
+    name = _PORT.sub("", host.lower()).rstrip(".")
+    if name in hosts or name == "localhost" or name.endswith(".localhost"):
+        return None
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return f"the Host {host[:100]!r} is not this face's: name it in control.hosts if a reverse proxy serves it"
+    return None
+
+
+def refused_change(method: str, headers: Mapping[str, str], hosts: Collection[str]) -> Denied | None:
+    """Why a request that may change something is refused: another site's page could have made a browser send it.
+
+    What a page can send unasked has no Authorization and no JSON content type (Fetch, 2.2.2: CORS-safelisted); browsers
+    say in Origin and Sec-Fetch-Site whose page it was.
+    """
+    if method in SAFE_METHODS:
+        return None
+    origin = headers.get("Origin")
+    if origin is not None:
+        authority = origin.lower().partition("://")[2]
+        if authority != headers.get("Host", "").lower() and _PORT.sub("", authority) not in hosts:
+            return Denied(403, f"a page of another origin ({origin[:100]!r}) may not change anything here")
+    if headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        return Denied(403, "a page of another site may not change anything here")
+    is_json = headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
+    authorized = headers.get("Authorization", "").lower().startswith("bearer ")
+    if method == "POST" and not is_json and not authorized:
+        return Denied(415, "without a token, a POST needs Content-Type: application/json")
+    return None

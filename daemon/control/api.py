@@ -1,0 +1,44 @@
+"""What the resources of the control face share. Each is a file under resources/, with its models in it.
+
+How to add one:
+1. resources/NAME.py: the answers as frozen dataclasses (the docstring and each field's name are the documentation),
+   the requests too; use pydantic's Field by Annotated for bounds: every string, list and number has one.
+2. `def blueprint(seat: Seats) -> Blueprint` makes the routes: async functions with a docstring (its first line is the
+   summary in /openapi.json), under quart-schema's @validate_querystring, @validate_request and @validate_response, with
+   that order from top to bottom below @routes.get("/api/NAME"). Inside, `seat()` gives what there is to work with.
+3. A refusal is `raise ProblemRaised(404, "what, and what would be right")`; BadInput and DatabaseUnavailable become
+   problems by themselves. GET is for everybody with a token, all other methods for operators: nothing to do for that.
+4. A change says what it did: `note_change(ips=3)` adds to the audit line that each change writes.
+5. What streams or takes long watches `seat().stopping`. Name the blueprint in standing.RESOURCES.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+from quart import g
+
+from daemon.config import Settings
+from daemon.control.overview import Overview
+from daemon.database.postgres import Database
+from daemon.maintenance.rounds import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What resources work with. `settings` are those of now; `maintenance` does a round, after what is journaled."""
+
+    settings: Callable[[], Settings]
+    overview: Overview
+    database: Database
+    maintenance: Callable[[], Awaitable[Report]]
+    stopping: trio.Event
+
+
+Seats = Callable[[], Seat]
+"""Raises ProblemRaised (503) while the daemon starts, and once it stops."""
+
+
+def note_change(**facts: object) -> None:
+    """What the audit line of this request says beside who asked for what."""
+    g.setdefault("audit", {}).update(facts)

@@ -1,0 +1,212 @@
+"""The control face: who may come in, what every answer has in common, and which resources there are.
+
+A request passes, in this order: the Host header, the token, its role, what another site's page could have sent. What a
+resource does is its own file's; api.py says how to add one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from quart import Blueprint, Response, g, request
+from quart_schema import (
+    HttpSecurityScheme,
+    Info,
+    OpenAPIProvider,
+    QuartSchema,
+    RequestSchemaValidationError,
+    hide,
+)
+from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioRequest
+from werkzeug.exceptions import BadRequest, HTTPException
+
+from daemon import __version__
+from daemon.config import Settings
+from daemon.control.access import SAFE_METHODS, Denied, Principal, Tokens, refused_change, refused_host
+from daemon.control.problems import CONTENT_TYPE, ProblemRaised, invalid, problem, respond
+from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
+from daemon.moment import Moment
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+OPEN_PATHS = frozenset({"/livez", "/readyz"})  # they tell a probe nothing but that the daemon is there
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+
+log = structlog.get_logger("daemon.control")
+
+
+class StrictRequest(TrioRequest):
+    """JSON as RFC 8259 has it: UTF-8, no lone surrogates, no NaN, not nested without end."""
+
+    async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        if self.mimetype != "application/json":
+            raise ProblemRaised(415, "send the body as Content-Type: application/json")
+        try:
+            return orjson.loads(await self.get_data())
+        except orjson.JSONDecodeError as e:
+            raise ProblemRaised(400, f"the body is not JSON: {e}") from None
+
+
+class ProblemsToo(OpenAPIProvider):
+    """Each operation can also answer with a problem; quart-schema cannot be told so."""
+
+    def schema(self) -> dict[str, Any]:
+        schema = super().schema()
+        schema["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
+        answer = {
+            "description": "A problem (RFC 9457): a request that cannot be used, is not permitted, or comes too early",
+            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                operation["responses"].setdefault("default", answer)
+        return schema
+
+
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def control_app(
+    settings: Callable[[], Settings],
+    tokens: Tokens,
+    resources: Sequence[Blueprint],
+    is_ready: Callable[[], bool],
+    now: Callable[[], Moment],
+) -> QuartTrio:
+    """The app; `settings` are asked anew for each request."""
+    app = QuartTrio("daemon.control", static_folder=None)
+    app.request_class = StrictRequest
+    app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, RESPONSE_TIMEOUT=None)
+    app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
+    QuartSchema(
+        app,
+        swagger_ui_path=None,
+        redoc_ui_path=None,
+        scalar_ui_path=None,
+        info=Info(title="tracepool", version=__version__),
+        security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
+        security=[{"token": []}],
+        conversion_preference="pydantic",
+        openapi_provider_class=ProblemsToo,
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    for blueprint in resources:
+        app.register_blueprint(blueprint)
+    _add_probes(app, is_ready)
+
+    @app.before_request
+    async def admit() -> Response | None:
+        if request.path in OPEN_PATHS:
+            return None
+        denied = _denied(settings(), tokens, now)
+        if denied is None:
+            return None
+        log.info("control_denied", status=denied.status, why=denied.why, what=_what(), peer=_peer())
+        return respond(problem(denied.status, denied.why))
+
+    @app.after_request
+    async def conclude(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        principal = g.get("principal")
+        if principal is not None and request.method not in SAFE_METHODS:
+            facts = g.get("audit", {})
+            log.info("audit", who=principal.name, what=_what(), result=response.status_code, peer=_peer(), **facts)
+        return response
+
+    _add_error_handlers(app)
+    return app
+
+
+def _denied(settings: Settings, tokens: Tokens, now: Callable[[], Moment]) -> Denied | None:
+    """Leaves who asks in `g.principal`."""
+    hosts = settings.control.hosts
+    if (why := refused_host(request.headers.get("Host", ""), hosts)) is not None:
+        return Denied(421, why)  # RFC 9110, 15.5.20
+    principal = tokens.identify(request.headers.get("Authorization"), now().wall_s)
+    if isinstance(principal, Denied):
+        return principal
+    denied = refused_change(request.method, dict(request.headers), hosts)
+    if denied is not None:
+        return denied
+    if not principal.role.may(request.method):
+        return Denied(403, f"the token {principal.name!r} may only read: this needs one with --role operator")
+    g.principal = principal
+    return None
+
+
+def _add_probes(app: QuartTrio, is_ready: Callable[[], bool]) -> None:
+    @app.get("/livez")
+    @hide
+    async def livez() -> Response:
+        return Response(b"ok\n", content_type="text/plain; charset=utf-8")
+
+    @app.get("/readyz")
+    @hide
+    async def readyz() -> Response:
+        text, status = (b"ready\n", 200) if is_ready() else (b"not ready\n", 503)
+        return Response(text, status, content_type="text/plain; charset=utf-8")
+
+
+def _add_error_handlers(app: QuartTrio) -> None:
+    @app.errorhandler(ProblemRaised)
+    async def raised(error: ProblemRaised) -> Response:
+        return respond(error.problem)
+
+    @app.errorhandler(RequestSchemaValidationError)
+    async def unfit(error: RequestSchemaValidationError) -> Response:
+        return respond(invalid(error.validation_error))
+
+    @app.errorhandler(TheirFault)
+    async def theirs(error: TheirFault) -> Response:
+        status = 400 if isinstance(error, BadInput) else 503 if isinstance(error, DatabaseUnavailable) else 500
+        return respond(problem(status, str(error)))
+
+    @app.errorhandler(HTTPException)
+    async def http_error(error: HTTPException) -> Response:
+        allowed = {"Allow": ", ".join(sorted(error.valid_methods))} if getattr(error, "valid_methods", None) else {}  # type: ignore[attr-defined]
+        return respond(problem(error.code or 500, None if type(error) is BadRequest else error.description), allowed)
+
+    @app.errorhandler(Exception)
+    async def ours(error: Exception) -> Response:
+        log.exception("control_failed", what=_what())
+        return respond(problem(500, "a fault of tracepool itself: its log says why"))
+
+
+def _what() -> str:
+    return f"{request.method} {request.path[:200]}"
+
+
+def _peer() -> str | None:
+    client = request.scope.get("client")
+    return client[0] if client else None
+
+
+def principal() -> Principal:
+    """Who sent the request that is being answered."""
+    found = g.principal
+    assert isinstance(found, Principal)
+    return found

@@ -1,0 +1,79 @@
+"""GET /api/status: what `tracepool status --json` says."""
+
+from dataclasses import dataclass
+
+from quart import Blueprint
+from quart_schema import validate_response
+
+from daemon.control.api import Seats
+
+
+@dataclass(frozen=True, slots=True)
+class CountryStatus:
+    """One country's pool. `waiting` are clicks, the rest IPs; utilisation is (locked + cooldown) / healthy."""
+
+    total: int
+    available: int
+    locked: int
+    cooldown: int
+    failed: int
+    waiting: int
+    utilisation_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class LastMinuteStatus:
+    """The clicks of the last minute; fallbacks by reason; waits are null without clicks."""
+
+    clicks: int
+    resolved: int
+    fallbacks: dict[str, int]
+    wait_p50_ms: float | None
+    wait_p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """How full something is, and its bound."""
+
+    length: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatus:
+    """`backlog` entries are to be shipped to PostgreSQL; null while the disk refuses to say."""
+
+    recorded: int
+    dropped: int
+    refused: int
+    late_hits: int
+    backlog: int | None
+    database_reachable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How things stand, from the daemon's memory alone."""
+
+    countries: dict[str, CountryStatus]
+    active_traces: int
+    last_minute: LastMinuteStatus
+    queues: dict[str, QueueStatus]
+    journal: JournalStatus
+    node_id: str
+    epoch: int
+    uptime_s: float
+    version: str
+
+
+def blueprint(seat: Seats) -> Blueprint:
+    routes = Blueprint("status", __name__)
+
+    @routes.get("/api/status")
+    @validate_response(Status)
+    async def status() -> dict[str, object]:
+        """How things stand: pools, clicks, queues, journal."""
+        return await seat().overview.status()
+
+    return routes

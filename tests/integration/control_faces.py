@@ -1,0 +1,133 @@
+"""The control face on loopback, with a seat made of what a test gives it, and clients that ask it."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from uuid import uuid4
+
+import httpx
+import trio
+
+from daemon.clocks import read_clocks
+from daemon.config import Settings
+from daemon.control.access import hash_of
+from daemon.control.api import Seat
+from daemon.control.overview import Overview
+from daemon.control.standing import ControlFace, open_control
+from daemon.database.postgres import Database
+from daemon.maintenance.rounds import Report
+
+STATUS: dict[str, Any] = {
+    "countries": {
+        "us": {
+            "total": 3,
+            "available": 2,
+            "locked": 1,
+            "cooldown": 0,
+            "failed": 0,
+            "waiting": 0,
+            "utilisation_percent": 33.3,
+        }
+    },
+    "active_traces": 1,
+    "last_minute": {
+        "clicks": 2,
+        "resolved": 1,
+        "fallbacks": {"deadline": 1},
+        "wait_p50_ms": 1.5,
+        "wait_p95_ms": None,
+    },
+    "queues": {"connections": {"length": 1, "max": 20_000}},
+    "journal": {
+        "recorded": 7,
+        "dropped": 0,
+        "refused": 0,
+        "late_hits": 0,
+        "backlog": None,
+        "database_reachable": True,
+    },
+    "node_id": str(uuid4()),
+    "epoch": 1,
+    "uptime_s": 12.5,
+    "version": "0.1.0",
+}
+
+
+class FixedOverview:
+    """An Overview that says the same each time."""
+
+    def __init__(self, said: Mapping[str, Any] = STATUS) -> None:
+        self.said = dict(said)
+
+    async def status(self) -> dict[str, Any]:
+        return self.said
+
+
+class Unreached:
+    """A Database that no resource under test uses."""
+
+
+async def no_round() -> Report:
+    raise AssertionError("no round is asked for here")
+
+
+def seat_of(settings: Settings, **parts: Any) -> Seat:
+    given: dict[str, Any] = {
+        "settings": lambda: settings,
+        "overview": cast(Overview, FixedOverview()),
+        "database": cast(Database, Unreached()),
+        "maintenance": no_round,
+        "stopping": trio.Event(),
+    }
+    return Seat(**(given | parts))
+
+
+def row_of(token: str, role: str = "operator", *, name: str = "anna", revoked: bool = False) -> dict[str, Any]:
+    """As the query load_tokens gives it."""
+    return {"name": name, "role": role, "hash": hash_of(token), "revoked_at": 1 if revoked else None}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A face that listens; `ask` is one request on a connection of its own."""
+
+    face: ControlFace
+    url: str
+    socket: str | None
+
+    async def ask(self, path: str, method: str = "GET", token: str | None = None, **request: Any) -> httpx.Response:
+        headers = dict(request.pop("headers", {}))
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        transport = httpx.AsyncHTTPTransport(uds=self.socket)
+        async with httpx.AsyncClient(transport=transport, base_url=self.url, timeout=20) as client:
+            return await client.request(method, path, headers=headers, **request)
+
+
+@asynccontextmanager
+async def control_face(
+    settings: Settings | None = None,
+    rows: Sequence[Mapping[str, Any]] | None = (),
+    *,
+    seated: bool = True,
+    **parts: Any,
+) -> AsyncIterator[Served]:
+    """Serves until the block ends. `rows` None: the database has not been asked for tokens yet."""
+    settings = settings or Settings(control={"bind": "127.0.0.1:0"})
+    listeners = await open_control(settings)
+    face = ControlFace(lambda: settings, read_clocks)
+    if rows is not None:
+        face.tokens.replace(rows)
+    address = listeners[0].socket.getsockname()
+    url, socket = (
+        ("http://localhost", address) if isinstance(address, str) else (f"http://127.0.0.1:{address[1]}", None)
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(face.serve, listeners)
+        if seated:
+            nursery.start_soon(face.run, seat_of(settings, **parts))
+            await trio.testing.wait_all_tasks_blocked()
+        yield Served(face, url, socket)
+        await face.end()
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,229 @@
+"""The control face over real sockets: who may come in, what every answer has, and what an error looks like."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from daemon.config import Settings
+from daemon.errors import BadSettings
+from tests.integration.control_faces import STATUS, Served, control_face, row_of
+from tests.integration.state_dirs import open_state_dir
+
+GIVEN = "a-token-of-the-settings"
+
+
+def settings(**control: object) -> Settings:
+    return Settings(control={"bind": "127.0.0.1:0", **control})
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, object]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body: dict[str, object] = answer.json()
+    assert body["status"] == status
+    assert {"type", "title"} <= body.keys()
+    return body
+
+
+async def test_without_any_token_this_machine_may_look() -> None:
+    async with control_face() as served:
+        answer = await served.ask("/api/status")
+    assert answer.status_code == 200
+    assert answer.json() == STATUS
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not [name for name in answer.headers if name.startswith("access-control") or name == "set-cookie"]
+
+
+async def test_a_unix_socket_serves_its_owner_and_group_alone() -> None:
+    with open_state_dir() as directory:
+        path = directory / "face.sock"
+        async with control_face(settings(bind=f"unix:{path}")) as served:
+            assert (await served.ask("/api/status")).status_code == 200
+            assert path.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.parametrize("revoked", [False, True], ids=["in force", "all revoked"])
+async def test_once_there_was_a_token_everybody_needs_one(revoked: bool) -> None:
+    async with control_face(rows=[row_of("first", revoked=revoked)]) as served:
+        answer = await served.ask("/api/status")
+        assert "token create" in str(problem(answer, 401)["detail"])
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert (await served.ask("/api/status", token="first")).status_code == (401 if revoked else 200)
+        problem(await served.ask("/api/status", token="another"), 401)
+
+
+async def test_an_answer_to_a_wrong_token_does_not_repeat_it() -> None:
+    async with control_face(rows=[row_of("right")]) as served:
+        assert "c4n4ry" not in (await served.ask("/api/status", token="c4n4ry")).text
+
+
+async def test_a_token_of_the_settings_works_while_the_database_is_away() -> None:
+    async with control_face(settings(token=GIVEN), rows=None) as served:
+        assert (await served.ask("/api/status", token=GIVEN)).status_code == 200
+        problem(await served.ask("/api/status"), 401)
+        problem(await served.ask("/api/status", token="perhaps-one-of-the-database"), 503)
+
+
+async def test_before_the_tokens_are_known_nobody_is_let_in() -> None:
+    async with control_face(rows=None) as served:
+        assert (await served.ask("/api/status")).headers["retry-after"]
+        served.face.tokens.replace([])
+        assert (await served.ask("/api/status")).status_code == 200
+
+
+async def test_until_the_daemon_is_ready_only_its_probes_answer_well() -> None:
+    async with control_face(seated=False) as served:
+        assert problem(await served.ask("/api/status"), 503)["type"] == "/problems/not-ready"
+        assert (await served.ask("/livez")).status_code == 200
+        assert (await served.ask("/readyz")).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8081", 200),
+        ("LOCALHOST", 200),
+        ("pool.localhost", 200),
+        ("192.0.2.7:9", 200),
+        ("[::1]:8081", 200),
+        ("seat.example", 200),
+        ("Seat.Example:443", 200),
+        ("evil.example:8081", 421),
+        ("seat.example.evil.example", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("", 421),
+    ],
+)
+async def test_a_name_that_is_not_its_own_is_refused(host: str, status: int) -> None:
+    async with control_face(settings(hosts=["seat.example"])) as served:
+        answer = await served.ask("/api/status", headers={"Host": host})
+        assert answer.status_code == status
+        if status == 421:
+            assert "control.hosts" in str(problem(answer, 421)["detail"])
+        assert (await served.ask("/livez", headers={"Host": host})).status_code == 200
+
+
+CHANGE = "/api/status"  # no resource has a POST here: what gets past the guards is 405
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": FORM}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+        ({}, 415),
+        ({"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),
+        ({"Content-Type": "application/json", "Origin": "null"}, 403),
+        ({"Content-Type": "application/json", "Origin": "http://127.0.0.1:1"}, 403),
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "same-site"}, 403),
+        ({"Content-Type": "application/json", "Origin": "https://seat.example"}, 405),
+        ({"Content-Type": "application/json; charset=utf-8"}, 405),
+        ({"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}, 405),
+    ],
+)
+async def test_another_sites_page_changes_nothing(headers: dict[str, str], status: int) -> None:
+    async with control_face(settings(hosts=["seat.example"])) as served:
+        problem(await served.ask(CHANGE, "POST", headers=headers), status)
+
+
+async def test_a_page_of_its_own_may_change_things() -> None:
+    async with control_face() as served:
+        headers = {"Content-Type": "application/json", "Origin": served.url}
+        problem(await served.ask(CHANGE, "POST", headers=headers), 405)
+
+
+async def test_a_reader_may_look_and_change_nothing() -> None:
+    async with control_face(rows=[row_of("looking", "read", name="grafana")]) as served:
+        assert (await served.ask("/api/status", token="looking")).status_code == 200
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            assert "grafana" in str(problem(await served.ask(CHANGE, method, "looking"), 403)["detail"])
+
+
+async def test_what_is_not_there_and_what_is_not_done_there_are_problems() -> None:
+    async with control_face() as served:
+        problem(await served.ask("/api/nothing"), 404)
+        answer = await served.ask(CHANGE, "DELETE")
+        problem(answer, 405)
+        assert answer.headers["allow"] == "GET, HEAD"
+
+
+async def test_a_fault_of_ours_says_nothing_of_its_inside(expected_errors: object) -> None:
+    expected_errors.expect("control_failed")  # type: ignore[attr-defined]
+
+    class Broken:
+        async def status(self) -> dict[str, object]:
+            raise ZeroDivisionError("c4n4ry")
+
+    async with control_face(overview=Broken()) as served:
+        answer = await served.ask("/api/status")
+        assert "c4n4ry" not in answer.text
+        problem(answer, 500)
+        assert (await served.ask("/livez")).status_code == 200
+
+
+async def test_the_openapi_document_describes_the_answers_and_the_problems() -> None:
+    async with control_face() as served:
+        document = (await served.ask("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    operation = document["paths"]["/api/status"]["get"]
+    assert operation["summary"].startswith("How things stand")
+    assert set(operation["responses"]) == {"200", "default"}
+    assert document["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
+    assert "CountryStatus" in document["components"]["schemas"]
+    assert "/livez" not in document["paths"]
+
+
+async def test_a_request_under_way_does_not_hold_up_the_stop_for_long() -> None:
+    entered = trio.Event()
+
+    class Slow:
+        async def status(self) -> dict[str, object]:
+            entered.set()
+            await trio.sleep_forever()
+            raise AssertionError
+
+    async def ask(served: Served) -> None:
+        with pytest.raises(httpx.TransportError):
+            await served.ask("/api/status")
+
+    async with trio.open_nursery() as nursery, control_face(overview=Slow()) as served:
+        nursery.start_soon(ask, served)
+        await entered.wait()
+        with trio.fail_after(20):
+            await served.face.end()
+
+
+@pytest.mark.parametrize(
+    ("bind", "given", "rows", "refused"),
+    [
+        ("127.0.0.1:0", "", [], False),
+        ("[::1]:8081", "", [], False),
+        ("unix:/run/face.sock", "", [], False),
+        ("localhost:8081", "", [], False),
+        ("0.0.0.0:8081", "", [], True),
+        ("[::]:8081", "", [], True),
+        ("seat.example:8081", "", [], True),
+        ("0.0.0.0:8081", "", [row_of("gone", revoked=True)], True),
+        ("0.0.0.0:8081", GIVEN, [], False),
+        ("0.0.0.0:8081", "", [row_of("there")], False),
+    ],
+)
+def test_beyond_this_machine_it_does_not_start_without_a_token(
+    bind: str, given: str, rows: list[dict[str, object]], refused: bool, tmp_path: Path
+) -> None:
+    from daemon.clocks import read_clocks
+    from daemon.control.standing import ControlFace
+
+    face = ControlFace(lambda: settings(bind=bind, token=given), read_clocks)
+    face.tokens.replace(rows)
+    if refused:
+        with pytest.raises(BadSettings, match=r"control\.bind.*tracepool token create"):
+            face.check_token()
+    else:
+        face.check_token()
