@@ -35,7 +35,7 @@ def create(
         raise BadInput(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
     token = f"tp_{secrets.token_urlsafe(TOKEN_BYTES)}"
     if not work(settings_of(config), tokens.create_token, name, role, hash_of(token)):
-        raise BadInput(f"there is a token {shown(name)!r} in force: choose another name, or revoke it first")
+        raise BadInput(f"there is a token {shown(name)} in force: choose another name, or revoke it first")
     say(token)
     warn(f"tracepool: keep it: it is not shown again. From now on the control face wants a token ({role}: {name})")
 
@@ -62,5 +62,5 @@ def revoke(name: Name, *, config: ConfigFile = None) -> None:
         tracepool token revoke grafana
     """  # fmt: skip
     if not work(settings_of(config), tokens.revoke_token, name):
-        raise BadInput(f"no token {shown(name)!r} is in force: tracepool token list shows them")
+        raise BadInput(f"no token {shown(name)} is in force: tracepool token list shows them")
     say(f"revoked {shown(name)}")

@@ -1,0 +1,69 @@
+"""The control face of a running daemon: its tokens come and go by the command, and it says what the status says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.acceptance.processes import ADOPTED_S, Serving, as_toml, run_command, serving, until
+
+
+def asked(daemon: Serving, path: str = "/api/status", token: str | None = None, **request: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    method = request.pop("method", "GET")
+    return httpx.request(method, f"{daemon.control_url}{path}", headers=headers, trust_env=False, timeout=20, **request)
+
+
+async def token_command(daemon: Serving, *words: str) -> str:
+    done = await run_command("token", *words, "--config", str(daemon.state_dir / "settings.toml"))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+async def test_tokens_are_made_and_taken_back_while_the_daemon_runs(state_dir: Path) -> None:
+    async with serving(state_dir) as daemon:
+        open_to_all = asked(daemon)
+        assert open_to_all.status_code == 200
+        assert _shape(open_to_all.json()) == _shape(daemon.status()), "the models lack nothing that the status has"
+
+        reader = await token_command(daemon, "create", "grafana")
+        await until(lambda: asked(daemon).status_code == 401, "a token is wanted", ADOPTED_S)
+        operator = await token_command(daemon, "create", "anna", "--role", "operator")
+        await until(lambda: asked(daemon, token=operator).status_code == 200, "the second is adopted", ADOPTED_S)
+        assert asked(daemon, token=reader, method="POST", json={}).status_code == 403
+        assert asked(daemon, token=operator, method="POST", json={}).status_code == 405
+        assert [(line["who"], line["what"], line["result"]) for line in daemon.log("audit")] == [
+            ("anna", "POST /api/status", 405)
+        ]
+
+        await token_command(daemon, "revoke", "grafana")
+        await until(lambda: asked(daemon, token=reader).status_code == 401, "it is refused", ADOPTED_S)
+        assert await daemon.psql("select count(*) from control_tokens where revoked_at is not null") == [["1"]]
+        assert await daemon.stop() == 0
+        assert daemon.faults() == []
+        said = daemon.log_file.read_text()
+        assert reader not in said
+        assert operator not in said
+
+
+async def test_beyond_this_machine_the_daemon_refuses_to_start_until_there_is_a_token(state_dir: Path) -> None:
+    config = state_dir / "settings.toml"
+    config.write_text(as_toml(state_dir, {"click": {"bind": ["127.0.0.1:0"]}, "control": {"bind": "0.0.0.0:0"}}))
+    refused = await run_command("serve", "--config", str(config))
+    assert refused.returncode == 78
+    (complaint,) = [line for line in refused.stderr.splitlines() if line.startswith("tracepool: ")]
+    assert "control.bind" in complaint
+    assert "tracepool token create" in complaint
+    assert (await run_command("token", "create", "anna", "--config", str(config))).returncode == 0
+    listed = await run_command("token", "list", "--json", "--config", str(config))
+    assert [(row["name"], row["role"], row["revoked_at"]) for row in json.loads(listed.stdout)] == [
+        ("anna", "read", None)
+    ]
+    async with serving(state_dir, {"control": {"bind": "0.0.0.0:0"}}) as daemon:
+        assert await daemon.stop() == 0
+
+
+def _shape(value: Any) -> Any:
+    """Names all the way down, without the values."""
+    return {key: _shape(inner) for key, inner in value.items()} if isinstance(value, dict) else None
