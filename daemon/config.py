@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon import __version__
+from daemon.click.urls import http_url
+from daemon.errors import BadInput
 
 ENV_PREFIX = "TRACEPOOL_"
 DEADLINE_MAX_S = 60
@@ -135,6 +137,24 @@ class Trace(Section):
     default_country: str = Field("", max_length=64)
 
 
+class Provision(Section):
+    """How IPs are checked: `tracepool provision check`, and the probes of those that failed."""
+
+    check_url: str = Field("", max_length=2_048, description="empty: nothing can be checked")
+    check_timeout_s: float = Field(15, ge=0.1, le=60)
+    check_slow_s: float = Field(5, ge=0.01, le=60)
+
+    @field_validator("check_url")
+    @classmethod
+    def _is_web_url(cls, url: str) -> str:
+        if not url.strip():
+            return ""
+        try:
+            return http_url(url)[0].partition("#")[0]
+        except BadInput:
+            raise ValueError("must be an absolute http or https URL such as https://ip.example/, or empty") from None
+
+
 class Maintenance(Section):
     interval_s: float = Field(60, ge=1, le=3_600)
     retention_days: float = Field(7, gt=0, le=3_650)
@@ -164,6 +184,7 @@ class Settings(BaseSettings):
     pool: Pool = Pool()
     journal: Journal = Journal()
     trace: Trace = Trace()
+    provision: Provision = Provision()
     maintenance: Maintenance = Maintenance()
     log: Log = Log()
     providers: dict[str, Provider] = {}

@@ -13,6 +13,7 @@ from daemon.trace.backend import Broken, TooMuch, WireStream
 
 # h11's own bound on a head (16 KB by default) must not come before ours: WireStream.allowance.
 HEAD_BYTES_MAX = 4 * 1024 * 1024
+HEAD_ROOM_BYTES = 16_384  # for what a body is wrapped in: the lines of chunks, the bytes that came beside it
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -56,6 +57,17 @@ class Exchange:
                 self._h11.start_next_cycle()
             except (Broken, TooMuch, h11.ProtocolError):
                 return  # a connection that is not idle now is closed by its owner
+
+    async def body(self, body_bytes_max: int) -> bytes:
+        """The first `body_bytes_max` of the answer's body, as it is encoded, or what comes of them before it breaks."""
+        self._stream.allowance = 2 * body_bytes_max + HEAD_ROOM_BYTES
+        read = b""
+        try:
+            while len(read) < body_bytes_max and isinstance(event := await self._next(), h11.Data):
+                read += event.data
+        except (Broken, TooMuch, h11.ProtocolError):
+            return read[:body_bytes_max]
+        return read[:body_bytes_max]
 
     async def _next(self) -> h11.Event:
         """Raises Broken, TooMuch, and h11.RemoteProtocolError, for an end that comes too early as well."""

@@ -88,16 +88,19 @@ class Session:
             line.stream.close()
         self._lines.clear()
 
-    async def hop(self, fetch: Fetch) -> HopAnswer | HopFailure:
-        """One GET within `hop_timeout_s`. Raises nothing but trio.Cancelled: every failure is a HopFailure."""
+    async def hop(self, fetch: Fetch, *, body_bytes_max: int = 0) -> HopAnswer | HopFailure:
+        """One GET within `hop_timeout_s`. Raises nothing but trio.Cancelled: every failure is a HopFailure.
+
+        The answer has as much of the body as is asked for.
+        """
         self.hop_began = (trio.current_time(), self.meter.received, self.meter.sent)
         progress = Progress()
         kind = Kind.TIMEOUT
         with trio.move_on_after(self._fetcher.hop_timeout_s):
             try:
-                status, headers = await self._exchange(fetch, progress)
+                status, headers, body = await self._exchange(fetch, progress, body_bytes_max)
                 self._proven = True
-                return HopAnswer(status, headers, *self.spent())
+                return HopAnswer(status, headers, *self.spent(), body=body)
             except Exception as error:
                 kind = _kind_of(error, progress)
         # A part of an answer to a plain request proves the proxy as well: it has something to relay.
@@ -111,7 +114,7 @@ class Session:
         at, received, sent = self.hop_began
         return (trio.current_time() - at) * 1000, self.meter.received - received, self.meter.sent - sent
 
-    async def _exchange(self, fetch: Fetch, progress: Progress) -> tuple[int, Headers]:
+    async def _exchange(self, fetch: Fetch, progress: Progress, body_bytes_max: int) -> tuple[int, Headers, bytes]:
         """Sends the request on a kept connection or a new one. Raises whatever h11, trio and ssl raise."""
         url = URL(fetch.url)
         key = key_of(url)
@@ -122,7 +125,8 @@ class Session:
             line.used = True
             self._lines[key] = line
             try:
-                return await line.request(fetch, url, head_bytes_max=self._fetcher.headers_bytes_max)
+                head_bytes_max = self._fetcher.headers_bytes_max
+                return await line.request(fetch, url, head_bytes_max=head_bytes_max, body_bytes_max=body_bytes_max)
             except (Broken, h11.RemoteProtocolError):
                 # A kept connection may have been closed by the peer just before we used it: not a failure of the hop.
                 if not reused or self.meter.received != received_before:

@@ -58,8 +58,13 @@ class Line:
     def was_closed_by_peer(self) -> bool:
         return self.stream.is_readable()
 
-    async def request(self, fetch: Fetch, url: URL, *, head_bytes_max: int) -> tuple[int, Headers]:
-        """The status and headers of one GET; `url` is `fetch.url`, parsed. TooMuch where the head is larger."""
+    async def request(
+        self, fetch: Fetch, url: URL, *, head_bytes_max: int, body_bytes_max: int = 0
+    ) -> tuple[int, Headers, bytes]:
+        """The status and headers of one GET, and the first `body_bytes_max` of its body; `url` is `fetch.url`, parsed.
+
+        TooMuch where the head is larger than `head_bytes_max`.
+        """
         headers = [(b"Host", url.host.encode("ascii"))]
         headers += [(name.encode("ascii"), value.encode("latin-1")) for name, value in fetch.headers]
         headers += self._proxy_headers
@@ -69,7 +74,9 @@ class Line:
         status, answered = await self._exchange.ask(b"GET", target.encode("ascii"), headers)
         if status in REDIRECT_STATUSES and _is_small(answered):
             await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
-        return status, answered
+        elif body_bytes_max:
+            return status, answered, await self._exchange.body(body_bytes_max)
+        return status, answered, b""
 
 
 async def open_tunnel(

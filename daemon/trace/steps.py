@@ -84,6 +84,7 @@ class HopAnswer:
     ms: float
     bytes_received: int
     bytes_sent: int
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,110 @@
+"""Whether an IP works: one GET of a URL through it, and the address that it leaves by.
+
+Whoever calls this has the IP for itself meanwhile: a lease, or no daemon that could lease it.
+"""
+
+import json
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+
+import trio
+
+from daemon.config import HONEST_USER_AGENT
+from daemon.trace.fetch import Fetcher
+from daemon.trace.proxies import ProxyAddress, UnusableProxy
+from daemon.trace.steps import Fetch, HopAnswer, HopFailure
+from daemon.trace.verdicts import Kind, Phase, Verdict, fault_of
+
+BODY_BYTES_MAX = 4_096
+ADDRESS_CHARACTERS_MAX = 64
+_HEADERS = (("User-Agent", HONEST_USER_AGENT), ("Accept", "*/*"))
+_PLAIN_REFUSALS = frozenset({403, 405})  # over plain http the proxy's own answer and the URL's look alike
+
+
+class CheckKind(StrEnum):
+    """What a check found."""
+
+    WORKING = "working"
+    SLOW = "slow"  # it works, but took longer than the threshold
+    REFUSED = "refused"  # its port takes no connection, or it does not let us through
+    CREDENTIALS = "wrong_credentials"
+    FAILED = "failed"  # whatever else; the message says what
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """`ms` until the answer's end, or until it failed. `exit_ip` is the address that the proxy leaves by, if told."""
+
+    kind: CheckKind
+    ms: float
+    exit_ip: str | None
+    message: str
+
+    @property
+    def works(self) -> bool:
+        return self.kind in (CheckKind.WORKING, CheckKind.SLOW)
+
+
+async def check(
+    fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, url: str, *, timeout_s: float, slow_s: float = math.inf
+) -> CheckResult:
+    """One check within `timeout_s`; any answer of `url` with 2xx or 3xx will do. Raises nothing but trio.Cancelled."""
+    if isinstance(proxy, UnusableProxy):
+        return CheckResult(CheckKind.FAILED, 0.0, None, proxy.message)
+    began_s = trio.current_time()
+    outcome: HopAnswer | HopFailure | None = None
+    async with fetcher.session(proxy) as session:
+        with trio.move_on_after(timeout_s):
+            outcome = await session.hop(Fetch(url, _HEADERS), body_bytes_max=BODY_BYTES_MAX)
+    ms = (trio.current_time() - began_s) * 1000
+    if outcome is None:
+        return CheckResult(CheckKind.FAILED, ms, None, f"no answer within {timeout_s:g} s")
+    if isinstance(outcome, HopFailure):
+        kind, message = _failure(outcome)
+        return CheckResult(kind, ms, None, message)
+    kind, message = _answer(outcome.status, plain=url.lower().startswith("http:"))
+    if kind is CheckKind.WORKING and ms > slow_s * 1000:
+        kind, message = CheckKind.SLOW, f"took longer than {slow_s:g} s"
+    return CheckResult(kind, ms, address_in(outcome.body), message)
+
+
+def _failure(failure: HopFailure) -> tuple[CheckKind, str]:
+    fault = fault_of(failure.phase, failure.kind, status=failure.status)
+    if fault.verdict is Verdict.CREDENTIALS:
+        return CheckKind.CREDENTIALS, fault.words
+    refused = fault.reason == "proxy_refused" or (failure.phase, failure.kind) == (Phase.DIAL, Kind.REFUSED)
+    return (CheckKind.REFUSED if refused else CheckKind.FAILED), fault.words
+
+
+def _answer(status: int, *, plain: bool) -> tuple[CheckKind, str]:
+    if 200 <= status <= 399:
+        return CheckKind.WORKING, ""
+    if plain and status == 407:
+        return CheckKind.CREDENTIALS, "the proxy wants other credentials: status 407"
+    if plain and status in _PLAIN_REFUSALS:
+        return CheckKind.REFUSED, f"answered with status {status}, by the proxy or by the check URL"
+    return CheckKind.FAILED, f"the check URL answered with status {status}"
+
+
+def address_in(body: bytes) -> str | None:
+    """The address that a body is, as text or in a JSON object's field `ip`; None if it is neither."""
+    text = body.decode("utf-8", "replace").strip()
+    if text.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            found = json.loads(text)
+            return address_of(found.get("ip"))
+        return None
+    return address_of(text)
+
+
+def address_of(text: object) -> str | None:
+    """An IP address as it is written canonically, or None if `text` is none."""
+    if not isinstance(text, str) or len(text) > ADDRESS_CHARACTERS_MAX:
+        return None
+    try:
+        return str(ip_address(text.strip()))
+    except ValueError:
+        return None
