@@ -50,6 +50,7 @@ from daemon.reload import taken_over
 from daemon.restarts import restarted
 from daemon.start_lines import say_ready, start_facts
 from daemon.state_dir import state_dir_held
+from daemon.trace.batch import Batch
 
 # Python's own but the last: a full collection takes 0.6 s with 5,000 clicks waiting, and finds next to nothing.
 COLLECTOR_THRESHOLDS = (700, 10, 200)
@@ -166,6 +167,16 @@ class _Daemon:
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
         self._users_of_settings.append(self.control.use)
 
+        batch = Batch(
+            database,
+            pools.directory,
+            journal.writer,
+            journal.shipper.flush,
+            workers.jobs,
+            lambda: self.settings,
+            read_clocks,
+        )
+
         async def round_now() -> Report:
             await journal.shipper.flush()
             return await maintenance.round()
@@ -175,6 +186,7 @@ class _Daemon:
 
         async with trio.open_nursery() as background:
             background.start_soon(restarted, "maintenance", maintenance.run)
+            background.start_soon(restarted, "batch", batch.run)
             commands: control.Commands = {"status": overview.status, "maintenance": maintenance_now}
             await background.start(control.serve, self.settings.state_dir, commands)
             # What is loaded by now stays: the collector need not look at 100,000 IPs again and again.

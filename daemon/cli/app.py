@@ -21,6 +21,7 @@ from daemon.cli import (
     serve,
     status,
     token,
+    trace,
 )
 
 ABOUT = """Answers ad clicks, each through a proxy IP of its own.
@@ -108,6 +109,7 @@ def build_app() -> App:
         ("serve", serve.serve),
         ("provision", pool),
         ("offers", sold),
+        ("trace", trace.trace),
         ("status", status.status),
         ("reset", reset.reset),
         ("maintenance", maintenance.maintenance),
@@ -131,7 +133,7 @@ def _add(app: App, *commands: tuple[str, Callable[..., Any] | App]) -> None:
 def run(argv: list[str]) -> int:
     """The exit status of the command that `argv` names. Raises CycloptsError for wrong usage."""
     tokens = _for_psql(argv[1:]) if argv[:1] == ["psql"] else argv
-    if argv[1:2] == ["import"] and "-" in argv:  # a lone hyphen is a file here, and no option
+    if (argv[1:2] == ["import"] or argv[:1] == ["trace"]) and "-" in argv:  # a lone hyphen is a file here
         tokens = [word for word in argv if word != "-"] + ["--", "-"]
     return build_app()(tokens) or 0
 

@@ -1,8 +1,6 @@
 """`tracepool provision generate` and `tracepool provision import`."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,6 +8,7 @@ from cyclopts import Parameter
 from daemon.cli.imports import name_of, read_text, refuses_whole
 from daemon.cli.options import ConfigFile, ImportFile, Strict
 from daemon.cli.output import say
+from daemon.cli.progress import progress
 from daemon.cli.session import settings_of, work
 from daemon.config import Settings
 from daemon.database.provision_rows import DEFAULT_COUNTRY, DEFAULT_PORT, DEFAULT_PROVIDER, NewIP, generated_ips
@@ -69,23 +68,8 @@ def import_file(file: ImportFile, /, *, strict: Strict = False, config: ConfigFi
 
 
 def _add(settings: Settings, ips: Sequence[NewIP], *, refused: int) -> int:
-    with _progress(len(ips)) as copied:
+    with progress("copying rows", len(ips)) as copied:
         added = work(settings, add_ips, ips, copied)
     skipped = len(ips) - added
     say(f"added {added}, skipped {skipped} (already there), refused {refused}")
     return 1 if refused else 0
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Hears how many more rows went over; a bar where standard error is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-
-    columns = (SpinnerColumn(), TextColumn("copying rows"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda rows: bar.advance(task, rows)

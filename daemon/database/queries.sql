@@ -162,7 +162,7 @@ from (
                count(*) filter (where status in ('locked', 'cooldown') or status = 'available' and is_healthy) as healthy
         from ip_rotation_pool group by 1) c) p,
     (
-    select count(*) filter (where status in ('pending', 'processing'))::int,
+    select count(*) filter (where status = 'processing' or status = 'pending' and priority = 0)::int,
            count(*) filter (where status = 'completed' and completed_at > now() - interval '1 hour')::int,
            count(*) filter (where status in ('failed', 'timeout') and completed_at > now() - interval '1 hour')::int,
            avg(wait_time_ms) filter (where completed_at > now() - interval '1 hour')::float8,
@@ -171,3 +171,28 @@ from (
 returning total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, active_requests,
           completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, requests_queued,
           country_breakdown
+
+-- name: add_batch_traces
+-- $1 country, $2 priority. The rows of the temporary table `asked`, in their order.
+insert into active_trace_requests (request_id, tracking_url, target_country, priority, started_at, created_at)
+select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond' from asked order by place
+
+-- name: batch_countries
+-- Where traces wait that nobody waits for.
+select distinct target_country from active_trace_requests where priority > 0 and status = 'pending'
+
+-- name: next_batch_traces
+-- $1 country, $2 ids under way, $3 how many.
+select request_id, tracking_url from active_trace_requests
+where priority > 0 and status = 'pending' and target_country = $1 and request_id <> all($2::uuid[])
+order by priority, created_at limit $3
+
+-- name: restart_batch_traces
+-- What an earlier run of the daemon began and did not end begins anew.
+update active_trace_requests set status = 'pending', ip_assigned = null, ip_locked_at = null, wait_time_ms = null
+where priority > 0 and status = 'processing' returning request_id
+
+-- name: ended_traces
+select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,
+       jsonb_array_length(coalesce(redirect_chain, '[]')) as hops
+from active_trace_requests where request_id = any($1::uuid[]) and status not in ('pending', 'processing')

@@ -14,7 +14,9 @@ select country, count(*) as total,
        count(*) filter (where is_healthy) as healthy
 from ip_rotation_pool group by country
 """
-_ACTIVE = "select count(*) from active_trace_requests where status in ('pending', 'processing')"
+_ACTIVE = """
+select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
+"""
 _CLICKS = """
 select count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
        percentile_cont(0.5) within group (order by wait_ms) as wait_p50_ms,

@@ -39,11 +39,14 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TraceJob:
-    """One trace. It waits for a worker and an IP until `deadline_s`; what follows is bounded by trace.timeout_s."""
+    """One trace. It waits for a worker and an IP until `deadline_s`; what follows is bounded by trace.timeout_s.
+
+    `priority` 0 is a click's. Above, nobody waits: without an IP, or where the daemon stops, its row stays as it is.
+    """
 
     request_id: UUID
-    offer_id: UUID
-    offer_name: str
+    offer_id: UUID | None
+    offer_name: str | None
     tracking_url: str
     country: str
     inbound: Params

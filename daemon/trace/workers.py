@@ -168,7 +168,8 @@ class Tracer:
                 result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
             end = result.end
             try:
-                self._finish(job, lease, result, wait_ms)  # first: no hit is durable before the trace that it tells of
+                if not (job.priority and isinstance(end, GaveUp) and end.reason == "stopped"):
+                    self._finish(job, lease, result, wait_ms)  # first: no hit is durable before its trace
             finally:
                 _tell(job, Finished(end.url, None) if isinstance(end, Landed) else Finished(None, "trace_failed"))
                 event = EVENTS[Verdict.OK if isinstance(end, Landed) else end.verdict]
@@ -211,6 +212,9 @@ class Tracer:
         )
 
     def _finish_without_ip(self, job: TraceJob, answer: NoIPAvailable | None) -> None:
+        if job.priority:
+            _tell(job, Finished(None, "no_ip"))  # its row stays to be traced
+            return
         now = self._now()
         if answer is None:
             why = "the daemon stopped before an IP was free"

@@ -1,0 +1,121 @@
+"""`tracepool trace`: URLs through the pool's IPs, behind every click."""
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from typing import Annotated, Any
+from uuid import UUID
+
+import trio
+from cyclopts import Parameter
+
+from daemon.cli.imports import name_of, read_text
+from daemon.cli.options import ConfigFile
+from daemon.cli.output import say, say_table, warn
+from daemon.cli.progress import progress
+from daemon.cli.session import database_at, settings_of, use_database
+from daemon.click.answer import tracking_url
+from daemon.config import Settings
+from daemon.control.socket import ask
+from daemon.database.batch import add_traces, traces_of
+from daemon.database.postgres import Database
+from daemon.errors import BadInput, TheirFault
+
+POLL_S = 0.5
+URLS_MAX = 1_000_000
+ASKED_AT_ONCE = 2_000  # they end about in their order
+COLUMNS = ("url", "status", "hops", "ms", "ip", "final url or error")
+
+
+def trace(
+    *urls: Annotated[str, Parameter(metavar="URL", help="Where a chain starts; - reads one a line from stdin.")],
+    country: Annotated[str, Parameter(metavar="C", help="Whose IPs trace them.")] = "us",
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative=(), show_default=False, help="A JSON object a line, as each ends.")
+    ] = False,
+    no_wait: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Leave them to the daemon and print their ids.")
+    ] = False,
+    config: ConfigFile = None,
+) -> int:
+    """Trace URLs through the pool, as clicks are traced, but behind every click.
+
+    They use an IP only while their country's utilisation is below
+    pool.batch_below_percent (60), and wait otherwise. They are rows of
+    active_trace_requests from the beginning: Ctrl-C, or a restart of the daemon,
+    loses none.
+
+    Exit status: 0 all of them landed, 1 some did not.
+
+        tracepool trace 'https://ads.example/click?id=7'
+        tracepool trace - --country uk --json < urls.txt
+    """
+    settings = settings_of(config)
+    wanted, refused = _read(urls, settings)
+    if not wanted:
+        raise BadInput("there is no URL to trace: give some, or - and one a line on standard input")
+    if not no_wait and ask(settings.state_dir, "status") is None:
+        raise TheirFault("the daemon is not running: start it (tracepool serve), or leave them to it with --no-wait")
+
+    async def use(database: Database) -> bool:
+        ids = await database.work(add_traces, wanted, country)
+        if no_wait:
+            for request_id in ids:
+                say(str(request_id))
+            return True
+        return await _wait(database, ids, as_json)
+
+    with database_at(settings) as url:
+        landed = use_database(url, settings, use)
+    return 0 if landed and not refused else 1
+
+
+def _read(urls: Sequence[str], settings: Settings) -> tuple[list[str], int]:
+    """The URLs that can be traced, and how many cannot, each of which is told."""
+    wanted: list[str] = []
+    refused = 0
+    for given in urls:
+        lines = enumerate(read_text("-").splitlines(), start=1) if given == "-" else [(0, given)]
+        for number, line in lines:
+            if not line.strip():
+                continue
+            try:
+                wanted.append(tracking_url(line.strip(), allow_private=settings.trace.allow_private))
+            except BadInput as e:
+                refused += 1
+                warn(f"tracepool: {f'{name_of(given)}:{number}: ' if number else ''}{e}")
+    if len(wanted) > URLS_MAX:
+        raise BadInput(f"{len(wanted)} URLs; at most {URLS_MAX} at once: split them")
+    return wanted, refused
+
+
+async def _wait(database: Database, ids: Sequence[UUID], as_json: bool) -> bool:
+    """Shows each trace once it has ended; whether all of them landed."""
+    order = {request_id: place for place, request_id in enumerate(ids)}
+    left, ended = dict.fromkeys(ids), dict[UUID, dict[str, Any]]()
+    try:
+        with progress("tracing", len(ids)) as advanced:
+            while left:
+                rows = await database.work(traces_of, list(islice(left, ASKED_AT_ONCE)))
+                for row in sorted(rows, key=lambda row: order[row["request_id"]]):
+                    del left[row["request_id"]]
+                    ended[row["request_id"]] = row
+                    if as_json:
+                        say(json.dumps(row, default=str, ensure_ascii=False))
+                if rows:
+                    sys.stdout.flush()
+                    advanced(len(rows))
+                elif left:
+                    await trio.sleep(POLL_S)
+    finally:
+        if not as_json:
+            say_table(COLUMNS, (_shown(ended[i]) for i in ids if i in ended), right=("hops", "ms"))
+        if left:
+            warn(f"tracepool: {len(left)} of {len(ids)} are still to be traced: the daemon goes on with them")
+    return all(row["status"] == "completed" for row in ended.values())
+
+
+def _shown(row: dict[str, Any]) -> tuple[object, ...]:
+    result = row["final_url"] or row["error_message"]
+    return row["tracking_url"], row["status"], row["hops"], row["trace_time_ms"], row["ip_assigned"], result

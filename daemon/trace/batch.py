@@ -1,0 +1,189 @@
+"""Traces that nobody waits for: they use an IP only while their country's pool has IPs to spare.
+
+Their rows are the queue, so that they survive a restart: what was under way then begins anew. A click never waits for
+one of them: none begins that would bring a country's utilisation to `pool.batch_below_percent`, and at most half of the
+workers have one.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import structlog
+import trio
+
+from daemon.config import HONEST_USER_AGENT, Settings
+from daemon.database.postgres import Database
+from daemon.errors import DatabaseUnavailable
+from daemon.journal.entries import TraceFinished
+from daemon.moment import Moment
+from daemon.pool.actor import Journal
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Counts
+from daemon.trace.jobs import Finished, News, Started, TraceJob
+from daemon.trace.steps import Identity
+
+CHANNEL = "tracepool_traces"
+TICK_S = 1.0  # while rows wait for IPs
+CHECK_S = 15.0  # an announcement that was lost is made up for
+RETRY_S = 2.0
+WORKERS_SHARE = 0.5
+REFUSED_AT_ONCE = 500
+
+log = structlog.get_logger("daemon.trace")
+
+
+def room(counts: Counts, beginning: int, below_percent: float) -> int:
+    """How many more traces may begin in a country where `beginning` have no IP yet. Pure.
+
+    The last of them leaves the utilisation, (locked + cooldown) / healthy, below `below_percent`.
+    """
+    healthy = counts.total - counts.failed
+    used = counts.locked + counts.cooldown + beginning
+    most = math.ceil(healthy * below_percent / 100) - 1
+    return max(0, min(most - used, counts.available - beginning)) if not counts.waiting else 0
+
+
+class Batch:
+    """`under_way` traces have been given to a worker. `flush` returns once the rows have all that is journaled."""
+
+    def __init__(
+        self,
+        database: Database,
+        directory: PoolDirectory,
+        journal: Journal,
+        flush: Callable[[], Awaitable[None]],
+        jobs: "trio.MemorySendChannel[TraceJob]",
+        settings: Callable[[], Settings],
+        now: Callable[[], Moment],
+    ) -> None:
+        self._database = database
+        self._directory = directory
+        self._journal = journal
+        self._flush = flush
+        self._jobs = jobs
+        self._settings = settings
+        self._now = now
+        self._wake = trio.Event()
+        self._anew = False  # what an earlier run of the daemon had under way
+        self.beginning: Counter[str] = Counter()  # by country: those without an IP yet
+        self.under_way: set[UUID] = set()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled; while PostgreSQL is away the rows wait."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen)
+            while True:
+                self._wake = trio.Event()
+                try:
+                    more = await self._fill()
+                except DatabaseUnavailable as e:
+                    log.warning("batch_waits", why=str(e))
+                    more = True
+                with trio.move_on_after(TICK_S if more else CHECK_S):
+                    await self._wake.wait()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._database.listen(CHANNEL) as announcements:
+                    self.wake()
+                    while True:
+                        with trio.move_on_after(CHECK_S) as silence:
+                            await announcements.received.receive()
+                            self.wake()
+                        if silence.cancelled_caught:
+                            await announcements.still_come()
+            except (DatabaseUnavailable, trio.EndOfChannel) as e:
+                log.debug("batch_listens_again", why=str(e))
+                await trio.sleep(RETRY_S)
+
+    async def _fill(self) -> bool:
+        """Begins what may begin now; True where more waits for it."""
+        await self._flush()
+        if not self._anew:
+            await self._database.fetch("restart_batch_traces")
+            self._anew = True
+        more = False
+        for row in await self._database.fetch("batch_countries"):
+            more |= await self._fill_from(row["target_country"])
+        return more
+
+    async def _fill_from(self, country: str) -> bool:
+        settings = self._settings()
+        post = self._directory.find(country) or self._directory.find(settings.trace.default_country)
+        if post is None:
+            return await self._refuse(country)
+        free = room(post.pool.counts(), self.beginning[post.country], settings.pool.batch_below_percent)
+        workers = math.ceil(settings.trace.workers * WORKERS_SHARE) - len(self.under_way)
+        most = min(free, workers)
+        if most <= 0:
+            return True
+        rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), most)
+        for row in rows:
+            try:
+                self._jobs.send_nowait(self._job(row, post.country, settings))
+            except trio.WouldBlock:
+                return True
+            self.under_way.add(row["request_id"])
+            self.beginning[post.country] += 1
+        return len(rows) == most
+
+    async def _refuse(self, country: str) -> bool:
+        """A country without IPs: its traces end, as a click for it falls back."""
+        now = self._now()
+        rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), REFUSED_AT_ONCE)
+        why = f"no pool: there is no IP in {country}, and trace.default_country names no other"
+        for row in rows:
+            self._journal.record(
+                TraceFinished(row["request_id"], "failed", now.wall_s, None, {}, (), why, None, 0, 0, 0)
+            )
+        return len(rows) == REFUSED_AT_ONCE
+
+    def _job(self, row: dict[str, Any], country: str, settings: Settings) -> TraceJob:
+        now_s = self._now().tick_s
+        agent = settings.trace.user_agent
+        return TraceJob(
+            request_id=row["request_id"],
+            offer_id=None,
+            offer_name=None,
+            tracking_url=row["tracking_url"],
+            country=country,
+            inbound={},
+            identity=Identity(HONEST_USER_AGENT if agent == "visitor" else agent),
+            asked_s=now_s,
+            deadline_s=now_s + settings.click.deadline_s,
+            listener=_Listener(self, row["request_id"], country),
+            priority=1,
+        )
+
+    def began(self, country: str) -> None:
+        self.beginning[country] -= 1
+
+    def ended(self, request_id: UUID) -> None:
+        self.under_way.discard(request_id)
+        self.wake()
+
+
+class _Listener:
+    """Hears of one trace in a visitor's place."""
+
+    __slots__ = ("_batch", "_country", "_has_ip", "_request_id")
+
+    def __init__(self, batch: Batch, request_id: UUID, country: str) -> None:
+        self._batch = batch
+        self._request_id = request_id
+        self._country = country
+        self._has_ip = False
+
+    def send_nowait(self, value: News, /) -> None:
+        if isinstance(value, Started | Finished) and not self._has_ip:
+            self._has_ip = True
+            self._batch.began(self._country)
+        if isinstance(value, Finished):
+            self._batch.ended(self._request_id)
