@@ -12,10 +12,12 @@ How to add one:
 5. What streams or takes long watches `seat().stopping`. Name the blueprint in standing.RESOURCES.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, TypeVar
 
 import trio
+from pydantic import Field
 from quart import g
 
 from daemon.config import Settings
@@ -35,8 +37,22 @@ class Seat:
     stopping: trio.Event
 
 
+T = TypeVar("T")
+
+# Bounds that requests share. PostgreSQL's text has no NUL.
+Word = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+Url = Annotated[str, Field(min_length=1, max_length=8_192, pattern=r"^[^\x00]*$")]
+Cursor = Annotated[str, Field(max_length=2_000, pattern=r"^[A-Za-z0-9_-]*$")]
+Limit = Annotated[int, Field(ge=1, le=500)]
+
 Seats = Callable[[], Seat]
 """Raises ProblemRaised (503) while the daemon starts, and once it stops."""
+
+
+def picked(model: type[T], row: Mapping[str, Any], **more: Any) -> T:
+    """A dataclass instance by a row's columns of its fields' names; `more` are fields that no column has."""
+    names = {field.name for field in fields(model)} - more.keys()  # type: ignore[arg-type]
+    return model(**{name: row[name] for name in names}, **more)
 
 
 def note_change(**facts: object) -> None:

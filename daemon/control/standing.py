@@ -13,7 +13,7 @@ from daemon.control.access import Tokens, is_local
 from daemon.control.api import Seat
 from daemon.control.face import BODY_BYTES_MAX, control_app
 from daemon.control.problems import not_ready
-from daemon.control.resources import status
+from daemon.control.resources import hits, ips, maintenance, pools, statistics, status, traces
 from daemon.database.postgres import Database
 from daemon.database.tokens import note_use
 from daemon.errors import BadSettings, DatabaseUnavailable
@@ -28,7 +28,7 @@ STOP_S = 3.0  # what answers get at the end of a stop; what they need has stoppe
 NOTE_USE_S = 30.0
 UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is asked
 
-RESOURCES = (status.blueprint,)
+RESOURCES = tuple(part.blueprint for part in (status, pools, ips, traces, hits, statistics, maintenance))
 
 log = structlog.get_logger("daemon.control")
 

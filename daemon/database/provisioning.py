@@ -6,6 +6,7 @@ None of them is the daemon's own, so the triggers announce what they change and 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
+from uuid import UUID
 
 from daemon.database.postgres import Connection
 from daemon.database.provision_rows import COLUMNS, NewIP
@@ -20,6 +21,7 @@ _SELECTED = r"""
     and ($2::text is null or ip_address = $2 or ip_address || ':' || ip_port = $2)
     and ($3::text is null or provider = $3)
     and ($4::text is null or status = $4)
+    and ($5::uuid is null or id = $5)
 """
 
 
@@ -31,11 +33,12 @@ class Selection:
     ip: str | None = None
     provider: str | None = None
     status: str | None = None
+    id: UUID | None = None
 
     @property
-    def arguments(self) -> tuple[list[str] | None, str | None, str | None, str | None]:
+    def arguments(self) -> tuple[list[str] | None, str | None, str | None, str | None, UUID | None]:
         countries = None if self.country is None else names_of(canonical(self.country))
-        return countries, self.ip, self.provider, self.status
+        return countries, self.ip, self.provider, self.status, self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ PURE = {
     "daemon.click.urls",
     "daemon.click.visitor",
     "daemon.control.access",
+    "daemon.database.cursors",
     "daemon.database.offer_rows",
     "daemon.database.provision_rows",
     "daemon.database.records",

@@ -1,0 +1,288 @@
+"""/api/ips: the proxy IPs, as rows. The pools adopt what is changed here as they do an edit by SQL."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+from quart import Blueprint
+from quart_schema import validate_querystring, validate_request, validate_response
+
+from daemon.control.api import Cursor, Limit, Seats, Word, note_change, picked
+from daemon.control.problems import ProblemRaised
+from daemon.database.listings import IPS, TRACES, Asked, read_one, read_page
+from daemon.database.postgres import Connection
+from daemon.database.provision_rows import NewIP, new_ip
+from daemon.database.provisioning import Selection, add_ips, remove_ips, reset_ips
+from daemon.errors import BadInput
+from daemon.pool.countries import canonical, names_of
+
+HISTORY_MAX = 100
+Status = Literal["available", "locked", "cooldown", "failed"]
+Sort = Literal[
+    "-created",
+    "created",
+    "-ip",
+    "ip",
+    "-country",
+    "country",
+    "-status",
+    "status",
+    "-last_used",
+    "last_used",
+    "-uses",
+    "uses",
+    "-failures",
+    "failures",
+    "-response_ms",
+    "response_ms",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class IpsQuery:
+    """`ip`: an address, or address:port. `cursor`: what the page before gave as `next`."""
+
+    country: Word | None = None
+    provider: Word | None = None
+    status: Status | None = None
+    healthy: bool | None = None
+    ip: Word | None = None
+    sort: Sort = "created"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+@dataclass(frozen=True, slots=True)
+class IpRow:
+    """A row of ip_rotation_pool. With a gateway provider `ip_address` is a session slot."""
+
+    id: UUID
+    ip_address: str
+    ip_port: str
+    country: str
+    provider: str
+    status: str
+    is_healthy: bool
+    locked_until: datetime | None
+    locked_by_request: UUID | None
+    last_used_at: datetime | None
+    total_uses: int
+    success_count: int
+    failure_count: int
+    consecutive_failures: int
+    avg_response_time_ms: float | None
+    last_health_check: datetime | None
+    lease_no: int
+    notes: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IpPage:
+    """`next` is the cursor of the following page; null at the end."""
+
+    items: list[IpRow]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IpTrace:
+    """A trace that went through the IP."""
+
+    request_id: UUID
+    offer_name: str | None
+    status: str
+    created_at: datetime
+    trace_time_ms: int | None
+    bytes_received: int
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IpDetail:
+    """One IP, and its latest traces."""
+
+    ip: IpRow
+    traces: list[IpTrace]
+
+
+@dataclass(frozen=True, slots=True)
+class IpNew:
+    """An IP to add; what is left out is as `tracepool provision import` has it."""
+
+    ip_address: Word
+    ip_port: Word | None = None
+    country: Word | None = None
+    provider: Word | None = None
+    notes: Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IpsNew:
+    """Rows to add. `strict`: one that cannot be used refuses them all."""
+
+    rows: Annotated[list[IpNew], Field(min_length=1, max_length=50_000)]
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowRefused:
+    """`row` counts from 1."""
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IpsAdded:
+    """`skipped` were there already."""
+
+    added: int
+    skipped: int
+    refused: list[RowRefused]
+
+
+@dataclass(frozen=True, slots=True)
+class IpSelection:
+    """Which unhealthy IPs: those that meet each condition given; all of them without any."""
+
+    country: Word | None = None
+    ip: Word | None = None
+    provider: Word | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IpsReset:
+    """The IPs that are available again, as address:port."""
+
+    reset: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class IpRetired:
+    """`locked`: it is in use, and leaves when its lease ends."""
+
+    removed: int
+    locked: int
+
+
+def blueprint(seat: Seats) -> Blueprint:
+    routes = Blueprint("ips", __name__)
+    _add_reads(routes, seat)
+    _add_changes(routes, seat)
+    return routes
+
+
+def _add_reads(routes: Blueprint, seat: Seats) -> None:
+    @routes.get("/api/ips")
+    @validate_querystring(IpsQuery)
+    @validate_response(IpPage)
+    async def list_ips(query_args: IpsQuery) -> IpPage:
+        """The IPs, a page at a time."""
+        query = query_args
+        filters = {
+            "countries": None if query.country is None else names_of(canonical(query.country)),
+            "provider": query.provider,
+            "status": query.status,
+            "healthy": query.healthy,
+            "ip": query.ip,
+        }
+        asked = Asked(query.sort, query.limit, query.cursor, filters)
+        page = await seat().database.work(read_page, IPS, asked)
+        return IpPage([picked(IpRow, row) for row in page["items"]], page["next"])
+
+    @routes.get("/api/ips/<uuid:ip_id>")
+    @validate_response(IpDetail)
+    async def show_ip(ip_id: UUID) -> IpDetail:
+        """One IP with its history: its latest 100 traces."""
+        row, traces = await seat().database.work(_read_detail, ip_id)
+        return IpDetail(picked(IpRow, _known(row, ip_id)), [picked(IpTrace, trace) for trace in traces])
+
+
+def _add_changes(routes: Blueprint, seat: Seats) -> None:
+    @routes.post("/api/ips")
+    @validate_request(IpNew)
+    @validate_response(IpRow, 201)
+    async def add_ip(data: IpNew) -> tuple[IpRow, int]:
+        """Add an IP; 409 where it is there already."""
+        ip = new_ip(_given(data))
+        added, row = await seat().database.work(_add_one, ip)
+        if not added:
+            raise ProblemRaised(409, f"{ip.ip_address}:{ip.ip_port} is in the pool already")
+        note_change(ip=f"{ip.ip_address}:{ip.ip_port}")
+        return picked(IpRow, row), 201
+
+    @routes.post("/api/ips/import")
+    @validate_request(IpsNew)
+    @validate_response(IpsAdded)
+    async def import_ips(data: IpsNew) -> IpsAdded:
+        """Add many IPs; those that are there already are skipped."""
+        rows, refused = [], []
+        for number, given in enumerate(data.rows, start=1):
+            try:
+                rows.append(new_ip(_given(given)))
+            except BadInput as e:
+                refused.append(RowRefused(number, str(e)))
+        if data.strict and refused:
+            rows = []
+        added = await seat().database.work(add_ips, rows, lambda _: None) if rows else 0
+        note_change(added=added, refused=len(refused))
+        return IpsAdded(added, len(rows) - added, refused)
+
+    @routes.post("/api/ips/reset")
+    @validate_request(IpSelection)
+    @validate_response(IpsReset)
+    async def reset(data: IpSelection) -> IpsReset:
+        """Unhealthy IPs back to available."""
+        rows = await seat().database.work(
+            reset_ips, Selection(country=data.country, ip=data.ip, provider=data.provider)
+        )
+        note_change(reset=len(rows))
+        return IpsReset([row.name for row in rows])
+
+    @routes.post("/api/ips/<uuid:ip_id>/reset")
+    @validate_response(IpsReset)
+    async def reset_one(ip_id: UUID) -> IpsReset:
+        """One unhealthy IP back to available."""
+        database = seat().database
+        _known(await database.work(read_one, IPS, ip_id), ip_id)
+        rows = await database.work(reset_ips, Selection(id=ip_id))
+        note_change(reset=[row.name for row in rows])
+        return IpsReset([row.name for row in rows])
+
+    @routes.delete("/api/ips/<uuid:ip_id>")
+    @validate_response(IpRetired)
+    async def retire(ip_id: UUID) -> IpRetired:
+        """Retire an IP; a lease that it serves ends first."""
+        removed, locked = await seat().database.work(remove_ips, Selection(id=ip_id))
+        if not removed:
+            _known(None, ip_id)
+        note_change(retired=str(ip_id))
+        return IpRetired(removed, locked)
+
+
+async def _read_detail(conn: Connection, ip_id: UUID) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    row = await read_one(conn, IPS, ip_id)
+    if row is None:
+        return None, []
+    asked = Asked("-created", HISTORY_MAX, None, {"ip": row["ip_address"]})
+    return row, (await read_page(conn, TRACES, asked))["items"]
+
+
+async def _add_one(conn: Connection, ip: NewIP) -> tuple[int, dict[str, Any]]:
+    added = await add_ips(conn, [ip], lambda _: None)
+    page = await read_page(conn, IPS, Asked("created", 1, None, {"ip": f"{ip.ip_address}:{ip.ip_port}"}))
+    return added, page["items"][0]
+
+
+def _given(new: IpNew) -> dict[str, object]:
+    return {name: value for name, value in asdict(new).items() if value is not None}
+
+
+def _known(row: dict[str, Any] | None, ip_id: UUID) -> dict[str, Any]:
+    if row is None:
+        raise ProblemRaised(404, f"no IP has the id {ip_id}: GET /api/ips lists them")
+    return row

@@ -1,0 +1,180 @@
+"""/api/traces: the traces of the last days, and new ones that nobody waits for."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import orjson
+from pydantic import AwareDatetime, Field
+from quart import Blueprint
+from quart_schema import validate_querystring, validate_request, validate_response
+
+from daemon.click.answer import tracking_url
+from daemon.control.api import Cursor, Limit, Seats, Url, Word, note_change, picked
+from daemon.control.problems import ProblemRaised
+from daemon.database.batch import add_traces
+from daemon.database.listings import HITS, TRACES, Asked, read_one, read_page
+from daemon.database.postgres import Connection
+
+Status = Literal["pending", "processing", "completed", "failed", "timeout"]
+Sort = Literal["-created", "created", "-trace_ms", "trace_ms", "-wait_ms", "wait_ms", "-bytes", "bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class TracesQuery:
+    """`batch`: true for those that nobody waited for. Times: RFC 3339, with their zone."""
+
+    offer: Word | None = None
+    status: Status | None = None
+    ip: Word | None = None
+    country: Word | None = None
+    batch: bool | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    sort: Sort = "-created"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """A row of active_trace_requests, without its chain."""
+
+    request_id: UUID
+    offer_name: str | None
+    tracking_url: str
+    target_country: str
+    ip_assigned: str | None
+    status: str
+    created_at: datetime
+    completed_at: datetime | None
+    final_url: str | None
+    error_message: str | None
+    wait_time_ms: int | None
+    trace_time_ms: int | None
+    total_time_ms: int | None
+    retry_count: int
+    bytes_received: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class TracePage:
+    """`next` is the cursor of the following page; null at the end."""
+
+    items: list[TraceRow]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceHop:
+    """One request of the chain. `kind`: how it went on from there."""
+
+    url: str
+    status: int | None
+    kind: str
+    ms: float
+    bytes_received: int
+    bytes_sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class TraceAnswer:
+    """What its visitor was told."""
+
+    outcome: str
+    reason: str | None
+    location: str
+    wait_ms: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TraceDetail:
+    """One trace with its hops, and the click that it was for; `answer` is null where nobody waited, or still waits."""
+
+    trace: TraceRow
+    hops: list[TraceHop]
+    inbound_params: dict[str, str | list[str]]
+    extracted_params: dict[str, str | list[str]]
+    answer: TraceAnswer | None
+
+
+@dataclass(frozen=True, slots=True)
+class TracesNew:
+    """URLs to trace through a country's IPs."""
+
+    urls: Annotated[list[Url], Field(min_length=1, max_length=10_000)]
+    country: Word = "us"
+
+
+@dataclass(frozen=True, slots=True)
+class TracesQueued:
+    """Their ids, in the order of the URLs; GET /api/traces/ID says how each one goes."""
+
+    request_ids: list[UUID]
+
+
+def blueprint(seat: Seats) -> Blueprint:
+    routes = Blueprint("traces", __name__)
+
+    @routes.get("/api/traces")
+    @validate_querystring(TracesQuery)
+    @validate_response(TracePage)
+    async def list_traces(query_args: TracesQuery) -> TracePage:
+        """The traces of the last days, the newest first."""
+        query = query_args
+        filters = {
+            name: getattr(query, name) for name in ("offer", "status", "ip", "country", "batch", "since", "until")
+        }
+        page = await seat().database.work(read_page, TRACES, Asked(query.sort, query.limit, query.cursor, filters))
+        return TracePage([picked(TraceRow, row) for row in page["items"]], page["next"])
+
+    @routes.get("/api/traces/<uuid:request_id>")
+    @validate_response(TraceDetail)
+    async def show_trace(request_id: UUID) -> TraceDetail:
+        """One trace with its hops."""
+        row, hit = await seat().database.work(_read_trace, request_id)
+        if row is None:
+            raise ProblemRaised(404, f"no trace has the id {request_id}: its row may be older than the retention")
+        return TraceDetail(
+            trace=picked(TraceRow, row),
+            hops=[_hop(hop) for hop in _json(row["redirect_chain"], [])],
+            inbound_params=_json(row["inbound_params"], {}),
+            extracted_params=_json(row["extracted_params"], {}),
+            answer=None if hit is None else picked(TraceAnswer, hit),
+        )
+
+    @routes.post("/api/traces")
+    @validate_request(TracesNew)
+    @validate_response(TracesQueued, 202)
+    async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
+        """Trace URLs at low priority: while the country's pool is below pool.batch_below_percent."""
+        private = seat().settings().trace.allow_private
+        urls = [tracking_url(url, allow_private=private) for url in data.urls]
+        ids = await seat().database.work(add_traces, urls, data.country)
+        note_change(traces=len(ids))
+        return TracesQueued(ids), 202
+
+    return routes
+
+
+async def _read_trace(conn: Connection, request_id: UUID) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    return await read_one(conn, TRACES, request_id), await read_one(conn, HITS, request_id)
+
+
+def _hop(hop: dict[str, Any]) -> TraceHop:
+    return TraceHop(
+        url=hop["url"],
+        status=hop.get("status"),
+        kind=hop.get("kind", ""),
+        ms=hop.get("ms", 0.0),
+        bytes_received=hop.get("bytes_received", 0),
+        bytes_sent=hop.get("bytes_sent", 0),
+    )
+
+
+def _json(text: str | None, otherwise: Any) -> Any:
+    """A jsonb column as asyncpg gives it."""
+    return otherwise if text is None else orjson.loads(text)

@@ -1,0 +1,158 @@
+"""Lists of rows for the control face, a page at a time: units of work.
+
+The SQL is put together from the constants here; what a client gives is an argument, never a part of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.database.cursors import Position, cursor_of, position_at
+from daemon.database.postgres import REFUSALS, Connection
+from daemon.errors import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An SQL expression that is never null, and its type."""
+
+    expression: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """`filters` by name: a condition with `{}` for its argument. `orders` by name; `-name` is the other way round."""
+
+    source: str
+    columns: str
+    id: str
+    orders: Mapping[str, Order]
+    filters: Mapping[str, str]
+
+
+_TIME = "timestamptz"
+_SINCE = {"since": "{at} >= {{}}::timestamptz", "until": "{at} < {{}}::timestamptz"}
+
+
+def _between(column: str) -> dict[str, str]:
+    return {name: condition.format(at=column) for name, condition in _SINCE.items()}
+
+
+IPS = Listing(
+    source="ip_rotation_pool i",
+    columns="i.*",
+    id="i.id",
+    orders={
+        "created": Order("i.created_at", _TIME),
+        "ip": Order("i.ip_address", "text"),
+        "country": Order("lower(btrim(i.country))", "text"),
+        "status": Order("i.status", "text"),
+        "last_used": Order("coalesce(i.last_used_at, '-infinity')", _TIME),
+        "uses": Order("i.total_uses", "bigint"),
+        "failures": Order("i.consecutive_failures", "bigint"),
+        "response_ms": Order("coalesce(i.avg_response_time_ms, -1)", "float8"),
+    },
+    filters={
+        "countries": "lower(btrim(i.country)) = any({}::text[])",
+        "provider": "i.provider = {}::text",
+        "status": "i.status = {}::text",
+        "healthy": "i.is_healthy = {}::boolean",
+        "ip": "({0}::text in (i.ip_address, i.ip_address || ':' || i.ip_port))",
+    },
+)
+TRACES = Listing(
+    source="active_trace_requests t left join offers o on o.id = t.offer_id left join hits h using (request_id)",
+    columns="t.*, coalesce(h.offer_name, o.offer_name) as offer_name",
+    id="t.request_id",
+    orders={
+        "created": Order("t.created_at", _TIME),
+        "trace_ms": Order("coalesce(t.trace_time_ms, -1)", "bigint"),
+        "wait_ms": Order("coalesce(t.wait_time_ms, -1)", "bigint"),
+        "bytes": Order("t.bytes_received", "bigint"),
+    },
+    filters={
+        **_between("t.created_at"),
+        "offer": "coalesce(h.offer_name, o.offer_name) = {}::text",
+        "status": "t.status = {}::text",
+        "ip": "t.ip_assigned = {}::text",
+        "country": "t.target_country = {}::text",
+        "batch": "(t.priority > 0) = {}::boolean",
+    },
+)
+HITS = Listing(
+    source="hits h",
+    columns="h.*",
+    id="h.request_id",
+    orders={"created": Order("h.created_at", _TIME), "wait_ms": Order("h.wait_ms", "bigint")},
+    filters={
+        **_between("h.created_at"),
+        "offer": "h.offer_name = {}::text",
+        "outcome": "h.outcome = {}::text",
+        "reason": "h.reason = {}::text",
+        "visitor": "h.visitor_address = {}::text",
+    },
+)
+STATISTICS = Listing(
+    source="ip_pool_statistics s",
+    columns="s.*",
+    id="s.id",
+    orders={"recorded": Order("s.recorded_at", _TIME)},
+    filters=_between("s.recorded_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a page is to hold. `filters` whose value is None are none."""
+
+    sort: str
+    limit: int
+    cursor: str | None
+    filters: Mapping[str, Any]
+
+
+async def read_page(conn: Connection, listing: Listing, asked: Asked) -> dict[str, Any]:
+    """`items`, and `next`: the cursor of the page after it, None at the end. Raises BadInput for a bad cursor."""
+    descending = asked.sort.startswith("-")
+    order = listing.orders[asked.sort.removeprefix("-")]
+    conditions, arguments = _conditions(listing, asked.filters)
+    if asked.cursor is not None:
+        position = position_at(asked.cursor, asked.sort)
+        arguments += [position.key, position.id]
+        key, row_id = f"${len(arguments) - 1}::text::{order.type}", f"${len(arguments)}"
+        conditions.append(
+            f"({order.expression}, {listing.id}::text) {'<' if descending else '>'} ({key}, {row_id}::text)"
+        )
+    where = " and ".join(conditions) or "true"
+    way = "desc" if descending else "asc"
+    statement = (
+        f"select {listing.columns}, ({order.expression})::text as page_key, {listing.id}::text as page_id"  # noqa: S608
+        f" from {listing.source} where {where}"
+        f" order by {order.expression} {way}, {listing.id}::text {way} limit {asked.limit + 1}"
+    )
+    try:
+        rows = [dict(row) for row in await conn.fetch(statement, *arguments)]
+    except REFUSALS as e:
+        if asked.cursor is None:
+            raise
+        raise BadInput(f"cursor: not one that this list gave: {e}") from None
+    more, rows = rows[asked.limit :], rows[: asked.limit]
+    last = rows[-1] if more else None
+    after = None if last is None else cursor_of(Position(asked.sort, last["page_key"], last["page_id"]))
+    return {"items": rows, "next": after}
+
+
+def _conditions(listing: Listing, filters: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    arguments: list[Any] = []
+    for name, value in filters.items():
+        if value is not None:
+            arguments.append(value)
+            conditions.append(listing.filters[name].format(f"${len(arguments)}"))
+    return conditions, arguments
+
+
+async def read_one(conn: Connection, listing: Listing, row_id: object) -> dict[str, Any] | None:
+    row = await conn.fetchrow(f"select {listing.columns} from {listing.source} where {listing.id} = $1", row_id)  # noqa: S608
+    return dict(row) if row else None
