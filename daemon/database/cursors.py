@@ -32,15 +32,13 @@ def position_at(cursor: str, sort: str) -> Position:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not isinstance(found, list):
+            raise ValueError("no list")
         given_sort, key, row_id = found
+        if "\0" in given_sort + key + row_id:
+            raise ValueError("NUL")
     except (ValueError, TypeError, RecursionError):
         raise BadInput("cursor: not one that this list gave; leave it out to begin at the first page") from None
-    if (
-        not isinstance(found, list)
-        or not all(isinstance(part, str) for part in (given_sort, key, row_id))
-        or "\0" in key + row_id
-    ):
-        raise BadInput("cursor: not one that this list gave; leave it out to begin at the first page")
     if given_sort != sort:
         raise BadInput(f"cursor: it belongs to sort={given_sort[:40]}; leave it out where the order changes")
     return Position(given_sort, key, row_id)

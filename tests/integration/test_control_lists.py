@@ -88,7 +88,8 @@ async def test_a_trace_comes_with_its_hops_and_what_its_visitor_was_told(postgre
             inbound_params='{"gclid": "a", "tag": ["x", "y"]}',
         )  # fmt: skip
         await rows.sql(
-            "insert into hits (request_id, offer_name, outcome, location, wait_ms) values ($1, 'sale', 'resolved', 'L', 5)",
+            "insert into hits (request_id, offer_name, outcome, location, wait_ms)"
+            " values ($1, 'sale', 'resolved', 'L', 5)",
             request_id,
         )
         other = await rows.add_trace(ip_assigned="192.0.2.2")
