@@ -19,6 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from daemon import __version__
 from daemon.click.urls import http_url
 from daemon.errors import BadInput
+from daemon.providers import Provider
+from daemon.trace.proxies import Reach
 
 ENV_PREFIX = "TRACEPOOL_"
 DEADLINE_MAX_S = 60
@@ -166,11 +168,6 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Provider(Section):
-    username: str = Field("", max_length=1_024)
-    password: SecretStr = SecretStr("")
-
-
 class Settings(BaseSettings):
     """All settings, validated. Times in seconds, sizes in bytes."""
 
@@ -233,6 +230,11 @@ def check_token(token: SecretStr) -> SecretStr:
     if text and not TOKEN.fullmatch(text):
         raise ValueError("must have 16 to 512 visible ASCII characters: openssl rand -hex 32 makes one")
     return token
+
+
+def reaches_of(settings: Settings) -> dict[str, Reach]:
+    """How each provider that the settings name is reached; rows of others are dialled directly, without a login."""
+    return {name: provider.reach(name, settings.pool.lock_s) for name, provider in settings.providers.items()}
 
 
 def check_bind(bind: str) -> None:

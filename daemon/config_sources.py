@@ -15,8 +15,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, TomlConfigSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
-from daemon.config import ENV_PREFIX, Provider, Settings
+from daemon.config import ENV_PREFIX, Settings
 from daemon.errors import BadSettings
+from daemon.providers import Provider
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
 SECRETS = {("database",), ("database", "url"), ("control",), ("control", "token")}
@@ -134,9 +135,10 @@ def _siblings(path: tuple[Any, ...]) -> list[str]:
 
 def _range_of(path: tuple[Any, ...]) -> str:
     """`; allowed: 1 to 60` where the field has bounds."""
-    if len(path) != 2 or str(path[0]) not in Settings.model_fields:
+    if len(path) != (3 if path[0] == "providers" else 2) or str(path[0]) not in Settings.model_fields:
         return ""
-    section = Settings.model_fields[str(path[0])].annotation
+    section = Provider if path[0] == "providers" else Settings.model_fields[str(path[0])].annotation
+    path = (path[0], path[-1])
     if not (isinstance(section, type) and issubclass(section, BaseModel)) or str(path[1]) not in section.model_fields:
         return ""
     bounds = {}

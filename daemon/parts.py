@@ -14,7 +14,7 @@ import trio
 
 from daemon.click.offers import Offers
 from daemon.clocks import read_clocks
-from daemon.config import Settings
+from daemon.config import Settings, reaches_of
 from daemon.database.postgres import Database
 from daemon.database.reached import RETRY_S
 from daemon.errors import DatabaseUnavailable, TheirFault
@@ -28,7 +28,7 @@ from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
 from daemon.trace.fetch import Fetcher
 from daemon.trace.jobs import TraceJob
-from daemon.trace.workers import Tracer, credentials_of, limits_of
+from daemon.trace.workers import Tracer, limits_of
 
 SHIP_S = 3.0
 
@@ -148,7 +148,7 @@ async def workers_ready(settings: Settings, pools: Pools, journal: Journal) -> A
         read_clocks,
         limits=limits_of(settings),
         timeout_s=trace.timeout_s,
-        credentials=credentials_of(settings),
+        reaches=reaches_of(settings),
     )
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
     with send, receive:

@@ -97,16 +97,18 @@ class WireStream:
         self._stream = stream
         self._counted = counted
         self.allowance = 0
+        self.bytes_read = 0
         self.ended = False  # the peer closed its side
 
-    async def read(self) -> bytes:
-        """What has come, at most READ_BYTES_MAX; nothing when the peer closed its side. Raises TooMuch and Broken."""
+    async def read(self, bytes_max: int = READ_BYTES_MAX) -> bytes:
+        """What has come, at most `bytes_max`; nothing when the peer closed its side. Raises TooMuch and Broken."""
         if self.allowance <= 0:
             raise TooMuch
         try:
-            data = await self._stream.receive_some(READ_BYTES_MAX)
+            data = await self._stream.receive_some(bytes_max)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise Broken(str(error)) from error
+        self.bytes_read += len(data)
         self.allowance -= len(data) + LINE_BYTES * data.count(b"\n")
         self.ended = not data
         return bytes(data)

@@ -8,18 +8,16 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address
 
 import trio
 
 from daemon.config import HONEST_USER_AGENT
 from daemon.trace.fetch import Fetcher
-from daemon.trace.proxies import ProxyAddress, UnusableProxy
+from daemon.trace.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.trace.steps import Fetch, HopAnswer, HopFailure
 from daemon.trace.verdicts import Kind, Phase, Verdict, fault_of
 
 BODY_BYTES_MAX = 4_096
-ADDRESS_CHARACTERS_MAX = 64
 _HEADERS = (("User-Agent", HONEST_USER_AGENT), ("Accept", "*/*"))
 _PLAIN_REFUSALS = frozenset({403, 405})  # over plain http the proxy's own answer and the URL's look alike
 
@@ -68,7 +66,7 @@ async def check(
     kind, message = _answer(outcome.status, plain=url.lower().startswith("http:"))
     if kind is CheckKind.WORKING and ms > slow_s * 1000:
         kind, message = CheckKind.SLOW, f"took longer than {slow_s:g} s"
-    return CheckResult(kind, ms, address_in(outcome.body), message)
+    return CheckResult(kind, ms, session.exit_ip or address_in(outcome.body), message)
 
 
 def _failure(failure: HopFailure) -> tuple[CheckKind, str]:
@@ -98,13 +96,3 @@ def address_in(body: bytes) -> str | None:
             return address_of(found.get("ip"))
         return None
     return address_of(text)
-
-
-def address_of(text: object) -> str | None:
-    """An IP address as it is written canonically, or None if `text` is none."""
-    if not isinstance(text, str) or len(text) > ADDRESS_CHARACTERS_MAX:
-        return None
-    try:
-        return str(ip_address(text.strip()))
-    except ValueError:
-        return None

@@ -25,8 +25,10 @@ from daemon.trace.lines import (
     authorization_of,
     key_of,
     open_tunnel,
+    secured,
 )
-from daemon.trace.proxies import ProxyAddress, UnusableProxy
+from daemon.trace.proxies import ProxyAddress, UnusableProxy, exit_ip_in
+from daemon.trace.socks import SocksError
 from daemon.trace.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
 from daemon.trace.verdicts import Kind, Phase, Verdict
 
@@ -82,6 +84,7 @@ class Session:
         self._proxy = proxy
         self._lines: dict[Key, Line] = {}  # the least recently used first
         self._proven = False
+        self.exit_ip: str | None = None  # as the proxy told it last
 
     def close(self) -> None:
         for line in self._lines.values():
@@ -100,13 +103,12 @@ class Session:
             try:
                 status, headers, body = await self._exchange(fetch, progress, body_bytes_max)
                 self._proven = True
-                return HopAnswer(status, headers, *self.spent(), body=body)
+                tunnelled = progress.phase is Phase.BEHIND
+                return HopAnswer(status, headers, *self.spent(), body=body, tunnelled=tunnelled)
             except Exception as error:
                 kind = _kind_of(error, progress)
         # A part of an answer to a plain request proves the proxy as well: it has something to relay.
-        _, received_before, _ = self.hop_began
-        began_to_answer = progress.phase is Phase.FORWARD and self.meter.received > received_before
-        proven = self._proven or began_to_answer
+        proven = self._proven or (progress.phase is Phase.FORWARD and progress.began_to_answer)
         return HopFailure(progress.phase, kind, *self.spent(), status=progress.status, proxy_proven=proven)
 
     def spent(self) -> tuple[float, int, int]:
@@ -117,19 +119,22 @@ class Session:
     async def _exchange(self, fetch: Fetch, progress: Progress, body_bytes_max: int) -> tuple[int, Headers, bytes]:
         """Sends the request on a kept connection or a new one. Raises whatever h11, trio and ssl raise."""
         url = URL(fetch.url)
-        key = key_of(url)
+        key = key_of(url, self._proxy)
         while True:  # twice at most: the second time on a new connection
             line = self._kept(key) or await self._open(key, progress)
             progress.phase, progress.stream = line.phase, line.stream
-            reused, received_before = line.used, self.meter.received
-            line.used = True
+            progress.bytes_read_before = line.stream.bytes_read
+            reused, line.used = line.used, True
             self._lines[key] = line
             try:
                 head_bytes_max = self._fetcher.headers_bytes_max
-                return await line.request(fetch, url, head_bytes_max=head_bytes_max, body_bytes_max=body_bytes_max)
+                answer = await line.request(fetch, url, head_bytes_max=head_bytes_max, body_bytes_max=body_bytes_max)
+                if line.phase is Phase.FORWARD:
+                    self.exit_ip = exit_ip_in(answer[1], self._proxy.exit_ip_header) or self.exit_ip
+                return answer
             except (Broken, h11.RemoteProtocolError):
                 # A kept connection may have been closed by the peer just before we used it: not a failure of the hop.
-                if not reused or self.meter.received != received_before:
+                if not reused or progress.began_to_answer:
                     raise
             finally:
                 if not line.is_idle():
@@ -158,10 +163,15 @@ class Session:
             receive_buffer_bytes=fetcher.receive_buffer_bytes,
             resolvers=fetcher.resolvers,
         )
+        if proxy.scheme == "https":
+            stream = await secured(stream, proxy, fetcher.ssl_context, timeout_s=fetcher.connect_timeout_s)
         if key is None:
             return Line(stream, Phase.FORWARD, authorization_of(proxy))
         head_bytes_max = fetcher.headers_bytes_max
-        return await open_tunnel(stream, key, proxy, fetcher.ssl_context, progress, head_bytes_max=head_bytes_max)
+        try:
+            return await open_tunnel(stream, key, proxy, fetcher.ssl_context, progress, head_bytes_max=head_bytes_max)
+        finally:
+            self.exit_ip = progress.exit_ip or self.exit_ip
 
 
 async def walk_through(session: Session, walk: Walk) -> Landed | GaveUp:
@@ -175,13 +185,14 @@ async def walk_through(session: Session, walk: Walk) -> Landed | GaveUp:
 
 @dataclass(frozen=True, slots=True)
 class TraceResult:
-    """A finished trace. Bytes are those on the wire with the proxy."""
+    """A finished trace. Bytes are those on the wire with the proxy. `exit_ip` is where it says that it leaves."""
 
     end: Landed | GaveUp
     hops: tuple[Hop, ...]
     ms: float
     bytes_received: int
     bytes_sent: int
+    exit_ip: str | None = None
 
 
 async def trace(fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, walk: Walk, *, timeout_s: float) -> TraceResult:
@@ -197,12 +208,12 @@ async def trace(fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, walk: Wal
             ms, received, sent = session.spent()
             end = walk.out_of_time(timeout_s, ms=ms, bytes_received=received, bytes_sent=sent)
     ms = (trio.current_time() - began_at) * 1000
-    return TraceResult(end, tuple(walk.hops), ms, session.meter.received, session.meter.sent)
+    return TraceResult(end, tuple(walk.hops), ms, session.meter.received, session.meter.sent, session.exit_ip)
 
 
 def _kind_of(error: Exception, progress: Progress) -> Kind:
     """What an exception of h11, trio, ssl or the system means; the one place that knows their types."""
-    if isinstance(error, DialError):
+    if isinstance(error, DialError | SocksError):
         return error.kind
     if isinstance(error, Refused):
         return Kind.STATUS
@@ -212,7 +223,7 @@ def _kind_of(error: Exception, progress: Progress) -> Kind:
         return Kind.CLOSED if progress.stream is not None and progress.stream.ended else Kind.GARBAGE
     if isinstance(error, Broken | trio.BrokenResourceError):
         return _kind_of_break(error)
-    if isinstance(error, ValueError) and progress.phase is Phase.TLS:
+    if isinstance(error, ValueError) and progress.phase in (Phase.DIAL, Phase.TLS):
         return Kind.CERTIFICATE  # the host has a label that no certificate can name
     log.error("a hop failed in a way that is not known", exc_info=error)
     return Kind.UNEXPECTED

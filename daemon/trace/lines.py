@@ -10,20 +10,32 @@ Progress says the hop had come.
 
 import ssl
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import trio
 from ada_url import URL
 
-from daemon.trace.backend import WireStream
+from daemon.trace.backend import DialError, WireStream
 from daemon.trace.exchange import Exchange, Headers
-from daemon.trace.proxies import ProxyAddress
+from daemon.trace.proxies import ProxyAddress, exit_ip_in
+from daemon.trace.socks import open_socks_tunnel
 from daemon.trace.steps import REDIRECT_STATUSES, Fetch
-from daemon.trace.verdicts import Phase
+from daemon.trace.verdicts import Kind, Phase
 
 DRAIN_BYTES_MAX = 4_096
 DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; past it a new connection is cheaper
 _DEFAULT_PORTS = {"http:": 80, "https:": 443}
 
-Key = tuple[str, int] | None  # the host and port that a tunnel leads to; None: plain http, whatever the host
+
+class Target(NamedTuple):
+    """Where a tunnel leads. `host` as a URL has it: IPv6 addresses in brackets."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+Key = Target | None  # None: plain http to the proxy itself, whatever the host
 
 
 class Refused(Exception):
@@ -37,6 +49,12 @@ class Progress:
     phase: Phase = Phase.DIAL
     stream: WireStream | None = None
     status: int | None = None
+    exit_ip: str | None = None
+    bytes_read_before: int = 0  # from the stream, when the request was sent
+
+    @property
+    def began_to_answer(self) -> bool:
+        return self.stream is not None and self.stream.bytes_read > self.bytes_read_before
 
 
 class Line:
@@ -79,42 +97,63 @@ class Line:
         return status, answered, b""
 
 
+async def secured(stream: WireStream, proxy: ProxyAddress, context: ssl.SSLContext, *, timeout_s: float) -> WireStream:
+    """TLS with an https proxy itself. `stream` is closed where that fails; DialError when it takes too long."""
+    try:
+        with trio.move_on_after(timeout_s):
+            return await stream.start_tls(context, proxy.host.rstrip("."))
+        raise DialError(Kind.TIMEOUT)
+    except BaseException:
+        stream.close()
+        raise
+
+
 async def open_tunnel(
     stream: WireStream,
-    key: tuple[str, int],
+    target: Target,
     proxy: ProxyAddress,
     context: ssl.SSLContext,
     progress: Progress,
     *,
     head_bytes_max: int,
 ) -> Line:
-    """CONNECT (RFC 9110, 9.3.6) and TLS with the target. `stream` is closed where that fails."""
-    host, port = key
-    authority = f"{host}:{port}"
+    """A tunnel, and TLS with the target inside it where it speaks TLS. `stream` is closed where that fails."""
     try:
         progress.phase, progress.stream = Phase.TUNNEL, stream
-        stream.allowance = head_bytes_max
-        headers = [(b"Host", authority.encode("ascii")), *authorization_of(proxy)]
-        status, _ = await Exchange(stream).ask(b"CONNECT", authority.encode("ascii"), headers)
-        if not 200 <= status <= 299:
-            progress.status = status
-            raise Refused
-        progress.phase = Phase.TLS
-        # Certificates name hosts without the root's dot, and addresses without brackets.
-        encrypted = await stream.start_tls(context, host.strip("[]").rstrip("."))
+        if proxy.scheme == "socks5":
+            await open_socks_tunnel(stream, target.host, target.port, proxy.username, proxy.password)
+        else:
+            await _connect(stream, target, proxy, progress, head_bytes_max)
+        if target.tls:
+            progress.phase = Phase.TLS
+            # Certificates name hosts without the root's dot, and addresses without brackets.
+            stream = await stream.start_tls(context, target.host.strip("[]").rstrip("."))
     except BaseException:
         stream.close()
         raise
-    return Line(encrypted, Phase.BEHIND, [])
+    return Line(stream, Phase.BEHIND, [])
 
 
-def key_of(url: URL) -> Key:
+async def _connect(
+    stream: WireStream, target: Target, proxy: ProxyAddress, progress: Progress, head_bytes_max: int
+) -> None:
+    """CONNECT (RFC 9110, 9.3.6)."""
+    authority = f"{target.host}:{target.port}".encode("ascii")
+    stream.allowance = head_bytes_max
+    headers = [(b"Host", authority), *authorization_of(proxy)]
+    status, answered = await Exchange(stream).ask(b"CONNECT", authority, headers)
+    progress.exit_ip = exit_ip_in(answered, proxy.exit_ip_header)
+    if not 200 <= status <= 299:
+        progress.status = status
+        raise Refused
+
+
+def key_of(url: URL, proxy: ProxyAddress) -> Key:
     """Which connection a hop to `url` needs."""
-    return (
-        (url.hostname, int(url.port) if url.port else _DEFAULT_PORTS[url.protocol])
-        if url.protocol == "https:"
-        else None
-    )
+    tls = url.protocol == "https:"
+    if not tls and proxy.scheme != "socks5":
+        return None
+    return Target(url.hostname, int(url.port) if url.port else _DEFAULT_PORTS[url.protocol], tls)
 
 
 def authorization_of(proxy: ProxyAddress) -> list[tuple[bytes, bytes]]:

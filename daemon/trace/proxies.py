@@ -1,31 +1,86 @@
-"""How an IP of the pool is reached: from its row's texts to the address of an HTTP proxy. Pure."""
+"""How an IP of the pool is reached: from its row, its provider's settings and its lease to a proxy's address. Pure.
+
+A row is dialled directly, at its own address and port, or stands for a session at its provider's gateway. Then the
+username (or the password) carries the session, by a pattern: `{username}-country-{country}-session-{session}`.
+"""
 
 import base64
+import hashlib
 import re
+import string
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from ipaddress import ip_address as parsed_address
+from typing import Literal
+
+from daemon.pool.countries import iso_code
+
+Scheme = Literal["http", "https", "socks5"]
+
+PLACEHOLDERS = ("username", "password", "country", "session", "lock_minutes", "fail_closed")
+DEFAULT_PORT = "7000"  # ip_rotation_pool's own: a row that was given no port
+SOCKS_TEXT_BYTES_MAX = 255  # RFC 1929
+DIGEST_CHARACTERS = 12  # two of a million rows have the same one with a chance of one to five million
+READABLE_CHARACTERS_MIN = 4  # of a row's own text beside it; with less room there is none of it
+NUMBER_DIGITS_MAX = 7
+EXIT_IP_CHARACTERS_MAX = 64
 
 _PORT_MAX = 65_535
 _HOST_CHARACTERS_MAX = 253  # RFC 1035, 2.3.4, as text without the root's dot
 # Addresses and names; an underscore is common in names that operators give. Nothing that could end a header line.
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?\]?")
+_ALLOWED = {"digits": r"[0-9]+", "alphanumeric": r"[A-Za-z0-9]+", "any": r"[A-Za-z0-9._-]+"}
+_DIGITS, _BASE_36 = string.digits, string.digits + string.ascii_lowercase
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a provider asks of its customers. The password stands in no repr."""
+class SessionRules:
+    """What a gateway takes as a session: its characters ("any" are letters, digits, and `.`, `_`, `-`) and length."""
 
-    username: str
-    password: str = field(repr=False)
+    characters: Literal["any", "alphanumeric", "digits"] = "any"
+    length_min: int = 1
+    length_max: int = 64
+
+    def allow(self, text: str) -> bool:
+        fits = self.length_min <= len(text) <= self.length_max
+        return fits and re.fullmatch(_ALLOWED[self.characters], text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How the proxies of the provider `name` are reached; the settings, checked. The password stands in no repr.
+
+    `gateway`: host and port; None dials each row's own. `session`: one for each row ("ip"), or for each lease.
+    """
+
+    name: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    scheme: Scheme = "http"
+    gateway: tuple[str, int] | None = None
+    username_pattern: str = "{username}"
+    password_pattern: str = field(default="{password}", repr=False)
+    session: Literal["ip", "lease"] = "ip"
+    session_rules: SessionRules = SessionRules()
+    country_case: Literal["lower", "upper"] = "lower"
+    fail_closed: str = ""
+    lock_minutes: int = 1
+    exit_ip_header: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyAddress:
-    """An HTTP proxy: `host` is a name or an address without brackets. The password stands in no repr."""
+    """A proxy: `host` is a name or an address without brackets. Credentials stand in no repr.
+
+    `exit_ip_header`: the header, in lower case, by which it tells the address that it leaves by.
+    """
 
     host: str
     port: int
-    username: str | None = None
+    username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    scheme: Scheme = "http"
+    exit_ip_header: str | None = None
 
     @property
     def authorization(self) -> bytes | None:
@@ -43,17 +98,115 @@ class UnusableProxy:
     message: str
 
 
-def proxy_for(ip_address: str, ip_port: str, credentials: Credentials | None = None) -> ProxyAddress | UnusableProxy:
-    """The proxy that a row of ip_rotation_pool stands for: dialled directly, plain HTTP to the proxy.
+def proxy_for(
+    ip_address: str, ip_port: str, reach: Reach | None = None, *, country: str = "", lease: str = ""
+) -> ProxyAddress | UnusableProxy:
+    """The proxy that a row of ip_rotation_pool stands for; without a `reach`, plain HTTP to it and no credentials.
 
-    Both texts are as operators inserted them; surrounding blanks are ignored. Empty credentials are none.
+    The texts are as operators inserted them; surrounding blanks are ignored. `lease` is a text that no other lease
+    has. Without a username and a password no credentials are sent.
     """
     host, port = ip_address.strip(), ip_port.strip()
     if len(host) > _HOST_CHARACTERS_MAX or not _HOST.fullmatch(host):
         return UnusableProxy(f"ip_address {host[:80]!r} is neither an IP address nor a host name")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= _PORT_MAX):
+    if not is_port(port):
         return UnusableProxy(f"ip_port {port[:20]!r} is not a port from 1 to {_PORT_MAX}")
-    bare_host = host.strip("[]")
-    if credentials is None or not (credentials.username or credentials.password):
-        return ProxyAddress(bare_host, int(port))
-    return ProxyAddress(bare_host, int(port), credentials.username, credentials.password)
+    own = host.strip("[]"), int(port)
+    if reach is None:
+        return ProxyAddress(*own)
+    at = own if reach.gateway is None else reach.gateway
+    if not (reach.username or reach.password):
+        return ProxyAddress(*at, scheme=reach.scheme, exit_ip_header=reach.exit_ip_header)
+    code = iso_code(country)
+    if code is None and "{country}" in reach.username_pattern + reach.password_pattern:
+        return UnusableProxy(f"country {country[:40]!r} is no two-letter code, and the gateway's login needs one")
+    code = (code or "").upper() if reach.country_case == "upper" else (code or "")
+    values = {
+        "username": reach.username,
+        "password": reach.password,
+        "country": code,
+        "session": _session(host, port, reach, code.lower(), lease),
+        "lock_minutes": str(reach.lock_minutes),
+        "fail_closed": reach.fail_closed,
+    }
+    username, password = reach.username_pattern.format(**values), reach.password_pattern.format(**values)
+    if reach.scheme == "socks5" and max(len(username.encode()), len(password.encode())) > SOCKS_TEXT_BYTES_MAX:
+        return UnusableProxy(f"the login is longer than the {SOCKS_TEXT_BYTES_MAX} bytes that SOCKS5 takes")
+    return ProxyAddress(*at, username, password, reach.scheme, reach.exit_ip_header)
+
+
+def _session(host: str, port: str, reach: Reach, country: str, lease: str) -> str:
+    """A row's session is its ip_address where the gateway takes that; else a text that no other row has."""
+    rules = reach.session_rules
+    digest_length = max(rules.length_min, min(DIGEST_CHARACTERS, rules.length_max))
+    if reach.session == "lease":
+        return _digest(lease, rules, digest_length)
+    slot = host if port == DEFAULT_PORT else f"{host}-{port}"  # rows differ in either
+    if rules.allow(slot):
+        return slot
+    if rules.characters == "digits":
+        # `tracepool provision generate` numbers the rows of a provider and country; a digest is longer than that.
+        numbered = re.fullmatch(re.escape(f"{reach.name}-{country}-") + r"([1-9][0-9]*)", slot)
+        if numbered and len(numbered[1]) <= NUMBER_DIGITS_MAX < digest_length and rules.allow(numbered[1]):
+            return numbered[1]
+    elif rules.length_max >= DIGEST_CHARACTERS + READABLE_CHARACTERS_MIN:
+        # For whoever looks at the provider's own lists: as much of the row's text as there is room for.
+        readable = re.sub(r"[^A-Za-z0-9]", "", slot)[: rules.length_max - DIGEST_CHARACTERS]
+        return readable + _digest(slot, rules, max(DIGEST_CHARACTERS, rules.length_min - len(readable)))
+    return _digest(slot, rules, digest_length)
+
+
+def _digest(text: str, rules: SessionRules, length: int) -> str:
+    """`length` digits or lower-case letters; a number does not begin with 0."""
+    alphabet = _DIGITS if rules.characters == "digits" else _BASE_36
+    number = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=64).digest())
+    found = ""
+    for _ in range(length):
+        number, place = divmod(number, len(alphabet))
+        found += alphabet[place]
+    return f"{int(found[0]) % 9 + 1}{found[1:]}" if alphabet is _DIGITS else found
+
+
+def is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= _PORT_MAX
+
+
+def host_and_port(text: str) -> tuple[str, int] | None:
+    """`gate.example:7000` or `[2001:db8::7]:7000`, or None if it is neither."""
+    host, _, port = text.strip().rpartition(":")
+    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if bare_v6 or len(host) > _HOST_CHARACTERS_MAX or not _HOST.fullmatch(host) or not is_port(port):
+        return None
+    return host.strip("[]"), int(port)
+
+
+def complaint_of(pattern: str) -> str | None:
+    """What is wrong with a pattern of a username or password, or None."""
+    allowed = "allowed are " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    try:
+        parts = list(string.Formatter().parse(pattern))
+    except ValueError:
+        return f"has a brace without its counterpart (a literal one is doubled); {allowed}"
+    for _, name, spec, conversion in parts:
+        if name is not None and (name not in PLACEHOLDERS or spec or conversion):
+            shown = f"{{{name}}}" if re.fullmatch(r"[A-Za-z_]{1,32}", name) else "what stands in a pair of braces"
+            return f"{shown} is no placeholder; {allowed}"
+    return None
+
+
+def address_of(text: object) -> str | None:
+    """An IP address as it is written canonically, or None if `text` is none."""
+    if not isinstance(text, str) or len(text) > EXIT_IP_CHARACTERS_MAX:
+        return None
+    try:
+        return str(parsed_address(text.strip()))
+    except ValueError:
+        return None
+
+
+def exit_ip_in(headers: Iterable[tuple[bytes, bytes]], name: str | None) -> str | None:
+    """The address in the header `name`, which is in lower case; None where there is none."""
+    if name is None:
+        return None
+    values = (value.decode("latin-1") for header, value in headers if header.lower() == name.encode())
+    return next((address for value in values if (address := address_of(value))), None)

@@ -77,7 +77,10 @@ class GaveUp:
 
 @dataclass(frozen=True, slots=True)
 class HopAnswer:
-    """A response head. Bytes are those on the wire with the proxy, TLS and CONNECT included."""
+    """A response head. Bytes are those on the wire with the proxy, TLS and CONNECT included.
+
+    `tunnelled`: the proxy had no part in the answer, which a plain one to an HTTP proxy may come from.
+    """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -85,6 +88,7 @@ class HopAnswer:
     bytes_received: int
     bytes_sent: int
     body: bytes = b""
+    tunnelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ class Walk:
         if location is not None:
             self._record(answer, "http")
             return self._redirected(url, location)
-        if answer.status == 407 and url.protocol == "http:":
+        if answer.status == 407 and url.protocol == "http:" and not answer.tunnelled:
             # Within a tunnel the proxy cannot answer; there a 407 is an odd landing page.
             return self._fault(answer, PLAIN_407)
         if answer.status >= 500:

@@ -4,8 +4,8 @@ Where a hop can fail, in order:
 
 | phase | from | to |
 | --- | --- | --- |
-| dial | opening a connection to the proxy | it is open |
-| tunnel | CONNECT sent (https targets) | the proxy answered it with 2xx |
+| dial | opening a connection to the proxy, TLS with an https proxy included | it is open |
+| tunnel | CONNECT sent (https targets), or SOCKS spoken (all targets) | the proxy says that the tunnel stands |
 | tls | TLS handshake with the target, inside the tunnel | both sides agreed |
 | behind | the request sent inside the tunnel | the target's response head |
 | forward | the request sent in absolute form (http targets) | a response head, the target's or the proxy's own |
@@ -15,7 +15,8 @@ proxy's, as a working proxy reports a broken target with a 502; but once the pro
 trace it has proven itself, and the target is blamed. Silence is the target's: a proxy passes it on. The same proof
 counts in `tunnel`. A proxy that answers CONNECT with 500, 502 or 504 does its work and says that the target cannot be
 reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too): were it the IP's fault, an offer with a dead
-host would turn every IP of a country unhealthy.
+host would turn every IP of a country unhealthy. The replies of SOCKS that report a failure on the way to the host (RFC
+1928, 6: 1, 3, 4, 5, 6) say the same; those by which the proxy does not let us through (2, 7, 8) are the IP's.
 
 Only the verdict `ip` counts against the IP.
 """
@@ -54,6 +55,7 @@ class Kind(StrEnum):
     UNREACHABLE = "unreachable"
     NO_SOCKETS = "no_sockets"  # this machine has no descriptor, port or memory left
     STATUS = "status"  # CONNECT answered with another status than 2xx
+    CREDENTIALS = "credentials"  # the SOCKS proxy wants another login, or a login at all
     TIMEOUT = "timeout"
     RESET = "reset"
     CLOSED = "closed"  # an end of the stream where a response head was due
@@ -83,10 +85,20 @@ FAULTS: dict[tuple[Phase, Kind], Fault] = {
     (Phase.DIAL, Kind.UNREACHABLE): Fault(_IP, "proxy_unreachable", "the proxy's address cannot be reached"),
     (Phase.DIAL, Kind.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not accept a connection in time"),
     (Phase.DIAL, Kind.NO_SOCKETS): Fault(_LIMIT, "no_sockets", "this machine has no socket left for a connection"),
+    (Phase.DIAL, Kind.CERTIFICATE): Fault(_IP, "proxy_tls", "the proxy's certificate does not verify"),
+    (Phase.DIAL, Kind.TLS): Fault(_IP, "proxy_tls", "the TLS handshake with the proxy failed"),
+    (Phase.DIAL, Kind.RESET): Fault(_IP, "proxy_tls", "the proxy broke the connection during the TLS handshake"),
+    (Phase.DIAL, Kind.CLOSED): Fault(_IP, "proxy_tls", "the proxy closed the connection during the TLS handshake"),
+    (Phase.TUNNEL, Kind.REFUSED): Fault(_IP, "proxy_refused", "the proxy does not let us through"),
+    (Phase.TUNNEL, Kind.UNREACHABLE): Fault(_TARGET, "target_unreachable", "the proxy cannot reach the host"),
+    (Phase.TUNNEL, Kind.CREDENTIALS): Fault(
+        Verdict.CREDENTIALS, "proxy_credentials", "the proxy wants other credentials"
+    ),
+    (Phase.TUNNEL, Kind.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
     (Phase.TUNNEL, Kind.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not answer CONNECT in time"),
     (Phase.TUNNEL, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection during CONNECT"),
     (Phase.TUNNEL, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection during CONNECT"),
-    (Phase.TUNNEL, Kind.GARBAGE): Fault(_IP, "proxy_garbage", "the proxy answered CONNECT with something not HTTP"),
+    (Phase.TUNNEL, Kind.GARBAGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is not of its protocol"),
     (Phase.TUNNEL, Kind.HEAD_TOO_LARGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is too large"),
     (Phase.TLS, Kind.CERTIFICATE): Fault(_TARGET, "bad_certificate", "the certificate does not verify"),
     (Phase.TLS, Kind.TLS): Fault(_TARGET, "tls", "the TLS handshake failed"),
@@ -102,6 +114,7 @@ FAULTS: dict[tuple[Phase, Kind], Fault] = {
     (Phase.FORWARD, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
     (Phase.FORWARD, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection without an answer"),
     (Phase.FORWARD, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection without an answer"),
+    (Phase.FORWARD, Kind.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
     (Phase.FORWARD, Kind.GARBAGE): Fault(_TARGET, "garbage", "the answer is not HTTP"),
     (Phase.FORWARD, Kind.HEAD_TOO_LARGE): _HEAD,
 }

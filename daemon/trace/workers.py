@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from daemon.click.answer import extracted_params
-from daemon.config import Settings
+from daemon.config import Settings, reaches_of
 from daemon.journal.entries import TraceFinished, TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
@@ -22,7 +22,7 @@ from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.trace.fetch import Fetcher, TraceResult, trace
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
-from daemon.trace.proxies import Credentials, proxy_for
+from daemon.trace.proxies import Reach, proxy_for
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Landed, Limits, Walk
 from daemon.trace.verdicts import Verdict
 
@@ -47,13 +47,6 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(hops_max=settings.trace.hops_max, allow_private=settings.trace.allow_private)
 
 
-def credentials_of(settings: Settings) -> dict[str, Credentials]:
-    return {
-        name: Credentials(provider.username, provider.password.get_secret_value())
-        for name, provider in settings.providers.items()
-    }
-
-
 class Tracer:
     """What all workers share. `active` traces hold a lease now; `busy` workers have a job."""
 
@@ -66,7 +59,7 @@ class Tracer:
         *,
         limits: Limits,
         timeout_s: float,
-        credentials: Mapping[str, Credentials],
+        reaches: Mapping[str, Reach],
     ) -> None:
         self._fetcher = fetcher
         self._directory = directory
@@ -74,7 +67,7 @@ class Tracer:
         self._now = now
         self._limits = limits
         self._timeout_s = timeout_s
-        self._credentials = credentials
+        self._reaches = reaches
         self.active = 0
         self.busy = 0
 
@@ -82,7 +75,7 @@ class Tracer:
         """For traces that begin from now on."""
         self._limits = limits_of(settings)
         self._timeout_s = settings.trace.timeout_s
-        self._credentials = credentials_of(settings)
+        self._reaches = reaches_of(settings)
 
     async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """One worker: serves `jobs` until its senders are closed."""
@@ -159,7 +152,10 @@ class Tracer:
         timeout_s = min(self._timeout_s, lease.locked_until_s - began.tick_s - LEASE_MARGIN_S)
         result: TraceResult | None = None
         try:
-            proxy = proxy_for(lease.address, lease.port, self._credentials.get(lease.provider))
+            reach = self._reaches.get(lease.provider)
+            proxy = proxy_for(
+                lease.address, lease.port, reach, country=lease.country, lease=f"{lease.request_id}/{lease.lease_no}"
+            )
             result = await trace(self._fetcher, proxy, walk, timeout_s=timeout_s)
         finally:
             if result is None:  # cancelled, or a bug that is on its way to the supervisor

@@ -45,8 +45,8 @@ import sys
 from daemon.__main__ import main
 from daemon.trace import workers
 
-def proxy_for(address, port, credentials):
-    raise ValueError(f"cannot use {credentials.password} or {credentials.password!r} for {address}")
+def proxy_for(address, port, reach, **lease):
+    raise ValueError(f"cannot use {reach.password} or {reach.password!r} for {address}")
 
 workers.proxy_for = proxy_for
 sys.exit(main(sys.argv[1:]))

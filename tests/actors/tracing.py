@@ -17,7 +17,7 @@ from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.trace.fetch import Fetcher, TraceResult
 from daemon.trace.jobs import News, TraceJob
-from daemon.trace.proxies import Credentials, ProxyAddress, UnusableProxy
+from daemon.trace.proxies import ProxyAddress, Reach, UnusableProxy
 from daemon.trace.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
 from daemon.trace.workers import Tracer
 from tests.fakes.entries import of_kind
@@ -62,7 +62,7 @@ class Bench:
             now,
             limits=Limits(hops_max=20, allow_private=False),
             timeout_s=timeout_s,
-            credentials={"luna": Credentials("customer", "secret")},
+            reaches={"luna": Reach("luna", "customer", "secret")},
         )
         self.jobs, self.receive = trio.open_memory_channel[TraceJob](10)
         send, self.news = trio.open_memory_channel[News](8)

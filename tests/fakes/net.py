@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import trustme
 
 from daemon.trace.fetch import Fetcher, TraceResult, trace
-from daemon.trace.proxies import Credentials, proxy_for
+from daemon.trace.proxies import Reach, proxy_for
 from daemon.trace.steps import GaveUp, Identity, Limits, Walk
 from tests.fakes.origins import Origin, Reply, origin
 from tests.fakes.proxies import Proxy, proxy
@@ -39,11 +39,11 @@ async def traced(
     url: str = START,
     *,
     by: Fetcher | None = None,
-    credentials: Credentials | None = None,
+    reach: Reach | None = None,
     timeout_s: float = 10,
 ) -> TraceResult:
     walk = Walk(url, Identity("tester/1"), Limits(20, allow_private=True))
-    address = proxy_for("127.0.0.1", str(proxy_port), credentials)
+    address = proxy_for("127.0.0.1", str(proxy_port), reach)
     return await trace(by or fetcher(), address, walk, timeout_s=timeout_s)
 
 

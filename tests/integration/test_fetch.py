@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.trace.proxies import Credentials
+from daemon.trace.proxies import Reach
 from daemon.trace.steps import Landed
 from daemon.trace.verdicts import Verdict
 from tests.fakes import origins
@@ -95,7 +95,7 @@ async def test_a_trace_holds_few_connections_however_many_hosts_it_meets() -> No
 async def test_credentials_go_to_the_proxy_and_never_to_an_origin() -> None:
     plain: dict[str, Reply | list[Reply]] = {"ads.example/start": redirect("https://secure.example/")}
     async with net(plain, {"secure.example/": page()}, credentials=("customer", "canary")) as here:
-        result = await traced(here.port, credentials=Credentials("customer", "canary"))
+        result = await traced(here.port, reach=Reach("luna", "customer", "canary"))
     assert isinstance(result.end, Landed)
     assert all(head.value("proxy-authorization") for head in here.proxy.seen)
     for head in (*here.plain.requests, *here.secure.requests):
@@ -105,7 +105,7 @@ async def test_credentials_go_to_the_proxy_and_never_to_an_origin() -> None:
 @pytest.mark.parametrize("url", [START, "https://secure.example/"])
 async def test_wrong_credentials_are_the_providers_matter_and_stay_out_of_the_message(url: str) -> None:
     async with net({}, credentials=("customer", "right")) as here:
-        end = gave_up(await traced(here.port, url, credentials=Credentials("customer", "canary")))
+        end = gave_up(await traced(here.port, url, reach=Reach("luna", "customer", "canary")))
     assert (end.verdict, end.reason) == (Verdict.CREDENTIALS, "proxy_credentials")
     assert "canary" not in end.message
     assert "customer" not in end.message

@@ -53,6 +53,7 @@ GROUND, PORTS, ACTORS, FACES, SUPERVISOR, COMMAND = range(6)
 LAYERS = {
     "daemon.config": PORTS,
     "daemon.config_sources": PORTS,
+    "daemon.providers": PORTS,
     "daemon.reload": PORTS,
     "daemon.clocks": PORTS,
     "daemon.logs": PORTS,

@@ -1,8 +1,48 @@
-"""From a row's texts to a proxy."""
+"""From a row, its provider's settings and its lease to a proxy."""
+
+import re
+from dataclasses import replace
+from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from daemon.trace.proxies import Credentials, ProxyAddress, UnusableProxy, proxy_for
+from daemon.trace.proxies import (
+    PLACEHOLDERS,
+    ProxyAddress,
+    Reach,
+    SessionRules,
+    UnusableProxy,
+    address_of,
+    complaint_of,
+    exit_ip_in,
+    host_and_port,
+    proxy_for,
+)
+
+GATE = Reach(
+    name="luna",
+    username="customer",
+    password="canary-word",
+    gateway=("gate.example", 9000),
+    username_pattern="{username}-{country}-{session}-{lock_minutes}",
+    lock_minutes=2,
+)
+ALPHANUMERIC = replace(GATE, session_rules=SessionRules("alphanumeric", 4, 24))
+EIGHT = replace(GATE, session_rules=SessionRules("alphanumeric", 8, 8))
+DIGITS = replace(GATE, session_rules=SessionRules("digits", 1, 12))
+
+
+def login(reach: Reach, address: str = "luna-us-1", port: str = "7000", country: str = "us", lease: str = "a") -> str:
+    proxy = proxy_for(address, port, reach, country=country, lease=lease)
+    assert isinstance(proxy, ProxyAddress), proxy
+    assert proxy.username is not None
+    return proxy.username
+
+
+def session(reach: Reach, address: str = "luna-us-1", port: str = "7000", lease: str = "a") -> str:
+    return login(replace(reach, username_pattern="{session}"), address, port, lease=lease)
 
 
 @pytest.mark.parametrize(
@@ -32,14 +72,140 @@ def test_a_text_that_is_no_port_is_a_value_not_an_exception(ip_port: str) -> Non
     assert isinstance(proxy_for("198.51.100.7", ip_port), UnusableProxy)
 
 
-def test_a_password_shows_in_no_repr() -> None:
-    credentials = Credentials("user", "canary-word")
-    proxy = proxy_for("198.51.100.7", "7000", credentials)
+def test_a_password_shows_in_no_repr_nor_a_username_that_holds_it() -> None:
+    reach = replace(GATE, username_pattern="{username}-{password}", password_pattern="{password}_x")
+    proxy = proxy_for("198.51.100.7", "7000", reach)
     assert isinstance(proxy, ProxyAddress)
-    assert "canary" not in repr(credentials) + repr(proxy)
+    assert "canary" not in repr(reach) + repr(proxy)
+    assert (proxy.username, proxy.password) == ("customer-canary-word", "canary-word_x")
+
+
+def test_credentials_go_as_basic_and_empty_ones_do_not_go() -> None:
+    proxy = proxy_for("198.51.100.7", "7000", Reach("luna", "user", "canary-word"))
+    assert isinstance(proxy, ProxyAddress)
     assert proxy.authorization == b"Basic dXNlcjpjYW5hcnktd29yZA=="
-
-
-def test_empty_credentials_are_none() -> None:
-    assert proxy_for("198.51.100.7", "7000", Credentials("", "")) == ProxyAddress("198.51.100.7", 7000)
+    assert proxy_for("198.51.100.7", "7000", Reach("luna")) == ProxyAddress("198.51.100.7", 7000)
     assert ProxyAddress("198.51.100.7", 7000).authorization is None
+
+
+def test_a_provider_without_a_gateway_is_dialled_at_the_rows_own_address() -> None:
+    proxy = proxy_for("198.51.100.7", "7001", Reach("luna", "user", "word", scheme="socks5"), country="nowhere")
+    assert proxy == ProxyAddress("198.51.100.7", 7001, "user", "word", "socks5")
+
+
+def test_a_row_of_a_gateway_is_a_session_there() -> None:
+    assert proxy_for("luna-us-1", "7000", GATE, country="us") == ProxyAddress(
+        "gate.example", 9000, "customer-us-luna-us-1-2", "canary-word"
+    )
+
+
+def test_rows_that_differ_in_their_port_alone_have_sessions_of_their_own() -> None:
+    assert login(GATE, port="7001") == "customer-us-luna-us-1-7001-2"
+
+
+@pytest.mark.parametrize(
+    ("country", "case", "code"),
+    [("usa", "lower", "us"), (" GB ", "upper", "GB"), ("uk", "lower", "gb"), ("De", "upper", "DE")],
+)
+def test_a_country_goes_by_its_code_in_the_gateways_case(
+    country: str, case: Literal["lower", "upper"], code: str
+) -> None:
+    reach = replace(GATE, country_case=case, username_pattern="{country}")
+    assert login(reach, country=country) == code
+
+
+@pytest.mark.parametrize("country", ["", "germany", "d-e", "ü1", "u"])
+def test_a_country_that_is_no_code_is_told_where_the_login_needs_it(country: str) -> None:
+    assert isinstance(proxy_for("luna-us-1", "7000", GATE, country=country), UnusableProxy)
+    assert login(replace(GATE, username_pattern="{session}"), country=country) == "luna-us-1"
+
+
+def test_a_text_that_the_gateway_does_not_take_becomes_one_that_it_takes() -> None:
+    assert re.fullmatch(r"lunaus1[a-z0-9]{12}", session(ALPHANUMERIC))
+    assert re.fullmatch(r"[a-z0-9]{8}", session(EIGHT))
+    assert re.fullmatch(r"[1-9][0-9]{11}", session(DIGITS, "198.51.100.7"))
+    assert session(ALPHANUMERIC, "abc1") == session(replace(GATE, username_pattern="x"), "abc1") == "abc1"
+
+
+def test_a_generated_row_has_its_number_where_sessions_are_numbers() -> None:
+    assert session(DIGITS, "luna-us-17") == "17"
+    assert len(session(DIGITS, "other-17")) == 12, "another prefix may have the same number"
+    assert len(session(DIGITS, "luna-us-017")) == 12
+    assert session(DIGITS, "4711") == "4711"
+
+
+@pytest.mark.parametrize("reach", [GATE, ALPHANUMERIC, EIGHT, DIGITS], ids=["any", "alphanumeric", "eight", "digits"])
+def test_rows_have_sessions_of_their_own_that_fit_and_stay(reach: Reach) -> None:
+    rows = [f"luna-us-{number}" for number in range(1, 500)] + [f"lunaus{number}" for number in range(1, 500)]
+    rows += [f"198.51.{number}.7" for number in range(250)] + [f"1985.1.{number}.7" for number in range(250)]
+    sessions = {session(reach, row) for row in rows}
+    assert len(sessions) == len(rows)
+    assert all(reach.session_rules.allow(text) for text in sessions)
+    assert sessions == {session(reach, row, lease="another") for row in rows}
+
+
+@given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,80}[A-Za-z0-9])?", fullmatch=True), st.integers(1, 64))
+def test_any_row_gets_a_session_of_the_lengths_allowed(address: str, length: int) -> None:
+    rules = SessionRules("alphanumeric", length, length)
+    assert rules.allow(session(replace(GATE, session_rules=rules), address))
+
+
+def test_a_session_for_each_lease_is_new_each_time_and_the_same_within_it() -> None:
+    leased = replace(ALPHANUMERIC, session="lease")
+    sessions = {session(leased, lease=f"request/{number}") for number in range(100)}
+    assert len(sessions) == 100
+    assert all(leased.session_rules.allow(text) for text in sessions)
+    assert session(leased, lease="request/1") in sessions
+    assert len(session(replace(EIGHT, session="lease"))) == 8
+
+
+def test_a_login_too_long_for_socks_is_told() -> None:
+    long = Reach("luna", "u" * 256, "word", scheme="socks5")
+    assert isinstance(proxy_for("198.51.100.7", "7000", long), UnusableProxy)
+    assert isinstance(proxy_for("198.51.100.7", "7000", replace(long, scheme="http")), ProxyAddress)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("gate.example:7000", ("gate.example", 7000)),
+        ("[2001:db8::7]:80", ("2001:db8::7", 80)),
+        ("2001:db8::7", None),
+        ("gate.example", None),
+        ("gate.example:0", None),
+        (":7000", None),
+        ("http://gate.example:7000", None),
+        ("gate.example:7000\r\nx", None),
+    ],
+)
+def test_a_gateway_is_a_host_and_a_port(text: str, found: tuple[str, int] | None) -> None:
+    assert host_and_port(text) == found
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{sesion}", "{}", "{0}", "{username!r}", "{session:>9}", "{username.x}", "{", "a}"]
+)
+def test_an_unknown_placeholder_is_told_with_those_allowed(pattern: str) -> None:
+    complaint = complaint_of(pattern)
+    assert complaint is not None
+    assert all(f"{{{name}}}" in complaint for name in PLACEHOLDERS)
+
+
+def test_known_placeholders_and_doubled_braces_are_fine() -> None:
+    assert complaint_of("a-{username}{{x}}-{session}") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [(" 198.51.100.7 ", "198.51.100.7"), ("2001:DB8::0:7", "2001:db8::7"), ("r2d29b", None), ("", None), (None, None),
+     ("1" * 100, None), ("198.51.100.7:80", None)],
+)  # fmt: skip
+def test_an_exit_address_is_an_address(text: str | None, address: str | None) -> None:
+    assert address_of(text) == address
+    if text is not None:
+        assert exit_ip_in([(b"Date", b"x"), (b"X-Exit", text.encode())], "x-exit") == address
+
+
+def test_no_header_no_exit_address() -> None:
+    assert exit_ip_in([(b"X-Exit", b"198.51.100.7")], None) is None
+    assert exit_ip_in([(b"X-Exit", b"\xff\xfe")], "x-exit") is None

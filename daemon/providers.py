@@ -1,0 +1,136 @@
+"""The settings of a provider, `[providers.NAME]`: how its proxies are reached. providers.toml has the templates."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from math import ceil
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from daemon.trace.proxies import Reach, SessionRules, complaint_of, host_and_port
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+
+
+@cache
+def templates() -> Mapping[str, Mapping[str, Any]]:
+    """By the name that `template` takes: what a section leaves out."""
+    return tomllib.loads((files("daemon") / "providers.toml").read_text("utf-8"))
+
+
+class Provider(BaseModel):
+    """One provider. `price_per_gb`: US dollars for 10^9 bytes, received and sent together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str = ""
+    username: str = Field("", max_length=1_024)
+    password: SecretStr = SecretStr("")
+    scheme: Literal["http", "https", "socks5"] = "http"
+    gateway: str = Field("", max_length=300)
+    username_pattern: str = Field("{username}", max_length=1_024)
+    password_pattern: str = Field("{password}", max_length=1_024)
+    session: Literal["ip", "lease"] = "ip"
+    session_characters: Literal["any", "alphanumeric", "digits"] = "any"
+    session_length_min: int = Field(1, ge=1, le=64)
+    session_length_max: int = Field(64, ge=1, le=64)
+    country_case: Literal["lower", "upper"] = "lower"
+    fail_closed: str = Field("", max_length=64)
+    exit_ip_header: str = Field("", max_length=64)
+    price_per_gb: float = Field(0, ge=0, le=1_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_from_its_template(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        template = given.get("template")
+        known = templates().get(template, {}) if isinstance(template, str) else {}
+        return {**known, **given}
+
+    @field_validator("template")
+    @classmethod
+    def _is_known(cls, template: str) -> str:
+        if template and template not in templates():
+            raise ValueError(f"must be one of {', '.join(templates())}, or empty")
+        return template
+
+    @field_validator("username", "username_pattern", "password_pattern", "fail_closed")
+    @classmethod
+    def _fits_a_login(cls, text: str) -> str:
+        """RFC 7617, 2: no control characters, and in the username no colon."""
+        if _CONTROL.search(text):
+            raise ValueError("must have no control characters")
+        return text
+
+    @field_validator("username", "username_pattern")
+    @classmethod
+    def _has_no_colon(cls, text: str) -> str:
+        if ":" in text:
+            raise ValueError("must have no colon: it would end the username")
+        return text
+
+    @field_validator("password")
+    @classmethod
+    def _is_one_line(cls, password: SecretStr) -> SecretStr:
+        if _CONTROL.search(password.get_secret_value()):
+            raise ValueError("must have no control characters")
+        return password
+
+    @field_validator("username_pattern", "password_pattern")
+    @classmethod
+    def _has_known_placeholders(cls, pattern: str) -> str:
+        if (complaint := complaint_of(pattern)) is not None:
+            raise ValueError(complaint)
+        return pattern
+
+    @field_validator("password_pattern")
+    @classmethod
+    def _has_the_password(cls, pattern: str) -> str:
+        if "{password}" not in pattern:
+            raise ValueError("must hold {password}: the secret itself belongs into the key password")
+        return pattern
+
+    @field_validator("gateway")
+    @classmethod
+    def _is_host_and_port(cls, gateway: str) -> str:
+        if gateway and host_and_port(gateway) is None:
+            raise ValueError("must be host:port such as gate.example:7000, or empty: then each row's own is dialled")
+        return gateway
+
+    @field_validator("exit_ip_header")
+    @classmethod
+    def _is_a_header(cls, name: str) -> str:
+        if name and not _HEADER_NAME.fullmatch(name):
+            raise ValueError("must be the name of a response header such as x-exit-ip, or empty")
+        return name.lower()
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Provider":
+        if self.session_length_min > self.session_length_max:
+            raise ValueError("session_length_min must not be above session_length_max")
+        if self.gateway and not self.username and "{username}" in self.username_pattern + self.password_pattern:
+            raise ValueError("username is empty, and the gateway's username_pattern needs it")
+        return self
+
+    def reach(self, name: str, lock_s: float) -> Reach:
+        """What the traces need of it, for leases of `lock_s`."""
+        return Reach(
+            name=name,
+            username=self.username,
+            password=self.password.get_secret_value(),
+            scheme=self.scheme,
+            gateway=host_and_port(self.gateway) if self.gateway else None,
+            username_pattern=self.username_pattern,
+            password_pattern=self.password_pattern,
+            session=self.session,
+            session_rules=SessionRules(self.session_characters, self.session_length_min, self.session_length_max),
+            country_case=self.country_case,
+            fail_closed=self.fail_closed,
+            lock_minutes=ceil(lock_s / 60),
+            exit_ip_header=self.exit_ip_header or None,
+        )
