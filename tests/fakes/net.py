@@ -57,6 +57,12 @@ class Net:
     port: int
 
 
+def ports_of(plain_port: int, tls_port: int) -> dict[str, int]:
+    """Where the example names are on loopback, as a proxy resolves them."""
+    ports = {f"{name}.example:80": plain_port for name in ("ads", "b", "c", "d", "e")}
+    return ports | {f"{name}.example:443": tls_port for name in ("secure", "s1", "s2", "s3", "s4", "s5")}
+
+
 @contextlib.asynccontextmanager
 async def net(
     plain: dict[str, Reply | list[Reply]],
@@ -65,12 +71,15 @@ async def net(
     tls: ssl.SSLContext | None = None,
     credentials: tuple[str, str] | None = None,
     closes_after_answer: bool = False,
+    tells: str = "",
+    proxy_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Net]:
     tls = tls or context_for("secure.example", *(f"s{number}.example" for number in range(1, 6)))
     async with origin(plain) as (plain_origin, plain_port), origin(secure or {}, tls=tls) as (tls_origin, tls_port):
-        ports = {f"{name}.example:80": plain_port for name in ("ads", "b", "c", "d", "e")}
-        ports |= {f"{name}.example:443": tls_port for name in ("secure", "s1", "s2", "s3", "s4", "s5")}
-        async with proxy(ports, credentials=credentials, closes_after_answer=closes_after_answer) as (served, port):
+        ports = ports_of(plain_port, tls_port)
+        async with proxy(
+            ports, credentials=credentials, closes_after_answer=closes_after_answer, tells=tells, tls=proxy_tls
+        ) as (served, port):
             yield Net(plain_origin, tls_origin, served, port)
 
 

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ NO_HEAD = Head("", "", ())
 class Proxy:
     """`ports` says where a `host:port` is on loopback; others get 502. `seen` holds the heads that clients sent.
 
+    `tells` is a header line of its own in answers to CONNECT and in the responses that it relays.
     `bytes_in` and `bytes_out` count what passed between clients and the proxy, as a provider's bill does.
     """
 
@@ -26,6 +28,7 @@ class Proxy:
     credentials: tuple[str, str] | None = None
     misbehave: Misbehaviour | None = None
     closes_after_answer: bool = False
+    tells: str = ""
     seen: list[Head] = field(default_factory=list)
     connections: int = 0
     bytes_in: int = 0
@@ -57,6 +60,9 @@ class Proxy:
         wanted = base64.b64encode(":".join(self.credentials).encode()).decode()
         return head.value("proxy-authorization") == f"Basic {wanted}"
 
+    def _told(self) -> str:
+        return f"{self.tells}\r\n" if self.tells else ""
+
     async def _reach(self, client: trio.abc.Stream, authority: str) -> trio.SocketStream | None:
         port = self.ports.get(authority)
         if port is None:
@@ -69,7 +75,7 @@ class Proxy:
         if upstream is None:
             return
         async with upstream, trio.open_nursery() as nursery:
-            await client.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await client.send_all(f"HTTP/1.1 200 Connection established\r\n{self._told()}\r\n".encode())
             nursery.start_soon(_copy, client, upstream, nursery.cancel_scope)
             nursery.start_soon(_copy, upstream, client, nursery.cancel_scope)
 
@@ -86,7 +92,7 @@ class Proxy:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_watch, client, nursery.cancel_scope)
                 with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    goes_on = await _relay_answer(upstream, client)
+                    goes_on = await _relay_answer(upstream, client, self._told().encode())
                 nursery.cancel_scope.cancel()
             return goes_on
 
@@ -114,23 +120,30 @@ class _Counted(trio.abc.Stream):
 async def _watch(client: trio.abc.Stream, relaying: trio.CancelScope) -> None:
     """Ends the relaying when the client leaves: a silent origin would keep it for ever."""
     assert isinstance(client, _Counted)
-    assert isinstance(client.inner, trio.SocketStream)
+    if not isinstance(client.inner, trio.SocketStream):
+        return  # TLS cannot be peeked at
     with contextlib.suppress(OSError):
         if await client.inner.socket.recv(1, socket.MSG_PEEK):
             return  # the next request
     relaying.cancel()
 
 
-async def _relay_answer(upstream: trio.SocketStream, client: trio.abc.Stream) -> bool:
-    """Relays a head and a body of known length and keeps the client; anything else until the origin closes."""
+async def _relay_answer(upstream: trio.SocketStream, client: trio.abc.Stream, told: bytes) -> bool:
+    """Relays a head and a body of known length and keeps the client; anything else until the origin closes.
+
+    `told` goes in after the first line.
+    """
     received = b""
     while b"\r\n\r\n" not in received:
         more = await upstream.receive_some(65_536)
         if not more:
             await client.send_all(received)
             return False
-        await client.send_all(more)  # drips are passed on as they come
         received += more
+        if not told:
+            await client.send_all(more)  # drips are passed on as they come
+    if told:
+        await client.send_all(received.replace(b"\r\n", b"\r\n" + told, 1))
     head, _, body = received.partition(b"\r\n\r\n")
     lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     left = int(lengths[0].partition(b":")[2]) - len(body) if lengths else None
@@ -194,8 +207,10 @@ async def proxy(
     credentials: tuple[str, str] | None = None,
     misbehave: Misbehaviour | None = None,
     closes_after_answer: bool = False,
+    tells: str = "",
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[tuple[Proxy, int]]:
-    """A serving Proxy and its port."""
-    served = Proxy(ports, credentials, misbehave, closes_after_answer)
-    async with listening(served.serve) as port:
+    """A serving Proxy and its port; with `tls`, an https proxy."""
+    served = Proxy(ports, credentials, misbehave, closes_after_answer, tells)
+    async with listening(served.serve, tls=tls) as port:
         yield served, port

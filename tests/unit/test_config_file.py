@@ -5,8 +5,10 @@ import tomllib
 from pathlib import Path
 
 from daemon.config import Settings
+from daemon.providers import Provider, templates
 
 FILE = Path(__file__).parents[2] / "config" / "tracepool.toml"
+UNCOMMENTED = re.compile(r"^#(?=\[providers\.luna\]|[a-z_]+ = )", re.MULTILINE)
 WITHOUT_A_DEFAULT_VALUE = {"state_dir", "providers"}
 
 
@@ -16,12 +18,16 @@ def test_the_documented_settings_are_the_defaults() -> None:
 
 
 def test_every_key_is_documented_and_none_beyond() -> None:
-    text = FILE.read_text()
-    documented = tomllib.loads(
-        re.sub(r"^#(?=(\[|url|state_dir|username|password|token))", "", text, flags=re.MULTILINE)
-    )
+    documented = tomllib.loads(UNCOMMENTED.sub("", FILE.read_text()))
     for section, defaults in Settings().model_dump().items():
         if section in WITHOUT_A_DEFAULT_VALUE:
             assert section in documented
         else:
             assert set(documented[section]) == set(defaults), section
+
+
+def test_every_key_of_a_provider_is_documented_with_its_default() -> None:
+    text = FILE.read_text()
+    documented = tomllib.loads(UNCOMMENTED.sub("", text))["providers"]["luna"]
+    assert documented == {**Provider().model_dump(), "password": "", "username": "customer"}
+    assert ", ".join(templates()) in text

@@ -118,3 +118,15 @@ def test_a_providers_password_is_masked_as_its_proxies_get_it() -> None:
     header = "Basic " + base64.b64encode(f"customer:{SPECIAL}".encode()).decode()
     assert logs.masked(f"Proxy-Authorization: {header}") == f"Proxy-Authorization: Basic {logs.MASK}"
     assert logs.masked(f"user customer, password {SPECIAL}") == f"user customer, password {logs.MASK}"
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "use", "user"])
+@pytest.mark.parametrize("after", ["", "_session-1", "_country-us_session-abc1"])
+def test_a_password_is_masked_in_whatever_login_it_is_a_part_of(before: str, after: str) -> None:
+    providers: dict[str, Any] = {"luna": {"username": "customer", "password": SPECIAL}}
+    logs.hide_secrets(Settings.model_validate({"providers": providers}))
+    login = f"{before}:{SPECIAL}{after}"
+    assert logs.masked(login) == f"{before}:{logs.MASK}{after}"
+    shown = logs.masked(base64.b64encode(login.encode()).decode())
+    assert logs.MASK in shown
+    assert len(shown) <= 2 * len(before + after) + len(logs.MASK) + 8, "no more is left than what stands around it"
