@@ -33,8 +33,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class NoIPAvailable:
-    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless,
-    deadline or journal."""
+    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless, deadline or journal.
+
+    Where one IP was asked for, `until_s` is its own, and `why` gone, locked, cooldown or busy.
+    """
 
     until_s: float | None
     why: str
@@ -42,17 +44,21 @@ class NoIPAvailable:
 
 @dataclass(frozen=True, slots=True)
 class Acquire:
-    """Asks for an IP, and waits for one until `deadline_s`. A lower `priority` goes first; 0 is a click's."""
+    """Asks for an IP, and waits for one until `deadline_s`. A lower `priority` goes first; 0 is a click's.
+
+    `ip_id` asks for that one alone, for a check: it is had at once or not at all, and may be one that failed.
+    """
 
     request_id: UUID
     deadline_s: float
     reply: Reply
     priority: int = 0
+    ip_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Gives a lease back; `event` is one of the RELEASED_ ones."""
+    """Gives a lease back; `event` is one of the RELEASED_ ones, or CHECKED."""
 
     ip_id: UUID
     lease_no: int

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from uuid import UUID
 
-from daemon.journal.entries import Entry, IpChanged
+from daemon.journal.entries import Entry
 from daemon.moment import Moment
+from daemon.pool.changed import ip_changed
+from daemon.pool.checks import refused_check
 from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.queues import Pile, Waiting
-from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
+from daemon.pool.states import Event, Ip, Occurrence, Rules, Status, move
 
 Endpoint = tuple[str, str]  # address, port
 
@@ -162,12 +164,24 @@ class Pool:
     def _acquire(self, request: Acquire, now: Moment, decision: Decision) -> None:
         if request.deadline_s <= now.tick_s:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
+        elif request.ip_id is not None:
+            self._acquire_that(self.ips.get(request.ip_id), request, now, decision)
         elif not self._waiting and (ip := self._rested.first()):
             self._lease(ip, request, now, decision)
         elif why := self.would_refuse(request.deadline_s, now.tick_s):
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), why)))
         else:
             self._waiting.add(request)
+
+    def _acquire_that(self, ip: Ip | None, request: Acquire, now: Moment, decision: Decision) -> None:
+        if ip is None:
+            decision.answers.append((request, NoIPAvailable(None, "gone")))
+            return
+        until_s = self._departed_until_s(ip) or ip.locked_until_s
+        if refused := refused_check(ip, until_s, self.counts(), now.tick_s):
+            decision.answers.append((request, refused))
+        else:
+            self._lease(ip, request, now, decision)
 
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
         while (request := self._waiting.first()) and (ip := self._rested.first()):
@@ -193,11 +207,14 @@ class Pool:
         if ip is None or ip.status is not Status.LOCKED or ip.lease_no != release.lease_no:
             decision.remarks.append(f"release of lease {release.lease_no} of {ip or release.ip_id} came too late")
             return
-        held_s = now.tick_s - ip.last_used_s
-        self._hold_s += (HOLD_WEIGHT if self._hold_s else 1.0) * (held_s - self._hold_s)
-        what = Occurrence(release.event, now.tick_s, response_ms=release.response_ms)
-        self._step(ip, what, now, decision)
-        if self.rules.cooldown_s == 0:
+        event = release.event
+        if event is Event.CHECKED and self.departed.get((ip.address, ip.port), -math.inf) > now.tick_s:
+            event = Event.RELEASED_TARGET_AT_FAULT  # an edit gave it an endpoint that rests
+        if release.event is not Event.CHECKED:
+            held_s = now.tick_s - ip.last_used_s
+            self._hold_s += (HOLD_WEIGHT if self._hold_s else 1.0) * (held_s - self._hold_s)
+        self._step(ip, Occurrence(event, now.tick_s, response_ms=release.response_ms), now, decision)
+        if self.rules.cooldown_s == 0 or event is Event.CHECKED:
             self.fire_timers(now, decision)
 
     def _adopt(self, row: Ip, now: Moment, decision: Decision) -> None:
@@ -226,13 +243,13 @@ class Pool:
         elif not fit:
             self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)
             return
-        decision.entries.append(self._entry(ip, "edited", now))  # the row says again what holds
+        decision.entries.append(ip_changed(ip, "edited", now))  # the row says again what holds
 
     def _welcome(self, row: Ip, now: Moment, decision: Decision) -> None:
         as_written = row.status, row.locked_until_s
         self._join(row)
         if (row.status, row.locked_until_s) != as_written:
-            decision.entries.append(self._entry(row, "joined", now))
+            decision.entries.append(ip_changed(row, "joined", now))
 
     def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
         """An edit gives an IP another endpoint. What the old one, and the new one, have left of a rest still holds."""
@@ -268,7 +285,7 @@ class Pool:
         self._by_status[ip.status] += 1
         if ip.status is Status.COOLDOWN and (rests_until_s := self._departed_until_s(ip)) is not None:
             ip.locked_until_s = rests_until_s  # an edit gave it this endpoint while it was in use through another
-        decision.entries.append(self._entry(ip, what.event.value, now))
+        decision.entries.append(ip_changed(ip, what.event.value, now))
         self._file(ip)
 
     def _join(self, ip: Ip) -> None:
@@ -297,23 +314,3 @@ class Pool:
         if locks_s is None:
             return rests_s
         return min(locks_s + self.rules.cooldown_s, math.inf if rests_s is None else rests_s)
-
-    def _entry(self, ip: Ip, event: str, now: Moment) -> IpChanged:
-        until_s, health_s = ip.locked_until_s, ip.last_health_check_s
-        return IpChanged(
-            id=ip.id,
-            event=event,
-            status=ip.status.value,
-            locked_until=None if until_s is None else now.wall_at(until_s),
-            locked_by_request=ip.locked_by,
-            last_used_at=None if ip.last_used_s == NEVER_USED else now.wall_at(ip.last_used_s),
-            total_uses=ip.total_uses,
-            success_count=ip.success_count,
-            failure_count=ip.failure_count,
-            consecutive_failures=ip.consecutive_failures,
-            is_healthy=ip.is_healthy,
-            avg_response_time_ms=ip.avg_response_time_ms,
-            last_health_check=None if health_s is None else now.wall_at(health_s),
-            lease_no=ip.lease_no,
-            edit_no=ip.edit_no,
-        )

@@ -3,7 +3,7 @@
 An IP is `available` until it is leased, `locked` while a trace has it, in `cooldown` after that, and `failed` once it
 broke too often in a row. `TABLE` is the whole of it: a pair that is not there raises IllegalTransition and changes
 nothing. Every way out of `locked` that leads back to use goes through `cooldown`, the lock's expiry too, since the IP
-may have been in use until that instant.
+may have been in use until that instant. But a check, which fetches no offer's URL, leaves an IP as it found it.
 
 `locked_until_s` ends a lock or a rest and is read on the monotonic clock, as all times here are. An IP that an operator
 takes out of use keeps the end of its rest, so that a reset does not cut it short; one that broke too often has none.
@@ -33,6 +33,7 @@ class Event(StrEnum):
     RELEASED_OK = "released_ok"
     RELEASED_IP_AT_FAULT = "released_ip_at_fault"
     RELEASED_TARGET_AT_FAULT = "released_target_at_fault"  # and whatever else the IP cannot help
+    CHECKED = "checked"  # a lease for a check alone is given back
     LOCK_EXPIRED = "lock_expired"
     COOLDOWN_OVER = "cooldown_over"
     RESET = "reset"
@@ -132,6 +133,11 @@ def _blameless(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     return _rest(ip, what.now_s + rules.cooldown_s)
 
 
+def _as_before(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+    ip.locked_by = ip.locked_until_s = None
+    return Status.GONE if ip.leaving else Status.AVAILABLE if ip.is_healthy else Status.FAILED
+
+
 def _awake(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     ip.locked_until_s = None
     return Status.AVAILABLE
@@ -163,14 +169,17 @@ def _leave_later(ip: Ip, what: Occurrence, rules: Rules) -> Status:
 Effect = Callable[[Ip, Occurrence, Rules], Status]
 
 # (from, event): (where it may lead, what changes). After LOCKED: cooldown, or failed, or gone when its row is deleted.
+# One that is FAILED is leased for a check alone and stays unhealthy: however that lease ends, it is FAILED again.
 _AFTER_LEASE = (Status.COOLDOWN, Status.FAILED, Status.GONE)
 TABLE: dict[tuple[Status, Event], tuple[tuple[Status, ...], Effect]] = {
     (Status.AVAILABLE, Event.LEASE): ((Status.LOCKED,), _lease),
     (Status.LOCKED, Event.RELEASED_OK): (_AFTER_LEASE, _succeed),
     (Status.LOCKED, Event.RELEASED_IP_AT_FAULT): (_AFTER_LEASE, _fail),
     (Status.LOCKED, Event.RELEASED_TARGET_AT_FAULT): (_AFTER_LEASE, _blameless),
+    (Status.LOCKED, Event.CHECKED): ((Status.AVAILABLE, Status.FAILED, Status.GONE), _as_before),
     (Status.LOCKED, Event.LOCK_EXPIRED): (_AFTER_LEASE, _blameless),
     (Status.COOLDOWN, Event.COOLDOWN_OVER): ((Status.AVAILABLE,), _awake),
+    (Status.FAILED, Event.LEASE): ((Status.LOCKED,), _lease),
     (Status.FAILED, Event.RESET): ((Status.AVAILABLE, Status.COOLDOWN), _reset),
     (Status.AVAILABLE, Event.MARKED_FAILED): ((Status.FAILED,), _mark_failed),
     (Status.COOLDOWN, Event.MARKED_FAILED): ((Status.FAILED,), _mark_failed),

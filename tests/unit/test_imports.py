@@ -32,6 +32,8 @@ PURE = {
     "daemon.database.records",
     "daemon.journal.entries",
     "daemon.journal.replay",
+    "daemon.pool.changed",
+    "daemon.pool.checks",
     "daemon.pool.countries",
     "daemon.pool.messages",
     "daemon.pool.pool",

@@ -313,3 +313,47 @@ def test_each_ip_has_one_lease_with_a_thousand_requests() -> None:
     assert [r.request_id for r in requests[:50]] == list(answers)
     assert len({lease.ip_id for lease in answers.values()}) == 50
     assert pool.counts() == recount(pool)
+
+
+def a_check(ip: Ip) -> Acquire:
+    return replace(a_request(), ip_id=ip.id)
+
+
+def test_a_check_gets_the_ip_that_it_asks_for_and_gives_it_back_without_a_rest() -> None:
+    ips = [an_ip(str(number)) for number in range(3)]
+    pool = a_pool(*ips)
+    (lease,) = granted(say(pool, 0, a_check(ips[1]))).values()
+    assert lease.ip_id == ips[1].id
+    waiting = a_request(priority=0)
+    say(pool, 1, a_request(), a_request(), waiting)
+    decision = say(pool, 2, released(lease, Event.CHECKED))
+    assert granted(decision)[waiting.request_id].ip_id == ips[1].id, "a click that waits has it at once"
+
+
+def test_a_check_gets_one_that_failed_and_a_click_never_does() -> None:
+    failed = an_ip("failed", status=Status.FAILED, is_healthy=False)
+    pool = a_pool(failed)
+    (lease,) = granted(say(pool, 0, a_check(failed), a_request(50))).values()
+    assert lease.ip_id == failed.id
+    decision = say(pool, 1, released(lease, Event.CHECKED))
+    assert not granted(decision)
+    assert pool.counts().failed == 1
+
+
+def test_a_check_has_what_is_in_use_rests_or_left_only_told() -> None:
+    locked, rests, failed = an_ip("a"), an_ip("b"), an_ip("c", status=Status.FAILED, is_healthy=False)
+    failed.locked_until_s = 70.0
+    pool = a_pool(locked, rests, failed)
+    leased(pool, 0)
+    say(pool, 10, released(leased(pool, 0)))
+    decision = say(pool, 10, *(a_check(ip) for ip in (locked, rests, failed, an_ip("d"))))
+    answers = [(answer.why, answer.until_s) for answer in refused(decision).values()]
+    assert answers == [("locked", 90.0), ("cooldown", 70.0), ("cooldown", 70.0), ("gone", None)]
+
+
+def test_a_check_leaves_the_clicks_that_wait_and_those_to_come_an_ip() -> None:
+    ips = [an_ip(str(number)) for number in range(10)]
+    pool = a_pool(*ips)
+    decision = say(pool, 0, *(a_check(ip) for ip in ips))
+    assert len(granted(decision)) == 8
+    assert [answer.why for answer in refused(decision).values()] == ["busy", "busy"]

@@ -5,7 +5,7 @@ Journaled entries are applied to `rows`, as PostgreSQL would, and must say what 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
-from daemon.pool.messages import Acquire, Adopt, Lease, Message, Release, Remove
+from daemon.pool.messages import Acquire, Adopt, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.pool import Decision, Pool
 from daemon.pool.states import NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
 from tests.fakes.ips import a_request, an_ip, at, recount, row_of, state
@@ -57,6 +57,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         self.rows: dict[UUID, dict[str, Any]] = {}
         self.waiting: list[Acquire] = []
         self.held: list[Lease] = []
+        self.checks: list[Lease] = []
         self.old: list[Lease] = []
         self.busy_until_s: dict[str, float] = {}  # endpoints as their traces see them
         self.departed: dict[str, float] = {}
@@ -96,11 +97,14 @@ class PoolBesideItsModel(RuleBasedStateMachine):
                 self.lease_ends(ip_id, self.addresses.pop(ip_id))
         for message in messages:
             self.pool.decide(message, at(self.now_s), decision)
+        self.apply(decision)
+        self.check_answers(decision)
+
+    def apply(self, decision: Decision) -> None:
         for entry in decision.entries:
             assert isinstance(entry, IpChanged)
             if entry.id in self.rows:
                 self.rows[entry.id] = {name: getattr(entry, name) for name in FIELDS}
-        self.check_answers(decision)
 
     def check_answers(self, decision: Decision) -> None:
         """Refusals first: of those who waited too long. Then the grants, each to the first in line."""
@@ -121,6 +125,9 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         known = self.known[lease.ip_id]
         assert known in self.free()
         assert known.last_used_s == min(k.last_used_s for k in self.free())
+        self.check_lease(request, lease, known)
+
+    def check_lease(self, request: Acquire, lease: Lease, known: Known) -> None:
         assert self.now_s >= self.busy_until_s.get(lease.address, -math.inf)
         assert (lease.request_id, lease.address) == (request.request_id, known.endpoint)
         assert lease.lease_no > known.lease_no
@@ -170,6 +177,46 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         known.fit = known.fit and not fails
         self.lease_ends(lease.ip_id, self.addresses.pop(lease.ip_id), fails=fails)
         self.say(Release(lease.ip_id, lease.lease_no, event, ms))
+
+    @rule(pick=PICKS)
+    def a_check_begins(self, pick: int) -> None:
+        self.say()
+        if not self.known:
+            return
+        ip_id, known = list(self.known.items())[pick % len(self.known)]
+        request, decision = replace(a_request(self.now_s + 5), ip_id=ip_id), Decision()
+        self.pool.decide(request, at(self.now_s), decision)
+        self.apply(decision)
+        ((asked, answer),) = decision.answers
+        assert asked is request
+        rests = max(known.rests_until_s, self.departed.get(known.endpoint, -math.inf)) > self.now_s
+        if isinstance(answer, NoIPAvailable):
+            whys = {"gone": known.leaving, "locked": known.lock_end_s is not None, "cooldown": rests}
+            assert whys[answer.why]
+            return
+        assert not rests
+        assert (known.leaving, known.lock_end_s) == (False, None)
+        self.check_lease(request, answer, known)
+        self.checks.append(answer)
+
+    @precondition(lambda self: self.checks)
+    @rule(pick=PICKS)
+    def a_check_ends(self, pick: int) -> None:
+        """It needs no rest of its own; but an endpoint that an edit gave the IP meanwhile may have one left."""
+        self.say()
+        lease = self.checks.pop(pick % len(self.checks))
+        if not self.is_current(lease):
+            self.releases_in_vain(lease, Event.CHECKED)
+            return
+        known, address = self.known[lease.ip_id], self.addresses.pop(lease.ip_id)
+        if self.departed.get(known.endpoint, -math.inf) > self.now_s:
+            self.lease_ends(lease.ip_id, address)
+        else:
+            known.lock_end_s, known.rests_until_s = None, -math.inf
+            self.busy_until_s[address] = self.now_s
+            if known.leaving:
+                del self.known[lease.ip_id]
+        self.say(Release(lease.ip_id, lease.lease_no, Event.CHECKED))
 
     @precondition(lambda self: self.old)
     @rule(pick=PICKS, event=st.sampled_from(list(Event)))

@@ -22,11 +22,13 @@ LEGAL = {
     (Status.LOCKED, Event.RELEASED_OK),
     (Status.LOCKED, Event.RELEASED_IP_AT_FAULT),
     (Status.LOCKED, Event.RELEASED_TARGET_AT_FAULT),
+    (Status.LOCKED, Event.CHECKED),
     (Status.LOCKED, Event.LOCK_EXPIRED),
     (Status.LOCKED, Event.REMOVED),
     (Status.COOLDOWN, Event.COOLDOWN_OVER),
     (Status.COOLDOWN, Event.MARKED_FAILED),
     (Status.COOLDOWN, Event.REMOVED),
+    (Status.FAILED, Event.LEASE),
     (Status.FAILED, Event.RESET),
     (Status.FAILED, Event.REMOVED),
 }
@@ -144,6 +146,19 @@ def test_what_the_ip_cannot_help_moves_no_health_counter(event: Event) -> None:
         "locked_until_s": 1060.0,
         "locked_by": None,
     }
+
+
+@pytest.mark.parametrize("status", [Status.AVAILABLE, Status.FAILED])
+def test_a_check_leaves_an_ip_as_it_found_it(status: Status) -> None:
+    ip = an_ip_that_is(status)
+    move(ip, Occurrence(Event.LEASE, 999.0, REQUEST), RULES)
+    assert after(ip, Event.CHECKED) == {"status": status, "locked_until_s": None, "locked_by": None}
+
+
+def test_one_that_is_reset_while_it_is_checked_is_available_then() -> None:
+    ip = an_ip_that_is(Status.LOCKED, is_healthy=False)
+    ip.is_healthy = True
+    assert after(ip, Event.CHECKED)["status"] is Status.AVAILABLE
 
 
 def test_an_expired_lock_rests_before_it_is_available() -> None:
