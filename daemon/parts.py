@@ -26,9 +26,9 @@ from daemon.pool.directory import PoolDirectory, Post, rules_of
 from daemon.pool.pool import Pool
 from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
-from daemon.trace.fetch import Fetcher
+from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
-from daemon.trace.workers import Tracer, limits_of
+from daemon.trace.workers import Tracer, fetcher_of, limits_of
 
 SHIP_S = 3.0
 
@@ -52,6 +52,7 @@ class Pools:
 @dataclass(frozen=True, slots=True)
 class Workers:
     tracer: Tracer
+    checker: Checker
     jobs: "trio.MemorySendChannel[TraceJob]"
 
 
@@ -137,12 +138,9 @@ async def pools_loaded(
 async def workers_ready(settings: Settings, pools: Pools, journal: Journal) -> AsyncIterator[Workers]:
     """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
     trace = settings.trace
+    fetcher = fetcher_of(settings)
     tracer = Tracer(
-        Fetcher(
-            hop_timeout_s=trace.hop_timeout_s,
-            connect_timeout_s=trace.connect_timeout_s,
-            headers_bytes_max=trace.headers_bytes_max,
-        ),
+        fetcher,
         pools.directory,
         journal.writer,
         read_clocks,
@@ -155,6 +153,6 @@ async def workers_ready(settings: Settings, pools: Pools, journal: Journal) -> A
         async with trio.open_nursery() as nursery:
             for number in range(trace.workers):
                 nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
-            yield Workers(tracer, send)
+            yield Workers(tracer, Checker(fetcher, pools.directory, read_clocks, settings), send)
             nursery.cancel_scope.cancel()
         tracer.abandon(receive)

@@ -165,7 +165,7 @@ class _Daemon:
         )
         maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, read_clocks)
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
-        self._users_of_settings.append(self.control.use)
+        self._users_of_settings += [workers.checker.use, self.control.use]
 
         batch = Batch(
             database,
@@ -187,7 +187,11 @@ class _Daemon:
         async with trio.open_nursery() as background:
             background.start_soon(restarted, "maintenance", maintenance.run)
             background.start_soon(restarted, "batch", batch.run)
-            commands: control.Commands = {"status": overview.status, "maintenance": maintenance_now}
+            commands: control.Commands = {
+                "status": overview.status,
+                "maintenance": maintenance_now,
+                "check": workers.checker.check,
+            }
             await background.start(control.serve, self.settings.state_dir, commands)
             # What is loaded by now stays: the collector need not look at 100,000 IPs again and again.
             gc.collect()

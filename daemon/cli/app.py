@@ -16,6 +16,7 @@ from daemon.cli import (
     offers_write,
     provision,
     provision_add,
+    provision_check,
     psql,
     reset,
     serve,
@@ -41,13 +42,14 @@ the state directory; every command finds it there. All commands work while the
 daemon runs, which adopts what they change within a second, and without it.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 bad settings."""
-ABOUT_PROVISION = """Bring proxy IPs into the pool, look at them, take them out.
+ABOUT_PROVISION = """Bring proxy IPs into the pool, look at them, try them, take them out.
 
 With a gateway provider an IP is a session slot, not an address.
 
     tracepool provision generate --country us --count 30 --provider luna
     tracepool provision import ips.csv
     tracepool provision list --country us --status failed
+    tracepool provision check --country us
     tracepool provision remove --country de"""
 ABOUT_OFFERS = """What the ads sell: add, change, show and remove offers.
 
@@ -89,6 +91,7 @@ def build_app() -> App:
         ("generate", provision_add.generate),
         ("import", provision_add.import_file),
         ("list", provision.list_ips),
+        ("check", provision_check.check_ips),
         ("remove", provision.remove),
     )
     sold = App(name="offers", help=ABOUT_OFFERS)

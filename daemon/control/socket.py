@@ -1,9 +1,10 @@
 """The private Unix socket in the state directory by which commands ask the running daemon: one JSON line each way."""
 
+import inspect
 import json
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from daemon.logs import masked
 NAME = "control.sock"
 LINE_BYTES_MAX = 4_096
 ANSWER_S = 120.0
-BACKLOG = 16
+BACKLOG = 128
 
-Commands = dict[str, Callable[[], Awaitable[dict[str, Any]]]]
+Commands = dict[str, Callable[..., Awaitable[dict[str, Any]]]]  # called with the asker's arguments, by name
 log = structlog.get_logger("daemon.control")
 
 
@@ -33,8 +34,10 @@ def _address(state_dir: Path) -> Iterator[str]:
         os.close(directory)
 
 
-def ask(state_dir: Path, command: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
-    """The daemon's answer, or None where none runs with this state directory.
+def ask(
+    state_dir: Path, command: str, timeout_s: float = 5.0, arguments: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """The daemon's answer to the command with these arguments, or None where none runs with this state directory.
 
     Raises TheirFault when it does not answer in `timeout_s`, and DatabaseUnavailable when it says so.
     """
@@ -42,7 +45,7 @@ def ask(state_dir: Path, command: str, timeout_s: float = 5.0) -> dict[str, Any]
         with _address(state_dir) as address, socket.socket(socket.AF_UNIX) as client:
             client.settimeout(timeout_s)
             client.connect(address)
-            client.sendall(json.dumps({"command": command}).encode() + b"\n")
+            client.sendall(json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n")
             answer = b"".join(iter(lambda: client.recv(65_536), b""))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         return None
@@ -103,11 +106,13 @@ async def _answer(stream: trio.SocketStream, commands: Commands) -> None:
 
 async def _run(line: bytes, commands: Commands) -> dict[str, Any]:
     try:
-        command = commands[json.loads(line)["command"]]
+        asked = json.loads(line)
+        command, arguments = commands[asked["command"]], asked.get("arguments", {})
+        inspect.signature(command).bind(**arguments)
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {"error": f"unknown command; known: {', '.join(commands)}"}
+        return {"error": f"unknown command, or not its arguments; known: {', '.join(commands)}"}
     try:
-        return await command()
+        return await command(**arguments)
     except TracepoolError as e:
         return {"error": str(e)}
     except Exception:

@@ -63,6 +63,18 @@ class PoolIP:
         return f"{self.ip_address}:{self.ip_port}"
 
 
+@dataclass(frozen=True, slots=True)
+class CheckableIP:
+    """A row as a check needs it. `rests_until`: the end of a lock or a rest, where it has not come yet."""
+
+    id: UUID
+    ip_address: str
+    ip_port: str
+    country: str
+    provider: str
+    rests_until: datetime | None
+
+
 _POOL_IP = ", ".join(PoolIP.__slots__)
 
 
@@ -96,6 +108,17 @@ async def list_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
         timeout=INSERT_TIMEOUT_S,
     )
     return [PoolIP(*row) for row in rows]
+
+
+async def checkable_ips(conn: Connection, selection: Selection) -> list[CheckableIP]:
+    rows = await conn.fetch(
+        "select id, ip_address, ip_port, country, provider, case when locked_until > now() then locked_until end"  # noqa: S608
+        f" from ip_rotation_pool where {_SELECTED}"
+        " order by lower(country), provider, length(ip_address), ip_address, ip_port",
+        *selection.arguments,
+        timeout=INSERT_TIMEOUT_S,
+    )
+    return [CheckableIP(*row) for row in rows]
 
 
 async def remove_ips(conn: Connection, selection: Selection) -> tuple[int, int]:

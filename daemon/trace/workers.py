@@ -18,16 +18,15 @@ from daemon.journal.entries import TraceFinished, TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
+from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.trace.fetch import Fetcher, TraceResult, trace
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
+from daemon.trace.leases import acquire, release
 from daemon.trace.proxies import Reach, proxy_for
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Landed, Limits, Walk
 from daemon.trace.verdicts import Verdict
 
-RELEASE_S = 5.0
-ANSWER_LATE_S = 1.0  # how long after the deadline a pool's answer is waited for: it knows the deadline itself
 LEASE_MARGIN_S = 0.5  # a trace ends this much before its lock at the latest
 
 log = structlog.get_logger("daemon.trace")
@@ -45,6 +44,15 @@ EVENTS: dict[Verdict, Event] = {
 
 def limits_of(settings: Settings) -> Limits:
     return Limits(hops_max=settings.trace.hops_max, allow_private=settings.trace.allow_private)
+
+
+def fetcher_of(settings: Settings) -> Fetcher:
+    trace = settings.trace
+    return Fetcher(
+        hop_timeout_s=trace.hop_timeout_s,
+        connect_timeout_s=trace.connect_timeout_s,
+        headers_bytes_max=trace.headers_bytes_max,
+    )
 
 
 class Tracer:
@@ -101,7 +109,7 @@ class Tracer:
         lease: Lease | NoIPAvailable | None = None if post else NoIPAvailable(None, "its last IP left")
         try:
             if post is not None:
-                lease = await self._acquire(job, post)
+                lease = await acquire(post, job.request_id, job.deadline_s, priority=job.priority)
         finally:
             if not isinstance(lease, Lease):
                 self._finish_without_ip(job, lease)
@@ -111,36 +119,6 @@ class Tracer:
                 await self._trace(job, post, lease)
             finally:
                 self.active -= 1
-
-    async def _acquire(self, job: TraceJob, post: Post) -> Lease | NoIPAvailable:
-        send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
-        # Closed on the way out: then the actor takes back a lease that nobody received. Not by `async with`, whose
-        # checkpoint would lose one that was received.
-        with receive:
-            try:
-                with trio.move_on_at(job.deadline_s + ANSWER_LATE_S):
-                    await post.mailbox.send(Acquire(job.request_id, job.deadline_s, send, job.priority))
-                    return await receive.receive()
-            except trio.Cancelled:
-                await self._hand_back(post, receive)
-                raise
-            await self._hand_back(post, receive)
-            return NoIPAvailable(None, "deadline")
-
-    async def _hand_back(self, post: Post, receive: "trio.MemoryReceiveChannel[Lease | NoIPAvailable]") -> None:
-        """A lease that came in the instant in which we stopped waiting for it."""
-        try:
-            answer = receive.receive_nowait()
-        except (trio.WouldBlock, trio.EndOfChannel):
-            return
-        if isinstance(answer, Lease):
-            await self._release(post, Release(answer.ip_id, answer.lease_no, Event.RELEASED_TARGET_AT_FAULT))
-
-    async def _release(self, post: Post, release: Release) -> None:
-        with trio.move_on_after(RELEASE_S, shield=True) as scope:
-            await post.mailbox.send(release)
-        if scope.cancelled_caught:
-            log.error("release_lost", ip_id=str(release.ip_id), effect="the IP rests when its lock runs out")
 
     async def _trace(self, job: TraceJob, post: Post, lease: Lease) -> None:
         began = self._now()
@@ -169,7 +147,7 @@ class Tracer:
             finally:
                 _tell(job, Finished(end.url, None) if isinstance(end, Landed) else Finished(None, "trace_failed"))
                 event = EVENTS[Verdict.OK if isinstance(end, Landed) else end.verdict]
-                await self._release(post, Release(lease.ip_id, lease.lease_no, event, result.ms))
+                await release(post, Release(lease.ip_id, lease.lease_no, event, result.ms))
 
     def _finish(self, job: TraceJob, lease: Lease, result: TraceResult, wait_ms: float) -> None:
         end, now = result.end, self._now()

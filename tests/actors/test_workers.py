@@ -9,10 +9,11 @@ from daemon.journal.entries import TraceFinished, TraceProcessing
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event, Status
 from daemon.trace.jobs import Finished, Started, WaitingForIp
+from daemon.trace.leases import ANSWER_LATE_S
 from daemon.trace.proxies import ProxyAddress
 from daemon.trace.steps import GaveUp, Landed
 from daemon.trace.verdicts import Verdict
-from daemon.trace.workers import ANSWER_LATE_S, LEASE_MARGIN_S
+from daemon.trace.workers import LEASE_MARGIN_S
 from tests.actors.tracing import HOP, LANDED, WALL_S, Bench, broken, ends, never_ends
 
 OUTCOMES = [

@@ -1,13 +1,15 @@
 """Checks of IPs over real sockets: what each behaviour of a proxy is called, and the address that it leaves by."""
 
 import pytest
+import trustme
 
 from daemon.trace.check import CheckKind, CheckResult, check
 from daemon.trace.proxies import ProxyAddress, UnusableProxy
 from tests.fakes import proxies
-from tests.fakes.net import fetcher, net
+from tests.fakes.net import context_for, fetcher, net
 from tests.fakes.origins import SILENT, Reply, reply
 from tests.fakes.proxies import proxy
+from tests.fakes.socks import SocksProxy, socks_proxy
 from tests.fakes.wire import free_port
 
 PLAIN, SECURE = "http://ads.example/ip", "https://secure.example/ip"
@@ -79,3 +81,34 @@ async def test_a_check_ends_in_its_time() -> None:
 async def test_a_row_that_is_no_address_fails() -> None:
     result = await check(fetcher(), UnusableProxy("ip_port 'x' is not a port"), PLAIN, timeout_s=1)
     assert (result.kind, result.message) == (CheckKind.FAILED, "ip_port 'x' is not a port")
+
+
+@pytest.mark.parametrize("url", [PLAIN, SECURE])
+async def test_the_address_that_the_provider_tells_comes_before_the_one_in_the_body(url: str) -> None:
+    answer: dict[str, Reply | list[Reply]] = {url.partition("://")[2]: reply(200, body=b"198.51.100.7")}
+    async with net(answer, answer, tells="X-Exit-IP: 198.51.100.9") as here:
+        told = ProxyAddress("127.0.0.1", here.port, exit_ip_header="x-exit-ip")
+        result = await check(fetcher(), told, url, timeout_s=5)
+        assert (await checked(here.port, url)).exit_ip == "198.51.100.7"
+    assert result.exit_ip == "198.51.100.9"
+
+
+async def test_a_proxy_whose_certificate_is_not_trusted_fails() -> None:
+    async with net({}, proxy_tls=context_for("127.0.0.1", authority=trustme.CA())) as here:
+        result = await check(fetcher(), ProxyAddress("127.0.0.1", here.port, scheme="https"), PLAIN, timeout_s=5)
+    assert (result.kind, result.message) == (CheckKind.FAILED, "the proxy's certificate does not verify")
+
+
+@pytest.mark.parametrize(
+    ("served", "kind"),
+    [
+        (SocksProxy({}, login=("customer", "word")), CheckKind.CREDENTIALS),
+        (SocksProxy({}, reply=2), CheckKind.REFUSED),
+        (SocksProxy({}), CheckKind.FAILED),
+    ],
+    ids=["login", "rules", "name"],
+)
+async def test_a_socks_proxys_faults_have_the_same_names(served: SocksProxy, kind: CheckKind) -> None:
+    async with socks_proxy(served) as port:
+        result = await check(fetcher(), ProxyAddress("127.0.0.1", port, scheme="socks5"), PLAIN, timeout_s=5)
+    assert result.kind is kind

@@ -63,7 +63,8 @@ def server_runs(state_dir: Path) -> bool:
 
 @pytest.mark.parametrize(
     "words",
-    ["", "demo", "serve", "provision", "provision generate", "provision import", "provision list", "provision remove",
+    ["", "demo", "serve", "provision", "provision generate", "provision import", "provision list", "provision check",
+     "provision remove",
      "offers", "offers add", "offers list", "offers show", "offers update", "offers remove", "offers import", "status",
      "reset", "maintenance", "psql", "database-url"],
 )  # fmt: skip

@@ -41,8 +41,13 @@ class Asked:
     async def large(self) -> dict[str, Any]:
         return {"text": "x" * 3_000_000}
 
-    async def ask(self, command: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
-        return await trio.to_thread.run_sync(control.ask, self.state_dir, command, timeout_s)
+    async def told(self, ip: str, timeout_s: float) -> dict[str, Any]:
+        return {"ip": ip, "timeout_s": timeout_s}
+
+    async def ask(
+        self, command: str, timeout_s: float = 5.0, arguments: dict[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        return await trio.to_thread.run_sync(control.ask, self.state_dir, command, timeout_s, arguments)
 
     async def raw(self, line: bytes, *, end: bool = True) -> bytes:
         stream = await trio.open_unix_socket(str(self.state_dir / control.NAME))
@@ -58,7 +63,7 @@ class Asked:
 async def served(state_dir: Path) -> AsyncIterator[Asked]:
     asked = Asked(state_dir)
     commands: control.Commands = {
-        name: getattr(asked, name) for name in ("status", "unreachable", "broken", "slow", "large")
+        name: getattr(asked, name) for name in ("status", "unreachable", "broken", "slow", "large", "told")
     }
     async with trio.open_nursery() as nursery:
         await nursery.start(control.serve, state_dir, commands)
@@ -73,6 +78,16 @@ async def test_a_command_gets_its_answer(tmp_path: Path) -> None:
         answer = await asked.ask("large")
         assert answer is not None
         assert len(answer["text"]) == 3_000_000
+
+
+async def test_a_command_gets_its_arguments_and_those_it_does_not_know_are_refused(tmp_path: Path) -> None:
+    async with served(tmp_path) as asked:
+        assert await asked.ask("told", arguments={"ip": "ü", "timeout_s": 2}) == {"ip": "ü", "timeout_s": 2}
+        for wrong in ({}, {"ip": "x"}, {"ip": "x", "timeout_s": 1, "more": 1}):
+            with pytest.raises(TheirFault, match="not its arguments"):
+                await asked.ask("told", arguments=wrong)
+        with pytest.raises(TheirFault, match="not its arguments"):
+            await asked.ask("status", arguments={"ip": "x"})
 
 
 async def test_only_the_owner_can_connect_and_the_file_goes_with_the_daemon(tmp_path: Path) -> None:
@@ -145,6 +160,8 @@ HOSTILE = [
     b"null\n",
     b'"status"\n',
     b'{"command": []}\n',
+    b'{"command": "told", "arguments": 7}\n',
+    b'{"command": "told", "arguments": [1, 2]}\n',
     b'{"command": "status"',
     b"\xff\xfe\n",
     b"[" * 4_000 + b"\n",

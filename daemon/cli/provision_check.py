@@ -1,0 +1,193 @@
+"""`tracepool provision check`: each IP is tried."""
+
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, astuple, dataclass
+from typing import Annotated, Any
+from uuid import uuid4
+
+import trio
+from cyclopts import Parameter
+
+from daemon.cli.options import AsJSON, ConfigFile
+from daemon.cli.output import say, say_json, say_table, warn
+from daemon.cli.progress import progress
+from daemon.cli.session import settings_of, with_database, work
+from daemon.config import Settings, reaches_of
+from daemon.control.socket import ask
+from daemon.database.postgres import Database
+from daemon.database.provisioning import CheckableIP, Selection, checkable_ips
+from daemon.errors import AlreadyRunning, BadInput, BadSettings, DatabaseUnavailable, TheirFault
+from daemon.trace.check import CheckKind, check
+from daemon.trace.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
+from daemon.trace.proxies import proxy_for
+from daemon.trace.workers import fetcher_of
+
+TIMEOUT_MAX_S = 60
+ANSWER_LATE_S = 15.0  # beyond a check's own time, and what it may wait for its lease
+COLUMNS = ("ip", "country", "provider", "result", "ms", "exit ip", "message")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedIP:
+    """One IP as it is reported. `result`: a CheckKind, or "skipped"."""
+
+    ip_address: str
+    ip_port: str
+    country: str
+    provider: str
+    result: str
+    ms: float | None
+    exit_ip: str | None
+    message: str
+
+
+Check = Callable[[CheckableIP], Awaitable[dict[str, Any]]]
+
+
+def check_ips(
+    *,
+    country: Annotated[str | None, Parameter(metavar="C", help="Of this country only; gb is uk, usa is us.")] = None,
+    provider: Annotated[str | None, Parameter(metavar="P", help="Of this provider only.")] = None,
+    ip: Annotated[str | None, Parameter(metavar="A", help="This address, or ADDRESS:PORT.")] = None,
+    timeout: Annotated[
+        float | None, Parameter(metavar="S", help="Seconds for each, 0.1 to 60; else provision.check_timeout_s.")
+    ] = None,
+    concurrency: Annotated[int, Parameter(metavar="N", help="How many at once, 1 to 100.")] = 20,
+    as_json: AsJSON = False,
+    config: ConfigFile = None,
+) -> int:
+    """Try each IP: fetch provision.check_url through it.
+
+    It says of each one whether it works, is slow (longer than
+    provision.check_slow_s), is refused by the proxy, has the wrong credentials or
+    fails otherwise, and the address that it leaves by: as the provider tells it
+    (exit_ip_header), else as the URL does, in a body that is an address or JSON
+    with a field "ip". No counter and no status of an IP changes.
+
+    A running daemon does the checks itself, each with a lease: what is in use or
+    rests is skipped and said, and no click loses its IP to a check. Without one,
+    none can start while IPs are checked.
+
+    Exit status: 0 all that were checked work, slow or not; 1 some do not, or none
+    was checked; 2 wrong usage; 78 provision.check_url is not set.
+
+        tracepool provision check --country us
+        tracepool provision check --ip luna-us-7 --json
+    """
+    settings = settings_of(config)
+    if not settings.provision.check_url:
+        raise BadSettings(
+            "provision.check_url is not set: name an http or https URL that answers 2xx, best with the caller's"
+            " address, and that you may use"
+        )
+    timeout_s = settings.provision.check_timeout_s if timeout is None else timeout
+    if not 0.1 <= timeout_s <= TIMEOUT_MAX_S:
+        raise BadInput(f"--timeout {timeout_s:g}: must be 0.1 to {TIMEOUT_MAX_S}")
+    if not 1 <= concurrency <= CHECKS_MAX:
+        raise BadInput(f"--concurrency {concurrency}: must be 1 to {CHECKS_MAX}")
+    selection = Selection(country=country, ip=ip, provider=provider)
+    if ask(settings.state_dir, "status") is None:
+        checked = _without_daemon(settings, selection, timeout_s, concurrency)
+    else:
+        ips = work(settings, checkable_ips, selection)
+        checked = trio.run(_checked, ips, _by_the_daemon(settings, timeout_s), concurrency)
+    _report(checked, as_json=as_json)
+    works = [one.result in (CheckKind.WORKING, CheckKind.SLOW) for one in checked if one.result != SKIPPED]
+    return 0 if works and all(works) else 1
+
+
+def _by_the_daemon(settings: Settings, timeout_s: float) -> Check:
+    patience_s = timeout_s + PATIENCE_S + ANSWER_LATE_S
+
+    def asked(ip: CheckableIP) -> dict[str, Any]:
+        arguments = {"ip_id": str(ip.id), "country": ip.country, "timeout_s": timeout_s}
+        answer = ask(settings.state_dir, "check", patience_s, arguments)
+        if answer is None:
+            raise TheirFault("the daemon stopped while IPs were checked: try again")
+        return answer
+
+    async def check_one(ip: CheckableIP) -> dict[str, Any]:
+        return await trio.to_thread.run_sync(asked, ip, abandon_on_cancel=True, limiter=limiter)
+
+    limiter = trio.CapacityLimiter(CHECKS_MAX)
+    return check_one
+
+
+def _without_daemon(settings: Settings, selection: Selection, timeout_s: float, concurrency: int) -> list[CheckedIP]:
+    async def use(database: Database) -> list[CheckedIP]:
+        try:
+            async with database.daemon_lock(patience_s=0) as lost, trio.open_nursery() as nursery:
+                nursery.start_soon(_end_when, lost)
+                ips = await database.work(checkable_ips, selection)
+                checked = await _checked(ips, _directly(settings, timeout_s), concurrency)
+                nursery.cancel_scope.cancel()
+                return checked
+        except AlreadyRunning:
+            raise TheirFault(
+                "a daemon that this command cannot ask works with this database: it is about to start, or has another"
+                " state_dir; run the check where it runs"
+            ) from None
+
+    return with_database(settings, use)
+
+
+async def _end_when(lost: trio.Event) -> None:
+    await lost.wait()
+    raise DatabaseUnavailable("PostgreSQL was lost: a daemon could start and use the IPs; check again")
+
+
+def _directly(settings: Settings, timeout_s: float) -> Check:
+    fetcher, reaches = fetcher_of(settings), reaches_of(settings)
+    url, slow_s = settings.provision.check_url, settings.provision.check_slow_s
+
+    async def check_one(ip: CheckableIP) -> dict[str, Any]:
+        if ip.rests_until is not None:
+            until = time.strftime("%H:%M:%S", ip.rests_until.utctimetuple())
+            return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": f"rests until {until} UTC"}
+        reach = reaches.get(ip.provider)
+        proxy = proxy_for(ip.ip_address, ip.ip_port, reach, country=ip.country, lease=str(uuid4()))
+        return asdict(await check(fetcher, proxy, url, timeout_s=timeout_s, slow_s=slow_s))
+
+    return check_one
+
+
+async def _checked(ips: Sequence[CheckableIP], check_one: Check, concurrency: int) -> list[CheckedIP]:
+    """In the order of `ips`, `concurrency` at once."""
+    found: dict[int, CheckedIP] = {}
+    places = iter(range(len(ips)))
+
+    async def lane(advance: Callable[[int], None]) -> None:
+        for place in places:
+            ip = ips[place]
+            result = await check_one(ip)
+            ms = None if result["ms"] is None else round(result["ms"], 1)
+            where = (ip.ip_address, ip.ip_port, ip.country, ip.provider)
+            found[place] = CheckedIP(*where, str(result["kind"]), ms, result["exit_ip"], result["message"])
+            advance(1)
+
+    with progress("checking IPs", len(ips)) as advance:
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(concurrency, len(ips))):
+                nursery.start_soon(lane, advance)
+    return [found[place] for place in range(len(ips))]
+
+
+def _report(checked: list[CheckedIP], *, as_json: bool) -> None:
+    counts = {kind: sum(one.result == kind for one in checked) for kind in (*map(str, CheckKind), SKIPPED)}
+    exits = [one.exit_ip for one in checked if one.exit_ip is not None]
+    if as_json:
+        say_json({"summary": {**counts, "exit_addresses": len(set(exits))}, "ips": [asdict(one) for one in checked]})
+        return
+    if not sys.stdout.isatty():
+        say_table(CheckedIP.__slots__, map(astuple, checked))
+    else:
+        rows = [(f"{one.ip_address}:{one.ip_port}", *astuple(one)[2:]) for one in checked]
+        say_table(COLUMNS, [(*row[:3], str(row[3]).replace("_", " "), *row[4:]) for row in rows], right=("ms",))
+    words = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
+    shared = len(exits) - len(set(exits))
+    tell = say if sys.stdout.isatty() else warn
+    tell(f"checked {len(checked) - counts[SKIPPED]}: {words or 'no IP is of this kind'}")
+    if shared:
+        tell(f"{shared} of {len(exits)} leave by an address by which another one leaves, too")

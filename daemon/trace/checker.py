@@ -1,0 +1,99 @@
+"""Checks by the running daemon: each one has a lease of its IP, as a trace has, so that no trace goes through it.
+
+An IP that is in use, or rests, is not checked but told of. A check waits, for PATIENCE_S at most, until it costs no
+click an IP (pool/checks.py), and leaves no rest and no count behind.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+import trio
+
+from daemon.config import Settings, reaches_of
+from daemon.errors import TheirFault
+from daemon.moment import Moment
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.messages import Lease, NoIPAvailable, Release
+from daemon.pool.states import Event
+from daemon.trace.check import CheckResult, check
+from daemon.trace.fetch import Fetcher
+from daemon.trace.leases import acquire, release
+from daemon.trace.proxies import proxy_for
+
+CHECKS_MAX = 100  # at once
+PATIENCE_S = 15.0
+RETRY_S = 0.1
+ACQUIRE_S = 5.0
+LEASE_MARGIN_S = 0.5  # a check ends this much before its lock at the latest
+SKIPPED = "skipped"
+
+log = structlog.get_logger("daemon.trace")
+
+
+class Checker:
+    def __init__(
+        self, fetcher: Fetcher, directory: PoolDirectory, now: Callable[[], Moment], settings: Settings
+    ) -> None:
+        self._fetcher = fetcher
+        self._directory = directory
+        self._now = now
+        self._settings = settings
+        self._places = trio.CapacityLimiter(CHECKS_MAX)
+
+    def use(self, settings: Settings) -> None:
+        """For checks that begin from now on."""
+        self._settings = settings
+
+    async def check(self, ip_id: str, country: str, timeout_s: float) -> dict[str, Any]:
+        """Checks one IP: `kind` of CheckResult or "skipped", `ms`, `exit_ip`, `message`. Raises TheirFault."""
+        url = self._settings.provision.check_url
+        if not url:
+            raise TheirFault("the running daemon has no provision.check_url: set it, and send the daemon a SIGHUP")
+        try:
+            asked = UUID(ip_id)
+        except ValueError:
+            raise TheirFault(f"{ip_id[:80]!r} is no id of an IP") from None
+        async with self._places:
+            post = self._directory.known(country)
+            answer = await self._lease(post, asked) if post else NoIPAvailable(None, "gone")
+            if isinstance(answer, NoIPAvailable):
+                return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": self._why(answer)}
+            assert post is not None
+            try:
+                result = await self._check(answer, url, timeout_s)
+            finally:
+                await release(post, Release(answer.ip_id, answer.lease_no, Event.CHECKED))
+        log.info("check", ip=f"{answer.address}:{answer.port}", country=post.country, kind=result.kind,
+                 ms=round(result.ms, 1), exit_ip=result.exit_ip, why=result.message or None)  # fmt: skip
+        return {"kind": result.kind, "ms": result.ms, "exit_ip": result.exit_ip, "message": result.message}
+
+    async def _lease(self, post: Post, ip_id: UUID) -> Lease | NoIPAvailable:
+        ends_s = self._now().tick_s + PATIENCE_S
+        while True:
+            answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
+            if isinstance(answer, Lease) or answer.why != "busy" or self._now().tick_s >= ends_s:
+                return answer
+            await trio.sleep(RETRY_S)
+
+    async def _check(self, lease: Lease, url: str, timeout_s: float) -> CheckResult:
+        settings = self._settings
+        reach = reaches_of(settings).get(lease.provider)
+        proxy = proxy_for(
+            lease.address, lease.port, reach, country=lease.country, lease=f"{lease.request_id}/{lease.lease_no}"
+        )
+        left_s = lease.locked_until_s - self._now().tick_s - LEASE_MARGIN_S
+        slow_s = settings.provision.check_slow_s
+        return await check(self._fetcher, proxy, url, timeout_s=min(timeout_s, left_s), slow_s=slow_s)
+
+    def _why(self, answer: NoIPAvailable) -> str:
+        now = self._now()
+        if answer.why in ("locked", "cooldown") and answer.until_s is not None:
+            until = time.strftime("%H:%M:%S", time.gmtime(now.wall_at(answer.until_s)))
+            return f"in use, until {until} UTC at most" if answer.why == "locked" else f"rests until {until} UTC"
+        return {
+            "busy": "its country's other IPs are all in use: a check would cost a click its IP",
+            "gone": "the running daemon does not know it",
+        }.get(answer.why, f"no lease ({answer.why})")

@@ -1,0 +1,52 @@
+"""A lease from a country's pool, and back to it. Whoever has one gives it back, however its use ends."""
+
+from uuid import UUID
+
+import structlog
+import trio
+
+from daemon.pool.directory import Post
+from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
+from daemon.pool.states import Event
+
+RELEASE_S = 5.0
+ANSWER_LATE_S = 1.0  # how long after the deadline a pool's answer is waited for: it knows the deadline itself
+
+log = structlog.get_logger("daemon.trace")
+
+
+async def acquire(
+    post: Post, request_id: UUID, deadline_s: float, *, priority: int = 0, ip_id: UUID | None = None
+) -> Lease | NoIPAvailable:
+    """What the pool answers until `deadline_s`; messages.Acquire says what the rest means."""
+    send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
+    # Closed on the way out: then the actor takes back a lease that nobody received. Not by `async with`, whose
+    # checkpoint would lose one that was received.
+    with receive:
+        try:
+            with trio.move_on_at(deadline_s + ANSWER_LATE_S):
+                await post.mailbox.send(Acquire(request_id, deadline_s, send, priority, ip_id))
+                return await receive.receive()
+        except trio.Cancelled:
+            await _hand_back(post, receive)
+            raise
+        await _hand_back(post, receive)
+        return NoIPAvailable(None, "deadline")
+
+
+async def _hand_back(post: Post, receive: "trio.MemoryReceiveChannel[Lease | NoIPAvailable]") -> None:
+    """A lease that came in the instant in which we stopped waiting for it."""
+    try:
+        answer = receive.receive_nowait()
+    except (trio.WouldBlock, trio.EndOfChannel):
+        return
+    if isinstance(answer, Lease):
+        await release(post, Release(answer.ip_id, answer.lease_no, Event.RELEASED_TARGET_AT_FAULT))
+
+
+async def release(post: Post, message: Release) -> None:
+    """Gives a lease back, within RELEASE_S, through a cancel too."""
+    with trio.move_on_after(RELEASE_S, shield=True) as scope:
+        await post.mailbox.send(message)
+    if scope.cancelled_caught:
+        log.error("release_lost", ip_id=str(message.ip_id), effect="the IP rests when its lock runs out")

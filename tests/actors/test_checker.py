@@ -1,0 +1,158 @@
+"""The running daemon's checks: each has its IP for itself, none takes one from a click, and all give them back."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import trio
+import trio.testing
+
+from daemon.config import Settings
+from daemon.errors import TheirFault
+from daemon.pool.actor import PoolActor
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.pool import Pool
+from daemon.pool.states import Ip, Rules, Status
+from daemon.trace.check import CheckKind, CheckResult
+from daemon.trace.checker import PATIENCE_S, Checker
+from daemon.trace.proxies import ProxyAddress, UnusableProxy
+from tests.actors.tracing import now
+from tests.fakes.asked import Asked
+from tests.fakes.journal import MemoryJournal
+
+WORKS = CheckResult(CheckKind.WORKING, 12.0, "198.51.100.9", "")
+SETTINGS = Settings.model_validate(
+    {
+        "provision": {"check_url": "http://check.example/ip", "check_slow_s": 3},
+        "providers": {"luna": {"template": "luna", "username": "customer", "password": "word-of-luna"}},
+    }
+)
+Checking = Callable[[float], Awaitable[CheckResult]]
+
+
+class Bench:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, checking: Checking, *ips: Ip) -> None:
+        async def check(fetcher: Any, proxy: Any, url: str, *, timeout_s: float, slow_s: float) -> CheckResult:
+            self.asked.append((proxy, url, timeout_s, slow_s))
+            return await checking(timeout_s)
+
+        monkeypatch.setattr("daemon.trace.checker.check", check)
+        self.asked: list[tuple[ProxyAddress | UnusableProxy, str, float, float]] = []
+        self.journal = MemoryJournal()
+        self.directory = PoolDirectory(lambda country: Pool(country, Rules(lock_s=90)), lambda post: None)
+        self.post = self.directory.open("us", list(ips))
+        self.checker = Checker(None, self.directory, now, SETTINGS)  # type: ignore[arg-type]
+        nursery.start_soon(PoolActor(self.post.pool, self.post.receive, self.journal, now).run, [])
+
+    async def check(self, ip: Ip, timeout_s: float = 5.0) -> dict[str, Any]:
+        return await self.checker.check(str(ip.id), "US", timeout_s)
+
+
+def an_ip(name: str = "luna-us-1", **changes: Any) -> Ip:
+    return Ip(uuid4(), name, "7000", "us", "luna", **changes)
+
+
+async def works(timeout_s: float) -> CheckResult:
+    await trio.sleep(1)
+    return WORKS
+
+
+async def never_ends(timeout_s: float) -> CheckResult:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+async def test_a_check_has_a_lease_meanwhile_and_leaves_the_ip_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    ip = an_ip()
+    statuses = []
+
+    async def looks(timeout_s: float) -> CheckResult:
+        statuses.append(ip.status)
+        return WORKS
+
+    bench = Bench(monkeypatch, nursery, looks, ip)
+    assert await bench.check(ip) == {"kind": "working", "ms": 12.0, "exit_ip": "198.51.100.9", "message": ""}
+    await trio.testing.wait_all_tasks_blocked()
+    assert (statuses, ip.status, ip.failure_count) == ([Status.LOCKED], Status.AVAILABLE, 0)
+    ((proxy, url, timeout_s, slow_s),) = bench.asked
+    assert isinstance(proxy, ProxyAddress)
+    assert (proxy.host, proxy.username is not None and "-region-us-sessid-lunaus1" in proxy.username) == (
+        "pr.lunaproxy.com",
+        True,
+    )
+    assert (url, timeout_s, slow_s) == ("http://check.example/ip", 5.0, 3)
+
+
+async def test_one_that_failed_is_checked_and_stays_failed(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    ip = an_ip(status=Status.FAILED, is_healthy=False)
+    bench = Bench(monkeypatch, nursery, works, ip)
+    assert (await bench.check(ip))["kind"] == "working"
+    await trio.testing.wait_all_tasks_blocked()
+    assert ip.status is Status.FAILED
+
+
+async def test_what_is_in_use_is_skipped_and_told(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    ip, other = an_ip(), an_ip("luna-us-2")
+    bench = Bench(monkeypatch, nursery, works, ip)
+    trace = Asked()
+    await bench.post.mailbox.send(trace.message)
+    await trace.lease()
+    skipped = await bench.check(ip)
+    assert (skipped["kind"], skipped["message"][:13]) == ("skipped", "in use, until")
+    assert (await bench.check(other))["message"] == "the running daemon does not know it"
+    assert (await bench.checker.check(str(ip.id), "fr", 5))["kind"] == "skipped"
+    assert bench.asked == []
+
+
+async def test_a_check_waits_while_it_would_cost_a_click_its_ip_and_then_gives_up(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    ips = [an_ip(f"luna-us-{number}") for number in range(10)]
+    bench = Bench(monkeypatch, nursery, works, *ips)
+    traces = [Asked() for _ in range(8)]
+    for trace in traces:
+        await bench.post.mailbox.send(trace.message)
+    leased = {(await trace.lease()).ip_id for trace in traces}
+    began_s = trio.current_time()
+    skipped = await bench.check(next(ip for ip in ips if ip.id not in leased))
+    assert (skipped["kind"], "cost a click" in skipped["message"]) == ("skipped", True)
+    assert PATIENCE_S <= trio.current_time() - began_s < PATIENCE_S + 1
+    assert bench.asked == []
+
+
+async def test_a_cancelled_check_gives_its_ip_back(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    ip = an_ip()
+    bench = Bench(monkeypatch, nursery, never_ends, ip)
+    with trio.move_on_after(1):
+        await bench.check(ip)
+    await trio.testing.wait_all_tasks_blocked()
+    assert ip.status is Status.AVAILABLE
+
+
+async def test_a_check_ends_before_its_lock(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    ip = an_ip()
+    bench = Bench(monkeypatch, nursery, works, ip)
+    bench.post.pool.rules = Rules(lock_s=2)
+    await bench.check(ip, timeout_s=60)
+    assert [timeout_s for _, _, timeout_s, _ in bench.asked] == [pytest.approx(1.5)]
+
+
+@pytest.mark.parametrize(("ip_id", "url"), [("nonsense", "http://check.example/"), (str(uuid4()), "")])
+async def test_what_cannot_be_checked_at_all_is_said(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, ip_id: str, url: str
+) -> None:
+    bench = Bench(monkeypatch, nursery, works, an_ip())
+    bench.checker.use(Settings.model_validate({"provision": {"check_url": url}}))
+    with pytest.raises(TheirFault, match="check_url" if not url else "no id"):
+        await bench.checker.check(ip_id, "us", 5)

@@ -1,0 +1,74 @@
+"""`tracepool provision check` beside daemons that it cannot ask: an IP has one user at a time, whoever it is."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from daemon.errors import AlreadyRunning
+from tests.fakes import proxies
+from tests.fakes.proxies import proxy
+from tests.integration.commands import Commands, process
+from tests.integration.databases import PostgresServer, fresh_database, until
+
+
+async def test_a_daemon_elsewhere_keeps_it_out_and_it_keeps_a_daemon_out(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with fresh_database(postgres) as rows, proxy({}, misbehave=proxies.silent) as (mute, port):
+        await rows.add_ip("127.0.0.1", ip_port=str(port))
+        env = {"TRACEPOOL_DATABASE__URL": rows.url, "TRACEPOOL_PROVISION__CHECK_URL": "http://check.example/"}
+        check = partial(process, "provision", "check", "--timeout", "3", state_dir=tmp_path, env=env)
+        async with rows.database.daemon_lock(1):
+            refused = await trio.to_thread.run_sync(check)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "a daemon that this command cannot ask works with this database" in refused.stderr
+        assert mute.connections == 0
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, check)
+            await until(lambda: mute.connections)
+            with pytest.raises(AlreadyRunning):
+                async with rows.database.daemon_lock(0.5):
+                    raise AssertionError("two would use one IP")
+        async with rows.database.daemon_lock(5):
+            pass
+
+
+@pytest.fixture
+def tracepool(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Commands:
+    return Commands(postgres.new_database(), tmp_path, monkeypatch, capfd)
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [(("--timeout", "0"), "0.1 to 60"), (("--timeout", "nan"), "0.1 to 60"), (("--concurrency", "101"), "1 to 100")],
+)
+def test_an_option_out_of_range_is_told(
+    tracepool: Commands, monkeypatch: pytest.MonkeyPatch, options: tuple[str, str], allowed: str
+) -> None:
+    monkeypatch.setenv("TRACEPOOL_PROVISION__CHECK_URL", "http://check.example/")
+    ended = tracepool("provision", "check", *options)
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{options[0]} {options[1]}: must be {allowed}" in ended.err
+
+
+def test_what_rests_is_skipped_and_alone_it_is_no_success(tracepool: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEPOOL_PROVISION__CHECK_URL", "http://check.example/")
+    tracepool.sql(
+        "insert into ip_rotation_pool (ip_address, status, locked_until)"
+        " values ('192.0.2.1', 'cooldown', now() + interval '1 hour')"
+    )
+    ended = tracepool("provision", "check", "--json")
+    assert ended.status == 1
+    assert [ip["result"] for ip in ended.json["ips"]] == ["skipped"]
+    assert ended.json["ips"][0]["message"].startswith("rests until ")
+
+
+def test_no_ip_of_the_kind_is_no_success(tracepool: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEPOOL_PROVISION__CHECK_URL", "http://check.example/")
+    ended = tracepool("provision", "check", "--country", "fr")
+    assert (ended.status, ended.err) == (1, "checked 0: no IP is of this kind\n")
