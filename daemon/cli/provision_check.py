@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -26,6 +26,7 @@ from daemon.trace.workers import fetcher_of
 
 TIMEOUT_MAX_S = 60
 ANSWER_LATE_S = 15.0  # beyond a check's own time, and what it may wait for its lease
+TERMINAL_ROWS_MAX = 500  # past it only those that want a look
 COLUMNS = ("ip", "country", "provider", "result", "ms", "exit ip", "message")
 
 
@@ -180,14 +181,21 @@ def _report(checked: list[CheckedIP], *, as_json: bool) -> None:
     if as_json:
         say_json({"summary": {**counts, "exit_addresses": len(set(exits))}, "ips": [asdict(one) for one in checked]})
         return
-    if not sys.stdout.isatty():
-        say_table(CheckedIP.__slots__, map(astuple, checked))
+    on_terminal = sys.stdout.isatty()
+    shown = [replace(one, result=_words(one.result)) for one in checked]
+    if on_terminal:
+        if len(shown) > TERMINAL_ROWS_MAX:
+            shown = [one for one in shown if one.result not in (CheckKind.WORKING, SKIPPED)][:TERMINAL_ROWS_MAX]
+        rows = [(f"{one.ip_address}:{one.ip_port}", *astuple(one)[2:]) for one in shown]
+        say_table(COLUMNS, rows, right=("ms",))
     else:
-        rows = [(f"{one.ip_address}:{one.ip_port}", *astuple(one)[2:]) for one in checked]
-        say_table(COLUMNS, [(*row[:3], str(row[3]).replace("_", " "), *row[4:]) for row in rows], right=("ms",))
-    words = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
-    shared = len(exits) - len(set(exits))
-    tell = say if sys.stdout.isatty() else warn
-    tell(f"checked {len(checked) - counts[SKIPPED]}: {words or 'no IP is of this kind'}")
-    if shared:
-        tell(f"{shared} of {len(exits)} leave by an address by which another one leaves, too")
+        say_table(CheckedIP.__slots__, map(astuple, shown))
+    tell = say if on_terminal else warn
+    found = ", ".join(f"{count} {_words(kind)}" for kind, count in counts.items() if count)
+    tell(f"checked {len(checked) - counts[SKIPPED]}: {found or 'no IP is of this kind'}")
+    if exits:
+        tell(f"exit addresses: {len(set(exits))}, of {len(exits)} IPs")
+
+
+def _words(result: str) -> str:
+    return result.replace("_", " ")

@@ -5,6 +5,7 @@ import structlog
 import trio
 import trio.testing
 
+from daemon.config import Settings
 from daemon.journal.entries import TraceFinished, TraceProcessing
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event, Status
@@ -88,6 +89,28 @@ async def test_the_row_of_a_landed_trace_says_all_of_it(
         "kind": "http",
     }
     assert bench.proxies == [ProxyAddress("198.51.100.1", 7000, "customer", "secret")]
+
+
+async def test_a_trace_through_a_gateway_has_a_session_of_its_row_or_of_its_lease(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    pattern = {"gateway": "gate.example:9000", "username": "x", "username_pattern": "{username}-{country}-{session}"}
+    usernames: dict[str, list[str]] = {"ip": [], "lease": []}
+    for session, seen in usernames.items():
+        for lease_no in (1, 2):
+            bench = Bench(monkeypatch, ends(LANDED))
+            bench.tracer.use(Settings.model_validate({"providers": {"luna": {**pattern, "session": session}}}))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bench.work)
+                request = await bench.message()
+                assert isinstance(request, Acquire)
+                request.reply.send_nowait(bench.lease(lease_no))
+            (proxy,) = bench.proxies
+            assert isinstance(proxy, ProxyAddress)
+            assert (proxy.host, proxy.port, proxy.username is not None) == ("gate.example", 9000, True)
+            seen.append(proxy.username or "")
+    assert usernames["ip"] == ["x-us-198.51.100.1"] * 2
+    assert len(set(usernames["lease"])) == 2
 
 
 async def test_a_cancel_in_the_middle_hands_the_lease_back(
