@@ -138,6 +138,36 @@ class Trace(Section):
     allow_private: bool = False
     user_agent: str = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
     default_country: str = Field("", max_length=64)
+    backend: Literal["local", "service"] = "local"
+    service_url: str = Field("", max_length=2_048)
+    service_token: SecretStr = SecretStr("")
+
+    @field_validator("service_url")
+    @classmethod
+    def _is_web_url(cls, text: str) -> str:
+        """Without the slash at its end."""
+        if not text.strip():
+            return ""
+        try:
+            url = http_url(text)[0]
+        except BadInput:
+            raise ValueError("must be an http or https URL such as https://tracer.example:8081, or empty") from None
+        if any(mark in url for mark in "?#@"):
+            raise ValueError("must have no query, fragment or login; the token is trace.service_token")
+        return url.rstrip("/")
+
+    @field_validator("service_token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[\x21-\x7e]{0,4096}", token.get_secret_value()):
+            raise ValueError("must have visible ASCII characters only")
+        return token
+
+    @model_validator(mode="after")
+    def _a_service_has_an_address(self) -> "Trace":
+        if self.backend == "service" and not self.service_url:
+            raise ValueError('backend = "service" needs service_url, such as https://tracer.example:8081')
+        return self
 
 
 class Provision(Section):
@@ -175,6 +205,7 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=False
     )
 
+    role: Literal["full", "tracer"] = "full"
     state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
     database: Database = Database()
     click: Click = Click()

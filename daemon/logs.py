@@ -45,6 +45,7 @@ def hide_secrets(settings: Settings) -> None:
             for piece in _inside_base64(password):
                 hide(piece)
     hide(settings.control.token.get_secret_value())
+    hide(settings.trace.service_token.get_secret_value())
     if settings.database.url is not None:
         for password in _passwords_in(settings.database.url.get_secret_value()):
             hide(password)
@@ -139,5 +140,5 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("httpcore", "hypercorn", "asyncio", "quart", "trio-asyncio"):
+    for chatty in ("httpx", "httpcore", "hypercorn", "asyncio", "quart", "trio-asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

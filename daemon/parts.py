@@ -14,7 +14,7 @@ import trio
 
 from daemon.click.offers import Offers
 from daemon.clocks import read_clocks
-from daemon.config import Settings, reaches_of
+from daemon.config import Settings
 from daemon.database.postgres import Database
 from daemon.database.reached import RETRY_S
 from daemon.errors import DatabaseUnavailable, TheirFault
@@ -28,7 +28,8 @@ from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
 from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
-from daemon.trace.workers import Tracer, fetcher_of, limits_of
+from daemon.trace.tracers import Backends, fetcher_of
+from daemon.trace.workers import Tracer, limits_of
 
 SHIP_S = 3.0
 
@@ -52,6 +53,7 @@ class Pools:
 @dataclass(frozen=True, slots=True)
 class Workers:
     tracer: Tracer
+    backends: Backends
     checker: Checker
     jobs: "trio.MemorySendChannel[TraceJob]"
 
@@ -139,20 +141,22 @@ async def workers_ready(settings: Settings, pools: Pools, journal: Journal) -> A
     """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
     trace = settings.trace
     fetcher = fetcher_of(settings)
+    backends = Backends(settings, fetcher)
     tracer = Tracer(
-        fetcher,
+        backends,
         pools.directory,
         journal.writer,
         read_clocks,
         limits=limits_of(settings),
         timeout_s=trace.timeout_s,
-        reaches=reaches_of(settings),
     )
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
     with send, receive:
         async with trio.open_nursery() as nursery:
             for number in range(trace.workers):
                 nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
-            yield Workers(tracer, Checker(fetcher, pools.directory, read_clocks, settings), send)
+            checker = Checker(fetcher, pools.directory, read_clocks, settings)
+            yield Workers(tracer, backends, checker, send)
             nursery.cancel_scope.cancel()
         tracer.abandon(receive)
+    await backends.aclose()

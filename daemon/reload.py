@@ -15,6 +15,9 @@ LIVE = frozenset(
         "pool.waiting_max",
         "pool.batch_below_percent",
         "trace.timeout_s",
+        "trace.backend",
+        "trace.service_url",
+        "trace.service_token",
         "trace.hops_max",
         "trace.allow_private",
         "trace.user_agent",
@@ -31,13 +34,13 @@ LIVE = frozenset(
 
 
 def changed_keys(before: Settings, after: Settings) -> list[str]:
-    """`section.key` of each setting that differs; providers and state_dir by their first word."""
+    """`section.key` of each setting that differs; providers, state_dir and role by their first word."""
     changed = []
     for section in Settings.model_fields:
         old, new = getattr(before, section), getattr(after, section)
         if old == new:
             continue
-        if section in ("providers", "state_dir"):
+        if section in ("providers", "state_dir", "role"):
             changed.append(section)
         else:
             fields = type(old).model_fields

@@ -23,7 +23,7 @@ import structlog
 import trio
 import trio_asyncio
 
-from daemon import logs, systemd
+from daemon import systemd
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners
 from daemon.click.offers import Offers
@@ -31,22 +31,21 @@ from daemon.click.routes import public_app
 from daemon.click.server import Server, ServerLimits
 from daemon.clocks import read_clocks
 from daemon.config import DEADLINE_MAX_S, Settings
-from daemon.config_sources import load
 from daemon.control import socket as control
 from daemon.control.api import Seat
 from daemon.control.overview import Overview
 from daemon.control.standing import ControlFace, open_control
+from daemon.control.tracing import TracesForOthers
 from daemon.database.postgres import Database
 from daemon.database.reached import held_database, reached_database
 from daemon.descriptors import allow_descriptors, descriptors_wanted
-from daemon.errors import BadSettings
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.rounds import Report
 from daemon.parts import Journal, Pools, Workers, journal_shipped, journal_spooled, pools_loaded, workers_ready
 from daemon.pool.remembered import remembered_offers
-from daemon.reload import taken_over
+from daemon.reloading import reloaded
 from daemon.restarts import restarted
 from daemon.start_lines import say_ready, start_facts
 from daemon.state_dir import state_dir_held
@@ -102,18 +101,9 @@ class _Daemon:
             self.clicks_stopped.set()
 
     async def reload(self) -> None:
-        """Takes over what can be of the settings as they stand now; invalid ones change nothing."""
-        try:
-            after = await trio.to_thread.run_sync(load, self._config_file)
-        except BadSettings as e:
-            log.error("reload_refused", why=str(e), effect="the settings stay as they were")
-            return
-        logs.hide_secrets(after)
-        self.settings, live, waiting = taken_over(self.settings, after)
-        logs.configure(self.settings.log.level)
+        self.settings = await reloaded(self.settings, self._config_file)
         for use in self._users_of_settings:
             use(self.settings)
-        log.info("reloaded", taken_over=live, wait_for_a_restart=waiting)
 
     @property
     def is_ready(self) -> bool:
@@ -197,7 +187,13 @@ class _Daemon:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR_THRESHOLDS)
-            seat = Seat(lambda: self.settings, overview, database, round_now, self.stop)
+            traces = TracesForOthers(
+                lambda: self.settings,
+                workers.backends.local,
+                workers_busy=lambda: workers.tracer.busy,
+                is_of_the_pool=pools.directory.has,
+            )
+            seat = Seat(lambda: self.settings, traces, self.stop, overview, database, round_now)
             background.start_soon(restarted, "control", self.control.run, lambda: seat)
             clicks.begin(pools.directory, workers.jobs)
             say_ready(pools.directory, pools.offers)

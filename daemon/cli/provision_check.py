@@ -22,7 +22,7 @@ from daemon.errors import AlreadyRunning, BadInput, BadSettings, DatabaseUnavail
 from daemon.trace.check import CheckKind, check
 from daemon.trace.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
 from daemon.trace.proxies import proxy_for
-from daemon.trace.workers import fetcher_of
+from daemon.trace.tracers import fetcher_of
 
 TIMEOUT_MAX_S = 60
 ANSWER_LATE_S = 15.0  # beyond a check's own time, and what it may wait for its lease

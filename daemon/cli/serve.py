@@ -31,11 +31,12 @@ def serve(*, config: ConfigFile = None) -> int:
     import trio
 
     from daemon.supervisor import run_daemon
+    from daemon.tracer_role import run_tracer
 
     logs.configure(settings.log.level)
     logs.hide_secrets(settings)
     try:
-        trio.run(run_daemon, settings, config_path(config, os.environ))
+        trio.run(run_tracer if settings.role == "tracer" else run_daemon, settings, config_path(config, os.environ))
     except Exception as e:
         if all(isinstance(cause, TheirFault) for cause in leaves(e)):
             raise

@@ -22,19 +22,27 @@ from quart import g
 
 from daemon.config import Settings
 from daemon.control.overview import Overview
+from daemon.control.tracing import TracesForOthers
 from daemon.database.postgres import Database
 from daemon.maintenance.rounds import Report
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """What resources work with. `settings` are those of now; `maintenance` does a round, after what is journaled."""
+class TracerSeat:
+    """What there is in a daemon that only traces for others too. `settings` are those of now."""
 
     settings: Callable[[], Settings]
+    traces: TracesForOthers
+    stopping: trio.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Seat(TracerSeat):
+    """What resources work with. `maintenance` does a round, after what is journaled is shipped."""
+
     overview: Overview
     database: Database
     maintenance: Callable[[], Awaitable[Report]]
-    stopping: trio.Event
 
 
 T = TypeVar("T")

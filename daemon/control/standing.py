@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import structlog
 import trio
+from quart import Blueprint
 
 from daemon.click.listeners import open_listeners
 from daemon.click.server import Server, ServerLimits
 from daemon.config import Settings
 from daemon.control.access import Tokens, is_local
-from daemon.control.api import Seat
+from daemon.control.api import Seat, Seats, TracerSeat
 from daemon.control.face import BODY_BYTES_MAX, control_app
 from daemon.control.problems import not_ready
-from daemon.control.resources import hits, ips, maintenance, pools, statistics, status, traces
+from daemon.control.resources import hits, ips, maintenance, pools, statistics, status, trace_for_others, traces
 from daemon.database.postgres import Database
 from daemon.database.tokens import note_use
 from daemon.errors import BadSettings, DatabaseUnavailable
@@ -21,14 +23,16 @@ from daemon.moment import Moment
 
 TOKENS = "tracepool_tokens"
 BACKLOG = 128
-CONNECTIONS_MAX = 1_000
+CONNECTIONS_MAX = 1_000  # beside one for each trace
 HEAD_S = 15.0
 ANSWER_S = 150.0  # a maintenance round takes up to 120 s
+TRACE_MARGIN_S = 5.0
 STOP_S = 3.0  # what answers get at the end of a stop; what they need has stopped by then
 NOTE_USE_S = 30.0
 UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is asked
 
-RESOURCES = tuple(part.blueprint for part in (status, pools, ips, traces, hits, statistics, maintenance))
+_OWN = (status, pools, ips, traces, hits, statistics, maintenance)
+RESOURCES: tuple[Callable[[Seats], Blueprint], ...] = (*(part.blueprint for part in _OWN), trace_for_others.blueprint)
 
 log = structlog.get_logger("daemon.control")
 
@@ -44,17 +48,23 @@ async def open_control(settings: Settings) -> list[trio.SocketListener]:
 class ControlFace:
     """`serve` runs it once; `run` gives it its seat for as long as that goes on; `end` stops it."""
 
-    def __init__(self, settings: Callable[[], Settings], now: Callable[[], Moment]) -> None:
+    def __init__(self, settings: Callable[[], Settings], now: Callable[[], Moment], *, stop_s: float = STOP_S) -> None:
+        """`stop_s`: how long answers under way are waited for at the end."""
         control = settings().control
         self._settings = settings
-        self._seat: Seat | None = None
+        self._stop_s = stop_s
+        self._seat: TracerSeat | None = None
         self._stop, self._stopped = trio.Event(), trio.Event()
         self.tokens = Tokens(control.token.get_secret_value(), local=is_local(control.bind))
-        resources = [make(self._seated) for make in RESOURCES]
+        if settings().role == "tracer":
+            self.tokens.replace([])  # there is no database to ask
+            resources = [trace_for_others.blueprint(self._seated)]
+        else:
+            resources = [make(cast(Seats, self._seated)) for make in RESOURCES]
         app = control_app(settings, self.tokens, resources, lambda: self._seat is not None, now)
-        self._server = Server(app, _limits())
+        self._server = Server(app, _limits(settings()))
 
-    def _seated(self) -> Seat:
+    def _seated(self) -> TracerSeat:
         if self._seat is None:
             raise not_ready("tracepool is stopping" if self._stop.is_set() else None)
         return self._seat
@@ -66,9 +76,10 @@ class ControlFace:
         """Once the tokens are loaded. Raises BadSettings where others could connect and nobody could be let in."""
         bind = self._settings().control.bind
         if not is_local(bind) and not self.tokens.any_in_force:
+            make = "make one with `tracepool token create NAME`, set" if self._settings().role == "full" else "set"
             raise BadSettings(
-                f"control.bind: {bind} can be reached from other machines, and there is no token: make one with"
-                " `tracepool token create NAME`, set control.token, or bind to 127.0.0.1:8081 or unix:/path"
+                f"control.bind: {bind} can be reached from other machines, and there is no token: {make} control.token,"
+                " or bind to 127.0.0.1:8081 or unix:/path"
             )
 
     def adopted_from(self, database: Database) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -90,16 +101,17 @@ class ControlFace:
 
     async def _cut_at_the_end(self, serving: trio.CancelScope) -> None:
         await self._stop.wait()
-        await trio.sleep(STOP_S)
+        await trio.sleep(self._stop_s)
         serving.cancel()
 
-    async def run(self, seat: Seat) -> None:
+    async def run(self, seat: TracerSeat) -> None:
         """Answers by `seat` until cancelled, and writes down which tokens were used."""
         self._seat = seat
         try:
             while True:
                 await trio.sleep(NOTE_USE_S)
-                await self._note_use(seat.database)
+                if isinstance(seat, Seat):
+                    await self._note_use(seat.database)
         finally:
             self._seat = None
 
@@ -121,12 +133,12 @@ class ControlFace:
         await self._stopped.wait()
 
 
-def _limits() -> ServerLimits:
+def _limits(settings: Settings) -> ServerLimits:
     return ServerLimits(
-        answer_s=ANSWER_S,
+        answer_s=max(ANSWER_S, settings.trace.timeout_s + TRACE_MARGIN_S),
         head_s=HEAD_S,
         head_bytes_max=65_536,
-        connections_max=CONNECTIONS_MAX,
+        connections_max=CONNECTIONS_MAX + settings.trace.workers,
         connections_per_address_max=0,
         backlog=BACKLOG,
         body_bytes_max=BODY_BYTES_MAX,

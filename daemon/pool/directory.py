@@ -9,7 +9,7 @@ from daemon.config import Settings
 from daemon.moment import Moment
 from daemon.pool.countries import canonical
 from daemon.pool.messages import Counts, Message
-from daemon.pool.pool import Pool
+from daemon.pool.pool import Endpoint, Pool
 from daemon.pool.states import Ip, Rules
 
 MAILBOX_MAX = 10_000
@@ -48,6 +48,10 @@ class PoolDirectory:
 
     def known(self, country: str) -> Post | None:
         return self._posts.get(canonical(country))
+
+    def has(self, endpoint: Endpoint) -> bool:
+        """Whether an IP of any country has this address and port."""
+        return any((ip.address.lower(), ip.port) == endpoint for post in self for ip in post.pool.ips.values())
 
     def open(self, country: str, ips: list[Ip]) -> Post:
         """A new country, with its first IPs."""

@@ -56,3 +56,4 @@ class TraceJob:
     listener: Listener
     landing_schemes: frozenset[str] = frozenset()
     priority: int = 0
+    backend: str | None = None  # local or service; None: the setting trace.backend

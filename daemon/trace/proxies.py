@@ -69,6 +69,20 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
+class LeasedProxy:
+    """An IP as its row has it. How it is reached is its provider's matter, whose login whoever traces has.
+
+    `lease` is a text that no other lease has.
+    """
+
+    address: str
+    port: str
+    country: str
+    provider: str
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyAddress:
     """A proxy: `host` is a name or an address without brackets. Credentials stand in no repr.
 

@@ -137,6 +137,19 @@ class Walk:
         self._headers = tuple(headers)
 
     @property
+    def url(self) -> str:
+        """Where it begins."""
+        return self._first_url
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    @property
     def bytes_received(self) -> int:
         return sum(hop.bytes_received for hop in self.hops)
 

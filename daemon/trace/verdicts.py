@@ -35,6 +35,7 @@ class Verdict(StrEnum):
     TARGET = "target"
     OPERATOR = "operator"
     LIMIT = "limit"
+    SERVICE = "service"  # a remote trace service did not do its part
 
 
 class Phase(StrEnum):

@@ -5,7 +5,7 @@ released and its row is finished: that part is shielded from cancels, within REL
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,18 +13,19 @@ import structlog
 import trio
 
 from daemon.click.answer import extracted_params
-from daemon.config import Settings, reaches_of
+from daemon.config import Settings
 from daemon.journal.entries import TraceFinished, TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
-from daemon.trace.fetch import Fetcher, TraceResult, trace
+from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release
-from daemon.trace.proxies import Reach, proxy_for
+from daemon.trace.proxies import LeasedProxy
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Landed, Limits, Walk
+from daemon.trace.tracers import Backends
 from daemon.trace.verdicts import Verdict
 
 LEASE_MARGIN_S = 0.5  # a trace ends this much before its lock at the latest
@@ -39,6 +40,7 @@ EVENTS: dict[Verdict, Event] = {
     Verdict.TARGET: Event.RELEASED_TARGET_AT_FAULT,
     Verdict.OPERATOR: Event.RELEASED_TARGET_AT_FAULT,
     Verdict.LIMIT: Event.RELEASED_TARGET_AT_FAULT,
+    Verdict.SERVICE: Event.RELEASED_TARGET_AT_FAULT,
 }
 
 
@@ -46,36 +48,25 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(hops_max=settings.trace.hops_max, allow_private=settings.trace.allow_private)
 
 
-def fetcher_of(settings: Settings) -> Fetcher:
-    trace = settings.trace
-    return Fetcher(
-        hop_timeout_s=trace.hop_timeout_s,
-        connect_timeout_s=trace.connect_timeout_s,
-        headers_bytes_max=trace.headers_bytes_max,
-    )
-
-
 class Tracer:
     """What all workers share. `active` traces hold a lease now; `busy` workers have a job."""
 
     def __init__(
         self,
-        fetcher: Fetcher,
+        backends: Backends,
         directory: PoolDirectory,
         journal: Journal,
         now: Callable[[], Moment],
         *,
         limits: Limits,
         timeout_s: float,
-        reaches: Mapping[str, Reach],
     ) -> None:
-        self._fetcher = fetcher
+        self._backends = backends
         self._directory = directory
         self._journal = journal
         self._now = now
         self._limits = limits
         self._timeout_s = timeout_s
-        self._reaches = reaches
         self.active = 0
         self.busy = 0
 
@@ -83,7 +74,7 @@ class Tracer:
         """For traces that begin from now on."""
         self._limits = limits_of(settings)
         self._timeout_s = settings.trace.timeout_s
-        self._reaches = reaches_of(settings)
+        self._backends.use(settings)
 
     async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """One worker: serves `jobs` until its senders are closed."""
@@ -130,11 +121,10 @@ class Tracer:
         timeout_s = min(self._timeout_s, lease.locked_until_s - began.tick_s - LEASE_MARGIN_S)
         result: TraceResult | None = None
         try:
-            reach = self._reaches.get(lease.provider)
-            proxy = proxy_for(
-                lease.address, lease.port, reach, country=lease.country, lease=f"{lease.request_id}/{lease.lease_no}"
+            proxy = LeasedProxy(
+                lease.address, lease.port, lease.country, lease.provider, f"{lease.request_id}/{lease.lease_no}"
             )
-            result = await trace(self._fetcher, proxy, walk, timeout_s=timeout_s)
+            result = await self._backends.trace(job.backend, walk, proxy, timeout_s=timeout_s)
         finally:
             if result is None:  # cancelled, or a bug that is on its way to the supervisor
                 why = GaveUp(Verdict.LIMIT, "stopped", "the daemon stopped before the trace ended")

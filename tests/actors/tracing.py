@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from daemon.config import Settings
 from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import PoolActor
@@ -17,8 +18,9 @@ from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.trace.fetch import Fetcher, TraceResult
 from daemon.trace.jobs import News, TraceJob
-from daemon.trace.proxies import ProxyAddress, Reach, UnusableProxy
+from daemon.trace.proxies import ProxyAddress, UnusableProxy
 from daemon.trace.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
+from daemon.trace.tracers import Backends
 from daemon.trace.workers import Tracer
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
@@ -48,7 +50,7 @@ class Bench:
             self.timeouts.append(timeout_s)
             return await tracing(fetcher, proxy, walk, timeout_s)
 
-        monkeypatch.setattr("daemon.trace.workers.trace", trace)
+        monkeypatch.setattr("daemon.trace.tracers.trace", trace)
         self.proxies: list[ProxyAddress | UnusableProxy] = []
         self.timeouts: list[float] = []
         self.journal = MemoryJournal()
@@ -56,13 +58,15 @@ class Bench:
         self.directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: None)
         self.post: Post = self.directory.open("us", [self.ip])
         self.tracer = Tracer(
-            Fetcher(hop_timeout_s=30, connect_timeout_s=10, headers_bytes_max=65_536),
+            Backends(
+                Settings(providers={"luna": {"username": "customer", "password": "secret"}}),
+                Fetcher(hop_timeout_s=30, connect_timeout_s=10, headers_bytes_max=65_536),
+            ),
             self.directory,
             self.journal,
             now,
             limits=Limits(hops_max=20, allow_private=False),
             timeout_s=timeout_s,
-            reaches={"luna": Reach("luna", "customer", "secret")},
         )
         self.jobs, self.receive = trio.open_memory_channel[TraceJob](10)
         send, self.news = trio.open_memory_channel[News](8)

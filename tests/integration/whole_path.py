@@ -20,6 +20,7 @@ from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.trace.fetch import Fetcher
 from daemon.trace.jobs import TraceJob
+from daemon.trace.tracers import Backends
 from daemon.trace.workers import Tracer, limits_of
 from tests.fakes.net import AUTHORITY
 
@@ -122,7 +123,8 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor), Offers()
         post = directory.open("us", [Ip(uuid4(), "127.0.0.1", str(proxy_port), "us", "luna") for _ in range(ips)])
         limits = limits_of(settings)
-        tracer = Tracer(fetcher, directory, journal, read_clocks, limits=limits, timeout_s=trace.timeout_s, reaches={})
+        backends = Backends(settings, fetcher)
+        tracer = Tracer(backends, directory, journal, read_clocks, limits=limits, timeout_s=trace.timeout_s)
         for _ in range(trace.workers):
             nursery.start_soon(tracer.work, receive.clone())
         receive.close()

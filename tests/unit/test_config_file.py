@@ -20,7 +20,7 @@ def test_the_documented_settings_are_the_defaults() -> None:
 def test_every_key_is_documented_and_none_beyond() -> None:
     documented = tomllib.loads(UNCOMMENTED.sub("", FILE.read_text()))
     for section, defaults in Settings().model_dump().items():
-        if section in WITHOUT_A_DEFAULT_VALUE:
+        if section in WITHOUT_A_DEFAULT_VALUE or not isinstance(defaults, dict):
             assert section in documented
         else:
             assert set(documented[section]) == set(defaults), section

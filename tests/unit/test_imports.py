@@ -73,7 +73,9 @@ LAYERS = {
     "daemon.parts": SUPERVISOR,
     "daemon.restarts": SUPERVISOR,
     "daemon.start_lines": SUPERVISOR,
+    "daemon.reloading": SUPERVISOR,
     "daemon.supervisor": SUPERVISOR,
+    "daemon.tracer_role": SUPERVISOR,
     "daemon.cli": COMMAND,
     "daemon.demo": COMMAND,
     "daemon.__main__": COMMAND,
@@ -89,7 +91,7 @@ MODULES = {name_of(file): file for file in FILES}
 
 
 # The control face's own files: what all resources share, and the resources.
-CONTROL = {"daemon.control.api", "daemon.control.face", "daemon.control.problems"}
+CONTROL = {"daemon.control.api", "daemon.control.face", "daemon.control.problems", "daemon.control.standing"}
 CONTROL |= {name for name in MODULES if name.startswith("daemon.control.resources.")}
 
 # Libraries that one place alone knows.
@@ -117,7 +119,8 @@ OWNERS = {
         "daemon.click.bounded_app",
     },
     "h11": {"daemon.trace.fetch", "daemon.trace.exchange", "daemon.click.plain_http"},
-    "httpx": {"daemon.demo.visitors", "daemon.demo.daemon_process"},  # the demo's visitors, never a trace
+    # The demo's visitors, and a trace service; never a trace itself.
+    "httpx": {"daemon.demo.visitors", "daemon.demo.daemon_process", "daemon.trace.service"},
 }
 
 

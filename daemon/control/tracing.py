@@ -1,0 +1,77 @@
+"""Traces for other daemons: what POST /trace asks for is done here, within this daemon's own bounds.
+
+One proxy serves one trace at a time here too: a second request that names it while the first runs is refused, and so is
+one that names an IP of this daemon's own pool, which only a lease may use.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
+
+from daemon.config import HONEST_USER_AGENT, Settings
+from daemon.control.problems import ProblemRaised
+from daemon.trace.fetch import TraceResult
+from daemon.trace.proxies import LeasedProxy
+from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
+from daemon.trace.steps import WEB_SCHEMES, Limits, Walk
+from daemon.trace.tracers import LocalBackend
+
+Endpoint = tuple[str, str]  # address, port
+
+
+class TracesForOthers:
+    """`active` ones hold a proxy now."""
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        backend: LocalBackend,
+        *,
+        workers_busy: Callable[[], int] = lambda: 0,
+        is_of_the_pool: Callable[[Endpoint], bool] = lambda endpoint: False,
+    ) -> None:
+        """It traces by itself always: two daemons that trace by each other would pass a request on for ever.
+
+        `workers_busy` with this daemon's own clicks: both together keep to trace.workers.
+        """
+        self._settings = settings
+        self._workers_busy = workers_busy
+        self._is_of_the_pool = is_of_the_pool
+        self._backend = backend
+        self._in_use: set[Endpoint] = set()
+
+    @property
+    def active(self) -> int:
+        return len(self._in_use)
+
+    async def trace(self, asked: TraceRequest) -> TraceAnswer:
+        """Raises ProblemRaised: 409 where the proxy is in use, 503 where trace.workers are."""
+        settings = self._settings()
+        endpoint = asked.proxy_ip.strip().strip("[]").lower(), str(asked.proxy_port).strip()
+        if self._is_of_the_pool(endpoint):
+            raise _conflict(f"{':'.join(endpoint)} is of this daemon's own pool: its traces lease it, nobody else may")
+        if endpoint in self._in_use:
+            raise _conflict(f"{':'.join(endpoint)} serves another trace now: try again when that is over")
+        if self.active + self._workers_busy() >= settings.trace.workers:
+            why = f"{settings.trace.workers} traces are under way (trace.workers)"
+            raise ProblemRaised(503, why, kind="/problems/busy", title="Busy")
+        self._in_use.add(endpoint)
+        try:
+            result = await self._trace(asked, settings)
+        finally:
+            self._in_use.remove(endpoint)
+        return answer_of(result, asked)
+
+    async def _trace(self, asked: TraceRequest, settings: Settings) -> TraceResult:
+        trace = settings.trace
+        ours = HONEST_USER_AGENT if trace.user_agent == "visitor" else trace.user_agent
+        limits = Limits(hops_max=min(trace.hops_max, asked.max_redirects + 1), allow_private=trace.allow_private)
+        limits = replace(limits, landing_schemes=WEB_SCHEMES | frozenset(asked.landing_schemes))
+        walk = Walk(asked.url, identity_of(asked, ours), limits)
+        proxy = LeasedProxy(asked.proxy_ip, str(asked.proxy_port), asked.target_country, asked.provider, uuid4().hex)
+        timeout_s = min(trace.timeout_s, asked.timeout_ms / 1000)
+        return await self._backend.trace(walk, proxy, timeout_s=timeout_s)
+
+
+def _conflict(why: str) -> ProblemRaised:
+    return ProblemRaised(409, why, kind="/problems/proxy-in-use", title="The proxy is in use")

@@ -1,0 +1,137 @@
+"""The client of a remote trace service: one POST for a trace, and whatever comes back becomes a verdict.
+
+What the service does wrong is the verdict `service`: neither the IP's fault nor the target's. httpx is used at its
+transport: its client logs URLs, and follows and decodes what is not to be.
+"""
+
+import ssl
+
+import httpx
+import orjson
+import structlog
+import trio
+from pydantic import TypeAdapter, ValidationError
+
+from daemon.config import Settings
+from daemon.trace.fetch import TraceResult
+from daemon.trace.proxies import LeasedProxy
+from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_of
+from daemon.trace.steps import WEB_SCHEMES, GaveUp, Walk
+from daemon.trace.verdicts import Verdict
+
+ANSWER_BYTES_MAX = 1024 * 1024
+TRAVEL_S = 1.0  # that the service is given less than the trace has: its answer is to come in time
+TRAVEL_SHARE_MAX = 0.2
+CONNECT_S = 10.0
+KEPT_S = 1.0  # servers close idle connections after 2 s or more; a trace lost to that may have begun: no second try
+KEPT_MAX = 100
+
+_ANSWER = TypeAdapter(TraceAnswer)
+_REQUEST = TypeAdapter(TraceRequest)
+log = structlog.get_logger("daemon.trace")
+
+
+class _Refused(Exception):
+    """The service's answer cannot be used."""
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(words)
+        self.reason, self.words = reason, words
+
+
+class ServiceBackend:
+    """A service at trace.service_url. Certificates are verified, by `ssl_context` where one is given."""
+
+    def __init__(self, settings: Settings, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._transport = httpx.AsyncHTTPTransport(
+            verify=ssl_context or ssl.create_default_context(),
+            trust_env=False,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_MAX, keepalive_expiry=KEPT_S),
+        )
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        self._url = f"{settings.trace.service_url}/trace"
+        self._token = settings.trace.service_token.get_secret_value()
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
+        """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled."""
+        if isinstance(step := walk.start(), GaveUp):
+            return TraceResult(step, (), 0.0, 0, 0)  # what is wrong with the URL needs no service
+        began_s = trio.current_time()
+        fault = _Refused("service_timeout", f"did not answer within {timeout_s:g} s")
+        with trio.move_on_after(timeout_s):
+            try:
+                answer = await self._ask(_request(walk, proxy, timeout_s))
+                result = result_of(answer, walk.limits, (trio.current_time() - began_s) * 1000)
+                if isinstance(result, TraceResult):
+                    return result
+                fault = _Refused("service_shape", f"answered what cannot be used: {result}")
+            except _Refused as refused:
+                fault = refused
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+                fault = _Refused("service_unreachable", f"cannot be reached: {type(error).__name__}: {error}"[:300])
+            except Exception as error:
+                log.error("service_trace_failed", exc_info=error)
+                fault = _Refused("service_unreachable", "failed in a way that is not known; the log has it")
+        end = GaveUp(Verdict.SERVICE, fault.reason, f"the trace service {fault.words}")
+        return TraceResult(end, (), (trio.current_time() - began_s) * 1000, 0, 0)
+
+    async def _ask(self, request: TraceRequest) -> TraceAnswer:
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        timeouts = {"connect": CONNECT_S, "read": None, "write": None, "pool": None}  # one bound is around all of it
+        asked = httpx.Request(
+            "POST", self._url, headers=headers, content=_REQUEST.dump_json(request), extensions={"timeout": timeouts}
+        )
+        answered = await self._transport.handle_async_request(asked)
+        try:
+            if answered.status_code != httpx.codes.OK:
+                raise _Refused("service_status", f"answered with status {answered.status_code}")
+            return _read(await _body(answered))
+        finally:
+            with trio.CancelScope(shield=True):  # it only closes
+                await answered.aclose()
+
+
+async def _body(answered: httpx.Response) -> bytes:
+    body = b""
+    async for piece in answered.aiter_raw():
+        body += piece
+        if len(body) > ANSWER_BYTES_MAX:
+            raise _Refused("service_shape", f"answered with more than {ANSWER_BYTES_MAX} bytes")
+    return body
+
+
+def _read(body: bytes) -> TraceAnswer:
+    try:
+        return _ANSWER.validate_python(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        raise _Refused("service_shape", "answered something that is not JSON") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:100] or "the answer"
+        raise _Refused("service_shape", f"answered what cannot be used: {where}: {first['msg']}"[:300]) from None
+
+
+def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:
+    travel_s = min(TRAVEL_S, timeout_s * TRAVEL_SHARE_MAX)
+    identity = walk.identity
+    return TraceRequest(
+        url=walk.url,
+        proxy_ip=proxy.address,
+        proxy_port=proxy.port,
+        target_country=proxy.country,
+        max_redirects=walk.limits.hops_max - 1,
+        timeout_ms=max(1, round((timeout_s - travel_s) * 1000)),
+        mode=MODE,
+        referrer=identity.referrer,
+        user_agent=identity.user_agent,
+        provider=proxy.provider,
+        accept_language=identity.accept_language,
+        landing_schemes=sorted(walk.limits.landing_schemes - WEB_SCHEMES),
+    )

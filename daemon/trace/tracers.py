@@ -1,0 +1,79 @@
+"""What does a trace: this daemon's own fetching, or a remote trace service. workers.py knows no more than `Backends`.
+
+A backend is given a walk (the URL, who asks, the limits), a leased proxy and a time; it gives hops, an end with its
+verdict, and bytes. It raises nothing but trio.Cancelled; then `walk.hops` has what it knew by then.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from daemon.config import Settings, reaches_of
+from daemon.trace.fetch import Fetcher, TraceResult, trace
+from daemon.trace.proxies import LeasedProxy, proxy_for
+from daemon.trace.steps import GaveUp, Walk
+from daemon.trace.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from daemon.trace.service import ServiceBackend
+
+LOCAL, SERVICE = "local", "service"
+
+
+class Backend(Protocol):
+    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult: ...
+
+
+def fetcher_of(settings: Settings) -> Fetcher:
+    trace = settings.trace
+    return Fetcher(
+        hop_timeout_s=trace.hop_timeout_s,
+        connect_timeout_s=trace.connect_timeout_s,
+        headers_bytes_max=trace.headers_bytes_max,
+    )
+
+
+class LocalBackend:
+    """Goes through the proxy itself, by the logins of the settings."""
+
+    def __init__(self, settings: Settings, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        self._reaches = reaches_of(settings)
+
+    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
+        reach = self._reaches.get(proxy.provider)
+        address = proxy_for(proxy.address, proxy.port, reach, country=proxy.country, lease=proxy.lease)
+        return await trace(self._fetcher, address, walk, timeout_s=timeout_s)
+
+
+class Backends:
+    """Both, by name: the one that a trace names, or else the setting trace.backend. `local` is this daemon's own."""
+
+    def __init__(self, settings: Settings, fetcher: Fetcher) -> None:
+        self.local = LocalBackend(settings, fetcher)
+        self._service: ServiceBackend | None = None
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        """For traces that begin from now on."""
+        self._default = settings.trace.backend
+        self.local.use(settings)
+        if self._service is not None:
+            self._service.use(settings)
+        elif settings.trace.service_url:
+            from daemon.trace.service import ServiceBackend  # brings an HTTP client with it, which few daemons need
+
+            self._service = ServiceBackend(settings)
+
+    async def trace(self, name: str | None, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
+        if (name or self._default) == LOCAL:
+            return await self.local.trace(walk, proxy, timeout_s=timeout_s)
+        if self._service is None:
+            why = "the offer is to be traced by a service, and trace.service_url is not set"
+            return TraceResult(GaveUp(Verdict.OPERATOR, "no_service", why), (), 0.0, 0, 0)
+        return await self._service.trace(walk, proxy, timeout_s=timeout_s)
+
+    async def aclose(self) -> None:
+        if self._service is not None:
+            await self._service.aclose()
