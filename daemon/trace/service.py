@@ -19,12 +19,13 @@ from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_o
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Walk
 from daemon.trace.verdicts import Verdict
 
-ANSWER_BYTES_MAX = 1024 * 1024
+ANSWER_BYTES_MAX = 4 * 1024 * 1024  # twenty hops by the longest Locations, with their parameters
 TRAVEL_S = 1.0  # that the service is given less than the trace has: its answer is to come in time
 TRAVEL_SHARE_MAX = 0.2
 CONNECT_S = 10.0
 KEPT_S = 1.0  # servers close idle connections after 2 s or more; a trace lost to that may have begun: no second try
 KEPT_MAX = 100
+WORDS_MAX = 300
 
 _ANSWER = TypeAdapter(TraceAnswer)
 _REQUEST = TypeAdapter(TraceRequest)
@@ -73,7 +74,7 @@ class ServiceBackend:
             except _Refused as refused:
                 fault = refused
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-                fault = _Refused("service_unreachable", f"cannot be reached: {type(error).__name__}: {error}"[:300])
+                fault = _Refused("service_unreachable", f"cannot be reached: {_words_of(error)}")
             except Exception as error:
                 log.error("service_trace_failed", exc_info=error)
                 fault = _Refused("service_unreachable", "failed in a way that is not known; the log has it")
@@ -98,12 +99,24 @@ class ServiceBackend:
                 await answered.aclose()
 
 
+def _words_of(error: BaseException) -> str:
+    """httpx leaves out what is known of a cause."""
+    inner: BaseException | None = error
+    while inner is not None and not str(inner):
+        inner = inner.__cause__ or inner.__context__
+    return f"{type(error).__name__}: {inner if inner is not None else 'without a word'}"[:WORDS_MAX]
+
+
 async def _body(answered: httpx.Response) -> bytes:
     body = b""
-    async for piece in answered.aiter_raw():
-        body += piece
-        if len(body) > ANSWER_BYTES_MAX:
-            raise _Refused("service_shape", f"answered with more than {ANSWER_BYTES_MAX} bytes")
+    # Cancelled from within, httpcore's generators end in order; left in the middle, they wait for the collector.
+    with trio.CancelScope() as reading:
+        async for piece in answered.aiter_raw():
+            body += piece
+            if len(body) > ANSWER_BYTES_MAX:
+                reading.cancel()
+    if len(body) > ANSWER_BYTES_MAX:
+        raise _Refused("service_shape", f"answered with more than {ANSWER_BYTES_MAX} bytes")
     return body
 
 
@@ -115,7 +128,7 @@ def _read(body: bytes) -> TraceAnswer:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:100] or "the answer"
-        raise _Refused("service_shape", f"answered what cannot be used: {where}: {first['msg']}"[:300]) from None
+        raise _Refused("service_shape", f"answered what cannot be used: {where}: {first['msg']}"[:WORDS_MAX]) from None
 
 
 def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:

@@ -6,7 +6,7 @@ answers is somebody else's text: `result_of` takes what fits and refuses the res
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from ada_url import URL
@@ -20,7 +20,7 @@ from daemon.trace.verdicts import Verdict
 
 MODE = "http_only"
 PROVIDER = "luna"  # of a request that names none, as of a row
-URL_CHARACTERS_MAX = 65_536
+URL_CHARACTERS_MAX = 1_048_576
 CHAIN_MAX = 200
 MESSAGE_CHARACTERS_MAX = 500
 DAY_MS = 86_400_000
@@ -134,8 +134,7 @@ def answer_of(result: TraceResult, request: TraceRequest) -> TraceAnswer:
 
 def result_of(answer: TraceAnswer, limits: Limits, ms: float) -> TraceResult | str:
     """What the answer means for a trace that took `ms`, or what is wrong with it."""
-    last = len(answer.chain) - 1
-    hops = tuple(_hop(step, answer.success and place == last) for place, step in enumerate(answer.chain))
+    hops = tuple(_hop(step) for step in answer.chain)
     if not answer.success:
         return TraceResult(_failure(answer), hops, ms, answer.bytes_received, answer.bytes_sent)
     if not answer.final_url or not hops:
@@ -144,6 +143,8 @@ def result_of(answer: TraceAnswer, limits: Limits, ms: float) -> TraceResult | s
         url = URL(answer.final_url)
     except ValueError:
         return "its final_url is no URL"
+    if hops[-1].url == url.href:  # else it was not fetched: a landing beyond the web
+        hops = (*hops[:-1], replace(hops[-1], kind="final"))
     scheme = url.protocol.removesuffix(":")
     if scheme not in WEB_SCHEMES | limits.landing_schemes:
         return f"its final_url has the scheme {_line(scheme)[:40]!r}"
@@ -165,9 +166,8 @@ def _failure(answer: TraceAnswer) -> GaveUp:
     return GaveUp(verdict, reason, _line(said)[:MESSAGE_CHARACTERS_MAX])
 
 
-def _hop(step: ChainStep, is_landing: bool) -> Hop:
-    kind = "final" if is_landing else _kind(step)
-    return Hop(_href(step.url), step.status, step.timing_ms or 0.0, kind, step.bytes_received, step.bytes_sent)
+def _hop(step: ChainStep) -> Hop:
+    return Hop(_href(step.url), step.status, step.timing_ms or 0.0, _kind(step), step.bytes_received, step.bytes_sent)
 
 
 def _kind(step: ChainStep) -> str:

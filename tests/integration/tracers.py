@@ -1,0 +1,81 @@
+"""Both backends of a trace, so that one test runs against either: by itself, and by a tracer daemon's control face."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+import trio.testing
+
+from daemon.clocks import read_clocks
+from daemon.config import Settings
+from daemon.control.api import TracerSeat
+from daemon.control.standing import ControlFace, open_control
+from daemon.control.tracing import TracesForOthers
+from daemon.trace.fetch import TraceResult
+from daemon.trace.proxies import LeasedProxy
+from daemon.trace.service import ServiceBackend
+from daemon.trace.steps import Identity, Limits, Walk
+from daemon.trace.tracers import Backend, LocalBackend
+from tests.fakes.net import START, fetcher
+from tests.integration.control_faces import Served
+
+TOKEN = "a-token-for-the-tracer"
+IDENTITY = Identity("tester/1", "en", "https://referrer.example/")
+
+
+def tracer_settings(providers: dict[str, Any] | None = None, **trace: Any) -> Settings:
+    return Settings(
+        role="tracer",
+        control={"bind": "127.0.0.1:0", "token": TOKEN},
+        trace={"allow_private": True, "hop_timeout_s": 5, "connect_timeout_s": 2, "timeout_s": 20} | trace,
+        providers=providers or {},
+    )
+
+
+def service_settings(url: str, token: str = TOKEN, **trace: Any) -> Settings:
+    return Settings(trace={"service_url": url, "service_token": token} | trace)
+
+
+@asynccontextmanager
+async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]:
+    """A daemon with role = "tracer", in this process."""
+    local = LocalBackend(settings, fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
+    face = ControlFace(lambda: settings, read_clocks, stop_s=1)
+    seat = TracerSeat(lambda: settings, TracesForOthers(lambda: settings, local, **rules), trio.Event())
+    listeners = await open_control(settings)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(face.serve, listeners)
+        nursery.start_soon(face.run, seat)
+        await trio.testing.wait_all_tasks_blocked()
+        yield Served(face, f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", None)
+        await face.end()
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def backend_of(name: str, settings: Settings) -> AsyncIterator[Backend]:
+    """`settings` are the tracing daemon's: this one's own, or the service's."""
+    if name == "local":
+        yield LocalBackend(settings, fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
+        return
+    async with tracer_face(settings) as served:
+        service = ServiceBackend(service_settings(served.url))
+        try:
+            yield service
+        finally:
+            await service.aclose()
+
+
+async def traced_by(
+    backend: Backend,
+    proxy_port: int,
+    url: str = START,
+    *,
+    provider: str = "luna",
+    timeout_s: float = 15,
+    **limits: Any,
+) -> TraceResult:
+    given: dict[str, Any] = {"hops_max": 20, "allow_private": True}
+    walk = Walk(url, IDENTITY, Limits(**(given | limits)))
+    return await backend.trace(walk, LeasedProxy("127.0.0.1", str(proxy_port), "us", provider), timeout_s=timeout_s)
