@@ -272,6 +272,13 @@ async def click(daemon: Serving, offer_name: str, gclid: str = "g") -> Clicked:
     )
 
 
+def asked(daemon: Serving, path: str = "/api/status", token: str | None = None, **request: Any) -> httpx.Response:
+    """One request to the control face of a daemon."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    method = request.pop("method", "GET")
+    return httpx.request(method, f"{daemon.control_url}{path}", headers=headers, trust_env=False, timeout=20, **request)
+
+
 @dataclass(slots=True)
 class Load:
     """Clicks at an even pace until `stop` is set; `clicks` holds those that have ended."""

@@ -4,15 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tests.acceptance.processes import ADOPTED_S, Serving, as_toml, run_command, serving, until
-
-
-def asked(daemon: Serving, path: str = "/api/status", token: str | None = None, **request: Any) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    method = request.pop("method", "GET")
-    return httpx.request(method, f"{daemon.control_url}{path}", headers=headers, trust_env=False, timeout=20, **request)
 
 
 async def token_command(daemon: Serving, *words: str) -> str:

@@ -15,6 +15,7 @@ from daemon.control.access import hash_of
 from daemon.control.api import Seat
 from daemon.control.overview import Overview
 from daemon.control.standing import ControlFace, open_control
+from daemon.control.tracing import TracesForOthers
 from daemon.database.postgres import Database
 from daemon.maintenance.rounds import Report
 
@@ -65,7 +66,7 @@ class FixedOverview:
 
 
 class Unreached:
-    """A Database that no resource under test uses."""
+    """A part of the seat that no resource under test uses."""
 
 
 async def no_round() -> Report:
@@ -75,6 +76,7 @@ async def no_round() -> Report:
 def seat_of(settings: Settings, **parts: Any) -> Seat:
     given: dict[str, Any] = {
         "settings": lambda: settings,
+        "traces": cast(TracesForOthers, Unreached()),
         "overview": cast(Overview, FixedOverview()),
         "database": cast(Database, Unreached()),
         "maintenance": no_round,

@@ -1,0 +1,191 @@
+"""POST /trace of a daemon that traces for others: what it takes, its bounds, and one proxy for one trace."""
+
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+import trio
+import trio.testing
+
+from tests.fakes import origins
+from tests.fakes.net import START, net
+from tests.fakes.origins import Reply, page, redirect
+from tests.fakes.wire import free_port
+from tests.integration.control_faces import Served
+from tests.integration.databases import until
+from tests.integration.tracers import TOKEN, tracer_face, tracer_settings
+
+CHAIN: dict[str, Reply | list[Reply]] = {
+    "ads.example/start": redirect("/two?x=1&x=2"),
+    "ads.example/two?x=1&x=2": page(),
+    "ads.example/slow": origins.SILENT,
+}
+
+
+async def asked(served: Served, token: str | None = TOKEN, **body: Any) -> httpx.Response:
+    return await served.ask("/trace", "POST", token, json={"proxy_ip": "127.0.0.1", **body})
+
+
+async def test_a_trace_is_answered_with_the_fields_that_every_service_has() -> None:
+    async with net(CHAIN) as here, tracer_face(tracer_settings()) as served:
+        answer = await asked(served, url=START, proxy_port=here.port)
+    assert answer.status_code == 200
+    said = answer.json()
+    for timed in (said, *said["chain"]):
+        assert timed.pop("total_timing_ms" if timed is said else "timing_ms") >= 0
+        assert timed.pop("bytes_received") > 0
+        assert timed.pop("bytes_sent") > 0
+    assert said == {
+        "success": True,
+        "chain": [
+            {"url": START, "status": 302, "redirect_type": "http", "params": {}, "error": None},
+            {
+                "url": "http://ads.example/two?x=1&x=2",
+                "status": 200,
+                "redirect_type": "final",
+                "params": {"x": ["1", "2"]},
+                "error": None,
+            },
+        ],
+        "total_steps": 2,
+        "final_url": "http://ads.example/two?x=1&x=2",
+        "mode_used": "http_only",
+        "proxy_ip": "127.0.0.1",
+        "error": None,
+        "verdict": "ok",
+        "reason": None,
+    }
+
+
+async def test_a_trace_that_fails_is_a_200_that_says_whose_fault_it_was() -> None:
+    async with tracer_face(tracer_settings()) as served:
+        answer = await asked(served, url=START, proxy_port=str(free_port()))
+    assert answer.status_code == 200
+    said = answer.json()
+    assert (said["success"], said["verdict"], said["reason"]) == (False, "ip", "proxy_unreachable")
+    assert said["final_url"] is None
+    assert "refuses connections" in said["error"]
+    assert said["chain"][0]["error"] == said["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "url"),
+        ({"url": START}, "proxy_port"),
+        ({"url": "", "proxy_port": 1}, "url"),
+        ({"url": START, "proxy_port": 0}, "proxy_port"),
+        ({"url": START, "proxy_port": 1, "proxy_ip": ""}, "proxy_ip"),
+        ({"url": START, "proxy_port": 1, "max_redirects": -1}, "max_redirects"),
+        ({"url": START, "proxy_port": 1, "timeout_ms": 0}, "timeout_ms"),
+        ({"url": START, "proxy_port": 1, "timeout_ms": "soon"}, "timeout_ms"),
+        ({"url": START, "proxy_port": 1, "referrer": 7}, "referrer"),
+        ({"url": START, "proxy_port": 1, "user_agent": "x" * 5_000}, "user_agent"),
+    ],
+)
+async def test_a_request_that_does_not_fit_names_its_field(body: dict[str, Any], field: str) -> None:
+    async with tracer_face(tracer_settings()) as served:
+        answer = await asked(served, **body)
+    assert answer.status_code == 400
+    assert any(error["field"].startswith(field) for error in answer.json()["errors"])
+
+
+@pytest.mark.parametrize("body", [b"", b"[", b"[]", b"null", b"[" * 100_000, b'{"url": "\xff"}', b'{"url": NaN}'])
+async def test_a_body_that_is_no_json_object_is_a_problem(body: bytes) -> None:
+    async with tracer_face(tracer_settings()) as served:
+        answer = await served.ask("/trace", "POST", TOKEN, content=body, headers={"Content-Type": "application/json"})
+        other_type = await served.ask("/trace", "POST", TOKEN, content=b"url=1")
+    assert answer.status_code == 400
+    assert other_type.status_code == 415
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"url": "http://a.example/\x00", "proxy_port": 1},
+        {"url": START, "proxy_port": "seven"},
+        {"url": START, "proxy_port": "١"},
+        {"url": START, "proxy_port": 1, "proxy_ip": "a b\r\nc"},
+        {"url": START, "proxy_port": 1, "user_agent": "x\r\nEvil: 1", "referrer": "\r\n"},
+        {"url": START, "proxy_port": 1, "target_country": "\x00", "mode": "browser", "landing_schemes": ["x", ""]},
+        {"url": "x" * 100_000, "proxy_port": 1},
+    ],
+)
+async def test_odd_values_fail_the_trace_and_nothing_else(body: dict[str, Any]) -> None:
+    async with tracer_face(tracer_settings(connect_timeout_s=0.2)) as served:
+        answer = await asked(served, **body)
+    assert answer.status_code == 200
+    assert answer.json()["success"] is False
+
+
+async def test_a_proxy_serves_one_trace_at_a_time_and_is_free_again_after_it() -> None:
+    async with net(CHAIN) as here, tracer_face(tracer_settings()) as served, trio.open_nursery() as nursery:
+        slow = "http://ads.example/slow"
+        first = trio.CancelScope()
+
+        async def ask_slowly() -> None:
+            with first:
+                await asked(served, url=slow, proxy_port=here.port)
+
+        nursery.start_soon(ask_slowly)
+        await until(lambda: here.plain.requests)
+        again = await asked(served, url=START, proxy_port=f" {here.port}", proxy_ip="127.0.0.1 ")
+        assert again.status_code == 409
+        assert again.json()["type"] == "/problems/proxy-in-use"
+        other = await asked(served, url=START, proxy_port=here.port, proxy_ip="127.0.0.2")
+        assert other.json()["reason"] == "proxy_unreachable", "another address is another proxy"
+        first.cancel()  # who asked hangs up: the trace ends
+
+        async def is_free() -> bool:
+            return (await asked(served, url=START, proxy_port=here.port)).status_code == 200
+
+        await until(is_free)
+
+
+async def test_past_trace_workers_it_says_that_it_is_busy() -> None:
+    async with net(CHAIN) as here, tracer_face(tracer_settings(workers=1)) as served, trio.open_nursery() as nursery:
+        nursery.start_soon(partial(asked, served, url="http://ads.example/slow", proxy_port=here.port))
+        await until(lambda: here.plain.requests)
+        answer = await asked(served, url=START, proxy_port=free_port())
+        assert (answer.status_code, answer.json()["type"]) == (503, "/problems/busy")
+        assert answer.headers["retry-after"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_own_clicks_count_as_well_and_the_own_pool_is_not_for_others() -> None:
+    pool = {("127.0.0.1", "7000")}
+    async with tracer_face(tracer_settings(workers=5), workers_busy=lambda: 4, is_of_the_pool=pool.__contains__) as one:
+        assert (await asked(one, url=START, proxy_port=free_port())).status_code == 200
+        refused = await asked(one, url=START, proxy_port=7000)
+        assert refused.status_code == 409
+        assert "own pool" in refused.json()["detail"]
+    async with tracer_face(tracer_settings(workers=5), workers_busy=lambda: 5) as full:
+        assert (await asked(full, url=START, proxy_port=free_port())).status_code == 503
+
+
+async def test_its_own_limits_hold_whatever_is_asked() -> None:
+    settings = tracer_settings(hops_max=2, timeout_s=1, allow_private=False)
+    replies: dict[str, Reply | list[Reply]] = {
+        "ads.example/start": redirect("/2"),
+        "ads.example/2": redirect("/3"),
+        "ads.example/slow": origins.SILENT,
+    }
+    async with net(replies) as here, tracer_face(settings) as served:
+
+        async def reason(url: str, **more: Any) -> Any:
+            return (await asked(served, url=url, proxy_port=here.port, **more)).json()["reason"]
+
+        assert await reason(START, max_redirects=100) == "hops_max"
+        assert await reason(START, max_redirects=0) == "hops_max"
+        assert await reason("http://ads.example/slow", timeout_ms=3_600_000) == "trace_timeout"
+        assert await reason("http://10.0.0.1/") == "refused_address"
+
+
+async def test_only_who_has_the_token_may_have_traces_done() -> None:
+    async with tracer_face(tracer_settings()) as served:
+        assert (await asked(served, None, url=START, proxy_port=1)).status_code == 401
+        assert (await asked(served, "another-token-than-it", url=START, proxy_port=1)).status_code == 401
+        assert (await served.ask("/api/status", token=TOKEN)).status_code == 404, "a tracer has nothing else"
+        document = (await served.ask("/openapi.json", token=TOKEN)).json()
+        assert list(document["paths"]) == ["/trace"]
