@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.processes import ADOPTED_S, Serving, as_toml, run_command, serving, until
+from tests.acceptance.processes import ADOPTED_S, Serving, as_toml, asked, run_command, serving, until
 
 
 async def token_command(daemon: Serving, *words: str) -> str:
