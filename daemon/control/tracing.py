@@ -68,7 +68,8 @@ class TracesForOthers:
         limits = Limits(hops_max=min(trace.hops_max, asked.max_redirects + 1), allow_private=trace.allow_private)
         limits = replace(limits, landing_schemes=WEB_SCHEMES | frozenset(asked.landing_schemes))
         walk = Walk(asked.url, identity_of(asked, ours), limits)
-        proxy = LeasedProxy(asked.proxy_ip, str(asked.proxy_port), asked.target_country, asked.provider, uuid4().hex)
+        lease = asked.lease or uuid4().hex
+        proxy = LeasedProxy(asked.proxy_ip, str(asked.proxy_port), asked.target_country, asked.provider, lease)
         timeout_s = min(trace.timeout_s, asked.timeout_ms / 1000)
         return await self._backend.trace(walk, proxy, timeout_s=timeout_s)
 

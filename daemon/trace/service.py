@@ -145,6 +145,7 @@ def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:
         referrer=identity.referrer,
         user_agent=identity.user_agent,
         provider=proxy.provider,
+        lease=proxy.lease,
         accept_language=identity.accept_language,
         landing_schemes=sorted(walk.limits.landing_schemes - WEB_SCHEMES),
     )

@@ -15,6 +15,7 @@ from pydantic import Field, StrictBool
 from daemon.click.answer import extracted_params
 from daemon.trace.addresses import refused_host
 from daemon.trace.fetch import TraceResult
+from daemon.trace.proxies import address_of
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Hop, Identity, Landed, Limits
 from daemon.trace.verdicts import Verdict
 
@@ -45,7 +46,8 @@ Header = Annotated[str, Field(max_length=4_096)]
 class TraceRequest:
     """One trace to be done through a proxy. The fields from `provider` on are tracepool's own, and may be left out.
 
-    `provider` names the settings' [providers.NAME] by which the proxy is reached; `mode` is taken and not used.
+    `provider` names the settings' [providers.NAME] by which the proxy is reached; `lease` is a text of this trace alone,
+    where that provider's sessions last for one; `mode` is taken and not used.
     """
 
     url: Annotated[str, Field(min_length=1, max_length=URL_CHARACTERS_MAX)]
@@ -58,6 +60,7 @@ class TraceRequest:
     referrer: Header | None = None
     user_agent: Header | None = None
     provider: Annotated[str, Field(max_length=255)] = PROVIDER
+    lease: Annotated[str, Field(max_length=255)] | None = None
     accept_language: Header | None = None
     landing_schemes: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=20)] = field(
         default_factory=list
@@ -92,6 +95,7 @@ class TraceAnswer:
     error: Text | None = None
     verdict: Text | None = None
     reason: Text | None = None
+    exit_ip: Text | None = None
     bytes_received: Bytes = 0
     bytes_sent: Bytes = 0
 
@@ -127,6 +131,7 @@ def answer_of(result: TraceResult, request: TraceRequest) -> TraceAnswer:
         error=failure.message if failure else None,
         verdict=failure.verdict.value if failure else Verdict.OK.value,
         reason=failure.reason if failure else None,
+        exit_ip=result.exit_ip,
         bytes_received=result.bytes_received,
         bytes_sent=result.bytes_sent,
     )
@@ -135,8 +140,9 @@ def answer_of(result: TraceResult, request: TraceRequest) -> TraceAnswer:
 def result_of(answer: TraceAnswer, limits: Limits, ms: float) -> TraceResult | str:
     """What the answer means for a trace that took `ms`, or what is wrong with it."""
     hops = tuple(_hop(step) for step in answer.chain)
+    cost = (ms, answer.bytes_received, answer.bytes_sent, address_of(answer.exit_ip))
     if not answer.success:
-        return TraceResult(_failure(answer), hops, ms, answer.bytes_received, answer.bytes_sent)
+        return TraceResult(_failure(answer), hops, *cost)
     if not answer.final_url or not hops:
         return "success without a final_url or a chain"
     try:
@@ -152,7 +158,7 @@ def result_of(answer: TraceAnswer, limits: Limits, ms: float) -> TraceResult | s
         end: Landed | GaveUp = GaveUp(Verdict.LIMIT, "refused_address", f"the trace service landed where {why}")
     else:
         end = Landed(url.href)
-    return TraceResult(end, hops, ms, answer.bytes_received, answer.bytes_sent)
+    return TraceResult(end, hops, *cost)
 
 
 def _failure(answer: TraceAnswer) -> GaveUp:

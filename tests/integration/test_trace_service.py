@@ -18,7 +18,7 @@ from daemon.trace.tracers import Backends
 from daemon.trace.verdicts import Verdict
 from tests.fakes.net import AUTHORITY, context_for, fetcher
 from tests.fakes.wire import free_port, listening
-from tests.integration.tracers import IDENTITY, service_settings, traced_by, tracer_face, tracer_settings
+from tests.integration.tracers import IDENTITY, LEASE, service_settings, traced_by, tracer_face, tracer_settings
 
 LANDING = "https://shop.example/?a=1"
 OTHERS_WORDS: dict[str, Any] = {
@@ -110,6 +110,7 @@ async def test_a_service_is_asked_as_agreed_and_its_words_are_understood() -> No
         "referrer": "https://referrer.example/",
         "user_agent": "tester/1",
         "provider": "luna",
+        "lease": LEASE,
         "accept_language": "en",
         "landing_schemes": [],
     }
@@ -295,7 +296,7 @@ async def test_the_setting_chooses_and_an_offer_may_choose_otherwise() -> None:
     async with service(answering(OTHERS_WORDS)) as (served, _), tracer_face(tracer_settings()) as other:
         first = Settings(trace={"backend": "service", "service_url": served.url, "allow_private": True})
         backends = Backends(first, fetcher())
-        dead = LeasedProxy("127.0.0.1", str(free_port()), "us", "luna")
+        dead = LeasedProxy("127.0.0.1", str(free_port()), "us", "luna", "lease")
 
         async def ends(name: str | None) -> Verdict:
             walk = Walk("https://ads.example/go", IDENTITY, Limits(20, allow_private=True))
@@ -312,7 +313,7 @@ async def test_the_setting_chooses_and_an_offer_may_choose_otherwise() -> None:
 async def test_an_offer_that_wants_a_service_where_there_is_none_is_the_operators_matter() -> None:
     backends = Backends(Settings(), fetcher())
     walk = Walk("https://ads.example/go", IDENTITY, Limits(20, allow_private=True))
-    end = (await backends.trace("service", walk, LeasedProxy("127.0.0.1", "1", "us", "luna"), timeout_s=5)).end
+    end = (await backends.trace("service", walk, LeasedProxy("127.0.0.1", "1", "us", "luna", "lease"), timeout_s=5)).end
     assert isinstance(end, GaveUp)
     assert (end.verdict, end.reason) == (Verdict.OPERATOR, "no_service")
     await backends.aclose()

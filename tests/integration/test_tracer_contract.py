@@ -158,6 +158,26 @@ async def test_the_providers_login_is_that_of_whoever_traces_by_every_backend(ba
     assert refused.end.verdict is Verdict.CREDENTIALS
 
 
+async def test_a_gateway_gets_the_same_login_for_one_lease_and_its_exit_address_is_kept_by_every_backend() -> None:
+    logins = []
+    async with net({"ads.example/start": page()}, tells="X-Exit-IP: 198.51.100.7") as here:
+        acme = {
+            "username": "customer",
+            "password": "canary",
+            "gateway": f"127.0.0.1:{here.port}",
+            "username_pattern": "{username}-{country}-{session}",
+            "session": "lease",
+            "exit_ip_header": "x-exit-ip",
+        }
+        for backend in BACKENDS:
+            async with backend_of(backend, tracer_settings({"acme": acme})) as tracing:
+                result = await traced_by(tracing, 7_000, provider="acme")
+            assert isinstance(result.end, Landed)
+            assert result.exit_ip == "198.51.100.7"
+            logins.append(here.proxy.seen[-1].value("proxy-authorization"))
+    assert logins[0] == logins[1] is not None
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_a_trace_ends_in_its_time_by_every_backend(backend: str) -> None:
     replies: Replies = {"ads.example/start": redirect("/slow"), "ads.example/slow": origins.SILENT}

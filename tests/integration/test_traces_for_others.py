@@ -55,6 +55,7 @@ async def test_a_trace_is_answered_with_the_fields_that_every_service_has() -> N
         "error": None,
         "verdict": "ok",
         "reason": None,
+        "exit_ip": None,
     }
 
 

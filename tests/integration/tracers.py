@@ -21,6 +21,7 @@ from tests.fakes.net import START, fetcher
 from tests.integration.control_faces import Served
 
 TOKEN = "a-token-for-the-tracer"
+LEASE = "6f1c/1"
 IDENTITY = Identity("tester/1", "en", "https://referrer.example/")
 
 
@@ -78,4 +79,5 @@ async def traced_by(
 ) -> TraceResult:
     given: dict[str, Any] = {"hops_max": 20, "allow_private": True}
     walk = Walk(url, IDENTITY, Limits(**(given | limits)))
-    return await backend.trace(walk, LeasedProxy("127.0.0.1", str(proxy_port), "us", provider), timeout_s=timeout_s)
+    proxy = LeasedProxy("127.0.0.1", str(proxy_port), "us", provider, LEASE)
+    return await backend.trace(walk, proxy, timeout_s=timeout_s)
