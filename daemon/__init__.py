@@ -3,12 +3,14 @@
     __main__.py, cli/   the command; `serve` runs the daemon
     supervisor.py       start, restart and stop order; parts.py has what it starts. Read this first
     click/              server (connections) → routes (HTTP) → clicks (offer, deadline, answer); parse, answer: pure
-    trace/              workers take jobs → steps decide the next hop (pure) → fetch goes through the leased proxy
+    trace/              workers take jobs → steps decide the next hop (pure) → fetch goes through the leased proxy;
+                        tracers.py: or a remote service does
     pool/               an actor per country around pool.py (pure) and states.py (the table); adoption of SQL edits
     journal/            entries → writer → spool (local, durable) → shipper → PostgreSQL
     database/           postgres.py, the embedded server, queries.sql, migrations/
     maintenance/        the round of every minute
-    control/            what the commands ask the running daemon
+    control/            the operator's face: what the commands ask, and an API; api.py says how it grows
+    tracer_role.py      a daemon that only traces for others
     demo/               an ad network and proxies on loopback
 
 Imports run downward: the command, the supervisor, actors and faces, messages and pure files, entries, errors.

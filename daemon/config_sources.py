@@ -20,7 +20,14 @@ from daemon.errors import BadSettings
 from daemon.providers import Provider
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
-SECRETS = {("database",), ("database", "url"), ("control",), ("control", "token"), ("trace", "service_token")}
+SECRETS = {
+    ("database",),
+    ("database", "url"),
+    ("control",),
+    ("control", "token"),
+    ("trace",),
+    ("trace", "service_token"),
+}
 SYSTEM_CONFIG = Path("/etc/tracepool/tracepool.toml")
 
 

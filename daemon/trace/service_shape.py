@@ -33,7 +33,6 @@ WORDS_OF_OTHERS = (
     ("form", "form"),
     ("refresh", "refresh-header"),
 )
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 _REASON = re.compile(r"[a-z0-9_]{1,64}")
 
 Text = Annotated[str, Field(max_length=URL_CHARACTERS_MAX)]
@@ -46,8 +45,8 @@ Header = Annotated[str, Field(max_length=4_096)]
 class TraceRequest:
     """One trace to be done through a proxy. The fields from `provider` on are tracepool's own, and may be left out.
 
-    `provider` names the settings' [providers.NAME] by which the proxy is reached; `lease` is a text of this trace alone,
-    where that provider's sessions last for one; `mode` is taken and not used.
+    `provider` names the settings' [providers.NAME] by which the proxy is reached; `lease` is a text of this trace
+    alone, for providers whose sessions last for one; `mode` is taken and not used.
     """
 
     url: Annotated[str, Field(min_length=1, max_length=URL_CHARACTERS_MAX)]
@@ -194,4 +193,5 @@ def _href(url: str) -> str:
 
 
 def _line(text: str) -> str:
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    """As a log or a table can show it."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -222,6 +222,9 @@ def test_each_wrong_value_has_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         {"TRACEPOOL_DATABASE__URL": f"mysql://u:{CANARY}@db/x"},
         {"TRACEPOOL_DATABASE": f"postgresql://u:{CANARY}@db/x"},
+        {"TRACEPOOL_CONTROL__TOKEN": CANARY[:9]},
+        {"TRACEPOOL_CONTROL": CANARY},
+        {"TRACEPOOL_TRACE__SERVICE_TOKEN": f"{CANARY} two words"},
         {"TRACEPOOL_PROVIDERS__LUNA": CANARY},
         {"TRACEPOOL_PROVIDERS": CANARY},
         {"TRACEPOOL_PROVIDERS__LUNA__PASSWORD": CANARY, "TRACEPOOL_PROVIDERS__LUNA__USERNAME": "x" * 2_000},
@@ -247,6 +250,42 @@ def test_no_secret_is_ever_in_an_error(environment: dict[str, str], monkeypatch:
 )
 def test_no_secret_of_a_file_is_ever_in_an_error(toml: str, tmp_path: Path) -> None:
     assert CANARY not in complaint(written(tmp_path, toml))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("control", "token", "too-short", "16 to 512 visible ASCII characters"),
+        ("control", "token", "with a blank in it", "16 to 512 visible ASCII characters"),
+        ("control", "hosts", "https://seat.example", "'https://seat.example' is not a host name"),
+        ("control", "hosts", "seat.example:443", "'seat.example:443' is not a host name"),
+        ("trace", "backend", "remote", "should be 'local' or 'service'"),
+        ("trace", "service_url", "tracer.example:8081", "must be an http or https URL"),
+        ("trace", "service_url", "https://user:pw@tracer.example", "no query, fragment or login"),
+        ("trace", "service_url", "https://tracer.example/?a=1", "no query, fragment or login"),
+    ],
+)
+def test_what_cannot_be_a_setting_of_the_control_face_or_a_service(
+    section: str, key: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TRACEPOOL_{section.upper()}__{key.upper()}", value)
+    complained = complaint()
+    assert complained.startswith(f"environment variable TRACEPOOL_{section.upper()}__{key.upper()}")
+    assert said in complained
+
+
+def test_a_role_is_one_of_two(tmp_path: Path) -> None:
+    assert load(written(tmp_path, 'role = "tracer"\n')).role == "tracer"
+    said = complaint(written(tmp_path, 'role = "half"\n'))
+    assert said == f"{tmp_path}/tracepool.toml: role: should be 'full' or 'tracer' (it is 'half')"
+
+
+def test_a_service_needs_an_address(tmp_path: Path) -> None:
+    said = complaint(written(tmp_path, '[trace]\nbackend = "service"\n'))
+    assert said.startswith(f"{tmp_path}/tracepool.toml: trace")
+    assert "service_url" in said
+    settings = load(written(tmp_path, '[trace]\nbackend = "service"\nservice_url = "https://tracer.example/x/"\n'))
+    assert settings.trace.service_url == "https://tracer.example/x"
 
 
 def test_secrets_are_masked_where_settings_are_shown() -> None:
