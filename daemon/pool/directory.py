@@ -50,8 +50,9 @@ class PoolDirectory:
         return self._posts.get(canonical(country))
 
     def has(self, endpoint: Endpoint) -> bool:
-        """Whether an IP of any country has this address and port."""
-        return any((ip.address.lower(), ip.port) == endpoint for post in self for ip in post.pool.ips.values())
+        """Whether an IP of any country has this address (in lower case, without brackets) and port."""
+        ips = (ip for post in self for ip in post.pool.ips.values())
+        return any((ip.address.strip().strip("[]").lower(), ip.port.strip()) == endpoint for ip in ips)
 
     def open(self, country: str, ips: list[Ip]) -> Post:
         """A new country, with its first IPs."""

@@ -25,9 +25,14 @@ async def test_tokens_are_made_and_taken_back_while_the_daemon_runs(state_dir: P
         await until(lambda: asked(daemon, token=operator).status_code == 200, "the second is adopted", ADOPTED_S)
         assert asked(daemon, token=reader, method="POST", json={}).status_code == 403
         assert asked(daemon, token=operator, method="POST", json={}).status_code == 405
-        assert [(line["who"], line["what"], line["result"]) for line in daemon.log("audit")] == [
-            ("anna", "POST /api/status", 405)
-        ]
+        (change,) = daemon.log("audit")
+        assert (change["who"], change["what"], change["result"]) == ("anna", "POST /api/status", 405)
+
+        await daemon.psql("insert into ip_rotation_pool (ip_address, ip_port) values ('[::1]', '7000')")
+        await until(lambda: daemon.counts("us")["total"] == 1, "the IP is adopted", ADOPTED_S)
+        of_the_pool = {"url": "http://ads.example/", "proxy_ip": "::1", "proxy_port": 7000}
+        leased = asked(daemon, "/trace", operator, method="POST", json=of_the_pool)
+        assert (leased.status_code, leased.json()["type"]) == (409, "/problems/proxy-in-use")
 
         await token_command(daemon, "revoke", "grafana")
         await until(lambda: asked(daemon, token=reader).status_code == 401, "it is refused", ADOPTED_S)
