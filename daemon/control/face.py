@@ -5,7 +5,7 @@ resource does is its own file's; api.py says how to add one.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import structlog
@@ -54,10 +54,13 @@ class StrictRequest(TrioRequest):
 
 
 class ProblemsToo(OpenAPIProvider):
-    """Each operation can also answer with a problem; quart-schema cannot be told so."""
+    """Each operation can also answer with a problem, and may need no token; quart-schema cannot be told so."""
+
+    tokens: Tokens
 
     def schema(self) -> dict[str, Any]:
         schema = super().schema()
+        schema["security"] = [{"token": []}] if self.tokens.are_wanted else []
         schema["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
         answer = {
             "description": "A problem (RFC 9457): a request that cannot be used, is not permitted, or comes too early",
@@ -66,6 +69,8 @@ class ProblemsToo(OpenAPIProvider):
         for operations in schema["paths"].values():
             for operation in operations.values():
                 operation["responses"].setdefault("default", answer)
+                if "requestBody" in operation:
+                    operation["requestBody"]["required"] = True
         return schema
 
 
@@ -101,17 +106,17 @@ def control_app(
     app.request_class = StrictRequest
     app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, RESPONSE_TIMEOUT=None)
     app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
-    QuartSchema(
+    documented = QuartSchema(
         app,
         swagger_ui_path=None,
         redoc_ui_path=None,
         scalar_ui_path=None,
         info=Info(title="tracepool", version=__version__),
         security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
-        security=[{"token": []}],
         conversion_preference="pydantic",
         openapi_provider_class=ProblemsToo,
     )
+    cast(ProblemsToo, documented.openapi_provider).tokens = tokens
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for blueprint in resources:
         app.register_blueprint(blueprint)

@@ -177,6 +177,9 @@ async def test_the_openapi_document_describes_the_answers_and_the_problems() -> 
     assert document["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
     assert "CountryStatus" in document["components"]["schemas"]
     assert "/livez" not in document["paths"]
+    assert document["security"] == []
+    async with control_face(settings(token=GIVEN)) as served:
+        assert (await served.ask("/openapi.json", token=GIVEN)).json()["security"] == [{"token": []}]
 
 
 async def test_a_request_under_way_does_not_hold_up_the_stop_for_long() -> None:
