@@ -14,15 +14,15 @@ from daemon.reload import taken_over
 log = structlog.get_logger("daemon")
 
 
-async def reloaded(before: Settings, config_file: Path | None) -> Settings:
-    """The settings to run with from now on; those of before where the new ones are invalid."""
+async def reloaded(before: Settings, config_file: Path | None) -> tuple[Settings, str | None]:
+    """The settings to run with from now on, and why the new ones are refused if they are: then it is those of before."""
     try:
         after = await trio.to_thread.run_sync(load, config_file)
     except BadSettings as e:
         log.error("reload_refused", why=str(e), effect="the settings stay as they were")
-        return before
+        return before, str(e)
     logs.hide_secrets(after)
     settings, live, waiting = taken_over(before, after)
     logs.configure(settings.log.level)
     log.info("reloaded", taken_over=live, wait_for_a_restart=waiting)
-    return settings
+    return settings, None

@@ -67,7 +67,9 @@ async def run_pool_actor(
         except Exception as error:
             restarts.note(error)
         unfinished = actor.unfinished()
+        post.starts_over = True
         post.pool = await _reloaded(post, database, flush, now)
+        post.starts_over = False
 
 
 async def _reloaded(

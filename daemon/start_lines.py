@@ -8,10 +8,13 @@ import structlog
 import trio
 
 from daemon import __version__
+from daemon.click.clicks import Clicks
+from daemon.click.listeners import name_of
 from daemon.click.offers import Offers
 from daemon.config import Settings
 from daemon.pool.directory import PoolDirectory
 from daemon.reload import changed_keys
+from daemon.trace.workers import Tracer
 
 log = structlog.get_logger("daemon")
 
@@ -23,16 +26,11 @@ def start_facts(settings: Settings, config_file: Path | None, listeners: list[tr
     return {
         "version": __version__,
         "python": platform.python_version(),
-        "listening": [_name_of(listener) for listener in listeners],
+        "listening": [name_of(listener) for listener in listeners],
         "state_dir": str(settings.state_dir),
         "config": str(config_file) if config_file else None,
         "settings": {key: _value_of(given, key) for key in changed},
     }
-
-
-def _name_of(listener: trio.SocketListener) -> str:
-    address = listener.socket.getsockname()
-    return address if isinstance(address, str) else f"{address[0]}:{address[1]}"
 
 
 def say_ready(directory: PoolDirectory, offers: Offers) -> None:
@@ -42,6 +40,18 @@ def say_ready(directory: PoolDirectory, offers: Offers) -> None:
         log.warning("no_ips", next="tracepool provision generate --country us --count 30 --provider luna")
     if not len(offers):
         log.warning("no_offers", next="tracepool offers add NAME URL --country us")
+
+
+def superseded(settings: Settings) -> dict[str, Any]:
+    """The settings that a socket unit stands in for."""
+    return {"click.bind": list(settings.click.bind), "click.backlog": settings.click.backlog}
+
+
+def status_line(directory: PoolDirectory, clicks: Clicks, tracer: Tracer) -> str:
+    """How things stand, for `systemctl status`."""
+    counts = directory.counts().values()
+    ips, available = sum(c.total for c in counts), sum(c.available for c in counts)
+    return f"serving: {available} of {ips} IPs available, {tracer.active} traces, {clicks.waiting} clicks waiting"
 
 
 def _value_of(given: dict[str, Any], key: str) -> Any:

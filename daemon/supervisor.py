@@ -13,7 +13,9 @@ let go, the control face stops. What cannot be shipped in parts.SHIP_S stays in 
 signal cancels all of it.
 """
 
+import functools
 import gc
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +27,7 @@ import trio_asyncio
 
 from daemon import systemd
 from daemon.click.clicks import Clicks
-from daemon.click.listeners import open_listeners
+from daemon.click.listeners import open_listeners, passed_listeners
 from daemon.click.offers import Offers
 from daemon.click.routes import public_app
 from daemon.click.server import Server, ServerLimits
@@ -47,12 +49,14 @@ from daemon.parts import Journal, Pools, Workers, journal_shipped, journal_spool
 from daemon.pool.remembered import remembered_offers
 from daemon.reloading import reloaded
 from daemon.restarts import restarted
-from daemon.start_lines import say_ready, start_facts
+from daemon.start_lines import say_ready, start_facts, status_line, superseded
 from daemon.state_dir import state_dir_held
 from daemon.trace.batch import Batch
+from daemon.watchdog import Watchdog
 
 # Python's own but the last: a full collection takes 0.6 s with 5,000 clicks waiting, and finds next to nothing.
 COLLECTOR_THRESHOLDS = (700, 10, 200)
+HOLD_S = 3.0
 ANSWER_MARGIN_S = 3.0  # that a connection has beyond the longest deadline
 
 log = structlog.get_logger("daemon")
@@ -62,14 +66,18 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
     """The daemon, until SIGTERM or SIGINT. Returns after a stop; raises what ended it otherwise."""
     with state_dir_held(settings.state_dir):
         async with trio_asyncio.open_loop():
-            daemon = _Daemon(settings, config_file)
-            listeners = await open_listeners(settings.click.bind, backlog=settings.click.backlog)
+            passed = passed_listeners(systemd.passed_sockets(os.environ))
+            listeners = passed or await open_listeners(settings.click.bind, backlog=settings.click.backlog)
             control_listeners = await open_control(settings)
+            daemon = _Daemon(settings, config_file, listeners, passed=bool(passed))
             log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
+            if passed:
+                log.info("socket_activated", superseded=superseded(settings))
+            systemd.notify(systemd.status("starting: clicks of offers that are known fall back"))
             allow_descriptors(descriptors_wanted(settings))
             async with trio.open_nursery() as outermost:
                 outermost.start_soon(_watch_signals, daemon, outermost.cancel_scope)
-                outermost.start_soon(daemon.serve_clicks, listeners)
+                outermost.start_soon(daemon.serve_clicks)
                 outermost.start_soon(daemon.control.serve, control_listeners)
                 with daemon.starting:
                     await daemon.run()
@@ -82,28 +90,51 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
 class _Daemon:
     """One run. A signal that comes before its clicks are traced cancels `starting`."""
 
-    def __init__(self, settings: Settings, config_file: Path | None) -> None:
+    def __init__(
+        self, settings: Settings, config_file: Path | None, listeners: list[trio.SocketListener], *, passed: bool
+    ) -> None:
         self.settings = settings
         self._config_file = config_file
+        self._remark = ""
         self._users_of_settings: list[Callable[[Settings], None]] = []
         self.starting = trio.CancelScope()
+        self.accept = trio.Event()  # connections at a socket of systemd's
         self.stop = trio.Event()
         self.stop_clicks = trio.Event()
         self.clicks_stopped = trio.Event()
         self.clicks: Clicks | None = None
         self.control = ControlFace(lambda: self.settings, read_clocks)
         self.server = Server(public_app(settings, lambda: self.clicks), _server_limits(settings))
+        self._listeners = listeners
+        self._passed = passed  # the listeners are systemd's own, who keeps them open for the next run
+        watchdog_s = systemd.watchdog_s(os.environ)
+        self.watchdog = Watchdog(watchdog_s, self.server, listeners, passed=passed) if watchdog_s else None
 
-    async def serve_clicks(self, listeners: list[trio.SocketListener]) -> None:
+    async def serve_clicks(self) -> None:
+        """Until `stop_clicks`. Connections at systemd's socket wait a moment for the pools, rather than fall back."""
         try:
-            await self.server.serve(listeners, stop=self.stop_clicks)
+            if self._passed:
+                with trio.move_on_after(HOLD_S):
+                    await self.accept.wait()
+            async with trio.open_nursery() as nursery:
+                if self.watchdog is not None:
+                    nursery.start_soon(restarted, "watchdog", self.watchdog.run, lambda: self.stop)
+                await self.server.serve(self._listeners, stop=self.stop_clicks, handed_back=self._passed)
+                nursery.cancel_scope.cancel()
         finally:
             self.clicks_stopped.set()
 
     async def reload(self) -> None:
-        self.settings = await reloaded(self.settings, self._config_file)
+        """Takes over what can be of the settings as they stand now; invalid ones change nothing."""
+        told = self.is_ready and not self.stop.is_set()
+        if told:
+            systemd.notify(*systemd.reloading())
+        self.settings, why = await reloaded(self.settings, self._config_file)
+        self._remark = f"; the settings as they stand now are refused: {why}" if why else ""
         for use in self._users_of_settings:
             use(self.settings)
+        if told and not self.stop.is_set():
+            systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
 
     @property
     def is_ready(self) -> bool:
@@ -196,10 +227,14 @@ class _Daemon:
             seat = Seat(lambda: self.settings, traces, self.stop, overview, database, round_now)
             background.start_soon(restarted, "control", self.control.run, lambda: seat)
             clicks.begin(pools.directory, workers.jobs)
+            self.accept.set()
             say_ready(pools.directory, pools.offers)
-            systemd.notify("READY=1")
+            if self.watchdog is not None:
+                line = functools.partial(status_line, pools.directory, clicks, workers.tracer)
+                self.watchdog.begin(pools.directory, journal.writer, lambda: line() + self._remark)
+            systemd.notify("READY=1", systemd.status("serving"))
             await self.stop.wait()
-            systemd.notify("STOPPING=1")
+            systemd.notify("STOPPING=1", systemd.status(f"stopping: {clicks.waiting} clicks get their answers"))
             log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=workers.tracer.active)
             self.stop_clicks.set()
             await self.clicks_stopped.wait()
@@ -230,5 +265,6 @@ async def _watch_signals(daemon: _Daemon, everything: trio.CancelScope) -> None:
                 return
             else:
                 daemon.stop.set()
+                daemon.accept.set()
                 if not daemon.is_ready:
                     daemon.starting.cancel()

@@ -59,7 +59,7 @@ class _TracerDaemon:
             async for number in signals:
                 log.info("signal", signal=signal.Signals(number).name)
                 if number == signal.SIGHUP:
-                    self.settings = await reloaded(self.settings, self._config_file)
+                    self.settings, _ = await reloaded(self.settings, self._config_file)
                     self._backend.use(self.settings)
                     self.face.use(self.settings)
                 elif self.stop.is_set():

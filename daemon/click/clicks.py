@@ -91,9 +91,13 @@ class Clicks:
         """For clicks that come from now on."""
         self._settings = settings
 
-    async def answer(self, query: bytes, visitor: Visitor) -> Answer:
-        """Returns by the click's deadline, whatever happens elsewhere."""
-        received = self._now()
+    async def answer(self, query: bytes, visitor: Visitor, waited_s: float = 0.0) -> Answer:
+        """Returns by the click's deadline, whatever happens elsewhere.
+
+        `waited_s`: for how long the visitor has waited by now, as they do at the socket of a daemon that restarts.
+        """
+        now = self._now()
+        received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
         request_id = uuid.uuid4()
         parsed = parse_click(query)
         if isinstance(parsed, Refused):
@@ -163,6 +167,8 @@ class Clicks:
         answer_by_s = click.received.tick_s + patience_s - earlier_s
         if post.pool.would_refuse(answer_by_s, click.received.tick_s):
             return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
+        if answer_by_s <= self._now().tick_s:
+            return "deadline"
         send, receive = trio.open_memory_channel[News](NEWS_MAX)
         with receive:
             job = self._job(click, post.country, answer_by_s, send)

@@ -11,6 +11,7 @@ ends the server, an idle connection keeps its time limit only until its first an
 
 import math
 import select
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ SEND_BYTES = 64 * 1024
 LINGER_S = 1.0
 """How long a client may take to close after its last answer: closing before it did may reset, and lose the answer."""
 LINGER_BYTES_MAX = 256 * 1024
+LAST_DATA_RECEIVED = struct.Struct("=52xI")
+"""Of the tcp_info of linux/tcp.h: tcpi_last_data_recv, milliseconds."""
 STOP_GRACE_S = 1.0
 """How long a stop waits for a request that is on its way."""
 
@@ -111,6 +114,7 @@ class Connection:
                     app, config, context, tasks, ConnectionState(state), False, client, server, self._send
                 )
                 self.protocol.body_bytes_max = self._limits.body_bytes_max
+                self.protocol.waited_s = waited_s(sock)
                 await self._read()
         finally:
             sock.close()
@@ -185,6 +189,15 @@ class Connection:
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
                 self._reading.cancel()  # the client is gone, or stuck in an answer that has its own limit
         await self.protocol.handle(Closed())
+
+
+def waited_s(sock: trio.socket.SocketType) -> float:
+    """How long a connection that was just accepted had lain in the kernel since its last byte (or its beginning)."""
+    if sock.family not in {trio.socket.AF_INET, trio.socket.AF_INET6}:
+        return 0.0
+    info = sock.getsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_INFO, LAST_DATA_RECEIVED.size)
+    milliseconds: int = LAST_DATA_RECEIVED.unpack(info)[0]
+    return milliseconds / 1000
 
 
 def is_readable(fd: int) -> bool:

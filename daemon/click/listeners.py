@@ -1,4 +1,4 @@
-"""Opens the sockets that a face listens on, from the strings that an operator writes."""
+"""Opens the sockets that a face listens on, from the strings that an operator writes, or takes those of systemd."""
 
 import errno
 import os
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import trio
 
 from daemon.errors import BadSettings, TheirFault
+from daemon.systemd import PassedSocket
 
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\[\]:/]+)):(?P<port>[0-9]{1,5})")
 
@@ -42,6 +43,24 @@ async def open_listeners(binds: Sequence[str], *, backlog: int) -> list[trio.Soc
         for listener in listeners:
             listener.socket.close()
         raise
+    return listeners
+
+
+def passed_listeners(passed: Sequence[PassedSocket]) -> list[trio.SocketListener]:
+    """The listeners that systemd opened for clicks.
+
+    Raises BadSettings for a socket that does not listen, and for one of another name: it is not meant for clicks.
+    """
+    listeners: list[trio.SocketListener] = []
+    for one in passed:
+        if one.name not in ("click", "unknown") and not one.name.endswith(".socket"):  # what systemd says of itself
+            raise BadSettings(f"FileDescriptorName={one.name} of a socket unit: unknown; allowed: click")
+        try:
+            listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=one.fd))))
+        except (OSError, ValueError) as error:
+            raise BadSettings(
+                f"descriptor {one.fd} ({one.name}) of a socket unit: {error}: use ListenStream= and Accept=no"
+            ) from error
     return listeners
 
 
@@ -83,6 +102,17 @@ def _open_unix(path: str, backlog: int) -> trio.SocketListener:
     except BaseException:
         sock.close()
         raise
+
+
+def name_of(listener: trio.SocketListener) -> str:
+    """`127.0.0.1:8080`, `[::1]:8080` or `unix:/path`, as click.bind has it."""
+    address = listener.socket.getsockname()
+    if isinstance(address, bytes):
+        return "unix:@" + address[1:].decode(errors="replace")
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{host}:{address[1]}"
 
 
 def _remove_stale(path: str) -> None:

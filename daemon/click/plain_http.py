@@ -9,8 +9,12 @@ from hypercorn.protocol.events import Body, Request
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.typing import ConnectionState
 
 from daemon.click.heads import Refusal, origin_form, refusal_of, with_ascii_request_line
+
+WAITED_S = "waited_s"
+"""In the state of a connection's first request: for how long it had waited when it was accepted."""
 
 
 class Refused(Exception):
@@ -38,6 +42,7 @@ class PlainHTTP(H11Protocol):
     """hypercorn's HTTP/1.1 without its ways into HTTP/2 and WebSockets, and with refusals of our own."""
 
     body_bytes_max: int
+    waited_s: float = 0.0  # in the kernel, before it was accepted
     refused: Refusal | None = None
 
     async def handle(self, event: Event) -> None:
@@ -82,6 +87,9 @@ class PlainHTTP(H11Protocol):
             STREAM_ID,
         )
         stream.body_bytes_left = self.body_bytes_max
+        state = self.connection_state
+        if self.keep_alive_requests == 0:
+            state = ConnectionState({**state, WAITED_S: self.waited_s})
         self.stream = stream
         await stream.handle(
             Request(
@@ -90,7 +98,7 @@ class PlainHTTP(H11Protocol):
                 http_version=request.http_version.decode("ascii"),
                 method=request.method.decode("ascii").upper(),
                 raw_path=path,
-                state=self.connection_state,
+                state=state,
             )
         )
         self.keep_alive_requests += 1

@@ -7,6 +7,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from daemon.click.clicks import Clicks, error_body
+from daemon.click.plain_http import WAITED_S
 from daemon.click.visitor import networks, visitor_of
 from daemon.config import Settings
 
@@ -29,7 +30,8 @@ def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> Quart
             )
         peer = request.scope.get("client")
         visitor = visitor_of(peer[0] if peer else None, request.headers, trusted)
-        answer = await face.answer(request.query_string, visitor)
+        waited_s = request.scope.get("state", {}).get(WAITED_S, 0.0)
+        answer = await face.answer(request.query_string, visitor, waited_s)
         headers = {"X-Request-Id": str(answer.request_id), "Cache-Control": "no-store"}
         if answer.status == 503:
             headers["Retry-After"] = RETRY_AFTER_S

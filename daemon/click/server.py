@@ -2,6 +2,7 @@
 
 The order of a stop: what the kernel already holds is accepted, the listeners close, idle connections close, the answers
 under way get up to `answer_s`, then every socket is closed whatever its client does. The app's lifespan is around it.
+Listeners that another process holds as well are left to the next server: what the kernel holds waits there for it.
 """
 
 import math
@@ -49,6 +50,7 @@ class Server:
         self._idle: dict[Connection, None] = {}  # in the order in which they became idle
         self._per_address: Counter[str] = Counter()
         self._last_closed = trio.Event()
+        self.turned_away = 0  # refused, or closed to make room for others
         self._refusals = _OncePerSecond()
         self._accept_errors = _OncePerSecond()
 
@@ -64,10 +66,12 @@ class Server:
         listeners: Sequence[trio.SocketListener],
         *,
         stop: trio.Event,
+        handed_back: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Answer requests until `stop` is set, and return when the stop is complete.
 
+        `handed_back`: the listeners are another process's as well, who keeps them open for the next server.
         Raises OurFault if it ends for another reason (a listener was closed by somebody else), and hypercorn's
         lifespan errors if the app fails to start; either may come in an ExceptionGroup.
         """
@@ -79,14 +83,14 @@ class Server:
                 await nursery.start(lifespan.handle_lifespan)
                 await lifespan.wait_for_startup()
                 task_status.started()
-                await self._serve_until(stop, listeners)
+                await self._serve_until(stop, listeners, handed_back)
                 await lifespan.wait_for_shutdown()
                 nursery.cancel_scope.cancel()
         finally:
             for listener in listeners:
                 listener.socket.close()
 
-    async def _serve_until(self, stop: trio.Event, listeners: Sequence[trio.SocketListener]) -> None:
+    async def _serve_until(self, stop: trio.Event, listeners: Sequence[trio.SocketListener], handed_back: bool) -> None:
         async with trio.open_nursery() as clients:
             try:
                 async with trio.open_nursery() as accepting:
@@ -95,7 +99,8 @@ class Server:
                     await stop.wait()
                     accepting.cancel_scope.cancel()
                 for listener in listeners:
-                    await self._accept_waiting(listener, clients)
+                    if not handed_back:
+                        await self._accept_waiting(listener, clients)
                     listener.socket.close()
                 await self._finish()
             finally:
@@ -146,19 +151,22 @@ class Server:
         address = _peer_address(stream)
         if limits.connections_per_address_max and address is not None:
             if self._per_address[address] >= limits.connections_per_address_max:
-                stream.socket.close()
-                self._refusals.log("connection_refused", reason="connections_per_address_max", address=address)
+                self._turn_away(stream, "connections_per_address_max", address)
                 return
             self._per_address[address] += 1
         if len(self._open) >= limits.connections_max and not self._close_longest_idle():
-            stream.socket.close()
-            self._refusals.log("connection_refused", reason="connections_max", address=address)
+            self._turn_away(stream, "connections_max", address)
             self._forget_address(address)
             return
         connection = Connection(stream, address, limits, self._note_idle)
         self._open.add(connection)
         self._idle[connection] = None
         clients.start_soon(self._contain, connection)
+
+    def _turn_away(self, stream: trio.SocketStream, reason: str, address: str | None) -> None:
+        self.turned_away += 1
+        stream.socket.close()
+        self._refusals.log("connection_refused", reason=reason, address=address)
 
     async def _contain(self, connection: Connection) -> None:
         """Run one connection; no exception of it gets past here, or it would end the server."""
@@ -181,6 +189,7 @@ class Server:
         connection = next(iter(self._idle), None)
         if connection is None:
             return False
+        self.turned_away += 1
         connection.abort()
         self._forget(connection)
         return True

@@ -39,6 +39,7 @@ class JournalWriter:
         self._thread = trio.CapacityLimiter(1)
         self._shipped_seq = 0
         self._logged_s = float("-inf")
+        self._handed_over_s: float | None = None  # since when the disk has had the commit under way
         self.committed = trio.Event()  # set, and replaced, with each commit: the shipper waits for it
         self.recorded = 0
         self.dropped = 0
@@ -46,6 +47,11 @@ class JournalWriter:
     @property
     def pending(self) -> int:
         return len(self._pending)
+
+    @property
+    def held_s(self) -> float:
+        """For how long the disk has held up the commit under way; 0 where there is none."""
+        return 0.0 if self._handed_over_s is None else trio.current_time() - self._handed_over_s
 
     def record(self, *entries: Entry) -> None:
         if not entries:
@@ -95,6 +101,7 @@ class JournalWriter:
         waiting, self._waiting = self._waiting, []
         shipped_seq, self._shipped_seq = self._shipped_seq, 0
         durable = True
+        self._handed_over_s = trio.current_time()
         try:
             with trio.CancelScope(shield=True):  # a cancel before the thread begins would lose the batch
                 made_room = await trio.to_thread.run_sync(self._spool.append, batch, shipped_seq, limiter=self._thread)
@@ -104,6 +111,8 @@ class JournalWriter:
         except sqlite3.Error as e:
             durable = False
             self._drop(len(batch), f"{self._spool.path}: {e}: free space or repair the disk")
+        finally:
+            self._handed_over_s = None
         for one in waiting:
             one.durable = durable
             one.done.set()

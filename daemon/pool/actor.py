@@ -13,7 +13,7 @@ import trio
 
 from daemon.journal.entries import Entry
 from daemon.moment import Moment
-from daemon.pool.messages import Lease, Message, NoIPAvailable, Release, Remove
+from daemon.pool.messages import Lease, Message, NoIPAvailable, Ping, Release, Remove
 from daemon.pool.pool import Decision, Pool
 from daemon.pool.states import Event
 
@@ -85,7 +85,7 @@ class PoolActor:
             self.pool.fire_timers(now, decision)
             for self._at, message in enumerate(batch):
                 self.pool.decide(message, now, decision)
-                if isinstance(message, Remove):
+                if isinstance(message, Remove | Ping):
                     message.done()
             self._at = -1
             for remark in decision.remarks:

@@ -17,12 +17,16 @@ MAILBOX_MAX = 10_000
 
 @dataclass(slots=True)
 class Post:
-    """A country's mailbox and the pool behind it; the actor replaces `pool` when it starts over from the rows."""
+    """A country's mailbox and the pool behind it; the actor replaces `pool` when it starts over from the rows.
+
+    `starts_over`: it waits for them now, and takes no message.
+    """
 
     country: str
     mailbox: trio.MemorySendChannel[Message]
     receive: trio.MemoryReceiveChannel[Message]
     pool: Pool
+    starts_over: bool = False
 
 
 def rules_of(settings: Settings) -> Rules:

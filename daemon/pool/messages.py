@@ -81,7 +81,14 @@ class Remove:
     done: Callable[[], None] = lambda: None
 
 
-Message = Acquire | Release | Adopt | Remove
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks whether the actor still runs. `done` is called when it comes by."""
+
+    done: Callable[[], None]
+
+
+Message = Acquire | Release | Adopt | Remove | Ping
 
 
 @dataclass(frozen=True, slots=True)

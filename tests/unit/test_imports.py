@@ -76,6 +76,7 @@ LAYERS = {
     "daemon.reloading": SUPERVISOR,
     "daemon.supervisor": SUPERVISOR,
     "daemon.tracer_role": SUPERVISOR,
+    "daemon.watchdog": SUPERVISOR,
     "daemon.cli": COMMAND,
     "daemon.demo": COMMAND,
     "daemon.__main__": COMMAND,
