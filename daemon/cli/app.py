@@ -11,6 +11,7 @@ from daemon import __version__
 from daemon.cli import (
     database_url,
     demo,
+    install_units,
     maintenance,
     offers,
     offers_write,
@@ -119,6 +120,7 @@ def build_app() -> App:
         ("token", tokens),
         ("psql", psql.psql),
         ("database-url", database_url.database_url),
+        ("install-units", install_units.install_units),
     )
     return app
 

@@ -20,6 +20,7 @@ from daemon.errors import DatabaseSetupFailed
 ACCOUNTS = ("tracepool", "postgres", "nobody")
 PROGRAM_TIMEOUT_S = 120.0
 """The most one short program may take. initdb on a slow disk is the longest of them."""
+PRIVATE = Path("/var/lib/private")  # where systemd keeps the state of services with DynamicUser=
 ELSEWHERE = "Choose a state_dir under /var/lib, or set database.url to a PostgreSQL of your own."
 
 
@@ -177,6 +178,11 @@ def refuse_unless_reachable(directory: Path, account: Account) -> None:
         return
     way = [*reversed(directory.parents), directory]
     closed = next((step for step in way if not _can_enter(step, account)), directory)
+    if closed == PRIVATE:
+        raise DatabaseSetupFailed(
+            f"{directory} belongs to a service of systemd's, whose account may enter {PRIVATE} only while it runs: start "
+            "that service, such as by `systemctl start tracepool`. All commands work beside it."
+        )
     raise DatabaseSetupFailed(
         f"The embedded PostgreSQL runs as the user {account.name}, who may not enter {closed} "
         f"on the way to {directory}. {ELSEWHERE}"

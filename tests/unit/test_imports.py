@@ -61,6 +61,7 @@ LAYERS = {
     "daemon.logs": PORTS,
     "daemon.state_dir": PORTS,
     "daemon.systemd": PORTS,
+    "daemon.unit_files": PORTS,
     "daemon.database": PORTS,
     "daemon.journal": ACTORS,
     "daemon.pool": ACTORS,

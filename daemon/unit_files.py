@@ -1,0 +1,106 @@
+"""The systemd units as this installation needs them: the files that are shipped, with its own paths.
+
+One copy of them stands in systemd/ of the sources; the wheel has it as daemon/units.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import daemon
+from daemon.errors import BadInput
+
+UNITS = ("tracepool.service", "tracepool.socket", "tracepool@.service", "tracepool@.socket")
+RELOAD = "notify-reload.conf"
+RELOAD_SYSTEMD = 253
+"""The first version that knows Type=notify-reload."""
+ETC_CONFIG = Path("/etc/tracepool/tracepool.toml")
+
+# What the units say of a place that nobody has chosen yet, each once.
+SEARCHED = "Environment=PATH=/opt/tracepool/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+START = "ExecStart=/usr/bin/env tracepool serve"
+INSTANCE_CONFIG = " --config /etc/tracepool/%i/tracepool.toml"
+NO_HOME = "ProtectHome=yes\n"
+
+HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))  # what ProtectHome= hides
+HIDDEN = (*HOMES, Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - and PrivateTmp=
+_PLAIN = re.compile(r"[A-Za-z0-9/._+@~=,-]+")
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\"'\\$:]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """`command` is its `tracepool`, `needs` are the directories of its code, `config` is None for the usual place."""
+
+    command: Path
+    needs: tuple[Path, ...]
+    config: Path | None = None
+
+
+def this_installation(command: Path, config: Path | None) -> Installation:
+    """The interpreter that runs now, its packages, and these sources."""
+    places = [Path(sys.prefix), Path(sys.base_prefix), Path(daemon.__file__).parents[1], command.parent]
+    # A virtual environment may name its interpreter by way of links; both ends must be there.
+    needs = {place.absolute() for place in places} | {Path(os.path.realpath(place)) for place in places}
+    return Installation(command.absolute(), tuple(sorted(needs)), config and config.absolute())
+
+
+def shipped(name: str) -> str:
+    """A unit file as it stands in the sources."""
+    package = Path(daemon.__file__).parent
+    packed = package / "units" / name
+    return (packed if packed.exists() else package.parent / "systemd" / name).read_text()
+
+
+def units(installation: Installation, systemd_version: int | None) -> dict[str, str]:
+    """File names below the directory of units, and their texts.
+
+    Raises BadInput where a path has characters that mean something else in a unit.
+    """
+    files = {name: _with_paths(shipped(name), installation) for name in UNITS}
+    if systemd_version is not None and systemd_version >= RELOAD_SYSTEMD:
+        files |= {f"{name}.d/{RELOAD}": shipped(RELOAD) for name in UNITS if name.endswith(".service")}
+    return files
+
+
+def _with_paths(text: str, installation: Installation) -> str:
+    if START not in text:
+        return text
+    start, instance = f"ExecStart={_word(installation.command)} serve", INSTANCE_CONFIG in text
+    if installation.config is not None:
+        folder, name = installation.config.parent, installation.config.name
+        start += f" --config {_word(folder, '%i', name) if instance else _word(folder, name)}"
+    elif instance:
+        start += INSTANCE_CONFIG
+    text = text.replace(SEARCHED, "").replace(START + (INSTANCE_CONFIG if instance else ""), start)
+    config = (installation.config.parent,) if installation.config is not None else ()
+    if hidden := outermost(path for path in (*installation.needs, *config) if is_below(path, HIDDEN)):
+        lines = "".join(f"BindReadOnlyPaths={_word(path)}\n" for path in hidden)
+        tmpfs = any(is_below(path, HOMES) for path in hidden)
+        text = text.replace(NO_HOME, ("ProtectHome=tmpfs\n" if tmpfs else NO_HOME) + lines)
+    return text
+
+
+def is_below(path: Path, directories: Collection[Path]) -> bool:
+    return any(path.is_relative_to(directory) for directory in directories)
+
+
+def outermost(paths: Iterable[Path]) -> list[Path]:
+    """Without those that lie in another one of them."""
+    kept: list[Path] = []
+    for path in sorted(set(paths)):
+        if not is_below(path, kept):
+            kept.append(path)
+    return kept
+
+
+def _word(*parts: Path | str) -> str:
+    """A path as one word of a unit. Parts that are text are specifiers, or names beside one."""
+    for part in parts:
+        if isinstance(part, Path) and not _PRINTABLE.fullmatch(str(part)):
+            raise BadInput(f"{part}: a path in a unit cannot have quotes, colons, $, backslashes or control characters")
+    path = "/".join(str(part).replace("%", "%%") if part != "%i" else "%i" for part in parts)
+    return path if _PLAIN.fullmatch(path.replace("%", "")) else f'"{path}"'
