@@ -180,7 +180,7 @@ def refuse_unless_reachable(directory: Path, account: Account) -> None:
     closed = next((step for step in way if not _can_enter(step, account)), directory)
     if closed == PRIVATE:
         raise DatabaseSetupFailed(
-            f"{directory} belongs to a service of systemd's, whose account may enter {PRIVATE} only while it runs: start "
+            f"{directory} belongs to a service of systemd's, whose account may enter {PRIVATE} while it runs: start "
             "that service, such as by `systemctl start tracepool`. All commands work beside it."
         )
     raise DatabaseSetupFailed(
