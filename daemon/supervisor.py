@@ -28,6 +28,7 @@ import trio_asyncio
 from daemon import systemd
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners, passed_listeners
+from daemon.click.livez import listener_probes
 from daemon.click.offers import Offers
 from daemon.click.routes import public_app
 from daemon.click.server import Server, ServerLimits
@@ -108,7 +109,8 @@ class _Daemon:
         self._listeners = listeners
         self._passed = passed  # the listeners are systemd's own, who keeps them open for the next run
         watchdog_s = systemd.watchdog_s(os.environ)
-        self.watchdog = Watchdog(watchdog_s, self.server, listeners, passed=passed) if watchdog_s else None
+        probes = listener_probes(self.server, listeners, passed=passed)
+        self.watchdog = Watchdog(watchdog_s, probes) if watchdog_s else None
 
     async def serve_clicks(self) -> None:
         """Until `stop_clicks`. Connections at systemd's socket wait a moment for the pools, rather than fall back."""

@@ -1,0 +1,62 @@
+"""Asks the daemon's own listeners for /livez, as a visitor would: by a connection, through the whole server."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from daemon.click.listeners import name_of
+from daemon.click.server import Server
+
+REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+LIVE = b"HTTP/1.1 200"
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where an address that is all of them can be reached
+
+Probe = Callable[[], Awaitable[str | None]]
+"""None once it has answered, or what is wrong."""
+
+
+def listener_probes(server: Server, listeners: Sequence[trio.SocketListener], *, passed: bool) -> dict[str, Probe]:
+    """A probe for each listener. `passed`: they are systemd's own."""
+    return {f"listener {name_of(listener)}": _probe(server, listener, passed) for listener in listeners}
+
+
+def _probe(server: Server, listener: trio.SocketListener, passed: bool) -> Probe:
+    async def probe() -> str | None:
+        turned_away = server.turned_away
+        try:
+            client = await _connected(listener)
+        except OSError as e:
+            # Whether systemd's own socket can be reached from here is for its unit to say; no restart changes it.
+            return None if passed else f"cannot be connected to: {e}"
+        async with client:
+            answer = await _answer_of(client)
+        if answer.startswith(LIVE) or (not answer and server.turned_away > turned_away):
+            return None  # at a full house the server is alive enough to turn connections away
+        return f"/livez answers {answer[: len(LIVE)]!r}" if answer else "closes the connection without an answer"
+
+    return probe
+
+
+async def _connected(listener: trio.SocketListener) -> trio.SocketStream:
+    address = listener.socket.getsockname()
+    client = trio.socket.socket(listener.socket.family, trio.socket.SOCK_STREAM)
+    try:
+        if isinstance(address, tuple):
+            address = (LOOPBACK.get(address[0], address[0]), *address[1:])
+        await client.connect(address)
+        return trio.SocketStream(client)
+    except BaseException:
+        client.close()
+        raise
+
+
+async def _answer_of(client: trio.SocketStream) -> bytes:
+    """The beginning of the answer; nothing where the server closes without one."""
+    answer = b""
+    try:
+        await client.send_all(REQUEST)
+        while len(answer) < len(LIVE) and (piece := await client.receive_some(1024)):
+            answer += piece
+    except trio.BrokenResourceError:
+        return b""
+    return answer
