@@ -56,12 +56,21 @@ def passed_listeners(passed: Sequence[PassedSocket]) -> list[trio.SocketListener
         if one.name not in ("click", "unknown") and not one.name.endswith(".socket"):  # what systemd says of itself
             raise BadSettings(f"FileDescriptorName={one.name} of a socket unit: unknown; allowed: click")
         try:
-            listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(socket.socket(fileno=one.fd))))
+            listeners.append(_passed(one.fd))
         except (OSError, ValueError) as error:
             raise BadSettings(
                 f"descriptor {one.fd} ({one.name}) of a socket unit: {error}: use ListenStream= and Accept=no"
             ) from error
     return listeners
+
+
+def _passed(fd: int) -> trio.SocketListener:
+    sock = socket.socket(fileno=fd)
+    try:
+        return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    except BaseException:
+        sock.close()
+        raise
 
 
 async def _open(bind: str, backlog: int) -> list[trio.SocketListener]:

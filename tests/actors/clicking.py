@@ -56,8 +56,10 @@ class Face:
         }
         self.offers.replace([{**row, **values}])
 
-    async def click(self, query: bytes = b"offer=sale&gclid=7", visitor: Visitor = VISITOR) -> Answer:
-        return await self.clicks.answer(query, visitor)
+    async def click(
+        self, query: bytes = b"offer=sale&gclid=7", visitor: Visitor = VISITOR, waited_s: float = 0.0
+    ) -> Answer:
+        return await self.clicks.answer(query, visitor, waited_s)
 
     @property
     def hit(self) -> Hit:

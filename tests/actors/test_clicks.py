@@ -157,6 +157,29 @@ async def test_a_late_hit_does_not_hold_back_the_redirect(autojump_clock: trio.t
     assert face.clicks.late_hits == 1
 
 
+async def test_what_a_visitor_waited_before_counts_against_the_deadline(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    face = Face(click={"deadline_s": 10})
+    await trio.sleep(100)
+    async with served_by(face, starts_only):
+        await face.click(waited_s=7)
+    assert trio.current_time() == pytest.approx(103, abs=ANSWER_BY_S)
+    assert face.hit.reason == "deadline"
+    assert face.hit.wait_ms == pytest.approx(10_000, abs=1000 * ANSWER_BY_S)
+
+
+async def test_a_visitor_who_waited_too_long_already_is_answered_at_once_without_a_trace(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    face = Face(click={"deadline_s": 10})
+    await trio.sleep(100)
+    await face.click(waited_s=12)
+    assert trio.current_time() == 100
+    assert face.hit.reason == "deadline"
+    assert face.jobs.statistics().current_buffer_used == 0
+
+
 async def test_even_with_a_late_hit_the_answer_keeps_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
     face.journal.delay_s = 3

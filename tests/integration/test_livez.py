@@ -1,0 +1,117 @@
+"""The daemon's own listeners asked for /livez, over real sockets."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from quart import Response
+from quart_trio import QuartTrio
+
+from daemon.click.listeners import open_listeners
+from daemon.click.livez import listener_probes
+from daemon.click.server import Server
+from tests.integration.faces import PATIENCE_S, limits_with
+
+
+def live_app(status: int = 200) -> QuartTrio:
+    app = QuartTrio("live")
+
+    async def livez() -> Response:
+        return Response(b"ok\n", status)
+
+    async def wait() -> Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    app.add_url_rule("/livez", "livez", livez)
+    app.add_url_rule("/wait", "wait", wait)
+    return app
+
+
+@asynccontextmanager
+async def served(bind: str, status: int = 200, **limits: float) -> AsyncIterator[tuple[Server, trio.SocketListener]]:
+    listeners = await open_listeners([bind], backlog=8)
+    server = Server(live_app(status), limits_with(**limits))
+    async with trio.open_nursery() as nursery:
+        stop = trio.Event()
+
+        async def serve(task_status: trio.TaskStatus[None]) -> None:
+            await server.serve(listeners, stop=stop, task_status=task_status)
+
+        await nursery.start(serve)
+        yield server, listeners[0]
+        nursery.cancel_scope.cancel()
+
+
+async def asked(server: Server, listener: trio.SocketListener, *, passed: bool = False) -> str | None:
+    [probe] = listener_probes(server, [listener], passed=passed).values()
+    with trio.fail_after(PATIENCE_S):
+        return await probe()
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0", "unix:"])
+async def test_a_listener_answers_wherever_it_is(bind: str, tmp_path: Path) -> None:
+    if bind.startswith("[") and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    async with served(f"unix:{tmp_path}/face.sock" if bind == "unix:" else bind) as (server, listener):
+        assert await asked(server, listener) is None
+
+
+async def test_the_probe_is_named_as_click_bind_has_it(tmp_path: Path) -> None:
+    async with served(f"unix:{tmp_path}/face.sock") as (server, listener):
+        assert list(listener_probes(server, [listener], passed=False)) == [f"listener unix:{tmp_path}/face.sock"]
+    async with served("[::1]:0") as (server, listener):
+        port = listener.socket.getsockname()[1]
+        assert list(listener_probes(server, [listener], passed=False)) == [f"listener [::1]:{port}"]
+
+
+async def test_another_answer_than_ok_is_said() -> None:
+    async with served("127.0.0.1:0", status=500) as (server, listener):
+        assert await asked(server, listener) == "/livez answers b'HTTP/1.1 500'"
+
+
+async def test_a_full_house_is_alive() -> None:
+    async with (
+        served("127.0.0.1:0", connections_max=1) as (server, listener),
+        await trio.open_tcp_stream(*listener.socket.getsockname()) as visitor,
+    ):
+        await visitor.send_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        with trio.fail_after(PATIENCE_S):
+            while "1 connections, 0 idle" not in repr(server):  # noqa: ASYNC110 the server has no event for this
+                await trio.sleep(0.005)
+        assert await asked(server, listener) is None
+        assert server.turned_away == 1
+
+
+async def closing(listener: trio.SocketListener) -> None:
+    while True:
+        await (await listener.accept()).aclose()
+
+
+async def test_a_connection_closed_without_an_answer_is_said() -> None:
+    [listener] = await open_listeners(["127.0.0.1:0"], backlog=8)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(closing, listener)
+        server = Server(live_app(), limits_with())
+        assert await asked(server, listener) == "closes the connection without an answer"
+        nursery.cancel_scope.cancel()
+    listener.socket.close()
+
+
+async def test_a_socket_of_systemds_that_cannot_be_reached_is_systemds_affair(tmp_path: Path) -> None:
+    path = tmp_path / "face.sock"
+    async with served(f"unix:{path}") as (server, listener):
+        path.unlink()
+        assert "No such file" in (await asked(server, listener) or "")
+        assert await asked(server, listener, passed=True) is None
+
+
+async def test_a_server_that_accepts_nothing_does_not_answer() -> None:
+    [listener] = await open_listeners(["127.0.0.1:0"], backlog=8)
+    with trio.move_on_after(0.2) as scope:
+        await asked(Server(live_app(), limits_with()), listener)
+    assert scope.cancelled_caught
+    listener.socket.close()
