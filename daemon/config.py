@@ -78,10 +78,12 @@ class Click(Section):
     @classmethod
     def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:
+            if network == "unix":
+                continue
             try:
                 ipaddress.ip_network(network, strict=False)
             except ValueError:
-                raise ValueError(f"{network!r} is not an address or network such as 10.0.0.0/8") from None
+                raise ValueError(f"{network!r} is not an address, a network such as 10.0.0.0/8, or unix") from None
         return networks
 
 

@@ -14,7 +14,7 @@ import structlog
 from daemon.errors import BadSettings
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
-SEND_S = 1.0  # a manager that is busy for longer misses a message; the daemon waits no more for it
+SEND_S = 0.1  # the whole daemon waits: a manager that is busy for longer misses a message
 STATUS_CHARACTERS_MAX = 200
 
 log = structlog.get_logger("daemon")

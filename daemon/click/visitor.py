@@ -15,6 +15,7 @@ class Headers(Protocol):
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+UNIX = "unix"  # among the trusted: whoever may connect to a unix socket of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,13 @@ class Visitor:
     referrer: str | None
 
 
-def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+def networks(texts: Sequence[str]) -> tuple[Network | str, ...]:
+    """`click.trusted_proxies`, parsed."""
+    return tuple(text if text == UNIX else ipaddress.ip_network(text, strict=False) for text in texts)
 
 
-def visitor_of(peer: str | None, headers: Headers, trusted: Sequence[Network]) -> Visitor:
-    """`trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs.
+def visitor_of(peer: str | None, headers: Headers, trusted: Sequence[Network | str]) -> Visitor:
+    """`peer` is None at a unix socket. `trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs.
 
     Several such headers are one list in their order (RFC 9110, 5.3): a proxy may add a line of its own below ours.
     """
@@ -42,10 +44,10 @@ def visitor_of(peer: str | None, headers: Headers, trusted: Sequence[Network]) -
     )
 
 
-def _forwarded(peer: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
+def _forwarded(peer: str | None, forwarded_for: str, trusted: Sequence[Network | str]) -> str | None:
     address = peer
     for text in reversed(forwarded_for.split(",")):
-        if address is None or not _is_in(address, trusted):
+        if not (UNIX in trusted if address is None else _is_in(address, trusted)):
             return address
         try:
             address = str(ipaddress.ip_address(text.strip()))
@@ -54,12 +56,12 @@ def _forwarded(peer: str | None, forwarded_for: str, trusted: Sequence[Network])
     return address
 
 
-def _is_in(address: str, trusted: Sequence[Network]) -> bool:
+def _is_in(address: str, trusted: Sequence[Network | str]) -> bool:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(parsed in network for network in trusted)
+    return any(parsed in network for network in trusted if not isinstance(network, str))
 
 
 def _cut(text: str | None) -> str | None:

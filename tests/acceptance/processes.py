@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,6 +30,10 @@ PATIENCE_S = 20.0
 ADOPTED_S = 5.0
 """Operators are promised one second. This is the machine's slowness on top, and far below any round or reconnect."""
 POLL_S = 0.02
+HAND_OVER = """import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.execvpe(sys.argv[2], sys.argv[2:], os.environ | {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})
+"""
 CANARY = "c4n4ry-of-every-run"
 """A password in every daemon's and command's environment; no log may have it."""
 
@@ -48,17 +53,23 @@ async def until(holds: Callable[[], Any], what: str, patience_s: float = PATIENC
 def environment(**more: str) -> dict[str, str]:
     """Ours, without what would lead a command to the tester's own daemon."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("TRACEPOOL_")}
-    for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"):
+    for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_PID"):
         ours.pop(name, None)
     return ours | {"TRACEPOOL_PROVIDERS__CANARY__PASSWORD": CANARY} | more
 
 
-async def start_command(arguments: Sequence[str], output: Path, errors: Path, **env: str) -> trio.Process:
-    """`tracepool ARGUMENTS`, its standard output and error in files."""
+async def start_command(
+    arguments: Sequence[str], output: Path, errors: Path, passed: socket.socket | None = None, /, **env: str
+) -> trio.Process:
+    """`tracepool ARGUMENTS`, its standard output and error in files, and a socket as systemd passes one."""
+    command = [sys.executable, "-m", "daemon", *arguments]
+    if passed is not None:
+        command = [sys.executable, "-c", HAND_OVER, str(passed.fileno()), *command]
     with output.open("ab") as out, errors.open("ab") as err:
         return await trio.lowlevel.open_process(
-            [sys.executable, "-m", "daemon", *arguments],
+            command,
             stdin=subprocess.DEVNULL,
+            pass_fds=() if passed is None else (passed.fileno(),),
             stdout=out,
             stderr=err,
             cwd=REPOSITORY,
@@ -176,16 +187,25 @@ async def psql(url: str, statement: str) -> list[list[str]]:
 
 @asynccontextmanager
 async def serving(
-    state_dir: Path, settings: Mapping[str, Mapping[str, object]] | None = None, *, ready: bool = True, **env: str
+    state_dir: Path,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
+    passed: socket.socket | None = None,
+    /,
+    *,
+    ready: bool = True,
+    **env: str,
 ) -> AsyncIterator[Serving]:
-    """A daemon on a free port with these settings, by section; killed at the end of the block if it still runs."""
-    port = free_port_for(["127.0.0.1"], 18_080)
+    """A daemon on a free port with these settings, by section; killed at the end of the block if it still runs.
+
+    `passed`: a listening socket of 127.0.0.1 that it is given instead, as by systemd.
+    """
+    port = free_port_for(["127.0.0.1"], 18_080) if passed is None else passed.getsockname()[1]
     sections = {section: dict(values) for section, values in (settings or {}).items()}
     sections["click"] = {"bind": [f"127.0.0.1:{port}"], **sections.get("click", {})}
     sections["control"] = {"bind": "127.0.0.1:0", **sections.get("control", {})}
     config, log = state_dir / "settings.toml", state_dir / f"serve-{time.monotonic_ns()}.log"
     config.write_text(as_toml(state_dir, sections))
-    process = await start_command(["serve", "--config", str(config)], log, log, **env)
+    process = await start_command(["serve", "--config", str(config)], log, log, passed, **env)
     daemon = Serving(process, state_dir, port, log)
     try:
         if ready:

@@ -81,7 +81,7 @@ def test_a_message_is_one_datagram_of_lines(abstract: bool, tmp_path: Path, monk
 def test_a_manager_that_is_gone_or_busy_is_no_reason_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "none"))
     systemd.notify("READY=1")
-    monkeypatch.setattr(systemd, "SEND_S", 0.01)
+    monkeypatch.setattr(systemd, "SEND_S", 0.001)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "busy"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "busy"))

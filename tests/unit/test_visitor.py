@@ -59,6 +59,13 @@ def test_a_unix_socket_has_no_address() -> None:
     assert address(None, "203.0.113.9") is None
 
 
+def test_a_proxy_at_a_unix_socket_is_believed_where_it_is_trusted() -> None:
+    assert address(None, "203.0.113.9", trusted=("unix",)) == "203.0.113.9"
+    assert address(None, "6.6.6.6, 203.0.113.9", trusted=("unix",)) == "203.0.113.9", "it is the only one that is"
+    assert address("10.0.0.1", "203.0.113.9", trusted=("unix",)) == "10.0.0.1"
+    assert address(None, trusted=("unix",)) is None
+
+
 @pytest.mark.parametrize("peer", ["", "not-an-address", "fe80::1%eth0"])
 def test_an_odd_peer_is_no_proxy(peer: str) -> None:
     assert address(peer, "203.0.113.9") == peer
