@@ -83,7 +83,7 @@ class Click(Section):
             try:
                 ipaddress.ip_network(network, strict=False)
             except ValueError:
-                raise ValueError(f"{network!r} is not an address, a network such as 10.0.0.0/8, or unix") from None
+                raise ValueError(f"{network!r} is not an address or network such as 10.0.0.0/8, nor unix") from None
         return networks
 
 

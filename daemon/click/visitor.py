@@ -32,7 +32,9 @@ def networks(texts: Sequence[str]) -> tuple[Network | str, ...]:
 
 
 def visitor_of(peer: str | None, headers: Headers, trusted: Sequence[Network | str]) -> Visitor:
-    """`peer` is None at a unix socket. `trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs.
+    """`peer` is None at a unix socket.
+
+    `trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs.
 
     Several such headers are one list in their order (RFC 9110, 5.3): a proxy may add a line of its own below ours.
     """
