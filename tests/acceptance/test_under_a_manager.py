@@ -1,11 +1,13 @@
 """The daemon under a manager that speaks systemd's protocols, played by the test: notifications, watchdog, sockets."""
 
+import resource
 import signal
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,6 +16,7 @@ from daemon.demo.network import free_port_for
 from tests.acceptance.processes import Serving, click, offer, serving, under_load, until
 
 WATCHDOG_S, WATCHDOG_US = 1.5, "1500000"
+PROBES = 3  # in that time
 
 
 class Manager:
@@ -94,6 +97,36 @@ async def test_the_watchdog_is_fed_by_a_daemon_that_runs_and_not_by_one_that_is_
             assert manager.count("WATCHDOG=1") == fed
             daemon.process.send_signal(signal.SIGCONT)
             await until(lambda: manager.count("WATCHDOG=1") > fed, "it is fed again")
+            assert await daemon.stop() == 0
+
+
+async def test_a_disk_that_is_full_is_no_reason_to_start_again(state_dir: Path) -> None:
+    with a_manager(state_dir) as manager:
+        async with serving(state_dir, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC=WATCHDOG_US) as daemon:
+            await offer(daemon, "summer-sale", "https://ads.example/c?id=7")
+            assert (await click(daemon, "summer-sale")).redirected
+            full_bytes = (state_dir / "journal.sqlite-wal").stat().st_size
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (full_bytes, resource.RLIM_INFINITY))
+            assert (await click(daemon, "summer-sale")).redirected
+            await daemon.logged("journal_refused")
+            fed = manager.count("WATCHDOG=1")
+            await until(lambda: manager.count("WATCHDOG=1") >= fed + 2 * PROBES, "it is fed all the same")
+            assert await daemon.stop() == 0
+
+
+async def test_a_disk_that_hangs_is_no_reason_to_start_again(state_dir: Path) -> None:
+    with a_manager(state_dir) as manager:
+        async with serving(state_dir, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC=WATCHDOG_US) as daemon:
+            await offer(daemon, "summer-sale", "https://ads.example/c?id=7")
+            with closing(sqlite3.connect(state_dir / "journal.sqlite", isolation_level=None)) as held:
+                held.execute("begin immediate")  # a commit waits for it, as for a disk
+                await daemon.logged("disk_hangs")
+                fed = manager.count("WATCHDOG=1")
+                assert (await click(daemon, "summer-sale")).redirected
+                await until(lambda: manager.count("WATCHDOG=1") >= fed + PROBES, "it is fed all the same")
+                assert "the disk holds up the journal" in manager.last_status()
+                held.execute("rollback")
+            await until(lambda: "the disk" not in manager.last_status(), "the disk is back")
             assert await daemon.stop() == 0
 
 

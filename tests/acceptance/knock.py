@@ -1,0 +1,63 @@
+"""Visitors as a process, where the tests themselves are not: `python -m tests.acceptance.knock PORT PATH PER_S`.
+
+They come at an even pace, each with a connection, until standard input ends; then there is a line of JSON for each.
+"""
+
+import http.client
+import json
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+
+PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """`error` names what went wrong where there is no `status`."""
+
+    sent_s: float
+    answered_s: float
+    status: int | None
+    location: str | None
+    error: str | None
+
+
+def knock(port: int, path: str) -> Knock:
+    sent_s = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        return Knock(sent_s, time.monotonic(), answer.status, answer.headers.get("Location"), None)
+    except (OSError, http.client.HTTPException) as e:
+        return Knock(sent_s, time.monotonic(), None, None, f"{type(e).__name__}: {e}")
+    finally:
+        connection.close()
+
+
+def main() -> None:
+    port, path, per_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    told: list[Knock] = []
+    ended = threading.Event()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_the_end).start()
+    visitors: list[threading.Thread] = []
+    began_s = time.monotonic()
+    while not ended.wait(max(0.0, began_s + len(visitors) / per_s - time.monotonic())):
+        visitors.append(threading.Thread(target=lambda: told.append(knock(port, path))))
+        visitors[-1].start()
+    for visitor in visitors:
+        visitor.join()
+    for one in told:
+        sys.stdout.write(json.dumps(asdict(one)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
