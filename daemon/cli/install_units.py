@@ -54,7 +54,8 @@ def install_units(
         names = ", ".join(path.name for path in differing)
         raise TheirFault(f"{prefix}: nothing is written: {names} would be changed as shown; --force overwrites")
     for path, text in files.items():
-        _write(path, text)
+        if before[path] != text:
+            _write(path, text)
         verb = "written" if before[path] is None else "unchanged" if before[path] == text else "overwritten"
         say(f"{verb} {path}")
     if version is None or version < unit_files.RELOAD_SYSTEMD:
