@@ -11,7 +11,7 @@ import pytest
 
 def need(package: str, program: str | None = None) -> str:
     """The path of the program, which is called as its package is unless `program` says otherwise."""
-    found = shutil.which(program or package)
+    found = shutil.which(program or package, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     if found is not None:
         return found
     if os.environ.get("TRACEPOOL_TEST_ALL") == "1":
