@@ -124,7 +124,7 @@ def booted(files: Path) -> Iterator[Container]:
     if os.geteuid() != 0:
         pytest.skip("needs root: it boots Debian's systemd in a container")
     need("systemd-container", "systemd-nspawn")
-    base = _root_file_system()
+    base = root_file_system()
     binds = _install(files)
     with _control_groups() as groups, (files.parent / "boot.log").open("w+") as told:
         scratch = files.parent / "scratch"
@@ -162,7 +162,7 @@ def booted(files: Path) -> Iterator[Container]:
                 nspawn.wait()
 
 
-def _root_file_system() -> Path:
+def root_file_system() -> Path:
     """Debian as debootstrap makes it, in this machine's release; made once (one to two minutes), and kept."""
     release = platform.freedesktop_os_release()
     suite = release.get("VERSION_CODENAME", "") if release.get("ID") == "debian" else ""
@@ -256,3 +256,7 @@ def _is_up(container: Container, nspawn: subprocess.Popen[bytes]) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+if __name__ == "__main__":
+    root_file_system()
