@@ -196,3 +196,23 @@ where priority > 0 and status = 'processing' returning request_id
 select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,
        jsonb_array_length(coalesce(redirect_chain, '[]')) as hops
 from active_trace_requests where request_id = any($1::uuid[]) and status not in ('pending', 'processing')
+
+-- name: clicks_by_minute
+-- $1: days. Answered clicks by their offer's country and minute, and how long ago the first of all was.
+select o.target_country as country, floor(extract(epoch from h.created_at) / 60)::bigint as minute,
+       count(*) as clicks,
+       (extract(epoch from now() - min(h.created_at)) / 60)::float8 as minutes_since
+from hits h join offers o on o.id = h.offer_id
+where h.created_at > now() - make_interval(secs => $1::float8 * 86400)
+group by 1, 2
+
+-- name: trace_costs
+-- $1: days. Of the newest 100,000 traces: by country, how many had an IP, and their mean time and bytes.
+select target_country as country, count(*) as traces, avg(trace_time_ms)::float8 as trace_ms,
+       avg(bytes_received)::float8 as bytes
+from (
+    select target_country, trace_time_ms, bytes_received from active_trace_requests
+    where created_at > now() - make_interval(secs => $1::float8 * 86400)
+    order by created_at desc limit 100000) t
+where trace_time_ms is not null
+group by 1

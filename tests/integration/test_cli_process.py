@@ -66,7 +66,7 @@ def server_runs(state_dir: Path) -> bool:
     ["", "demo", "serve", "provision", "provision generate", "provision import", "provision list", "provision check",
      "provision remove",
      "offers", "offers add", "offers list", "offers show", "offers update", "offers remove", "offers import", "status",
-     "reset", "maintenance", "psql", "database-url"],
+     "reset", "maintenance", "plan", "psql", "database-url"],
 )  # fmt: skip
 def test_help_fits_a_terminal_and_has_an_example(words: str, capfd: pytest.CaptureFixture[str]) -> None:
     from daemon.__main__ import main

@@ -34,6 +34,8 @@ PURE = {
     "daemon.journal.replay",
     "daemon.pool.changed",
     "daemon.pool.checks",
+    "daemon.maintenance.plan",
+    "daemon.maintenance.sizing",
     "daemon.pool.countries",
     "daemon.pool.messages",
     "daemon.pool.pool",
