@@ -1,0 +1,135 @@
+"""What an operator should do, and why: one function from figures to advice. Pure.
+
+Each rule is a function, with its rule in words, which is shown beside the figures that met it. Nothing is advised on
+what is not known: no samples, no clicks, no traces.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
+from daemon.maintenance.advice_times import cooldown_long, cooldown_short, deadline_long, deadline_short
+from daemon.maintenance.figures import Advice, Figures, Severity
+
+FALLBACKS_MAX_PERCENT = 10.0
+FALLBACKS_CRITICAL_PERCENT = 50.0
+CLICKS_SURE = 10  # fewer clicks than these are worth a mention, not a warning
+SPENT_HOURS_MIN = 6.0
+SPENT_TRACES_MIN = 20
+SPENT_MORE, SPENT_LESS = 1.5, 0.5
+LOGS = "tracepool logs --outcome fallback --since 10m"
+FALLBACK_REASONS = {
+    "no_ip": ("no IP came free in time", "tracepool plan --from-history"),
+    "no_pool": ("their country has no IPs", "tracepool provision generate --country C --count N --provider P"),
+    "deadline": ("their traces took longer than the deadline", LOGS),
+    "trace_failed": ("their traces failed", LOGS),
+    "overload": ("more came than trace.workers and its queue take", "tracepool status"),
+    "starting": ("the daemon was starting", "tracepool status"),
+}
+
+Rule = Callable[[Figures], Iterator[Advice]]
+
+
+def advise(figures: Figures) -> tuple[Advice, ...]:
+    """All there is to say, the gravest first."""
+    found = [advice for rule in RULES.values() for advice in rule(figures)]
+    grave = list(Severity)
+    return tuple(sorted(found, key=lambda advice: (-grave.index(advice.severity), advice.code, advice.about)))
+
+
+def _fallbacks_high(f: Figures) -> Iterator[Advice]:
+    clicks, fallbacks = f.clicks.clicks, sum(f.clicks.fallbacks.values())
+    if not clicks or 100 * fallbacks <= FALLBACKS_MAX_PERCENT * clicks:
+        return
+    percent = 100 * fallbacks / clicks
+    reason = max(f.clicks.fallbacks, key=lambda name: f.clicks.fallbacks[name])
+    why, command = FALLBACK_REASONS.get(reason, (reason, LOGS))
+    severity = Severity.CRITICAL if percent > FALLBACKS_CRITICAL_PERCENT else Severity.WARNING
+    yield Advice(
+        "fallbacks_high",
+        severity if clicks >= CLICKS_SURE else Severity.INFO,
+        f"{fallbacks} of the last minute's {clicks} clicks ({percent:.0f}%) fell back to their tracking URL, most of "
+        f"them because {why}.",
+        f"more than {FALLBACKS_MAX_PERCENT:g}% of the last minute's clicks are fallbacks",
+        {"clicks": clicks, "fallbacks": fallbacks, "fallback_percent": round(percent, 1)}
+        | {f"fallbacks_{name}": count for name, count in sorted(f.clicks.fallbacks.items())},
+        command,
+    )
+
+
+def _provider_suspected(f: Figures) -> Iterator[Advice]:
+    for provider in f.providers:
+        if provider.suspected:
+            yield Advice(
+                "provider_suspected",
+                Severity.CRITICAL,
+                f"The provider {provider.name} itself seems to fail, not single IPs: {provider.suspected}.",
+                "so many IPs of a provider fail at once that it must be the provider",
+                {},
+                "tracepool provision check",
+                provider.name,
+            )
+
+
+def _credentials_refused(f: Figures) -> Iterator[Advice]:
+    refused = dict(f.evidence.credentials_refused)
+    for provider in f.providers:
+        refused[provider.name] = max(refused.get(provider.name, 0), provider.credentials_refused)
+    for name, traces in sorted(refused.items()):
+        if traces > 0:
+            yield Advice(
+                "credentials_refused",
+                Severity.CRITICAL,
+                f"The proxies of {name} refused the login {traces} times in the last hour: correct its username and "
+                "password.",
+                "a proxy answers 407: the provider's credentials are wrong or used up",
+                {"traces_refused": traces},
+                f"set providers.{name}.username and its password, then: systemctl reload tracepool",
+                name,
+            )
+
+
+def _money_unusual(f: Figures) -> Iterator[Advice]:
+    spent = f.evidence.spent
+    now, usual = spent.bytes_per_trace, spent.usual_bytes_per_trace
+    if not now or not usual or spent.traces < SPENT_TRACES_MIN or spent.usual_hours < SPENT_HOURS_MIN:
+        return
+    ratio = now / usual
+    if SPENT_LESS <= ratio <= SPENT_MORE:
+        return
+    prices = [p.price_per_gb for p in f.providers if p.price_per_gb]
+    numbers = {
+        "kb_per_trace": round(now / 1000, 1),
+        "usual_kb_per_trace": round(usual / 1000, 1),
+        "times_usual": round(ratio, 2),
+        "traces": spent.traces,
+    }
+    money = ""
+    if len(set(prices)) == 1:
+        cost, before = round(now * prices[0] / 1e6, 4), round(usual * prices[0] / 1e6, 4)
+        numbers |= {"money_per_1000_traces": cost, "usual_money_per_1000_traces": before}
+        money = f" 1,000 traces cost {cost:g} instead of {before:g}."
+    yield Advice(
+        "money_unusual",
+        Severity.WARNING if ratio > 1 else Severity.INFO,
+        f"A trace of the last hour took {now / 1000:.1f} KB, {ratio:.1f} times the usual {usual / 1000:.1f} KB: look "
+        f"for a chain that has changed.{money}",
+        f"bytes, and so money, per trace above {SPENT_MORE:g} or below {SPENT_LESS:g} times the median of days before",
+        numbers,
+        "tracepool logs --since 1h",
+    )
+
+
+RULES: Mapping[str, Rule] = {
+    "utilisation_high": utilisation_high,
+    "fallbacks_high": _fallbacks_high,
+    "active_above_available": active_above_available,
+    "provider_suspected": _provider_suspected,
+    "credentials_refused": _credentials_refused,
+    "money_unusual": _money_unusual,
+    "deadline_short": deadline_short,
+    "deadline_long": deadline_long,
+    "cooldown_short": cooldown_short,
+    "cooldown_long": cooldown_long,
+    "oversized": oversized,
+}
+"""By code: each gives advice of its own code only."""
