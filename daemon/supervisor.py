@@ -45,6 +45,7 @@ from daemon.descriptors import allow_descriptors, descriptors_wanted
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
+from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report
 from daemon.parts import Journal, Pools, Workers, journal_shipped, journal_spooled, pools_loaded, workers_ready
 from daemon.pool.remembered import remembered_offers
@@ -172,6 +173,7 @@ class _Daemon:
         self, database: Database, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks
     ) -> None:
         self.control.check_token()
+        advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks)
         overview = Overview(
             settings=self.settings,
             server=self.server,
@@ -183,10 +185,11 @@ class _Daemon:
             spool=journal.spool,
             writer=journal.writer,
             shipper=journal.shipper,
+            advisor=advisor,
             now=read_clocks,
             started_s=trio.current_time(),
         )
-        maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, read_clocks)
+        maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, advisor, read_clocks)
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
         self._users_of_settings += [workers.checker.use, self.control.use]
 

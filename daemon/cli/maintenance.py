@@ -1,11 +1,17 @@
 """`tracepool maintenance`: a round now."""
 
+import time
+from dataclasses import replace
+
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, shown
 from daemon.cli.session import settings_of, with_database
 from daemon.config import Settings
 from daemon.control.socket import ask
-from daemon.database.postgres import Database
+from daemon.database.postgres import Connection, Database
+from daemon.database.reports import read_status
+from daemon.maintenance.advisor import advice_by_tables
+from daemon.maintenance.figures import Advice
 from daemon.maintenance.rounds import Report, report_from, run_once
 
 ROUND_S = 120.0
@@ -15,7 +21,8 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     """Do a maintenance round now, and report.
 
     It ends locks and traces past their time, records a row of ip_pool_statistics,
-    names unhealthy IPs and removes traces older than maintenance.retention_days.
+    names unhealthy IPs, removes traces older than maintenance.retention_days and
+    gives advice.
     A running daemon does this every minute by itself, and does it when asked;
     without one it is done on the tables.
 
@@ -33,7 +40,11 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
 
 
 def _round_without_daemon(settings: Settings) -> Report:
+    async def advice_on(conn: Connection) -> tuple[Advice, ...]:
+        return await advice_by_tables(conn, await read_status(conn), settings, time.time())
+
     async def round_on(database: Database) -> Report:
-        return await run_once(database, settings)
+        report = await run_once(database, settings)
+        return replace(report, advice=await database.work(advice_on))
 
     return with_database(settings, round_on)

@@ -18,9 +18,10 @@ from daemon.cli.output import say, say_json, say_table, shown, table, warn
 from daemon.cli.session import database_at, settings_of, use_database
 from daemon.config import Settings
 from daemon.control.socket import ask
-from daemon.database.postgres import Database
+from daemon.database.postgres import Connection
 from daemon.database.reports import read_status
 from daemon.errors import TheirFault
+from daemon.maintenance.advisor import advice_by_tables, said
 
 REFRESH_S = 1.0
 COLUMNS = ("country", "total", "available", "locked", "cooldown", "failed", "in use", "waiting")
@@ -32,14 +33,15 @@ def status(
     watch: Annotated[bool, Parameter(negative=(), show_default=False, help="Again each second, until Ctrl-C.")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Show the pool by country, the traces under way and the last minute's clicks.
+    """Show pools, traces, the last minute's clicks, and advice on what to do.
 
     "in use" is (locked + cooldown) / healthy. p50 and p95 are the wait of half,
     and of 95 in a hundred, clicks. The running daemon is asked; without one the
     figures come from the tables, where a lock may stand that is long over.
 
-    --json: countries, active_traces, last_minute and, from a running daemon, its
-    queues with their bounds and its journal; "daemon" is null without one.
+    --json: countries, active_traces, last_minute, advice and, from a running
+    daemon, its queues with their bounds and its journal; "daemon" is null without
+    one.
 
         tracepool status
         tracepool status --watch
@@ -70,10 +72,12 @@ class _Source:
         if self.url is None:
             self.url = self.held.enter_context(database_at(self.settings))
 
-        async def from_tables(database: Database) -> dict[str, Any]:
-            return await database.work(read_status)
+        async def read(conn: Connection) -> dict[str, Any]:
+            found = await read_status(conn)
+            advice = await advice_by_tables(conn, found, self.settings, time.time())
+            return {**found, "advice": [said(one) for one in advice], "daemon": None}
 
-        return {**use_database(self.url, self.settings, from_tables), "daemon": None}
+        return use_database(self.url, self.settings, lambda database: database.work(read))
 
 
 @contextmanager
@@ -145,8 +149,12 @@ def _lines(found: dict[str, Any]) -> list[str]:
     ]
     if not found["countries"]:
         lines.append("the pool is empty: tracepool provision generate --country us --count 30 --provider luna")
+    for advice in found["advice"]:
+        lines.append(f"{advice['severity']}: {advice['sentence']}")
+        lines.append(f"    next: {advice['command']}    (rule: {advice['rule']})")
     if found["daemon"] is None:
-        return [*lines, "the daemon is not running: these figures are from the tables"]
+        lines.append("the daemon is not running: these figures are from the tables")
+        return [shown(line) for line in lines]
     journal, full = found["journal"], _full(found["queues"])
     lines.append(
         f"daemon: version {found['version']}, up {found['uptime_s']:.0f} s; PostgreSQL "

@@ -15,6 +15,7 @@ from daemon.database.postgres import NOTIFICATIONS_MAX
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import PENDING_MAX, JournalWriter
+from daemon.maintenance.advisor import Advisor, said
 from daemon.moment import Moment
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
@@ -34,6 +35,7 @@ class Overview:
     spool: Spool
     writer: JournalWriter
     shipper: Shipper
+    advisor: Advisor
     now: Callable[[], Moment]
     started_s: float
 
@@ -55,6 +57,7 @@ class Overview:
             "countries": countries,
             "active_traces": self.tracer.active,
             "last_minute": last_minute,
+            "advice": [said(advice) for advice in self.advisor.advice()],
             "queues": self._queues(),
             "journal": {
                 "recorded": self.writer.recorded,

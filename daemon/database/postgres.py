@@ -50,9 +50,10 @@ REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 def _read_queries() -> dict[str, str]:
     """`-- name: x` begins a query, which goes to the next such line."""
     queries: dict[str, str] = {}
-    for part in files("daemon.database").joinpath("queries.sql").read_text().split("-- name: ")[1:]:
-        name, _, statement = part.partition("\n")
-        queries[name.strip()] = statement.strip()
+    for file in ("queries.sql", "evidence.sql"):
+        for part in files("daemon.database").joinpath(file).read_text().split("-- name: ")[1:]:
+            name, _, statement = part.partition("\n")
+            queries[name.strip()] = statement.strip()
     return queries
 
 
@@ -116,7 +117,7 @@ class Database:
             raise
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
-        """The rows of one query from queries.sql, by its name."""
+        """The rows of one query of the .sql files, by its name."""
 
         async def unit(conn: Connection) -> list[dict[str, Any]]:
             return [dict(row) for row in await conn.fetch(QUERIES[query], *args)]

@@ -70,9 +70,10 @@ on conflict (request_id) do nothing
 -- name: apply_trace_processing
 update active_trace_requests t
 set status = 'processing', ip_assigned = e.ip_assigned, ip_locked_at = to_timestamp(e.ip_locked_at),
-    wait_time_ms = e.wait_time_ms
+    wait_time_ms = e.wait_time_ms, provider = e.provider, ip_unused_s = e.ip_unused_s, ip_choices = e.ip_choices
 from jsonb_to_recordset($1::jsonb) as e (
-    request_id uuid, ip_assigned text, ip_locked_at float8, wait_time_ms int)
+    request_id uuid, ip_assigned text, ip_locked_at float8, wait_time_ms int, provider text, ip_unused_s float8,
+    ip_choices int)
 where t.request_id = e.request_id
 
 -- name: apply_trace_finished
@@ -80,10 +81,10 @@ update active_trace_requests t
 set status = e.status, completed_at = to_timestamp(e.completed_at), final_url = e.final_url,
     extracted_params = e.extracted_params, redirect_chain = e.redirect_chain, error_message = e.error_message,
     trace_time_ms = e.trace_time_ms, total_time_ms = e.total_time_ms, retry_count = e.retry_count,
-    bytes_received = e.bytes_received
+    bytes_received = e.bytes_received, verdict = e.verdict
 from jsonb_to_recordset($1::jsonb) as e (
     request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
-    error_message text, trace_time_ms int, total_time_ms int, retry_count int, bytes_received bigint)
+    error_message text, trace_time_ms int, total_time_ms int, retry_count int, bytes_received bigint, verdict text)
 where t.request_id = e.request_id
 
 -- name: apply_hit
@@ -142,7 +143,8 @@ select count(*) filter (where was = 'locked') as locks, count(*) filter (where w
 -- it is in use counts as locked until it is given back.
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
-    active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, requests_queued)
+    active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, bytes_per_trace_1h,
+    requests_queued)
 select p.*, t.*, $1
 from (
     select coalesce(sum(total), 0)::int, coalesce(sum(available), 0)::int, coalesce(sum(locked), 0)::int,
@@ -166,7 +168,9 @@ from (
            count(*) filter (where status = 'completed' and completed_at > now() - interval '1 hour')::int,
            count(*) filter (where status in ('failed', 'timeout') and completed_at > now() - interval '1 hour')::int,
            avg(wait_time_ms) filter (where completed_at > now() - interval '1 hour')::float8,
-           avg(trace_time_ms) filter (where completed_at > now() - interval '1 hour')::float8
+           avg(trace_time_ms) filter (where completed_at > now() - interval '1 hour')::float8,
+           avg(bytes_received) filter (where completed_at > now() - interval '1 hour'
+                                       and trace_time_ms is not null)::float8
     from active_trace_requests where created_at > now() - interval '2 hours') t
 returning total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, active_requests,
           completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, requests_queued,
@@ -196,23 +200,3 @@ where priority > 0 and status = 'processing' returning request_id
 select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,
        jsonb_array_length(coalesce(redirect_chain, '[]')) as hops
 from active_trace_requests where request_id = any($1::uuid[]) and status not in ('pending', 'processing')
-
--- name: clicks_by_minute
--- $1: days. Answered clicks by their offer's country and minute, and how long ago the first of all was.
-select o.target_country as country, floor(extract(epoch from h.created_at) / 60)::bigint as minute,
-       count(*) as clicks,
-       (extract(epoch from now() - min(h.created_at)) / 60)::float8 as minutes_since
-from hits h join offers o on o.id = h.offer_id
-where h.created_at > now() - make_interval(secs => $1::float8 * 86400)
-group by 1, 2
-
--- name: trace_costs
--- $1: days. Of the newest 100,000 traces: by country, how many had an IP, and their mean time and bytes.
-select target_country as country, count(*) as traces, avg(trace_time_ms)::float8 as trace_ms,
-       avg(bytes_received)::float8 as bytes
-from (
-    select target_country, trace_time_ms, bytes_received from active_trace_requests
-    where created_at > now() - make_interval(secs => $1::float8 * 86400)
-    order by created_at desc limit 100000) t
-where trace_time_ms is not null
-group by 1

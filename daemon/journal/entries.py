@@ -52,10 +52,15 @@ class TracePending:
 
 @dataclass(frozen=True, slots=True)
 class TraceProcessing:
+    """`ip_unused_s`: since the IP's last lease began, None for its first. `ip_choices`: IPs that were available."""
+
     request_id: UUID
     ip_assigned: str
     ip_locked_at: float
     wait_time_ms: int
+    provider: Text = None
+    ip_unused_s: float | None = None
+    ip_choices: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class TraceFinished:
     total_time_ms: int
     retry_count: int
     bytes_received: int
+    verdict: Text = None
 
 
 @dataclass(frozen=True, slots=True)

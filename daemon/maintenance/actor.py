@@ -1,6 +1,7 @@
 """Ticks, and says what a round found; the work is in rounds.py. A round asked for by hand waits for one under way."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 import trio
@@ -8,6 +9,7 @@ import trio
 from daemon.config import Settings
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
+from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, run_once
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
@@ -23,25 +25,32 @@ class Maintenance:
         settings: Settings,
         directory: PoolDirectory,
         queued: Callable[[], int],
+        advisor: Advisor,
         now: Callable[[], Moment],
     ) -> None:
         self._database = database
         self._settings = settings
         self._directory = directory
         self._queued = queued
+        self._advisor = advisor
         self._now = now
         self._one_at_a_time = trio.Lock()
 
     def use(self, settings: Settings) -> None:
         self._settings = settings
+        self._advisor.use(settings)
 
     async def run(self) -> None:
+        await self._unless_away(self._advisor.refresh)
         while True:
             await trio.sleep(self._settings.maintenance.interval_s)
-            try:
-                await self.round()
-            except DatabaseUnavailable as e:
-                log.warning("maintenance_skipped", why=str(e), next_in_s=self._settings.maintenance.interval_s)
+            await self._unless_away(self.round)
+
+    async def _unless_away(self, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except DatabaseUnavailable as e:
+            log.warning("maintenance_skipped", why=str(e), next_in_s=self._settings.maintenance.interval_s)
 
     async def round(self) -> Report:
         """One round now. Raises DatabaseUnavailable."""
@@ -53,6 +62,7 @@ class Maintenance:
             report = await run_once(
                 self._database, self._settings, queued=self._queued(), overdue_ips=overdue, expire_ips=False
             )
+            report = replace(report, advice=await self._advisor.refresh())
         if overdue:
             log.error("timer_failed", overdue_ips=overdue, effect="they are ended now")
         if report.changed:

@@ -55,7 +55,7 @@ def ips_to_add(f: Figures, country: str, busy: int, healthy: int) -> int:
 
 
 def pressed(f: Figures) -> dict[str, int]:
-    """The countries that meet the rule, or POOL where no single one does, with the most IPs that were busy meanwhile."""
+    """The countries that meet the rule, or POOL where no single one does, with the most IPs busy in that time."""
     countries = sorted({country for sample in f.evidence.samples for country in sample.countries})
     full = [country for country in countries if _full_minutes(f, country) >= FULL_MIN]
     if not full and _full_minutes(f, POOL) >= FULL_MIN:

@@ -34,6 +34,10 @@ class Advice:
     command: str | None = None
     about: str = ""
 
+    def line(self) -> str:
+        """For people, in one line."""
+        return f"{self.severity}: {self.sentence} Next: {self.command} (rule: {self.rule})"
+
 
 @dataclass(frozen=True, slots=True)
 class Use:

@@ -10,6 +10,7 @@ from typing import Any
 
 from daemon.config import Settings
 from daemon.database.postgres import QUERIES, Connection, Database
+from daemon.maintenance.figures import Advice, Severity
 
 UNHEALTHY_NAMED_MAX = 100
 BATCHES_MAX = 200  # of one round: what is left is for the next
@@ -38,6 +39,7 @@ class Report:
     removed_traces: int
     unhealthy: tuple[Unhealthy, ...]
     statistics: dict[str, Any]
+    advice: tuple[Advice, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,12 +66,14 @@ class Report:
             f"again: tracepool reset --ip {u.ip.rpartition(':')[0]}"
             for u in self.unhealthy
         ]
-        return lines
+        return [*lines, *(advice.line() for advice in self.advice)]
 
 
 def report_from(values: dict[str, Any]) -> Report:
     """The inverse of `as_dict`, after a way through JSON."""
-    return Report(**{**values, "unhealthy": tuple(Unhealthy(**u) for u in values["unhealthy"])})
+    unhealthy = tuple(Unhealthy(**one) for one in values["unhealthy"])
+    advice = tuple(Advice(**{**one, "severity": Severity(one["severity"])}) for one in values["advice"])
+    return Report(**{**values, "unhealthy": unhealthy, "advice": advice})
 
 
 async def run_once(

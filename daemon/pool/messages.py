@@ -16,7 +16,10 @@ class Reply(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The exclusive right of one trace to one IP until `locked_until_s`. `lease_no` grows with each lease of an IP."""
+    """The exclusive right of one trace to one IP until `locked_until_s`. `lease_no` grows with each lease of an IP.
+
+    `unused_s`: since its last lease began, None for its first. `choices`: IPs that were available, this one included.
+    """
 
     ip_id: UUID
     address: str
@@ -26,6 +29,8 @@ class Lease:
     lease_no: int
     locked_until_s: float
     request_id: UUID
+    unused_s: float | None = None
+    choices: int = 1
 
     def __repr__(self) -> str:
         return f"<Lease {self.lease_no} of {self.address}:{self.port} {self.country} for {self.request_id}>"

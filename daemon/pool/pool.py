@@ -48,6 +48,7 @@ class Pool:
         self.country = country
         self.rules = rules
         self.departed = {} if departed is None else departed
+        self.leases = 0  # given so far
         self.ips: dict[UUID, Ip] = {}
         self._by_status = dict.fromkeys(Status, 0)
         self._rested = Pile(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
@@ -189,17 +190,15 @@ class Pool:
             self._waiting.take_first()
 
     def _lease(self, ip: Ip, request: Acquire, now: Moment, decision: Decision) -> None:
+        unused_s = None if ip.last_used_s == NEVER_USED else now.tick_s - ip.last_used_s
+        choices = self._by_status[Status.AVAILABLE]
         self._step(ip, Occurrence(Event.LEASE, now.tick_s, request.request_id), now, decision)
         lease = Lease(
-            ip_id=ip.id,
-            address=ip.address,
-            port=ip.port,
-            provider=ip.provider,
-            country=self.country,
-            lease_no=ip.lease_no,
-            locked_until_s=now.tick_s + self.rules.lock_s,
-            request_id=request.request_id,
-        )
+            ip.id, ip.address, ip.port, ip.provider, self.country, ip.lease_no,
+            locked_until_s=now.tick_s + self.rules.lock_s, request_id=request.request_id, unused_s=unused_s,
+            choices=choices,
+        )  # fmt: skip
+        self.leases += 1
         decision.answers.append((request, lease))
 
     def _release(self, release: Release, now: Moment, decision: Decision) -> None:

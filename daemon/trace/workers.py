@@ -114,7 +114,7 @@ class Tracer:
     async def _trace(self, job: TraceJob, post: Post, lease: Lease) -> None:
         began = self._now()
         wait_ms = (began.tick_s - job.asked_s) * 1000
-        self._journal.record(TraceProcessing(job.request_id, lease.address, began.wall_s, round(wait_ms)))
+        self._journal.record(processing_of(lease, began.wall_s, wait_ms))
         _tell(job, Started(lease.address))
         limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes)
         walk = Walk(job.tracking_url, job.identity, limits)
@@ -156,6 +156,7 @@ class Tracer:
                 total_time_ms=round((now.tick_s - job.asked_s) * 1000),
                 retry_count=0,
                 bytes_received=result.bytes_received,
+                verdict=Verdict.OK if isinstance(end, Landed) else end.verdict,
             )
         )
         log.info(
@@ -164,7 +165,10 @@ class Tracer:
             offer=job.offer_name,
             country=lease.country,
             ip=f"{lease.address}:{lease.port}",
+            provider=lease.provider,
             lease_no=lease.lease_no,
+            unused_s=None if lease.unused_s is None else round(lease.unused_s, 1),
+            choices=lease.choices,
             status=status,
             verdict=Verdict.OK if landed else end.verdict,  # type: ignore[union-attr]
             reason=end.reason if isinstance(end, GaveUp) else None,
@@ -173,6 +177,7 @@ class Tracer:
             wait_ms=round(wait_ms, 1),
             trace_ms=round(result.ms, 1),
             bytes_received=result.bytes_received,
+            bytes_sent=result.bytes_sent,
         )
 
     def _finish_without_ip(self, job: TraceJob, answer: NoIPAvailable | None) -> None:
@@ -194,6 +199,19 @@ class Tracer:
         )
         log.info("trace", request_id=str(job.request_id), offer=job.offer_name, country=job.country, status="failed",
                  reason="no_ip", error=why, wait_ms=total_ms)  # fmt: skip
+
+
+def processing_of(lease: Lease, at_s: float, wait_ms: float) -> TraceProcessing:
+    """`at_s`: on the wall clock."""
+    return TraceProcessing(
+        request_id=lease.request_id,
+        ip_assigned=lease.address,
+        ip_locked_at=at_s,
+        wait_time_ms=round(wait_ms),
+        provider=lease.provider,
+        ip_unused_s=None if lease.unused_s is None else round(lease.unused_s, 3),
+        ip_choices=lease.choices,
+    )
 
 
 def _hop(hop: dict[str, Any]) -> dict[str, Any]:

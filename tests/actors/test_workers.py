@@ -76,11 +76,11 @@ async def test_the_row_of_a_landed_trace_says_all_of_it(
         await trio.sleep(3)
         request.reply.send_nowait(bench.lease())
     processing, finished = bench.states()
-    assert processing == TraceProcessing(bench.job.request_id, "198.51.100.1", WALL_S + 3, 3000)
+    assert processing == TraceProcessing(bench.job.request_id, "198.51.100.1", WALL_S + 3, 3000, "luna", None, 1)
     assert isinstance(finished, TraceFinished)
     assert (finished.final_url, finished.extracted_params) == (LANDED.url, {"a": ["1", "2"]})
     assert (finished.completed_at, finished.trace_time_ms, finished.total_time_ms) == (WALL_S + 5, 2000, 5000)
-    assert (finished.error_message, finished.bytes_received) == (None, 4321)
+    assert (finished.error_message, finished.bytes_received, finished.verdict) == (None, 4321, "ok")
     [hop] = finished.redirect_chain
     assert {name: hop[name] for name in ("url", "status", "ms", "kind")} == {
         "url": HOP.url,

@@ -39,6 +39,17 @@ STATUS: dict[str, Any] = {
         "wait_p50_ms": 1.5,
         "wait_p95_ms": None,
     },
+    "advice": [
+        {
+            "code": "fallbacks_high",
+            "severity": "info",
+            "sentence": "1 of 2 clicks fell back.",
+            "rule": "more than 10%",
+            "numbers": {"fallback_percent": 50.0},
+            "command": "tracepool logs --outcome fallback",
+            "about": "",
+        }
+    ],
     "queues": {"connections": {"length": 1, "max": 20_000}},
     "journal": {
         "recorded": 7,

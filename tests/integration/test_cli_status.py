@@ -21,6 +21,10 @@ ANSWER: dict[str, Any] = {
     },
     "active_traces": 1,
     "last_minute": {"clicks": 9, "resolved": 7, "fallbacks": {"no_ip": 2}, "wait_p50_ms": 12.5, "wait_p95_ms": 90.0},
+    "advice": [
+        {"code": "fallbacks_high", "severity": "info", "sentence": "2 of 9 fell back.", "rule": "more than 10%",
+         "numbers": {"clicks": 9}, "command": "tracepool plan --from-history", "about": ""},
+    ],
     "queues": {"clicks_waiting": {"length": 1, "max": 10}, "workers_busy": {"length": 5, "max": 10}},
     "journal": {"recorded": 9, "dropped": 0, "late_hits": 0, "backlog": 2, "database_reachable": False},
     "node_id": "n",
@@ -83,7 +87,10 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
     found = tracepool("status", "--json")
     counts = ("total", "available", "locked", "cooldown", "failed", "utilisation_percent")
     assert found.status == 0
-    assert found.json == {
+    said = found.json
+    [advice] = said.pop("advice")
+    assert (advice["code"], advice["numbers"]["fallback_percent"]) == ("fallbacks_high", 33.3)
+    assert said == {
         "countries": {
             "uk": dict(zip(counts, (1, 1, 0, 0, 0, 0.0), strict=True)),
             "us": dict(zip(counts, (4, 1, 1, 1, 1, 66.7), strict=True)),
@@ -105,6 +112,8 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
         "active traces: 1",
         "last minute: 3 clicks, 2 resolved; fallbacks: no_ip 1",
         "wait: p50 200 ms, p95 290 ms",
+        f"info: {advice['sentence']}",
+        f"    next: {advice['command']}    (rule: {advice['rule']})",
         "the daemon is not running: these figures are from the tables",
     ]
 
@@ -122,6 +131,8 @@ def test_a_running_daemon_is_asked(tracepool: Commands) -> None:
             "active traces: 1",
             "last minute: 9 clicks, 7 resolved; fallbacks: no_ip 2",
             "wait: p50 12.5 ms, p95 90 ms",
+            "info: 2 of 9 fell back.",
+            "    next: tracepool plan --from-history    (rule: more than 10%)",
             "daemon: version 0.1.0, up 61 s; PostgreSQL NOT reachable; journal: 2 to ship, 0 dropped",
             "filling up: workers_busy 5 of 10",
         ]

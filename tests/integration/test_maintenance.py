@@ -9,9 +9,11 @@ import pytest
 import structlog
 import trio
 
+from daemon.click.tally import Tally
 from daemon.clocks import read_clocks
 from daemon.config import Settings
 from daemon.maintenance.actor import Maintenance
+from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, Unhealthy, report_from, run_once
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
@@ -255,6 +257,11 @@ async def test_the_operators_questions_are_answered(postgres: PostgresServer) ->
         assert isinstance(found[0]["request_id"], UUID)
 
 
+def maintaining(rows: Rows, settings: Settings, directory: PoolDirectory, queued: int = 0) -> Maintenance:
+    advisor = Advisor(rows.database, settings, directory, Tally(), read_clocks)
+    return Maintenance(rows.database, settings, directory, lambda: queued, advisor, read_clocks)
+
+
 def directory_with(ip: Ip) -> PoolDirectory:
     directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
     directory.open("us", [ip])
@@ -269,7 +276,7 @@ async def test_a_timer_that_failed_is_a_fault_and_its_actor_is_woken(
     ip = Ip(uuid4(), "ip-1", "7000", "us", "luna", status=Status.COOLDOWN, locked_until_s=late_s)
     directory = directory_with(ip)
     async with fresh_database(postgres) as rows:
-        maintenance = Maintenance(rows.database, settings(), directory, lambda: 3, read_clocks)
+        maintenance = maintaining(rows, settings(), directory, queued=3)
         report = await maintenance.round()
     assert (report.overdue_ips, report.statistics["requests_queued"]) == (1, 3)
     assert any(line.startswith("FAULT: 1 IPs") for line in report.lines())
@@ -282,7 +289,7 @@ async def test_a_round_without_a_database_is_skipped_and_the_next_one_is_made(po
     directory = directory_with(Ip(uuid4(), "ip-1", "7000", "us", "luna"))
     often = settings(interval_s=1)
     async with fresh_database(postgres) as rows:
-        maintenance = Maintenance(rows.database, often, directory, lambda: 0, read_clocks)
+        maintenance = maintaining(rows, often, directory)
         with structlog.testing.capture_logs() as logs:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(maintenance.run)

@@ -74,6 +74,14 @@ def test_a_lease_says_what_the_trace_needs_and_is_journaled() -> None:
     assert entry.locked_by_request == request.request_id
 
 
+def test_a_lease_says_how_long_its_ip_was_unused_and_among_how_many_it_was_chosen() -> None:
+    pool = a_pool(an_ip("old", last_used_s=5.0), an_ip("new", last_used_s=50.0), an_ip("never"))
+    leases = [granted(say(pool, 100, a_request())) for _ in range(3)]
+    told = [(lease.address, lease.unused_s, lease.choices) for each in leases for lease in each.values()]
+    assert told == [("never", None, 3), ("old", 95.0, 2), ("new", 50.0, 1)]
+    assert pool.leases == 3
+
+
 def test_waiters_go_by_priority_then_arrival() -> None:
     pool = a_pool(*(an_ip(str(n)) for n in range(3)))
     leases = [leased(pool, 0) for _ in range(3)]

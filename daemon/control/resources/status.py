@@ -6,6 +6,7 @@ from quart import Blueprint
 from quart_schema import validate_response
 
 from daemon.control.api import Seats
+from daemon.maintenance.figures import Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,21 @@ class LastMinuteStatus:
     fallbacks: dict[str, int]
     wait_p50_ms: float | None
     wait_p95_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdviceStatus:
+    """What should be done. `about` is a country, a provider or an offer; `rule` says when this is advised, `numbers`
+    what it was met with, `command` what to run or set next.
+    """
+
+    code: str
+    severity: Severity
+    sentence: str
+    rule: str
+    numbers: dict[str, float]
+    command: str | None
+    about: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,7 @@ class Status:
     countries: dict[str, CountryStatus]
     active_traces: int
     last_minute: LastMinuteStatus
+    advice: list[AdviceStatus]
     queues: dict[str, QueueStatus]
     journal: JournalStatus
     node_id: str

@@ -1,0 +1,108 @@
+"""Who keeps the figures for advice: what the tables said last, and how things are in memory now."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from daemon.click.tally import LastMinute, Tally
+from daemon.config import Settings
+from daemon.database.evidence import read_active, read_evidence
+from daemon.database.postgres import Connection, Database
+from daemon.maintenance.advice import advise
+from daemon.maintenance.figures import Advice, Evidence, Figures
+from daemon.moment import Moment
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Counts
+
+COUNTED = ("total", "available", "locked", "cooldown", "failed")
+FRESH_S = 1.0  # advice is worked out anew after this at the soonest, however many ask
+
+log = structlog.get_logger("daemon.maintenance")
+
+
+class Advisor:
+    """`advice()` answers from memory, with the database away as well: what it then says of history grows old."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        directory: PoolDirectory,
+        tally: Tally,
+        now: Callable[[], Moment],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._directory = directory
+        self._tally = tally
+        self._now = now
+        self._evidence = Evidence()
+        self._advice: tuple[Advice, ...] = ()
+        self._worked_out_s = float("-inf")
+        self._told: set[tuple[str, str]] = set()
+
+    def use(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def refresh(self) -> tuple[Advice, ...]:
+        """Reads the evidence anew, and logs what advice is new or no longer given. Raises DatabaseUnavailable."""
+        self._evidence = await self._database.work(read_evidence, self._now().wall_s, *_asked(self._settings))
+        self._worked_out_s = float("-inf")
+        found = self.advice()
+        given = {(advice.code, advice.about): advice for advice in found}
+        for key in given.keys() - self._told:
+            log.warning("advice", **said(given[key]))
+        for code, about in self._told - given.keys():
+            log.info("advice_over", code=code, about=about)
+        self._told = set(given)
+        return found
+
+    def advice(self) -> tuple[Advice, ...]:
+        now = self._now()
+        if now.tick_s >= self._worked_out_s + FRESH_S:
+            self._worked_out_s = now.tick_s
+            counts = self._directory.counts()
+            self._advice = advise(
+                Figures(
+                    now_s=now.wall_s,
+                    countries=counts,
+                    active={country: found.locked + found.waiting for country, found in counts.items()},
+                    clicks=self._tally.last_minute(now.tick_s),
+                    evidence=self._evidence,
+                    deadline_s=self._settings.click.deadline_s,
+                    cooldown_s=self._settings.pool.cooldown_s,
+                    interval_s=self._settings.maintenance.interval_s,
+                )
+            )
+        return self._advice
+
+
+def said(advice: Advice) -> dict[str, Any]:
+    """As JSON has it."""
+    return {**asdict(advice), "numbers": dict(advice.numbers)}
+
+
+def _asked(settings: Settings) -> tuple[float, float, float]:
+    return settings.click.deadline_s, settings.pool.cooldown_s, settings.maintenance.interval_s
+
+
+async def advice_by_tables(
+    conn: Connection, status: Mapping[str, Any], settings: Settings, now_s: float
+) -> tuple[Advice, ...]:
+    """A unit of work: while no daemon runs. `status` is what `read_status` gave."""
+    figures = Figures(
+        now_s=now_s,
+        countries={
+            country: Counts(**{name: counts[name] for name in COUNTED}, waiting=0)
+            for country, counts in status["countries"].items()
+        },
+        active=await read_active(conn),
+        clicks=LastMinute(**status["last_minute"]),
+        evidence=await read_evidence(conn, now_s, *_asked(settings)),
+        deadline_s=settings.click.deadline_s,
+        cooldown_s=settings.pool.cooldown_s,
+        interval_s=settings.maintenance.interval_s,
+    )
+    return advise(figures)

@@ -1,0 +1,194 @@
+"""Advice from real rows: what operators' tables come to, by `status`, by a round, and with the database away."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import trio
+
+from daemon.click.tally import Tally
+from daemon.clocks import read_clocks
+from daemon.config import Settings
+from daemon.database.evidence import read_active, read_evidence, uses_in
+from daemon.errors import DatabaseUnavailable
+from daemon.maintenance.advisor import Advisor
+from daemon.maintenance.figures import Evidence, Faults, Slots, Use
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.pool import Pool
+from daemon.pool.states import Ip, Rules
+from tests.fakes.ips import an_ip
+from tests.integration.commands import Commands
+from tests.integration.databases import PostgresServer, Rows, fresh_database
+
+NOW_S = 1_700_000_000.0
+FULL_MINUTES = """
+insert into ip_pool_statistics (recorded_at, total_ips, available_ips, locked_ips, cooldown_ips, failed_ips,
+    pool_utilization_percent, active_requests, completed_requests_1h, failed_requests_1h, country_breakdown)
+select now() - make_interval(mins => age), 40, 4, 6, 30, 0, 90, 6, 0, 0,
+       '{"us": {"total": 40, "available": 4, "locked": 6, "cooldown": 30, "failed": 0, "utilization_percent": 90}}'
+from generate_series(0, 6) age
+"""
+
+
+async def evidence(rows: Rows) -> Evidence:
+    return await rows.database.work(read_evidence, NOW_S, 10.0, 60.0, 60.0)
+
+
+async def test_empty_tables_are_no_evidence(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        assert await evidence(rows) == Evidence()
+        assert await rows.database.work(read_active) == {}
+
+
+async def test_statistics_become_samples_and_peaks(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await rows.sql(FULL_MINUTES)
+        await rows.sql(
+            "update ip_pool_statistics set recorded_at = now() - interval '20 hours', country_breakdown ="
+            " jsonb_set(country_breakdown, '{us,utilization_percent}', '95') where id = 1"
+        )
+        found = await evidence(rows)
+        ages = [NOW_S - sample.recorded_s for sample in found.samples]
+        assert ages == pytest.approx([60, 120, 180, 240, 300, 360], abs=10)
+        assert found.samples[0].pool == Use(90, 36, 40)
+        assert found.samples[0].countries == {"us": Use(90, 36, 40)}
+        assert found.peaks["us"].percent == 95
+        assert found.peaks["us"].busy == 36
+        assert found.peaks["us"].hours == pytest.approx(20, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "breakdown",
+    ['[]', '{"us": 3}', '{"us": {}}', '{"us": {"total": "many", "locked": 1}}',
+     '{"us": {"total": 1, "locked": 0, "cooldown": 0, "failed": 0, "utilization_percent": null}}'],
+)  # fmt: skip
+async def test_a_breakdown_that_is_not_the_daemons_own_is_passed_over(postgres: PostgresServer, breakdown: str) -> None:
+    assert uses_in(breakdown) == {}
+    async with fresh_database(postgres) as rows:
+        await rows.sql(FULL_MINUTES)
+        await rows.sql("update ip_pool_statistics set country_breakdown = $1::text::jsonb", breakdown)
+        found = await evidence(rows)
+        assert len(found.samples) == 7
+        assert found.peaks == {}
+
+
+async def test_traces_become_demand_landings_faults_and_refusals(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await rows.add_offer("quick")
+        await rows.add_offer("slow", deadline_s=20)
+        await rows.sql(
+            "insert into active_trace_requests (tracking_url, offer_id, target_country, status, verdict, provider,"
+            " trace_time_ms, bytes_received, ip_unused_s, created_at)"
+            " select 'https://a.example', (select id from offers where offer_name = offer), country, status, verdict,"
+            " 'luna', ms, 10000, unused, now() - age * interval '1 minute'"
+            " from (values ('quick', 'us', 'completed', 'ok', 5000, 70.0, 1.0),"
+            " ('quick', 'USA', 'completed', 'ok', 15000, 500.0, 2.0),"
+            " ('slow', 'us', 'completed', 'ok', 15000, null, 3.0),"
+            " ('slow', 'uk', 'failed', 'ip', 5000, 75.0, 4.0),"
+            " ('slow', 'uk', 'failed', 'credentials', 10000, 100.0, 30.0),"
+            " ('slow', 'uk', 'completed', 'ok', 500, 75.0, 90.0)) v (offer, country, status, verdict, ms, unused, age)"
+        )
+        await rows.sql("insert into active_trace_requests (tracking_url, target_country) values ('https://a.e', 'GB')")
+        await rows.sql(
+            "insert into hits (request_id, offer_name, outcome, reason, location, wait_ms)"
+            " select gen_random_uuid(), 'o', 'fallback', reason, 'https://a.example', 1"
+            " from (values ('deadline'), ('deadline'), ('no_ip')) v (reason)"
+        )
+        found = await evidence(rows)
+        us = found.demands["us"]
+        assert us.per_minute == pytest.approx(2 / 3 + 1 / 2, rel=0.1)
+        assert us.trace_s == pytest.approx(35 / 3)
+        assert found.demands["uk"].trace_s == pytest.approx(5)
+        landings = found.landings
+        assert (landings.traces, landings.late) == (3, 1)
+        assert (landings.late_offer, landings.late_of_offer) == ("quick", 1)
+        assert (landings.p50_s, landings.p95_s) == pytest.approx((15, 15))
+        assert found.gave_up == 2
+        # Unused for 70, 75 and 100 s, less a mean trace of 10 s: up to 90 s are barely rested, from 180 s on well.
+        assert found.barely_rested == Faults(3, 1)
+        assert found.well_rested == Faults(2, 0)
+        assert found.credentials_refused == {"luna": 1}
+        assert (found.spent.traces, found.spent.bytes_per_trace) == (5, 10000)
+        assert found.spent.usual_bytes_per_trace is None
+        assert await rows.database.work(read_active) == {"uk": 1}
+
+
+async def test_what_a_trace_usually_receives_is_the_median_of_days_before(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await rows.sql(FULL_MINUTES)
+        await rows.sql(
+            "update ip_pool_statistics set recorded_at = now() - id * interval '10 hours',"
+            " bytes_per_trace_1h = 1000 * id"
+        )
+        spent = (await evidence(rows)).spent
+        assert spent.usual_bytes_per_trace == 4000
+        assert spent.usual_hours == pytest.approx(60, abs=0.1)
+
+
+async def test_slots_are_told_from_addresses(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await rows.sql(
+            "insert into ip_rotation_pool (ip_address, country, provider) values ('luna-us-1', 'us', 'luna'),"
+            " ('luna-us-30', 'us', 'luna'), ('soax-us-99', 'us', 'soax'), ('192.0.2.7', 'uk', 'own'),"
+            " ('luna-us-2', 'uk', 'own')"
+        )
+        assert (await evidence(rows)).slots == {"us": Slots("luna", 30), "uk": Slots("own", None)}
+
+
+def directory_with(*ips: Ip) -> PoolDirectory:
+    directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
+    directory.open("us", list(ips))
+    return directory
+
+
+async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_changes(postgres: PostgresServer) -> None:
+    settings = Settings()
+    async with fresh_database(postgres) as rows:
+        advisor = Advisor(rows.database, settings, directory_with(an_ip()), Tally(), read_clocks)
+        assert await advisor.refresh() == ()
+        await rows.sql(FULL_MINUTES)
+        with structlog.testing.capture_logs() as logs:
+            [advice] = await advisor.refresh()
+            await advisor.refresh()
+            assert (advice.code, advice.about) == ("utilisation_high", "us")
+            await trio.to_thread.run_sync(postgres.stop)
+            try:
+                with pytest.raises(DatabaseUnavailable):
+                    await advisor.refresh()
+                assert advisor.advice() == (advice,), "what is known is still said"
+            finally:
+                await trio.to_thread.run_sync(postgres.start)
+            await rows.sql("delete from ip_pool_statistics")
+            assert await advisor.refresh() == ()
+        assert [(line["event"], line["about"]) for line in logs] == [("advice", "us"), ("advice_over", "us")]
+
+
+@pytest.fixture
+def tracepool(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Commands:
+    return Commands(postgres.new_database(), tmp_path, monkeypatch, capfd)
+
+
+def test_status_and_the_report_advise_without_a_daemon(tracepool: Commands) -> None:
+    tracepool.sql(
+        "insert into ip_rotation_pool (ip_address, status, locked_until) select 'luna-us-' || n, 'cooldown',"
+        " now() + interval '1 hour' from generate_series(1, 40) n"
+    )
+    tracepool.sql(FULL_MINUTES)
+    found = tracepool("status", "--json").json
+    advice: dict[str, Any] = {one["code"]: one for one in found["advice"]}
+    assert set(advice) == {"utilisation_high"}
+    assert advice["utilisation_high"]["numbers"]["minutes_above"] == 7
+    command = advice["utilisation_high"]["command"]
+    assert command == "tracepool provision generate --country us --count 56 --provider luna"
+    said = tracepool("status").out
+    assert "warning: The us pool has been more than 80% in use for 7 of the last 10 minutes, up to 90%" in said
+    assert f"next: {command}" in said
+    report = tracepool("maintenance", "--json").json
+    assert [one["code"] for one in report["advice"]] == ["utilisation_high"]
+    assert json.dumps(report)
+    assert "Next: tracepool provision generate" in tracepool("maintenance").out
+    assert tracepool(*command.split()[1:]).out.startswith("added 16, skipped 40")
