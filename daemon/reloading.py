@@ -15,7 +15,7 @@ log = structlog.get_logger("daemon")
 
 
 async def reloaded(before: Settings, config_file: Path | None) -> tuple[Settings, str | None]:
-    """The settings to run with from now on, and why the new ones are refused if they are: then it is those of before."""
+    """The settings to run with from now on, and why the new ones are refused: then it is those of before."""
     try:
         after = await trio.to_thread.run_sync(load, config_file)
     except BadSettings as e:

@@ -36,6 +36,7 @@ from daemon.clocks import read_clocks
 from daemon.config import DEADLINE_MAX_S, Settings
 from daemon.control import socket as control
 from daemon.control.api import Seat
+from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
@@ -105,6 +106,7 @@ class _Daemon:
         self.stop_clicks = trio.Event()
         self.clicks_stopped = trio.Event()
         self.clicks: Clicks | None = None
+        self.metrics = Metrics(settings)
         self.control = ControlFace(lambda: self.settings, read_clocks)
         self.server = Server(public_app(settings, lambda: self.clicks), _server_limits(settings))
         self._listeners = listeners
@@ -149,6 +151,7 @@ class _Daemon:
         offers.replace(await trio.to_thread.run_sync(remembered_offers, self.settings.state_dir))
         async with journal_spooled(self.settings) as (spool, writer):
             self.clicks = clicks = Clicks(self.settings, offers, None, writer, None, read_clocks)
+            clicks.observe = self.metrics.click
             try:
                 await self._run(spool, writer, offers, clicks)
             finally:
@@ -191,7 +194,8 @@ class _Daemon:
         )
         maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, advisor, read_clocks)
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
-        self._users_of_settings += [workers.checker.use, self.control.use]
+        self._users_of_settings += [workers.checker.use, self.control.use, self.metrics.use]
+        workers.tracer.observer = self.metrics
 
         batch = Batch(
             database,
@@ -229,7 +233,7 @@ class _Daemon:
                 workers_busy=lambda: workers.tracer.busy,
                 is_of_the_pool=pools.directory.has,
             )
-            seat = Seat(lambda: self.settings, traces, self.stop, overview, database, round_now)
+            seat = Seat(lambda: self.settings, traces, self.stop, overview, database, round_now, self.metrics)
             background.start_soon(restarted, "control", self.control.run, lambda: seat)
             clicks.begin(pools.directory, workers.jobs)
             self.accept.set()

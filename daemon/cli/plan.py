@@ -9,8 +9,9 @@ from cyclopts import Parameter
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, shown
 from daemon.cli.session import settings_of, work
+from daemon.config import Settings
 from daemon.database.rates import History, read_history
-from daemon.errors import BadInput
+from daemon.errors import BadInput, TheirFault
 from daemon.maintenance.plan import MONTH_DAYS, SHARES, TRAFFIC, Demand, Plan, demands_of, plan_for, shares_of
 from daemon.maintenance.sizing import IN_USE_MAX_PERCENT
 
@@ -29,7 +30,7 @@ def plan(
     cooldown: Annotated[float | None, Parameter(metavar="S", help="Instead of pool.cooldown_s.")] = None,
     fallback_percent: Annotated[float, Parameter(metavar="P", help="Clicks that may find no IP free.")] = 1.0,
     shares: Annotated[str | None, Parameter(metavar="C=P,…", help="Instead of us=60,uk=20,ca=20.")] = None,
-    price_per_gb: Annotated[float | None, Parameter(metavar="M", help="In your provider's money.")] = None,
+    price_per_gb: Annotated[float | None, Parameter(metavar="M", help="US dollars; else the settings'.")] = None,
     kb_per_trace: Annotated[float | None, Parameter(metavar="K", help="Instead of 40, or what the tables say.")] = None,
     from_history: Annotated[
         bool, Parameter(negative=(), show_default=False, help="Rates and times from the tables.")
@@ -73,7 +74,7 @@ def plan(
         cooldown_s=settings.pool.cooldown_s if cooldown is None else cooldown,
         fallback_percent=fallback_percent,
         kb_per_trace=kb_per_trace or _kb_in(history) or KB_PER_TRACE,
-        price_per_gb=price_per_gb,
+        price_per_gb=_price_in(settings) if price_per_gb is None else price_per_gb,
     )
     if as_json:
         say_json(_json(found, history))
@@ -99,10 +100,10 @@ def _in_range(option: str, value: float | None, least: float, most: float) -> No
 
 def _demands_in(history: History, trace_s: float | None) -> tuple[Demand, ...]:
     if not history.rates:
-        raise BadInput("there is no history yet: no click of an offer in the last 7 days; give --clicks-per-minute")
+        raise TheirFault("there is no history yet: no click of an offer in the last 7 days; give --clicks-per-minute")
     known = [(rate.clicks, rate.trace_s) for rate in history.rates if rate.trace_s is not None]
     if not known and trace_s is None:
-        raise BadInput("no trace has ended in the last 7 days: give --trace-seconds as well")
+        raise TheirFault("no trace has ended in the last 7 days: give --trace-seconds as well")
     usual = sum(n * s for n, s in known) / sum(n for n, _ in known) if known else 0.0
     return tuple(
         Demand(rate.country, rate.peak_clicks_per_minute, rate.mean_clicks_per_minute, trace_s or rate.trace_s or usual)
@@ -114,6 +115,12 @@ def _kb_in(history: History | None) -> float | None:
     """What a click's trace weighed on average."""
     known = [(r.clicks, r.kb_per_trace) for r in history.rates if r.kb_per_trace is not None] if history else []
     return sum(n * kb for n, kb in known) / sum(n for n, _ in known) if known else None
+
+
+def _price_in(settings: Settings) -> float | None:
+    """What a GB costs, where all providers that have a price have the same."""
+    prices = {provider.price_per_gb for provider in settings.providers.values() if provider.price_per_gb}
+    return prices.pop() if len(prices) == 1 else None
 
 
 def _rows(found: Plan) -> Iterable[tuple[object, ...]]:
@@ -153,10 +160,10 @@ def _lines(found: Plan, history: History | None) -> Iterable[str]:
     carried = f"a GB carries {spent.traces_per_gb:,.0f} traces of {spent.kb_per_trace:.3g} KB"
     yield f"{carried}; a day takes {spent.gb_per_day:.3g} GB"
     if spent.price_per_gb is None:
-        yield "what it costs: --price-per-gb"
+        yield "what that costs: --price-per-gb, or providers.NAME.price_per_gb in the settings"
     else:
         yield (
-            f"at {spent.price_per_gb:g} a GB: {spent.money_per_1000_clicks:.4g} per 1,000 clicks, "
+            f"at {spent.price_per_gb:g} dollars a GB: {spent.money_per_1000_clicks:.4g} per 1,000 clicks, "
             f"{spent.money_per_day:,.2f} a day, {spent.money_per_month:,.2f} in {MONTH_DAYS} days"
         )
     for one in found.needs[:NEXT_MAX]:

@@ -21,6 +21,7 @@ from pydantic import Field
 from quart import g
 
 from daemon.config import Settings
+from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.tracing import TracesForOthers
 from daemon.database.postgres import Database
@@ -43,6 +44,7 @@ class Seat(TracerSeat):
     overview: Overview
     database: Database
     maintenance: Callable[[], Awaitable[Report]]
+    metrics: Metrics
 
 
 T = TypeVar("T")

@@ -58,13 +58,13 @@ class Overview:
             "active_traces": self.tracer.active,
             "last_minute": last_minute,
             "advice": [said(advice) for advice in self.advisor.advice()],
-            "queues": self._queues(),
+            "queues": self.queues(),
             "journal": {
                 "recorded": self.writer.recorded,
                 "dropped": self.writer.dropped,
                 "refused": self.shipper.refused,
                 "late_hits": self.clicks.late_hits,
-                "backlog": await self._backlog(),
+                "backlog": await self.backlog(),
                 "database_reachable": self.shipper.reachable,
             },
             "node_id": str(self.spool.node_id),
@@ -73,14 +73,14 @@ class Overview:
             "version": __version__,
         }
 
-    async def _backlog(self) -> int | None:
+    async def backlog(self) -> int | None:
         """Entries to be shipped; None while the disk refuses to say, when the rest of the status is wanted most."""
         try:
             return await trio.to_thread.run_sync(self.spool.backlog, self.shipper.shipped_seq)
         except sqlite3.Error:
             return None
 
-    def _queues(self) -> dict[str, dict[str, int]]:
+    def queues(self) -> dict[str, dict[str, int]]:
         settings = self.settings
         jobs = self.jobs.statistics()
         queues = {

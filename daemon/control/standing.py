@@ -15,7 +15,17 @@ from daemon.control.access import Tokens, is_local
 from daemon.control.api import Seat, Seats, TracerSeat
 from daemon.control.face import BODY_BYTES_MAX, control_app
 from daemon.control.problems import not_ready
-from daemon.control.resources import hits, ips, maintenance, pools, statistics, status, trace_for_others, traces
+from daemon.control.resources import (
+    hits,
+    ips,
+    maintenance,
+    metrics,
+    pools,
+    statistics,
+    status,
+    trace_for_others,
+    traces,
+)
 from daemon.database.postgres import Database
 from daemon.database.tokens import note_use
 from daemon.errors import BadSettings, DatabaseUnavailable
@@ -31,7 +41,7 @@ STOP_S = 3.0  # what answers get at the end of a stop; what they need has stoppe
 NOTE_USE_S = 30.0
 UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is asked
 
-_OWN = (status, pools, ips, traces, hits, statistics, maintenance)
+_OWN = (status, pools, ips, traces, hits, statistics, maintenance, metrics)
 RESOURCES: tuple[Callable[[Seats], Blueprint], ...] = (*(part.blueprint for part in _OWN), trace_for_others.blueprint)
 
 log = structlog.get_logger("daemon.control")

@@ -107,7 +107,7 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
     if len(set(prices)) == 1:
         cost, before = round(now * prices[0] / 1e6, 4), round(usual * prices[0] / 1e6, 4)
         numbers |= {"money_per_1000_traces": cost, "usual_money_per_1000_traces": before}
-        money = f" 1,000 traces cost {cost:g} instead of {before:g}."
+        money = f" 1,000 traces cost {cost:g} dollars instead of {before:g}."
     yield Advice(
         "money_unusual",
         Severity.WARNING if ratio > 1 else Severity.INFO,

@@ -11,7 +11,7 @@ from daemon.config import Settings
 from daemon.database.evidence import read_active, read_evidence
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advice import advise
-from daemon.maintenance.figures import Advice, Evidence, Figures
+from daemon.maintenance.figures import Advice, Evidence, Figures, ProviderState
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
@@ -71,6 +71,7 @@ class Advisor:
                     active={country: found.locked + found.waiting for country, found in counts.items()},
                     clicks=self._tally.last_minute(now.tick_s),
                     evidence=self._evidence,
+                    providers=_providers(self._settings),
                     deadline_s=self._settings.click.deadline_s,
                     cooldown_s=self._settings.pool.cooldown_s,
                     interval_s=self._settings.maintenance.interval_s,
@@ -82,6 +83,12 @@ class Advisor:
 def said(advice: Advice) -> dict[str, Any]:
     """As JSON has it."""
     return {**asdict(advice), "numbers": dict(advice.numbers)}
+
+
+def _providers(settings: Settings) -> tuple[ProviderState, ...]:
+    return tuple(
+        ProviderState(name, price_per_gb=provider.price_per_gb or None) for name, provider in settings.providers.items()
+    )
 
 
 def _asked(settings: Settings) -> tuple[float, float, float]:
@@ -101,6 +108,7 @@ async def advice_by_tables(
         active=await read_active(conn),
         clicks=LastMinute(**status["last_minute"]),
         evidence=await read_evidence(conn, now_s, *_asked(settings)),
+        providers=_providers(settings),
         deadline_s=settings.click.deadline_s,
         cooldown_s=settings.pool.cooldown_s,
         interval_s=settings.maintenance.interval_s,

@@ -28,7 +28,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """What traces cost. Money is in the currency of `price_per_gb`, and None without one."""
+    """What traces cost. Money is in US dollars, as prices are, and None without a price."""
 
     kb_per_trace: float
     traces_per_gb: float

@@ -18,7 +18,7 @@ from daemon.pool.changed import ip_changed
 from daemon.pool.checks import refused_check
 from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.queues import Pile, Waiting
-from daemon.pool.states import Event, Ip, Occurrence, Rules, Status, move
+from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
 
 Endpoint = tuple[str, str]  # address, port
 

@@ -7,7 +7,7 @@ released and its row is finished: that part is shielded from cancels, within REL
 import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 import trio
@@ -48,6 +48,14 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(hops_max=settings.trace.hops_max, allow_private=settings.trace.allow_private)
 
 
+class Observer(Protocol):
+    """Who counts traces."""
+
+    def trace(self, provider: str, verdict: Verdict, wait_s: float, result: TraceResult) -> None: ...
+
+    def without_ip(self) -> None: ...
+
+
 class Tracer:
     """What all workers share. `active` traces hold a lease now; `busy` workers have a job."""
 
@@ -69,6 +77,7 @@ class Tracer:
         self._timeout_s = timeout_s
         self.active = 0
         self.busy = 0
+        self.observer: Observer | None = None
 
     def use(self, settings: Settings) -> None:
         """For traces that begin from now on."""
@@ -159,6 +168,8 @@ class Tracer:
                 verdict=Verdict.OK if isinstance(end, Landed) else end.verdict,
             )
         )
+        if self.observer is not None:
+            self.observer.trace(lease.provider, Verdict.OK if landed else end.verdict, wait_ms / 1000, result)  # type: ignore[union-attr]
         log.info(
             "trace",
             request_id=str(job.request_id),
@@ -192,6 +203,8 @@ class Tracer:
         else:
             next_s = max(0.0, answer.until_s - now.tick_s)
             why = f"no IP available in {job.country} ({answer.why}); the next one in {math.ceil(next_s)} s"
+        if self.observer is not None:
+            self.observer.without_ip()
         _tell(job, Finished(None, "no_ip"))
         total_ms = round((now.tick_s - job.asked_s) * 1000)
         self._journal.record(

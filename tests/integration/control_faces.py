@@ -13,6 +13,7 @@ from daemon.clocks import read_clocks
 from daemon.config import Settings
 from daemon.control.access import hash_of
 from daemon.control.api import Seat
+from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
@@ -92,6 +93,7 @@ def seat_of(settings: Settings, **parts: Any) -> Seat:
         "database": cast(Database, Unreached()),
         "maintenance": no_round,
         "stopping": trio.Event(),
+        "metrics": Metrics(settings),
     }
     return Seat(**(given | parts))
 

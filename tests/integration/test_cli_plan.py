@@ -81,7 +81,6 @@ def test_history_gives_each_countrys_busiest_minute_and_what_its_traces_took(tra
     [
         ((), "give --clicks-per-minute and --trace-seconds, or --from-history"),
         (("--clicks-per-minute", "60"), "give --clicks-per-minute and --trace-seconds, or --from-history"),
-        (("--from-history",), "there is no history yet"),
         (("--from-history", "--clicks-per-minute", "60"), "not both"),
         (("--clicks-per-minute", "0", "--trace-seconds", "1"), "allowed: 0.001 to 600000"),
         (("--clicks-per-minute", "nan", "--trace-seconds", "1"), "allowed: 0.001 to 600000"),
@@ -98,7 +97,17 @@ def test_what_cannot_be_planned_is_wrong_usage_with_a_hint(
     assert failed.err.count("\n") == 1
 
 
-def test_clicks_without_a_trace_ask_for_the_time_of_one(tracepool: Commands) -> None:
+def test_the_settings_have_the_price(tracepool: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEPOOL_PROVIDERS__LUNA__PRICE_PER_GB", "2")
+    asked = ("plan", "--clicks-per-minute", "300", "--trace-seconds", "10")
+    assert "at 2 dollars a GB: 0.08 per 1,000 clicks" in tracepool(*asked).out
+    assert tracepool(*asked, "--price-per-gb", "0", "--json").json["bytes"]["money_per_day"] == 0
+
+
+def test_no_history_and_clicks_without_a_trace_ask_for_the_time_of_one(tracepool: Commands) -> None:
+    empty = tracepool("plan", "--from-history")
+    assert (empty.status, empty.out) == (1, "")
+    assert "there is no history yet" in empty.err
     clicks(tracepool, "sale", "us", 5, minutes_ago=10)
     assert "give --trace-seconds as well" in tracepool("plan", "--from-history").err
     assert tracepool("plan", "--from-history", "--trace-seconds", "3").status == 0

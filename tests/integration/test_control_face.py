@@ -8,6 +8,7 @@ import trio
 
 from daemon.config import Settings
 from daemon.errors import BadSettings
+from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import STATUS, Served, control_face, row_of
 from tests.integration.state_dirs import open_state_dir
 
@@ -143,6 +144,20 @@ async def test_a_reader_may_look_and_change_nothing() -> None:
         assert (await served.ask("/api/status", token="looking")).status_code == 200
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             assert "grafana" in str(problem(await served.ask(CHANGE, method, "looking"), 403)["detail"])
+
+
+async def test_metrics_are_for_those_who_may_look_in_the_format_they_ask_for() -> None:
+    reader = [row_of("looking", "read", name="prometheus")]
+    async with control_face(rows=reader, overview=standing_overview()) as served:
+        problem(await served.ask("/metrics"), 401)
+        answer = await served.ask("/metrics", token="looking")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert 'tracepool_pool_ips{country="us",state="locked"} 1.0' in answer.text.splitlines()
+        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        answer = await served.ask("/metrics", token="looking", headers=accept)
+        assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert answer.text.endswith("# EOF\n")
 
 
 async def test_what_is_not_there_and_what_is_not_done_there_are_problems() -> None:

@@ -224,7 +224,7 @@ def test_with_a_price_it_is_told_in_money() -> None:
     spent = Spent(traces=50, bytes_per_trace=80_000, usual_bytes_per_trace=40_000, usual_hours=24)
     advice = only(figures(evidence={"spent": spent}, providers=(ProviderState("luna", price_per_gb=3.0),)))
     assert advice.numbers["money_per_1000_traces"] == pytest.approx(0.24)
-    assert "cost 0.24 instead of 0.12" in advice.sentence
+    assert "cost 0.24 dollars instead of 0.12" in advice.sentence
     two_prices = (ProviderState("luna", price_per_gb=3.0), ProviderState("soax", price_per_gb=4.0))
     assert "cost" not in only(figures(evidence={"spent": spent}, providers=two_prices)).sentence
 

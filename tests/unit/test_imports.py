@@ -32,14 +32,14 @@ PURE = {
     "daemon.database.records",
     "daemon.journal.entries",
     "daemon.journal.replay",
-    "daemon.pool.changed",
-    "daemon.pool.checks",
     "daemon.maintenance.advice",
     "daemon.maintenance.advice_pools",
     "daemon.maintenance.advice_times",
     "daemon.maintenance.figures",
     "daemon.maintenance.plan",
     "daemon.maintenance.sizing",
+    "daemon.pool.changed",
+    "daemon.pool.checks",
     "daemon.pool.countries",
     "daemon.pool.messages",
     "daemon.pool.pool",
@@ -129,6 +129,7 @@ OWNERS = {
     "h11": {"daemon.trace.fetch", "daemon.trace.exchange", "daemon.click.plain_http"},
     # The demo's visitors, and a trace service; never a trace itself.
     "httpx": {"daemon.demo.visitors", "daemon.demo.daemon_process", "daemon.trace.service"},
+    "prometheus_client": {"daemon.control.metrics"},
 }
 
 

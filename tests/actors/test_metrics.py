@@ -1,0 +1,166 @@
+"""What a scrape gets: what was counted, how things stand, and nothing that must not be there."""
+
+import time
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as plain
+
+from daemon.config import Settings
+from daemon.control.metrics import OTHER, PROVIDERS_MAX, Metrics
+from daemon.maintenance.advice import RULES
+from daemon.maintenance.figures import Advice, Severity
+from daemon.trace.fetch import TraceResult
+from daemon.trace.steps import Landed
+from daemon.trace.verdicts import Verdict
+from tests.fakes.overviews import standing_overview
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+CANARY = "c4n4ry-password"
+SETTINGS = Settings(providers={"luna": {"username": "me", "password": CANARY, "price_per_gb": 3}})
+RESULT = TraceResult(Landed("https://shop.example/?secret=1"), (), 4_200.0, 30_000, 10_000)
+
+
+async def scraped(metrics: Metrics, *advice: Advice) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Value by name and labels."""
+    page = await metrics.page(standing_overview(*advice), OPENMETRICS)
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in openmetrics(page.body.decode())  # type: ignore[no-untyped-call]
+        for sample in family.samples
+    }
+
+
+def value_in(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float], name: str, **labels: str) -> float:
+    return samples[name, tuple(sorted(labels.items()))]
+
+
+async def test_before_anything_happened_everything_is_there_at_zero() -> None:
+    found = await scraped(Metrics(SETTINGS))
+    assert value_in(found, "tracepool_clicks_total", outcome="fallback", reason="no_ip") == 0
+    assert value_in(found, "tracepool_clicks_total", outcome="resolved", reason="") == 0
+    assert value_in(found, "tracepool_click_wait_seconds_count") == 0
+    assert {dict(labels)["code"] for name, labels in found if name == "tracepool_advice_active"} == set(RULES)
+
+
+async def test_clicks_are_counted_by_outcome_and_reason_and_refused_ones_have_not_waited() -> None:
+    metrics = Metrics(SETTINGS)
+    metrics.click("resolved", None, 2.5)
+    metrics.click("fallback", "deadline", 9.96)
+    metrics.click("left", None, 1.0)
+    metrics.click("refused", "unknown_offer", 0.0)
+    found = await scraped(metrics)
+    assert value_in(found, "tracepool_clicks_total", outcome="fallback", reason="deadline") == 1
+    assert value_in(found, "tracepool_clicks_total", outcome="refused", reason="unknown_offer") == 1
+    assert value_in(found, "tracepool_click_wait_seconds_count") == 3
+    assert value_in(found, "tracepool_click_wait_seconds_sum") == pytest.approx(13.46)
+    below = [value_in(found, "tracepool_click_wait_seconds_bucket", le=le) for le in ("9.5", "10.0", "12.0")]
+    assert below == [2, 3, 3]
+
+
+@pytest.mark.parametrize("name", ["tracepool_click_wait_seconds", "tracepool_trace_wait_seconds"])
+async def test_buckets_are_finest_around_the_deadline(name: str) -> None:
+    found = await scraped(Metrics(SETTINGS))
+    bounds = sorted(float(dict(labels)["le"]) for sample, labels in found if sample == f"{name}_bucket")
+    assert [bound for bound in bounds if 5 <= bound <= 12] == [5, 7, 8, 9, 9.5, 10, 10.5, 12]
+
+
+async def test_traces_are_counted_with_bytes_and_money_by_provider() -> None:
+    metrics = Metrics(SETTINGS)
+    metrics.trace("luna", Verdict.OK, 0.2, RESULT)
+    metrics.trace("luna", Verdict.IP, 0.2, RESULT)
+    metrics.trace("own", Verdict.OK, 0.2, RESULT)
+    metrics.without_ip()
+    found = await scraped(metrics)
+    assert value_in(found, "tracepool_traces_total", verdict="ip", provider="luna") == 1
+    assert value_in(found, "tracepool_trace_seconds_sum", landed="yes") == pytest.approx(8.4)
+    assert value_in(found, "tracepool_trace_seconds_count", landed="no") == 1
+    assert value_in(found, "tracepool_trace_wait_seconds_count") == 3
+    assert value_in(found, "tracepool_traces_without_ip_total") == 1
+    assert value_in(found, "tracepool_proxy_bytes_total", provider="luna", direction="received") == 60_000
+    assert value_in(found, "tracepool_proxy_bytes_total", provider="own", direction="sent") == 10_000
+    assert value_in(found, "tracepool_proxy_cost_total", provider="luna") == pytest.approx(80_000 / 1e9 * 3)
+    assert not [
+        labels for name, labels in found if name == "tracepool_proxy_cost_total" and ("provider", "own") in labels
+    ]
+
+
+async def test_new_settings_bring_new_prices_and_a_new_deadline() -> None:
+    metrics = Metrics(SETTINGS)
+    metrics.use(Settings(click={"deadline_s": 8}, providers={"own": {"price_per_gb": 1}}))
+    metrics.trace("own", Verdict.OK, 0.2, RESULT)
+    found = await scraped(metrics)
+    assert value_in(found, "tracepool_proxy_cost_total", provider="own") == pytest.approx(4e-5)
+    assert value_in(found, "tracepool_click_deadline_seconds") == 8
+
+
+async def test_how_things_stand_is_looked_at_when_asked_for() -> None:
+    advice = Advice("oversized", Severity.INFO, "Too many.", "below 50%", about="us")
+    found = await scraped(Metrics(SETTINGS), advice)
+    states = [value_in(found, "tracepool_pool_ips", country="us", state=s) for s in ("available", "locked", "failed")]
+    assert states == [1, 1, 1]
+    assert value_in(found, "tracepool_pool_utilisation_ratio", country="us") == 0.5
+    assert value_in(found, "tracepool_leases_total", country="us") == 1
+    assert value_in(found, "tracepool_active_traces") == 1
+    assert value_in(found, "tracepool_clicks_waiting") == 2
+    queue = [value_in(found, f"tracepool_queue_{what}", queue="workers_busy") for what in ("length", "limit")]
+    assert queue == [6, 10]
+    journal = [value_in(found, f"tracepool_journal_{n}_total") for n in ("recorded", "dropped", "refused", "late_hits")]
+    assert journal == [70, 4, 5, 3]
+    assert value_in(found, "tracepool_journal_backlog_entries") == 42
+    assert value_in(found, "tracepool_database_reachable") == 0
+    assert value_in(found, "tracepool_advice_active", code="oversized", severity="info") == 1
+    assert value_in(found, "tracepool_advice_active", code="oversized", severity="critical") == 0
+    assert value_in(found, "process_resident_memory_bytes") > 0
+    assert [labels for name, labels in found if name == "tracepool_build_info"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (None, "text/plain"),
+        ("*/*", "text/plain"),
+        ("text/html", "text/plain"),
+        (OPENMETRICS, "application/openmetrics-text"),
+        ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3", "application/openmetrics-text"),
+        ("text/plain, application/OpenMetrics-Text", "application/openmetrics-text"),
+        ("application/openmetrics-text; version=newest", "application/openmetrics-text"),
+        ("\x00;;,,=", "text/plain"),
+    ],
+)  # fmt: skip
+async def test_the_asker_chooses_the_format(accept: str | None, content_type: str) -> None:
+    page = await Metrics(SETTINGS).page(standing_overview(), accept)
+    assert page.content_type.startswith(content_type)
+    parse = openmetrics if "openmetrics" in content_type else plain
+    assert len(list(parse(page.body.decode()))) > 15
+
+
+async def test_no_secret_and_nothing_of_a_click_is_in_it() -> None:
+    metrics = Metrics(SETTINGS)
+    metrics.trace("luna", Verdict.OK, 0.2, RESULT)
+    for accept in (None, OPENMETRICS):
+        body = (await metrics.page(standing_overview(), accept)).body.decode()
+        for word in (CANARY, "shop.example", "secret", '"a"', "192.0.2"):
+            assert word not in body
+
+
+async def test_a_column_full_of_providers_does_not_make_a_series_each() -> None:
+    metrics = Metrics(SETTINGS)
+    for number in range(PROVIDERS_MAX + 50):
+        metrics.trace(f"p{number}", Verdict.OK, 0.2, RESULT)
+        metrics.trace("p0", Verdict.TARGET, 0.2, RESULT)
+    found = await scraped(metrics)
+    providers = {dict(labels)["provider"] for name, labels in found if name == "tracepool_traces_total"}
+    assert len(providers) == PROVIDERS_MAX + 1
+    assert value_in(found, "tracepool_traces_total", verdict="ok", provider=OTHER) == 50
+    assert value_in(found, "tracepool_traces_total", verdict="target", provider="p0") == PROVIDERS_MAX + 50
+
+
+async def test_what_a_click_counts_costs_next_to_nothing() -> None:
+    """A bound far above what it takes (0.02 ms), so that only a look-up per label, or a lock waited for, breaks it."""
+    metrics = Metrics(SETTINGS)
+    began = time.process_time()
+    for _ in range(2_000):
+        metrics.click("resolved", None, 2.5)
+        metrics.trace("luna", Verdict.OK, 0.2, RESULT)
+    assert (time.process_time() - began) / 2_000 < 0.001

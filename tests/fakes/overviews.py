@@ -1,0 +1,33 @@
+"""An Overview whose parts stand still, for what is looked at rather than done."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from daemon.control.overview import Overview
+from daemon.maintenance.figures import Advice
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.pool import Decision, Pool
+from daemon.pool.states import Rules
+from tests.fakes.ips import a_request, an_ip, at
+
+
+def standing_overview(*advice: Advice) -> Overview:
+    """Three IPs in `us`, one of them leased and one failed; a journal whose database is away."""
+    directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
+    post = directory.open("us", [an_ip("a"), an_ip("b"), an_ip("c", is_healthy=False)])
+    post.pool.decide(a_request(), at(1.0), Decision())
+    parts: dict[str, Any] = {
+        "directory": directory,
+        "tracer": SimpleNamespace(active=1),
+        "clicks": SimpleNamespace(waiting=2, late_hits=3),
+        "writer": SimpleNamespace(recorded=70, dropped=4),
+        "shipper": SimpleNamespace(reachable=False, refused=5),
+        "advisor": SimpleNamespace(advice=lambda: advice),
+        "queues": lambda: {"workers_busy": {"length": 6, "max": 10}},
+        "backlog": _backlog,
+    }
+    return cast(Overview, SimpleNamespace(**parts))
+
+
+async def _backlog() -> int:
+    return 42
