@@ -1,4 +1,4 @@
-"""The figures: `python -m tests.bench [NAME…] [--quick] [--json FILE]`.
+"""The figures: `python -m tests.bench [NAME…] [--quick] [--json FILE] [--peer COMMAND]`.
 
 Measures, on loopback and with processes of its own, what the daemon promises, beside a reference from the same run.
 Figures are no assertions: a missed target is shown, and the exit status is 0 unless a benchmark itself broke (1).
@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
     out, progress = Console(), Console(stderr=True, highlight=False)
     found: dict[str, list[Figure]] = {}
     broken = []
-    with Scene() as scene:
+    with Scene(options.peer) as scene:
         for name in names:
             began_s = time.perf_counter()
 
@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks to run; all without it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go (bench-<date>.json)")
+    parser.add_argument(
+        "--peer", default="", metavar="COMMAND", help="another service, for cpu: see tests/bench/cpu.py"
+    )
     parser.add_argument("--quick", action="store_true", help="shorter runs, to see that everything works")
     return parser
 

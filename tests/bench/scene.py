@@ -7,6 +7,7 @@ benchmark ends.
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import psutil
 from daemon.database import embedded
 from daemon.database.postgres import migrate
 from daemon.demo.wire import free_port_for
+from tests.bench import secure_network
 
 START_S = 90.0
 STOP_S = 40.0
@@ -39,29 +41,45 @@ class BenchmarkBroke(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A running demo network. `log` is a file with a JSON line for each request that ended."""
+    """A running demo network. `log` is a file with a JSON line for each request that ended.
+
+    `authority` is the certificate that those who ask over https have to trust; None where nothing is served so.
+    """
 
     addresses: tuple[str, ...]
     proxy_port: int
     log: Path
     pid: int
+    authority: Path | None = None
 
     def chain_url(self, requests: int, delay_ms: int) -> str:
-        """A tracking URL whose chain is so many requests, the landing page's among them."""
-        return f"http://track.example/c/{delay_ms}/{requests - 1}/0/0"
+        """A tracking URL whose chain is so many requests, the landing page's among them; https where that is served."""
+        start = "http://track.example" if self.authority is None else f"https://{secure_network.HOST}"
+        return f"{start}/c/{delay_ms}/{requests - 1}/0/0"
 
 
 @dataclass(frozen=True, slots=True)
-class Daemon:
-    """A running daemon. `ready_s`: from the start of its process until it said READY=1."""
+class Service:
+    """A process that answers clicks."""
 
     process: psutil.Process
     port: int
-    ready_s: float
-    log: Path
 
     def click_url(self, offer: str) -> str:
         return f"http://127.0.0.1:{self.port}/track-hit?offer={offer}"
+
+    def cpu_s(self) -> float:
+        """User and system time so far, that of its children included."""
+        times = [one.cpu_times() for one in (self.process, *self.process.children(recursive=True))]
+        return sum(one.user + one.system for one in times)
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon(Service):
+    """A running daemon. `ready_s`: from the start of its process until it said READY=1."""
+
+    ready_s: float
+    log: Path
 
     def cpu_s(self) -> float:
         times = self.process.cpu_times()
@@ -72,9 +90,13 @@ class Daemon:
 
 
 class Scene:
-    """A context manager: a temporary directory and, once asked for, a PostgreSQL server in it."""
+    """A context manager: a temporary directory and, once asked for, a PostgreSQL server in it.
 
-    def __init__(self) -> None:
+    `peer_command` starts another service to be measured beside the daemon; empty for none.
+    """
+
+    def __init__(self, peer_command: str = "") -> None:
+        self.peer_command = peer_command
         self._stack = ExitStack()
         self._server: embedded.EmbeddedServer | None = None
         self._made = 0
@@ -110,27 +132,38 @@ class Scene:
         return url
 
     @contextmanager
-    def network(self, addresses_count: int) -> Iterator[Network]:
-        """The demo network with so many proxies, 250 to a subnet."""
+    def network(self, addresses_count: int, *, secure: bool = False) -> Iterator[Network]:
+        """The demo network with so many proxies, 250 to a subnet; `secure`: with an https origin."""
         addresses = tuple(f"127.1.{i // 250}.{i % 250 + 1}" for i in range(addresses_count))
-        log = self.fresh_dir("network") / "requests.jsonl"
+        directory = self.fresh_dir("network")
+        log, authority = directory / "requests.jsonl", directory / "authority.pem" if secure else None
         port = free_port_for(addresses, PROXY_PORT_FROM)
-        command = [sys.executable, "-m", "daemon.demo.network", "--proxies", ",".join(addresses)]
+        module = "daemon.demo.network" if authority is None else "tests.bench.secure_network"
+        command = [sys.executable, "-m", module, "--proxies", ",".join(addresses)]
         command += ["--proxy-port", str(port), "--log", str(log)]
+        command += [] if authority is None else ["--authority", str(authority)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             try:
                 assert process.stdout is not None
                 if not process.stdout.readline():
                     raise BenchmarkBroke("the demo network did not start")
-                yield Network(addresses, port, log, process.pid)
+                yield Network(addresses, port, log, process.pid, authority)
             finally:
                 _stop(process)
 
     @contextmanager
     def daemon(
-        self, url: str, sections: Mapping[str, Mapping[str, Any]] | None = None, *, state_dir: Path | None = None
+        self,
+        url: str,
+        sections: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        state_dir: Path | None = None,
+        authority: Path | None = None,
     ) -> Iterator[Daemon]:
-        """The daemon at a database, ready. `sections` are settings beyond those that a benchmark on loopback needs."""
+        """The daemon at a database, ready. `sections` are settings beyond those that a benchmark on loopback needs.
+
+        `authority` is a certificate that it trusts in place of the system's.
+        """
         state_dir = state_dir or self.fresh_dir("state")
         with _free_port() as port:
             config = state_dir / "bench.toml"
@@ -142,6 +175,8 @@ class Scene:
             heard.settimeout(START_S)
             environment = {k: v for k, v in os.environ.items() if not k.startswith("TRACEPOOL_")}
             environment["NOTIFY_SOCKET"] = str(notify)
+            if authority is not None:
+                environment["SSL_CERT_FILE"] = str(authority)
             command = [sys.executable, "-m", "daemon", "serve", "--config", str(config)]
             began_s = time.perf_counter()
             with subprocess.Popen(command, stderr=stderr, env=environment) as process:
@@ -152,6 +187,18 @@ class Scene:
                 finally:
                     _stop(process)
                     notify.unlink()
+
+    @contextmanager
+    def peer(self, environment: Mapping[str, str]) -> Iterator[Service]:
+        """The other service, listening on the port that PEER_PORT names to it."""
+        with _free_port() as port:
+            environment = {**os.environ, **environment, "PEER_PORT": str(port)}
+        with subprocess.Popen(shlex.split(self.peer_command), env=environment) as process:
+            try:
+                _await_listening(port, process)
+                yield Service(psutil.Process(process.pid), port)
+            finally:
+                _stop(process)
 
 
 def execute(url: str, *statements: str) -> None:
@@ -247,6 +294,15 @@ def _await_ready(heard: socket.socket, process: "subprocess.Popen[bytes]", log: 
             if process.poll() is not None:
                 break
     raise BenchmarkBroke(f"the daemon did not become ready; its log ends with\n{log.read_text()[-LOG_TAIL_BYTES:]}")
+
+
+def _await_listening(port: int, process: "subprocess.Popen[bytes]") -> None:
+    ends_s = time.perf_counter() + START_S
+    while time.perf_counter() < ends_s and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(0.1)
+    raise BenchmarkBroke(f"the peer does not listen on port {port}")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
