@@ -88,6 +88,32 @@ def test_a_long_text_is_cut_in_its_middle(lines: io.StringIO) -> None:
     assert len(why) < 4_100
 
 
+def test_a_new_level_holds_for_loggers_that_exist(lines: io.StringIO) -> None:
+    log = structlog.get_logger("test")
+    log.debug("first")
+    for level in ("warning", "info"):
+        logs.configure(level, lines)
+        log.debug("never")
+        log.info(f"at {level}")
+        log.warning("always")
+    events = [json.loads(line)["event"] for line in lines.getvalue().splitlines()]
+    assert events == ["first", "always", "at info", "always"]
+
+
+def test_a_librarys_line_looks_like_ours(lines: io.StringIO) -> None:
+    structlog.get_logger("test").warning("a word", n=1)
+    logging.getLogger("library").warning("a word")
+    ours, theirs = map(json.loads, lines.getvalue().splitlines())
+    assert list(ours) == ["n", "event", "level", "ts"]
+    assert list(theirs) == ["event", "level", "ts"]
+    assert ours["level"] == theirs["level"] == "warning"
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(lines: io.StringIO) -> None:
+    lines.close()
+    structlog.get_logger("test").error("unheard")
+
+
 def test_an_ordinary_short_word_is_no_secret() -> None:
     logs.hide("")
     logs.hide("pw")
