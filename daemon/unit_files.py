@@ -24,6 +24,7 @@ SEARCHED = "Environment=PATH=/opt/tracepool/bin:/usr/local/sbin:/usr/local/bin:/
 START = "ExecStart=/usr/bin/env tracepool serve"
 INSTANCE_CONFIG = " --config /etc/tracepool/%i/tracepool.toml"
 NO_HOME = "ProtectHome=yes\n"
+ROOT_OPEN = "TemporaryFileSystem=/root:ro,mode=0755\n"  # ProtectHome=tmpfs alone closes it to the daemon's account
 
 HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))  # what ProtectHome= hides
 HIDDEN = (*HOMES, Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - and PrivateTmp=
@@ -78,9 +79,10 @@ def _with_paths(text: str, installation: Installation) -> str:
     text = text.replace(SEARCHED, "").replace(START + (INSTANCE_CONFIG if instance else ""), start)
     config = (installation.config.parent,) if installation.config is not None else ()
     if hidden := outermost(path for path in (*installation.needs, *config) if is_below(path, HIDDEN)):
-        lines = "".join(f"BindReadOnlyPaths={_word(path)}\n" for path in hidden)
-        tmpfs = any(is_below(path, HOMES) for path in hidden)
-        text = text.replace(NO_HOME, ("ProtectHome=tmpfs\n" if tmpfs else NO_HOME) + lines)
+        lines = "ProtectHome=tmpfs\n" if any(is_below(path, HOMES) for path in hidden) else NO_HOME
+        if any(is_below(path, (Path("/root"),)) for path in hidden):
+            lines += ROOT_OPEN
+        text = text.replace(NO_HOME, lines + "".join(f"BindReadOnlyPaths={_word(path)}\n" for path in hidden))
     return text
 
 

@@ -46,7 +46,7 @@ def test_what_lies_in_a_home_or_in_tmp_is_bound_into_the_sandbox() -> None:
     gone, come = changed(at_home)
     assert "ProtectHome=yes" in gone
     bound = ["BindReadOnlyPaths=/home/op/pool", "BindReadOnlyPaths=/root/.pythons/3.11"]
-    assert come[1:] == ["ProtectHome=tmpfs", *bound]
+    assert come[1:] == ["ProtectHome=tmpfs", "TemporaryFileSystem=/root:ro,mode=0755", *bound]
     gone, come = changed(Installation(Path("/tmp/v/bin/tracepool"), (Path("/tmp/v"),)))
     assert "ProtectHome=yes" not in gone
     assert come[1:] == ["BindReadOnlyPaths=/tmp/v"]
