@@ -235,19 +235,23 @@ class _Daemon:
             )
             seat = Seat(lambda: self.settings, traces, self.stop, overview, database, round_now, self.metrics)
             background.start_soon(restarted, "control", self.control.run, lambda: seat)
-            clicks.begin(pools.directory, workers.jobs)
-            self.accept.set()
-            say_ready(pools.directory, pools.offers)
-            if self.watchdog is not None:
-                line = functools.partial(status_line, pools.directory, clicks, workers.tracer)
-                self.watchdog.begin(pools.directory, journal.writer, lambda: line() + self._remark)
-            systemd.notify("READY=1", systemd.status("serving"))
-            await self.stop.wait()
-            systemd.notify("STOPPING=1", systemd.status(f"stopping: {clicks.waiting} clicks get their answers"))
-            log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=workers.tracer.active)
-            self.stop_clicks.set()
-            await self.clicks_stopped.wait()
+            await self._until_stopped(journal, pools, workers, clicks)
             background.cancel_scope.cancel()
+
+    async def _until_stopped(self, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks) -> None:
+        """Clicks are traced, until those in flight have their answers once `stop` is set."""
+        clicks.begin(pools.directory, workers.jobs)
+        self.accept.set()
+        say_ready(pools.directory, pools.offers)
+        if self.watchdog is not None:
+            line = functools.partial(status_line, pools.directory, clicks, workers.tracer)
+            self.watchdog.begin(pools.directory, journal.writer, lambda: line() + self._remark)
+        systemd.notify("READY=1", systemd.status("serving"))
+        await self.stop.wait()
+        systemd.notify("STOPPING=1", systemd.status(f"stopping: {clicks.waiting} clicks get their answers"))
+        log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=workers.tracer.active)
+        self.stop_clicks.set()
+        await self.clicks_stopped.wait()
 
 
 def _server_limits(settings: Settings) -> ServerLimits:
