@@ -14,6 +14,7 @@ from daemon.cli import (
     install_units,
     maintenance,
     offers,
+    offers_import,
     offers_write,
     plan,
     provision,
@@ -100,7 +101,7 @@ def build_app() -> App:
     _add(
         sold,
         ("add", offers_write.add),
-        ("import", offers_write.import_file),
+        ("import", offers_import.import_file),
         ("list", offers.list_offers),
         ("show", offers.show),
         ("update", offers_write.update),

@@ -11,10 +11,11 @@ from daemon.cli.output import say, say_json, say_rows_json, say_table, shown
 from daemon.cli.session import settings_of, work
 from daemon.config import Settings
 from daemon.database import offers
+from daemon.database.offers import StoredOffer
 from daemon.errors import TheirFault
 
 OfferName = Annotated[str, Parameter(metavar="NAME", help="As in ?offer=NAME.")]
-COLUMNS = ("offer", "country", "active", "deadline_s", "agent", "tracking URL")
+COLUMNS = ("offer", "country", "active", "deadline_s", "agent", "tracking URL", "stop at", "parameters", "backend")
 
 
 def list_offers(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
@@ -29,8 +30,7 @@ def list_offers(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     if as_json:
         say_rows_json(found)
         return
-    rows = ((o.offer_name, o.target_country, o.is_active, o.deadline_s, o.user_agent, o.final_url) for o in found)
-    say_table(COLUMNS, rows, right=("deadline_s",))
+    say_table(COLUMNS, map(_row, found), right=("deadline_s",))
 
 
 def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = None) -> None:
@@ -49,8 +49,30 @@ def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = No
         say_json(values)
         return
     values["landing_schemes"] = " ".join(found.landing_schemes)
+    values.update(_words(found))
     for column, value in values.items():
         say(f"{column:<15}  {shown(value)}".rstrip())
+
+
+def _row(o: StoredOffer) -> tuple[object, ...]:
+    words = _words(o)
+    parameters = "; ".join(text for text in (words["param_filter"], words["rename"]) if text)
+    urls = words["tracking_urls"] or o.final_url
+    backend = "" if o.trace_backend == "default" else o.trace_backend
+    return (
+        *(o.offer_name, o.target_country, o.is_active, o.deadline_s, o.user_agent, urls),
+        *(words["stop_at"], parameters, backend),
+    )
+
+
+def _words(offer: StoredOffer) -> dict[str, str]:
+    """The columns that hold more than a word, as an import reads them."""
+    return {
+        "stop_at": " ".join(offer.stop_at or ()),
+        "param_filter": " ".join(f"{does} {' '.join(names)}" for does, names in (offer.param_filter or {}).items()),
+        "rename": " ".join(f"{old}={new}" for old, new in (offer.rename or {}).items()),
+        "tracking_urls": " ".join(f"{share.get('weight', 1)}:{share['url']}" for share in offer.tracking_urls or ()),
+    }
 
 
 def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:

@@ -1,55 +1,33 @@
-"""`tracepool offers add`, `update` and `import`."""
+"""`tracepool offers add` and `update`."""
 
-from typing import Annotated, Literal
+import json
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from daemon.cli.imports import name_of, read_text, refuses_whole
+from daemon.cli.offer_options import OfferOptions
 from daemon.cli.offers import OfferName, unknown
-from daemon.cli.options import ConfigFile, ImportFile, Strict
+from daemon.cli.options import AllowPrivate, ConfigFile
 from daemon.cli.output import say, shown
 from daemon.cli.session import settings_of, work
-from daemon.config import Settings
 from daemon.database import offers
-from daemon.database.offer_rows import offer_fields, read_offers
+from daemon.database.offer_rows import OfferFields, offer_fields
 from daemon.errors import BadInput
 
-Url = Annotated[str, Parameter(metavar="URL", help="Where its chain starts, and a fallback goes.")]
-Country = Annotated[str | None, Parameter(metavar="C", help="Whose IPs trace it.")]
-Deadline = Annotated[float | None, Parameter(metavar="S", help="A visitor's longest wait in seconds, 1 to 60.")]
-UserAgent = Annotated[
-    Literal["default", "visitor"] | None,
-    Parameter(help="What a trace says it is: trace.user_agent, or what the visitor's browser says."),
-]
-Notes = Annotated[str | None, Parameter(metavar="TEXT", help="For yourself.")]
-AllowPrivate = Annotated[
-    bool, Parameter(negative=(), show_default=False, help="Accept a URL on a private or loopback host.")
-]
-LandingSchemes = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--landing-scheme",
-        negative="--no-landing-schemes",
-        metavar="NAME",
-        help="Where its chain may end beside http and https, such as market or intent. Give it again for another.",
-    ),
-]
+NO_URL = "say where its chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
 NO_CHANGES = (
     "name what is to change: --url, --country, --deadline, --no-deadline, --active, --inactive, --user-agent, --notes, "
-    "--landing-scheme, --no-landing-schemes"
+    "--landing-scheme, --no-landing-schemes, --stop-at, --no-stop-at, --keep, --drop, --no-filter, --rename, "
+    "--no-rename, --tracking-url, --no-tracking-urls, --trace-backend"
 )
 
 
 def add(
     name: OfferName,
-    url: Url,
+    url: Annotated[str | None, Parameter(metavar="URL", help="Where its chain starts, and a fallback goes.")] = None,
     /,
     *,
-    country: Country = None,
-    deadline: Deadline = None,
-    user_agent: UserAgent = None,
-    notes: Notes = None,
-    landing_scheme: LandingSchemes = None,
+    options: OfferOptions | None = None,
     inactive: Annotated[
         bool, Parameter(negative=(), show_default=False, help="Answer its clicks with 404 for now.")
     ] = False,
@@ -62,25 +40,41 @@ def add(
     --allow-private or the setting trace.allow_private. Quote it for the shell.
     Without --country it is us; without --deadline, click.deadline_s holds.
 
+    Macros: behind the host, URL may say {gclid} for the click's parameter of that
+    name (the first, where it came more than once), {request_id} and {offer}. The
+    value is percent-encoded; without one, nothing stands there. Macros take the
+    parameters as they came, whatever is kept, dropped or renamed.
+
+    Parameters: the click's are added to the URL that the visitor is sent to, each
+    in place of one of its name. --keep and --drop choose among them by the names
+    they came under, for the landing URL only: a fallback gets all. --rename then
+    names them anew, for both; one that came under the new name gives way.
+
+    Tracking URLs: with --tracking-url, those share the clicks by weight, and URL
+    serves only once --no-tracking-urls takes them back. It may be left out then.
+
         tracepool offers add summer-sale 'https://ads.example/click?id=7'
-        tracepool offers add winter 'https://ads.example/c?w=1' --country uk
+        tracepool offers add winter 'https://ads.example/c?w={gclid}' --country uk
         tracepool offers add app 'https://ads.example/a' --landing-scheme market
+        tracepool offers add shoes 'https://ads.example/s' --stop-at shop.example \\
+            --keep gclid --rename gclid=sub1
+        tracepool offers add split --tracking-url 3:https://ads.example/a \\
+            --tracking-url 1:https://ads.example/b
     """
     settings = settings_of(config)
-    fields = {
-        "offer_name": name,
-        "final_url": url,
-        "target_country": country,
-        "is_active": not inactive,
-        "deadline_s": deadline,
-        "user_agent": user_agent,
-        "notes": notes,
-        "landing_schemes": landing_scheme,
-    }
-    offer = offer_fields(fields, allow_private=_private_allowed(settings, allow_private))
+    chosen = options or OfferOptions()
+    fields = {"offer_name": name, "final_url": url, "is_active": not inactive, **chosen.columns()}
+    allow_private = allow_private or settings.trace.allow_private
+    offer = offer_fields(fields, allow_private=allow_private)
+    if offer.final_url is None:
+        if not offer.tracking_urls:
+            raise BadInput(NO_URL)
+        offer = offer_fields({**fields, "final_url": _urls(offer)[0]}, allow_private=allow_private)
     if not work(settings, offers.add_offer, offer):
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
     say(f"added {shown(offer.offer_name)}: /track-hit?offer={_in_query(offer.offer_name)}")
+    if url is not None and offer.tracking_urls and offer.final_url not in _urls(offer):
+        say(f"{shown(offer.final_url)} gets none of its clicks: the tracking URLs share them")
 
 
 def update(
@@ -88,90 +82,41 @@ def update(
     /,
     *,
     url: Annotated[str | None, Parameter(metavar="URL", help="Another tracking URL.")] = None,
-    country: Country = None,
-    deadline: Deadline = None,
+    options: OfferOptions | None = None,
     no_deadline: Annotated[
         bool, Parameter(negative=(), show_default=False, help="The setting click.deadline_s holds again.")
     ] = False,
     active: Annotated[bool | None, Parameter(negative="--inactive", help="Serve it, or answer 404.")] = None,
-    user_agent: UserAgent = None,
-    notes: Notes = None,
-    landing_scheme: LandingSchemes = None,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,
 ) -> None:
     """Change an offer: only what you name. A running daemon adopts it in a second.
 
-    Clicks that are being traced end by the old values.
+    What may be given more than once replaces all that was there. What the options
+    do: tracepool offers add --help. Clicks that are being traced end by the old
+    values.
 
     Exit status: 1 where there is no such offer.
 
         tracepool offers update summer-sale --inactive
         tracepool offers update summer-sale --country uk --deadline 8
+        tracepool offers update summer-sale --drop fbclid --no-stop-at
     """
     settings = settings_of(config)
-    fields = {
-        "final_url": url,
-        "target_country": country,
-        "is_active": active,
-        "deadline_s": deadline,
-        "user_agent": user_agent,
-        "notes": notes,
-        "landing_schemes": landing_scheme,
-    }
+    chosen = options or OfferOptions()
+    fields = {"final_url": url, "is_active": active, **chosen.columns()}
     if not no_deadline and all(value is None for value in fields.values()):
         raise BadInput(NO_CHANGES)
-    if no_deadline and deadline is not None:
+    if no_deadline and chosen.deadline is not None:
         raise BadInput("--deadline and --no-deadline contradict each other")
-    changes = offer_fields({"offer_name": name, **fields}, allow_private=_private_allowed(settings, allow_private))
+    changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
     if not work(settings, offers.update_offer, changes, not no_deadline):
         raise unknown(settings, name)
     say(f"updated {shown(changes.offer_name)}")
 
 
-def import_file(
-    file: ImportFile,
-    /,
-    *,
-    update: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Change offers that exist instead of skipping them.")
-    ] = False,
-    strict: Strict = False,
-    allow_private: AllowPrivate = False,
-    config: ConfigFile = None,
-) -> int:
-    """Add the offers of a file: CSV with a header, or JSON lines.
-
-    Columns: offer_name and final_url, which are required, and target_country (us),
-    is_active (true), deadline_s, user_agent (default or visitor), notes, and
-    landing_schemes (with blanks between them). An offer that exists is skipped and
-    counted, or with --update given the file's values.
-
-    A bad row is told on standard error with its line and its reason; the others
-    go in, all together or, when something fails, none.
-
-    Exit status: 0 every row was good, 1 some were refused (with --strict then
-    nothing went in), 2 the file cannot be read.
-
-        tracepool offers import offers.csv
-        tracepool offers import --update - < offers.jsonl
-    """
-    settings = settings_of(config)
-    text = read_text(file)
-    try:
-        read = read_offers(text, allow_private=_private_allowed(settings, allow_private))
-    except BadInput as e:
-        raise BadInput(f"{name_of(file)}: {e}") from None
-    if refuses_whole(file, read, strict):
-        return 1
-    stored = work(settings, offers.add_offers, read.rows, update)
-    changed = f"updated {stored.updated}, " if update else ""
-    say(f"added {stored.added}, {changed}skipped {stored.skipped} (already there), refused {len(read.refused)}")
-    return 1 if read.refused else 0
-
-
-def _private_allowed(settings: Settings, asked: bool) -> bool:
-    return asked or settings.trace.allow_private
+def _urls(offer: OfferFields) -> list[str]:
+    return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
 
 
 def _in_query(name: str) -> str:

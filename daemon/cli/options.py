@@ -18,3 +18,6 @@ ImportFile = Annotated[str, Parameter(metavar="FILE", help="The file, or - for s
 Strict = Annotated[
     bool, Parameter(negative=(), show_default=False, help="One bad row refuses the file whole: nothing goes in.")
 ]
+AllowPrivate = Annotated[
+    bool, Parameter(negative=(), show_default=False, help="Accept URLs and hosts that are private or loopback.")
+]

@@ -5,6 +5,7 @@ Pure. Nothing here lets a parameter choose the host: parameters are only ever pu
 
 from collections.abc import Sequence
 
+from daemon.click.macros import macro_url
 from daemon.click.parse import Param, as_mapping, params_of
 from daemon.click.urls import decoded, header_safe, http_url, safe_piece, shown
 from daemon.errors import BadInput
@@ -76,9 +77,9 @@ def fallback_location(tracking_url: str, params: Sequence[Param]) -> str:
 def tracking_url(url: str, *, allow_private: bool) -> str:
     """An operator's tracking URL, fit for storing: absolute http or https, on a public host unless `allow_private`.
 
-    Raises BadInput that names what is wrong and what would be right.
+    Its macros stay; it is judged without them. Raises BadInput that names what is wrong and what would be right.
     """
-    safe, host = http_url(url)
+    safe, host = macro_url(url)
     reason = None if allow_private else refused_host(host)
     if reason is not None:
         raise BadInput(f"{shown(url)}: {reason}; a tracking URL needs a public host, unless private ones are allowed")

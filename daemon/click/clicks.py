@@ -1,6 +1,7 @@
 """What a click becomes: an offer, a trace, and in any case an answer by its deadline. HTTP is routes.py's business."""
 
 import json
+import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class _Click:
     inbound: Inbound
     visitor: Visitor
     received: Moment
+    tracking_url: str  # the one of its offer's that it got, macros filled in
     hit_is_late: bool = False
 
 
@@ -67,13 +69,16 @@ class Clicks:
         journal: Journal,
         jobs: "trio.MemorySendChannel[TraceJob] | None",
         now: Callable[[], Moment],
+        draw: Callable[[], float] = random.random,
     ) -> None:
+        """`draw` gives numbers from 0 (may be) to 1 (never): by them the tracking URLs of an offer share its clicks."""
         self._settings = settings
         self._offers = offers
         self._directory = directory
         self._journal = journal
         self._jobs = jobs
         self._now = now
+        self._draw = draw
         self.tally = Tally()
         self.observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
         self.waiting = 0
@@ -113,7 +118,8 @@ class Clicks:
         if offer is None:
             log.info("click_refused", request_id=str(request_id), status=404, offer=parsed.offer[:NAME_SHOWN_MAX])
             return Answer(404, request_id, error="Offer not found or inactive")
-        click = _Click(request_id, offer, parsed, visitor, received)
+        tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
+        click = _Click(request_id, offer, parsed, visitor, received, tracking_url)
         self.waiting += 1
         outcome = "left"
         reason: str | None = None
@@ -138,7 +144,6 @@ class Clicks:
         except Exception:
             log.exception("click_fault", request_id=str(click.request_id))  # ours; the visitor is answered all the same
             finished = "trace_failed"
-        params = click.inbound.params
         if isinstance(finished, Finished) and finished.final_url is not None:
             try:
                 return self._landing(click, finished.final_url), None
@@ -146,13 +151,13 @@ class Clicks:
                 log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
                 finished = Finished(None, "trace_failed")
         reason = finished.reason if isinstance(finished, Finished) else finished
-        return fallback_location(click.offer.tracking_url, params), reason
+        return fallback_location(click.tracking_url, click.offer.passing.at_fallback(click.inbound.params)), reason
 
     def _landing(self, click: _Click, final_url: str) -> str:
         """The landing URL with the click's parameters. Raises BadInput where no browser should be sent."""
         scheme = final_url.partition(":")[0].lower()
         safe = final_url if scheme in click.offer.landing_schemes else safe_location(final_url)
-        return with_params(safe, click.inbound.params)
+        return with_params(safe, click.offer.passing.at_landing(click.inbound.params))
 
     async def _trace(self, click: _Click) -> Finished | str:
         """How the trace ended, or the reason for which there is none by now."""
@@ -185,7 +190,7 @@ class Clicks:
                 TracePending(
                     request_id=click.request_id,
                     offer_id=offer.id,
-                    tracking_url=offer.tracking_url,
+                    tracking_url=click.tracking_url,
                     target_country=post.country,
                     inbound_params=job.inbound,
                     started_at=click.received.wall_s,
@@ -213,7 +218,7 @@ class Clicks:
             request_id=click.request_id,
             offer_id=offer.id,
             offer_name=offer.name,
-            tracking_url=offer.tracking_url,
+            tracking_url=click.tracking_url,
             country=country,
             inbound=as_mapping(click.inbound.params),
             identity=identity,
@@ -221,6 +226,8 @@ class Clicks:
             deadline_s=deadline_s,
             listener=listener,
             landing_schemes=offer.landing_schemes,
+            stop_at=offer.stop_at,
+            backend=offer.trace_backend,
         )
 
     async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:

@@ -1,31 +1,70 @@
-"""The offers that clicks name, as last read. Pure; pool/adoption.py keeps it current."""
+"""The offers that clicks name, as last read. Pure; pool/adoption.py keeps it current.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+Operators edit rows by SQL, so nothing of a row is taken on trust. Without a name, an id or any usable tracking URL an
+offer is left out, and its clicks get 404. Every other bad value is left out alone, and the offer goes on as if it had
+not been set; of lists, only the bad item.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, TypeVar
 from uuid import UUID
 
-from daemon.click.answer import safe_location
+from daemon.click import offer_values as values
+from daemon.click.macros import Template, macro_url, template_of
+from daemon.click.parse import Inbound
+from daemon.click.passing import Passing
 from daemon.errors import BadInput
 
-# A redirect must not run or show what a chain's server wrote, whatever an offer says.
-RUNNING_SCHEMES = frozenset({"javascript", "vbscript", "data", "blob", "file", "about", "view-source"})
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A tracking URL. `template`: its macros, None where it has none."""
+
+    url: str
+    template: Template | None = None
+
+    def of_click(self, inbound: Inbound, request_id: UUID) -> str:
+        return self.url if self.template is None else self.template.expanded(inbound, request_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What an ad sells. `deadline_s`: its own longest wait, None for the setting. `user_agent`: default or visitor.
 
-    `landing_schemes`: where its chain may land beyond http and https, such as market or intent.
+    `landing_schemes`: where its chain may land beyond http and https, such as market or intent. `stop_at`: hosts whose
+    first Location ends its traces. `trace_backend`: local or service, None for the setting. `cuts` of the unit interval
+    between the `targets` that share its clicks.
     """
 
     id: UUID
     name: str
-    tracking_url: str
+    targets: tuple[Target, ...]
     country: str
     deadline_s: float | None
     user_agent: str
     landing_schemes: frozenset[str] = frozenset()
+    stop_at: frozenset[str] = frozenset()
+    passing: Passing = field(default_factory=Passing)
+    trace_backend: str | None = None
+    cuts: tuple[float, ...] = ()
+
+    def target(self, draw: float) -> Target:
+        """By a number drawn evenly from 0 (may be) to 1 (never)."""
+        return self.targets[bisect_right(self.cuts, draw)]
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A sentence about a row. Where the offer is not `usable`, its clicks get 404."""
+
+    usable: bool
+    sentence: str
 
 
 class Offers:
@@ -40,24 +79,96 @@ class Offers:
     def find(self, name: str) -> Offer | None:
         return self._by_name.get(name)
 
-    def replace(self, rows: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Takes rows of `load_offers` for all there is. Gives one sentence for each offer that cannot be used."""
+    def replace(self, rows: Iterable[Mapping[str, Any]]) -> list[Complaint]:
+        """Takes rows of `load_offers`, jsonb as text, for all there is. Says what of them cannot be used."""
         offers, complaints = {}, []
         for row in rows:
-            name = row["offer_name"]
-            try:
-                safe_location(row["final_url"])
-            except BadInput as e:
-                complaints.append(f"offer {name!r}: {e}: its clicks get 404 until final_url is corrected")
-                continue
-            offers[name] = Offer(
-                id=row["id"],
-                name=name,
-                tracking_url=row["final_url"],
-                country=row["target_country"],
-                deadline_s=row["deadline_s"],
-                user_agent=row["user_agent"],
-                landing_schemes=frozenset(scheme.lower() for scheme in row["landing_schemes"]) - RUNNING_SCHEMES,
-            )
+            reading = _Reading(row)
+            offer = reading.offer()
+            if offer is not None:
+                offers[offer.name] = offer
+            complaints += reading.complaints
         self._by_name = offers
         return complaints
+
+
+class _Reading:
+    """One row on its way to an Offer."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self._row = row
+        self.complaints: list[Complaint] = []
+
+    def offer(self) -> Offer | None:
+        name, offer_id = self._row.get("offer_name"), self._row.get("id")
+        if not isinstance(name, str) or not name or not isinstance(offer_id, UUID):
+            self._complain("it has no name or no id: nobody can ask for it", usable=False)
+            return None
+        targets, cuts = self._targets()
+        if not targets:
+            return None
+        backend = self._one("trace_backend", values.backend_in) or "default"
+        return Offer(
+            id=offer_id,
+            name=name,
+            targets=targets,
+            cuts=cuts,
+            country=str(self._row.get("target_country")),
+            deadline_s=self._one("deadline_s", values.deadline_in),
+            user_agent=self._one("user_agent", values.user_agent_in) or "default",
+            landing_schemes=frozenset(self._each("landing_schemes", values.scheme_in)),
+            stop_at=frozenset(self._each("stop_at", values.host_in)),
+            passing=self._passing(),
+            trace_backend=None if backend == "default" else backend,
+        )
+
+    def _targets(self) -> tuple[tuple[Target, ...], tuple[float, ...]]:
+        """The URLs that share the offer's clicks, and where they part; none where the offer cannot be used."""
+        shares = self._each("tracking_urls", values.share_in)
+        if not shares:
+            try:
+                macro_url(url := str(self._row.get("final_url")))
+            except BadInput as e:
+                self._complain(f"{e}: its clicks get 404 until final_url is corrected", usable=False)
+                return (), ()
+            shares = [values.Share(url, 1)]
+        sums = list(accumulate(share.weight for share in shares))
+        targets = tuple(Target(share.url, template_of(macro_url(share.url)[0])) for share in shares)
+        return targets, tuple(part / sums[-1] for part in sums[:-1])
+
+    def _passing(self) -> Passing:
+        chosen = self._one("param_filter", values.param_filter_in)
+        keep = frozenset(chosen.names) if chosen is not None and chosen.does == "keep" else None
+        drop = frozenset(chosen.names) if chosen is not None and chosen.does == "drop" else frozenset()
+        return Passing(keep, drop, self._one("rename", values.rename_in) or {})
+
+    def _one(self, column: str, read: Callable[[object], T]) -> T | None:
+        """None where the row says nothing, or nothing that can be used."""
+        try:
+            value = self._value(column)
+            return None if value is None else read(value)
+        except BadInput as e:
+            self._complain(f"{e}: {column} is taken as not set")
+            return None
+
+    def _each(self, column: str, read: Callable[[object], T]) -> list[T]:
+        """What of a list can be used."""
+        good = []
+        for item in self._one(column, values.list_in) or ():
+            try:
+                good.append(read(item))
+            except BadInput as e:
+                self._complain(f"{e}: it is left out")
+        return good
+
+    def _value(self, column: str) -> object:
+        value = self._row.get(column)
+        if column not in values.JSON_COLUMNS or not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise BadInput(f"{column} is no JSON") from None
+
+    def _complain(self, why: str, *, usable: bool = True) -> None:
+        self.complaints.append(Complaint(usable, f"offer {self._row.get('offer_name')!r}: {why}"))

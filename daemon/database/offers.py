@@ -1,25 +1,35 @@
 """Units of work on the rows of `offers` as operators do them. A running daemon hears of each change by a trigger."""
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime
+from typing import Any
 
+from daemon.click.offer_values import JSON_COLUMNS
 from daemon.database.offer_rows import OfferFields
 from daemon.database.postgres import Connection
 
 _VALUES = (
     "$1, $2, coalesce($3::text, 'us'), coalesce($4::boolean, true), $5::float8, coalesce($6::text, 'default'),"
-    " nullif($7, ''), coalesce($8::text[], '{}')"
+    " nullif($7, ''), coalesce($8::text[], '{}'), nullif($9::text[], '{}'), nullif($10::text, '')::jsonb,"
+    " nullif($11::text, '')::jsonb, nullif($12::text, '')::jsonb, coalesce($13::text, 'default')"
 )
 _INSERT = (
     "insert into offers"  # noqa: S608
-    " (offer_name, final_url, target_country, is_active, deadline_s, user_agent, notes, landing_schemes)"
-    f" values ({_VALUES}) on conflict (offer_name) do"
+    " (offer_name, final_url, target_country, is_active, deadline_s, user_agent, notes, landing_schemes, stop_at,"
+    f" param_filter, rename, tracking_urls, trace_backend) values ({_VALUES}) on conflict (offer_name) do"
 )
+# An empty value takes back what is empty without it.
 _CHANGES = """final_url = coalesce($2, offers.final_url), target_country = coalesce($3::text, offers.target_country),
     is_active = coalesce($4::boolean, offers.is_active), deadline_s = coalesce($5::float8, offers.deadline_s),
     user_agent = coalesce($6::text, offers.user_agent), notes = coalesce($7::text, offers.notes),
-    landing_schemes = coalesce($8::text[], offers.landing_schemes), updated_at = now()"""
+    landing_schemes = coalesce($8::text[], offers.landing_schemes),
+    stop_at = nullif(coalesce($9::text[], offers.stop_at), '{}'),
+    param_filter = nullif(coalesce($10::text, offers.param_filter::text), '')::jsonb,
+    rename = nullif(coalesce($11::text, offers.rename::text), '')::jsonb,
+    tracking_urls = nullif(coalesce($12::text, offers.tracking_urls::text), '')::jsonb,
+    trace_backend = coalesce($13::text, offers.trace_backend), updated_at = now()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +44,16 @@ class StoredOffer:
     user_agent: str
     notes: str | None
     landing_schemes: list[str]
+    stop_at: list[str] | None
+    param_filter: dict[str, list[str]] | None
+    rename: dict[str, str] | None
+    tracking_urls: list[dict[str, Any]] | None
+    trace_backend: str
     created_at: datetime
     updated_at: datetime
 
 
-_STORED = ", ".join(StoredOffer.__slots__)
+_STORED = ", ".join(field.name for field in fields(StoredOffer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +82,18 @@ async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bo
 
 
 async def list_offers(conn: Connection) -> list[StoredOffer]:
-    return [StoredOffer(*row) for row in await conn.fetch(f"select {_STORED} from offers order by offer_name")]  # noqa: S608
+    return [_stored(row) for row in await conn.fetch(f"select {_STORED} from offers order by offer_name")]  # noqa: S608
 
 
 async def find_offer(conn: Connection, name: str) -> StoredOffer | None:
     row = await conn.fetchrow(f"select {_STORED} from offers where offer_name = $1", name)  # noqa: S608
-    return StoredOffer(*row) if row else None
+    return _stored(row) if row else None
+
+
+def _stored(row: Mapping[str, Any]) -> StoredOffer:
+    """jsonb comes as text."""
+    read = {column: json.loads(row[column]) for column in JSON_COLUMNS if row[column] is not None}
+    return StoredOffer(**{**dict(row), **read})
 
 
 async def offer_names(conn: Connection) -> list[str]:

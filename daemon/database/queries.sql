@@ -13,7 +13,9 @@ from ip_rotation_pool
 select id from ip_rotation_pool
 
 -- name: load_offers
-select id, offer_name, final_url, target_country, deadline_s, user_agent, landing_schemes from offers where is_active
+select id, offer_name, final_url, target_country, deadline_s, user_agent, landing_schemes, stop_at, param_filter, rename,
+       tracking_urls, trace_backend
+from offers where is_active
 
 -- name: load_tokens
 -- All of them, the newest first: that there were any closes the control face to those who show none.

@@ -122,7 +122,7 @@ class Adoption:
         before = len(self._offers)
         rows = await self._database.fetch("load_offers")
         for complaint in self._offers.replace(rows):
-            log.warning("offer_unusable", why=complaint)
+            log.warning("offer_value_ignored" if complaint.usable else "offer_unusable", why=complaint.sentence)
         try:
             await trio.to_thread.run_sync(self._remember, rows)
         except OSError as e:

@@ -42,6 +42,7 @@ class TraceJob:
     """One trace. It waits for a worker and an IP until `deadline_s`; what follows is bounded by trace.timeout_s.
 
     `priority` 0 is a click's. Above, nobody waits: without an IP, or where the daemon stops, its row stays as it is.
+    `stop_at`: hosts whose first Location ends it. `backend`: local or service, None for the setting trace.backend.
     """
 
     request_id: UUID
@@ -55,5 +56,7 @@ class TraceJob:
     deadline_s: float
     listener: Listener
     landing_schemes: frozenset[str] = frozenset()
+    stop_at: frozenset[str] = frozenset()
+    backend: str | None = None
     priority: int = 0
     backend: str | None = None  # local or service; None: the setting trace.backend

@@ -34,14 +34,14 @@ def now() -> Moment:
 class Face:
     """Clicks with everything behind them played by the test: `jobs` are heard here."""
 
-    def __init__(self, queue_max: int = 10, **settings: Any) -> None:
+    def __init__(self, queue_max: int = 10, draw: Callable[[], float] = lambda: 0.0, **settings: Any) -> None:
         send, self.jobs = trio.open_memory_channel[TraceJob](queue_max)
         self.journal = MemoryJournal()
         self.offers = Offers()
         self.settings = Settings(**settings)
         self.directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
         self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
-        self.clicks = Clicks(self.settings, self.offers, self.directory, self.journal, send, now)
+        self.clicks = Clicks(self.settings, self.offers, self.directory, self.journal, send, now, draw)
         self.offer()
 
     def offer(self, name: str = "sale", **values: Any) -> None:

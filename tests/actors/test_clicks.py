@@ -317,3 +317,69 @@ async def test_new_settings_hold_for_the_next_click(autojump_clock: trio.testing
     async with served_by(face, starts_only):
         await face.click()
     assert trio.current_time() == pytest.approx(3 - ANSWER_BY_S)
+
+
+async def test_a_landing_gets_the_parameters_that_the_offer_passes_on_and_a_fallback_all(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    face = Face()
+    face.offer(param_filter='{"keep": ["gclid"]}', rename='{"gclid": "sub1", "x": "y"}')
+    query = b"offer=sale&gclid=a+b&x=1&z=2"
+    async with served_by(face, lands_at("https://shop.example/?x=0")):
+        assert (await face.click(query)).location == "https://shop.example/?x=0&sub1=a+b"
+    async with served_by(face, starts_only):
+        assert (await face.click(query)).location == f"{TRACKING}&sub1=a+b&y=1&z=2"
+    for pending in of_kind(TracePending, face.journal.entries):
+        assert pending.inbound_params == {"gclid": "a b", "x": "1", "z": "2"}, "the row has what came"
+
+
+async def test_macros_are_filled_in_for_the_trace_and_the_fallback_alike(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    face = Face()
+    face.offer(final_url="https://ads.example/{x}/go?g={gclid}&r={request_id}&n={none}")
+    jobs: list[TraceJob] = []
+
+    async def worker(job: TraceJob) -> None:
+        jobs.append(job)
+        await ends_without(job, "trace_failed")
+
+    async with served_by(face, worker):
+        answer = await face.click(b"offer=sale&gclid=a+b&x=../y")
+    expanded = f"https://ads.example/..%2Fy/go?g=a%20b&r={answer.request_id}&n="
+    assert answer.location == f"{expanded}&gclid=a+b&x=../y"
+    [pending] = of_kind(TracePending, face.journal.entries)
+    assert (jobs[0].tracking_url, pending.tracking_url) == (expanded, expanded)
+
+
+async def test_tracking_urls_share_the_clicks_and_each_falls_back_to_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    drawn = iter((0.1, 0.74, 0.76))
+    face = Face(draw=lambda: next(drawn))
+    face.offer(
+        tracking_urls='[{"url": "https://a.example/{gclid}", "weight": 3}, {"url": "https://b.example/", "weight": 1}]'
+    )
+    async with served_by(face, starts_only):
+        locations = [(await face.click()).location for _ in range(3)]
+    assert locations == ["https://a.example/7?gclid=7"] * 2 + ["https://b.example/?gclid=7"]
+    traced = [pending.tracking_url for pending in of_kind(TracePending, face.journal.entries)]
+    assert traced == ["https://a.example/7"] * 2 + ["https://b.example/"]
+
+
+async def test_a_trace_is_told_where_to_stop_and_by_whom_it_is_done(autojump_clock: trio.testing.MockClock) -> None:
+    face = Face()
+    jobs: list[TraceJob] = []
+
+    async def worker(job: TraceJob) -> None:
+        jobs.append(job)
+        await ends_without(job, "trace_failed")
+
+    async with served_by(face, worker):
+        await face.click()
+        face.offer(stop_at=["shop.example"], trace_backend="service")
+        await face.click()
+    assert [(job.stop_at, job.backend) for job in jobs] == [
+        (frozenset(), None),
+        (frozenset({"shop.example"}), "service"),
+    ]

@@ -6,6 +6,8 @@ import pytest
 import structlog
 import trio
 
+from daemon.click.offers import Offer
+from daemon.click.passing import Passing
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.states import Status
 from tests.integration.databases import PostgresServer, opened, until
@@ -199,7 +201,9 @@ async def test_offers_come_change_and_go(postgres: PostgresServer, tmp_path: Pat
         await daemon.rows.sql("UPDATE offers SET is_active = false WHERE offer_name = 'summer-sale';")
         await until(lambda: daemon.offers.find("summer-sale") is None, 1)
         await daemon.rows.sql("UPDATE offers SET is_active = true, final_url = 'https://other.example/'")
-        await until(lambda: (o := daemon.offers.find("summer-sale")) and o.tracking_url == "https://other.example/", 1)
+        await until(
+            lambda: (o := daemon.offers.find("summer-sale")) and o.targets[0].url == "https://other.example/", 1
+        )
         await daemon.rows.sql("truncate offers")
         await until(lambda: len(daemon.offers) == 0, 1)
 
@@ -216,6 +220,45 @@ async def test_an_offer_that_cannot_be_used_is_named_and_the_others_serve(
             await until(lambda: daemon.offers.find("good"), 1)
         assert daemon.offers.find("bad") is None
         assert ["bad" in line["why"] for line in logs if line["event"] == "offer_unusable"] == [True]
+
+
+async def test_edits_of_parameters_and_urls_reach_the_running_offers(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path) as daemon:
+        await daemon.rows.add_offer("sale")
+        await until(lambda: daemon.offers.find("sale"), 1)
+
+        async def edited(changes: str) -> Offer:
+            before = daemon.offers.find("sale")
+            await daemon.rows.sql(f"update offers set {changes}")
+            await until(lambda: daemon.offers.find("sale") not in (None, before), 1)
+            offer = daemon.offers.find("sale")
+            assert offer is not None
+            return offer
+
+        offer = await edited("""stop_at = '{shop.example}', param_filter = '{"keep": ["gclid"]}',
+            rename = '{"gclid": "sub1"}', trace_backend = 'service',
+            tracking_urls = '[{"url": "https://a.example/{gclid}", "weight": 3}, {"url": "https://b.example/"}]'""")
+        assert (offer.stop_at, offer.trace_backend) == (frozenset({"shop.example"}), "service")
+        assert offer.passing == Passing(keep=frozenset({"gclid"}), rename={"gclid": "sub1"})
+        assert ([target.url for target in offer.targets], offer.cuts) == (
+            ["https://a.example/{gclid}", "https://b.example/"],
+            (0.75,),
+        )
+        offer = await edited("""param_filter = '{"drop": ["x"]}', tracking_urls = null, stop_at = '{}'""")
+        assert (offer.passing.drop, len(offer.targets), offer.stop_at) == (frozenset({"x"}), 1, frozenset())
+        offer = await edited("param_filter = null, rename = null, trace_backend = 'default', stop_at = null")
+        assert (offer.passing, offer.trace_backend) == (Passing(), None)
+
+
+async def test_a_value_that_slipped_in_is_told_and_its_offer_goes_on(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with daemon_on(postgres, tmp_path) as daemon:
+        await daemon.rows.sql("alter table offers drop constraint offers_rename_maps_names_to_names")
+        with structlog.testing.capture_logs() as logs:
+            await daemon.rows.add_offer("sale", rename="[1]")
+            await until(lambda: daemon.offers.find("sale"), 1)
+        [line] = [line for line in logs if line["event"] == "offer_value_ignored"]
+        assert line["why"].startswith("offer 'sale': rename must be an object such as")
+        assert "offer_unusable" not in {line["event"] for line in logs}
 
 
 @pytest.mark.parametrize("country", ["event", "level", "self", "exc_info", "'; drop table offers; --", "ДЕ"])

@@ -1,5 +1,6 @@
 """`tracepool offers` on a real database."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -92,10 +93,110 @@ def test_landing_schemes_are_named_one_by_one_changed_whole_and_taken_back(trace
     assert schemes() == ["market", "intent"]
 
 
+PARAMETERS = ("stop_at", "param_filter", "rename", "tracking_urls", "trace_backend")
+
+
+def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracepool: Commands) -> None:
+    def stored() -> list[object]:
+        shown = tracepool("offers", "show", "shoes", "--json").json
+        assert tracepool("offers", "list", "--json").json == [shown]
+        return [shown[column] for column in PARAMETERS]
+
+    added = tracepool(
+        *("offers", "add", "shoes", "--stop-at", "Shop.Example", "--stop-at", "other.example"),
+        *("--keep", "gclid", "--keep", "a b", "--rename", "gclid=sub1", "--rename", "wbraid=sub2"),
+        *("--tracking-url", "3:https://ads.example/a/{gclid}", "--tracking-url", "https://ads.example/b"),
+        *("--trace-backend", "local"),
+    )
+    assert (added.status, added.out, added.err) == (0, "added shoes: /track-hit?offer=shoes\n", "")
+    shares = [
+        {"url": "https://ads.example/a/{gclid}", "weight": 3},
+        {"url": "https://ads.example/b", "weight": 1},
+    ]
+    assert stored() == [
+        ["shop.example", "other.example"],
+        {"keep": ["gclid", "a b"]},
+        {"gclid": "sub1", "wbraid": "sub2"},
+        shares,
+        "local",
+    ]
+    lines = tracepool("offers", "show", "shoes").lines
+    assert "final_url        https://ads.example/a/{gclid}" in lines, "the first stands for them where they go"
+    assert "stop_at          shop.example other.example" in lines
+    assert "param_filter     keep gclid a b" in lines
+    assert "rename           gclid=sub1 wbraid=sub2" in lines
+    assert "tracking_urls    3:https://ads.example/a/{gclid} 1:https://ads.example/b" in lines
+    assert tracepool("offers", "list").lines[1].split("\t")[5:] == [
+        "3:https://ads.example/a/{gclid} 1:https://ads.example/b",
+        "shop.example other.example",
+        "keep gclid a b; gclid=sub1 wbraid=sub2",
+        "local",
+    ]
+
+    tracepool("offers", "update", "shoes", "--inactive")
+    assert stored()[3] == shares
+    assert tracepool("offers", "update", "shoes", "--drop", "fbclid", "--rename", "x=y", "--no-stop-at").status == 0
+    assert stored() == [None, {"drop": ["fbclid"]}, {"x": "y"}, shares, "local"]
+    back = ("--no-filter", "--no-rename", "--no-tracking-urls", "--trace-backend", "default")
+    assert tracepool("offers", "update", "shoes", *back).status == 0
+    assert stored() == [None, None, None, None, "default"]
+    assert tracepool("offers", "list").lines[1].split("\t")[5:] == ["https://ads.example/a/{gclid}", "", "", ""]
+
+
+def test_a_url_beside_tracking_urls_is_told_to_get_no_clicks(tracepool: Commands) -> None:
+    added = tracepool("offers", "add", "a", URL, "--tracking-url", "https://ads.example/b")
+    assert added.lines[1:] == [f"{URL} gets none of its clicks: the tracking URLs share them"]
+    assert len(tracepool("offers", "add", "b", URL, "--tracking-url", URL).lines) == 1
+
+
+def test_an_import_takes_what_a_list_shows(tracepool: Commands) -> None:
+    text = (
+        "offer_name,final_url,stop_at,param_filter,rename,tracking_urls,trace_backend\n"
+        f"shoes,{URL},shop.example,keep gclid,gclid=sub1,3:{URL} {URL}8,service\n"
+    )
+    assert tracepool("offers", "import", "-", stdin=text).status == 0
+    [shown] = tracepool("offers", "list", "--json").json
+    wanted = {column: shown[column] for column in ("offer_name", "final_url", *PARAMETERS)}
+    tracepool("offers", "remove", "shoes")
+    assert tracepool("offers", "import", "-", stdin=json.dumps(wanted)).status == 0
+    [again] = tracepool("offers", "list", "--json").json
+    assert {column: again[column] for column in wanted} == wanted
+    empty = {**wanted, "stop_at": [], "param_filter": {}, "rename": {}, "tracking_urls": [], "trace_backend": "default"}
+    assert tracepool("offers", "import", "--update", "-", stdin=json.dumps(empty)).status == 0
+    [bare] = tracepool("offers", "list", "--json").json
+    assert [bare[column] for column in PARAMETERS] == [None, None, None, None, "default"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("x",), "say where its chain starts: URL, or --tracking-url. Try: tracepool offers add --help"),
+        (("x", "--no-tracking-urls"), "say where its chain starts"),
+        (("x", "https://{gclid}.example/"), "the macro {gclid} stands before the path"),
+        (("x", "--tracking-url", "https://{gclid}.example/"), "the macro {gclid} stands before the path"),
+        (("x", "--tracking-url", "http://127.0.0.1/"), "loopback"),
+        (("x", URL, "--trace-backend", "remote"), "Try: tracepool offers add --help"),
+    ],
+)
+def test_a_wrong_offer_is_wrong_usage(tracepool: Commands, options: tuple[str, ...], reason: str) -> None:
+    refused = tracepool("offers", "add", *options)
+    assert (refused.status, refused.out) == (2, "")
+    assert reason in refused.err
+    assert tracepool("offers", "list", "--json").json == []
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ((), "name what is to change: --url"),
+        (("--keep", "a", "--drop", "b"), "--keep, --drop and --no-filter exclude each other"),
+        (("--keep", "a", "--no-filter"), "--keep, --drop and --no-filter exclude each other"),
+        (("--stop-at", "https://shop.example/"), "is no host such as shop.example"),
+        (("--stop-at", "co"), "single-label host 'co'"),
+        (("--rename", "gclid"), "'gclid' must read FROM=TO"),
+        (("--rename", "a=b", "--rename", "a=c"), "'a' is given twice"),
+        (("--tracking-url", "0:https://ads.example/"), "a weight must be a number above 0"),
+        (("--tracking-url", "ads.example"), "does not start with http"),
         (("--deadline", "61"), "deadline_s must be 1 to 60 seconds, not 61.0"),
         (("--deadline", "8", "--no-deadline"), "contradict each other"),
         (("--url", "http://10.1.2.3/"), "private address"),

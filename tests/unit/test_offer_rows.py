@@ -51,6 +51,32 @@ def test_a_csv_file_and_json_lines_say_the_same() -> None:
         ({"landing_schemes": ["market", "JavaScript"]}, "'JavaScript' runs in the visitor's browser"),
         ({"landing_schemes": "data"}, "never allowed"),
         ({"landing_schemes": [f"s{n}" for n in range(21)]}, "holds 21 schemes; at most 20"),
+        ({"stop_at": "https://shop.example/x"}, "'https://shop.example/x' is no host"),
+        ({"stop_at": ["shop.example", 7]}, "7 is no host"),
+        ({"stop_at": {"shop.example": 1}}, "is no list"),
+        ({"stop_at": "com"}, "single-label host 'com'"),
+        ({"stop_at": "127.0.0.1"}, "loopback address"),
+        ({"stop_at": [f"{n}.shop.example" for n in range(21)]}, "holds 21 hosts; at most 20"),
+        ({"param_filter": "gclid wbraid"}, "param_filter must be"),
+        ({"param_filter": '{"keep": ["a"'}, "param_filter is no JSON"),
+        ({"param_filter": {"keep": ["a"], "drop": ["b"]}}, "param_filter must be"),
+        ({"param_filter": {"keep": [f"n{n}" for n in range(101)]}}, "holds 101 names; at most 100"),
+        ({"param_filter": 7}, "param_filter must be text in quotes, not a number"),
+        ({"rename": "gclid"}, "'gclid' must read FROM=TO"),
+        ({"rename": "=x"}, "'' is no parameter's name"),
+        ({"rename": ["gclid="]}, "'' is no parameter's name"),
+        ({"rename": "gclid=a gclid=b"}, "'gclid' is given twice"),
+        ({"rename": {"gclid": "x" * 256}}, "text of 1 to 255 characters"),
+        ({"rename": {f"n{n}": "x" for n in range(101)}}, "holds 101 names; at most 100"),
+        ({"tracking_urls": "3:ads.example/x"}, "does not start with http"),
+        ({"tracking_urls": "0:https://ads.example/"}, "a weight must be a number above 0"),
+        ({"tracking_urls": "x:https://ads.example/"}, "up to 1000000, not 'x'"),
+        ({"tracking_urls": "nan:https://ads.example/"}, "a weight must be a number"),
+        ({"tracking_urls": "https://10.0.0.1/"}, "private address"),
+        ({"tracking_urls": ["https://{a}.example/"]}, "stands before the path"),
+        ({"tracking_urls": [f"https://ads.example/{n}" for n in range(51)]}, "holds 51 URLs; at most 50"),
+        ({"trace_backend": "remote"}, "trace_backend must be default, local or service"),
+        ({"final_url": "https://{gclid}.example/"}, "the macro {gclid} stands before the path"),
     ],
 )
 def test_a_bad_value_is_named(values: dict[str, object], reason: str) -> None:
@@ -72,6 +98,58 @@ def test_landing_schemes_are_a_list_or_words(given: object, read: tuple[str, ...
     assert offer(landing_schemes=given).landing_schemes == read
 
 
+@pytest.mark.parametrize(
+    ("values", "stored"),
+    [
+        ({"stop_at": "Shop.Example, other.example"}, ("shop.example", "other.example")),
+        ({"stop_at": ["shop.example", "SHOP.example."]}, ("shop.example",)),
+        ({"stop_at": []}, ()),
+        ({"stop_at": ""}, None),
+        ({"param_filter": "keep gclid, wbraid"}, '{"keep": ["gclid", "wbraid"]}'),
+        ({"param_filter": "drop: fbclid"}, '{"drop": ["fbclid"]}'),
+        ({"param_filter": '{"keep": ["a b"]}'}, '{"keep": ["a b"]}'),
+        ({"param_filter": {"drop": ["é"]}}, '{"drop": ["é"]}'),
+        ({"param_filter": {}}, ""),
+        ({"param_filter": " "}, None),
+        ({"rename": "gclid=sub1 wbraid=sub2"}, '{"gclid": "sub1", "wbraid": "sub2"}'),
+        ({"rename": ["a=b=c"]}, '{"a": "b=c"}'),
+        ({"rename": {"gclid": "sub1"}}, '{"gclid": "sub1"}'),
+        ({"rename": []}, ""),
+        ({"tracking_urls": "3:https://a.example/ 0.5:https://b.example/"},
+         '[{"url": "https://a.example/", "weight": 3}, {"url": "https://b.example/", "weight": 0.5}]'),
+        ({"tracking_urls": [URL]}, f'[{{"url": "{URL}", "weight": 1}}]'),
+        ({"tracking_urls": [{"url": "https://a.example/é{a}"}]}, '[{"url": "https://a.example/%C3%A9{a}", "weight": 1}]'),
+        ({"tracking_urls": []}, ""),
+        ({"trace_backend": "service"}, "service"),
+        ({"trace_backend": ""}, None),
+    ],
+)  # fmt: skip
+def test_what_may_be_more_than_a_word_is_words_or_json(values: dict[str, object], stored: object) -> None:
+    [column] = values
+    assert getattr(offer(**values), column) == stored
+
+
+def test_the_columns_of_a_csv_file_are_words() -> None:
+    text = (
+        "offer_name,final_url,stop_at,param_filter,rename,tracking_urls,trace_backend\n"
+        f"summer,{URL},shop.example other.example,keep gclid,gclid=sub1,3:{URL} {URL}8,local\n"
+        f"winter,{URL},,,,,\n"
+    )
+    first, second = read_offers(text, allow_private=False).rows
+    assert first == OfferFields(
+        offer_name="summer",
+        final_url=URL,
+        stop_at=("shop.example", "other.example"),
+        param_filter='{"keep": ["gclid"]}',
+        rename='{"gclid": "sub1"}',
+        tracking_urls=f'[{{"url": "{URL}", "weight": 3}}, {{"url": "{URL}8", "weight": 1}}]',
+        trace_backend="local",
+    )
+    assert second == OfferFields("winter", URL)
+
+
 def test_a_private_host_is_accepted_where_it_is_allowed() -> None:
     fields = {"offer_name": "local", "final_url": "http://127.0.0.1:9/"}
     assert offer_fields(fields, allow_private=True).final_url == "http://127.0.0.1:9/"
+    more = {**fields, "stop_at": "localhost", "tracking_urls": "http://127.0.0.1:9/"}
+    assert offer_fields(more, allow_private=True).stop_at == ("localhost",)

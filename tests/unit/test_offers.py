@@ -1,11 +1,19 @@
 """The cache of offers: what it takes from rows, and what it says of those that it cannot use."""
 
+import json
+from collections import Counter
+from random import Random
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from daemon.click.offers import RUNNING_SCHEMES, Offers
+from daemon.click.offer_values import RUNNING_SCHEMES
+from daemon.click.offers import Offer, Offers, Target
+from daemon.click.parse import Inbound, parse_click
+from daemon.click.passing import Passing
 
 
 def row(name: str = "summer-sale", **values: Any) -> dict[str, Any]:
@@ -21,13 +29,22 @@ def row(name: str = "summer-sale", **values: Any) -> dict[str, Any]:
     return {**common, **values}
 
 
+def only(**values: Any) -> Offer:
+    """The one offer of a row that has nothing to complain of."""
+    offers = Offers()
+    assert offers.replace([row(id=UUID(int=1), **values)]) == []
+    found = offers.find("summer-sale")
+    assert found is not None
+    return found
+
+
 def test_an_offer_is_found_by_its_exact_name() -> None:
     offers = Offers()
     one = row(deadline_s=4.5, user_agent="visitor", target_country="UK")
     assert offers.replace([one]) == []
     found = offers.find("summer-sale")
     assert found is not None
-    assert (found.id, found.tracking_url, found.country) == (one["id"], "https://ads.example/go", "UK")
+    assert (found.id, found.targets, found.country) == (one["id"], (Target("https://ads.example/go"),), "UK")
     assert (found.deadline_s, found.user_agent) == (4.5, "visitor")
     assert offers.find("Summer-Sale") is offers.find("summer-sale ") is offers.find("") is None
 
@@ -39,7 +56,7 @@ def test_rows_replace_all_that_was_known() -> None:
     assert len(offers) == 1
     found = offers.find("b")
     assert found is not None
-    assert found.tracking_url == "https://other.example/"
+    assert found.targets == (Target("https://other.example/"),)
 
 
 @pytest.mark.parametrize(
@@ -48,21 +65,154 @@ def test_rows_replace_all_that_was_known() -> None:
 def test_an_offer_without_a_usable_url_is_left_out_and_named(url: str) -> None:
     offers = Offers()
     [complaint] = offers.replace([row("bad", final_url=url), row("good")])
-    assert complaint.startswith("offer 'bad': ")
-    assert "404" in complaint
+    assert complaint.sentence.startswith("offer 'bad': ")
+    assert "404" in complaint.sentence
+    assert not complaint.usable
     assert offers.find("bad") is None
     assert offers.find("good") is not None
 
 
 def test_a_complaint_does_not_break_the_log_line() -> None:
     [complaint] = Offers().replace([row("a\r\nb", final_url="\r\n")])
-    assert "\n" not in complaint
+    assert "\n" not in complaint.sentence
 
 
 def test_landing_schemes_are_compared_in_lower_case_and_never_run_code() -> None:
     offers = Offers()
-    offers.replace([row(landing_schemes=["Market", "JavaScript", "DATA", "intent"])])
+    complaints = offers.replace([row(landing_schemes=["Market", "JavaScript", "DATA", "intent"])])
     found = offers.find("summer-sale")
     assert found is not None
     assert found.landing_schemes == {"market", "intent"}
     assert not found.landing_schemes & RUNNING_SCHEMES
+    assert [complaint.usable for complaint in complaints] == [True, True]
+
+
+def test_what_a_row_says_of_parameters_hosts_and_backends_is_taken_over() -> None:
+    found = only(
+        stop_at=["Shop.Example.", "bücher.example"],
+        param_filter='{"keep": ["gclid", "a b"]}',
+        rename='{"gclid": "sub1"}',
+        trace_backend="service",
+    )
+    assert found.stop_at == {"shop.example", "xn--bcher-kva.example"}
+    assert found.passing == Passing(keep=frozenset({"gclid", "a b"}), rename={"gclid": "sub1"})
+    assert found.trace_backend == "service"
+    assert only(param_filter='{"drop": ["x"]}').passing == Passing(drop=frozenset({"x"}))
+    assert only(param_filter='{"keep": []}').passing == Passing(keep=frozenset())
+
+
+def test_what_a_row_does_not_say_is_as_if_there_were_no_such_setting() -> None:
+    found = only(stop_at=None, param_filter=None, rename=None, tracking_urls=None, trace_backend="default")
+    assert found == only()
+    assert (found.stop_at, found.passing, found.trace_backend) == (frozenset(), Passing(), None)
+    assert found.target(0.0) == found.target(0.999) == Target("https://ads.example/go")
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"stop_at": ["https://shop.example/"]}, "is no host such as shop.example"),
+        ({"stop_at": ["shop.example:443"]}, "is no host"),
+        ({"stop_at": ["*.shop.example"]}, "it covers the hosts below it"),
+        ({"stop_at": [None]}, "None is no host"),
+        ({"stop_at": "shop.example"}, "'shop.example' is no list: stop_at is taken as not set"),
+        ({"param_filter": "{"}, "param_filter is no JSON"),
+        ({"param_filter": "[" * 100_000}, "param_filter is no JSON"),
+        ({"param_filter": '["gclid"]'}, 'param_filter must be {"keep": [names]}'),
+        ({"param_filter": '{"keep": ["a"], "drop": ["b"]}'}, 'param_filter must be {"keep": [names]}'),
+        ({"param_filter": '{"keep": [7]}'}, "7 is no parameter's name"),
+        ({"param_filter": '{"keep": [""]}'}, "'' is no parameter's name"),
+        ({"param_filter": '{"keep": "gclid"}'}, "'gclid' is no list"),
+        ({"rename": '["gclid"]'}, "rename must be an object"),
+        ({"rename": '{"gclid": null}'}, "None is no parameter's name"),
+        ({"rename": '{"gclid": "a\\u0000"}'}, "is no parameter's name"),
+        ({"tracking_urls": '{"url": "https://ads.example/"}'}, "is no list"),
+        ({"tracking_urls": '["https://ads.example/"]'}, "tracking_urls must hold objects"),
+        ({"tracking_urls": '[{"url": "https://a.example/", "wieght": 3}]'}, "tracking_urls must hold objects"),
+        ({"tracking_urls": '[{"url": "https://a.example/", "weight": 0}]'}, "a weight must be a number above 0"),
+        ({"tracking_urls": '[{"url": "https://a.example/", "weight": "3"}]'}, "a weight must be a number above 0"),
+        ({"tracking_urls": '[{"url": "https://a.example/", "weight": NaN}]'}, "a weight must be a number above 0"),
+        ({"tracking_urls": '[{"url": "ads.example"}]'}, "does not start with http"),
+        ({"tracking_urls": '[{"url": "https://{a}.example/"}]'}, "stands before the path"),
+        ({"tracking_urls": '[{"url": 7}]'}, "url must be text"),
+        ({"trace_backend": "remote"}, "trace_backend must be default, local or service, not 'remote'"),
+        ({"deadline_s": 0.5}, "deadline_s must be 1 to 60 seconds"),
+        ({"deadline_s": "5"}, "deadline_s must be 1 to 60 seconds"),
+        ({"user_agent": "curl"}, "user_agent must be default or visitor"),
+        ({"landing_schemes": ["a b"]}, "'a b' is no scheme"),
+    ],
+)
+def test_a_bad_value_is_named_in_a_sentence_and_the_offer_serves_without_it(values: dict[str, Any], why: str) -> None:
+    offers = Offers()
+    one = row()
+    [complaint] = offers.replace([{**one, **values}, row("other")])
+    assert complaint.usable
+    assert complaint.sentence.startswith("offer 'summer-sale': ")
+    assert why in complaint.sentence
+    assert "\n" not in complaint.sentence
+    assert len(complaint.sentence) < 600
+    found = offers.find("summer-sale")
+    assert found is not None
+    plain = Offers()
+    plain.replace([one])
+    assert found == plain.find("summer-sale")
+    assert offers.find("other") is not None
+
+
+def test_of_lists_only_the_bad_item_is_left_out() -> None:
+    urls = '[{"url": "https://a.example/", "weight": 1}, {"url": "nowhere"}, {"url": "https://b.example/"}]'
+    offers = Offers()
+    assert len(offers.replace([row(tracking_urls=urls, stop_at=["a b", "shop.example"], final_url="nowhere")])) == 2
+    found = offers.find("summer-sale")
+    assert found is not None
+    assert [target.url for target in found.targets] == ["https://a.example/", "https://b.example/"]
+    assert found.cuts == (0.5,)
+    assert found.stop_at == {"shop.example"}
+
+
+def test_an_offer_is_unusable_where_neither_its_urls_nor_its_tracking_urls_can_be_used() -> None:
+    offers = Offers()
+    first, second = offers.replace([row(tracking_urls='[{"url": "nowhere"}]', final_url="https://{a}.example/")])
+    assert (first.usable, second.usable) == (True, False)
+    assert "404 until final_url is corrected" in second.sentence
+    assert len(offers) == 0
+
+
+@pytest.mark.parametrize("broken", [{}, {"offer_name": "a"}, {"id": uuid4()}, {"offer_name": None, "id": None}])
+def test_a_row_without_a_name_or_an_id_is_no_offer(broken: dict[str, Any]) -> None:
+    [complaint] = Offers().replace([broken])
+    assert not complaint.usable
+
+
+def test_rows_that_an_earlier_version_remembered_still_serve() -> None:
+    old = {name: value for name, value in row().items() if name != "landing_schemes"}
+    offers = Offers()
+    assert offers.replace([old]) == []
+    assert offers.find("summer-sale") is not None
+
+
+def test_macros_are_read_when_the_offer_is() -> None:
+    found = only(final_url="https://ads.example/{gclid}?r={request_id}")
+    click = parse_click(b"offer=summer-sale&gclid=a/b")
+    assert isinstance(click, Inbound)
+    request_id = uuid4()
+    assert found.targets[0].of_click(click, request_id) == f"https://ads.example/a%2Fb?r={request_id}"
+    plain = only(final_url="https://ads.example/ä?x={}")
+    assert plain.targets[0].of_click(click, request_id) == "https://ads.example/ä?x={}", "as it stands in the row"
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers())
+def test_tracking_urls_share_the_clicks_by_weight(weights: list[int], seed: int) -> None:
+    urls = [{"url": f"https://{n}.example/", "weight": weight} for n, weight in enumerate(weights)]
+    found, draw = only(tracking_urls=json.dumps(urls)), Random(seed).random
+    clicks = 2_000
+    counts = Counter(found.target(draw()).url for _ in range(clicks))
+    for url in urls:
+        expected = clicks * float(str(url["weight"])) / sum(weights)
+        assert abs(counts[str(url["url"])] - expected) <= 6 * expected**0.5 + 6
+
+
+def test_the_ends_of_the_interval_belong_to_the_first_and_the_last() -> None:
+    found = only(tracking_urls='[{"url": "https://a.example/", "weight": 3}, {"url": "https://b.example/"}]')
+    drawn = [found.target(draw).url for draw in (0.0, 0.7499, 0.75, 0.999_999_999)]
+    assert drawn == ["https://a.example/"] * 2 + ["https://b.example/"] * 2

@@ -1,0 +1,163 @@
+"""The values of an offer's settings, as the columns of its row hold them: what is accepted, and why the rest is not.
+
+Pure. The commands refuse what raises BadInput here; the cache of offers complains of it and goes on without it. The
+CHECK constraints of migrations/0002 say the same as far as SQL can.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ada_url import URL
+
+from daemon.click.macros import macro_url
+from daemon.click.urls import SHOWN_CHARS_MAX
+from daemon.errors import BadInput
+
+DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
+USER_AGENTS = ("default", "visitor")
+JSON_COLUMNS = ("param_filter", "rename", "tracking_urls")
+BACKENDS = ("default", "local", "service")
+HOSTS_MAX = 20
+SCHEMES_MAX = 20
+NAMES_MAX = 100
+NAME_CHARACTERS_MAX = 255
+URLS_MAX = 50
+WEIGHT_MAX = 1_000_000
+# A redirect must not run or show what a chain's server wrote, whatever an offer says.
+RUNNING_SCHEMES = frozenset({"javascript", "vbscript", "data", "blob", "file", "about", "view-source"})
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,63}")  # RFC 3986, 3.1
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s/\\?#@:%*\[\]{}]+")
+_UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class ParamFilter:
+    """Keeps only these names of a click's parameters, or drops them."""
+
+    does: Literal["keep", "drop"]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A tracking URL and its weight among an offer's others."""
+
+    url: str
+    weight: float
+
+
+def list_in(value: object) -> list[object]:
+    if not isinstance(value, list | tuple):
+        raise BadInput(f"{_shown(value)} is no list")
+    return list(value)
+
+
+def deadline_in(value: object) -> float:
+    """`deadline_s`."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not DEADLINE_MIN_S <= number <= DEADLINE_MAX_S:
+        raise BadInput(f"deadline_s must be {DEADLINE_MIN_S:g} to {DEADLINE_MAX_S:g} seconds, not {_shown(value)}")
+    return float(number)
+
+
+def user_agent_in(value: object) -> str:
+    """`user_agent`: what a trace says it is; default for the setting trace.user_agent."""
+    if value not in USER_AGENTS:
+        raise BadInput(f"user_agent must be {' or '.join(USER_AGENTS)}, not {_shown(value)}")
+    return str(value)
+
+
+def backend_in(value: object) -> str:
+    """`trace_backend`: who traces; default for the setting trace.backend."""
+    if value not in BACKENDS:
+        raise BadInput(f"trace_backend must be {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, not {_shown(value)}")
+    return str(value)
+
+
+def scheme_in(value: object) -> str:
+    """One of `landing_schemes`, in lower case."""
+    if not isinstance(value, str) or not _SCHEME.fullmatch(value.lower()):
+        raise BadInput(
+            f"landing_schemes: {str(value)[:SCHEMES_MAX]!r} is no scheme such as market or intent, without ://"
+        )
+    if value.lower() in RUNNING_SCHEMES:
+        raise BadInput(f"landing_schemes: {value!r} runs in the visitor's browser or reads their files: never allowed")
+    return value.lower()
+
+
+def host_in(value: object) -> str:
+    """One of `stop_at`, as a browser reads it."""
+    text = value.strip().removesuffix(".") if isinstance(value, str) else ""
+    try:
+        if text.startswith(".") or not _HOST.fullmatch(text):
+            raise ValueError
+        return URL(f"http://{text}/").hostname
+    except ValueError:
+        raise BadInput(
+            f"stop_at: {_shown(value)} is no host such as shop.example, without scheme, port or path; it covers the"
+            " hosts below it"
+        ) from None
+
+
+def param_filter_in(value: object) -> ParamFilter | None:
+    """`param_filter`: {"keep": [names]} or {"drop": [names]}; None for an empty object."""
+    if value == {}:
+        return None
+    if isinstance(value, Mapping) and len(value) == 1:
+        for does in ("keep", "drop"):
+            if does in value:
+                return ParamFilter(does, _names("param_filter", value[does]))
+    raise BadInput(f'param_filter must be {{"keep": [names]}} or {{"drop": [names]}}, not {_shown(value)}')
+
+
+def rename_in(value: object) -> dict[str, str]:
+    """`rename`: an object of inbound names and what they become."""
+    if not isinstance(value, Mapping):
+        raise BadInput(f'rename must be an object such as {{"gclid": "sub1"}}, not {_shown(value)}')
+    if len(value) > NAMES_MAX:
+        raise BadInput(f"rename holds {len(value)} names; at most {NAMES_MAX} are allowed")
+    return {_name("rename", old): _name("rename", new) for old, new in value.items()}
+
+
+def share_in(value: object) -> Share:
+    """One of `tracking_urls`; without a weight it is 1. The URL stays as it is given."""
+    if not isinstance(value, Mapping) or not {"url"} <= value.keys() <= {"url", "weight"}:
+        raise BadInput(
+            'tracking_urls must hold objects such as {"url": "https://ads.example/click", "weight": 3}, not '
+            + _shown(value)
+        )
+    url, weight = value["url"], value.get("weight", 1)
+    if not isinstance(url, str):
+        raise BadInput(f"tracking_urls: url must be text, not {_shown(url)}")
+    macro_url(url)
+    number = weight if isinstance(weight, int | float) and not isinstance(weight, bool) else math.nan
+    if not 0 < number <= WEIGHT_MAX:
+        raise BadInput(
+            f"tracking_urls: a weight must be a number above 0, up to {WEIGHT_MAX}, not {_shown(weight)};"
+            " to give a URL no clicks, leave it out"
+        )
+    return Share(url, float(number))
+
+
+def _names(column: str, value: object) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(_name(column, item) for item in list_in(value)))
+    if len(names) > NAMES_MAX:
+        raise BadInput(f"{column} holds {len(names)} names; at most {NAMES_MAX} are allowed")
+    return names
+
+
+def _name(column: str, value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX or _UNSTORABLE.search(value):
+        raise BadInput(
+            f"{column}: {_shown(value)} is no parameter's name: text of 1 to {NAME_CHARACTERS_MAX} characters"
+        )
+    return value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "…"
