@@ -15,6 +15,7 @@ from daemon.cli import (
     maintenance,
     offers,
     offers_import,
+    offers_suggest,
     offers_write,
     plan,
     provision,
@@ -106,6 +107,7 @@ def build_app() -> App:
         ("show", offers.show),
         ("update", offers_write.update),
         ("remove", offers.remove),
+        ("suggest", offers_suggest.suggest),
     )
     tokens = App(name="token", help=ABOUT_ACCESS)
     _add(tokens, ("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))

@@ -202,3 +202,34 @@ where priority > 0 and status = 'processing' returning request_id
 select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,
        jsonb_array_length(coalesce(redirect_chain, '[]')) as hops
 from active_trace_requests where request_id = any($1::uuid[]) and status not in ('pending', 'processing')
+
+-- name: past_traces
+-- $1: days, $2: how many of the newest traces, $3: an offer's name, null for all. An offer without traces has one row.
+-- Hosts are those of URLs as a browser writes them. redirect_chain's last hop is the landing page where its kind is final.
+select o.offer_name, o.stop_at, t.landing, t.hosts, t.fetched, t.same_page, count(t.request_id) as traces,
+       avg(t.ms)::float8 as ms, avg(t.bytes)::float8 as bytes
+from offers o left join (
+    select offer_id, request_id, substring(final_url from '^https?://(?:[^/?#@]*@)?(\[[^]]*\]|[^:/?#]*)') as landing,
+           array(select substring(hop.value ->> 'url' from '^https?://(?:[^/?#@]*@)?(\[[^]]*\]|[^:/?#]*)')
+                 from jsonb_array_elements(redirect_chain) with ordinality as hop(value, place) order by place) as hosts,
+           coalesce(redirect_chain -> -1 ->> 'kind' = 'final', false) as fetched,
+           coalesce(regexp_replace(redirect_chain -> -2 ->> 'url', '^https?://(www\.)?', '')
+                    = regexp_replace(redirect_chain -> -1 ->> 'url', '^https?://(www\.)?', ''), false) as same_page,
+           (redirect_chain -> -1 ->> 'ms')::float8 as ms,
+           (redirect_chain -> -1 ->> 'bytes_received')::float8 + (redirect_chain -> -1 ->> 'bytes_sent')::float8 as bytes
+    from (select offer_id, request_id, final_url,
+                 case when jsonb_typeof(redirect_chain) = 'array' then redirect_chain else '[]' end as redirect_chain
+          from active_trace_requests
+          where status = 'completed' and created_at > now() - make_interval(secs => $1::float8 * 86400)
+          order by created_at desc limit $2) newest) t on t.offer_id = o.id
+where $3::text is null or o.offer_name = $3
+group by o.offer_name, o.stop_at, t.landing, t.hosts, t.fetched, t.same_page
+order by o.offer_name
+
+-- name: add_stop_at
+-- $1: the offer's name, $2: hosts.
+update offers
+set stop_at = coalesce(stop_at, '{}')
+              || array(select host from unnest($2::text[]) host where host <> all (coalesce(stop_at, '{}'))),
+    updated_at = now()
+where offer_name = $1

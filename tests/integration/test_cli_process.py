@@ -64,7 +64,7 @@ def server_runs(state_dir: Path) -> bool:
 @pytest.mark.parametrize(
     "words",
     ["", "demo", "serve", "provision", "provision generate", "provision import", "provision list", "provision check",
-     "provision remove",
+     "provision remove", "offers suggest",
      "offers", "offers add", "offers list", "offers show", "offers update", "offers remove", "offers import", "status",
      "reset", "maintenance", "plan", "psql", "database-url"],
 )  # fmt: skip

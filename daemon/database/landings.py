@@ -1,0 +1,132 @@
+"""Where the past traces of offers landed, and what of that speaks for a stop_at: units of work, and a judgement."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from daemon.database.postgres import QUERIES, Connection
+
+TRACES_MAX = 200_000
+"""How many of the newest traces are read."""
+
+TRACES_MIN = 20
+"""How many an offer must have for a proposal to rest on."""
+
+HOSTS_NAMED_MAX = 5
+
+Registrable = Callable[[str], str | None]
+"""The registrable domain of a host, such as shop.co.uk of www.shop.co.uk; None where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """Traces that went over the same `hosts`, in order, to `landing`; None stands for what is no http host.
+
+    `fetched`: the landing page was, so it is the last of `hosts`. `same_page`: the hop before it differs by no more
+    than http and www. `ms` and `bytes` of the last hop, on average.
+    """
+
+    landing: str | None
+    hosts: tuple[str | None, ...]
+    fetched: bool
+    same_page: bool
+    traces: int
+    ms: float | None
+    bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastTraces:
+    offer_name: str
+    stop_at: tuple[str, ...]
+    walked: tuple[Walked, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What an offer's stop_at should have, or why nothing is proposed. The savings are those of one trace."""
+
+    offer: str
+    stop_at: tuple[str, ...] | None
+    traces: int
+    saves_ms: int | None = None
+    saves_bytes: int | None = None
+    why_not: str | None = None
+
+
+async def read_past_traces(conn: Connection, days: float, offer_name: str | None) -> list[PastTraces]:
+    """Of the completed traces of so many days; of one offer, or all of them, by name."""
+    found: dict[str, PastTraces] = {}
+    for row in await conn.fetch(QUERIES["past_traces"], days, TRACES_MAX, offer_name):
+        name = row["offer_name"]
+        past = found.get(name, PastTraces(name, tuple(row["stop_at"] or ()), ()))
+        if row["traces"]:
+            walked = Walked(**{column: row[column] for column in Walked.__slots__} | {"hosts": tuple(row["hosts"])})
+            past = PastTraces(name, past.stop_at, (*past.walked, walked))
+        found[name] = past
+    return list(found.values())
+
+
+async def add_stop_at(conn: Connection, suggestions: Sequence[Suggestion]) -> None:
+    """Beside the hosts that the offers have."""
+    for suggestion in suggestions:
+        await conn.execute(QUERIES["add_stop_at"], suggestion.offer, suggestion.stop_at)
+
+
+def suggested(past: PastTraces, days: float, traces_min: int, registrable: Registrable) -> Suggestion:
+    """Proposes hosts that end every one of the traces where it landed, and none before."""
+    traces = sum(walked.traces for walked in past.walked)
+
+    def none(why: str) -> Suggestion:
+        return Suggestion(past.offer_name, None, traces, why_not=why)
+
+    if traces < traces_min:
+        return none(f"{traces} completed traces in {days:g} days: at least {traces_min} are needed")
+    landings = Counter[str | None]()
+    for walked in past.walked:
+        landings[walked.landing] += walked.traces
+    hosts = [host for host in landings if host is not None]
+    if len(hosts) < len(landings):
+        return none(f"{landings[None]} of {traces} traces landed outside http and https")
+    sites = Counter[str]()
+    for host in hosts:
+        sites[registrable(host) or host] += landings[host]
+    if len(sites) > 1:
+        named = ", ".join(f"{site} ({count})" for site, count in sites.most_common(HOSTS_NAMED_MAX))
+        more = "" if len(sites) <= HOSTS_NAMED_MAX else ", …"
+        return none(f"its traces landed on {len(sites)} sites: {named}{more}")
+    [site] = sites
+    if all(covers(past.stop_at, host) for host in hosts):
+        return none(f"its stop_at has {' '.join(past.stop_at)} already")
+    if all(walked.fetched and len(walked.hosts) < 2 for walked in past.walked):
+        return none("its tracking URL is the landing page: there is no hop to save")
+    if registrable(site) is None:
+        return none(f"{site} is a public suffix: it would stand for every site below it")
+    for candidate in ((site,), tuple(sorted(hosts)[: HOSTS_NAMED_MAX + 1])):
+        early = sum(walked.traces for walked in past.walked if ends_early(candidate, walked))
+        if not early and len(candidate) <= HOSTS_NAMED_MAX:
+            return Suggestion(past.offer_name, candidate, traces, *_last_hop(past.walked))
+    return none(f"{early} of {traces} traces pass {site} on their way to the landing page: they would end too early")
+
+
+def covers(stop_at: Collection[str], host: str) -> bool:
+    """Whether a host is one of these or below one."""
+    return any(host == named or host.endswith(f".{named}") for named in stop_at)
+
+
+def ends_early(stop_at: Collection[str], walked: Walked) -> bool:
+    """Whether a trace would end at another page than it did. What it begins with is no redirect, and ends nothing."""
+    end = len(walked.hosts) - 1 if walked.fetched else len(walked.hosts)
+    first = next((at for at in range(1, end) if covers(stop_at, walked.hosts[at] or "")), end)
+    return first < end - (1 if walked.same_page else 0)
+
+
+def _last_hop(walked: Sequence[Walked]) -> tuple[int | None, int | None]:
+    """Its milliseconds and its bytes, on average over the traces that fetched their landing page."""
+    fetched = [w for w in walked if w.fetched]
+    return _mean([(w.ms, w.traces) for w in fetched]), _mean([(w.bytes, w.traces) for w in fetched])
+
+
+def _mean(weighted: Sequence[tuple[float | None, int]]) -> int | None:
+    known = [(value, traces) for value, traces in weighted if value is not None]
+    return round(sum(v * n for v, n in known) / sum(n for _, n in known)) if known else None
