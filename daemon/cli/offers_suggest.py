@@ -39,7 +39,7 @@ def suggest(
     says why. What it saves are the last hop's milliseconds and its bytes, received
     and sent, of one trace on average.
 
-    It reads what the daemon keeps (maintenance.retention_days), the newest 200,000
+    It reads what the daemon keeps (maintenance.retention_days), the newest 100,000
     traces at most. --apply adds the hosts to those that the offer has.
 
         tracepool offers suggest

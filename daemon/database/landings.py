@@ -1,12 +1,14 @@
 """Where the past traces of offers landed, and what of that speaks for a stop_at: units of work, and a judgement."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from ada_url import URL
+
 from daemon.database.postgres import QUERIES, Connection
 
-TRACES_MAX = 200_000
+TRACES_MAX = 100_000
 """How many of the newest traces are read."""
 
 TRACES_MIN = 20
@@ -56,15 +58,15 @@ class Suggestion:
 
 async def read_past_traces(conn: Connection, days: float, offer_name: str | None) -> list[PastTraces]:
     """Of the completed traces of so many days; of one offer, or all of them, by name."""
-    found: dict[str, PastTraces] = {}
+    stops: dict[str, tuple[str, ...]] = {}
+    walked = defaultdict[str, list[Walked]](list)
     for row in await conn.fetch(QUERIES["past_traces"], days, TRACES_MAX, offer_name):
-        name = row["offer_name"]
-        past = found.get(name, PastTraces(name, tuple(row["stop_at"] or ()), ()))
+        stops[row["offer_name"]] = tuple(row["stop_at"] or ())
         if row["traces"]:
-            walked = Walked(**{column: row[column] for column in Walked.__slots__} | {"hosts": tuple(row["hosts"])})
-            past = PastTraces(name, past.stop_at, (*past.walked, walked))
-        found[name] = past
-    return list(found.values())
+            hosts = tuple(_host(f"http://{place}") for place in (row["places"] or "").split("/") if place)
+            figures = (row["fetched"], row["same_page"], row["traces"], row["ms"], row["bytes"])
+            walked[row["offer_name"]].append(Walked(_host(row["landing"]), hosts, *figures))
+    return [PastTraces(name, stop_at, tuple(walked[name])) for name, stop_at in stops.items()]
 
 
 async def add_stop_at(conn: Connection, suggestions: Sequence[Suggestion]) -> None:
@@ -119,6 +121,15 @@ def ends_early(stop_at: Collection[str], walked: Walked) -> bool:
     end = len(walked.hosts) - 1 if walked.fetched else len(walked.hosts)
     first = next((at for at in range(1, end) if covers(stop_at, walked.hosts[at] or "")), end)
     return first < end - (1 if walked.same_page else 0)
+
+
+def _host(origin: str | None) -> str | None:
+    """None for what is not of http or https."""
+    try:
+        url = URL(origin or "")
+    except ValueError:
+        return None
+    return url.hostname if url.protocol in ("http:", "https:") else None
 
 
 def _last_hop(walked: Sequence[Walked]) -> tuple[int | None, int | None]:

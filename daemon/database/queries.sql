@@ -205,25 +205,28 @@ from active_trace_requests where request_id = any($1::uuid[]) and status not in 
 
 -- name: past_traces
 -- $1: days, $2: how many of the newest traces, $3: an offer's name, null for all. An offer without traces has one row.
--- Hosts are those of URLs as a browser writes them. redirect_chain's last hop is the landing page where its kind is final.
-select o.offer_name, o.stop_at, t.landing, t.hosts, t.fetched, t.same_page, count(t.request_id) as traces,
+-- URLs are as a browser writes them: the text between the second and the third slash is the host with what belongs to it.
+-- redirect_chain's last hop is the landing page where its kind is final.
+select o.offer_name, o.stop_at, t.landing, t.places, t.fetched, t.same_page, count(t.request_id) as traces,
        avg(t.ms)::float8 as ms, avg(t.bytes)::float8 as bytes
 from offers o left join (
-    select offer_id, request_id, substring(final_url from '^https?://(?:[^/?#@]*@)?(\[[^]]*\]|[^:/?#]*)') as landing,
-           array(select substring(hop.value ->> 'url' from '^https?://(?:[^/?#@]*@)?(\[[^]]*\]|[^:/?#]*)')
-                 from jsonb_array_elements(redirect_chain) with ordinality as hop(value, place) order by place) as hosts,
-           coalesce(redirect_chain -> -1 ->> 'kind' = 'final', false) as fetched,
-           coalesce(regexp_replace(redirect_chain -> -2 ->> 'url', '^https?://(www\.)?', '')
-                    = regexp_replace(redirect_chain -> -1 ->> 'url', '^https?://(www\.)?', ''), false) as same_page,
-           (redirect_chain -> -1 ->> 'ms')::float8 as ms,
-           (redirect_chain -> -1 ->> 'bytes_received')::float8 + (redirect_chain -> -1 ->> 'bytes_sent')::float8 as bytes
-    from (select offer_id, request_id, final_url,
-                 case when jsonb_typeof(redirect_chain) = 'array' then redirect_chain else '[]' end as redirect_chain
-          from active_trace_requests
-          where status = 'completed' and created_at > now() - make_interval(secs => $1::float8 * 86400)
-          order by created_at desc limit $2) newest) t on t.offer_id = o.id
+    select offer_id, request_id, split_part(final_url, '/', 1) || '//' || split_part(final_url, '/', 3) as landing,
+           (select string_agg(split_part(hop.value ->> 'url', '/', 3), '/' order by hop.place)
+            from jsonb_array_elements(redirect_chain) with ordinality as hop(value, place)) as places,
+           coalesce(last ->> 'kind' = 'final', false) as fetched,
+           coalesce(substr(last ->> 'url', strpos(last ->> 'url', '//') + 2) in (page, 'www.' || page)
+                    or 'www.' || substr(last ->> 'url', strpos(last ->> 'url', '//') + 2) = page, false) as same_page,
+           (last ->> 'ms')::float8 as ms,
+           (last ->> 'bytes_received')::float8 + (last ->> 'bytes_sent')::float8 as bytes
+    from (select offer_id, request_id, final_url, redirect_chain, redirect_chain -> -1 as last,
+                 substr(redirect_chain -> -2 ->> 'url', strpos(redirect_chain -> -2 ->> 'url', '//') + 2) as page
+          from (select offer_id, request_id, final_url,
+                       case when jsonb_typeof(redirect_chain) = 'array' then redirect_chain else '[]' end as redirect_chain
+                from active_trace_requests
+                where status = 'completed' and created_at > now() - make_interval(secs => $1::float8 * 86400)
+                order by created_at desc limit $2) newest) hops) t on t.offer_id = o.id
 where $3::text is null or o.offer_name = $3
-group by o.offer_name, o.stop_at, t.landing, t.hosts, t.fetched, t.same_page
+group by o.offer_name, o.stop_at, t.landing, t.places, t.fetched, t.same_page
 order by o.offer_name
 
 -- name: add_stop_at
