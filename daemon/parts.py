@@ -29,7 +29,7 @@ from daemon.restarts import restarted, run_pool_actor
 from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
 from daemon.trace.tracers import Backends, fetcher_of
-from daemon.trace.workers import Tracer, limits_of
+from daemon.trace.workers import Tracer, limits_of, prices_of
 
 SHIP_S = 3.0
 
@@ -137,7 +137,9 @@ async def pools_loaded(
 
 
 @asynccontextmanager
-async def workers_ready(settings: Settings, pools: Pools, journal: Journal) -> AsyncIterator[Workers]:
+async def workers_ready(
+    settings: Settings, database: Database, pools: Pools, journal: Journal
+) -> AsyncIterator[Workers]:
     """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
     trace = settings.trace
     fetcher = fetcher_of(settings)
@@ -150,6 +152,12 @@ async def workers_ready(settings: Settings, pools: Pools, journal: Journal) -> A
         limits=limits_of(settings),
         timeout_s=trace.timeout_s,
     )
+    tracer.spending.prices = prices_of(settings)
+
+    async def read_spending() -> None:
+        tracer.spending.begin(read_clocks().wall_s, await database.fetch("traffic_today"))
+
+    await _patiently(read_spending)
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
     with send, receive:
         async with trio.open_nursery() as nursery:

@@ -168,7 +168,7 @@ class _Daemon:
             pools_loaded(
                 lambda: self.settings, database, journal, offers, self.control.adopted_from(database)
             ) as pools,
-            workers_ready(self.settings, pools, journal) as workers,
+            workers_ready(self.settings, database, pools, journal) as workers,
         ):
             await self._serve(database, journal, pools, workers, clicks)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -39,9 +40,12 @@ def status(
     and of 95 in a hundred, clicks. The running daemon is asked; without one the
     figures come from the tables, where a lock may stand that is long over.
 
-    --json: countries, active_traces, last_minute, advice and, from a running
-    daemon, its queues with their bounds and its journal; "daemon" is null without
-    one.
+    Bytes are those of today's traces (UTC), as the proxies count them, and what they
+    cost in US dollars by each provider's price_per_gb.
+
+    --json: countries, active_traces, last_minute, traffic_today by provider, advice
+    and, from a running daemon, its queues with their bounds and its journal;
+    "daemon" is null without one.
 
         tracepool status
         tracepool status --watch
@@ -147,6 +151,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"last minute: {clicks['clicks']} clicks, {clicks['resolved']} resolved; fallbacks: {fallbacks}",
         f"wait: p50 {_ms(clicks['wait_p50_ms'])}, p95 {_ms(clicks['wait_p95_ms'])}",
     ]
+    if found["traffic_today"]:
+        lines.append("today (UTC): " + "; ".join(starmap(_traffic, found["traffic_today"].items())))
     if not found["countries"]:
         lines.append("the pool is empty: tracepool provision generate --country us --count 30 --provider luna")
     for advice in found["advice"]:
@@ -172,6 +178,16 @@ def _full(queues: dict[str, dict[str, int]]) -> list[str]:
         for name, queue in queues.items()
         if queue["length"] * 2 >= queue["max"] > 0
     ]
+
+
+def _traffic(provider: str, spent: dict[str, Any]) -> str:
+    """Bytes in decimal units, as providers sell them; no money where there is no price."""
+    size, units = float(spent["bytes_received"] + spent["bytes_sent"]), ["B", "KB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size, units = size / 1_000, units[1:]
+    money = f", ${spent['cost']:.2f}" if spent["cost"] >= 0.01 else f", ${spent['cost']:.4f}" if spent["cost"] else ""
+    traces = "1 trace" if spent["traces"] == 1 else f"{spent['traces']} traces"
+    return f"{provider} {size:.3g} {units[0]} in {traces}{money}"
 
 
 def _ms(milliseconds: float | None) -> str:

@@ -57,6 +57,7 @@ class Overview:
             "countries": countries,
             "active_traces": self.tracer.active,
             "last_minute": last_minute,
+            "traffic_today": self.tracer.spending.today(self.now().wall_s),
             "advice": [said(advice) for advice in self.advisor.advice()],
             "queues": self.queues(),
             "journal": {

@@ -79,15 +79,45 @@ from jsonb_to_recordset($1::jsonb) as e (
 where t.request_id = e.request_id
 
 -- name: apply_trace_finished
+-- What an earlier version recorded has no cost and no traffic, which is counted here by IP, and by day (UTC) and provider.
+with e as materialized (
+    select * from jsonb_to_recordset($1::jsonb) as e (
+        request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
+        error_message text, trace_time_ms int, total_time_ms int, retry_count int, bytes_received bigint,
+        bytes_sent bigint, verdict text, offer_id uuid, offer_name text, cost float8, traffic jsonb)
+), moved as materialized (
+    select e.request_id, e.offer_id, e.offer_name, (to_timestamp(e.completed_at) at time zone 'utc')::date as day, t.*
+    from e, jsonb_to_recordset(e.traffic) as t (
+        ip_id uuid, provider text, bytes_received bigint, bytes_sent bigint, cost float8)
+), by_ip as (
+    update ip_rotation_pool p
+    set bytes_received = p.bytes_received + m.bytes_received, bytes_sent = p.bytes_sent + m.bytes_sent
+    from (select ip_id, sum(bytes_received)::bigint as bytes_received, sum(bytes_sent)::bigint as bytes_sent
+          from moved group by ip_id) m
+    where p.id = m.ip_id
+), by_day as (
+    insert into traffic as t (day, provider, offer_id, offer_name, traces, bytes_received, bytes_sent, cost)
+    select day, provider, offer_id, max(offer_name), count(distinct request_id), sum(bytes_received), sum(bytes_sent),
+           sum(cost)
+    from moved group by day, provider, offer_id
+    on conflict (day, provider, (coalesce(offer_id, '00000000-0000-0000-0000-000000000000'))) do update
+    set offer_name = excluded.offer_name, traces = t.traces + excluded.traces,
+        bytes_received = t.bytes_received + excluded.bytes_received, bytes_sent = t.bytes_sent + excluded.bytes_sent,
+        cost = t.cost + excluded.cost
+)
 update active_trace_requests t
 set status = e.status, completed_at = to_timestamp(e.completed_at), final_url = e.final_url,
     extracted_params = e.extracted_params, redirect_chain = e.redirect_chain, error_message = e.error_message,
     trace_time_ms = e.trace_time_ms, total_time_ms = e.total_time_ms, retry_count = e.retry_count,
-    bytes_received = e.bytes_received, verdict = e.verdict
-from jsonb_to_recordset($1::jsonb) as e (
-    request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
-    error_message text, trace_time_ms int, total_time_ms int, retry_count int, bytes_received bigint, verdict text)
+    bytes_received = e.bytes_received, bytes_sent = coalesce(e.bytes_sent, 0), cost = e.cost, verdict = e.verdict
+from e
 where t.request_id = e.request_id
+
+-- name: traffic_today
+-- By provider; a day is one of UTC.
+select provider, sum(traces)::bigint as traces, sum(bytes_received)::bigint as bytes_received,
+       sum(bytes_sent)::bigint as bytes_sent, sum(cost) as cost
+from traffic where day = (now() at time zone 'utc')::date group by provider order by provider
 
 -- name: apply_hit
 insert into hits
@@ -146,7 +176,7 @@ select count(*) filter (where was = 'locked') as locks, count(*) filter (where w
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
     active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, bytes_per_trace_1h,
-    requests_queued)
+    bytes_1h, cost_1h, requests_queued)
 select p.*, t.*, $1
 from (
     select coalesce(sum(total), 0)::int, coalesce(sum(available), 0)::int, coalesce(sum(locked), 0)::int,
@@ -172,11 +202,13 @@ from (
            avg(wait_time_ms) filter (where completed_at > now() - interval '1 hour')::float8,
            avg(trace_time_ms) filter (where completed_at > now() - interval '1 hour')::float8,
            avg(bytes_received) filter (where completed_at > now() - interval '1 hour'
-                                       and trace_time_ms is not null)::float8
+                                       and trace_time_ms is not null)::float8,
+           coalesce(sum(bytes_received + bytes_sent) filter (where completed_at > now() - interval '1 hour'), 0)::bigint,
+           coalesce(sum(cost) filter (where completed_at > now() - interval '1 hour'), 0)
     from active_trace_requests where created_at > now() - interval '2 hours') t
 returning total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, active_requests,
           completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, requests_queued,
-          country_breakdown
+          country_breakdown, bytes_1h, cost_1h
 
 -- name: add_batch_traces
 -- $1 country, $2 priority. The rows of the temporary table `asked`, in their order.

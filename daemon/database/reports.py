@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from daemon.database.postgres import Connection
+from daemon.database.postgres import QUERIES, Connection
 from daemon.pool.countries import canonical
+from daemon.trace.spending import shown
 
 _COUNTS = """
 select country, count(*) as total,
@@ -50,6 +51,10 @@ async def read_status(conn: Connection) -> dict[str, Any]:
             "fallbacks": {row["reason"]: row["count"] for row in await conn.fetch(_FALLBACKS)},
             "wait_p50_ms": _rounded(clicks["wait_p50_ms"]),
             "wait_p95_ms": _rounded(clicks["wait_p95_ms"]),
+        },
+        "traffic_today": {
+            row["provider"]: shown({name: value for name, value in row.items() if name != "provider"})
+            for row in await conn.fetch(QUERIES["traffic_today"])
         },
     }
 

@@ -64,8 +64,19 @@ class TraceProcessing:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one attempt of a trace moved through an IP, as the proxy counts it. `cost` in US dollars, at that time."""
+
+    ip_id: UUID
+    provider: str
+    bytes_received: int
+    bytes_sent: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class TraceFinished:
-    """`redirect_chain`: one mapping per hop with url, status, ms, kind."""
+    """`redirect_chain`: one mapping per hop with url, status, ms, kind. `traffic` by attempt; `cost` of them all."""
 
     request_id: UUID
     status: str
@@ -78,7 +89,12 @@ class TraceFinished:
     total_time_ms: int
     retry_count: int
     bytes_received: int
+    bytes_sent: int = 0
     verdict: Text = None
+    offer_id: UUID | None = None
+    offer_name: Text = None
+    cost: float | None = None
+    traffic: tuple[Traffic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

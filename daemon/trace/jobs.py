@@ -59,4 +59,3 @@ class TraceJob:
     stop_at: frozenset[str] = frozenset()
     backend: str | None = None
     priority: int = 0
-    backend: str | None = None  # local or service; None: the setting trace.backend

@@ -24,6 +24,7 @@ from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release
 from daemon.trace.proxies import LeasedProxy
+from daemon.trace.spending import Spending
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Landed, Limits, Walk
 from daemon.trace.tracers import Backends
 from daemon.trace.verdicts import Verdict
@@ -56,6 +57,11 @@ class Observer(Protocol):
     def without_ip(self) -> None: ...
 
 
+def prices_of(settings: Settings) -> dict[str, float]:
+    """US dollars for 10^9 bytes, by provider."""
+    return {name: provider.price_per_gb for name, provider in settings.providers.items()}
+
+
 class Tracer:
     """What all workers share. `active` traces hold a lease now; `busy` workers have a job."""
 
@@ -75,6 +81,7 @@ class Tracer:
         self._now = now
         self._limits = limits
         self._timeout_s = timeout_s
+        self.spending = Spending()
         self.active = 0
         self.busy = 0
         self.observer: Observer | None = None
@@ -84,6 +91,7 @@ class Tracer:
         self._limits = limits_of(settings)
         self._timeout_s = settings.trace.timeout_s
         self._backends.use(settings)
+        self.spending.prices = prices_of(settings)
 
     async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """One worker: serves `jobs` until its senders are closed."""
@@ -152,6 +160,7 @@ class Tracer:
         end, now = result.end, self._now()
         landed = isinstance(end, Landed)
         status = "completed" if landed else "timeout" if end.reason == "trace_timeout" else "failed"  # type: ignore[union-attr]
+        traffic = self.spending.counted(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent)
         self._journal.record(
             TraceFinished(
                 request_id=job.request_id,
@@ -165,9 +174,15 @@ class Tracer:
                 total_time_ms=round((now.tick_s - job.asked_s) * 1000),
                 retry_count=0,
                 bytes_received=result.bytes_received,
+                bytes_sent=result.bytes_sent,
                 verdict=Verdict.OK if isinstance(end, Landed) else end.verdict,
+                offer_id=job.offer_id,
+                offer_name=job.offer_name,
+                cost=traffic.cost,
+                traffic=(traffic,),
             )
         )
+        self.spending.add(now.wall_s, (traffic,))
         if self.observer is not None:
             self.observer.trace(lease.provider, Verdict.OK if landed else end.verdict, wait_ms / 1000, result)  # type: ignore[union-attr]
         log.info(

@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from daemon.config import Settings
-from daemon.journal.entries import TraceFinished, TraceProcessing
+from daemon.journal.entries import TraceFinished, TraceProcessing, Traffic
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event, Status
 from daemon.trace.jobs import Finished, Started, WaitingForIp
@@ -81,6 +81,7 @@ async def test_the_row_of_a_landed_trace_says_all_of_it(
     assert (finished.final_url, finished.extracted_params) == (LANDED.url, {"a": ["1", "2"]})
     assert (finished.completed_at, finished.trace_time_ms, finished.total_time_ms) == (WALL_S + 5, 2000, 5000)
     assert (finished.error_message, finished.bytes_received, finished.verdict) == (None, 4321, "ok")
+    assert (finished.bytes_sent, finished.offer_id, finished.offer_name) == (765, bench.job.offer_id, "sale")
     [hop] = finished.redirect_chain
     assert {name: hop[name] for name in ("url", "status", "ms", "kind")} == {
         "url": HOP.url,
@@ -330,3 +331,40 @@ async def test_one_line_tells_each_trace(
         1,
     )
     assert "secret" not in repr(logs)
+
+
+async def test_what_went_through_an_ip_is_counted_at_the_price_of_its_provider(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, ends(GaveUp(Verdict.TARGET, "tls", "m")))
+    bench.tracer.use(Settings(providers={"luna": {"price_per_gb": 5}}))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        request.reply.send_nowait(bench.lease())
+        await bench.message()
+    cost = (4321 + 765) / 10**9 * 5
+    assert bench.finished().traffic == (Traffic(bench.ip.id, "luna", 4321, 765, cost),)
+    assert bench.finished().cost == cost
+    spent = {"traces": 1, "bytes_received": 4321, "bytes_sent": 765, "cost": 0.000025}
+    assert bench.tracer.spending.today(WALL_S) == {"luna": spent}
+
+
+async def test_without_a_price_bytes_cost_nothing_and_without_an_ip_there_are_none(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(monkeypatch, ends(LANDED))
+    bench.tracer.use(Settings())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        request.reply.send_nowait(bench.lease())
+        await bench.message()
+    assert (bench.finished().cost, bench.finished().traffic[0].cost) == (0, 0)
+    other = Bench(monkeypatch, never_ends)
+    other.jobs.send_nowait(other.job)
+    other.tracer.abandon(other.receive)
+    assert (other.finished().cost, other.finished().traffic) == (None, ())
+    assert other.tracer.spending.today(WALL_S) == {}

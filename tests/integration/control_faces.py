@@ -40,6 +40,7 @@ STATUS: dict[str, Any] = {
         "wait_p50_ms": 1.5,
         "wait_p95_ms": None,
     },
+    "traffic_today": {"luna": {"traces": 2, "bytes_received": 4_321, "bytes_sent": 765, "cost": 0.000025}},
     "advice": [
         {
             "code": "fallbacks_high",

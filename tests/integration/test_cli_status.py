@@ -21,6 +21,11 @@ ANSWER: dict[str, Any] = {
     },
     "active_traces": 1,
     "last_minute": {"clicks": 9, "resolved": 7, "fallbacks": {"no_ip": 2}, "wait_p50_ms": 12.5, "wait_p95_ms": 90.0},
+    "traffic_today": {
+        "dear": {"traces": 3_400, "bytes_received": 1_150_000_000, "bytes_sent": 84_000_000, "cost": 6.104},
+        "cheap": {"traces": 1, "bytes_received": 21_000, "bytes_sent": 430, "cost": 0.00012},
+        "free": {"traces": 2, "bytes_received": 0, "bytes_sent": 9, "cost": 0},
+    },
     "advice": [
         {"code": "fallbacks_high", "severity": "info", "sentence": "2 of 9 fell back.", "rule": "more than 10%",
          "numbers": {"clicks": 9}, "command": "tracepool plan --from-history", "about": ""},
@@ -84,6 +89,12 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
         " from (values ('resolved', null, 100, 1), ('resolved', null, 200, 1), ('fallback', 'no_ip', 300, 1),"
         " ('fallback', 'deadline', 400, 61)) as v (outcome, reason, wait_ms, age)"
     )
+    tracepool.sql(
+        "insert into traffic (day, provider, offer_id, traces, bytes_received, bytes_sent, cost) values"
+        " (now() at time zone 'utc', 'luna', gen_random_uuid(), 3, 1000, 500, 0.0100004),"
+        " (now() at time zone 'utc', 'luna', null, 2, 500, 200, 0.0023),"
+        " ((now() at time zone 'utc')::date - 1, 'luna', null, 9, 9, 9, 9)"
+    )
     found = tracepool("status", "--json")
     counts = ("total", "available", "locked", "cooldown", "failed", "utilisation_percent")
     assert found.status == 0
@@ -103,6 +114,7 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
             "wait_p50_ms": 200.0,
             "wait_p95_ms": 290.0,
         },
+        "traffic_today": {"luna": {"traces": 5, "bytes_received": 1500, "bytes_sent": 700, "cost": 0.0123}},
         "daemon": None,
     }
     assert tracepool("status").lines == [
@@ -112,6 +124,7 @@ def test_without_a_daemon_the_tables_are_read(tracepool: Commands) -> None:
         "active traces: 1",
         "last minute: 3 clicks, 2 resolved; fallbacks: no_ip 1",
         "wait: p50 200 ms, p95 290 ms",
+        "today (UTC): luna 2.2 KB in 5 traces, $0.01",
         f"info: {advice['sentence']}",
         f"    next: {advice['command']}    (rule: {advice['rule']})",
         "the daemon is not running: these figures are from the tables",
@@ -131,6 +144,7 @@ def test_a_running_daemon_is_asked(tracepool: Commands) -> None:
             "active traces: 1",
             "last minute: 9 clicks, 7 resolved; fallbacks: no_ip 2",
             "wait: p50 12.5 ms, p95 90 ms",
+            "today (UTC): dear 1.23 GB in 3400 traces, $6.10; cheap 21.4 KB in 1 trace, $0.0001; free 9 B in 2 traces",
             "info: 2 of 9 fell back.",
             "    next: tracepool plan --from-history    (rule: more than 10%)",
             "daemon: version 0.1.0, up 61 s; PostgreSQL NOT reachable; journal: 2 to ship, 0 dropped",

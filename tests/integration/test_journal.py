@@ -1,8 +1,10 @@
 """The journal against a real spool and a real PostgreSQL: everything arrives, once, in order, whatever breaks."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import trio
@@ -10,7 +12,7 @@ import trio.testing
 
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
-from daemon.journal.entries import encode
+from daemon.journal.entries import Entry, TraceFinished, Traffic, encode
 from daemon.journal.shipper import apply_batch
 from daemon.journal.spool import Spool, SpooledEntry
 from tests.conftest import LoggedErrors
@@ -26,6 +28,8 @@ from tests.integration.journals import (
     running_journal,
     spooled,
 )
+
+NEW_IN_TRACES = {"bytes_sent", "offer_id", "offer_name", "cost", "traffic"}
 
 
 async def test_every_kind_of_entry_becomes_its_row(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -294,3 +298,68 @@ async def test_shipped_entries_leave_the_spool(postgres: PostgresServer, tmp_pat
         journal.writer.record(*(hit() for _ in range(100)))
         await journal.flush()
         await until(lambda: journal.spool.backlog(0) == 0)
+
+
+async def test_traffic_is_counted_once_by_ip_by_trace_and_by_day_provider_and_offer(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with fresh_database(postgres) as rows:
+        one, two = await rows.add_ip("198.51.100.1"), await rows.add_ip("198.51.100.2", provider="other")
+        sale = uuid4()
+
+        def trace(*traffic: Traffic, offer_id: UUID | None = sale, name: str | None = "sale", at: float = AT) -> Entry:
+            cost = sum(part.cost for part in traffic)
+            of = replace(finished(uuid4()), offer_id=offer_id, offer_name=name)
+            return replace(of, completed_at=at, bytes_sent=765, traffic=traffic, cost=cost)
+
+        retried = trace(Traffic(one, "luna", 300, 30, 0.5), Traffic(two, "other", 4_021, 735, 0.25))
+        assert isinstance(retried, TraceFinished)
+        entries: list[Entry] = [
+            pending(retried.request_id),
+            retried,
+            trace(Traffic(one, "luna", 1_000, 100, 0.125), name="summer sale"),
+            trace(Traffic(two, "other", 10, 1, 0.0), offer_id=None, name=None),
+            trace(Traffic(two, "other", 20, 2, 0.0), offer_id=None, name=None),
+            trace(Traffic(one, "luna", 7, 7, 0.0), Traffic(one, "luna", 8, 8, 0.0), at=AT + 86_400),
+            trace(Traffic(uuid4(), "luna", 5, 5, 0.0)),  # its IP has left
+            trace(),
+        ]
+        batches = [spooled(1, *entries[:4]), spooled(5, *entries[4:])]
+        node = uuid4()
+        for after, batch in ((0, batches[0]), (0, batches[0]), (4, batches[1]), (4, batches[1]), (0, batches[0])):
+            await rows.database.work(apply_batch, node, 1, after, batch, own=True)
+
+        counted = await rows.sql(
+            "select day::text, provider, offer_id, offer_name, traces, bytes_received, bytes_sent, cost from traffic"
+            " order by day, provider, offer_id nulls last"
+        )
+        assert [tuple(row.values()) for row in counted] == [
+            ("2023-11-14", "luna", sale, "sale", 3, 1_305, 135, 0.625),
+            ("2023-11-14", "other", sale, "sale", 1, 4_021, 735, 0.25),
+            ("2023-11-14", "other", None, None, 2, 30, 3, 0.0),
+            ("2023-11-15", "luna", sale, "sale", 1, 15, 15, 0.0),
+        ]
+        ips = await rows.sql("select bytes_received, bytes_sent from ip_rotation_pool order by ip_address")
+        assert [tuple(row.values()) for row in ips] == [(1_315, 145), (4_051, 738)]
+        [row] = await rows.sql("select bytes_received, bytes_sent, cost from active_trace_requests")
+        assert row == {"bytes_received": 4321, "bytes_sent": 765, "cost": 0.75}
+
+
+async def test_traces_that_an_earlier_version_recorded_still_arrive(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        request = uuid4()
+        kind, body = encode(finished(request))
+        old = {name: value for name, value in json.loads(body).items() if name not in NEW_IN_TRACES}
+        batch = [*spooled(1, pending(request)), SpooledEntry(2, kind, json.dumps(old))]
+        assert await rows.database.work(apply_batch, uuid4(), 1, 0, batch, own=True)
+        [row] = await rows.sql("select status, bytes_received, bytes_sent, cost from active_trace_requests")
+        assert row == {"status": "completed", "bytes_received": 4321, "bytes_sent": 0, "cost": None}
+        assert await rows.one("select count(*) from traffic") == 0
+
+
+async def test_bytes_are_no_edit_of_an_ip(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        ip = await rows.add_ip("198.51.100.1")
+        before = await edit_no_of(rows, ip)
+        await rows.sql("update ip_rotation_pool set bytes_received = 0, bytes_sent = 0")
+        assert await edit_no_of(rows, ip) == before

@@ -49,6 +49,8 @@ async def test_an_empty_database_is_reported_in_zeros(postgres: PostgresServer) 
             "avg_trace_time_ms": None,
             "requests_queued": 0,
             "country_breakdown": {},
+            "bytes_1h": 0,
+            "cost_1h": 0.0,
         }
         assert not report.changed
 
@@ -167,12 +169,13 @@ async def test_the_statistics_row_counts_what_is_there(postgres: PostgresServer)
         await rows.add_trace(status="processing", timeout_at=ago(seconds=-60), wait_time_ms=9_999)
         await rows.add_trace(status="pending", timeout_at=ago(seconds=-60))
         for wait_ms, trace_ms in ((100, 1_000), (300, 3_000)):
-            await rows.add_trace(
-                status="completed", completed_at=ago(minutes=1), wait_time_ms=wait_ms, trace_time_ms=trace_ms
-            )
+            spent = {"bytes_received": 4_000, "bytes_sent": 500, "cost": 0.25}
+            times = {"completed_at": ago(minutes=1), "wait_time_ms": wait_ms, "trace_time_ms": trace_ms}
+            await rows.add_trace(status="completed", **times, **spent)
         await rows.add_trace(status="failed", completed_at=ago(minutes=59), wait_time_ms=500, trace_time_ms=None)
         await rows.add_trace(status="timeout", completed_at=ago(minutes=2))
         old = {"created_at": ago(minutes=70), "completed_at": ago(minutes=61), "wait_time_ms": 1, "trace_time_ms": 1}
+        old |= {"bytes_received": 9_999, "cost": 9.0}
         await rows.add_trace(status="completed", **old)
 
         report = await run_once(rows.database, settings(), queued=12)
@@ -189,6 +192,8 @@ async def test_the_statistics_row_counts_what_is_there(postgres: PostgresServer)
             "avg_wait_time_ms": 300.0,
             "avg_trace_time_ms": 2_000.0,
             "requests_queued": 12,
+            "bytes_1h": 9_000,
+            "cost_1h": 0.5,
         }
         breakdown = {
             "us": {"total": 8, "available": 4, "locked": 2, "cooldown": 1, "failed": 1, "utilization_percent": 42.86},

@@ -52,6 +52,7 @@ PURE = {
     "daemon.trace.cookies",
     "daemon.trace.jobs",
     "daemon.trace.proxies",
+    "daemon.trace.spending",
     "daemon.trace.steps",
     "daemon.trace.verdicts",
 }

@@ -75,6 +75,8 @@ class IpRow:
     avg_response_time_ms: float | None
     last_health_check: datetime | None
     lease_no: int
+    bytes_received: int
+    bytes_sent: int
     notes: str | None
     created_at: datetime
     updated_at: datetime

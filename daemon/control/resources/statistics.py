@@ -26,7 +26,10 @@ class StatisticsQuery:
 
 @dataclass(frozen=True, slots=True)
 class StatisticsRow:
-    """A row of ip_pool_statistics. Utilisation is (locked + cooldown) / healthy."""
+    """A row of ip_pool_statistics. Utilisation is (locked + cooldown) / healthy.
+
+    `bytes_1h` and `cost_1h` (US dollars) are null in rows of an earlier version.
+    """
 
     recorded_at: datetime
     total_ips: int
@@ -41,6 +44,8 @@ class StatisticsRow:
     avg_wait_time_ms: float | None
     avg_trace_time_ms: float | None
     requests_queued: int
+    bytes_1h: int | None
+    cost_1h: float | None
     country_breakdown: dict[str, dict[str, Any]]
 
 

@@ -34,6 +34,16 @@ class LastMinuteStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficStatus:
+    """What went through a provider's proxies since midnight, UTC. `cost` in US dollars, 0 without a price_per_gb."""
+
+    traces: int
+    bytes_received: int
+    bytes_sent: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class AdviceStatus:
     """What should be done. `about` is a country, a provider or an offer; `rule` says when this is advised, `numbers`
     what it was met with, `command` what to run or set next.
@@ -75,6 +85,7 @@ class Status:
     countries: dict[str, CountryStatus]
     active_traces: int
     last_minute: LastMinuteStatus
+    traffic_today: dict[str, TrafficStatus]
     advice: list[AdviceStatus]
     queues: dict[str, QueueStatus]
     journal: JournalStatus

@@ -39,7 +39,7 @@ class TracesQuery:
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
-    """A row of active_trace_requests, without its chain."""
+    """A row of active_trace_requests, without its chain. `cost` in US dollars; null without an IP."""
 
     request_id: UUID
     offer_name: str | None
@@ -56,6 +56,8 @@ class TraceRow:
     total_time_ms: int | None
     retry_count: int
     bytes_received: int
+    bytes_sent: int
+    cost: float | None
     priority: int
 
 
