@@ -238,14 +238,14 @@ from active_trace_requests where request_id = any($1::uuid[]) and status not in 
 -- name: past_traces
 -- $1: days, $2: how many of the newest traces, $3: an offer's name, null for all. An offer without traces has one row.
 -- URLs are as a browser writes them: the text between the second and the third slash is the host with what belongs to it.
--- redirect_chain's last hop is the landing page where its kind is final.
+-- redirect_chain's last hop is the landing page where its kind says so.
 select o.offer_name, o.stop_at, t.landing, t.places, t.fetched, t.same_page, count(t.request_id) as traces,
        avg(t.ms)::float8 as ms, avg(t.bytes)::float8 as bytes
 from offers o left join (
     select offer_id, request_id, split_part(final_url, '/', 1) || '//' || split_part(final_url, '/', 3) as landing,
            (select string_agg(split_part(hop.value ->> 'url', '/', 3), '/' order by hop.place)
             from jsonb_array_elements(redirect_chain) with ordinality as hop(value, place)) as places,
-           coalesce(last ->> 'kind' = 'final', false) as fetched,
+           coalesce(last ->> 'kind' in ('final', 'script_unresolved'), false) as fetched,
            coalesce(substr(last ->> 'url', strpos(last ->> 'url', '//') + 2) in (page, 'www.' || page)
                     or 'www.' || substr(last ->> 'url', strpos(last ->> 'url', '//') + 2) = page, false) as same_page,
            (last ->> 'ms')::float8 as ms,

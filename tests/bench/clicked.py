@@ -5,11 +5,12 @@ import itertools
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 
-from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished, TracePending, TraceProcessing, encode
+from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished, TracePending, TraceProcessing, Traffic, encode
 from daemon.journal.spool import Spool
 
 HOPS = 5
@@ -36,7 +37,7 @@ def pending(request_id: uuid.UUID, at_s: float) -> TracePending:
     return TracePending(request_id, OFFER_ID, TRACKING_URL, "us", params, at_s, at_s + 85)  # type: ignore[arg-type]
 
 
-def finished(request_id: uuid.UUID, at_s: float) -> TraceFinished:
+def finished(request_id: uuid.UUID, at_s: float, ip_id: uuid.UUID) -> TraceFinished:
     query = f"cid=123456&gclid={request_id.hex}&utm_source=search"
     chain = tuple(
         {"url": f"http://track.example/c/200/4/0/{hop}?{query}", "status": 302 if hop < HOPS - 1 else 200,
@@ -45,7 +46,10 @@ def finished(request_id: uuid.UUID, at_s: float) -> TraceFinished:
     )  # fmt: skip
     params: dict[str, str | list[str]] = {"cid": "123456", "gclid": request_id.hex, "utm_source": "search"}
     url = str(chain[-1]["url"])
-    return TraceFinished(request_id, "completed", at_s, url, params, chain, None, 1_006, 1_010, 0, 1_234)
+    traffic = Traffic(ip_id, "luna", 1_234, 1_600, 0.0000142)
+    finished = TraceFinished(request_id, "completed", at_s, url, params, chain, None, 1_006, 1_010, 0, 1_234)
+    of = {"bytes_sent": 1_600, "verdict": "ok", "offer_id": OFFER_ID, "offer_name": "plain"}
+    return replace(finished, **of, cost=traffic.cost, traffic=(traffic,))  # type: ignore[arg-type]
 
 
 def hit(request_id: uuid.UUID, at_s: float) -> Hit:
@@ -75,7 +79,7 @@ def _click(number: int, ip_id: uuid.UUID) -> list[Entry]:
         _changed(ip_id, number, "lease", "locked", at_s + 90, request_id),
         TraceProcessing(request_id, "127.64.0.1", at_s, 2),
         _changed(ip_id, number, "released_ok", "cooldown", at_s + 60, None),
-        finished(request_id, at_s),
+        finished(request_id, at_s, ip_id),
         hit(request_id, at_s),
         _changed(ip_id, number, "cooldown_over", "available", None, None),
     ]

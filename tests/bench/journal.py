@@ -220,7 +220,7 @@ async def _click_cpu_ms(journal: Journal, ip_ids: list[uuid.UUID], length_s: flo
         journal.record(TraceProcessing(request_id, lease.address, time.time(), 2))
         await trio.sleep(HELD_S)
         await mailbox.send(Release(lease.ip_id, lease.lease_no, Event.RELEASED_OK, 200.0))
-        journal.record(finished(request_id, time.time()))
+        journal.record(finished(request_id, time.time(), lease.ip_id))
         await journal.durable(hit(request_id, time.time()))
 
     async with _actor(journal, ip_ids, 1.0) as mailbox:

@@ -1,0 +1,109 @@
+"""What operators say of an offer's parameters, its URLs and its money, by the commands, beside a running daemon."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import pytest
+
+from daemon.demo.events import OriginEvent, ProxyEvent
+from daemon.demo.network import DemoNetwork
+from tests.acceptance.processes import ADOPTED_S, Serving, network_of, provision, run_command, serving, until
+
+ADDRESSES = tuple(f"127.2.1.{number}" for number in range(1, 4))
+LANDING = "www.shop.example"
+PRICE = 5.0
+
+
+async def commanded(daemon: Serving, *arguments: str) -> str:
+    """What a command says, once the daemon has adopted what it changed."""
+    adopted = len(daemon.log("offers_adopted"))
+    done = await run_command(*arguments, TRACEPOOL_STATE_DIR=str(daemon.state_dir))
+    assert done.returncode == 0, done.stderr
+    if {"add", "update"} & set(arguments):
+        await until(lambda: len(daemon.log("offers_adopted")) > adopted, "the offer is adopted", ADOPTED_S)
+    return done.stdout
+
+
+async def visit(daemon: Serving, query: str) -> str:
+    """Where a visitor with this query is sent."""
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as visitor:
+        answer = await visitor.get(f"{daemon.url}/track-hit?{query}")
+    assert answer.status_code == 302
+    return str(answer.headers["location"])
+
+
+def parameters(url: str) -> dict[str, str]:
+    assert url.startswith(f"http://{LANDING}/landing?"), url
+    return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+
+
+def first_hops(network: DemoNetwork) -> list[str]:
+    return [event.path for event in network.log.events if isinstance(event, OriginEvent) and event.hop == 0]
+
+
+async def test_parameters_macros_shares_bytes_and_money_from_the_command_to_the_row(state_dir: Path) -> None:
+    settings: Mapping[str, Mapping[str, object]] = {
+        "pool": {"cooldown_s": 0},
+        "providers.luna": {"price_per_gb": PRICE},
+    }
+    async with network_of(ADDRESSES) as network, serving(state_dir, settings) as daemon:
+        await provision(daemon, network, ADDRESSES)
+        chain = network.chain_url(hops=2, delay_ms=10, page_bytes=2_000, landing=LANDING)
+        await commanded(daemon, "offers", "add", "sale", f"{chain}?g={{gclid}}&r={{request_id}}&n={{none}}")
+        landed = parameters(await visit(daemon, "offer=sale&gclid=a%26b+c&x=1"))
+        assert (landed["g"], landed["n"], landed["gclid"], landed["x"]) == ("a&b c", "", "a&b c", "1")
+        assert len(landed["r"]) == 36
+        assert first_hops(network) == [f"{urlsplit(chain).path}?g=a%26b%20c&r={landed['r']}&n="]
+
+        await commanded(daemon, "offers", "update", "sale", "--keep", "gclid", "--rename", "gclid=sub1")
+        landed = parameters(await visit(daemon, "offer=sale&gclid=7&sub1=8&x=1"))
+        assert (landed["g"], landed["sub1"], landed.keys() & {"gclid", "x"}) == ("7", "7", set())
+
+        shares = ("--tracking-url", f"3:{chain}?u=1", "--tracking-url", f"1:{chain}?u=2")
+        await commanded(daemon, "offers", "update", "sale", "--no-filter", "--no-rename", *shares)
+        used = [parameters(await visit(daemon, "offer=sale"))["u"] for _ in range(4)]
+        assert set(used) <= {"1", "2"}
+        await commanded(daemon, "maintenance")  # which waits until the journal is in the tables
+        rows = await daemon.psql("select tracking_url from active_trace_requests order by created_at desc limit 4")
+        assert [url.rpartition("=")[2] for [url] in rows] == used[::-1]
+
+        await bytes_and_money_agree(daemon, network, traces=6)
+        suggested = await commanded(daemon, "offers", "suggest", "--min-traces", "6", "--apply")
+        assert "updated sale: stop_at has shop.example\n" in suggested
+        assert await daemon.stop() == 0
+        assert daemon.faults() == []
+
+
+async def bytes_and_money_agree(daemon: Serving, network: DemoNetwork, traces: int) -> None:
+    """The day's table, the IPs, the traces, their hops, the status, and what the proxies themselves counted."""
+
+    async def numbers(what: str) -> list[float]:
+        [row] = await daemon.psql(f"select {what}")
+        return [float(value) for value in row]
+
+    received, sent, cost = await numbers(
+        "sum(bytes_received), sum(bytes_sent), sum(cost) from traffic where provider = 'luna' and offer_name = 'sale'"
+        f" and day = (now() at time zone 'utc')::date having sum(traces) = {traces}"
+    )
+    assert cost == pytest.approx((received + sent) / 1e9 * PRICE)
+    assert await numbers("sum(bytes_received), sum(bytes_sent) from ip_rotation_pool") == [received, sent]
+    of_traces = await numbers("sum(bytes_received), sum(bytes_sent), sum(cost) from active_trace_requests")
+    assert of_traces == pytest.approx([received, sent, cost])
+    of_hops = await numbers(
+        "sum((hop ->> 'bytes_received')::int), sum((hop ->> 'bytes_sent')::int)"
+        " from active_trace_requests, jsonb_array_elements(redirect_chain) hop"
+    )
+    assert of_hops == pytest.approx([received, sent], rel=0.05)
+    assert await numbers(
+        "bytes_1h, cost_1h from ip_pool_statistics order by recorded_at desc limit 1"
+    ) == pytest.approx([received + sent, cost])
+    seen = [event for event in network.log.events if isinstance(event, ProxyEvent)]
+    of_proxies = [sum(event.bytes_out for event in seen), sum(event.bytes_in for event in seen)]
+    assert of_proxies == pytest.approx([received, sent], rel=0.05)
+    today = daemon.status()["traffic_today"]["luna"]
+    assert today == {"traces": traces, "bytes_received": received, "bytes_sent": sent, "cost": round(cost, 6)}
+    assert f"today (UTC): luna {(received + sent) / 1_000:.3g} KB in 6 traces, $0.0" in await commanded(
+        daemon, "status"
+    )
