@@ -90,7 +90,7 @@ class WholePath:
         """The one offer that clicks are for."""
         row = {"id": uuid4(), "offer_name": "sale", "final_url": tracking_url, "target_country": "us"}
         more = {"deadline_s": None, "user_agent": "default", "landing_schemes": list(landing_schemes)}
-        assert self.offers.replace([{**row, **more}]) == []
+        assert all(complaint.usable for complaint in self.offers.replace([{**row, **more}]))
 
     async def click(self) -> Answer:
         with trio.fail_after(PATIENCE_S):
