@@ -137,6 +137,8 @@ class Trace(Section):
     connect_timeout_s: float = Field(10, ge=0.1, le=120)
     hops_max: int = Field(20, ge=1, le=100)
     headers_bytes_max: int = Field(65_536, ge=4_096, le=1_048_576)
+    body_bytes_max: int = Field(16_384, ge=1_024, le=65_536)
+    refresh_max_s: float = Field(10, ge=0, le=3_600)
     allow_private: bool = False
     user_agent: str = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
     default_country: str = Field("", max_length=64)

@@ -20,6 +20,8 @@ LIVE = frozenset(
         "trace.service_token",
         "trace.hops_max",
         "trace.allow_private",
+        "trace.body_bytes_max",
+        "trace.refresh_max_s",
         "trace.user_agent",
         "trace.default_country",
         "provision.check_url",

@@ -12,6 +12,7 @@ from enum import StrEnum
 import trio
 
 from daemon.config import HONEST_USER_AGENT
+from daemon.trace.body import FirstBytes
 from daemon.trace.fetch import Fetcher
 from daemon.trace.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.trace.steps import Fetch, HopAnswer, HopFailure
@@ -53,10 +54,11 @@ async def check(
     if isinstance(proxy, UnusableProxy):
         return CheckResult(CheckKind.FAILED, 0.0, None, proxy.message)
     began_s = trio.current_time()
+    body = FirstBytes(BODY_BYTES_MAX)
     outcome: HopAnswer | HopFailure | None = None
     async with fetcher.session(proxy) as session:
         with trio.move_on_after(timeout_s):
-            outcome = await session.hop(Fetch(url, _HEADERS), body_bytes_max=BODY_BYTES_MAX)
+            outcome = await session.hop(Fetch(url, _HEADERS), lambda status, headers: body)
     ms = (trio.current_time() - began_s) * 1000
     if outcome is None:
         return CheckResult(CheckKind.FAILED, ms, None, f"no answer within {timeout_s:g} s")
@@ -66,7 +68,7 @@ async def check(
     kind, message = _answer(outcome.status, plain=url.lower().startswith("http:"))
     if kind is CheckKind.WORKING and ms > slow_s * 1000:
         kind, message = CheckKind.SLOW, f"took longer than {slow_s:g} s"
-    return CheckResult(kind, ms, session.exit_ip or address_in(outcome.body), message)
+    return CheckResult(kind, ms, session.exit_ip or address_in(body.data), message)
 
 
 def _failure(failure: HopFailure) -> tuple[CheckKind, str]:

@@ -10,10 +10,13 @@ import h11
 import trio
 
 from daemon.trace.backend import Broken, TooMuch, WireStream
+from daemon.trace.body import Body
 
 # h11's own bound on a head (16 KB by default) must not come before ours: WireStream.allowance.
 HEAD_BYTES_MAX = 4 * 1024 * 1024
 HEAD_ROOM_BYTES = 16_384  # for what a body is wrapped in: the lines of chunks, the bytes that came beside it
+LOOK_AFTER_S = 0.05  # a body that has not ended by then is looked at; again after twice the time, and so on
+SLOW_S = 0.4  # from then on a look takes the first words for the page's own
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -31,12 +34,16 @@ class Exchange:
     def idle(self) -> bool:
         return self._h11.our_state is h11.IDLE
 
-    async def ask(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> tuple[int, Headers]:
-        """Sends a request without a body; gives the answer's status and headers, interim answers passed over.
+    async def ask(
+        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes = b""
+    ) -> tuple[int, Headers]:
+        """Sends a request; gives the answer's status and headers, interim answers passed over.
 
         Raises h11.LocalProtocolError for what cannot be sent, else as `_next` does.
         """
         request = self._h11.send(h11.Request(method=method, target=target, headers=headers)) or b""
+        if body:
+            request += self._h11.send(h11.Data(data=body)) or b""
         end = self._h11.send(h11.EndOfMessage()) or b""
         with suppress(Broken):  # the peer may have answered before it closed: its answer counts
             await self._stream.write(request + end)
@@ -58,16 +65,28 @@ class Exchange:
             except (Broken, TooMuch, h11.ProtocolError):
                 return  # a connection that is not idle now is closed by its owner
 
-    async def body(self, body_bytes_max: int) -> bytes:
-        """The first `body_bytes_max` of the answer's body, as it is encoded, or what comes of them before it breaks."""
-        self._stream.allowance = 2 * body_bytes_max + HEAD_ROOM_BYTES
-        read = b""
-        try:
-            while len(read) < body_bytes_max and isinstance(event := await self._next(), h11.Data):
-                read += event.data
-        except (Broken, TooMuch, h11.ProtocolError):
-            return read[:body_bytes_max]
-        return read[:body_bytes_max]
+    async def read(self, body: Body, wait_s: float) -> None:
+        """Gives the answer's body to `body` until that has enough, or it ends, breaks, or takes longer than `wait_s`.
+
+        Never a failure of the answer. After the body's end the connection is idle again.
+        """
+        self._stream.allowance = 2 * body.bytes_max + HEAD_ROOM_BYTES
+        began_s = trio.current_time()
+        look_after_s, whole = LOOK_AFTER_S, False
+        with trio.move_on_after(wait_s), suppress(Broken, TooMuch, h11.ProtocolError):
+            while not body.enough and not whole:
+                with trio.move_on_at(began_s + look_after_s):
+                    event = await self._next()
+                    whole = not isinstance(event, h11.Data)
+                    if isinstance(event, h11.Data):
+                        body.feed(event.data)
+                if trio.current_time() >= began_s + look_after_s:
+                    body.look(slow=look_after_s >= SLOW_S)
+                    look_after_s *= 2
+        body.end(whole=whole)
+        if whole:
+            with suppress(h11.ProtocolError):  # one that is not kept is closed by its owner
+                self._h11.start_next_cycle()
 
     async def _next(self) -> h11.Event:
         """Raises Broken, TooMuch, and h11.RemoteProtocolError, for an end that comes too early as well."""

@@ -1,13 +1,15 @@
 """The hops of a trace over the wire: always through its proxy, never around it.
 
-A session holds at most CONNECTIONS_MAX connections: one for all plain hops, and one tunnel per https host. Bodies are
-not read; only a redirect's own small body is drained, so that its connection can serve the next hop. What goes wrong is
-turned into a HopFailure here, once: nothing above this file knows h11's, trio's or ssl's exceptions.
+A session holds at most CONNECTIONS_MAX connections: one for all plain hops, and one tunnel per https host. Of bodies
+only what the walk asks for is read (an HTML page, as far as it has a say); a redirect's own small body is drained, so
+that its connection can serve the next hop. What goes wrong is turned into a HopFailure here, once: nothing above this
+file knows h11's, trio's or ssl's exceptions.
 """
 
 import logging
+import math
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ import trio
 from ada_url import URL
 
 from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
+from daemon.trace.body import Body, PageBody
 from daemon.trace.exchange import Headers
 from daemon.trace.lines import (
     Key,
@@ -34,6 +37,9 @@ from daemon.trace.verdicts import Kind, Phase, Verdict
 
 CONNECTIONS_MAX = 4  # of one session; the one used longest ago is closed for a new one
 RESOLVERS_MAX = 64  # threads of all sessions that resolve proxies' names
+BODY_WAIT_S = 5.0  # for a body; what is late of it is not waited for
+
+Wanted = Callable[[int, Headers], Body | None]
 
 log = logging.getLogger(__name__)
 
@@ -91,20 +97,21 @@ class Session:
             line.stream.close()
         self._lines.clear()
 
-    async def hop(self, fetch: Fetch, *, body_bytes_max: int = 0) -> HopAnswer | HopFailure:
-        """One GET within `hop_timeout_s`. Raises nothing but trio.Cancelled: every failure is a HopFailure.
+    async def hop(self, fetch: Fetch, wanted: Wanted) -> HopAnswer | HopFailure:
+        """One request within `hop_timeout_s`. Raises nothing but trio.Cancelled: every failure is a HopFailure.
 
-        The answer has as much of the body as is asked for.
+        `wanted` says by an answer's head what its body is given to. A body that is late or breaks is no failure.
         """
         self.hop_began = (trio.current_time(), self.meter.received, self.meter.sent)
         progress = Progress()
         kind = Kind.TIMEOUT
-        with trio.move_on_after(self._fetcher.hop_timeout_s):
+        with trio.move_on_after(self._fetcher.hop_timeout_s) as in_time:
             try:
-                status, headers, body = await self._exchange(fetch, progress, body_bytes_max)
+                status, headers, body = await self._exchange(fetch, progress, wanted, in_time)
                 self._proven = True
+                page = body.page if isinstance(body, PageBody) else None
                 tunnelled = progress.phase is Phase.BEHIND
-                return HopAnswer(status, headers, *self.spent(), body=body, tunnelled=tunnelled)
+                return HopAnswer(status, headers, *self.spent(), page=page, tunnelled=tunnelled)
             except Exception as error:
                 kind = _kind_of(error, progress)
         # A part of an answer to a plain request proves the proxy as well: it has something to relay.
@@ -116,7 +123,9 @@ class Session:
         at, received, sent = self.hop_began
         return (trio.current_time() - at) * 1000, self.meter.received - received, self.meter.sent - sent
 
-    async def _exchange(self, fetch: Fetch, progress: Progress, body_bytes_max: int) -> tuple[int, Headers, bytes]:
+    async def _exchange(
+        self, fetch: Fetch, progress: Progress, wanted: Wanted, in_time: trio.CancelScope
+    ) -> tuple[int, Headers, Body | None]:
         """Sends the request on a kept connection or a new one. Raises whatever h11, trio and ssl raise."""
         url = URL(fetch.url)
         key = key_of(url, self._proxy)
@@ -127,11 +136,14 @@ class Session:
             reused, line.used = line.used, True
             self._lines[key] = line
             try:
-                head_bytes_max = self._fetcher.headers_bytes_max
-                answer = await line.request(fetch, url, head_bytes_max=head_bytes_max, body_bytes_max=body_bytes_max)
+                status, headers = await line.request(fetch, url, head_bytes_max=self._fetcher.headers_bytes_max)
                 if line.phase is Phase.FORWARD:
-                    self.exit_ip = exit_ip_in(answer[1], self._proxy.exit_ip_header) or self.exit_ip
-                return answer
+                    self.exit_ip = exit_ip_in(headers, self._proxy.exit_ip_header) or self.exit_ip
+                if (body := wanted(status, headers)) is not None:
+                    wait_s = max(0, min(BODY_WAIT_S, in_time.deadline - trio.current_time()))
+                    in_time.deadline = math.inf
+                    await line.read(body, headers, wait_s)
+                return status, headers, body
             except (Broken, h11.RemoteProtocolError):
                 # A kept connection may have been closed by the peer just before we used it: not a failure of the hop.
                 if not reused or progress.began_to_answer:
@@ -178,7 +190,7 @@ async def walk_through(session: Session, walk: Walk) -> Landed | GaveUp:
     """Takes `walk` to its end through `session`; `Limits.hops_max` bounds the loop."""
     step: Fetch | Landed | GaveUp = walk.start()
     while isinstance(step, Fetch):
-        outcome = await session.hop(step)
+        outcome = await session.hop(step, walk.body)
         step = walk.answered(outcome) if isinstance(outcome, HopAnswer) else walk.failed(outcome)
     return step
 

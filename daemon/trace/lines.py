@@ -16,6 +16,7 @@ import trio
 from ada_url import URL
 
 from daemon.trace.backend import DialError, WireStream
+from daemon.trace.body import Body, PageBody
 from daemon.trace.exchange import Exchange, Headers
 from daemon.trace.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.socks import open_socks_tunnel
@@ -76,25 +77,28 @@ class Line:
     def was_closed_by_peer(self) -> bool:
         return self.stream.is_readable()
 
-    async def request(
-        self, fetch: Fetch, url: URL, *, head_bytes_max: int, body_bytes_max: int = 0
-    ) -> tuple[int, Headers, bytes]:
-        """The status and headers of one GET, and the first `body_bytes_max` of its body; `url` is `fetch.url`, parsed.
-
-        TooMuch where the head is larger than `head_bytes_max`.
-        """
+    async def request(self, fetch: Fetch, url: URL, *, head_bytes_max: int) -> tuple[int, Headers]:
+        """The status and headers of one request; `url` is `fetch.url`, parsed. TooMuch where the head is larger."""
         headers = [(b"Host", url.host.encode("ascii"))]
         headers += [(name.encode("ascii"), value.encode("latin-1")) for name, value in fetch.headers]
+        if fetch.method == "POST":
+            headers.append((b"Content-Length", b"%d" % len(fetch.body)))
         headers += self._proxy_headers
         # Absolute form to a proxy (RFC 9112, 3.2.2).
         target = url.href if self.phase is Phase.FORWARD else url.pathname + url.search
         self.stream.allowance = head_bytes_max
-        status, answered = await self._exchange.ask(b"GET", target.encode("ascii"), headers)
+        status, answered = await self._exchange.ask(
+            fetch.method.encode("ascii"), target.encode("ascii"), headers, fetch.body
+        )
         if status in REDIRECT_STATUSES and _is_small(answered):
             await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
-        elif body_bytes_max:
-            return status, answered, await self._exchange.body(body_bytes_max)
-        return status, answered, b""
+        return status, answered
+
+    async def read(self, body: Body, answered: Headers, wait_s: float) -> None:
+        """Gives the answer's body to `body`. Of a page that goes on by itself the small rest is read as well."""
+        await self._exchange.read(body, wait_s)
+        if isinstance(body, PageBody) and body.page.jump is not None and not self.is_idle() and _is_small(answered):
+            await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
 
 
 async def secured(stream: WireStream, proxy: ProxyAddress, context: ssl.SSLContext, *, timeout_s: float) -> WireStream:

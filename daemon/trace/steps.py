@@ -6,134 +6,65 @@ GaveUp.
 What counts as landing: any answer below 500 that is no redirect. A visitor's browser arrives at such a URL with its
 parameters, and a 403 or 404 that a page gives to a proxy says nothing about what it gives to the visitor. A 5xx at the
 end is a failure of the target: the URL may be one hop short of where the chain leads on good days, and the tracking URL
-gets the visitor there by themselves. 301, 302, 303, 307 and 308 with a Location are followed by GET (RFC 9110, 15.4);
-300, 304, and a redirect without a Location, land where they are.
-"""
+gets the visitor there by themselves. 301, 302, 303, 307 and 308 with a Location are followed (RFC 9110, 15.4); 300,
+304, and a redirect without a Location, land where they are.
 
-import re
-from dataclasses import dataclass
+What else goes on, in this order: a Refresh header, and what an HTML page says (html.py). A page that goes on to itself
+is asked for a second time where its cookies have changed, and landed on otherwise.
+"""
 
 from ada_url import URL
 
 from daemon.trace.addresses import refused_host
+from daemon.trace.body import ACCEPT_ENCODING, PageBody, page_body
 from daemon.trace.cookies import Jar
+from daemon.trace.forms import FORM_TYPE
+from daemon.trace.hops import (
+    REDIRECT_STATUSES,
+    WEB_SCHEMES,
+    Fetch,
+    GaveUp,
+    Hop,
+    HopAnswer,
+    HopFailure,
+    Identity,
+    Landed,
+    Limits,
+)
+from daemon.trace.html import Jump, Page, Refresh, declared_refresh
+from daemon.trace.urls import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
 from daemon.trace.verdicts import PLAIN_407, Fault, Kind, Phase, Verdict, fault_of
 
-REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-WEB_SCHEMES = frozenset({"http", "https"})
-_SHOWN_CHARACTERS_MAX = 200
+__all__ = [
+    "REDIRECT_STATUSES", "WEB_SCHEMES", "Fetch", "GaveUp", "Hop", "HopAnswer", "HopFailure", "Identity", "Landed",
+    "Limits", "Walk",
+]  # fmt: skip
+
 _ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of a trace. A Location of a scheme in `landing_schemes` beyond http and https ends the trace there."""
-
-    hops_max: int
-    allow_private: bool
-    landing_schemes: frozenset[str] = WEB_SCHEMES
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the trace says it is. Only the first hop carries the referrer: a browser's later ones depend on policies."""
-
-    user_agent: str
-    accept_language: str | None = None
-    referrer: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Next step: one GET. `url` is absolute http(s) without fragment and userinfo; `headers` are latin-1 text.
-
-    Host is not among the headers: it follows from the URL.
-    """
-
-    url: str
-    headers: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """The trace ends here. `url` is what a browser would show, fragment included."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class GaveUp:
-    """The trace ends without a landing URL. `reason` is a short code, `message` a sentence without secrets.
-
-    Reasons beyond those of verdicts.py: bad_tracking_url, bad_location, refused_address, loop, hops_max, status_5xx,
-    bad_status, trace_timeout, bad_proxy_address.
-    """
-
-    verdict: Verdict
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class HopAnswer:
-    """A response head. Bytes are those on the wire with the proxy, TLS and CONNECT included.
-
-    `tunnelled`: the proxy had no part in the answer, which a plain one to an HTTP proxy may come from.
-    """
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    ms: float
-    bytes_received: int
-    bytes_sent: int
-    body: bytes = b""
-    tunnelled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class HopFailure:
-    """A hop without a response head; verdicts.py says whose fault. `status` is a proxy's answer to CONNECT."""
-
-    phase: Phase
-    kind: Kind
-    ms: float
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    status: int | None = None
-    proxy_proven: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One hop as redirect_chain shows it. `kind`: http (a redirect), final (landed here), failed."""
-
-    url: str
-    status: int | None
-    ms: float
-    kind: str
-    bytes_received: int
-    bytes_sent: int
+_WITHOUT_BODY = frozenset({204, 205, 304})
+_KEEPS_THE_METHOD = frozenset({307, 308})
 
 
 class Walk:
     """One trace: the hops so far, its cookies, the requests it has seen. `hops` grows to `limits.hops_max` at most."""
 
-    __slots__ = ("_first_url", "_headers", "_identity", "_jar", "_limits", "_seen", "_url", "hops")
+    __slots__ = ("_fetch", "_fetched_before", "_first_url", "_headers", "_identity", "_jar", "_limits", "_seen", "_url",
+                 "hops")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
         self.hops: list[Hop] = []
         self._first_url = url
         self._url: URL | None = None  # the URL being fetched
+        self._fetch: Fetch | None = None
+        self._fetched_before = ""  # the URL of the hop before
         self._identity = identity
         self._limits = limits
         self._jar = Jar()
-        self._seen: set[tuple[str, str]] = set()
-        headers = [("User-Agent", _header_text(identity.user_agent)), ("Accept", _ACCEPT)]
+        self._seen: set[tuple[str, str, bytes, str]] = set()
+        headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
         if identity.accept_language:
-            headers.append(("Accept-Language", _header_text(identity.accept_language)))
-        # Bodies are not read, so the encoding matters only for the bytes in flight when the connection is closed.
-        headers.append(("Accept-Encoding", "gzip"))
+            headers.append(("Accept-Language", header_text(identity.accept_language)))
+        headers.append(("Accept-Encoding", ACCEPT_ENCODING))
         self._headers = tuple(headers)
 
     @property
@@ -159,22 +90,38 @@ class Walk:
 
     def start(self) -> Fetch | GaveUp:
         """The first hop, or what is wrong with the tracking URL."""
-        url = _parsed(self._first_url)
+        url = parsed(self._first_url)
         if url is None or url.protocol.removesuffix(":") not in WEB_SCHEMES:
-            shown = _shown(self._first_url)
-            return GaveUp(
-                Verdict.OPERATOR, "bad_tracking_url", f"the tracking URL {shown} is not an absolute http(s) URL"
-            )
-        return self._enter(url)
+            what = f"the tracking URL {shown(self._first_url)} is not an absolute http(s) URL"
+            return GaveUp(Verdict.OPERATOR, "bad_tracking_url", what)
+        return self._allowed(url) or self._enter(url)
+
+    def body(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> PageBody | None:
+        """What an answer's body is to be given to; None where what it says would change nothing."""
+        if not 200 <= status < 500 or status in _WITHOUT_BODY:
+            return None
+        if status in REDIRECT_STATUSES and location_in(headers) is not None:
+            return None
+        url, limits = self._current(), self._limits
+        refresh = _refresh(headers, url)
+        if refresh is not None and refresh.delay_s <= limits.refresh_max_s:
+            return None
+        return page_body(
+            url,
+            headers,
+            bytes_max=limits.body_bytes_max,
+            refresh_max_s=limits.refresh_max_s,
+            refreshed=refresh is not None,
+        )
 
     def answered(self, answer: HopAnswer) -> Fetch | Landed | GaveUp:
-        """What follows from a response head."""
+        """What follows from an answer."""
         url = self._current()
         self._jar.keep(url, answer.headers)
-        location = _location(answer) if answer.status in REDIRECT_STATUSES else None
+        location = location_in(answer.headers) if answer.status in REDIRECT_STATUSES else None
         if location is not None:
             self._record(answer, "http")
-            return self._redirected(url, location)
+            return self._redirected(url, location, answer.status)
         if answer.status == 407 and url.protocol == "http:" and not answer.tunnelled:
             # Within a tunnel the proxy cannot answer; there a 407 is an odd landing page.
             return self._fault(answer, PLAIN_407)
@@ -182,7 +129,13 @@ class Walk:
             return self._fault(answer, Fault(Verdict.TARGET, "status_5xx", f"answered with status {answer.status}"))
         if answer.status < 200:
             return self._fault(answer, Fault(Verdict.TARGET, "bad_status", f"answered with status {answer.status}"))
-        self._record(answer, "final")
+        page = answer.page or Page()
+        refresh = _refresh(answer.headers, url)
+        declared = refresh is not None and refresh.delay_s <= self._limits.refresh_max_s
+        jump = Jump("refresh-header", refresh.url.href) if refresh is not None and declared else page.jump
+        if jump is not None and (step := self._jumped(answer, url, jump)) is not None:
+            return step
+        self._record(answer, "script_unresolved" if page.unresolved or page.waits else "final")
         return Landed(url.href)
 
     def failed(self, failure: HopFailure) -> GaveUp:
@@ -197,36 +150,72 @@ class Walk:
             return GaveUp(fault.verdict, fault.reason, fault.words)
         return self._fault(HopFailure(Phase.DIAL, Kind.TIMEOUT, ms, bytes_received, bytes_sent), fault)
 
-    def _redirected(self, base: URL, location: str) -> Fetch | Landed | GaveUp:
-        url = _parsed(location, base)
+    def _redirected(self, base: URL, location: str, status: int) -> Fetch | Landed | GaveUp:
+        url = parsed(location, base)
         scheme = "" if url is None else url.protocol.removesuffix(":")
         if url is None or scheme not in WEB_SCHEMES | self._limits.landing_schemes:
-            return self._give_up(Verdict.TARGET, "bad_location", f"the Location {_shown(location)} leads nowhere")
+            return self._give_up(Verdict.TARGET, "bad_location", f"the Location {shown(location)} leads nowhere")
         if "#" not in url.href and base.hash:
             url.hash = base.hash  # RFC 9110, 10.2.2
         if scheme not in WEB_SCHEMES:
             return Landed(url.href)
-        return self._enter(url)
+        if self._fetch is not None and status in _KEEPS_THE_METHOD:
+            return self._go(url, self._fetch.method, self._fetch.body)
+        return self._go(url)  # by GET, as browsers do after any method of ours (Fetch 4.4, 11)
 
-    def _enter(self, url: URL) -> Fetch | GaveUp:
-        """The hop to `url`, unless a rule of ours forbids it."""
-        if not self._limits.allow_private and (why := refused_host(url.href)) is not None:
-            return self._give_up(Verdict.LIMIT, "refused_address", f"will not go to {_shown(url.href)}: {why}")
+    def _jumped(self, answer: HopAnswer, here: URL, jump: Jump) -> Fetch | Landed | GaveUp | None:
+        """What follows from a page that goes on by itself; None where a browser would stay on it."""
+        url = URL(jump.url)
+        scheme = url.protocol.removesuffix(":")
+        if scheme not in WEB_SCHEMES:
+            if scheme not in self._limits.landing_schemes:
+                return None
+            self._record(answer, jump.kind)
+            return Landed(url.href)
+        target = wire_url(url)
+        if jump.method == "GET" and target == wire_url(here):
+            if "#" in url.href:  # a place on the same page
+                self._record(answer, "final")
+                return Landed(url.href)
+            if self._fetched_before == target or ("GET", target, b"", self._jar.header(url)) in self._seen:
+                return None
+        self._record(answer, jump.kind)
+        return self._go(url, jump.method, jump.body)
+
+    def _go(self, url: URL, method: str = "GET", body: bytes = b"") -> Fetch | Landed | GaveUp:
+        """The hop to `url`, or the landing there, unless a rule of ours forbids it."""
+        if (refused := self._allowed(url)) is not None:
+            return refused
+        # What a form posts would not go along with the visitor.
+        if method == "GET" and self._limits.stop_at and is_host_in(url.hostname, self._limits.stop_at):
+            return Landed(url.href)
+        return self._enter(url, method, body)
+
+    def _allowed(self, url: URL) -> GaveUp | None:
+        if self._limits.allow_private or (why := refused_host(url.href)) is None:
+            return None
+        return self._give_up(Verdict.LIMIT, "refused_address", f"will not go to {shown(url.href)}: {why}")
+
+    def _enter(self, url: URL, method: str = "GET", body: bytes = b"") -> Fetch | GaveUp:
         if len(self.hops) >= self._limits.hops_max:
             words = f"the chain goes on after {self._limits.hops_max} hops (trace.hops_max)"
             return self._give_up(Verdict.LIMIT, "hops_max", words)
-        wire_url, cookies = _wire_url(url), self._jar.header(url)
+        target, cookies = wire_url(url), self._jar.header(url)
         # A site may set a cookie and redirect to itself; the same request again can only get the same answer.
-        if (wire_url, cookies) in self._seen:
-            return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {_shown(wire_url)} was already fetched")
-        self._seen.add((wire_url, cookies))
-        self._url = url
+        request = (method, target, body, cookies)
+        if request in self._seen:
+            return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
+        self._seen.add(request)
         headers = self._headers
         if not self.hops and self._identity.referrer:
-            headers = (*headers, ("Referer", _header_text(self._identity.referrer)))
+            headers = (*headers, ("Referer", header_text(self._identity.referrer)))
         if cookies:
             headers = (*headers, ("Cookie", cookies))
-        return Fetch(wire_url, headers)
+        if method == "POST":
+            headers = (*headers, ("Content-Type", FORM_TYPE))
+        self._fetched_before = "" if self._fetch is None else self._fetch.url
+        self._url, self._fetch = url, Fetch(target, headers, method, body)
+        return self._fetch
 
     def _current(self) -> URL:
         assert self._url is not None, "answered() or failed() before start()"
@@ -241,46 +230,10 @@ class Walk:
         return self._give_up(fault.verdict, fault.reason, fault.words)
 
     def _give_up(self, verdict: Verdict, reason: str, words: str) -> GaveUp:
-        where = "" if self._url is None else f"hop {len(self.hops)} ({_shown(self._url.host)}): "
+        where = "" if self._url is None else f"hop {len(self.hops)} ({shown(self._url.host)}): "
         return GaveUp(verdict, reason, where + words)
 
 
-def _location(answer: HopAnswer) -> str | None:
-    """The first Location that is not empty, as Chromium takes it. Browsers read its bytes as UTF-8 where they are."""
-    for name, value in answer.headers:
-        if name.lower() == b"location" and (text := value.strip(b" \t")):
-            try:
-                return text.decode()
-            except UnicodeDecodeError:
-                return text.decode("latin-1")
-    return None
-
-
-def _parsed(text: str, base: URL | None = None) -> URL | None:
-    """The WHATWG URL parser, or None where it fails."""
-    try:
-        return URL(text, base=None if base is None else base.href)
-    except ValueError:  # UnicodeEncodeError, for lone surrogates, is one too
-        return None
-
-
-def _wire_url(url: URL) -> str:
-    """The URL without what a client keeps to itself: the fragment, and the userinfo (no browser sends it unasked)."""
-    href = url.href
-    if "#" not in href and "@" not in href:
-        return href
-    bare = URL(href)
-    bare.hash = bare.username = bare.password = ""
-    return bare.href
-
-
-def _header_text(text: str) -> str:
-    """A header's value that h11 will send: one line, latin-1 holding UTF-8 where it must."""
-    line = _CONTROL.sub(" ", text).strip(" ")
-    return line if line.isascii() else line.encode("utf-8", "replace").decode("latin-1")
-
-
-def _shown(text: str) -> str:
-    """A text from outside, cut and made printable for a message."""
-    cut = text if len(text) <= _SHOWN_CHARACTERS_MAX else text[: _SHOWN_CHARACTERS_MAX - 1] + "…"
-    return cut.encode("ascii", "backslashreplace").decode() if not cut.isprintable() else cut
+def _refresh(headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Refresh | None:
+    text = refresh_in(headers)
+    return None if text is None else declared_refresh(text, url, url)

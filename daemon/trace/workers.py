@@ -46,7 +46,13 @@ EVENTS: dict[Verdict, Event] = {
 
 
 def limits_of(settings: Settings) -> Limits:
-    return Limits(hops_max=settings.trace.hops_max, allow_private=settings.trace.allow_private)
+    trace = settings.trace
+    return Limits(
+        hops_max=trace.hops_max,
+        allow_private=trace.allow_private,
+        body_bytes_max=trace.body_bytes_max,
+        refresh_max_s=trace.refresh_max_s,
+    )
 
 
 class Observer(Protocol):
@@ -133,7 +139,7 @@ class Tracer:
         wait_ms = (began.tick_s - job.asked_s) * 1000
         self._journal.record(processing_of(lease, began.wall_s, wait_ms))
         _tell(job, Started(lease.address))
-        limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes)
+        limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
         walk = Walk(job.tracking_url, job.identity, limits)
         timeout_s = min(self._timeout_s, lease.locked_until_s - began.tick_s - LEASE_MARGIN_S)
         result: TraceResult | None = None

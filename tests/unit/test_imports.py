@@ -49,14 +49,24 @@ PURE = {
     "daemon.pool.queues",
     "daemon.pool.states",
     "daemon.trace.addresses",
+    "daemon.trace.body",
+    "daemon.trace.charsets",
+    "daemon.trace.codings",
     "daemon.trace.cookies",
+    "daemon.trace.forms",
+    "daemon.trace.hops",
+    "daemon.trace.html",
     "daemon.trace.jobs",
     "daemon.trace.proxies",
     "daemon.trace.spending",
+    "daemon.trace.scripts",
+    "daemon.trace.statements",
     "daemon.trace.steps",
+    "daemon.trace.tokens",
+    "daemon.trace.urls",
     "daemon.trace.verdicts",
 }
-PARSERS = {"ada_url", "orjson", "selectolax"}
+PARSERS = {"ada_url", "backports", "brotli", "compression", "orjson", "selectolax", "webencodings"}
 IMPURE_STANDARD = {"asyncio", "logging", "os", "pathlib", "random", "select", "signal", "socket", "sqlite3"}
 IMPURE_STANDARD |= {"subprocess", "sys", "tempfile", "threading", "time"}
 

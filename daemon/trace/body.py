@@ -1,0 +1,143 @@
+"""The body of an HTML answer as it comes: decoded within a bound, looked at in between, left once it has said enough.
+
+Pure; exchange.py feeds it. Only HTML is read: text/html, application/xhtml+xml, and what has no Content-Type and begins
+with markup (MIME Sniffing 7.1). The bound holds for the bytes on the wire and for what they decode to. What cannot be
+decoded, or breaks, is read as far as it goes.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ada_url import URL
+
+from daemon.trace.charsets import charset_in
+from daemon.trace.codings import CODINGS
+from daemon.trace.html import Page, Source, read_page
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+ACCEPT_ENCODING = "gzip, deflate, br, zstd"
+CODINGS_MAX = 2  # one inside the other
+TEXT_CHARACTERS_MIN = 256  # more than "you are being redirected": text has begun
+SMALL_BYTES = 4_096  # what is not longer is read to its end, text or not: reading it costs less than a jump not seen
+LOOK_BYTES_MIN = 1_024  # between two looks; then the page must have doubled
+_HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+_MARKUP = tuple(
+    b"<%b%b" % (name, end)
+    for name in (b"!doctype html", b"html", b"head", b"script", b"iframe", b"h1", b"div", b"font", b"table", b"a",
+                 b"style", b"title", b"b", b"body", b"br", b"p", b"meta")
+    for end in (b" ", b">")
+)  # fmt: skip
+_SNIFFED_BYTES = 64
+
+
+class Body(Protocol):
+    """What takes an answer's body. `bytes_max` of it are read, fewer once it has had `enough`."""
+
+    bytes_max: int
+
+    @property
+    def enough(self) -> bool: ...
+    def feed(self, data: bytes) -> None: ...
+    def look(self, *, slow: bool) -> None:
+        """A pause in what comes; `slow` after a long one."""
+
+    def end(self, *, whole: bool) -> None: ...
+
+
+class FirstBytes:
+    """A body's first bytes, as they are encoded."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.data = b""
+
+    @property
+    def enough(self) -> bool:
+        return len(self.data) >= self.bytes_max
+
+    def feed(self, data: bytes) -> None:
+        self.data = (self.data + data)[: self.bytes_max]
+
+    def look(self, *, slow: bool) -> None:
+        """Nothing is decided before the end."""
+
+    def end(self, *, whole: bool) -> None:
+        """What has come is all that there is."""
+
+
+class PageBody:
+    """An HTML page on its way. `page` is what is known of it so far."""
+
+    def __init__(
+        self, source: Source, codings: Sequence[str], *, bytes_max: int, sniffs: bool = False, small: bool = False
+    ) -> None:
+        """`codings` in the order in which they are undone; `sniffs`: it is read on only if it begins with markup."""
+        self.bytes_max = bytes_max
+        self.enough = False
+        self.page = Page()
+        self._source = source
+        self._decoders = [CODINGS[coding]() for coding in codings]
+        self._sniffs = sniffs
+        self._text_min = bytes_max if small else TEXT_CHARACTERS_MIN
+        self._room = bytes_max  # on the wire
+        self._html = b""
+        self._looked_at_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        data = data[: self._room]
+        self._room -= len(data)
+        for decoder in self._decoders:
+            data = decoder.feed(data, self.bytes_max)
+        self._html += data[: self.bytes_max - len(self._html)]
+        if self._sniffs and len(self._html) >= _SNIFFED_BYTES and not self._begins_with_markup():
+            self.enough = True
+        elif not self._room or len(self._html) >= self.bytes_max or any(decoder.broken for decoder in self._decoders):
+            self.end(whole=False)
+        elif len(self._html) >= max(LOOK_BYTES_MIN, 2 * self._looked_at_bytes):
+            self.look(slow=False)
+
+    def look(self, *, slow: bool) -> None:
+        if self._sniffs and not self._begins_with_markup():
+            return
+        self._read(whole=False)
+        begun = self.page.text_characters >= (1 if slow else self._text_min)
+        self.enough = self.page.final or (begun and not self.page.waits)
+
+    def end(self, *, whole: bool) -> None:
+        if not (self.enough or (self._sniffs and not self._begins_with_markup())):
+            self._looked_at_bytes = -1
+            self._read(whole=whole)
+        self.enough = True
+
+    def _read(self, *, whole: bool) -> None:
+        if len(self._html) != self._looked_at_bytes:
+            self._looked_at_bytes = len(self._html)
+            self.page = read_page(self._html, self._source, whole=whole)
+
+    def _begins_with_markup(self) -> bool:
+        begins = self._html[: 2 * _SNIFFED_BYTES].lstrip(b"\t\n\f\r ").lower()
+        return begins.startswith(b"<!--") or begins.startswith(_MARKUP)
+
+
+def page_body(url: URL, headers: Headers, *, bytes_max: int, refresh_max_s: float, refreshed: bool) -> PageBody | None:
+    """What reads the body of an answer with these headers, or None where it is not to be read."""
+    content_type = codings = None
+    small = False
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"content-type":
+            content_type = value.decode("latin-1")
+        elif lowered == b"content-encoding":
+            codings = ",".join(filter(None, (codings, value.decode("latin-1"))))
+        elif lowered == b"content-length":
+            small = value.isdigit() and int(value[:9]) <= SMALL_BYTES
+    kind = None if content_type is None else content_type.partition(";")[0].strip().lower()
+    if kind and kind not in _HTML_TYPES:
+        return None
+    named = [coding.strip().lower() for coding in (codings or "").split(",")]
+    undone = [coding for coding in reversed(named) if coding not in ("", "identity")]
+    if len(undone) > CODINGS_MAX or any(coding not in CODINGS for coding in undone):
+        return None
+    source = Source(url, charset_in(content_type or ""), refresh_max_s, refreshed)
+    return PageBody(source, undone, bytes_max=bytes_max, sniffs=not kind, small=small)

@@ -1,0 +1,94 @@
+"""Which character set a document has, and URLs as its characters write them. Pure.
+
+Sources: WHATWG Encoding (labels, by webencodings), HTML 13.2.3.2 (a byte-order mark counts before the Content-Type,
+that before a meta element) and URL 4.4 (a query is written in the document's character set). What says nothing is
+windows-1252, as browsers have it.
+"""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote_from_bytes
+
+import webencodings
+from ada_url import URL
+from webencodings import Encoding
+
+UTF_8: Encoding = webencodings.UTF8
+_DEFAULT = webencodings.lookup("windows-1252") or UTF_8
+_MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xfe\xff": "utf-16be", b"\xff\xfe": "utf-16le"}
+_CHARSET = re.compile(
+    r"charset[\t\n\f\r ]*=[\t\n\f\r ]*(?:\"([^\"]*)\"|'([^']*)'|([^\"'\t\n\f\r ;][^\t\n\f\r ;]*))", re.I
+)
+# All of ASCII that a query may hold (URL 1.3, the special-query set) as it stands there.
+_AS_IT_STANDS = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "\"#<>'")
+
+
+def declared_encoding(data: bytes, charset: str | None) -> Encoding | None:
+    """What a byte-order mark or the Content-Type's charset says, if either says something that exists."""
+    for mark, label in _MARKS.items():
+        if data.startswith(mark):
+            return webencodings.lookup(label)
+    return None if charset is None else webencodings.lookup(charset)
+
+
+def meta_encoding(metas: list[Mapping[str, str | None]]) -> Encoding:
+    """What the first meta element that names a character set says; `metas` are their attributes in order."""
+    for attributes in metas:
+        label = attributes.get("charset")
+        if label is None and (attributes.get("http-equiv") or "").lower() == "content-type":
+            label = charset_in(attributes.get("content") or "")
+        found = None if label is None else webencodings.lookup(label)
+        if found is None:
+            continue
+        # A document whose meta elements can be read as ASCII is not in UTF-16 (HTML 13.2.3.2).
+        if found.name.startswith("utf-16"):
+            return UTF_8
+        return _DEFAULT if found.name == "x-user-defined" else found
+    return _DEFAULT
+
+
+def charset_in(text: str) -> str | None:
+    """The charset of `text/html; charset="utf-8"` (HTML 2.4.5)."""
+    found = _CHARSET.search(text)
+    return None if found is None else found[1] or found[2] or found[3]
+
+
+def decoded(data: bytes, encoding: Encoding) -> str:
+    text: str = encoding.codec_info.decode(data, "replace")[0]
+    return text.removeprefix("\ufeff")
+
+
+def percent_encoded(text: str, encoding: Encoding, as_it_stands: str) -> str:
+    """In the encoding's bytes (its output encoding, Encoding 4.3); what it lacks is %26%23960%3B (URL 1.3)."""
+    name = encoding.name
+    codec = (UTF_8 if name.startswith("utf-16") or name == "replacement" else encoding).codec_info
+    text, parts = _without_surrogates(text), []
+    while text:
+        try:
+            data, text = codec.encode(text, "strict")[0], ""
+        except UnicodeEncodeError as lacks:
+            data = codec.encode(text[: lacks.start], "strict")[0]
+            lacked, text = text[lacks.start : lacks.end], text[lacks.end :]
+            parts += [quote_from_bytes(data, safe=as_it_stands), *(f"%26%23{ord(letter)}%3B" for letter in lacked)]
+        else:
+            parts.append(quote_from_bytes(data, safe=as_it_stands))
+    return "".join(parts)
+
+
+def url_in_document(text: str, base: URL, encoding: Encoding) -> URL | None:
+    """A URL that a document names, relative to `base` (HTML 2.4.2, encoding-parsing); None where that fails."""
+    text = _without_surrogates(text)
+    if not text.isascii() and encoding.name != "utf-8":
+        before, mark, rest = text.partition("?")
+        query, hash_mark, fragment = rest.partition("#")
+        if "#" not in before and not query.isascii():
+            query = percent_encoded(query, encoding, _AS_IT_STANDS)
+            text = before + mark + query + hash_mark + fragment
+    try:
+        return URL(text, base=base.href)
+    except ValueError:
+        return None
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,0 +1,176 @@
+"""What a browser sends when a script calls a form's submit(): the form submission algorithm of HTML 4.10.22. Pure.
+
+Without a submit button, as submit() has none, and without validation. Only urlencoded data is made; a form that wants
+another kind (multipart, text/plain) is not followed.
+"""
+
+import re
+from dataclasses import dataclass
+
+import webencodings
+from ada_url import URL
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
+from webencodings import Encoding
+
+from daemon.trace.charsets import percent_encoded, url_in_document
+from daemon.trace.scripts import Submit
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+_OTHER_TYPES = frozenset({"multipart/form-data", "text/plain"})
+_SAME_WINDOW = frozenset({"", "_self", "_top", "_parent"})
+_CHECKED = frozenset({"checkbox", "radio"})
+_NEVER_SENT = frozenset({"submit", "image", "reset", "button"})
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_FORM_SAFE = "*-._"  # beside letters and digits: URL 5.2
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request that a form makes: a GET whose URL has the fields, or a POST with them as `body`."""
+
+    url: str
+    method: str = "GET"
+    body: bytes = b""
+
+
+def form_meant(tree: LexborHTMLParser, submit: Submit, before: LexborNode | None) -> LexborNode | None:
+    """The form that a script calls submit() of, among those that stand before the script; None: there is none."""
+    try:
+        found = _named(tree, submit)
+    except SelectolaxError:
+        return None
+    if before is not None:
+        earlier = set()
+        for node in _tree(tree):
+            if node.mem_id == before.mem_id:
+                break
+            earlier.add(node.mem_id)
+        found = [node for node in found if node.mem_id in earlier]
+    if submit.nth >= len(found) or found[submit.nth].tag != "form":
+        return None
+    return found[submit.nth]
+
+
+def submission(
+    tree: LexborHTMLParser,
+    form: LexborNode,
+    *,
+    before: LexborNode | None,
+    document: URL,
+    base: URL,
+    target: str,
+    encoding: Encoding,
+) -> Submission | None:
+    """What submitting `form` asks for, with the fields that stand before `before`; None where this page stays.
+
+    `target` is that of the page's base element. Raises ValueError for what only a browser can send.
+    """
+    attributes = form.attributes
+    if (attributes.get("target") or target).lower() not in _SAME_WINDOW:
+        return None
+    method = (attributes.get("method") or "get").strip().lower()
+    if method == "dialog":
+        return None
+    action = attributes.get("action") or ""
+    url = url_in_document(action, base, encoding) if action else URL(document.href)
+    if url is None or url.protocol not in ("http:", "https:"):
+        return None
+    for label in (attributes.get("accept-charset") or "").split():
+        if (accepted := webencodings.lookup(label)) is not None:
+            encoding = accepted
+            break
+    fields = _urlencoded(_fields(tree, form, before, encoding), encoding)
+    if method != "post":
+        url.search = fields
+        if not fields:
+            url = URL(url.href.partition("#")[0] + "?" + url.hash)
+        return Submission(url.href)
+    if (attributes.get("enctype") or "").lower() in _OTHER_TYPES:
+        raise ValueError("only urlencoded forms are sent")
+    return Submission(url.href, "POST", fields.encode("ascii"))
+
+
+def _named(tree: LexborHTMLParser, submit: Submit) -> list[LexborNode]:
+    key = submit.key
+    if submit.by == "selector":
+        return list(tree.css(str(key)))
+    nodes = [node for node in _tree(tree) if node.tag == "form" or submit.by in ("id", "name")]
+    if isinstance(key, int):
+        return nodes[key : key + 1]
+    if submit.by in ("id", "name"):
+        return [node for node in nodes if node.attributes.get(submit.by) == key]
+    return [node for node in nodes if key in (node.attributes.get("id"), node.attributes.get("name"))]
+
+
+def _tree(tree: LexborHTMLParser) -> list[LexborNode]:
+    return [] if tree.root is None else list(tree.root.traverse())
+
+
+def _fields(tree: LexborHTMLParser, form: LexborNode, before: LexborNode | None, encoding: Encoding) -> list[Pair]:
+    """The entry list (HTML 4.10.22.4)."""
+    inside = {node.mem_id for node in form.traverse()}
+    form_id = form.attributes.get("id")
+    disabled = {node.mem_id for node in tree.css("fieldset[disabled] *")}
+    found: list[Pair] = []
+    for node in _tree(tree):
+        if before is not None and node.mem_id == before.mem_id:
+            break
+        if node.tag not in ("input", "select", "textarea") or node.mem_id in disabled:
+            continue
+        attributes = node.attributes
+        owner = attributes.get("form")
+        owned = node.mem_id in inside if owner is None else owner == form_id
+        name = attributes.get("name")
+        if not owned or not name or "disabled" in attributes:
+            continue
+        found += [(name, value) for value in _values(node, encoding)]
+    return found
+
+
+def _values(node: LexborNode, encoding: Encoding) -> list[str]:
+    attributes = node.attributes
+    if node.tag == "textarea":
+        return [(node.text() or "").removeprefix("\n")]
+    if node.tag == "select":
+        return _chosen(node)
+    kind = (attributes.get("type") or "").lower()
+    value = attributes.get("value") or ""
+    if kind in _NEVER_SENT or (kind in _CHECKED and "checked" not in attributes):
+        return []
+    if kind in _CHECKED:
+        return [value if "value" in attributes else "on"]
+    if kind == "file":
+        return [""]
+    if kind == "hidden":
+        return [encoding.name.upper() if attributes.get("name", "") == "_charset_" and not value else value]
+    return [_LINE_END.sub("", value)]
+
+
+def _chosen(select: LexborNode) -> list[str]:
+    """The selected options; without `multiple` the last of them, or the first option that can be chosen."""
+    options = [node for node in select.traverse() if node.tag == "option" and "disabled" not in node.attributes]
+    selected = [node for node in options if "selected" in node.attributes]
+    if "multiple" not in select.attributes:
+        selected = selected[-1:] or options[:1]
+    values = []
+    for option in selected:
+        value = option.attributes.get("value")
+        values.append(
+            value
+            if value is not None
+            else " ".join((option.text() or "").split())
+            if "value" not in option.attributes
+            else ""
+        )
+    return values
+
+
+def _urlencoded(pairs: list[Pair], encoding: Encoding) -> str:
+    return "&".join(f"{_written(name, encoding)}={_written(value, encoding)}" for name, value in pairs)
+
+
+def _written(text: str, encoding: Encoding) -> str:
+    lines = _LINE_END.sub("\r\n", text)
+    return percent_encoded(lines, encoding, _FORM_SAFE + " ").replace("~", "%7E").replace(" ", "+")

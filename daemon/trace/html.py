@@ -1,0 +1,250 @@
+"""What a page says about where to go next, read from its tree as a browser that runs scripts builds it. Pure.
+
+In order of what counts first: a refresh without a delay, a script that jumps and a form that a script submits, by
+their place in the page; a refresh with a delay; what runs at the page's load, the last that was set; and at the end a
+script of which is only known that it leaves the page. `<noscript>` is text to such a browser, and `<template>` and
+comments hold no elements of the page, so that none of them plays a part.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ada_url import URL
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+from webencodings import Encoding
+
+from daemon.trace.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
+from daemon.trace.forms import form_meant, submission
+from daemon.trace.scripts import Action, Actions, Go, Submit, Unresolved, read_script
+
+# Stands where the page was cut, or ended: what holds it was not complete. No character of it means anything to HTML.
+_CUT = "\ufdd0cut\ufdd0"
+_WHITESPACE = "\t\n\f\r "
+_REFRESH = re.compile(r"[\t\n\f\r ]*(?:([0-9]+)|(?=\.))[0-9.]*", re.ASCII)
+_URL_NAME = re.compile(r"url[\t\n\f\r ]*=[\t\n\f\r ]*", re.I | re.ASCII)
+_DELAY_DIGITS_MAX = 9
+_SCRIPT_TYPES = frozenset(
+    f"{top}/{name}"
+    for top in ("text", "application")
+    for name in ("javascript", "ecmascript", "x-javascript", "x-ecmascript", "jscript", "livescript")
+) | {"", "module", *(f"text/javascript1.{minor}" for minor in range(6))}
+# Whose text a visitor does not read.
+_UNSEEN = frozenset(
+    {"head", "html", "script", "style", "title", "noscript", "noframes", "noembed", "iframe", "textarea", "option"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A declarative refresh: to `url`, after `delay_s`."""
+
+    delay_s: int
+    url: URL
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Where a page goes by itself. `kind` as redirect_chain names it; `body` is a urlencoded form's."""
+
+    kind: str
+    url: str
+    method: str = "GET"
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is known of a page. `final`: what comes of it later changes nothing.
+
+    `unresolved`: it leaves for a URL that a script computes. `waits`: a form is submitted at its load that has not come
+    to its end. `text_characters` are those that a visitor may see.
+    """
+
+    jump: Jump | None = None
+    final: bool = False
+    unresolved: bool = False
+    waits: bool = False
+    text_characters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a page came from. `charset` is its Content-Type's; `refreshed`: a Refresh header came before all of it."""
+
+    url: URL
+    charset: str | None
+    refresh_max_s: float
+    refreshed: bool = False
+
+
+def declared_refresh(text: str, base: URL, document: URL, encoding: Encoding = UTF_8) -> Refresh | None:
+    """The shared declarative refresh steps (HTML 4.2.5.3) up to the navigation; None where they return before it."""
+    began = _REFRESH.match(text)
+    if began is None:
+        return None
+    delay_s = int((began[1] or "0").lstrip("0")[:_DELAY_DIGITS_MAX] or "0")
+    rest = text[began.end() :]
+    if rest and rest[0] not in ";," + _WHITESPACE:
+        return None
+    rest = rest.lstrip(_WHITESPACE)
+    if rest[:1] in (";", ","):
+        rest = rest[1:].lstrip(_WHITESPACE)
+    if not rest:
+        return Refresh(delay_s, document)
+    named = _URL_NAME.match(rest)
+    if named is not None:
+        rest = rest[named.end() :]
+    # Quotes are skipped after `url=`, and where no `u` begins the text.
+    if (named is not None or rest[0] not in "uU") and rest[:1] in ("'", '"'):
+        rest = rest[1:].partition(rest[0])[0]
+    url = url_in_document(rest, base, encoding)
+    return None if url is None or url.protocol == "javascript:" else Refresh(delay_s, url)
+
+
+def read_page(data: bytes, source: Source, *, whole: bool) -> Page:
+    """What the first bytes of a page say, or all of them (`whole`)."""
+    encoding = declared_encoding(data, source.charset)
+    tree = _parsed(decoded(data, encoding or UTF_8))
+    if encoding is None:
+        encoding = meta_encoding([node.attributes for node in tree.css("meta")] if b"charset" in data.lower() else [])
+        if encoding.name != "utf-8" and not data.isascii():
+            tree = _parsed(decoded(data, encoding))
+    return _Reading(tree, source, encoding).page(whole)
+
+
+def _parsed(text: str) -> LexborHTMLParser:
+    return LexborHTMLParser(text + _CUT, scripting=True)
+
+
+class _Reading:
+    """One pass over a page's tree, in the order in which a browser comes by its elements."""
+
+    def __init__(self, tree: LexborHTMLParser, source: Source, encoding: Encoding) -> None:
+        self._tree = tree
+        self._source = source
+        self._encoding = encoding
+        self._base: URL | None = None
+        self._target: str | None = None
+        self._refresh: Refresh | None = None
+        self._at_load: list[Action] = []
+        self._cut: LexborNode | None = None
+        self._unresolved = False
+        self._text_characters = 0
+        self._called: frozenset[str] = frozenset()  # functions, by all scripts
+        self._jumping: frozenset[str] = frozenset()
+
+    def page(self, whole: bool) -> Page:
+        for node in self._tree.root.traverse(include_text=True) if self._tree.root is not None else ():
+            if (jump := self._meet(node)) is not None:
+                return Page(jump, final=True, text_characters=self._text_characters)
+        jump, waits = self._declared(), False
+        for action in reversed(self._at_load):
+            if jump is None and isinstance(action, Submit) and not whole and not self._is_complete(action):
+                waits = True
+            jump = jump or self._done(action, None)
+        unresolved = jump is None and (self._unresolved or bool(self._called & self._jumping))
+        return Page(jump, final=whole, unresolved=unresolved, waits=waits, text_characters=self._text_characters)
+
+    def _meet(self, node: LexborNode) -> Jump | None:
+        """Takes what an element says; a jump where nothing that comes later could be sooner."""
+        tag = node.tag
+        if tag == "-text":
+            self._read_text(node)
+        elif tag == "meta":
+            return self._read_meta(node.attributes)
+        elif tag == "base":
+            self._read_base(node.attributes)
+        elif tag == "script":
+            return self._read_script(node)
+        elif tag in ("body", "frameset") and (code := node.attributes.get("onload")):
+            actions = read_script(code, wait_s_max=self._source.refresh_max_s)
+            self._at_load += [action for action in (actions.on_load, actions.now) if action is not None]
+            self._note(actions)
+        return None
+
+    def _note(self, actions: Actions) -> None:
+        self._unresolved |= actions.later
+        self._called |= actions.called
+        self._jumping |= actions.jumping
+
+    def _read_text(self, node: LexborNode) -> None:
+        text = node.text(deep=False)
+        if text.endswith(_CUT):
+            self._cut = node
+            text = text.removesuffix(_CUT)
+        if text and node.parent is not None and node.parent.tag not in _UNSEEN:
+            self._text_characters += len(text.strip())
+
+    def _read_meta(self, attributes: Mapping[str, str | None]) -> Jump | None:
+        if (
+            self._refresh is not None
+            or self._source.refreshed
+            or (attributes.get("http-equiv") or "").lower() != "refresh"
+        ):
+            return None
+        text = attributes.get("content")
+        if text:
+            self._refresh = declared_refresh(text, self._base_url, self._source.url, self._encoding)
+        return self._declared() if self._refresh is not None and self._refresh.delay_s == 0 else None
+
+    def _declared(self) -> Jump | None:
+        refresh = self._refresh
+        return Jump("meta", refresh.url.href) if refresh and refresh.delay_s <= self._source.refresh_max_s else None
+
+    def _read_base(self, attributes: Mapping[str, str | None]) -> None:
+        """The first base element with an href counts, even where that is no URL (HTML 4.2.3)."""
+        if self._target is None:
+            self._target = attributes.get("target")
+        if self._base is None and "href" in attributes:
+            url = url_in_document(attributes["href"] or "", self._source.url, self._encoding)
+            self._base = self._source.url if url is None or url.protocol in ("data:", "javascript:") else url
+
+    def _read_script(self, node: LexborNode) -> Jump | None:
+        attributes = node.attributes
+        kind = attributes.get("type")
+        if kind is None and attributes.get("language"):
+            kind = f"text/{attributes['language']}"
+        if "src" in attributes or "nomodule" in attributes or (kind or "").strip().lower() not in _SCRIPT_TYPES:
+            return None
+        code = node.text()
+        if code.endswith(_CUT):
+            return None  # a browser runs a script once it has come whole
+        actions = read_script(code, wait_s_max=self._source.refresh_max_s)
+        self._note(actions)
+        if actions.on_load is not None:
+            self._at_load.append(actions.on_load)
+        return None if actions.now is None else self._done(actions.now, node)
+
+    def _done(self, action: Action, script: LexborNode | None) -> Jump | None:
+        """What an action of `script` leads to, or one of the page's load."""
+        if isinstance(action, Unresolved):
+            self._unresolved = True
+            return None
+        if isinstance(action, Go):
+            url = url_in_document(action.url, self._base_url, self._encoding)
+            return None if url is None or url.protocol == "javascript:" else Jump("script", url.href)
+        form = form_meant(self._tree, action, script)
+        if form is None:
+            self._unresolved |= action.by == "global"  # a variable of the script's own, maybe
+            return None
+        try:
+            sent = submission(
+                self._tree, form, before=script, document=self._source.url, base=self._base_url,
+                target=self._target or "", encoding=self._encoding,
+            )  # fmt: skip
+        except ValueError:
+            self._unresolved = True
+            return None
+        return None if sent is None else Jump("form", sent.url, sent.method, sent.body)
+
+    def _is_complete(self, submit: Submit) -> bool:
+        """Whether the form that is to be submitted has ended before the page was cut."""
+        form = form_meant(self._tree, submit, None)
+        if form is None or self._cut is None:
+            return False
+        return all(node.mem_id != self._cut.mem_id for node in form.traverse(include_text=True))
+
+    @property
+    def _base_url(self) -> URL:
+        return self._source.url if self._base is None else self._base

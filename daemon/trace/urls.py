@@ -1,0 +1,67 @@
+"""URLs and texts on their way between headers, requests and messages. Pure."""
+
+import re
+from collections.abc import Iterable
+
+from ada_url import URL
+
+_SHOWN_CHARACTERS_MAX = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+def location_in(headers: RawHeaders) -> str | None:
+    """The first Location that is not empty, as Chromium takes it. Browsers read its bytes as UTF-8 where they are."""
+    for name, value in headers:
+        if name.lower() == b"location" and (text := value.strip(b" \t")):
+            try:
+                return text.decode()
+            except UnicodeDecodeError:
+                return text.decode("latin-1")
+    return None
+
+
+def refresh_in(headers: RawHeaders) -> str | None:
+    """The first Refresh, each byte a character (HTML 7.4.6, the Refresh header)."""
+    return next((value.decode("latin-1") for name, value in headers if name.lower() == b"refresh"), None)
+
+
+def parsed(text: str, base: URL | None = None) -> URL | None:
+    """The WHATWG URL parser, or None where it fails."""
+    try:
+        return URL(text, base=None if base is None else base.href)
+    except ValueError:  # UnicodeEncodeError, for lone surrogates, is one too
+        return None
+
+
+def wire_url(url: URL) -> str:
+    """The URL without what a client keeps to itself: the fragment, and the userinfo (no browser sends it unasked)."""
+    href = url.href
+    if "#" not in href and "@" not in href:
+        return href
+    bare = URL(href)
+    bare.hash = bare.username = bare.password = ""
+    return bare.href
+
+
+def is_host_in(host: str, hosts: frozenset[str]) -> bool:
+    """Whether `host` or a domain above it is among `hosts`, in lower case: shop.example covers www.shop.example."""
+    name = host.rstrip(".")
+    while name:
+        if name in hosts:
+            return True
+        name = name.partition(".")[2]
+    return False
+
+
+def header_text(text: str) -> str:
+    """A header's value that h11 will send: one line, latin-1 holding UTF-8 where it must."""
+    line = _CONTROL.sub(" ", text).strip(" ")
+    return line if line.isascii() else line.encode("utf-8", "replace").decode("latin-1")
+
+
+def shown(text: str) -> str:
+    """A text from outside, cut and made printable for a message."""
+    cut = text if len(text) <= _SHOWN_CHARACTERS_MAX else text[: _SHOWN_CHARACTERS_MAX - 1] + "…"
+    return cut.encode("ascii", "backslashreplace").decode() if not cut.isprintable() else cut
