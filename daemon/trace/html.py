@@ -140,9 +140,9 @@ class _Reading:
                 return Page(jump, final=True, text_characters=self._text_characters)
         jump, waits = self._declared(), False
         for action in reversed(self._at_load):
-            if jump is None and isinstance(action, Submit) and not whole and not self._is_complete(action):
-                waits = True
-            jump = jump or self._done(action, None)
+            if jump is None and not waits:
+                waits = isinstance(action, Submit) and not whole and not self._is_complete(action)
+                jump = None if waits else self._done(action, None)
         unresolved = jump is None and (self._unresolved or bool(self._called & self._jumping))
         return Page(jump, final=whole, unresolved=unresolved, waits=waits, text_characters=self._text_characters)
 

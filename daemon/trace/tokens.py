@@ -10,6 +10,9 @@ from enum import Enum
 from typing import NamedTuple
 
 
+TOKENS_MAX = 4_096  # a longer script is none that only jumps
+
+
 class Kind(Enum):
     NAME = "name"  # identifiers and keywords
     TEXT = "text"  # a string, or a template without substitutions; its value, escapes decoded
@@ -63,7 +66,7 @@ _BEFORE_REGEX = frozenset({"return", "typeof", "case", "in", "of", "delete", "vo
 
 
 def tokens_in(code: str) -> Tokens | None:
-    """All tokens of a script, or None where it is none."""
+    """All tokens of a script, or None where it is none, or a long one."""
     found: list[Token] = []
     ends: dict[int, int] = {}
     opened: list[int] = []
@@ -87,6 +90,8 @@ def tokens_in(code: str) -> Tokens | None:
             if read is None:
                 return None
             token, at = read
+            if len(found) == TOKENS_MAX:
+                return None
             if token.kind is Kind.MARK and token.text in "([{":
                 opened.append(len(found))
             elif token.kind is Kind.MARK and token.text in _PAIRS:
