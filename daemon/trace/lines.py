@@ -21,6 +21,7 @@ from daemon.trace.exchange import Exchange, Headers
 from daemon.trace.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.socks import open_socks_tunnel
 from daemon.trace.steps import REDIRECT_STATUSES, Fetch
+from daemon.trace.urls import location_in
 from daemon.trace.verdicts import Kind, Phase
 
 DRAIN_BYTES_MAX = 4_096
@@ -90,7 +91,7 @@ class Line:
         status, answered = await self._exchange.ask(
             fetch.method.encode("ascii"), target.encode("ascii"), headers, fetch.body
         )
-        if status in REDIRECT_STATUSES and _is_small(answered):
+        if status in REDIRECT_STATUSES and _is_small(answered) and location_in(answered) is not None:
             await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
         return status, answered
 

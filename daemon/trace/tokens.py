@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-
 TOKENS_MAX = 4_096  # a longer script is none that only jumps
 
 

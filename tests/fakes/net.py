@@ -16,6 +16,7 @@ from tests.fakes.proxies import Proxy, proxy
 
 AUTHORITY = trustme.CA()
 START = "http://ads.example/start"
+LIMITS = Limits(20, allow_private=True)
 
 
 def context_for(
@@ -41,8 +42,9 @@ async def traced(
     by: Fetcher | None = None,
     reach: Reach | None = None,
     timeout_s: float = 10,
+    limits: Limits = LIMITS,
 ) -> TraceResult:
-    walk = Walk(url, Identity("tester/1"), Limits(20, allow_private=True))
+    walk = Walk(url, Identity("tester/1"), limits)
     address = proxy_for("127.0.0.1", str(proxy_port), reach)
     return await trace(by or fetcher(), address, walk, timeout_s=timeout_s)
 

@@ -87,7 +87,9 @@ class Proxy:
             return True
         async with upstream:
             lines = [f"{name}: {value}" for name, value in head.headers if not name.startswith("proxy-")]
-            await upstream.send_all("\r\n".join([f"{head.method} /{path} HTTP/1.1", *lines, "", ""]).encode("latin-1"))
+            await upstream.send_all(
+                "\r\n".join([f"{head.method} /{path} HTTP/1.1", *lines, "", ""]).encode("latin-1") + head.body
+            )
             goes_on = False
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_watch, client, nursery.cancel_scope)

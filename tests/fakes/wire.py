@@ -14,11 +14,12 @@ HEAD_BYTES_MAX = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request's head as it came. Header names in lower case."""
+    """A request as it came. Header names in lower case; the body is that of a Content-Length."""
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
 
     def value(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name), None)
@@ -57,14 +58,22 @@ class Reader:
         self.rest = b""
 
     async def head(self) -> Head | None:
-        """The next request's head (its body is expected to be empty), or None at the end."""
+        """The next request, or None at the end."""
         block = await self.block()
         if block is None:
             return None
         first, *lines = block.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ", 2)
         pairs = (line.partition(":") for line in lines)
-        return Head(method, target, tuple((name.lower(), value.strip()) for name, _, value in pairs))
+        headers = tuple((name.lower(), value.strip()) for name, _, value in pairs)
+        length = int(next((value for name, value in headers if name == "content-length"), "0"))
+        while len(self.rest) < length:
+            more = await self.stream.receive_some(65_536)
+            if not more:
+                return None
+            self.rest += more
+        body, self.rest = self.rest[:length], self.rest[length:]
+        return Head(method, target, headers, body)
 
     async def block(self) -> bytes | None:
         """Bytes up to an empty line, without it."""

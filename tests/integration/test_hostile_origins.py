@@ -11,10 +11,12 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import brotli
 import psutil
 import pytest
 import trio
 import trustme
+from backports import zstd
 
 from daemon.config import Settings
 from tests.fakes import origins, proxies
@@ -34,6 +36,20 @@ OBJECTS_NOISE, DESCRIPTORS_NOISE, RESIDENT_KIB_NOISE = 2_000, 8, 16 * 1024
 BOMB = gzip.compress(bytes(50_000_000), 6)
 BOMB_HEAD = b"Content-Type: text/html\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB)
 BOMB_PAGE = Reply((b"HTTP/1.1 200 OK\r\n" + BOMB_HEAD + BOMB,))
+HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+DRIPPING_PAGE = Reply((HTML + b"\r\n<!doctype html><title>",), repeat=b"x", pause_s=0.02)
+ENDLESS_PAGE = Reply((HTML + b"\r\n<!doctype html><style>",), repeat=b"a{b:c}" * 1_000)
+ENDLESS_CHUNKS = Reply((HTML + b"Transfer-Encoding: chunked\r\n\r\n",), repeat=b"1\r\nx\r\n" * 1_000)
+BROKEN_GZIP = Reply(
+    (HTML + b"Content-Encoding: gzip\r\nContent-Length: 90000\r\n\r\n" + b"\x1f\x8b\x08" * 1_000,), end="close"
+)
+STALLED_PAGE = Reply((HTML + b"Content-Length: 90000\r\n\r\n<!doctype html><head>",), end="hang")
+
+
+def bomb(coding: str, data: bytes) -> Reply:
+    return origins.reply(200, ("Content-Type", "text/html"), ("Content-Encoding", coding), body=data)
+
+
 BOMB_REDIRECT = Reply((b"HTTP/1.1 302 Found\r\nLocation: /page\r\n" + BOMB_HEAD + BOMB,))
 
 # Path to (reply, what the trace's row says; None where the trace lands).
@@ -51,6 +67,16 @@ HOSTILE: dict[str, tuple[Reply, str | None]] = {
     "/gzip-bomb": (BOMB_PAGE, None),
     "/gzip-bomb-with-a-location": (BOMB_REDIRECT, None),
     "/endless-body": (origins.ENDLESS_BODY, None),
+    "/br-bomb": (bomb("br", brotli.compress(bytes(5_000_000))), None),
+    "/zstd-bomb": (bomb("zstd", zstd.compress(bytes(50_000_000))), None),
+    "/bomb-in-a-bomb": (bomb("gzip, gzip", gzip.compress(BOMB)), None),
+    "/broken-gzip": (BROKEN_GZIP, None),
+    "/dripping-page": (DRIPPING_PAGE, None),
+    "/endless-page": (ENDLESS_PAGE, None),
+    "/endless-chunks": (ENDLESS_CHUNKS, None),
+    "/stalled-page": (STALLED_PAGE, None),
+    "/deep-page": (page(b"<i><div>" * 20_000), None),
+    "/brackets": (page(b"<script>location;" + b"({[" * 5_000 + b"</script>"), None),
     "/endless-body-with-a-location": (origins.ENDLESS_REDIRECT_BODY, None),
     "/loop": (redirect("/loop"), "the chain loops"),
     "/javascript": (redirect("javascript:alert(1)"), "leads nowhere"),

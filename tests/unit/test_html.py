@@ -171,7 +171,7 @@ MOJIBAKE = "/%C3%83%C2%BC?q=%C3%BC"  # UTF-8 read as windows-1252, its query wri
         (meta("0;/а?q=а").encode("cp1251"), "windows-1251", "/%D0%B0?q=%E0"),
         (meta("0;/日?q=日").encode("shift_jis"), "Shift_JIS", "/%E6%97%A5?q=%93%FA"),
         (meta("0;/&#960;?q=&#960;#&#960;").encode(), "windows-1252", "/%CF%80?q=%26%23960%3B#%CF%80"),
-        ("<script>location = '/\\u00fc?q=\\u00fc'</script>".encode(), None, PATH_UTF_8 + QUERY_1252),
+        (b"<script>location = '/\\u00fc?q=\\u00fc'</script>", None, PATH_UTF_8 + QUERY_1252),
     ],
 )  # fmt: skip
 def test_a_url_is_read_and_its_query_written_in_the_pages_character_set(
@@ -285,10 +285,11 @@ def test_of_a_page_that_is_still_coming_only_what_is_complete_counts(page: str, 
 
 
 PIECES = st.sampled_from(
-    ["<meta http-equiv=refresh content='", "0;/a", "'>", "<script>", "location=", "'/a'", "</script>", "<form>", "</form>",
-     "<input name=a value=b>", "document.forms[0].submit()", "<noscript>", "</noscript>", "<template>", "</template>",
-     "<!--", "-->", "<body onload=\"location='/b'\">", "<base href='//x/'>", "<meta charset=", "utf-16>", "koi8-r>", "<svg>",
-     "<textarea>", "<select>", "text", "\x00", "\ufdd0", "ü", "<", ">", "&#", "<plaintext>", "<frameset onload='a'>"]
+    ["<meta http-equiv=refresh content='", "0;/a", "'>", "<script>", "location=", "'/a'", "</script>", "<form>",
+     "</form>", "<input name=a value=b>", "document.forms[0].submit()", "<noscript>", "</noscript>", "<template>",
+     "</template>", "<!--", "-->", "<body onload=\"location='/b'\">", "<base href='//x/'>", "<meta charset=", "utf-16>",
+     "koi8-r>", "<svg>", "<textarea>", "<select>", "text",
+     "\x00", "\ufdd0", "ü", "<", ">", "&#", "<plaintext>", "<frameset onload='a'>"]
 )  # fmt: skip
 PAGES = st.binary(max_size=200) | st.lists(PIECES, max_size=30).map(lambda pieces: "".join(pieces).encode())
 

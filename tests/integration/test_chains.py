@@ -1,0 +1,107 @@
+"""Every kind of chain over real sockets: where it lands, by which kinds, and what of its pages was read."""
+
+from dataclasses import replace
+
+import pytest
+
+from daemon.trace.steps import WEB_SCHEMES, Landed
+from tests.fakes.chains import CHAINS, JUMP, LANDED, META, Chain, form, says
+from tests.fakes.net import LIMITS, net, traced
+from tests.fakes.origins import Reply, page, redirect, reply
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+
+
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain.name)
+async def test_a_chain_lands_where_a_browser_would(chain: Chain) -> None:
+    limits = replace(LIMITS, stop_at=chain.stop_at, landing_schemes=WEB_SCHEMES | chain.landing_schemes)
+    async with net(dict(chain.pages)) as here:
+        result = await traced(here.port, chain.start, limits=limits)
+    assert (result.end, tuple(hop.kind for hop in result.hops)) == (Landed(chain.final_url), chain.kinds)
+    assert {head.target: head.body for head in here.plain.requests if head.method == "POST"} == dict(chain.posted)
+
+
+async def test_pages_behind_tunnels_are_read_as_well() -> None:
+    secure: dict[str, Reply | list[Reply]] = {
+        "secure.example/": says(META.replace("http://b.example/landed?cid=7", "https://s1.example/script")),
+        "s1.example/script": says(JUMP.replace("http://b.example/landed?cid=7", "https://s2.example/form")),
+        "s2.example/form": says(form("post").replace("http://b.example/landed", "/posted")),
+        "s2.example/posted": redirect("/landed", status=303),
+        "s2.example/landed": LANDED,
+    }
+    async with net({}, secure) as here:
+        result = await traced(here.port, "https://secure.example/")
+    assert result.end == Landed("https://s2.example/landed")
+    assert [hop.kind for hop in result.hops] == ["meta", "script", "form", "http", "final"]
+    assert [head.body for head in here.secure.requests if head.method == "POST"] == [b"cid=7"]
+    assert len(here.proxy.seen) == 3, "a page that was read to its end leaves its tunnel to the next hop"
+
+
+async def test_a_hop_after_a_page_uses_the_same_connection() -> None:
+    pages: dict[str, Reply | list[Reply]] = {
+        "ads.example/start": says(META + " " * 500),
+        "b.example/landed?cid=7": LANDED,
+    }
+    async with net(pages) as here:
+        await traced(here.port)
+    assert here.proxy.connections == 1
+
+
+async def test_a_form_says_what_it_posts_and_a_redirect_of_it_does_not() -> None:
+    pages: dict[str, Reply | list[Reply]] = {
+        "ads.example/start": says(form("post")),
+        "b.example/landed": redirect("/after"),
+        "b.example/after": page(),
+    }
+    async with net(pages) as here:
+        await traced(here.port)
+    posted, after = here.plain.requests[1:]
+    assert posted.value("content-type") == "application/x-www-form-urlencoded"
+    assert posted.value("content-length") == "5"
+    assert (after.method, after.value("content-type"), after.value("content-length")) == ("GET", None, None)
+
+
+async def test_where_the_offer_stops_no_request_is_made() -> None:
+    async with net({"ads.example/start": redirect("http://b.example/shop?cid=7#top")}) as here:
+        result = await traced(here.port, limits=replace(LIMITS, stop_at=frozenset({"b.example"})))
+    assert result.end == Landed("http://b.example/shop?cid=7#top")
+    assert [head.target for head in here.proxy.seen] == ["http://ads.example/start"]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", "image/gif", "application/octet-stream"])
+async def test_of_other_types_nothing_is_read(kind: str) -> None:
+    """The body never comes: whoever waited for it would be late."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n\r\n".encode()
+    async with net({"ads.example/start": Reply((head,), end="hang")}) as here:
+        result = await traced(here.port, timeout_s=3)
+    assert isinstance(result.end, Landed)
+    assert result.ms < 3_000
+
+
+async def test_a_page_that_goes_round_in_a_circle_is_a_loop() -> None:
+    pages: dict[str, Reply | list[Reply]] = {
+        "ads.example/start": says("<meta http-equiv=refresh content='0;http://b.example/'>"),
+        "b.example/": says("<script>location = 'http://ads.example/start'</script>"),
+    }
+    async with net(pages) as here:
+        result = await traced(here.port)
+    assert (getattr(result.end, "reason", None), [hop.kind for hop in result.hops]) == ("loop", ["meta", "script"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Reply((HEAD + b"Content-Length: 900\r\n\r\n" + META.encode(),), end="close"), "meta"),
+        (Reply((HEAD + b"\r\n" + JUMP.encode(),), end="close"), "script"),
+        (Reply((HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *(b"1\r\n%c\r\n" % byte for byte in META.encode()),
+                b"0\r\n\r\n"), end="close"), "meta"),
+        (Reply((HEAD + b"Content-Length: 900\r\n\r\n", META.encode()), end="hang", pause_s=0.2), "meta"),
+        (reply(200, ("Content-Type", "text/html"), ("Content-Encoding", "gzip"), body=b"\x1f\x8b not gzip"), "final"),
+    ],
+    ids=["broken off", "ends with the connection", "byte by byte in chunks", "late and never whole", "no gzip"],
+)  # fmt: skip
+async def test_what_came_of_a_page_counts_however_it_came(answer: Reply, kind: str) -> None:
+    async with net({"ads.example/start": answer, "b.example/landed?cid=7": LANDED}) as here:
+        result = await traced(here.port)
+    assert isinstance(result.end, Landed)
+    assert result.hops[0].kind == kind

@@ -1,0 +1,226 @@
+"""Bodies of HTML answers: which are read, how they are decoded, and where reading ends."""
+
+import gzip
+import random
+import zlib
+from collections.abc import Callable
+
+import brotli
+import pytest
+from ada_url import URL
+from backports import zstd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.trace.body import FirstBytes, PageBody, page_body
+
+URL_HERE = URL("http://ads.example/")
+BYTES_MAX = 16_384
+META = b"<meta http-equiv=refresh content='0;/a'>"
+PADDING = b"<style>" + bytes(random.Random(1).choices(b"abcdefghij{}:;", k=3_000)) + b"</style>"
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+    "": bytes,
+    "identity": bytes,
+}
+
+
+def body(*headers: tuple[str, str], bytes_max: int = BYTES_MAX) -> PageBody | None:
+    raw = tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
+    return page_body(URL_HERE, raw, bytes_max=bytes_max, refresh_max_s=10, refreshed=False)
+
+
+def html(coding: str = "", *, bytes_max: int = BYTES_MAX) -> PageBody:
+    found = body(("Content-Type", "text/html"), ("Content-Encoding", coding), bytes_max=bytes_max)
+    assert found is not None
+    return found
+
+
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(data) + compressor.flush()
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/html", "TEXT/HTML;charset=x", "application/xhtml+xml", " text/html ; a=b", None, ""],
+)
+def test_html_is_read(content_type: str | None) -> None:
+    assert body(*([] if content_type is None else [("Content-Type", content_type)])) is not None
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/json", "image/png", "application/octet-stream", "text/html2", "x", "application/pdf"],
+)
+def test_no_other_type_is_read_at_all(content_type: str) -> None:
+    assert body(("Content-Type", content_type)) is None
+
+
+@pytest.mark.parametrize("coding", ["compress", "gzip, x", "gzip, gzip, gzip", "aes128gcm"])
+def test_what_cannot_be_decoded_is_not_read(coding: str) -> None:
+    assert body(("Content-Type", "text/html"), ("Content-Encoding", coding)) is None
+
+
+@pytest.mark.parametrize("coding", ENCODERS)
+@pytest.mark.parametrize("piece", [1, 7, 100_000])
+def test_each_coding_is_undone_in_pieces_of_any_size(coding: str, piece: int) -> None:
+    read = html(coding)
+    encoded = ENCODERS[coding](PADDING + META)
+    for at in range(0, len(encoded), piece):
+        read.feed(encoded[at : at + piece])
+    read.end(whole=True)
+    assert read.page.jump is not None
+    assert read.page.jump.url == "http://ads.example/a"
+
+
+@pytest.mark.parametrize("piece", [1, 100_000])
+def test_deflate_is_undone_without_a_header_too(piece: int) -> None:
+    read = html("deflate")
+    encoded = raw_deflate(PADDING + META)
+    for at in range(0, len(encoded), piece):
+        read.feed(encoded[at : at + piece])
+    read.end(whole=True)
+    assert read.page.jump is not None
+
+
+def test_codings_one_inside_the_other_are_undone_from_the_outside() -> None:
+    read = html("br, gzip")
+    read.feed(gzip.compress(brotli.compress(META)))
+    read.end(whole=True)
+    assert read.page.jump is not None
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
+def test_a_bomb_gives_no_more_than_the_bound_and_is_left(coding: str) -> None:
+    bomb = b"<title>" + bytes(10_000_000)
+    for part in coding.split(", "):
+        bomb = ENCODERS[part](bomb)
+    read = html(coding)
+    read.feed(bomb[:1_000])
+    read.feed(bomb[1_000:])
+    assert read.enough
+    assert read.page.jump is None
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_what_breaks_or_is_cut_is_read_as_far_as_it_goes(coding: str) -> None:
+    encoded = ENCODERS[coding](META + PADDING)
+    for spoilt in (encoded[: len(encoded) // 2], b"\xff\xfe nonsense" * 20, b""):
+        read = html(coding)
+        read.feed(spoilt)
+        read.end(whole=True)
+        assert read.enough
+    read = html(coding)
+    read.feed(encoded[: len(encoded) - 20])
+    read.end(whole=False)
+    if coding == "gzip":
+        assert read.page.jump is not None
+
+
+def test_a_page_is_read_up_to_the_bound_and_no_further() -> None:
+    inside, beyond = html(bytes_max=4_096), html(bytes_max=4_096)
+    inside.feed(b"<!--" + b"x" * (4_096 - len(META) - 7) + b"-->" + META + b"<p>" * 100)
+    beyond.feed(b"<!--" + b"x" * (4_096 - len(META) - 6) + b"-->" + META + b"<p>" * 100)
+    assert inside.enough
+    assert beyond.enough
+    assert inside.page.jump is not None
+    assert beyond.page.jump is None
+
+
+def test_reading_ends_at_a_jump() -> None:
+    read = html()
+    read.feed(META + PADDING)
+    assert read.enough
+    assert read.page.jump is not None
+
+
+def test_reading_ends_where_the_text_of_a_page_has_begun() -> None:
+    read = html()
+    read.feed(PADDING)
+    assert not read.enough
+    read.feed(PADDING + b"<p>" + b"Welcome to the shop. " * 20)
+    assert read.enough
+    assert read.page.jump is None
+
+
+def test_a_few_words_are_no_page_yet_until_it_is_slow() -> None:
+    read = html()
+    read.feed(b"<p>You are being redirected.")
+    read.look(slow=False)
+    assert not read.enough
+    read.look(slow=True)
+    assert read.enough
+
+
+def test_a_head_that_goes_on_slowly_is_waited_for() -> None:
+    read = html()
+    read.feed(b"<title>Shop</title>")
+    read.look(slow=True)
+    assert not read.enough
+
+
+def test_a_small_page_is_read_to_its_end_whatever_it_says() -> None:
+    read = body(("Content-Type", "text/html"), ("Content-Length", "2000"))
+    assert read is not None
+    read.feed(b"<p>" + b"You will be redirected in a moment. " * 40)
+    assert not read.enough
+    read.feed(b"<script>location = '/a'</script>")
+    read.end(whole=True)
+    assert read.page.jump is not None
+
+
+def test_a_form_that_is_still_coming_is_waited_for_up_to_the_bound() -> None:
+    read = html()
+    read.feed(b"<body onload='document.forms[0].submit()'>" + b"Please wait. " * 100 + b"<form><input name=a>")
+    read.look(slow=True)
+    assert not read.enough
+    read.feed(b"<input name=b>" * 2_000)
+    assert read.enough
+    assert (read.page.jump, read.page.waits) == (None, True)
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html>", b"\n <HTML>", b"<head >", b"<body >", b"<!-- x -->", b"<p>"])
+def test_what_has_no_type_is_read_where_it_begins_with_markup(page: bytes) -> None:
+    read = body()
+    assert read is not None
+    read.feed(page + META)
+    read.end(whole=True)
+    assert read.page.jump is not None
+
+
+@pytest.mark.parametrize(
+    "page", [b"hello ", b'{"a": 1}', b"\x89PNG\r\n\x1a\n", b"<?xml version='1.0'?>", b"<paragraph>"]
+)
+@pytest.mark.parametrize("more", [b"", b" " * 100])
+def test_what_has_no_type_and_does_not_begin_with_markup_is_left(page: bytes, more: bytes) -> None:
+    read = body()
+    assert read is not None
+    read.feed(page + more + META)
+    if more:
+        assert read.enough
+    read.end(whole=True)
+    assert read.page.jump is None
+
+
+@given(st.binary(max_size=300), st.sampled_from(["gzip", "deflate", "br", "zstd", "", "gzip, br"]), st.integers(1, 300))
+def test_no_body_raises(data: bytes, coding: str, piece: int) -> None:
+    read = html(coding, bytes_max=200)
+    for at in range(0, len(data), piece):
+        if not read.enough:
+            read.feed(data[at : at + piece])
+            read.look(slow=False)
+    read.end(whole=True)
+    assert read.enough
+
+
+def test_first_bytes_are_the_first_bytes() -> None:
+    read = FirstBytes(5)
+    read.feed(b"abc")
+    assert not read.enough
+    read.feed(b"def")
+    assert (read.enough, read.data) == (True, b"abcde")

@@ -1,0 +1,228 @@
+"""The walk where pages go on by themselves, where an offer stops it, and where forms are posted."""
+
+from dataclasses import replace
+
+import pytest
+
+from daemon.trace.html import Jump, Page
+from daemon.trace.steps import Fetch, GaveUp, HopAnswer, Identity, Landed, Limits, Walk
+
+HERE = "https://ads.example.com/click?gclid=1"
+LIMITS = Limits(20, allow_private=False)
+HTML = ("Content-Type", "text/html")
+
+
+def walk(limits: Limits = LIMITS, url: str = HERE) -> Walk:
+    traced = Walk(url, Identity("tester/1"), limits)
+    assert isinstance(traced.start(), Fetch)
+    return traced
+
+
+def raw(*headers: tuple[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
+
+
+def answer(*headers: tuple[str, str], status: int = 200, page: Page | None = None) -> HopAnswer:
+    return HopAnswer(status, raw(*headers), 12.5, 300, 200, page)
+
+
+def to(location: str, *, status: int = 302) -> HopAnswer:
+    return answer(("Location", location), status=status)
+
+
+def goes(url: str, kind: str = "meta", **more: object) -> HopAnswer:
+    """A page that goes on to `url`."""
+    return answer(HTML, page=Page(Jump(kind, url, **more), final=True))  # type: ignore[arg-type]
+
+
+def kinds(traced: Walk) -> list[str]:
+    return [hop.kind for hop in traced.hops]
+
+
+@pytest.mark.parametrize("kind", ["meta", "script", "form"])
+def test_a_page_that_goes_on_is_followed_and_its_hop_has_the_kind(kind: str) -> None:
+    traced = walk()
+    step = traced.answered(goes("https://b.example.com/x#y", kind))
+    assert isinstance(step, Fetch)
+    assert (step.url, step.method) == ("https://b.example.com/x", "GET")
+    assert traced.answered(answer()) == Landed("https://b.example.com/x#y")
+    assert kinds(traced) == [kind, "final"]
+
+
+def test_a_fragment_is_not_inherited_by_a_jump() -> None:
+    traced = walk(url=HERE + "#top")
+    traced.answered(goes("https://b.example.com/x"))
+    assert traced.answered(answer()) == Landed("https://b.example.com/x")
+
+
+@pytest.mark.parametrize("status", [200, 201, 302, 403, 404])
+def test_a_refresh_header_counts_with_each_status_that_lands(status: int) -> None:
+    traced = walk()
+    step = traced.answered(answer(("refresh", "3; url='/next'"), status=status))
+    assert isinstance(step, Fetch)
+    assert step.url == "https://ads.example.com/next"
+    assert kinds(traced) == ["refresh-header"]
+
+
+def test_a_location_comes_before_a_refresh_header_and_a_refresh_header_before_the_page() -> None:
+    traced = walk()
+    step = traced.answered(answer(("Refresh", "0;/no"), ("Location", "/a"), status=302))
+    assert isinstance(step, Fetch)
+    assert step.url == "https://ads.example.com/a"
+    page = Page(Jump("script", "https://ads.example.com/no"), final=True)
+    step = traced.answered(answer(("Refresh", "0;/b"), HTML, page=page))
+    assert isinstance(step, Fetch)
+    assert step.url == "https://ads.example.com/b"
+    assert kinds(traced) == ["http", "refresh-header"]
+
+
+@pytest.mark.parametrize(
+    ("refresh_max_s", "text", "followed"),
+    [(10, "10;/a", True), (10, "11;/a", False), (0, "0;/a", True), (0, "1;/a", False), (2.5, "2;/a", True)],
+)
+def test_a_refresh_that_waits_longer_than_it_may_lands(refresh_max_s: float, text: str, followed: bool) -> None:
+    traced = walk(replace(LIMITS, refresh_max_s=refresh_max_s))
+    assert isinstance(traced.answered(answer(("Refresh", text))), Fetch if followed else Landed)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "read"),
+    [
+        (200, [HTML], True),
+        (404, [HTML], True),
+        (200, [], True),
+        (302, [HTML], True),
+        (302, [HTML, ("Location", "/a")], False),
+        (200, [("Content-Type", "image/png")], False),
+        (200, [HTML, ("Refresh", "5;/a")], False),
+        (200, [HTML, ("Refresh", "50;/a")], True),
+        (204, [HTML], False),
+        (304, [HTML], False),
+        (500, [HTML], False),
+        (101, [HTML], False),
+    ],
+)
+def test_a_body_is_read_only_where_it_has_a_say(status: int, headers: list[tuple[str, str]], read: bool) -> None:
+    assert (walk().body(status, raw(*headers)) is not None) is read
+
+
+def test_a_page_that_leaves_for_an_unknown_url_is_where_the_trace_lands_marked() -> None:
+    for page in (Page(unresolved=True), Page(waits=True)):
+        traced = walk()
+        assert traced.answered(answer(HTML, page=page)) == Landed(HERE)
+        assert kinds(traced) == ["script_unresolved"]
+
+
+@pytest.mark.parametrize("url", [HERE, HERE + "#"])
+def test_a_page_that_goes_on_to_itself_is_landed_on(url: str) -> None:
+    traced = walk()
+    assert isinstance(traced.answered(goes(url)), Landed)
+    assert kinds(traced) == ["final"]
+
+
+def test_a_place_on_the_same_page_is_where_it_lands() -> None:
+    assert walk().answered(goes(HERE + "#offer")) == Landed(HERE + "#offer")
+
+
+def test_a_page_that_sets_a_cookie_and_goes_on_to_itself_is_asked_once_more_and_no_oftener() -> None:
+    traced = walk()
+    first = answer(HTML, ("Set-Cookie", "a=1"), page=goes(HERE).page)
+    step = traced.answered(first)
+    assert isinstance(step, Fetch)
+    assert dict(step.headers)["Cookie"] == "a=1"
+    again = answer(HTML, ("Set-Cookie", "a=2"), page=goes(HERE).page)
+    assert traced.answered(again) == Landed(HERE)
+    assert kinds(traced) == ["meta", "final"]
+
+
+def test_two_pages_that_go_on_to_each_other_are_a_loop() -> None:
+    traced = walk()
+    traced.answered(goes("https://b.example.com/"))
+    step = traced.answered(goes(HERE))
+    assert isinstance(step, GaveUp)
+    assert step.reason == "loop"
+
+
+def test_an_app_is_landed_in_where_the_offer_allows_its_scheme_and_else_the_page() -> None:
+    allowing = walk(replace(LIMITS, landing_schemes=LIMITS.landing_schemes | {"market"}))
+    assert allowing.answered(goes("market://details?id=x", "script")) == Landed("market://details?id=x")
+    assert kinds(allowing) == ["script"]
+    other = walk()
+    assert other.answered(goes("market://details?id=x", "script")) == Landed(HERE)
+    assert kinds(other) == ["final"]
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://intranet/"])
+def test_a_page_leads_to_no_host_that_is_not_public(url: str) -> None:
+    step = walk(replace(LIMITS, stop_at=frozenset({"intranet"}))).answered(goes(url))
+    assert isinstance(step, GaveUp)
+    assert step.reason == "refused_address"
+
+
+def test_the_hop_after_the_last_allowed_one_is_not_made_for_a_page_either() -> None:
+    step = walk(replace(LIMITS, hops_max=1)).answered(goes("https://b.example.com/"))
+    assert isinstance(step, GaveUp)
+    assert step.reason == "hops_max"
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "location", "stops"),
+    [
+        ("shop.example.com", "https://shop.example.com/x", True),
+        ("shop.example.com", "https://SHOP.example.com./x", True),
+        ("shop.example.com", "https://www.shop.example.com/x", True),
+        ("shop.example.com", "https://shop.example.com:8443/x", True),
+        ("shop.example.com", "https://notshop.example.com/x", False),
+        ("shop.example.com", "https://example.com/x", False),
+        ("www.shop.example.com", "https://shop.example.com/x", False),
+        ("xn--bcher-kva.example.com", "https://bücher.example.com/", True),
+        ("93.184.216.34", "http://93.184.216.34/", True),
+    ],
+)
+def test_a_host_where_the_offer_stops_is_itself_and_what_is_below_it(stop_at: str, location: str, stops: bool) -> None:
+    traced = walk(replace(LIMITS, stop_at=frozenset({stop_at})))
+    assert isinstance(traced.answered(to(location)), Landed if stops else Fetch)
+    assert kinds(traced) == ["http"]
+
+
+def test_the_landing_where_an_offer_stops_is_what_a_browser_would_show() -> None:
+    traced = walk(replace(LIMITS, stop_at=frozenset({"shop.example.com"})), url=HERE + "#top")
+    assert traced.answered(to("//shop.example.com/x?cid=7")) == Landed("https://shop.example.com/x?cid=7#top")
+    assert len(traced.hops) == 1
+
+
+def test_the_tracking_url_itself_is_fetched_wherever_the_offer_stops() -> None:
+    traced = walk(replace(LIMITS, stop_at=frozenset({"ads.example.com"})))
+    assert traced.answered(to("/next")) == Landed("https://ads.example.com/next")
+
+
+POSTED = goes("https://b.example.com/s", "form", method="POST", body=b"a=1")
+
+
+def test_a_form_is_posted_with_its_fields_even_to_where_the_offer_stops() -> None:
+    traced = walk(replace(LIMITS, stop_at=frozenset({"b.example.com"})))
+    step = traced.answered(POSTED)
+    assert isinstance(step, Fetch)
+    assert (step.url, step.method, step.body) == ("https://b.example.com/s", "POST", b"a=1")
+    assert dict(step.headers)["Content-Type"] == "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_of_a_post_keeps_it_only_by_307_and_308(status: int) -> None:
+    traced = walk()
+    traced.answered(POSTED)
+    step = traced.answered(to("/next", status=status))
+    assert isinstance(step, Fetch)
+    if status in (307, 308):
+        assert (step.method, step.body, "Content-Type" in dict(step.headers)) == ("POST", b"a=1", True)
+    else:
+        assert (step.method, step.body, "Content-Type" in dict(step.headers)) == ("GET", b"", False)
+
+
+def test_the_same_url_by_another_method_is_another_request() -> None:
+    traced = walk()
+    step = traced.answered(goes(HERE, "form", method="POST", body=b"a=1"))
+    assert isinstance(step, Fetch)
+    step = traced.answered(goes(HERE, "form", method="POST", body=b"a=1"))
+    assert isinstance(step, GaveUp)
+    assert step.reason == "loop"
