@@ -61,7 +61,7 @@ class Proxy:
             except OSError:
                 pass  # the client or the upstream went: both connections end
             finally:
-                visit.finish()
+                visit.finish(left=True)
                 visit.leave()
             nursery.cancel_scope.cancel()
 
@@ -83,9 +83,12 @@ class _Exchange:
     target: bytes
     bodiless: bool
     bytes_in: int
+    accepted_before: int
+    """By the client's connection, when the exchange began."""
     cid: int | None
     status: int = 0
     bytes_out: int = 0
+    """Of the answer, or from inside a tunnel."""
     bytes_expected: int = -1
     """Length of the whole answer, -1 while unknown: then only the next request or the close tells its end."""
 
@@ -149,14 +152,16 @@ class _Visit:
             target=request.target,
             bodiless=request.method == b"HEAD",
             bytes_in=head_bytes,
+            accepted_before=self.client.accepted,
             cid=int(cid[1]) if cid else None,
         )
 
-    def finish(self) -> None:
-        """Record the exchange, if one is open: it ends now."""
+    def finish(self, *, left: bool = False) -> None:
+        """Record the exchange, if one is open: it ends now. What a client that `left` never took is not counted."""
         if (done := self.exchange) is None:
             return
         self.exchange = None
+        bytes_out = self.client.accepted - done.accepted_before - (self.client.unsent() if left else 0)
         event = ProxyEvent(
             done.wall_s,
             done.began_s,
@@ -167,7 +172,7 @@ class _Visit:
             done.cid,
             done.status,
             done.bytes_in,
-            done.bytes_out,
+            bytes_out,
         )
         self.proxy.log.record(event)
 

@@ -5,7 +5,9 @@ the kernel's buffer is one system call and no checkpoint; each receive is one ch
 that matter are looked at. This is a demo's parser for well-behaved clients on loopback, not one for the open internet.
 """
 
+import array
 import errno
+import fcntl
 import re
 import socket
 import struct
@@ -30,6 +32,7 @@ ACCEPT_PAUSE_S = 0.05
 PORTS_TRIED_MAX = 500
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; the socket module does not name it in 3.11
+_SIOCOUTQNSD = 0x894B  # linux/sockios.h; no module names it
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n")
 _CLOSE = re.compile(rb"\r\n(?:proxy-)?connection:[^\r]*\bclose\b")
 _REASONS = {
@@ -87,15 +90,19 @@ class Request:
 
 
 class Peer:
-    """One connection: its socket and what was read ahead from it. One task reads, one writes."""
+    """One connection: its socket and what was read ahead from it. One task reads, one writes.
 
-    __slots__ = ("ahead", "sock")
+    `accepted` counts what the kernel took to send; of it, `unsent()` has not been on the wire.
+    """
+
+    __slots__ = ("accepted", "ahead", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.ahead = b""
+        self.accepted = 0
 
     async def receive(self) -> bytes:
         """What is there, at least a byte; b"" once the peer has closed. Raises OSError."""
@@ -152,9 +159,19 @@ class Peer:
         sent = 0
         while sent < len(data):
             try:
-                sent += self.sock.send(memoryview(data)[sent:] if sent else data)
+                taken = self.sock.send(memoryview(data)[sent:] if sent else data)
+                sent += taken
+                self.accepted += taken
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self.sock)
+
+    def unsent(self) -> int:
+        """What waits for the peer to make room, for ever if it has left."""
+        if self.sock.fileno() < 0:
+            return 0
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self.sock.fileno(), _SIOCOUTQNSD, waiting)
+        return waiting[0]
 
     def reset(self) -> None:
         """Close with RST rather than FIN."""

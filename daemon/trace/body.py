@@ -123,7 +123,7 @@ class PageBody:
 def page_body(url: URL, headers: Headers, *, bytes_max: int, refresh_max_s: float, refreshed: bool) -> PageBody | None:
     """What reads the body of an answer with these headers, or None where it is not to be read."""
     content_type = codings = None
-    small = False
+    small = empty = False
     for name, value in headers:
         lowered = name.lower()
         if lowered == b"content-type":
@@ -132,8 +132,9 @@ def page_body(url: URL, headers: Headers, *, bytes_max: int, refresh_max_s: floa
             codings = ",".join(filter(None, (codings, value.decode("latin-1"))))
         elif lowered == b"content-length":
             small = value.isdigit() and int(value[:9]) <= SMALL_BYTES
+            empty = value == b"0"
     kind = None if content_type is None else content_type.partition(";")[0].strip().lower()
-    if kind and kind not in _HTML_TYPES:
+    if empty or (kind and kind not in _HTML_TYPES):
         return None
     named = [coding.strip().lower() for coding in (codings or "").split(",")]
     undone = [coding for coding in reversed(named) if coding not in ("", "identity")]

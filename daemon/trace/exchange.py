@@ -72,17 +72,25 @@ class Exchange:
         """
         self._stream.allowance = 2 * body.bytes_max + HEAD_ROOM_BYTES
         began_s = trio.current_time()
-        look_after_s, whole = LOOK_AFTER_S, False
-        with trio.move_on_after(wait_s), suppress(Broken, TooMuch, h11.ProtocolError):
-            while not body.enough and not whole:
-                with trio.move_on_at(began_s + look_after_s):
-                    event = await self._next()
-                    whole = not isinstance(event, h11.Data)
-                    if isinstance(event, h11.Data):
-                        body.feed(event.data)
-                if trio.current_time() >= began_s + look_after_s:
-                    body.look(slow=look_after_s >= SLOW_S)
-                    look_after_s *= 2
+        look_s, whole = LOOK_AFTER_S, False
+        with suppress(Broken, TooMuch, h11.ProtocolError):
+            while not (body.enough or whole):
+                event = self._h11.next_event()
+                if isinstance(event, h11.Data):
+                    body.feed(event.data)
+                elif isinstance(event, h11.EndOfMessage):
+                    whole = True
+                elif event is h11.NEED_DATA:
+                    with trio.move_on_at(began_s + min(look_s, wait_s)):
+                        self._h11.receive_data(await self._stream.read())
+                    spent_s = trio.current_time() - began_s
+                    if spent_s >= wait_s:
+                        break
+                    if spent_s >= look_s:
+                        body.look(slow=look_s >= SLOW_S)
+                        look_s *= 2
+                else:
+                    break
         body.end(whole=whole)
         if whole:
             with suppress(h11.ProtocolError):  # one that is not kept is closed by its owner

@@ -37,6 +37,11 @@ from daemon.trace.verdicts import Kind, Phase, Verdict
 
 CONNECTIONS_MAX = 4  # of one session; the one used longest ago is closed for a new one
 RESOLVERS_MAX = 64  # threads of all sessions that resolve proxies' names
+# SO_RCVBUF, which Linux doubles for itself. What a landing page sends before we leave it is about this much more than
+# what is read of it. A head fits into the one, the certificates of a server (3 to 5 KB) into the other: a smaller one
+# would take them in two round trips.
+RECEIVE_BUFFER_BYTES = 4_096
+TLS_RECEIVE_BUFFER_BYTES = 6_144
 BODY_WAIT_S = 5.0  # for a body; what is late of it is not waited for
 
 Wanted = Callable[[int, Headers], Body | None]
@@ -47,8 +52,8 @@ log = logging.getLogger(__name__)
 class Fetcher:
     """What all traces share: the settings of a hop and one SSLContext (17 ms to build).
 
-    `headers_bytes_max` bounds a response head, 32 bytes added for each line; `receive_buffer_bytes` is SO_RCVBUF, which
-    Linux doubles. A context of your own should verify, and offer http/1.1 alone by ALPN.
+    `headers_bytes_max` bounds a response head, 32 bytes added for each line. A context of your own should verify, and
+    offer http/1.1 alone by ALPN.
     """
 
     def __init__(
@@ -58,12 +63,10 @@ class Fetcher:
         connect_timeout_s: float,
         headers_bytes_max: int,
         ssl_context: ssl.SSLContext | None = None,
-        receive_buffer_bytes: int = 8_192,
     ) -> None:
         self.hop_timeout_s = hop_timeout_s
         self.connect_timeout_s = connect_timeout_s
         self.headers_bytes_max = headers_bytes_max
-        self.receive_buffer_bytes = receive_buffer_bytes
         self.resolvers = trio.CapacityLimiter(RESOLVERS_MAX)
         if ssl_context is None:
             ssl_context = ssl.create_default_context()
@@ -167,12 +170,14 @@ class Session:
         """Dials the proxy, and stands up a tunnel if `key` names its end."""
         progress.phase, progress.stream = Phase.DIAL, None
         fetcher, proxy = self._fetcher, self._proxy
+        speaks_tls = proxy.scheme == "https" or (key is not None and key.tls)
+        buffer_bytes = TLS_RECEIVE_BUFFER_BYTES if speaks_tls else RECEIVE_BUFFER_BYTES
         stream = await dial(
             proxy.host,
             proxy.port,
             self.meter,
             timeout_s=fetcher.connect_timeout_s,
-            receive_buffer_bytes=fetcher.receive_buffer_bytes,
+            receive_buffer_bytes=buffer_bytes,
             resolvers=fetcher.resolvers,
         )
         if proxy.scheme == "https":
