@@ -13,8 +13,9 @@ from daemon.control.problems import ProblemRaised
 from daemon.trace.fetch import TraceResult
 from daemon.trace.proxies import LeasedProxy
 from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
-from daemon.trace.steps import WEB_SCHEMES, Limits, Walk
+from daemon.trace.steps import WEB_SCHEMES, Walk
 from daemon.trace.tracers import LocalBackend
+from daemon.trace.workers import limits_of
 
 Endpoint = tuple[str, str]  # address, port
 
@@ -65,8 +66,12 @@ class TracesForOthers:
     async def _trace(self, asked: TraceRequest, settings: Settings) -> TraceResult:
         trace = settings.trace
         ours = HONEST_USER_AGENT if trace.user_agent == "visitor" else trace.user_agent
-        limits = Limits(hops_max=min(trace.hops_max, asked.max_redirects + 1), allow_private=trace.allow_private)
-        limits = replace(limits, landing_schemes=WEB_SCHEMES | frozenset(asked.landing_schemes))
+        limits = replace(
+            limits_of(settings),
+            hops_max=min(trace.hops_max, asked.max_redirects + 1),
+            landing_schemes=WEB_SCHEMES | frozenset(asked.landing_schemes),
+            stop_at=frozenset(asked.stop_at),
+        )
         walk = Walk(asked.url, identity_of(asked, ours), limits)
         lease = asked.lease or uuid4().hex
         proxy = LeasedProxy(asked.proxy_ip, str(asked.proxy_port), asked.target_country, asked.provider, lease)

@@ -148,4 +148,5 @@ def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:
         lease=proxy.lease,
         accept_language=identity.accept_language,
         landing_schemes=sorted(walk.limits.landing_schemes - WEB_SCHEMES),
+        stop_at=sorted(walk.limits.stop_at),
     )

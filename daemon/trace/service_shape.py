@@ -25,7 +25,7 @@ URL_CHARACTERS_MAX = 1_048_576
 CHAIN_MAX = 200
 MESSAGE_CHARACTERS_MAX = 500
 DAY_MS = 86_400_000
-KINDS = ("http", "refresh-header", "meta", "script", "form", "final", "failed")
+KINDS = ("http", "refresh-header", "meta", "script", "form", "script_unresolved", "final", "failed")
 WORDS_OF_OTHERS = (
     ("meta", "meta"),
     ("script", "script"),
@@ -64,11 +64,13 @@ class TraceRequest:
     landing_schemes: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=20)] = field(
         default_factory=list
     )
+    stop_at: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=100)] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """One hop. `redirect_type` is how it led on: http, refresh-header, meta, script, form; or final, failed."""
+    """One hop. `redirect_type` is how it led on: http, refresh-header, meta, script, form; or script_unresolved, final,
+    failed."""
 
     url: Text
     status: Annotated[int, Field(ge=0, le=999)] | None = None
@@ -148,7 +150,8 @@ def result_of(answer: TraceAnswer, limits: Limits, ms: float) -> TraceResult | s
         url = URL(answer.final_url)
     except ValueError:
         return "its final_url is no URL"
-    if hops[-1].url == url.href:  # else it was not fetched: a landing beyond the web
+    # Else it was not fetched: a landing beyond the web, or where the offer stops.
+    if hops[-1].url == url.href and hops[-1].kind != "script_unresolved":
         hops = (*hops[:-1], replace(hops[-1], kind="final"))
     scheme = url.protocol.removesuffix(":")
     if scheme not in WEB_SCHEMES | limits.landing_schemes:

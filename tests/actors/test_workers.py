@@ -1,5 +1,7 @@
 """Trace workers on a virtual clock: whatever ends a trace, its lease goes back once and its row is finished."""
 
+from dataclasses import replace
+
 import pytest
 import structlog
 import trio
@@ -9,13 +11,14 @@ from daemon.config import Settings
 from daemon.journal.entries import TraceFinished, TraceProcessing, Traffic
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event, Status
+from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.leases import ANSWER_LATE_S
 from daemon.trace.proxies import ProxyAddress
-from daemon.trace.steps import GaveUp, Landed
+from daemon.trace.steps import GaveUp, HopAnswer, Landed, Walk
 from daemon.trace.verdicts import Verdict
 from daemon.trace.workers import LEASE_MARGIN_S
-from tests.actors.tracing import HOP, LANDED, WALL_S, Bench, broken, ends, never_ends
+from tests.actors.tracing import HOP, LANDED, WALL_S, Bench, broken, ends, never_ends, result
 
 OUTCOMES = [
     (LANDED, Event.RELEASED_OK, "completed", Finished(LANDED.url, None)),
@@ -63,6 +66,26 @@ async def test_a_lease_goes_back_with_what_the_trace_came_to(
     with pytest.raises(trio.WouldBlock):
         bench.post.receive.receive_nowait()
     assert (bench.tracer.active, bench.tracer.busy) == (0, 0)
+
+
+async def test_a_trace_ends_where_its_offer_says(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def walks(fetcher: object, proxy: object, walk: Walk, timeout_s: float) -> TraceResult:
+        walk.start()
+        end = walk.answered(HopAnswer(302, ((b"Location", b"https://www.shop.example/x"),), 1.0, 100, 50))
+        assert isinstance(end, Landed)
+        return result(end)
+
+    bench = Bench(monkeypatch, walks)
+    bench.job = replace(bench.job, stop_at=frozenset({"shop.example"}))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.work)
+        request = await bench.message()
+        assert isinstance(request, Acquire)
+        request.reply.send_nowait(bench.lease())
+        await bench.message()
+    assert bench.finished().final_url == "https://www.shop.example/x"
 
 
 async def test_the_row_of_a_landed_trace_says_all_of_it(

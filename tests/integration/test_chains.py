@@ -8,15 +8,17 @@ from daemon.trace.steps import WEB_SCHEMES, Landed
 from tests.fakes.chains import CHAINS, JUMP, LANDED, META, Chain, form, says
 from tests.fakes.net import LIMITS, net, traced
 from tests.fakes.origins import Reply, page, redirect, reply
+from tests.integration.tracers import backend_of, traced_by, tracer_settings
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
 
 
+@pytest.mark.parametrize("backend", ["local", "service"])
 @pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: chain.name)
-async def test_a_chain_lands_where_a_browser_would(chain: Chain) -> None:
-    limits = replace(LIMITS, stop_at=chain.stop_at, landing_schemes=WEB_SCHEMES | chain.landing_schemes)
-    async with net(dict(chain.pages)) as here:
-        result = await traced(here.port, chain.start, limits=limits)
+async def test_a_chain_lands_where_a_browser_would(chain: Chain, backend: str) -> None:
+    schemes = WEB_SCHEMES | chain.landing_schemes
+    async with net(dict(chain.pages)) as here, backend_of(backend, tracer_settings()) as tracing:
+        result = await traced_by(tracing, here.port, chain.start, stop_at=chain.stop_at, landing_schemes=schemes)
     assert (result.end, tuple(hop.kind for hop in result.hops)) == (Landed(chain.final_url), chain.kinds)
     assert {head.target: head.body for head in here.plain.requests if head.method == "POST"} == dict(chain.posted)
 
