@@ -113,6 +113,7 @@ async def test_a_service_is_asked_as_agreed_and_its_words_are_understood() -> No
         "lease": LEASE,
         "accept_language": "en",
         "landing_schemes": [],
+        "stop_at": [],
     }
 
 
