@@ -90,6 +90,7 @@ class CountedStream(trio.abc.Stream):
 class WireStream:
     """What an exchange reads and writes. `allowance` is how many bytes may still come before TooMuch is raised.
 
+    Each line of what comes counts `line_bytes` more.
     A read that oversteps it is still given out: what it holds may be the end that the reader waits for.
     """
 
@@ -97,6 +98,7 @@ class WireStream:
         self._stream = stream
         self._counted = counted
         self.allowance = 0
+        self.line_bytes = LINE_BYTES
         self.bytes_read = 0
         self.ended = False  # the peer closed its side
 
@@ -109,7 +111,7 @@ class WireStream:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise Broken(str(error)) from error
         self.bytes_read += len(data)
-        self.allowance -= len(data) + LINE_BYTES * data.count(b"\n")
+        self.allowance -= len(data) + self.line_bytes * data.count(b"\n")
         self.ended = not data
         return bytes(data)
 

@@ -9,12 +9,13 @@ from contextlib import suppress
 import h11
 import trio
 
-from daemon.trace.backend import Broken, TooMuch, WireStream
+from daemon.trace.backend import LINE_BYTES, Broken, TooMuch, WireStream
 from daemon.trace.body import Body
 
 # h11's own bound on a head (16 KB by default) must not come before ours: WireStream.allowance.
 HEAD_BYTES_MAX = 4 * 1024 * 1024
 HEAD_ROOM_BYTES = 16_384  # for what a body is wrapped in: the lines of chunks, the bytes that came beside it
+BODY_LINE_BYTES = 8  # beside its own bytes: pages have many lines, and chunks of a byte each are slow to parse
 LOOK_AFTER_S = 0.05  # a body that has not ended by then is looked at; again after twice the time, and so on
 SLOW_S = 0.4  # from then on a look takes the first words for the page's own
 
@@ -71,6 +72,7 @@ class Exchange:
         Never a failure of the answer. After the body's end the connection is idle again.
         """
         self._stream.allowance = 2 * body.bytes_max + HEAD_ROOM_BYTES
+        self._stream.line_bytes = BODY_LINE_BYTES
         began_s = trio.current_time()
         look_s, whole = LOOK_AFTER_S, False
         with suppress(Broken, TooMuch, h11.ProtocolError):
@@ -91,6 +93,7 @@ class Exchange:
                         look_s *= 2
                 else:
                     break
+        self._stream.line_bytes = LINE_BYTES
         body.end(whole=whole)
         if whole:
             with suppress(h11.ProtocolError):  # one that is not kept is closed by its owner

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import webencodings
 from ada_url import URL
-from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
 
 from daemon.trace.charsets import percent_encoded, url_in_document
@@ -21,6 +21,8 @@ _SAME_WINDOW = frozenset({"", "_self", "_top", "_parent"})
 _CHECKED = frozenset({"checkbox", "radio"})
 _NEVER_SENT = frozenset({"submit", "image", "reset", "button"})
 _LINE_END = re.compile(r"\r\n|\r|\n")
+# An element by its name, id, class or name: none whose search would take long in a tree made for it.
+_SELECTOR = re.compile(r"(?=.)[A-Za-z]*(?:[#.][A-Za-z_][\w-]*|\[name=[\"']?[A-Za-z_][\w-]*[\"']?\])?", re.ASCII)
 _FORM_SAFE = "*-._"  # beside letters and digits: URL 5.2
 
 Pair = tuple[str, str]
@@ -37,10 +39,7 @@ class Submission:
 
 def form_meant(tree: LexborHTMLParser, submit: Submit, before: LexborNode | None) -> LexborNode | None:
     """The form that a script calls submit() of, among those that stand before the script; None: there is none."""
-    try:
-        found = _named(tree, submit)
-    except SelectolaxError:
-        return None
+    found = _named(tree, submit)
     if before is not None:
         earlier = set()
         for node in _tree(tree):
@@ -95,7 +94,7 @@ def submission(
 def _named(tree: LexborHTMLParser, submit: Submit) -> list[LexborNode]:
     key = submit.key
     if submit.by == "selector":
-        return list(tree.css(str(key)))
+        return list(tree.css(str(key))) if _SELECTOR.fullmatch(str(key)) else []
     nodes = [node for node in _tree(tree) if node.tag == "form" or submit.by in ("id", "name")]
     if isinstance(key, int):
         return nodes[key : key + 1]

@@ -24,6 +24,7 @@ _WHITESPACE = "\t\n\f\r "
 _REFRESH = re.compile(r"[\t\n\f\r ]*(?:([0-9]+)|(?=\.))[0-9.]*", re.ASCII)
 _URL_NAME = re.compile(r"url[\t\n\f\r ]*=[\t\n\f\r ]*", re.I | re.ASCII)
 _DELAY_DIGITS_MAX = 9
+SUBMITS_MAX = 8  # of one page; what comes after so many that submit nothing is not looked at
 _SCRIPT_TYPES = frozenset(
     f"{top}/{name}"
     for top in ("text", "application")
@@ -131,6 +132,7 @@ class _Reading:
         self._cut: LexborNode | None = None
         self._unresolved = False
         self._text_characters = 0
+        self._submits = 0
         self._called: frozenset[str] = frozenset()  # functions, by all scripts
         self._jumping: frozenset[str] = frozenset()
 
@@ -224,6 +226,9 @@ class _Reading:
         if isinstance(action, Go):
             url = url_in_document(action.url, self._base_url, self._encoding)
             return None if url is None or url.protocol == "javascript:" else Jump("script", url.href)
+        self._submits += 1
+        if self._submits > SUBMITS_MAX:
+            return None
         form = form_meant(self._tree, action, script)
         if form is None:
             self._unresolved |= action.by == "global"  # a variable of the script's own, maybe

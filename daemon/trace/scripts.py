@@ -228,6 +228,9 @@ class _Reading:
         if list(names) == ["onload"] and code.is_at(after, "="):
             self._at_load(after + 1, stop, depth)
             return True
+        match names:
+            case ["$" | "jQuery", Call() as ready] | ["$" | "jQuery", Call(), "ready", Call() as ready]:
+                return self._when_ready(ready, depth)
         if len(names) != 2 or not isinstance(call := names[1], Call):
             return False
         begins, ends = call.at + 1, code.ends[call.at]
@@ -239,6 +242,13 @@ class _Reading:
             self._wait(begins, ends, depth)
             return True
         return False
+
+    def _when_ready(self, call: Call, depth: int) -> bool:
+        """jQuery's `$(function () { … })`: whether that is it."""
+        found = self._code.function(call.at + 1, self._code.ends[call.at])
+        if found is not None:
+            self.later |= bool(self.run(found[0], found[1], depth + 1, function=True))
+        return found is not None
 
     def _at_load(self, at: int, stop: int, depth: int) -> None:
         if (found := self._code.function(at, stop)) is not None:

@@ -103,6 +103,8 @@ class Walk:
         if status in REDIRECT_STATUSES and location_in(headers) is not None:
             return None
         url, limits = self._current(), self._limits
+        if status == 407 and url.protocol == "http:":
+            return None
         refresh = _refresh(headers, url)
         if refresh is not None and refresh.delay_s <= limits.refresh_max_s:
             return None

@@ -126,6 +126,7 @@ METAS: list[Chain] = [
     Chain("a meta refresh behind a page of styles", *leads(
         says(f"<style>{'a{b:c}' * 2_000}</style>{META}"), "meta"
     )),
+    Chain("a meta refresh behind many empty lines", *leads(says("\n" * 3_000 + META), "meta")),
     Chain("a page that refreshes itself lands", *stays(says("<meta http-equiv=refresh content=5><p>News"))),
     Chain("a page that refreshes itself with a cookie", *leads(
         [says("<meta http-equiv=refresh content='0;/start'>", ("Set-Cookie", "seen=1")), redirect(LANDING)],

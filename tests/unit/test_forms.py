@@ -126,3 +126,9 @@ def test_the_form_is_the_one_that_the_script_names(submit: str) -> None:
 )
 def test_what_leaves_the_page_where_it_is_is_no_jump(page: str) -> None:
     assert (read(page).jump, read(page).unresolved) == (None, False)
+
+
+def test_a_page_of_submits_that_lead_nowhere_is_left() -> None:
+    nowhere = "<script>document.forms[99].submit()</script>"
+    assert read(nowhere * 7 + "<form action=/s></form>" + SUBMIT).jump is not None
+    assert read(nowhere * 8 + "<form action=/s></form>" + SUBMIT).jump is None

@@ -100,10 +100,15 @@ def test_a_refresh_that_waits_longer_than_it_may_lands(refresh_max_s: float, tex
         (304, [HTML], False),
         (500, [HTML], False),
         (101, [HTML], False),
+        (407, [HTML], True),
     ],
 )
 def test_a_body_is_read_only_where_it_has_a_say(status: int, headers: list[tuple[str, str]], read: bool) -> None:
     assert (walk().body(status, raw(*headers)) is not None) is read
+
+
+def test_the_body_of_a_plain_407_is_not_read() -> None:
+    assert walk(url="http://ads.example.com/").body(407, raw(HTML)) is None
 
 
 def test_a_page_that_leaves_for_an_unknown_url_is_where_the_trace_lands_marked() -> None:

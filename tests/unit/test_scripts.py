@@ -156,6 +156,8 @@ def test_what_a_script_sets_as_onload_happens_at_the_load(code: str) -> None:
         "window.setTimeout(() => location.replace('/a'), 10000)",
         "setTimeout(\"location.href = '/a'\", 0)",
         "setTimeout(function () { location = '/a' })",
+        "$(document).ready(function () { location = '/a' })",
+        "jQuery(() => { document.forms[0].submit() })",
     ],
 )
 def test_a_timer_that_jumps_is_noted(code: str) -> None:
