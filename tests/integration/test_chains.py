@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from daemon.config import Settings
 from daemon.trace.steps import WEB_SCHEMES, Landed
-from tests.fakes.chains import CHAINS, JUMP, LANDED, META, Chain, form, says
+from tests.fakes.chains import CHAINS, JUMP, LANDED, META, MIXED, Chain, form, says
 from tests.fakes.net import LIMITS, net, traced
 from tests.fakes.origins import Reply, page, redirect, reply
 from tests.integration.tracers import backend_of, traced_by, tracer_settings
+from tests.integration.whole_path import whole_path
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
 
@@ -107,3 +109,14 @@ async def test_what_came_of_a_page_counts_however_it_came(answer: Reply, kind: s
         result = await traced(here.port)
     assert isinstance(result.end, Landed)
     assert result.hops[0].kind == kind
+
+
+async def test_a_click_along_pages_is_answered_with_where_they_lead_and_its_row_names_each_kind() -> None:
+    (chain,) = MIXED
+    given = Settings.model_validate({"trace": {"allow_private": True}})
+    async with net(dict(chain.pages)) as here, whole_path(here.port, given) as path:
+        path.offer(chain.start)
+        told = await path.told()
+    assert told.answer.location == chain.final_url + "&gclid=7"
+    assert [hop["kind"] for hop in told.trace.redirect_chain] == list(chain.kinds)
+    assert told.trace.extracted_params == {"cid": "7"}
