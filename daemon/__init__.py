@@ -8,8 +8,9 @@
     pool/               an actor per country around pool.py (pure) and states.py (the table); adoption of SQL edits
     journal/            entries → writer → spool (local, durable) → shipper → PostgreSQL
     database/           postgres.py, the embedded server, queries.sql, migrations/
-    maintenance/        the round of every minute
-    control/            the operator's face: what the commands ask, and an API; api.py says how it grows
+    maintenance/        the round of every minute; advice and plans (pure)
+    control/            the operator's face: what the commands ask, an API, metrics; api.py says how it grows
+    logbook/            the log read again: which lines, in colour; the story of one click
     tracer_role.py      a daemon that only traces for others
     demo/               an ad network and proxies on loopback
 

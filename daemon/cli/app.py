@@ -12,6 +12,8 @@ from daemon.cli import (
     database_url,
     demo,
     install_units,
+    explain,
+    logs,
     maintenance,
     offers,
     offers_import,
@@ -119,6 +121,8 @@ def build_app() -> App:
         ("offers", sold),
         ("trace", trace.trace),
         ("status", status.status),
+        ("logs", logs.logs),
+        ("explain", explain.explain),
         ("reset", reset.reset),
         ("maintenance", maintenance.maintenance),
         ("plan", plan.plan),
@@ -143,7 +147,9 @@ def _add(app: App, *commands: tuple[str, Callable[..., Any] | App]) -> None:
 def run(argv: list[str]) -> int:
     """The exit status of the command that `argv` names. Raises CycloptsError for wrong usage."""
     tokens = _for_psql(argv[1:]) if argv[:1] == ["psql"] else argv
-    if (argv[1:2] == ["import"] or argv[:1] == ["trace"]) and "-" in argv:  # a lone hyphen is a file here
+    if (
+        argv[1:2] == ["import"] or argv[:1] in (["trace"], ["logs"], ["explain"])
+    ) and "-" in argv:  # a lone hyphen is a file here
         tokens = [word for word in argv if word != "-"] + ["--", "-"]
     return build_app()(tokens) or 0
 

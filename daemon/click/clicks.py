@@ -52,6 +52,7 @@ class _Click:
     visitor: Visitor
     received: Moment
     tracking_url: str  # the one of its offer's that it got, macros filled in
+    ip: str | None = None  # that its trace has
     hit_is_late: bool = False
 
 
@@ -203,6 +204,8 @@ class Clicks:
                     news = await receive.receive()
                     if isinstance(news, Finished):
                         return news
+                    if isinstance(news, Started):
+                        click.ip = news.ip
                     reason = "deadline" if isinstance(news, Started) else "no_ip"
         return reason
 
@@ -263,6 +266,7 @@ class Clicks:
             offer=click.offer.name,
             outcome=outcome,
             reason=reason,
+            ip=click.ip,
             wait_ms=round(wait_ms, 1),
             location=location,
             visitor=click.visitor.address,

@@ -113,3 +113,9 @@ from (
     order by created_at desc limit 100000) t
 where trace_time_ms is not null
 group by 1
+
+-- name: trace_of_click
+select t.*, o.offer_name from active_trace_requests t left join offers o on o.id = t.offer_id where t.request_id = $1
+
+-- name: hit_of_click
+select * from hits where request_id = $1

@@ -66,6 +66,7 @@ def server_runs(state_dir: Path) -> bool:
     ["", "demo", "serve", "provision", "provision generate", "provision import", "provision list", "provision check",
      "provision remove", "offers suggest",
      "offers", "offers add", "offers list", "offers show", "offers update", "offers remove", "offers import", "status",
+     "logs", "explain",
      "reset", "maintenance", "plan", "psql", "database-url"],
 )  # fmt: skip
 def test_help_fits_a_terminal_and_has_an_example(words: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,113 @@
+"""`tracepool explain`: the story of one click."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+from cyclopts import Parameter
+
+from daemon.cli.logs import LogFile
+from daemon.cli.options import AsJSON, ConfigFile
+from daemon.cli.output import say, say_json, shown, warn
+from daemon.cli.session import settings_of, work
+from daemon.config import Settings
+from daemon.control.socket import ask
+from daemon.database.clicks import read_click
+from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
+from daemon.logbook import sources
+from daemon.logbook.lines import Line, Splitter
+from daemon.logbook.selection import Selection
+from daemon.logbook.story import Story, story_of
+from daemon.logbook.telling import told
+
+LINES_MAX = 200
+SHIPPED_S = 1.5  # how long the rows of a click of just now are waited for
+POLL_S = 0.3
+
+Rows = tuple[dict[str, Any] | None, dict[str, Any] | None]
+
+
+def explain(
+    request_id: Annotated[str, Parameter(metavar="REQUEST_ID", help="The answer's X-Request-Id.")],
+    file: LogFile = None,
+    /,
+    *,
+    as_json: AsJSON = False,
+    config: ConfigFile = None,
+) -> None:
+    """Tell the story of one click: when, through which IP, hop by hop, where to.
+
+    It says why that IP was chosen, what each hop took, which parameters were added,
+    and why a click fell back. It goes by the rows of the click, which are kept
+    for maintenance.retention_days, and by its lines of the log: of journald, of
+    FILE, or of standard input. Clicks that were refused are in the log alone.
+
+    Exit status: 1 where nothing is known of it.
+
+        tracepool explain 6f1c2d3e-8a5b-4c7d-9e0f-112233445566
+        tracepool explain 6f1c2d3e-8a5b-4c7d-9e0f-112233445566 serve.log --json
+    """
+    try:
+        wanted = UUID(request_id.strip())
+    except ValueError:
+        raise BadInput(f"{request_id!r} is no request id: the X-Request-Id of an answer, or `tracepool logs`, has one"
+                       " such as 6f1c2d3e-8a5b-4c7d-9e0f-112233445566") from None  # fmt: skip
+    story = _story(settings_of(config), wanted, file)
+    if as_json:
+        say_json(story.as_dict())
+        return
+    for line in told(story):
+        say(shown(line))
+
+
+def _story(settings: Settings, wanted: UUID, file: str | None) -> Story:
+    lines = list(_lines(wanted, file))
+    story = story_of(str(wanted), *_rows(settings, wanted), lines)
+    if story is None:
+        where = "the log" if file == "-" else file or "journald"
+        raise TheirFault(
+            f"nothing is known of {wanted}: there is no row of it (traces are kept for "
+            f"{settings.maintenance.retention_days:g} days) and no line in {where}. Name the daemon's log file, or look"
+            " for the id with: tracepool logs"
+        )
+    return story
+
+
+def _rows(settings: Settings, wanted: UUID) -> Rows:
+    """Rows of a click of just now may be on their way to the database."""
+    until_s = time.monotonic() + SHIPPED_S
+    while True:
+        try:
+            trace, hit = work(settings, read_click, wanted)
+        except DatabaseUnavailable as e:
+            warn(f"tracepool: {e}; the log alone is told")
+            return None, None
+        if hit is not None or time.monotonic() > until_s or ask(settings.state_dir, "status") is None:
+            return trace, hit
+        time.sleep(POLL_S)
+
+
+def _lines(wanted: UUID, file: str | None) -> Iterator[Line]:
+    """Of the click, LINES_MAX at most."""
+    wants = Selection(request=str(wanted)).wanted()
+    splitter = Splitter()
+    found = 0
+    try:
+        for piece in _pieces(wanted, file):
+            for line in filter(wants, splitter.feed(piece)):
+                found += 1
+                if found <= LINES_MAX:
+                    yield line
+        yield from filter(wants, splitter.end())
+    except TheirFault as e:
+        if file is not None:
+            raise
+        warn(f"tracepool: {e}")
+
+
+def _pieces(wanted: UUID, file: str | None) -> Iterator[bytes]:
+    if file is None:
+        return sources.journald(follow=False, since_s=None, pattern=str(wanted))
+    return sources.standard_input() if file == "-" else sources.file(Path(file), follow=False)

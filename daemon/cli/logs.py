@@ -1,0 +1,96 @@
+"""`tracepool logs`: the log of clicks and traces, for people and for programs."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.text import Text
+
+from daemon.cli.output import say, shown, warn
+from daemon.logbook import sources
+from daemon.logbook.drawn import drawn
+from daemon.logbook.lines import Line, Splitter
+from daemon.logbook.selection import Selection, since_of
+
+LogFile = Annotated[str | None, Parameter(metavar="FILE", help="A log, or - for standard input; else journald.")]
+
+
+def logs(
+    file: LogFile = None,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(negative=(), show_default=False, help="Go on with what comes.")] = False,
+    outcome: Annotated[str | None, Parameter(metavar="O", help="resolved, fallback, left or refused.")] = None,
+    offer: Annotated[str | None, Parameter(metavar="X", help="Clicks and traces of this offer.")] = None,
+    ip: Annotated[str | None, Parameter(metavar="A", help="What went through ADDRESS or ADDRESS:PORT.")] = None,
+    request: Annotated[str | None, Parameter(metavar="ID", help="One click, by X-Request-Id or its beginning.")] = None,
+    since: Annotated[str | None, Parameter(metavar="T", help="90s, 10m, 2h, 1d ago, or a time.")] = None,
+) -> None:
+    """Show the daemon's log: coloured lines on a terminal, JSON lines otherwise.
+
+    It is read from journald (journalctl -u tracepool), from FILE, or from standard
+    input. Conditions narrow it down together. Times on a terminal are UTC, as they
+    are in the log. --follow begins with the last ten lines, or with those --since.
+
+        tracepool logs --follow
+        tracepool logs --outcome fallback --since 10m
+        tracepool logs --ip 192.0.2.7 /var/log/tracepool.log
+        tracepool serve 2>&1 | tracepool logs -
+    """
+    since_s = None if since is None else since_of(since, datetime.now().astimezone())
+    wants = Selection(outcome, offer, ip, request, since_s).wanted()
+    tail = sources.TAIL_LINES if follow and since is None and file not in (None, "-") else None
+    say_line = _painter() if sys.stdout.isatty() else _say_json
+    seen = 0
+    for line in _lines(_pieces(file, follow, since_s), wants, tail):
+        seen += 1
+        say_line(line)
+    if not seen and file is None:
+        warn("tracepool: journald has nothing like that of tracepool.service; is it read as root? A file can be named")
+
+
+def _pieces(file: str | None, follow: bool, since_s: float | None) -> Iterator[bytes]:
+    if file is None:
+        return sources.journald(follow=follow, since_s=since_s)
+    return sources.standard_input() if file == "-" else sources.file(Path(file), follow=follow)
+
+
+def _lines(pieces: Iterator[bytes], wants: Callable[[Line], bool], tail: int | None) -> Iterator[Line]:
+    """The wanted ones. `tail`: of what is there before the first pause, only so many of the last."""
+    splitter = Splitter()
+    before: deque[Line] | None = None if tail is None else deque(maxlen=tail)
+    for piece in pieces:
+        found = filter(wants, splitter.feed(piece))
+        if before is None:
+            yield from found
+        elif piece:
+            before.extend(found)
+        else:
+            yield from before
+            before = None
+        sys.stdout.flush()
+    yield from before or ()
+    yield from filter(wants, splitter.end())
+
+
+def _say_json(line: Line) -> None:
+    say(line.as_json())
+
+
+def _painter() -> Callable[[Line], None]:
+    console = Console(highlight=False, soft_wrap=True)
+
+    def paint(line: Line) -> None:
+        console.print(Text.assemble(*((_printable(text), style) for text, style in drawn(line))))
+
+    return paint
+
+
+def _printable(text: str) -> str:
+    """What a terminal would obey is replaced, but for the ends of a traceback's lines."""
+    return "\n".join(shown(part) for part in text.split("\n"))

@@ -1,0 +1,96 @@
+"""A line of the log for a person at a terminal: pieces of text, each with its style. Pure."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from daemon.logbook.lines import Line
+
+Piece = tuple[str, str]  # text, and a style as rich knows it
+
+OUTCOMES = {"resolved": "green", "fallback": "yellow", "left": "dim"}
+LEVELS = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red", "critical": "bold red"}
+SHOWN_ELSEWHERE = frozenset({"ts", "level", "event", "logger"})
+VALUE_CHARACTERS_MAX = 300
+
+
+def drawn(line: Line) -> list[Piece]:
+    fields = line.fields
+    if not line.is_ours:
+        return [(line.text + (" …" if line.is_cut else ""), "dim")]
+    event, level = str(fields.get("event", "")), str(fields.get("level", "info"))
+    pieces: list[Piece] = [(_time(fields.get("ts")), "dim"), (f"  {event:<9}", LEVELS.get(level, "") or "bold")]
+    draw = DRAWN.get(event)
+    # A line of ours that has not what it should have is drawn as any other.
+    pieces += draw(fields) if draw and level == "info" and "request_id" in fields else _anything(fields)
+    return pieces
+
+
+def _time(ts: object) -> str:
+    """`11-25 10:02:45.123`, in UTC as the log has it."""
+    text = ts if isinstance(ts, str) else ""
+    return f"{text[5:10]} {text[11:23]}".rstrip("Z")
+
+
+def _click(f: Mapping[str, Any]) -> Iterator[Piece]:
+    outcome = str(f.get("outcome"))
+    yield f" {_text(f.get('offer'))}", "cyan"
+    yield f"  {outcome}", OUTCOMES.get(outcome, "")
+    if f.get("reason"):
+        yield f" {_text(f['reason'])}", "bold yellow"
+    yield f"  {_ms(f.get('wait_ms'))}", "" if outcome == "resolved" else "yellow"
+    if f.get("ip"):
+        yield f"  {_text(f['ip'])}", ""
+    yield f"  → {_text(f.get('location'))}", ""
+    yield f"  {f['request_id']}", "dim"
+
+
+def _trace(f: Mapping[str, Any]) -> Iterator[Piece]:
+    status = str(f.get("status"))
+    yield f" {_text(f.get('offer'))}", "cyan"
+    yield f"  {status}", "green" if status == "completed" else "red"
+    if f.get("verdict") not in (None, "ok"):
+        yield f" {_text(f['verdict'])}", "red"
+    if f.get("ip"):
+        yield f"  {_text(f.get('country'))} {_text(f['ip'])}", ""
+    if f.get("hops") is not None:
+        received = f.get("bytes_received")
+        size = f", {received / 1000:.1f} KB" if isinstance(received, int | float) else ""
+        yield f"  {f['hops']} hops in {_ms(f.get('trace_ms'))}{size}", ""
+    if f.get("error"):
+        yield f"  {_text(f['error'])}", "red"
+    yield f"  {f['request_id']}", "dim"
+
+
+def _refused(f: Mapping[str, Any]) -> Iterator[Piece]:
+    why = f.get("error") or f"no active offer {_text(f.get('offer'))}"
+    yield f"  {f.get('status')} {_text(why)}", "yellow"
+    yield f"  {f['request_id']}", "dim"
+
+
+def _anything(f: Mapping[str, Any]) -> Iterator[Piece]:
+    for name, value in f.items():
+        if name in SHOWN_ELSEWHERE or value is None:
+            continue
+        if name in ("exception", "exc_info"):
+            yield f"\n{value}", "red"
+        else:
+            yield f" {name}=", "dim"
+            yield _text(value), ""
+
+
+DRAWN: dict[str, Callable[[Mapping[str, Any]], Iterator[Piece]]] = {
+    "click": _click,
+    "trace": _trace,
+    "click_refused": _refused,
+}
+
+
+def _ms(value: object) -> str:
+    if not isinstance(value, int | float):
+        return "-"
+    return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms"
+
+
+def _text(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + "…"

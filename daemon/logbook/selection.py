@@ -1,0 +1,81 @@
+"""Which lines of a log are wanted. Pure."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from daemon.errors import BadInput
+from daemon.logbook.lines import Line
+
+OUTCOMES = ("resolved", "fallback", "left", "refused")
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a line has to meet, all of it; None is met by any. `request` may be the beginning of an id."""
+
+    outcome: str | None = None
+    offer: str | None = None
+    ip: str | None = None
+    request: str | None = None
+    since_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.outcome is not None and self.outcome not in OUTCOMES:
+            raise BadInput(f"--outcome is {self.outcome!r}; allowed: {', '.join(OUTCOMES)}")
+
+    def wanted(self) -> Callable[[Line], bool]:
+        """A function to ask of each line, in order: one without a time of its own goes with the line before it."""
+        was_in_time = self.since_s is None
+
+        def wants(line: Line) -> bool:
+            nonlocal was_in_time
+            if self.since_s is not None and line.at_s is not None:
+                was_in_time = line.at_s >= self.since_s
+            return was_in_time and self._meets(line)
+
+        return wants
+
+    def _meets(self, line: Line) -> bool:
+        fields = line.fields
+        return (
+            (self.outcome is None or _outcome(fields) == self.outcome)
+            and (self.offer is None or fields.get("offer") == self.offer)
+            and (self.ip is None or any(_is_ip(self.ip, named) for named in _ips(fields)))
+            and (self.request is None or _id(fields.get("request_id")).startswith(_id(self.request)))
+        )
+
+
+def _outcome(fields: Any) -> object:
+    return "refused" if fields.get("event") == "click_refused" else fields.get("outcome")
+
+
+def _ips(fields: Any) -> list[str]:
+    several = fields.get("ips")
+    named = [fields.get("ip"), *(several if isinstance(several, list) else ())]
+    return [ip for ip in named if isinstance(ip, str)]
+
+
+def _is_ip(asked: str, named: str) -> bool:
+    """Either of them may be with its port or without."""
+    return asked == named or asked == named.rpartition(":")[0] or asked.rpartition(":")[0] == named
+
+
+def _id(value: object) -> str:
+    return str(value or "").replace("-", "").lower()
+
+
+def since_of(text: str, now: datetime) -> float:
+    """`10m` before `now`, or a time as ISO 8601 has it, in the zone of `now` if it names none. Raises BadInput."""
+    if span := _SPAN.fullmatch(text.strip()):
+        return now.timestamp() - float(span[1]) * SECONDS[span[2]]
+    try:
+        instant = datetime.fromisoformat(text.strip())
+        return (instant if instant.tzinfo else instant.replace(tzinfo=now.tzinfo)).timestamp()
+    except (ValueError, OverflowError):
+        raise BadInput(f"--since is {text!r}: give a span such as 90s, 10m, 2h or 1d, or a time such as "
+                       f"{now.isoformat(timespec='minutes')}") from None  # fmt: skip

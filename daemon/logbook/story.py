@@ -1,0 +1,254 @@
+"""The story of one click, from its rows and its log lines: whatever is there of them. Pure.
+
+Rows come first, as they are exact; the log tells what no row holds, such as a click that was refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from daemon.click.answer import extracted_params
+from daemon.journal.entries import Params
+from daemon.logbook.lines import Line
+
+WHY = {
+    "deadline": "the trace had begun, and did not end while the visitor waited",
+    "no_ip": "no IP of the country came free while the visitor waited",
+    "no_pool": "the offer's country has no IPs, and trace.default_country names no other",
+    "trace_failed": "the trace ended without a landing page",
+    "overload": "more clicks came than trace.workers and its queue take",
+    "starting": "the daemon was starting and could not trace yet",
+}
+VERDICTS = {
+    "ip": "the IP's fault",
+    "credentials": "the provider refused the login",
+    "provider": "the provider's fault",
+    "target": "the target's fault",
+    "operator": "the offer's tracking URL is at fault",
+    "limit": "a limit of ours",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """`began_ms`: after the first hop's beginning."""
+
+    began_ms: float
+    ms: float
+    url: str
+    status: int | None
+    kind: str
+    bytes_received: int
+    bytes_sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The IP that a trace had. `unused_s`: since its last lease began, None if that was its first or is not known."""
+
+    ip: str
+    country: str | None
+    provider: str | None
+    lease_no: int | None
+    unused_s: float | None
+    choices: int | None
+    why: str
+    waited_ms: float | None
+    at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """`status`: pending, processing, completed, failed or timeout."""
+
+    status: str
+    verdict: str | None
+    reason: str | None
+    error: str | None
+    tracking_url: str | None
+    final_url: str | None
+    extracted_params: Params
+    trace_ms: float | None
+    total_ms: float | None
+    bytes_received: int | None
+    retry_count: int
+    ended_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`added` parameters were not in the URL that the chain, or for a fallback the offer, gave; `replaced` ones were
+    there with another value, which is the one shown.
+    """
+
+    outcome: str
+    reason: str | None
+    why: str | None
+    location: str | None
+    added: Params
+    replaced: Params
+    waited_ms: float | None
+    at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    request_id: str
+    offer: str | None
+    received_at: str | None
+    visitor: str | None
+    user_agent: str | None
+    inbound_params: Params
+    chosen: Chosen | None
+    hops: tuple[Hop, ...]
+    trace: Trace | None
+    answered: Answered | None
+    log: tuple[Mapping[str, Any], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def story_of(
+    request_id: str, row: Mapping[str, Any] | None, hit: Mapping[str, Any] | None, lines: Sequence[Line]
+) -> Story | None:
+    """`row` of active_trace_requests and `hit` of hits, their JSON read; None where nothing is known at all."""
+    log = tuple(line.fields for line in lines if line.is_ours)
+    if row is None and hit is None and not log:
+        return None
+    click, traced = _event(log, "click"), _event(log, "trace")
+    refused = _event(log, "click_refused")
+    trace = _trace(row, traced)
+    row, hit = row or {}, hit or {}
+    return Story(
+        request_id=request_id,
+        offer=hit.get("offer_name") or row.get("offer_name") or _first("offer", click, traced, refused),
+        received_at=_instant(row.get("started_at")) or _first("ts", click, traced, refused),
+        visitor=hit.get("visitor_address") or click.get("visitor"),
+        user_agent=hit.get("user_agent"),
+        inbound_params=row.get("inbound_params") or {},
+        chosen=_chosen(row, traced),
+        hops=_hops(row.get("redirect_chain") or ()),
+        trace=trace,
+        answered=_refusal(refused) if refused else _answered(hit, click, trace),
+        log=log,
+    )
+
+
+def _event(log: Sequence[Mapping[str, Any]], event: str) -> Mapping[str, Any]:
+    return next((fields for fields in reversed(log) if fields.get("event") == event), {})
+
+
+def _first(name: str, *several: Mapping[str, Any]) -> str | None:
+    return next((str(fields[name]) for fields in several if fields.get(name) is not None), None)
+
+
+def _instant(value: object) -> str | None:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds") if isinstance(value, datetime) else None
+
+
+def _chosen(row: Mapping[str, Any], traced: Mapping[str, Any]) -> Chosen | None:
+    address = row.get("ip_assigned")
+    named = traced.get("ip")
+    if address is None and named is None:
+        return None
+    unused_s = row.get("ip_unused_s", traced.get("unused_s"))
+    choices = row.get("ip_choices") or traced.get("choices")
+    return Chosen(
+        ip=str(named or address),
+        country=row.get("target_country") or traced.get("country"),
+        provider=row.get("provider") or traced.get("provider"),
+        lease_no=traced.get("lease_no"),
+        unused_s=unused_s,
+        choices=choices,
+        why=_why_chosen(unused_s, choices),
+        waited_ms=row.get("wait_time_ms", traced.get("wait_ms")),
+        at=_instant(row.get("ip_locked_at")),
+    )
+
+
+def _why_chosen(unused_s: float | None, choices: int | None) -> str:
+    if choices is None:
+        return "why this one was not recorded"
+    used = "it had never been used" if unused_s is None else f"its last use began {span(unused_s)} before"
+    if choices == 1:
+        return f"the only one available then; {used}"
+    if unused_s is None:
+        return f"it had never been used, and of the {choices} available ones such come first"
+    return f"of the {choices} available ones it had rested longest: {used}"
+
+
+def _hops(chain: Sequence[Mapping[str, Any]]) -> tuple[Hop, ...]:
+    hops, began_ms = [], 0.0
+    for hop in chain:
+        ms = float(hop.get("ms") or 0.0)
+        hops.append(
+            Hop(
+                began_ms=round(began_ms, 1),
+                ms=ms,
+                url=str(hop.get("url", "")),
+                status=hop.get("status"),
+                kind=str(hop.get("kind", "")),
+                bytes_received=hop.get("bytes_received") or 0,
+                bytes_sent=hop.get("bytes_sent") or 0,
+            )
+        )
+        began_ms += ms
+    return tuple(hops)
+
+
+def _trace(row: Mapping[str, Any] | None, traced: Mapping[str, Any]) -> Trace | None:
+    if row is None and not traced:
+        return None
+    row = row or {}
+    return Trace(
+        status=row.get("status") or str(traced.get("status")),
+        verdict=row.get("verdict") or traced.get("verdict"),
+        reason=traced.get("reason"),
+        error=row.get("error_message") or traced.get("error"),
+        tracking_url=row.get("tracking_url"),
+        final_url=row.get("final_url"),
+        extracted_params=row.get("extracted_params") or {},
+        trace_ms=row.get("trace_time_ms") or traced.get("trace_ms"),
+        total_ms=row.get("total_time_ms"),
+        bytes_received=row.get("bytes_received") or traced.get("bytes_received"),
+        retry_count=row.get("retry_count") or 0,
+        ended_at=_instant(row.get("completed_at")),
+    )
+
+
+def _answered(hit: Mapping[str, Any], click: Mapping[str, Any], trace: Trace | None) -> Answered | None:
+    outcome = hit.get("outcome") or click.get("outcome")
+    if outcome is None:
+        return None
+    reason = hit.get("reason") or click.get("reason")
+    location = hit.get("location") or click.get("location") or None
+    given = None if trace is None else trace.tracking_url if outcome == "fallback" else trace.final_url
+    before = extracted_params(given or "")
+    now = extracted_params(location or "") if given and location else {}
+    return Answered(
+        outcome=outcome,
+        reason=reason,
+        why=WHY.get(reason, reason) if reason else None,
+        location=location,
+        added={name: value for name, value in now.items() if name not in before},
+        replaced={name: value for name, value in now.items() if name in before and before[name] != value},
+        waited_ms=hit.get("wait_ms", click.get("wait_ms")),
+        at=_instant(hit.get("created_at")) or click.get("ts"),
+    )
+
+
+def _refusal(refused: Mapping[str, Any]) -> Answered:
+    why = refused.get("error") or "no active offer has that name"
+    return Answered("refused", str(refused.get("status")), str(why), None, {}, {}, None, refused.get("ts"))
+
+
+def span(seconds: float) -> str:
+    """`4 min 12 s`, with two units at most."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    parts = ((whole // 86_400, "d"), (whole // 3_600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))
+    first = next(place for place, (count, _) in enumerate(parts) if count)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)

@@ -1,0 +1,105 @@
+"""A story in lines for people. Pure."""
+
+from collections.abc import Iterator
+
+from daemon.journal.entries import Params
+from daemon.logbook.story import VERDICTS, Chosen, Story, Trace, span
+
+LABEL = 10
+
+
+def told(story: Story) -> Iterator[str]:
+    of = f" of offer {story.offer}" if story.offer else ""
+    yield f"click {story.request_id}{of}, {story.received_at or 'at a time that is not known'}"
+    yield from _asked(story)
+    if story.chosen is not None:
+        yield from _ip(story.chosen)
+    for number, hop in enumerate(story.hops, start=1):
+        status = "-" if hop.status is None else hop.status
+        size = f"{hop.bytes_received / 1000:.1f} KB in, {hop.bytes_sent / 1000:.1f} KB out"
+        yield _line(
+            f"hop {number}", f"at {_ms(hop.began_ms)} for {_ms(hop.ms)}: {status} {hop.kind}, {size}: {hop.url}"
+        )
+    if story.trace is not None:
+        yield from _end(story.trace)
+    yield from _answer(story)
+
+
+def _asked(story: Story) -> Iterator[str]:
+    if story.visitor or story.inbound_params:
+        agent = f" ({story.user_agent})" if story.user_agent else ""
+        yield _line("asked", f"by {story.visitor or 'an unknown address'}{agent} with {_params(story.inbound_params)}")
+
+
+def _ip(chosen: Chosen) -> Iterator[str]:
+    more = [text for text in (chosen.country, chosen.provider) if text]
+    lease = [] if chosen.lease_no is None else [f"its lease {chosen.lease_no}"]
+    waited = "" if chosen.waited_ms is None else f", {_ms(chosen.waited_ms)} after the click came"
+    yield _line("IP", f"{chosen.ip} ({', '.join([*more, *lease])}){waited}")
+    yield _line("", chosen.why)
+
+
+def _end(trace: Trace) -> Iterator[str]:
+    if trace.status in ("pending", "processing"):
+        yield _line("trace", f"not over yet ({trace.status})")
+        return
+    cost = [] if trace.trace_ms is None else [f"in {_ms(trace.trace_ms)}"]
+    cost += [f"for {trace.bytes_received / 1000:.1f} KB"] if trace.bytes_received else []
+    cost += [f"after {trace.retry_count} retries"] if trace.retry_count else []
+    if trace.final_url is not None:
+        yield _line("landed", f"{' '.join(cost)}: {trace.final_url}")
+        yield _line("", f"with {_params(trace.extracted_params)}")
+    else:
+        whose = f" ({VERDICTS[trace.verdict]})" if trace.verdict in VERDICTS else ""
+        yield _line(trace.status, f"{' '.join(cost)}{whose}: {trace.error or 'why is not recorded'}".lstrip(" :"))
+
+
+def _answer(story: Story) -> Iterator[str]:
+    answer = story.answered
+    if answer is None:
+        yield _line("answered", "not yet, or nobody waited for it")
+        return
+    if answer.outcome == "refused":
+        yield _line("refused", f"{answer.reason}: {answer.why}")
+        return
+    waited = "" if answer.waited_ms is None else f" after {_ms(answer.waited_ms)}"
+    if answer.outcome == "left":
+        yield _line("left", f"the visitor closed the connection{waited}, before there was an answer")
+        return
+    if answer.added or answer.replaced:
+        yield _line("added", _params(answer.added))
+    if answer.replaced:
+        yield _line("replaced", _params(answer.replaced))
+    if answer.outcome == "fallback":
+        yield _line("fallback", f"{answer.reason}: {answer.why}")
+        if answer.reason == "deadline" and (late := _late(story)) is not None:
+            yield _line("", late)
+    yield _line("answered", f"{answer.outcome}{waited}: {answer.location}")
+
+
+def _late(story: Story) -> str | None:
+    """What became of the trace behind the visitor's back."""
+    trace, answer = story.trace, story.answered
+    if trace is None or answer is None or trace.total_ms is None or answer.waited_ms is None:
+        return None
+    how = "landed" if trace.final_url is not None else "ended without a landing page"
+    return f"it {how} {_ms(trace.total_ms - answer.waited_ms)} later"
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:<{LABEL}} {text}"
+
+
+def _params(params: Params) -> str:
+    pairs = [
+        f"{name}={value}"
+        for name, values in params.items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
+    return ", ".join(pairs) if pairs else "no parameters"
+
+
+def _ms(milliseconds: float) -> str:
+    if milliseconds < 1_000:
+        return f"{milliseconds:.0f} ms"
+    return span(milliseconds / 1000) if milliseconds >= 10_000 else f"{milliseconds / 1000:.2f} s"
