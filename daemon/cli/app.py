@@ -11,8 +11,8 @@ from daemon import __version__
 from daemon.cli import (
     database_url,
     demo,
-    install_units,
     explain,
+    install_units,
     logs,
     maintenance,
     offers,
