@@ -177,21 +177,7 @@ class _Daemon:
     ) -> None:
         self.control.check_token()
         advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks)
-        overview = Overview(
-            settings=self.settings,
-            server=self.server,
-            clicks=clicks,
-            directory=pools.directory,
-            adoption=pools.adoption,
-            tracer=workers.tracer,
-            jobs=workers.jobs,
-            spool=journal.spool,
-            writer=journal.writer,
-            shipper=journal.shipper,
-            advisor=advisor,
-            now=read_clocks,
-            started_s=trio.current_time(),
-        )
+        overview = self._overview(journal, pools, workers, clicks, advisor)
         maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, advisor, read_clocks)
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
         self._users_of_settings += [workers.checker.use, self.control.use, self.metrics.use]
@@ -252,6 +238,23 @@ class _Daemon:
         log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=workers.tracer.active)
         self.stop_clicks.set()
         await self.clicks_stopped.wait()
+
+    def _overview(self, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks, advisor: Advisor) -> Overview:
+        return Overview(
+            settings=self.settings,
+            server=self.server,
+            clicks=clicks,
+            directory=pools.directory,
+            adoption=pools.adoption,
+            tracer=workers.tracer,
+            jobs=workers.jobs,
+            spool=journal.spool,
+            writer=journal.writer,
+            shipper=journal.shipper,
+            advisor=advisor,
+            now=read_clocks,
+            started_s=trio.current_time(),
+        )
 
 
 def _server_limits(settings: Settings) -> ServerLimits:
