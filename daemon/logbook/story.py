@@ -45,7 +45,10 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The IP that a trace had. `unused_s`: since its last lease began, None if that was its first or is not known."""
+    """The IP that a trace had, the last one if it had several: `tried` has those, in order.
+
+    `unused_s`: since its last lease began, None if that was its first or is not known. `exit_ip`: as the provider said.
+    """
 
     ip: str
     country: str | None
@@ -56,11 +59,13 @@ class Chosen:
     why: str
     waited_ms: float | None
     at: str | None
+    tried: tuple[str, ...]
+    exit_ip: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """`status`: pending, processing, completed, failed or timeout."""
+    """`status`: pending, processing, completed, failed or timeout. `cost` in US dollars."""
 
     status: str
     verdict: str | None
@@ -72,6 +77,8 @@ class Trace:
     trace_ms: float | None
     total_ms: float | None
     bytes_received: int | None
+    bytes_sent: int | None
+    cost: float | None
     retry_count: int
     ended_at: str | None
 
@@ -165,6 +172,8 @@ def _chosen(row: Mapping[str, Any], traced: Mapping[str, Any]) -> Chosen | None:
         why=_why_chosen(unused_s, choices),
         waited_ms=row.get("wait_time_ms", traced.get("wait_ms")),
         at=_instant(row.get("ip_locked_at")),
+        tried=tuple(row.get("ips_tried") or traced.get("ips_tried") or ()),
+        exit_ip=row.get("exit_ip") or traced.get("exit_ip"),
     )
 
 
@@ -205,7 +214,7 @@ def _trace(row: Mapping[str, Any] | None, traced: Mapping[str, Any]) -> Trace | 
     return Trace(
         status=row.get("status") or str(traced.get("status")),
         verdict=row.get("verdict") or traced.get("verdict"),
-        reason=traced.get("reason"),
+        reason=row.get("reason") or traced.get("reason"),
         error=row.get("error_message") or traced.get("error"),
         tracking_url=row.get("tracking_url"),
         final_url=row.get("final_url"),
@@ -213,6 +222,8 @@ def _trace(row: Mapping[str, Any] | None, traced: Mapping[str, Any]) -> Trace | 
         trace_ms=row.get("trace_time_ms") or traced.get("trace_ms"),
         total_ms=row.get("total_time_ms"),
         bytes_received=row.get("bytes_received") or traced.get("bytes_received"),
+        bytes_sent=row.get("bytes_sent") or traced.get("bytes_sent"),
+        cost=row.get("cost"),
         retry_count=row.get("retry_count") or 0,
         ended_at=_instant(row.get("completed_at")),
     )

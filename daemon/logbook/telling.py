@@ -37,6 +37,10 @@ def _ip(chosen: Chosen) -> Iterator[str]:
     waited = "" if chosen.waited_ms is None else f", {_ms(chosen.waited_ms)} after the click came"
     yield _line("IP", f"{chosen.ip} ({', '.join([*more, *lease])}){waited}")
     yield _line("", chosen.why)
+    if len(chosen.tried) > 1:
+        yield _line("", f"tried one after the other: {', '.join(chosen.tried)}")
+    if chosen.exit_ip:
+        yield _line("", f"seen by the target as {chosen.exit_ip}")
 
 
 def _end(trace: Trace) -> Iterator[str]:
@@ -45,6 +49,7 @@ def _end(trace: Trace) -> Iterator[str]:
         return
     cost = [] if trace.trace_ms is None else [f"in {_ms(trace.trace_ms)}"]
     cost += [f"for {trace.bytes_received / 1000:.1f} KB"] if trace.bytes_received else []
+    cost += [f"(${trace.cost:.6f})"] if trace.cost else []
     cost += [f"after {trace.retry_count} retries"] if trace.retry_count else []
     if trace.final_url is not None:
         yield _line("landed", f"{' '.join(cost)}: {trace.final_url}")

@@ -42,6 +42,8 @@ class Advisor:
         self._advice: tuple[Advice, ...] = ()
         self._worked_out_s = float("-inf")
         self._told: set[tuple[str, str]] = set()
+        self.suspects: Callable[[], Mapping[str, str]] = dict
+        """The providers that seem to fail as a whole, and why each does."""
 
     def use(self, settings: Settings) -> None:
         self._settings = settings
@@ -71,7 +73,7 @@ class Advisor:
                     active={country: found.locked + found.waiting for country, found in counts.items()},
                     clicks=self._tally.last_minute(now.tick_s),
                     evidence=self._evidence,
-                    providers=_providers(self._settings),
+                    providers=_providers(self._settings, self.suspects()),
                     deadline_s=self._settings.click.deadline_s,
                     cooldown_s=self._settings.pool.cooldown_s,
                     interval_s=self._settings.maintenance.interval_s,
@@ -85,10 +87,10 @@ def said(advice: Advice) -> dict[str, Any]:
     return {**asdict(advice), "numbers": dict(advice.numbers)}
 
 
-def _providers(settings: Settings) -> tuple[ProviderState, ...]:
-    return tuple(
-        ProviderState(name, price_per_gb=provider.price_per_gb or None) for name, provider in settings.providers.items()
-    )
+def _providers(settings: Settings, suspects: Mapping[str, str]) -> tuple[ProviderState, ...]:
+    prices = {name: provider.price_per_gb or None for name, provider in settings.providers.items()}
+    names = sorted({*prices, *suspects})
+    return tuple(ProviderState(name, suspected=suspects.get(name), price_per_gb=prices.get(name)) for name in names)
 
 
 def _asked(settings: Settings) -> tuple[float, float, float]:
@@ -108,7 +110,7 @@ async def advice_by_tables(
         active=await read_active(conn),
         clicks=LastMinute(**status["last_minute"]),
         evidence=await read_evidence(conn, now_s, *_asked(settings)),
-        providers=_providers(settings),
+        providers=_providers(settings, {}),
         deadline_s=settings.click.deadline_s,
         cooldown_s=settings.pool.cooldown_s,
         interval_s=settings.maintenance.interval_s,

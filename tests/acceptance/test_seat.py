@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.processes import (
     CANARY,
     Serving,
+    asked,
     click,
     network_of,
     offer,
@@ -74,8 +74,10 @@ async def test_a_daemon_advises_what_its_clicks_and_rows_speak_for(state_dir: Pa
         assert {line["code"] for line in daemon.log("advice")} >= {"utilisation_high", "fallbacks_high"}
         assert "warning: The pool of all countries has been more than 80% in use" in await told(daemon, "status")
         assert 'tracepool_advice_active{code="utilisation_high",severity="warning"} 1.0' in scraped(daemon)
-        report = json.loads(await told(daemon, "maintenance", "--json"))
-        assert "utilisation_high" in {advice["code"] for advice in report["advice"]}
+        by_api = asked(daemon, "/api/maintenance", method="POST", json={})
+        assert by_api.status_code == 200, by_api.text
+        for report in (by_api.json(), json.loads(await told(daemon, "maintenance", "--json"))):
+            assert "utilisation_high" in {advice["code"] for advice in report["advice"]}
 
 
 def advised(daemon: Serving) -> set[str]:
@@ -83,7 +85,7 @@ def advised(daemon: Serving) -> set[str]:
 
 
 def scraped(daemon: Serving) -> str:
-    answer = httpx.get(f"{daemon.control_url}/metrics", trust_env=False, timeout=20)
+    answer = asked(daemon, "/metrics")
     assert answer.status_code == 200
     assert CANARY not in answer.text
     return answer.text

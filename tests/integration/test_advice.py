@@ -148,6 +148,10 @@ async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_change
     async with fresh_database(postgres) as rows:
         advisor = Advisor(rows.database, settings, directory_with(an_ip()), Tally(), read_clocks)
         assert await advisor.refresh() == ()
+        advisor.suspects = lambda: {"luna": "9 of its 10 IPs failed within a minute"}
+        assert [advice.code for advice in await advisor.refresh()] == ["provider_suspected"]
+        advisor.suspects = dict
+        assert await advisor.refresh() == ()
         await rows.sql(FULL_MINUTES)
         with structlog.testing.capture_logs() as logs:
             [advice] = await advisor.refresh()

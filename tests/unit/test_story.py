@@ -116,6 +116,14 @@ def test_a_failed_trace_says_whose_fault_it_was() -> None:
     assert "  failed     in 1.30 s for 6.1 KB after 2 retries (the IP's fault): hop 1 (ads.example): refused" in lines
 
 
+def test_ips_tried_the_exit_address_and_the_cost_are_told_where_they_are_known() -> None:
+    row = {**ROW, "ips_tried": ["luna-us-1", "luna-us-3"], "exit_ip": "198.51.100.9", "cost": 0.0000183}
+    lines = list(told(story(row)))
+    assert "             tried one after the other: luna-us-1, luna-us-3" in lines
+    assert "             seen by the target as 198.51.100.9" in lines
+    assert "  landed     in 1.30 s for 6.1 KB ($0.000018): https://shop.example/?cid=7&gclid=old" in lines
+
+
 def test_a_click_without_an_ip_says_so() -> None:
     row = {**ROW, "ip_assigned": None, "status": "failed", "final_url": None, "redirect_chain": [], "verdict": None,
            "error_message": "no IP available in us (deadline); the next one in 7 s", "trace_time_ms": None,

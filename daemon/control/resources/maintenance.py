@@ -8,6 +8,8 @@ from quart import Blueprint
 from quart_schema import validate_response
 
 from daemon.control.api import Seats, note_change
+from daemon.control.resources.status import AdviceStatus
+from daemon.maintenance.advisor import said
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class MaintenanceReport:
     removed_traces: int
     unhealthy: list[UnhealthyIp]
     statistics: dict[str, Any]
+    advice: list[AdviceStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,10 @@ def blueprint(seat: Seats) -> Blueprint:
         """A maintenance round now."""
         report = await seat().maintenance()
         note_change(timed_out_traces=report.timed_out_traces, removed_traces=report.removed_traces)
-        names = MaintenanceReport.__dataclass_fields__.keys() - {"unhealthy"}
+        names = MaintenanceReport.__dataclass_fields__.keys() - {"unhealthy", "advice"}
         unhealthy = [UnhealthyIp(**asdict(ip)) for ip in report.unhealthy]
-        return MaintenanceReport(**{name: getattr(report, name) for name in names}, unhealthy=unhealthy)
+        advice = [AdviceStatus(**said(one)) for one in report.advice]
+        return MaintenanceReport(**{name: getattr(report, name) for name in names}, unhealthy=unhealthy, advice=advice)
 
     @routes.post("/functions/v1/ip-pool-maintenance")
     @validate_response(PoolMaintenance)
