@@ -6,11 +6,12 @@ answers is somebody else's text: `result_of` takes what fits and refuses the res
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any
 
 from ada_url import URL
 from pydantic import Field, StrictBool
+from pydantic.dataclasses import dataclass
 
 from daemon.click.answer import extracted_params
 from daemon.trace.addresses import refused_host

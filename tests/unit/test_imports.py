@@ -215,6 +215,15 @@ def test_a_library_is_known_in_its_place_only(library: str) -> None:
     assert users <= OWNERS[library]
 
 
+@pytest.mark.parametrize("module", sorted(name for name in CONTROL if ".resources." in name))
+def test_a_resource_has_models_whose_schema_is_built_once(module: str) -> None:
+    """quart-schema builds the schema of a plain dataclass anew for each request."""
+    plain = [
+        node for node in ast.walk(tree_of(module)) if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
+    ]
+    assert "dataclass" not in {alias.name for node in plain for alias in node.names}
+
+
 def test_nothing_but_serve_imports_the_supervisor() -> None:
     assert {module for module in MODULES if "daemon.supervisor" in imports_of(module)} == {"daemon.cli.serve"}
 

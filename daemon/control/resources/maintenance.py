@@ -1,9 +1,10 @@
 """POST /api/maintenance: a maintenance round now, and the same for programs that call it by its older name."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 

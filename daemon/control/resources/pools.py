@@ -1,7 +1,8 @@
 """GET /api/pools: each country's pool, from the daemon's memory."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
+from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 

@@ -1,11 +1,11 @@
 """GET /api/statistics: how things stood, minute by minute."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import AwareDatetime, Field
+from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 

@@ -1,7 +1,6 @@
 """GET /api/status: what `tracepool status --json` says."""
 
-from dataclasses import dataclass
-
+from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 
