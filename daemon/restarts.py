@@ -16,6 +16,7 @@ from daemon.pool.countries import names_of
 from daemon.pool.directory import Post
 from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
+from daemon.pool.states import Ip
 
 RESTARTS_MAX = 5
 RESTARTS_WINDOW_S = 60.0
@@ -84,6 +85,20 @@ async def _reloaded(
             log.warning("pool_waits", country=post.country, why=str(e))
             await trio.sleep(RELOAD_PAUSE_S)
             continue
+        for ip in ips:
+            if (before := post.pool.ips.get(ip.id)) is not None:
+                _keep_ticks(ip, before)
         fresh = Pool(post.country, post.pool.rules, post.pool.departed)
         fresh.load(ips)
         return fresh
+
+
+def _keep_ticks(row: Ip, before: Ip) -> None:
+    """Times that this run has measured stay as they are.
+
+    By the wall clock, which may have been set since, a lock or a rest would end too early or too late.
+    """
+    if row.lease_no == before.lease_no:
+        row.last_used_s = before.last_used_s
+        if row.status is before.status:
+            row.locked_until_s = before.locked_until_s

@@ -164,11 +164,15 @@ class Scene:
         self.table = Table(self.journal, ips)
         self.directory = PoolDirectory(lambda country: Pool(country, RULES), self._start)
         self._nursery = nursery
+        self.wall_set_s = 0.0  # by how much somebody has set the wall clock
         self.post = self.directory.open("us", [ip_from_row(self.table._row(ip.id), now()) for ip in ips])
 
     def _start(self, post: Post) -> None:
         table: Any = self.table  # all of a Database that an actor asks for
-        self._nursery.start_soon(run_pool_actor, post, table, self.journal, self.table.flush, now)
+        self._nursery.start_soon(run_pool_actor, post, table, self.journal, self.table.flush, self.now)
+
+    def now(self) -> Moment:
+        return Moment(trio.current_time(), now().wall_s + self.wall_set_s)
 
     def ask(self, patience_s: float = 1_000.0) -> "trio.MemoryReceiveChannel[Lease | NoIPAvailable]":
         send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
@@ -245,6 +249,50 @@ async def test_an_actor_that_crashes_again_and_again_ends_the_daemon(
                 scene.ask()
                 await trio.sleep(0.1)
     assert len(expected_errors.named("actor_crashed")) == 1 + RESTARTS_MAX
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_wall_clock_that_was_set_before_a_crash_moves_no_lock_and_no_rest(
+    hours: int,
+    monkeypatch: pytest.MonkeyPatch,
+    expected_errors: LoggedErrors,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    expected_errors.expect("actor_crashed")
+    async with trio.open_nursery() as nursery:
+        scene = Scene(nursery, count=2)
+        in_use, rests = await lease_from(scene.ask()), await lease_from(scene.ask())
+        await trio.sleep(1)
+        scene.give_back(rests)
+        await trio.testing.wait_all_tasks_blocked()
+        scene.wall_set_s = hours * 3_600.0
+        Poison(monkeypatch, nth=1)
+        scene.ask()
+        answers = scene.ask()
+        await trio.sleep(1)
+        assert scene.table.loads == 1
+        ips = scene.post.pool.ips
+        assert (ips[in_use.ip_id].locked_until_s, ips[rests.ip_id].locked_until_s) == (90, 61)
+        assert (ips[in_use.ip_id].last_used_s, ips[rests.ip_id].last_used_s) == (0, 0)
+        assert (await lease_from(answers)).ip_id == rests.ip_id
+        assert trio.current_time() == pytest.approx(61)
+        await lease_from(scene.ask())
+        assert trio.current_time() == pytest.approx(90 + RULES.cooldown_s), "nobody gave the other one back"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_row_that_another_lease_or_status_speaks_of_is_read_by_the_wall_clock(
+    monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A grant that was not recorded before the crash is none."""
+    expected_errors.expect("actor_crashed")
+    async with trio.open_nursery() as nursery:
+        scene = Scene(nursery, count=1)
+        Poison(monkeypatch, nth=1, after=True)
+        scene.ask()
+        lease = await lease_from(scene.ask())
+        assert (lease.lease_no, trio.current_time()) == (1, 0)
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
