@@ -14,6 +14,7 @@ from daemon.trace.body import Body
 
 # h11's own bound on a head (16 KB by default) must not come before ours: WireStream.allowance.
 HEAD_BYTES_MAX = 4 * 1024 * 1024
+VERSION = b"HTTP/1."
 HEAD_ROOM_BYTES = 16_384  # for what a body is wrapped in: the lines of chunks, the bytes that came beside it
 BODY_LINE_BYTES = 8  # beside its own bytes: pages have many lines, and chunks of a byte each are slow to parse
 LOOK_AFTER_S = 0.05  # a body that has not ended by then is looked at; again after twice the time, and so on
@@ -22,13 +23,18 @@ SLOW_S = 0.4  # from then on a look takes the first words for the page's own
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
+class NotHttp(Exception):
+    """What came in place of an answer does not even begin as one."""
+
+
 class Exchange:
     """`idle`: the last answer was read to its end, and both sides keep the connection."""
 
-    __slots__ = ("_h11", "_stream")
+    __slots__ = ("_begun", "_h11", "_stream")
 
     def __init__(self, stream: WireStream) -> None:
         self._stream = stream
+        self._begun = False  # bytes of the answer have come
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
 
     @property
@@ -42,6 +48,7 @@ class Exchange:
 
         Raises h11.LocalProtocolError for what cannot be sent, else as `_next` does.
         """
+        self._begun = False
         request = self._h11.send(h11.Request(method=method, target=target, headers=headers)) or b""
         if body:
             request += self._h11.send(h11.Data(data=body)) or b""
@@ -100,7 +107,7 @@ class Exchange:
                 self._h11.start_next_cycle()
 
     async def _next(self) -> h11.Event:
-        """Raises Broken, TooMuch, and h11.RemoteProtocolError, for an end that comes too early as well."""
+        """Raises Broken, TooMuch, NotHttp, and h11.RemoteProtocolError, for an end that comes too early as well."""
         while True:
             event = self._h11.next_event()
             if isinstance(event, h11.Event):
@@ -110,4 +117,8 @@ class Exchange:
             data = await self._stream.read()
             if not data and self._h11.their_state is h11.SEND_RESPONSE:
                 raise h11.RemoteProtocolError("the peer closed without an answer")
+            if data and not self._begun:
+                self._begun = True
+                if not (data.startswith(VERSION) or VERSION.startswith(data)):
+                    raise NotHttp  # a server of another protocol may wait for us now: h11 would as well
             self._h11.receive_data(data)

@@ -19,7 +19,7 @@ from ada_url import URL
 
 from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
 from daemon.trace.body import Body, PageBody
-from daemon.trace.exchange import Headers
+from daemon.trace.exchange import Headers, NotHttp
 from daemon.trace.lines import (
     Key,
     Line,
@@ -118,7 +118,8 @@ class Session:
             except Exception as error:
                 kind = _kind_of(error, progress)
         # A part of an answer to a plain request proves the proxy as well: it has something to relay.
-        proven = self._proven or (progress.phase is Phase.FORWARD and progress.began_to_answer)
+        began_to_answer = progress.phase is Phase.FORWARD and progress.began_to_answer
+        proven = self._proven or (began_to_answer and kind is not Kind.NOT_HTTP)
         return HopFailure(progress.phase, kind, *self.spent(), status=progress.status, proxy_proven=proven)
 
     def spent(self) -> tuple[float, int, int]:
@@ -236,6 +237,8 @@ def _kind_of(error: Exception, progress: Progress) -> Kind:
         return Kind.STATUS
     if isinstance(error, TooMuch):
         return Kind.HEAD_TOO_LARGE
+    if isinstance(error, NotHttp):
+        return Kind.NOT_HTTP
     if isinstance(error, h11.RemoteProtocolError):
         return Kind.CLOSED if progress.stream is not None and progress.stream.ended else Kind.GARBAGE
     if isinstance(error, Broken | trio.BrokenResourceError):

@@ -33,7 +33,7 @@ from daemon.trace.hops import (
 )
 from daemon.trace.html import Jump, Page, Refresh, declared_refresh
 from daemon.trace.urls import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
-from daemon.trace.verdicts import PLAIN_407, Fault, Kind, Phase, Verdict, fault_of
+from daemon.trace.verdicts import Fault, Kind, Phase, Verdict, fault_of, fault_of_answer
 
 __all__ = [
     "REDIRECT_STATUSES", "WEB_SCHEMES", "Fetch", "GaveUp", "Hop", "HopAnswer", "HopFailure", "Identity", "Landed",
@@ -124,9 +124,11 @@ class Walk:
         if location is not None:
             self._record(answer, "http")
             return self._redirected(url, location, answer.status)
-        if answer.status == 407 and url.protocol == "http:" and not answer.tunnelled:
+        if url.protocol == "http:" and not answer.tunnelled:
             # Within a tunnel the proxy cannot answer; there a 407 is an odd landing page.
-            return self._fault(answer, PLAIN_407)
+            fault = fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops))
+            if fault is not None:
+                return self._fault(answer, fault)
         if answer.status >= 500:
             return self._fault(answer, Fault(Verdict.TARGET, "status_5xx", f"answered with status {answer.status}"))
         if answer.status < 200:

@@ -10,17 +10,57 @@ Where a hop can fail, in order:
 | behind | the request sent inside the tunnel | the target's response head |
 | forward | the request sent in absolute form (http targets) | a response head, the target's or the proxy's own |
 
-In `forward` the proxy and the target cannot be told apart for certain. What is broken before the first byte is the
-proxy's, as a working proxy reports a broken target with a 502; but once the proxy has carried an answer in the same
-trace it has proven itself, and the target is blamed. Silence is the target's: a proxy passes it on. The same proof
-counts in `tunnel`. A proxy that answers CONNECT with 500, 502 or 504 does its work and says that the target cannot be
-reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too): were it the IP's fault, an offer with a dead
-host would turn every IP of a country unhealthy. The replies of SOCKS that report a failure on the way to the host (RFC
-1928, 6: 1, 3, 4, 5, 6) say the same; those by which the proxy does not let us through (2, 7, 8) are the IP's.
+What each behaviour becomes; `landed`: the trace goes on as if the target had said it.
 
-Only the verdict `ip` counts against the IP.
+| the proxy | https:// URL | http:// URL |
+| --- | --- | --- |
+| refuses connections | ip | ip |
+| does not take a connection in time | ip | ip |
+| has a name that does not resolve | ip | ip |
+| closes without an answer | ip | ip |
+| resets without an answer | ip | ip |
+| answers with something that is not HTTP | ip | ip |
+| closes within its answer | ip | target |
+| says nothing | ip | target |
+| answers with a head that is too large | ip | limit |
+| answers 407 | credentials | credentials |
+| answers 401 | credentials | landed |
+| answers 429 | provider | provider |
+| answers 503 | provider | provider |
+| answers 429, as the target relayed by it | - | landed |
+| answers 503, as the target relayed by it | - | target |
+| answers 500 | target | target |
+| answers 502 | target | target |
+| answers 504 | target | target |
+| answers 403 | ip | landed |
+| answers 403, and says that it is the proxy's | ip | ip |
+| answers 503 to the second hop | provider | target |
+| closes without an answer to the second hop | target | target |
+| resets without an answer to the second hop | target | target |
+| says nothing to the second hop | target | target |
+| refuses connections for the second hop | ip | ip |
+| opens the tunnel, and the certificate does not verify | target | - |
+| opens the tunnel, and TLS breaks | target | - |
+| opens the tunnel and says nothing | target | - |
+| opens the tunnel, and the target closes without an answer | target | - |
+| opens the tunnel, and the target answers 407 | landed | - |
+
+In `forward` the proxy and the target cannot be told apart for certain. What is broken before the first byte of an HTTP
+answer is the proxy's, as a working proxy reports a broken target with a 502; but once the proxy has carried an answer
+in the same trace it has proven itself, and the target is blamed. Silence is the target's: a proxy passes it on. The
+same proof counts in `tunnel`. A status is the proxy's own where the answer says so (`fault_of_answer`); 429 and 503 are
+as well, from a proxy that has not proven itself and with nothing in the answer that shows the target's hand: that costs
+a second trace where it is wrong, and else saves the click. A proxy that answers CONNECT with 500, 502 or 504 does its
+work and says that the target cannot be reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too): were it
+the IP's fault, an offer with a dead host would turn every IP of a country unhealthy. The replies of SOCKS that report a
+failure on the way to the host (RFC 1928, 6: 1, 3, 4, 5, 6) say the same; those by which the proxy does not let us through
+(2, 7, 8) are the IP's.
+
+Only the verdict `ip` counts against the IP; `ip` and `provider` are tried again through another one.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -60,7 +100,8 @@ class Kind(StrEnum):
     TIMEOUT = "timeout"
     RESET = "reset"
     CLOSED = "closed"  # an end of the stream where a response head was due
-    GARBAGE = "garbage"  # not HTTP/1.x
+    GARBAGE = "garbage"  # not as HTTP/1.x has it
+    NOT_HTTP = "not_http"  # not even the beginning of an answer of HTTP/1.x
     HEAD_TOO_LARGE = "head_too_large"
     CERTIFICATE = "certificate"
     TLS = "tls"
@@ -100,6 +141,7 @@ FAULTS: dict[tuple[Phase, Kind], Fault] = {
     (Phase.TUNNEL, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection during CONNECT"),
     (Phase.TUNNEL, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection during CONNECT"),
     (Phase.TUNNEL, Kind.GARBAGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is not of its protocol"),
+    (Phase.TUNNEL, Kind.NOT_HTTP): Fault(_IP, "proxy_garbage", "the proxy answered CONNECT with something not HTTP"),
     (Phase.TUNNEL, Kind.HEAD_TOO_LARGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is too large"),
     (Phase.TLS, Kind.CERTIFICATE): Fault(_TARGET, "bad_certificate", "the certificate does not verify"),
     (Phase.TLS, Kind.TLS): Fault(_TARGET, "tls", "the TLS handshake failed"),
@@ -110,13 +152,15 @@ FAULTS: dict[tuple[Phase, Kind], Fault] = {
     (Phase.BEHIND, Kind.RESET): Fault(_TARGET, "target_broken", "the connection broke before a response head"),
     (Phase.BEHIND, Kind.CLOSED): Fault(_TARGET, "target_broken", "the connection was closed before a response head"),
     (Phase.BEHIND, Kind.TLS): Fault(_TARGET, "tls", "the TLS connection failed"),
-    (Phase.BEHIND, Kind.GARBAGE): Fault(_TARGET, "garbage", "the answer is not HTTP"),
+    (Phase.BEHIND, Kind.GARBAGE): Fault(_TARGET, "garbage", "the response head is malformed"),
+    (Phase.BEHIND, Kind.NOT_HTTP): Fault(_TARGET, "garbage", "the answer is not HTTP"),
     (Phase.BEHIND, Kind.HEAD_TOO_LARGE): _HEAD,
     (Phase.FORWARD, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
     (Phase.FORWARD, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection without an answer"),
     (Phase.FORWARD, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection without an answer"),
     (Phase.FORWARD, Kind.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
-    (Phase.FORWARD, Kind.GARBAGE): Fault(_TARGET, "garbage", "the answer is not HTTP"),
+    (Phase.FORWARD, Kind.GARBAGE): Fault(_TARGET, "garbage", "the response head is malformed"),
+    (Phase.FORWARD, Kind.NOT_HTTP): Fault(_IP, "proxy_garbage", "the proxy's answer is not HTTP"),
     (Phase.FORWARD, Kind.HEAD_TOO_LARGE): _HEAD,
 }
 
@@ -125,6 +169,7 @@ FAULTS_OF_A_PROVEN_PROXY: dict[tuple[Phase, Kind], Fault] = {
     (Phase.TUNNEL, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "the proxy got no connection to the host in time"),
     (Phase.TUNNEL, Kind.RESET): Fault(_TARGET, "target_broken", "the proxy broke the connection during CONNECT"),
     (Phase.TUNNEL, Kind.CLOSED): Fault(_TARGET, "target_broken", "the proxy closed the connection during CONNECT"),
+    (Phase.FORWARD, Kind.NOT_HTTP): FAULTS[Phase.BEHIND, Kind.NOT_HTTP],
     (Phase.FORWARD, Kind.RESET): FAULTS[Phase.BEHIND, Kind.RESET],
     (Phase.FORWARD, Kind.CLOSED): FAULTS[Phase.BEHIND, Kind.CLOSED],
 }
@@ -140,7 +185,11 @@ CONNECT_STATUSES: dict[int, tuple[Verdict, str]] = {
     504: (Verdict.TARGET, "target_unreachable"),
 }
 
-PLAIN_407 = Fault(Verdict.CREDENTIALS, "proxy_credentials", "the proxy wants other credentials: status 407")
+# Headers by which a proxy says that an answer is its own: Squid, Bright Data, and many after their manner; RFC 9209.
+_OWN = re.compile(rb"x-(squid|luminati|brd|proxy)-err(or)?\b", re.IGNORECASE)
+_OWN_BY_RFC_9209 = re.compile(rb";\s*error\s*=")
+# Headers of what was relayed: by proxies that mention themselves (RFC 9110, 7.6.3), caches, and a site's own.
+_RELAYED = frozenset({b"via", b"age", b"cache-status", b"set-cookie"})
 
 
 def fault_of(phase: Phase, kind: Kind, *, status: int | None = None, proxy_proven: bool = False) -> Fault:
@@ -154,3 +203,29 @@ def fault_of(phase: Phase, kind: Kind, *, status: int | None = None, proxy_prove
     if proxy_proven and (proven := FAULTS_OF_A_PROVEN_PROXY.get((phase, kind))):
         return proven
     return FAULTS.get((phase, kind), _OURS)
+
+
+def fault_of_answer(status: int, headers: Iterable[tuple[bytes, bytes]], *, proxy_proven: bool) -> Fault | None:
+    """The fault that an answer over plain http tells of as the proxy's own word; None: it is the target's answer.
+
+    `proxy_proven`: an earlier hop of the trace got its answer through the same proxy.
+    """
+    if status < 400:
+        return None
+    if status == 407:
+        return Fault(Verdict.CREDENTIALS, "proxy_credentials", "the proxy wants other credentials: status 407")
+    own = relayed = False
+    for name, value in headers:
+        lowered = name.lower()
+        own = (
+            own
+            or _OWN.match(lowered) is not None
+            or (lowered == b"proxy-status" and _OWN_BY_RFC_9209.search(value) is not None)
+        )
+        relayed = relayed or lowered in _RELAYED
+    verdict, reason = CONNECT_STATUSES.get(status, (Verdict.IP, "proxy_refused"))
+    if own:
+        return Fault(verdict, reason, f"the proxy answered with status {status}")
+    if verdict is Verdict.PROVIDER and not (proxy_proven or relayed):
+        return Fault(verdict, reason, f"answered with status {status}, by the proxy as far as can be told")
+    return None

@@ -27,11 +27,14 @@ def context_for(
     return context
 
 
-def fetcher(*, hop_timeout_s: float = 5, headers_bytes_max: int = 65_536) -> Fetcher:
+def fetcher(*, hop_timeout_s: float = 5, connect_timeout_s: float = 2, headers_bytes_max: int = 65_536) -> Fetcher:
     trusting = ssl.create_default_context()
     AUTHORITY.configure_trust(trusting)
     return Fetcher(
-        hop_timeout_s=hop_timeout_s, connect_timeout_s=2, headers_bytes_max=headers_bytes_max, ssl_context=trusting
+        hop_timeout_s=hop_timeout_s,
+        connect_timeout_s=connect_timeout_s,
+        headers_bytes_max=headers_bytes_max,
+        ssl_context=trusting,
     )
 
 

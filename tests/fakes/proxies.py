@@ -20,7 +20,8 @@ NO_HEAD = Head("", "", ())
 class Proxy:
     """`ports` says where a `host:port` is on loopback; others get 502. `seen` holds the heads that clients sent.
 
-    `tells` is a header line of its own in answers to CONNECT and in the responses that it relays.
+    `tells` is a header line of its own in answers to CONNECT and in the responses that it relays. It misbehaves from its
+    nth request on, where it does.
     `bytes_in` and `bytes_out` count what passed between clients and the proxy, as a provider's bill does.
     """
 
@@ -29,6 +30,7 @@ class Proxy:
     misbehave: Misbehaviour | None = None
     closes_after_answer: bool = False
     tells: str = ""
+    misbehaves_from: int = 1
     seen: list[Head] = field(default_factory=list)
     connections: int = 0
     bytes_in: int = 0
@@ -40,7 +42,7 @@ class Proxy:
         reader = Reader(client)
         while (head := await reader.head()) is not None:
             self.seen.append(head)
-            if self.misbehave is not None:
+            if self.misbehave is not None and len(self.seen) >= self.misbehaves_from:
                 await self.misbehave(client, head)
                 return
             if not self._may(head):
@@ -196,6 +198,12 @@ async def resetting(stream: trio.abc.Stream, head: Head) -> None:
     reset(stream.inner if isinstance(stream, _Counted) else stream)
 
 
+async def opening_nothing(stream: trio.abc.Stream, head: Head) -> None:
+    """Says that the tunnel stands, and nothing more."""
+    await stream.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    await silent(stream, head)
+
+
 async def silent(stream: trio.abc.Stream, head: Head) -> None:
     """Reads on and says nothing until the client leaves."""
     while await stream.receive_some(65_536):
@@ -211,8 +219,9 @@ async def proxy(
     closes_after_answer: bool = False,
     tells: str = "",
     tls: ssl.SSLContext | None = None,
+    misbehaves_from: int = 1,
 ) -> AsyncIterator[tuple[Proxy, int]]:
     """A serving Proxy and its port; with `tls`, an https proxy."""
-    served = Proxy(ports, credentials, misbehave, closes_after_answer, tells)
+    served = Proxy(ports, credentials, misbehave, closes_after_answer, tells, misbehaves_from)
     async with listening(served.serve, tls=tls) as port:
         yield served, port

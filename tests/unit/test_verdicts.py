@@ -4,7 +4,15 @@ import itertools
 
 import pytest
 
-from daemon.trace.verdicts import FAULTS, FAULTS_OF_A_PROVEN_PROXY, Kind, Phase, Verdict, fault_of
+from daemon.trace.verdicts import (
+    FAULTS,
+    FAULTS_OF_A_PROVEN_PROXY,
+    Kind,
+    Phase,
+    Verdict,
+    fault_of,
+    fault_of_answer,
+)
 
 
 def test_everything_before_the_tunnel_stands_is_the_ips_fault() -> None:
@@ -53,6 +61,37 @@ def test_a_refused_connect_is_judged_by_its_status(status: int, verdict: Verdict
     fault = fault_of(Phase.TUNNEL, Kind.STATUS, status=status)
     assert fault.verdict is verdict
     assert str(status) in fault.words
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "proven", "verdict"),
+    [
+        (407, None, True, Verdict.CREDENTIALS),
+        (429, None, False, Verdict.PROVIDER),
+        (503, None, False, Verdict.PROVIDER),
+        (503, None, True, None),
+        (503, (b"Via", b"1.1 gate"), False, None),
+        (429, (b"Set-Cookie", b"a=1"), False, None),
+        (403, None, False, None),
+        (502, None, False, None),
+        (200, (b"X-Squid-Error", b"ERR_NONE 0"), False, None),
+        (503, (b"X-Squid-Error", b"ERR_DNS_FAIL 0"), True, Verdict.PROVIDER),
+        (502, (b"Proxy-Status", b"gate; error=dns_error"), True, Verdict.TARGET),
+        (403, (b"proxy-status", b"gate;error=destination_ip_prohibited"), True, Verdict.IP),
+        (403, (b"Proxy-Status", b"cdn; received-status=403"), False, None),
+        (402, (b"X-Brd-Err-Code", b"policy_20050"), True, Verdict.IP),
+        (407, (b"X-Luminati-Error", b"Invalid Auth"), False, Verdict.CREDENTIALS),
+        (502, (b"X-Proxy-Error", b"timeout"), False, Verdict.TARGET),
+        (403, (b"X-Proxy-Errands", b"1"), False, None),
+    ],
+)
+def test_an_answer_over_plain_http_is_the_proxys_where_that_can_be_told(
+    status: int, header: tuple[bytes, bytes] | None, proven: bool, verdict: Verdict | None
+) -> None:
+    fault = fault_of_answer(status, [header] if header else [], proxy_proven=proven)
+    assert (fault.verdict if fault else None) is verdict
+    if fault:
+        assert str(status) in fault.words
 
 
 def test_a_pair_outside_the_table_is_our_own_fault_and_harms_no_ip() -> None:
