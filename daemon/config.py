@@ -133,6 +133,7 @@ class Trace(Section):
     workers: int = Field(1_000, ge=1, le=20_000)
     queue_max: int = Field(1_000, ge=1, le=100_000)
     timeout_s: float = Field(75, ge=1, le=3_599)
+    retries_max: int = Field(2, ge=0, le=10)
     hop_timeout_s: float = Field(30, ge=0.1, le=600)
     connect_timeout_s: float = Field(10, ge=0.1, le=120)
     hops_max: int = Field(20, ge=1, le=100)

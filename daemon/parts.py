@@ -151,6 +151,7 @@ async def workers_ready(
         read_clocks,
         limits=limits_of(settings),
         timeout_s=trace.timeout_s,
+        retries_max=trace.retries_max,
     )
     tracer.spending.prices = prices_of(settings)
 

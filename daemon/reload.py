@@ -18,6 +18,7 @@ LIVE = frozenset(
         "trace.backend",
         "trace.service_url",
         "trace.service_token",
+        "trace.retries_max",
         "trace.hops_max",
         "trace.allow_private",
         "trace.body_bytes_max",

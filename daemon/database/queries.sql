@@ -70,21 +70,28 @@ from jsonb_to_recordset($1::jsonb) as (
 on conflict (request_id) do nothing
 
 -- name: apply_trace_processing
+-- $1: an array of entries in order; of a trace that went through one IP after the other, the last one counts.
 update active_trace_requests t
 set status = 'processing', ip_assigned = e.ip_assigned, ip_locked_at = to_timestamp(e.ip_locked_at),
     wait_time_ms = e.wait_time_ms, provider = e.provider, ip_unused_s = e.ip_unused_s, ip_choices = e.ip_choices
-from jsonb_to_recordset($1::jsonb) as e (
-    request_id uuid, ip_assigned text, ip_locked_at float8, wait_time_ms int, provider text, ip_unused_s float8,
-    ip_choices int)
+from (
+    select distinct on (request_id) *
+    from rows from (jsonb_to_recordset($1::jsonb) as (
+        request_id uuid, ip_assigned text, ip_locked_at float8, wait_time_ms int, provider text, ip_unused_s float8,
+        ip_choices int)) with ordinality as r(
+        request_id, ip_assigned, ip_locked_at, wait_time_ms, provider, ip_unused_s, ip_choices, place)
+    order by request_id, place desc
+) e
 where t.request_id = e.request_id
 
 -- name: apply_trace_finished
--- What an earlier version recorded has no cost and no traffic, which is counted here by IP, and by day (UTC) and provider.
+-- What an earlier version recorded lacks some of these; traffic is counted here by IP, and by day (UTC) and provider.
 with e as materialized (
     select * from jsonb_to_recordset($1::jsonb) as e (
         request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
         error_message text, trace_time_ms int, total_time_ms int, retry_count int, bytes_received bigint,
-        bytes_sent bigint, verdict text, offer_id uuid, offer_name text, cost float8, traffic jsonb)
+        bytes_sent bigint, verdict text, offer_id uuid, offer_name text, cost float8, traffic jsonb,
+        ips_tried text[], exit_ip text, reason text)
 ), moved as materialized (
     select e.request_id, e.offer_id, e.offer_name, (to_timestamp(e.completed_at) at time zone 'utc')::date as day, t.*
     from e, jsonb_to_recordset(e.traffic) as t (
@@ -109,7 +116,8 @@ update active_trace_requests t
 set status = e.status, completed_at = to_timestamp(e.completed_at), final_url = e.final_url,
     extracted_params = e.extracted_params, redirect_chain = e.redirect_chain, error_message = e.error_message,
     trace_time_ms = e.trace_time_ms, total_time_ms = e.total_time_ms, retry_count = e.retry_count,
-    bytes_received = e.bytes_received, bytes_sent = coalesce(e.bytes_sent, 0), cost = e.cost, verdict = e.verdict
+    bytes_received = e.bytes_received, bytes_sent = coalesce(e.bytes_sent, 0), cost = e.cost,
+    ips_tried = coalesce(e.ips_tried, '{}'), exit_ip = e.exit_ip, verdict = e.verdict, reason = e.reason
 from e
 where t.request_id = e.request_id
 

@@ -76,7 +76,11 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class TraceFinished:
-    """`redirect_chain`: one mapping per hop with url, status, ms, kind. `traffic` by attempt; `cost` of them all."""
+    """`redirect_chain`: one mapping per hop with url, status, ms, kind.
+
+    `verdict` and `reason` as trace/verdicts.py has them; without an IP there is a reason only. `ips_tried` by address,
+    in order; `traffic` by attempt, and `cost` of them all.
+    """
 
     request_id: UUID
     status: str
@@ -95,6 +99,9 @@ class TraceFinished:
     offer_name: Text = None
     cost: float | None = None
     traffic: tuple[Traffic, ...] = ()
+    ips_tried: tuple[str, ...] = ()
+    exit_ip: Text = None
+    reason: Text = None
 
 
 @dataclass(frozen=True, slots=True)

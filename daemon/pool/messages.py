@@ -38,7 +38,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class NoIPAvailable:
-    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless, deadline or journal.
+    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless, tried, deadline or
+    journal.
 
     Where one IP was asked for, `until_s` is its own, and `why` gone, locked, cooldown or busy.
     """
@@ -52,6 +53,7 @@ class Acquire:
     """Asks for an IP, and waits for one until `deadline_s`. A lower `priority` goes first; 0 is a click's.
 
     `ip_id` asks for that one alone, for a check: it is had at once or not at all, and may be one that failed.
+    It gets none of the IPs that it has `tried`, and does not wait where no other one can be free in time.
     """
 
     request_id: UUID
@@ -59,6 +61,7 @@ class Acquire:
     reply: Reply
     priority: int = 0
     ip_id: UUID | None = None
+    tried: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,13 @@ from daemon.moment import Moment
 from daemon.pool.changed import ip_changed
 from daemon.pool.checks import refused_check
 from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAvailable, Release, Remove
+from daemon.pool.outlook import Outlook
 from daemon.pool.queues import Pile, Waiting
 from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
 
 Endpoint = tuple[str, str]  # address, port
 
 OVERDUE_S = 1.0
-WAIT_SHARE_MAX = 0.3  # of what a request would wait at most: one that must expect more is refused at once
-WAITING_SURE = 8  # so many may wait in any case: an operator may bring IPs meanwhile
-HOLD_WEIGHT = 0.1  # of the newest lease in the mean of how long one lasts
 
 
 @dataclass(slots=True)
@@ -56,7 +54,7 @@ class Pool:
         self._rests = Pile(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
         self._waiting = Waiting()
         self._began_s = math.inf  # when timers were first looked at
-        self._hold_s = 0.0  # how long a lease lasts, as of late
+        self._outlook = Outlook(self.ips, self._by_status, self._rests)
 
     def __repr__(self) -> str:
         c = self.counts()
@@ -83,40 +81,10 @@ class Pool:
         return sum(1 for until_s in ends if until_s is not None and until_s < late_s)
 
     def would_refuse(self, deadline_s: float, now_s: float) -> str | None:
-        """Why a request that came now would not even wait: `full`, or `hopeless`. None where it would, or needs not to.
-
-        Hopeless is what must expect to wait for longer than WAIT_SHARE_MAX of its time. Under a load beyond the pool's
-        means a queue of `waiting_max` would be of requests that run into their deadlines one and all, and those that
-        come after the load would stand behind them.
-        """
-        waiting = len(self._waiting)
-        if not waiting and self._rested.first():
-            return None
-        if waiting >= self.rules.waiting_max:
-            return "full"
-        if waiting < WAITING_SURE:
-            return None
-        by_s = now_s + WAIT_SHARE_MAX * (deadline_s - now_s)
-        return None if self._leases_by(by_s, now_s, waiting + 1) > waiting else "hopeless"
-
-    def _leases_by(self, by_s: float, now_s: float, enough: int) -> float:
-        """How many leases can be expected by a time, while none is free now; counted up to `enough`.
-
-        The ends of rests are known. A lease is expected to last as long as those of late, from a start nobody knows.
-        """
-        cycle_s = self._hold_s + self.rules.cooldown_s
-        if not cycle_s:
-            return enough
-        in_use_s = by_s - now_s - self.rules.cooldown_s  # what of the time is left for leases that are under way
-        leases = 0.0
-        if in_use_s > 0:
-            first = min(1.0, in_use_s / self._hold_s) if self._hold_s else 1.0
-            leases = self._by_status[Status.LOCKED] * (first + max(0.0, in_use_s - self._hold_s) / cycle_s)
-        for ends_s in self._rests.up_to(by_s):
-            if leases >= enough:
-                break
-            leases += 1 + (by_s - ends_s) // cycle_s
-        return leases
+        """Why a request that came now would not even wait: `full`, or `hopeless`; None where it would, or need not."""
+        if self._rested.first():
+            return None  # whoever waits has tried it
+        return self._outlook.refusal(len(self._waiting), deadline_s, now_s, self.rules)
 
     def unanswered(self) -> list[Acquire]:
         return list(self._waiting)
@@ -167,8 +135,10 @@ class Pool:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
         elif request.ip_id is not None:
             self._acquire_that(self.ips.get(request.ip_id), request, now, decision)
-        elif not self._waiting and (ip := self._rested.first()):
+        elif ip := self._rested.first_but(request.tried):  # whoever waits has tried it
             self._lease(ip, request, now, decision)
+        elif self._outlook.has_tried_all(request, now.tick_s, self.rules.cooldown_s):
+            decision.answers.append((request, NoIPAvailable(self._next_free_s(), "tried")))
         elif why := self.would_refuse(request.deadline_s, now.tick_s):
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), why)))
         else:
@@ -185,9 +155,14 @@ class Pool:
             self._lease(ip, request, now, decision)
 
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
-        while (request := self._waiting.first()) and (ip := self._rested.first()):
-            self._lease(ip, request, now, decision)
-            self._waiting.take_first()
+        """Afterwards, whatever is available has been tried by all who wait."""
+        while self._by_status[Status.AVAILABLE] and (request := self._waiting.first()):
+            if ip := self._rested.first_but(request.tried):
+                self._lease(ip, request, now, decision)
+                self._waiting.take_first()
+            else:
+                self._waiting.pass_over_first()
+        self._waiting.look_again()
 
     def _lease(self, ip: Ip, request: Acquire, now: Moment, decision: Decision) -> None:
         unused_s = None if ip.last_used_s == NEVER_USED else now.tick_s - ip.last_used_s
@@ -210,8 +185,7 @@ class Pool:
         if event is Event.CHECKED and self.departed.get((ip.address, ip.port), -math.inf) > now.tick_s:
             event = Event.RELEASED_TARGET_AT_FAULT  # an edit gave it an endpoint that rests
         if release.event is not Event.CHECKED:
-            held_s = now.tick_s - ip.last_used_s
-            self._hold_s += (HOLD_WEIGHT if self._hold_s else 1.0) * (held_s - self._hold_s)
+            self._outlook.note_hold(now.tick_s - ip.last_used_s)
         self._step(ip, Occurrence(event, now.tick_s, response_ms=release.response_ms), now, decision)
         if self.rules.cooldown_s == 0 or event is Event.CHECKED:
             self.fire_timers(now, decision)

@@ -51,14 +51,23 @@ class Pile:
         ip = self.first()
         return self._key(ip) if ip else None
 
-    def up_to(self, limit_s: float) -> Iterator[float]:
-        """The times that are not above `limit_s`, in no order; each takes a step or two, however many there are."""
+    def first_but(self, ids: frozenset[UUID]) -> Ip | None:
+        """The first that is not among `ids`, of which there are few."""
+        aside = []
+        while (ip := self.first()) is not None and ip.id in ids:
+            aside.append(heapq.heappop(self._heap))
+        for entry in aside:
+            heapq.heappush(self._heap, entry)
+        return ip
+
+    def up_to(self, limit_s: float) -> Iterator[Ip]:
+        """Those whose time is not above `limit_s`, in no order; each takes a step or two, however many there are."""
         places = [0]
         while places:
             place = places.pop()
             if place < len(self._heap) and self._heap[place][0] <= limit_s:
-                if self._current(self._heap[place]):
-                    yield self._heap[place][0]
+                if ip := self._current(self._heap[place]):
+                    yield ip
                 places += (2 * place + 1, 2 * place + 2)
 
     def _current(self, entry: tuple[float, int, UUID]) -> Ip | None:
@@ -73,6 +82,7 @@ class Waiting:
         self._here: dict[int, Acquire] = {}  # by order of arrival
         self._by_priority: list[tuple[int, int]] = []
         self._by_deadline: list[tuple[float, int]] = []
+        self._passed_over: list[tuple[int, int]] = []
         self._order = 0
 
     def __len__(self) -> int:
@@ -102,6 +112,15 @@ class Waiting:
     def take_first(self) -> None:
         """The one that `first` gave just now has its answer."""
         del self._here[heapq.heappop(self._by_priority)[1]]
+
+    def pass_over_first(self) -> None:
+        """The one that `first` gave just now can use nothing that there is: the next one's turn, until `look_again`."""
+        self._passed_over.append(heapq.heappop(self._by_priority))
+
+    def look_again(self) -> None:
+        for entry in self._passed_over:
+            heapq.heappush(self._by_priority, entry)
+        self._passed_over.clear()
 
     def take_due(self, now_s: float) -> list[Acquire]:
         """Those whose deadline has come: they wait no longer."""

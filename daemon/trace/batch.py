@@ -141,7 +141,9 @@ class Batch:
         why = f"no pool: there is no IP in {country}, and trace.default_country names no other"
         for row in rows:
             self._journal.record(
-                TraceFinished(row["request_id"], "failed", now.wall_s, None, {}, (), why, None, 0, 0, 0)
+                TraceFinished(
+                    row["request_id"], "failed", now.wall_s, None, {}, (), why, None, 0, 0, 0, reason="no_pool"
+                )
             )
         return len(rows) == REFUSED_AT_ONCE
 

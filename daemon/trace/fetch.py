@@ -74,9 +74,12 @@ class Fetcher:
         self.ssl_context = ssl_context
 
     @asynccontextmanager
-    async def session(self, proxy: ProxyAddress) -> AsyncIterator["Session"]:
-        """The connections of one trace. They are all closed at the end, at once and without waiting for anyone."""
-        session = Session(self, proxy)
+    async def session(self, proxy: ProxyAddress, *, reach_s: float = math.inf) -> AsyncIterator["Session"]:
+        """The connections of one trace. They are all closed at the end, at once and without waiting for anyone.
+
+        `reach_s`: until its first answer, the proxy has this long to take a connection, and to answer CONNECT.
+        """
+        session = Session(self, proxy, reach_s)
         try:
             yield session
         finally:
@@ -86,11 +89,12 @@ class Fetcher:
 class Session:
     """One trace's way out: every byte goes through `proxy`. For one task; `meter` counts over all hops."""
 
-    def __init__(self, fetcher: Fetcher, proxy: ProxyAddress) -> None:
+    def __init__(self, fetcher: Fetcher, proxy: ProxyAddress, reach_s: float) -> None:
         self.meter = Meter()
         self.hop_began: tuple[float, int, int] = (trio.current_time(), 0, 0)  # time, bytes received, bytes sent
         self._fetcher = fetcher
         self._proxy = proxy
+        self._reach_s = reach_s
         self._lines: dict[Key, Line] = {}  # the least recently used first
         self._proven = False
         self.exit_ip: str | None = None  # as the proxy told it last
@@ -173,11 +177,12 @@ class Session:
         fetcher, proxy = self._fetcher, self._proxy
         speaks_tls = proxy.scheme == "https" or (key is not None and key.tls)
         buffer_bytes = TLS_RECEIVE_BUFFER_BYTES if speaks_tls else RECEIVE_BUFFER_BYTES
+        reach_s = math.inf if self._proven else self._reach_s
         stream = await dial(
             proxy.host,
             proxy.port,
             self.meter,
-            timeout_s=fetcher.connect_timeout_s,
+            timeout_s=min(fetcher.connect_timeout_s, reach_s),
             receive_buffer_bytes=buffer_bytes,
             resolvers=fetcher.resolvers,
         )
@@ -185,7 +190,7 @@ class Session:
             stream = await secured(stream, proxy, fetcher.ssl_context, timeout_s=fetcher.connect_timeout_s)
         if key is None:
             return Line(stream, Phase.FORWARD, authorization_of(proxy))
-        head_bytes_max = fetcher.headers_bytes_max
+        head_bytes_max, progress.tunnel_s = fetcher.headers_bytes_max, reach_s
         try:
             return await open_tunnel(stream, key, proxy, fetcher.ssl_context, progress, head_bytes_max=head_bytes_max)
         finally:
@@ -213,13 +218,18 @@ class TraceResult:
     exit_ip: str | None = None
 
 
-async def trace(fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, walk: Walk, *, timeout_s: float) -> TraceResult:
-    """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled; its connections are closed on return."""
+async def trace(
+    fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, walk: Walk, *, timeout_s: float, reach_s: float = math.inf
+) -> TraceResult:
+    """One whole trace within `timeout_s`, its proxy reached within `reach_s` (Fetcher.session).
+
+    Raises nothing but trio.Cancelled; its connections are closed on return.
+    """
     if isinstance(proxy, UnusableProxy):
         return TraceResult(GaveUp(Verdict.IP, "bad_proxy_address", proxy.message), (), 0.0, 0, 0)
     began_at = trio.current_time()
     end: Landed | GaveUp | None = None
-    async with fetcher.session(proxy) as session:
+    async with fetcher.session(proxy, reach_s=reach_s) as session:
         with trio.move_on_after(timeout_s):
             end = await walk_through(session, walk)
         if end is None:

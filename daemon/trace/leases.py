@@ -16,7 +16,13 @@ log = structlog.get_logger("daemon.trace")
 
 
 async def acquire(
-    post: Post, request_id: UUID, deadline_s: float, *, priority: int = 0, ip_id: UUID | None = None
+    post: Post,
+    request_id: UUID,
+    deadline_s: float,
+    *,
+    priority: int = 0,
+    ip_id: UUID | None = None,
+    tried: frozenset[UUID] = frozenset(),
 ) -> Lease | NoIPAvailable:
     """What the pool answers until `deadline_s`; messages.Acquire says what the rest means."""
     send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
@@ -25,7 +31,7 @@ async def acquire(
     with receive:
         try:
             with trio.move_on_at(deadline_s + ANSWER_LATE_S):
-                await post.mailbox.send(Acquire(request_id, deadline_s, send, priority, ip_id))
+                await post.mailbox.send(Acquire(request_id, deadline_s, send, priority, ip_id, tried))
                 return await receive.receive()
         except trio.Cancelled:
             await _hand_back(post, receive)

@@ -8,6 +8,7 @@ Raises whatever h11, trio and ssl raise, and backend.py's own; fetch.py gives th
 Progress says the hop had come.
 """
 
+import math
 import ssl
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -52,6 +53,7 @@ class Progress:
     stream: WireStream | None = None
     status: int | None = None
     exit_ip: str | None = None
+    tunnel_s: float = math.inf  # how long the proxy may take to open a tunnel
     bytes_read_before: int = 0  # from the stream, when the request was sent
 
     @property
@@ -125,10 +127,13 @@ async def open_tunnel(
     """A tunnel, and TLS with the target inside it where it speaks TLS. `stream` is closed where that fails."""
     try:
         progress.phase, progress.stream = Phase.TUNNEL, stream
-        if proxy.scheme == "socks5":
-            await open_socks_tunnel(stream, target.host, target.port, proxy.username, proxy.password)
-        else:
-            await _connect(stream, target, proxy, progress, head_bytes_max)
+        with trio.move_on_after(progress.tunnel_s) as opening:
+            if proxy.scheme == "socks5":
+                await open_socks_tunnel(stream, target.host, target.port, proxy.username, proxy.password)
+            else:
+                await _connect(stream, target, proxy, progress, head_bytes_max)
+        if opening.cancelled_caught:
+            raise DialError(Kind.SLOW)
         if target.tls:
             progress.phase = Phase.TLS
             # Certificates name hosts without the root's dot, and addresses without brackets.

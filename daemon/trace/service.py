@@ -4,6 +4,7 @@ What the service does wrong is the verdict `service`: neither the IP's fault nor
 transport: its client logs URLs, and follows and decodes what is not to be.
 """
 
+import math
 import ssl
 
 import httpx
@@ -58,8 +59,13 @@ class ServiceBackend:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
-        """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled."""
+    async def trace(
+        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
+    ) -> TraceResult:
+        """One whole trace within `timeout_s`; how long it takes to reach the proxy is the service's own matter.
+
+        Raises nothing but trio.Cancelled.
+        """
         if isinstance(step := walk.start(), GaveUp):
             return TraceResult(step, (), 0.0, 0, 0)  # what is wrong with the URL needs no service
         began_s = trio.current_time()

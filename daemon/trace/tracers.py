@@ -1,9 +1,11 @@
 """What does a trace: this daemon's own fetching, or a remote trace service. workers.py knows no more than `Backends`.
 
 A backend is given a walk (the URL, who asks, the limits), a leased proxy and a time; it gives hops, an end with its
-verdict, and bytes. It raises nothing but trio.Cancelled; then `walk.hops` has what it knew by then.
+verdict, and bytes. It raises nothing but trio.Cancelled; then `walk.hops` has what it knew by then. `reach_s`: how long
+the proxy itself may take to be reached, where the backend has a say in that.
 """
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from daemon.config import Settings, reaches_of
@@ -19,7 +21,9 @@ LOCAL, SERVICE = "local", "service"
 
 
 class Backend(Protocol):
-    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult: ...
+    async def trace(
+        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
+    ) -> TraceResult: ...
 
 
 def fetcher_of(settings: Settings) -> Fetcher:
@@ -41,10 +45,12 @@ class LocalBackend:
     def use(self, settings: Settings) -> None:
         self._reaches = reaches_of(settings)
 
-    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
+    async def trace(
+        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
+    ) -> TraceResult:
         reach = self._reaches.get(proxy.provider)
         address = proxy_for(proxy.address, proxy.port, reach, country=proxy.country, lease=proxy.lease)
-        return await trace(self._fetcher, address, walk, timeout_s=timeout_s)
+        return await trace(self._fetcher, address, walk, timeout_s=timeout_s, reach_s=reach_s)
 
 
 class Backends:
@@ -66,9 +72,11 @@ class Backends:
 
             self._service = ServiceBackend(settings)
 
-    async def trace(self, name: str | None, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
+    async def trace(
+        self, name: str | None, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
+    ) -> TraceResult:
         if (name or self._default) == LOCAL:
-            return await self.local.trace(walk, proxy, timeout_s=timeout_s)
+            return await self.local.trace(walk, proxy, timeout_s=timeout_s, reach_s=reach_s)
         if self._service is None:
             why = "the offer is to be traced by a service, and trace.service_url is not set"
             return TraceResult(GaveUp(Verdict.OPERATOR, "no_service", why), (), 0.0, 0, 0)

@@ -53,10 +53,12 @@ as well, from a proxy that has not proven itself and with nothing in the answer 
 a second trace where it is wrong, and else saves the click. A proxy that answers CONNECT with 500, 502 or 504 does its
 work and says that the target cannot be reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too): were it
 the IP's fault, an offer with a dead host would turn every IP of a country unhealthy. The replies of SOCKS that report a
-failure on the way to the host (RFC 1928, 6: 1, 3, 4, 5, 6) say the same; those by which the proxy does not let us through
-(2, 7, 8) are the IP's.
+failure on the way to the host (RFC 1928, 6: 1, 3, 4, 5, 6) say the same; those by which the proxy does not let us
+through (2, 7, 8) are the IP's.
 
-Only the verdict `ip` counts against the IP; `ip` and `provider` are tried again through another one.
+Only the verdict `ip` counts against the IP; `ip` and `provider` are tried again through another one. While another one
+is free, a proxy that is slow to answer CONNECT is left early, so that a visitor does not wait in vain: that is nobody's
+fault yet, as the host may be the slow one, and goes by `provider`.
 """
 
 import re
@@ -97,6 +99,7 @@ class Kind(StrEnum):
     NO_SOCKETS = "no_sockets"  # this machine has no descriptor, port or memory left
     STATUS = "status"  # CONNECT answered with another status than 2xx
     CREDENTIALS = "credentials"  # the SOCKS proxy wants another login, or a login at all
+    SLOW = "slow"  # no answer to CONNECT in the time that leaves some for another IP
     TIMEOUT = "timeout"
     RESET = "reset"
     CLOSED = "closed"  # an end of the stream where a response head was due
@@ -137,6 +140,9 @@ FAULTS: dict[tuple[Phase, Kind], Fault] = {
         Verdict.CREDENTIALS, "proxy_credentials", "the proxy wants other credentials"
     ),
     (Phase.TUNNEL, Kind.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
+    (Phase.TUNNEL, Kind.SLOW): Fault(
+        Verdict.PROVIDER, "proxy_slow", "the proxy did not answer CONNECT while there was time for another one"
+    ),
     (Phase.TUNNEL, Kind.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not answer CONNECT in time"),
     (Phase.TUNNEL, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection during CONNECT"),
     (Phase.TUNNEL, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection during CONNECT"),

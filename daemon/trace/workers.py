@@ -1,20 +1,20 @@
 """Trace workers: each takes a job, leases an IP for it, walks the chain and gives the IP back. The lease is its alone.
 
 A visitor who leaves, or whose deadline passes, stops listening; the worker goes on. Whatever ends a trace, its lease is
-released and its row is finished: that part is shielded from cancels, within RELEASE_S.
+released and its row is finished: that part is shielded from cancels, within leases.RELEASE_S. A trace that ended by the
+fault of its IP or of the provider is tried again through another IP, once the first one is given back.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import structlog
 import trio
 
-from daemon.click.answer import extracted_params
 from daemon.config import Settings
-from daemon.journal.entries import TraceFinished, TraceProcessing
+from daemon.journal.entries import TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory, Post
@@ -24,11 +24,13 @@ from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release
 from daemon.trace.proxies import LeasedProxy
+from daemon.trace.runs import STOPPED, Run, without_ip
 from daemon.trace.spending import Spending
-from daemon.trace.steps import WEB_SCHEMES, GaveUp, Landed, Limits, Walk
+from daemon.trace.steps import WEB_SCHEMES, GaveUp, Limits, Walk
 from daemon.trace.tracers import Backends
 from daemon.trace.verdicts import Verdict
 
+REACH_MIN_S = 2.0  # a proxy has this long to take a connection, and to answer CONNECT, however little time is left
 LEASE_MARGIN_S = 0.5  # a trace ends this much before its lock at the latest
 
 log = structlog.get_logger("daemon.trace")
@@ -56,7 +58,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class Observer(Protocol):
-    """Who counts traces."""
+    """Who counts traces; each attempt is one."""
 
     def trace(self, provider: str, verdict: Verdict, wait_s: float, result: TraceResult) -> None: ...
 
@@ -80,6 +82,7 @@ class Tracer:
         *,
         limits: Limits,
         timeout_s: float,
+        retries_max: int,
     ) -> None:
         self._backends = backends
         self._directory = directory
@@ -87,6 +90,7 @@ class Tracer:
         self._now = now
         self._limits = limits
         self._timeout_s = timeout_s
+        self._retries_max = retries_max
         self.spending = Spending()
         self.active = 0
         self.busy = 0
@@ -96,6 +100,7 @@ class Tracer:
         """For traces that begin from now on."""
         self._limits = limits_of(settings)
         self._timeout_s = settings.trace.timeout_s
+        self._retries_max = settings.trace.retries_max
         self._backends.use(settings)
         self.spending.prices = prices_of(settings)
 
@@ -119,120 +124,96 @@ class Tracer:
 
     async def _serve(self, job: TraceJob) -> None:
         _tell(job, WaitingForIp())
-        post = self._directory.find(job.country)
-        lease: Lease | NoIPAvailable | None = None if post else NoIPAvailable(None, "its last IP left")
+        post, run = self._directory.find(job.country), Run(job)
+        answer: Lease | NoIPAvailable | None = None
         try:
-            if post is not None:
-                lease = await acquire(post, job.request_id, job.deadline_s, priority=job.priority)
+            if post is None:
+                answer = NoIPAvailable(None, "its last IP left")
+            while post is not None:
+                answer = None
+                answer = await acquire(post, job.request_id, job.deadline_s, priority=job.priority, tried=run.tried)
+                if not isinstance(answer, Lease) or not await self._attempt(run, post, answer):
+                    break
         finally:
-            if not isinstance(lease, Lease):
-                self._finish_without_ip(job, lease)
-        if post is not None and isinstance(lease, Lease):
-            self.active += 1
-            try:
-                await self._trace(job, post, lease)
-            finally:
-                self.active -= 1
+            if not isinstance(answer, Lease):
+                self._give_up(run, answer)
 
-    async def _trace(self, job: TraceJob, post: Post, lease: Lease) -> None:
-        began = self._now()
-        wait_ms = (began.tick_s - job.asked_s) * 1000
-        self._journal.record(processing_of(lease, began.wall_s, wait_ms))
-        _tell(job, Started(lease.address))
+    async def _attempt(self, run: Run, post: Post, lease: Lease) -> bool:
+        """One trace through one IP, which is given back; True if the job is to be tried through another one."""
+        job, began = run.job, self._now()
+        run.begins(began.tick_s)
+        self._journal.record(processing_of(lease, began.wall_s, run.wait_ms))
+        if not run.attempts:
+            _tell(job, Started(lease.address))
         limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
         walk = Walk(job.tracking_url, job.identity, limits)
         timeout_s = min(self._timeout_s, lease.locked_until_s - began.tick_s - LEASE_MARGIN_S)
+        reach_s = self._reach_s(run, post, began.tick_s)
         result: TraceResult | None = None
+        goes_on = False
+        self.active += 1
         try:
             proxy = LeasedProxy(
                 lease.address, lease.port, lease.country, lease.provider, f"{lease.request_id}/{lease.lease_no}"
             )
-            result = await self._backends.trace(job.backend, walk, proxy, timeout_s=timeout_s)
+            result = await self._backends.trace(job.backend, walk, proxy, timeout_s=timeout_s, reach_s=reach_s)
         finally:
+            self.active -= 1
+            ended = self._now()
             if result is None:  # cancelled, or a bug that is on its way to the supervisor
-                why = GaveUp(Verdict.LIMIT, "stopped", "the daemon stopped before the trace ended")
-                ms = (trio.current_time() - began.tick_s) * 1000
+                why = GaveUp(Verdict.LIMIT, STOPPED, "the daemon stopped before the trace ended")
+                ms = (ended.tick_s - began.tick_s) * 1000
                 result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
-            end = result.end
+            run.ended(lease, result, ended.tick_s)
+            self._note(run)
+            goes_on = run.goes_on(self._retries_max, ended.tick_s)
             try:
-                if not (job.priority and isinstance(end, GaveUp) and end.reason == "stopped"):
-                    self._finish(job, lease, result, wait_ms)  # first: no hit is durable before its trace
+                if not goes_on:
+                    self._finish(run)
             finally:
-                _tell(job, Finished(end.url, None) if isinstance(end, Landed) else Finished(None, "trace_failed"))
-                event = EVENTS[Verdict.OK if isinstance(end, Landed) else end.verdict]
-                await release(post, Release(lease.ip_id, lease.lease_no, event, result.ms))
+                await release(post, Release(lease.ip_id, lease.lease_no, EVENTS[run.verdict], result.ms))
+        return goes_on
 
-    def _finish(self, job: TraceJob, lease: Lease, result: TraceResult, wait_ms: float) -> None:
-        end, now = result.end, self._now()
-        landed = isinstance(end, Landed)
-        status = "completed" if landed else "timeout" if end.reason == "trace_timeout" else "failed"  # type: ignore[union-attr]
-        traffic = self.spending.counted(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent)
-        self._journal.record(
-            TraceFinished(
-                request_id=job.request_id,
-                status=status,
-                completed_at=now.wall_s,
-                final_url=end.url if isinstance(end, Landed) else None,
-                extracted_params=extracted_params(end.url) if isinstance(end, Landed) else {},
-                redirect_chain=tuple(_hop(asdict(hop)) for hop in result.hops),
-                error_message=end.message if isinstance(end, GaveUp) else None,
-                trace_time_ms=round(result.ms),
-                total_time_ms=round((now.tick_s - job.asked_s) * 1000),
-                retry_count=0,
-                bytes_received=result.bytes_received,
-                bytes_sent=result.bytes_sent,
-                verdict=Verdict.OK if isinstance(end, Landed) else end.verdict,
-                offer_id=job.offer_id,
-                offer_name=job.offer_name,
-                cost=traffic.cost,
-                traffic=(traffic,),
-            )
-        )
-        self.spending.add(now.wall_s, (traffic,))
-        if self.observer is not None:
-            self.observer.trace(lease.provider, Verdict.OK if landed else end.verdict, wait_ms / 1000, result)  # type: ignore[union-attr]
-        log.info(
-            "trace",
-            request_id=str(job.request_id),
-            offer=job.offer_name,
-            country=lease.country,
-            ip=f"{lease.address}:{lease.port}",
-            provider=lease.provider,
-            lease_no=lease.lease_no,
-            unused_s=None if lease.unused_s is None else round(lease.unused_s, 1),
-            choices=lease.choices,
-            status=status,
-            verdict=Verdict.OK if landed else end.verdict,  # type: ignore[union-attr]
-            reason=end.reason if isinstance(end, GaveUp) else None,
-            error=end.message if isinstance(end, GaveUp) else None,
-            hops=len(result.hops),
-            wait_ms=round(wait_ms, 1),
-            trace_ms=round(result.ms, 1),
-            bytes_received=result.bytes_received,
-            bytes_sent=result.bytes_sent,
-        )
+    def _note(self, run: Run) -> None:
+        """What the last attempt says of its provider, and costs."""
+        lease, result = run.attempts[-1]
+        if self.observer is not None and not (run.job.priority and run.was_stopped):
+            self.observer.trace(lease.provider, run.verdict, run.waited_ms / 1000, result)
+
+    def _reach_s(self, run: Run, post: Post, now_s: float) -> float:
+        """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""
+        if not post.pool.counts().available:
+            return math.inf
+        return max(REACH_MIN_S, run.reach_s(self._retries_max, now_s))
+
+    def _finish(self, run: Run) -> None:
+        """The row first: no hit is durable before the trace that it tells of."""
+        try:
+            if not (run.job.priority and run.was_stopped):
+                now, traffic = self._now(), run.traffic(self.spending)
+                self._journal.record(run.entry(now, traffic))
+                self.spending.add(now.wall_s, traffic)
+                log.info("trace", **run.line())
+        finally:
+            _tell(run.job, run.news())
+
+    def _give_up(self, run: Run, answer: NoIPAvailable | None) -> None:
+        """There is no IP, or no other one."""
+        if run.attempts and not (run.job.priority and answer is None):
+            self._finish(run)
+        else:
+            self._finish_without_ip(run.job, answer)
 
     def _finish_without_ip(self, job: TraceJob, answer: NoIPAvailable | None) -> None:
+        _tell(job, Finished(None, "no_ip"))
         if job.priority:
-            _tell(job, Finished(None, "no_ip"))  # its row stays to be traced
-            return
-        now = self._now()
-        if answer is None:
-            why = "the daemon stopped before an IP was free"
-        elif answer.until_s is None:
-            why = f"no IP available in {job.country} ({answer.why})"
-        else:
-            next_s = max(0.0, answer.until_s - now.tick_s)
-            why = f"no IP available in {job.country} ({answer.why}); the next one in {math.ceil(next_s)} s"
+            return  # its row stays to be traced
         if self.observer is not None:
             self.observer.without_ip()
-        _tell(job, Finished(None, "no_ip"))
-        total_ms = round((now.tick_s - job.asked_s) * 1000)
-        self._journal.record(
-            TraceFinished(job.request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0)
-        )
+        entry = without_ip(job, answer, self._now())
+        self._journal.record(entry)
         log.info("trace", request_id=str(job.request_id), offer=job.offer_name, country=job.country, status="failed",
-                 reason="no_ip", error=why, wait_ms=total_ms)  # fmt: skip
+                 reason="no_ip", error=entry.error_message, attempts=0, wait_ms=entry.total_time_ms)  # fmt: skip
 
 
 def processing_of(lease: Lease, at_s: float, wait_ms: float) -> TraceProcessing:
@@ -246,11 +227,6 @@ def processing_of(lease: Lease, at_s: float, wait_ms: float) -> TraceProcessing:
         ip_unused_s=None if lease.unused_s is None else round(lease.unused_s, 3),
         ip_choices=lease.choices,
     )
-
-
-def _hop(hop: dict[str, Any]) -> dict[str, Any]:
-    hop["ms"] = round(hop["ms"], 1)
-    return hop
 
 
 def _tell(job: TraceJob, news: News) -> None:

@@ -44,19 +44,30 @@ def result(end: Landed | GaveUp = LANDED, ms: float = 1000.0) -> TraceResult:
 class Bench:
     """One tracer, its `jobs`, and a pool: the test's own `mailbox`, or an actor once `start_pool` was called."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, tracing: Tracing, timeout_s: float = 75) -> None:
-        async def trace(fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float) -> TraceResult:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        tracing: Tracing,
+        timeout_s: float = 75,
+        *,
+        retries_max: int = 0,
+        ips: int = 1,
+    ) -> None:
+        async def trace(fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float, reach_s: float) -> TraceResult:
             self.proxies.append(proxy)
             self.timeouts.append(timeout_s)
+            self.reaches.append(reach_s)
             return await tracing(fetcher, proxy, walk, timeout_s)
 
         monkeypatch.setattr("daemon.trace.tracers.trace", trace)
         self.proxies: list[ProxyAddress | UnusableProxy] = []
         self.timeouts: list[float] = []
+        self.reaches: list[float] = []
         self.journal = MemoryJournal()
-        self.ip = Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")
+        self.ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, 1 + ips)]
+        self.ip = self.ips[0]
         self.directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: None)
-        self.post: Post = self.directory.open("us", [self.ip])
+        self.post: Post = self.directory.open("us", self.ips)
         self.tracer = Tracer(
             Backends(
                 Settings(providers={"luna": {"username": "customer", "password": "secret"}}),
@@ -67,6 +78,7 @@ class Bench:
             now,
             limits=Limits(hops_max=20, allow_private=False),
             timeout_s=timeout_s,
+            retries_max=retries_max,
         )
         self.jobs, self.receive = trio.open_memory_channel[TraceJob](10)
         send, self.news = trio.open_memory_channel[News](8)
@@ -96,8 +108,8 @@ class Bench:
         with trio.fail_after(200):
             return await self.post.receive.receive()
 
-    def lease(self, lease_no: int = 1, locked_until_s: float = 90.0) -> Lease:
-        ip = self.ip
+    def lease(self, lease_no: int = 1, locked_until_s: float = 90.0, ip: Ip | None = None) -> Lease:
+        ip = ip or self.ip
         return Lease(ip.id, ip.address, ip.port, ip.provider, "us", lease_no, locked_until_s, self.job.request_id)
 
     def heard(self) -> list[News]:

@@ -43,8 +43,8 @@ class Unread:
         raise AssertionError("a pool answers through its decision only")
 
 
-def a_request(deadline_s: float = 1e9, priority: int = 0) -> Acquire:
-    return Acquire(uuid4(), deadline_s, Unread(), priority)
+def a_request(deadline_s: float = 1e9, priority: int = 0, tried: frozenset[UUID] = frozenset()) -> Acquire:
+    return Acquire(uuid4(), deadline_s, Unread(), priority, tried=tried)
 
 
 def granted(decision: Decision) -> dict[UUID, Lease]:

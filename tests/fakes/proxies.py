@@ -20,8 +20,8 @@ NO_HEAD = Head("", "", ())
 class Proxy:
     """`ports` says where a `host:port` is on loopback; others get 502. `seen` holds the heads that clients sent.
 
-    `tells` is a header line of its own in answers to CONNECT and in the responses that it relays. It misbehaves from its
-    nth request on, where it does.
+    `tells` is a header line of its own in answers to CONNECT and in the responses that it relays. Where it misbehaves,
+    it does so from its nth request on.
     `bytes_in` and `bytes_out` count what passed between clients and the proxy, as a provider's bill does.
     """
 

@@ -123,8 +123,15 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor), Offers()
         post = directory.open("us", [Ip(uuid4(), "127.0.0.1", str(proxy_port), "us", "luna") for _ in range(ips)])
         limits = limits_of(settings)
-        backends = Backends(settings, fetcher)
-        tracer = Tracer(backends, directory, journal, read_clocks, limits=limits, timeout_s=trace.timeout_s)
+        tracer = Tracer(
+            Backends(settings, fetcher),
+            directory,
+            journal,
+            read_clocks,
+            limits=limits,
+            timeout_s=trace.timeout_s,
+            retries_max=trace.retries_max,
+        )
         for _ in range(trace.workers):
             nursery.start_soon(tracer.work, receive.clone())
         receive.close()

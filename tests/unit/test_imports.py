@@ -50,6 +50,7 @@ PURE = {
     "daemon.pool.checks",
     "daemon.pool.countries",
     "daemon.pool.messages",
+    "daemon.pool.outlook",
     "daemon.pool.pool",
     "daemon.pool.queues",
     "daemon.pool.states",

@@ -104,6 +104,68 @@ def test_who_comes_later_does_not_pass_those_who_wait() -> None:
     assert pool.unanswered() == [late]
 
 
+def having_tried(*ips: Ip, deadline_s: float = 1e9) -> Acquire:
+    return a_request(deadline_s, tried=frozenset(ip.id for ip in ips))
+
+
+def test_a_request_never_gets_an_ip_that_it_has_tried() -> None:
+    a, b, c = (an_ip(name) for name in "abc")
+    pool = a_pool(a, b, c)
+    (lease,) = granted(say(pool, 0, having_tried(a, b))).values()
+    assert lease.address == "c"
+    assert [leased(pool, 0).address for _ in range(2)] == ["a", "b"], "the order of the others stays"
+
+
+def test_who_waits_for_an_ip_that_is_not_tried_stands_in_nobodys_way() -> None:
+    a, b = an_ip("a"), an_ip("b")
+    pool = a_pool(a, b, rules=replace(RULES, cooldown_s=0))
+    lease_a, lease_b = leased(pool, 0), leased(pool, 0)
+    picky, next_one = having_tried(a), a_request(priority=1)
+    say(pool, 1, picky, next_one)
+    decision = say(pool, 2, released(lease_a))
+    assert {r: lease.address for r, lease in granted(decision).items()} == {next_one.request_id: "a"}
+    decision = say(pool, 3, released(lease_b))
+    assert {r: lease.address for r, lease in granted(decision).items()} == {picky.request_id: "b"}
+
+
+def test_a_newcomer_takes_what_all_who_wait_have_tried() -> None:
+    a, b = an_ip("a"), an_ip("b")
+    pool = a_pool(a, b)
+    leased(pool, 0)
+    say(pool, 0, released(leased(pool, 0)))
+    picky = having_tried(b)
+    assert say(pool, 60, picky).answers == []
+    newcomer = a_request()
+    assert list(granted(say(pool, 61, newcomer))) == [newcomer.request_id]
+
+
+@pytest.mark.parametrize(
+    ("others", "deadline_s", "refused_at_once"),
+    [
+        ([], 200, True),
+        (["failed"], 200, True),
+        (["locked"], 59, True),
+        (["locked"], 61, False),
+        (["rests"], 69, True),
+        (["rests"], 71, False),
+        (["failed", "rests"], 71, False),
+    ],
+)
+def test_who_has_tried_all_that_can_be_free_in_time_does_not_wait(
+    others: list[str], deadline_s: float, refused_at_once: bool
+) -> None:
+    tried = an_ip("tried")
+    kinds = {
+        "failed": an_ip("failed", status=Status.FAILED, is_healthy=False),
+        "locked": an_ip("locked", status=Status.LOCKED, locked_until_s=90.0),
+        "rests": an_ip("rests", status=Status.COOLDOWN, locked_until_s=70.0),
+    }
+    pool = a_pool(tried, *(kinds[name] for name in others))
+    say(pool, 0, released(leased(pool, 0), Event.RELEASED_IP_AT_FAULT))
+    decision = say(pool, 0, having_tried(tried, deadline_s=deadline_s))
+    assert [answer.why for answer in refused(decision).values()] == (["tried"] if refused_at_once else [])
+
+
 def test_a_deadline_is_answered_when_it_comes_and_not_before() -> None:
     pool = a_pool(an_ip())
     lease = leased(pool, 0)

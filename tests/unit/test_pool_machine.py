@@ -65,8 +65,16 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     # what the model expects ------------------------------------------------------------------------------------------
 
-    def free(self) -> list[Known]:
-        return [k for k in self.known.values() if k.fit and k.lock_end_s is None and k.rests_until_s <= self.now_s]
+    def free(self, tried: frozenset[UUID] = frozenset()) -> list[Known]:
+        return [
+            known
+            for ip_id, known in self.known.items()
+            if known.fit and known.lock_end_s is None and known.rests_until_s <= self.now_s and ip_id not in tried
+        ]
+
+    def can_be_free(self, known: Known, by_s: float) -> bool:
+        ends_s = known.rests_until_s if known.lock_end_s is None else self.now_s + RULES.cooldown_s
+        return known.fit and ends_s < by_s
 
     def lease_ends(self, ip_id: UUID, address: str, *, fails: bool = False) -> None:
         """One way only leads past the rest: broken too often in a row, and then reset by an operator."""
@@ -112,19 +120,23 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             assert request in self.waiting
             if isinstance(answer, Lease):
                 assert request.deadline_s > self.now_s
-                assert request is min(self.waiting, key=lambda r: r.priority)  # min gives the first of equal ones
+                servable = [r for r in self.waiting if self.free(r.tried)]
+                assert request is min(servable, key=lambda r: r.priority)  # min gives the first of equal ones
                 self.check_grant(request, answer)
                 self.held.append(answer)
             elif answer.why == "full":
                 assert len(self.waiting) == RULES.waiting_max + 1
+            elif answer.why == "tried":
+                others = [known for ip_id, known in self.known.items() if ip_id not in request.tried]
+                assert not any(self.can_be_free(known, request.deadline_s) for known in others)
             else:
                 assert (answer.why, request.deadline_s <= self.now_s) == ("deadline", True)
             self.waiting.remove(request)
 
     def check_grant(self, request: Acquire, lease: Lease) -> None:
         known = self.known[lease.ip_id]
-        assert known in self.free()
-        assert known.last_used_s == min(k.last_used_s for k in self.free())
+        assert known in self.free(request.tried)
+        assert known.last_used_s == min(k.last_used_s for k in self.free(request.tried))
         self.check_lease(request, lease, known)
 
     def check_lease(self, request: Acquire, lease: Lease, known: Known) -> None:
@@ -151,10 +163,16 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             self.known[ip.id] = Known(ip.address)
             self.rows[ip.id] = {name: getattr(ip, name) for name in FIELDS}
 
-    @rule(priorities=st.lists(st.integers(0, 2), min_size=1, max_size=3), patience_s=st.sampled_from(PATIENCE_S))
-    def acquire(self, priorities: list[int], patience_s: float) -> None:
+    @rule(
+        priorities=st.lists(st.integers(0, 2), min_size=1, max_size=3),
+        patience_s=st.sampled_from(PATIENCE_S),
+        tries=st.lists(PICKS, max_size=2),
+    )
+    def acquire(self, priorities: list[int], patience_s: float, tries: list[int]) -> None:
+        ip_ids = list(self.known)
+        tried = frozenset(ip_ids[pick % len(ip_ids)] for pick in tries if ip_ids)
         for priority in priorities:
-            request = a_request(self.now_s + patience_s, priority)
+            request = a_request(self.now_s + patience_s, priority, tried)
             self.say()
             self.waiting.append(request)
             self.say(request)
@@ -192,6 +210,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         rests = max(known.rests_until_s, self.departed.get(known.endpoint, -math.inf)) > self.now_s
         if isinstance(answer, NoIPAvailable):
             whys = {"gone": known.leaving, "locked": known.lock_end_s is not None, "cooldown": rests}
+            whys["busy"] = bool(self.waiting)  # even where all who wait have tried it
             assert whys[answer.why]
             return
         assert not rests
@@ -321,7 +340,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_passed_over(self) -> None:
-        assert not (self.waiting and any(ip.status is Status.AVAILABLE for ip in self.pool.ips.values()))
+        available = {ip.id for ip in self.pool.ips.values() if ip.status is Status.AVAILABLE}
+        assert all(available <= request.tried for request in self.waiting)
         assert self.pool.unanswered() == self.waiting
 
     @invariant()

@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from daemon.pool.messages import Lease, NoIPAvailable, Release
-from daemon.pool.pool import WAITING_SURE, Decision, Pool
+from daemon.pool.outlook import WAITING_SURE
+from daemon.pool.pool import Decision, Pool
 from daemon.pool.states import Event, Rules
 from tests.fakes.ips import a_request, an_ip, at
 

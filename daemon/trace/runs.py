@@ -1,0 +1,154 @@
+"""A job's attempts, through one IP after the other, and what its row and its line in the log say of them.
+
+What a row counts is the sum of all attempts, for all of them cost time and bytes; the chain, the IP and the end are the
+last one's.
+"""
+
+import math
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from daemon.click.answer import extracted_params
+from daemon.journal.entries import TraceFinished, Traffic
+from daemon.moment import Moment
+from daemon.pool.messages import Lease, NoIPAvailable
+from daemon.trace.fetch import TraceResult
+from daemon.trace.jobs import Finished, TraceJob
+from daemon.trace.spending import Spending
+from daemon.trace.steps import Landed
+from daemon.trace.verdicts import Verdict
+
+RETRIED = frozenset({Verdict.IP, Verdict.PROVIDER})
+STOPPED = "stopped"  # the reason of a trace that the daemon's stop, or a fault of ours, ended
+
+
+class Run:
+    """One job, from its first IP to its end. `wait_ms`: for all its IPs together; `waited_ms`: for the last one."""
+
+    __slots__ = ("_since_s", "attempts", "job", "wait_ms", "waited_ms")
+
+    def __init__(self, job: TraceJob) -> None:
+        self.job = job
+        self.attempts: list[tuple[Lease, TraceResult]] = []
+        self.wait_ms = self.waited_ms = 0.0
+        self._since_s = job.asked_s
+
+    @property
+    def tried(self) -> frozenset[UUID]:
+        return frozenset(lease.ip_id for lease, _ in self.attempts)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The last attempt's."""
+        end = self.attempts[-1][1].end
+        return Verdict.OK if isinstance(end, Landed) else end.verdict
+
+    @property
+    def was_stopped(self) -> bool:
+        end = self.attempts[-1][1].end
+        return not isinstance(end, Landed) and end.reason == STOPPED
+
+    def begins(self, now_s: float) -> None:
+        """There is an IP for an attempt."""
+        self.waited_ms = (now_s - self._since_s) * 1000
+        self.wait_ms += self.waited_ms
+
+    def ended(self, lease: Lease, result: TraceResult, now_s: float) -> None:
+        self.attempts.append((lease, result))
+        self._since_s = now_s
+
+    def goes_on(self, retries_max: int, now_s: float) -> bool:
+        """The last attempt is not the end of it: another IP may do better, and somebody still waits for that."""
+        return self.verdict in RETRIED and len(self.attempts) <= retries_max and now_s < self.job.deadline_s
+
+    def reach_s(self, retries_max: int, now_s: float) -> float:
+        """An attempt's share of the time left, if all that may follow get as much; infinite for the last one."""
+        left_s = self.job.deadline_s - now_s
+        attempts_left = 1 + retries_max - len(self.attempts)
+        return left_s / attempts_left if left_s > 0 and attempts_left > 1 else math.inf
+
+    def news(self) -> Finished:
+        end = self.attempts[-1][1].end
+        return Finished(end.url, None) if isinstance(end, Landed) else Finished(None, "trace_failed")
+
+    def traffic(self, spending: Spending) -> tuple[Traffic, ...]:
+        """What each attempt moved, and costs."""
+        return tuple(
+            spending.counted(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent)
+            for lease, result in self.attempts
+        )
+
+    def entry(self, now: Moment, traffic: tuple[Traffic, ...]) -> TraceFinished:
+        last = self.attempts[-1][1]
+        end, results = last.end, [result for _, result in self.attempts]
+        landed = end if isinstance(end, Landed) else None
+        return TraceFinished(
+            request_id=self.job.request_id,
+            status=self._status(),
+            completed_at=now.wall_s,
+            final_url=landed.url if landed else None,
+            extracted_params=extracted_params(landed.url) if landed else {},
+            redirect_chain=tuple(_hop(asdict(hop)) for hop in last.hops),
+            error_message=None if isinstance(end, Landed) else end.message,
+            trace_time_ms=round(sum(result.ms for result in results)),
+            total_time_ms=round((now.tick_s - self.job.asked_s) * 1000),
+            retry_count=len(self.attempts) - 1,
+            bytes_received=sum(result.bytes_received for result in results),
+            bytes_sent=sum(result.bytes_sent for result in results),
+            ips_tried=tuple(lease.address for lease, _ in self.attempts),
+            exit_ip=last.exit_ip,
+            verdict=self.verdict,
+            reason=None if isinstance(end, Landed) else end.reason,
+            offer_id=self.job.offer_id,
+            offer_name=self.job.offer_name,
+            cost=sum(part.cost for part in traffic),
+            traffic=traffic,
+        )
+
+    def line(self) -> dict[str, Any]:
+        """What the log says of the run."""
+        lease, last = self.attempts[-1]
+        end, results = last.end, [result for _, result in self.attempts]
+        return {
+            "request_id": str(self.job.request_id),
+            "offer": self.job.offer_name,
+            "country": lease.country,
+            "ip": f"{lease.address}:{lease.port}",
+            "provider": lease.provider,
+            "lease_no": lease.lease_no,
+            "unused_s": None if lease.unused_s is None else round(lease.unused_s, 1),
+            "choices": lease.choices,
+            "status": self._status(),
+            "verdict": self.verdict,
+            "reason": None if isinstance(end, Landed) else end.reason,
+            "error": None if isinstance(end, Landed) else end.message,
+            "attempts": len(results),
+            "hops": len(last.hops),
+            "wait_ms": round(self.wait_ms, 1),
+            "trace_ms": round(sum(result.ms for result in results), 1),
+            "bytes_received": sum(result.bytes_received for result in results),
+            "bytes_sent": sum(result.bytes_sent for result in results),
+        }
+
+    def _status(self) -> str:
+        end = self.attempts[-1][1].end
+        return "completed" if isinstance(end, Landed) else "timeout" if end.reason == "trace_timeout" else "failed"
+
+
+def without_ip(job: TraceJob, answer: NoIPAvailable | None, now: Moment) -> TraceFinished:
+    """A run without a single attempt. No answer: the daemon stopped while it waited."""
+    if answer is None:
+        why = "the daemon stopped before an IP was free"
+    elif answer.until_s is None:
+        why = f"no IP available in {job.country} ({answer.why})"
+    else:
+        next_s = max(0.0, answer.until_s - now.tick_s)
+        why = f"no IP available in {job.country} ({answer.why}); the next one in {math.ceil(next_s)} s"
+    total_ms = round((now.tick_s - job.asked_s) * 1000)
+    return TraceFinished(job.request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0, reason="no_ip")
+
+
+def _hop(hop: dict[str, Any]) -> dict[str, Any]:
+    hop["ms"] = round(hop["ms"], 1)
+    return hop
