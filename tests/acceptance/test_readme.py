@@ -1,0 +1,85 @@
+"""The README: each of its commands is run, each of its SQL statements too, and what it names is there."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from daemon.cli.app import build_app
+from daemon.config import Settings
+from tests.acceptance.processes import REPOSITORY, run_command, serving
+
+README = (REPOSITORY / "README.md").read_text()
+# Run elsewhere: the first page's by test_demo, the service by test_serve, units by test_install_units and test_systemd.
+ELSEWHERE = {"demo", "serve", "install-units"}
+CONSOLE = re.findall(r"```console\n(.*?)```", README, re.S)
+
+
+def commands() -> list[str]:
+    """Every `tracepool …` of a console block, a line continued by a backslash as one."""
+    lines = "\n".join(CONSOLE).replace("\\\n", " ").splitlines()
+    found = [line.removeprefix("$ ").split(" # ")[0].strip() for line in lines if line.startswith("$ ")]
+    return [line.rstrip().removesuffix("#") for line in found if line.startswith("tracepool ")]
+
+
+def inline() -> list[str]:
+    """Every `tracepool …` in a sentence or a table."""
+    return [text for text in re.findall(r"`(tracepool [a-z][^`]*)`", README) if "…" not in text and " / " not in text]
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(commands()) >= 8
+    assert len(inline()) >= 15
+
+
+@pytest.mark.parametrize("command", sorted(set(inline())))
+def test_a_command_in_a_sentence_is_understood(command: str) -> None:
+    words = [word for word in shlex.split(command)[1:] if not word.startswith("[")]
+    if words[0] != "psql":
+        build_app().parse_args(words, exit_on_error=False, print_error=False)
+
+
+async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "proxies.csv").write_text("ip_address,country\n192.0.2.7,us\n")
+    (state_dir / "settings.toml").touch()
+    env = {
+        "TRACEPOOL_CONFIG": str(state_dir / "settings.toml"),
+        "TRACEPOOL_PROVISION__CHECK_URL": "http://ads.example/",
+    }
+    async with serving(state_dir, {"provision": {"check_url": "http://ads.example/", "check_timeout_s": 1}}) as daemon:
+        for command in commands():
+            words = shlex.split(command)[1:]
+            if words[0] in ELSEWHERE:
+                continue
+            if words[:2] == ["provision", "check"]:
+                words += ["--ip", "192.0.2.7"]  # one of them tells as much as sixty
+            words = [str(tmp_path / word) if word == "proxies.csv" else word for word in words]
+            done = await run_command(*words, **env)
+            # No IP of these works, and no click has come that would be history.
+            expected = 1 if words[:2] in (["provision", "check"], ["plan", "--from-history"]) else 0
+            assert done.returncode == expected, (command, done.stdout, done.stderr)
+        for block in re.findall(r"```sql\n(.*?)```", README, re.S):
+            for statement in filter(None, (part.strip() for part in block.split(";"))):
+                await daemon.psql(statement)
+        assert await daemon.stop() == 0
+
+
+def test_every_file_that_it_links_to_is_there() -> None:
+    for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (REPOSITORY / link).exists(), link
+
+
+def test_the_defaults_in_its_table_are_those_of_the_settings() -> None:
+    settings = Settings().model_dump(mode="json")
+    rows = re.findall(r"^\| `(\w+)\.(\w+)` \| ([^|]+) \|", README, re.M)
+    assert len(rows) >= 8
+    for section, key, default in rows:
+        text = default.strip().strip("`")
+        if section == "database":
+            continue
+        value = settings[section][key]
+        if isinstance(value, float):
+            value = f"{value:g}"
+        assert text == (json.dumps(value) if isinstance(value, list) else str(value)), f"{section}.{key}"
