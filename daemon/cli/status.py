@@ -40,8 +40,8 @@ def status(
     and of 95 in a hundred, clicks. The running daemon is asked; without one the
     figures come from the tables, where a lock may stand that is long over.
 
-    Bytes are those of today's traces (UTC), as the proxies count them, and what they
-    cost in US dollars by each provider's price_per_gb.
+    Bytes are those of today's traces (UTC), as the proxies count them, and what
+    they cost in US dollars by each provider's price_per_gb.
 
     --json: countries, active_traces, last_minute, traffic_today by provider, advice
     and, from a running daemon, its queues with their bounds and its journal;

@@ -25,7 +25,7 @@ from daemon.journal.spool import Spool
 from daemon.moment import Moment
 from daemon.pool.messages import Message
 from daemon.pool.pool import Decision, Pool
-from daemon.trace import workers
+from daemon.trace import tracers
 
 CRASHES_MAX = 1_000_000
 REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
@@ -103,7 +103,7 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
 
 
 def raise_in_traces(nth: Nth, report: Report) -> None:
-    walk_it = vars(workers)["trace"]
+    walk_it = vars(tracers)["trace"]
     restarts.RESTARTS_MAX = CRASHES_MAX
 
     async def raising(*args: Any, **values: Any) -> Any:
@@ -114,7 +114,7 @@ def raise_in_traces(nth: Nth, report: Report) -> None:
             raise RuntimeError(f"on purpose, in trace {n}")
         return result
 
-    setattr(workers, "trace", raising)  # noqa: B010 - a name that it imports, not one that it offers
+    setattr(tracers, "trace", raising)  # noqa: B010 - a name that it imports, not one that it offers
 
 
 def run(words: list[str]) -> int:

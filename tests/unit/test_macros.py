@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from ada_url import URL
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from daemon.click.answer import fallback_location, tracking_url
@@ -147,6 +147,7 @@ def _queried(a: str, b: str) -> bytes:
 @example("https://ads.example/{a}?#", "..", "")
 @example("https://ads.example//{a}/?#", "evil.example", "")
 def test_no_value_changes_scheme_host_port_or_depth(url: str, a: str, b: str) -> None:
+    assume(not re.search(r"\}\.|\.\{", url))  # dots of the operator's own may make a "." segment of an empty value
     result, blank = URL(expanded(url, _queried(a, b))), URL(expanded(url, _queried("x", "x")))
     assert (result.protocol, result.host, result.username, result.password) == (
         *(blank.protocol, blank.host, blank.username, blank.password),
