@@ -1,15 +1,18 @@
-"""One client's connection, from accept to close: hypercorn's HTTP/1.1 protocol with every wait and size bounded.
+"""One client's connection, from accept to close: HTTP/1.1 for an ASGI app, with every wait and size bounded.
 
-hypercorn's own connection class is not used, because of what a client can do to it: an upgrade with a broken header
-ends the server, an idle connection keeps its time limit only until its first answer, and a send waits for ever. Here
+No ready-made server is used, because of what a client can do to one (hypercorn 0.18): an upgrade with a broken header
+ends it, an idle connection keeps its time limit only until its first answer, a send waits for ever; and its layers cost
+a click more than the click itself. Here
 
 - HTTP/1.0 and 1.1 are spoken, nothing else: upgrades are ignored, HTTP/2 is refused;
 - one task reads, and its cancel scope's deadline is the connection's only timer: `head_s` while a head is awaited,
   none while a handler works (the handler has its own limit), a moment while the client takes leave;
+- another task answers, one request after the other, in their order;
 - 64 KiB of an answer are taken by the client within `head_s`, or the connection ends.
 """
 
 import math
+import os
 import select
 import struct
 from collections.abc import Callable
@@ -17,14 +20,10 @@ from dataclasses import dataclass
 
 import structlog
 import trio
-from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
-from hypercorn.utils import parse_socket_addr
+from hypercorn.typing import ASGIFramework
 
-from daemon.click.plain_http import PlainHTTP
+from daemon.click.asgi import Exchange, date_header
+from daemon.click.plain_http import PlainHTTP, Refused, Request, Sign
 
 RECEIVE_BYTES = 16 * 1024
 SEND_BYTES = 64 * 1024
@@ -36,7 +35,7 @@ LAST_DATA_RECEIVED = struct.Struct("=52xI")
 STOP_GRACE_S = 1.0
 """How long a stop waits for a request that is on its way."""
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
+log = structlog.get_logger("daemon.click")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,67 +65,67 @@ class Connection:
     """Serves one accepted stream. `run` returns when it is closed; `stop` and `abort` may be called from any task."""
 
     __slots__ = (
+        "_app",
         "_broken",
         "_closing",
+        "_exchange",
+        "_http",
         "_limits",
+        "_next_may_come",
         "_on_idle",
+        "_peer",
         "_reading",
-        "_send_lock",
+        "_stopping",
         "_stream",
-        "address",
+        "_waited_s",
         "idle",
-        "protocol",
     )
-
-    protocol: PlainHTTP
 
     def __init__(
         self,
+        app: ASGIFramework,
         stream: trio.SocketStream,
-        address: str | None,
+        peer: tuple[str, int] | None,
         limits: ServerLimits,
         on_idle: Callable[["Connection", bool], None],
     ) -> None:
+        self._app = app
         self._stream = stream
+        self._peer = peer
         self._limits = limits
         self._on_idle = on_idle
+        self._http = PlainHTTP(head_bytes_max=limits.head_bytes_max, body_bytes_max=limits.body_bytes_max)
         self._reading = trio.CancelScope(deadline=trio.current_time() + limits.head_s)
-        self._send_lock = trio.Lock()
+        self._exchange: Exchange | None = None  # the request that is being answered
+        self._next_may_come: trio.Event | None = None  # while the reader waits for the end of an answer
+        self._stopping = False
         self._closing = False
         self._broken = False
-        self.address = address
+        self._waited_s = 0.0  # in the kernel, before it was accepted
         self.idle = True
 
     def __repr__(self) -> str:
         return f"<Connection {self.address or 'unix'} {'idle' if self.idle else 'busy'}>"
 
-    async def run(self, app: AppWrapper, config: Config, context: WorkerContext, state: ConnectionState) -> None:
-        """Read requests and have `app` answer them until either side closes.
+    @property
+    def address(self) -> str | None:
+        return None if self._peer is None else self._peer[0]
 
-        What the app raises is logged and answered with 500. Raises OSError if the client was gone before it began.
-        """
-        sock = self._stream.socket
+    async def run(self) -> None:
+        """Reads requests and has the app answer them until either side closes."""
         try:
-            client = parse_socket_addr(sock.family, sock.getpeername())
-            server = parse_socket_addr(sock.family, sock.getsockname())
-            async with TaskGroup() as tasks:
-                self.protocol = PlainHTTP(
-                    app, config, context, tasks, ConnectionState(state), False, client, server, self._send
-                )
-                self.protocol.body_bytes_max = self._limits.body_bytes_max
-                self.protocol.waited_s = waited_s(sock)
-                await self._read()
+            self._waited_s = waited_s(self._stream.socket)
+            async with trio.open_nursery() as answering:
+                await self._read(answering)
         finally:
-            sock.close()
-            if getattr(self, "protocol", None) is not None and self.protocol.refused is not None:
-                log.debug("request_refused", address=self.address, reason=self.protocol.refused.reason)
+            self._stream.socket.close()
 
     def stop(self) -> None:
-        """Close now if nothing is asked, else after the answer (`context.terminated` must be set)."""
+        """Close now if nothing is asked, else after the answer."""
+        self._stopping = True
         if not self.idle:
             return
-        fresh = self.protocol.keep_alive_requests == 0 if hasattr(self, "protocol") else True
-        awaited = fresh or self.protocol.has_partial_head or is_readable(self._stream.socket.fileno())
+        awaited = not self._http.requests or self._http.has_partial_head or is_readable(self._stream.socket.fileno())
         deadline = trio.current_time() + (STOP_GRACE_S if awaited else 0.0)
         self._reading.deadline = min(self._reading.deadline, deadline)
 
@@ -136,7 +135,7 @@ class Connection:
         self._reading.cancel()
         self._stream.socket.close()
 
-    async def _read(self) -> None:
+    async def _read(self, answering: trio.Nursery) -> None:
         lingered_bytes = 0
         with self._reading:
             while lingered_bytes <= LINGER_BYTES_MAX:
@@ -147,48 +146,100 @@ class Connection:
                 if self._closing:
                     lingered_bytes += len(data)
                 else:
-                    await self.protocol.handle(RawData(bytes(data)))
+                    await self._take(bytes(data), answering)
                 if not data:
                     break
-        await self.protocol.handle(Closed())
+        if self._exchange is not None:
+            self._exchange.leave()
 
-    async def _send(self, event: Event) -> None:
-        if isinstance(event, RawData):
-            await self._send_all(event.data)
-        elif isinstance(event, Closed):
-            await self._take_leave()
-        elif isinstance(event, Updated) and not self._closing:
-            self.idle = event.idle
-            self._reading.deadline = trio.current_time() + self._limits.head_s if event.idle else math.inf
-            self._on_idle(self, event.idle)
+    async def _take(self, data: bytes, answering: trio.Nursery) -> None:
+        self._http.receive(data)
+        try:
+            while not self._closing:
+                event = self._http.next_event()
+                if isinstance(event, Request):
+                    self._note_idle(False)
+                    waited_s, self._waited_s = self._waited_s, 0.0  # the first request alone had waited
+                    self._exchange = Exchange(event, self._http, self._send_all, waited_s)
+                    answering.start_soon(self._answer, self._exchange)
+                elif event is Sign.PAUSED:
+                    self._next_may_come = trio.Event()
+                    await self._next_may_come.wait()
+                elif self._exchange is None or event is Sign.NEED_DATA or event is Sign.CLOSED:
+                    break
+                elif event is Sign.BODY_ENDED:
+                    self._exchange.take_end()
+                else:
+                    self._exchange.take(event)
+        except Refused as refused:
+            await self._refuse(refused)
+
+    async def _refuse(self, refused: Refused) -> None:
+        log.debug("request_refused", address=self.address, reason=str(refused))
+        answer = self._http.bare(refused.status, [date_header()])
+        if self._exchange is not None:
+            self._exchange.leave()  # its handler speaks to nobody: h11 would call its answer a second one
+        await self._send_all(answer)
+        self._take_leave()
+
+    async def _answer(self, exchange: Exchange) -> None:
+        await exchange.run(self._app, self._peer, self._limits.answer_s)
+        self._exchange = None
+        if exchange.whole and not self._stopping and self._http.begin_next():
+            self._note_idle(True)
+            self._wake_reader()
+        else:
+            self._take_leave()
+
+    def _note_idle(self, idle: bool) -> None:
+        self.idle = idle
+        self._reading.deadline = trio.current_time() + self._limits.head_s if idle else math.inf
+        self._on_idle(self, idle)
+
+    def _wake_reader(self) -> None:
+        if self._next_may_come is not None:
+            self._next_may_come.set()
+            self._next_may_come = None
 
     async def _send_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        async with self._send_lock:
-            for start in range(0, len(view), SEND_BYTES):
-                if self._broken:
-                    break
-                try:
-                    with trio.fail_after(self._limits.head_s):
-                        await self._stream.send_all(view[start : start + SEND_BYTES])
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self.abort()
-                except trio.TooSlowError:
-                    log.debug("connection_closed", address=self.address, reason="the client does not read its answer")
-                    self.abort()
-        if self._broken:
-            await self.protocol.handle(Closed())
+        """Returns when the kernel has it all, or the connection is broken. Nearly always at once."""
+        if self._broken or not data:
+            return
+        try:
+            sent = os.write(self._stream.socket.fileno(), data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.abort()
+            return
+        if sent < len(data):
+            await self._send_slowly(memoryview(data)[sent:])
 
-    async def _take_leave(self) -> None:
-        """Say that nothing follows, and let the reader wait a moment for the client to close first."""
-        if not self._closing:
-            self._closing = True
-            self._reading.deadline = trio.current_time() + LINGER_S
+    async def _send_slowly(self, data: memoryview) -> None:
+        for start in range(0, len(data), SEND_BYTES):
             try:
-                await self._stream.send_eof()
+                # Shielded, so that a handler that is cancelled leaves no half of what it was sending.
+                with trio.fail_after(self._limits.head_s, shield=True):
+                    await self._stream.send_all(data[start : start + SEND_BYTES])
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                self._reading.cancel()  # the client is gone, or stuck in an answer that has its own limit
-        await self.protocol.handle(Closed())
+                self.abort()
+            except trio.TooSlowError:
+                log.debug("connection_closed", address=self.address, reason="the client does not read its answer")
+                self.abort()
+            if self._broken:
+                return
+
+    def _take_leave(self) -> None:
+        """Say that nothing follows, and let the reader wait a moment for the client to close first."""
+        if self._closing or self._broken:
+            return
+        self._closing = True
+        self._reading.deadline = trio.current_time() + LINGER_S
+        self._wake_reader()
+        try:
+            self._stream.socket.shutdown(trio.socket.SHUT_WR)
+        except OSError:
+            self._reading.cancel()  # the client is gone
 
 
 def waited_s(sock: trio.socket.SocketType) -> float:

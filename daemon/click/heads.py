@@ -7,6 +7,7 @@ refused here is refused with a status of the 4xx kind and the connection closed 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 VERSIONS = frozenset({b"1.0", b"1.1"})
 _HOST = re.compile(rb"(?:(?:LABEL\.)*LABEL\.?)?".replace(b"LABEL", rb"[\w~!$&'()*+,;=%:\[\]-]{1,63}"))
@@ -72,6 +73,11 @@ def origin_form(target: bytes) -> bytes | None:
         return None
     rest = target[absolute.end() :]
     return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def path_of(target: bytes) -> str:
+    """The path of an origin-form target as a handler knows it: without the query, percent-decoded."""
+    return unquote(target.partition(b"?")[0].decode("ascii"))
 
 
 def with_ascii_request_line(data: bytes) -> bytes:

@@ -1,108 +1,131 @@
-"""hypercorn's HTTP/1.1 protocol made plain: no way into HTTP/2 or WebSockets, and refusals that are ours.
+"""HTTP/1.0 and 1.1 as a server speaks them: bytes in, requests out; answers in, bytes out. No sockets, no clocks.
 
-No sockets and no clocks here: bytes and stream events come in, `send` takes what goes out.
+h11 does the parsing and knows what may follow what; which requests no handler sees is said by heads.py. There is no way
+into HTTP/2 or WebSockets: an offer to upgrade is ignored (RFC 9110, 7.8).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
 import h11
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, Request
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.typing import ConnectionState
 
-from daemon.click.heads import Refusal, origin_form, refusal_of, with_ascii_request_line
+from daemon.click.heads import origin_form, refusal_of, with_ascii_request_line
 
-WAITED_S = "waited_s"
-"""In the state of a connection's first request: for how long it had waited when it was accepted."""
+REQUESTS_MAX = 1_000  # of one connection; the answer to the last says that the connection closes
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Refused(Exception):
-    """A request is not for any handler."""
+    """What came is for no handler. `status` is of the 4xx kind: whatever a client sends is not our failure."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.reason)
-        self.refusal = refusal
-
-
-class BoundedStream(HTTPStream):
-    """One request and its answer; the body is counted as it comes, because a chunked one does not say its length."""
-
-    body_bytes_left: int
-
-    async def handle(self, event: StreamEvent) -> None:
-        if isinstance(event, Body):
-            self.body_bytes_left -= len(event.data)
-            if self.body_bytes_left < 0:
-                raise Refused(Refusal(413, "the body is too long"))
-        await super().handle(event)
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
-class PlainHTTP(H11Protocol):
-    """hypercorn's HTTP/1.1 without its ways into HTTP/2 and WebSockets, and with refusals of our own."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A head. `target` begins with a slash, the names of `headers` are in lower case."""
 
-    body_bytes_max: int
-    waited_s: float = 0.0  # in the kernel, before it was accepted
-    refused: Refusal | None = None
+    method: str
+    target: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
 
-    async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData) and self.connection.their_state is h11.IDLE and not self.has_partial_head:
-            event = RawData(with_ascii_request_line(event.data))
-        try:
-            await super().handle(event)
-        except Refused as refused:
-            if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-                await self._send_error_response(refused.refusal.status)
-            # From here on the handler, if one runs, speaks to nobody: h11 would call its answer a second one.
-            self.refused = refused.refusal
-            await self.send(Closed())
+
+class Sign(Enum):
+    """What `next_event` may say beside a request and a part of its body."""
+
+    BODY_ENDED = "the request is whole"
+    NEED_DATA = "nothing more before `receive` is called"
+    PAUSED = "what follows is another request, for after the answer"
+    CLOSED = "the client sends no more"
+
+
+class PlainHTTP:
+    """One connection. `requests` is how many heads have come."""
+
+    __slots__ = ("_body_bytes_left", "_body_bytes_max", "_h11", "requests")
+
+    def __init__(self, *, head_bytes_max: int, body_bytes_max: int) -> None:
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes_max)
+        self._body_bytes_max = self._body_bytes_left = body_bytes_max
+        self.requests = 0
 
     @property
     def has_partial_head(self) -> bool:
-        return bool(self.connection.trailing_data[0])
+        return bool(self._h11.trailing_data[0])
 
-    async def stream_send(self, event: StreamEvent) -> None:
-        if self.refused is None:
-            await super().stream_send(event)
+    def receive(self, data: bytes) -> None:
+        """What the client sent; nothing when it sends no more."""
+        if data and self._h11.their_state is h11.IDLE and not self.has_partial_head:
+            data = with_ascii_request_line(data)
+        self._h11.receive_data(data)
 
-    async def _check_protocol(self, event: h11.Request) -> None:
-        refusal = refusal_of(
-            event.method, event.target, event.http_version, event.headers, body_bytes_max=self.body_bytes_max
-        )
-        if refusal is not None:
-            raise Refused(refusal)
+    def next_event(self) -> Request | bytes | Sign:
+        """Bytes are a part of a body. Raises Refused, after which nothing more may be asked."""
+        try:
+            event = self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            hint = error.error_status_hint
+            # h11 suggests 501 for a transfer coding that it does not know.
+            raise Refused(hint if hint < 500 else 400, str(error)) from error
+        if isinstance(event, h11.Request):
+            return self._admitted(event)
+        if isinstance(event, h11.Data):
+            self._body_bytes_left -= len(event.data)
+            if self._body_bytes_left < 0:  # a chunked body does not say its length before
+                raise Refused(413, "the body is too long")
+            return bytes(event.data)
+        if isinstance(event, h11.EndOfMessage):
+            return Sign.BODY_ENDED
+        if event is h11.NEED_DATA:
+            return Sign.NEED_DATA
+        return Sign.PAUSED if event is h11.PAUSED else Sign.CLOSED
 
-    async def _create_stream(self, request: h11.Request) -> None:
-        path = origin_form(request.target)
-        assert path is not None  # _check_protocol refused the others
-        stream = BoundedStream(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
-        stream.body_bytes_left = self.body_bytes_max
-        state = self.connection_state
-        if self.keep_alive_requests == 0:
-            state = ConnectionState({**state, WAITED_S: self.waited_s})
-        self.stream = stream
-        await stream.handle(
-            Request(
-                stream_id=STREAM_ID,
-                headers=list(request.headers),
-                http_version=request.http_version.decode("ascii"),
-                method=request.method.decode("ascii").upper(),
-                raw_path=path,
-                state=state,
-            )
-        )
-        self.keep_alive_requests += 1
+    def _admitted(self, event: h11.Request) -> Request:
+        headers = list(event.headers)
+        version = event.http_version
+        refusal = refusal_of(event.method, event.target, version, headers, body_bytes_max=self._body_bytes_max)
+        target = origin_form(event.target)
+        if refusal is not None or target is None:
+            raise Refused(*(refusal.status, refusal.reason) if refusal else (400, "no target"))
+        self._body_bytes_left = self._body_bytes_max
+        self.requests += 1
+        return Request(event.method.decode("ascii").upper(), target, version.decode("ascii"), headers)
 
-    async def _send_error_response(self, status_code: int) -> None:
-        # h11 suggests 501 for a transfer coding that it does not know. Whatever a client sends is not our failure.
-        await super()._send_error_response(status_code if status_code < 500 else 400)
+    def go_on(self) -> bytes:
+        """The interim answer to a client that waits to be asked for its body; nothing to others."""
+        if not self._h11.they_are_waiting_for_100_continue:
+            return b""
+        return self._sent(h11.InformationalResponse(status_code=100, headers=[]))
+
+    def head(self, status: int, headers: Headers) -> bytes:
+        """Begins the answer. Raises h11.LocalProtocolError, as `body` and `end` do, for what cannot be sent."""
+        last = [(b"connection", b"close")] if self.requests >= REQUESTS_MAX else []
+        return self._sent(h11.Response(status_code=status, headers=[*headers, *last]))
+
+    def body(self, data: bytes) -> bytes:
+        return self._sent(h11.Data(data=data))
+
+    def end(self) -> bytes:
+        return self._sent(h11.EndOfMessage())
+
+    def bare(self, status: int, headers: Headers) -> bytes:
+        """A whole answer without a body, the connection's last; nothing where an answer has begun already."""
+        if self._h11.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return b""
+        closing = [(b"content-length", b"0"), (b"connection", b"close")]
+        return self._sent(h11.Response(status_code=status, headers=[*closing, *headers])) + self.end()
+
+    def begin_next(self) -> bool:
+        """After an answer: whether the connection goes on. What waits of the next request can be asked for then."""
+        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+            return False
+        self._h11.start_next_cycle()
+        return True
+
+    def _sent(self, event: h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage) -> bytes:
+        return self._h11.send(event) or b""

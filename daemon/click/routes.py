@@ -1,67 +1,98 @@
-"""The public face: `/track-hit`, `/livez`, `/readyz`, and nothing else. Thin: what a click becomes is clicks.py's."""
+"""The public face: `/track-hit`, `/livez`, `/readyz`, and nothing else. Thin: what a click becomes is clicks.py's.
 
-from collections.abc import Callable
+A plain ASGI app: of a framework four exact paths need nothing, and its requests cost more than the click.
+"""
 
-from quart import Response, request
-from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
 
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+
+from daemon.click.asgi import WAITED_S
 from daemon.click.clicks import Clicks, error_body
-from daemon.click.plain_http import WAITED_S
-from daemon.click.visitor import networks, visitor_of
+from daemon.click.visitor import Network, networks, visitor_of
 from daemon.config import Settings
 
-METHODS = ["GET", "HEAD"]
-RETRY_AFTER_S = "2"
+METHODS = ("GET", "HEAD")
+CLICK_PATHS = frozenset({"/track-hit", "/functions/v1/track-hit"})
+RETRY_AFTER = (b"retry-after", b"2")
+TEXT = b"text/plain; charset=utf-8"
+
+Header = tuple[bytes, bytes]
 
 
-def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> QuartTrio:
+@dataclass(frozen=True, slots=True)
+class _Response:
+    status: int
+    body: bytes
+    kind: bytes
+    headers: tuple[Header, ...] = ()
+
+
+def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> ASGIFramework:
     """`clicks()` is None until the journal is open: then clicks get 503."""
-    app = QuartTrio("daemon.click", static_folder=None)
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
     trusted = networks(settings.click.trusted_proxies)
 
-    async def track_hit() -> Response:
-        face = clicks()
-        if face is None:
-            return _json_error(
-                503, "tracepool is starting: its database is not there yet", {"Retry-After": RETRY_AFTER_S}
-            )
-        peer = request.scope.get("client")
-        visitor = visitor_of(peer[0] if peer else None, request.headers, trusted)
-        waited_s = request.scope.get("state", {}).get(WAITED_S, 0.0)
-        answer = await face.answer(request.query_string, visitor, waited_s)
-        headers = {"X-Request-Id": str(answer.request_id), "Cache-Control": "no-store"}
-        if answer.status == 503:
-            headers["Retry-After"] = RETRY_AFTER_S
-        if answer.location is None:
-            return _json_error(answer.status, answer.error or "", headers)
-        headers["Referrer-Policy"] = "no-referrer-when-downgrade"
-        headers["Location"] = answer.location
-        return Response(b"", answer.status, headers, content_type="text/plain; charset=utf-8")
+    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(
+                "requests alone"
+            )  # as the ASGI specification has it for an app without a lifespan
+        response = await _response(scope, clicks(), trusted)
+        length = (b"content-length", b"%d" % len(response.body))
+        headers = [(b"content-type", response.kind), length, *response.headers]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
-    async def livez() -> Response:
-        return Response(b"ok\n", content_type="text/plain; charset=utf-8")
-
-    async def readyz() -> Response:
-        face = clicks()
-        ready = face is not None and face.is_tracing
-        return Response(
-            b"ready\n" if ready else b"not ready\n", 200 if ready else 503, content_type="text/plain; charset=utf-8"
-        )
-
-    async def http_error(error: HTTPException) -> Response:
-        headers = {"Allow": ", ".join(METHODS)} if error.code == 405 else {}
-        return _json_error(error.code or 500, error.name, headers)
-
-    for path in ("/track-hit", "/functions/v1/track-hit"):
-        app.add_url_rule(path, path, track_hit, methods=METHODS, provide_automatic_options=False)
-    app.add_url_rule("/livez", "livez", livez, methods=METHODS, provide_automatic_options=False)
-    app.add_url_rule("/readyz", "readyz", readyz, methods=METHODS, provide_automatic_options=False)
-    app.register_error_handler(HTTPException, http_error)
     return app
 
 
-def _json_error(status: int, error: str, headers: dict[str, str]) -> Response:
-    return Response(error_body(error), status, headers, content_type="application/json")
+async def _response(scope: HTTPScope, face: Clicks | None, trusted: tuple[Network | str, ...]) -> _Response:
+    path = scope["path"]
+    if path not in CLICK_PATHS and path not in ("/livez", "/readyz"):
+        return _error(404, HTTPStatus.NOT_FOUND.phrase)
+    if scope["method"] not in METHODS:
+        return _error(405, HTTPStatus.METHOD_NOT_ALLOWED.phrase, (b"allow", ", ".join(METHODS).encode()))
+    if path == "/livez":
+        return _Response(200, b"ok\n", TEXT)
+    if path == "/readyz":
+        ready = face is not None and face.is_tracing
+        return _Response(200, b"ready\n", TEXT) if ready else _Response(503, b"not ready\n", TEXT)
+    if face is None:
+        return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)
+    return await _clicked(scope, face, trusted)
+
+
+async def _clicked(scope: HTTPScope, face: Clicks, trusted: tuple[Network | str, ...]) -> _Response:
+    peer = scope["client"]
+    visitor = visitor_of(peer[0] if peer else None, _Fields(scope["headers"]), trusted)
+    answer = await face.answer(scope["query_string"], visitor, scope["state"].get(WAITED_S, 0.0))
+    headers = [(b"x-request-id", str(answer.request_id).encode()), (b"cache-control", b"no-store")]
+    if answer.status == 503:
+        headers.append(RETRY_AFTER)
+    if answer.location is None:
+        return _error(answer.status, answer.error or "", *headers)
+    headers.append((b"referrer-policy", b"no-referrer-when-downgrade"))
+    headers.append((b"location", answer.location.encode("ascii")))
+    return _Response(answer.status, b"", TEXT, tuple(headers))
+
+
+def _error(status: int, error: str, *headers: Header) -> _Response:
+    return _Response(status, error_body(error), b"application/json", headers)
+
+
+class _Fields:
+    """A request's header lines by name, in latin-1 (RFC 9110, 5.5)."""
+
+    def __init__(self, headers: Iterable[Header]) -> None:
+        self._values: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            self._values.setdefault(name, []).append(value)
+
+    def get(self, name: str) -> str | None:
+        values = self._values.get(name.lower().encode())
+        return values[0].decode("latin-1") if values else None
+
+    def getlist(self, name: str) -> list[str]:
+        return [value.decode("latin-1") for value in self._values.get(name.lower().encode(), ())]

@@ -8,17 +8,14 @@ Listeners that another process holds as well are left to the next server: what t
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast
 
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
+from hypercorn.typing import ASGIFramework, LifespanState
 
-from daemon.click.bounded_app import BoundedApp, HypercornLog
 from daemon.click.connection import Connection, ServerLimits, is_readable
 from daemon.errors import OurFault
 
@@ -30,7 +27,7 @@ LIFESPAN_S = 5.0
 TCP_USER_TIMEOUT = 18
 """tcp(7): bytes that nobody acknowledges for so many ms end a connection; the kernel keeps no dead client's answer."""
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
+log = structlog.get_logger("daemon.click")
 
 
 class Server:
@@ -41,11 +38,7 @@ class Server:
 
     def __init__(self, app: ASGIFramework, limits: ServerLimits) -> None:
         self._app = app
-        self._bounded_app = BoundedApp(app, limits.answer_s)
         self._limits = limits
-        self._config = _hypercorn_config(limits)
-        self._context = WorkerContext(None)
-        self._state = ConnectionState({})
         self._open: set[Connection] = set()
         self._idle: dict[Connection, None] = {}  # in the order in which they became idle
         self._per_address: Counter[str] = Counter()
@@ -75,7 +68,7 @@ class Server:
         Raises OurFault if it ends for another reason (a listener was closed by somebody else), and hypercorn's
         lifespan errors if the app fails to start; either may come in an ExceptionGroup.
         """
-        lifespan = Lifespan(ASGIWrapper(self._app), self._config, cast(LifespanState, self._state))
+        lifespan = Lifespan(ASGIWrapper(self._app), _lifespan_config(), LifespanState({}))
         try:
             for listener in listeners:
                 self._bound_unread_answers(listener)
@@ -110,7 +103,6 @@ class Server:
             clients.cancel_scope.cancel()
 
     async def _finish(self) -> None:
-        await self._context.terminated.set()
         for connection in tuple(self._open):
             connection.stop()
         with trio.move_on_after(self._limits.answer_s) as patience:
@@ -148,7 +140,8 @@ class Server:
 
     def _admit(self, stream: trio.SocketStream, clients: trio.Nursery) -> None:
         limits = self._limits
-        address = _peer_address(stream)
+        peer = _peer_of(stream)
+        address = None if peer is None else peer[0]
         if limits.connections_per_address_max and address is not None:
             if self._per_address[address] >= limits.connections_per_address_max:
                 self._turn_away(stream, "connections_per_address_max", address)
@@ -158,7 +151,7 @@ class Server:
             self._turn_away(stream, "connections_max", address)
             self._forget_address(address)
             return
-        connection = Connection(stream, address, limits, self._note_idle)
+        connection = Connection(self._app, stream, peer, limits, self._note_idle)
         self._open.add(connection)
         self._idle[connection] = None
         clients.start_soon(self._contain, connection)
@@ -171,7 +164,7 @@ class Server:
     async def _contain(self, connection: Connection) -> None:
         """Run one connection; no exception of it gets past here, or it would end the server."""
         try:
-            await connection.run(self._bounded_app, self._config, self._context, self._state)
+            await connection.run()
         except* OSError as errors:
             log.debug("connection_closed", address=connection.address, reason=str(errors.exceptions[0]))
         except* Exception:
@@ -232,23 +225,18 @@ class _OncePerSecond:
         self._kept_back = 0
 
 
-def _peer_address(stream: trio.SocketStream) -> str | None:
+def _peer_of(stream: trio.SocketStream) -> tuple[str, int] | None:
     if stream.socket.family not in {trio.socket.AF_INET, trio.socket.AF_INET6}:
         return None
     try:
-        return str(stream.socket.getpeername()[0])
+        host, port, *_ = stream.socket.getpeername()
     except OSError:
         return None  # gone already; its connection finds out
+    return str(host), int(port)
 
 
-def _hypercorn_config(limits: ServerLimits) -> Config:
+def _lifespan_config() -> Config:
     config = Config()
-    config.accesslog = None
-    config.errorlog = None
-    config.logger_class = HypercornLog
-    config.include_server_header = False
-    config.h11_max_incomplete_size = limits.head_bytes_max
+    config.accesslog = config.errorlog = None
     config.startup_timeout = config.shutdown_timeout = LIFESPAN_S
-    # A body's event has one byte at least: as many never fill the queue, so the reader never waits for a handler.
-    config.max_app_queue_size = limits.body_bytes_max + 4
     return config

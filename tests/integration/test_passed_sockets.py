@@ -11,8 +11,8 @@ from hypercorn.typing import ASGIFramework
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from daemon.click.asgi import WAITED_S
 from daemon.click.listeners import passed_listeners
-from daemon.click.plain_http import WAITED_S
 from daemon.click.server import Server
 from daemon.errors import BadSettings
 from daemon.systemd import PassedSocket

@@ -11,7 +11,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from daemon.click.plain_http import PlainHTTP
 from daemon.click.server import TCP_USER_TIMEOUT
-from tests.integration.faces import click, limits_with, read_all, read_answers, running
+from tests.integration.faces import PATIENCE_S, click, limits_with, read_all, read_answers, running
 
 
 async def test_a_click_is_answered_without_naming_the_server() -> None:
@@ -195,7 +195,7 @@ async def test_accepted_sockets_carry_the_limit_on_unacknowledged_bytes() -> Non
 
 async def test_an_exception_of_one_connection_does_not_reach_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
 
-    async def explode(self: PlainHTTP, event: object) -> None:
+    def explode(self: PlainHTTP) -> None:
         raise ZeroDivisionError("a bug in the protocol")
 
     with structlog.testing.capture_logs() as logs:
@@ -203,7 +203,7 @@ async def test_an_exception_of_one_connection_does_not_reach_the_others(monkeypa
             await bystander.send_all(click(query="&wait"))
             await face.app.until(lambda: face.app.waiting == 1)
             with monkeypatch.context() as patched:
-                patched.setattr(PlainHTTP, "_check_protocol", explode)
+                patched.setattr(PlainHTTP, "next_event", explode)
                 async with await face.connect() as victim:
                     await victim.send_all(click())
                     assert await read_all(victim) == b""
@@ -221,3 +221,63 @@ async def test_an_app_without_a_lifespan_is_served_too() -> None:
     async with running(app=bare) as face, await face.connect() as client:
         await client.send_all(click())
         assert (await read_answers(client, 1)).startswith(b"HTTP/1.1 204")
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked() -> None:
+    async with running(limits_with(body_bytes_max=1000)) as face, await face.connect() as client:
+        head = (
+            b"POST /body HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        )
+        await client.send_all(head)
+        assert (await read_answers(client, 1)).startswith(b"HTTP/1.1 100 ")
+        await client.send_all(b"hello")
+        answer = await read_all(client)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n5")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_an_app_that_breaks_off_ends_its_connection(begun: bool) -> None:
+    async def breaks(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+        if begun:
+            await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        raise RuntimeError("broken on purpose")
+
+    with structlog.testing.capture_logs() as logs:
+        async with running(app=breaks) as face, await face.connect() as client:
+            await client.send_all(click())
+            answer = await read_all(client)
+    assert answer.startswith(b"HTTP/1.1 200 " if begun else b"HTTP/1.1 500 ")
+    assert answer.endswith(b"\r\n\r\nhello" if begun else b"\r\n\r\n")
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["handler_crashed"]
+
+
+async def test_an_answer_in_parts_is_sent_as_it_comes() -> None:
+    next_part = trio.Event()
+
+    async def in_parts(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await next_part.wait()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async with running(app=in_parts) as face, await face.connect() as client:
+        await client.send_all(click() + click("next", "Connection: close"))
+        with trio.fail_after(PATIENCE_S):
+            received = b""
+            while not received.endswith(b"5\r\nfirst\r\n"):
+                received += await client.receive_some()
+        next_part.set()
+        answers = received + await read_all(client)
+    assert answers.count(b"HTTP/1.1 200 ") == answers.count(b"5\r\nfirst\r\n0\r\n\r\n") == 2
+
+
+async def test_the_last_answer_of_a_long_connection_says_that_it_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.click.plain_http.REQUESTS_MAX", 3)
+    async with running() as face, await face.connect() as client:
+        await client.send_all(click() * 5)
+        answers = (await read_all(client)).split(b"\r\n\r\n")[:-1]
+    assert [b"connection: close" in answer.lower() for answer in answers] == [False, False, True]

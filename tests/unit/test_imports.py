@@ -137,16 +137,12 @@ OWNERS = {
         "daemon.parts",
     },
     "asyncio": {"daemon.database.postgres"},
-    "quart": {"daemon.click.routes", *CONTROL},
-    "quart_trio": {"daemon.click.routes", "daemon.control.face"},
+    "quart": CONTROL,
+    "quart_trio": {"daemon.control.face"},
     "quart_schema": CONTROL,
-    "werkzeug": {"daemon.click.routes", "daemon.control.face"},
-    "hypercorn": {
-        "daemon.click.server",
-        "daemon.click.connection",
-        "daemon.click.plain_http",
-        "daemon.click.bounded_app",
-    },
+    "werkzeug": {"daemon.control.face"},
+    # Its types of ASGI, and what starts and stops an app; it serves nobody.
+    "hypercorn": {"daemon.click.server", "daemon.click.connection", "daemon.click.asgi", "daemon.click.routes"},
     "h11": {"daemon.trace.fetch", "daemon.trace.exchange", "daemon.click.plain_http"},
     # The demo's visitors, and a trace service; never a trace itself.
     "httpx": {"daemon.demo.visitors", "daemon.demo.daemon_process", "daemon.trace.service"},
