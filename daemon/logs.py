@@ -9,7 +9,9 @@ import json
 import logging
 import re
 import sys
-from typing import Any, TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TextIO
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 import structlog
@@ -109,6 +111,14 @@ def _cut(text: str) -> str:
     return f"{text[:BEGIN_CHARACTERS]} … {text[BEGIN_CHARACTERS - TEXT_CHARACTERS_MAX :]}"
 
 
+class Tap(Protocol):
+    """Who is told of lines too, behind their masking, also of those below the level that is written."""
+
+    def wants(self, level: int, event: str) -> bool: ...
+
+    def take(self, level: int, line: EventDict) -> None: ...
+
+
 class _Out:
     """Where structlog's lines go, without the way through a stdlib record, which costs thrice as much as the rest.
 
@@ -118,13 +128,23 @@ class _Out:
     def __init__(self) -> None:
         self.level = logging.NOTSET
         self.handler = logging.StreamHandler(sys.stderr)
+        self.tap: Tap | None = None
 
     def __call__(self, *_: object) -> "_Out":
         """As structlog's factory of loggers."""
         return self
 
     def from_level(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        if NAME_TO_LEVEL[method] < self.level:
+        level = NAME_TO_LEVEL[method]
+        if level < self.level and (self.tap is None or not self.tap.wants(level, event["event"])):
+            raise structlog.DropEvent
+        return event
+
+    def to_tap(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        level = NAME_TO_LEVEL[method]
+        if self.tap is not None:
+            self.tap.take(level, event)
+        if level < self.level:
             raise structlog.DropEvent
         return event
 
@@ -150,6 +170,16 @@ def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
     return _as_json(event)
 
 
+@contextmanager
+def tapped(tap: Tap) -> Iterator[None]:
+    """`tap` is told of what it wants for as long as this lasts."""
+    _out.tap = tap
+    try:
+        yield
+    finally:
+        _out.tap = None
+
+
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Sets structlog and the standard library's logging up. Call it once, before anything logs."""
     shared: list[Processor] = [
@@ -159,7 +189,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
         _mask,
     ]
     structlog.configure(
-        processors=[_out.from_level, *shared, _line],
+        processors=[_out.from_level, *shared, _out.to_tap, _line],
         logger_factory=_out,
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         cache_logger_on_first_use=True,
@@ -167,7 +197,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _out.to_tap],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _line],
         )
     )

@@ -25,7 +25,7 @@ import structlog
 import trio
 import trio_asyncio
 
-from daemon import systemd
+from daemon import logs, systemd
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners, passed_listeners
 from daemon.click.livez import listener_probes
@@ -40,6 +40,7 @@ from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
+from daemon.control.watching import Watching
 from daemon.database.postgres import Database
 from daemon.database.reached import held_database, reached_database
 from daemon.descriptors import allow_descriptors, descriptors_wanted
@@ -73,20 +74,21 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
             listeners = passed or await open_listeners(settings.click.bind, backlog=settings.click.backlog)
             control_listeners = await open_control(settings)
             daemon = _Daemon(settings, config_file, listeners, passed=bool(passed))
-            log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
-            if passed:
-                log.info("socket_activated", superseded=superseded(settings))
-            systemd.notify(systemd.status("starting: clicks of offers that are known fall back"))
-            allow_descriptors(descriptors_wanted(settings))
-            async with trio.open_nursery() as outermost:
-                outermost.start_soon(_watch_signals, daemon, outermost.cancel_scope)
-                outermost.start_soon(daemon.serve_clicks)
-                outermost.start_soon(daemon.control.serve, control_listeners)
-                with daemon.starting:
-                    await daemon.run()
-                daemon.stop_clicks.set()
-                await daemon.clicks_stopped.wait()
-                outermost.cancel_scope.cancel()
+            with logs.tapped(daemon.watching.events):
+                log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
+                if passed:
+                    log.info("socket_activated", superseded=superseded(settings))
+                systemd.notify(systemd.status("starting: clicks of offers that are known fall back"))
+                allow_descriptors(descriptors_wanted(settings))
+                async with trio.open_nursery() as outermost:
+                    outermost.start_soon(_watch_signals, daemon, outermost.cancel_scope)
+                    outermost.start_soon(daemon.serve_clicks)
+                    outermost.start_soon(daemon.control.serve, control_listeners)
+                    with daemon.starting:
+                        await daemon.run()
+                    daemon.stop_clicks.set()
+                    await daemon.clicks_stopped.wait()
+                    outermost.cancel_scope.cancel()
     log.info("stopped", clicks_answered=daemon.clicks.answered if daemon.clicks else 0)
 
 
@@ -107,6 +109,7 @@ class _Daemon:
         self.clicks_stopped = trio.Event()
         self.clicks: Clicks | None = None
         self.metrics = Metrics(settings)
+        self.watching = Watching(self.metrics, read_clocks)
         self.control = ControlFace(lambda: self.settings, read_clocks)
         self.server = Server(public_app(settings, lambda: self.clicks), _server_limits(settings))
         self._listeners = listeners
@@ -151,7 +154,7 @@ class _Daemon:
         offers.replace(await trio.to_thread.run_sync(remembered_offers, self.settings.state_dir))
         async with journal_spooled(self.settings) as (spool, writer):
             self.clicks = clicks = Clicks(self.settings, offers, None, writer, None, read_clocks)
-            clicks.observe = self.metrics.click
+            clicks.observe = self.watching.click
             try:
                 await self._run(spool, writer, offers, clicks)
             finally:
@@ -181,7 +184,7 @@ class _Daemon:
         maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, advisor, read_clocks)
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
         self._users_of_settings += [workers.checker.use, self.control.use, self.metrics.use]
-        workers.tracer.observer = self.metrics
+        workers.tracer.observer = self.watching
 
         batch = Batch(
             database,
@@ -219,7 +222,9 @@ class _Daemon:
                 workers_busy=lambda: workers.tracer.busy,
                 is_of_the_pool=pools.directory.has,
             )
-            seat = Seat(lambda: self.settings, traces, self.stop, overview, database, round_now, self.metrics)
+            seat = Seat(
+                lambda: self.settings, traces, self.stop, overview, database, round_now, self.metrics, self.watching
+            )
             background.start_soon(restarted, "control", self.control.run, lambda: seat)
             await self._until_stopped(journal, pools, workers, clicks)
             background.cancel_scope.cancel()

@@ -25,6 +25,7 @@ from daemon.config import Settings
 from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.tracing import TracesForOthers
+from daemon.control.watching import Watching
 from daemon.database.postgres import Database
 from daemon.maintenance.rounds import Report
 
@@ -46,6 +47,7 @@ class Seat(TracerSeat):
     database: Database
     maintenance: Callable[[], Awaitable[Report]]
     metrics: Metrics
+    watching: Watching
 
 
 T = TypeVar("T")

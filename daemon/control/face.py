@@ -31,6 +31,8 @@ from daemon.moment import Moment
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 OPEN_PATHS = frozenset({"/livez", "/readyz"})  # they tell a probe nothing but that the daemon is there
+SHELL = "/"  # without a token it is an empty page that asks for one; its assets are the same for everybody
+ASSETS = "/static/"
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -127,7 +129,7 @@ def control_app(
         if request.path in OPEN_PATHS:
             return None
         denied = _denied(settings(), tokens, now)
-        if denied is None:
+        if denied is None or (denied.status in (401, 503) and _is_of_the_page()):
             return None
         log.info("control_denied", status=denied.status, why=denied.why, what=_what(), peer=_peer())
         return respond(problem(denied.status, denied.why))
@@ -161,6 +163,10 @@ def _denied(settings: Settings, tokens: Tokens, now: Callable[[], Moment]) -> De
         return Denied(403, f"the token {principal.name!r} may only read: this needs one with --role operator")
     g.principal = principal
     return None
+
+
+def _is_of_the_page() -> bool:
+    return request.path == SHELL or request.path.startswith(ASSETS)
 
 
 def _add_probes(app: QuartTrio, is_ready: Callable[[], bool]) -> None:

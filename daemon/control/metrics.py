@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from daemon import __version__
 from daemon.config import Settings
+from daemon.control.history import FALLBACK_REASONS
 from daemon.control.overview import Overview
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Severity
@@ -33,7 +34,6 @@ from daemon.trace.verdicts import Verdict
 BELOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7)
 AROUND_THE_DEADLINE = (8, 9, 9.5, 10, 10.5, 12)
 BEYOND = (15, 20, 30, 45, 60, 75)
-FALLBACK_REASONS = ("deadline", "no_ip", "no_pool", "trace_failed", "overload", "starting")
 REFUSALS = ("bad_request", "unknown_offer", "starting")
 PROVIDERS_MAX = 100  # the rest are "other": a column that operators fill could hold anything
 OTHER = "other"

@@ -100,6 +100,23 @@ STATISTICS = Listing(
     orders={"recorded": Order("s.recorded_at", _TIME)},
     filters=_between("s.recorded_at"),
 )
+TRAFFIC = Listing(
+    source="traffic f",
+    columns="f.*",
+    id="(f.day || ' ' || coalesce(f.offer_id::text, '') || ' ' || f.provider)",
+    orders={
+        "day": Order("f.day", "date"),
+        "bytes": Order("(f.bytes_received + f.bytes_sent)", "bigint"),
+        "cost": Order("f.cost", "float8"),
+        "traces": Order("f.traces", "bigint"),
+    },
+    filters={
+        "since": "f.day >= {}::date",
+        "until": "f.day < {}::date",
+        "provider": "f.provider = {}::text",
+        "offer": "f.offer_name = {}::text",
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 import trio
@@ -95,6 +96,7 @@ class Tracer:
         self.active = 0
         self.busy = 0
         self.observer: Observer | None = None
+        self.in_flight: dict[UUID, tuple[TraceJob, Lease]] = {}
 
     def use(self, settings: Settings) -> None:
         """For traces that begin from now on."""
@@ -152,6 +154,7 @@ class Tracer:
         result: TraceResult | None = None
         goes_on = False
         self.active += 1
+        self.in_flight[job.request_id] = job, lease
         try:
             proxy = LeasedProxy(
                 lease.address, lease.port, lease.country, lease.provider, f"{lease.request_id}/{lease.lease_no}"
@@ -159,6 +162,7 @@ class Tracer:
             result = await self._backends.trace(job.backend, walk, proxy, timeout_s=timeout_s, reach_s=reach_s)
         finally:
             self.active -= 1
+            self.in_flight.pop(job.request_id, None)
             ended = self._now()
             if result is None:  # cancelled, or a bug that is on its way to the supervisor
                 why = GaveUp(Verdict.LIMIT, STOPPED, "the daemon stopped before the trace ended")

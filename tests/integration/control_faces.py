@@ -17,6 +17,7 @@ from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
+from daemon.control.watching import Watching
 from daemon.database.postgres import Database
 from daemon.maintenance.rounds import Report
 
@@ -95,6 +96,7 @@ def seat_of(settings: Settings, **parts: Any) -> Seat:
         "maintenance": no_round,
         "stopping": trio.Event(),
         "metrics": Metrics(settings),
+        "watching": Watching(Metrics(settings), read_clocks),
     }
     return Seat(**(given | parts))
 

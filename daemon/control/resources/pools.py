@@ -11,7 +11,10 @@ from daemon.control.api import Seats
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """One country's pool. `waiting` are clicks, the rest IPs; utilisation is (locked + cooldown) / healthy."""
+    """One country's pool. `waiting` are clicks, the rest IPs; utilisation is (locked + cooldown) / healthy.
+
+    `dry_in_s`: when none is available if leases go on as in the last minute; null where they can, or are not known yet.
+    """
 
     country: str
     total: int
@@ -21,6 +24,8 @@ class PoolState:
     failed: int
     waiting: int
     utilisation_percent: float
+    leases_per_minute: float | None
+    dry_in_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,17 @@ def blueprint(seat: Seats) -> Blueprint:
     @validate_response(PoolList)
     async def pools() -> PoolList:
         """The pools by country."""
-        counts = seat().overview.directory.counts()
+        here = seat()
+        outlooks = here.watching.outlook(here.overview, here.settings().pool.cooldown_s)
         return PoolList(
             [
-                PoolState(country=country, **asdict(c), utilisation_percent=round(c.utilisation_percent, 1))
-                for country, c in sorted(counts.items())
+                PoolState(
+                    country=country,
+                    **asdict(counts),
+                    utilisation_percent=round(counts.utilisation_percent, 1),
+                    **asdict(outlooks[country]),
+                )
+                for country, counts in sorted(here.overview.directory.counts().items())
             ]
         )
 

@@ -1,0 +1,150 @@
+"""What the last hour's and the last day's clicks and traces came to, for curves. Pure: the time comes with each call.
+
+The size is fixed whatever comes: counts in rings of buckets, times as a histogram of the present minute, of which its
+percentiles stay. A click costs a few additions and a search among EDGES_MS.
+"""
+
+import math
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+FALLBACK_REASONS = ("deadline", "no_ip", "no_pool", "trace_failed", "overload", "starting")
+OTHER = "other"  # a reason that is not named here
+COLUMNS = ("resolved", "left", "refused", *FALLBACK_REASONS, OTHER)
+MINUTE_S = 60.0
+DAY_MINUTES, HOUR_MINUTES = 1_440, 60
+PERCENTS = (50, 95, 99)
+# Fine where deadlines lie, so that a wait of 9.9 s is not shown as one of more than 10.
+EDGES_MS = (
+    *(1.1**n for n in range(90)),
+    *(float(ms) for ms in range(5_500, 15_000, 100)),
+    *(15_000 * 1.1**n for n in range(20)),
+)
+
+Span = Literal["hour", "day"]
+Percentiles = dict[str, list[float | None]]  # p50, p95, p99: milliseconds by minute; None where nothing came
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """`counts` by column, in buckets of `step_s` from `from_s` on; percentiles by minute from `minutes_from_s` on."""
+
+    step_s: float
+    from_s: float
+    counts: dict[str, list[int]]
+    minutes_from_s: float
+    wait_ms: Percentiles
+    trace_ms: Percentiles
+
+
+class History:
+    """`began_s`: when it was made; there is nothing to show of the time before."""
+
+    def __init__(self, began_s: float) -> None:
+        self.began_s = began_s
+        self._hour = _Counts(5.0, 720)
+        self._day = _Counts(MINUTE_S, DAY_MINUTES)
+        self._waits, self._traces = _Times(), _Times()
+
+    def click(self, now_s: float, outcome: str, reason: str | None, wait_s: float) -> None:
+        """`outcome`: resolved, fallback, left or refused; a refused one did not wait."""
+        column = reason or OTHER if outcome == "fallback" else outcome
+        self._hour.add(now_s, column)
+        self._day.add(now_s, column)
+        if outcome != "refused":
+            self._waits.add(now_s, wait_s * 1000)
+
+    def trace(self, now_s: float, ms: float) -> None:
+        self._traces.add(now_s, ms)
+
+    def series(self, span: Span, now_s: float) -> Series:
+        """Up to the present bucket, which is not over yet."""
+        counts, minutes = (self._hour, HOUR_MINUTES) if span == "hour" else (self._day, DAY_MINUTES)
+        newest, columns = counts.read(now_s)
+        return Series(
+            step_s=counts.step_s,
+            from_s=(newest - counts.size + 1) * counts.step_s,
+            counts=columns,
+            minutes_from_s=(now_s // MINUTE_S - minutes + 1) * MINUTE_S,
+            wait_ms=self._waits.read(now_s, minutes),
+            trace_ms=self._traces.read(now_s, minutes),
+        )
+
+
+class _Counts:
+    """A ring of `size` buckets of `step_s` for each column."""
+
+    def __init__(self, step_s: float, size: int) -> None:
+        self.step_s, self.size = step_s, size
+        self._columns = {name: array("Q", bytes(8 * size)) for name in COLUMNS}
+        self._newest = 0
+
+    def add(self, now_s: float, column: str) -> None:
+        at = self._advance(now_s) % self.size
+        self._columns.get(column, self._columns[OTHER])[at] += 1
+
+    def read(self, now_s: float) -> tuple[int, dict[str, list[int]]]:
+        """The present bucket's number, and each column from the oldest bucket to that one."""
+        newest = self._advance(now_s)
+        first = (newest + 1) % self.size
+        return newest, {name: [*column[first:], *column[:first]] for name, column in self._columns.items()}
+
+    def _advance(self, now_s: float) -> int:
+        number = int(now_s // self.step_s)
+        for passed in range(max(self._newest + 1, number - self.size + 1), number + 1):
+            for column in self._columns.values():
+                column[passed % self.size] = 0
+        self._newest = max(self._newest, number)
+        return self._newest
+
+
+class _Times:
+    """Percentiles by minute: those of the minutes before are kept, of the present one its histogram."""
+
+    def __init__(self) -> None:
+        self._past = [array("d", [math.nan]) * DAY_MINUTES for _ in PERCENTS]
+        self._minute = 0
+        self._histogram = array("Q", bytes(8 * (len(EDGES_MS) + 1)))
+        self._most_ms = 0.0
+
+    def add(self, now_s: float, ms: float) -> None:
+        self._advance(now_s)
+        self._histogram[bisect_right(EDGES_MS, ms)] += 1
+        self._most_ms = max(self._most_ms, ms)
+
+    def read(self, now_s: float, minutes: int) -> Percentiles:
+        self._advance(now_s)
+        first = self._minute - minutes + 1
+        found: Percentiles = {}
+        for percent, past, present in zip(PERCENTS, self._past, self._percentiles(), strict=True):
+            values = [past[minute % DAY_MINUTES] for minute in range(first, self._minute)] + [present]
+            found[f"p{percent}"] = [None if math.isnan(ms) else round(ms, 1) for ms in values]
+        return found
+
+    def _advance(self, now_s: float) -> None:
+        minute = int(now_s // MINUTE_S)
+        if minute <= self._minute:
+            return
+        for past, ms in zip(self._past, self._percentiles(), strict=True):
+            past[self._minute % DAY_MINUTES] = ms
+            for passed in range(max(self._minute + 1, minute - DAY_MINUTES), minute):
+                past[passed % DAY_MINUTES] = math.nan
+        self._minute, self._most_ms = minute, 0.0
+        self._histogram = array("Q", bytes(8 * (len(EDGES_MS) + 1)))
+
+    def _percentiles(self) -> list[float]:
+        below = list(accumulate(self._histogram))
+        if not below[-1]:
+            return [math.nan] * len(PERCENTS)
+        return [self._value(below, percent / 100 * below[-1]) for percent in PERCENTS]
+
+    def _value(self, below: list[int], rank: float) -> float:
+        """Between the edges of the bucket that holds the rank, as if its values lay evenly there."""
+        at = next(bucket for bucket, count in enumerate(below) if count >= rank)
+        low = EDGES_MS[at - 1] if at else 0.0
+        high = min(EDGES_MS[at] if at < len(EDGES_MS) else math.inf, self._most_ms)
+        inside = self._histogram[at]
+        return low + max(0.0, high - low) * (rank - (below[at] - inside)) / inside

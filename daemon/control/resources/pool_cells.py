@@ -1,0 +1,79 @@
+"""GET /api/pools/COUNTRY/cells: a letter for each IP of a pool, for a picture of it; from the daemon's memory."""
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated
+from uuid import UUID
+from zlib import crc32
+
+from pydantic import Field
+from quart import Blueprint
+from quart_schema import validate_querystring, validate_response
+
+from daemon.control.api import Seats, Word
+from daemon.control.problems import ProblemRaised
+from daemon.pool.states import Ip, Status
+
+CELLS_MAX = 5_000  # a page: reading them keeps the daemon for two milliseconds
+LETTERS = {Status.AVAILABLE: "a", Status.LOCKED: "l", Status.COOLDOWN: "c", Status.FAILED: "f"}
+
+
+@dataclass(frozen=True, slots=True)
+class CellsQuery:
+    """5,000 IPs from `start` on. `known`: the `revision` of an answer whose `ips` need not be repeated."""
+
+    start: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    known: Word | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Which IP a letter stands for."""
+
+    id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """`states`: a letter for each IP: available, locked, cooldown, failed. `ips`: which they are, in that order; null
+    where the revision is the known one.
+    """
+
+    country: str
+    total: int
+    start: int
+    revision: str
+    states: str
+    ips: list[Cell] | None
+
+
+def blueprint(seat: Seats) -> Blueprint:
+    routes = Blueprint("pool_cells", __name__)
+
+    @routes.get("/api/pools/<country>/cells")
+    @validate_querystring(CellsQuery)
+    @validate_response(Cells)
+    async def cells(country: str, query_args: CellsQuery) -> Cells:
+        """The states of a pool's IPs, a letter each."""
+        post = seat().overview.directory.known(country)
+        if post is None:
+            raise ProblemRaised(404, f"no IP is in the country {country[:100]!r}: GET /api/pools lists those that are")
+        start = query_args.start
+        ips = list(islice(post.pool.ips.values(), start, start + CELLS_MAX))
+        revision = _revision(ips)
+        known = query_args.known == revision
+        return Cells(
+            country=post.country,
+            total=len(post.pool.ips),
+            start=start,
+            revision=revision,
+            states="".join(LETTERS.get(ip.status, "f") for ip in ips),
+            ips=None if known else [Cell(ip.id, f"{ip.address}:{ip.port}") for ip in ips],
+        )
+
+    return routes
+
+
+def _revision(ips: list[Ip]) -> str:
+    return f"{crc32(''.join(f'{ip.id.hex}{ip.address}:{ip.port}' for ip in ips).encode()):08x}"

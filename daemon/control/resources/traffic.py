@@ -1,0 +1,72 @@
+"""GET /api/traffic: bytes and money by day, provider and offer."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+from uuid import UUID
+
+from quart import Blueprint
+from quart_schema import validate_querystring, validate_response
+
+from daemon.control.api import Cursor, Limit, Seats, Word, picked
+from daemon.database.listings import TRAFFIC, Asked, read_page
+from daemon.database.postgres import Connection
+
+Sort = Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "traces"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficQuery:
+    """The days from `since` to before `until`, in UTC."""
+
+    since: date | None = None
+    until: date | None = None
+    provider: Word | None = None
+    offer: Word | None = None
+    sort: Sort = "-day"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficRow:
+    """What the traces of an offer took of a provider on a day (UTC). `cost`: US dollars, at the prices of that time."""
+
+    day: date
+    provider: str
+    offer_id: UUID | None
+    offer_name: str | None
+    traces: int
+    bytes_received: int
+    bytes_sent: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPage:
+    """`next` is the cursor of the following page; null at the end."""
+
+    items: list[TrafficRow]
+    next: str | None
+
+
+def blueprint(seat: Seats) -> Blueprint:
+    routes = Blueprint("traffic", __name__)
+
+    @routes.get("/api/traffic")
+    @validate_querystring(TrafficQuery)
+    @validate_response(TrafficPage)
+    async def traffic(query_args: TrafficQuery) -> TrafficPage:
+        """Bytes and money by day, provider and offer, the newest first."""
+        query = query_args
+        filters = {name: getattr(query, name) for name in ("since", "until", "provider", "offer")}
+        page = await seat().database.work(_read, Asked(query.sort, query.limit, query.cursor, filters))
+        return TrafficPage([picked(TrafficRow, row) for row in page["items"]], page["next"])
+
+    return routes
+
+
+async def _read(conn: Connection, asked: Asked) -> dict[str, Any]:
+    if await conn.fetchval("select to_regclass('traffic')") is None:
+        return {"items": [], "next": None}  # a database from before bytes were counted
+    return await read_page(conn, TRAFFIC, asked)

@@ -1,0 +1,74 @@
+"""Who is told of each click and trace as it happens: the metrics, and what the dashboard shows of the last day."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from daemon.control.events import Events
+from daemon.control.history import History
+from daemon.control.metrics import Metrics
+from daemon.control.outlook import Outlook, Rates, outlook_of
+from daemon.control.overview import Overview
+from daemon.moment import Moment
+from daemon.trace.fetch import TraceResult
+from daemon.trace.verdicts import Verdict
+
+FLIGHTS_MAX = 200  # of the traces under way are listed, those first that began first
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A trace under way. `deadline_in_s`: until its visitor is sent on without it, negative after that, null where
+    nobody waits. `lock_in_s`: until its IP is taken back."""
+
+    request_id: str
+    offer_name: str | None
+    tracking_url: str
+    country: str
+    ip: str
+    running_s: float
+    deadline_in_s: float | None
+    lock_in_s: float
+
+
+class Watching:
+    def __init__(self, metrics: Metrics, now: Callable[[], Moment]) -> None:
+        self.metrics = metrics
+        self.events = Events()
+        self.history = History(now().tick_s)
+        self._rates = Rates()
+        self._now = now
+
+    def click(self, outcome: str, reason: str | None, wait_s: float) -> None:
+        self.metrics.click(outcome, reason, wait_s)
+        self.history.click(self._now().tick_s, outcome, reason, wait_s)
+
+    def trace(self, provider: str, verdict: Verdict, wait_s: float, result: TraceResult) -> None:
+        self.metrics.trace(provider, verdict, wait_s, result)
+        self.history.trace(self._now().tick_s, result.ms)
+
+    def without_ip(self) -> None:
+        self.metrics.without_ip()
+
+    def outlook(self, overview: Overview, cooldown_s: float) -> dict[str, Outlook]:
+        """By country: when its pool runs dry at the last minute's rate."""
+        posts = list(overview.directory)
+        rates = self._rates.per_s(self._now().tick_s, {post.country: post.pool.leases for post in posts})
+        return {post.country: outlook_of(post.pool.counts(), rates.get(post.country), cooldown_s) for post in posts}
+
+    def flights(self, overview: Overview, lock_s: float) -> list[Flight]:
+        now_s = self._now().tick_s
+        found = []
+        for job, lease in list(overview.tracer.in_flight.values())[:FLIGHTS_MAX]:
+            found.append(
+                Flight(
+                    request_id=str(job.request_id),
+                    offer_name=job.offer_name,
+                    tracking_url=job.tracking_url,
+                    country=lease.country,
+                    ip=f"{lease.address}:{lease.port}",
+                    running_s=round(max(0.0, now_s - (lease.locked_until_s - lock_s)), 1),
+                    deadline_in_s=None if job.priority else round(job.deadline_s - now_s, 1),
+                    lock_in_s=round(lease.locked_until_s - now_s, 1),
+                )
+            )
+        return found
