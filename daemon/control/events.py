@@ -86,7 +86,8 @@ class Events:
         return len(self._watchers) >= WATCHERS_MAX
 
     def recent(self, after: int = 0) -> list[Noted]:
-        """The oldest first."""
+        """The oldest first; all of them where `after` is of an earlier run, whose numbers went further."""
+        after = after if after <= self._last_id else 0
         return [noted for noted in tuple(self._recent) if noted.id > after]
 
     def wants(self, level: int, event: str) -> bool:

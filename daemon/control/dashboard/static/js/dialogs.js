@@ -1,0 +1,33 @@
+// The two dialogs: what something is in detail, and a question that is asked once.
+
+import { $ } from "./dom.js";
+
+/** Shows a title and nodes; focus returns to where it was. */
+export function detail(title, ...nodes) {
+  const dialog = $("detail");
+  $("detail-title").textContent = title;
+  $("detail-body").replaceChildren(...nodes);
+  $("detail-close").onclick = () => dialog.close();
+  dialog.onclick = (event) => event.target === dialog && dialog.close();
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+}
+
+/** Whether the answer is yes. */
+export function question(title, text, yes) {
+  const dialog = $("question");
+  $("question-title").textContent = title;
+  $("question-text").textContent = text;
+  $("question-yes").textContent = yes;
+  return new Promise((done) => {
+    let answer = false;
+    $("question-yes").onclick = () => {
+      answer = true;
+      dialog.close();
+    };
+    $("question-no").onclick = () => dialog.close();
+    dialog.onclose = () => done(answer);
+    dialog.showModal();
+    $("question-no").focus();
+  });
+}

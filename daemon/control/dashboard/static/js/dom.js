@@ -1,0 +1,59 @@
+// Elements and words. Whatever comes from outside becomes text, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export const $ = (id) => document.getElementById(id);
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const h = (tag, attributes = {}, ...children) => filled(document.createElement(tag), attributes, children);
+export const s = (tag, attributes = {}, ...children) => filled(document.createElementNS(SVG, tag), attributes, children);
+
+/** A link to what a trace met, if a browser may go there; else its text. */
+export function link(url) {
+  if (!/^https?:\/\//i.test(url ?? "")) return h("span", { class: "url" }, url ?? "–");
+  return h("a", { class: "url", href: url, rel: "noreferrer noopener", target: "_blank" }, url);
+}
+
+export function setText(element, text) {
+  if (element.textContent !== String(text)) element.textContent = text;
+}
+
+let announced = 0;
+/** Says it to a screen reader, and not again and again. */
+export function announce(text) {
+  const now = Date.now();
+  if (now - announced < 1000 && $("announce").textContent === text) return;
+  announced = now;
+  $("announce").textContent = text;
+}
+
+export const tag = (text, mood) => h("span", { class: "tag", "data-mood": mood }, text);
+export const button = (text, act, attributes = {}) => h("button", { type: "button", click: act, ...attributes }, text);
+
+export const count = (n) => (n === null || n === undefined ? "–" : Number(n).toLocaleString("en"));
+export const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "–");
+export function ms(value) {
+  if (value === null || value === undefined) return "–";
+  return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(value < 10000 ? 2 : 1)} s`;
+}
+export function bytes(n) {
+  if (n === null || n === undefined) return "–";
+  const step = n < 1e3 ? 0 : n < 1e6 ? 1 : n < 1e9 ? 2 : 3;
+  return `${(n / 1000 ** step).toFixed(step ? 1 : 0)} ${["B", "KB", "MB", "GB"][step]}`;
+}
+export function span(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${Math.round(seconds / 86400)} d`;
+}
+export const clock = (iso) => (iso ? new Date(iso).toLocaleTimeString("en-GB") : "–");
+export const dateTime = (iso) => (iso ? new Date(iso).toLocaleString("en-GB", { dateStyle: "short", timeStyle: "medium" }) : "–");
+export const words = (name) => String(name).replaceAll("_", " ");

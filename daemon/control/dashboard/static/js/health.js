@@ -1,0 +1,106 @@
+// Figures at the top, advice, journal and database, queues, the last events.
+
+import { $, announce, clock, count, h, ms, percent, setText, span, tag, words } from "./dom.js";
+import { made, Table } from "./table.js";
+
+const EVENTS_MAX = 200;
+
+export class Standing {
+  constructor() {
+    this.queues = new Table(
+      "queues",
+      [(queue) => words(queue.name), (queue) => count(queue.length), (queue) => count(queue.max), (queue) => made(fullness(queue), () => tag(`${fullness(queue)} %`, fullness(queue) > 80 ? "bad" : fullness(queue) > 50 ? "warn" : "good"))],
+      { key: (queue) => queue.name, empty: "No queues." },
+    );
+  }
+
+  status(status) {
+    this.figures(status);
+    this.advice(status.advice);
+    this.journal(status);
+    this.queues.show(Object.entries(status.queues).map(([name, queue]) => ({ name, ...queue })));
+  }
+
+  figures({ last_minute: minute, active_traces: active, countries, journal, uptime_s: uptime, deadline_s: deadline }) {
+    const free = Object.values(countries).reduce((sum, c) => sum + c.available, 0);
+    const fell = minute.clicks - minute.resolved;
+    figure("f-clicks", count(minute.clicks));
+    figure("f-resolved", percent(minute.resolved, minute.clicks), fell > minute.clicks / 2 ? "bad" : fell > minute.clicks / 10 ? "warn" : "");
+    figure("f-p50", ms(minute.wait_p50_ms), minute.wait_p50_ms > deadline * 500 ? "warn" : "");
+    figure("f-p95", ms(minute.wait_p95_ms), minute.wait_p95_ms > deadline * 900 ? "bad" : "");
+    figure("f-active", count(active));
+    figure("f-free", count(free), free ? "" : "bad");
+    figure("f-backlog", count(journal.backlog), journal.backlog > 10000 ? "warn" : "");
+    figure("f-uptime", span(uptime));
+  }
+
+  advice(all) {
+    const mark = JSON.stringify(all);
+    if (mark === this.mark) return;
+    const codes = all.map((advice) => `${advice.code} ${advice.about}`).join();
+    if (this.codes !== undefined && codes !== this.codes) announce(all.length ? `Advice: ${all[0].sentence}` : "Nothing to advise");
+    Object.assign(this, { mark, codes });
+    const lines = all.map((advice) =>
+      h(
+        "li",
+        { "data-severity": advice.severity },
+        h("strong", { class: "tag" }, advice.severity),
+        h("div", {}, h("p", {}, advice.sentence), h("p", { class: "note" }, `Rule: ${advice.rule}`), advice.command ? h("code", {}, advice.command) : null),
+      ),
+    );
+    $("advice-list").replaceChildren(...(lines.length ? lines : [h("li", { class: "calm" }, "Nothing to advise.")]));
+  }
+
+  journal({ journal, node_id: node, epoch }) {
+    const bad = (n) => (n ? tag(count(n), "bad") : "0");
+    const facts = [
+      ["Database", journal.database_reachable ? tag("reachable", "good") : tag("away: rows wait in the journal", "bad")],
+      ["Rows to ship", journal.backlog === null ? tag("the disk does not say", "bad") : count(journal.backlog)],
+      ["Recorded", count(journal.recorded)],
+      ["Dropped", bad(journal.dropped)],
+      ["Refused", bad(journal.refused)],
+      ["Late hits", count(journal.late_hits)],
+      ["Node", node],
+      ["Epoch", count(epoch)],
+    ];
+    const mark = JSON.stringify([journal, node, epoch]);
+    if (mark === this.journalMark) return;
+    this.journalMark = mark;
+    $("journal").replaceChildren(...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  }
+}
+
+const fullness = (queue) => Math.round((100 * queue.length) / (queue.max || 1));
+
+function figure(id, text, mood = "") {
+  setText($(id), text);
+  if ($(id).dataset.mood !== mood) $(id).dataset.mood = mood;
+}
+
+export class Events {
+  constructor() {
+    this.items = [];
+    const said = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
+    const facts = (event) => Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)} ${said(value)}`).join(", ");
+    this.table = new Table(
+      "events",
+      [(event) => clock(event.at), (event) => made(event.level, () => tag(event.level)), (event) => words(event.event), facts],
+      {
+        key: (event) => event.id,
+        empty: "Nothing of note yet.",
+        classes: [null, null, null, "facts-cell"],
+        row: (row, event) => row.setAttribute("data-level", event.level),
+      },
+    );
+  }
+
+  add(event) {
+    if (this.items[0] && event.id <= this.items[0].id && event.at <= this.items[0].at) return;
+    if (this.items[0] && event.id <= this.items[0].id) this.items = []; // another run counts from 1 again
+    this.items = [event, ...this.items].slice(0, EVENTS_MAX);
+    this.due ??= requestAnimationFrame(() => {
+      this.due = null;
+      this.table.show(this.items);
+    });
+  }
+}

@@ -1,0 +1,168 @@
+// IPs: one with its history, all of a country as a table, and the unhealthy ones with a way back.
+
+import { get, post } from "./api.js";
+import { detail, question } from "./dialogs.js";
+import { $, announce, button, bytes, count, dateTime, h, ms, percent, tag, words } from "./dom.js";
+import { made, newTable, Table } from "./table.js";
+import { showTrace, statusTag } from "./traces.js";
+
+const WHYS_AT_ONCE = 12; // unhealthy IPs whose last error is looked up at a time
+
+const nameOf = (ip) => `${ip.ip_address}:${ip.ip_port}`;
+const MOODS = { available: "good", locked: null, cooldown: "warn", failed: "bad" };
+const ipStatus = (ip) => made(ip.status, () => tag(ip.status, MOODS[ip.status]));
+const opener = (ip) => made(nameOf(ip), () => button(nameOf(ip), () => showIp(ip.id), { class: "link" }));
+
+function fact(name, value) {
+  return h("div", {}, h("dt", {}, name), h("dd", {}, value));
+}
+
+export async function showIp(id) {
+  let found;
+  try {
+    found = await get(`/api/ips/${id}`);
+  } catch (trouble) {
+    detail("An IP", h("p", { class: "trouble" }, trouble.message));
+    return;
+  }
+  const { ip, traces } = found;
+  const facts = h(
+    "dl",
+    { class: "facts" },
+    fact("Status", tag(ip.status, MOODS[ip.status])),
+    fact("Country", ip.country),
+    fact("Provider", ip.provider),
+    fact("Uses", count(ip.total_uses)),
+    fact("Succeeded", percent(ip.success_count, ip.success_count + ip.failure_count)),
+    fact("Failed in a row", count(ip.consecutive_failures)),
+    fact("Mean time", ms(ip.avg_response_time_ms)),
+    fact("Last used", dateTime(ip.last_used_at)),
+    fact("Busy until", dateTime(ip.locked_until)),
+    fact("Leases", count(ip.lease_no)),
+  );
+  const parts = newTable("ip-traces", "Its latest traces", ["Began", "Offer", "Status", "#Took", "#Bytes", "Why it failed"], "Filter its traces");
+  detail(`IP ${nameOf(ip)}`, facts, h("h3", {}, "Its latest traces"), ...parts);
+  new Table(
+    "ip-traces",
+    [
+      (trace) => made(trace.request_id, () => button(dateTime(trace.created_at), () => showTrace(trace.request_id), { class: "link" })),
+      (trace) => trace.offer_name,
+      (trace) => statusTag(trace.status),
+      (trace) => ms(trace.trace_time_ms),
+      (trace) => bytes(trace.bytes_received),
+      (trace) => trace.error_message ?? "",
+    ],
+    { key: (trace) => trace.request_id, empty: "It has served no trace yet." },
+  ).show(traces);
+}
+
+export class AllIps {
+  constructor() {
+    this.items = [];
+    this.table = new Table(
+      "ips",
+      [opener, ipStatus, (ip) => ip.provider, (ip) => count(ip.total_uses), (ip) => count(ip.consecutive_failures), (ip) => ms(ip.avg_response_time_ms), (ip) => dateTime(ip.last_used_at)],
+      { key: (ip) => ip.id, empty: "No IP is like that." },
+    );
+    document.addEventListener("country", ({ detail: country }) => {
+      this.country = country;
+      this.load();
+    });
+    $("ips-details").addEventListener("toggle", () => this.load());
+    $("ips-form").addEventListener("input", () => this.load());
+    $("ips-form").addEventListener("submit", (event) => event.preventDefault());
+    $("ips-more").addEventListener("click", () => this.load(this.next));
+  }
+
+  async load(cursor = null) {
+    if (!$("ips-details").open || !this.country) return;
+    const asked = Object.fromEntries(new FormData($("ips-form")));
+    try {
+      const page = await get("/api/ips", { country: this.country, sort: "ip", limit: 100, cursor, ...asked });
+      this.items = cursor ? [...this.items, ...page.items] : page.items;
+      this.next = page.next;
+      this.table.empty = "No IP is like that.";
+    } catch (trouble) {
+      this.items = [];
+      this.next = null;
+      this.table.empty = trouble.message;
+    }
+    this.table.show(this.items);
+    $("ips-more").hidden = !this.next;
+  }
+}
+
+export class Unhealthy {
+  constructor() {
+    this.whys = new Map();
+    this.table = new Table(
+      "sick",
+      [
+        opener,
+        (ip) => ip.country,
+        (ip) => ip.provider,
+        (ip) => count(ip.consecutive_failures),
+        (ip) => `${count(ip.failure_count)} of ${count(ip.failure_count + ip.success_count)}`,
+        (ip) => this.why(ip),
+        (ip) => made("reset", () => button("Reset", () => this.reset(ip), { "aria-label": `Reset ${nameOf(ip)}` })),
+      ],
+      { key: (ip) => ip.id, empty: "Every IP is healthy.", classes: [null, null, null, null, null, "why"] },
+    );
+  }
+
+  status({ countries }) {
+    const failed = Object.values(countries).map((c) => c.failed).join();
+    if (failed !== this.failed) {
+      this.failed = failed;
+      setTimeout(() => this.load(), 500); // once its row says so too
+    }
+  }
+
+  why(ip) {
+    return this.whys.get(`${ip.id} ${ip.lease_no}`) ?? ip.notes ?? "its last error is looked up";
+  }
+
+  async load() {
+    try {
+      this.items = (await get("/api/ips", { healthy: false, sort: "-failures", limit: 200 })).items;
+      this.table.empty = "Every IP is healthy.";
+    } catch (trouble) {
+      this.items = [];
+      this.table.empty = trouble.message;
+    }
+    this.table.show(this.items);
+    this.lookUp();
+  }
+
+  async lookUp() {
+    const unknown = this.items.filter((ip) => !this.whys.has(`${ip.id} ${ip.lease_no}`)).slice(0, WHYS_AT_ONCE);
+    for (const ip of unknown) {
+      try {
+        const { traces } = await get(`/api/ips/${ip.id}`);
+        const error = traces.find((trace) => trace.error_message)?.error_message;
+        this.whys.set(`${ip.id} ${ip.lease_no}`, error ?? (ip.consecutive_failures ? "failed in traces that are no longer kept" : "marked unhealthy by hand"));
+      } catch {
+        return; // asked again with the next load
+      }
+    }
+    if (unknown.length) this.table.show(this.items);
+  }
+
+  async reset(ip) {
+    const name = nameOf(ip);
+    if (!(await question("Reset this IP?", `${name} becomes available again, and its failures in a row count from 0.`, "Reset"))) return;
+    let text;
+    let mood = "good";
+    try {
+      const { reset } = await post(`/api/ips/${ip.id}/reset`);
+      text = reset.length ? `${reset.join(", ")} is available again.` : `${name} was healthy already: nothing changed.`;
+    } catch (trouble) {
+      text = `${name} was not reset: ${trouble.message}`;
+      mood = "bad";
+    }
+    $("reset-outcome").dataset.mood = mood;
+    $("reset-outcome").textContent = text;
+    announce(words(text));
+    await this.load();
+  }
+}

@@ -1,0 +1,93 @@
+// A table that is drawn again and again: rows are kept by key, cells change only where their content did.
+
+import { $, h, s } from "./dom.js";
+
+export class Table {
+  /** columns: functions from an item to what its cell shows, or to {node, text}; the first one is the row's header. */
+  constructor(id, columns, { key, empty, row = () => {}, classes = [] }) {
+    Object.assign(this, { id, columns, key, empty, row, classes, rows: new Map() });
+    this.table = typeof id === "string" ? $(id) : id;
+    this.body = this.table.tBodies[0];
+    this.body.replaceChildren();
+    this.filter = document.querySelector(`[data-filters="${this.table.id}"]`);
+    this.matches = document.querySelector(`[data-matches="${this.table.id}"]`);
+    this.filter?.addEventListener("input", () => this.sift());
+    this.show([]);
+  }
+
+  show(items) {
+    const wanted = new Map(items.map((item) => [String(this.key(item)), item]));
+    for (const [key, row] of this.rows) {
+      if (!wanted.has(key)) {
+        row.remove();
+        this.rows.delete(key);
+      }
+    }
+    let before = null;
+    for (const [key, item] of wanted) {
+      let row = this.rows.get(key);
+      if (!row) {
+        row = h("tr", { "data-key": key }, ...this.columns.map((_, at) => this.cell(at)));
+        this.rows.set(key, row);
+      }
+      this.fill(row, item);
+      const next = before ? before.nextSibling : this.body.firstChild;
+      if (next !== row) this.body.insertBefore(row, next);
+      before = row;
+    }
+    this.sift();
+  }
+
+  cell(at) {
+    const name = this.classes[at] ?? (this.table.tHead.rows[0].cells[at].classList.contains("number") ? "number" : null);
+    return at ? h("td", { class: name }) : h("th", { scope: "row", class: name });
+  }
+
+  fill(row, item) {
+    this.columns.forEach((column, at) => {
+      const shown = column(item);
+      const cell = row.cells[at];
+      const mark = shown?.mark ?? String(shown ?? "–");
+      if (cell.mark === mark) return;
+      cell.mark = mark;
+      cell.replaceChildren(shown?.node ? shown.node() : mark);
+    });
+    this.row(row, item);
+  }
+
+  sift() {
+    const asked = (this.filter?.value ?? "").trim().toLowerCase();
+    let found = 0;
+    for (const row of this.rows.values()) {
+      row.hidden = asked !== "" && !row.textContent.toLowerCase().includes(asked);
+      found += row.hidden ? 0 : 1;
+    }
+    if (this.matches) this.matches.textContent = asked ? `${found} of ${this.rows.size}` : "";
+    this.nothing?.remove();
+    if (!found) {
+      const text = this.rows.size ? "Nothing matches the filter." : this.empty;
+      this.nothing = h("tr", {}, h("td", { class: "none", colspan: this.columns.length }, text));
+      this.body.append(this.nothing);
+    }
+  }
+}
+
+/** A cell with an element in it, made anew only where `mark` changed. */
+export const made = (mark, node) => ({ mark: String(mark), node });
+
+/** Beside scroll and filter, as the page's own tables have them; for dialogs. */
+export function newTable(id, caption, columns, label) {
+  const head = columns.map((name) => h("th", { scope: "col", class: name.startsWith("#") ? "number" : null }, name.replace("#", "")));
+  const table = h("table", { id }, h("caption", {}, caption), h("thead", {}, h("tr", {}, ...head)), h("tbody"));
+  const search = h("input", { type: "search", "data-filters": id, autocomplete: "off", placeholder: "any text" });
+  return [
+    h("div", { class: "tools" }, h("label", {}, `${label} `, search), h("span", { class: "matches", "data-matches": id })),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table),
+  ];
+}
+
+/** A row of rectangles, each [class, x, width] of 100. */
+export function strip(name, label, rectangles, attributes = {}) {
+  const drawn = rectangles.map(([style, x, width, more]) => s("rect", { class: style, x, y: 0, width: Math.max(0, width), height: 10, ...more }));
+  return s("svg", { class: name, viewBox: "0 0 100 10", preserveAspectRatio: "none", role: "img", "aria-label": label, ...attributes }, ...drawn);
+}

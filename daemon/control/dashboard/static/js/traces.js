@@ -1,0 +1,146 @@
+// Traces: those in flight with the time each has left, recent ones, and one as a waterfall of its hops.
+
+import { get } from "./api.js";
+import { detail } from "./dialogs.js";
+import { $, button, bytes, clock, dateTime, h, link, ms, tag } from "./dom.js";
+import { made, newTable, strip, Table } from "./table.js";
+
+const AGAIN_MS = 1500; // a burst of traces asks for the list once
+const MOODS = { completed: "good", failed: "bad", timeout: "warn" };
+
+export const statusTag = (status) => made(status, () => tag(status, MOODS[status]));
+
+function left({ deadline_in_s: seconds }, deadline) {
+  if (seconds === null) return h("span", { class: "left" }, "nobody waits");
+  const mood = seconds <= 0 ? "bad" : seconds < deadline * 0.3 ? "warn" : "good";
+  const text = seconds <= 0 ? `visitor sent on ${(-seconds).toFixed(1)} s ago` : `${seconds.toFixed(1)} s`;
+  const share = Math.max(0, Math.min(100, (100 * seconds) / deadline));
+  return h("span", { class: "left", "data-mood": mood }, strip("", text, [["left-all", 0, 100], ["left-now", 0, share]]), text);
+}
+
+export class InFlight {
+  constructor() {
+    this.deadline = 10;
+    this.table = new Table(
+      "in-flight",
+      [
+        (flight) => flight.offer_name ?? flight.tracking_url,
+        (flight) => flight.ip,
+        (flight) => `${flight.running_s.toFixed(1)} s`,
+        (flight) => made(flight.deadline_in_s, () => left(flight, this.deadline)),
+      ],
+      { key: (flight) => flight.request_id, empty: "None now." },
+    );
+  }
+
+  status({ in_flight: flights, deadline_s: deadline }) {
+    this.deadline = deadline;
+    this.table.show(flights);
+  }
+}
+
+export class RecentTraces {
+  constructor() {
+    this.items = [];
+    const opener = (trace) => made(trace.request_id, () => button(clock(trace.created_at), () => showTrace(trace.request_id), { class: "link", "aria-label": `Trace of ${dateTime(trace.created_at)}` }));
+    this.table = new Table(
+      "traces",
+      [
+        opener,
+        (trace) => trace.offer_name ?? trace.tracking_url,
+        (trace) => statusTag(trace.status),
+        (trace) => trace.ip_assigned,
+        (trace) => ms(trace.wait_time_ms),
+        (trace) => ms(trace.trace_time_ms),
+        (trace) => bytes(trace.bytes_received),
+        (trace) => trace.error_message ?? "",
+      ],
+      { key: (trace) => trace.request_id, empty: "No trace is like that.", classes: [null, null, null, null, null, null, null, "why"] },
+    );
+    $("traces-form").addEventListener("input", () => this.load());
+    $("traces-form").addEventListener("submit", (event) => event.preventDefault());
+    $("traces-more").addEventListener("click", () => this.load(this.next));
+  }
+
+  happened() {
+    this.due ??= setTimeout(() => {
+      this.due = null;
+      if (!document.hidden) this.load();
+    }, AGAIN_MS);
+  }
+
+  async load(cursor = null) {
+    const asked = Object.fromEntries(new FormData($("traces-form")));
+    this.asked = asked;
+    if (!cursor && this.items.length > 50) return; // who reads on is not sent back to the first page
+    try {
+      const page = await get("/api/traces", { limit: 50, cursor, ...asked });
+      if (asked !== this.asked) return;
+      this.items = cursor ? [...this.items, ...page.items] : page.items;
+      this.next = page.next;
+      this.table.empty = "No trace is like that.";
+    } catch (trouble) {
+      this.items = [];
+      this.next = null;
+      this.table.empty = trouble.message;
+    }
+    this.table.show(this.items);
+    $("traces-more").hidden = !this.next;
+  }
+}
+
+export async function showTrace(id) {
+  let found;
+  try {
+    found = await get(`/api/traces/${id}`);
+  } catch (trouble) {
+    detail("A trace", h("p", { class: "trouble" }, trouble.message));
+    return;
+  }
+  const { trace, hops, answer } = found;
+  const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value ?? "–"));
+  const facts = h(
+    "dl",
+    { class: "facts" },
+    fact("Status", tag(trace.status, MOODS[trace.status])),
+    fact("Offer", trace.offer_name),
+    fact("IP", trace.ip_assigned),
+    fact("Country", trace.target_country),
+    fact("Began", dateTime(trace.created_at)),
+    fact("Waited for an IP", ms(trace.wait_time_ms)),
+    fact("Took", ms(trace.trace_time_ms)),
+    fact("Received", bytes(trace.bytes_received)),
+    fact("The visitor", answer ? `${answer.outcome}${answer.reason ? `, ${answer.reason}` : ""} after ${ms(answer.wait_ms)}` : "nobody was answered"),
+    trace.error_message ? fact("Why it failed", trace.error_message) : null,
+  );
+  const parts = newTable("hops", "Hops", ["#Hop", "Host and path", "Answer", "Time", "#ms", "#Received", "#Sent"], "Filter hops");
+  const end = h("p", {}, "Sent on to ", link(answer?.location ?? trace.final_url));
+  detail(`Trace ${trace.request_id}`, facts, h("h3", {}, `${hops.length} hops through ${trace.ip_assigned ?? "no IP"}`), ...parts, h("h3", {}, "Where it led"), end);
+  fall(hops);
+}
+
+function fall(hops) {
+  const total = hops.reduce((sum, hop) => sum + hop.ms, 0) || 1;
+  let began = 0;
+  const rows = hops.map((hop, at) => {
+    const row = { ...hop, at: at + 1, x: (100 * began) / total, width: Math.max(0.6, (100 * hop.ms) / total), began };
+    began += hop.ms;
+    return row;
+  });
+  $("hops").classList.add("falls");
+  const mood = (hop) => (hop.status === null || hop.status >= 400 ? "bad" : hop.at === rows.length ? "good" : null);
+  const words = (hop) => `from ${ms(hop.began)} to ${ms(hop.began + hop.ms)}`;
+  new Table(
+    "hops",
+    [
+      (hop) => hop.at,
+      (hop) => made(hop.url, () => link(hop.url)),
+      (hop) => [hop.status, hop.kind].filter(Boolean).join(" "),
+      (hop) => made(hop.at, () => strip("", words(hop), [["fall-all", 0, 100], ["fall", Math.min(hop.x, 99.4), hop.width, { "data-mood": mood(hop) }]])),
+      (hop) => hop.ms.toFixed(1),
+      (hop) => bytes(hop.bytes_received),
+      (hop) => bytes(hop.bytes_sent),
+    ],
+    { key: (hop) => hop.at, empty: "It made no request.", classes: ["number", "url", "nowrap", "time"] },
+  ).show(rows);
+}

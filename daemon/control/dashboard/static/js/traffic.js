@@ -1,0 +1,58 @@
+// Bytes and money by day, provider and offer.
+
+import { get } from "./api.js";
+import { $, bytes, count, h } from "./dom.js";
+import { Table } from "./table.js";
+
+const money = (dollars) => (dollars ? `$${dollars < 1 ? dollars.toFixed(4) : dollars.toFixed(2)}` : "–");
+
+export class Traffic {
+  constructor() {
+    this.items = [];
+    this.table = new Table(
+      "traffic",
+      [
+        (row) => row.day,
+        (row) => row.provider,
+        (row) => row.offer_name ?? "no offer",
+        (row) => count(row.traces),
+        (row) => bytes(row.bytes_received),
+        (row) => bytes(row.bytes_sent),
+        (row) => money(row.cost),
+      ],
+      { key: (row) => `${row.day} ${row.provider} ${row.offer_id}`, empty: "No bytes are counted yet." },
+    );
+    $("traffic-more").addEventListener("click", () => this.load(this.next));
+  }
+
+  async load(cursor = null) {
+    if (!cursor && this.items.length > 100) return; // who reads on is not sent back to the first page
+    try {
+      const page = await get("/api/traffic", { limit: 100, cursor });
+      this.items = cursor ? [...this.items, ...page.items] : page.items;
+      this.next = page.next;
+      this.table.empty = "No bytes are counted yet.";
+    } catch (trouble) {
+      this.items = [];
+      this.next = null;
+      this.table.empty = trouble.message;
+    }
+    this.table.show(this.items);
+    $("traffic-more").hidden = !this.next;
+    this.sum();
+  }
+
+  sum() {
+    const day = this.items[0]?.day;
+    const rows = this.items.filter((row) => row.day === day);
+    const total = (name) => rows.reduce((sum, row) => sum + row[name], 0);
+    const part = (value, name) => h("span", {}, h("strong", {}, value), ` ${name}`);
+    const sums = [
+      part(bytes(total("bytes_received") + total("bytes_sent")), `on ${day}`),
+      part(money(total("cost")), "cost"),
+      part(count(total("traces")), "traces"),
+      part(total("traces") ? bytes((total("bytes_received") + total("bytes_sent")) / total("traces")) : "–", "each"),
+    ];
+    $("traffic-sum").replaceChildren(...(rows.length ? sums : []));
+  }
+}

@@ -1,0 +1,101 @@
+"""Debian's Chromium, driven by selenium; what its pages say on the console and whom they ask."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.needs import need
+
+PATIENCE_S = 30.0
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+class Browser:
+    """One window. Waits end with the test where what they wait for does not come."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def resize(self, width: int, height: int = 1000) -> None:
+        """Of the page, not of the window: Chromium's own are never as narrow as a telephone."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def prefer(self, scheme: str) -> None:
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def text(self, selector: str) -> str:
+        """As it stands in the document, shown or not."""
+        return str(self.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector)).strip()
+
+    def run(self, script: str, *arguments: object) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def until(self, holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
+        return WebDriverWait(self.driver, patience_s, 0.1).until(lambda _: holds(), f"this did not happen: {what}")
+
+    def rows(self, table: str) -> list[str]:
+        """The text of each row of a table that a reader sees, its headers left out."""
+        script = (
+            "return [...document.querySelectorAll(`#${arguments[0]} > tbody > tr[data-key]`)]"
+            ".filter((row) => !row.hidden).map((row) => row.innerText)"
+        )
+        return [str(text) for text in self.run(script, table)]
+
+    def complaints(self) -> list[str]:
+        """What the console has said since it was last asked, but for the icons that Chromium itself looks for."""
+        return [f"{line['level']}: {line['message']}" for line in self.driver.get_log("browser")]
+
+    def hosts(self) -> set[str]:
+        """Whom the pages have asked since that was last asked."""
+        hosts = set()
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                url = urlsplit(message["params"]["request"]["url"])
+                if url.scheme not in ("data", "about", "chrome"):
+                    hosts.add(url.netloc)
+        return hosts
+
+
+@contextmanager
+def browser(profile: Path) -> Iterator[Browser]:
+    """With a profile of its own. Skips the test where there is no Chromium."""
+    chromium, chromedriver = need("chromium"), need("chromium-driver", "chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1600,1000"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    try:
+        driver.set_script_timeout(PATIENCE_S)
+        yield Browser(driver)
+    finally:
+        driver.quit()
