@@ -18,7 +18,7 @@ def standing_overview(*advice: Advice) -> Overview:
     post.pool.decide(a_request(), at(1.0), Decision())
     parts: dict[str, Any] = {
         "directory": directory,
-        "tracer": SimpleNamespace(active=1),
+        "tracer": SimpleNamespace(active=1, in_flight={}),
         "clicks": SimpleNamespace(waiting=2, late_hits=3),
         "writer": SimpleNamespace(recorded=70, dropped=4),
         "shipper": SimpleNamespace(reachable=False, refused=5),

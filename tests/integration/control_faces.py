@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
 
@@ -74,9 +75,12 @@ class FixedOverview:
 
     def __init__(self, said: Mapping[str, Any] = STATUS) -> None:
         self.said = dict(said)
+        self.directory: list[Any] = []
+        self.tracer = SimpleNamespace(active=0, in_flight={})
+        self.now = read_clocks
 
     async def status(self) -> dict[str, Any]:
-        return self.said
+        return dict(self.said)
 
 
 class Unreached:

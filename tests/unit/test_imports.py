@@ -29,6 +29,8 @@ PURE = {
     "daemon.click.urls",
     "daemon.click.visitor",
     "daemon.control.access",
+    "daemon.control.history",
+    "daemon.control.outlook",
     "daemon.database.cursors",
     "daemon.database.offer_rows",
     "daemon.database.provision_rows",

@@ -7,6 +7,10 @@ const EVERY_MS = 5000;
 const HEIGHT = 170;
 const DASHES = [[], [6, 3], [2, 3], [10, 4], [8, 3, 2, 3], [4, 4]];
 const PERCENTS = ["p50", "p95", "p99"];
+const POWERS = [1, 10, 100, 1000, 10000, 100000];
+const YOUNG_S = 600; // the least that is shown of a daemon that has just begun
+
+const hour = (at) => new Date(at * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -23,12 +27,12 @@ class Chart {
     if (!this.data) return;
     const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1, size: 4 }, font: "12px system-ui" };
     const values = (_, all) => all.map((value) => (value === null ? "" : this.value(value)));
-    const scale = this.log ? { distr: 3, range: (_, low, high) => [Math.min(low ?? 10, 10), Math.max(high ?? 0, (this.mark ?? 1000) * 1.6)] } : { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] };
+    const scale = this.log ? { distr: 3, range: (_, low, high) => [Math.min(low ?? 1, 1), Math.max(high ?? 0, this.mark ?? 0) * 4] } : { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] };
     const options = {
       width: this.place.clientWidth,
       height: HEIGHT,
-      scales: { x: { time: true }, y: scale },
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 58, values, ...(this.log ? { splits: () => [10, 100, 1000, 10000, 100000] } : {}) }],
+      scales: { x: { time: true, range: (_, low, high) => [Math.max(low, this.from ?? low), high] }, y: scale },
+      axes: [{ ...axis, space: 70, values: (_, all) => all.map(hour) }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
       series: [{ label: "Time", value: (_, at) => (at === null ? "–" : new Date(at * 1000).toLocaleTimeString("en-GB")) }, ...this.lines.map((line, at) => this.series(line, at))],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       hooks: { draw: [(plot) => this.drawMark(plot)] },
@@ -77,7 +81,7 @@ export class Charts {
     const rate = (value) => (value < 10 ? value.toFixed(value ? 1 : 0) : String(Math.round(value)));
     this.rate = new Chart("chart-rate", [["All", "s1", true], ["Resolved", "s3"], ["Fallbacks", "s2"]], { value: rate });
     this.fallbacks = new Chart("chart-fallbacks", [], { value: rate });
-    const times = [["Median", "s1"], ["95 of 100", "s4"], ["99 of 100", "s5"]];
+    const times = [["p50", "s1"], ["p95", "s4"], ["p99", "s5"]];
     this.wait = new Chart("chart-wait", times, { value: ms, log: true });
     this.trace = new Chart("chart-trace", times, { value: ms, log: true });
     this.span = "hour";
@@ -105,6 +109,7 @@ export class Charts {
   }
 
   draw(found) {
+    for (const chart of [this.rate, this.fallbacks, this.wait, this.trace]) chart.from = Math.min(found.began_s, Date.now() / 1000 - YOUNG_S);
     const { step_s: step, fallbacks } = found;
     const reasons = Object.entries(fallbacks).filter(([, counts]) => counts.some((n) => n > 0));
     const at = found.resolved.map((_, bucket) => found.from_s + bucket * step).slice(0, -1);
@@ -130,8 +135,8 @@ export class Charts {
     }
     const latest = (values) => PERCENTS.map((name) => values[name].findLast((value) => value !== null));
     const said = (values) => latest(values).map(ms).join(" / ");
-    $("wait-words").textContent = `What visitors waited, half / 95 / 99 of 100: ${said(found.wait_ms)}`;
-    $("trace-words").textContent = `What traces took, half / 95 / 99 of 100: ${said(found.trace_ms)}`;
+    $("wait-words").textContent = `What visitors waited, p50 / p95 / p99: ${said(found.wait_ms)}`;
+    $("trace-words").textContent = `What traces took, p50 / p95 / p99: ${said(found.trace_ms)}`;
   }
 
   say(found, all, fell, reasons) {

@@ -39,8 +39,8 @@ function inUse(item) {
 function dry({ outlook, c }) {
   if (outlook?.dry_in_s === 0) return ["dry now", "bad"];
   if (outlook && outlook.dry_in_s !== null) return [`in ${span(outlook.dry_in_s)}`, "warn"];
-  if (c.utilisation_percent > BAND[1]) return ["holds, but tight", "warn"];
-  return ["not at this rate", "good"];
+  if (c.utilisation_percent > BAND[1]) return ["tight", "warn"];
+  return ["holds", "good"];
 }
 
 export class Countries {

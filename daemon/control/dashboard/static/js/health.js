@@ -80,8 +80,12 @@ function figure(id, text, mood = "") {
 export class Events {
   constructor() {
     this.items = [];
-    const said = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
-    const facts = (event) => Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)} ${said(value)}`).join(", ");
+    const said = (value) => {
+      if (Array.isArray(value)) return value.map(said).join(", ");
+      if (value && typeof value === "object") return Object.entries(value).map(([name, inner]) => `${name} ${said(inner)}`).join(", ");
+      return String(value);
+    };
+    const facts = (event) => Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}: ${said(value)}`).join("; ");
     this.table = new Table(
       "events",
       [(event) => clock(event.at), (event) => made(event.level, () => tag(event.level)), (event) => words(event.event), facts],

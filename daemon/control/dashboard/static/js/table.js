@@ -79,9 +79,9 @@ export const made = (mark, node) => ({ mark: String(mark), node });
 export function newTable(id, caption, columns, label) {
   const head = columns.map((name) => h("th", { scope: "col", class: name.startsWith("#") ? "number" : null }, name.replace("#", "")));
   const table = h("table", { id }, h("caption", {}, caption), h("thead", {}, h("tr", {}, ...head)), h("tbody"));
-  const search = h("input", { type: "search", "data-filters": id, autocomplete: "off", placeholder: "any text" });
+  const search = h("input", { type: "search", "data-filters": id, "aria-label": label, autocomplete: "off", placeholder: "Filter" });
   return [
-    h("div", { class: "tools" }, h("label", {}, `${label} `, search), h("span", { class: "matches", "data-matches": id })),
+    h("div", { class: "tools sift" }, h("span", { class: "matches", "data-matches": id }), search),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table),
   ];
 }

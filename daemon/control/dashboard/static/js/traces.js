@@ -115,7 +115,7 @@ export async function showTrace(id) {
   );
   const parts = newTable("hops", "Hops", ["#Hop", "Host and path", "Answer", "Time", "#ms", "#Received", "#Sent"], "Filter hops");
   const end = h("p", {}, "Sent on to ", link(answer?.location ?? trace.final_url));
-  detail(`Trace ${trace.request_id}`, facts, h("h3", {}, `${hops.length} hops through ${trace.ip_assigned ?? "no IP"}`), ...parts, h("h3", {}, "Where it led"), end);
+  detail(`Trace ${trace.request_id}`, facts, h("h3", {}, `${hops.length === 1 ? "One hop" : `${hops.length} hops`} through ${trace.ip_assigned ?? "no IP"}`), ...parts, h("h3", {}, "Where it led"), end);
   fall(hops);
 }
 

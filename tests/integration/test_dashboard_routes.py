@@ -1,0 +1,236 @@
+"""The page, its assets, the event stream and what else the dashboard asks for, over real sockets."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from logging import INFO
+from typing import Any, cast
+
+import httpx
+import pytest
+import trio
+
+from daemon.clocks import read_clocks
+from daemon.config import Settings
+from daemon.control.events import WATCHERS_MAX
+from daemon.control.metrics import Metrics
+from daemon.control.overview import Overview
+from daemon.control.resources.dashboard import PLACE
+from daemon.control.watching import Watching
+from daemon.pool.pool import Decision
+from tests.fakes.ips import a_request, at
+from tests.fakes.overviews import standing_overview
+from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
+
+PATIENCE_S = 10.0
+
+
+def watching() -> Watching:
+    return Watching(Metrics(Settings()), read_clocks)
+
+
+class Stream:
+    """An event stream that is read message by message."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self._lines = answer.aiter_lines()
+
+    async def next(self, kind: str) -> Any:
+        """The body of the next message of this kind."""
+        fields: dict[str, str] = {}
+        with trio.fail_after(PATIENCE_S):
+            async for line in self._lines:
+                if line:
+                    name, _, value = line.partition(": ")
+                    fields[name] = value
+                elif fields.get("event") == kind:
+                    return json.loads(fields["data"])
+                else:
+                    fields = {}
+        raise EOFError
+
+    async def end(self) -> None:
+        with trio.fail_after(PATIENCE_S):
+            async for _ in self._lines:
+                continue
+
+
+@asynccontextmanager
+async def stream(served: Served, **headers: str) -> AsyncIterator[Stream]:
+    async with (
+        httpx.AsyncClient(base_url=served.url, timeout=20) as client,
+        client.stream("GET", "/api/events", headers=headers) as answer,
+    ):
+        yield Stream(answer)
+
+
+async def test_the_stream_tells_the_status_each_second_and_what_happens() -> None:
+    told = watching()
+    told.events.take(INFO, {"event": "ready", "level": "info", "ts": "t"})
+    async with control_face(watching=told) as served, stream(served) as events:
+        assert events.answer.headers["content-type"].startswith("text/event-stream")
+        assert (await events.next("event"))["event"] == "ready"
+        status = await events.next("status")
+        assert status["last_minute"]["clicks"] == 2
+        assert status["in_flight"] == []
+        began_s = trio.current_time()
+        await events.next("status")
+        assert trio.current_time() - began_s > 0.3
+        told.events.take(INFO, {"event": "click", "level": "info", "ts": "t", "offer": "sale"})
+        assert (await events.next("click"))["offer"] == "sale"
+        assert told.events.watchers == 1
+
+
+async def test_the_stream_goes_on_where_it_was_left() -> None:
+    told = watching()
+    for number in range(5):
+        told.events.take(INFO, {"event": "audit", "level": "info", "ts": "t", "number": number})
+    async with control_face(watching=told) as served, stream(served, **{"Last-Event-ID": "3"}) as events:
+        assert (await events.next("event"))["facts"]["number"] == 3
+
+
+async def test_who_leaves_is_forgotten_and_no_more_than_a_bound_look_on() -> None:
+    told = watching()
+    async with control_face(watching=told) as served:
+        async with stream(served) as events:
+            await events.next("status")
+        with trio.fail_after(PATIENCE_S):
+            while told.events.watchers:
+                await trio.sleep(0.05)
+        for _ in range(WATCHERS_MAX):
+            told.events.watched().__enter__()
+        refused = await served.ask("/api/events")
+        assert (refused.status_code, refused.json()["type"]) == (503, "/problems/busy")
+
+
+async def test_a_stop_ends_the_stream() -> None:
+    stopping = trio.Event()
+    async with control_face(stopping=stopping) as served, stream(served) as events:
+        await events.next("status")
+        stopping.set()
+        await events.end()
+
+
+async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.control.standing.HEAD_S", 0.5)
+    told = watching()
+    large = {"event": "audit", "level": "info", "ts": "t", "text": "x" * 200_000}
+    async with control_face(watching=told) as served:
+        client = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
+        async with client:
+            await client.send_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with trio.fail_after(PATIENCE_S):
+                while not told.events.watchers:
+                    await trio.sleep(0.02)
+                for _ in range(100):  # more than the kernel takes for it
+                    told.events.take(INFO, large)
+                while told.events.watchers:
+                    await trio.sleep(0.05)
+
+
+async def test_a_stream_is_not_cut_at_the_time_that_an_answer_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.control.standing.ANSWER_S", 0.3)
+    monkeypatch.setattr("daemon.control.standing.TRACE_MARGIN_S", 0.3 - Settings().trace.timeout_s)
+    async with control_face() as served, stream(served) as events:
+        for _ in range(3):
+            await events.next("status")
+
+
+@pytest.mark.parametrize("file", sorted(file.name for file in (PLACE / "static" / "js").iterdir()))
+async def test_each_script_is_served_to_everybody_as_what_it_is(file: str) -> None:
+    async with control_face(rows=[row_of("right")]) as served:
+        answer = await served.ask(f"/static/js/{file}")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.text == (PLACE / "static" / "js" / file).read_text()
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/", "/static/none.js", "/static/../templates/parts.html", "/static/%2e%2e/templates/parts.html"]
+)
+async def test_nothing_but_an_asset_is_served(path: str) -> None:
+    async with control_face() as served:
+        assert (await served.ask(path)).status_code == 404
+
+
+async def test_on_open_loopback_the_page_holds_the_first_figures() -> None:
+    told = watching()
+    told.events.take(INFO, {"event": "ips_adopted", "level": "info", "ts": "2030-01-01T12:34:56Z", "text": "<b>&"})
+    overview = FixedOverview()
+    overview.directory = list(standing_overview().directory)
+    async with control_face(watching=told, overview=cast(Overview, overview)) as served:
+        answer = await served.ask("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "1 of 2 clicks fell back." in answer.text
+    assert 'aria-label="us: 2 available, 1 locked, 0 in cooldown, 0 failed"' in answer.text
+    assert "&lt;b&gt;&amp;" in answer.text
+    for forbidden in (" style=", "<style", " onclick", "javascript:", "http://", "https://"):
+        assert forbidden not in answer.text
+
+
+async def test_where_there_are_tokens_the_page_holds_nothing_and_asks_for_one() -> None:
+    async with control_face(rows=[row_of("right")]) as served:
+        page = await served.ask("/")
+        assert page.status_code == 200
+        assert 'id="login"' in page.text
+        assert "clicks fell back" not in page.text
+        assert str(FixedOverview().said["node_id"]) not in page.text
+        assert (await served.ask("/", token="wrong")).status_code == 200
+        for path in ("/api/events", "/api/history", "/api/pools/us/cells", "/api/traces/in-flight", "/api/traffic"):
+            assert (await served.ask(path)).status_code == 401, path
+
+
+async def test_another_name_gets_no_page_and_no_asset() -> None:
+    async with control_face() as served:
+        for path in ("/", "/static/base.css"):
+            assert (await served.ask(path, headers={"Host": "evil.example"})).status_code == 421
+
+
+async def test_while_the_daemon_starts_the_page_says_so() -> None:
+    async with control_face(seated=False) as served:
+        answer = await served.ask("/")
+    assert answer.status_code == 200
+    assert "starting" in answer.text
+
+
+async def test_a_pool_is_a_letter_for_each_ip_and_names_only_what_is_new() -> None:
+    async with control_face(overview=standing_overview()) as served:
+        first = (await served.ask("/api/pools/US/cells")).json()
+        assert (first["country"], first["total"], first["states"]) == ("us", 3, "laf")
+        assert [set(ip) for ip in first["ips"]] == [{"id", "name"}] * 3
+        again = (await served.ask(f"/api/pools/us/cells?known={first['revision']}")).json()
+        assert (again["states"], again["ips"]) == ("laf", None)
+        rest = (await served.ask("/api/pools/us/cells?start=2")).json()
+        assert (rest["states"], len(rest["ips"])) == ("f", 1)
+        assert (await served.ask("/api/pools/jp/cells")).status_code == 404
+        assert (await served.ask("/api/pools/us/cells?start=-1")).status_code == 400
+
+
+async def test_the_pools_say_when_they_run_dry() -> None:
+    overview = standing_overview()
+    for post in overview.directory:
+        post.pool.decide(a_request(), at(2.0), Decision())
+    async with control_face(overview=overview) as served:
+        (pool,) = (await served.ask("/api/pools")).json()["items"]
+    assert (pool["available"], pool["leases_per_minute"], pool["dry_in_s"]) == (0, None, 0.0)
+
+
+@pytest.mark.parametrize(("span", "step_s", "buckets", "minutes"), [("hour", 5, 720, 60), ("day", 60, 1_440, 1_440)])
+async def test_the_history_has_what_came(span: str, step_s: int, buckets: int, minutes: int) -> None:
+    told = watching()
+    told.click("resolved", None, 0.2)
+    told.click("fallback", "no_ip", 0.001)
+    async with control_face(watching=told) as served:
+        found = (await served.ask(f"/api/history?span={span}")).json()
+        assert (await served.ask("/api/history?span=week")).status_code == 400
+    assert found["step_s"] == step_s
+    assert len(found["resolved"]) == buckets
+    assert sum(found["resolved"]) == 1
+    assert sum(found["fallbacks"]["no_ip"]) == 1
+    assert len(found["wait_ms"]["p99"]) == minutes
+    assert found["deadline_ms"] == 10_000
+    assert abs(found["from_s"] + buckets * step_s - read_clocks().wall_s) < 2 * step_s
