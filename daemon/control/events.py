@@ -91,7 +91,7 @@ class Events:
         return [noted for noted in tuple(self._recent) if noted.id > after]
 
     def wants(self, level: int, event: str) -> bool:
-        if event in LIVE:
+        if event in LIVE and level < WARNING:
             return bool(self._watchers)
         return level >= WARNING or event in NOTABLE
 

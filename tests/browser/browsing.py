@@ -68,14 +68,18 @@ class Browser:
         )
         return [str(text) for text in self.run(script, table)]
 
+    def _log(self, name: str) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = self.driver.get_log(name)  # type: ignore[no-untyped-call]
+        return [line for line in lines if "chrome://" not in line["message"]]
+
     def complaints(self) -> list[str]:
-        """What the console has said since it was last asked, but for the icons that Chromium itself looks for."""
-        return [f"{line['level']}: {line['message']}" for line in self.driver.get_log("browser")]
+        """What the console has said since it was last asked."""
+        return [f"{line['level']}: {line['message']}" for line in self._log("browser")]
 
     def hosts(self) -> set[str]:
         """Whom the pages have asked since that was last asked."""
         hosts = set()
-        for entry in self.driver.get_log("performance"):
+        for entry in self._log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 url = urlsplit(message["params"]["request"]["url"])

@@ -1,12 +1,12 @@
 """The page, its assets, the event stream and what else the dashboard asks for, over real sockets."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from logging import INFO
 from typing import Any, cast
 
-import httpx
+import h11
 import pytest
 import trio
 
@@ -21,6 +21,7 @@ from daemon.pool.pool import Decision
 from tests.fakes.ips import a_request, at
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
+from tests.integration.databases import until
 
 PATIENCE_S = 10.0
 
@@ -30,47 +31,63 @@ def watching() -> Watching:
 
 
 class Stream:
-    """An event stream that is read message by message."""
+    """An event stream that is read message by message, on a connection of its own."""
 
-    def __init__(self, answer: httpx.Response) -> None:
-        self.answer = answer
-        self._lines = answer.aiter_lines()
+    def __init__(self, connection: trio.SocketStream) -> None:
+        self._connection = connection
+        self._http = h11.Connection(h11.CLIENT)
+        self._text = b""
+        self.content_type = ""
+
+    async def ask(self, headers: Sequence[tuple[str, str]]) -> None:
+        request = h11.Request(method="GET", target="/api/events", headers=[("Host", "localhost"), *headers])
+        await self._connection.send_all(self._http.send(request) + self._http.send(h11.EndOfMessage()))
 
     async def next(self, kind: str) -> Any:
-        """The body of the next message of this kind."""
-        fields: dict[str, str] = {}
+        """The body of the next message of this kind. Raises EOFError at the stream's end."""
         with trio.fail_after(PATIENCE_S):
-            async for line in self._lines:
-                if line:
-                    name, _, value = line.partition(": ")
-                    fields[name] = value
-                elif fields.get("event") == kind:
-                    return json.loads(fields["data"])
-                else:
-                    fields = {}
-        raise EOFError
+            while True:
+                while b"\n\n" in self._text:
+                    message, _, self._text = self._text.partition(b"\n\n")
+                    fields = dict(line.split(": ", 1) for line in message.decode().splitlines())
+                    if fields.get("event") == kind:
+                        return json.loads(fields["data"])
+                self._text += await self._more()
 
     async def end(self) -> None:
-        with trio.fail_after(PATIENCE_S):
-            async for _ in self._lines:
-                continue
+        with trio.fail_after(PATIENCE_S), suppress(EOFError):
+            while True:
+                await self._more()
+
+    async def _more(self) -> bytes:
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                self._http.receive_data(await self._connection.receive_some())
+            elif isinstance(event, h11.Response):
+                assert event.status_code == 200
+                self.content_type = dict(event.headers)[b"content-type"].decode()
+            elif isinstance(event, h11.Data):
+                return bytes(event.data)
+            else:
+                assert isinstance(event, h11.EndOfMessage), "the stream ends as a whole answer does"
+                raise EOFError
 
 
 @asynccontextmanager
-async def stream(served: Served, **headers: str) -> AsyncIterator[Stream]:
-    async with (
-        httpx.AsyncClient(base_url=served.url, timeout=20) as client,
-        client.stream("GET", "/api/events", headers=headers) as answer,
-    ):
-        yield Stream(answer)
+async def stream(served: Served, *headers: tuple[str, str]) -> AsyncIterator[Stream]:
+    async with await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2])) as connection:
+        found = Stream(connection)
+        await found.ask(headers)
+        yield found
 
 
 async def test_the_stream_tells_the_status_each_second_and_what_happens() -> None:
     told = watching()
     told.events.take(INFO, {"event": "ready", "level": "info", "ts": "t"})
     async with control_face(watching=told) as served, stream(served) as events:
-        assert events.answer.headers["content-type"].startswith("text/event-stream")
         assert (await events.next("event"))["event"] == "ready"
+        assert events.content_type.startswith("text/event-stream")
         status = await events.next("status")
         assert status["last_minute"]["clicks"] == 2
         assert status["in_flight"] == []
@@ -86,7 +103,7 @@ async def test_the_stream_goes_on_where_it_was_left() -> None:
     told = watching()
     for number in range(5):
         told.events.take(INFO, {"event": "audit", "level": "info", "ts": "t", "number": number})
-    async with control_face(watching=told) as served, stream(served, **{"Last-Event-ID": "3"}) as events:
+    async with control_face(watching=told) as served, stream(served, ("Last-Event-ID", "3")) as events:
         assert (await events.next("event"))["facts"]["number"] == 3
 
 
@@ -95,12 +112,11 @@ async def test_who_leaves_is_forgotten_and_no_more_than_a_bound_look_on() -> Non
     async with control_face(watching=told) as served:
         async with stream(served) as events:
             await events.next("status")
-        with trio.fail_after(PATIENCE_S):
-            while told.events.watchers:
-                await trio.sleep(0.05)
-        for _ in range(WATCHERS_MAX):
-            told.events.watched().__enter__()
-        refused = await served.ask("/api/events")
+        await until(lambda: not told.events.watchers)
+        with ExitStack() as others:
+            for _ in range(WATCHERS_MAX):
+                others.enter_context(told.events.watched())
+            refused = await served.ask("/api/events")
         assert (refused.status_code, refused.json()["type"]) == (503, "/problems/busy")
 
 
@@ -120,13 +136,10 @@ async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyP
         client = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
         async with client:
             await client.send_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            with trio.fail_after(PATIENCE_S):
-                while not told.events.watchers:
-                    await trio.sleep(0.02)
-                for _ in range(100):  # more than the kernel takes for it
-                    told.events.take(INFO, large)
-                while told.events.watchers:
-                    await trio.sleep(0.05)
+            await until(lambda: told.events.watchers)
+            for _ in range(100):  # more than the kernel takes for it
+                told.events.take(INFO, large)
+            await until(lambda: not told.events.watchers)
 
 
 async def test_a_stream_is_not_cut_at_the_time_that_an_answer_may_take(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What curves are drawn from: buckets that give way, percentiles by minute, whatever comes and however long none does."""
+"""What curves are drawn from: buckets that give way, percentiles by minute, however much comes and however long nothing."""
 
 import pytest
 from hypothesis import given

@@ -97,7 +97,7 @@ def test_a_message_is_one_message_whatever_it_holds(text: str) -> None:
     message = sse("click", {"offer": text}, 7)
     assert message.count(b"\n") == 4
     assert message.endswith(b"\n\n")
-    assert json.loads(message.split(b"data: ")[1]) == {"offer": text}
+    assert json.loads(message.split(b"data: ", 1)[1]) == {"offer": text}
 
 
 @pytest.mark.parametrize("level", ["info", "error"])

@@ -1,8 +1,8 @@
 """GET /api/history: clicks and times of the last hour or day, from the daemon's memory."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 

@@ -1,7 +1,6 @@
 """GET /api/traces/in-flight: the traces that have an IP now, from the daemon's memory."""
 
-from dataclasses import dataclass
-
+from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 

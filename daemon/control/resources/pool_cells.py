@@ -1,12 +1,12 @@
 """GET /api/pools/COUNTRY/cells: a letter for each IP of a pool, for a picture of it; from the daemon's memory."""
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated
 from uuid import UUID
 from zlib import crc32
 
 from pydantic import Field
+from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 

@@ -1,10 +1,10 @@
 """GET /api/traffic: bytes and money by day, provider and offer."""
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
