@@ -1,4 +1,4 @@
-"""What curves are drawn from: buckets that give way, percentiles by minute, however much comes and however long nothing."""
+"""What curves are drawn from: buckets that give way and percentiles by minute, whether much comes or nothing at all."""
 
 import pytest
 from hypothesis import given

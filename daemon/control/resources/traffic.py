@@ -1,7 +1,7 @@
 """GET /api/traffic: bytes and money by day, provider and offer."""
 
 from datetime import date
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic.dataclasses import dataclass
@@ -10,7 +10,6 @@ from quart_schema import validate_querystring, validate_response
 
 from daemon.control.api import Cursor, Limit, Seats, Word, picked
 from daemon.database.listings import TRAFFIC, Asked, read_page
-from daemon.database.postgres import Connection
 
 Sort = Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "traces"]
 
@@ -60,13 +59,7 @@ def blueprint(seat: Seats) -> Blueprint:
         """Bytes and money by day, provider and offer, the newest first."""
         query = query_args
         filters = {name: getattr(query, name) for name in ("since", "until", "provider", "offer")}
-        page = await seat().database.work(_read, Asked(query.sort, query.limit, query.cursor, filters))
+        page = await seat().database.work(read_page, TRAFFIC, Asked(query.sort, query.limit, query.cursor, filters))
         return TrafficPage([picked(TrafficRow, row) for row in page["items"]], page["next"])
 
     return routes
-
-
-async def _read(conn: Connection, asked: Asked) -> dict[str, Any]:
-    if await conn.fetchval("select to_regclass('traffic')") is None:
-        return {"items": [], "next": None}  # a database from before bytes were counted
-    return await read_page(conn, TRAFFIC, asked)

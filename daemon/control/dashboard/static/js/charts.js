@@ -32,7 +32,7 @@ class Chart {
       width: this.place.clientWidth,
       height: HEIGHT,
       scales: { x: { time: true, range: (_, low, high) => [Math.max(low, this.from ?? low), high] }, y: scale },
-      axes: [{ ...axis, space: 70, values: (_, all) => all.map(hour) }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
+      axes: [{ ...axis, space: 58, values: (_, all) => all.map(hour) }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
       series: [{ label: "Time", value: (_, at) => (at === null ? "–" : new Date(at * 1000).toLocaleTimeString("en-GB")) }, ...this.lines.map((line, at) => this.series(line, at))],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       hooks: { draw: [(plot) => this.drawMark(plot)] },

@@ -85,7 +85,7 @@ export class Events {
       if (value && typeof value === "object") return Object.entries(value).map(([name, inner]) => `${name} ${said(inner)}`).join(", ");
       return String(value);
     };
-    const facts = (event) => Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}: ${said(value)}`).join("; ");
+    const facts = (event) => event.facts.sentence ?? Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}: ${said(value)}`).join("; ");
     this.table = new Table(
       "events",
       [(event) => clock(event.at), (event) => made(event.level, () => tag(event.level)), (event) => words(event.event), facts],

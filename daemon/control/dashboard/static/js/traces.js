@@ -13,7 +13,7 @@ export const statusTag = (status) => made(status, () => tag(status, MOODS[status
 function left({ deadline_in_s: seconds }, deadline) {
   if (seconds === null) return h("span", { class: "left" }, "nobody waits");
   const mood = seconds <= 0 ? "bad" : seconds < deadline * 0.3 ? "warn" : "good";
-  const text = seconds <= 0 ? `visitor sent on ${(-seconds).toFixed(1)} s ago` : `${seconds.toFixed(1)} s`;
+  const text = seconds <= 0 ? `over by ${(-seconds).toFixed(1)} s` : `${seconds.toFixed(1)} s`;
   const share = Math.max(0, Math.min(100, (100 * seconds) / deadline));
   return h("span", { class: "left", "data-mood": mood }, strip("", text, [["left-all", 0, 100], ["left-now", 0, share]]), text);
 }
@@ -110,6 +110,9 @@ export async function showTrace(id) {
     fact("Waited for an IP", ms(trace.wait_time_ms)),
     fact("Took", ms(trace.trace_time_ms)),
     fact("Received", bytes(trace.bytes_received)),
+    fact("Sent", bytes(trace.bytes_sent)),
+    trace.cost ? fact("Cost", `$${trace.cost.toFixed(6)}`) : null,
+    trace.retry_count ? fact("Tried again", `${trace.retry_count} times`) : null,
     fact("The visitor", answer ? `${answer.outcome}${answer.reason ? `, ${answer.reason}` : ""} after ${ms(answer.wait_ms)}` : "nobody was answered"),
     trace.error_message ? fact("Why it failed", trace.error_message) : null,
   );
