@@ -94,11 +94,13 @@ class _Counts:
 
     def _advance(self, now_s: float) -> int:
         number = int(now_s // self.step_s)
+        if number <= self._newest:
+            return self._newest
         for passed in range(max(self._newest + 1, number - self.size + 1), number + 1):
             for column in self._columns.values():
                 column[passed % self.size] = 0
-        self._newest = max(self._newest, number)
-        return self._newest
+        self._newest = number
+        return number
 
 
 class _Times:
@@ -113,7 +115,8 @@ class _Times:
     def add(self, now_s: float, ms: float) -> None:
         self._advance(now_s)
         self._histogram[bisect_right(EDGES_MS, ms)] += 1
-        self._most_ms = max(self._most_ms, ms)
+        if ms > self._most_ms:
+            self._most_ms = ms
 
     def read(self, now_s: float, minutes: int) -> Percentiles:
         self._advance(now_s)

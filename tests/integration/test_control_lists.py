@@ -146,3 +146,32 @@ async def test_urls_are_queued_for_the_daemon_all_or_none(postgres: PostgresServ
         refused = await served.ask("/api/traces", "POST", json={"urls": [*urls, "http://127.0.0.1/"]})
         assert refused.status_code == 400
         assert await rows.one("select count(*) from active_trace_requests") == 2
+
+
+async def test_bytes_and_money_come_by_day_provider_and_offer(postgres: PostgresServer) -> None:
+    async with seated(postgres) as (served, rows):
+        await rows.sql(
+            "insert into traffic (day, provider, offer_id, offer_name, traces, bytes_received, bytes_sent, cost)"
+            " select day::date, provider, gen_random_uuid(), offer, 2, size, 10, size / 1e6 from (values"
+            " ('2030-01-01', 'luna', 'sale', 100), ('2030-01-02', 'luna', 'sale', 300),"
+            " ('2030-01-02', 'soax', 'tea', 200)) as given(day, provider, offer, size)"
+        )
+        await rows.sql("insert into traffic values ('2030-01-03', 'soax', null, null, 1, 5, 5, 0)")
+
+        async def found(query: str = "") -> list[tuple[str, str, str | None, int]]:
+            return [
+                (row["day"][-2:], row["provider"], row["offer_name"], row["bytes_received"])
+                for row in await items(served, f"/api/traffic?sort=-bytes{query}")
+            ]
+
+        assert await found() == [
+            ("02", "luna", "sale", 300),
+            ("02", "soax", "tea", 200),
+            ("01", "luna", "sale", 100),
+            ("03", "soax", None, 5),
+        ]
+        assert [row[0] for row in await found("&since=2030-01-02&until=2030-01-03")] == ["02", "02"]
+        assert [row[2] for row in await found("&provider=soax&offer=tea")] == ["tea"]
+        newest = (await served.ask("/api/traffic")).json()["items"]
+    assert [row["day"] for row in newest] == ["2030-01-03", "2030-01-02", "2030-01-02", "2030-01-01"]
+    assert newest[0]["cost"] == 0

@@ -4,7 +4,9 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from logging import INFO
+from types import SimpleNamespace
 from typing import Any, cast
+from uuid import uuid4
 
 import h11
 import pytest
@@ -247,3 +249,21 @@ async def test_the_history_has_what_came(span: str, step_s: int, buckets: int, m
     assert len(found["wait_ms"]["p99"]) == minutes
     assert found["deadline_ms"] == 10_000
     assert abs(found["from_s"] + buckets * step_s - read_clocks().wall_s) < 2 * step_s
+
+
+async def test_a_trace_in_flight_says_what_time_it_has_left() -> None:
+    overview = standing_overview()
+    now_s = read_clocks().tick_s
+    job = SimpleNamespace(
+        request_id=uuid4(), offer_name="sale", tracking_url="http://ads.example/", priority=0, deadline_s=now_s + 7
+    )
+    nobody_waits = SimpleNamespace(**{**vars(job), "priority": 1})
+    lease = SimpleNamespace(address="192.0.2.1", port="7000", country="us", locked_until_s=now_s + 85)
+    overview.tracer.in_flight.update({uuid4(): (job, lease), uuid4(): (nobody_waits, lease)})  # type: ignore[dict-item]
+    async with control_face(overview=overview) as served:
+        found = (await served.ask("/api/traces/in-flight")).json()
+    first, second = found["items"]
+    assert (first["ip"], second["deadline_in_s"]) == ("192.0.2.1:7000", None)
+    assert 0 < first["deadline_in_s"] <= 7
+    assert first["running_s"] == pytest.approx(5, abs=2)
+    assert first["lock_in_s"] == pytest.approx(85, abs=2)

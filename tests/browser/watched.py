@@ -1,0 +1,104 @@
+"""A daemon for a whole file of tests, in a thread of its own: a browser's driver waits in ways that trio must not."""
+
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from tests.acceptance.processes import Serving, click, network_of, offer, provision, serving
+from tests.integration.state_dirs import open_state_dir
+
+ADDRESSES = tuple(f"127.2.14.{number}" for number in range(1, 9))
+SICK = tuple(f"198.51.100.{number}" for number in (77, 78))
+START_S = 60.0
+
+
+@dataclass(slots=True)
+class Watched:
+    """`serving` is for `do` alone."""
+
+    serving: Serving
+    _token: trio.lowlevel.TrioToken
+    _over: trio.Event
+
+    def do(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        return trio.from_thread.run(work, self.serving, *arguments, trio_token=self._token)
+
+    def end(self) -> None:
+        trio.from_thread.run_sync(self._over.set, trio_token=self._token)
+
+
+@dataclass(slots=True)
+class _Begun:
+    """What the thread says: that it is ready, or why it is not."""
+
+    known: threading.Event = field(default_factory=threading.Event)
+    watched: Watched | None = None
+    error: BaseException | None = None
+
+
+@contextmanager
+def watched_daemon() -> Iterator[Watched]:
+    """IPs of two countries, two of them unhealthy, and three clicks; one trace is always in flight."""
+    begun = _Begun()
+
+    def run() -> None:
+        try:
+            trio.run(_serve, begun)
+        except BaseException as error:
+            begun.error = error
+        finally:
+            begun.known.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert begun.known.wait(START_S), "the daemon did not start"
+        if begun.watched is None:
+            raise AssertionError("the daemon did not start") from begun.error
+        yield begun.watched
+    finally:
+        if begun.watched is not None and thread.is_alive():
+            begun.watched.end()
+        thread.join()
+    if begun.error is not None:
+        raise begun.error
+
+
+async def _serve(begun: _Begun) -> None:
+    settings: dict[str, dict[str, object]] = {
+        "trace": {"allow_private": True},
+        "pool": {"cooldown_s": 1},
+        "providers.luna": {"price_per_gb": 4.0},
+    }
+    with open_state_dir() as state_dir:
+        async with network_of(ADDRESSES) as network, serving(state_dir, settings) as daemon:
+            await provision(daemon, network, ADDRESSES[:5], "us")
+            await provision(daemon, network, ADDRESSES[5:], "uk")
+            rows = ", ".join(f"('{address}', 'us', 'soax', 'failed', false, 5)" for address in SICK)
+            await daemon.psql(
+                "insert into ip_rotation_pool (ip_address, country, provider, status, is_healthy, consecutive_failures)"
+                f" values {rows}"
+            )
+            await offer(daemon, "sale", network.chain_url(2, 20))
+            await offer(daemon, "slow", network.chain_url(1, 5_000), "uk")
+            for number in range(3):
+                assert (await click(daemon, "sale", f"g{number}")).redirected
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_always_one, daemon)
+                begun.watched = Watched(daemon, trio.lowlevel.current_trio_token(), trio.Event())
+                begun.known.set()
+                await begun.watched._over.wait()
+                nursery.cancel_scope.cancel()
+            assert daemon.faults() == []
+            await daemon.stop()
+
+
+async def _always_one(daemon: Serving) -> None:
+    async with trio.open_nursery() as nursery:
+        while True:  # the next one begins before the last one has ended
+            nursery.start_soon(click, daemon, "slow")
+            await trio.sleep(4)
