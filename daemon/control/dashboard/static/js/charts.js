@@ -51,16 +51,13 @@ class Chart {
     const { left, width } = plot.bbox;
     const pen = plot.ctx;
     pen.save();
-    pen.strokeStyle = pen.fillStyle = colour("bad");
+    pen.strokeStyle = colour("bad");
     pen.lineWidth = devicePixelRatio;
     pen.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
     pen.beginPath();
     pen.moveTo(left, y);
     pen.lineTo(left + width, y);
     pen.stroke();
-    pen.font = `${11 * devicePixelRatio}px system-ui`;
-    pen.textAlign = "right";
-    pen.fillText(`deadline ${this.value(this.mark)}`, left + width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
     pen.restore();
   }
 
@@ -135,8 +132,9 @@ export class Charts {
     }
     const latest = (values) => PERCENTS.map((name) => values[name].findLast((value) => value !== null));
     const said = (values) => latest(values).map(ms).join(" / ");
-    $("wait-words").textContent = `What visitors waited, p50 / p95 / p99: ${said(found.wait_ms)}`;
-    $("trace-words").textContent = `What traces took, p50 / p95 / p99: ${said(found.trace_ms)}`;
+    const line = `dotted red: the deadline, ${ms(found.deadline_ms)}`;
+    $("wait-words").textContent = `What visitors waited, p50 / p95 / p99: ${said(found.wait_ms)}; ${line}`;
+    $("trace-words").textContent = `What traces took, p50 / p95 / p99: ${said(found.trace_ms)}; ${line}`;
   }
 
   say(found, all, fell, reasons) {
