@@ -2,6 +2,7 @@
 
 The app's time is limited until its answer begins; from then on each send is, by the connection. A handler whose client
 has left is cancelled, unless its answer is on the way already: that one hears of it by `http.disconnect`.
+An answer that says its length is taken to follow at once, and goes out in one piece with its head.
 """
 
 import math
@@ -137,25 +138,37 @@ class Exchange:
 
     async def _answer(self, event: ASGISendEvent) -> None:
         if self._client_left:
-            return
-        if event["type"] == "http.response.start" and self._head is None:
+            await trio.lowlevel.checkpoint()  # or an app that goes on sending would let nobody else run
+        elif event["type"] == "http.response.start" and self._head is None:
             self._head = event["status"], event["headers"]
             self._patience.deadline = math.inf
+            if not any(name.lower() == b"content-length" for name, _ in event["headers"]):
+                await self._send(self._head_bytes())  # its first part may be long in coming
         elif event["type"] == "http.response.body" and not self.whole:
             await self._send(self._bytes_of(event))
-            self.whole = not event.get("more_body", False)
+            if event.get("more_body", False):
+                await trio.lowlevel.checkpoint()
+            else:
+                self.whole = True
+                self._tell()
         else:
             raise RuntimeError(f"the app sends {event['type']} out of its turn")
 
-    def _bytes_of(self, event: HTTPResponseBodyEvent) -> bytes:
-        """A part of the answer for the wire, the head before the first."""
+    def _head_bytes(self) -> bytes:
+        """The answer's head for the wire; nothing where it went out before."""
         if self._head is None:
             raise RuntimeError("the app sends a body before a head")
-        parts = []
+        if self._begun:
+            return b""
         status, headers = self._head
-        if not self._begun:
-            parts.append(self._http.head(status, [*headers, date_header()]))
-            self._begun = True
+        head = self._http.head(status, [*headers, date_header()])
+        self._begun = True
+        return head
+
+    def _bytes_of(self, event: HTTPResponseBodyEvent) -> bytes:
+        """A part of the answer for the wire, the head before the first."""
+        parts = [self._head_bytes()]
+        status = self._head[0] if self._head else 0
         if (body := event.get("body", b"")) and self._request.method != "HEAD" and status not in BODILESS:
             parts.append(self._http.body(body))
         if not event.get("more_body", False):

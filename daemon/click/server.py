@@ -140,7 +140,11 @@ class Server:
 
     def _admit(self, stream: trio.SocketStream, clients: trio.Nursery) -> None:
         limits = self._limits
-        peer = _peer_of(stream)
+        try:
+            peer = _peer_of(stream)
+        except OSError:  # it is gone already
+            stream.socket.close()
+            return
         address = None if peer is None else peer[0]
         if limits.connections_per_address_max and address is not None:
             if self._per_address[address] >= limits.connections_per_address_max:
@@ -226,12 +230,10 @@ class _OncePerSecond:
 
 
 def _peer_of(stream: trio.SocketStream) -> tuple[str, int] | None:
+    """Address and port, or None at a unix socket. Raises OSError where the client is gone."""
     if stream.socket.family not in {trio.socket.AF_INET, trio.socket.AF_INET6}:
         return None
-    try:
-        host, port, *_ = stream.socket.getpeername()
-    except OSError:
-        return None  # gone already; its connection finds out
+    host, port, *_ = stream.socket.getpeername()
     return str(host), int(port)
 
 

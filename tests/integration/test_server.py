@@ -281,3 +281,53 @@ async def test_the_last_answer_of_a_long_connection_says_that_it_closes(monkeypa
         await client.send_all(click() * 5)
         answers = (await read_all(client)).split(b"\r\n\r\n")[:-1]
     assert [b"connection: close" in answer.lower() for answer in answers] == [False, False, True]
+
+
+async def test_a_stream_has_its_head_at_once_and_is_not_timed() -> None:
+    going_on, read = trio.Event(), trio.Event()
+
+    async def stream(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await going_on.wait()
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        await read.wait()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async with running(limits_with(answer_s=0.1), app=stream) as face, await face.connect() as client:
+        await client.send_all(click("events", "Connection: close"))
+        head = await read_answers(client, 1)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert head.endswith(b"\r\n\r\n")
+        await trio.sleep(0.3)  # longer than an answer may be in coming
+        going_on.set()
+        with trio.fail_after(PATIENCE_S):
+            assert await client.receive_some() == b"9\r\ndata: 1\n\n\r\n"
+        read.set()
+        assert await read_all(client) == b"0\r\n\r\n"
+
+
+async def test_an_app_that_streams_without_end_ends_when_its_client_leaves() -> None:
+    left = trio.Event()
+
+    async def stream(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(until_left, receive, nursery.cancel_scope)
+            while True:
+                await send({"type": "http.response.body", "body": b"more", "more_body": True})
+
+    async def until_left(receive: ASGIReceiveCallable, streaming: trio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+        streaming.cancel()
+
+    async with running(app=stream) as face:
+        async with await face.connect() as client:
+            await client.send_all(click("events"))
+            await read_answers(client, 1)
+        with trio.fail_after(PATIENCE_S):
+            await left.wait()
+        await face.until_connections(0)
