@@ -28,6 +28,7 @@ from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
 from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
+from daemon.trace.provider_health import Health, ProviderHealth, Standing, why_of
 from daemon.trace.tracers import Backends, fetcher_of
 from daemon.trace.workers import Tracer, limits_of, prices_of
 
@@ -48,6 +49,7 @@ class Pools:
     directory: PoolDirectory
     offers: Offers
     adoption: Adoption
+    providers: ProviderHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,18 @@ class Workers:
     backends: Backends
     checker: Checker
     jobs: "trio.MemorySendChannel[TraceJob]"
+
+
+def _say_provider(provider: str, standing: Standing) -> None:
+    """A provider stands otherwise than before."""
+    if standing.health is Health.CREDENTIALS_REFUSED:
+        log.error("provider_credentials_refused", provider=provider, why="its proxies answer 407",
+                  effect="traces through it fail; none of its IPs is blamed",
+                  remedy=f"correct providers.{provider}.username and its password, then reload")  # fmt: skip
+    elif standing.health is Health.SUSPECTED:
+        log.error("provider_suspected", provider=provider, why=why_of(standing), remedy="tracepool provision check")
+    else:
+        log.info("provider_recovered", provider=provider)
 
 
 async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
@@ -117,6 +131,7 @@ async def pools_loaded(
     `also`: other tables whose changes are announced, see Adoption.
     """
     departed: dict[tuple[str, str], float] = {}
+    providers = ProviderHealth(_say_provider)
     async with trio.open_nursery() as actors:
 
         def start_actor(post: Post) -> None:
@@ -131,7 +146,7 @@ async def pools_loaded(
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", adoption.run)
             await adoption.compared.wait()
-            yield Pools(directory, offers, adoption)
+            yield Pools(directory, offers, adoption, providers)
             listening.cancel_scope.cancel()
         directory.close()
 
@@ -154,6 +169,7 @@ async def workers_ready(
         retries_max=trace.retries_max,
     )
     tracer.spending.prices = prices_of(settings)
+    tracer.providers = pools.providers
 
     async def read_spending() -> None:
         tracer.spending.begin(read_clocks().wall_s, await database.fetch("traffic_today"))

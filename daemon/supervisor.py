@@ -180,6 +180,7 @@ class _Daemon:
     ) -> None:
         self.control.check_token()
         advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks)
+        advisor.suspects, advisor.refusals = pools.providers.suspects, pools.providers.refusals
         overview = self._overview(journal, pools, workers, clicks, advisor)
         maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, advisor, read_clocks)
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
@@ -257,6 +258,7 @@ class _Daemon:
             writer=journal.writer,
             shipper=journal.shipper,
             advisor=advisor,
+            providers=pools.providers,
             now=read_clocks,
             started_s=trio.current_time(),
         )

@@ -20,6 +20,7 @@ from daemon.moment import Moment
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
 from daemon.trace.jobs import TraceJob
+from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Tracer
 
 
@@ -36,6 +37,7 @@ class Overview:
     writer: JournalWriter
     shipper: Shipper
     advisor: Advisor
+    providers: ProviderHealth
     now: Callable[[], Moment]
     started_s: float
 
@@ -58,6 +60,7 @@ class Overview:
             "active_traces": self.tracer.active,
             "last_minute": last_minute,
             "traffic_today": self.tracer.spending.today(self.now().wall_s),
+            "providers": self.providers.status(),
             "advice": [said(advice) for advice in self.advisor.advice()],
             "queues": self.queues(),
             "journal": {

@@ -73,7 +73,10 @@ def _provider_suspected(f: Figures) -> Iterator[Advice]:
 def _credentials_refused(f: Figures) -> Iterator[Advice]:
     refused = dict(f.evidence.credentials_refused)
     for provider in f.providers:
-        refused[provider.name] = max(refused.get(provider.name, 0), provider.credentials_refused)
+        if provider.credentials_refused == 0:
+            refused.pop(provider.name, None)  # the login is accepted again
+        elif provider.credentials_refused is not None:
+            refused.setdefault(provider.name, provider.credentials_refused)
     for name, traces in sorted(refused.items()):
         if traces > 0:
             yield Advice(

@@ -44,6 +44,8 @@ class Advisor:
         self._told: set[tuple[str, str]] = set()
         self.suspects: Callable[[], Mapping[str, str]] = dict
         """The providers that seem to fail as a whole, and why each does."""
+        self.refusals: Callable[[], Mapping[str, int]] = dict
+        """How often each provider has refused the login of late; 0 where it accepts it again."""
 
     def use(self, settings: Settings) -> None:
         self._settings = settings
@@ -73,7 +75,7 @@ class Advisor:
                     active={country: found.locked + found.waiting for country, found in counts.items()},
                     clicks=self._tally.last_minute(now.tick_s),
                     evidence=self._evidence,
-                    providers=_providers(self._settings, self.suspects()),
+                    providers=_providers(self._settings, self.suspects(), self.refusals()),
                     deadline_s=self._settings.click.deadline_s,
                     cooldown_s=self._settings.pool.cooldown_s,
                     interval_s=self._settings.maintenance.interval_s,
@@ -87,10 +89,14 @@ def said(advice: Advice) -> dict[str, Any]:
     return {**asdict(advice), "numbers": dict(advice.numbers)}
 
 
-def _providers(settings: Settings, suspects: Mapping[str, str]) -> tuple[ProviderState, ...]:
+def _providers(
+    settings: Settings, suspects: Mapping[str, str], refusals: Mapping[str, int]
+) -> tuple[ProviderState, ...]:
     prices = {name: provider.price_per_gb or None for name, provider in settings.providers.items()}
-    names = sorted({*prices, *suspects})
-    return tuple(ProviderState(name, suspected=suspects.get(name), price_per_gb=prices.get(name)) for name in names)
+    names = sorted({*prices, *suspects, *refusals})
+    return tuple(
+        ProviderState(name, suspects.get(name), refusals.get(name), price_per_gb=prices.get(name)) for name in names
+    )
 
 
 def _asked(settings: Settings) -> tuple[float, float, float]:
@@ -110,7 +116,7 @@ async def advice_by_tables(
         active=await read_active(conn),
         clicks=LastMinute(**status["last_minute"]),
         evidence=await read_evidence(conn, now_s, *_asked(settings)),
-        providers=_providers(settings, {}),
+        providers=_providers(settings, {}, {}),
         deadline_s=settings.click.deadline_s,
         cooldown_s=settings.pool.cooldown_s,
         interval_s=settings.maintenance.interval_s,

@@ -126,12 +126,13 @@ class Spent:
 @dataclass(frozen=True, slots=True)
 class ProviderState:
     """`suspected`: why, where so many of its IPs fail at once that it must be the provider. `credentials_refused`:
-    traces of the last hour that its proxies would not log in. `price_per_gb`: of the settings.
+    traces that its proxies would not log in of late, 0 if they do again, None where the daemon does not know.
+    `price_per_gb`: of the settings.
     """
 
     name: str
     suspected: str | None = None
-    credentials_refused: int = 0
+    credentials_refused: int | None = None
     price_per_gb: float | None = None
 
 

@@ -24,6 +24,7 @@ from daemon.pool.states import Event
 from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release
+from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.proxies import LeasedProxy
 from daemon.trace.runs import STOPPED, Run, without_ip
 from daemon.trace.spending import Spending
@@ -93,6 +94,7 @@ class Tracer:
         self._timeout_s = timeout_s
         self._retries_max = retries_max
         self.spending = Spending()
+        self.providers = ProviderHealth()
         self.active = 0
         self.busy = 0
         self.observer: Observer | None = None
@@ -181,6 +183,7 @@ class Tracer:
     def _note(self, run: Run) -> None:
         """What the last attempt says of its provider, and costs."""
         lease, result = run.attempts[-1]
+        self.providers.trace(lease.provider, run.verdict, self._now())
         if self.observer is not None and not (run.job.priority and run.was_stopped):
             self.observer.trace(lease.provider, run.verdict, run.waited_ms / 1000, result)
 

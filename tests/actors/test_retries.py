@@ -298,3 +298,13 @@ async def test_the_line_in_the_log_says_how_many_attempts_there_were(
     [line] = [line for line in logs if line["event"] == "trace"]
     assert (line["attempts"], line["ip"], line["verdict"]) == (2, "198.51.100.2:7000", Verdict.OK)
     assert (line["trace_ms"], line["bytes_received"], line["bytes_sent"]) == (2_000, 2_001, 201)
+
+
+async def test_a_refused_login_marks_the_provider_and_not_the_ip(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    refused = GaveUp(Verdict.CREDENTIALS, "proxy_credentials", "hop 1 (ads.example): the proxy answered 407")
+    bench = Bench(monkeypatch, in_turn(refused), retries_max=2, ips=3)
+    await done(bench)
+    assert [(ip.failure_count, ip.consecutive_failures, ip.is_healthy) for ip in bench.ips] == [(0, 0, True)] * 3
+    assert bench.tracer.providers.refusals() == {"luna": 1}

@@ -43,6 +43,15 @@ STATUS: dict[str, Any] = {
         "wait_p95_ms": None,
     },
     "traffic_today": {"luna": {"traces": 2, "bytes_received": 4_321, "bytes_sent": 765, "cost": 0.000025}},
+    "providers": {
+        "luna": {
+            "state": "ok",
+            "since": "2023-11-14T22:13:20+00:00",
+            "traces": 2,
+            "credentials_refused": 0,
+            "ips_spared": 0,
+        }
+    },
     "advice": [
         {
             "code": "fallbacks_high",

@@ -211,6 +211,12 @@ def test_refused_credentials_are_critical_wherever_they_were_seen() -> None:
     assert "providers.luna.username" in (advise(refused)[0].command or "")
 
 
+def test_a_login_that_is_accepted_again_is_not_spoken_of_though_the_last_hour_has_refusals() -> None:
+    evidence = {"credentials_refused": {"luna": 5}}
+    assert codes(figures(providers=(ProviderState("luna", credentials_refused=0),), evidence=evidence)) == []
+    assert only(figures(providers=(ProviderState("luna", credentials_refused=2),))).numbers == {"traces_refused": 2}
+
+
 # bytes and money
 
 

@@ -65,6 +65,7 @@ PURE = {
     "daemon.trace.hops",
     "daemon.trace.html",
     "daemon.trace.jobs",
+    "daemon.trace.provider_health",
     "daemon.trace.proxies",
     "daemon.trace.spending",
     "daemon.trace.scripts",

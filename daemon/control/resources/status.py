@@ -6,6 +6,7 @@ from quart_schema import validate_response
 
 from daemon.control.api import Seats
 from daemon.maintenance.figures import Severity
+from daemon.trace.provider_health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,19 @@ class TrafficStatus:
     bytes_received: int
     bytes_sent: int
     cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """How a provider stands as a whole since `since`, with what was counted since then. `suspected`: so many of its IPs
+    fail that it must be the provider's fault; `ips_spared` is how often one rested instead of failing for that.
+    """
+
+    state: Health
+    since: str
+    traces: int
+    credentials_refused: int
+    ips_spared: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,7 @@ class Status:
     active_traces: int
     last_minute: LastMinuteStatus
     traffic_today: dict[str, TrafficStatus]
+    providers: dict[str, ProviderStatus]
     advice: list[AdviceStatus]
     queues: dict[str, QueueStatus]
     journal: JournalStatus

@@ -1,0 +1,80 @@
+"""How a provider stands as a whole: what makes it suspect, what tells that its login is refused, what ends that."""
+
+import pytest
+
+from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, Standing
+from daemon.trace.verdicts import Verdict
+from tests.fakes.ips import at
+
+
+class Said:
+    def __init__(self) -> None:
+        self.health = ProviderHealth(self.hear)
+        self.heard: list[tuple[str, Health]] = []
+
+    def hear(self, provider: str, standing: Standing) -> None:
+        self.heard.append((provider, standing.health))
+
+    def state(self, provider: str = "luna") -> str:
+        return str(self.health.status()[provider]["state"])
+
+
+def test_a_refused_login_is_said_once_and_ends_with_the_first_success() -> None:
+    said = Said()
+    said.health.trace("luna", Verdict.OK, at(0))
+    for second in (1, 2, 3):
+        said.health.trace("luna", Verdict.CREDENTIALS, at(second))
+    assert said.heard == [("luna", Health.CREDENTIALS_REFUSED)]
+    assert said.health.status() == {
+        "luna": {
+            "state": "credentials_refused",
+            "since": "2023-11-14T22:13:21+00:00",
+            "traces": 3,
+            "credentials_refused": 3,
+            "ips_spared": 0,
+        }
+    }
+    assert said.health.refusals() == {"luna": 3}
+    said.health.trace("luna", Verdict.OK, at(4))
+    assert said.heard[1:] == [("luna", Health.OK)]
+    assert said.health.refusals() == {"luna": 0}
+
+
+@pytest.mark.parametrize("verdict", sorted(set(Verdict) - {Verdict.OK, Verdict.CREDENTIALS}))
+def test_other_verdicts_say_nothing_of_the_login(verdict: Verdict) -> None:
+    said = Said()
+    said.health.trace("luna", verdict, at(0))
+    assert (said.state(), said.health.refusals(), said.heard) == ("ok", {}, [])
+    said.health.trace("luna", Verdict.CREDENTIALS, at(1))
+    said.health.trace("luna", verdict, at(2))
+    assert said.state() == "credentials_refused"
+
+
+def test_one_provider_is_not_another() -> None:
+    said = Said()
+    said.health.trace("luna", Verdict.CREDENTIALS, at(0))
+    said.health.trace("soax", Verdict.OK, at(1))
+    assert (said.state("luna"), said.state("soax")) == ("credentials_refused", "ok")
+
+
+def test_a_suspicion_outlasts_the_successes_that_come_while_ips_go_on_failing() -> None:
+    said = Said()
+    said.health.spared("luna", "us", at(0))
+    said.health.spared("luna", "gb", at(100))
+    said.health.trace("luna", Verdict.OK, at(99 + SUSPECTED_S))
+    assert said.heard == [("luna", Health.SUSPECTED)]
+    assert "IPs of gb" in said.health.suspects()["luna"]
+    assert said.health.status()["luna"]["ips_spared"] == 2
+    said.health.trace("luna", Verdict.IP, at(100 + SUSPECTED_S))
+    assert said.state() == "suspected"
+    said.health.trace("luna", Verdict.OK, at(100 + SUSPECTED_S))
+    assert (said.state(), said.health.suspects()) == ("ok", {})
+
+
+def test_a_refused_login_is_the_surer_finding() -> None:
+    said = Said()
+    said.health.spared("luna", "us", at(0))
+    said.health.trace("luna", Verdict.CREDENTIALS, at(1))
+    said.health.spared("luna", "us", at(2))
+    assert said.heard == [("luna", Health.SUSPECTED), ("luna", Health.CREDENTIALS_REFUSED)]
+    assert said.health.suspects() == {}
