@@ -135,7 +135,8 @@ async def pools_loaded(
     async with trio.open_nursery() as actors:
 
         def start_actor(post: Post) -> None:
-            actors.start_soon(run_pool_actor, post, database, journal.writer, journal.shipper.flush, read_clocks)
+            flush, spared = journal.shipper.flush, providers.spared
+            actors.start_soon(run_pool_actor, post, database, journal.writer, flush, read_clocks, spared)
 
         def new_pool(country: str) -> Pool:
             return Pool(country, rules_of(settings()), departed)

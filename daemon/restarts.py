@@ -55,13 +55,18 @@ async def restarted(name: str, run: Callable[..., Awaitable[None]], *make_args: 
 
 
 async def run_pool_actor(
-    post: Post, database: Database, journal: Journal, flush: Callable[[], Awaitable[None]], now: Callable[[], Moment]
+    post: Post,
+    database: Database,
+    journal: Journal,
+    flush: Callable[[], Awaitable[None]],
+    now: Callable[[], Moment],
+    spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None,
 ) -> None:
     """A country's actor. After a crash it starts over from the rows, once these have all that was journaled."""
     restarts = Restarts(f"pool {post.country}")
     unfinished: list[Message] = []
     while True:
-        actor = PoolActor(post.pool, post.receive, journal, now)
+        actor = PoolActor(post.pool, post.receive, journal, now, spared)
         try:
             await actor.run(unfinished)
             return

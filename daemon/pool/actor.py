@@ -37,11 +37,14 @@ class PoolActor:
         mailbox: trio.MemoryReceiveChannel[Message],
         journal: Journal,
         now: Callable[[], Moment],
+        spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None,
     ) -> None:
+        """`spared` is told of each IP that should have failed and rests instead: its provider, and the country."""
         self.pool = pool
         self._mailbox = mailbox
         self._journal = journal
         self._now = now
+        self._spared = spared
         self._batch: list[Message] = []
         self._at = -1  # which message of the batch is being decided
         self._decision = Decision()
@@ -90,6 +93,8 @@ class PoolActor:
             self._at = -1
             for remark in decision.remarks:
                 log.warning("lease_lost", country=self.pool.country, why=remark)
+            for provider in decision.spared:
+                self._spared(provider, self.pool.country, now)
             durable = True
             if decision.grants:
                 durable = await self._journal.durable(*decision.entries)

@@ -17,6 +17,7 @@ from daemon.moment import Moment
 from daemon.pool.changed import ip_changed
 from daemon.pool.checks import refused_check
 from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAvailable, Release, Remove
+from daemon.pool.out_of_use import OutOfUse
 from daemon.pool.outlook import Outlook
 from daemon.pool.queues import Pile, Waiting
 from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
@@ -28,11 +29,15 @@ OVERDUE_S = 1.0
 
 @dataclass(slots=True)
 class Decision:
-    """What one or more events led to. `answers` go out once `entries` are durable; `remarks` are for the log."""
+    """What one or more events led to. `answers` go out once `entries` are durable; `remarks` are for the log.
+
+    `spared`: the provider of each IP that should have failed, and rests instead.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     answers: list[tuple[Acquire, Lease | NoIPAvailable]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
 
     @property
     def grants(self) -> bool:
@@ -52,6 +57,7 @@ class Pool:
         self._rested = Pile(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
         self._locks = Pile(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
         self._rests = Pile(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
+        self.out_of_use = OutOfUse()
         self._waiting = Waiting()
         self._began_s = math.inf  # when timers were first looked at
         self._outlook = Outlook(self.ips, self._by_status, self._rests)
@@ -186,7 +192,10 @@ class Pool:
             event = Event.RELEASED_TARGET_AT_FAULT  # an edit gave it an endpoint that rests
         if release.event is not Event.CHECKED:
             self._outlook.note_hold(now.tick_s - ip.last_used_s)
-        self._step(ip, Occurrence(event, now.tick_s, response_ms=release.response_ms), now, decision)
+        spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self.out_of_use.is_full(len(self.ips))
+        self._step(ip, Occurrence(event, now.tick_s, None, release.response_ms, spared), now, decision)
+        if spared and ip.consecutive_failures >= self.rules.failures_max:
+            decision.spared.append(ip.provider)
         if self.rules.cooldown_s == 0 or event is Event.CHECKED:
             self.fire_timers(now, decision)
 
@@ -213,6 +222,7 @@ class Pool:
                 return
         elif ip.status is Status.LOCKED:
             ip.is_healthy = fit
+            self.out_of_use.note(ip, self.rules)
         elif not fit:
             self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)
             return
@@ -252,6 +262,7 @@ class Pool:
         before = ip.status
         move(ip, what, self.rules)
         self._by_status[before] -= 1
+        self.out_of_use.note(ip, self.rules)
         if ip.status is Status.GONE:
             del self.ips[ip.id]  # its row is gone already
             return
@@ -270,6 +281,7 @@ class Pool:
             ip.status = Status.COOLDOWN if ip.is_healthy else Status.FAILED
         self.ips[ip.id] = ip
         self._by_status[ip.status] += 1
+        self.out_of_use.note(ip, self.rules)
         self._file(ip)
 
     def _file(self, ip: Ip) -> None:

@@ -1,9 +1,10 @@
 """What may happen to an IP. The rules of this file: no clock, no I/O, no logger; nothing else changes an IP's status.
 
 An IP is `available` until it is leased, `locked` while a trace has it, in `cooldown` after that, and `failed` once it
-broke too often in a row. `TABLE` is the whole of it: a pair that is not there raises IllegalTransition and changes
-nothing. Every way out of `locked` that leads back to use goes through `cooldown`, the lock's expiry too, since the IP
-may have been in use until that instant. But a check, which fetches no offer's URL, leaves an IP as it found it.
+broke too often in a row; where too many of its country have, it rests instead (out_of_use.py). `TABLE` is the whole of
+it: a pair that is not there raises IllegalTransition and changes nothing. Every way out of `locked` that leads back to
+use goes through `cooldown`, the lock's expiry too, since the IP may have been in use until that instant. But a check,
+which fetches no offer's URL, leaves an IP as it found it.
 
 `locked_until_s` ends a lock or a rest and is read on the monotonic clock, as all times here are. An IP that an operator
 takes out of use keeps the end of its rest, so that a reset does not cut it short; one that broke too often has none.
@@ -81,12 +82,13 @@ class Ip:
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """An event with what its effect needs to know. `response_ms`: of the trace that ended."""
+    """An event with what its effect needs. `response_ms`: of the trace that ended. `spared`: it may not fail."""
 
     event: Event
     now_s: float
     request_id: UUID | None = None
     response_ms: float | None = None
+    spared: bool = False
 
 
 def _lease(ip: Ip, what: Occurrence, rules: Rules) -> Status:
@@ -123,7 +125,7 @@ def _fail(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     ip.failure_count += 1
     ip.consecutive_failures += 1
     ip.last_health_check_s = what.now_s
-    if ip.consecutive_failures >= rules.failures_max:
+    if ip.consecutive_failures >= rules.failures_max and not what.spared:
         ip.is_healthy = False
         return _rest(ip, None)
     return _rest(ip, what.now_s + rules.cooldown_s)

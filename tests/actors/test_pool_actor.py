@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ from daemon.moment import Moment
 from daemon.pool.actor import BATCH_MAX, PoolActor
 from daemon.pool.messages import Adopt, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.pool import Pool
-from daemon.pool.states import Event, Ip, Rules
+from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.asked import Asked, clocks
 from tests.fakes.ips import WALL_S, an_ip
 from tests.fakes.journal import MemoryJournal
@@ -226,3 +227,22 @@ async def test_it_ends_when_all_senders_are_closed_and_after_what_they_sent(auto
     send.close()
     await PoolActor(pool, receive, journal, clocks).run([])
     assert (await asked.lease()).lease_no == 1
+
+
+async def test_an_ip_that_is_spared_is_told_of(autojump_clock: MockClock) -> None:
+    told: list[object] = []
+    failed = Ip(uuid4(), "a", "7000", "us", "luna", Status.FAILED, is_healthy=False, consecutive_failures=5)
+    ip = Ip(uuid4(), "b", "7000", "us", "soax", consecutive_failures=4)
+    pool = Pool("us", RULES)
+    pool.load([failed, ip])
+    send, receive = trio.open_memory_channel[Message](10)
+    async with trio.open_nursery() as nursery:
+        actor = PoolActor(pool, receive, MemoryJournal(), clocks, lambda *what: told.append(what[:2]))
+        nursery.start_soon(actor.run, [])
+        asked = Asked()
+        await send.send(asked.message)
+        lease = await asked.lease()
+        await send.send(Release(lease.ip_id, lease.lease_no, Event.RELEASED_IP_AT_FAULT))
+        send.close()
+    assert told == [("soax", "us")]
+    assert (ip.status, ip.consecutive_failures) == (Status.COOLDOWN, 5)

@@ -52,6 +52,7 @@ PURE = {
     "daemon.pool.checks",
     "daemon.pool.countries",
     "daemon.pool.messages",
+    "daemon.pool.out_of_use",
     "daemon.pool.outlook",
     "daemon.pool.pool",
     "daemon.pool.queues",

@@ -41,6 +41,7 @@ class Known:
     rests_until_s: float = -math.inf
     last_used_s: float = NEVER_USED
     fit: bool = True
+    broke: bool = False  # out of use since it failed too often
     leaving: bool = False
     uses: int = 0
     good: int = 0
@@ -191,7 +192,9 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         known.bad += event is Event.RELEASED_IP_AT_FAULT
         if event is not Event.RELEASED_TARGET_AT_FAULT:
             known.bad_in_row = 0 if event is Event.RELEASED_OK else known.bad_in_row + 1
-        fails = event is Event.RELEASED_IP_AT_FAULT and known.bad_in_row >= RULES.failures_max
+        too_often = event is Event.RELEASED_IP_AT_FAULT and known.bad_in_row >= RULES.failures_max
+        fails = too_often and (not known.fit or not any(k.broke for k in self.known.values()))  # one of so few at most
+        known.broke = known.broke or (fails and known.fit)
         known.fit = known.fit and not fails
         self.lease_ends(lease.ip_id, self.addresses.pop(lease.ip_id), fails=fails)
         self.say(Release(lease.ip_id, lease.lease_no, event, ms))
@@ -281,10 +284,11 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         known, changes = self.known[ip_id], dict[str, Any]()
         if edit == "mark":
             changes = {"status": Status.FAILED, "is_healthy": False}
+            known.broke = known.broke or (known.fit and known.bad_in_row >= RULES.failures_max)
             known.fit = False
         elif edit == "reset":
             changes = {"status": Status.AVAILABLE, "is_healthy": True, "consecutive_failures": 0}
-            known.fit, known.bad_in_row = True, 0
+            known.fit, known.broke, known.bad_in_row = True, False, 0
         elif edit == "move":
             changes = {"address": self.moves(known, pick)}
         row = row_of(self.pool.ips[ip_id], **changes)
