@@ -4,6 +4,7 @@ supervisor.py says in which order.
 """
 
 import functools
+import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
 from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
+from daemon.trace.prober import Prober
 from daemon.trace.provider_health import Health, ProviderHealth, Standing, why_of
 from daemon.trace.tracers import Backends, fetcher_of
 from daemon.trace.workers import Tracer, limits_of, prices_of
@@ -57,6 +59,7 @@ class Workers:
     tracer: Tracer
     backends: Backends
     checker: Checker
+    prober: Prober
     jobs: "trio.MemorySendChannel[TraceJob]"
 
 
@@ -182,7 +185,9 @@ async def workers_ready(
             for number in range(trace.workers):
                 nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
             checker = Checker(fetcher, pools.directory, read_clocks, settings)
-            yield Workers(tracer, backends, checker, send)
+            checker.providers = pools.providers
+            prober = Prober(checker, pools.directory, read_clocks, random.random)
+            yield Workers(tracer, backends, checker, prober, send)
             nursery.cancel_scope.cancel()
         tracer.abandon(receive)
     await backends.aclose()

@@ -207,6 +207,7 @@ class _Daemon:
         async with trio.open_nursery() as background:
             background.start_soon(restarted, "maintenance", maintenance.run)
             background.start_soon(restarted, "batch", batch.run)
+            background.start_soon(restarted, "probes", workers.prober.run)
             commands: control.Commands = {
                 "status": overview.status,
                 "maintenance": maintenance_now,

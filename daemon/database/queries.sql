@@ -5,7 +5,7 @@
 select id, ip_address, ip_port, country, provider, status, extract(epoch from locked_until)::float8 as locked_until,
        locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
        failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
-       extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no
+       extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no, probe_failures
 from ip_rotation_pool
 
 -- name: load_ids
@@ -45,15 +45,18 @@ set status = case when fresh then e.status else p.status end,
     avg_response_time_ms = e.avg_response_time_ms,
     last_health_check = to_timestamp(e.last_health_check),
     lease_no = e.lease_no,
+    probe_failures = coalesce(e.probe_failures, 0),
     updated_at = now()
 from (
     select distinct on (r.id) r.*, i.edit_no <= r.edit_no as fresh
     from rows from (jsonb_to_recordset($1::jsonb) as (
         id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, total_uses bigint,
         success_count bigint, failure_count bigint, consecutive_failures int, is_healthy bool,
-        avg_response_time_ms float8, last_health_check float8, lease_no bigint, edit_no bigint)) with ordinality as r(
+        avg_response_time_ms float8, last_health_check float8, lease_no bigint, edit_no bigint,
+        probe_failures int)) with ordinality as r(
         id, status, locked_until, locked_by_request, last_used_at, total_uses, success_count, failure_count,
-        consecutive_failures, is_healthy, avg_response_time_ms, last_health_check, lease_no, edit_no, place)
+        consecutive_failures, is_healthy, avg_response_time_ms, last_health_check, lease_no, edit_no, probe_failures,
+        place)
     join ip_rotation_pool i on i.id = r.id
     order by r.id, r.place desc
 ) e

@@ -37,6 +37,7 @@ class IpChanged:
     last_health_check: float | None
     lease_no: int
     edit_no: int
+    probe_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         last_health_check_s=None if checked is None else now.tick_at(checked),
         lease_no=row["lease_no"],
         edit_no=row["edit_no"],
+        probe_failures=row["probe_failures"],
     )
 
 

@@ -24,4 +24,5 @@ def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
         last_health_check=None if health_s is None else now.wall_at(health_s),
         lease_no=ip.lease_no,
         edit_no=ip.edit_no,
+        probe_failures=ip.probe_failures,
     )

@@ -66,12 +66,16 @@ class Acquire:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Gives a lease back; `event` is one of the RELEASED_ ones, or CHECKED."""
+    """Gives a lease back; `event` is one of the RELEASED_ ones, or of a check's.
+
+    `endpoint`: the address and port that a check was of; it says nothing of another one that an edit gave the IP since.
+    """
 
     ip_id: UUID
     lease_no: int
     event: Event
     response_ms: float | None = None
+    endpoint: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAva
 from daemon.pool.out_of_use import OutOfUse
 from daemon.pool.outlook import Outlook
 from daemon.pool.queues import Pile, Waiting
-from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
+from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
 
 Endpoint = tuple[str, str]  # address, port
 
@@ -188,15 +188,17 @@ class Pool:
             decision.remarks.append(f"release of lease {release.lease_no} of {ip or release.ip_id} came too late")
             return
         event = release.event
-        if event is Event.CHECKED and self.departed.get((ip.address, ip.port), -math.inf) > now.tick_s:
+        if event in CHECKS and self.departed.get((ip.address, ip.port), -math.inf) > now.tick_s:
             event = Event.RELEASED_TARGET_AT_FAULT  # an edit gave it an endpoint that rests
-        if release.event is not Event.CHECKED:
+        elif event in CHECKS and release.endpoint not in (None, (ip.address, ip.port)):
+            event = Event.CHECKED  # of the endpoint that an edit gave it nothing is known
+        if release.event not in CHECKS:
             self._outlook.note_hold(now.tick_s - ip.last_used_s)
         spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self.out_of_use.is_full(len(self.ips))
         self._step(ip, Occurrence(event, now.tick_s, None, release.response_ms, spared), now, decision)
         if spared and ip.consecutive_failures >= self.rules.failures_max:
             decision.spared.append(ip.provider)
-        if self.rules.cooldown_s == 0 or event is Event.CHECKED:
+        if self.rules.cooldown_s == 0 or event in CHECKS:
             self.fire_timers(now, decision)
 
     def _adopt(self, row: Ip, now: Moment, decision: Decision) -> None:
@@ -222,6 +224,7 @@ class Pool:
                 return
         elif ip.status is Status.LOCKED:
             ip.is_healthy = fit
+            ip.probe_failures = 0 if fit else ip.probe_failures
             self.out_of_use.note(ip, self.rules)
         elif not fit:
             self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)

@@ -35,6 +35,8 @@ class Event(StrEnum):
     RELEASED_IP_AT_FAULT = "released_ip_at_fault"
     RELEASED_TARGET_AT_FAULT = "released_target_at_fault"  # and whatever else the IP cannot help
     CHECKED = "checked"  # a lease for a check alone is given back
+    PROBE_WORKED = "probe_worked"  # so is one for a check that decides whether a failed IP comes back
+    PROBE_FAILED = "probe_failed"
     LOCK_EXPIRED = "lock_expired"
     COOLDOWN_OVER = "cooldown_over"
     RESET = "reset"
@@ -74,6 +76,7 @@ class Ip:
     last_health_check_s: float | None = None
     lease_no: int = 0
     edit_no: int = 0
+    probe_failures: int = 0  # in a row, since it failed
     leaving: bool = False  # its row is deleted; it goes when its lease ends
 
     def __repr__(self) -> str:
@@ -140,6 +143,21 @@ def _as_before(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     return Status.GONE if ip.leaving else Status.AVAILABLE if ip.is_healthy else Status.FAILED
 
 
+def _recover(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+    ip.last_health_check_s = what.now_s
+    if not ip.is_healthy:  # else an operator was faster
+        ip.is_healthy = True
+        ip.consecutive_failures = ip.probe_failures = 0
+    return _as_before(ip, what, rules)
+
+
+def _fail_again(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+    ip.last_health_check_s = what.now_s
+    if not ip.is_healthy:
+        ip.probe_failures += 1
+    return _as_before(ip, what, rules)
+
+
 def _awake(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     ip.locked_until_s = None
     return Status.AVAILABLE
@@ -147,7 +165,7 @@ def _awake(ip: Ip, what: Occurrence, rules: Rules) -> Status:
 
 def _reset(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     ip.is_healthy = True
-    ip.consecutive_failures = 0
+    ip.consecutive_failures = ip.probe_failures = 0
     if ip.locked_until_s is not None and ip.locked_until_s > what.now_s:
         return Status.COOLDOWN
     ip.locked_until_s = None
@@ -168,17 +186,22 @@ def _leave_later(ip: Ip, what: Occurrence, rules: Rules) -> Status:
     return Status.LOCKED
 
 
+CHECKS = frozenset({Event.CHECKED, Event.PROBE_WORKED, Event.PROBE_FAILED})
+
 Effect = Callable[[Ip, Occurrence, Rules], Status]
 
 # (from, event): (where it may lead, what changes). After LOCKED: cooldown, or failed, or gone when its row is deleted.
-# One that is FAILED is leased for a check alone and stays unhealthy: however that lease ends, it is FAILED again.
+# One that is FAILED is leased for a check alone and stays unhealthy: only a probe that worked brings it back.
+_AFTER_CHECK = (Status.AVAILABLE, Status.FAILED, Status.GONE)
 _AFTER_LEASE = (Status.COOLDOWN, Status.FAILED, Status.GONE)
 TABLE: dict[tuple[Status, Event], tuple[tuple[Status, ...], Effect]] = {
     (Status.AVAILABLE, Event.LEASE): ((Status.LOCKED,), _lease),
     (Status.LOCKED, Event.RELEASED_OK): (_AFTER_LEASE, _succeed),
     (Status.LOCKED, Event.RELEASED_IP_AT_FAULT): (_AFTER_LEASE, _fail),
     (Status.LOCKED, Event.RELEASED_TARGET_AT_FAULT): (_AFTER_LEASE, _blameless),
-    (Status.LOCKED, Event.CHECKED): ((Status.AVAILABLE, Status.FAILED, Status.GONE), _as_before),
+    (Status.LOCKED, Event.CHECKED): (_AFTER_CHECK, _as_before),
+    (Status.LOCKED, Event.PROBE_WORKED): (_AFTER_CHECK, _recover),
+    (Status.LOCKED, Event.PROBE_FAILED): (_AFTER_CHECK, _fail_again),
     (Status.LOCKED, Event.LOCK_EXPIRED): (_AFTER_LEASE, _blameless),
     (Status.COOLDOWN, Event.COOLDOWN_OVER): ((Status.AVAILABLE,), _awake),
     (Status.FAILED, Event.LEASE): ((Status.LOCKED,), _lease),

@@ -1,7 +1,8 @@
 """Checks by the running daemon: each one has a lease of its IP, as a trace has, so that no trace goes through it.
 
 An IP that is in use, or rests, is not checked but told of. A check waits, for PATIENCE_S at most, until it costs no
-click an IP (pool/checks.py), and leaves no rest and no count behind.
+click an IP (pool/checks.py), and leaves no rest and no count behind. A probe is a check of one that failed, and
+brings it back into use if it works.
 """
 
 import time
@@ -18,10 +19,12 @@ from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
-from daemon.trace.check import CheckResult, check
+from daemon.trace.check import CheckKind, CheckResult, check
 from daemon.trace.fetch import Fetcher
 from daemon.trace.leases import acquire, release
+from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.proxies import proxy_for
+from daemon.trace.verdicts import Verdict
 
 CHECKS_MAX = 100  # at once
 PATIENCE_S = 15.0
@@ -34,9 +37,12 @@ log = structlog.get_logger("daemon.trace")
 
 
 class Checker:
+    """`providers` hears of the logins that checks show to be refused, or to be accepted."""
+
     def __init__(
         self, fetcher: Fetcher, directory: PoolDirectory, now: Callable[[], Moment], settings: Settings
     ) -> None:
+        self.providers = ProviderHealth()
         self._fetcher = fetcher
         self._directory = directory
         self._now = now
@@ -47,10 +53,14 @@ class Checker:
         """For checks that begin from now on."""
         self._settings = settings
 
+    @property
+    def url(self) -> str:
+        """Empty: nothing can be checked."""
+        return self._settings.provision.check_url
+
     async def check(self, ip_id: str, country: str, timeout_s: float) -> dict[str, Any]:
         """Checks one IP: `kind` of CheckResult or "skipped", `ms`, `exit_ip`, `message`. Raises TheirFault."""
-        url = self._settings.provision.check_url
-        if not url:
+        if not (url := self.url):
             raise TheirFault("the running daemon has no provision.check_url: set it, and send the daemon a SIGHUP")
         try:
             asked = UUID(ip_id)
@@ -62,13 +72,18 @@ class Checker:
             if isinstance(answer, NoIPAvailable):
                 return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": self._why(answer)}
             assert post is not None
-            try:
-                result = await self._check(answer, url, timeout_s)
-            finally:
-                await release(post, Release(answer.ip_id, answer.lease_no, Event.CHECKED))
+            result = await self._check(post, answer, url, timeout_s)
         log.info("check", ip=f"{answer.address}:{answer.port}", country=post.country, kind=result.kind,
                  ms=round(result.ms, 1), exit_ip=result.exit_ip, why=result.message or None)  # fmt: skip
         return {"kind": result.kind, "ms": result.ms, "exit_ip": result.exit_ip, "message": result.message}
+
+    async def probe(self, post: Post, ip_id: UUID) -> CheckResult | NoIPAvailable:
+        """Checks one that failed; one that works is available after it."""
+        provision = self._settings.provision
+        answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
+        if isinstance(answer, NoIPAvailable):
+            return answer
+        return await self._check(post, answer, provision.check_url, provision.check_timeout_s, probes=True)
 
     async def _lease(self, post: Post, ip_id: UUID) -> Lease | NoIPAvailable:
         ends_s = self._now().tick_s + PATIENCE_S
@@ -78,7 +93,24 @@ class Checker:
                 return answer
             await trio.sleep(RETRY_S)
 
-    async def _check(self, lease: Lease, url: str, timeout_s: float) -> CheckResult:
+    async def _check(
+        self, post: Post, lease: Lease, url: str, timeout_s: float, *, probes: bool = False
+    ) -> CheckResult:
+        """The lease is given back, whatever comes."""
+        event = Event.CHECKED
+        try:
+            result = await self._checked(lease, url, timeout_s)
+            if probes and result.kind is not CheckKind.CREDENTIALS:
+                event = Event.PROBE_WORKED if result.works else Event.PROBE_FAILED
+        finally:
+            endpoint = lease.address, lease.port
+            await release(post, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
+        if result.works or result.kind is CheckKind.CREDENTIALS:
+            verdict = Verdict.OK if result.works else Verdict.CREDENTIALS
+            self.providers.trace(lease.provider, verdict, self._now())
+        return result
+
+    async def _checked(self, lease: Lease, url: str, timeout_s: float) -> CheckResult:
         settings = self._settings
         reach = reaches_of(settings).get(lease.provider)
         proxy = proxy_for(

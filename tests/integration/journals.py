@@ -116,6 +116,7 @@ def leased(ip_id: UUID, edit_no: int, **values: Any) -> IpChanged:
         "last_health_check": None,
         "lease_no": 1,
         "edit_no": edit_no,
+        "probe_failures": 0,
     }
     return IpChanged(**{**common, **values})
 

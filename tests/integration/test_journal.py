@@ -89,10 +89,12 @@ async def test_the_last_change_of_an_ip_in_a_batch_is_the_one_that_holds(
         ip = await rows.add_ip("198.51.100.1")
         edit = await edit_no_of(rows, ip)
         journal.writer.record(*(leased(ip, edit, lease_no=number, total_uses=number) for number in range(1, 30)))
-        journal.writer.record(leased(ip, edit, lease_no=29, status="cooldown", locked_by_request=None))
+        journal.writer.record(
+            leased(ip, edit, lease_no=29, status="cooldown", locked_by_request=None, probe_failures=4)
+        )
         await journal.flush()
-        [row] = await rows.sql("select status, lease_no, locked_by_request from ip_rotation_pool")
-    assert row == {"status": "cooldown", "lease_no": 29, "locked_by_request": None}
+        [row] = await rows.sql("select status, lease_no, locked_by_request, probe_failures from ip_rotation_pool")
+    assert row == {"status": "cooldown", "lease_no": 29, "locked_by_request": None, "probe_failures": 4}
 
 
 async def test_an_operators_newer_edit_keeps_its_word_and_the_counters_move_on(

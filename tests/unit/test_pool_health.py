@@ -1,13 +1,15 @@
 """What takes an IP out of use, and how many at once; what brings it back."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
-from daemon.pool.messages import Lease
+from daemon.journal.entries import IpChanged
+from daemon.pool.messages import Lease, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
-from tests.fakes.ips import an_ip, row_of
+from tests.fakes.ips import a_request, an_ip, granted, refused, row_of
 from tests.unit.test_pool import RULES, a_pool, adopt, leased, released, say
 
 FAULT = Event.RELEASED_IP_AT_FAULT
@@ -94,3 +96,75 @@ def test_the_rule_of_now_says_how_many_failures_are_too_many() -> None:
     pool.rules = Rules(failures_max=9)
     assert all_break(pool) == []
     assert (pool.counts().failed, RULES.failures_max) == (0, 5)
+
+
+def probed(pool: Pool, ip: Ip, tick_s: float) -> Lease:
+    request = replace(a_request(tick_s + 5), ip_id=ip.id)
+    return granted(say(pool, tick_s, request))[request.request_id]
+
+
+def ended(lease: Lease, event: Event) -> Release:
+    return Release(lease.ip_id, lease.lease_no, event, endpoint=(lease.address, lease.port))
+
+
+def a_failed_one() -> Ip:
+    return an_ip("failed", status=Status.FAILED, is_healthy=False, consecutive_failures=5, probe_failures=2)
+
+
+RESET = {"status": Status.AVAILABLE, "is_healthy": True, "consecutive_failures": 0}
+
+
+def test_one_whose_probe_worked_serves_who_waits_at_once() -> None:
+    ip = a_failed_one()
+    pool = a_pool(ip)
+    waiting = a_request()
+    lease = probed(pool, ip, 0)
+    assert say(pool, 1, waiting).answers == []
+    assert waiting.request_id in granted(say(pool, 2, ended(lease, Event.PROBE_WORKED)))
+    assert (ip.status, ip.is_healthy, ip.consecutive_failures, ip.probe_failures) == (Status.LOCKED, True, 0, 0)
+
+
+def test_one_whose_probe_failed_stays_out_of_use() -> None:
+    ip = a_failed_one()
+    pool = a_pool(ip)
+    decision = say(pool, 2, ended(probed(pool, ip, 0), Event.PROBE_FAILED))
+    assert (ip.status, ip.probe_failures, pool.out_of_use.ids) == (Status.FAILED, 3, {ip.id})
+    (entry,) = decision.entries
+    assert isinstance(entry, IpChanged)
+    assert (entry.event, entry.status, entry.probe_failures) == ("probe_failed", "failed", 3)
+
+
+@pytest.mark.parametrize("event", [Event.PROBE_WORKED, Event.PROBE_FAILED, Event.CHECKED])
+def test_a_reset_during_a_probe_leads_to_no_second_use_until_the_probe_is_over(event: Event) -> None:
+    ip = a_failed_one()
+    pool = a_pool(ip)
+    lease, click = probed(pool, ip, 0), a_request()
+    assert say(pool, 1, adopt(row_of(ip, **RESET)), click).answers == []
+    (later,) = granted(say(pool, 2, ended(lease, event))).values()
+    assert (later.request_id, later.lease_no) == (click.request_id, lease.lease_no + 1)
+    assert (ip.is_healthy, ip.consecutive_failures, ip.probe_failures) == (True, 0, 0)
+
+
+def test_a_second_probe_is_refused_while_one_is_under_way() -> None:
+    ip = a_failed_one()
+    pool = a_pool(ip)
+    probed(pool, ip, 0)
+    second = replace(a_request(6), ip_id=ip.id)
+    assert refused(say(pool, 1, second))[second.request_id].why == "locked"
+
+
+def test_a_probe_says_nothing_of_the_endpoint_that_an_edit_brought_meanwhile() -> None:
+    ip = a_failed_one()
+    pool = a_pool(ip)
+    lease = probed(pool, ip, 0)
+    say(pool, 1, adopt(row_of(ip, address="moved")))
+    say(pool, 2, ended(lease, Event.PROBE_WORKED))
+    assert (ip.address, ip.status, ip.is_healthy, ip.probe_failures) == ("moved", Status.FAILED, False, 2)
+
+
+def test_a_probe_that_never_gives_its_ip_back_leaves_it_out_of_use() -> None:
+    ip = a_failed_one()
+    pool = a_pool(ip)
+    probed(pool, ip, 0)
+    say(pool, 90)
+    assert (ip.status, ip.probe_failures) == (Status.FAILED, 2)

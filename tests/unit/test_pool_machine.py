@@ -18,7 +18,7 @@ from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Acquire, Adopt, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.pool import Decision, Pool
-from daemon.pool.states import NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
+from daemon.pool.states import CHECKS, NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
 from tests.fakes.ips import a_request, an_ip, at, recount, row_of, state
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=2, waiting_max=4)
@@ -41,6 +41,7 @@ class Known:
     rests_until_s: float = -math.inf
     last_used_s: float = NEVER_USED
     fit: bool = True
+    probes_failed: int = 0
     broke: bool = False  # out of use since it failed too often
     leaving: bool = False
     uses: int = 0
@@ -222,13 +223,13 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         self.checks.append(answer)
 
     @precondition(lambda self: self.checks)
-    @rule(pick=PICKS)
-    def a_check_ends(self, pick: int) -> None:
+    @rule(pick=PICKS, event=st.sampled_from(sorted(CHECKS)))
+    def a_check_ends(self, pick: int, event: Event) -> None:
         """It needs no rest of its own; but an endpoint that an edit gave the IP meanwhile may have one left."""
         self.say()
         lease = self.checks.pop(pick % len(self.checks))
         if not self.is_current(lease):
-            self.releases_in_vain(lease, Event.CHECKED)
+            self.releases_in_vain(lease, event)
             return
         known, address = self.known[lease.ip_id], self.addresses.pop(lease.ip_id)
         if self.departed.get(known.endpoint, -math.inf) > self.now_s:
@@ -236,9 +237,13 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         else:
             known.lock_end_s, known.rests_until_s = None, -math.inf
             self.busy_until_s[address] = self.now_s
+            if not known.fit and address == known.endpoint:
+                known.probes_failed += event is Event.PROBE_FAILED
+                if event is Event.PROBE_WORKED:
+                    known.fit, known.broke, known.bad_in_row, known.probes_failed = True, False, 0, 0
             if known.leaving:
                 del self.known[lease.ip_id]
-        self.say(Release(lease.ip_id, lease.lease_no, Event.CHECKED))
+        self.say(Release(lease.ip_id, lease.lease_no, event, endpoint=(lease.address, lease.port)))
 
     @precondition(lambda self: self.old)
     @rule(pick=PICKS, event=st.sampled_from(list(Event)))
@@ -288,7 +293,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             known.fit = False
         elif edit == "reset":
             changes = {"status": Status.AVAILABLE, "is_healthy": True, "consecutive_failures": 0}
-            known.fit, known.broke, known.bad_in_row = True, False, 0
+            known.fit, known.broke, known.bad_in_row, known.probes_failed = True, False, 0, 0
         elif edit == "move":
             changes = {"address": self.moves(known, pick)}
         row = row_of(self.pool.ips[ip_id], **changes)
@@ -356,6 +361,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             ip = self.pool.ips[ip_id]
             assert (ip.total_uses, ip.success_count, ip.failure_count) == (known.uses, known.good, known.bad)
             assert (ip.lease_no, ip.consecutive_failures) == (known.lease_no, known.bad_in_row)
+            assert ip.probe_failures == known.probes_failed
             assert (ip.status is Status.LOCKED, ip.locked_by is not None) == (known.lock_end_s is not None,) * 2
 
     @invariant()

@@ -31,6 +31,7 @@ COLUMNS: dict[str, Any] = {
     "last_health_check": None,
     "lease_no": 0,
     "edit_no": 1,
+    "probe_failures": 0,
 }
 
 
@@ -56,12 +57,13 @@ def test_times_go_from_the_wall_clock_to_ticks(status: str, left_s: float) -> No
             last_used_at=NOW.wall_s - 48,
             last_health_check=NOW.wall_s - 7,
             lease_no=12,
+            probe_failures=3,
         ),
         NOW,
     )
     assert ip.locked_until_s == NOW.tick_s + left_s
     assert (ip.last_used_s, ip.last_health_check_s) == (NOW.tick_s - 48, NOW.tick_s - 7)
-    assert (ip.locked_by, ip.lease_no, ip.edit_no) == (request, 12, 1)
+    assert (ip.locked_by, ip.lease_no, ip.edit_no, ip.probe_failures) == (request, 12, 1, 3)
 
 
 def test_an_available_ip_has_no_timer() -> None:

@@ -23,6 +23,8 @@ LEGAL = {
     (Status.LOCKED, Event.RELEASED_IP_AT_FAULT),
     (Status.LOCKED, Event.RELEASED_TARGET_AT_FAULT),
     (Status.LOCKED, Event.CHECKED),
+    (Status.LOCKED, Event.PROBE_WORKED),
+    (Status.LOCKED, Event.PROBE_FAILED),
     (Status.LOCKED, Event.LOCK_EXPIRED),
     (Status.LOCKED, Event.REMOVED),
     (Status.COOLDOWN, Event.COOLDOWN_OVER),
@@ -59,6 +61,7 @@ def an_ip_that_is(status: Status, **changes: Any) -> Ip:
         "last_health_check_s": 940.0,
         "lease_no": 20,
         "edit_no": 4,
+        "probe_failures": 2 if status is Status.FAILED else 0,
     }
     return an_ip(**(past | changes))
 
@@ -180,7 +183,47 @@ def test_a_reset_makes_a_failed_one_available_with_a_clean_row() -> None:
         "status": Status.AVAILABLE,
         "is_healthy": True,
         "consecutive_failures": 0,
+        "probe_failures": 0,
     }
+
+
+def test_a_probe_that_worked_brings_a_failed_one_back_with_a_clean_row() -> None:
+    ip = an_ip_that_is(Status.FAILED)
+    move(ip, Occurrence(Event.LEASE, 999.0, REQUEST), RULES)
+    assert after(ip, Event.PROBE_WORKED) == {
+        "status": Status.AVAILABLE,
+        "locked_until_s": None,
+        "locked_by": None,
+        "is_healthy": True,
+        "consecutive_failures": 0,
+        "probe_failures": 0,
+        "last_health_check_s": NOW_S,
+    }
+
+
+def test_a_probe_that_failed_is_counted_and_changes_nothing_else() -> None:
+    ip = an_ip_that_is(Status.FAILED)
+    move(ip, Occurrence(Event.LEASE, 999.0, REQUEST), RULES)
+    assert after(ip, Event.PROBE_FAILED) == {
+        "status": Status.FAILED,
+        "locked_until_s": None,
+        "locked_by": None,
+        "probe_failures": 3,
+        "last_health_check_s": NOW_S,
+    }
+
+
+@pytest.mark.parametrize("event", [Event.PROBE_WORKED, Event.PROBE_FAILED])
+def test_the_probe_of_one_that_was_reset_meanwhile_counts_nothing(event: Event) -> None:
+    ip = an_ip_that_is(Status.LOCKED)
+    changed = after(ip, event)
+    assert set(changed) == {"status", "locked_until_s", "locked_by", "last_health_check_s"}
+    assert changed["status"] is Status.AVAILABLE
+
+
+@pytest.mark.parametrize("event", [Event.PROBE_WORKED, Event.PROBE_FAILED])
+def test_one_whose_row_was_deleted_while_it_was_probed_goes(event: Event) -> None:
+    assert after(an_ip_that_is(Status.LOCKED, is_healthy=False, leaving=True), event)["status"] is Status.GONE
 
 
 def test_a_mark_keeps_the_end_of_the_rest_and_a_reset_goes_on_with_it() -> None:
