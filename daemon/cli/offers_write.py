@@ -1,6 +1,5 @@
 """`tracepool offers add` and `update`."""
 
-import json
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,7 +10,7 @@ from daemon.cli.options import AllowPrivate, ConfigFile
 from daemon.cli.output import say, shown
 from daemon.cli.session import settings_of, work
 from daemon.database import offers
-from daemon.database.offer_rows import OfferFields, offer_fields
+from daemon.database.offer_rows import new_offer, offer_fields, urls_of
 from daemon.errors import BadInput
 
 NO_URL = "say where its chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
@@ -65,15 +64,13 @@ def add(
     chosen = options or OfferOptions()
     fields = {"offer_name": name, "final_url": url, "is_active": not inactive, **chosen.columns()}
     allow_private = allow_private or settings.trace.allow_private
-    offer = offer_fields(fields, allow_private=allow_private)
-    if offer.final_url is None:
-        if not offer.tracking_urls:
-            raise BadInput(NO_URL)
-        offer = offer_fields({**fields, "final_url": _urls(offer)[0]}, allow_private=allow_private)
+    if url is None and not chosen.tracking_url:
+        raise BadInput(NO_URL)
+    offer = new_offer(fields, allow_private=allow_private)
     if not work(settings, offers.add_offer, offer):
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
     say(f"added {shown(offer.offer_name)}: /track-hit?offer={_in_query(offer.offer_name)}")
-    if url is not None and offer.tracking_urls and offer.final_url not in _urls(offer):
+    if url is not None and offer.tracking_urls and offer.final_url not in urls_of(offer):
         say(f"{shown(offer.final_url)} gets none of its clicks: the tracking URLs share them")
 
 
@@ -113,10 +110,6 @@ def update(
     if not work(settings, offers.update_offer, changes, not no_deadline):
         raise unknown(settings, name)
     say(f"updated {shown(changes.offer_name)}")
-
-
-def _urls(offer: OfferFields) -> list[str]:
-    return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
 
 
 def _in_query(name: str) -> str:

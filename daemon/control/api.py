@@ -2,8 +2,9 @@
 
 How to add one:
 1. resources/NAME.py: the answers as frozen dataclasses (the docstring and each field's name are the documentation),
-   the requests too; use pydantic's Field by Annotated for bounds: every string, list and number has one. It is
-   pydantic.dataclasses.dataclass: the schema of a plain one would be built anew for each request, which takes 10 ms.
+   the requests too, their bodies with config=STRICT; use pydantic's Field by Annotated for bounds: every string, list
+   and number has one. It is pydantic.dataclasses.dataclass: the schema of a plain one would be built anew for each
+   request, which takes 10 ms.
 2. `def blueprint(seat: Seats) -> Blueprint` makes the routes: async functions with a docstring (its first line is the
    summary in /openapi.json), under quart-schema's @validate_querystring, @validate_request and @validate_response, with
    that order from top to bottom below @routes.get("/api/NAME"). Inside, `seat()` gives what there is to work with.
@@ -18,7 +19,8 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypeVar
 
 import trio
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as model
 from quart import g
 
 from daemon.config import Settings
@@ -57,6 +59,18 @@ Word = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")
 Url = Annotated[str, Field(min_length=1, max_length=8_192, pattern=r"^[^\x00]*$")]
 Cursor = Annotated[str, Field(max_length=2_000, pattern=r"^[A-Za-z0-9_-]*$")]
 Limit = Annotated[int, Field(ge=1, le=500)]
+
+STRICT = ConfigDict(extra="forbid")
+"""Of a request's body: a name that is not known is refused, rather than a slip passed over."""
+
+
+@model(frozen=True, slots=True)
+class RowRefused:
+    """Of an import. `row` counts from 1."""
+
+    row: int
+    reason: str
+
 
 Seats = Callable[[], Seat]
 """Raises ProblemRaised (503) while the daemon starts, and once it stops."""

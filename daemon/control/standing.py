@@ -16,6 +16,7 @@ from daemon.control.api import Seat, Seats, TracerSeat
 from daemon.control.face import BODY_BYTES_MAX, control_app
 from daemon.control.problems import not_ready
 from daemon.control.resources import (
+    advice,
     dashboard,
     events,
     history,
@@ -24,6 +25,7 @@ from daemon.control.resources import (
     ips,
     maintenance,
     metrics,
+    offers,
     pool_cells,
     pools,
     statistics,
@@ -47,13 +49,11 @@ STOP_S = 3.0  # what answers get at the end of a stop; what they need has stoppe
 NOTE_USE_S = 30.0
 UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is asked
 
-_OWN = (status, pools, pool_cells, ips, traces, in_flight, hits, traffic, statistics, history, maintenance, metrics)
-RESOURCES: tuple[Callable[[Seats], Blueprint], ...] = (
-    *(part.blueprint for part in _OWN),
-    events.blueprint,
-    dashboard.blueprint,
-    trace_for_others.blueprint,
+_OWN = (
+    *(status, pools, pool_cells, ips, offers, traces, in_flight, hits, traffic, statistics, history, maintenance),
+    *(advice, metrics, events, dashboard),
 )
+RESOURCES: tuple[Callable[[Seats], Blueprint], ...] = (*(part.blueprint for part in _OWN), trace_for_others.blueprint)
 
 log = structlog.get_logger("daemon.control")
 

@@ -93,6 +93,24 @@ HITS = Listing(
         "visitor": "h.visitor_address = {}::text",
     },
 )
+OFFERS = Listing(
+    source="offers o",
+    columns="o.*",
+    id="o.id",
+    orders={
+        "name": Order("o.offer_name", "text"),
+        "created": Order("o.created_at", _TIME),
+        "updated": Order("o.updated_at", _TIME),
+        "country": Order("lower(btrim(o.target_country))", "text"),
+    },
+    filters={
+        "offer": "o.offer_name = {}::text",
+        "countries": "lower(btrim(o.target_country)) = any({}::text[])",
+        "active": "o.is_active = {}::boolean",
+        "user_agent": "o.user_agent = {}::text",
+        "trace_backend": "o.trace_backend = {}::text",
+    },
+)
 STATISTICS = Listing(
     source="ip_pool_statistics s",
     columns="s.*",

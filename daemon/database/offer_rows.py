@@ -76,6 +76,21 @@ def offer_fields(fields: Mapping[str, object], *, allow_private: bool) -> OfferF
     )
 
 
+def new_offer(fields: Mapping[str, object], *, allow_private: bool) -> OfferFields:
+    """As `offer_fields`, for one to be added: without a final_url it has the first of its tracking_urls."""
+    offer = offer_fields(fields, allow_private=allow_private)
+    if offer.final_url is not None:
+        return offer
+    if not offer.tracking_urls:
+        raise BadInput("final_url is missing: say where its chain starts, there or in tracking_urls")
+    return offer_fields({**fields, "final_url": urls_of(offer)[0]}, allow_private=allow_private)
+
+
+def urls_of(offer: OfferFields) -> list[str]:
+    """Those that share its clicks."""
+    return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
+
+
 def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
     """The offers of a file. Raises BadInput where it cannot be read at all."""
     return import_rows(text, COLUMNS, REQUIRED, lambda fields: offer_fields(fields, allow_private=allow_private))

@@ -96,6 +96,14 @@ def _stored(row: Mapping[str, Any]) -> StoredOffer:
     return StoredOffer(**{**dict(row), **read})
 
 
+async def find_offer_row(conn: Connection, key: str) -> dict[str, Any] | None:
+    """The whole row, by its id or else by its name."""
+    row = await conn.fetchrow(
+        "select * from offers where id::text = lower($1) or offer_name = $1 order by offer_name = $1 limit 1", key
+    )
+    return dict(row) if row else None
+
+
 async def offer_names(conn: Connection) -> list[str]:
     return [row["offer_name"] for row in await conn.fetch("select offer_name from offers order by offer_name")]
 

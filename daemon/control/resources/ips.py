@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import Cursor, Limit, Seats, Word, note_change, picked
+from daemon.control.api import STRICT, Cursor, Limit, RowRefused, Seats, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
 from daemon.database.listings import IPS, TRACES, Asked, read_one, read_page
 from daemon.database.postgres import Connection
@@ -112,7 +112,7 @@ class IpDetail:
     traces: list[IpTrace]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class IpNew:
     """An IP to add; what is left out is as `tracepool provision import` has it."""
 
@@ -123,20 +123,12 @@ class IpNew:
     notes: Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class IpsNew:
     """Rows to add. `strict`: one that cannot be used refuses them all."""
 
     rows: Annotated[list[IpNew], Field(min_length=1, max_length=50_000)]
     strict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RowRefused:
-    """`row` counts from 1."""
-
-    row: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +140,7 @@ class IpsAdded:
     refused: list[RowRefused]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class IpSelection:
     """Which unhealthy IPs: those that meet each condition given; all of them without any."""
 

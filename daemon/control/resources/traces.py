@@ -11,7 +11,7 @@ from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from daemon.click.answer import tracking_url
-from daemon.control.api import Cursor, Limit, Seats, Url, Word, note_change, picked
+from daemon.control.api import STRICT, Cursor, Limit, Seats, Url, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
 from daemon.database.batch import add_traces
 from daemon.database.listings import HITS, TRACES, Asked, read_one, read_page
@@ -103,7 +103,7 @@ class TraceDetail:
     answer: TraceAnswer | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class TracesNew:
     """URLs to trace through a country's IPs."""
 

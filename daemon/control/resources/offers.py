@@ -1,0 +1,182 @@
+"""/api/offers: the offers and each of their settings. A running daemon adopts what is changed here within a second."""
+
+import json
+from dataclasses import asdict, replace
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
+from quart import Blueprint, request
+from quart_schema import validate_querystring, validate_request, validate_response
+
+from daemon.click.offer_values import JSON_COLUMNS
+from daemon.control.api import Cursor, Limit, RowRefused, Seats, Word, note_change, picked
+from daemon.control.problems import ProblemRaised
+from daemon.control.resources.offer_models import (
+    OfferChanges,
+    OfferNew,
+    OfferPage,
+    OfferRemoved,
+    OfferRow,
+    OffersImported,
+    OffersNew,
+    StoredShare,
+)
+from daemon.database.listings import OFFERS, Asked, read_page
+from daemon.database.offer_rows import OfferFields, new_offer, offer_fields
+from daemon.database.offers import add_offer, add_offers, find_offer_row, remove_offer, update_offer
+from daemon.database.postgres import Connection
+from daemon.errors import BadInput
+from daemon.pool.countries import canonical, names_of
+
+# What null, which takes a setting back, is in a row.
+TAKEN_BACK: dict[str, object] = {
+    "target_country": "us",
+    "is_active": True,
+    "user_agent": "default",
+    "notes": "",
+    "landing_schemes": [],
+    "stop_at": [],
+    "param_filter": {},
+    "rename": {},
+    "tracking_urls": [],
+    "trace_backend": "default",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OffersQuery:
+    """`offer`: the whole name. `cursor`: what the page before gave as `next`."""
+
+    offer: Word | None = None
+    country: Word | None = None
+    active: bool | None = None
+    user_agent: Literal["default", "visitor"] | None = None
+    trace_backend: Literal["default", "local", "service"] | None = None
+    sort: Literal["name", "-name", "created", "-created", "updated", "-updated", "country", "-country"] = "name"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+def blueprint(seat: Seats) -> Blueprint:
+    routes = Blueprint("offers", __name__)
+    _add_reads(routes, seat)
+    _add_new(routes, seat)
+    _add_changes(routes, seat)
+    return routes
+
+
+def _add_reads(routes: Blueprint, seat: Seats) -> None:
+    @routes.get("/api/offers")
+    @validate_querystring(OffersQuery)
+    @validate_response(OfferPage)
+    async def list_offers(query_args: OffersQuery) -> OfferPage:
+        """The offers, by name, a page at a time."""
+        query = query_args
+        filters = {
+            **{name: getattr(query, name) for name in ("offer", "active", "user_agent", "trace_backend")},
+            "countries": None if query.country is None else names_of(canonical(query.country)),
+        }
+        page = await seat().database.work(read_page, OFFERS, Asked(query.sort, query.limit, query.cursor, filters))
+        return OfferPage([_shown(row) for row in page["items"]], page["next"])
+
+    @routes.get("/api/offers/<path:offer>")
+    @validate_response(OfferRow)
+    async def show_offer(offer: str) -> OfferRow:
+        """One offer, by its name or its id."""
+        return _shown(await seat().database.work(_known, offer))
+
+
+def _add_new(routes: Blueprint, seat: Seats) -> None:
+    def private() -> bool:
+        return seat().settings().trace.allow_private
+
+    @routes.post("/api/offers")
+    @validate_request(OfferNew)
+    @validate_response(OfferRow, 201)
+    async def create_offer(data: OfferNew) -> tuple[OfferRow, int]:
+        """Add an offer, as `tracepool offers add` does; 409 where one has its name already."""
+        offer = new_offer(asdict(data), allow_private=private())
+        added, row = await seat().database.work(_add, offer)
+        if not added:
+            raise ProblemRaised(409, f"an offer called {offer.offer_name!r} exists already: PATCH changes it")
+        note_change(offer=offer.offer_name)
+        return _shown(row), 201
+
+    @routes.post("/api/offers/import")
+    @validate_request(OffersNew)
+    @validate_response(OffersImported)
+    async def import_offers(data: OffersNew) -> OffersImported:
+        """Add many offers; those that exist are skipped, or changed with `update`."""
+        rows, refused = [], []
+        for number, given in enumerate(data.rows, start=1):
+            try:
+                rows.append(new_offer(asdict(given), allow_private=private()))
+            except BadInput as e:
+                refused.append(RowRefused(number, str(e)))
+        if data.strict and refused:
+            rows = []
+        stored = await seat().database.work(add_offers, rows, data.update)
+        note_change(added=stored.added, updated=stored.updated, refused=len(refused))
+        return OffersImported(stored.added, stored.updated, stored.skipped, refused)
+
+
+def _add_changes(routes: Blueprint, seat: Seats) -> None:
+    @routes.patch("/api/offers/<path:offer>")
+    @validate_request(OfferChanges)
+    @validate_response(OfferRow)
+    async def change_offer(offer: str, data: OfferChanges) -> OfferRow:
+        """Change of an offer what the body names; null takes a setting back (RFC 7396)."""
+        named = sorted(await request.get_json())
+        values = asdict(data)
+        changes = _changes({name: values[name] for name in named}, seat().settings().trace.allow_private)
+        own_deadline = "deadline_s" not in named or data.deadline_s is not None
+        row = await seat().database.work(_change, offer, changes, own_deadline)
+        note_change(offer=row["offer_name"], changed=named)
+        return _shown(row)
+
+    @routes.delete("/api/offers/<path:offer>")
+    @validate_response(OfferRemoved)
+    async def delete_offer(offer: str) -> OfferRemoved:
+        """Remove an offer: its clicks get 404. Its hits and traces stay."""
+        name = await seat().database.work(_remove, offer)
+        note_change(removed=name)
+        return OfferRemoved(name)
+
+
+def _changes(given: dict[str, object], allow_private: bool) -> OfferFields:
+    """They are for any offer: the name stays open."""
+    if given.get("final_url", "") is None:
+        raise BadInput("final_url cannot be taken back: an offer needs one")
+    fields = {name: TAKEN_BACK.get(name) if value is None else value for name, value in given.items()}
+    return offer_fields({"offer_name": "any", **fields}, allow_private=allow_private)
+
+
+async def _add(conn: Connection, offer: OfferFields) -> tuple[bool, dict[str, Any]]:
+    return await add_offer(conn, offer), await _known(conn, offer.offer_name)
+
+
+async def _change(conn: Connection, key: str, changes: OfferFields, own_deadline: bool) -> dict[str, Any]:
+    row = await _known(conn, key)
+    await update_offer(conn, replace(changes, offer_name=row["offer_name"]), own_deadline)
+    return await _known(conn, str(row["id"]))
+
+
+async def _remove(conn: Connection, key: str) -> str:
+    name = str((await _known(conn, key))["offer_name"])
+    await remove_offer(conn, name)
+    return name
+
+
+async def _known(conn: Connection, key: str) -> dict[str, Any]:
+    row = None if "\0" in key else await find_offer_row(conn, key)
+    if row is None:
+        raise ProblemRaised(404, f"no offer has the name or id {key[:100]!r}: GET /api/offers lists them")
+    return row
+
+
+def _shown(row: dict[str, Any]) -> OfferRow:
+    """jsonb comes as text."""
+    read = {column: None if row[column] is None else json.loads(row[column]) for column in JSON_COLUMNS}
+    if read["tracking_urls"] is not None:
+        read["tracking_urls"] = [StoredShare(**share) for share in read["tracking_urls"]]
+    return picked(OfferRow, row, **read)

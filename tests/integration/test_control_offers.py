@@ -1,0 +1,211 @@
+"""/api/offers over real rows: what `tracepool offers` can do, in the same words; and the advice."""
+
+from typing import Any
+
+import pytest
+import structlog
+
+from daemon.maintenance.figures import Advice, Severity
+from tests.fakes.overviews import standing_overview
+from tests.integration.control_faces import control_face, row_of
+from tests.integration.databases import PostgresServer, fresh_database
+from tests.integration.test_control_lists import items, seated
+
+URL = "https://ads.example/click?id={gclid}"
+EVERYTHING: dict[str, Any] = {
+    "offer_name": "summer sale",
+    "final_url": URL,
+    "target_country": "uk",
+    "is_active": False,
+    "deadline_s": 8.5,
+    "user_agent": "visitor",
+    "notes": "for us",
+    "landing_schemes": ["market"],
+    "stop_at": ["shop.example"],
+    "param_filter": {"keep": ["gclid"]},
+    "rename": {"gclid": "sub1"},
+    "tracking_urls": [{"url": "https://ads.example/a", "weight": 3}, {"url": "https://ads.example/b", "weight": 1.5}],
+    "trace_backend": "local",
+}
+UNSET: dict[str, Any] = {
+    "target_country": "us",
+    "is_active": True,
+    "deadline_s": None,
+    "user_agent": "default",
+    "notes": None,
+    "landing_schemes": [],
+    "stop_at": None,
+    "param_filter": None,
+    "rename": None,
+    "tracking_urls": None,
+    "trace_backend": "default",
+}
+
+
+async def test_an_offer_is_made_with_every_setting_that_the_command_knows(postgres: PostgresServer) -> None:
+    async with seated(postgres) as (served, _):
+        made = await served.ask("/api/offers", "POST", json=EVERYTHING)
+        assert made.status_code == 201, made.text
+        assert {name: made.json()[name] for name in EVERYTHING} == EVERYTHING
+        for key in ("summer sale", made.json()["id"], made.json()["id"].upper()):
+            assert (await served.ask(f"/api/offers/{key}")).json() == made.json()
+        again = await served.ask("/api/offers", "POST", json={"offer_name": "summer sale", "final_url": URL})
+        assert again.status_code == 409
+        plain = (await served.ask("/api/offers", "POST", json={"offer_name": "a/b", "final_url": URL})).json()
+        assert {name: plain[name] for name in UNSET} == UNSET
+        assert (await served.ask("/api/offers/a/b")).json() == plain
+        shared = {"offer_name": "shared", "tracking_urls": [{"url": "https://ads.example/a"}]}
+        assert (await served.ask("/api/offers", "POST", json=shared)).json()["final_url"] == "https://ads.example/a"
+
+
+@pytest.mark.parametrize("name", sorted(UNSET))
+async def test_a_change_keeps_what_it_does_not_name_and_null_takes_back(postgres: PostgresServer, name: str) -> None:
+    async with seated(postgres) as (served, _):
+        before = (await served.ask("/api/offers", "POST", json=EVERYTHING)).json()
+        path = "/api/offers/summer sale"
+        for change, expected in (
+            ({}, EVERYTHING[name]),
+            ({name: None}, "" if name == "notes" else UNSET[name]),
+            ({name: EVERYTHING[name]}, EVERYTHING[name]),
+        ):
+            after = await served.ask(path, "PATCH", json=change)
+            assert after.status_code == 200, after.text
+            assert {**after.json(), "updated_at": None} == {**before, name: expected, "updated_at": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"final_url": "ftp://ads.example/"}, "http"),
+        ({"final_url": "http://127.0.0.1/"}, "public host"),
+        ({"final_url": "https://{gclid}.example/"}, "macro"),
+        ({"final_url": None}, "final_url"),
+        ({"deadline_s": 61}, "deadline_s"),
+        ({"stop_at": ["shop.example/path"]}, "stop_at"),
+        ({"landing_schemes": ["javascript"]}, "landing_schemes"),
+        ({"param_filter": {"keep": ["a"], "drop": ["b"]}}, "param_filter"),
+        ({"param_filter": {"only": ["a"]}}, "param_filter"),
+        ({"tracking_urls": [{"url": "https://ads.example/a", "weight": 0}]}, "tracking_urls"),
+        ({"trace_backend": "both"}, "trace_backend"),
+        ({"is_active": "perhaps"}, "is_active"),
+        ({"notes": "a\u0000b"}, "notes"),
+        ({"notes": "a\nb"}, "notes"),
+        ({"deadline": 5}, "deadline"),
+    ],
+)
+async def test_what_the_command_refuses_is_refused_with_a_reason(
+    postgres: PostgresServer, change: dict[str, Any], says: str
+) -> None:
+    async with seated(postgres) as (served, _):
+        before = (await served.ask("/api/offers", "POST", json=EVERYTHING)).json()
+        new = {"offer_name": "another", **({"final_url": URL} | change)}
+        for answer in (
+            await served.ask("/api/offers/summer sale", "PATCH", json=change),
+            await served.ask("/api/offers", "POST", json=new),
+        ):
+            assert answer.status_code == 400, answer.text
+            assert says in answer.json()["detail"]
+        assert await items(served, "/api/offers") == [before]
+
+
+async def test_an_offer_that_is_removed_leaves_its_hits(postgres: PostgresServer) -> None:
+    async with seated(postgres) as (served, rows):
+        await rows.add_offer("sale")
+        await rows.sql(
+            "insert into hits (request_id, offer_name, outcome, location, wait_ms)"
+            " values (gen_random_uuid(), 'sale', 'resolved', 'L', 5)"
+        )
+        assert (await served.ask("/api/offers/sale", "DELETE", json={})).json() == {"removed": "sale"}
+        for method in ("GET", "PATCH", "DELETE"):
+            assert (await served.ask("/api/offers/sale", method, json={})).status_code == 404
+        assert await rows.one("select count(*) from hits") == 1
+
+
+async def test_an_offer_that_was_made_by_sql_under_an_odd_name_can_be_changed(postgres: PostgresServer) -> None:
+    async with seated(postgres) as (served, rows):
+        offer_id = await rows.add_offer(" odd\n")
+        changed = await served.ask(f"/api/offers/{offer_id}", "PATCH", json={"is_active": False})
+        assert (changed.json()["offer_name"], changed.json()["is_active"]) == (" odd\n", False)
+
+
+async def test_an_import_adds_skips_or_updates_and_says_what_it_refused(postgres: PostgresServer) -> None:
+    rows_given = [
+        {"offer_name": "old", "final_url": "https://ads.example/new", "notes": "n"},
+        {"offer_name": "new", "final_url": URL},
+        {"offer_name": "bad", "final_url": "nonsense"},
+        {"offer_name": "worse"},
+    ]
+    async with seated(postgres) as (served, rows):
+        await rows.add_offer("old", "https://ads.example/old", deadline_s=7.0)
+
+        async def imported(**more: Any) -> dict[str, Any]:
+            answer = await served.ask("/api/offers/import", "POST", json={"rows": rows_given, **more})
+            assert answer.status_code == 200, answer.text
+            told: dict[str, Any] = answer.json()
+            assert [refused["row"] for refused in told.pop("refused")] == [3, 4]
+            return told
+
+        assert await imported(strict=True) == {"added": 0, "updated": 0, "skipped": 0}
+        assert await imported() == {"added": 1, "updated": 0, "skipped": 1}
+        assert (await served.ask("/api/offers/old")).json()["final_url"] == "https://ads.example/old"
+        assert await imported(update=True) == {"added": 0, "updated": 2, "skipped": 0}
+        old = (await served.ask("/api/offers/old")).json()
+        assert (old["final_url"], old["notes"], old["deadline_s"]) == ("https://ads.example/new", "n", 7.0)
+
+
+@pytest.mark.parametrize("sort", [f"{way}{name}" for name in ("name", "created", "updated", "country") for way in "-:"])
+async def test_offers_come_in_any_order_and_filtered(postgres: PostgresServer, sort: str) -> None:
+    sort = sort.lstrip(":")
+    async with seated(postgres) as (served, rows):
+        for number, country in enumerate(("us", "GB", "uk", "de", "de")):
+            await rows.add_offer(f"offer {number}", target_country=country, is_active=number > 0)
+        names = [offer["offer_name"] for offer in await items(served, f"/api/offers?sort={sort}")]
+        assert sorted(names) == [f"offer {number}" for number in range(5)]
+        if sort.endswith(("name", "created")):
+            assert names == sorted(names, reverse=sort.startswith("-"))
+        for query, count in (("country=gb", 2), ("active=false", 1), ("offer=offer 3", 1), ("trace_backend=local", 0)):
+            assert len(await items(served, f"/api/offers?sort={sort}&{query}")) == count
+
+
+async def test_who_changed_an_offer_and_what_is_in_the_log_and_a_reader_changes_none(postgres: PostgresServer) -> None:
+    tokens = [row_of("operating"), row_of("looking", "read", name="grafana")]
+    with structlog.testing.capture_logs() as lines:
+        async with (
+            fresh_database(postgres) as rows,
+            control_face(rows=tokens, database=rows.database) as served,
+        ):
+            for method, path, body in (
+                ("POST", "/api/offers", EVERYTHING),
+                ("PATCH", "/api/offers/summer sale", {"notes": None, "is_active": True}),
+                ("POST", "/api/offers/import", {"rows": [{"offer_name": "b", "final_url": URL}]}),
+                ("DELETE", "/api/offers/b", {}),
+            ):
+                assert (await served.ask(path, method, "looking", json=body)).status_code == 403
+                other_host = await served.ask(path, method, "operating", json=body, headers={"Host": "evil.example"})
+                assert other_host.status_code == 421
+                assert (await served.ask(path, method, "operating", json=body)).status_code < 300
+            assert (await served.ask("/api/offers", token="looking")).status_code == 200
+    audit = [line for line in lines if line["event"] == "audit"]
+    assert [(line["who"], line["what"], line["result"]) for line in audit] == [
+        ("anna", "POST /api/offers", 201),
+        ("anna", "PATCH /api/offers/summer sale", 200),
+        ("anna", "POST /api/offers/import", 200),
+        ("anna", "DELETE /api/offers/b", 200),
+    ]
+    assert audit[0]["offer"] == "summer sale"
+    assert (audit[1]["offer"], audit[1]["changed"]) == ("summer sale", ["is_active", "notes"])
+    assert (audit[2]["added"], audit[2]["updated"], audit[2]["refused"]) == (1, 0, 0)
+    assert audit[3]["removed"] == "b"
+
+
+async def test_advice_comes_with_its_rule_and_figures() -> None:
+    given = Advice("oversized", Severity.INFO, "Too many.", "half idle", {"ips": 9.0}, "tracepool plan", "us")
+    async with control_face(overview=standing_overview(given)) as served:
+        assert (await served.ask("/api/advice")).json() == {
+            "items": [
+                {
+                    "code": "oversized", "severity": "info", "sentence": "Too many.", "rule": "half idle",
+                    "numbers": {"ips": 9.0}, "command": "tracepool plan", "about": "us",
+                }
+            ]
+        }  # fmt: skip
