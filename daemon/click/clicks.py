@@ -74,7 +74,7 @@ class Clicks:
     ) -> None:
         """`draw` gives numbers from 0 (may be) to 1 (never): by them the tracking URLs of an offer share its clicks."""
         self._settings = settings
-        self._offers = offers
+        self.offers = offers
         self._directory = directory
         self._journal = journal
         self._jobs = jobs
@@ -111,7 +111,7 @@ class Clicks:
             log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
             self.observe("refused", "bad_request", 0.0)
             return Answer(parsed.status, request_id, error=parsed.error)
-        offer = self._offers.find(parsed.offer)
+        offer = self.offers.find(parsed.offer)
         if offer is None:
             self.observe("refused", "unknown_offer" if self.is_tracing else "starting", 0.0)
         if offer is None and not self.is_tracing:

@@ -79,6 +79,11 @@ class Offers:
     def find(self, name: str) -> Offer | None:
         return self._by_name.get(name)
 
+    def known(self, key: str) -> Offer | None:
+        """By its id, or else by its name; for what is asked now and then."""
+        by_id = (offer for offer in self._by_name.values() if str(offer.id) == key.lower())
+        return next(by_id, None) or self.find(key)
+
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> list[Complaint]:
         """Takes rows of `load_offers`, jsonb as text, for all there is. Says what of them cannot be used."""
         offers, complaints = {}, []

@@ -10,7 +10,7 @@ from quart import Blueprint
 
 from daemon.click.listeners import open_listeners
 from daemon.click.server import Server, ServerLimits
-from daemon.config import Settings
+from daemon.config import DEADLINE_MAX_S, Settings
 from daemon.control.access import Tokens, is_local
 from daemon.control.api import Seat, Seats, TracerSeat
 from daemon.control.face import BODY_BYTES_MAX, control_app
@@ -26,6 +26,7 @@ from daemon.control.resources import (
     maintenance,
     metrics,
     offers,
+    parallel,
     pool_cells,
     pools,
     statistics,
@@ -51,7 +52,7 @@ UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is ask
 
 _OWN = (
     *(status, pools, pool_cells, ips, offers, traces, in_flight, hits, traffic, statistics, history, maintenance),
-    *(advice, metrics, events, dashboard),
+    *(advice, parallel, metrics, events, dashboard),
 )
 RESOURCES: tuple[Callable[[Seats], Blueprint], ...] = (*(part.blueprint for part in _OWN), trace_for_others.blueprint)
 
@@ -156,7 +157,7 @@ class ControlFace:
 
 def _limits(settings: Settings) -> ServerLimits:
     return ServerLimits(
-        answer_s=max(ANSWER_S, settings.trace.timeout_s + TRACE_MARGIN_S),
+        answer_s=max(ANSWER_S, DEADLINE_MAX_S + settings.trace.timeout_s + TRACE_MARGIN_S),
         head_s=HEAD_S,
         head_bytes_max=65_536,
         connections_max=CONNECTIONS_MAX + settings.trace.workers,

@@ -43,7 +43,7 @@ class IpChanged:
 @dataclass(frozen=True, slots=True)
 class TracePending:
     request_id: UUID
-    offer_id: UUID
+    offer_id: UUID | None
     tracking_url: str
     target_country: str
     inbound_params: Params

@@ -1,6 +1,6 @@
 """What a click asks of a trace worker, and what it hears while it waits. Times are ticks, in seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -21,11 +21,26 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What a trace took, with all its attempts: `error` says how the last one failed, and `ip` which one it had."""
+
+    ip: str
+    ms: float
+    bytes_received: int
+    bytes_sent: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The trace is over. `final_url` is None unless it landed; then `reason` says why, no_ip or trace_failed."""
+    """The trace is over. `final_url` is None unless it landed; then `reason` says why, no_ip or trace_failed.
+
+    Two that end the same are equal, whatever was `spent`; None without an IP.
+    """
 
     final_url: str | None
     reason: str | None
+    spent: Spent | None = field(default=None, compare=False)
 
 
 News = WaitingForIp | Started | Finished

@@ -14,7 +14,7 @@ from daemon.journal.entries import TraceFinished, Traffic
 from daemon.moment import Moment
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.trace.fetch import TraceResult
-from daemon.trace.jobs import Finished, TraceJob
+from daemon.trace.jobs import Finished, Spent, TraceJob
 from daemon.trace.spending import Spending
 from daemon.trace.steps import Landed
 from daemon.trace.verdicts import Verdict
@@ -69,8 +69,16 @@ class Run:
         return left_s / attempts_left if left_s > 0 and attempts_left > 1 else math.inf
 
     def news(self) -> Finished:
-        end = self.attempts[-1][1].end
-        return Finished(end.url, None) if isinstance(end, Landed) else Finished(None, "trace_failed")
+        lease, last = self.attempts[-1]
+        end, results = last.end, [result for _, result in self.attempts]
+        spent = Spent(
+            ip=lease.address,
+            ms=sum(result.ms for result in results),
+            bytes_received=sum(result.bytes_received for result in results),
+            bytes_sent=sum(result.bytes_sent for result in results),
+            error=None if isinstance(end, Landed) else end.message,
+        )
+        return Finished(end.url, None, spent) if isinstance(end, Landed) else Finished(None, "trace_failed", spent)
 
     def traffic(self, spending: Spending) -> tuple[Traffic, ...]:
         """What each attempt moved, and costs."""

@@ -2,12 +2,23 @@
 
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from daemon.demo.history import check
-from tests.acceptance.processes import end_of, network_of, provision, run_command, serving, start_command, until
+from tests.acceptance.processes import (
+    asked,
+    end_of,
+    network_of,
+    offer,
+    provision,
+    run_command,
+    serving,
+    start_command,
+    until,
+)
 
 ADDRESSES = tuple(f"127.2.9.{number}" for number in range(1, 11))
 COOLDOWN_S = 0.5
@@ -62,3 +73,27 @@ async def test_what_cannot_be_traced_is_told_and_the_rest_is_traced(state_dir: P
     queued = await run_command("trace", "https://ads.example/", "--no-wait", *config)
     assert queued.returncode == 0
     assert len(queued.stdout.split()) == 1
+
+
+async def test_a_trace_that_a_program_waits_for_has_a_clicks_row(state_dir: Path) -> None:
+    async with network_of(ADDRESSES[:1]) as network, serving(state_dir, SETTINGS) as daemon:
+        await provision(daemon, network, ADDRESSES[:1])
+        await offer(daemon, "sale", "https://ads.example/go")
+        request_id = "5f0c9f5e-2f6b-4f0e-9d3b-0a4f5c1d2e3f"
+        body = {
+            "request_id": request_id, "offer_id": "sale", "tracking_url": network.chain_url(2, 5),
+            "target_country": "us", "inbound_params": {"gclid": "g"},
+        }  # fmt: skip
+        ask = partial(asked, daemon, "/functions/v1/process-trace-parallel", method="POST", json=body)
+        told = await trio.to_thread.run_sync(ask)
+        assert (told.status_code, told.json()["ip_used"]) == (200, ADDRESSES[0])
+        row = "select status, ip_assigned, final_url, priority, inbound_params->>'gclid', offer_id is not null"
+        expected = [["completed", ADDRESSES[0], told.json()["final_url"], "0", "g", "t"]]
+        statement = f"{row} from active_trace_requests where request_id = '{request_id}'"
+        with trio.fail_after(20):
+            found: list[list[str]] = []
+            while found != expected:
+                found = await daemon.psql(statement)
+        assert ask().status_code == 409
+        assert await daemon.stop() == 0
+        assert daemon.faults() == []

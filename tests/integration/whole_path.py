@@ -85,12 +85,15 @@ class WholePath:
     offers: Offers
     post: Post
     journal: Heard
+    directory: PoolDirectory
+    jobs: "trio.MemorySendChannel[TraceJob]"
+    tracer: Tracer
 
-    def offer(self, tracking_url: str, *landing_schemes: str) -> None:
+    def offer(self, tracking_url: str, *landing_schemes: str, **values: object) -> None:
         """The one offer that clicks are for."""
         row = {"id": uuid4(), "offer_name": "sale", "final_url": tracking_url, "target_country": "us"}
         more = {"deadline_s": None, "user_agent": "default", "landing_schemes": list(landing_schemes)}
-        assert all(complaint.usable for complaint in self.offers.replace([{**row, **more}]))
+        assert all(complaint.usable for complaint in self.offers.replace([{**row, **more, **values}]))
 
     async def click(self) -> Answer:
         with trio.fail_after(PATIENCE_S):
@@ -135,6 +138,7 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         for _ in range(trace.workers):
             nursery.start_soon(tracer.work, receive.clone())
         receive.close()
-        yield WholePath(Clicks(settings, offers, directory, journal, send, read_clocks), offers, post, journal)
+        clicks = Clicks(settings, offers, directory, journal, send, read_clocks)
+        yield WholePath(clicks, offers, post, journal, directory, send, tracer)
         assert post.pool.counts().locked == 0
         nursery.cancel_scope.cancel()

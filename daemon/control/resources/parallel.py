@@ -1,0 +1,102 @@
+"""POST /functions/v1/process-trace-parallel: a trace now, for programs that know it by this name."""
+
+from typing import Annotated, NotRequired
+from uuid import UUID
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from quart import Blueprint
+from quart_schema import validate_request, validate_response
+from typing_extensions import TypedDict
+
+from daemon.click.answer import extracted_params
+from daemon.click.parse import PARAMS_MAX
+from daemon.control.api import Seats, Url, Word, note_change
+from daemon.control.parallel import Asked, ParallelTraces
+from daemon.trace.service_shape import MODE, Header
+
+ParamName = Annotated[str, Field(max_length=8_192)]
+ParamValue = Annotated[str, Field(max_length=8_192)]
+ParamValues = ParamValue | Annotated[list[ParamValue], Field(max_length=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelRequest:
+    """`offer_id`: an offer's id, or its name; the settings of an offer that is served hold for the trace.
+
+    Macros of `tracking_url` take the values of `inbound_params`.
+    """
+
+    request_id: UUID
+    offer_id: Word
+    tracking_url: Url
+    target_country: Word = "us"
+    inbound_params: Annotated[dict[ParamName, ParamValues], Field(max_length=PARAMS_MAX)] = Field(default_factory=dict)
+    referrer: Header | None = None
+
+
+class ParallelAnswer(TypedDict):
+    """`all_params`: those that came in, and of the landing URL's the ones with other names. `bandwidth_kb`: both ways,
+    1 KB is 1,000 bytes. Without success there is an `error`."""
+
+    success: bool
+    request_id: UUID
+    final_url: str | None
+    extracted_params: dict[str, str | list[str]]
+    all_params: dict[str, str | list[str]]
+    trace_time_ms: int
+    ip_used: str
+    mode_used: str
+    bandwidth_kb: float
+    error: NotRequired[str]
+
+
+class NoIp(TypedDict):
+    """There is none in the country, or none that comes free in time."""
+
+    success: bool
+    error: str
+
+
+def blueprint(seat: Seats) -> Blueprint:
+    routes, traces = Blueprint("parallel", __name__), ParallelTraces()
+
+    @routes.post("/functions/v1/process-trace-parallel")
+    @validate_request(ParallelRequest)
+    @validate_response(ParallelAnswer)
+    @validate_response(NoIp, 503)
+    async def process_trace_parallel(data: ParallelRequest) -> ParallelAnswer | tuple[NoIp, int]:
+        """Trace a URL now, through an IP of the country's pool, and wait for the end.
+
+        It waits for an IP as a click does. A trace that fails is a 200 with `success: false`. 409: the id has a trace
+        already.
+        """
+        here = seat()
+        asked = Asked(
+            request_id=data.request_id,
+            offer=data.offer_id,
+            tracking_url=data.tracking_url,
+            country=data.target_country,
+            inbound=dict(data.inbound_params),
+            referrer=data.referrer,
+        )
+        ended = await traces.trace(asked, here.overview, here.database, here.settings())
+        spent = ended.spent
+        note_change(request_id=str(asked.request_id), offer=asked.offer, reason=ended.reason, ip=spent and spent.ip)
+        if spent is None:
+            return NoIp(success=False, error="No available IP"), 503
+        extracted = extracted_params(ended.final_url) if ended.final_url else {}
+        answer = ParallelAnswer(
+            success=ended.final_url is not None,
+            request_id=asked.request_id,
+            final_url=ended.final_url,
+            extracted_params=extracted,
+            all_params={**asked.inbound, **{name: extracted[name] for name in extracted if name not in asked.inbound}},
+            trace_time_ms=round(spent.ms),
+            ip_used=spent.ip,
+            mode_used=MODE,
+            bandwidth_kb=round((spent.bytes_received + spent.bytes_sent) / 1000, 2),
+        )
+        return answer if spent.error is None else {**answer, "error": spent.error}
+
+    return routes
