@@ -129,7 +129,9 @@ class Table:
             "is_healthy": True,
             "edit_no": 0,
         }
-        row |= dict.fromkeys(("total_uses", "success_count", "failure_count", "consecutive_failures", "lease_no"), 0)
+        row |= dict.fromkeys(
+            ("total_uses", "success_count", "failure_count", "consecutive_failures", "lease_no", "probe_failures"), 0
+        )
         for entry in of_kind(IpChanged, self._journal.entries):
             if entry.id == ip_id:
                 row |= {name: getattr(entry, name) for name in entry.__slots__ if name != "event"}
