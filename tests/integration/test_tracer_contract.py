@@ -86,7 +86,9 @@ CHAINS = {
         (Verdict.TARGET, "target_broken"), [(None, "failed")], secure={"secure.example/": origins.RESETS}, url=SECURE
     ),
     "a target that is no HTTP": Chain(
-        (Verdict.TARGET, "garbage"), [(None, "failed")], {"ads.example/start": origins.GARBAGE}
+        (Verdict.TARGET, "garbage"),
+        [(302, "http"), (None, "failed")],
+        {"ads.example/start": redirect("/bad"), "ads.example/bad": origins.GARBAGE},
     ),
     "a tracking URL that is none": Chain((Verdict.OPERATOR, "bad_tracking_url"), [], url="ftp://ads.example/"),
 }
