@@ -122,6 +122,7 @@ class Pool(Section):
     cooldown_s: float = Field(60, ge=0, le=86_400)
     failures_max: int = Field(5, ge=1, le=1_000)
     waiting_max: int = Field(500, ge=1, le=100_000)
+    selection: Literal["rested", "fastest"] = "rested"
     batch_below_percent: float = Field(60, ge=0, le=100)
 
 

@@ -142,7 +142,7 @@ async def pools_loaded(
             actors.start_soon(run_pool_actor, post, database, journal.writer, flush, read_clocks, spared)
 
         def new_pool(country: str) -> Pool:
-            return Pool(country, rules_of(settings()), departed)
+            return Pool(country, rules_of(settings()), departed, random.random)
 
         directory = PoolDirectory(new_pool, start_actor)
         remember = functools.partial(remember_offers, settings().state_dir)

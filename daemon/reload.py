@@ -13,6 +13,7 @@ LIVE = frozenset(
         "pool.cooldown_s",
         "pool.failures_max",
         "pool.waiting_max",
+        "pool.selection",
         "pool.batch_below_percent",
         "trace.timeout_s",
         "trace.backend",

@@ -93,7 +93,7 @@ async def _reloaded(
         for ip in ips:
             if (before := post.pool.ips.get(ip.id)) is not None:
                 _keep_ticks(ip, before)
-        fresh = Pool(post.country, post.pool.rules, post.pool.departed)
+        fresh = Pool(post.country, post.pool.rules, post.pool.departed, post.pool.chance)
         fresh.load(ips)
         return fresh
 

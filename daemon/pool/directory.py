@@ -31,7 +31,7 @@ class Post:
 
 def rules_of(settings: Settings) -> Rules:
     pool = settings.pool
-    return Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max)
+    return Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max, pool.selection == "fastest")
 
 
 class PoolDirectory:

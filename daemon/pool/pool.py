@@ -7,7 +7,7 @@ remembered in `departed`, which all pools share: whichever row comes to have it 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from uuid import UUID
@@ -20,6 +20,7 @@ from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAva
 from daemon.pool.out_of_use import OutOfUse
 from daemon.pool.outlook import Outlook
 from daemon.pool.queues import Pile, Waiting
+from daemon.pool.selection import fast_one
 from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
 
 Endpoint = tuple[str, str]  # address, port
@@ -45,11 +46,18 @@ class Decision:
 
 
 class Pool:
-    """`ips` by id. Change it only through `decide`, `fire_timers` and `load`."""
+    """`ips` by id. Change it only through `decide`, `fire_timers` and `load`. `chance` is random, from 0 to below 1."""
 
-    def __init__(self, country: str, rules: Rules, departed: dict[Endpoint, float] | None = None) -> None:
+    def __init__(
+        self,
+        country: str,
+        rules: Rules,
+        departed: dict[Endpoint, float] | None = None,
+        chance: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.country = country
         self.rules = rules
+        self.chance = chance
         self.departed = {} if departed is None else departed
         self.leases = 0  # given so far
         self.ips: dict[UUID, Ip] = {}
@@ -141,7 +149,7 @@ class Pool:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
         elif request.ip_id is not None:
             self._acquire_that(self.ips.get(request.ip_id), request, now, decision)
-        elif ip := self._rested.first_but(request.tried):  # whoever waits has tried it
+        elif ip := self._next(request.tried):  # whoever waits has tried it
             self._lease(ip, request, now, decision)
         elif self._outlook.has_tried_all(request, now.tick_s, self.rules.cooldown_s):
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "tried")))
@@ -163,12 +171,17 @@ class Pool:
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
         """Afterwards, whatever is available has been tried by all who wait."""
         while self._by_status[Status.AVAILABLE] and (request := self._waiting.first()):
-            if ip := self._rested.first_but(request.tried):
+            if ip := self._next(request.tried):
                 self._lease(ip, request, now, decision)
                 self._waiting.take_first()
             else:
                 self._waiting.pass_over_first()
         self._waiting.look_again()
+
+    def _next(self, tried: frozenset[UUID]) -> Ip | None:
+        if self.rules.fastest and (ip := fast_one(self._rested, self._by_status[Status.AVAILABLE], tried, self.chance)):
+            return ip
+        return self._rested.first_but(tried)
 
     def _lease(self, ip: Ip, request: Acquire, now: Moment, decision: Decision) -> None:
         unused_s = None if ip.last_used_s == NEVER_USED else now.tick_s - ip.last_used_s

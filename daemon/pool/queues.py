@@ -36,8 +36,7 @@ class Pile:
         self._order += 1
         heapq.heappush(self._heap, (self._key(ip), self._order, ip.id))
         if len(self._heap) > OUTDATED_FACTOR * len(self._ips) + HEAP_MIN:
-            once = {e[2]: e for e in sorted(self._heap, reverse=True) if self._current(e)}
-            self._heap = sorted(once.values())
+            self._rebuild()
 
     def first(self) -> Ip | None:
         """It stays the first until its status or its time changes."""
@@ -60,6 +59,25 @@ class Pile:
             heapq.heappush(self._heap, entry)
         return ip
 
+    def some(self, count: int, most: int, chance: Callable[[], float]) -> list[Ip]:
+        """About `most` of them at random, each once; all where there are hardly more. `count`: how many there are.
+
+        Takes so many steps however many there are: a heap that is mostly outdated is rebuilt before.
+        """
+        if len(self._heap) > 2 * count + HEAP_MIN:
+            self._rebuild()
+        heap = self._heap
+        if len(heap) <= 2 * most + HEAP_MIN:
+            found = {ip.id: ip for entry in heap if (ip := self._current(entry))}
+        else:
+            found = {}
+            for _ in range(OUTDATED_FACTOR * most):
+                if ip := self._current(heap[int(chance() * len(heap))]):
+                    found[ip.id] = ip
+                    if len(found) == most:
+                        break
+        return list(found.values())
+
     def up_to(self, limit_s: float) -> Iterator[Ip]:
         """Those whose time is not above `limit_s`, in no order; each takes a step or two, however many there are."""
         places = [0]
@@ -69,6 +87,10 @@ class Pile:
                 if ip := self._current(self._heap[place]):
                     yield ip
                 places += (2 * place + 1, 2 * place + 2)
+
+    def _rebuild(self) -> None:
+        once = {e[2]: e for e in sorted(self._heap, reverse=True) if self._current(e)}
+        self._heap = sorted(once.values())
 
     def _current(self, entry: tuple[float, int, UUID]) -> Ip | None:
         ip = self._ips.get(entry[2])

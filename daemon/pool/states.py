@@ -46,12 +46,14 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Times in seconds. `failures_max`: failures in a row that make an IP `failed`."""
+    """Times in seconds. `failures_max`: failures in a row that make an IP `failed`. `fastest`: see selection.py; else
+    the next IP is the one that rested longest."""
 
     lock_s: float = 90
     cooldown_s: float = 60
     failures_max: int = 5
     waiting_max: int = 500
+    fastest: bool = False
 
 
 @dataclass(slots=True)

@@ -128,6 +128,7 @@ class Table:
             "last_health_check": None,
             "is_healthy": True,
             "edit_no": 0,
+            "probe_failures": 0,
         }
         row |= dict.fromkeys(
             ("total_uses", "success_count", "failure_count", "consecutive_failures", "lease_no", "probe_failures"), 0

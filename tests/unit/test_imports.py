@@ -56,6 +56,7 @@ PURE = {
     "daemon.pool.outlook",
     "daemon.pool.pool",
     "daemon.pool.queues",
+    "daemon.pool.selection",
     "daemon.pool.states",
     "daemon.trace.addresses",
     "daemon.trace.body",
