@@ -5,19 +5,15 @@ resource does is its own file's; api.py says how to add one.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, cast
 
 import orjson
 import structlog
-from quart import Blueprint, Response, g, request
-from quart_schema import (
-    HttpSecurityScheme,
-    Info,
-    OpenAPIProvider,
-    QuartSchema,
-    RequestSchemaValidationError,
-    hide,
-)
+from quart import Blueprint, Response, current_app, g, request
+from quart_schema import HttpSecurityScheme, Info, QuartSchema, RequestSchemaValidationError, hide
+from quart_schema.openapi import QUART_SCHEMA_HIDDEN_ATTRIBUTE
+from quart_schema.validation import QUART_SCHEMA_QUERYSTRING_ATTRIBUTE
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import BadRequest, HTTPException
@@ -25,16 +21,19 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from daemon import __version__
 from daemon.config import Settings
 from daemon.control.access import SAFE_METHODS, Denied, Principal, Tokens, refused_change, refused_host
-from daemon.control.problems import CONTENT_TYPE, ProblemRaised, invalid, problem, respond
+from daemon.control.openapi import Described
+from daemon.control.problems import ProblemRaised, invalid, problem, respond
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
 from daemon.moment import Moment
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 OPEN_PATHS = frozenset({"/livez", "/readyz"})  # they tell a probe nothing but that the daemon is there
 SHELL = "/"  # without a token it is an empty page that asks for one; its assets are the same for everybody
+DOCS = "/docs"  # so is this, and says nothing of what runs here
 ASSETS = "/static/"
 HEADERS = {
     "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # pages say what they need themselves
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -53,47 +52,6 @@ class StrictRequest(TrioRequest):
             return orjson.loads(await self.get_data())
         except orjson.JSONDecodeError as e:
             raise ProblemRaised(400, f"the body is not JSON: {e}") from None
-
-
-class ProblemsToo(OpenAPIProvider):
-    """Each operation can also answer with a problem, and may need no token; quart-schema cannot be told so."""
-
-    tokens: Tokens
-
-    def schema(self) -> dict[str, Any]:
-        schema = super().schema()
-        schema["security"] = [{"token": []}] if self.tokens.are_wanted else []
-        schema["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
-        answer = {
-            "description": "A problem (RFC 9457): a request that cannot be used, is not permitted, or comes too early",
-            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for operations in schema["paths"].values():
-            for operation in operations.values():
-                operation["responses"].setdefault("default", answer)
-                if "requestBody" in operation:
-                    operation["requestBody"]["required"] = True
-        return schema
-
-
-PROBLEM_SCHEMA = {
-    "type": "object",
-    "required": ["type", "title", "status"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}
 
 
 def control_app(
@@ -116,9 +74,9 @@ def control_app(
         info=Info(title="tracepool", version=__version__),
         security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
         conversion_preference="pydantic",
-        openapi_provider_class=ProblemsToo,
+        openapi_provider_class=Described,
     )
-    cast(ProblemsToo, documented.openapi_provider).tokens = tokens
+    cast(Described, documented.openapi_provider).tokens = tokens
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for blueprint in resources:
         app.register_blueprint(blueprint)
@@ -128,7 +86,7 @@ def control_app(
     async def admit() -> Response | None:
         if request.path in OPEN_PATHS:
             return None
-        denied = _denied(settings(), tokens, now)
+        denied = _denied(settings(), tokens, now) or _unknown_parameter()
         if denied is None or (denied.status in (401, 503) and _is_of_the_page()):
             return None
         log.info("control_denied", status=denied.status, why=denied.why, what=_what(), peer=_peer())
@@ -165,8 +123,22 @@ def _denied(settings: Settings, tokens: Tokens, now: Callable[[], Moment]) -> De
     return None
 
 
+def _unknown_parameter() -> Denied | None:
+    """A slip in a filter's name would otherwise be answered with a list that nobody asked for."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view is None or request.method not in SAFE_METHODS or getattr(view, QUART_SCHEMA_HIDDEN_ATTRIBUTE, False):
+        return None
+    model = getattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None)
+    allowed = [] if model is None else [field.name for field in fields(model)]
+    unknown = [name for name in request.args if name not in allowed]
+    if not unknown:
+        return None
+    which = f"allowed are {', '.join(allowed)}" if allowed else "there are none here"
+    return Denied(400, f"unknown query parameter {unknown[0][:100]!r}: {which}")
+
+
 def _is_of_the_page() -> bool:
-    return request.path == SHELL or request.path.startswith(ASSETS)
+    return request.path in (SHELL, DOCS) or request.path.startswith(ASSETS)
 
 
 def _add_probes(app: QuartTrio, is_ready: Callable[[], bool]) -> None:

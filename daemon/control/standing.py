@@ -18,6 +18,7 @@ from daemon.control.problems import not_ready
 from daemon.control.resources import (
     advice,
     dashboard,
+    docs,
     events,
     history,
     hits,
@@ -52,7 +53,7 @@ UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is ask
 
 _OWN = (
     *(status, pools, pool_cells, ips, offers, traces, in_flight, hits, traffic, statistics, history, maintenance),
-    *(advice, parallel, metrics, events, dashboard),
+    *(advice, parallel, metrics, events, dashboard, docs),
 )
 RESOURCES: tuple[Callable[[Seats], Blueprint], ...] = (*(part.blueprint for part in _OWN), trace_for_others.blueprint)
 
@@ -80,7 +81,7 @@ class ControlFace:
         self.tokens = Tokens(control.token.get_secret_value(), local=is_local(control.bind))
         if settings().role == "tracer":
             self.tokens.replace([])  # there is no database to ask
-            resources = [trace_for_others.blueprint(self._seated)]
+            resources = [trace_for_others.blueprint(self._seated), docs.blueprint(self._seated)]
         else:
             resources = [make(cast(Seats, self._seated)) for make in RESOURCES]
         app = control_app(settings, self.tokens, resources, lambda: self._seat is not None, now)

@@ -31,6 +31,7 @@ PURE = {
     "daemon.control.access",
     "daemon.control.history",
     "daemon.control.outlook",
+    "daemon.control.reading",
     "daemon.database.cursors",
     "daemon.database.offer_rows",
     "daemon.database.provision_rows",
@@ -125,7 +126,13 @@ MODULES = {name_of(file): file for file in FILES}
 
 
 # The control face's own files: what all resources share, and the resources.
-CONTROL = {"daemon.control.api", "daemon.control.face", "daemon.control.problems", "daemon.control.standing"}
+CONTROL = {
+    "daemon.control.api",
+    "daemon.control.face",
+    "daemon.control.openapi",
+    "daemon.control.problems",
+    "daemon.control.standing",
+}
 CONTROL |= {name for name in MODULES if name.startswith("daemon.control.resources.")}
 
 # Libraries that one place alone knows.
@@ -145,7 +152,7 @@ OWNERS = {
     "quart": CONTROL,
     "quart_trio": {"daemon.control.face"},
     "quart_schema": CONTROL,
-    "werkzeug": {"daemon.control.face"},
+    "werkzeug": {"daemon.control.face", "daemon.control.openapi"},
     # Its types of ASGI, and what starts and stops an app; it serves nobody.
     "hypercorn": {"daemon.click.server", "daemon.click.connection", "daemon.click.asgi", "daemon.click.routes"},
     "h11": {"daemon.trace.fetch", "daemon.trace.exchange", "daemon.click.plain_http"},

@@ -1,0 +1,87 @@
+"""What /openapi.json says beyond what quart-schema reads from the routes."""
+
+import inspect
+from typing import Any
+
+from quart_schema import OpenAPIProvider
+from quart_schema.validation import QUART_SCHEMA_QUERYSTRING_ATTRIBUTE
+from werkzeug.routing.converters import BaseConverter, UUIDConverter
+from werkzeug.routing.rules import Rule
+
+from daemon.control.access import Tokens
+from daemon.control.problems import CONTENT_TYPE
+
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+class Described(OpenAPIProvider):
+    """The document as it holds here: each operation can also answer with a problem, and may need no token; each model
+    has its name; a query parameter is there or not, and never null."""
+
+    tokens: Tokens
+
+    def schema(self) -> dict[str, Any]:
+        schema = super().schema()
+        models = schema["components"]["schemas"]
+        schema["security"] = [{"token": []}] if self.tokens.are_wanted else []
+        models["Problem"] = PROBLEM_SCHEMA
+        answer = {
+            "description": "A problem (RFC 9457): a request that cannot be used, is not permitted, or comes too early",
+            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                for spoken in (operation.get("requestBody", {}), *operation["responses"].values()):
+                    for content in spoken.get("content", {}).values():
+                        content["schema"] = _named(content["schema"], models)
+                operation["responses"].setdefault("default", answer)
+                if "requestBody" in operation:
+                    operation["requestBody"]["required"] = True
+        return schema
+
+    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
+        paths, models = super().build_paths(rule)
+        query = getattr(self._app.view_functions[rule.endpoint], QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None)
+        for operation in (operation for operations in paths.values() for operation in operations.values()):
+            parts = (operation.get("description", "").strip(), (query and inspect.getdoc(query)) or "")
+            operation["description"] = "\n\n".join(filter(None, parts))
+        return paths, models
+
+    def build_path_parameter(self, name: str, converter: BaseConverter) -> dict[str, Any]:
+        parameter: dict[str, Any] = super().build_path_parameter(name, converter)
+        if isinstance(converter, UUIDConverter):
+            parameter["schema"]["format"] = "uuid"
+        return parameter
+
+    def build_querystring_parameters(self, model: type[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        parameters, models = super().build_querystring_parameters(model)
+        for parameter in parameters:
+            schema = parameter["schema"]
+            if "anyOf" in schema and schema.get("default", "") is None:
+                [parameter["schema"]] = [part for part in schema["anyOf"] if part != {"type": "null"}]
+        return parameters, models
+
+
+def _named(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    """A reference to a model, in place of the model itself."""
+    name = schema.get("title")
+    if not name or models.setdefault(name, schema) != schema:
+        return schema
+    return {"$ref": f"#/components/schemas/{name}"}
