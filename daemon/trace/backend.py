@@ -9,6 +9,7 @@ import array
 import errno
 import fcntl
 import functools
+import os
 import socket
 import ssl
 import termios
@@ -61,14 +62,27 @@ class CountedStream(trio.abc.Stream):
         self._open = True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        """No checkpoint where the kernel takes all of it at once, as nearly always: a wait for the answer follows."""
+        try:
+            sent = os.write(self.socket.fileno(), data)
+        except OSError:
+            sent = 0  # trio says what it is
+        if sent < len(data):
+            await self._stream.send_all(memoryview(data)[sent:])
         self._meter.sent += len(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self._stream.receive_some(min(max_bytes or READ_BYTES_MAX, READ_BYTES_MAX))
+        bytes_max = min(max_bytes or READ_BYTES_MAX, READ_BYTES_MAX)
+        await trio.lowlevel.wait_readable(self.socket)  # trio's stream reads before it waits, in vain behind a request
+        try:
+            data: bytes | bytearray = os.read(self.socket.fileno(), bytes_max)
+        except BlockingIOError:
+            data = await self._stream.receive_some(bytes_max)
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
         self._meter.received += len(data)
         return data
 

@@ -65,13 +65,16 @@ class Exchange:
     async def drain(self, body_bytes_max: int, wait_s: float) -> None:
         """Reads a small body to its end, so that the connection is idle again. Never a failure of the answer."""
         self._stream.allowance = body_bytes_max
-        with trio.move_on_after(wait_s):
-            try:
-                while not isinstance(await self._next(), h11.EndOfMessage):
-                    continue
-                self._h11.start_next_cycle()
-            except (Broken, TooMuch, h11.ProtocolError):
-                return  # a connection that is not idle now is closed by its owner
+        with suppress(Broken, TooMuch, h11.ProtocolError):  # a connection that is not idle now is closed by its owner
+            while isinstance(event := self._h11.next_event(), h11.Data):
+                continue
+            if not isinstance(event, h11.EndOfMessage):  # it seldom comes later than the head: no timer for the others
+                with trio.move_on_after(wait_s) as waiting:
+                    while not isinstance(await self._next(), h11.EndOfMessage):
+                        continue
+                if waiting.cancelled_caught:
+                    return
+            self._h11.start_next_cycle()
 
     async def read(self, body: Body, wait_s: float) -> None:
         """Gives the answer's body to `body` until that has enough, or it ends, breaks, or takes longer than `wait_s`.
