@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
 
 from daemon.control.events import Events
 from daemon.control.history import History
@@ -9,9 +11,12 @@ from daemon.control.metrics import Metrics
 from daemon.control.outlook import Outlook, Rates, outlook_of
 from daemon.control.overview import Overview
 from daemon.moment import Moment
+from daemon.pool.messages import Lease
 from daemon.trace.fetch import TraceResult
+from daemon.trace.steps import GaveUp
 from daemon.trace.verdicts import Verdict
 
+FAILURES_MAX = 10_000  # IPs whose last failure is remembered
 FLIGHTS_MAX = 200  # of the traces under way are listed, those first that began first
 
 
@@ -30,21 +35,41 @@ class Flight:
     lock_in_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """When and why an IP failed, by its own fault."""
+
+    at: datetime
+    why: str
+
+
 class Watching:
     def __init__(self, metrics: Metrics, now: Callable[[], Moment]) -> None:
         self.metrics = metrics
         self.events = Events()
         self.history = History(now().tick_s)
         self._rates = Rates()
+        self._failures: dict[UUID, Failure] = {}  # the latest last
         self._now = now
 
     def click(self, outcome: str, reason: str | None, wait_s: float) -> None:
         self.metrics.click(outcome, reason, wait_s)
         self.history.click(self._now().tick_s, outcome, reason, wait_s)
 
-    def trace(self, provider: str, verdict: Verdict, wait_s: float, result: TraceResult) -> None:
-        self.metrics.trace(provider, verdict, wait_s, result)
-        self.history.trace(self._now().tick_s, result.ms)
+    def trace(self, lease: Lease, verdict: Verdict, wait_s: float, result: TraceResult) -> None:
+        """One attempt, through this lease's IP."""
+        now = self._now()
+        self.metrics.trace(lease.provider, verdict, wait_s, result)
+        self.history.trace(now.tick_s, result.ms)
+        if verdict is Verdict.IP and isinstance(result.end, GaveUp):
+            self._failures.pop(lease.ip_id, None)
+            self._failures[lease.ip_id] = Failure(datetime.fromtimestamp(now.wall_s, UTC), result.end.message)
+            while len(self._failures) > FAILURES_MAX:
+                del self._failures[next(iter(self._failures))]
+
+    def last_failure(self, ip_id: UUID) -> Failure | None:
+        """Why the IP failed last since the daemon started."""
+        return self._failures.get(ip_id)
 
     def without_ip(self) -> None:
         self.metrics.without_ip()

@@ -62,7 +62,7 @@ def limits_of(settings: Settings) -> Limits:
 class Observer(Protocol):
     """Who counts traces; each attempt is one."""
 
-    def trace(self, provider: str, verdict: Verdict, wait_s: float, result: TraceResult) -> None: ...
+    def trace(self, lease: Lease, verdict: Verdict, wait_s: float, result: TraceResult) -> None: ...
 
     def without_ip(self) -> None: ...
 
@@ -185,7 +185,7 @@ class Tracer:
         lease, result = run.attempts[-1]
         self.providers.trace(lease.provider, run.verdict, self._now())
         if self.observer is not None and not (run.job.priority and run.was_stopped):
-            self.observer.trace(lease.provider, run.verdict, run.waited_ms / 1000, result)
+            self.observer.trace(lease, run.verdict, run.waited_ms / 1000, result)
 
     def _reach_s(self, run: Run, post: Post, now_s: float) -> float:
         """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""

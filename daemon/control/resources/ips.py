@@ -12,6 +12,7 @@ from quart_schema import validate_querystring, validate_request, validate_respon
 
 from daemon.control.api import STRICT, Cursor, Limit, RowRefused, Seats, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
+from daemon.control.watching import Failure
 from daemon.database.listings import IPS, TRACES, Asked, read_one, read_page
 from daemon.database.postgres import Connection
 from daemon.database.provision_rows import NewIP, new_ip
@@ -106,10 +107,11 @@ class IpTrace:
 
 @dataclass(frozen=True, slots=True)
 class IpDetail:
-    """One IP, and its latest traces."""
+    """One IP, and its latest traces. `last_failure`: by its own fault; null where none was since the daemon started."""
 
     ip: IpRow
     traces: list[IpTrace]
+    last_failure: Failure | None
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -194,7 +196,8 @@ def _add_reads(routes: Blueprint, seat: Seats) -> None:
     async def show_ip(ip_id: UUID) -> IpDetail:
         """One IP with its history: its latest 100 traces."""
         row, traces = await seat().database.work(_read_detail, ip_id)
-        return IpDetail(picked(IpRow, _known(row, ip_id)), [picked(IpTrace, trace) for trace in traces])
+        failure = seat().watching.last_failure(ip_id)
+        return IpDetail(picked(IpRow, _known(row, ip_id)), [picked(IpTrace, trace) for trace in traces], failure)
 
 
 def _add_changes(routes: Blueprint, seat: Seats) -> None:

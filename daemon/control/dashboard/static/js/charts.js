@@ -27,12 +27,12 @@ class Chart {
     if (!this.data) return;
     const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1, size: 4 }, font: "12px system-ui" };
     const values = (_, all) => all.map((value) => (value === null ? "" : this.value(value)));
-    const scale = this.log ? { distr: 3, range: (_, low, high) => [Math.min(low ?? 1, 1), Math.max(high ?? 0, this.mark ?? 0) * 4] } : { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] };
+    const scale = this.log ? { distr: 3, range: (_, low, high) => [Math.min(low ?? 10, 10), Math.max(high ?? 0, this.mark ?? 0) * 4] } : { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] };
     const options = {
       width: this.place.clientWidth,
       height: HEIGHT,
       scales: { x: { time: true, range: (_, low, high) => [Math.max(low, this.from ?? low), high] }, y: scale },
-      axes: [{ ...axis, space: 58, values: (_, all) => all.map(hour) }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
+      axes: [{ ...axis, space: 58, size: 30, values: (_, all) => all.map(hour) }, { ...axis, size: 58, values, ...(this.log ? { splits: (plot) => POWERS.filter((power) => power >= plot.scales.y.min && power <= plot.scales.y.max), filter: (_, all) => all } : {}) }],
       series: [{ label: "Time", value: (_, at) => (at === null ? "–" : new Date(at * 1000).toLocaleTimeString("en-GB")) }, ...this.lines.map((line, at) => this.series(line, at))],
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       hooks: { draw: [(plot) => this.drawMark(plot)] },

@@ -88,7 +88,7 @@ export class Events {
     const facts = (event) => event.facts.sentence ?? Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}: ${said(value)}`).join("; ");
     this.table = new Table(
       "events",
-      [(event) => clock(event.at), (event) => made(event.level, () => tag(event.level)), (event) => words(event.event), facts],
+      [(event) => clock(event.at), (event) => made(event.level, () => tag(event.level)), (event) => (event.times ? `${words(event.event)}, ${event.times + 1} times` : words(event.event)), facts],
       {
         key: (event) => event.id,
         empty: "Nothing of note yet.",
@@ -101,6 +101,11 @@ export class Events {
   add(event) {
     if (this.items[0] && event.id <= this.items[0].id && event.at <= this.items[0].at) return;
     if (this.items[0] && event.id <= this.items[0].id) this.items = []; // another run counts from 1 again
+    const last = this.items[0];
+    if (last && last.event === event.event && JSON.stringify(last.facts) === JSON.stringify(event.facts)) {
+      event.times = (last.times ?? 0) + 1; // one row for what is said again and again
+      this.items.shift();
+    }
     this.items = [event, ...this.items].slice(0, EVENTS_MAX);
     this.due ??= requestAnimationFrame(() => {
       this.due = null;

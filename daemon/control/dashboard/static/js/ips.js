@@ -25,7 +25,7 @@ export async function showIp(id) {
     detail("An IP", h("p", { class: "trouble" }, trouble.message));
     return;
   }
-  const { ip, traces } = found;
+  const { ip, traces, last_failure: failure } = found;
   const facts = h(
     "dl",
     { class: "facts" },
@@ -39,6 +39,7 @@ export async function showIp(id) {
     fact("Last used", dateTime(ip.last_used_at)),
     fact("Busy until", dateTime(ip.locked_until)),
     fact("Leases", count(ip.lease_no)),
+    failure ? fact(`Failed last, ${dateTime(failure.at)}`, failure.why) : null,
   );
   const parts = newTable("ip-traces", "Its latest traces", ["Began", "Offer", "Status", "#Took", "#Bytes", "Why it failed"], "Filter its traces");
   detail(`IP ${nameOf(ip)}`, facts, h("h3", {}, "Its latest traces"), ...parts);
@@ -138,9 +139,9 @@ export class Unhealthy {
     const unknown = this.items.filter((ip) => !this.whys.has(`${ip.id} ${ip.lease_no}`)).slice(0, WHYS_AT_ONCE);
     for (const ip of unknown) {
       try {
-        const { traces } = await get(`/api/ips/${ip.id}`);
-        const error = traces.find((trace) => trace.error_message)?.error_message;
-        this.whys.set(`${ip.id} ${ip.lease_no}`, error ?? (ip.consecutive_failures ? "failed in traces that are no longer kept" : "marked unhealthy by hand"));
+        const { traces, last_failure: failure } = await get(`/api/ips/${ip.id}`);
+        const error = failure?.why ?? traces.find((trace) => trace.error_message)?.error_message;
+        this.whys.set(`${ip.id} ${ip.lease_no}`, error ?? (ip.failure_count ? "failed before this daemon started" : "marked unhealthy by hand"));
       } catch {
         return; // asked again with the next load
       }

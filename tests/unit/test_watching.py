@@ -1,0 +1,55 @@
+"""What is remembered of each IP's last failure."""
+
+from uuid import uuid4
+
+import pytest
+
+from daemon.config import Settings
+from daemon.control import watching
+from daemon.control.metrics import Metrics
+from daemon.control.watching import Watching
+from daemon.moment import Moment
+from daemon.pool.messages import Lease
+from daemon.trace.fetch import TraceResult
+from daemon.trace.steps import GaveUp, Landed
+from daemon.trace.verdicts import Verdict
+
+
+def a_lease() -> Lease:
+    return Lease(uuid4(), "192.0.2.1", "7000", "luna", "us", 1, 90.0, uuid4())
+
+
+def ended(end: Landed | GaveUp) -> TraceResult:
+    return TraceResult(end, (), 250.0, 0, 0)
+
+
+def gave_up(verdict: Verdict, why: str = "its port refuses connections") -> TraceResult:
+    return ended(GaveUp(verdict, "refused", why))
+
+
+def watching_at(tick_s: float = 5.0) -> Watching:
+    return Watching(Metrics(Settings()), lambda: Moment(tick_s, 1_893_456_000.0))
+
+
+def test_an_ips_own_failure_is_remembered_and_no_other() -> None:
+    told, ip, target, fine = watching_at(), a_lease(), a_lease(), a_lease()
+    told.trace(ip, Verdict.IP, 0.1, gave_up(Verdict.IP))
+    told.trace(target, Verdict.TARGET, 0.1, gave_up(Verdict.TARGET))
+    told.trace(fine, Verdict.OK, 0.1, ended(Landed("http://shop.example/")))
+    failure = told.last_failure(ip.ip_id)
+    assert failure is not None
+    assert (failure.why, failure.at.isoformat()) == ("its port refuses connections", "2030-01-01T00:00:00+00:00")
+    assert told.last_failure(target.ip_id) is told.last_failure(fine.ip_id) is None
+    assert told.history.series("hour", 5.0).trace_ms["p50"][-1] == pytest.approx(250, rel=0.1)
+
+
+def test_no_more_failures_are_remembered_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "FAILURES_MAX", 2)
+    told, leases = watching_at(), [a_lease() for _ in range(3)]
+    told.trace(leases[0], Verdict.IP, 0.1, gave_up(Verdict.IP))
+    told.trace(leases[1], Verdict.IP, 0.1, gave_up(Verdict.IP))
+    told.trace(leases[0], Verdict.IP, 0.1, gave_up(Verdict.IP, "again"))
+    told.trace(leases[2], Verdict.IP, 0.1, gave_up(Verdict.IP))
+    known = [told.last_failure(lease.ip_id) for lease in leases]
+    assert known[1] is None
+    assert [failure.why for failure in known if failure] == ["again", "its port refuses connections"]
