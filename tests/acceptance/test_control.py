@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.processes import ADOPTED_S, Serving, as_toml, asked, run_command, serving, until
+import httpx
+import trio
+
+from tests.acceptance.processes import ADOPTED_S, Serving, as_toml, asked, click, run_command, serving, until
 
 
 async def token_command(daemon: Serving, *words: str) -> str:
@@ -64,3 +67,26 @@ async def test_beyond_this_machine_the_daemon_refuses_to_start_until_there_is_a_
 def _shape(value: Any) -> Any:
     """Names all the way down, without the values."""
     return {key: _shape(inner) for key, inner in value.items()} if isinstance(value, dict) else None
+
+
+async def test_who_follows_the_events_hears_of_clicks_and_holds_up_no_stop(state_dir: Path) -> None:
+    async with (
+        serving(state_dir) as daemon,
+        httpx.AsyncClient(base_url=daemon.control_url, trust_env=False, timeout=20) as client,
+        client.stream("GET", "/api/events") as answer,
+    ):
+        heard = ""
+
+        async def hear() -> None:
+            nonlocal heard
+            async for piece in answer.aiter_text():
+                heard += piece
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hear)
+            await until(lambda: "event: status" in heard, "the status comes")
+            assert '"event":"ready"' in heard
+            await click(daemon, "unheard-of")
+            await until(lambda: '"outcome":"refused"' in heard, "the refused click is told")
+            assert await daemon.stop() == 0  # and with it the answer ends, as a whole
+        assert daemon.faults() == daemon.log("connections_cut") == []
