@@ -39,10 +39,10 @@ export async function showIp(id) {
     fact("Last used", dateTime(ip.last_used_at)),
     fact("Busy until", dateTime(ip.locked_until)),
     fact("Leases", count(ip.lease_no)),
-    failure ? fact(`Failed last, ${dateTime(failure.at)}`, failure.why) : null,
   );
   const parts = newTable("ip-traces", "Its latest traces", ["Began", "Offer", "Status", "#Took", "#Bytes", "Why it failed"], "Filter its traces");
-  detail(`IP ${nameOf(ip)}`, facts, h("h3", {}, "Its latest traces"), ...parts);
+  const last = failure ? h("p", { class: "outcome", "data-mood": "bad" }, `Failed last at ${dateTime(failure.at)}: ${failure.why}`) : null;
+  detail(`IP ${nameOf(ip)}`, ...[facts, last].filter(Boolean), h("h3", {}, "Its latest traces"), ...parts);
   new Table(
     "ip-traces",
     [
@@ -53,7 +53,7 @@ export async function showIp(id) {
       (trace) => bytes(trace.bytes_received),
       (trace) => trace.error_message ?? "",
     ],
-    { key: (trace) => trace.request_id, empty: "It has served no trace yet." },
+    { key: (trace) => trace.request_id, empty: "No trace that is kept ended through it." },
   ).show(traces);
 }
 
