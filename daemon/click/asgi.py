@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from email.utils import formatdate
+from functools import lru_cache
 
 import structlog
 import trio
@@ -177,4 +178,9 @@ class Exchange:
 
 
 def date_header() -> tuple[bytes, bytes]:
-    return b"date", formatdate(time.time(), usegmt=True).encode("ascii")
+    return _date_header_at(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _date_header_at(second: int) -> tuple[bytes, bytes]:
+    return b"date", formatdate(second, usegmt=True).encode("ascii")

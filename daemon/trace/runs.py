@@ -5,7 +5,6 @@ last one's.
 """
 
 import math
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Spent, TraceJob
 from daemon.trace.spending import Spending
-from daemon.trace.steps import Landed
+from daemon.trace.steps import Hop, Landed
 from daemon.trace.verdicts import Verdict
 
 RETRIED = frozenset({Verdict.IP, Verdict.PROVIDER})
@@ -97,7 +96,7 @@ class Run:
             completed_at=now.wall_s,
             final_url=landed.url if landed else None,
             extracted_params=extracted_params(landed.url) if landed else {},
-            redirect_chain=tuple(_hop(asdict(hop)) for hop in last.hops),
+            redirect_chain=tuple(map(_hop, last.hops)),
             error_message=None if isinstance(end, Landed) else end.message,
             trace_time_ms=round(sum(result.ms for result in results)),
             total_time_ms=round((now.tick_s - self.job.asked_s) * 1000),
@@ -157,6 +156,13 @@ def without_ip(job: TraceJob, answer: NoIPAvailable | None, now: Moment) -> Trac
     return TraceFinished(job.request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0, reason="no_ip")
 
 
-def _hop(hop: dict[str, Any]) -> dict[str, Any]:
-    hop["ms"] = round(hop["ms"], 1)
-    return hop
+def _hop(hop: Hop) -> dict[str, Any]:
+    """As redirect_chain has it. Not by `asdict`, which takes twenty times as long."""
+    return {
+        "url": hop.url,
+        "status": hop.status,
+        "ms": round(hop.ms, 1),
+        "kind": hop.kind,
+        "bytes_received": hop.bytes_received,
+        "bytes_sent": hop.bytes_sent,
+    }
