@@ -37,7 +37,7 @@ log = structlog.get_logger("daemon.trace")
 
 
 class Checker:
-    """`providers` hears of the logins that checks show to be refused, or to be accepted."""
+    """`providers` hears of the logins that probes show to be refused, or to be accepted."""
 
     def __init__(
         self, fetcher: Fetcher, directory: PoolDirectory, now: Callable[[], Moment], settings: Settings
@@ -105,7 +105,7 @@ class Checker:
         finally:
             endpoint = lease.address, lease.port
             await release(post, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
-        if result.works or result.kind is CheckKind.CREDENTIALS:
+        if probes and (result.works or result.kind is CheckKind.CREDENTIALS):
             verdict = Verdict.OK if result.works else Verdict.CREDENTIALS
             self.providers.trace(lease.provider, verdict, self._now())
         return result

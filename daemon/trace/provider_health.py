@@ -51,7 +51,7 @@ class ProviderHealth:
         self._standings: dict[str, Standing] = {}
 
     def trace(self, provider: str, verdict: Verdict, now: Moment) -> None:
-        """A trace, or a check, ended."""
+        """A trace, or a probe, ended."""
         standing = self._standing(provider, now)
         if verdict is Verdict.CREDENTIALS:
             standing = self._becomes(provider, Health.CREDENTIALS_REFUSED, now)
