@@ -149,3 +149,29 @@ async def test_without_a_check_url_it_says_what_to_set(tmp_path: Path) -> None:
     ended = await run_command("provision", "check", TRACEPOOL_STATE_DIR=str(tmp_path))
     assert ended.returncode == 78
     assert "provision.check_url is not set" in ended.stderr
+
+
+async def test_a_failed_ip_that_works_again_is_back_in_use_and_what_does_not_stays_out(state_dir: Path) -> None:
+    """They failed an hour before the daemon starts, so that their probes are due at once."""
+    async with world() as here, database_of(state_dir):
+        config, rows = state_dir / "settings.toml", state_dir / "ips.csv"
+        config.write_text(as_toml(state_dir, here.settings()))
+        rows.write_text(here.rows())
+        assert (await run_command("provision", "import", str(rows), "--config", str(config))).returncode == 0
+        failed = (
+            "update ip_rotation_pool set status = 'failed', is_healthy = false, consecutive_failures = 5,"
+            " last_health_check = now() - interval '1 hour', probe_failures = 2 where country = 'us'"
+        )
+        told = await run_command("psql", "--config", str(config), "-c", failed)
+        assert told.stdout == "UPDATE 7\n", told.stderr
+        async with serving(state_dir, here.settings()) as daemon:
+            await until(lambda: daemon.counts("us")["available"] == 3, "those that work are back", 15)
+            await until(lambda: len(daemon.log("probe")) == 7, "each was probed", 15)
+            assert daemon.counts("us")["failed"] == 4
+            assert {line["kind"] for line in daemon.log("probe")} == set(EXPECTED)
+            assert {fault["event"] for fault in daemon.faults()} == {"provider_credentials_refused"}
+            look = "select is_healthy, consecutive_failures, probe_failures, count(*) from ip_rotation_pool"
+            await until(lambda: daemon.status()["journal"]["backlog"] == 0, "the rows have it", 15)
+            found = await daemon.psql(f"{look} where country = 'us' group by 1, 2, 3 order by 1, 3")
+            assert found == [["f", "5", "2", "1"], ["f", "5", "3", "3"], ["t", "0", "0", "3"]]
+            assert await daemon.stop() == 0
