@@ -50,6 +50,8 @@ class ServerLimits:
     connections_per_address_max: open at once from one address; 0 is off, as behind a reverse proxy.
     backlog: connections that the kernel holds for us.
     body_bytes_max: of a request; 0 refuses every body.
+    refusal: how a request that no handler sees is answered: from status and reason a content type and a body. None: by
+        the status alone.
     """
 
     answer_s: float
@@ -59,6 +61,7 @@ class ServerLimits:
     connections_per_address_max: int
     backlog: int
     body_bytes_max: int = 0
+    refusal: Callable[[int, str], tuple[str, bytes]] | None = None
 
 
 class Connection:
@@ -176,7 +179,11 @@ class Connection:
 
     async def _refuse(self, refused: Refused) -> None:
         log.debug("request_refused", address=self.address, reason=str(refused))
-        answer = self._http.bare(refused.status, [date_header()])
+        headers, body = [date_header()], b""
+        if self._limits.refusal is not None:
+            kind, body = self._limits.refusal(refused.status, str(refused))
+            headers.append((b"content-type", kind.encode()))
+        answer = self._http.bare(refused.status, headers, body)
         if self._exchange is not None:
             self._exchange.leave()  # its handler speaks to nobody: h11 would call its answer a second one
         await self._send_all(answer)

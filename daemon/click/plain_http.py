@@ -113,12 +113,13 @@ class PlainHTTP:
     def end(self) -> bytes:
         return self._sent(h11.EndOfMessage())
 
-    def bare(self, status: int, headers: Headers) -> bytes:
-        """A whole answer without a body, the connection's last; nothing where an answer has begun already."""
+    def bare(self, status: int, headers: Headers, body: bytes = b"") -> bytes:
+        """A whole answer of our own, the connection's last; nothing where an answer has begun already."""
         if self._h11.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return b""
-        closing = [(b"content-length", b"0"), (b"connection", b"close")]
-        return self._sent(h11.Response(status_code=status, headers=[*closing, *headers])) + self.end()
+        closing = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        head = self._sent(h11.Response(status_code=status, headers=[*closing, *headers]))
+        return head + (self.body(body) if body else b"") + self.end()
 
     def begin_next(self) -> bool:
         """After an answer: whether the connection goes on. What waits of the next request can be asked for then."""

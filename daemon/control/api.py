@@ -14,12 +14,14 @@ How to add one:
 5. What streams or takes long watches `seat().stopping`. Name the blueprint in standing.RESOURCES.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, fields
+from datetime import date
 from typing import Annotated, Any, TypeVar
 
 import trio
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as model
 from quart import g
 
@@ -57,8 +59,26 @@ T = TypeVar("T")
 # Bounds that requests share. PostgreSQL's text has no NUL.
 Word = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 Url = Annotated[str, Field(min_length=1, max_length=8_192, pattern=r"^[^\x00]*$")]
-Cursor = Annotated[str, Field(max_length=2_000, pattern=r"^[A-Za-z0-9_-]*$")]
+Cursor = Annotated[str, Field(min_length=1, max_length=2_000, pattern=r"^[A-Za-z0-9_-]*$")]
 Limit = Annotated[int, Field(ge=1, le=500)]
+Flag = Annotated[bool, Field(strict=True)]
+"""Of a body: not 0 or "no"."""
+
+
+def _within(written: re.Pattern[str], such_as: str) -> BeforeValidator:
+    """pydantic takes numbers for times; and times far from ours are more than PostgreSQL or Python can turn to UTC."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not written.match(value):
+            raise ValueError(f"must be as RFC 3339 has it, such as {such_as}, of the years 1900 to 2999")
+        return value
+
+    return BeforeValidator(check)
+
+
+_DAY = r"(19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}"
+Time = Annotated[AwareDatetime, _within(re.compile(rf"{_DAY}[Tt ][0-9]{{2}}:"), "2026-01-31T12:00:00Z")]
+Day = Annotated[date, _within(re.compile(rf"{_DAY}$"), "2026-01-31")]
 
 STRICT = ConfigDict(extra="forbid")
 """Of a request's body: a name that is not known is refused, rather than a slip passed over."""

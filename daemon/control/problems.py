@@ -60,15 +60,24 @@ def invalid(error: Exception | None) -> Problem:
     return Problem("/problems/invalid", "The request does not fit its schema", 400, detail, errors)
 
 
-def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+def unseen(status: int, reason: str) -> tuple[str, bytes]:
+    """As click/connection.py tells of a request that no handler sees."""
+    return CONTENT_TYPE, _body(problem(status, reason))
+
+
+def _body(problem: Problem) -> bytes:
     body: dict[str, Any] = {"type": problem.type, "title": problem.title, "status": problem.status}
     if problem.detail is not None:
         body["detail"] = problem.detail
     if problem.errors is not None:
         body["errors"] = [{"field": one.field, "message": one.message} for one in problem.errors]
+    return orjson.dumps(body)
+
+
+def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     more = dict(headers or {})
     if problem.status == 503:
         more.setdefault("Retry-After", str(RETRY_AFTER_S))
     if problem.status == 401:
         more.setdefault("WWW-Authenticate", 'Bearer realm="tracepool"')
-    return Response(orjson.dumps(body), problem.status, more, content_type=CONTENT_TYPE)
+    return Response(_body(problem), problem.status, more, content_type=CONTENT_TYPE)

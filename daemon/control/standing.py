@@ -14,7 +14,7 @@ from daemon.config import DEADLINE_MAX_S, Settings
 from daemon.control.access import Tokens, is_local
 from daemon.control.api import Seat, Seats, TracerSeat
 from daemon.control.face import BODY_BYTES_MAX, control_app
-from daemon.control.problems import not_ready
+from daemon.control.problems import not_ready, unseen
 from daemon.control.resources import (
     advice,
     dashboard,
@@ -165,4 +165,5 @@ def _limits(settings: Settings) -> ServerLimits:
         connections_per_address_max=0,
         backlog=BACKLOG,
         body_bytes_max=BODY_BYTES_MAX,
+        refusal=unseen,
     )

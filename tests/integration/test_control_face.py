@@ -1,12 +1,15 @@
 """The control face over real sockets: who may come in, what every answer has, and what an error looks like."""
 
+import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import trio
 
 from daemon.config import Settings
+from daemon.control.face import BODY_BYTES_MAX
 from daemon.errors import BadSettings
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import STATUS, Served, control_face, row_of
@@ -245,3 +248,27 @@ def test_beyond_this_machine_it_does_not_start_without_a_token(
             face.check_token()
     else:
         face.check_token()
+
+
+async def test_a_body_that_no_resource_sees_is_refused_as_a_problem_too() -> None:
+    head = f"POST /api/ips/import HTTP/1.1\r\nHost: localhost\r\nContent-Length: {BODY_BYTES_MAX + 1}\r\n\r\n"
+    async with (
+        control_face() as served,
+        await trio.open_tcp_stream("127.0.0.1", urlsplit(served.url).port or 0) as stream,
+    ):
+        await stream.send_all(head.encode())
+        head_of_answer, _, body = b"".join([part async for part in stream]).partition(b"\r\n\r\n")
+    assert head_of_answer.startswith(b"HTTP/1.1 413 ")
+    assert b"content-type: application/problem+json" in head_of_answer.lower()
+    assert json.loads(body) == {
+        "type": "about:blank", "title": "Request Entity Too Large", "status": 413, "detail": "the body is too long",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/api/traces", "/api/hits", "/api/statistics"])
+@pytest.mark.parametrize(
+    "time", ["0", "0.5", "yesterday", "2026-01-31", "2026-01-31T12:00:00", "0001-01-01T00:00:00%2B23:00"]
+)
+async def test_a_time_that_is_none_or_far_from_ours_is_refused(path: str, time: str) -> None:
+    async with control_face() as served:
+        assert "since" in str(problem(await served.ask(f"{path}?since={time}"), 400)["detail"])

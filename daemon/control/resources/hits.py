@@ -4,12 +4,11 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Limit, Seats, Word, picked
+from daemon.control.api import Cursor, Limit, Seats, Time, Word, picked
 from daemon.database.listings import HITS, Asked, read_page
 
 
@@ -21,8 +20,8 @@ class HitsQuery:
     outcome: Literal["resolved", "fallback"] | None = None
     reason: Word | None = None
     visitor: Word | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Time | None = None
+    until: Time | None = None
     sort: Literal["-created", "created", "-wait_ms", "wait_ms"] = "-created"
     cursor: Cursor | None = None
     limit: Limit = 50

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import STRICT, Cursor, Limit, RowRefused, Seats, Word, note_change, picked
+from daemon.control.api import STRICT, Cursor, Flag, Limit, RowRefused, Seats, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
 from daemon.control.watching import Failure
 from daemon.database.listings import IPS, TRACES, Asked, read_one, read_page
@@ -130,7 +130,7 @@ class IpsNew:
     """Rows to add. `strict`: one that cannot be used refuses them all."""
 
     rows: Annotated[list[IpNew], Field(min_length=1, max_length=50_000)]
-    strict: bool = False
+    strict: Flag = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from daemon.click.offer_values import (
     URLS_MAX,
     WEIGHT_MAX,
 )
-from daemon.control.api import STRICT, RowRefused, Url, Word
+from daemon.control.api import STRICT, Flag, RowRefused, Url, Word
 
 Country = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
-Deadline = Annotated[float, Field(ge=DEADLINE_MIN_S, le=DEADLINE_MAX_S, allow_inf_nan=False)]
+Deadline = Annotated[float, Field(ge=DEADLINE_MIN_S, le=DEADLINE_MAX_S, allow_inf_nan=False, strict=True)]
 Notes = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
 Agent = Literal["default", "visitor"]
 Backend = Literal["default", "local", "service"]
@@ -36,7 +36,7 @@ class TrackingShare:
     """A tracking URL and its weight among the others."""
 
     url: Url
-    weight: Annotated[float, Field(gt=0, le=WEIGHT_MAX, allow_inf_nan=False)] = 1
+    weight: Annotated[float, Field(gt=0, le=WEIGHT_MAX, allow_inf_nan=False, strict=True)] = 1
 
 
 Shares = Annotated[list[TrackingShare], Field(max_length=URLS_MAX)]
@@ -53,7 +53,7 @@ class OfferNew:
     offer_name: Word
     final_url: Url | None = None
     target_country: Country | None = None
-    is_active: bool | None = None
+    is_active: Flag | None = None
     deadline_s: Deadline | None = None
     user_agent: Agent | None = None
     notes: Notes | None = None
@@ -71,7 +71,7 @@ class OfferChanges:
 
     final_url: Url | None = None
     target_country: Country | None = None
-    is_active: bool | None = None
+    is_active: Flag | None = None
     deadline_s: Deadline | None = None
     user_agent: Agent | None = None
     notes: Notes | None = None
@@ -88,8 +88,8 @@ class OffersNew:
     """Offers to add. `update`: one that exists is given the row's values. `strict`: a bad row refuses them all."""
 
     rows: Annotated[list[OfferNew], Field(min_length=1, max_length=10_000)]
-    update: bool = False
-    strict: bool = False
+    update: Flag = False
+    strict: Flag = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Seats, picked
+from daemon.control.api import Cursor, Seats, Time, picked
 from daemon.database.listings import STATISTICS, Asked, read_page
 
 
@@ -17,8 +17,8 @@ from daemon.database.listings import STATISTICS, Asked, read_page
 class StatisticsQuery:
     """A series: the rows from `since` to before `until`. 1,440 rows are a day."""
 
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Time | None = None
+    until: Time | None = None
     sort: Literal["-recorded", "recorded"] = "-recorded"
     cursor: Cursor | None = None
     limit: Annotated[int, Field(ge=1, le=1_440)] = 60

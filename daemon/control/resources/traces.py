@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from daemon.click.answer import tracking_url
-from daemon.control.api import STRICT, Cursor, Limit, Seats, Url, Word, note_change, picked
+from daemon.control.api import STRICT, Cursor, Limit, Seats, Time, Url, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
 from daemon.database.batch import add_traces
 from daemon.database.listings import HITS, TRACES, Asked, read_one, read_page
@@ -30,8 +30,8 @@ class TracesQuery:
     ip: Word | None = None
     country: Word | None = None
     batch: bool | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Time | None = None
+    until: Time | None = None
     sort: Sort = "-created"
     cursor: Cursor | None = None
     limit: Limit = 50

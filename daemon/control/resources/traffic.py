@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Limit, Seats, Word, picked
+from daemon.control.api import Cursor, Day, Limit, Seats, Word, picked
 from daemon.database.listings import TRAFFIC, Asked, read_page
 
 Sort = Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "traces"]
@@ -18,8 +18,8 @@ Sort = Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "tr
 class TrafficQuery:
     """The days from `since` to before `until`, in UTC."""
 
-    since: date | None = None
-    until: date | None = None
+    since: Day | None = None
+    until: Day | None = None
     provider: Word | None = None
     offer: Word | None = None
     sort: Sort = "-day"
