@@ -22,7 +22,8 @@ import trio
 from daemon.control import socket as control
 from daemon.database import embedded
 from daemon.database.embedded import psql_path, running_url
-from daemon.demo.network import DemoNetwork, demo_network, free_port_for
+from daemon.demo.network import DemoNetwork, demo_network
+from tests.fakes.wire import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 20.0
@@ -199,7 +200,7 @@ async def serving(
 
     `passed`: a listening socket of 127.0.0.1 that it is given instead, as by systemd.
     """
-    port = free_port_for(["127.0.0.1"], 18_080) if passed is None else passed.getsockname()[1]
+    port = free_port() if passed is None else passed.getsockname()[1]
     sections = {section: dict(values) for section, values in (settings or {}).items()}
     sections["click"] = {"bind": [f"127.0.0.1:{port}"], **sections.get("click", {})}
     sections["control"] = {"bind": "127.0.0.1:0", **sections.get("control", {})}
@@ -240,7 +241,7 @@ async def database_of(state_dir: Path) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def network_of(addresses: Sequence[str]) -> AsyncIterator[DemoNetwork]:
-    async with demo_network(addresses, proxy_port=free_port_for(addresses, 17_000)) as network:
+    async with demo_network(addresses, proxy_port=free_port(*addresses)) as network:
         yield network
 
 

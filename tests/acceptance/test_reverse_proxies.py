@@ -10,8 +10,8 @@ import httpx
 import trio
 import trustme
 
-from daemon.demo.network import free_port_for
 from tests.acceptance.processes import PATIENCE_S, REPOSITORY, Serving, offer, serving, until
+from tests.fakes.wire import free_port
 from tests.needs import need
 
 NAME = "clicks.example"
@@ -25,7 +25,7 @@ class Front:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.port = free_port_for(["127.0.0.1"], 18_443)
+        self.port = free_port()
         self.authority = trustme.CA()
         certificate = self.authority.issue_cert(NAME)
         self.certificate, self.key = directory / "fullchain.pem", directory / "privkey.pem"
@@ -109,7 +109,7 @@ async def clicked(state_dir: Path) -> AsyncIterator[Serving]:
 async def test_a_click_through_nginx(state_dir: Path, tmp_path: Path) -> None:
     nginx = need("nginx")
     front = Front(tmp_path)
-    plain = free_port_for(["127.0.0.1"], 18_480)
+    plain = free_port()
     async with clicked(state_dir) as daemon:
         site = edited(
             (REPOSITORY / "config" / "nginx.conf").read_text(),

@@ -15,7 +15,6 @@ import trio
 
 from daemon.database import embedded
 from daemon.demo.modes import BAD_GATEWAY, REFUSE, UNAUTHORISED
-from daemon.demo.network import free_port_for
 from tests.acceptance.processes import (
     REPOSITORY,
     Serving,
@@ -30,6 +29,7 @@ from tests.acceptance.processes import (
     serving,
     until,
 )
+from tests.fakes.wire import free_port
 from tests.faults.visitors import exchange
 from tests.integration.state_dirs import open_state_dir
 
@@ -203,7 +203,7 @@ def files_with_a_password(directory: Path) -> list[str]:
 async def test_a_crash_tells_its_cause_without_the_password_in_it(state_dir: Path, tmp_path: Path) -> None:
     program, log, config = tmp_path / "crashing.py", tmp_path / "crash.log", tmp_path / "settings.toml"
     program.write_text(CRASHING)
-    port = free_port_for(["127.0.0.1"], 18_080)
+    port = free_port()
     sections: dict[str, dict[str, object]] = {
         "click": {"bind": [f"127.0.0.1:{port}"]},
         "control": {"bind": "127.0.0.1:0"},

@@ -7,8 +7,8 @@ import httpx
 import pytest
 import trio
 
-from daemon.demo.network import free_port_for
 from tests.acceptance.processes import as_toml, click, psql, run_command, serving
+from tests.fakes.wire import free_port
 from tests.faults.servers import Postgres
 
 TRACKING_URL = "http://ads.example/go?c=1"
@@ -46,7 +46,7 @@ async def test_the_environment_overrides_the_file_and_is_named_where_it_is_wrong
 
 
 async def test_while_postgres_is_away_clicks_get_503_and_each_try_is_a_line(tmp_path: Path) -> None:
-    closed_port = free_port_for(["127.0.0.1"], 15_432)
+    closed_port = free_port()
     settings = {"database": {"url": f"postgresql://canary:c4n4ry-word@127.0.0.1:{closed_port}/none"}}
     async with serving(tmp_path, settings, ready=False, TRACEPOOL_POOL__COOLDOWN_S="7") as daemon:
         tries = await daemon.logged("database_unavailable", count=2)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from daemon.demo.network import free_port_for
 from tests.acceptance.processes import Serving, click, offer, serving, under_load, until
+from tests.fakes.wire import free_port
 
 WATCHDOG_S, WATCHDOG_US = 1.5, "1500000"
 PROBES = 3  # in that time
@@ -73,7 +73,7 @@ async def test_it_is_ready_when_it_serves_and_says_when_it_stops(state_dir: Path
 
 
 async def test_while_the_database_is_away_it_is_not_ready_and_its_start_gets_more_time(tmp_path: Path) -> None:
-    closed_port = free_port_for(["127.0.0.1"], 15_432)
+    closed_port = free_port()
     settings = {"database": {"url": f"postgresql://canary@127.0.0.1:{closed_port}/none"}}
     with a_manager(tmp_path) as manager:
         async with serving(

@@ -1,6 +1,9 @@
 """Listeners on loopback and just enough HTTP/1.1 to misbehave on purpose; nothing here checks what it is sent."""
 
 import contextlib
+import itertools
+import os
+import random
 import socket
 import ssl
 import struct
@@ -9,7 +12,22 @@ from dataclasses import dataclass
 
 import trio
 
+from daemon.demo.wire import PortBusy, listen
+
 HEAD_BYTES_MAX = 262_144
+
+
+def _ports_of_this_worker() -> range:
+    """Below those that the kernel hands out, so that nothing takes one between a look and its use."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(10_000, 32_000)
+    share = len(ports) // workers
+    return ports[number * share : (number + 1) * share]
+
+
+_PORTS = _ports_of_this_worker()
+_next_port = itertools.islice(itertools.cycle(_PORTS), random.randrange(len(_PORTS)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +115,14 @@ def reset(stream: trio.abc.Stream) -> None:
     stream.socket.close()
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_port(*addresses: str) -> int:
+    """A port that nobody listens on, at 127.0.0.1 or these addresses; no other worker of this run is given it."""
+    for _ in range(len(_PORTS)):
+        port = next(_next_port)
+        try:
+            for address in addresses or ("127.0.0.1",):
+                listen(address, port).close()
+        except PortBusy:
+            continue
+        return port
+    raise AssertionError("no port is free")

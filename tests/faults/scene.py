@@ -1,6 +1,5 @@
 """What is broken: the daemon, PostgreSQL and the ad network as processes, in one directory that is kept as evidence."""
 
-import itertools
 import json
 import os
 import random
@@ -19,8 +18,8 @@ import trio
 
 from daemon.control import socket as control
 from daemon.database import cluster, embedded
-from daemon.demo.network import free_port_for
 from tests.acceptance.processes import REPOSITORY, as_toml, environment
+from tests.fakes.wire import free_port
 from tests.faults.records import Down
 from tests.faults.servers import Postgres, SceneBroke, furnished
 from tests.faults.visitors import Visitors, exchange
@@ -30,14 +29,10 @@ COOLDOWN_S = 1.0
 DEADLINE_S = 5.0
 LOCK_S = 5.0
 SERVING_WAIT_S = 60.0
-# Scenes beside each other take ports of their own: a daemon's is free while it is down.
-PORTS_FROM, PORTS_APART, PROCESSES_APART = 20_000, 100, 100
 POLL_S = 0.02
 # Chains of two redirects and a page, 0.3 and 0.75 s long: what is broken finds clicks in every state.
 OFFERS = {"quick": 100, "slow": 250}
 HOPS = 2
-
-_scenes = itertools.count()
 
 
 @dataclass(slots=True)
@@ -203,13 +198,12 @@ async def _staged_in(
     faulty: Sequence[str],
     settings: Mapping[str, Mapping[str, object]],
 ) -> AsyncIterator[Scene]:
-    ports_from = PORTS_FROM + PORTS_APART * (os.getpid() % PROCESSES_APART) + 2 * next(_scenes)
     addresses = [f"127.3.0.{number}" for number in range(1, ips + 1)]
-    proxy_port = free_port_for(addresses, ports_from)
+    proxy_port = free_port(*addresses)
     postgres = Postgres(directory / ("postgres" if own_postgres else "state"))
     await trio.to_thread.run_sync(postgres.start)
     network = await _network(directory, addresses, proxy_port)
-    visitors = Visitors(free_port_for(["127.0.0.1"], ports_from + 1), tuple(OFFERS), random.Random(rng.random()))
+    visitors = Visitors(free_port(), tuple(OFFERS), random.Random(rng.random()))
     url = postgres.server.url if own_postgres else None
     scene = Scene(directory, postgres, visitors, url, tuple(w.format(directory=directory) for w in faulty), settings)
     try:

@@ -20,16 +20,16 @@ from daemon.demo.modes import BAD_GATEWAY, REFUSE, RESET, SILENT, UNAUTHORISED, 
 from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_for, main, parse_addresses
 from daemon.demo.wire import HEAD_BYTES_MAX
 from daemon.errors import BadInput
+from tests.fakes.wire import free_port
 
 ADDRESSES = ("127.1.0.1", "127.1.0.2", "127.1.0.3")
-PREFERRED_PORT = 7400
 PATIENCE_S = 10.0
 """No test waits longer for something that must happen; none passes by waiting."""
 
 
 @pytest.fixture
 async def network() -> AsyncIterator[DemoNetwork]:
-    async with demo_network(ADDRESSES, proxy_port=free_port_for(ADDRESSES, PREFERRED_PORT)) as running:
+    async with demo_network(ADDRESSES, proxy_port=free_port(*ADDRESSES)) as running:
         yield running
 
 
@@ -103,7 +103,7 @@ async def test_one_connection_serves_a_whole_chain_on_both_sides(network: DemoNe
 
 async def test_a_log_file_has_every_request_and_its_times_in_order(tmp_path: Path) -> None:
     log = tmp_path / "requests.jsonl"
-    async with demo_network(ADDRESSES, proxy_port=free_port_for(ADDRESSES, PREFERRED_PORT), log=log) as network:
+    async with demo_network(ADDRESSES, proxy_port=free_port(*ADDRESSES), log=log) as network:
         async with through(network, ADDRESSES[1], follow_redirects=True) as client:
             await client.get(network.chain_url(2, 5))
             written = list(read_log(log))  # at once, not at the end
@@ -344,7 +344,7 @@ def test_ranges_of_addresses_are_read_and_others_refused() -> None:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, object]]]:
-    port = free_port_for(ADDRESSES, PREFERRED_PORT + 100)
+    port = free_port(*ADDRESSES)
     command = [sys.executable, "-m", "daemon.demo.network", "--proxies", f"{ADDRESSES[0]}-{ADDRESSES[2]}"]
     command += ["--proxy-port", str(port), "--log", str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as running:
