@@ -18,7 +18,7 @@ from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
 
 BATCH_MAX = 2_000
-GATHER_S = 0.1  # so that the entries of many clicks travel together
+GATHER_S = 0.25  # so that the entries of many clicks travel together: a transaction costs more than a click's entries
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
@@ -50,6 +50,7 @@ class Shipper:
         self._writer = writer
         self._database = database
         self._progress = trio.Event()
+        self._hurry = trio.Event()  # somebody waits for rows
         self.shipped_seq = 0
         self.refused = 0
         self.reachable = True
@@ -70,7 +71,7 @@ class Shipper:
             if not batch:
                 with trio.move_on_after(SLOW_READ_S):
                     await committed.wait()
-                    await trio.sleep(GATHER_S)
+                await self._gather()
                 continue
             try:
                 await self._ship(batch)
@@ -84,13 +85,21 @@ class Shipper:
             if not self.reachable:
                 log.info("database_back", shipped=len(batch))
             self.reachable, pause_s = True, PAUSE_MIN_S
+            if len(batch) < BATCH_MAX:
+                await self._gather()
 
     async def flush(self) -> None:
         """Returns once PostgreSQL has everything that was recorded before the call, but for what was dropped."""
         await self._writer.durable()
         target_seq = await self._read(self._spool.last_seq)
+        self._hurry.set()
         while self.shipped_seq < target_seq:
             await self._progress.wait()
+
+    async def _gather(self) -> None:
+        with trio.move_on_after(GATHER_S):
+            await self._hurry.wait()
+        self._hurry = trio.Event()
 
     async def _read(self, ask: Callable[[*Ts], T], *args: *Ts) -> T:
         """What the spool says. A disk that refuses even reads is asked again: what it holds may come back with it."""

@@ -9,12 +9,18 @@ import sqlite3
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 SCHEMA = """
 create table if not exists node (node_id text not null, epoch integer not null);
 create table if not exists entries (seq integer primary key autoincrement, kind text not null, body text not null);
 """
+INSERT = "insert into entries (kind, body) values (?, ?)"
+BYTES_USED = (
+    "select (page_count - freelist_count) * page_size from pragma_page_count, pragma_freelist_count, pragma_page_size"
+)
+ROWS_AT_ONCE = 50  # each step of a statement gives the interpreter away and has to get it back
 BUSY_TIMEOUT_S = 5.0
 BYTES_MAX = 1024**3
 DROP_ENTRIES = 5_000  # at a time, when the bound is reached
@@ -68,17 +74,15 @@ class Spool:
                 self._writer.execute("update node set epoch = epoch")
             if shipped_seq:
                 self._writer.execute("delete from entries where seq <= ?", (shipped_seq,))
-            self._writer.executemany("insert into entries (kind, body) values (?, ?)", entries)
+            for start in range(0, len(entries), ROWS_AT_ONCE):
+                rows = entries[start : start + ROWS_AT_ONCE]
+                self._writer.execute(", ".join([INSERT, *["(?, ?)"] * (len(rows) - 1)]), [*chain(*rows)])
             self.bytes = self.bytes_used()
             return self._make_room() if self.bytes > self.bytes_max else 0
 
     def bytes_used(self) -> int:
         """Of the file's pages, those that hold something."""
-        pages, free, size = (
-            self._writer.execute(f"pragma {what}").fetchone()[0]
-            for what in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * size)
+        return int(self._writer.execute(BYTES_USED).fetchone()[0])
 
     def _make_room(self) -> int:
         deleted = self._writer.execute(
