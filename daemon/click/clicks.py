@@ -13,6 +13,7 @@ from daemon.click.answer import fallback_location, safe_location, with_params
 from daemon.click.offers import Offer, Offers
 from daemon.click.parse import Inbound, Refused, as_mapping, parse_click
 from daemon.click.tally import Tally
+from daemon.click.turns import Turns
 from daemon.click.visitor import Visitor
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.errors import BadInput
@@ -25,9 +26,6 @@ from daemon.trace.steps import Identity
 
 HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # and is on its way this long before the deadline, so that it is never late
-# Clicks whose deadlines come together are answered one after the other: each takes its place in that line beforehand.
-ANSWER_EACH_S = 0.0004
-EARLIER_SHARE_MAX = 0.4  # of the deadline
 NEWS_MAX = 8
 NAME_SHOWN_MAX = 100
 
@@ -81,6 +79,7 @@ class Clicks:
         self._now = now
         self._draw = draw
         self.tally = Tally()
+        self._turns = Turns()
         self.observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
         self.waiting = 0
         self.answered = 0
@@ -173,8 +172,7 @@ class Clicks:
         if post is None:
             return "no_pool"
         patience_s = offer.deadline_s or self._settings.click.deadline_s
-        earlier_s = ANSWER_BY_S + min((self.waiting - 1) * ANSWER_EACH_S, patience_s * EARLIER_SHARE_MAX)
-        answer_by_s = click.received.tick_s + patience_s - earlier_s
+        answer_by_s = self._turns.take(self._now().tick_s, click.received.tick_s + patience_s - ANSWER_BY_S)
         if post.pool.would_refuse(answer_by_s, click.received.tick_s):
             return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         if answer_by_s <= self._now().tick_s:

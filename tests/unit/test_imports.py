@@ -26,6 +26,7 @@ PURE = {
     "daemon.click.parse",
     "daemon.click.passing",
     "daemon.click.tally",
+    "daemon.click.turns",
     "daemon.click.urls",
     "daemon.click.visitor",
     "daemon.control.access",
