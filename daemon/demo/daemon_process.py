@@ -48,6 +48,10 @@ class DaemonProcess:
     def url(self) -> str:
         return f"http://{CLICK_HOST}:{self.port}"
 
+    @property
+    def dashboard_url(self) -> str:
+        return f"http://{CLICK_HOST}:{self.control_port}/"
+
     async def ended(self) -> DaemonEnded:
         """Waits for its end, and tells of it with its last words."""
         status = await self.process.wait()

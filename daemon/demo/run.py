@@ -116,6 +116,7 @@ async def _stage(display: Display) -> AsyncIterator[_Stage]:
                 display.fact("database", f"PostgreSQL, ready after {time.monotonic() - began_s:.1f} s")
                 async with running_daemon(state_dir, ips, display.warn) as daemon:
                     display.fact("daemon", f"{daemon.url}, process {daemon.process.pid}, log in {daemon.log}")
+                    display.fact("dashboard", f"{daemon.dashboard_url}  (open it in a browser)")
                     yield _Stage(state_dir, network, database, daemon)
 
 

@@ -132,10 +132,13 @@ async def test_a_signal_at_any_moment_cleans_up(
         assert_nothing_is_left(state_dir)
 
 
-async def test_a_daemon_that_dies_ends_the_demo_with_its_last_words(tmp_path: Path) -> None:
+async def test_the_dashboard_is_there_and_a_daemon_that_dies_ends_the_demo_with_its_last_words(tmp_path: Path) -> None:
     async with demo(tmp_path, "demo") as running:
         state_dir = await running.state_dir()
         pid = await running.said(r"daemon .* process (\d+)")
+        page = await running.said(r"dashboard +(http://\S+)")
+        async with httpx.AsyncClient(trust_env=False) as browser:
+            assert "<title>tracepool" in (await browser.get(page)).text
         await running.said(r"(clicks at once)")
         os.kill(int(pid), signal.SIGKILL)
         assert await end_of(running.process) == 1
