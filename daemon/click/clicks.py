@@ -17,11 +17,11 @@ from daemon.click.turns import Turns
 from daemon.click.visitor import Visitor
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.errors import BadInput
-from daemon.journal.entries import Hit, TracePending
+from daemon.journal.entries import Hit
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
-from daemon.trace.jobs import Finished, News, Started, TraceJob
+from daemon.trace.jobs import Finished, News, Started, TraceJob, pending_of
 from daemon.trace.steps import Identity
 
 HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most
@@ -185,17 +185,7 @@ class Clicks:
             except trio.WouldBlock:
                 return "overload"
             timeout_at = click.received.wall_s + patience_s + self._settings.trace.timeout_s
-            self._journal.record(
-                TracePending(
-                    request_id=click.request_id,
-                    offer_id=offer.id,
-                    tracking_url=click.tracking_url,
-                    target_country=post.country,
-                    inbound_params=job.inbound,
-                    started_at=click.received.wall_s,
-                    timeout_at=timeout_at,
-                )
-            )
+            self._journal.record(pending_of(job, click.received.wall_s, timeout_at))
             reason = "overload"
             with trio.move_on_at(answer_by_s):
                 while True:

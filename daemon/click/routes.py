@@ -36,9 +36,7 @@ def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> ASGIF
 
     async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError(
-                "requests alone"
-            )  # as the ASGI specification has it for an app without a lifespan
+            raise ValueError(f"ASGI scope {scope['type']!r}: this app serves http alone")  # ASGI has it raise
         response = await _response(scope, clicks(), trusted)
         length = (b"content-length", b"%d" % len(response.body))
         headers = [(b"content-type", response.kind), length, *response.headers]

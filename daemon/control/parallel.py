@@ -19,8 +19,8 @@ from daemon.control.problems import ProblemRaised
 from daemon.database.listings import TRACES, read_one
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
-from daemon.journal.entries import Params, TracePending
-from daemon.trace.jobs import Finished, News, Spent, TraceJob
+from daemon.journal.entries import Params
+from daemon.trace.jobs import Finished, News, Spent, TraceJob, pending_of
 from daemon.trace.steps import Identity
 
 NEWS_MAX = 8
@@ -90,17 +90,7 @@ async def _traced(asked: Asked, url: str, here: Overview, settings: Settings) ->
             here.jobs.send_nowait(job)
         except (trio.WouldBlock, trio.ClosedResourceError):
             return NO_IP
-        here.writer.record(
-            TracePending(
-                request_id=job.request_id,
-                offer_id=job.offer_id,
-                tracking_url=job.tracking_url,
-                target_country=job.country,
-                inbound_params=job.inbound,
-                started_at=now.wall_s,
-                timeout_at=now.wall_s + patience_s + settings.trace.timeout_s,
-            )
-        )
+        here.writer.record(pending_of(job, now.wall_s, now.wall_s + patience_s + settings.trace.timeout_s))
         ip = ""
         with trio.move_on_at(job.deadline_s + settings.trace.timeout_s + END_MARGIN_S):
             async for news in receive:

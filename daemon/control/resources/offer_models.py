@@ -43,29 +43,6 @@ Shares = Annotated[list[TrackingShare], Field(max_length=URLS_MAX)]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class OfferNew:
-    """An offer to add. Without `final_url` it has the first of its `tracking_urls`.
-
-    `stop_at`: hosts whose first redirect ends a trace, unfetched. `param_filter`: {"keep": [names]} or
-    {"drop": [names]}. `rename`: {"gclid": "sub1"}. `tracking_urls` share its clicks instead of `final_url`.
-    """
-
-    offer_name: Word
-    final_url: Url | None = None
-    target_country: Country | None = None
-    is_active: Flag | None = None
-    deadline_s: Deadline | None = None
-    user_agent: Agent | None = None
-    notes: Notes | None = None
-    landing_schemes: Schemes | None = None
-    stop_at: Hosts | None = None
-    param_filter: Filter | None = None
-    rename: Renamed | None = None
-    tracking_urls: Shares | None = None
-    trace_backend: Backend | None = None
-
-
-@dataclass(frozen=True, slots=True, config=STRICT)
 class OfferChanges:
     """What is to change. A list or an object replaces all that was there; null, or an empty one, takes it back."""
 
@@ -81,6 +58,17 @@ class OfferChanges:
     rename: Renamed | None = None
     tracking_urls: Shares | None = None
     trace_backend: Backend | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class OfferNew(OfferChanges):
+    """An offer to add. Without `final_url` it has the first of its `tracking_urls`.
+
+    `stop_at`: hosts whose first redirect ends a trace, unfetched. `param_filter`: {"keep": [names]} or
+    {"drop": [names]}. `rename`: {"gclid": "sub1"}. `tracking_urls` share its clicks instead of `final_url`.
+    """
+
+    offer_name: Word
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
