@@ -1,20 +1,21 @@
-"""Requests and answers on one connection, one after the other: h11 between a WireStream and lines.py.
+"""Requests and answers on one connection, one after the other: llhttp (in httptools) behind a WireStream.
 
-h11 does the parsing and knows when the connection may be used again. httpcore's connection class would do the same at
-a multiple of the time (locks, trace hooks, generators), for what a trace does not need.
+llhttp parses what comes, as leniently as browsers do; requests are lines of text, put together here. h11 would check
+what follows what as well, at a multiple of the time; a connection whose answer did not end as it should is never used
+again, so that there is little to check.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 
-import h11
+import httptools
 import trio
 
 from daemon.trace.backend import LINE_BYTES, Broken, TooMuch, WireStream
 from daemon.trace.body import Body
 
-# h11's own bound on a head (16 KB by default) must not come before ours: WireStream.allowance.
-HEAD_BYTES_MAX = 4 * 1024 * 1024
 VERSION = b"HTTP/1."
+SWITCHING_PROTOCOLS, FIRST_FINAL_STATUS = 101, 200
 HEAD_ROOM_BYTES = 16_384  # for what a body is wrapped in: the lines of chunks, the bytes that came beside it
 BODY_LINE_BYTES = 8  # beside its own bytes: pages have many lines, and chunks of a byte each are slow to parse
 LOOK_AFTER_S = 0.05  # a body that has not ended by then is looked at; again after twice the time, and so on
@@ -27,101 +28,171 @@ class NotHttp(Exception):
     """What came in place of an answer does not even begin as one."""
 
 
+class Garbled(Exception):
+    """What came is no whole answer: it breaks the rules of HTTP, or ends before its time."""
+
+
+class _Answer:
+    """What the parser says of the answer that is coming. `whole`: to its last byte; `kept`: the connection goes on."""
+
+    __slots__ = ("broken", "complete", "headers", "kept", "parser", "pieces", "status", "whole")
+
+    def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_version=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.pieces: list[bytes] = []  # of the body, to be read
+        self.complete = self.whole = self.kept = self.broken = False  # `complete` is the head
+
+    def on_message_begin(self) -> None:
+        if self.whole:
+            self.kept = False  # bytes that nobody asked for; those behind them do not matter
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.complete:  # those behind a chunked body are nobody's
+            self.headers.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        if not self.whole:
+            self.status = self.parser.get_status_code()
+            self.complete = True
+
+    def on_body(self, data: bytes) -> None:
+        if not self.whole:
+            self.pieces.append(data)
+
+    def on_message_complete(self) -> None:
+        if self.whole:
+            return
+        if self.status < FIRST_FINAL_STATUS and self.status != SWITCHING_PROTOCOLS:
+            self.begin()  # an interim answer
+            return
+        self.whole = True
+        self.kept = self.status != SWITCHING_PROTOCOLS and self.parser.should_keep_alive()
+
+    def feed(self, data: bytes) -> None:
+        """Raises Garbled where the head is; what is wrong behind it breaks the body."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return
+        except httptools.HttpParserError as error:
+            self.broken, self.kept = True, False
+            if not self.complete:
+                raise Garbled(str(error)) from error
+
+    def feed_end(self) -> None:
+        """The peer closed. Raises Garbled unless that is how the answer says that it ends."""
+        if not (self.complete and self.ends_with_connection):
+            raise Garbled("the peer closed before the answer's end")
+        self.whole = True
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Of a head: nothing else says where its body ends (RFC 9112, 6.3)."""
+        return not any(
+            name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
+            for name, value in ((name.lower(), value) for name, value in self.headers)
+        )
+
+
 class Exchange:
     """`idle`: the last answer was read to its end, and both sides keep the connection."""
 
-    __slots__ = ("_begun", "_h11", "_stream")
+    __slots__ = ("_answer", "_begun", "_stream")
 
     def __init__(self, stream: WireStream) -> None:
         self._stream = stream
         self._begun = False  # bytes of the answer have come
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._answer = _Answer()
 
     @property
     def idle(self) -> bool:
-        return self._h11.our_state is h11.IDLE
+        return self._answer.kept
 
     async def ask(
-        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes = b""
+        self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes = b""
     ) -> tuple[int, Headers]:
         """Sends a request; gives the answer's status and headers, interim answers passed over.
 
-        Raises h11.LocalProtocolError for what cannot be sent, else as `_next` does.
+        The texts are latin-1. Raises ValueError for a line break in one of them, Broken, TooMuch, NotHttp, and Garbled,
+        for an end that comes too early as well.
         """
         self._begun = False
-        request = self._h11.send(h11.Request(method=method, target=target, headers=headers)) or b""
-        if body:
-            request += self._h11.send(h11.Data(data=body)) or b""
-        end = self._h11.send(h11.EndOfMessage()) or b""
+        answer = self._answer
+        answer.begin()
         with suppress(Broken):  # the peer may have answered before it closed: its answer counts
-            await self._stream.write(request + end)
-        while True:
-            event = await self._next()
-            if isinstance(event, h11.Response) or (
-                isinstance(event, h11.InformationalResponse) and event.status_code == 101
-            ):
-                return event.status_code, tuple(event.headers.raw_items())
+            await self._stream.write(_request(method, target, headers) + body)
+        while not answer.complete:
+            await self._receive()
+        return answer.status, tuple(answer.headers)
 
     async def drain(self, body_bytes_max: int, wait_s: float) -> None:
         """Reads a small body to its end, so that the connection is idle again. Never a failure of the answer."""
+        answer = self._answer
+        if answer.whole:
+            return
         self._stream.allowance = body_bytes_max
-        with suppress(Broken, TooMuch, h11.ProtocolError):  # a connection that is not idle now is closed by its owner
-            while isinstance(event := self._h11.next_event(), h11.Data):
-                continue
-            if not isinstance(event, h11.EndOfMessage):  # it seldom comes later than the head: no timer for the others
-                with trio.move_on_after(wait_s) as waiting:
-                    while not isinstance(await self._next(), h11.EndOfMessage):
-                        continue
-                if waiting.cancelled_caught:
-                    return
-            self._h11.start_next_cycle()
+        with suppress(Broken, TooMuch, Garbled), trio.move_on_after(wait_s):
+            while not answer.whole:  # a connection that is not idle then is closed by its owner
+                await self._receive()
 
     async def read(self, body: Body, wait_s: float) -> None:
         """Gives the answer's body to `body` until that has enough, or it ends, breaks, or takes longer than `wait_s`.
 
         Never a failure of the answer. After the body's end the connection is idle again.
         """
+        answer = self._answer
         self._stream.allowance = 2 * body.bytes_max + HEAD_ROOM_BYTES
         self._stream.line_bytes = BODY_LINE_BYTES
         began_s = trio.current_time()
-        look_s, whole = LOOK_AFTER_S, False
-        with suppress(Broken, TooMuch, h11.ProtocolError):
-            while not (body.enough or whole):
-                event = self._h11.next_event()
-                if isinstance(event, h11.Data):
-                    body.feed(event.data)
-                elif isinstance(event, h11.EndOfMessage):
-                    whole = True
-                elif event is h11.NEED_DATA:
-                    with trio.move_on_at(began_s + min(look_s, wait_s)):
-                        self._h11.receive_data(await self._stream.read())
-                    spent_s = trio.current_time() - began_s
-                    if spent_s >= wait_s:
-                        break
-                    if spent_s >= look_s:
-                        body.look(slow=look_s >= SLOW_S)
-                        look_s *= 2
-                else:
+        look_s = LOOK_AFTER_S
+        with suppress(Broken, TooMuch, Garbled):
+            while True:
+                while answer.pieces and not body.enough:
+                    body.feed(answer.pieces.pop(0))
+                if body.enough or answer.whole:
                     break
+                with trio.move_on_at(began_s + min(look_s, wait_s)):
+                    await self._receive()
+                spent_s = trio.current_time() - began_s
+                if spent_s >= wait_s:
+                    break
+                if spent_s >= look_s:
+                    body.look(slow=look_s >= SLOW_S)
+                    look_s *= 2
         self._stream.line_bytes = LINE_BYTES
-        body.end(whole=whole)
-        if whole:
-            with suppress(h11.ProtocolError):  # one that is not kept is closed by its owner
-                self._h11.start_next_cycle()
+        body.end(whole=answer.whole and not answer.pieces)
 
-    async def _next(self) -> h11.Event:
-        """Raises Broken, TooMuch, NotHttp, and h11.RemoteProtocolError, for an end that comes too early as well."""
-        while True:
-            event = self._h11.next_event()
-            if isinstance(event, h11.Event):
-                return event
-            if event is h11.PAUSED:
-                raise h11.RemoteProtocolError("the peer speaks out of turn")
-            data = await self._stream.read()
-            if not data and self._h11.their_state is h11.SEND_RESPONSE:
-                raise h11.RemoteProtocolError("the peer closed without an answer")
-            if data and not self._begun:
-                self._begun = True
-                if not (data.startswith(VERSION) or VERSION.startswith(data)):
-                    raise NotHttp  # a server of another protocol may wait for us now: h11 would as well
-            self._h11.receive_data(data)
+    async def _receive(self) -> None:
+        """Takes what comes next. Raises as `ask` does."""
+        if self._answer.broken:
+            raise Garbled("the body breaks the rules of HTTP")
+        data = await self._stream.read()
+        if not data:
+            self._answer.feed_end()
+            return
+        if not self._begun:
+            self._begun = True
+            if not (data.startswith(VERSION) or VERSION.startswith(data)):
+                raise NotHttp  # a server of another protocol may wait for us now
+        self._answer.feed(data)
+
+
+def _request(method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in headers], "", ""]
+    head = "\r\n".join(lines)
+    breaks = len(lines) - 1
+    if head.count("\n") != breaks or head.count("\r") != breaks:
+        raise ValueError(f"a line break within a {method} request's target or headers")
+    return head.encode("latin-1")

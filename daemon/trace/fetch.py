@@ -3,7 +3,7 @@
 A session holds at most CONNECTIONS_MAX connections: one for all plain hops, and one tunnel per https host. Of bodies
 only what the walk asks for is read (an HTML page, as far as it has a say); a redirect's own small body is drained, so
 that its connection can serve the next hop. What goes wrong is turned into a HopFailure here, once: nothing above this
-file knows h11's, trio's or ssl's exceptions.
+file knows trio's or ssl's exceptions.
 """
 
 import logging
@@ -13,13 +13,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import h11
 import trio
 from ada_url import URL
 
 from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
 from daemon.trace.body import Body, PageBody
-from daemon.trace.exchange import Headers, NotHttp
+from daemon.trace.exchange import Garbled, Headers, NotHttp
 from daemon.trace.lines import (
     Key,
     Line,
@@ -134,7 +133,7 @@ class Session:
     async def _exchange(
         self, fetch: Fetch, progress: Progress, wanted: Wanted, in_time: trio.CancelScope
     ) -> tuple[int, Headers, Body | None]:
-        """Sends the request on a kept connection or a new one. Raises whatever h11, trio and ssl raise."""
+        """Sends the request on a kept connection or a new one. Raises whatever lines.py raises."""
         url = URL(fetch.url)
         key = key_of(url, self._proxy)
         while True:  # twice at most: the second time on a new connection
@@ -152,7 +151,7 @@ class Session:
                     in_time.deadline = math.inf
                     await line.read(body, headers, wait_s)
                 return status, headers, body
-            except (Broken, h11.RemoteProtocolError):
+            except (Broken, Garbled):
                 # A kept connection may have been closed by the peer just before we used it: not a failure of the hop.
                 if not reused or progress.began_to_answer:
                     raise
@@ -240,7 +239,7 @@ async def trace(
 
 
 def _kind_of(error: Exception, progress: Progress) -> Kind:
-    """What an exception of h11, trio, ssl or the system means; the one place that knows their types."""
+    """What an exception of ours, of trio, ssl or the system means; the one place that knows their types."""
     if isinstance(error, DialError | SocksError):
         return error.kind
     if isinstance(error, Refused):
@@ -249,7 +248,7 @@ def _kind_of(error: Exception, progress: Progress) -> Kind:
         return Kind.HEAD_TOO_LARGE
     if isinstance(error, NotHttp):
         return Kind.NOT_HTTP
-    if isinstance(error, h11.RemoteProtocolError):
+    if isinstance(error, Garbled):
         return Kind.CLOSED if progress.stream is not None and progress.stream.ended else Kind.GARBAGE
     if isinstance(error, Broken | trio.BrokenResourceError):
         return _kind_of_break(error)

@@ -2,9 +2,9 @@
 
 httpx is not used: its client follows, decodes and logs what we must not, its AsyncHTTPTransport takes no network
 backend, and httpcore's proxy pool below it opens a connection per target host even in plain http, where one connection
-to the proxy serves them all. What is left of that stack is h11 (exchange.py).
+to the proxy serves them all. exchange.py has a parser alone.
 
-Raises whatever h11, trio and ssl raise, and backend.py's own; fetch.py gives these their names, by how far
+Raises whatever trio and ssl raise, and the exceptions of backend.py and exchange.py; fetch.py gives these their names, by how far
 Progress says the hop had come.
 """
 
@@ -66,7 +66,7 @@ class Line:
 
     __slots__ = ("_exchange", "_proxy_headers", "phase", "stream", "used")
 
-    def __init__(self, stream: WireStream, phase: Phase, proxy_headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, stream: WireStream, phase: Phase, proxy_headers: list[tuple[str, str]]) -> None:
         """`phase`: FORWARD to the proxy itself, BEHIND a tunnel; there are no `proxy_headers` there."""
         self.stream = stream
         self.phase = phase
@@ -82,17 +82,14 @@ class Line:
 
     async def request(self, fetch: Fetch, url: URL, *, head_bytes_max: int) -> tuple[int, Headers]:
         """The status and headers of one request; `url` is `fetch.url`, parsed. TooMuch where the head is larger."""
-        headers = [(b"Host", url.host.encode("ascii"))]
-        headers += [(name.encode("ascii"), value.encode("latin-1")) for name, value in fetch.headers]
+        headers = [("Host", url.host), *fetch.headers]
         if fetch.method == "POST":
-            headers.append((b"Content-Length", b"%d" % len(fetch.body)))
+            headers.append(("Content-Length", str(len(fetch.body))))
         headers += self._proxy_headers
         # Absolute form to a proxy (RFC 9112, 3.2.2).
         target = url.href if self.phase is Phase.FORWARD else url.pathname + url.search
         self.stream.allowance = head_bytes_max
-        status, answered = await self._exchange.ask(
-            fetch.method.encode("ascii"), target.encode("ascii"), headers, fetch.body
-        )
+        status, answered = await self._exchange.ask(fetch.method, target, headers, fetch.body)
         if status in REDIRECT_STATUSES and _is_small(answered) and location_in(answered) is not None:
             await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
         return status, answered
@@ -148,10 +145,10 @@ async def _connect(
     stream: WireStream, target: Target, proxy: ProxyAddress, progress: Progress, head_bytes_max: int
 ) -> None:
     """CONNECT (RFC 9110, 9.3.6)."""
-    authority = f"{target.host}:{target.port}".encode("ascii")
+    authority = f"{target.host}:{target.port}"
     stream.allowance = head_bytes_max
-    headers = [(b"Host", authority), *authorization_of(proxy)]
-    status, answered = await Exchange(stream).ask(b"CONNECT", authority, headers)
+    headers = [("Host", authority), *authorization_of(proxy)]
+    status, answered = await Exchange(stream).ask("CONNECT", authority, headers)
     progress.exit_ip = exit_ip_in(answered, proxy.exit_ip_header)
     if not 200 <= status <= 299:
         progress.status = status
@@ -166,9 +163,9 @@ def key_of(url: URL, proxy: ProxyAddress) -> Key:
     return Target(url.hostname, int(url.port) if url.port else _DEFAULT_PORTS[url.protocol], tls)
 
 
-def authorization_of(proxy: ProxyAddress) -> list[tuple[bytes, bytes]]:
+def authorization_of(proxy: ProxyAddress) -> list[tuple[str, str]]:
     value = proxy.authorization
-    return [] if value is None else [(b"Proxy-Authorization", value)]
+    return [] if value is None else [("Proxy-Authorization", value)]
 
 
 def _is_small(headers: Headers) -> bool:

@@ -97,12 +97,12 @@ class ProxyAddress:
     exit_ip_header: str | None = None
 
     @property
-    def authorization(self) -> bytes | None:
+    def authorization(self) -> str | None:
         """The value of Proxy-Authorization (RFC 7617, in UTF-8), or None without a username."""
         if self.username is None:
             return None
         pair = f"{self.username}:{self.password or ''}".encode()
-        return b"Basic " + base64.b64encode(pair)
+        return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

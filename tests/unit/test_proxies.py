@@ -83,7 +83,7 @@ def test_a_password_shows_in_no_repr_nor_a_username_that_holds_it() -> None:
 def test_credentials_go_as_basic_and_empty_ones_do_not_go() -> None:
     proxy = proxy_for("198.51.100.7", "7000", Reach("luna", "user", "canary-word"))
     assert isinstance(proxy, ProxyAddress)
-    assert proxy.authorization == b"Basic dXNlcjpjYW5hcnktd29yZA=="
+    assert proxy.authorization == "Basic dXNlcjpjYW5hcnktd29yZA=="
     assert proxy_for("198.51.100.7", "7000", Reach("luna")) == ProxyAddress("198.51.100.7", 7000)
     assert ProxyAddress("198.51.100.7", 7000).authorization is None
 
