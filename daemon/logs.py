@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import NoneType
 from typing import Any, Protocol, TextIO
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
@@ -24,6 +25,8 @@ MASK = "**********"
 SECRET_CHARACTERS_MIN = 4  # anything shorter would mask ordinary words
 TEXT_CHARACTERS_MAX = 4_000
 BEGIN_CHARACTERS = 1_000  # of these, where more are cut
+
+_WITHOUT_TEXT = frozenset({NoneType, bool, int, float})
 
 _secrets: list[str] = []  # the longest first: a shorter one inside it would leave the rest of it readable
 
@@ -91,6 +94,8 @@ def _mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _clean(value: Any) -> Any:
     """The same value with its texts masked and cut, however deep they lie."""
+    if type(value) in _WITHOUT_TEXT:
+        return value
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if isinstance(value, str):
@@ -99,7 +104,7 @@ def _clean(value: Any) -> Any:
         return {_clean(key): _clean(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_clean(inner) for inner in value]
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, int | float):
         return value
     return _cut(masked(str(value)))  # what JSON does not know would be written so, but unmasked
 

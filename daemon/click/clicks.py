@@ -19,6 +19,7 @@ from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.errors import BadInput
 from daemon.journal.entries import Hit
 from daemon.moment import Moment
+from daemon.oneshot import OneShot
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
 from daemon.trace.jobs import Finished, News, Started, TraceJob, pending_of
@@ -26,7 +27,6 @@ from daemon.trace.steps import Identity
 
 HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # and is on its way this long before the deadline, so that it is never late
-NEWS_MAX = 8
 NAME_SHOWN_MAX = 100
 
 log = structlog.get_logger("daemon.click")
@@ -52,6 +52,25 @@ class _Click:
     tracking_url: str  # the one of its offer's that it got, macros filled in
     ip: str | None = None  # that its trace has
     hit_is_late: bool = False
+
+
+class _Ear:
+    """What a click hears of its trace. Only the end wakes it; `reason` is why it has no landing page until then."""
+
+    __slots__ = ("_click", "_end", "reason")
+
+    def __init__(self, click: _Click, end: OneShot[Finished]) -> None:
+        self._click = click
+        self._end = end
+        self.reason = "overload"
+
+    def send_nowait(self, news: News, /) -> None:
+        if isinstance(news, Finished):
+            self._end.send_nowait(news)
+            return
+        if isinstance(news, Started):
+            self._click.ip = news.ip
+        self.reason = "deadline" if isinstance(news, Started) else "no_ip"
 
 
 class Clicks:
@@ -177,29 +196,20 @@ class Clicks:
             return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         if answer_by_s <= self._now().tick_s:
             return "deadline"
-        send, receive = trio.open_memory_channel[News](NEWS_MAX)
-        with receive:
-            job = self._job(click, post.country, answer_by_s, send)
+        with OneShot[Finished]() as end:
+            ear = _Ear(click, end)
+            job = self._job(click, post.country, answer_by_s, ear)
             try:
                 self._jobs.send_nowait(job)
             except trio.WouldBlock:
                 return "overload"
             timeout_at = click.received.wall_s + patience_s + self._settings.trace.timeout_s
             self._journal.record(pending_of(job, click.received.wall_s, timeout_at))
-            reason = "overload"
             with trio.move_on_at(answer_by_s):
-                while True:
-                    news = await receive.receive()
-                    if isinstance(news, Finished):
-                        return news
-                    if isinstance(news, Started):
-                        click.ip = news.ip
-                    reason = "deadline" if isinstance(news, Started) else "no_ip"
-        return reason
+                return await end.receive()
+        return ear.reason
 
-    def _job(
-        self, click: _Click, country: str, deadline_s: float, listener: "trio.MemorySendChannel[News]"
-    ) -> TraceJob:
+    def _job(self, click: _Click, country: str, deadline_s: float, listener: "_Ear") -> TraceJob:
         offer, visitor, configured = click.offer, click.visitor, self._settings.trace.user_agent
         ours = HONEST_USER_AGENT if configured == "visitor" else configured
         identity = Identity(ours)

@@ -34,8 +34,8 @@ class JournalWriter:
         self._spool = spool
         self._pending: list[tuple[str, str]] = []
         self._waiting: list[_Waiting] = []
-        self._wake = trio.Event()
         self._urgent = trio.Event()  # somebody waits for durability
+        self._nap = trio.CancelScope()  # until which nobody does
         self._thread = trio.CapacityLimiter(1)
         self._shipped_seq = 0
         self._logged_s = float("-inf")
@@ -54,14 +54,13 @@ class JournalWriter:
         return 0.0 if self._handed_over_s is None else trio.current_time() - self._handed_over_s
 
     def record(self, *entries: Entry) -> None:
-        if not entries:
-            return  # waking the writer for nothing would make it spin
         if len(self._pending) + len(entries) > PENDING_MAX:
             self._drop(len(entries), f"{PENDING_MAX} entries wait for the disk already")
             return
+        if entries and not self._pending:
+            self._nap.deadline = min(self._nap.deadline, trio.current_time() + GATHER_S)
         self._pending += map(encode, entries)
         self.recorded += len(entries)
-        self._wake.set()
 
     async def durable(self, *entries: Entry) -> bool:
         """True once the entries, and all before them, are on disk; False if they could not be put there."""
@@ -71,7 +70,6 @@ class JournalWriter:
         self.record(*entries)
         waiting = _Waiting()
         self._waiting.append(waiting)
-        self._wake.set()
         self._urgent.set()
         await waiting.done.wait()
         return waiting.durable
@@ -84,30 +82,31 @@ class JournalWriter:
         """Commits until cancelled; what was recorded before the cancel is committed before it ends."""
         try:
             while True:
-                with trio.move_on_after(FORGET_S):
-                    await self._wake.wait()
-                with trio.move_on_after(GATHER_S):
+                with trio.move_on_after(GATHER_S if self._pending else FORGET_S) as self._nap:
                     await self._urgent.wait()
                 if self._pending or self._waiting or self._shipped_seq:
                     await self._commit()
         finally:
             with trio.CancelScope(shield=True):
-                while self._pending:
+                while self._pending or self._waiting:
                     await self._commit()
 
     async def _commit(self) -> None:
-        self._wake, self._urgent = trio.Event(), trio.Event()
+        self._urgent = trio.Event()
         batch, self._pending = self._pending, []
         waiting, self._waiting = self._waiting, []
         shipped_seq, self._shipped_seq = self._shipped_seq, 0
         durable = True
         self._handed_over_s = trio.current_time()
         try:
-            with trio.CancelScope(shield=True):  # a cancel before the thread begins would lose the batch
-                made_room = await trio.to_thread.run_sync(self._spool.append, batch, shipped_seq, limiter=self._thread)
+            made_room = await trio.to_thread.run_sync(self._spool.append, batch, shipped_seq, limiter=self._thread)
             self._drop(
                 made_room, "journal.spool_bytes_max is reached: the oldest hits and traces go; mend the database"
             )
+        except trio.Cancelled:  # before the thread began: it is not left once it has
+            self._pending, self._waiting = [*batch, *self._pending], [*waiting, *self._waiting]
+            self._shipped_seq = max(shipped_seq, self._shipped_seq)
+            raise
         except sqlite3.Error as e:
             durable = False
             self._drop(len(batch), f"{self._spool.path}: {e}: free space or repair the disk")

@@ -9,7 +9,7 @@ from daemon.pool.states import Event, Ip
 
 
 class Reply(Protocol):
-    """Where an answer goes: a memory channel's send end, which raises BrokenResourceError when nobody waits."""
+    """Where an answer goes: a OneShot or a memory channel's send end; BrokenResourceError where nobody waits."""
 
     def send_nowait(self, value: "Lease | NoIPAvailable", /) -> None: ...
 

@@ -13,7 +13,6 @@ import os
 import socket
 import ssl
 import termios
-from collections.abc import Iterable
 from typing import Any
 
 import trio
@@ -156,31 +155,38 @@ async def dial(
     """A connection to a proxy within `timeout_s`, all its addresses together. Raises DialError."""
     error = DialError(Kind.TIMEOUT)
     ends_at = trio.current_time() + timeout_s
-    with trio.move_on_at(ends_at):
-        addresses = (await _resolve(host, port, resolvers))[:ADDRESSES_MAX]
-        for position, (family, address) in enumerate(addresses):
-            share_s = (ends_at - trio.current_time()) / (len(addresses) - position)
-            with trio.move_on_after(max(share_s, 0)):
-                try:
-                    counted = await _connect(family, address, meter, receive_buffer_bytes)
-                except OSError as os_error:
-                    error = DialError(_kind_of(os_error))
-                else:
-                    return WireStream(counted, counted)
+    addresses = _numeric(host, port) or await _resolve(host, port, ends_at, resolvers)
+    for position, (family, address) in enumerate(addresses):
+        left_s = max(0.0, ends_at - trio.current_time())
+        with trio.move_on_after(left_s / (len(addresses) - position)):
+            try:
+                counted = await _connect(family, address, meter, receive_buffer_bytes)
+            except OSError as os_error:
+                error = DialError(_kind_of(os_error))
+            else:
+                return WireStream(counted, counted)
     raise error
 
 
-async def _resolve(host: str, port: int, resolvers: trio.CapacityLimiter) -> list[tuple[int, Any]]:
-    """(family, address) pairs. A number is read at once; a name takes a thread, which a timeout leaves behind."""
-    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+def _numeric(host: str, port: int) -> list[tuple[int, Any]]:
+    """(family, address) of a number; nothing for a name."""
     try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
+        return []
+    return [(family, address) for family, _, _, _, address in found[:ADDRESSES_MAX]]
+
+
+async def _resolve(host: str, port: int, ends_at: float, resolvers: trio.CapacityLimiter) -> list[tuple[int, Any]]:
+    """(family, address) pairs of a name. The thread that looks it up is left behind by a timeout."""
+    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    with trio.move_on_at(ends_at):
         try:
-            found: Iterable[Any] = look_up(flags=socket.AI_NUMERICHOST)
-        except socket.gaierror:
             found = await trio.to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=resolvers)
-    except (OSError, ValueError) as error:  # ValueError: a name that IDNA cannot encode
-        raise DialError(Kind.NAME) from error
-    return [(family, address) for family, _, _, _, address in found]
+        except (OSError, ValueError) as error:  # ValueError: a name that IDNA cannot encode
+            raise DialError(Kind.NAME) from error
+        return [(family, address) for family, _, _, _, address in found[:ADDRESSES_MAX]]
+    raise DialError(Kind.TIMEOUT)
 
 
 async def _connect(family: int, address: Any, meter: Meter, receive_buffer_bytes: int) -> CountedStream:

@@ -56,7 +56,7 @@ async def check(
     began_s = trio.current_time()
     body = FirstBytes(BODY_BYTES_MAX)
     outcome: HopAnswer | HopFailure | None = None
-    async with fetcher.session(proxy) as session:
+    with fetcher.session(proxy, timeout_s=math.inf) as session:
         with trio.move_on_after(timeout_s):
             outcome = await session.hop(Fetch(url, _HEADERS), lambda status, headers: body)
     ms = (trio.current_time() - began_s) * 1000

@@ -9,9 +9,9 @@ file knows trio's or ssl's exceptions.
 import logging
 import math
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import trio
 from ada_url import URL
@@ -72,67 +72,89 @@ class Fetcher:
             ssl_context.set_alpn_protocols(["http/1.1"])
         self.ssl_context = ssl_context
 
-    @asynccontextmanager
-    async def session(self, proxy: ProxyAddress, *, reach_s: float = math.inf) -> AsyncIterator["Session"]:
-        """The connections of one trace. They are all closed at the end, at once and without waiting for anyone.
+    def session(self, proxy: ProxyAddress, *, timeout_s: float, reach_s: float = math.inf) -> "Session":
+        """The connections of one trace, which a `with` closes: all of them, at once and without waiting for anyone.
 
-        `reach_s`: until its first answer, the proxy has this long to take a connection, and to answer CONNECT.
+        `timeout_s` is for all of it, from now on. `reach_s`: until its first answer, the proxy has this long to take a
+        connection, and to answer CONNECT.
         """
-        session = Session(self, proxy, reach_s)
-        try:
-            yield session
-        finally:
-            session.close()
+        return Session(self, proxy, timeout_s, reach_s)
 
 
 class Session:
-    """One trace's way out: every byte goes through `proxy`. For one task; `meter` counts over all hops."""
+    """One trace's way out: every byte goes through `proxy`. For one task; `meter` counts over all hops.
 
-    def __init__(self, fetcher: Fetcher, proxy: ProxyAddress, reach_s: float) -> None:
+    Neither `hop` nor `walk` raises anything but trio.Cancelled: every failure is a HopFailure.
+    """
+
+    def __init__(self, fetcher: Fetcher, proxy: ProxyAddress, timeout_s: float, reach_s: float) -> None:
         self.meter = Meter()
-        self.hop_began: tuple[float, int, int] = (trio.current_time(), 0, 0)  # time, bytes received, bytes sent
+        self.exit_ip: str | None = None  # as the proxy told it last
         self._fetcher = fetcher
         self._proxy = proxy
+        self._timeout_s = timeout_s
+        self._ends_at = trio.current_time() + timeout_s
         self._reach_s = reach_s
         self._lines: dict[Key, Line] = {}  # the least recently used first
         self._proven = False
-        self.exit_ip: str | None = None  # as the proxy told it last
+        self._clock = trio.CancelScope()  # around all hops; its deadline is the hop's
+        self._began: tuple[float, int, int] = (trio.current_time(), 0, 0)  # the hop: time, bytes received, bytes sent
+        self._progress = Progress()  # of the hop
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for line in self._lines.values():
             line.stream.close()
         self._lines.clear()
 
     async def hop(self, fetch: Fetch, wanted: Wanted) -> HopAnswer | HopFailure:
-        """One request within `hop_timeout_s`. Raises nothing but trio.Cancelled: every failure is a HopFailure.
+        """One request within `hop_timeout_s`, the session's only one.
 
         `wanted` says by an answer's head what its body is given to. A body that is late or breaks is no failure.
         """
-        self.hop_began = (trio.current_time(), self.meter.received, self.meter.sent)
-        progress = Progress()
-        kind = Kind.TIMEOUT
-        with trio.move_on_after(self._fetcher.hop_timeout_s) as in_time:
-            try:
-                status, headers, body = await self._exchange(fetch, progress, wanted, in_time)
-                self._proven = True
-                page = body.page if isinstance(body, PageBody) else None
-                tunnelled = progress.phase is Phase.BEHIND
-                return HopAnswer(status, headers, *self.spent(), page=page, tunnelled=tunnelled)
-            except Exception as error:
-                kind = _kind_of(error, progress)
+        with self._clock:
+            return await self._hop(fetch, wanted)
+        return self._failure(Kind.TIMEOUT)
+
+    async def walk(self, walk: Walk) -> Landed | GaveUp:
+        """Takes `walk` to its end, each hop within `hop_timeout_s`; `Limits.hops_max` bounds them."""
+        step: Fetch | Landed | GaveUp = walk.start()
+        with self._clock:
+            while isinstance(step, Fetch):
+                outcome = await self._hop(step, walk.body)
+                step = walk.answered(outcome) if isinstance(outcome, HopAnswer) else walk.failed(outcome)
+            return step
+        late = self._failure(Kind.TIMEOUT)
+        return walk.out_of_time(self._timeout_s, late) if trio.current_time() >= self._ends_at else walk.failed(late)
+
+    async def _hop(self, fetch: Fetch, wanted: Wanted) -> HopAnswer | HopFailure:
+        now = trio.current_time()
+        self._began = (now, self.meter.received, self.meter.sent)
+        self._clock.deadline = min(now + self._fetcher.hop_timeout_s, self._ends_at)
+        progress = self._progress = Progress()
+        try:
+            status, headers, body = await self._exchange(fetch, progress, wanted)
+        except Exception as error:
+            return self._failure(_kind_of(error, progress))
+        self._proven = True
+        page = body.page if isinstance(body, PageBody) else None
+        return HopAnswer(status, headers, *self._spent(), page=page, tunnelled=progress.phase is Phase.BEHIND)
+
+    def _failure(self, kind: Kind) -> HopFailure:
+        progress = self._progress
         # A part of an answer to a plain request proves the proxy as well: it has something to relay.
         began_to_answer = progress.phase is Phase.FORWARD and progress.began_to_answer
         proven = self._proven or (began_to_answer and kind is not Kind.NOT_HTTP)
-        return HopFailure(progress.phase, kind, *self.spent(), status=progress.status, proxy_proven=proven)
+        return HopFailure(progress.phase, kind, *self._spent(), status=progress.status, proxy_proven=proven)
 
-    def spent(self) -> tuple[float, int, int]:
+    def _spent(self) -> tuple[float, int, int]:
         """Milliseconds, bytes received and bytes sent since the hop began."""
-        at, received, sent = self.hop_began
+        at, received, sent = self._began
         return (trio.current_time() - at) * 1000, self.meter.received - received, self.meter.sent - sent
 
-    async def _exchange(
-        self, fetch: Fetch, progress: Progress, wanted: Wanted, in_time: trio.CancelScope
-    ) -> tuple[int, Headers, Body | None]:
+    async def _exchange(self, fetch: Fetch, progress: Progress, wanted: Wanted) -> tuple[int, Headers, Body | None]:
         """Sends the request on a kept connection or a new one. Raises whatever lines.py raises."""
         url = URL(fetch.url)
         key = key_of(url, self._proxy)
@@ -147,8 +169,8 @@ class Session:
                 if line.phase is Phase.FORWARD:
                     self.exit_ip = exit_ip_in(headers, self._proxy.exit_ip_header) or self.exit_ip
                 if (body := wanted(status, headers)) is not None:
-                    wait_s = max(0, min(BODY_WAIT_S, in_time.deadline - trio.current_time()))
-                    in_time.deadline = math.inf
+                    wait_s = max(0, min(BODY_WAIT_S, self._clock.deadline - trio.current_time()))
+                    self._clock.deadline = self._ends_at
                     await line.read(body, headers, wait_s)
                 return status, headers, body
             except (Broken, Garbled):
@@ -196,15 +218,6 @@ class Session:
             self.exit_ip = progress.exit_ip or self.exit_ip
 
 
-async def walk_through(session: Session, walk: Walk) -> Landed | GaveUp:
-    """Takes `walk` to its end through `session`; `Limits.hops_max` bounds the loop."""
-    step: Fetch | Landed | GaveUp = walk.start()
-    while isinstance(step, Fetch):
-        outcome = await session.hop(step, walk.body)
-        step = walk.answered(outcome) if isinstance(outcome, HopAnswer) else walk.failed(outcome)
-    return step
-
-
 @dataclass(frozen=True, slots=True)
 class TraceResult:
     """A finished trace. Bytes are those on the wire with the proxy. `exit_ip` is where it says that it leaves."""
@@ -227,13 +240,8 @@ async def trace(
     if isinstance(proxy, UnusableProxy):
         return TraceResult(GaveUp(Verdict.IP, "bad_proxy_address", proxy.message), (), 0.0, 0, 0)
     began_at = trio.current_time()
-    end: Landed | GaveUp | None = None
-    async with fetcher.session(proxy, reach_s=reach_s) as session:
-        with trio.move_on_after(timeout_s):
-            end = await walk_through(session, walk)
-        if end is None:
-            ms, received, sent = session.spent()
-            end = walk.out_of_time(timeout_s, ms=ms, bytes_received=received, bytes_sent=sent)
+    with fetcher.session(proxy, timeout_s=timeout_s, reach_s=reach_s) as session:
+        end = await session.walk(walk)
     ms = (trio.current_time() - began_at) * 1000
     return TraceResult(end, tuple(walk.hops), ms, session.meter.received, session.meter.sent, session.exit_ip)
 

@@ -47,7 +47,7 @@ News = WaitingForIp | Started | Finished
 
 
 class Listener(Protocol):
-    """A memory channel's send end; it raises trio.BrokenResourceError when the visitor has left."""
+    """It raises trio.BrokenResourceError for the end of a trace whose visitor has left; else it may."""
 
     def send_nowait(self, value: News, /) -> None: ...
 

@@ -5,6 +5,7 @@ from uuid import UUID
 import structlog
 import trio
 
+from daemon.oneshot import OneShot
 from daemon.pool.directory import Post
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
@@ -25,26 +26,24 @@ async def acquire(
     tried: frozenset[UUID] = frozenset(),
 ) -> Lease | NoIPAvailable:
     """What the pool answers until `deadline_s`; messages.Acquire says what the rest means."""
-    send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
-    # Closed on the way out: then the actor takes back a lease that nobody received. Not by `async with`, whose
-    # checkpoint would lose one that was received.
-    with receive:
+    # Closed on the way out: then the actor takes back a lease that nobody received.
+    with OneShot[Lease | NoIPAvailable]() as reply:
         try:
             with trio.move_on_at(deadline_s + ANSWER_LATE_S):
-                await post.mailbox.send(Acquire(request_id, deadline_s, send, priority, ip_id, tried))
-                return await receive.receive()
+                await _send(post, Acquire(request_id, deadline_s, reply, priority, ip_id, tried))
+                return await reply.receive()
         except trio.Cancelled:
-            await _hand_back(post, receive)
+            await _hand_back(post, reply)
             raise
-        await _hand_back(post, receive)
+        await _hand_back(post, reply)
         return NoIPAvailable(None, "deadline")
 
 
-async def _hand_back(post: Post, receive: "trio.MemoryReceiveChannel[Lease | NoIPAvailable]") -> None:
+async def _hand_back(post: Post, reply: OneShot[Lease | NoIPAvailable]) -> None:
     """A lease that came in the instant in which we stopped waiting for it."""
     try:
-        answer = receive.receive_nowait()
-    except (trio.WouldBlock, trio.EndOfChannel):
+        answer = reply.receive_nowait()
+    except trio.WouldBlock:
         return
     if isinstance(answer, Lease):
         await release(post, Release(answer.ip_id, answer.lease_no, Event.RELEASED_TARGET_AT_FAULT))
@@ -52,7 +51,18 @@ async def _hand_back(post: Post, receive: "trio.MemoryReceiveChannel[Lease | NoI
 
 async def release(post: Post, message: Release) -> None:
     """Gives a lease back, within RELEASE_S, through a cancel too."""
-    with trio.move_on_after(RELEASE_S, shield=True) as scope:
+    try:
+        post.mailbox.send_nowait(message)  # as nearly always: there is room
+        return
+    except trio.WouldBlock:
+        with trio.move_on_after(RELEASE_S, shield=True):
+            await post.mailbox.send(message)
+            return
+    log.error("release_lost", ip_id=str(message.ip_id), effect="the IP rests when its lock runs out")
+
+
+async def _send(post: Post, message: Acquire) -> None:
+    try:
+        post.mailbox.send_nowait(message)
+    except trio.WouldBlock:
         await post.mailbox.send(message)
-    if scope.cancelled_caught:
-        log.error("release_lost", ip_id=str(message.ip_id), effect="the IP rests when its lock runs out")

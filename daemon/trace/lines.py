@@ -4,8 +4,8 @@ httpx is not used: its client follows, decodes and logs what we must not, its As
 backend, and httpcore's proxy pool below it opens a connection per target host even in plain http, where one connection
 to the proxy serves them all. exchange.py has a parser alone.
 
-Raises whatever trio and ssl raise, and the exceptions of backend.py and exchange.py; fetch.py gives these their names, by how far
-Progress says the hop had come.
+Raises whatever trio and ssl raise, and the exceptions of backend.py and exchange.py; fetch.py gives these their names,
+by how far Progress says the hop had come.
 """
 
 import math

@@ -33,7 +33,7 @@ from daemon.trace.hops import (
 )
 from daemon.trace.html import Jump, Page, Refresh, declared_refresh
 from daemon.trace.urls import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
-from daemon.trace.verdicts import Fault, Kind, Phase, Verdict, fault_of, fault_of_answer
+from daemon.trace.verdicts import Fault, Verdict, fault_of, fault_of_answer
 
 __all__ = [
     "REDIRECT_STATUSES", "WEB_SCHEMES", "Fetch", "GaveUp", "Hop", "HopAnswer", "HopFailure", "Identity", "Landed",
@@ -147,12 +147,12 @@ class Walk:
         fault = fault_of(failure.phase, failure.kind, status=failure.status, proxy_proven=failure.proxy_proven)
         return self._fault(failure, fault)
 
-    def out_of_time(self, timeout_s: float, *, ms: float, bytes_received: int, bytes_sent: int) -> GaveUp:
-        """The trace's own time is over while a hop was under way: `ms` and bytes are that hop's so far."""
+    def out_of_time(self, timeout_s: float, late: HopFailure) -> GaveUp:
+        """The trace's own time is over while a hop was under way: `late` is what it came to."""
         fault = Fault(Verdict.LIMIT, "trace_timeout", f"the trace did not end within {timeout_s:g} s")
         if self._url is None:
             return GaveUp(fault.verdict, fault.reason, fault.words)
-        return self._fault(HopFailure(Phase.DIAL, Kind.TIMEOUT, ms, bytes_received, bytes_sent), fault)
+        return self._fault(late, fault)
 
     def _redirected(self, base: URL, location: str, status: int) -> Fetch | Landed | GaveUp:
         url = parsed(location, base)

@@ -203,7 +203,7 @@ async def test_a_visitor_who_leaves_is_no_answered_click(autojump_clock: trio.te
     async def worker(job: TraceJob) -> None:
         await trio.sleep(5)
         try:
-            job.listener.send_nowait(Started("198.51.100.1"))
+            job.listener.send_nowait(Finished("https://shop.example/", None))
         except trio.BrokenResourceError as e:
             heard.append(e)
 

@@ -92,6 +92,7 @@ LAYERS = {
     "daemon.reload": PORTS,
     "daemon.clocks": PORTS,
     "daemon.logs": PORTS,
+    "daemon.oneshot": PORTS,
     "daemon.state_dir": PORTS,
     "daemon.systemd": PORTS,
     "daemon.unit_files": PORTS,

@@ -280,7 +280,7 @@ def test_a_failure_names_hop_and_host_and_is_in_the_chain() -> None:
 def test_a_trace_out_of_time_records_the_hop_under_way() -> None:
     traced = walk()
     traced.start()
-    step = traced.out_of_time(75, ms=500.0, bytes_received=1, bytes_sent=2)
+    step = traced.out_of_time(75, HopFailure(Phase.FORWARD, Kind.TIMEOUT, 500.0, 1, 2))
     assert (step.verdict, step.reason) == (Verdict.LIMIT, "trace_timeout")
     assert [hop.kind for hop in traced.hops] == ["failed"]
 
