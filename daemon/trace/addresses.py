@@ -72,10 +72,15 @@ def refused_host(url_or_host: str) -> str | None:
     parsed = _parsed(url_or_host)
     if parsed is None:
         return f"{url_or_host[:200]!r} is no host"
-    host = parsed.hostname
-    if parsed.host_type == HostType.IPV4:
+    return refused_host_of(parsed)
+
+
+def refused_host_of(url: URL) -> str | None:
+    """The same of an http or https URL that is parsed."""
+    host = url.hostname
+    if url.host_type == HostType.IPV4:
         return _refused_ipv4(IPv4Address(host))
-    if parsed.host_type == HostType.IPV6:
+    if url.host_type == HostType.IPV6:
         return _refused_ipv6(IPv6Address(host[1:-1]))
     return _refused_name(host)
 

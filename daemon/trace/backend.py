@@ -52,52 +52,72 @@ class Meter:
 
 
 class CountedStream(trio.abc.Stream):
-    """A TCP connection that counts, TLS above it included."""
+    """A TCP connection that counts, TLS above it included. One task reads, and one writes.
 
-    def __init__(self, stream: trio.SocketStream, meter: Meter) -> None:
-        self.socket = stream.socket
-        self._stream = stream
+    On the bare socket: trio's own stream tries a read before it waits, in vain behind a request, and its layers cost as
+    much as the system calls.
+    """
+
+    def __init__(self, sock: socket.socket, meter: Meter) -> None:
+        self._socket = sock
+        self._fd = sock.fileno()
         self._meter = meter
-        self._open = True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """No checkpoint where the kernel takes all of it at once, as nearly always: a wait for the answer follows."""
-        try:
-            sent = os.write(self.socket.fileno(), data)
-        except OSError:
-            sent = 0  # trio says what it is
-        if sent < len(data):
-            await self._stream.send_all(memoryview(data)[sent:])
         self._meter.sent += len(data)
+        while data:
+            try:
+                data = memoryview(data)[os.write(self._fd, data) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._fd)
+            except OSError as error:
+                raise self._error(error) from error
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
+        await trio.lowlevel.wait_writable(self._fd)
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
         bytes_max = min(max_bytes or READ_BYTES_MAX, READ_BYTES_MAX)
-        await trio.lowlevel.wait_readable(self.socket)  # trio's stream reads before it waits, in vain behind a request
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(self._fd)
+                data = os.read(self._fd, bytes_max)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise self._error(error) from error
+            self._meter.received += len(data)
+            return data
+
+    def is_readable(self) -> bool:
+        """Whether there is something to read, an end or an error included."""
         try:
-            data: bytes | bytearray = os.read(self.socket.fileno(), bytes_max)
+            self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            data = await self._stream.receive_some(bytes_max)
-        except OSError as error:
-            raise trio.BrokenResourceError(str(error)) from error
-        self._meter.received += len(data)
-        return data
+            return False
+        except OSError:
+            return True
+        return True
 
     def close(self) -> None:
         """Closes at once, without TLS's farewell; a peer that still sends gets a reset and stops."""
-        if not self._open:
+        if self._fd < 0:
             return
-        self._open = False
         waiting = array.array("i", [0])
-        fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, waiting)
+        fcntl.ioctl(self._fd, termios.FIONREAD, waiting)
         self._meter.received += waiting[0]  # never read, yet relayed and paid for
-        self.socket.close()
+        trio.lowlevel.notify_closing(self._fd)
+        self._fd = -1
+        self._socket.close()
 
     async def aclose(self) -> None:
         self.close()
         await trio.lowlevel.checkpoint()
+
+    def _error(self, error: OSError) -> Exception:
+        kind = trio.BrokenResourceError if self._fd >= 0 else trio.ClosedResourceError
+        return kind(str(error))
 
 
 class WireStream:
@@ -146,7 +166,7 @@ class WireStream:
 
     def is_readable(self) -> bool:
         """Of an idle connection: the peer has closed it, or speaks out of turn."""
-        return self._counted.socket.is_readable()
+        return self._counted.is_readable()
 
 
 async def dial(
@@ -190,11 +210,17 @@ async def _resolve(host: str, port: int, ends_at: float, resolvers: trio.Capacit
 
 
 async def _connect(family: int, address: Any, meter: Meter, receive_buffer_bytes: int) -> CountedStream:
-    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        await sock.connect(address)
-        return CountedStream(trio.SocketStream(sock), meter)  # SocketStream sets TCP_NODELAY
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(sock)
+            if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(error, os.strerror(error)) from None
+        return CountedStream(sock, meter)
     except BaseException:
         sock.close()
         raise

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import trio
+from ada_url import URL
 
 from daemon.config import HONEST_USER_AGENT
 from daemon.trace.body import FirstBytes
 from daemon.trace.fetch import Fetcher
 from daemon.trace.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.trace.steps import Fetch, HopAnswer, HopFailure
+from daemon.trace.urls import wire_url
 from daemon.trace.verdicts import Kind, Phase, Verdict, fault_of
 
 BODY_BYTES_MAX = 4_096
@@ -58,7 +60,7 @@ async def check(
     outcome: HopAnswer | HopFailure | None = None
     with fetcher.session(proxy, timeout_s=math.inf) as session:
         with trio.move_on_after(timeout_s):
-            outcome = await session.hop(Fetch(url, _HEADERS), lambda status, headers: body)
+            outcome = await session.hop(Fetch(wire_url(URL(url).href), _HEADERS), lambda status, headers: body)
     ms = (trio.current_time() - began_s) * 1000
     if outcome is None:
         return CheckResult(CheckKind.FAILED, ms, None, f"no answer within {timeout_s:g} s")

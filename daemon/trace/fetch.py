@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import trio
-from ada_url import URL
 
 from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
 from daemon.trace.body import Body, PageBody
@@ -156,8 +155,7 @@ class Session:
 
     async def _exchange(self, fetch: Fetch, progress: Progress, wanted: Wanted) -> tuple[int, Headers, Body | None]:
         """Sends the request on a kept connection or a new one. Raises whatever lines.py raises."""
-        url = URL(fetch.url)
-        key = key_of(url, self._proxy)
+        key = key_of(fetch.url, self._proxy)
         while True:  # twice at most: the second time on a new connection
             line = self._kept(key) or await self._open(key, progress)
             progress.phase, progress.stream = line.phase, line.stream
@@ -165,7 +163,7 @@ class Session:
             reused, line.used = line.used, True
             self._lines[key] = line
             try:
-                status, headers = await line.request(fetch, url, head_bytes_max=self._fetcher.headers_bytes_max)
+                status, headers = await line.request(fetch, head_bytes_max=self._fetcher.headers_bytes_max)
                 if line.phase is Phase.FORWARD:
                     self.exit_ip = exit_ip_in(headers, self._proxy.exit_ip_header) or self.exit_ip
                 if (body := wanted(status, headers)) is not None:

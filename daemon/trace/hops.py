@@ -37,8 +37,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Next step: one request, a GET or a POST. `url` is absolute http(s) without fragment and userinfo.
+    """Next step: one request, a GET or a POST.
 
+    `url` is absolute http(s) as the URL Standard serializes it, a slash behind its host, without fragment and userinfo.
     `headers` are latin-1 text; Host and Content-Length are not among them: they follow from the rest.
     """
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import trio
-from ada_url import URL
 
 from daemon.trace.backend import DialError, WireStream
 from daemon.trace.body import Body, PageBody
@@ -27,7 +26,7 @@ from daemon.trace.verdicts import Kind, Phase
 
 DRAIN_BYTES_MAX = 4_096
 DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; past it a new connection is cheaper
-_DEFAULT_PORTS = {"http:": 80, "https:": 443}
+HTTP_PORT, HTTPS_PORT = 80, 443
 
 
 class Target(NamedTuple):
@@ -80,14 +79,15 @@ class Line:
     def was_closed_by_peer(self) -> bool:
         return self.stream.is_readable()
 
-    async def request(self, fetch: Fetch, url: URL, *, head_bytes_max: int) -> tuple[int, Headers]:
-        """The status and headers of one request; `url` is `fetch.url`, parsed. TooMuch where the head is larger."""
-        headers = [("Host", url.host), *fetch.headers]
+    async def request(self, fetch: Fetch, *, head_bytes_max: int) -> tuple[int, Headers]:
+        """The status and headers of one request. TooMuch where the head is larger."""
+        _, _, host, rest = fetch.url.split("/", 3)
+        headers = [("Host", host), *fetch.headers]
         if fetch.method == "POST":
             headers.append(("Content-Length", str(len(fetch.body))))
         headers += self._proxy_headers
         # Absolute form to a proxy (RFC 9112, 3.2.2).
-        target = url.href if self.phase is Phase.FORWARD else url.pathname + url.search
+        target = fetch.url if self.phase is Phase.FORWARD else f"/{rest}"
         self.stream.allowance = head_bytes_max
         status, answered = await self._exchange.ask(fetch.method, target, headers, fetch.body)
         if status in REDIRECT_STATUSES and _is_small(answered) and location_in(answered) is not None:
@@ -155,12 +155,16 @@ async def _connect(
         raise Refused
 
 
-def key_of(url: URL, proxy: ProxyAddress) -> Key:
-    """Which connection a hop to `url` needs."""
-    tls = url.protocol == "https:"
+def key_of(url: str, proxy: ProxyAddress) -> Key:
+    """Which connection a hop to `url`, as a Fetch has it, needs."""
+    tls = url.startswith("https:")
     if not tls and proxy.scheme != "socks5":
         return None
-    return Target(url.hostname, int(url.port) if url.port else _DEFAULT_PORTS[url.protocol], tls)
+    authority = url.split("/", 3)[2]
+    host, colon, port = authority.rpartition(":")
+    if not colon or authority.endswith("]"):  # a colon within the brackets of an IPv6 address
+        return Target(authority, HTTPS_PORT if tls else HTTP_PORT, tls)
+    return Target(host, int(port), tls)
 
 
 def authorization_of(proxy: ProxyAddress) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ is asked for a second time where its cookies have changed, and landed on otherwi
 
 from ada_url import URL
 
-from daemon.trace.addresses import refused_host
+from daemon.trace.addresses import refused_host_of
 from daemon.trace.body import ACCEPT_ENCODING, PageBody, page_body
 from daemon.trace.cookies import Jar
 from daemon.trace.forms import FORM_TYPE
@@ -48,13 +48,14 @@ _KEEPS_THE_METHOD = frozenset({307, 308})
 class Walk:
     """One trace: the hops so far, its cookies, the requests it has seen. `hops` grows to `limits.hops_max` at most."""
 
-    __slots__ = ("_fetch", "_fetched_before", "_first_url", "_headers", "_identity", "_jar", "_limits", "_seen", "_url",
-                 "hops")  # fmt: skip
+    __slots__ = ("_fetch", "_fetched_before", "_first_url", "_headers", "_href", "_identity", "_jar", "_limits",
+                 "_seen", "_url", "hops")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
         self.hops: list[Hop] = []
         self._first_url = url
         self._url: URL | None = None  # the URL being fetched
+        self._href = ""  # and as text
         self._fetch: Fetch | None = None
         self._fetched_before = ""  # the URL of the hop before
         self._identity = identity
@@ -91,10 +92,11 @@ class Walk:
     def start(self) -> Fetch | GaveUp:
         """The first hop, or what is wrong with the tracking URL."""
         url = parsed(self._first_url)
-        if url is None or url.protocol.removesuffix(":") not in WEB_SCHEMES:
+        href = "" if url is None else url.href
+        if url is None or _scheme(href) not in WEB_SCHEMES:
             what = f"the tracking URL {shown(self._first_url)} is not an absolute http(s) URL"
             return GaveUp(Verdict.OPERATOR, "bad_tracking_url", what)
-        return self._allowed(url) or self._enter(url)
+        return self._allowed(url) or self._enter(url, href)
 
     def body(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> PageBody | None:
         """What an answer's body is to be given to; None where what it says would change nothing."""
@@ -103,7 +105,7 @@ class Walk:
         if status in REDIRECT_STATUSES and location_in(headers) is not None:
             return None
         url, limits = self._current(), self._limits
-        if status == 407 and url.protocol == "http:":
+        if status == 407 and not _is_https(self._href):
             return None
         refresh = _refresh(headers, url)
         if refresh is not None and refresh.delay_s <= limits.refresh_max_s:
@@ -124,7 +126,7 @@ class Walk:
         if location is not None:
             self._record(answer, "http")
             return self._redirected(url, location, answer.status)
-        if url.protocol == "http:" and not answer.tunnelled:
+        if not (answer.tunnelled or _is_https(self._href)):
             # Within a tunnel the proxy cannot answer; there a 407 is an odd landing page.
             fault = fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops))
             if fault is not None:
@@ -137,10 +139,10 @@ class Walk:
         refresh = _refresh(answer.headers, url)
         declared = refresh is not None and refresh.delay_s <= self._limits.refresh_max_s
         jump = Jump("refresh-header", refresh.url.href) if refresh is not None and declared else page.jump
-        if jump is not None and (step := self._jumped(answer, url, jump)) is not None:
+        if jump is not None and (step := self._jumped(answer, jump)) is not None:
             return step
         self._record(answer, "script_unresolved" if page.unresolved or page.waits else "final")
-        return Landed(url.href)
+        return Landed(self._href)
 
     def failed(self, failure: HopFailure) -> GaveUp:
         """Names the fault of a hop without an answer."""
@@ -155,56 +157,59 @@ class Walk:
         return self._fault(late, fault)
 
     def _redirected(self, base: URL, location: str, status: int) -> Fetch | Landed | GaveUp:
-        url = parsed(location, base)
-        scheme = "" if url is None else url.protocol.removesuffix(":")
-        if url is None or scheme not in WEB_SCHEMES | self._limits.landing_schemes:
+        url = parsed(location, self._href)
+        href = "" if url is None else url.href
+        scheme = _scheme(href)
+        if url is None or not (scheme in WEB_SCHEMES or scheme in self._limits.landing_schemes):
             return self._give_up(Verdict.TARGET, "bad_location", f"the Location {shown(location)} leads nowhere")
-        if "#" not in url.href and base.hash:
+        if "#" not in href and "#" in self._href:
             url.hash = base.hash  # RFC 9110, 10.2.2
+            href = url.href
         if scheme not in WEB_SCHEMES:
-            return Landed(url.href)
+            return Landed(href)
         if self._fetch is not None and status in _KEEPS_THE_METHOD:
-            return self._go(url, self._fetch.method, self._fetch.body)
-        return self._go(url)  # by GET, as browsers do after any method of ours (Fetch 4.4, 11)
+            return self._go(url, href, self._fetch.method, self._fetch.body)
+        return self._go(url, href)  # by GET, as browsers do after any method of ours (Fetch 4.4, 11)
 
-    def _jumped(self, answer: HopAnswer, here: URL, jump: Jump) -> Fetch | Landed | GaveUp | None:
+    def _jumped(self, answer: HopAnswer, jump: Jump) -> Fetch | Landed | GaveUp | None:
         """What follows from a page that goes on by itself; None where a browser would stay on it."""
         url = URL(jump.url)
-        scheme = url.protocol.removesuffix(":")
+        href = url.href
+        scheme = _scheme(href)
         if scheme not in WEB_SCHEMES:
             if scheme not in self._limits.landing_schemes:
                 return None
             self._record(answer, jump.kind)
-            return Landed(url.href)
-        target = wire_url(url)
-        if jump.method == "GET" and target == wire_url(here):
-            if "#" in url.href:  # a place on the same page
+            return Landed(href)
+        target = wire_url(href)
+        if jump.method == "GET" and target == wire_url(self._href):
+            if "#" in href:  # a place on the same page
                 self._record(answer, "final")
-                return Landed(url.href)
+                return Landed(href)
             if self._fetched_before == target or ("GET", target, b"", self._jar.header(url)) in self._seen:
                 return None
         self._record(answer, jump.kind)
-        return self._go(url, jump.method, jump.body)
+        return self._go(url, href, jump.method, jump.body)
 
-    def _go(self, url: URL, method: str = "GET", body: bytes = b"") -> Fetch | Landed | GaveUp:
+    def _go(self, url: URL, href: str, method: str = "GET", body: bytes = b"") -> Fetch | Landed | GaveUp:
         """The hop to `url`, or the landing there, unless a rule of ours forbids it."""
         if (refused := self._allowed(url)) is not None:
             return refused
         # What a form posts would not go along with the visitor.
         if method == "GET" and self._limits.stop_at and is_host_in(url.hostname, self._limits.stop_at):
-            return Landed(url.href)
-        return self._enter(url, method, body)
+            return Landed(href)
+        return self._enter(url, href, method, body)
 
     def _allowed(self, url: URL) -> GaveUp | None:
-        if self._limits.allow_private or (why := refused_host(url.href)) is None:
+        if self._limits.allow_private or (why := refused_host_of(url)) is None:
             return None
         return self._give_up(Verdict.LIMIT, "refused_address", f"will not go to {shown(url.href)}: {why}")
 
-    def _enter(self, url: URL, method: str = "GET", body: bytes = b"") -> Fetch | GaveUp:
+    def _enter(self, url: URL, href: str, method: str = "GET", body: bytes = b"") -> Fetch | GaveUp:
         if len(self.hops) >= self._limits.hops_max:
             words = f"the chain goes on after {self._limits.hops_max} hops (trace.hops_max)"
             return self._give_up(Verdict.LIMIT, "hops_max", words)
-        target, cookies = wire_url(url), self._jar.header(url)
+        target, cookies = wire_url(href), self._jar.header(url)
         # A site may set a cookie and redirect to itself; the same request again can only get the same answer.
         request = (method, target, body, cookies)
         if request in self._seen:
@@ -218,7 +223,7 @@ class Walk:
         if method == "POST":
             headers = (*headers, ("Content-Type", FORM_TYPE))
         self._fetched_before = "" if self._fetch is None else self._fetch.url
-        self._url, self._fetch = url, Fetch(target, headers, method, body)
+        self._url, self._href, self._fetch = url, href, Fetch(target, headers, method, body)
         return self._fetch
 
     def _current(self) -> URL:
@@ -227,7 +232,7 @@ class Walk:
 
     def _record(self, outcome: HopAnswer | HopFailure, kind: str) -> None:
         received, sent = outcome.bytes_received, outcome.bytes_sent
-        self.hops.append(Hop(self._current().href, outcome.status, outcome.ms, kind, received, sent))
+        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent))
 
     def _fault(self, outcome: HopAnswer | HopFailure, fault: Fault) -> GaveUp:
         self._record(outcome, "failed")
@@ -236,6 +241,14 @@ class Walk:
     def _give_up(self, verdict: Verdict, reason: str, words: str) -> GaveUp:
         where = "" if self._url is None else f"hop {len(self.hops)} ({shown(self._url.host)}): "
         return GaveUp(verdict, reason, where + words)
+
+
+def _scheme(href: str) -> str:
+    return href.partition(":")[0]
+
+
+def _is_https(href: str) -> bool:
+    return href.startswith("https:")
 
 
 def _refresh(headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Refresh | None:

@@ -27,17 +27,16 @@ def refresh_in(headers: RawHeaders) -> str | None:
     return next((value.decode("latin-1") for name, value in headers if name.lower() == b"refresh"), None)
 
 
-def parsed(text: str, base: URL | None = None) -> URL | None:
+def parsed(text: str, base: str | None = None) -> URL | None:
     """The WHATWG URL parser, or None where it fails."""
     try:
-        return URL(text, base=None if base is None else base.href)
+        return URL(text, base=base)
     except ValueError:  # UnicodeEncodeError, for lone surrogates, is one too
         return None
 
 
-def wire_url(url: URL) -> str:
+def wire_url(href: str) -> str:
     """The URL without what a client keeps to itself: the fragment, and the userinfo (no browser sends it unasked)."""
-    href = url.href
     if "#" not in href and "@" not in href:
         return href
     bare = URL(href)
@@ -56,7 +55,7 @@ def is_host_in(host: str, hosts: frozenset[str]) -> bool:
 
 
 def header_text(text: str) -> str:
-    """A header's value that h11 will send: one line, latin-1 holding UTF-8 where it must."""
+    """A header's value for a request: one line, latin-1 holding UTF-8 where it must."""
     line = _CONTROL.sub(" ", text).strip(" ")
     return line if line.isascii() else line.encode("utf-8", "replace").decode("latin-1")
 
