@@ -7,7 +7,8 @@ and a file made anew has another node id, so that (node_id, seq) names an entry 
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,7 @@ BYTES_USED = (
     "select (page_count - freelist_count) * page_size from pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
 ROWS_AT_ONCE = 50  # each step of a statement gives the interpreter away and has to get it back
+MEASURED_EACH_BYTES = 65_536  # and whenever entries go
 BUSY_TIMEOUT_S = 5.0
 BYTES_MAX = 1024**3
 DROP_ENTRIES = 5_000  # at a time, when the bound is reached
@@ -46,7 +48,7 @@ class Spool:
         self._writer = self._connect()
         self._writer.executescript(SCHEMA)
         self._reader = self._connect()
-        with self._writer:
+        with self._transaction():
             row = self._writer.execute("select node_id, epoch from node").fetchone()
             if row is None:
                 row = (str(uuid.uuid4()), 0)
@@ -54,10 +56,11 @@ class Spool:
             self._writer.execute("update node set epoch = epoch + 1")
         self.node_id = uuid.UUID(row[0])
         self.epoch = row[1] + 1
-        self.bytes = self.bytes_used()  # as of the last write
+        self.bytes = self.bytes_used()  # as it was measured last
+        self._unmeasured_bytes = 0
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        connection = sqlite3.connect(self.path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
         connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES_MAX}")
@@ -69,16 +72,28 @@ class Spool:
         Gives the number of entries that had to make room. With nothing to write it still commits, so that the disk says
         whether it would.
         """
-        with self._writer:
+        self._unmeasured_bytes += sum(len(body) for _, body in entries)
+        if 0 < len(entries) <= ROWS_AT_ONCE and not shipped_seq and self._unmeasured_bytes < MEASURED_EACH_BYTES:
+            self._insert(entries)  # a statement alone is a transaction
+            return 0
+        with self._transaction():
             if not entries and not shipped_seq:
                 self._writer.execute("update node set epoch = epoch")
             if shipped_seq:
                 self._writer.execute("delete from entries where seq <= ?", (shipped_seq,))
             for start in range(0, len(entries), ROWS_AT_ONCE):
-                rows = entries[start : start + ROWS_AT_ONCE]
-                self._writer.execute(", ".join([INSERT, *["(?, ?)"] * (len(rows) - 1)]), [*chain(*rows)])
-            self.bytes = self.bytes_used()
+                self._insert(entries[start : start + ROWS_AT_ONCE])
+            self.bytes, self._unmeasured_bytes = self.bytes_used(), 0
             return self._make_room() if self.bytes > self.bytes_max else 0
+
+    def _insert(self, rows: Sequence[tuple[str, str]]) -> None:
+        self._writer.execute(", ".join([INSERT, *["(?, ?)"] * (len(rows) - 1)]), [*chain(*rows)])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._writer.execute("begin immediate")
+        with self._writer:  # which ends it
+            yield
 
     def bytes_used(self) -> int:
         """Of the file's pages, those that hold something."""
@@ -109,7 +124,7 @@ class Spool:
 
     def continue_after(self, seq: int) -> None:
         """Numbers entries from `seq` + 1 on: this file is an old copy of one that had come as far."""
-        with self._writer:
+        with self._transaction():
             self._writer.execute("insert into entries (seq, kind, body) values (?, 'passed_over', '{}')", (seq,))
             self._writer.execute("delete from entries where seq = ?", (seq,))
 

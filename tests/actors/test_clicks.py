@@ -11,7 +11,7 @@ from daemon.click.clicks import ANSWER_BY_S, HIT_DELAY_MAX_S
 from daemon.click.visitor import Visitor
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.journal.entries import Hit, TracePending
-from daemon.trace.jobs import Finished, Started, TraceJob
+from daemon.trace.jobs import Finished, TraceJob
 from tests.actors.clicking import (
     FALLBACK,
     TRACKING,
