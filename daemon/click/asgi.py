@@ -1,7 +1,7 @@
 """One request and its answer, between a connection and an ASGI app: a limit on the handler's time, errors in our log.
 
-The app's time is limited until its answer begins; from then on each send is, by the connection. A handler whose client
-has left is cancelled, unless its answer is on the way already: that one hears of it by `http.disconnect`.
+The app's time is limited until its answer goes out; from then on each send is, by the connection. A handler whose
+client has left is cancelled, unless its answer is on the way already: that one hears of it by `http.disconnect`.
 An answer that says its length is taken to follow at once, and goes out in one piece with its head.
 """
 
@@ -36,6 +36,7 @@ class Exchange:
     """`run` it once. `whole`: all of the answer went out, so that the connection may go on."""
 
     __slots__ = (
+        "_answer_s",
         "_arrived",
         "_begun",
         "_body",
@@ -52,13 +53,20 @@ class Exchange:
     )
 
     def __init__(
-        self, request: Request, http: PlainHTTP, send: Callable[[bytes], Awaitable[None]], waited_s: float
+        self,
+        request: Request,
+        http: PlainHTTP,
+        send: Callable[[bytes], Awaitable[None]],
+        *,
+        answer_s: float,
+        waited_s: float,
     ) -> None:
         self._request = request
         self._http = http
         self._send = send
         self._waited_s = waited_s
-        self._patience = trio.CancelScope()
+        self._patience = trio.CancelScope(deadline=trio.current_time() + answer_s)
+        self._answer_s = answer_s
         self._body = b""  # what came and the app has not asked for
         self._request_whole = False
         self._told_whole = False  # so that the app waits for nothing but the client's leave
@@ -68,9 +76,8 @@ class Exchange:
         self._begun = False  # the head went out
         self.whole = False
 
-    async def run(self, app: ASGIFramework, client: tuple[str, int] | None, answer_s: float) -> None:
+    async def run(self, app: ASGIFramework, client: tuple[str, int] | None) -> None:
         """Has the app answer. What it raises is logged and answered with 500, as is a return without an answer."""
-        self._patience.deadline = trio.current_time() + answer_s
         try:
             with self._patience:
                 await app(self._scope(client), self._receive, self._answer)
@@ -82,7 +89,7 @@ class Exchange:
         if self._patience.cancelled_caught:
             status = 503 if self._request_whole else 408
             if self._request_whole:
-                log.error("handler_too_slow", path=path_of(self._request.target)[:200], answer_s=answer_s)
+                log.error("handler_too_slow", path=path_of(self._request.target)[:200], answer_s=self._answer_s)
         await self._send(self._http.bare(status, [date_header()]))
 
     def take(self, data: bytes) -> None:
@@ -142,10 +149,12 @@ class Exchange:
             await trio.lowlevel.checkpoint()  # or an app that goes on sending would let nobody else run
         elif event["type"] == "http.response.start" and self._head is None:
             self._head = event["status"], event["headers"]
-            self._patience.deadline = math.inf
             if not any(name.lower() == b"content-length" for name, _ in event["headers"]):
+                self._patience.deadline = math.inf
                 await self._send(self._head_bytes())  # its first part may be long in coming
         elif event["type"] == "http.response.body" and not self.whole:
+            if event.get("more_body", False):
+                self._patience.deadline = math.inf
             await self._send(self._bytes_of(event))
             if event.get("more_body", False):
                 await trio.lowlevel.checkpoint()

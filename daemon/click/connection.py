@@ -143,13 +143,16 @@ class Connection:
         with self._reading:
             while lingered_bytes <= LINGER_BYTES_MAX:
                 try:
-                    data = await self._stream.receive_some(RECEIVE_BYTES)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    await trio.lowlevel.wait_readable(self._stream.socket)
+                    data = os.read(self._stream.socket.fileno(), RECEIVE_BYTES)
+                except BlockingIOError:
+                    continue
+                except (OSError, trio.ClosedResourceError):
                     break
                 if self._closing:
                     lingered_bytes += len(data)
                 else:
-                    await self._take(bytes(data), answering)
+                    await self._take(data, answering)
                 if not data:
                     break
         if self._exchange is not None:
@@ -163,7 +166,8 @@ class Connection:
                 if isinstance(event, Request):
                     self._note_idle(False)
                     waited_s, self._waited_s = self._waited_s, 0.0  # the first request alone had waited
-                    self._exchange = Exchange(event, self._http, self._send_all, waited_s)
+                    answer_s = self._limits.answer_s
+                    self._exchange = Exchange(event, self._http, self._send_all, answer_s=answer_s, waited_s=waited_s)
                     answering.start_soon(self._answer, self._exchange)
                 elif event is Sign.PAUSED:
                     self._next_may_come = trio.Event()
@@ -190,7 +194,7 @@ class Connection:
         self._take_leave()
 
     async def _answer(self, exchange: Exchange) -> None:
-        await exchange.run(self._app, self._peer, self._limits.answer_s)
+        await exchange.run(self._app, self._peer)
         self._exchange = None
         if exchange.whole and not self._stopping and self._http.begin_next():
             self._note_idle(True)

@@ -92,12 +92,13 @@ class Session:
         self._fetcher = fetcher
         self._proxy = proxy
         self._timeout_s = timeout_s
-        self._ends_at = trio.current_time() + timeout_s
+        now = trio.current_time()
+        self._ends_at = now + timeout_s
         self._reach_s = reach_s
         self._lines: dict[Key, Line] = {}  # the least recently used first
         self._proven = False
         self._clock = trio.CancelScope()  # around all hops; its deadline is the hop's
-        self._began: tuple[float, int, int] = (trio.current_time(), 0, 0)  # the hop: time, bytes received, bytes sent
+        self._began: tuple[float, int, int] = (now, 0, 0)  # the hop: time, bytes received, bytes sent
         self._progress = Progress()  # of the hop
 
     def __enter__(self) -> Self:
