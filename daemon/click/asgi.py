@@ -22,12 +22,11 @@ from hypercorn.typing import (
     HTTPScope,
 )
 
-from daemon.click.heads import path_of
+from daemon.click.heads import BODILESS, path_of
 from daemon.click.plain_http import PlainHTTP, Request
 
 WAITED_S = "waited_s"
 """In the state of a request that had waited: for how long, when its connection was accepted."""
-BODILESS = frozenset({204, 304})
 
 log = structlog.get_logger("daemon.click")
 

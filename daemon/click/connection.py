@@ -122,6 +122,7 @@ class Connection:
                 await self._read(answering)
         finally:
             self._stream.socket.close()
+            self._http.close()
 
     def stop(self) -> None:
         """Close now if nothing is asked, else after the answer."""
@@ -189,7 +190,7 @@ class Connection:
             headers.append((b"content-type", kind.encode()))
         answer = self._http.bare(refused.status, headers, body)
         if self._exchange is not None:
-            self._exchange.leave()  # its handler speaks to nobody: h11 would call its answer a second one
+            self._exchange.leave()  # its handler speaks to nobody: its answer would be a second one
         await self._send_all(answer)
         self._take_leave()
 

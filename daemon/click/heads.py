@@ -5,11 +5,12 @@ refused here is refused with a status of the 4xx kind and the connection closed 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-VERSIONS = frozenset({b"1.0", b"1.1"})
+VERSIONS = frozenset({"1.0", "1.1"})
+BODILESS = frozenset({204, 304})  # answers
 _HOST = re.compile(rb"(?:(?:LABEL\.)*LABEL\.?)?".replace(b"LABEL", rb"[\w~!$&'()*+,;=%:\[\]-]{1,63}"))
 _HOST_BYTES_MAX = 255
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
@@ -24,17 +25,20 @@ class Refusal:
 
 
 def refusal_of(
-    method: bytes, target: bytes, version: bytes, headers: Iterable[tuple[bytes, bytes]], *, body_bytes_max: int
+    method: str, target: bytes, version: str, headers: Sequence[tuple[bytes, bytes]], *, body_bytes_max: int
 ) -> Refusal | None:
     """Say why a request is refused, or None if it may go to a handler.
 
-    `headers` are h11's: names in lower case, values checked (RFC 9110 section 5.5), at most one content-length.
+    `headers` are llhttp's: their characters are checked, and at most one content-length is there; names in lower case.
     Upgrades (h2c, WebSocket) are no reason to refuse: a server may ignore them (RFC 9110 section 7.8), as here.
     """
     if version not in VERSIONS:
         return Refusal(400, "not HTTP/1.0 or HTTP/1.1")
-    if method == b"CONNECT" or origin_form(target) is None:
+    if method == "CONNECT" or origin_form(target) is None:
         return Refusal(400, "the target is neither a path nor an http URL")
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (version == "1.1" and not hosts):
+        return Refusal(400, "no host, or more than one")  # RFC 9112, 3.2
     return _header_refusal(headers, body_bytes_max)
 
 
@@ -83,7 +87,7 @@ def path_of(target: bytes) -> str:
 def with_ascii_request_line(data: bytes) -> bytes:
     """Percent-encode the bytes above 127 in the first line of `data`, the beginning of a request head.
 
-    Programs such as curl send a UTF-8 address as it was typed; a browser would have encoded it, and h11 refuses it.
+    Programs such as curl send a UTF-8 address as it was typed; a browser would have encoded it, and llhttp refuses it.
     """
     if data.isascii():
         return data

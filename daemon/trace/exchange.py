@@ -38,7 +38,7 @@ class _Answer:
     __slots__ = ("broken", "complete", "headers", "kept", "parser", "pieces", "status", "whole")
 
     def __init__(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
+        self.parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.parser.set_dangerous_leniencies(
             lenient_headers=True,
             lenient_chunked_length=True,
@@ -63,7 +63,7 @@ class _Answer:
             self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        if not self.whole:
+        if not self.whole and self.parser is not None:
             self.status = self.parser.get_status_code()
             self.complete = True
 
@@ -72,7 +72,7 @@ class _Answer:
             self.pieces.append(data)
 
     def on_message_complete(self) -> None:
-        if self.whole:
+        if self.whole or self.parser is None:
             return
         if self.status < FIRST_FINAL_STATUS and self.status != SWITCHING_PROTOCOLS:
             self.begin()  # an interim answer
@@ -82,6 +82,8 @@ class _Answer:
 
     def feed(self, data: bytes) -> None:
         """Raises Garbled where the head is; what is wrong behind it breaks the body."""
+        if self.parser is None:
+            raise ValueError("closed")
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -119,6 +121,10 @@ class Exchange:
     @property
     def idle(self) -> bool:
         return self._answer.kept
+
+    def close(self) -> None:
+        """Parser and callbacks hold each other: neither is left to the collector. The stream is the owner's."""
+        self._answer.parser = None
 
     async def ask(
         self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes = b""

@@ -106,7 +106,7 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         for line in self._lines.values():
-            line.stream.close()
+            line.close()
         self._lines.clear()
 
     async def hop(self, fetch: Fetch, wanted: Wanted) -> HopAnswer | HopFailure:
@@ -179,16 +179,16 @@ class Session:
             finally:
                 if not line.is_idle():
                     self._lines.pop(key, None)
-                    line.stream.close()
+                    line.close()
 
     def _kept(self, key: Key) -> Line | None:
         """An idle connection for `key`, if there is one; else makes room for a new one."""
         line = self._lines.pop(key, None)
         if line is not None and line.was_closed_by_peer():
-            line.stream.close()
+            line.close()
             return None
         if line is None and len(self._lines) >= CONNECTIONS_MAX:
-            self._lines.pop(next(iter(self._lines))).stream.close()
+            self._lines.pop(next(iter(self._lines))).close()
         return line
 
     async def _open(self, key: Key, progress: Progress) -> Line:

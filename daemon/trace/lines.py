@@ -73,6 +73,10 @@ class Line:
         self._exchange = Exchange(stream)
         self._proxy_headers = proxy_headers
 
+    def close(self) -> None:
+        self.stream.close()
+        self._exchange.close()
+
     def is_idle(self) -> bool:
         return self._exchange.idle
 
@@ -148,7 +152,11 @@ async def _connect(
     authority = f"{target.host}:{target.port}"
     stream.allowance = head_bytes_max
     headers = [("Host", authority), *authorization_of(proxy)]
-    status, answered = await Exchange(stream).ask("CONNECT", authority, headers)
+    exchange = Exchange(stream)
+    try:
+        status, answered = await exchange.ask("CONNECT", authority, headers)
+    finally:
+        exchange.close()
     progress.exit_ip = exit_ip_in(answered, proxy.exit_ip_header)
     if not 200 <= status <= 299:
         progress.status = status

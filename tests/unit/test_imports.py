@@ -157,8 +157,7 @@ OWNERS = {
     "werkzeug": {"daemon.control.face", "daemon.control.openapi"},
     # Its types of ASGI, and what starts and stops an app; it serves nobody.
     "hypercorn": {"daemon.click.server", "daemon.click.connection", "daemon.click.asgi", "daemon.click.routes"},
-    "h11": {"daemon.click.plain_http"},
-    "httptools": {"daemon.trace.exchange"},
+    "httptools": {"daemon.trace.exchange", "daemon.click.plain_http"},
     # The demo's visitors, and a trace service; never a trace itself.
     "httpx": {"daemon.demo.visitors", "daemon.demo.daemon_process", "daemon.trace.service"},
     "prometheus_client": {"daemon.control.metrics"},
