@@ -1,10 +1,9 @@
 """One reading of both clocks: decisions use `tick_s`, which nobody can set; rows and logs use `wall_s`. Pure."""
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True):
     """`tick_s`: trio's monotonic clock. `wall_s`: seconds since 1970 UTC."""
 
     tick_s: float

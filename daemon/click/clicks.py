@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 import trio
 
@@ -32,8 +33,7 @@ NAME_SHOWN_MAX = 100
 log = structlog.get_logger("daemon.click")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """`location` for a 302; else `error`, for a JSON body."""
 
     status: int

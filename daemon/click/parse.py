@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+import msgspec
+
 from daemon.click.urls import decoded, safe_query
 
 PARAMS_MAX = 1_000
@@ -19,8 +21,7 @@ OFFER = "offer"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(msgspec.Struct, frozen=True):
     """One parameter: `name` and `value` decoded, `raw` as the piece of the query it stood in ("gclid=a+b", "gclid")."""
 
     name: str
@@ -28,8 +29,7 @@ class Param:
     raw: str
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(msgspec.Struct, frozen=True):
     """A click: the offer's name, decoded, not empty; every other parameter in the order it came, repeated ones kept."""
 
     offer: str

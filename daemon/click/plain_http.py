@@ -6,12 +6,13 @@ or WebSockets: an offer to upgrade is ignored (RFC 9110, 7.8).
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
 
 import httptools
+import msgspec
+from msgspec.structs import replace
 
 from daemon.click.heads import BODILESS, origin_form, refusal_of, with_ascii_request_line
 
@@ -28,8 +29,7 @@ class Refused(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A head. `target` begins with a slash, the names of `headers` are in lower case.
 
     `keeps`: the client would go on with the connection.

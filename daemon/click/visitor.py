@@ -2,8 +2,9 @@
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 HEADER_CHARACTERS_MAX = 2_048  # of what is stored and forwarded
 
@@ -18,8 +19,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNIX = "unix"  # among the trusted: whoever may connect to a unix socket of ours
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
+class Visitor(msgspec.Struct, frozen=True):
     address: str | None
     user_agent: str | None
     accept_language: str | None

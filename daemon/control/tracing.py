@@ -5,8 +5,9 @@ one that names an IP of this daemon's own pool, which only a lease may use.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.control.problems import ProblemRaised

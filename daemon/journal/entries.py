@@ -6,11 +6,10 @@ column's name there.
 """
 
 import re
-from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
+import msgspec
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -18,8 +17,7 @@ Text = str | None
 Params = dict[str, str | list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class IpChanged:
+class IpChanged(msgspec.Struct, frozen=True):
     """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`."""
 
     id: UUID
@@ -40,8 +38,7 @@ class IpChanged:
     probe_failures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class TracePending:
+class TracePending(msgspec.Struct, frozen=True):
     request_id: UUID
     offer_id: UUID | None
     tracking_url: str
@@ -51,8 +48,7 @@ class TracePending:
     timeout_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class TraceProcessing:
+class TraceProcessing(msgspec.Struct, frozen=True):
     """`ip_unused_s`: since the IP's last lease began, None for its first. `ip_choices`: IPs that were available."""
 
     request_id: UUID
@@ -64,8 +60,7 @@ class TraceProcessing:
     ip_choices: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
+class Traffic(msgspec.Struct, frozen=True):
     """What one attempt of a trace moved through an IP, as the proxy counts it. `cost` in US dollars, at that time."""
 
     ip_id: UUID
@@ -75,8 +70,7 @@ class Traffic:
     cost: float
 
 
-@dataclass(frozen=True, slots=True)
-class TraceFinished:
+class TraceFinished(msgspec.Struct, frozen=True):
     """`redirect_chain`: one mapping per hop with url, status, ms, kind.
 
     `verdict` and `reason` as trace/verdicts.py has them; without an IP there is a reason only. `ips_tried` by address,
@@ -105,8 +99,7 @@ class TraceFinished:
     reason: Text = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """One answered click."""
 
     request_id: UUID
@@ -133,17 +126,20 @@ KINDS: dict[type[Entry], str] = {
 }
 
 
+_ENCODER = msgspec.json.Encoder(enc_hook=str)  # asyncpg's UUIDs are of a class of their own
+
+
 def encode(entry: Entry) -> tuple[str, str]:
     """(kind, JSON object). UUIDs become strings.
 
     What jsonb refuses is replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
     """
     try:
-        body = orjson.dumps(entry, default=str)  # asyncpg's UUIDs are of a class of their own
-    except TypeError:  # a lone surrogate
-        body = orjson.dumps(_storable(asdict(entry)), default=str)
+        body = _ENCODER.encode(entry)
+    except UnicodeEncodeError:  # a lone surrogate
+        body = _ENCODER.encode(_storable(msgspec.to_builtins(entry, enc_hook=str)))
     if b"\\u0000" in body:
-        body = orjson.dumps(_storable(orjson.loads(body)))
+        body = _ENCODER.encode(_storable(msgspec.json.decode(body)))
     return KINDS[type(entry)], body.decode()
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
 from daemon.pool.states import Event, Ip
 
 
@@ -14,8 +16,7 @@ class Reply(Protocol):
     def send_nowait(self, value: "Lease | NoIPAvailable", /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True):
     """The exclusive right of one trace to one IP until `locked_until_s`. `lease_no` grows with each lease of an IP.
 
     `unused_s`: since its last lease began, None for its first. `choices`: IPs that were available, this one included.
@@ -36,8 +37,7 @@ class Lease:
         return f"<Lease {self.lease_no} of {self.address}:{self.port} {self.country} for {self.request_id}>"
 
 
-@dataclass(frozen=True, slots=True)
-class NoIPAvailable:
+class NoIPAvailable(msgspec.Struct, frozen=True):
     """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless, tried, deadline or
     journal.
 
@@ -48,8 +48,7 @@ class NoIPAvailable:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Acquire:
+class Acquire(msgspec.Struct, frozen=True):
     """Asks for an IP, and waits for one until `deadline_s`. A lower `priority` goes first; 0 is a click's.
 
     `ip_id` asks for that one alone, for a check: it is had at once or not at all, and may be one that failed.
@@ -64,8 +63,7 @@ class Acquire:
     tried: frozenset[UUID] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """Gives a lease back; `event` is one of the RELEASED_ ones, or of a check's.
 
     `endpoint`: the address and port that a check was of; it says nothing of another one that an edit gave the IP since.

@@ -153,7 +153,7 @@ class Pool:
             self._lease(ip, request, now, decision)
         elif self._outlook.has_tried_all(request, now.tick_s, self.rules.cooldown_s):
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "tried")))
-        elif why := self.would_refuse(request.deadline_s, now.tick_s):
+        elif why := self._outlook.refusal(len(self._waiting), request.deadline_s, now.tick_s, self.rules):
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), why)))
         else:
             self._waiting.add(request)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+import msgspec
+
 from daemon.errors import IllegalTransition
 
 NEVER_USED = -math.inf
@@ -85,8 +87,7 @@ class Ip:
         return f"<Ip {self.address}:{self.port} {self.country} {self.status} lease {self.lease_no}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
+class Occurrence(msgspec.Struct, frozen=True):
     """An event with what its effect needs. `response_ms`: of the trace that ended. `spared`: it may not fail."""
 
     event: Event

@@ -10,9 +10,9 @@ import logging
 import math
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
 
+import msgspec
 import trio
 
 from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
@@ -217,8 +217,7 @@ class Session:
             self.exit_ip = progress.exit_ip or self.exit_ip
 
 
-@dataclass(frozen=True, slots=True)
-class TraceResult:
+class TraceResult(msgspec.Struct, frozen=True):
     """A finished trace. Bytes are those on the wire with the proxy. `exit_ip` is where it says that it leaves."""
 
     end: Landed | GaveUp

@@ -1,6 +1,6 @@
 """What a walk along a chain and the wire below it tell each other, and what is kept of each hop. Pure."""
 
-from dataclasses import dataclass
+import msgspec
 
 from daemon.trace.html import Page
 from daemon.trace.verdicts import Kind, Phase, Verdict
@@ -9,8 +9,7 @@ REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 WEB_SCHEMES = frozenset({"http", "https"})
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Bounds of a trace. A Location of a scheme in `landing_schemes` beyond http and https ends the trace there.
 
     So does, without being fetched, the first jump to a host in `stop_at` or to one below it (`shop.example` covers
@@ -26,8 +25,7 @@ class Limits:
     refresh_max_s: float = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who the trace says it is. Only the first hop carries the referrer: a browser's later ones depend on policies."""
 
     user_agent: str
@@ -35,8 +33,7 @@ class Identity:
     referrer: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(msgspec.Struct, frozen=True):
     """Next step: one request, a GET or a POST.
 
     `url` is absolute http(s) as the URL Standard serializes it, a slash behind its host, without fragment and userinfo.
@@ -49,15 +46,13 @@ class Fetch:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
+class Landed(msgspec.Struct, frozen=True):
     """The trace ends here. `url` is what a browser would show, fragment included."""
 
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class GaveUp:
+class GaveUp(msgspec.Struct, frozen=True):
     """The trace ends without a landing URL. `reason` is a short code, `message` a sentence without secrets.
 
     Reasons beyond those of verdicts.py: bad_tracking_url, bad_location, refused_address, loop, hops_max, status_5xx,
@@ -69,8 +64,7 @@ class GaveUp:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class HopAnswer:
+class HopAnswer(msgspec.Struct, frozen=True):
     """A response head, and what its page says where it was read (`Walk.body`).
 
     Bytes are those on the wire with the proxy, TLS and CONNECT included.
@@ -86,8 +80,7 @@ class HopAnswer:
     tunnelled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HopFailure:
+class HopFailure(msgspec.Struct, frozen=True):
     """A hop without a response head; verdicts.py says whose fault. `status` is a proxy's answer to CONNECT."""
 
     phase: Phase
@@ -99,8 +92,7 @@ class HopFailure:
     proxy_proven: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(msgspec.Struct, frozen=True):
     """One hop as redirect_chain shows it. `kind` says how it went on from there.
 
     http (a redirect), refresh-header, meta, script, form; final (landed here), script_unresolved (landed here, and a

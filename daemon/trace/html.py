@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 from ada_url import URL
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
@@ -36,16 +37,14 @@ _UNSEEN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(msgspec.Struct, frozen=True):
     """A declarative refresh: to `url`, after `delay_s`."""
 
     delay_s: int
     url: URL
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(msgspec.Struct, frozen=True):
     """Where a page goes by itself. `kind` as redirect_chain names it; `body` is a urlencoded form's."""
 
     kind: str
@@ -54,8 +53,7 @@ class Jump:
     body: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """What is known of a page. `final`: what comes of it later changes nothing.
 
     `unresolved`: it leaves for a URL that a script computes. `waits`: a form is submitted at its load that has not come

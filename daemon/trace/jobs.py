@@ -4,24 +4,23 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
 from daemon.journal.entries import Params, TracePending
 from daemon.trace.steps import Identity
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingForIp:
+class WaitingForIp(msgspec.Struct, frozen=True):
     """A worker has the job and asked for an IP."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The first hop is on its way, through `ip`."""
 
     ip: str
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True):
     """What a trace took, with all its attempts: `error` says how the last one failed, and `ip` which one it had."""
 
     ip: str
@@ -52,8 +51,7 @@ class Listener(Protocol):
     def send_nowait(self, value: News, /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TraceJob:
+class TraceJob(msgspec.Struct, frozen=True):
     """One trace. It waits for a worker and an IP until `deadline_s`; what follows is bounded by trace.timeout_s.
 
     `priority` 0 is a click's. Above, nobody waits: without an IP, or where the daemon stops, its row stays as it is.

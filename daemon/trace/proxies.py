@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address as parsed_address
 from typing import Literal
 
+import msgspec
+
 from daemon.pool.countries import iso_code
 
 Scheme = Literal["http", "https", "socks5"]
@@ -68,8 +70,7 @@ class Reach:
     exit_ip_header: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LeasedProxy:
+class LeasedProxy(msgspec.Struct, frozen=True):
     """An IP as its row has it. How it is reached is its provider's matter, whose login whoever traces has.
 
     `lease` is a text that no other lease has.

@@ -6,10 +6,11 @@ answers is somebody else's text: `result_of` takes what fits and refuses the res
 
 import re
 from collections.abc import Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated, Any
 
 from ada_url import URL
+from msgspec.structs import replace
 from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 

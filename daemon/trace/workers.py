@@ -7,12 +7,12 @@ fault of its IP or of the provider is tried again through another IP, once the f
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
 import structlog
 import trio
+from msgspec.structs import replace
 
 from daemon.config import Settings
 from daemon.journal.entries import TraceProcessing

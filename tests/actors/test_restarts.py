@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import asdict
 
 from daemon.errors import ActorGaveUp, DatabaseUnavailable
 from daemon.journal.entries import IpChanged
@@ -135,7 +136,7 @@ class Table:
         )
         for entry in of_kind(IpChanged, self._journal.entries):
             if entry.id == ip_id:
-                row |= {name: getattr(entry, name) for name in entry.__slots__ if name != "event"}
+                row |= {name: value for name, value in asdict(entry).items() if name != "event"}
         return row
 
 

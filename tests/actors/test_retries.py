@@ -1,7 +1,6 @@
 """A trace whose IP or provider is at fault goes on through another IP, on a virtual clock."""
 
 import math
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +8,7 @@ import pytest
 import structlog
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from daemon.journal.entries import TraceProcessing
 from daemon.pool.messages import Acquire, NoIPAvailable, Release

@@ -1,11 +1,11 @@
 """What a visitor is told stands in the journal already: no crash between the two leaves a hit without its trace."""
 
-from dataclasses import replace
 from typing import cast
 
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from daemon.journal.entries import TraceFinished
 from daemon.pool.messages import Acquire

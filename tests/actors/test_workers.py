@@ -1,11 +1,10 @@
 """Trace workers on a virtual clock: whatever ends a trace, its lease goes back once and its row is finished."""
 
-from dataclasses import replace
-
 import pytest
 import structlog
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from daemon.config import Settings
 from daemon.journal.entries import TraceFinished, TraceProcessing, Traffic

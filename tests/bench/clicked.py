@@ -5,10 +5,10 @@ import itertools
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
+from msgspec.structs import replace
 
 from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished, TracePending, TraceProcessing, Traffic, encode
 from daemon.journal.spool import Spool
@@ -49,7 +49,7 @@ def finished(request_id: uuid.UUID, at_s: float, ip_id: uuid.UUID) -> TraceFinis
     traffic = Traffic(ip_id, "luna", 1_234, 1_600, 0.0000142)
     finished = TraceFinished(request_id, "completed", at_s, url, params, chain, None, 1_006, 1_010, 0, 1_234)
     of = {"bytes_sent": 1_600, "verdict": "ok", "offer_id": OFFER_ID, "offer_name": "plain"}
-    return replace(finished, **of, cost=traffic.cost, traffic=(traffic,))  # type: ignore[arg-type]
+    return replace(finished, **of, cost=traffic.cost, traffic=(traffic,))
 
 
 def hit(request_id: uuid.UUID, at_s: float) -> Hit:

@@ -1,8 +1,7 @@
 """Every kind of chain over real sockets: where it lands, by which kinds, and what of its pages was read."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from daemon.config import Settings
 from daemon.trace.steps import WEB_SCHEMES, Landed

@@ -1,7 +1,6 @@
 """The journal against a real spool and a real PostgreSQL: everything arrives, once, in order, whatever breaks."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable

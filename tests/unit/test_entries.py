@@ -1,13 +1,13 @@
 """Entries on their way to the spool: JSON that says the same, and that jsonb takes."""
 
 import json
-from dataclasses import fields, replace
 from typing import Any, get_args
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
 from daemon.journal.entries import (
     KINDS,
@@ -59,7 +59,7 @@ def test_every_entry_has_a_kind_of_its_own() -> None:
 def test_an_entry_reads_back_as_it_was(entry: Entry) -> None:
     kind, _ = encode(entry)
     assert kind == KINDS[type(entry)]
-    assert decoded(entry) == {field.name: as_json(getattr(entry, field.name)) for field in fields(entry)}
+    assert decoded(entry) == {name: as_json(value) for name, value in asdict(entry).items()}
 
 
 @pytest.mark.parametrize(

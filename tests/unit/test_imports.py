@@ -79,7 +79,7 @@ PURE = {
     "daemon.trace.urls",
     "daemon.trace.verdicts",
 }
-PARSERS = {"ada_url", "backports", "brotli", "compression", "orjson", "selectolax", "webencodings"}
+PARSERS = {"ada_url", "backports", "brotli", "compression", "msgspec", "selectolax", "webencodings"}
 IMPURE_STANDARD = {"asyncio", "logging", "os", "pathlib", "random", "select", "signal", "socket", "sqlite3"}
 IMPURE_STANDARD |= {"subprocess", "sys", "tempfile", "threading", "time"}
 

@@ -1,8 +1,7 @@
 """The walk where pages go on by themselves, where an offer stops it, and where forms are posted."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from daemon.trace.html import Jump, Page
 from daemon.trace.steps import Fetch, GaveUp, HopAnswer, Identity, Landed, Limits, Walk

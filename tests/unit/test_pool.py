@@ -4,6 +4,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
@@ -202,6 +203,14 @@ def test_more_than_may_wait_are_told_that_it_is_full() -> None:
     assert pool.unanswered() == waiting
 
 
+def test_an_ip_that_all_who_wait_have_tried_lets_no_more_of_them_wait() -> None:
+    tried, other = an_ip(), an_ip()
+    pool = a_pool(tried, other, rules=replace(RULES, waiting_max=2))
+    asked = [a_request(tried=frozenset({tried.id})) for _ in range(4)]
+    answers = refused(say(pool, 1, *asked))
+    assert {request_id: answer.why for request_id, answer in answers.items()} == {asked[3].request_id: "full"}
+
+
 def test_a_refusal_says_when_the_next_ip_is_free() -> None:
     pool = a_pool(an_ip("a"), an_ip("b"))
 
@@ -230,7 +239,7 @@ def test_a_release_of_an_older_lease_changes_nothing_and_is_remarked() -> None:
     old = leased(pool, 0)
     say(pool, 1, released(old))
     new = leased(pool, 61)
-    for stale in (old, replace(new, lease_no=99)):
+    for stale in (old, structs.replace(new, lease_no=99)):
         before = state(pool.ips[new.ip_id])
         decision = say(pool, 62, released(stale, Event.RELEASED_IP_AT_FAULT))
         assert (decision.entries, decision.answers, len(decision.remarks)) == ([], [], 1)
@@ -386,7 +395,7 @@ def test_each_ip_has_one_lease_with_a_thousand_requests() -> None:
 
 
 def a_check(ip: Ip) -> Acquire:
-    return replace(a_request(), ip_id=ip.id)
+    return structs.replace(a_request(), ip_id=ip.id)
 
 
 def test_a_check_gets_the_ip_that_it_asks_for_and_gives_it_back_without_a_rest() -> None:

@@ -1,9 +1,9 @@
 """What takes an IP out of use, and how many at once; what brings it back."""
 
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Lease, Release

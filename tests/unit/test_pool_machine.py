@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
@@ -210,7 +211,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         if not self.known:
             return
         ip_id, known = list(self.known.items())[pick % len(self.known)]
-        request, decision = replace(a_request(self.now_s + 5), ip_id=ip_id), Decision()
+        request, decision = structs.replace(a_request(self.now_s + 5), ip_id=ip_id), Decision()
         self.pool.decide(request, at(self.now_s), decision)
         self.apply(decision)
         ((asked, answer),) = decision.answers
