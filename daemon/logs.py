@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any, Protocol, TextIO
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
+import msgspec
 import structlog
 from structlog.processors import NAME_TO_LEVEL
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -168,11 +169,14 @@ class _Out:
 
 
 _out = _Out()
-_as_json = json.JSONEncoder(default=str).encode
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
-    return _as_json(event)
+    try:
+        return _encoder.encode(event).decode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return json.dumps(event, default=str)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
 
 BATCH_MAX = 2_000
-GATHER_S = 0.5  # so that the entries of many clicks travel together: a transaction costs more than a click's entries
+GATHER_S = 1.0  # so that the entries of many clicks travel together: a transaction costs more than a click's entries
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
