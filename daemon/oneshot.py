@@ -20,8 +20,8 @@ class OneShot(Generic[T]):
         self._value: T | None = None
         self._closed = False
 
-    def __enter__(self) -> "OneShot[T]":
-        return self
+    def __enter__(self) -> None:
+        """Somebody waits."""
 
     def __exit__(self, *_: object) -> None:
         self._closed = True

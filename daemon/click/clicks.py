@@ -196,7 +196,8 @@ class Clicks:
             return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         if answer_by_s <= self._now().tick_s:
             return "deadline"
-        with OneShot[Finished]() as end:
+        end: OneShot[Finished] = OneShot()
+        with end:
             ear = _Ear(click, end)
             job = self._job(click, post.country, answer_by_s, ear)
             try:

@@ -84,7 +84,8 @@ class _Incoming:
     def on_message_begin(self) -> None:
         self.heads += 1
         self.in_message = self.in_head = True
-        self._target, self._headers = b"", list[tuple[bytes, bytes]]()
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
 
     def on_url(self, data: bytes) -> None:
         self._target += data

@@ -26,8 +26,8 @@ async def acquire(
     tried: frozenset[UUID] = frozenset(),
 ) -> Lease | NoIPAvailable:
     """What the pool answers until `deadline_s`; messages.Acquire says what the rest means."""
-    # Closed on the way out: then the actor takes back a lease that nobody received.
-    with OneShot[Lease | NoIPAvailable]() as reply:
+    reply: OneShot[Lease | NoIPAvailable] = OneShot()
+    with reply:  # closed on the way out: then the actor takes back a lease that nobody received
         try:
             with trio.move_on_at(deadline_s + ANSWER_LATE_S):
                 await _send(post, Acquire(request_id, deadline_s, reply, priority, ip_id, tried))

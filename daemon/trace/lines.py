@@ -27,6 +27,7 @@ from daemon.trace.verdicts import Kind, Phase
 DRAIN_BYTES_MAX = 4_096
 DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; past it a new connection is cheaper
 HTTP_PORT, HTTPS_PORT = 80, 443
+_LENGTH = b"content-length"
 
 
 class Target(NamedTuple):
@@ -182,8 +183,7 @@ def authorization_of(proxy: ProxyAddress) -> list[tuple[str, str]]:
 
 def _is_small(headers: Headers) -> bool:
     """Whether a body of a known length is worth reading; one of an unknown length is, as far as it goes."""
-    return all(
-        value.isdigit() and int(value[:9]) <= DRAIN_BYTES_MAX
-        for name, value in headers
-        if name.lower() == b"content-length"
-    )
+    for name, value in headers:
+        if len(name) == len(_LENGTH) and name.lower() == _LENGTH:
+            return value.isdigit() and int(value[:9]) <= DRAIN_BYTES_MAX
+    return True

@@ -6,6 +6,7 @@ the proxy itself may take to be reached, where the backend has a say in that.
 """
 
 import math
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol
 
 from daemon.config import Settings, reaches_of
@@ -21,9 +22,9 @@ LOCAL, SERVICE = "local", "service"
 
 
 class Backend(Protocol):
-    async def trace(
+    def trace(
         self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
-    ) -> TraceResult: ...
+    ) -> Awaitable[TraceResult]: ...
 
 
 def fetcher_of(settings: Settings) -> Fetcher:
@@ -45,12 +46,12 @@ class LocalBackend:
     def use(self, settings: Settings) -> None:
         self._reaches = reaches_of(settings)
 
-    async def trace(
+    def trace(
         self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
-    ) -> TraceResult:
+    ) -> Awaitable[TraceResult]:
         reach = self._reaches.get(proxy.provider)
         address = proxy_for(proxy.address, proxy.port, reach, country=proxy.country, lease=proxy.lease)
-        return await trace(self._fetcher, address, walk, timeout_s=timeout_s, reach_s=reach_s)
+        return trace(self._fetcher, address, walk, timeout_s=timeout_s, reach_s=reach_s)
 
 
 class Backends:
