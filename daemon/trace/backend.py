@@ -17,6 +17,7 @@ from typing import Any
 
 import trio
 
+from daemon.trace.tls import ByteStream, TlsStream
 from daemon.trace.verdicts import Kind
 
 READ_BYTES_MAX = 16_384
@@ -51,7 +52,7 @@ class Meter:
         self.sent = 0
 
 
-class CountedStream(trio.abc.Stream):
+class CountedStream:
     """A TCP connection that counts, TLS above it included. One task reads, and one writes.
 
     On the bare socket: trio's own stream tries a read before it waits, in vain behind a request, and its layers cost as
@@ -63,22 +64,18 @@ class CountedStream(trio.abc.Stream):
         self._fd = sock.fileno()
         self._meter = meter
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+    async def send_all(self, data: bytes) -> None:
         """No checkpoint where the kernel takes all of it at once, as nearly always: a wait for the answer follows."""
         self._meter.sent += len(data)
         while data:
             try:
-                data = memoryview(data)[os.write(self._fd, data) :]
+                data = data[os.write(self._fd, data) :]
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._fd)
             except OSError as error:
                 raise self._error(error) from error
 
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.wait_writable(self._fd)
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        bytes_max = min(max_bytes or READ_BYTES_MAX, READ_BYTES_MAX)
+    async def receive_some(self, bytes_max: int) -> bytes:
         while True:
             try:
                 await trio.lowlevel.wait_readable(self._fd)
@@ -111,10 +108,6 @@ class CountedStream(trio.abc.Stream):
         self._fd = -1
         self._socket.close()
 
-    async def aclose(self) -> None:
-        self.close()
-        await trio.lowlevel.checkpoint()
-
     def _error(self, error: OSError) -> Exception:
         kind = trio.BrokenResourceError if self._fd >= 0 else trio.ClosedResourceError
         return kind(str(error))
@@ -127,7 +120,7 @@ class WireStream:
     A read that oversteps it is still given out: what it holds may be the end that the reader waits for.
     """
 
-    def __init__(self, stream: trio.abc.Stream, counted: CountedStream) -> None:
+    def __init__(self, stream: ByteStream, counted: CountedStream) -> None:
         self._stream = stream
         self._counted = counted
         self.allowance = 0
@@ -146,7 +139,7 @@ class WireStream:
         self.bytes_read += len(data)
         self.allowance -= len(data) + self.line_bytes * data.count(b"\n")
         self.ended = not data
-        return bytes(data)
+        return data
 
     async def write(self, data: bytes) -> None:
         """Raises Broken."""
@@ -157,7 +150,7 @@ class WireStream:
 
     async def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str) -> "WireStream":
         """Raises trio.BrokenResourceError from the ssl module's error; ValueError for a host no certificate names."""
-        tls = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
+        tls = TlsStream(self._stream, ssl_context, server_hostname)
         await tls.do_handshake()
         return WireStream(tls, self._counted)
 
