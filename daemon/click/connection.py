@@ -5,9 +5,11 @@ ends it, an idle connection keeps its time limit only until its first answer, a 
 a click more than the click itself. Here
 
 - HTTP/1.0 and 1.1 are spoken, nothing else: upgrades are ignored, HTTP/2 is refused;
-- one task reads, and its cancel scope's deadline is the connection's only timer: `head_s` while a head is awaited,
-  none while a handler works (the handler has its own limit), a moment while the client takes leave;
-- another task answers, one request after the other, in their order;
+- one task serves a connection, one request after the other; its cancel scope's deadline is the connection's only
+  timer: `head_s` while a head is awaited, none while a handler works (the handler has its own limit), a moment while
+  the client takes leave;
+- that a client leaves while its request is answered is seen by hangups.py, for all connections at once; a second task
+  answers only where a request's body is still to come;
 - 64 KiB of an answer are taken by the client within `head_s`, or the connection ends.
 """
 
@@ -23,6 +25,7 @@ import trio
 from hypercorn.typing import ASGIFramework
 
 from daemon.click.asgi import Exchange, date_header
+from daemon.click.hangups import Hangups
 from daemon.click.plain_http import PlainHTTP, Refused, Request, Sign
 
 RECEIVE_BYTES = 16 * 1024
@@ -72,9 +75,9 @@ class Connection:
         "_broken",
         "_closing",
         "_exchange",
+        "_hangups",
         "_http",
         "_limits",
-        "_next_may_come",
         "_on_idle",
         "_peer",
         "_reading",
@@ -90,17 +93,18 @@ class Connection:
         stream: trio.SocketStream,
         peer: tuple[str, int] | None,
         limits: ServerLimits,
+        hangups: Hangups,
         on_idle: Callable[["Connection", bool], None],
     ) -> None:
         self._app = app
         self._stream = stream
         self._peer = peer
         self._limits = limits
+        self._hangups = hangups
         self._on_idle = on_idle
         self._http = PlainHTTP(head_bytes_max=limits.head_bytes_max, body_bytes_max=limits.body_bytes_max)
         self._reading = trio.CancelScope(deadline=trio.current_time() + limits.head_s)
         self._exchange: Exchange | None = None  # the request that is being answered
-        self._next_may_come: trio.Event | None = None  # while the reader waits for the end of an answer
         self._stopping = False
         self._closing = False
         self._broken = False
@@ -118,8 +122,8 @@ class Connection:
         """Reads requests and has the app answer them until either side closes."""
         try:
             self._waited_s = waited_s(self._stream.socket)
-            async with trio.open_nursery() as answering:
-                await self._read(answering)
+            with self._reading:
+                await self._read()
         finally:
             self._stream.socket.close()
             self._http.close()
@@ -134,53 +138,87 @@ class Connection:
         self._reading.deadline = min(self._reading.deadline, deadline)
 
     def abort(self) -> None:
-        """Close at once, whatever is under way: each task that uses the socket is woken by an error."""
+        """Close at once, whatever is under way."""
         self._broken = True
         self._reading.cancel()
         self._stream.socket.close()
 
-    async def _read(self, answering: trio.Nursery) -> None:
+    async def _read(self) -> None:
         lingered_bytes = 0
-        with self._reading:
-            while lingered_bytes <= LINGER_BYTES_MAX:
-                try:
-                    await trio.lowlevel.wait_readable(self._stream.socket)
-                    data = os.read(self._stream.socket.fileno(), RECEIVE_BYTES)
-                except BlockingIOError:
-                    continue
-                except (OSError, trio.ClosedResourceError):
-                    break
-                if self._closing:
-                    lingered_bytes += len(data)
-                else:
-                    await self._take(data, answering)
-                if not data:
-                    break
-        if self._exchange is not None:
-            self._exchange.leave()
+        while lingered_bytes <= LINGER_BYTES_MAX:
+            data = await self._receive()
+            if self._closing:
+                lingered_bytes += len(data)
+            else:
+                await self._take(data)
+            if not data:
+                return
 
-    async def _take(self, data: bytes, answering: trio.Nursery) -> None:
+    async def _receive(self) -> bytes:
+        """What comes next; nothing at the end."""
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(self._stream.socket)
+                return os.read(self._stream.socket.fileno(), RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            except (OSError, trio.ClosedResourceError):
+                return b""
+
+    async def _take(self, data: bytes) -> None:
         self._http.receive(data)
         try:
-            while not self._closing:
-                event = self._http.next_event()
-                if isinstance(event, Request):
-                    self._note_idle(False)
-                    waited_s, self._waited_s = self._waited_s, 0.0  # the first request alone had waited
-                    answer_s = self._limits.answer_s
-                    self._exchange = Exchange(event, self._http, self._send_all, answer_s=answer_s, waited_s=waited_s)
-                    answering.start_soon(self._answer, self._exchange)
-                elif event is Sign.PAUSED:
-                    self._next_may_come = trio.Event()
-                    await self._next_may_come.wait()
-                elif self._exchange is None or event is Sign.NEED_DATA or event is Sign.CLOSED:
-                    break
-                elif event is Sign.BODY_ENDED:
-                    self._exchange.take_end()
-                else:
-                    self._exchange.take(event)
+            while not self._closing and isinstance(event := self._http.next_event(), Request):
+                await self._serve(event)
         except Refused as refused:
             await self._refuse(refused)
+
+    async def _serve(self, request: Request) -> None:
+        """Has one request answered. Raises Refused for what is wrong behind its head."""
+        self._note_idle(False)
+        waited_s, self._waited_s = self._waited_s, 0.0  # the first request alone had waited
+        exchange = self._exchange = Exchange(
+            request, self._http, self._send_all, answer_s=self._limits.answer_s, waited_s=waited_s
+        )
+        if (event := self._http.next_event()) is not Sign.BODY_ENDED:
+            await self._serve_with_body(exchange, event)
+            return
+        exchange.take_end()
+        fd = self._stream.socket.fileno()
+        self._hangups.watch(fd, exchange)
+        try:
+            await self._answer(exchange)
+        finally:
+            self._hangups.unwatch(fd, exchange)
+        if self._http.has_more:
+            await trio.lowlevel.checkpoint()  # the answers to many requests at once may take no wait of their own
+
+    async def _serve_with_body(self, exchange: Exchange, event: Request | bytes | Sign) -> None:
+        async with trio.open_nursery() as answering:
+
+            async def answer() -> None:
+                await self._answer(exchange)
+                answering.cancel_scope.cancel()
+
+            answering.start_soon(answer)
+            try:
+                await self._feed(exchange, event)
+            except Refused as refused:
+                await self._refuse(refused)
+
+    async def _feed(self, exchange: Exchange, event: Request | bytes | Sign) -> None:
+        """Gives a request's body to the exchange as it comes, and watches for the client's leave."""
+        while event is not Sign.CLOSED:
+            if isinstance(event, bytes):
+                exchange.take(event)
+            elif event is Sign.BODY_ENDED:
+                exchange.take_end()
+            elif event is Sign.PAUSED:
+                return  # what follows waits for the end of the answer
+            else:
+                self._http.receive(await self._receive())
+            event = self._http.next_event()
+        exchange.leave()
 
     async def _refuse(self, refused: Refused) -> None:
         log.debug("request_refused", address=self.address, reason=str(refused))
@@ -199,7 +237,6 @@ class Connection:
         self._exchange = None
         if exchange.whole and not self._stopping and self._http.begin_next():
             self._note_idle(True)
-            self._wake_reader()
         else:
             self._take_leave()
 
@@ -207,11 +244,6 @@ class Connection:
         self.idle = idle
         self._reading.deadline = trio.current_time() + self._limits.head_s if idle else math.inf
         self._on_idle(self, idle)
-
-    def _wake_reader(self) -> None:
-        if self._next_may_come is not None:
-            self._next_may_come.set()
-            self._next_may_come = None
 
     async def _send_all(self, data: bytes) -> None:
         """Returns when the kernel has it all, or the connection is broken. Nearly always at once."""
@@ -247,7 +279,6 @@ class Connection:
             return
         self._closing = True
         self._reading.deadline = trio.current_time() + LINGER_S
-        self._wake_reader()
         try:
             self._stream.socket.shutdown(trio.socket.SHUT_WR)
         except OSError:

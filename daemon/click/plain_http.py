@@ -148,8 +148,13 @@ class PlainHTTP:
         self.requests = 0
 
     @property
+    def has_more(self) -> bool:
+        """Of what was received, something is still to be asked for."""
+        return bool(self._incoming.events)
+
+    @property
     def has_partial_head(self) -> bool:
-        return self._incoming.in_head or bool(self._incoming.events)
+        return self._incoming.in_head or self.has_more
 
     def close(self) -> None:
         """Nothing more comes, or is asked."""

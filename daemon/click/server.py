@@ -17,6 +17,7 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework, LifespanState
 
 from daemon.click.connection import Connection, ServerLimits, is_readable
+from daemon.click.hangups import Hangups
 from daemon.errors import OurFault
 
 __all__ = ["Server", "ServerLimits"]
@@ -43,6 +44,7 @@ class Server:
         self._idle: dict[Connection, None] = {}  # in the order in which they became idle
         self._per_address: Counter[str] = Counter()
         self._last_closed = trio.Event()
+        self._hangups = Hangups()
         self.turned_away = 0  # refused, or closed to make room for others
         self._refusals = _OncePerSecond()
         self._accept_errors = _OncePerSecond()
@@ -75,6 +77,7 @@ class Server:
             async with trio.open_nursery() as nursery:
                 await nursery.start(lifespan.handle_lifespan)
                 await lifespan.wait_for_startup()
+                nursery.start_soon(self._hangups.run)
                 task_status.started()
                 await self._serve_until(stop, listeners, handed_back)
                 await lifespan.wait_for_shutdown()
@@ -155,7 +158,7 @@ class Server:
             self._turn_away(stream, "connections_max", address)
             self._forget_address(address)
             return
-        connection = Connection(self._app, stream, peer, limits, self._note_idle)
+        connection = Connection(self._app, stream, peer, limits, self._hangups, self._note_idle)
         self._open.add(connection)
         self._idle[connection] = None
         clients.start_soon(self._contain, connection)
