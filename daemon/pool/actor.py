@@ -5,6 +5,7 @@ between taking a message and the end of the decision. When the loop raises, `unf
 starts from the rows, is to do first.
 """
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from daemon.pool.pool import Decision, Pool
 from daemon.pool.states import Event
 
 BATCH_MAX = 256
+TIMERS_EACH_S = 0.1  # where nobody waits: the next request fires what is due itself, so this delays rows alone
 
 log = structlog.get_logger("daemon.pool")
 
@@ -72,7 +74,9 @@ class PoolActor:
         """At least one message, or none when a timer is due."""
         batch: list[Message] = []
         due_s = self.pool.next_due_s()
-        with trio.move_on_at(float("inf") if due_s is None else due_s):
+        if due_s is not None and not self.pool.waiting:
+            due_s = (due_s // TIMERS_EACH_S + 1) * TIMERS_EACH_S
+        with trio.move_on_at(math.inf if due_s is None else due_s):
             batch.append(await self._mailbox.receive())
         while len(batch) < BATCH_MAX:
             try:

@@ -82,6 +82,14 @@ class Pool:
         for ip in ips:
             self._join(ip)
 
+    @property
+    def available(self) -> int:
+        return self._by_status[Status.AVAILABLE]
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def counts(self) -> Counts:
         by = self._by_status
         available, locked = by[Status.AVAILABLE], by[Status.LOCKED]
