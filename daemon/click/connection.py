@@ -18,6 +18,7 @@ import os
 import select
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -68,7 +69,7 @@ class ServerLimits:
 
 
 class Connection:
-    """Serves one accepted stream. `run` returns when it is closed; `stop` and `abort` may be called from any task."""
+    """Serves one accepted socket. `run` returns when it is closed; `stop` and `abort` may be called from any task."""
 
     __slots__ = (
         "_app",
@@ -81,8 +82,8 @@ class Connection:
         "_on_idle",
         "_peer",
         "_reading",
+        "_socket",
         "_stopping",
-        "_stream",
         "_waited_s",
         "idle",
     )
@@ -90,14 +91,14 @@ class Connection:
     def __init__(
         self,
         app: ASGIFramework,
-        stream: trio.SocketStream,
+        sock: trio.socket.SocketType,
         peer: tuple[str, int] | None,
         limits: ServerLimits,
         hangups: Hangups,
         on_idle: Callable[["Connection", bool], None],
     ) -> None:
         self._app = app
-        self._stream = stream
+        self._socket = sock
         self._peer = peer
         self._limits = limits
         self._hangups = hangups
@@ -121,11 +122,11 @@ class Connection:
     async def run(self) -> None:
         """Reads requests and has the app answer them until either side closes."""
         try:
-            self._waited_s = waited_s(self._stream.socket)
+            self._waited_s = waited_s(self._socket)
             with self._reading:
                 await self._read()
         finally:
-            self._stream.socket.close()
+            self._socket.close()
             self._http.close()
 
     def stop(self) -> None:
@@ -133,7 +134,7 @@ class Connection:
         self._stopping = True
         if not self.idle:
             return
-        awaited = not self._http.requests or self._http.has_partial_head or is_readable(self._stream.socket.fileno())
+        awaited = not self._http.requests or self._http.has_partial_head or is_readable(self._socket.fileno())
         deadline = trio.current_time() + (STOP_GRACE_S if awaited else 0.0)
         self._reading.deadline = min(self._reading.deadline, deadline)
 
@@ -141,7 +142,7 @@ class Connection:
         """Close at once, whatever is under way."""
         self._broken = True
         self._reading.cancel()
-        self._stream.socket.close()
+        self._socket.close()
 
     async def _read(self) -> None:
         lingered_bytes = 0
@@ -158,8 +159,8 @@ class Connection:
         """What comes next; nothing at the end."""
         while True:
             try:
-                await trio.lowlevel.wait_readable(self._stream.socket)
-                return os.read(self._stream.socket.fileno(), RECEIVE_BYTES)
+                await trio.lowlevel.wait_readable(self._socket)
+                return os.read(self._socket.fileno(), RECEIVE_BYTES)
             except BlockingIOError:
                 continue
             except (OSError, trio.ClosedResourceError):
@@ -184,7 +185,7 @@ class Connection:
             await self._serve_with_body(exchange, event)
             return
         exchange.take_end()
-        fd = self._stream.socket.fileno()
+        fd = self._socket.fileno()
         self._hangups.watch(fd, exchange)
         try:
             await self._answer(exchange)
@@ -250,7 +251,7 @@ class Connection:
         if self._broken or not data:
             return
         try:
-            sent = os.write(self._stream.socket.fileno(), data)
+            sent = os.write(self._socket.fileno(), data)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -260,18 +261,20 @@ class Connection:
             await self._send_slowly(memoryview(data)[sent:])
 
     async def _send_slowly(self, data: memoryview) -> None:
-        for start in range(0, len(data), SEND_BYTES):
+        while data and not self._broken:
+            piece, data = data[:SEND_BYTES], data[SEND_BYTES:]
             try:
                 # Shielded, so that a handler that is cancelled leaves no half of what it was sending.
                 with trio.fail_after(self._limits.head_s, shield=True):
-                    await self._stream.send_all(data[start : start + SEND_BYTES])
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                    while piece:
+                        await trio.lowlevel.wait_writable(self._socket)
+                        with suppress(BlockingIOError):
+                            piece = piece[os.write(self._socket.fileno(), piece) :]
+            except (OSError, trio.ClosedResourceError, trio.BusyResourceError):
                 self.abort()
             except trio.TooSlowError:
                 log.debug("connection_closed", address=self.address, reason="the client does not read its answer")
                 self.abort()
-            if self._broken:
-                return
 
     def _take_leave(self) -> None:
         """Say that nothing follows, and let the reader wait a moment for the client to close first."""
@@ -280,7 +283,7 @@ class Connection:
         self._closing = True
         self._reading.deadline = trio.current_time() + LINGER_S
         try:
-            self._stream.socket.shutdown(trio.socket.SHUT_WR)
+            self._socket.shutdown(trio.socket.SHUT_WR)
         except OSError:
             self._reading.cancel()  # the client is gone
 

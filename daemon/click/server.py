@@ -5,9 +5,11 @@ under way get up to `answer_s`, then every socket is closed whatever its client 
 Listeners that another process holds as well are left to the next server: what the kernel holds waits there for it.
 """
 
+import errno
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 import trio
@@ -25,6 +27,11 @@ __all__ = ["Server", "ServerLimits"]
 ACCEPT_PAUSE_S = 0.1
 LOG_PAUSE_S = 1.0
 LIFESPAN_S = 5.0
+CLIENTS_ERRORS = frozenset(
+    {errno.ECONNABORTED, errno.ECONNRESET, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT,
+     errno.EHOSTDOWN, errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT}
+)  # fmt: skip
+"""accept(2): what befell the one connection that it would have given; the next one may be well."""
 TCP_USER_TIMEOUT = 18
 """tcp(7): bytes that nobody acknowledges for so many ms end a connection; the kernel keeps no dead client's answer."""
 
@@ -73,7 +80,7 @@ class Server:
         lifespan = Lifespan(ASGIWrapper(self._app), _lifespan_config(), LifespanState({}))
         try:
             for listener in listeners:
-                self._bound_unread_answers(listener)
+                self._prepare(listener)
             async with trio.open_nursery() as nursery:
                 await nursery.start(lifespan.handle_lifespan)
                 await lifespan.wait_for_startup()
@@ -118,16 +125,18 @@ class Server:
     async def _accept(self, listener: trio.SocketListener, clients: trio.Nursery) -> None:
         while True:
             try:
-                stream = await listener.accept()
-            except trio.ClosedResourceError:
-                raise OurFault("a listener was closed while it was being served") from None
-            except OSError as error:
+                sock, address = await listener.socket.accept()
+            except (OSError, trio.ClosedResourceError) as error:
+                if isinstance(error, trio.ClosedResourceError) or error.errno == errno.EBADF:
+                    raise OurFault("a listener was closed while it was being served") from None
+                if error.errno in CLIENTS_ERRORS:
+                    continue
                 # EMFILE and its like: an idle connection's descriptor may help, and time.
                 self._close_longest_idle()
                 self._accept_errors.log("accept_failed", reason=str(error), retry_s=ACCEPT_PAUSE_S)
                 await trio.sleep(ACCEPT_PAUSE_S)
             else:
-                self._admit(stream, clients)
+                self._admit(sock, address, clients)
 
     async def _accept_waiting(self, listener: trio.SocketListener, clients: trio.Nursery) -> None:
         """Accept what came before the stop: closing the listener would reset it."""
@@ -136,36 +145,34 @@ class Server:
                 return
             with trio.move_on_after(ACCEPT_PAUSE_S):  # the client may have gone since
                 try:
-                    self._admit(await listener.accept(), clients)
+                    sock, address = await listener.socket.accept()
+                    self._admit(sock, address, clients)
                 except OSError as error:
                     log.warning("accept_failed", reason=str(error))
                     return
 
-    def _admit(self, stream: trio.SocketStream, clients: trio.Nursery) -> None:
+    def _admit(self, sock: trio.socket.SocketType, peer_name: Any, clients: trio.Nursery) -> None:
         limits = self._limits
-        try:
-            peer = _peer_of(stream)
-        except OSError:  # it is gone already
-            stream.socket.close()
-            return
+        is_inet = sock.family in {trio.socket.AF_INET, trio.socket.AF_INET6}
+        peer = (str(peer_name[0]), int(peer_name[1])) if is_inet else None  # a unix socket's clients have no address
         address = None if peer is None else peer[0]
         if limits.connections_per_address_max and address is not None:
             if self._per_address[address] >= limits.connections_per_address_max:
-                self._turn_away(stream, "connections_per_address_max", address)
+                self._turn_away(sock, "connections_per_address_max", address)
                 return
             self._per_address[address] += 1
         if len(self._open) >= limits.connections_max and not self._close_longest_idle():
-            self._turn_away(stream, "connections_max", address)
+            self._turn_away(sock, "connections_max", address)
             self._forget_address(address)
             return
-        connection = Connection(self._app, stream, peer, limits, self._hangups, self._note_idle)
+        connection = Connection(self._app, sock, peer, limits, self._hangups, self._note_idle)
         self._open.add(connection)
         self._idle[connection] = None
         clients.start_soon(self._contain, connection)
 
-    def _turn_away(self, stream: trio.SocketStream, reason: str, address: str | None) -> None:
+    def _turn_away(self, sock: trio.socket.SocketType, reason: str, address: str | None) -> None:
         self.turned_away += 1
-        stream.socket.close()
+        sock.close()
         self._refusals.log("connection_refused", reason=reason, address=address)
 
     async def _contain(self, connection: Connection) -> None:
@@ -208,11 +215,12 @@ class Server:
             if self._per_address[address] <= 0:
                 del self._per_address[address]
 
-    def _bound_unread_answers(self, listener: trio.SocketListener) -> None:
+    def _prepare(self, listener: trio.SocketListener) -> None:
         if listener.socket.family in {trio.socket.AF_INET, trio.socket.AF_INET6}:
             # Accepted sockets inherit it.
             timeout_ms = math.ceil(self._limits.head_s * 1000)
             listener.socket.setsockopt(trio.socket.IPPROTO_TCP, TCP_USER_TIMEOUT, timeout_ms)
+            listener.socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
 
 
 class _OncePerSecond:
@@ -230,14 +238,6 @@ class _OncePerSecond:
         log.warning(event, **values, kept_back=self._kept_back)
         self._next_at = now + LOG_PAUSE_S
         self._kept_back = 0
-
-
-def _peer_of(stream: trio.SocketStream) -> tuple[str, int] | None:
-    """Address and port, or None at a unix socket. Raises OSError where the client is gone."""
-    if stream.socket.family not in {trio.socket.AF_INET, trio.socket.AF_INET6}:
-        return None
-    host, port, *_ = stream.socket.getpeername()
-    return str(host), int(port)
 
 
 def _lifespan_config() -> Config:

@@ -18,7 +18,11 @@ from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
 
 BATCH_MAX = 2_000
-GATHER_S = 1.0  # so that the entries of many clicks travel together: a transaction costs more than a click's entries
+# Between two batches, so that the entries of many clicks travel together: a transaction costs more than what a click
+# writes. A few entries wait for the shortest time, and each of the last batch adds to it.
+GATHER_MIN_S = 0.2
+GATHER_EACH_S = 0.005
+GATHER_MAX_S = 2.0
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
@@ -71,7 +75,7 @@ class Shipper:
             if not batch:
                 with trio.move_on_after(SLOW_READ_S):
                     await committed.wait()
-                await self._gather()
+                await self._gather(0)
                 continue
             try:
                 await self._ship(batch)
@@ -86,7 +90,7 @@ class Shipper:
                 log.info("database_back", shipped=len(batch))
             self.reachable, pause_s = True, PAUSE_MIN_S
             if len(batch) < BATCH_MAX:
-                await self._gather()
+                await self._gather(len(batch))
 
     async def flush(self) -> None:
         """Returns once PostgreSQL has everything that was recorded before the call, but for what was dropped."""
@@ -96,8 +100,8 @@ class Shipper:
         while self.shipped_seq < target_seq:
             await self._progress.wait()
 
-    async def _gather(self) -> None:
-        with trio.move_on_after(GATHER_S):
+    async def _gather(self, entries: int) -> None:
+        with trio.move_on_after(min(GATHER_MAX_S, GATHER_MIN_S + GATHER_EACH_S * entries)):
             await self._hurry.wait()
         self._hurry = trio.Event()
 

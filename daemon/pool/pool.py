@@ -66,7 +66,7 @@ class Pool:
         self._locks = Pile(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
         self._rests = Pile(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
         self.out_of_use = OutOfUse()
-        self._waiting = Waiting()
+        self.waiting = Waiting()
         self._began_s = math.inf  # when timers were first looked at
         self._outlook = Outlook(self.ips, self._by_status, self._rests)
 
@@ -82,19 +82,11 @@ class Pool:
         for ip in ips:
             self._join(ip)
 
-    @property
-    def available(self) -> int:
-        return self._by_status[Status.AVAILABLE]
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
     def counts(self) -> Counts:
         by = self._by_status
         available, locked = by[Status.AVAILABLE], by[Status.LOCKED]
         cooldown, failed = by[Status.COOLDOWN], by[Status.FAILED]
-        return Counts(len(self.ips), available, locked, cooldown, failed, len(self._waiting))
+        return Counts(len(self.ips), available, locked, cooldown, failed, len(self.waiting))
 
     def overdue(self, now: Moment) -> int:
         """IPs whose lock or rest should have ended over a second ago: 0, unless a timer failed us."""
@@ -106,14 +98,14 @@ class Pool:
         """Why a request that came now would not even wait: `full`, or `hopeless`; None where it would, or need not."""
         if self._rested.first():
             return None  # whoever waits has tried it
-        return self._outlook.refusal(len(self._waiting), deadline_s, now_s, self.rules)
+        return self._outlook.refusal(len(self.waiting), deadline_s, now_s, self.rules)
 
     def unanswered(self) -> list[Acquire]:
-        return list(self._waiting)
+        return list(self.waiting)
 
     def next_due_s(self) -> float | None:
         """When `fire_timers` has something to do again."""
-        dues = (self._locks.first_s(), self._rests.first_s(), self._waiting.next_deadline_s())
+        dues = (self._locks.first_s(), self._rests.first_s(), self.waiting.next_deadline_s())
         return min((due_s for due_s in dues if due_s is not None), default=None)
 
     def decide(self, message: Message, now: Moment, decision: Decision) -> None:
@@ -148,7 +140,7 @@ class Pool:
             self._step(ip, Occurrence(Event.LOCK_EXPIRED, ended_s), now, decision)
         while (ip := self._rests.first()) and (ip.locked_until_s or 0.0) <= now.tick_s:
             self._step(ip, Occurrence(Event.COOLDOWN_OVER, now.tick_s), now, decision)
-        for request in self._waiting.take_due(now.tick_s):
+        for request in self.waiting.take_due(now.tick_s):
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
         self._serve_waiting(now, decision)
 
@@ -161,10 +153,10 @@ class Pool:
             self._lease(ip, request, now, decision)
         elif self._outlook.has_tried_all(request, now.tick_s, self.rules.cooldown_s):
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "tried")))
-        elif why := self._outlook.refusal(len(self._waiting), request.deadline_s, now.tick_s, self.rules):
+        elif why := self._outlook.refusal(len(self.waiting), request.deadline_s, now.tick_s, self.rules):
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), why)))
         else:
-            self._waiting.add(request)
+            self.waiting.add(request)
 
     def _acquire_that(self, ip: Ip | None, request: Acquire, now: Moment, decision: Decision) -> None:
         if ip is None:
@@ -178,13 +170,13 @@ class Pool:
 
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
         """Afterwards, whatever is available has been tried by all who wait."""
-        while self._by_status[Status.AVAILABLE] and (request := self._waiting.first()):
+        while self._by_status[Status.AVAILABLE] and (request := self.waiting.first()):
             if ip := self._next(request.tried):
                 self._lease(ip, request, now, decision)
-                self._waiting.take_first()
+                self.waiting.take_first()
             else:
-                self._waiting.pass_over_first()
-        self._waiting.look_again()
+                self.waiting.pass_over_first()
+        self.waiting.look_again()
 
     def _next(self, tried: frozenset[UUID]) -> Ip | None:
         if self.rules.fastest and (ip := fast_one(self._rested, self._by_status[Status.AVAILABLE], tried, self.chance)):

@@ -203,7 +203,7 @@ async def test_a_client_that_never_reads_is_closed_when_its_time_is_over(
     kernel_helps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not kernel_helps:
-        monkeypatch.setattr(Server, "_bound_unread_answers", lambda self, listener: None)
+        monkeypatch.setattr(Server, "_prepare", lambda self, listener: None)
     async with running(limits_with(head_s=0.2)) as face, await face.connect() as client:
         await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         await face.until_connections(1)

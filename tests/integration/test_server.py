@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import structlog
@@ -168,17 +168,19 @@ async def test_one_address_opens_only_its_share_and_gets_it_back() -> None:
 
 
 async def test_a_full_descriptor_table_is_waited_out_and_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    accept: Callable[[trio.SocketListener], Awaitable[trio.SocketStream]] = trio.SocketListener.accept
-    failures = 3
+    with trio.socket.socket() as one:
+        kind: Any = type(one)
+    accept, failures = kind.accept, 3
 
-    async def accept_later(listener: trio.SocketListener) -> trio.SocketStream:
+    async def accept_later(listening: trio.socket.SocketType) -> tuple[trio.socket.SocketType, object]:
         nonlocal failures
         if failures:
             failures -= 1
             raise OSError(errno.EMFILE, "Too many open files")
-        return await accept(listener)
+        accepted: tuple[trio.socket.SocketType, object] = await accept(listening)
+        return accepted
 
-    monkeypatch.setattr(trio.SocketListener, "accept", accept_later)
+    monkeypatch.setattr(kind, "accept", accept_later)
     with structlog.testing.capture_logs() as logs:
         async with running() as face:
             await face.assert_still_answers()
@@ -190,7 +192,7 @@ async def test_accepted_sockets_carry_the_limit_on_unacknowledged_bytes() -> Non
     async with running(limits_with(head_s=2.5)) as face, await face.connect():
         await face.until_connections(1)
         (connection,) = face.server._open
-        assert connection._stream.socket.getsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT) == 2500
+        assert connection._socket.getsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT) == 2500
 
 
 async def test_an_exception_of_one_connection_does_not_reach_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
