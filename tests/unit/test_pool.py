@@ -366,7 +366,7 @@ def test_what_is_kept_stays_bounded_however_long_it_runs() -> None:
             say(pool, tick_s, released(lease))
         most = 4 * len(pool.ips) + 64
         assert max(len(pile) for pile in (pool._rested, pool._locks, pool._rests)) <= most
-        assert max(len(pool._waiting._by_priority), len(pool._waiting._by_deadline)) <= 4 * 9 + 64
+        assert max(len(pool.waiting._by_priority), len(pool.waiting._by_deadline)) <= 4 * 9 + 64
 
 
 def test_an_ip_that_is_marked_and_reset_again_and_again_is_kept_once() -> None:
