@@ -1,11 +1,12 @@
-"""The journal as the actors see it: `record` and `durable`. One task commits what has gathered, in one transaction.
+"""The journal as the actors see it: `record` and `durable`. What has gathered is committed in one transaction.
 
-Group commit: while one commit is on its way to the disk, what arrives waits for the next. When the disk refuses, those
-who asked for durability are told so, the entries are dropped, counted and logged, and the daemon goes on.
+Group commit: while one commit is on its way to the disk, what arrives waits for the next. Who asks for durability has
+the commit begin there and then, and is woken as the disk is done: no task stands between, as each would cost a turn of
+the loop. When the disk refuses, those who asked are told so, the entries are dropped, counted and logged, and the
+daemon goes on.
 """
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -37,11 +38,12 @@ class JournalWriter:
         self._spool = spool
         self._pending: list[tuple[str, str]] = []
         self._waiting: list[_Waiting] = []
-        self._urgent = trio.Event()  # somebody waits for durability
-        self._nap = trio.CancelScope()  # until which nobody does
+        self._pending_since_s = 0.0
+        self._nap = trio.CancelScope()  # until something is to be committed that nobody waits for
         self._shipped_seq = 0
         self._logged_s = float("-inf")
         self._handed_over_s: float | None = None  # since when the disk has had the commit under way
+        self._fault: Exception | None = None  # of ours, for `run` to raise
         self.committed = trio.Event()  # set, and replaced, with each commit: the shipper waits for it
         self.recorded = 0
         self.dropped = 0
@@ -60,7 +62,9 @@ class JournalWriter:
             self._drop(len(entries), f"{PENDING_MAX} entries wait for the disk already")
             return
         if entries and not self._pending:
-            self._nap.deadline = min(self._nap.deadline, trio.current_time() + GATHER_S)
+            now = self._pending_since_s = trio.current_time()
+            if self._nap.deadline > now + GATHER_S:
+                self._nap.deadline = now + GATHER_S
         self._pending += map(encode, entries)
         self.recorded += len(entries)
 
@@ -72,7 +76,7 @@ class JournalWriter:
         self.record(*entries)
         waiting = _Waiting()
         self._waiting.append(waiting)
-        self._urgent.set()
+        self._hand_over()
         await waiting.done.wait()
         return waiting.durable
 
@@ -81,51 +85,60 @@ class JournalWriter:
         self._shipped_seq = shipped_seq
 
     async def run(self) -> None:
-        """Commits until cancelled; what was recorded before the cancel is committed before it ends."""
+        """Commits what nobody waits for until cancelled; what was recorded before the cancel is on disk as it ends."""
         try:
-            while True:
-                with trio.move_on_after(GATHER_S if self._pending else FORGET_S) as self._nap:
-                    await self._urgent.wait()
-                if self._pending or self._waiting or self._shipped_seq:
-                    await self._commit()
+            while self._fault is None:
+                ends_s = self._pending_since_s + GATHER_S if self._pending else trio.current_time() + FORGET_S
+                with trio.CancelScope(deadline=ends_s) as self._nap:
+                    await trio.sleep_forever()
+                is_due = self._pending and trio.current_time() >= self._pending_since_s + GATHER_S
+                if is_due or self._shipped_seq:
+                    self._hand_over()
+            fault, self._fault = self._fault, None
+            raise fault
         finally:
             with trio.CancelScope(shield=True):
-                while self._pending or self._waiting:
-                    await self._commit()
+                while self._pending or self._waiting or self._handed_over_s is not None:
+                    self._hand_over()
+                    await self.committed.wait()
 
-    async def _commit(self) -> None:
-        self._urgent = trio.Event()
+    def _hand_over(self) -> None:
+        """Gives the disk what has gathered. While it is still at something `_settle` does so, where somebody waits."""
+        if self._handed_over_s is not None:
+            return
         batch, self._pending = self._pending, []
         waiting, self._waiting = self._waiting, []
         shipped_seq, self._shipped_seq = self._shipped_seq, 0
-        durable = True
         self._handed_over_s = trio.current_time()
+        token = trio.lowlevel.current_trio_token()
+
+        def deliver(result: Any) -> None:
+            token.run_sync_soon(self._settle, result, len(batch), waiting)
+
+        trio.lowlevel.start_thread_soon(partial(self._spool.append, batch, shipped_seq), deliver)
+
+    def _settle(self, result: Any, entries: int, waiting: list[_Waiting]) -> None:
+        """The disk is done, with `result` (outcome's). Runs in trio's thread, where nothing may be raised."""
+        self._handed_over_s = None
+        durable = False
         try:
-            made_room = await self._append(batch, shipped_seq)
+            made_room = result.unwrap()
+            durable = True
             self._drop(
                 made_room, "journal.spool_bytes_max is reached: the oldest hits and traces go; mend the database"
             )
         except sqlite3.Error as e:
-            durable = False
-            self._drop(len(batch), f"{self._spool.path}: {e}: free space or repair the disk")
-        finally:
-            self._handed_over_s = None
+            self._drop(entries, f"{self._spool.path}: {e}: free space or repair the disk")
+        except Exception as e:
+            self._fault = e
+            self._nap.cancel()
         for one in waiting:
             one.durable = durable
             one.done.set()
         self.committed.set()
         self.committed = trio.Event()
-
-    async def _append(self, batch: Sequence[tuple[str, str]], shipped_seq: int) -> int:
-        """As trio.to_thread.run_sync, without what only its other users need; a cancel waits for the disk."""
-        task, token = trio.lowlevel.current_task(), trio.lowlevel.current_trio_token()
-
-        def deliver(result: Any) -> None:
-            token.run_sync_soon(trio.lowlevel.reschedule, task, result)
-
-        trio.lowlevel.start_thread_soon(partial(self._spool.append, batch, shipped_seq), deliver)
-        made_room: int = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-        return made_room
+        if self._waiting:
+            self._hand_over()
 
     def _drop(self, count: int, why: str) -> None:
         self.dropped += count
