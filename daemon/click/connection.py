@@ -146,8 +146,10 @@ class Connection:
 
     async def _read(self) -> None:
         lingered_bytes = 0
+        waits = False  # at first: a request has mostly come along with its connection
         while lingered_bytes <= LINGER_BYTES_MAX:
-            data = await self._receive()
+            data = await self._receive(waits=waits)
+            waits = True
             if self._closing:
                 lingered_bytes += len(data)
             else:
@@ -155,14 +157,15 @@ class Connection:
             if not data:
                 return
 
-    async def _receive(self) -> bytes:
-        """What comes next; nothing at the end."""
+    async def _receive(self, *, waits: bool = True) -> bytes:
+        """What comes next; nothing at the end. It `waits` before it looks, so that others have their turn."""
         while True:
             try:
-                await trio.lowlevel.wait_readable(self._socket)
+                if waits:
+                    await trio.lowlevel.wait_readable(self._socket)
                 return os.read(self._socket.fileno(), RECEIVE_BYTES)
             except BlockingIOError:
-                continue
+                waits = True
             except (OSError, trio.ClosedResourceError):
                 return b""
 
