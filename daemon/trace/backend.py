@@ -165,19 +165,24 @@ class WireStream:
 async def dial(
     host: str, port: int, meter: Meter, *, timeout_s: float, receive_buffer_bytes: int, resolvers: trio.CapacityLimiter
 ) -> WireStream:
-    """A connection to a proxy within `timeout_s`, all its addresses together. Raises DialError."""
+    """A connection to a proxy; names, and each of several addresses, have their share of `timeout_s`. Raises DialError.
+
+    Around the whole of it the caller has a limit of its own: one address alone needs no other.
+    """
     error = DialError(Kind.TIMEOUT)
     ends_at = trio.current_time() + timeout_s
     addresses = _numeric(host, port) or await _resolve(host, port, ends_at, resolvers)
     for position, (family, address) in enumerate(addresses):
-        left_s = max(0.0, ends_at - trio.current_time())
-        with trio.move_on_after(left_s / (len(addresses) - position)):
-            try:
+        try:
+            if len(addresses) == 1:
                 counted = await _connect(family, address, meter, receive_buffer_bytes)
-            except OSError as os_error:
-                error = DialError(_kind_of(os_error))
-            else:
                 return WireStream(counted, counted)
+            left_s = max(0.0, ends_at - trio.current_time())
+            with trio.move_on_after(left_s / (len(addresses) - position)):
+                counted = await _connect(family, address, meter, receive_buffer_bytes)
+                return WireStream(counted, counted)
+        except OSError as os_error:
+            error = DialError(_kind_of(os_error))
     raise error
 
 

@@ -97,7 +97,8 @@ class Session:
         self._reach_s = reach_s
         self._lines: dict[Key, Line] = {}  # the least recently used first
         self._proven = False
-        self._clock = trio.CancelScope()  # around all hops; its deadline is the hop's
+        self._clock = trio.CancelScope()  # around all hops; its deadline is that of what is being done
+        self._hop_ends_at = self._ends_at
         self._began: tuple[float, int, int] = (now, 0, 0)  # the hop: time, bytes received, bytes sent
         self._progress = Progress()  # of the hop
 
@@ -132,7 +133,7 @@ class Session:
     async def _hop(self, fetch: Fetch, wanted: Wanted) -> HopAnswer | HopFailure:
         now = trio.current_time()
         self._began = (now, self.meter.received, self.meter.sent)
-        self._clock.deadline = min(now + self._fetcher.hop_timeout_s, self._ends_at)
+        self._hop_ends_at = min(now + self._fetcher.hop_timeout_s, self._ends_at)
         progress = self._progress = Progress()
         try:
             status, headers, body = await self._exchange(fetch, progress, wanted)
@@ -159,6 +160,7 @@ class Session:
         key = key_of(fetch.url, self._proxy)
         while True:  # twice at most: the second time on a new connection
             line = self._kept(key) or await self._open(key, progress)
+            self._clock.deadline = self._hop_ends_at
             progress.phase, progress.stream = line.phase, line.stream
             progress.bytes_read_before = line.stream.bytes_read
             reused, line.used = line.used, True
@@ -168,7 +170,7 @@ class Session:
                 if line.phase is Phase.FORWARD:
                     self.exit_ip = exit_ip_in(headers, self._proxy.exit_ip_header) or self.exit_ip
                 if (body := wanted(status, headers)) is not None:
-                    wait_s = max(0, min(BODY_WAIT_S, self._clock.deadline - trio.current_time()))
+                    wait_s = max(0, min(BODY_WAIT_S, self._hop_ends_at - trio.current_time()))
                     self._clock.deadline = self._ends_at
                     await line.read(body, headers, wait_s)
                 return status, headers, body
@@ -198,14 +200,17 @@ class Session:
         speaks_tls = proxy.scheme == "https" or (key is not None and key.tls)
         buffer_bytes = TLS_RECEIVE_BUFFER_BYTES if speaks_tls else RECEIVE_BUFFER_BYTES
         reach_s = math.inf if self._proven else self._reach_s
+        timeout_s = min(fetcher.connect_timeout_s, reach_s)
+        self._clock.deadline = min(trio.current_time() + timeout_s, self._hop_ends_at)
         stream = await dial(
             proxy.host,
             proxy.port,
             self.meter,
-            timeout_s=min(fetcher.connect_timeout_s, reach_s),
+            timeout_s=timeout_s,
             receive_buffer_bytes=buffer_bytes,
             resolvers=fetcher.resolvers,
         )
+        self._clock.deadline = self._hop_ends_at
         if proxy.scheme == "https":
             stream = await secured(stream, proxy, fetcher.ssl_context, timeout_s=fetcher.connect_timeout_s)
         if key is None:
