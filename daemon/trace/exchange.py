@@ -5,6 +5,7 @@ what follows what as well, at a multiple of the time; a connection whose answer 
 again, so that there is little to check.
 """
 
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from daemon.trace.backend import LINE_BYTES, Broken, TooMuch, WireStream
 from daemon.trace.body import Body
 
 VERSION = b"HTTP/1."
+_LENGTH = re.compile(rb"\r?\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r?\n|\Z)", re.IGNORECASE)
 SWITCHING_PROTOCOLS, FIRST_FINAL_STATUS = 101, 200
 HEAD_ROOM_BYTES = 16_384  # for what a body is wrapped in: the lines of chunks, the bytes that came beside it
 BODY_LINE_BYTES = 8  # beside its own bytes: pages have many lines, and chunks of a byte each are slow to parse
@@ -35,21 +37,26 @@ class Garbled(Exception):
 class _Answer:
     """What the parser says of the answer that is coming. `whole`: to its last byte; `kept`: the connection goes on."""
 
-    __slots__ = ("broken", "complete", "headers", "kept", "parser", "pieces", "status", "whole")
+    __slots__ = ("broken", "complete", "head", "headers", "kept", "parser", "pieces", "status", "whole")
 
     def __init__(self) -> None:
-        self.parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
-        self.parser.set_dangerous_leniencies(
+        self.parser: httptools.HttpResponseParser | None = self._new_parser()
+        self.begin()
+
+    def _new_parser(self) -> httptools.HttpResponseParser:
+        parser = httptools.HttpResponseParser(self)
+        parser.set_dangerous_leniencies(
             lenient_headers=True,
             lenient_chunked_length=True,
             lenient_version=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
-        self.begin()
+        return parser
 
     def begin(self) -> None:
         self.status = 0
+        self.head = b""  # what has come until it is complete
         self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []  # of the body, to be read
         self.complete = self.whole = self.kept = self.broken = False  # `complete` is the head
@@ -84,11 +91,18 @@ class _Answer:
         """Raises Garbled where the head is; what is wrong behind it breaks the body."""
         if self.parser is None:
             raise ValueError("closed")
+        if not self.complete:
+            self.head += data
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return
         except httptools.HttpParserError as error:
+            if not self.complete and (once := _with_one_length(self.head)) is not None:
+                self.parser = self._new_parser()
+                self.begin()
+                self.feed(once)
+                return
             self.broken, self.kept = True, False
             if not self.complete:
                 raise Garbled(str(error)) from error
@@ -193,6 +207,18 @@ class Exchange:
             if not (data.startswith(VERSION) or VERSION.startswith(data)):
                 raise NotHttp  # a server of another protocol may wait for us now
         self._answer.feed(data)
+
+
+def _with_one_length(data: bytes) -> bytes | None:
+    """An answer whose head says its length more than once, and the same, as if it said so once; None for others.
+
+    As browsers take it, and RFC 9110, 8.6 allows; llhttp refuses it.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    lengths = _LENGTH.findall(head)
+    if len(lengths) < 2 or len(set(lengths)) > 1:
+        return None
+    return _LENGTH.sub(b"", head, count=len(lengths) - 1) + end + body
 
 
 def _request(method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:

@@ -1,0 +1,128 @@
+"""Answers as servers really give them: what a browser would take is taken."""
+
+import pytest
+
+from daemon.trace.backend import CountedStream, Meter, WireStream
+from daemon.trace.body import FirstBytes
+from daemon.trace.exchange import Exchange, Garbled
+
+OK = b"HTTP/1.1 200 OK\r\n"
+HELLO = b"Content-Length: 5\r\n\r\nhello"
+
+
+class Played:
+    """A peer that gives `pieces`, then its end."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+        self.sent = b""
+
+    async def send_all(self, data: bytes) -> None:
+        self.sent += data
+
+    async def receive_some(self, bytes_max: int) -> bytes:
+        return self.pieces.pop(0) if self.pieces else b""
+
+
+class Unused(CountedStream):
+    def __init__(self) -> None:
+        self._meter = Meter()
+
+
+def exchange_with(*pieces: bytes) -> tuple[Exchange, Played, WireStream]:
+    peer = Played(*pieces)
+    stream = WireStream(peer, Unused())
+    stream.allowance = 65_536
+    return Exchange(stream), peer, stream
+
+
+async def read(exchange: Exchange) -> tuple[int, bytes]:
+    status, _ = await exchange.ask("GET", "/", [("Host", "a.example")])
+    body = FirstBytes(100)
+    await exchange.read(body, 1)
+    return status, body.data
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [OK + HELLO],
+        [OK, HELLO],
+        [bytes([byte]) for byte in OK + HELLO],
+        [b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK + HELLO],
+        [b"HTTP/1.1 200\r\n" + HELLO],
+        [b"HTTP/1.2 200 OK\r\n" + HELLO],
+        [(OK + HELLO).replace(b"\r\n", b"\n")],
+        [OK + b"X: a\r\n  b\r\nY: \x01\xff\r\n" + HELLO],
+        [OK + b"Content-Length: 5\r\n" + HELLO],
+        [OK + b"content-length:5 \r\nX: y\r\nCONTENT-LENGTH: 5\r\n", HELLO],
+        [OK + b"Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n"],
+    ],
+)
+async def test_an_answer_is_taken_as_browsers_take_it(pieces: list[bytes]) -> None:
+    exchange, _, _ = exchange_with(*pieces)
+    assert await read(exchange) == (200, b"hello")
+    assert exchange.idle
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK + b"Connection: close\r\n" + HELLO,
+        OK + b"\r\nhello",
+        b"HTTP/1.0 200 OK\r\n" + HELLO,
+        OK + HELLO + b"HTTP/1.1 200 OK\r\n\r\n",
+        OK + HELLO + b"x",
+    ],
+)
+async def test_a_connection_is_not_used_again_where_that_is_not_safe(answer: bytes) -> None:
+    exchange, _, _ = exchange_with(answer)
+    assert await read(exchange) == (200, b"hello")
+    assert not exchange.idle
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1",
+        b"HTTP/1.1 20",
+        OK,
+        OK + b"no colon\r\n\r\n",
+        OK + b"Content-Length: 4\r\n" + HELLO,
+        OK + b"Content-Length: x\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+    ],
+)
+async def test_what_is_no_answer_is_garbled(answer: bytes) -> None:
+    exchange, _, _ = exchange_with(answer)
+    with pytest.raises(Garbled):
+        await read(exchange)
+    assert not exchange.idle
+
+
+@pytest.mark.parametrize("broken", [b"5\r\nhello\r\nZZ\r\n", b"5\r\nhello"])
+async def test_a_body_that_breaks_is_read_as_far_as_it_goes(broken: bytes) -> None:
+    exchange, _, _ = exchange_with(OK + b"Transfer-Encoding: chunked\r\n\r\n" + broken)
+    assert await read(exchange) == (200, b"hello")
+    assert not exchange.idle
+
+
+async def test_a_request_goes_out_as_it_was_given_and_on_one_connection_after_the_other() -> None:
+    exchange, peer, stream = exchange_with(OK + HELLO, b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")
+    await read(exchange)
+    stream.allowance = 65_536
+    assert (await exchange.ask("POST", "/two", [("Host", "b.example"), ("X", "\xe9")], b"a=1"))[0] == 302
+    await exchange.drain(100, 1)
+    assert exchange.idle
+    assert peer.sent == (
+        b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\nPOST /two HTTP/1.1\r\nHost: b.example\r\nX: \xe9\r\n\r\na=1"
+    )
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\rb"])
+async def test_no_header_can_bring_another_one_along(value: str) -> None:
+    exchange, peer, _ = exchange_with(OK + HELLO)
+    with pytest.raises(ValueError, match="line break"):
+        await exchange.ask("GET", "/", [("Host", "a.example"), ("X", value)])
+    assert peer.sent == b""
