@@ -139,9 +139,12 @@ class Connection:
         self._reading.deadline = min(self._reading.deadline, deadline)
 
     def abort(self) -> None:
-        """Close at once, whatever is under way."""
-        self._broken = True
-        self._reading.cancel()
+        """Close at once, whatever is under way. A handler hears of it, as of a client that leaves."""
+        self._broken = self._closing = True
+        if self._exchange is None:
+            self._reading.cancel()
+        else:
+            self._exchange.leave()
         self._socket.close()
 
     async def _read(self) -> None:
@@ -159,7 +162,7 @@ class Connection:
 
     async def _receive(self, *, waits: bool = True) -> bytes:
         """What comes next; nothing at the end. It `waits` before it looks, so that others have their turn."""
-        while True:
+        while not self._broken:
             try:
                 if waits:
                     await trio.lowlevel.wait_readable(self._socket)
@@ -167,7 +170,8 @@ class Connection:
             except BlockingIOError:
                 waits = True
             except (OSError, trio.ClosedResourceError):
-                return b""
+                break
+        return b""
 
     async def _take(self, data: bytes) -> None:
         self._http.receive(data)

@@ -144,6 +144,6 @@ async def test_the_dashboard_is_there_and_a_daemon_that_dies_ends_the_demo_with_
         assert await end_of(running.process) == 1
         said = running.errors.read_text()
         assert "the daemon ended with status -9" in said
-        assert '"event": "ready"' in said
+        assert '"event":"ready"' in said
         assert "Traceback" not in said
         assert_nothing_is_left(state_dir)
