@@ -56,9 +56,13 @@ async def judged(scene: Scene, rules: Rules) -> tuple[History, list[Breach]]:
 
 
 async def rows_came(scene: Scene) -> tuple[float, list[Breach]]:
-    """Seconds until the hits of all clicks answered before now had come, from now; a breach after ROWS_WITHIN_S."""
+    """Seconds until the hits of all clicks answered before now had come, from now; a breach after ROWS_WITHIN_S.
+
+    But for those answered before the disk had them: whether a kill excuses that they are missing, `judged` says.
+    """
     began_s = time.monotonic()
-    wanted = {visit.request_id for visit in scene.visitors.visits if visit.answered}
+    late = {line["request_id"] for line in scene.log("click") if "hit_is_late" in line}
+    wanted = {visit.request_id for visit in scene.visitors.visits if visit.answered} - late
     while True:
         missing = wanted - {row["request_id"] for row in await scene.sql("select request_id::text from hits")}
         took_s = time.monotonic() - began_s
