@@ -22,7 +22,7 @@ from hypercorn.typing import (
     HTTPScope,
 )
 
-from daemon.click.heads import BODILESS, path_of
+from daemon.click.heads import path_of
 from daemon.click.plain_http import PlainHTTP, Request
 
 WAITED_S = "waited_s"
@@ -176,10 +176,7 @@ class Exchange:
 
     def _bytes_of(self, event: HTTPResponseBodyEvent) -> bytes:
         """A part of the answer for the wire, the head before the first."""
-        parts = [self._head_bytes()]
-        status = self._head[0] if self._head else 0
-        if (body := event.get("body", b"")) and self._request.method != "HEAD" and status not in BODILESS:
-            parts.append(self._http.body(body))
+        parts = [self._head_bytes(), self._http.body(event.get("body", b""))]
         if not event.get("more_body", False):
             parts.append(self._http.end())
         return b"".join(parts)

@@ -14,8 +14,9 @@ import httptools
 import msgspec
 from msgspec.structs import replace
 
-from daemon.click.heads import BODILESS, origin_form, refusal_of, with_ascii_request_line
+from daemon.click.heads import origin_form, refusal_of, with_ascii_request_line
 
+BODILESS = frozenset({204, 304})
 REQUESTS_MAX = 1_000  # of one connection; the answer to the last says that the connection closes
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -115,6 +116,7 @@ class PlainHTTP:
 
     __slots__ = (
         "_awaits_go_on",
+        "_bodiless",
         "_body_bytes_left",
         "_body_bytes_max",
         "_chunked",
@@ -142,7 +144,7 @@ class PlainHTTP:
         self._request_whole = False
         self._awaits_go_on = False
         self._stage = _Stage.NOT_BEGUN
-        self._chunked = False
+        self._chunked = self._bodiless = False  # of the answer
         self._length_left: int | None = None  # of the answer, where it said how long it would be
         self._keeps = False
         self.requests = 0
@@ -238,9 +240,9 @@ class PlainHTTP:
                 keeps = False
                 continue
             lines.append(b"%b: %b" % (name, value))
-        bodiless = status in BODILESS or (request is not None and request.method == "HEAD")
-        if bodiless:
-            self._length_left = 0
+        self._bodiless = status in BODILESS or (request is not None and request.method == "HEAD")
+        if self._bodiless:
+            self._length_left = None
         elif self._length_left is None and request is not None and request.version == "1.1":
             self._chunked = True
             lines.append(b"transfer-encoding: chunked")
@@ -255,6 +257,9 @@ class PlainHTTP:
         return head + b"\r\n\r\n"
 
     def body(self, data: bytes) -> bytes:
+        """A part of the answer; nothing where it has no body, as to HEAD."""
+        if self._bodiless:
+            return b""
         if not data or not self._chunked:
             if self._length_left is not None:
                 self._length_left -= len(data)
@@ -274,9 +279,7 @@ class PlainHTTP:
         if self._request is not None and self._stage is not _Stage.NOT_BEGUN:
             return b""
         head = self.head(status, [(b"content-length", b"%d" % len(body)), (b"connection", b"close"), *headers])
-        bodiless = self._request is not None and self._request.method == "HEAD"
-        self._stage = _Stage.ENDED
-        return head if bodiless else head + body
+        return head + self.body(body) + self.end()
 
     def begin_next(self) -> bool:
         """After an answer: whether the connection goes on. What waits of the next request can be asked for then."""

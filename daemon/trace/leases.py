@@ -7,7 +7,7 @@ import trio
 
 from daemon.oneshot import OneShot
 from daemon.pool.directory import Post
-from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
+from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
 from daemon.pool.states import Event
 
 RELEASE_S = 5.0
@@ -30,7 +30,9 @@ async def acquire(
     with reply:  # closed on the way out: then the actor takes back a lease that nobody received
         try:
             with trio.move_on_at(deadline_s + ANSWER_LATE_S):
-                await _send(post, Acquire(request_id, deadline_s, reply, priority, ip_id, tried))
+                message = Acquire(request_id, deadline_s, reply, priority, ip_id, tried)
+                if not _put(post, message):
+                    await post.mailbox.send(message)
                 return await reply.receive()
         except trio.Cancelled:
             await _hand_back(post, reply)
@@ -51,18 +53,18 @@ async def _hand_back(post: Post, reply: OneShot[Lease | NoIPAvailable]) -> None:
 
 async def release(post: Post, message: Release) -> None:
     """Gives a lease back, within RELEASE_S, through a cancel too."""
-    try:
-        post.mailbox.send_nowait(message)  # as nearly always: there is room
+    if _put(post, message):
         return
-    except trio.WouldBlock:
-        with trio.move_on_after(RELEASE_S, shield=True):
-            await post.mailbox.send(message)
-            return
-    log.error("release_lost", ip_id=str(message.ip_id), effect="the IP rests when its lock runs out")
+    with trio.move_on_after(RELEASE_S, shield=True) as scope:
+        await post.mailbox.send(message)
+    if scope.cancelled_caught:
+        log.error("release_lost", ip_id=str(message.ip_id), effect="the IP rests when its lock runs out")
 
 
-async def _send(post: Post, message: Acquire) -> None:
+def _put(post: Post, message: Message) -> bool:
+    """Puts `message` into the mailbox without a wait, as is nearly always possible."""
     try:
         post.mailbox.send_nowait(message)
     except trio.WouldBlock:
-        await post.mailbox.send(message)
+        return False
+    return True

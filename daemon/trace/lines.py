@@ -27,7 +27,6 @@ from daemon.trace.verdicts import Kind, Phase
 DRAIN_BYTES_MAX = 4_096
 DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; past it a new connection is cheaper
 HTTP_PORT, HTTPS_PORT = 80, 443
-_LENGTH = b"content-length"
 
 
 class Target(NamedTuple):
@@ -184,6 +183,6 @@ def authorization_of(proxy: ProxyAddress) -> list[tuple[str, str]]:
 def _is_small(headers: Headers) -> bool:
     """Whether a body of a known length is worth reading; one of an unknown length is, as far as it goes."""
     for name, value in headers:
-        if len(name) == len(_LENGTH) and name.lower() == _LENGTH:
+        if name.lower() == b"content-length":
             return value.isdigit() and int(value[:9]) <= DRAIN_BYTES_MAX
     return True
