@@ -93,9 +93,8 @@ def macro_url(url: str) -> tuple[str, str]:
 
 
 def _mended_around_macros(url: str) -> str:
-    prefix = "macro"
-    while prefix in url.lower():
-        prefix += "x"
+    longest = max((len(found) for found in re.findall(r"macro(x*)", url.lower())), default=0)
+    prefix = "macro" + "x" * (longest + 1)
     macros: list[str] = []
 
     def stand_in(found: re.Match[str]) -> str:

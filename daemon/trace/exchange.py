@@ -6,6 +6,7 @@ again, so that there is little to check.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -56,9 +57,9 @@ class _Answer:
 
     def begin(self) -> None:
         self.status = 0
-        self.head = b""  # what has come until it is complete
+        self.head = bytearray()  # what has come until it is complete
         self.headers: list[tuple[bytes, bytes]] = []
-        self.pieces: list[bytes] = []  # of the body, to be read
+        self.pieces: deque[bytes] = deque()  # of the body, to be read
         self.complete = self.whole = self.kept = self.broken = False  # `complete` is the head
 
     def on_message_begin(self) -> None:
@@ -98,7 +99,7 @@ class _Answer:
         except httptools.HttpParserUpgrade:
             return
         except httptools.HttpParserError as error:
-            if not self.complete and (once := _with_one_length(self.head)) is not None:
+            if not self.complete and (once := _with_one_length(bytes(self.head))) is not None:
                 self.parser = self._new_parser()
                 self.begin()
                 self.feed(once)
@@ -180,7 +181,7 @@ class Exchange:
         with suppress(Broken, TooMuch, Garbled):
             while True:
                 while answer.pieces and not body.enough:
-                    body.feed(answer.pieces.pop(0))
+                    body.feed(answer.pieces.popleft())
                 if body.enough or answer.whole:
                     break
                 with trio.move_on_at(began_s + min(look_s, wait_s)):
