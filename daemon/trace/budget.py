@@ -5,8 +5,10 @@ clock is read: the same page always ends at the same place. What cannot be inter
 has a bounded input instead: see markup.py.
 """
 
-STEPS_MAX = 16_384  # of one page, over all looks at it: about 16 ms
+STEPS_MAX = 12_288  # of one page, over all looks at it: about 12 ms
 TOKEN_STEPS = 4  # one token of a script, its part in a statement included
+SCRIPT_STEPS = 24  # one script, beside its tokens
+FORM_STEPS = 4  # one element, to find a form and its fields
 
 
 class Steps:

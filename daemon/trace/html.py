@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
 
-from daemon.trace.budget import Steps
+from daemon.trace.budget import FORM_STEPS, Steps
 from daemon.trace.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
 from daemon.trace.forms import form_meant, submission
 from daemon.trace.markup import bounded
@@ -28,7 +28,6 @@ _WHITESPACE = "\t\n\f\r "
 _REFRESH = re.compile(r"[\t\n\f\r ]*(?:([0-9]+)|(?=\.))[0-9.]*", re.ASCII)
 _URL_NAME = re.compile(r"url[\t\n\f\r ]*=[\t\n\f\r ]*", re.I | re.ASCII)
 _DELAY_DIGITS_MAX = 9
-FORM_STEPS = 4  # for each element, to find a form and its fields
 SUBMITS_MAX = 8  # of one page; what comes after so many that submit nothing is not looked at
 _SCRIPT_TYPES = frozenset(
     f"{top}/{name}"

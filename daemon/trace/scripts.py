@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from daemon.trace.budget import Steps
+from daemon.trace.budget import SCRIPT_STEPS, Steps
 from daemon.trace.statements import HEADED, Call, Code, Link
 from daemon.trace.tokens import Kind, tokens_in
 
@@ -76,7 +76,7 @@ def read_script(code: str, *, wait_s_max: float, steps: Steps | None = None) -> 
     if len(code) > CALLS_CHARACTERS_MAX and "location" not in code and "submit" not in code:
         return NOTHING
     steps = Steps() if steps is None else steps
-    tokens = tokens_in(code, steps)
+    tokens = tokens_in(code, steps) if steps.take(SCRIPT_STEPS) else None
     if tokens is None:
         return NOTHING
     reading = _Reading(Code(tokens), wait_s_max, steps)
