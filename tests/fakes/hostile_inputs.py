@@ -113,7 +113,7 @@ def _script(*units: str, before: str = "location;", after: str = "") -> Make:
 
 
 SCRIPTS: dict[str, Make] = {
-    "regular expressions without an end": lambda size: b"<script>location;" + b"/[" * 2_000 + b" " * (size - 4_017),
+    "regular expressions without an end": repeated("/[", "a", before="<script>location;", after="</script>"),
     "slashes and classes": _script("/["),
     "slashes and escapes": _script("=/\\"),
     "unclosed strings": _script("'\\\r\n"),
@@ -220,10 +220,10 @@ MARKUP: dict[str, Make] = {
 def _decoder(*codings: str) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
         body = _page_body(", ".join(codings))
-        for at in range(0, len(data), 4_096):
+        for at in range(0, len(data), 64):
             if body.enough:
                 break
-            body.feed(data[at : at + 4_096])
+            body.feed(data[at : at + 64])
         body.end(whole=True)
         return body.page
 
@@ -537,8 +537,9 @@ PARSERS = [
 _PAGE_WORDS = (
     "<p>", "<b>", "<a>", "<i x>", "<div>", "<table>", "<tr>", "<td>", "<select>", "<option>", "<form>",
     "<input name=a>", "<fieldset disabled>", "<object>", "<template>", "<svg>", "<math>", "<ul>", "<li>", "<html a>",
-    "<body b>", "<nobr>", "</p>", "</b>", "</a>", "</i>", "</div>", "</table>", "</td>", "</select>", "</form>", "</object>",
-    "</svg>", "</x>", "<!--", "-->", "<script>", "</script>", "<textarea>", "</textarea>", "<meta http-equiv=refresh content=9>",
+    "<body b>", "<nobr>", "</p>", "</b>", "</a>", "</i>", "</div>", "</table>", "</td>", "</select>", "</form>",
+    "</object>", "</svg>", "</x>", "<!--", "-->", "<script>", "</script>", "<textarea>", "</textarea>",
+    "<meta http-equiv=refresh content=9>",
     "x", "&", "<base href=/a/>", "<script>location=a</script>", "<script>document.forms[0].submit()</script>",
     "<h1>", "<button>",
 )  # fmt: skip
