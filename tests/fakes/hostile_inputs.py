@@ -360,6 +360,7 @@ HEADS: dict[str, Make] = {
     "lines of content codings": _answer("", "Content-Encoding:\r\n", after="\r\n", status=200),
     "charsets": _answer("Content-Type: text/html;", "charset  ", status=200),
     "lengths": _answer("", "Content-Length: 5\r\n", after="\r\n"),
+    "lengths behind a long header": _answer("a:", "x", "\r\nContent-Length: 5"),
     "a long length": _answer("Content-Length: 5\r\nContent-Length: ", "1"),
     "refreshes": _answer("Refresh: 0", ".", status=200),
     "a location of dots": _location(".", before="http://a"),
