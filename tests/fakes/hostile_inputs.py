@@ -445,6 +445,14 @@ def _read_forwarded(data: bytes) -> object:
     return visitor_of("192.0.2.1", _Headers({"X-Forwarded-For": [data.decode()]}), TRUSTED)
 
 
+FORWARDED: dict[str, Make] = {
+    "addresses": repeated("::1,", after="::1"),
+    "IPv4": repeated("1.1.1.1, ", after="1.1.1.1"),
+    "commas": repeated(","),
+    "one": repeated("1:"),
+}
+
+
 def _read_url(data: bytes) -> object:
     text = data.decode("utf-8", "replace")
     if (url := parsed(text, SOURCE.url.href)) is None:
@@ -525,7 +533,7 @@ PARSERS = [
     Parser("click's query", HEAD_BYTES, _read_query, QUERIES),
     Parser(
         "X-Forwarded-For", HEAD_BYTES, _read_forwarded,
-        {"addresses": repeated("::1,"), "commas": repeated(","), "one": repeated("1:"), "IPv4": repeated("1.1.1.1, ")},
+        FORWARDED,
     ),
     Parser("URL", HEAD_BYTES, _read_url, URLS),
     Parser("trace service's answer", 1_048_576, _read_service_answer, SERVICE),
