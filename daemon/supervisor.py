@@ -25,7 +25,7 @@ import structlog
 import trio
 import trio_asyncio
 
-from daemon import logs, systemd
+from daemon import hangup, logs, systemd
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners, passed_listeners
 from daemon.click.livez import listener_probes
@@ -111,6 +111,7 @@ class _Daemon:
         self.metrics = Metrics(settings)
         self.watching = Watching(self.metrics, read_clocks)
         self.control = ControlFace(lambda: self.settings, read_clocks)
+        self._follow_settings(self.control.use, self.metrics.use)
         self.server = Server(public_app(settings, lambda: self.clicks), _server_limits(settings))
         self._listeners = listeners
         self._passed = passed  # the listeners are systemd's own, who keeps them open for the next run
@@ -131,6 +132,12 @@ class _Daemon:
                 nursery.cancel_scope.cancel()
         finally:
             self.clicks_stopped.set()
+
+    def _follow_settings(self, *uses: Callable[[Settings], None]) -> None:
+        """Each of `uses` is called with the settings of now, and after every reload."""
+        for use in uses:
+            use(self.settings)
+        self._users_of_settings += uses
 
     async def reload(self) -> None:
         """Takes over what can be of the settings as they stand now; invalid ones change nothing."""
@@ -155,6 +162,7 @@ class _Daemon:
         async with journal_spooled(self.settings) as (spool, writer):
             self.clicks = clicks = Clicks(self.settings, offers, None, writer, None, read_clocks)
             clicks.observe = self.watching.click
+            self._follow_settings(clicks.use)
             try:
                 await self._run(spool, writer, offers, clicks)
             finally:
@@ -183,8 +191,7 @@ class _Daemon:
         advisor.suspects, advisor.refusals = pools.providers.suspects, pools.providers.refusals
         overview = self._overview(journal, pools, workers, clicks, advisor)
         maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, advisor, read_clocks)
-        self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
-        self._users_of_settings += [workers.checker.use, self.control.use, self.metrics.use]
+        self._follow_settings(maintenance.use, workers.tracer.use, pools.directory.use, workers.checker.use)
         workers.tracer.observer = self.watching
 
         batch = Batch(
@@ -239,7 +246,7 @@ class _Daemon:
         if self.watchdog is not None:
             line = functools.partial(status_line, pools.directory, clicks, workers.tracer)
             self.watchdog.begin(pools.directory, journal.writer, lambda: line() + self._remark)
-        systemd.notify("READY=1", systemd.status("serving"))
+        systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
         await self.stop.wait()
         systemd.notify("STOPPING=1", systemd.status(f"stopping: {clicks.waiting} clicks get their answers"))
         log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=workers.tracer.active)
@@ -248,7 +255,7 @@ class _Daemon:
 
     def _overview(self, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks, advisor: Advisor) -> Overview:
         return Overview(
-            settings=self.settings,
+            settings=lambda: self.settings,
             server=self.server,
             clicks=clicks,
             directory=pools.directory,
@@ -279,6 +286,9 @@ def _server_limits(settings: Settings) -> ServerLimits:
 
 async def _watch_signals(daemon: _Daemon, everything: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        if hangup.taken():
+            log.info("signal", signal="SIGHUP", received="while the process started")
+            await daemon.reload()
         async for number in signals:
             log.info("signal", signal=signal.Signals(number).name)
             if number == signal.SIGHUP:

@@ -93,6 +93,7 @@ LAYERS = {
     "daemon.providers": PORTS,
     "daemon.reload": PORTS,
     "daemon.clocks": PORTS,
+    "daemon.hangup": PORTS,
     "daemon.logs": PORTS,
     "daemon.oneshot": PORTS,
     "daemon.state_dir": PORTS,
