@@ -186,23 +186,24 @@ class Prospects:
         self._waiting = waiting
         self._leased: set[UUID] = set()
         self._checked: set[UUID] = set()
+        self._under_check: set[UUID] = set()  # those that failed or leave included
         self._is_stale = False
         self._cooldown_s = math.nan  # for which the requests were looked at
         self._changes_s = math.inf
 
     def note(self, ip: Ip) -> None:
         """The IP as it stands now."""
-        if ip.status is not Status.LOCKED or ip.leaving or not ip.is_healthy:
-            self._leased.discard(ip.id)
-            self._checked.discard(ip.id)
-        elif ip.id not in self._checked:
-            self._leased.add(ip.id)
+        self._leased.discard(ip.id)
+        self._checked.discard(ip.id)
+        if ip.status is not Status.LOCKED:
+            self._under_check.discard(ip.id)
+        elif ip.is_healthy and not ip.leaving:
+            (self._checked if ip.id in self._under_check else self._leased).add(ip.id)
 
     def note_check(self, ip: Ip) -> None:
         """The IP was leased for a check just now."""
-        if ip.id in self._leased:
-            self._leased.remove(ip.id)
-            self._checked.add(ip.id)
+        self._under_check.add(ip.id)
+        self.note(ip)
 
     def changed(self, event: Event, now_s: float, cooldown_s: float) -> None:
         """`event` happens to an IP. Leases and releases matter where leased IPs can be free in time, or where requests

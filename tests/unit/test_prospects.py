@@ -9,13 +9,15 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from daemon.pool.messages import Adopt
 from daemon.pool.decision import Decision
 from daemon.pool.pool import Pool
 from daemon.pool.prospects import Newcomer, Supply, in_vain
 from daemon.pool.states import Ip, Rules, Status
 from tests.fakes.futures import Returning, served
-from tests.fakes.ips import a_request, an_ip, at, granted, refused
+from tests.fakes.ips import a_request, an_ip, at, granted, refused, row_of
 
 NOW_S = 100.0
 HELD_FOR_EVER = 10_000
@@ -185,6 +187,19 @@ def test_who_gets_nothing_when_a_timer_comes_late_is_refused_then() -> None:
     pool.fire_timers(at(7), decision)
     assert granted(decision)[first.request_id].ip_id == other.id
     assert refused(decision)[picky.request_id].why == "tried"
+
+
+def test_an_ip_under_a_check_counts_through_a_mark_and_a_reset_by_an_operator() -> None:
+    """A check needs no rest, so the IP may be free at any moment."""
+    ip = an_ip()
+    pool, decision = Pool("us", LONG), Decision()
+    pool.load([ip])
+    pool.decide(structs.replace(a_request(deadline_s=5), ip_id=ip.id), at(0), decision)
+    marked = row_of(ip, status=Status.FAILED, is_healthy=False)
+    pool.decide(Adopt((marked,)), at(1), decision)
+    assert pool.would_refuse(10, 1) == "too_late"
+    pool.decide(Adopt((row_of(ip, status=Status.AVAILABLE, is_healthy=True),)), at(2), decision)
+    assert pool.would_refuse(10, 2) is None
 
 
 @pytest.mark.parametrize("would", [False, True])
