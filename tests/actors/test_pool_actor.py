@@ -273,3 +273,38 @@ async def test_an_ip_that_is_spared_is_told_of(autojump_clock: MockClock) -> Non
         send.close()
     assert told == [("soax", "us")]
     assert (ip.status, ip.consecutive_failures) == (Status.COOLDOWN, 5)
+
+
+async def test_while_this_node_may_not_lease_requests_are_refused_at_once_and_releases_still_count(
+    autojump_clock: MockClock,
+) -> None:
+    trusted = True
+    pool, journal = Pool("us", RULES), MemoryJournal()
+    pool.load([an_ip("192.0.2.1"), an_ip("192.0.2.2")])
+    send, receive = trio.open_memory_channel[Message](10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(PoolActor(pool, receive, journal, clocks, lambda: trusted).run, [])
+        first, second = Asked(), Asked()
+        send.send_nowait(first.message)
+        lease = await first.lease()
+        send.send_nowait(second.message)
+        await second.lease()
+        waits = Asked(patience_s=1_000)
+        send.send_nowait(waits.message)
+        await wait_all_tasks_blocked()
+        trusted = False
+        began_s = trio.current_time()
+        send.send_nowait(Adopt(()))  # as the member does when its trust ends
+        assert (await waits.refusal()).why == "untrusted"
+        send.send_nowait(Release(lease.ip_id, lease.lease_no, Event.RELEASED_OK, 800.0))
+        late = Asked(patience_s=1_000)
+        send.send_nowait(late.message)
+        assert (await late.refusal()).why == "untrusted"
+        assert trio.current_time() == began_s
+        assert pool.counts().cooldown == 1
+        trusted = True
+        again = Asked(patience_s=1_000)
+        send.send_nowait(again.message)
+        assert (await again.lease()).ip_id == lease.ip_id
+        assert trio.current_time() == began_s + RULES.cooldown_s
+        nursery.cancel_scope.cancel()
