@@ -34,6 +34,8 @@ POLL_S = 0.5
 REST_MAX_S = 5.0
 EDIT_NO_MAX = 2**63 - 1
 SHOWN = 40
+SAID_EVERY_S = 60.0
+COMPARED = "all rows are compared"
 ADOPTING = "taking over edits by SQL"
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
 REMOVE_S = 30.0  # an actor that starts over may lose the message; what it then loads has no such row
@@ -67,6 +69,7 @@ class Adoption:
         self._now = now
         self._troubles = troubles
         self._fingerprint: dict[str, Any] = {}
+        self._said_s = float("-inf")
         self._country_of: dict[UUID, str] = {}
         self._announcements: Announcements | None = None
         self.compared = trio.Event()  # set once the rows have been taken over for the first time
@@ -83,8 +86,6 @@ class Adoption:
             try:
                 async with self._database.listen(IPS, OFFERS, *self._also) as announcements:
                     await self._unhurried(self.compare)
-                    self._troubles.over(ADOPTING)
-                    self.compared.set()
                     self._announcements = announcements
                     pause_s = PAUSE_MIN_S
                     await self._follow(announcements)
@@ -102,6 +103,8 @@ class Adoption:
             await take_over()
         await self._adopt(await self._database.work(load_ips, self._now()), everything=True)
         await self._load_offers()
+        self._troubles.over(ADOPTING)
+        self.compared.set()
 
     async def _unhurried(self, work: Callable[[], Awaitable[None]]) -> None:
         """Rests as long as the work took: announcements without end must not take all of the daemon's time."""
@@ -137,10 +140,7 @@ class Adoption:
         payloads = {payload for channel, payload in batch if channel == IPS}
         edits = {payload: edits_in(payload) for payload in payloads - {GONE}}
         if unreadable := [payload for payload, edit in edits.items() if edit is None]:
-            why, payload = "tracepool's triggers send no such thing: all rows are compared", unreadable[0][:SHOWN]
-            log.warning(
-                "notification_unreadable", channel=IPS, payload=payload, why=why, effect="all rows are compared"
-            )
+            self._say_unreadable(unreadable[0])
             await self.compare()
             return
         self._fingerprint = await self._read_fingerprint()
@@ -155,6 +155,14 @@ class Adoption:
             await self._adopt(await self._database.work(load_ips, self._now(), between, first, last))
         if any(channel == OFFERS for channel, _ in batch):
             await self._load_offers()
+
+    def _say_unreadable(self, payload: str) -> None:
+        """At most each SAID_EVERY_S: any role can send as many as it likes."""
+        now_s = trio.current_time()
+        if now_s >= self._said_s + SAID_EVERY_S:
+            self._said_s = now_s
+            why = "tracepool's triggers send no such thing; any role that may connect can"
+            log.warning("notification_unreadable", channel=IPS, payload=payload[:SHOWN], why=why, effect=COMPARED)
 
     async def _load_offers(self) -> None:
         before = len(self._offers)
