@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import trio
@@ -21,11 +21,22 @@ TRACES = """select request_id::text, status, ip_assigned, extract(epoch from sta
     extract(epoch from ip_locked_at)::float8 as leased_s, final_url, redirect_chain from active_trace_requests"""
 
 
+def of_clicks(scene: Scene) -> History:
+    """What the visitors of all daemons were told; no event, no row."""
+    visits = tuple(visit for daemon in scene.daemons for visit in daemon.visitors.visits)
+    return History((), visits, tuple(down for daemon in scene.daemons for down in daemon.downs), (), ())
+
+
+def late_hits(scene: Scene) -> set[str]:
+    """Requests that were answered before the disk had their hit."""
+    clicks = (line for daemon in scene.daemons for line in daemon.log("click"))
+    return {line["request_id"] for line in clicks if "hit_is_late" in line}
+
+
 async def history_of(scene: Scene) -> History:
-    return History(
+    return replace(
+        of_clicks(scene),
         events=await trio.to_thread.run_sync(lambda: list(read_log(scene.directory / "network.jsonl"))),
-        visits=tuple(scene.visitors.visits),
-        downs=tuple(scene.downs),
         hits=[HitRow(**row) for row in await scene.sql(HITS)],
         traces=[_trace_row(row) for row in await scene.sql(TRACES)],
     )
@@ -61,8 +72,7 @@ async def rows_came(scene: Scene) -> tuple[float, list[Breach]]:
     But for those answered before the disk had them: whether a kill excuses that they are missing, `judged` says.
     """
     began_s = time.monotonic()
-    late = {line["request_id"] for line in scene.log("click") if "hit_is_late" in line}
-    wanted = {visit.request_id for visit in scene.visitors.visits if visit.answered} - late
+    wanted = {visit.request_id for visit in of_clicks(scene).visits if visit.answered} - late_hits(scene)
     while True:
         missing = wanted - {row["request_id"] for row in await scene.sql("select request_id::text from hits")}
         took_s = time.monotonic() - began_s
