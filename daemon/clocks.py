@@ -7,5 +7,10 @@ import trio
 from daemon.moment import Moment
 
 
+def read_boot_clock() -> float:
+    """Seconds since the machine started, those in which it was suspended included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def read_clocks() -> Moment:
     return Moment(trio.current_time(), time.time())

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import os
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -128,6 +129,24 @@ class Pool(Section):
 
 class Journal(Section):
     spool_bytes_max: int = Field(1024**3, ge=1024**2, le=1024**4)
+    keep_s: float = Field(300, ge=0, le=86_400, description="how long applied entries stay in the spool")
+
+
+class Node(Section):
+    """This daemon among those that know the same database."""
+
+    name: str = Field("", max_length=64, description="empty: the host's name")
+    trust_s: float = Field(900, ge=2, le=86_400, description="how long it leases on without PostgreSQL")
+
+    @field_validator("name")
+    @classmethod
+    def _is_printable(cls, name: str) -> str:
+        if not name.isprintable() or name != name.strip():
+            raise ValueError("must be printable, without blanks around it, such as tracer-1")
+        return name
+
+    def shown_name(self) -> str:
+        return self.name or socket.gethostname()
 
 
 class Trace(Section):
@@ -218,6 +237,7 @@ class Settings(BaseSettings):
     control: Control = Control()
     pool: Pool = Pool()
     journal: Journal = Journal()
+    node: Node = Node()
     trace: Trace = Trace()
     provision: Provision = Provision()
     maintenance: Maintenance = Maintenance()

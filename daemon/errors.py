@@ -22,10 +22,6 @@ class IllegalTransition(OurFault):
     """The table of IP states has no such step."""
 
 
-class ActorGaveUp(OurFault):
-    """An actor crashed more often than its restart limit allows."""
-
-
 class TheirFault(TracepoolError):
     """Something outside tracepool did not do its part."""
 
@@ -40,6 +36,24 @@ class BadInput(TheirFault):
 
 class DatabaseUnavailable(TheirFault):
     """PostgreSQL cannot be reached."""
+
+    def __init__(
+        self, message: str | None = None, remedy: str = "see that PostgreSQL runs and that database.url leads to it"
+    ) -> None:
+        """`remedy`: what an operator does next."""
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class StatementRefused(DatabaseUnavailable):
+    """PostgreSQL refuses a statement of tracepool's: its tables, rights or triggers are not as tracepool needs them.
+
+    Waiting and asking again is right, as with an outage: the statement works once an operator has followed `remedy`.
+    """
+
+
+class DatabaseOccupied(DatabaseUnavailable):
+    """Another node works with this database: two would lease the same IPs."""
 
 
 class DatabaseSetupFailed(TheirFault):

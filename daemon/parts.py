@@ -14,16 +14,20 @@ import structlog
 import trio
 
 from daemon.click.offers import Offers
-from daemon.clocks import read_clocks
+from daemon.clocks import read_boot_clock, read_clocks
 from daemon.config import Settings
 from daemon.database.postgres import Database
-from daemon.database.reached import RETRY_S
+from daemon.database.reached import RETRY_S, STARTING, WAITING
 from daemon.errors import DatabaseUnavailable, TheirFault
+from daemon.journal.replay import rests_known
 from daemon.journal.shipper import Shipper
-from daemon.journal.spool import Spool
+from daemon.journal.spool import FILE, Spool
 from daemon.journal.writer import JournalWriter
+from daemon.nodes.member import Follower, Identity, Member
+from daemon.nodes.membership import quiet_s
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import PoolDirectory, Post, rules_of
+from daemon.pool.messages import Adopt, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
@@ -33,6 +37,7 @@ from daemon.trace.prober import Prober
 from daemon.trace.provider_health import Health, ProviderHealth, Standing, why_of
 from daemon.trace.tracers import Backends, fetcher_of
 from daemon.trace.workers import Tracer, limits_of, prices_of
+from daemon.troubles import Troubles
 
 SHIP_S = 3.0
 
@@ -75,21 +80,22 @@ def _say_provider(provider: str, standing: Standing) -> None:
         log.info("provider_recovered", provider=provider)
 
 
-async def _patiently(work: Callable[[], Awaitable[None]]) -> None:
+async def _patiently(work: Callable[[], Awaitable[None]], troubles: Troubles) -> None:
     """PostgreSQL may leave again between the first time that it was reached and the end of the start."""
     while True:
         try:
             await work()
-            return
+            break
         except DatabaseUnavailable as e:
-            log.warning("database_unavailable", why=str(e), retry_in_s=RETRY_S)
+            troubles.note(STARTING, e, effect=WAITING, repeat_s=RETRY_S)
             await trio.sleep(RETRY_S)
+    troubles.over(STARTING)
 
 
 @asynccontextmanager
 async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, JournalWriter]]:
     """The local end of the journal. What is recorded inside is on disk when this ends."""
-    path = settings.state_dir / "journal.sqlite"
+    path = settings.state_dir / FILE
     try:
         spool = await trio.to_thread.run_sync(Spool, path, settings.journal.spool_bytes_max)
     except sqlite3.Error as e:
@@ -105,10 +111,51 @@ async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, Jour
 
 
 @asynccontextmanager
-async def journal_shipped(spool: Spool, writer: JournalWriter, database: Database) -> AsyncIterator[Journal]:
+async def node_joined(
+    settings: Callable[[], Settings], spool: Spool, database: Database, troubles: Troubles
+) -> AsyncIterator[Member]:
+    """This node, once no other one has the database. Its trust is renewed until this ends."""
+
+    def quiet() -> float:
+        return quiet_s(settings().pool.lock_s, settings().pool.cooldown_s)
+
+    node = settings().node
+    identity = Identity(spool.node_id, node.shown_name(), spool.epoch, node.trust_s, quiet)
+    member = Member(database, identity, troubles, read_boot_clock, alone=settings().database.url is None)
+    await member.join()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted, "membership", member.run)
+        yield member
+        nursery.cancel_scope.cancel()
+    if member.has_nothing_left:
+        await member.leave()
+
+
+class _Disowning(Follower):
+    def __init__(self, shipper: Shipper) -> None:
+        self._shipper = shipper
+
+    async def disown(self) -> None:
+        await self._shipper.disown()
+
+
+@asynccontextmanager
+async def journal_shipped(
+    settings: Callable[[], Settings],
+    spool: Spool,
+    writer: JournalWriter,
+    database: Database,
+    member: Member,
+    troubles: Troubles,
+) -> AsyncIterator[Journal]:
     """The whole journal, with all that an earlier run left in the spool shipped."""
-    shipper = Shipper(spool, writer, database)
-    await _patiently(shipper.find_position)
+    shipper = Shipper(
+        spool, writer, database, troubles, keep_s=lambda: settings().journal.keep_s, claim=member.claim
+    )  # fmt: skip
+    await _patiently(shipper.find_position, troubles)
+    if not member.continues:
+        await shipper.disown()
+    member.follow(_Disowning(shipper))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(restarted, "shipper", shipper.run)
         await shipper.flush()
@@ -118,7 +165,25 @@ async def journal_shipped(spool: Spool, writer: JournalWriter, database: Databas
             await shipper.flush()
         if shipping.cancelled_caught:
             log.warning("not_all_shipped", effect="the rest is in the spool for the next start")
+        member.has_nothing_left = not shipping.cancelled_caught
         nursery.cancel_scope.cancel()
+
+
+class _PoolsFollow(Follower):
+    def __init__(self, directory: PoolDirectory) -> None:
+        self._directory = directory
+
+    async def look_again(self) -> None:
+        for post in self._directory:
+            await post.mailbox.send(Adopt(()))  # whatever comes, an actor looks at its requests first
+
+    async def start_over(self) -> None:
+        done = []
+        for post in self._directory:
+            done.append(trio.Event())
+            await post.mailbox.send(StartOver(done[-1].set))
+        for event in done:
+            await event.wait()
 
 
 @asynccontextmanager
@@ -128,25 +193,35 @@ async def pools_loaded(
     journal: Journal,
     offers: Offers,
     also: Mapping[str, Callable[[], Awaitable[None]]],
+    member: Member,
+    troubles: Troubles,
 ) -> AsyncIterator[Pools]:
     """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled.
 
-    `also`: other tables whose changes are announced, see Adoption.
+    An IP that rests by what the spool still knows rests, whatever its row says. `also`: other tables whose changes are
+    announced, see Adoption.
     """
-    departed: dict[tuple[str, str], float] = {}
+    bodies = await trio.to_thread.run_sync(journal.spool.bodies, "ip_changed")
+    departed = rests_known(bodies, read_clocks(), settings().pool.cooldown_s)
     providers = ProviderHealth(_say_provider)
     async with trio.open_nursery() as actors:
 
         def start_actor(post: Post) -> None:
-            flush, spared = journal.shipper.flush, providers.spared
-            actors.start_soon(run_pool_actor, post, database, journal.writer, flush, read_clocks, spared)
+            flush = journal.shipper.flush
+            actors.start_soon(
+                functools.partial(
+                    run_pool_actor, post, database, journal.writer, flush, read_clocks, troubles,
+                    may_lease=member.may_lease, spared=providers.spared,
+                )
+            )  # fmt: skip
 
         def new_pool(country: str) -> Pool:
             return Pool(country, rules_of(settings()), departed, random.random)
 
         directory = PoolDirectory(new_pool, start_actor)
+        member.follow(_PoolsFollow(directory))
         remember = functools.partial(remember_offers, settings().state_dir)
-        adoption = Adoption(database, directory, offers, read_clocks, remember, also)
+        adoption = Adoption(database, directory, offers, read_clocks, troubles, remember, also)
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", adoption.run)
             await adoption.compared.wait()
@@ -157,7 +232,7 @@ async def pools_loaded(
 
 @asynccontextmanager
 async def workers_ready(
-    settings: Settings, database: Database, pools: Pools, journal: Journal
+    settings: Settings, database: Database, pools: Pools, journal: Journal, troubles: Troubles
 ) -> AsyncIterator[Workers]:
     """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
     trace = settings.trace
@@ -178,7 +253,7 @@ async def workers_ready(
     async def read_spending() -> None:
         tracer.spending.begin(read_clocks().wall_s, await database.fetch("traffic_today"))
 
-    await _patiently(read_spending)
+    await _patiently(read_spending, troubles)
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
     with send, receive:
         async with trio.open_nursery() as nursery:

@@ -1,6 +1,9 @@
-"""An actor that raises: its cause is logged, and it runs again, up to RESTARTS_MAX times in RESTARTS_WINDOW_S."""
+"""An actor that raises: its cause is logged, and it runs again after a pause that doubles with each crash.
 
-from collections import deque
+No actor is given up: the others go on, and clicks fall back where they need the one that fails. An actor that has run
+for CALM_S begins anew with the shortest pause.
+"""
+
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,39 +11,42 @@ import structlog
 import trio
 
 from daemon.database.postgres import Database
-from daemon.errors import ActorGaveUp, DatabaseUnavailable
+from daemon.errors import DatabaseUnavailable
 from daemon.moment import Moment
 from daemon.pool.actor import Journal, PoolActor
 from daemon.pool.adoption import load_ips
 from daemon.pool.countries import names_of
 from daemon.pool.directory import Post
-from daemon.pool.messages import Message
+from daemon.pool.messages import Message, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip
+from daemon.troubles import Troubles
 
-RESTARTS_MAX = 5
-RESTARTS_WINDOW_S = 60.0
+PAUSE_MIN_S = 0.1
+PAUSE_MAX_S = 30.0
+CALM_S = 60.0
 RELOAD_PAUSE_S = 1.0
 
 log = structlog.get_logger("daemon")
 
 
 class Restarts:
-    """Counts one actor's crashes."""
+    """One actor's crashes."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._crashes: deque[float] = deque(maxlen=RESTARTS_MAX + 1)
+        self._pause_s = PAUSE_MIN_S
+        self._crashed_s = float("-inf")
 
-    def note(self, error: Exception) -> None:
-        """Logs a crash. Raises ActorGaveUp if it is one too many."""
+    async def after(self, error: Exception) -> None:
+        """Logs a crash; returns once the actor may run again."""
         now_s = trio.current_time()
-        self._crashes.append(now_s)
-        log.error("actor_crashed", actor=self.name, exc_info=error)
-        if len(self._crashes) > RESTARTS_MAX and now_s - self._crashes[0] <= RESTARTS_WINDOW_S:
-            raise ActorGaveUp(
-                f"{self.name} crashed {len(self._crashes)} times in {RESTARTS_WINDOW_S:g} s: the log has each cause"
-            ) from error
+        if now_s - self._crashed_s > CALM_S + self._pause_s:
+            self._pause_s = PAUSE_MIN_S
+        self._crashed_s, pause_s = now_s, self._pause_s
+        self._pause_s = min(PAUSE_MAX_S, 2 * pause_s)
+        log.error("actor_crashed", actor=self.name, restart_in_s=pause_s, exc_info=error)
+        await trio.sleep(pause_s)
 
 
 async def restarted(name: str, run: Callable[..., Awaitable[None]], *make_args: Callable[[], Any]) -> None:
@@ -51,7 +57,7 @@ async def restarted(name: str, run: Callable[..., Awaitable[None]], *make_args: 
             await run(*(make() for make in make_args))
             return
         except Exception as error:
-            restarts.note(error)
+            await restarts.after(error)
 
 
 async def run_pool_actor(
@@ -60,36 +66,48 @@ async def run_pool_actor(
     journal: Journal,
     flush: Callable[[], Awaitable[None]],
     now: Callable[[], Moment],
+    troubles: Troubles,
+    may_lease: Callable[[], bool] = lambda: True,
     spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None,
 ) -> None:
-    """A country's actor. After a crash it starts over from the rows, once these have all that was journaled."""
+    """A country's actor. After a crash or a StartOver it starts from the rows, once these have what was journaled."""
     restarts = Restarts(f"pool {post.country}")
     unfinished: list[Message] = []
     while True:
-        actor = PoolActor(post.pool, post.receive, journal, now, spared)
+        actor = PoolActor(post.pool, post.receive, journal, now, may_lease, spared)
+        asked: list[StartOver] = []
         try:
-            await actor.run(unfinished)
-            return
+            asked = await actor.run(unfinished)
+            if not asked:
+                return
         except Exception as error:
-            restarts.note(error)
+            await restarts.after(error)
         unfinished = actor.unfinished()
         post.starts_over = True
-        post.pool = await _reloaded(post, database, flush, now)
+        post.pool = await _reloaded(post, database, flush, now, troubles)
         post.starts_over = False
+        for message in asked:
+            message.done()
 
 
 async def _reloaded(
-    post: Post, database: Database, flush: Callable[[], Awaitable[None]], now: Callable[[], Moment]
+    post: Post,
+    database: Database,
+    flush: Callable[[], Awaitable[None]],
+    now: Callable[[], Moment],
+    troubles: Troubles,
 ) -> Pool:
+    loading = f"the pool of {post.country} is loaded again"
     while True:
         await flush()
         try:
             where = "where lower(trim(country)) = any($1)"
             ips = await database.work(load_ips, now(), where, names_of(post.country))
         except DatabaseUnavailable as e:
-            log.warning("pool_waits", country=post.country, why=str(e))
+            troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
             await trio.sleep(RELOAD_PAUSE_S)
             continue
+        troubles.over(loading)
         for ip in ips:
             if (before := post.pool.ips.get(ip.id)) is not None:
                 _keep_ticks(ip, before)

@@ -1,16 +1,17 @@
 """The order of the daemon: what starts when, what restarts, what stops in which order. Read this first.
 
 Start: the listeners (clicks and the control face get 503), the spool (clicks of offers that an earlier run knew fall
-back), the database; what the spool holds is shipped; the pools are loaded from the rows, the workers start, and clicks
-are traced.
+back), the database; this node joins, which waits for another node to end; what the spool holds is shipped; the pools
+are loaded from the rows, the workers start, and clicks are traced. A database that refuses a statement is waited for
+like one that cannot be reached.
 
-Restart (restarts.py): an actor that raises is logged with its cause and started again; a pool actor starts over from
-the rows, with the messages it had not answered. One that raises too often ends the daemon.
+Restart (restarts.py): an actor that raises is logged with its cause and started again after a pause; a pool actor
+starts over from the rows, with the messages it had not answered.
 
 Stop, from the innermost nursery outwards: no new connections, the clicks in flight get their answers, the workers hand
-back their leases, the pool actors handle what was sent to them, the journal is committed and shipped, the database is
-let go, the control face stops. What cannot be shipped in parts.SHIP_S stays in the spool for the next start. A second
-signal cancels all of it.
+back their leases, the pool actors handle what was sent to them, the journal is committed and shipped, the node leaves,
+the database is let go, the control face stops. What cannot be shipped in parts.SHIP_S stays in the spool for the next
+start. A second signal cancels all of it.
 """
 
 import functools
@@ -23,17 +24,16 @@ from typing import Any
 
 import structlog
 import trio
-import trio_asyncio
 
 from daemon import logs, systemd
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners, passed_listeners
 from daemon.click.livez import listener_probes
 from daemon.click.offers import Offers
-from daemon.click.routes import public_app
-from daemon.click.server import Server, ServerLimits
+from daemon.click.routes import public_app, server_limits
+from daemon.click.server import Server
 from daemon.clocks import read_clocks
-from daemon.config import DEADLINE_MAX_S, Settings
+from daemon.config import Settings
 from daemon.control import socket as control
 from daemon.control.api import Seat
 from daemon.control.metrics import Metrics
@@ -41,27 +41,38 @@ from daemon.control.overview import Overview
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
 from daemon.control.watching import Watching
-from daemon.database.postgres import Database
-from daemon.database.reached import held_database, reached_database
+from daemon.database.postgres import Database, database_loop
+from daemon.database.reached import reached_database
 from daemon.descriptors import allow_descriptors, descriptors_wanted
+from daemon.errors import DatabaseUnavailable
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report
-from daemon.parts import Journal, Pools, Workers, journal_shipped, journal_spooled, pools_loaded, workers_ready
+from daemon.nodes.member import Member
+from daemon.parts import (
+    Journal,
+    Pools,
+    Workers,
+    journal_shipped,
+    journal_spooled,
+    node_joined,
+    pools_loaded,
+    workers_ready,
+)
 from daemon.pool.remembered import remembered_offers
 from daemon.reloading import reloaded
 from daemon.restarts import restarted
 from daemon.start_lines import say_ready, start_facts, status_line, superseded
 from daemon.state_dir import state_dir_held
 from daemon.trace.batch import Batch
+from daemon.troubles import Troubles
 from daemon.watchdog import Watchdog
 
 # Python's own first one, 700, costs a click 3% more; a full collection takes 0.6 s with 5,000 clicks waiting.
 COLLECTOR_THRESHOLDS = (10_000, 10, 100)
 HOLD_S = 3.0
-ANSWER_MARGIN_S = 3.0  # that a connection has beyond the longest deadline
 
 log = structlog.get_logger("daemon")
 
@@ -69,7 +80,7 @@ log = structlog.get_logger("daemon")
 async def run_daemon(settings: Settings, config_file: Path | None) -> None:
     """The daemon, until SIGTERM or SIGINT. Returns after a stop; raises what ended it otherwise."""
     with state_dir_held(settings.state_dir):
-        async with trio_asyncio.open_loop():
+        async with database_loop():
             passed = passed_listeners(systemd.passed_sockets(os.environ))
             listeners = passed or await open_listeners(settings.click.bind, backlog=settings.click.backlog)
             control_listeners = await open_control(settings)
@@ -111,7 +122,8 @@ class _Daemon:
         self.metrics = Metrics(settings)
         self.watching = Watching(self.metrics, read_clocks)
         self.control = ControlFace(lambda: self.settings, read_clocks)
-        self.server = Server(public_app(settings, lambda: self.clicks), _server_limits(settings))
+        self.troubles = Troubles()
+        self.server = Server(public_app(settings, lambda: self.clicks, self._hindrances), server_limits(settings))
         self._listeners = listeners
         self._passed = passed  # the listeners are systemd's own, who keeps them open for the next run
         watchdog_s = systemd.watchdog_s(os.environ)
@@ -144,6 +156,13 @@ class _Daemon:
         if told and not self.stop.is_set():
             systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
 
+    def _hindrances(self) -> list[str]:
+        return [logs.masked(line) for line in self.troubles.lines()]
+
+    async def _say_it_starts(self, **_: object) -> dict[str, Any]:
+        why = "; ".join(self.troubles.lines()) or "its database is not there yet"
+        raise DatabaseUnavailable(f"the daemon is starting, clicks of offers that it knows fall back: {why}")
+
     @property
     def is_ready(self) -> bool:
         return self.clicks is not None and self.clicks.is_tracing
@@ -152,37 +171,52 @@ class _Daemon:
         """From the spool inwards, and out again once `stop` is set."""
         offers = Offers()
         offers.replace(await trio.to_thread.run_sync(remembered_offers, self.settings.state_dir))
-        async with journal_spooled(self.settings) as (spool, writer):
+        commands: control.Commands = dict.fromkeys(("status", "maintenance", "check"), self._say_it_starts)
+        async with journal_spooled(self.settings) as (spool, writer), trio.open_nursery() as asked:
+            await asked.start(control.serve, self.settings.state_dir, commands)
             self.clicks = clicks = Clicks(self.settings, offers, None, writer, None, read_clocks)
             clicks.observe = self.watching.click
             try:
-                await self._run(spool, writer, offers, clicks)
+                await self._run(spool, writer, offers, clicks, commands)
             finally:
                 with trio.CancelScope(shield=True):  # what is answered until the end is recorded as well
                     self.stop_clicks.set()
                     await self.clicks_stopped.wait()
                     await self.control.end()
+            asked.cancel_scope.cancel()
 
-    async def _run(self, spool: Spool, writer: JournalWriter, offers: Offers, clicks: Clicks) -> None:
+    async def _run(
+        self, spool: Spool, writer: JournalWriter, offers: Offers, clicks: Clicks, commands: control.Commands
+    ) -> None:
+        now, troubles = lambda: self.settings, self.troubles
         async with (
-            reached_database(self.settings) as database,
-            held_database(database, self.stop.set),
-            journal_shipped(spool, writer, database) as journal,
+            reached_database(self.settings, troubles) as database,
+            node_joined(now, spool, database, troubles) as member,
+            journal_shipped(now, spool, writer, database, member, troubles) as journal,
             pools_loaded(
-                lambda: self.settings, database, journal, offers, self.control.adopted_from(database)
+                now, database, journal, offers, self.control.adopted_from(database), member, troubles
             ) as pools,
-            workers_ready(self.settings, database, pools, journal) as workers,
+            workers_ready(self.settings, database, pools, journal, troubles) as workers,
         ):
-            await self._serve(database, journal, pools, workers, clicks)
+            await self._serve(database, member, journal, pools, workers, clicks, commands)
 
     async def _serve(
-        self, database: Database, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks
+        self,
+        database: Database,
+        member: Member,
+        journal: Journal,
+        pools: Pools,
+        workers: Workers,
+        clicks: Clicks,
+        commands: control.Commands,
     ) -> None:
         self.control.check_token()
-        advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks)
+        advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks, self.troubles)
         advisor.suspects, advisor.refusals = pools.providers.suspects, pools.providers.refusals
-        overview = self._overview(journal, pools, workers, clicks, advisor)
-        maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, advisor, read_clocks)
+        overview = self._overview(member, journal, pools, workers, clicks, advisor)
+        maintenance = Maintenance(
+            database, self.settings, pools.directory, overview.queued, advisor, read_clocks, self.troubles
+        )
         self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
         self._users_of_settings += [workers.checker.use, self.control.use, self.metrics.use]
         workers.tracer.observer = self.watching
@@ -195,6 +229,7 @@ class _Daemon:
             workers.jobs,
             lambda: self.settings,
             read_clocks,
+            self.troubles,
         )
 
         async def round_now() -> Report:
@@ -208,12 +243,7 @@ class _Daemon:
             background.start_soon(restarted, "maintenance", maintenance.run)
             background.start_soon(restarted, "batch", batch.run)
             background.start_soon(restarted, "probes", workers.prober.run)
-            commands: control.Commands = {
-                "status": overview.status,
-                "maintenance": maintenance_now,
-                "check": workers.checker.check,
-            }
-            await background.start(control.serve, self.settings.state_dir, commands)
+            commands.update(status=overview.status, maintenance=maintenance_now, check=workers.checker.check)
             # What is loaded by now stays: the collector need not look at 100,000 IPs again and again.
             gc.collect()
             gc.freeze()
@@ -246,7 +276,15 @@ class _Daemon:
         self.stop_clicks.set()
         await self.clicks_stopped.wait()
 
-    def _overview(self, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks, advisor: Advisor) -> Overview:
+    def _overview(
+        self,
+        member: Member,
+        journal: Journal,
+        pools: Pools,
+        workers: Workers,
+        clicks: Clicks,
+        advisor: Advisor,
+    ) -> Overview:
         return Overview(
             settings=self.settings,
             server=self.server,
@@ -260,21 +298,11 @@ class _Daemon:
             shipper=journal.shipper,
             advisor=advisor,
             providers=pools.providers,
+            member=member,
+            troubles=self.troubles,
             now=read_clocks,
             started_s=trio.current_time(),
         )
-
-
-def _server_limits(settings: Settings) -> ServerLimits:
-    click = settings.click
-    return ServerLimits(
-        answer_s=DEADLINE_MAX_S + ANSWER_MARGIN_S,  # an offer may set a deadline of its own
-        head_s=click.head_timeout_s,
-        head_bytes_max=click.head_bytes_max,
-        connections_max=click.connections_max,
-        connections_per_address_max=click.connections_per_address_max,
-        backlog=click.backlog,
-    )
 
 
 async def _watch_signals(daemon: _Daemon, everything: trio.CancelScope) -> None:

@@ -15,6 +15,7 @@ from daemon.cli import (
     install_units,
     logs,
     maintenance,
+    nodes,
     offers,
     offers_import,
     offers_suggest,
@@ -74,6 +75,13 @@ the first one on, each request needs one. Beyond this machine it always does.
     tracepool token create anna --role operator
     tracepool token list
     tracepool token revoke anna"""
+ABOUT_NODES = """The daemons of one database: which one may lease its IPs.
+
+One works at a time. A second one waits until the first has stopped, or has not
+been heard of for node.trust_s and what its last traces may take.
+
+    tracepool nodes list
+    tracepool nodes remove tracer-1"""
 _NO_LINES = Box("    \n" * 8)
 
 
@@ -112,6 +120,8 @@ def build_app() -> App:
         ("suggest", offers_suggest.suggest),
     )
     tokens = App(name="token", help=ABOUT_ACCESS)
+    members = App(name="nodes", help=ABOUT_NODES)
+    _add(members, ("list", nodes.list_nodes), ("remove", nodes.remove))
     _add(tokens, ("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))
     _add(
         app,
@@ -127,6 +137,7 @@ def build_app() -> App:
         ("maintenance", maintenance.maintenance),
         ("plan", plan.plan),
         ("token", tokens),
+        ("nodes", members),
         ("psql", psql.psql),
         ("database-url", database_url.database_url),
         ("install-units", install_units.install_units),

@@ -18,7 +18,9 @@ from daemon.config import Settings, reaches_of
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.database.provisioning import CheckableIP, Selection, checkable_ips
-from daemon.errors import AlreadyRunning, BadInput, BadSettings, DatabaseUnavailable, TheirFault
+from daemon.errors import BadInput, BadSettings, TheirFault
+from daemon.journal.spool import FILE, node_id_of
+from daemon.nodes.member import nodes_kept_out
 from daemon.trace.check import CheckKind, check
 from daemon.trace.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
 from daemon.trace.proxies import proxy_for
@@ -117,26 +119,14 @@ def _by_the_daemon(settings: Settings, timeout_s: float) -> Check:
 
 
 def _without_daemon(settings: Settings, selection: Selection, timeout_s: float, concurrency: int) -> list[CheckedIP]:
+    node_id = node_id_of(settings.state_dir / FILE)  # its daemon was asked and does not run
+
     async def use(database: Database) -> list[CheckedIP]:
-        try:
-            async with database.daemon_lock(patience_s=0) as lost, trio.open_nursery() as nursery:
-                nursery.start_soon(_end_when, lost)
-                ips = await database.work(checkable_ips, selection)
-                checked = await _checked(ips, _directly(settings, timeout_s), concurrency)
-                nursery.cancel_scope.cancel()
-                return checked
-        except AlreadyRunning:
-            raise TheirFault(
-                "a daemon that this command cannot ask works with this database: it is about to start, or has another"
-                " state_dir; run the check where it runs"
-            ) from None
+        async with nodes_kept_out(database, node_id):
+            ips = await database.work(checkable_ips, selection)
+            return await _checked(ips, _directly(settings, timeout_s), concurrency)
 
     return with_database(settings, use)
-
-
-async def _end_when(lost: trio.Event) -> None:
-    await lost.wait()
-    raise DatabaseUnavailable("PostgreSQL was lost: a daemon could start and use the IPs; check again")
 
 
 def _directly(settings: Settings, timeout_s: float) -> Check:

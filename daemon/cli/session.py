@@ -8,14 +8,14 @@ from typing import TypeVar, TypeVarTuple
 
 import asyncpg
 import trio
-import trio_asyncio
 
 from daemon import logs
 from daemon.cli.outcomes import leaves
 from daemon.config import Settings
 from daemon.config_sources import load
 from daemon.database import embedded
-from daemon.database.postgres import Connection, Database, migrate, open_database
+from daemon.database.postgres import Connection, Database, database_loop, open_database
+from daemon.database.schema import migrate
 from daemon.errors import TheirFault
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
     """
 
     async def main() -> T:
-        async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:
+        async with database_loop(), trio.open_nursery() as nursery:
             await nursery.start(_end_at_ctrl_c)
             result = await _used(url, settings, use)
             nursery.cancel_scope.cancel()

@@ -168,7 +168,16 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"{'?' if journal['backlog'] is None else journal['backlog']} to ship, "
         f"{journal['dropped']} dropped"
     )
+    lines.append(_node(found["node"]))
     return [shown(line) for line in lines + full]
+
+
+def _node(node: dict[str, Any]) -> str:
+    """How this daemon stands among those of its database."""
+    trust = node["trusted_for_s"]
+    if not node["leasing"]:
+        return f"node: {node['name']}, NOT leasing: clicks fall back; the log says why"
+    return f"node: {node['name']}, leasing" + ("" if trust is None else f"; without PostgreSQL for {trust:.0f} s more")
 
 
 def _full(queues: dict[str, dict[str, int]]) -> list[str]:

@@ -11,13 +11,16 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallabl
 
 from daemon.click.asgi import WAITED_S
 from daemon.click.clicks import Clicks, error_body
+from daemon.click.server import ServerLimits
 from daemon.click.visitor import Network, networks, visitor_of
-from daemon.config import Settings
+from daemon.config import DEADLINE_MAX_S, Settings
 
 METHODS = ("GET", "HEAD")
 CLICK_PATHS = frozenset({"/track-hit", "/functions/v1/track-hit"})
 RETRY_AFTER = (b"retry-after", b"2")
 TEXT = b"text/plain; charset=utf-8"
+
+ANSWER_MARGIN_S = 3.0  # that a connection has beyond the longest deadline
 
 Header = tuple[bytes, bytes]
 
@@ -30,14 +33,16 @@ class _Response:
     headers: tuple[Header, ...] = ()
 
 
-def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> ASGIFramework:
-    """`clicks()` is None until the journal is open: then clicks get 503."""
+def public_app(
+    settings: Settings, clicks: Callable[[], Clicks | None], hindrances: Callable[[], list[str]] = list
+) -> ASGIFramework:
+    """`clicks()` is None until the journal is open: then clicks get 503. `hindrances()`: lines for /readyz."""
     trusted = networks(settings.click.trusted_proxies)
 
     async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] != "http":
             raise ValueError(f"ASGI scope {scope['type']!r}: this app serves http alone")  # ASGI has it raise
-        response = await _response(scope, clicks(), trusted)
+        response = await _response(scope, clicks(), trusted, hindrances)
         length = (b"content-length", b"%d" % len(response.body))
         headers = [(b"content-type", response.kind), length, *response.headers]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -46,7 +51,24 @@ def public_app(settings: Settings, clicks: Callable[[], Clicks | None]) -> ASGIF
     return app
 
 
-async def _response(scope: HTTPScope, face: Clicks | None, trusted: tuple[Network | str, ...]) -> _Response:
+def server_limits(settings: Settings) -> ServerLimits:
+    click = settings.click
+    return ServerLimits(
+        answer_s=DEADLINE_MAX_S + ANSWER_MARGIN_S,  # an offer may set a deadline of its own
+        head_s=click.head_timeout_s,
+        head_bytes_max=click.head_bytes_max,
+        connections_max=click.connections_max,
+        connections_per_address_max=click.connections_per_address_max,
+        backlog=click.backlog,
+    )
+
+
+async def _response(
+    scope: HTTPScope,
+    face: Clicks | None,
+    trusted: tuple[Network | str, ...],
+    hindrances: Callable[[], list[str]],
+) -> _Response:
     path = scope["path"]
     if path not in CLICK_PATHS and path not in ("/livez", "/readyz"):
         return _error(404, HTTPStatus.NOT_FOUND.phrase)
@@ -56,7 +78,8 @@ async def _response(scope: HTTPScope, face: Clicks | None, trusted: tuple[Networ
         return _Response(200, b"ok\n", TEXT)
     if path == "/readyz":
         ready = face is not None and face.is_tracing
-        return _Response(200, b"ready\n", TEXT) if ready else _Response(503, b"not ready\n", TEXT)
+        lines = ["ready" if ready else "not ready", *hindrances(), ""]
+        return _Response(200 if ready else 503, "\n".join(lines).encode("utf-8", "replace"), TEXT)
     if face is None:
         return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)
     return await _clicked(scope, face, trusted)

@@ -17,11 +17,13 @@ from daemon.journal.spool import Spool
 from daemon.journal.writer import PENDING_MAX, JournalWriter
 from daemon.maintenance.advisor import Advisor, said
 from daemon.moment import Moment
+from daemon.nodes.member import Member
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
 from daemon.trace.jobs import TraceJob
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Tracer
+from daemon.troubles import Troubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Overview:
     shipper: Shipper
     advisor: Advisor
     providers: ProviderHealth
+    member: Member
+    troubles: Troubles
     now: Callable[[], Moment]
     started_s: float
 
@@ -71,6 +75,8 @@ class Overview:
                 "backlog": await self.backlog(),
                 "database_reachable": self.shipper.reachable,
             },
+            "troubles": [trouble.shown() for trouble in self.troubles],
+            "node": self.member.standing(),
             "node_id": str(self.spool.node_id),
             "epoch": self.spool.epoch,
             "uptime_s": round(self.now().tick_s - self.started_s, 1),

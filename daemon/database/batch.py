@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
-from daemon.database.postgres import QUERIES, Connection
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
 from daemon.pool.countries import canonical
 
 PRIORITY = 1

@@ -4,7 +4,8 @@ import json
 from typing import Any
 from uuid import UUID
 
-from daemon.database.postgres import QUERIES, Connection
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
 
 JSON = ("inbound_params", "extracted_params", "redirect_chain")
 

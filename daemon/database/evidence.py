@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from daemon.database.postgres import QUERIES, Connection
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Demand, Evidence, Faults, Landings, Peak, Sample, Slots, Spent, Use
 from daemon.pool.countries import canonical
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from ada_url import URL
 
-from daemon.database.postgres import QUERIES, Connection
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
 
 TRACES_MAX = 100_000
 """How many of the newest traces are read."""

@@ -2,22 +2,29 @@
 
 A unit of work is one asyncio-flavoured function `async def unit(conn, *args)`; `Database.work` runs it on a pooled
 connection inside one transaction and is wrapped once, so that a cancel anywhere neither leaks a connection nor leaves a
-transaction open. Every statement has a time limit. What goes wrong between us and the server becomes
-DatabaseUnavailable; what the server says about a statement stays asyncpg's exception.
+transaction open. Every statement has a time limit.
+
+Errors: a failed connection becomes DatabaseUnavailable; a statement that the server refuses becomes StatementRefused;
+a value that the server refuses (REFUSALS) stays asyncpg's exception, since the caller knows whose value it is. Nothing
+else leaves this module: what asyncpg leaves behind in the asyncio loop is logged and contained (`database_loop`).
+
+Poolers such as PgBouncer give each transaction another session. So no statement is prepared under a name, and nothing
+but LISTEN depends on session state; where a pooler is met, readers poll (`Announcements.pooled`).
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, TypeVar, TypeVarTuple
 
 import asyncpg
+import structlog
 import trio
 import trio_asyncio
 
-from daemon.errors import AlreadyRunning, DatabaseSetupFailed, DatabaseUnavailable
+from daemon.database.queries import QUERIES
+from daemon.errors import BadSettings, DatabaseSetupFailed, DatabaseUnavailable, StatementRefused
 
 Connection = Any  # asyncpg.Connection, or the pool's stand-in for it: the two share no public type
 T = TypeVar("T")
@@ -25,10 +32,12 @@ Ts = TypeVarTuple("Ts")
 
 RELEASE_TIMEOUT_S = 5.0
 NOTIFICATIONS_MAX = 1_000
-LOCK_RETRY_S = 0.2
-# Two 32-bit keys of session-level advisory locks. The second number says what is locked.
-MIGRATION_LOCK = (0x74726163, 1)
-DAEMON_LOCK = (0x74726163, 2)
+STATEMENT_SHOWN_CHARACTERS = 60
+# Without named statements, no pooler mixes them up, and no ALTER TABLE makes a cached plan invalid.
+CONNECT: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "server_settings": {"application_name": "tracepool", "timezone": "UTC"},
+}
 OUTAGES = (
     OSError,
     TimeoutError,
@@ -44,32 +53,63 @@ OUTAGES = (
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,
 )
-REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+REMEDIES: tuple[tuple[str, str], ...] = (
+    ("42501", "grant the role of database.url what it lacks on tracepool's tables and sequences"),
+    ("42", "give tracepool's tables, columns and functions back the names and types that its migrations gave them"),
+    ("3F", "create the schema anew, or correct the role's search_path"),
+    ("P0", "change or drop the trigger or function that raises this"),
+)
+"""By the beginning of the SQLSTATE: what an operator does about a refused statement."""
+REMEDY = "PostgreSQL's own log has the whole statement"
+
+log = structlog.get_logger("daemon.database")
 
 
-def _read_queries() -> dict[str, str]:
-    """`-- name: x` begins a query, which goes to the next such line."""
-    queries: dict[str, str] = {}
-    for file in ("queries.sql", "evidence.sql"):
-        for part in files("daemon.database").joinpath(file).read_text().split("-- name: ")[1:]:
-            name, _, statement = part.partition("\n")
-            queries[name.strip()] = statement.strip()
-    return queries
-
-
-QUERIES = _read_queries()
+_NAMES = {statement: name for name, statement in QUERIES.items()}
 
 
 @contextlib.contextmanager
 def outages_named() -> Iterator[None]:
     try:
         yield
+    except REFUSALS:
+        raise
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as e:
         raise DatabaseUnavailable(f"PostgreSQL refuses the login: {e}: correct database.url") from e
     except asyncpg.InvalidCatalogNameError as e:
         raise DatabaseUnavailable(f"PostgreSQL: {e}: create it (createdb) or correct database.url") from e
     except OUTAGES as e:
         raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {type(e).__name__}: {e}") from e
+    except asyncpg.PostgresError as e:
+        raise _refused(e) from e
+
+
+def _refused(error: asyncpg.PostgresError) -> StatementRefused:
+    query, state = getattr(error, "query", None), error.sqlstate or ""
+    words = " ".join(str(query or "").split())
+    name = _NAMES.get(query or "", words[:STATEMENT_SHOWN_CHARACTERS] or "a statement")
+    where = f" ({' '.join(error.context.split())})" if state.startswith("P0") and error.context else ""
+    remedy = next((remedy for prefix, remedy in REMEDIES if state.startswith(prefix)), REMEDY)
+    return StatementRefused(f"PostgreSQL refuses {name}: {error}{where}", remedy)
+
+
+@contextlib.asynccontextmanager
+async def database_loop() -> AsyncIterator[None]:
+    """The asyncio loop that a Database needs, outside every nursery.
+
+    asyncpg leaves futures behind when a connection breaks while it is made. trio-asyncio would raise their exceptions
+    around everything inside; here they are logged, and the caller sees the failure of its own call alone.
+    """
+
+    def contain(loop: Any, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        tell = log.warning if isinstance(error, (asyncio.CancelledError, *OUTAGES)) else log.error
+        tell("loop_exception", message=context.get("message"), why=repr(error), exc_info=error)
+
+    async with trio_asyncio.open_loop() as loop:
+        loop.set_exception_handler(contain)
+        yield
 
 
 class Database:
@@ -128,7 +168,8 @@ class Database:
     async def listen(self, *channels: str) -> AsyncIterator["Announcements"]:
         """(channel, payload) as PostgreSQL announces them, on a connection of its own; ends when that is lost.
 
-        Where more than NOTIFICATIONS_MAX wait, the channel ends too: the reader starts over with everything.
+        Any role may announce anything: a payload is a hint. Where more than NOTIFICATIONS_MAX wait, the channel ends
+        too: the reader starts over with everything.
         """
         send, receive = trio.open_memory_channel[tuple[str, str]](NOTIFICATIONS_MAX)
 
@@ -141,48 +182,68 @@ class Database:
                 return  # the reader has left or is about to start over
 
         with outages_named():
-            conn = await trio_asyncio.aio_as_trio(self._listen)(channels, heard, send.close)
+            conn, pooled = await trio_asyncio.aio_as_trio(self._listen)(channels, heard, send.close)
         try:
             async with receive:
-                yield Announcements(receive, conn)
+                yield Announcements(receive, pooled, conn)
         finally:
             conn.terminate()
 
-    async def _listen(self, channels: tuple[str, ...], heard: Any, lost: Callable[[], None]) -> Connection:
-        conn = await asyncpg.connect(self._url, timeout=self._connect_timeout_s, command_timeout=RELEASE_TIMEOUT_S)
+    async def _listen(self, channels: tuple[str, ...], heard: Any, lost: Callable[[], None]) -> tuple[Connection, bool]:
+        conn = await self._connect(RELEASE_TIMEOUT_S)
         try:
             conn.add_termination_listener(lambda _: lost())
+            pooled = await conn.fetchval("select pg_backend_pid()") != conn.get_server_pid()
             for channel in channels:
                 await conn.add_listener(channel, heard)
         except BaseException:
             conn.terminate()
             raise
-        return conn
+        return conn, pooled
+
+    async def _connect(self, statement_timeout_s: float) -> Connection:
+        return await asyncpg.connect(
+            self._url, timeout=self._connect_timeout_s, command_timeout=statement_timeout_s, **CONNECT
+        )
 
     @contextlib.asynccontextmanager
-    async def daemon_lock(self, patience_s: float) -> AsyncIterator[trio.Event]:
-        """Holds the database for this daemon: a second one would lease the same IPs. Raises AlreadyRunning.
-
-        The event is set when the session, and the lock with it, is lost.
-        """
-        lost = trio.Event()
+    async def own_connection(self, statement_timeout_s: float) -> AsyncIterator["OwnConnection"]:
+        """A connection beside the pool, whose statements never wait for another's. Raises DatabaseUnavailable."""
         with outages_named():
-            conn = await trio_asyncio.aio_as_trio(self._listen)((), None, lost.set)
+            conn = await trio_asyncio.aio_as_trio(self._connect)(statement_timeout_s)
         try:
-            with outages_named():
-                held = await trio_asyncio.aio_as_trio(_try_lock)(conn, patience_s)
-            if not held:
-                raise AlreadyRunning("another tracepool daemon works with this database: stop it, or use another one")
-            yield lost
+            yield OwnConnection(conn)
         finally:
             conn.terminate()
 
 
 @dataclass(frozen=True, slots=True)
+class OwnConnection:
+    _conn: Connection
+
+    async def execute(self, statement: str) -> None:
+        with outages_named():
+            await trio_asyncio.aio_as_trio(self._conn.execute)(statement)
+
+    async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
+        """As Database.fetch; outside `begin` and `commit`, the statement is a transaction."""
+
+        async def unit() -> list[dict[str, Any]]:
+            return [dict(row) for row in await self._conn.fetch(QUERIES[query], *args)]
+
+        with outages_named():
+            return await trio_asyncio.aio_as_trio(unit)()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
 class Announcements:
-    """What `Database.listen` gives: `received` announcements, and the connection they come by."""
+    """What `Database.listen` gives: `received` announcements, and the connection they come by.
+
+    `pooled`: a pooler stands between, so that announcements may never come: the reader has to poll.
+    """
 
     received: "trio.MemoryReceiveChannel[tuple[str, str]]"
+    pooled: bool
     _conn: Connection
 
     async def still_come(self) -> None:
@@ -191,32 +252,41 @@ class Announcements:
             await trio_asyncio.aio_as_trio(self._conn.execute)("select 1")
 
 
-async def _try_lock(conn: Connection, patience_s: float) -> bool:
-    """A killed daemon's session lingers for a moment: it is given `patience_s`."""
-    for _ in range(max(1, int(patience_s / LOCK_RETRY_S))):
-        if await conn.fetchval("select pg_try_advisory_lock($1, $2)", *DAEMON_LOCK):
-            return True
-        await asyncio.sleep(LOCK_RETRY_S)
-    return False
+async def in_chunks(conn: Connection, query: str, *args: Any, rows: int) -> AsyncIterator[list[Any]]:
+    """Inside a unit of work: the query's rows, so many at a time, through a cursor that no statement's name needs."""
+    await conn.execute(f"declare chunks no scroll cursor for {query}", *args)
+    while chunk := await conn.fetch(f"fetch forward {rows} from chunks"):
+        yield chunk
+    await conn.execute("close chunks")
 
 
 @contextlib.asynccontextmanager
 async def open_database(
     url: str, *, connections_max: int, connect_timeout_s: float, statement_timeout_s: float
 ) -> AsyncIterator[Database]:
-    """A Database at `url`, reached once already. Needs trio_asyncio.open_loop() around it, outside every nursery."""
+    """A Database at `url`, reached once already. Needs database_loop() around it.
+
+    Raises DatabaseUnavailable, DatabaseSetupFailed for a URL that cannot be used, and BadSettings for a pooler that
+    gives each statement another session.
+    """
 
     async def connect() -> "asyncpg.Pool[asyncpg.Record]":
-        pool = await asyncpg.create_pool(
+        pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
             url,
             min_size=0,  # else asyncpg logs a traceback of its own each time that it cannot keep one
             max_size=connections_max,
             timeout=connect_timeout_s,
             command_timeout=statement_timeout_s,
-            server_settings={"application_name": "tracepool", "timezone": "UTC"},
+            reset=_left_as_it_is,
+            **CONNECT,
         )
         try:
-            await pool.release(await pool.acquire(timeout=connect_timeout_s))
+            async with pool.acquire(timeout=connect_timeout_s) as conn:
+                await conn.execute("begin")
+                await conn.execute("commit")
+        except asyncpg.ProtocolViolationError as e:
+            pool.terminate()
+            raise BadSettings(f"database.url: {e}: let the pooler's pool_mode be transaction or session") from None
         except BaseException:
             pool.terminate()
             raise
@@ -233,21 +303,5 @@ async def open_database(
         pool.terminate()
 
 
-async def migrate(conn: Connection) -> list[str]:
-    """A unit of work: applies what is missing of migrations/*.sql, in order; gives the names of those applied."""
-    await conn.execute("select pg_advisory_xact_lock($1, $2)", *MIGRATION_LOCK)
-    await conn.execute(
-        "create table if not exists schema_migrations (name text primary key, applied_at timestamptz default now())"
-    )
-    done = {row["name"] for row in await conn.fetch("select name from schema_migrations")}
-    directory = files("daemon.database").joinpath("migrations")
-    names = sorted(f.name for f in directory.iterdir() if f.name.endswith(".sql"))
-    if unknown := sorted(done - set(names)):
-        raise DatabaseSetupFailed(
-            f"the database is newer than this tracepool (it has {unknown[-1]}): upgrade tracepool"
-        )
-    missing = [name for name in names if name not in done]
-    for name in missing:
-        await conn.execute(directory.joinpath(name).read_text())
-        await conn.execute("insert into schema_migrations (name) values ($1)", name)
-    return missing
+async def _left_as_it_is(conn: Connection) -> None:
+    """Between two units of work there is no session state to undo."""

@@ -17,6 +17,14 @@ select id, offer_name, final_url, target_country, deadline_s, user_agent, landin
        tracking_urls, trace_backend
 from offers where is_active
 
+-- name: fingerprint
+-- Differs after each edit that the daemon takes over: edit_no only grows, so no edit leaves count and sum as they were.
+select (select count(*) from ip_rotation_pool) as ips,
+       (select coalesce(sum(edit_no), 0)::text from ip_rotation_pool) as edits,
+       (select coalesce(sum(hashtextextended(o::text, 0)), 0)::text from offers o) as offers,
+       (select coalesce(sum(hashtextextended(concat(id, name, role, hash, revoked_at), 0)), 0)::text
+        from control_tokens) as tokens
+
 -- name: load_tokens
 -- All of them, the newest first: that there were any closes the control face to those who show none.
 select name, role, hash, revoked_at from control_tokens order by created_at desc, name
@@ -279,3 +287,47 @@ set stop_at = coalesce(stop_at, '{}')
               || array(select host from unnest($2::text[]) host where host <> all (coalesce(stop_at, '{}'))),
     updated_at = now()
 where offer_name = $1
+
+-- name: load_nodes
+select node_id, name, epoch, state, extract(epoch from trusted_until)::float8 as trusted_until_s, quiet_s, version,
+       extract(epoch from started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s
+from nodes order by started_at
+
+-- name: take_over
+-- $1: this node. Whatever the others began is over: what their journals still hold of IPs is out of date.
+update nodes set state = 'lost', claim = null, epoch = epoch + 1 where node_id <> $1 and state <> 'lost'
+
+-- name: join_node
+-- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version. An earlier quiet holds while it may run.
+insert into nodes as n (node_id, name, epoch, claim, state, trusted_until, quiet_s, version)
+values ($1, $2, $3, $4, 'active', clock_timestamp() + make_interval(secs => $5::float8), $6, $7)
+on conflict (node_id) do update
+set name = $2, epoch = greatest(n.epoch + 1, $3), claim = $4, state = 'active', version = $7, started_at = now(),
+    trusted_until = clock_timestamp() + make_interval(secs => $5::float8),
+    quiet_s = case when n.trusted_until + make_interval(secs => n.quiet_s) > clock_timestamp()
+                   then greatest(n.quiet_s, $6) else $6 end
+returning epoch
+
+-- name: renew_node
+-- $1 node, $2 claim, $3 trust in seconds, $4 quiet. No row: the claim is lost.
+update nodes
+set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4)
+where node_id = $1 and claim = $2 and state = 'active' returning node_id
+
+-- name: leave_node
+-- $1 node, $2 claim. All that it decided is in the rows.
+update nodes set state = 'left', trusted_until = clock_timestamp() where node_id = $1 and claim = $2
+
+-- name: remove_node
+-- $1 node. Its trust ends now; its quiet does not.
+update nodes
+set state = 'removed', claim = null, epoch = epoch + 1, trusted_until = least(trusted_until, clock_timestamp())
+where node_id = $1 and state = 'active' returning node_id
+
+-- name: hold_claim
+-- $1 node, $2 claim. Until the transaction ends, nobody takes over.
+select from nodes where node_id = $1 and claim = $2 and state = 'active' for share
+
+-- name: keep_nodes_out
+-- $1, $2: the lock's key. Until the transaction ends, no node joins.
+select pg_advisory_xact_lock($1, $2)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from daemon.database.postgres import QUERIES, Connection
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
 from daemon.pool.countries import canonical
 
 

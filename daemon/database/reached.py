@@ -1,6 +1,6 @@
-"""The daemon's database: found or started, waited for, migrated, held; a dead embedded server is started again."""
+"""The daemon's database: found or started, waited for, migrated; a dead embedded server is started again."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
@@ -8,12 +8,14 @@ import trio
 
 from daemon.config import Settings
 from daemon.database import cluster, embedded
-from daemon.database.postgres import Database, migrate, open_database
-from daemon.errors import AlreadyRunning, DatabaseSetupFailed, DatabaseUnavailable
+from daemon.database.postgres import Database, open_database
+from daemon.database.schema import migrate
+from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable
+from daemon.troubles import Troubles
 
 RETRY_S = 2.0
-LOCK_PATIENCE_S = 10.0
-LOCK_RETRY_S = 0.5  # shorter: until then, a second daemon could come between
+STARTING = "the daemon starts"
+WAITING = "clicks of offers that an earlier run knew fall back"
 WATCH_S = 1.0
 LET_GO_S = 35.0
 
@@ -21,7 +23,7 @@ log = structlog.get_logger("daemon.database")
 
 
 @asynccontextmanager
-async def reached_database(settings: Settings) -> AsyncIterator[Database]:
+async def reached_database(settings: Settings, troubles: Troubles) -> AsyncIterator[Database]:
     """Yields once the tables are there. While PostgreSQL cannot be reached it says so every RETRY_S and tries again."""
     async with AsyncExitStack() as stack:
         if settings.database.url is None:
@@ -33,51 +35,10 @@ async def reached_database(settings: Settings) -> AsyncIterator[Database]:
                 database = await stack.enter_async_context(_opened(url, settings))
                 break
             except DatabaseUnavailable as e:
-                log.warning("database_unavailable", why=str(e), retry_in_s=RETRY_S)
+                troubles.note(STARTING, e, effect=WAITING, repeat_s=RETRY_S)
                 await trio.sleep(RETRY_S)
+        troubles.over(STARTING)
         yield database
-
-
-@asynccontextmanager
-async def held_database(database: Database, stop: Callable[[], None]) -> AsyncIterator[None]:
-    """Keeps other daemons out of the database. PostgreSQL forgets that when it goes: then it is held anew.
-
-    Raises AlreadyRunning where another daemon works with it. One that came while PostgreSQL forgot us has the same IPs:
-    `stop` is called, so that the clicks in flight get their answers, and AlreadyRunning is raised after the block.
-    """
-    taken: AlreadyRunning | None = None
-
-    async def hold(*, task_status: trio.TaskStatus[None]) -> None:
-        nonlocal taken
-        held_before = False
-        while True:
-            try:
-                async with database.daemon_lock(LOCK_PATIENCE_S) as lost:
-                    if held_before:
-                        log.info("database_held_again")
-                    else:
-                        task_status.started()
-                    held_before = True
-                    await lost.wait()
-                log.warning("database_hold_lost", effect="it is held again as soon as PostgreSQL can be reached")
-            except DatabaseUnavailable as e:
-                if not held_before:
-                    log.warning("database_unavailable", why=str(e), retry_in_s=LOCK_RETRY_S)
-                await trio.sleep(LOCK_RETRY_S)
-            except AlreadyRunning as e:
-                if not held_before:
-                    raise
-                log.critical("database_taken", why=str(e), effect="this daemon stops: two would lease the same IPs")
-                taken = e
-                stop()
-                return
-
-    async with trio.open_nursery() as nursery:
-        await nursery.start(hold)
-        yield
-        nursery.cancel_scope.cancel()
-    if taken is not None:
-        raise taken
 
 
 @asynccontextmanager

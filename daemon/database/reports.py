@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from daemon.database.postgres import QUERIES, Connection
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
 from daemon.pool.countries import canonical
 from daemon.trace.spending import shown
 

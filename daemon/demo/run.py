@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import trio
-import trio_asyncio
 
 from daemon.config import Settings
-from daemon.database.postgres import Database
+from daemon.database.postgres import Database, database_loop
 from daemon.demo.daemon_process import DaemonProcess, running_daemon
 from daemon.demo.display import Display
 from daemon.demo.network import DemoNetwork
@@ -67,7 +66,7 @@ def run_demo(*, once: bool, as_json: bool) -> int:
 
 
 async def _main(display: Display, once: bool, outcome: _Outcome) -> None:
-    async with trio_asyncio.open_loop(), trio.open_nursery() as nursery:
+    async with database_loop(), trio.open_nursery() as nursery:
         show = trio.CancelScope()
         await nursery.start(_cancel_at_signal, show, display, outcome)
         with show:

@@ -19,9 +19,10 @@ from daemon.database import embedded
 from daemon.database.binaries import choose_account, refuse_unless_reachable
 from daemon.database.offer_rows import offer_fields
 from daemon.database.offers import add_offers
-from daemon.database.postgres import Database, migrate, open_database
+from daemon.database.postgres import Database, open_database
 from daemon.database.provision_rows import new_ip
 from daemon.database.provisioning import add_ips
+from daemon.database.schema import migrate
 from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_for
 from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
 from daemon.demo.wire import connect

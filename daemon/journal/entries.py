@@ -18,7 +18,10 @@ Params = dict[str, str | list[str]]
 
 
 class IpChanged(msgspec.Struct, frozen=True):
-    """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`."""
+    """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`.
+
+    `address` and `port` say which endpoint rests until `locked_until`, whatever becomes of the row.
+    """
 
     id: UUID
     event: str
@@ -36,6 +39,8 @@ class IpChanged(msgspec.Struct, frozen=True):
     lease_no: int
     edit_no: int
     probe_failures: int = 0
+    address: str = ""
+    port: str = ""
 
 
 class TracePending(msgspec.Struct, frozen=True):

@@ -1,11 +1,42 @@
-"""How rows become the pool's state again, by the wall clock. Pure."""
+"""How rows, and entries that are still in the spool, become the pool's state again, by the wall clock. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import msgspec
 
 from daemon.moment import Moment
 from daemon.pool.states import NEVER_USED, Ip, Status
+
+
+class _Rest(msgspec.Struct):
+    """What an entry `ip_changed` says of an endpoint. Earlier versions wrote no address."""
+
+    status: str
+    locked_until: float | None = None
+    address: str = ""
+    port: str = ""
+
+
+_DECODER = msgspec.json.Decoder(_Rest)
+
+
+def rests_known(bodies: Iterable[str], now: Moment, cooldown_s: float) -> dict[tuple[str, str], float]:
+    """(address, port) and the tick until which it rests, by entries `ip_changed` in their order.
+
+    The rows may say less: a database may be empty, or older than the spool. One that was in use when the entries end
+    rests after its lock.
+    """
+    last = {(rest.address, rest.port): rest for rest in map(_DECODER.decode, bodies) if rest.address}
+    rests: dict[tuple[str, str], float] = {}
+    for endpoint, rest in last.items():
+        if rest.locked_until is None:
+            continue
+        until_s = now.tick_at(rest.locked_until) + (cooldown_s if rest.status == Status.LOCKED else 0.0)
+        if until_s > now.tick_s:
+            rests[endpoint] = until_s
+    return rests
 
 
 def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:

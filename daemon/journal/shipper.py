@@ -1,21 +1,27 @@
 """Takes the spool to PostgreSQL, in order, in batches; the transaction that applies a batch moves journal_position.
 
-So an entry is applied once, however often it is sent. PostgreSQL away only makes the spool longer. An entry that
-PostgreSQL refuses for what it says is found by halving its batch, logged and left out, so that it holds up nobody.
+So an entry is applied once, however often it is sent. PostgreSQL away, or refusing a statement, only makes the spool
+longer. An entry whose values PostgreSQL refuses is found by halving its batch, logged and left out, so that it does not
+hold up the others. Applied entries stay in the spool for `keep_s`: a database that comes back without its last
+seconds, from a failover or a backup, gets them again.
 """
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar, TypeVarTuple
+from uuid import UUID
 
 import structlog
 import trio
 
-from daemon.database.postgres import QUERIES, REFUSALS, Connection, Database
-from daemon.errors import DatabaseUnavailable
+from daemon.database.postgres import REFUSALS, Connection, Database
+from daemon.database.queries import QUERIES
+from daemon.errors import DatabaseOccupied, DatabaseUnavailable
 from daemon.journal.entries import KINDS
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
+from daemon.troubles import Troubles
 
 BATCH_MAX = 2_000
 # Between two batches, so that the entries of many clicks travel together: a transaction costs more than what a click
@@ -26,6 +32,8 @@ GATHER_MAX_S = 2.0
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
+SHIPPING = "rows are written"
+REJOINING = "none: it joins again, and the log says what keeps it out"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -34,9 +42,14 @@ log = structlog.get_logger("daemon.journal")
 
 
 async def apply_batch(
-    conn: Connection, node_id: object, epoch: int, after_seq: int, batch: Sequence[SpooledEntry]
+    conn: Connection, node_id: object, epoch: int, after_seq: int, batch: Sequence[SpooledEntry], claim: UUID | None
 ) -> bool:
-    """A unit of work. False, with nothing changed, when the position is not at `after_seq`."""
+    """A unit of work. False, with nothing changed, when the position is not at `after_seq`.
+
+    `claim`: this node's, which must hold until the rows are there; None where no other node is thought of.
+    """
+    if claim is not None and not await conn.fetch(QUERIES["hold_claim"], node_id, claim):
+        raise DatabaseOccupied("this node has lost its claim on the database", REJOINING)
     moved = await conn.fetchval(QUERIES["move_position"], node_id, epoch, batch[-1].seq, after_seq)
     if moved is None:
         return False
@@ -47,12 +60,29 @@ async def apply_batch(
 
 
 class Shipper:
-    """`shipped_seq`: how far PostgreSQL has it. `refused`: entries it would not take."""
+    """`shipped_seq`: how far PostgreSQL has it. `refused`: entries it would not take.
 
-    def __init__(self, spool: Spool, writer: JournalWriter, database: Database) -> None:
+    `claim()` is this node's, or raises DatabaseOccupied.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        writer: JournalWriter,
+        database: Database,
+        troubles: Troubles,
+        *,
+        keep_s: Callable[[], float] = lambda: 0.0,
+        claim: Callable[[], UUID | None] = lambda: None,
+    ) -> None:
         self._spool = spool
         self._writer = writer
         self._database = database
+        self._troubles = troubles
+        self._keep_s = keep_s
+        self._claim = claim
+        self._applied: deque[tuple[float, int]] = deque()  # when each position was reached, while it is kept
+        self._noted_seq = 0  # the position that the spool notes with its next commit
         self._progress = trio.Event()
         self._hurry = trio.Event()  # somebody waits for rows
         self.shipped_seq = 0
@@ -60,12 +90,30 @@ class Shipper:
         self.reachable = True
 
     async def find_position(self) -> None:
-        """Where PostgreSQL stands; raises DatabaseUnavailable."""
+        """Where PostgreSQL stands; raises DatabaseUnavailable.
+
+        A database that once was further lacks entries. Those that the spool still has are applied again; the position
+        passes over the others, which nobody has.
+        """
         rows = await self._database.fetch("read_position", self._spool.node_id)
-        self.shipped_seq = rows[0]["seq"] if rows else 0
-        if self.shipped_seq > await self._read(self._spool.last_seq):
-            await trio.to_thread.run_sync(self._spool.continue_after, self.shipped_seq)
-            log.warning("spool_is_an_old_copy", continues_after=self.shipped_seq)
+        position = rows[0]["seq"] if rows else 0
+        first, last = await self._read(self._spool.first_seq), await self._read(self._spool.last_seq)
+        if position > last:
+            await trio.to_thread.run_sync(self._spool.continue_after, position)
+            log.warning("spool_is_an_old_copy", continues_after=position)
+            last = position
+        known = max(self.shipped_seq, self._spool.applied_seq)
+        begins_after = last if first is None else first - 1
+        if position < known:
+            lost = max(0, min(known, begins_after) - position)
+            log.error("database_is_older", entries=known - position, applied_again=known - position - lost, lost=lost,
+                      why="PostgreSQL has lost rows that it had: a backup, a failover, or another database",
+                      effect="entries that the spool still has are applied again")  # fmt: skip
+        if position < begins_after:
+            await self._database.work(_move_position, self._spool.node_id, self._spool.epoch, begins_after, position)
+            position = begins_after
+        self.shipped_seq = position
+        self._keep(position)
 
     async def run(self) -> None:
         pause_s = PAUSE_MIN_S
@@ -75,19 +123,18 @@ class Shipper:
             if not batch:
                 with trio.move_on_after(SLOW_READ_S):
                     await committed.wait()
+                self._forget()
                 await self._gather(0)
                 continue
             try:
                 await self._ship(batch)
             except DatabaseUnavailable as e:
-                if self.reachable:
-                    log.error("database_unavailable", why=str(e), effect="rows wait in the spool; clicks go on")
+                self._troubles.note(SHIPPING, e, effect="rows wait in the spool; clicks go on")
                 self.reachable = False
                 await trio.sleep(pause_s)
                 pause_s = min(PAUSE_MAX_S, 2 * pause_s)
                 continue
-            if not self.reachable:
-                log.info("database_back", shipped=len(batch))
+            self._troubles.over(SHIPPING)
             self.reachable, pause_s = True, PAUSE_MIN_S
             if len(batch) < BATCH_MAX:
                 await self._gather(len(batch))
@@ -99,6 +146,11 @@ class Shipper:
         self._hurry.set()
         while self.shipped_seq < target_seq:
             await self._progress.wait()
+
+    async def disown(self) -> None:
+        """Another node has had the IPs since: what the spool still says of them is not applied."""
+        if passed := await trio.to_thread.run_sync(self._spool.pass_over, "ip_changed", self.shipped_seq):
+            log.warning("states_passed_over", entries=passed, why="another node has had these IPs since")
 
     async def _gather(self, entries: int) -> None:
         with trio.move_on_after(min(GATHER_MAX_S, GATHER_MIN_S + GATHER_EACH_S * entries)):
@@ -115,27 +167,49 @@ class Shipper:
                 await trio.sleep(PAUSE_MAX_S)
 
     async def _ship(self, batch: Sequence[SpooledEntry]) -> None:
-        node_id, epoch = self._spool.node_id, self._spool.epoch
         try:
-            applied = await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, batch, own=True)
+            applied = await self._apply(batch)
         except REFUSALS as e:
             if len(batch) > 1:
                 await self._ship(batch[: len(batch) // 2])
                 await self._ship(batch[len(batch) // 2 :])
                 return
-            self.refused += 1
+            applied = await self._apply([_passed_over(batch[0])])
+            self.refused += applied
             log.error("entry_refused", kind=batch[0].kind, seq=batch[0].seq, body=batch[0].body, why=str(e))
-            await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, [_passed_over(batch[0])], own=True)
-            applied = True
         if applied:
             self.shipped_seq = batch[-1].seq
+            self._keep(self.shipped_seq)
         else:
             before = self.shipped_seq
             await self.find_position()
             log.warning("position_moved", expected=before, found=self.shipped_seq)
-        self._writer.forget(self.shipped_seq)
+        self._forget()
         self._progress.set()
         self._progress = trio.Event()
+
+    async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
+        node_id, epoch, claim = self._spool.node_id, self._spool.epoch, self._claim()
+        return await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, batch, claim, own=True)
+
+    def _keep(self, seq: int) -> None:
+        now_s = trio.current_time()
+        while self._applied and self._applied[-1][1] >= seq:  # the position went back
+            self._applied.pop()
+        self._applied.append((now_s, seq))
+
+    def _forget(self) -> None:
+        """Lets go of entries that were applied `keep_s` ago."""
+        until_s, forget_seq = trio.current_time() - self._keep_s(), 0
+        while self._applied and self._applied[0][0] <= until_s:
+            forget_seq = self._applied.popleft()[1]
+        if forget_seq or self.shipped_seq != self._noted_seq:
+            self._noted_seq = self.shipped_seq
+            self._writer.applied(self.shipped_seq, forget_seq)
+
+
+async def _move_position(conn: Connection, node_id: object, epoch: int, to_seq: int, from_seq: int) -> None:
+    await conn.execute(QUERIES["move_position"], node_id, epoch, to_seq, from_seq)
 
 
 def _passed_over(entry: SpooledEntry) -> SpooledEntry:

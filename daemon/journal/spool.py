@@ -3,6 +3,9 @@
 WAL with synchronous=FULL: what `append` returned for survives a power cut. Every write goes through one connection;
 the shipper reads through one of its own, so that neither waits for the other. Sequence numbers never repeat in a file,
 and a file made anew has another node id, so that (node_id, seq) names an entry for ever.
+
+Entries that PostgreSQL has applied stay for a while, for a database that lost them again and for what they say of IPs
+that rest. `applied_seq` of the file says how far PostgreSQL once had it.
 """
 
 import sqlite3
@@ -13,9 +16,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+FILE = "journal.sqlite"  # in the state directory
 SCHEMA = """
 create table if not exists node (node_id text not null, epoch integer not null);
 create table if not exists entries (seq integer primary key autoincrement, kind text not null, body text not null);
+create table if not exists applied (seq integer not null);
 """
 INSERT = "insert into entries (kind, body) values (?, ?)"
 BYTES_USED = (
@@ -36,6 +41,20 @@ class SpooledEntry:
     body: str
 
 
+def node_id_of(path: Path) -> uuid.UUID | None:
+    """The node whose spool this file is; None where there is none yet."""
+    if not path.exists():
+        return None
+    connection = sqlite3.connect(path, BUSY_TIMEOUT_S)
+    try:
+        row = connection.execute("select node_id from node").fetchone()
+    except sqlite3.Error:
+        return None
+    finally:
+        connection.close()
+    return uuid.UUID(row[0]) if row else None
+
+
 class Spool:
     """Raises sqlite3.Error when the disk refuses; what was being written is not there then.
 
@@ -53,7 +72,11 @@ class Spool:
             if row is None:
                 row = (str(uuid.uuid4()), 0)
                 self._writer.execute("insert into node values (?, ?)", row)
+                self._writer.execute("delete from applied")
             self._writer.execute("update node set epoch = epoch + 1")
+            if self._writer.execute("select seq from applied").fetchone() is None:
+                self._writer.execute("insert into applied values (0)")
+            self.applied_seq: int = self._writer.execute("select seq from applied").fetchone()[0]
         self.node_id = uuid.UUID(row[0])
         self.epoch = row[1] + 1
         self.bytes = self.bytes_used()  # as it was measured last
@@ -66,21 +89,23 @@ class Spool:
         connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES_MAX}")
         return connection
 
-    def append(self, entries: Sequence[tuple[str, str]], shipped_seq: int = 0) -> int:
-        """Makes (kind, body) pairs durable in order, and removes what has been shipped, up to `shipped_seq`.
+    def append(self, entries: Sequence[tuple[str, str]], forget_seq: int = 0, applied_seq: int = 0) -> int:
+        """Makes (kind, body) pairs durable in order, and removes entries up to `forget_seq`, 0 for none.
 
-        Gives the number of entries that had to make room. With nothing to write it still commits, so that the disk says
-        whether it would.
+        `applied_seq`: how far PostgreSQL has the file, if that is to be noted. Gives the number of entries that had to
+        make room before PostgreSQL had them. With nothing to write it still commits, so that the disk says whether it
+        would.
         """
         self._unmeasured_bytes += sum(len(body) for _, body in entries)
-        if 0 < len(entries) <= ROWS_AT_ONCE and not shipped_seq and self._unmeasured_bytes < MEASURED_EACH_BYTES:
+        alone = not forget_seq and not applied_seq
+        if 0 < len(entries) <= ROWS_AT_ONCE and alone and self._unmeasured_bytes < MEASURED_EACH_BYTES:
             self._insert(entries)  # a statement alone is a transaction
             return 0
         with self._transaction():
-            if not entries and not shipped_seq:
-                self._writer.execute("update node set epoch = epoch")
-            if shipped_seq:
-                self._writer.execute("delete from entries where seq <= ?", (shipped_seq,))
+            self.applied_seq = max(self.applied_seq, applied_seq)
+            self._writer.execute("update applied set seq = ?", (self.applied_seq,))
+            if forget_seq:
+                self._writer.execute("delete from entries where seq <= ?", (forget_seq,))
             for start in range(0, len(entries), ROWS_AT_ONCE):
                 self._insert(entries[start : start + ROWS_AT_ONCE])
             self.bytes, self._unmeasured_bytes = self.bytes_used(), 0
@@ -100,12 +125,12 @@ class Spool:
         return int(self._writer.execute(BYTES_USED).fetchone()[0])
 
     def _make_room(self) -> int:
-        deleted = self._writer.execute(
-            "delete from entries where seq in"
-            " (select seq from entries where kind <> 'ip_changed' order by seq limit ?)",
-            (DROP_ENTRIES,),
-        )
-        return deleted.rowcount
+        """Applied entries go first, then the oldest hits and traces, which are counted."""
+        oldest = "delete from entries where seq in (select seq from entries where {} order by seq limit ?)"
+        applied = self._writer.execute(oldest.format("seq <= ?"), (self.applied_seq, DROP_ENTRIES))
+        if applied.rowcount:
+            return 0
+        return self._writer.execute(oldest.format("kind <> 'ip_changed'"), (DROP_ENTRIES,)).rowcount
 
     def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]:
         rows = self._reader.execute(
@@ -117,6 +142,24 @@ class Spool:
         """How many entries wait to be shipped."""
         count: int = self._reader.execute("select count(*) from entries where seq > ?", (after_seq,)).fetchone()[0]
         return count
+
+    def first_seq(self) -> int | None:
+        """Of the entries that are there."""
+        row: tuple[int | None] = self._reader.execute("select min(seq) from entries").fetchone()
+        return row[0]
+
+    def bodies(self, kind: str) -> list[str]:
+        """Of all entries of a kind that are there, in order, applied ones too."""
+        rows = self._reader.execute("select body from entries where kind = ? order by seq", (kind,))
+        return [body for (body,) in rows]
+
+    def pass_over(self, kind: str, after_seq: int) -> int:
+        """Entries of a kind after `after_seq` keep their places, with nothing to apply. Gives their number."""
+        with self._transaction():
+            changed = self._writer.execute(
+                "update entries set kind = 'passed_over', body = '{}' where kind = ? and seq > ?", (kind, after_seq)
+            )
+        return changed.rowcount
 
     def last_seq(self) -> int:
         row = self._reader.execute("select seq from sqlite_sequence where name = 'entries'").fetchone()

@@ -20,7 +20,7 @@ from daemon.journal.spool import Spool
 PENDING_MAX = 200_000  # entries in memory while the disk hangs
 LOG_EVERY_S = 1.0
 GATHER_S = 0.05  # what nobody waits for goes with the next commit that somebody waits for, or after this
-FORGET_S = 1.0  # shipped entries stay at most this much longer when nothing else is to be committed
+FORGET_S = 1.0  # how much longer entries stay that may go, when nothing else is to be committed
 
 log = structlog.get_logger("daemon.journal")
 
@@ -40,7 +40,7 @@ class JournalWriter:
         self._waiting: list[_Waiting] = []
         self._pending_since_s = 0.0
         self._nap = trio.CancelScope()  # until something is to be committed that nobody waits for
-        self._shipped_seq = 0
+        self._forget_seq = self._applied_seq = 0  # what the next commit tells the spool; 0: nothing new
         self._logged_s = float("-inf")
         self._handed_over_s: float | None = None  # since when the disk has had the commit under way
         self._fault: Exception | None = None  # of ours, for `run` to raise
@@ -80,9 +80,12 @@ class JournalWriter:
         await waiting.done.wait()
         return waiting.durable
 
-    def forget(self, shipped_seq: int) -> None:
-        """Entries up to `shipped_seq` are in PostgreSQL: the next commit removes them, within FORGET_S."""
-        self._shipped_seq = shipped_seq
+    def applied(self, applied_seq: int, forget_seq: int) -> None:
+        """PostgreSQL has the entries up to `applied_seq`; the next commit, within FORGET_S, removes those up to
+        `forget_seq`.
+        """
+        self._applied_seq = applied_seq
+        self._forget_seq = forget_seq or self._forget_seq
 
     async def run(self) -> None:
         """Commits what nobody waits for until cancelled; what was recorded before the cancel is on disk as it ends."""
@@ -92,7 +95,7 @@ class JournalWriter:
                 with trio.CancelScope(deadline=ends_s) as self._nap:
                     await trio.sleep_forever()
                 is_due = self._pending and trio.current_time() >= self._pending_since_s + GATHER_S
-                if is_due or self._shipped_seq:
+                if is_due or self._applied_seq:
                     self._hand_over()
             fault, self._fault = self._fault, None
             raise fault
@@ -108,14 +111,14 @@ class JournalWriter:
             return
         batch, self._pending = self._pending, []
         waiting, self._waiting = self._waiting, []
-        shipped_seq, self._shipped_seq = self._shipped_seq, 0
+        forget_seq, applied_seq, self._forget_seq, self._applied_seq = self._forget_seq, self._applied_seq, 0, 0
         self._handed_over_s = trio.current_time()
         token = trio.lowlevel.current_trio_token()
 
         def deliver(result: Any) -> None:
             token.run_sync_soon(self._settle, result, len(batch), waiting)
 
-        trio.lowlevel.start_thread_soon(partial(self._spool.append, batch, shipped_seq), deliver)
+        trio.lowlevel.start_thread_soon(partial(self._spool.append, batch, forget_seq, applied_seq), deliver)
 
     def _settle(self, result: Any, entries: int, waiting: list[_Waiting]) -> None:
         """The disk is done, with `result` (outcome's). Runs in trio's thread, where nothing may be raised."""

@@ -14,6 +14,9 @@ from daemon.maintenance.rounds import Report, run_once
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
+from daemon.troubles import Troubles
+
+MAINTAINING = "maintenance rounds are made"
 
 log = structlog.get_logger("daemon.maintenance")
 
@@ -27,6 +30,7 @@ class Maintenance:
         queued: Callable[[], int],
         advisor: Advisor,
         now: Callable[[], Moment],
+        troubles: Troubles,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -34,6 +38,7 @@ class Maintenance:
         self._queued = queued
         self._advisor = advisor
         self._now = now
+        self._troubles = troubles
         self._one_at_a_time = trio.Lock()
 
     def use(self, settings: Settings) -> None:
@@ -49,8 +54,9 @@ class Maintenance:
     async def _unless_away(self, work: Callable[[], Awaitable[object]]) -> None:
         try:
             await work()
+            self._troubles.over(MAINTAINING)
         except DatabaseUnavailable as e:
-            log.warning("maintenance_skipped", why=str(e), next_in_s=self._settings.maintenance.interval_s)
+            self._troubles.note(MAINTAINING, e, effect="the next round makes up for this one")
 
     async def round(self) -> Report:
         """One round now. Raises DatabaseUnavailable."""

@@ -36,6 +36,19 @@ def advise(figures: Figures) -> tuple[Advice, ...]:
     return tuple(sorted(found, key=lambda advice: (-grave.index(advice.severity), advice.code, advice.about)))
 
 
+def _database_hinders(f: Figures) -> Iterator[Advice]:
+    for held in f.hindrances:
+        yield Advice(
+            "database_hinders",
+            Severity.CRITICAL,
+            f"PostgreSQL holds up that {held.activity}: {held.sentence}.",
+            "PostgreSQL cannot be reached, or refuses a statement of tracepool's",
+            {},
+            held.remedy,
+            held.activity,
+        )
+
+
 def _fallbacks_high(f: Figures) -> Iterator[Advice]:
     clicks, fallbacks = f.clicks.clicks, sum(f.clicks.fallbacks.values())
     if not clicks or 100 * fallbacks <= FALLBACKS_MAX_PERCENT * clicks:
@@ -123,6 +136,7 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
 
 
 RULES: Mapping[str, Rule] = {
+    "database_hinders": _database_hinders,
     "utilisation_high": utilisation_high,
     "fallbacks_high": _fallbacks_high,
     "active_above_available": active_above_available,

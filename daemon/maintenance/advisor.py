@@ -11,10 +11,11 @@ from daemon.config import Settings
 from daemon.database.evidence import read_active, read_evidence
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advice import advise
-from daemon.maintenance.figures import Advice, Evidence, Figures, ProviderState
+from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance, ProviderState
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
+from daemon.troubles import Troubles
 
 COUNTED = ("total", "available", "locked", "cooldown", "failed")
 FRESH_S = 1.0  # advice is worked out anew after this at the soonest, however many ask
@@ -32,8 +33,10 @@ class Advisor:
         directory: PoolDirectory,
         tally: Tally,
         now: Callable[[], Moment],
+        troubles: Troubles,
     ) -> None:
         self._database = database
+        self._troubles = troubles
         self._settings = settings
         self._directory = directory
         self._tally = tally
@@ -79,6 +82,7 @@ class Advisor:
                     deadline_s=self._settings.click.deadline_s,
                     cooldown_s=self._settings.pool.cooldown_s,
                     interval_s=self._settings.maintenance.interval_s,
+                    hindrances=tuple(Hindrance(held.activity, held.sentence, held.remedy) for held in self._troubles),
                 )
             )
         return self._advice

@@ -156,6 +156,15 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Hindrance:
+    """An activity of the daemon that PostgreSQL holds up, why, and what to do next."""
+
+    activity: str
+    sentence: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """`active`: traces that have an IP or wait for one, by country. `interval_s`: between two samples."""
 
@@ -168,3 +177,4 @@ class Figures:
     deadline_s: float = 10.0
     cooldown_s: float = 60.0
     interval_s: float = 60.0
+    hindrances: tuple[Hindrance, ...] = ()

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from daemon.config import Settings
-from daemon.database.postgres import QUERIES, Connection, Database
+from daemon.database.postgres import Connection, Database
+from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice, Severity
 
 UNHEALTHY_NAMED_MAX = 100

@@ -14,7 +14,7 @@ import trio
 
 from daemon.journal.entries import Entry
 from daemon.moment import Moment
-from daemon.pool.messages import Lease, Message, NoIPAvailable, Ping, Release, Remove
+from daemon.pool.messages import Lease, Message, NoIPAvailable, Ping, Release, Remove, StartOver
 from daemon.pool.pool import Decision, Pool
 from daemon.pool.states import Event
 
@@ -39,13 +39,18 @@ class PoolActor:
         mailbox: trio.MemoryReceiveChannel[Message],
         journal: Journal,
         now: Callable[[], Moment],
+        may_lease: Callable[[], bool] = lambda: True,
         spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None,
     ) -> None:
-        """`spared` is told of each IP that should have failed and rests instead: its provider, and the country."""
+        """`may_lease` is asked before each decision: False refuses every request.
+
+        `spared` is told of each IP that should have failed and rests instead: its provider, and the country.
+        """
         self.pool = pool
         self._mailbox = mailbox
         self._journal = journal
         self._now = now
+        self._may_lease = may_lease
         self._spared = spared
         self._batch: list[Message] = []
         self._at = -1  # which message of the batch is being decided
@@ -60,15 +65,20 @@ class PoolActor:
         asked = [*self.pool.unanswered(), *(request for request, _ in self._decision.answers), *self._batch]
         return [message for message in {id(m): m for m in asked}.values() if message is not poison]
 
-    async def run(self, first: list[Message]) -> None:
-        """Serves the mailbox until its senders are all closed. `first` is handled before anything else."""
-        await self._handle(first)
+    async def run(self, first: list[Message]) -> list[StartOver]:
+        """Serves the mailbox, `first` before anything else. Returns what asks for a start from the rows.
+
+        Empty: the mailbox's senders are all closed.
+        """
+        batch = first
         while True:
+            await self._handle(batch)
+            if asked := [message for message in batch if isinstance(message, StartOver)]:
+                return asked
             try:
                 batch = await self._next_batch()
             except trio.EndOfChannel:
-                return
-            await self._handle(batch)
+                return []
 
     async def _next_batch(self) -> list[Message]:
         """At least one message, or none when a timer is due."""
@@ -87,7 +97,7 @@ class PoolActor:
 
     async def _handle(self, batch: list[Message]) -> None:
         while True:
-            self._batch, self._at, self._decision = batch, -1, Decision()
+            self._batch, self._at, self._decision = batch, -1, Decision(may_lease=self._may_lease())
             decision, now = self._decision, self._now()
             self.pool.fire_timers(now, decision)
             for self._at, message in enumerate(batch):

@@ -1,9 +1,11 @@
 """What operators change by SQL reaches the running daemon here: IPs join, change and leave, offers come and go.
 
-PostgreSQL announces each such statement. The first thing after every (re)connect is to compare everything, since what
-was announced while nobody listened is lost.
+PostgreSQL announces each such statement. An announcement is a hint: any role can send one, and one may be lost. So what
+cannot be read means "compare everything", as does the first moment after each (re)connect; every CHECK_S, and every
+POLL_S behind a pooler, a fingerprint of the tables is compared. No more than half of the time goes into all that.
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from sys import intern
@@ -15,7 +17,8 @@ import structlog
 import trio
 
 from daemon.click.offers import Offers
-from daemon.database.postgres import QUERIES, Announcements, Connection, Database
+from daemon.database.postgres import Announcements, Connection, Database, in_chunks
+from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.replay import ip_from_row
 from daemon.moment import Moment
@@ -23,9 +26,15 @@ from daemon.pool.countries import canonical
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt, Remove
 from daemon.pool.states import Ip
+from daemon.troubles import Troubles
 
 IPS, OFFERS, GONE = "tracepool_ips", "tracepool_offers", "gone"
 CHECK_S = 15.0  # a connection that hears nothing is asked whether it is still there
+POLL_S = 0.5
+REST_MAX_S = 5.0
+EDIT_NO_MAX = 2**63 - 1
+SHOWN = 40
+ADOPTING = "edits by SQL are taken over"
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
 REMOVE_S = 30.0  # an actor that starts over may lose the message; what it then loads has no such row
 CHUNK_IPS = 5_000  # adopted between two turns of the other tasks
@@ -42,6 +51,7 @@ class Adoption:
         directory: PoolDirectory,
         offers: Offers,
         now: Callable[[], Moment],
+        troubles: Troubles,
         remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
         also: Mapping[str, Callable[[], Awaitable[None]]] = MappingProxyType({}),
     ) -> None:
@@ -55,6 +65,8 @@ class Adoption:
         self._directory = directory
         self._offers = offers
         self._now = now
+        self._troubles = troubles
+        self._fingerprint: dict[str, Any] = {}
         self._country_of: dict[UUID, str] = {}
         self._announcements: Announcements | None = None
         self.compared = trio.Event()  # set once the rows have been taken over for the first time
@@ -70,47 +82,74 @@ class Adoption:
         while True:
             try:
                 async with self._database.listen(IPS, OFFERS, *self._also) as announcements:
-                    await self.compare()
+                    await self._unhurried(self.compare)
+                    self._troubles.over(ADOPTING)
                     self.compared.set()
                     self._announcements = announcements
                     pause_s = PAUSE_MIN_S
                     await self._follow(announcements)
             except DatabaseUnavailable as e:
-                log.warning("adoption_waits", why=str(e), effect="edits by SQL are adopted once the database is back")
+                self._troubles.note(ADOPTING, e, effect="edits by SQL wait; clicks go on")
                 await trio.sleep(pause_s)
                 pause_s = min(PAUSE_MAX_S, 2 * pause_s)
 
     async def compare(self) -> None:
         """Takes over all rows as they stand; IPs without a row leave."""
+        self._fingerprint = await self._read_fingerprint()  # first: what changes meanwhile is compared again
         for take_over in self._also.values():
             await take_over()
         await self._adopt(await self._database.work(load_ips, self._now()), everything=True)
         await self._load_offers()
 
+    async def _unhurried(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Rests as long as the work took: announcements without end must not take all of the daemon's time."""
+        began_s = trio.current_time()
+        await work()
+        await trio.sleep(min(REST_MAX_S, trio.current_time() - began_s))
+
     async def _follow(self, announcements: Announcements) -> None:
+        check_s = POLL_S if announcements.pooled else CHECK_S
+        if announcements.pooled:
+            log.info("adoption_polls", every_s=POLL_S, why="a pooler stands before PostgreSQL: it announces nothing")
         while True:
             batch = []
-            with trio.move_on_after(CHECK_S):
+            with trio.move_on_after(check_s):
                 try:
                     batch.append(await announcements.received.receive())
                 except trio.EndOfChannel:
                     raise DatabaseUnavailable("the listening connection was lost") from None
             if not batch:
                 await announcements.still_come()
+                if await self._read_fingerprint() != self._fingerprint:
+                    await self._unhurried(self.compare)
             try:
                 while True:
                     batch.append(announcements.received.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
-                await self._take(batch)
+                if batch:
+                    await self._unhurried(functools.partial(self._take, batch))
+
+    async def _read_fingerprint(self) -> dict[str, Any]:
+        [row] = await self._database.fetch("fingerprint")
+        return row
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
-        """What left goes first: a row in its place may have the same address, which must not be leased twice."""
+        """IPs without a row leave first: a row in their place may have the same address, never to be leased twice."""
+        payloads = {payload for channel, payload in batch if channel == IPS}
+        edits = {payload: edits_in(payload) for payload in payloads - {GONE}}
+        if unreadable := [payload for payload, edit in edits.items() if edit is None]:
+            why, payload = "tracepool's triggers send no such thing: all rows are compared", unreadable[0][:SHOWN]
+            log.warning(
+                "notification_unreadable", channel=IPS, payload=payload, why=why, effect="all rows are compared"
+            )
+            await self.compare()
+            return
+        self._fingerprint = await self._read_fingerprint()
         for announced in self._also.keys() & {channel for channel, _ in batch}:
             await self._also[announced]()
-        payloads = {payload for channel, payload in batch if channel == IPS}
         if GONE in payloads:
             await self._remove(set(self._country_of) - await self._database.work(_load_ids))
-        edited = [tuple(map(int, payload.split())) for payload in payloads if payload != GONE]
+        edited = [edit for edit in edits.values() if edit is not None]
         if edited:
             first, last = min(e[0] for e in edited), max(e[1] for e in edited)
             between = "where edit_no between $1 and $2"
@@ -175,14 +214,23 @@ async def load_ips(conn: Connection, now: Moment, where: str = "", *args: Any) -
 
     Rows are turned into IPs as they come, and texts that are alike are kept once: there may be 100,000.
     """
-    cursor = conn.cursor(f"{QUERIES['load_ips']} {where}", *args, prefetch=CHUNK_IPS)
     ips = []
-    async for row in cursor:
-        ip = ip_from_row(row, now)
-        ip.port, ip.country, ip.provider = intern(ip.port), intern(ip.country), intern(ip.provider)
-        ips.append(ip)
+    async for chunk in in_chunks(conn, f"{QUERIES['load_ips']} {where}", *args, rows=CHUNK_IPS):
+        for row in chunk:
+            ip = ip_from_row(row, now)
+            ip.port, ip.country, ip.provider = intern(ip.port), intern(ip.country), intern(ip.provider)
+            ips.append(ip)
     return ips
 
 
 async def _load_ids(conn: Connection) -> set[UUID]:
-    return {row["id"] async for row in conn.cursor(QUERIES["load_ids"], prefetch=CHUNK_IPS)}
+    return {row["id"] async for chunk in in_chunks(conn, QUERIES["load_ids"], rows=CHUNK_IPS) for row in chunk}
+
+
+def edits_in(payload: str) -> tuple[int, int] | None:
+    """The edit numbers, first and last, that tracepool's triggers announce; None for anything else."""
+    words = payload.split(" ")
+    if len(words) != 2 or not all(word.isascii() and word.isdigit() and len(word) < 20 for word in words):
+        return None
+    first, last = map(int, words)
+    return (first, last) if first <= last <= EDIT_NO_MAX else None

@@ -25,4 +25,6 @@ def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
         lease_no=ip.lease_no,
         edit_no=ip.edit_no,
         probe_failures=ip.probe_failures,
+        address=ip.address,
+        port=ip.port,
     )

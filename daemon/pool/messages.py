@@ -38,8 +38,8 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class NoIPAvailable(msgspec.Struct, frozen=True):
-    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless, tried, deadline or
-    journal.
+    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless, tried, deadline,
+    journal, or untrusted: this node may not lease now.
 
     Where one IP was asked for, `until_s` is its own, and `why` gone, locked, cooldown or busy.
     """
@@ -98,7 +98,14 @@ class Ping:
     done: Callable[[], None]
 
 
-Message = Acquire | Release | Adopt | Remove | Ping
+@dataclass(frozen=True, slots=True)
+class StartOver:
+    """Another node may have had the IPs: the pool is loaded from the rows again. `done` is called once it is."""
+
+    done: Callable[[], None]
+
+
+Message = Acquire | Release | Adopt | Remove | Ping | StartOver
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,15 +26,17 @@ from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Rules,
 Endpoint = tuple[str, str]  # address, port
 
 OVERDUE_S = 1.0
+SAME_S = 0.001
 
 
 @dataclass(slots=True)
 class Decision:
     """What one or more events led to. `answers` go out once `entries` are durable; `remarks` are for the log.
 
-    `spared`: the provider of each IP that should have failed, and rests instead.
+    `spared`: the provider of each IP that should have failed, and rests instead. `may_lease`: False refuses requests.
     """
 
+    may_lease: bool = True
     entries: list[Entry] = field(default_factory=list)
     answers: list[tuple[Acquire, Lease | NoIPAvailable]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -147,6 +149,8 @@ class Pool:
     def _acquire(self, request: Acquire, now: Moment, decision: Decision) -> None:
         if request.deadline_s <= now.tick_s:
             decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
+        elif not decision.may_lease:
+            decision.answers.append((request, NoIPAvailable(None, "untrusted")))
         elif request.ip_id is not None:
             self._acquire_that(self.ips.get(request.ip_id), request, now, decision)
         elif ip := self._next(request.tried):  # whoever waits has tried it
@@ -170,6 +174,9 @@ class Pool:
 
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
         """Afterwards, whatever is available has been tried by all who wait."""
+        if not decision.may_lease:
+            decision.answers += [(request, NoIPAvailable(None, "untrusted")) for request in self.waiting.take_all()]
+            return
         while self._by_status[Status.AVAILABLE] and (request := self.waiting.first()):
             if ip := self._next(request.tried):
                 self._lease(ip, request, now, decision)
@@ -267,8 +274,11 @@ class Pool:
 
     def _departed_until_s(self, ip: Ip) -> float | None:
         """When the rest that an IP's endpoint brought along ends, if that is later than what the IP knows of."""
-        until_s = self.departed.get((ip.address, ip.port))
-        return until_s if until_s is not None and until_s > (ip.locked_until_s or -math.inf) else None
+        until_s, own_s = self.departed.get((ip.address, ip.port)), ip.locked_until_s
+        if own_s is not None and ip.status is Status.LOCKED:
+            own_s += self.rules.cooldown_s
+        # A row's time has whole microseconds: what differs by less is the same.
+        return until_s if until_s is not None and until_s > (-math.inf if own_s is None else own_s + SAME_S) else None
 
     def _forget_departed(self, now: Moment) -> None:
         for endpoint in [e for e, until_s in self.departed.items() if until_s <= now.tick_s]:

@@ -151,6 +151,11 @@ class Waiting:
             due.append(self._here.pop(heapq.heappop(self._by_deadline)[1]))
         return due
 
+    def take_all(self) -> list[Acquire]:
+        everyone = list(self._here.values())
+        self._here.clear()
+        return everyone
+
     def next_deadline_s(self) -> float | None:
         while self._by_deadline:
             if self._by_deadline[0][1] in self._here:

@@ -24,12 +24,14 @@ from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
 from daemon.trace.jobs import Finished, News, Started, TraceJob
 from daemon.trace.steps import Identity
+from daemon.troubles import Troubles
 
 CHANNEL = "tracepool_traces"
 TICK_S = 1.0  # while rows wait for IPs
 CHECK_S = 15.0  # an announcement that was lost is made up for
 RETRY_S = 2.0
 WORKERS_SHARE = 0.5
+FILLING = "batch traces begin"
 REFUSED_AT_ONCE = 500
 
 log = structlog.get_logger("daemon.trace")
@@ -58,8 +60,10 @@ class Batch:
         jobs: "trio.MemorySendChannel[TraceJob]",
         settings: Callable[[], Settings],
         now: Callable[[], Moment],
+        troubles: Troubles,
     ) -> None:
         self._database = database
+        self._troubles = troubles
         self._directory = directory
         self._journal = journal
         self._flush = flush
@@ -82,8 +86,9 @@ class Batch:
                 self._wake = trio.Event()
                 try:
                     more = await self._fill()
+                    self._troubles.over(FILLING)
                 except DatabaseUnavailable as e:
-                    log.warning("batch_waits", why=str(e))
+                    self._troubles.note(FILLING, e, effect="batch traces wait; clicks go on")
                     more = True
                 with trio.move_on_after(TICK_S if more else CHECK_S):
                     await self._wake.wait()

@@ -237,7 +237,7 @@ async def test_an_ip_that_is_spared_is_told_of(autojump_clock: MockClock) -> Non
     pool.load([failed, ip])
     send, receive = trio.open_memory_channel[Message](10)
     async with trio.open_nursery() as nursery:
-        actor = PoolActor(pool, receive, MemoryJournal(), clocks, lambda *what: told.append(what[:2]))
+        actor = PoolActor(pool, receive, MemoryJournal(), clocks, spared=lambda *what: told.append(what[:2]))
         nursery.start_soon(actor.run, [])
         asked = Asked()
         await send.send(asked.message)

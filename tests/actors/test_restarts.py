@@ -1,5 +1,6 @@
-"""Actors that crash: restarted with their cause logged, at most so often; a pool's actor starts over from the rows."""
+"""Actors that crash: restarted with their cause logged, after growing pauses; a pool's actor starts from the rows."""
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,15 +10,16 @@ import trio
 import trio.testing
 from msgspec.structs import asdict
 
-from daemon.errors import ActorGaveUp, DatabaseUnavailable
+from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import IpChanged
 from daemon.journal.replay import ip_from_row
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
+from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release, StartOver
 from daemon.pool.pool import Decision, Pool
 from daemon.pool.states import Event, Ip, Rules
-from daemon.restarts import RESTARTS_MAX, RESTARTS_WINDOW_S, restarted, run_pool_actor
+from daemon.restarts import CALM_S, PAUSE_MAX_S, PAUSE_MIN_S, restarted, run_pool_actor
+from daemon.troubles import Troubles
 from tests.conftest import LoggedErrors
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
@@ -45,28 +47,28 @@ class Crashing:
             raise ZeroDivisionError("on purpose")
 
 
-async def test_an_actor_is_restarted_five_times_a_minute_and_then_given_up(
+async def test_an_actor_is_never_given_up_and_its_pauses_grow_to_a_bound(
     expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
 ) -> None:
     expected_errors.expect("actor_crashed")
-    actor = Crashing(lives_s=1)
-    with pytest.raises(ActorGaveUp, match=r"shipper crashed 6 times in 60 s") as caught:
-        await restarted("shipper", actor.run)
-    assert len(actor.runs) == 1 + RESTARTS_MAX
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    actor = Crashing(lives_s=1, returns_at_run=30)
+    await restarted("shipper", actor.run)
+    pauses_s = [later - earlier - 1 for earlier, later in pairwise(actor.runs)]
+    assert pauses_s[:4] == pytest.approx([PAUSE_MIN_S, 2 * PAUSE_MIN_S, 4 * PAUSE_MIN_S, 8 * PAUSE_MIN_S])
+    assert pauses_s[-1] == max(pauses_s) == pytest.approx(PAUSE_MAX_S)
     crashes = expected_errors.named("actor_crashed")
-    assert len(crashes) == 1 + RESTARTS_MAX
+    assert len(crashes) == 29
     assert {crash["actor"] for crash in crashes} == {"shipper"}
     assert all(isinstance(crash["exc_info"], ZeroDivisionError) for crash in crashes)
 
 
-async def test_crashes_far_apart_are_never_too_many(
+async def test_after_a_calm_time_the_pause_is_the_shortest_again(
     expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
 ) -> None:
     expected_errors.expect("actor_crashed")
-    actor = Crashing(lives_s=RESTARTS_WINDOW_S / RESTARTS_MAX + 0.1, returns_at_run=50)
+    actor = Crashing(lives_s=CALM_S + 1, returns_at_run=50)
     await restarted("shipper", actor.run)
-    assert len(actor.runs) == 50
+    assert {round(later - earlier - actor.lives_s, 3) for earlier, later in pairwise(actor.runs)} == {PAUSE_MIN_S}
 
 
 async def test_each_run_gets_what_is_made_for_it(
@@ -173,7 +175,9 @@ class Scene:
 
     def _start(self, post: Post) -> None:
         table: Any = self.table  # all of a Database that an actor asks for
-        self._nursery.start_soon(run_pool_actor, post, table, self.journal, self.table.flush, self.now)
+        self._nursery.start_soon(
+            partial(run_pool_actor, post, table, self.journal, self.table.flush, self.now, Troubles())
+        )
 
     def now(self) -> Moment:
         return Moment(trio.current_time(), now().wall_s + self.wall_set_s)
@@ -237,22 +241,38 @@ async def test_while_the_database_is_away_the_actor_waits_for_the_rows(
         nursery.cancel_scope.cancel()
 
 
-async def test_an_actor_that_crashes_again_and_again_ends_the_daemon(
+async def test_a_pool_actor_that_crashes_on_every_message_is_started_again_and_again(
     monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
 ) -> None:
     expected_errors.expect("actor_crashed")
+    async with trio.open_nursery() as nursery:
+        scene = Scene(nursery, count=1)
+        with monkeypatch.context() as broken:
 
-    def broken(*_: Any) -> None:
-        raise ZeroDivisionError
+            def raising(*_: Any) -> None:
+                raise ZeroDivisionError
 
-    monkeypatch.setattr(Pool, "decide", broken)
-    with pytest.RaisesGroup(pytest.RaisesExc(ActorGaveUp, match="pool us")):
-        async with trio.open_nursery() as nursery:
-            scene = Scene(nursery, count=1)
+            broken.setattr(Pool, "decide", raising)
             for _ in range(10):
                 scene.ask()
-                await trio.sleep(0.1)
-    assert len(expected_errors.named("actor_crashed")) == 1 + RESTARTS_MAX
+                await trio.sleep(2 * PAUSE_MAX_S)
+        await lease_from(scene.ask())
+        nursery.cancel_scope.cancel()
+    assert len(expected_errors.named("actor_crashed")) == 10
+
+
+async def test_a_pool_starts_over_from_the_rows_when_it_is_asked_to(autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        scene = Scene(nursery, count=1)
+        await lease_from(scene.ask())
+        waits = scene.ask()
+        done = trio.Event()
+        scene.post.mailbox.send_nowait(StartOver(done.set))
+        with trio.fail_after(1):
+            await done.wait()
+        assert scene.table.loads == 1
+        await lease_from(waits)  # once the lock of the first has ended, and its rest
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("hours", [-1, 1])

@@ -24,6 +24,7 @@ from daemon.pool.actor import Journal, PoolActor
 from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
+from daemon.troubles import Troubles
 from tests.bench.clicked import entries_of, fill_spool, finished, hit, ids_of_ips, pending
 from tests.bench.figures import Figure, quantile, shown
 from tests.bench.scene import BenchmarkBroke, Scene, add_idle_ips
@@ -247,7 +248,7 @@ async def _shipped(url: str, path: Path) -> AsyncIterator[tuple[JournalWriter, S
     async with open_database(url, connections_max=4, connect_timeout_s=5, statement_timeout_s=30) as database:
         spool = Spool(path)
         writer = JournalWriter(spool)
-        shipper = Shipper(spool, writer, database)
+        shipper = Shipper(spool, writer, database, Troubles())
         await shipper.find_position()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)

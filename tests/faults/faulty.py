@@ -27,7 +27,6 @@ from daemon.pool.messages import Message
 from daemon.pool.pool import Decision, Pool
 from daemon.trace import tracers
 
-CRASHES_MAX = 1_000_000
 REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
 
 
@@ -61,12 +60,12 @@ def refuse_writes(nth: Nth | None, flag: Path | None, report: Report) -> None:
     append = Spool.append
     writes = 0
 
-    def refusing(spool: Spool, entries: Sequence[tuple[str, str]], shipped_seq: int = 0) -> int:
+    def refusing(spool: Spool, entries: Sequence[tuple[str, str]], *positions: int) -> int:
         nonlocal writes
         writes += 1
         n = nth.due() if nth else 0
         if not n and not (flag and flag.exists()):
-            return append(spool, entries, shipped_seq)
+            return append(spool, entries, *positions)
         bodies = [json.loads(body) for kind, body in entries if kind == "ip_changed"]
         leases = [body["locked_by_request"] for body in bodies if body["event"] == "lease"]
         report.write(n=n, write=writes, entries=len(entries), leases=leases)
@@ -76,7 +75,7 @@ def refuse_writes(nth: Nth | None, flag: Path | None, report: Report) -> None:
 
 
 def refuse_reads(flag: Path) -> None:
-    for name in ("read", "last_seq", "backlog"):
+    for name in ("read", "first_seq", "last_seq", "backlog"):
         ask = getattr(Spool, name)
 
         def refusing(*args: Any, ask: Callable[..., Any] = ask) -> Any:
@@ -89,7 +88,7 @@ def refuse_reads(flag: Path) -> None:
 
 def raise_on_messages(nth: Nth, report: Report) -> None:
     decide = Pool.decide
-    restarts.RESTARTS_MAX = CRASHES_MAX  # each crash is to be survived: how many are too many is tested elsewhere
+    restarts.PAUSE_MAX_S = restarts.PAUSE_MIN_S  # many crashes in a short time: how pauses grow is tested elsewhere
 
     def raising(pool: Pool, message: Message, now: Moment, decision: Decision) -> None:
         n = nth.due()
@@ -104,7 +103,7 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
 
 def raise_in_traces(nth: Nth, report: Report) -> None:
     walk_it = vars(tracers)["trace"]
-    restarts.RESTARTS_MAX = CRASHES_MAX
+    restarts.PAUSE_MAX_S = restarts.PAUSE_MIN_S
 
     async def raising(*args: Any, **values: Any) -> Any:
         n = nth.due()

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import trio
-import trio_asyncio
 
 import daemon
 from daemon.__main__ import main
+from daemon.database.postgres import database_loop
 from tests.integration.databases import opened
 
 PROJECT = Path(daemon.__file__).parent.parent
@@ -63,7 +63,7 @@ class Commands:
         """An operator's own statement."""
 
         async def run() -> list[dict[str, Any]]:
-            async with trio_asyncio.open_loop(), opened(self.url) as rows:
+            async with database_loop(), opened(self.url) as rows:
                 return await rows.sql(statement)
 
         return trio.run(run)

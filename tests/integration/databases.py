@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import trio
-import trio_asyncio
 
 from daemon.database import embedded
-from daemon.database.postgres import Connection, Database, migrate, open_database
+from daemon.database.postgres import Connection, Database, database_loop, open_database
+from daemon.database.schema import migrate
 from tests.integration.state_dirs import open_state_dir, stop_server
 
 PATIENCE_S = 15.0
@@ -56,7 +56,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         server = embedded.start(state_dir)
 
         async def prepare() -> None:
-            async with trio_asyncio.open_loop(), opened(server.url) as rows:
+            async with database_loop(), opened(server.url) as rows:
                 await rows.database.work(migrate)
 
         trio.run(prepare)
@@ -110,7 +110,7 @@ class Rows:
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Rows]:
-    """Needs trio_asyncio.open_loop() around it."""
+    """Needs database_loop() around it."""
     async with open_database(url, connections_max=6, connect_timeout_s=5, statement_timeout_s=10) as database:
         yield Rows(database, url)
 
@@ -118,7 +118,7 @@ async def opened(url: str) -> AsyncIterator[Rows]:
 @asynccontextmanager
 async def fresh_database(server: PostgresServer) -> AsyncIterator[Rows]:
     """A new database with its tables and no rows."""
-    async with trio_asyncio.open_loop(), opened(server.new_database()) as rows:
+    async with database_loop(), opened(server.new_database()) as rows:
         yield rows
 
 

@@ -15,6 +15,7 @@ from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished, TracePe
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
+from daemon.troubles import Troubles
 from tests.integration.databases import PATIENCE_S, Rows
 
 AT = 1_700_000_000.0
@@ -26,18 +27,19 @@ class CountedSpool(Spool):
     commits = 0
     broken: str | None = None
 
-    def append(self, entries: Sequence[tuple[str, str]], shipped_seq: int = 0) -> int:
+    def append(self, entries: Sequence[tuple[str, str]], forget_seq: int = 0, applied_seq: int = 0) -> int:
         if self.broken:
             raise sqlite3.OperationalError(self.broken)
         self.commits += bool(entries)
-        return super().append(entries, shipped_seq)
+        return super().append(entries, forget_seq, applied_seq)
 
 
 class Journal:
     def __init__(self, path: Path, database: Database) -> None:
         self.spool = CountedSpool(path)
         self.writer = JournalWriter(self.spool)
-        self.shipper = Shipper(self.spool, self.writer, database)
+        self.troubles = Troubles()
+        self.shipper = Shipper(self.spool, self.writer, database, self.troubles)
 
     async def flush(self) -> None:
         with trio.fail_after(PATIENCE_S):

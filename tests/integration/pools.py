@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,13 +29,16 @@ class Daemon:
         departed: dict[tuple[str, str], float] = {}
 
         def start_actor(post: Post) -> None:
-            nursery.start_soon(run_pool_actor, post, rows.database, journal.writer, journal.shipper.flush, read_clocks)
+            flush = journal.shipper.flush
+            nursery.start_soon(
+                partial(run_pool_actor, post, rows.database, journal.writer, flush, read_clocks, journal.troubles)
+            )
 
         self.rows = rows
         self.journal = journal
         self.offers = Offers()
         self.directory = PoolDirectory(lambda country: Pool(country, RULES, departed), start_actor)
-        self.adoption = Adoption(rows.database, self.directory, self.offers, read_clocks)
+        self.adoption = Adoption(rows.database, self.directory, self.offers, read_clocks, journal.troubles)
 
     def counts(self, country: str) -> Counts:
         post = self.directory.known(country)

@@ -18,6 +18,7 @@ from daemon.maintenance.figures import Evidence, Faults, Slots, Use
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.troubles import Troubles
 from tests.fakes.ips import an_ip
 from tests.integration.commands import Commands
 from tests.integration.databases import PostgresServer, Rows, fresh_database
@@ -146,7 +147,7 @@ def directory_with(*ips: Ip) -> PoolDirectory:
 async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_changes(postgres: PostgresServer) -> None:
     settings = Settings()
     async with fresh_database(postgres) as rows:
-        advisor = Advisor(rows.database, settings, directory_with(an_ip()), Tally(), read_clocks)
+        advisor = Advisor(rows.database, settings, directory_with(an_ip()), Tally(), read_clocks, Troubles())
         assert await advisor.refresh() == ()
         advisor.suspects = lambda: {"luna": "9 of its 10 IPs failed within a minute"}
         assert [advice.code for advice in await advisor.refresh()] == ["provider_suspected"]

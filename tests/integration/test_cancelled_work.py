@@ -1,14 +1,14 @@
 """Units of work that are cancelled while PostgreSQL stands still: nothing of them is left behind."""
 
+import asyncio
+import gc
 import os
 import signal
 
-import asyncpg
-import pytest
 import trio
-import trio_asyncio
 
-from daemon.database.postgres import Connection
+from daemon.database.postgres import Connection, database_loop
+from tests.conftest import LoggedErrors
 from tests.integration.databases import PATIENCE_S, PostgresServer, opened
 
 
@@ -17,24 +17,41 @@ async def backend(conn: Connection) -> int:
     return pid
 
 
-async def test_a_cancel_while_a_connection_is_given_back_ends_nothing_but_that_connection(
-    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+async def test_a_cancel_while_the_server_stands_still_ends_nothing_but_that_connection(
+    postgres: PostgresServer,
 ) -> None:
-    """The server stops between the unit's commit and the reset of its session."""
     frozen: list[int] = []
+
+    async def stand_still(conn: Connection) -> None:
+        frozen.append(conn.get_server_pid())
+        os.kill(frozen[0], signal.SIGSTOP)
+        await conn.fetchval("select 1")
+
     with trio.fail_after(PATIENCE_S):
-        async with trio_asyncio.open_loop(), opened(postgres.new_database()) as rows:
-            give_back = asyncpg.Pool.release
-
-            async def freeze_first(pool: "asyncpg.Pool[asyncpg.Record]", conn: Connection, **options: float) -> None:
-                frozen.append(conn.get_server_pid())
-                os.kill(frozen[0], signal.SIGSTOP)
-                await give_back(pool, conn, **options)
-
-            monkeypatch.setattr(asyncpg.Pool, "release", freeze_first)
+        async with database_loop(), opened(postgres.new_database()) as rows:
             with trio.move_on_after(0.3) as scope:
-                await rows.database.work(backend)
-            monkeypatch.undo()
-            assert scope.cancelled_caught, "it stood still while it was given back"
+                await rows.database.work(stand_still)
+            assert scope.cancelled_caught, "it stood still"
             assert await rows.database.work(backend) != frozen[0]
         os.kill(frozen[0], signal.SIGCONT)
+
+
+async def test_an_exception_that_asyncpg_leaves_in_the_loop_is_logged_and_ends_nothing(
+    postgres: PostgresServer, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("loop_exception")
+
+    async def orphan(conn: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_exception_handler({"message": "nobody awaits it", "exception": ZeroDivisionError("on purpose")})
+        forgotten = loop.create_future()
+        forgotten.set_exception(ValueError("forgotten"))
+        del forgotten
+        gc.collect()
+
+    with trio.fail_after(PATIENCE_S):
+        async with database_loop(), opened(postgres.new_database()) as rows:
+            await rows.database.work(orphan)
+            assert await rows.database.work(backend)
+    whys = {line["why"] for line in expected_errors.named("loop_exception")}
+    assert whys == {"ZeroDivisionError('on purpose')", "ValueError('forgotten')"}

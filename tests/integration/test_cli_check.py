@@ -2,11 +2,14 @@
 
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import trio
 
-from daemon.errors import AlreadyRunning
+from daemon.clocks import read_boot_clock
+from daemon.nodes.member import Identity, Member
+from daemon.troubles import Troubles
 from tests.fakes import proxies
 from tests.fakes.proxies import proxy
 from tests.integration.commands import Commands, process
@@ -20,20 +23,29 @@ async def test_a_daemon_elsewhere_keeps_it_out_and_it_keeps_a_daemon_out(
         await rows.add_ip("127.0.0.1", ip_port=str(port))
         env = {"TRACEPOOL_DATABASE__URL": rows.url, "TRACEPOOL_PROVISION__CHECK_URL": "http://check.example/"}
         check = partial(process, "provision", "check", "--timeout", "3", state_dir=tmp_path, env=env)
-        async with rows.database.daemon_lock(1):
+        there = Member(rows.database, identity(), Troubles(), read_boot_clock)
+        async with trio.open_nursery() as nursery:
+            await there.join()
+            nursery.start_soon(there.run)
             refused = await trio.to_thread.run_sync(check)
+            nursery.cancel_scope.cancel()
+        await there.leave()
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert "a daemon that this command cannot ask works with this database" in refused.stderr
+        assert "node there" in refused.stderr
+        assert "works with this database" in refused.stderr
         assert mute.connections == 0
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, check)
             await until(lambda: mute.connections)
-            with pytest.raises(AlreadyRunning):
-                async with rows.database.daemon_lock(0.5):
-                    raise AssertionError("two would use one IP")
-        async with rows.database.daemon_lock(5):
-            pass
+            with trio.move_on_after(0.5) as waiting:
+                await there.join()
+            assert waiting.cancelled_caught, "two would use one IP"
+            await there.join()  # once the check has ended
+
+
+def identity() -> Identity:
+    return Identity(uuid4(), "there", 1, 900.0, lambda: 160.0)
 
 
 @pytest.fixture

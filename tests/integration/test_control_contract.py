@@ -15,6 +15,7 @@ from daemon.control.tracing import TracesForOthers
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.trace.tracers import LocalBackend
+from daemon.troubles import Troubles
 from tests.fakes.net import fetcher, net
 from tests.integration import contract_hooks
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
@@ -56,8 +57,8 @@ async def whole_seat(postgres: PostgresServer) -> AsyncIterator[Served]:
 
 
 def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
-    advisor = Advisor(rows.database, SETTINGS, path.directory, path.clicks.tally, read_clocks)
-    maintenance = Maintenance(rows.database, SETTINGS, path.directory, lambda: 0, advisor, read_clocks)
+    advisor = Advisor(rows.database, SETTINGS, path.directory, path.clicks.tally, read_clocks, Troubles())
+    maintenance = Maintenance(rows.database, SETTINGS, path.directory, lambda: 0, advisor, read_clocks, Troubles())
     overview: Any = FixedOverview()
     overview.directory, overview.tracer, overview.clicks, overview.jobs = (
         *(path.directory, path.tracer, path.clicks, path.jobs),

@@ -18,6 +18,7 @@ from daemon.maintenance.rounds import Report, Unhealthy, report_from, run_once
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
+from daemon.troubles import Troubles
 from tests.conftest import LoggedErrors
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened, until
 
@@ -263,8 +264,9 @@ async def test_the_operators_questions_are_answered(postgres: PostgresServer) ->
 
 
 def maintaining(rows: Rows, settings: Settings, directory: PoolDirectory, queued: int = 0) -> Maintenance:
-    advisor = Advisor(rows.database, settings, directory, Tally(), read_clocks)
-    return Maintenance(rows.database, settings, directory, lambda: queued, advisor, read_clocks)
+    troubles = Troubles()
+    advisor = Advisor(rows.database, settings, directory, Tally(), read_clocks, troubles)
+    return Maintenance(rows.database, settings, directory, lambda: queued, advisor, read_clocks, troubles)
 
 
 def directory_with(ip: Ip) -> PoolDirectory:

@@ -50,6 +50,7 @@ PURE = {
     "daemon.maintenance.figures",
     "daemon.maintenance.plan",
     "daemon.maintenance.sizing",
+    "daemon.nodes.membership",
     "daemon.pool.changed",
     "daemon.pool.checks",
     "daemon.pool.countries",
@@ -97,6 +98,8 @@ LAYERS = {
     "daemon.systemd": PORTS,
     "daemon.unit_files": PORTS,
     "daemon.database": PORTS,
+    "daemon.nodes": PORTS,
+    "daemon.troubles": PORTS,
     "daemon.journal": ACTORS,
     "daemon.pool": ACTORS,
     "daemon.trace": ACTORS,
@@ -140,8 +143,7 @@ CONTROL |= {name for name in MODULES if name.startswith("daemon.control.resource
 # Libraries that one place alone knows.
 OWNERS = {
     "asyncpg": {"daemon.database.postgres", "daemon.cli.session"},  # the command turns PostgreSQL's words into its own
-    # Beside the module that wraps it, those who begin a program open its loop.
-    "trio_asyncio": {"daemon.database.postgres", "daemon.supervisor", "daemon.cli.session", "daemon.demo.run"},
+    "trio_asyncio": {"daemon.database.postgres"},
     # Beside the spool, those who say what its disk refuses.
     "sqlite3": {
         "daemon.journal.spool",

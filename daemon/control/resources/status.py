@@ -92,6 +92,29 @@ class JournalStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TroubleStatus:
+    """What PostgreSQL holds up: the activity, why, what to do next, and since when (UTC)."""
+
+    activity: str
+    sentence: str
+    remedy: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """This daemon among the nodes of its database. `trusted_for_s`: how long it leases on without PostgreSQL; null: for
+    ever, as the database is its own.
+    """
+
+    name: str
+    node_id: str
+    epoch: int
+    leasing: bool
+    trusted_for_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How things stand, from the daemon's memory alone."""
 
@@ -103,6 +126,8 @@ class Status:
     advice: list[AdviceStatus]
     queues: dict[str, QueueStatus]
     journal: JournalStatus
+    troubles: list[TroubleStatus]
+    node: NodeStatus
     node_id: str
     epoch: int
     uptime_s: float

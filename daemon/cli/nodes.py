@@ -1,0 +1,108 @@
+"""`tracepool nodes`: the daemons that know this database, and one that will not come back."""
+
+import sys
+import time
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from daemon.cli.options import AsJSON, ConfigFile
+from daemon.cli.output import say, say_rows_json, say_table, shown
+from daemon.cli.session import settings_of, work
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
+from daemon.errors import BadInput
+from daemon.nodes.member import node_row
+
+COLUMNS = ("name", "state", "free in", "version", "started", "node")
+Name = Annotated[str, Parameter(metavar="NAME")]
+
+
+def list_nodes(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
+    """List the daemons that have worked with this database.
+
+    An active one renews its trust each second. "free in" is how long another one
+    waits before it takes over, if this one is not heard of again: what is left of
+    its trust (node.trust_s), and then its quiet, in which the last trace that it
+    began ends and its IP rests.
+
+        tracepool nodes list
+        tracepool nodes list --json
+    """
+    rows = work(settings_of(config), _read)
+    if as_json:
+        say_rows_json(rows)
+        return
+    table = [
+        (row["name"], row["state"], f"{row['free_in_s']:.0f} s", row["version"], row["started_at"], row["node_id"])
+        for row in rows
+    ]
+    say_table(COLUMNS, table, right=("free in",))
+
+
+def remove(
+    name: Name,
+    *,
+    yes: Annotated[bool, Parameter(negative=(), show_default=False, help="Do not ask.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Take from a daemon its right to lease, so that another one need not wait for its trust to end.
+
+    For a machine that is gone for good. Its quiet is still waited for. A daemon
+    that does run, and reaches PostgreSQL, stops leasing within seconds; one that
+    runs cut off from PostgreSQL does not know, and both would use the same IPs.
+
+    NAME is the daemon's name, or the beginning of its node id where two have one name.
+
+        tracepool nodes remove tracer-1
+        tracepool nodes remove tracer-1 --yes
+    """
+    settings = settings_of(config)
+    row = _chosen(work(settings, _read), name)
+    if row["state"] != "active":
+        raise BadInput(f"node {shown(row['name'])} is not active but {row['state']}: there is nothing to remove")
+    if not yes:
+        _ask(row)
+    work(settings, _remove, row["node_id"])
+    say(f"removed {shown(row['name'])}: another node can use its IPs in {row['quiet_s']:.0f} s")
+
+
+def _chosen(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    found = [row for row in rows if row["name"] == name] or [row for row in rows if row["node_id"].startswith(name)]
+    found = [row for row in found if row["state"] == "active"] or found
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise BadInput(f"there is no node {shown(name)}: tracepool nodes list shows those that there are")
+    ids = ", ".join(row["node_id"] for row in found)
+    raise BadInput(f"{len(found)} nodes are called {shown(name)}: give the beginning of a node id: {ids}")
+
+
+def _ask(row: dict[str, Any]) -> None:
+    if not sys.stdin.isatty():
+        raise BadInput("this asks for a yes, and there is no terminal: add --yes")
+    say(f"{shown(row['name'])} ({row['node_id']}) may lease for {row['trusted_for_s']:.0f} s more without PostgreSQL.")
+    if input("Does its daemon certainly not run any more? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise BadInput("nothing was removed")
+
+
+async def _read(conn: Connection) -> list[dict[str, Any]]:
+    return [_shown_row(row) for row in await conn.fetch(QUERIES["load_nodes"])]
+
+
+def _shown_row(row: Any) -> dict[str, Any]:
+    known, now_s = node_row(row), row["now_s"]
+    return {
+        "name": known.name,
+        "state": known.state,
+        "trusted_for_s": round(max(0.0, known.trusted_until_s - now_s), 1),
+        "free_in_s": round(max(0.0, known.free_at_s - now_s), 1),
+        "quiet_s": known.quiet_s,
+        "version": row["version"],
+        "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(row["started_s"])),
+        "node_id": str(known.node_id),
+    }
+
+
+async def _remove(conn: Connection, node_id: str) -> None:
+    await conn.execute(QUERIES["remove_node"], node_id)

@@ -1,0 +1,261 @@
+"""This node's place in the table `nodes`: it joins, renews its trust each second, and leaves.
+
+It may lease while it trusts itself. PostgreSQL away only matters once the trust ends; a claim that is gone ends it at
+once, and the node joins anew. What that means for the pools, its `Follower` does.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+import trio
+
+from daemon import __version__
+from daemon.database.postgres import Connection, Database, OwnConnection
+from daemon.database.queries import QUERIES
+from daemon.errors import DatabaseOccupied, DatabaseUnavailable
+from daemon.nodes.membership import Joined, NodeRow, Occupied, admitted, trusts_itself_until
+from daemon.troubles import Troubles
+
+NODES_LOCK = (0x74726163, 3)  # of an advisory lock that ends with its transaction
+RENEW_S = 1.0
+RENEW_TIMEOUT_S = 5.0
+JOIN_RETRY_S = 2.0
+LEAVE_S = 3.0
+RENEWING = "this node's trust is renewed"
+JOINING = "this node joins"
+REJOINING = "none: it joins again, and the log says what keeps it out"
+
+log = structlog.get_logger("daemon.nodes")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`trust_s`: how long it leases on unheard. `quiet_s()`: how long after that something it began may run."""
+
+    node_id: UUID
+    name: str
+    epoch: int
+    trust_s: float
+    quiet_s: Callable[[], float]
+
+
+class Follower:
+    """What has to know how this node stands."""
+
+    async def look_again(self) -> None:
+        """Leasing has ended."""
+
+    async def disown(self) -> None:
+        """Another node has had the IPs: what the spool still says of them is out of date."""
+
+    async def start_over(self) -> None:
+        """The node has joined again: another one may have had the IPs."""
+
+
+class Member:
+    """`claim`: this run's, None before it joined and after it left."""
+
+    def __init__(
+        self,
+        database: Database,
+        identity: Identity,
+        troubles: Troubles,
+        boot_s: Callable[[], float],
+        *,
+        alone: bool = False,
+    ) -> None:
+        """`boot_s` reads a clock that counts while the machine is suspended. `alone`: no other node can be there."""
+        self._database = database
+        self._identity = identity
+        self._troubles = troubles
+        self._boot_s = boot_s
+        self._alone = alone
+        self._trusted_until_s = float("-inf")
+        self._joins = 0  # how often it had to join anew
+        self._started_over = 0  # for which of them its followers are done
+        self._followers: list[Follower] = []
+        self._epoch: int | None = None  # of the row, once this run has joined
+        self._claim: UUID | None = None
+        self.continues = True  # as Joined has it, of the last time it joined
+        self.has_nothing_left = False  # to be shipped: it may leave
+
+    def follow(self, follower: Follower) -> None:
+        self._followers.append(follower)
+
+    def may_lease(self) -> bool:
+        return self._started_over == self._joins and self._boot_s() < self._trusted_until_s
+
+    def claim(self) -> UUID:
+        """This run's. Raises DatabaseOccupied while it has none."""
+        if self._claim is None:
+            raise DatabaseOccupied("this node has lost its claim on the database", REJOINING)
+        return self._claim
+
+    @property
+    def trusted_for_s(self) -> float | None:
+        """How long it may lease without PostgreSQL; None for ever."""
+        return None if self._alone else max(0.0, self._trusted_until_s - self._boot_s())
+
+    async def join(self) -> None:
+        """Returns once no other node has the database."""
+        while True:
+            asked_s = self._boot_s()
+            try:
+                found = await self._database.work(self._join)
+                if isinstance(found, Joined):
+                    break
+                raise occupied_by(found)
+            except DatabaseUnavailable as e:
+                self._troubles.note(JOINING, e, effect="this node leases nothing: clicks fall back")
+                await trio.sleep(JOIN_RETRY_S)
+        self._troubles.over(JOINING)
+        self.continues = found.continues
+        self._trust_from(asked_s)
+        log.info("node_joined", name=self._identity.name, node_id=str(self._identity.node_id))
+
+    async def _join(self, conn: Connection) -> Joined | Occupied:
+        me = self._identity
+        await conn.execute(QUERIES["keep_nodes_out"], *NODES_LOCK)
+        rows = await conn.fetch(QUERIES["load_nodes"])
+        now_s = await conn.fetchval("select extract(epoch from clock_timestamp())::float8")
+        known = [node_row(row) for row in rows]
+        if self._alone:
+            known = [row for row in known if row.node_id == me.node_id]
+        found = admitted(known, me.node_id, self._epoch, now_s)
+        if isinstance(found, Joined):
+            claim = uuid4()
+            await conn.execute(QUERIES["take_over"], me.node_id)
+            values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__
+            self._epoch = await conn.fetchval(QUERIES["join_node"], *values)
+            self._claim = claim
+        return found
+
+    def _trust_from(self, asked_s: float) -> None:
+        if self._alone:
+            self._trusted_until_s = float("inf")
+        else:
+            self._trusted_until_s = trusts_itself_until(asked_s, self._identity.trust_s)
+
+    async def run(self) -> None:
+        """Renews until cancelled, and joins anew where the claim is lost."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_trust)
+            while True:
+                try:
+                    async with self._database.own_connection(RENEW_TIMEOUT_S) as connection:
+                        while await self._renewed(connection):
+                            self._troubles.over(RENEWING)
+                            await trio.sleep(RENEW_S)
+                except DatabaseUnavailable as e:
+                    self._troubles.note(RENEWING, e, effect=self._while_unheard())
+                    await trio.sleep(RENEW_S)
+                    continue
+                await self._join_anew(nursery)
+
+    async def _renewed(self, connection: OwnConnection) -> bool:
+        me, asked_s = self._identity, self._boot_s()
+        if not await connection.fetch("renew_node", me.node_id, self._claim, me.trust_s, me.quiet_s()):
+            return False
+        self._trust_from(asked_s)
+        return True
+
+    async def _join_anew(self, nursery: trio.Nursery) -> None:
+        self._claim, self._trusted_until_s = None, float("-inf")
+        self._joins += 1
+        log.critical("node_claim_lost", effect="no IP is leased until this node has joined again",
+                     why="its row in the table nodes was removed, or has another claim")  # fmt: skip
+        for follower in self._followers:
+            await follower.look_again()
+        await self.join()
+        if not self.continues:
+            for follower in self._followers:
+                await follower.disown()
+        nursery.start_soon(self._start_over, self._joins)  # the trust is renewed meanwhile
+
+    async def _start_over(self, join: int) -> None:
+        for follower in self._followers:
+            await follower.start_over()
+        self._started_over = join
+
+    async def _watch_trust(self) -> None:
+        leads = self.may_lease()
+        while True:
+            led, leads = leads, self.may_lease()
+            if leads and not led:
+                log.info("node_leases_again")
+            elif led and not leads and self._claim is not None:
+                why = f"PostgreSQL was not heard for {self._identity.trust_s:g} s (node.trust_s)"
+                log.critical("node_trust_ended", why=why, effect="no IP is leased: clicks fall back until it is back")
+                for follower in self._followers:
+                    await follower.look_again()
+            await trio.sleep(RENEW_S)
+
+    def _while_unheard(self) -> str:
+        left_s = self.trusted_for_s
+        if left_s is None:
+            return "clicks are traced as before"
+        return f"clicks are traced as before for {left_s:.0f} s more" if left_s else "clicks fall back"
+
+    async def leave(self) -> None:
+        """Others may take over at once. For a stop after which nothing of this node's is left to be shipped."""
+        with trio.move_on_after(LEAVE_S, shield=True):
+            try:
+                await self._database.fetch("leave_node", self._identity.node_id, self._claim)
+            except DatabaseUnavailable as e:
+                log.warning("node_could_not_leave", why=str(e), effect="another node waits until its trust has ended")
+        self._claim = None
+
+    def standing(self) -> dict[str, Any]:
+        """As status has it."""
+        left_s = self.trusted_for_s
+        return {
+            "name": self._identity.name,
+            "node_id": str(self._identity.node_id),
+            "epoch": self._epoch or 0,
+            "leasing": self.may_lease(),
+            "trusted_for_s": None if left_s is None else round(left_s, 1),
+        }
+
+
+@asynccontextmanager
+async def nodes_kept_out(database: Database, node_id: UUID | None) -> AsyncIterator[None]:
+    """No node joins meanwhile, and none leases. `node_id`: one that is known not to run.
+
+    Raises DatabaseOccupied where another one may lease; and DatabaseUnavailable, inside the block too, when the
+    connection that keeps them out is lost.
+    """
+    async with database.own_connection(RENEW_TIMEOUT_S) as connection:
+        await connection.execute("begin")
+        await connection.fetch("keep_nodes_out", *NODES_LOCK)
+        rows = await connection.fetch("load_nodes")
+        found = admitted(map(node_row, rows), node_id or uuid4(), None, rows[0]["now_s"] if rows else 0.0)
+        if isinstance(found, Occupied):
+            raise occupied_by(found)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_look_after, connection)
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def _look_after(connection: OwnConnection) -> None:
+    while True:
+        await trio.sleep(RENEW_S)
+        await connection.execute("select 1")
+
+
+def node_row(row: Any) -> NodeRow:
+    """Of `load_nodes`."""
+    return NodeRow(**{name: row[name] for name in NodeRow.__slots__})
+
+
+def occupied_by(found: Occupied) -> DatabaseOccupied:
+    node = found.node
+    return DatabaseOccupied(
+        f"node {node.name} ({node.node_id}) works with this database, and two would lease the same IPs: "
+        f"its IPs are free in {found.wait_s:.0f} s, unless it renews its trust",
+        f"stop that daemon; if its machine is gone for good: tracepool nodes remove {node.name}",
+    )

@@ -1,0 +1,89 @@
+"""What PostgreSQL holds up now, activity by activity: for the log, status, /readyz and advice.
+
+An outage of PostgreSQL holds up several activities at once and is one line in the log. A refused statement is a line
+for each activity, and again each LOG_EVERY_S while it lasts.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefused
+
+LOG_EVERY_S = 60.0
+OUTAGE, REFUSED, OCCUPIED = "database_unavailable", "statement_refused", "node_waits"
+OVER = {OUTAGE: "database_back", REFUSED: "statement_accepted", OCCUPIED: "node_waits_no_longer"}
+
+log = structlog.get_logger("daemon.database")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """`activity` does not go on; `sentence` says why, `remedy` what an operator does next. `since_s`: wall seconds."""
+
+    activity: str
+    sentence: str
+    remedy: str
+    since_s: float
+    event: str
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON has it."""
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since_s))
+        return {"activity": self.activity, "sentence": self.sentence, "remedy": self.remedy, "since": since}
+
+    def line(self) -> str:
+        return f"{self.activity}: {self.sentence}. Next: {self.remedy}"
+
+
+class Troubles:
+    """`note` an activity that cannot go on, and `over` once it does."""
+
+    def __init__(self) -> None:
+        self._troubles: dict[str, Trouble] = {}
+        self._logged_s: dict[str, float] = {}
+
+    def __iter__(self) -> Iterator[Trouble]:
+        return iter(list(self._troubles.values()))
+
+    def lines(self) -> list[str]:
+        return [trouble.line() for trouble in self]
+
+    def note(self, activity: str, error: DatabaseUnavailable, *, effect: str, repeat_s: float = LOG_EVERY_S) -> None:
+        """`effect`: what the daemon does meanwhile. The same trouble is logged again after `repeat_s`."""
+        now_s, before = time.time(), self._troubles.get(activity)
+        since_s = before.since_s if before else now_s
+        self._troubles[activity] = Trouble(activity, str(error), error.remedy, since_s, _event_of(error))
+        key = _key_of(self._troubles[activity])
+        if now_s < self._logged_s.get(key, -repeat_s) + repeat_s:
+            log.debug("trouble_goes_on", activity=activity, why=str(error))
+            return
+        self._logged_s[key] = now_s
+        event = _event_of(error)
+        tell = log.warning if event == OCCUPIED else log.error
+        tell(event, activity=activity, why=str(error), remedy=error.remedy, effect=effect)
+
+    def over(self, activity: str) -> None:
+        """`activity` goes on. Does nothing where it always did."""
+        if (trouble := self._troubles.pop(activity, None)) is None:
+            return
+        if trouble.event == OUTAGE and any(other.event == OUTAGE for other in self):
+            return
+        self._logged_s.pop(_key_of(trouble), None)
+        log.info(OVER[trouble.event], activity=activity, after_s=round(time.time() - trouble.since_s, 1))
+
+
+def _event_of(error: DatabaseUnavailable) -> str:
+    if isinstance(error, StatementRefused):
+        return REFUSED
+    return OCCUPIED if isinstance(error, DatabaseOccupied) else OUTAGE
+
+
+def _key_of(trouble: Trouble) -> str:
+    """Troubles with one key are one line in the log."""
+    if trouble.event == REFUSED:
+        return f"{trouble.activity}: {trouble.sentence}"
+    return trouble.event
