@@ -13,13 +13,25 @@ from pathlib import Path
 import asyncpg
 import trio
 
-from tests.faults import announcements, crashes, disks, evidence, links, outages, schemas, signals
+from tests.faults import (
+    announcements,
+    crashes,
+    disks,
+    evidence,
+    links,
+    nodes,
+    outages,
+    pages,
+    restored,
+    schemas,
+    signals,
+)
 from tests.faults.records import Breach, History, Rules
 from tests.faults.scene import Scene, staged, undressed, until
 from tests.faults.servers import SceneBroke
 from tests.faults.stage import Fault, Knobs, Stage
 
-MODULES = (crashes, outages, disks, signals, schemas, announcements, links)
+MODULES = (crashes, outages, disks, signals, schemas, announcements, links, pages, restored, nodes)
 FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 SETTLE_S = 0.5
 CLICKS_END_WITHIN_S = 70.0

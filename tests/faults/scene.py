@@ -146,7 +146,9 @@ class Scene:
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """The daemon's lines of one event so far."""
-        found = []
+        found: list[dict[str, Any]] = []
+        if self.process is None:
+            return found
         with (self.directory / "daemon.log").open("rb") as lines:
             for line in lines:
                 if event.encode() in line and line.startswith(b"{"):

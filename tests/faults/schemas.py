@@ -118,7 +118,7 @@ BREAKAGES = (
     _away("active_trace_requests"),
     _revoked("hits"),
     _away("ip_pool_statistics"),
-    _retyped("ip_rotation_pool", "ip_port", "varchar(20)", "text", LOOK),
+    _retyped("ip_rotation_pool", "avg_response_time_ms", "real", "double precision", LOOK),
     _column_away("active_trace_requests", "exit_ip", "text"),
     _away("nodes"),
     _widened("ip_rotation_pool"),
@@ -136,7 +136,7 @@ async def broken(stage: Stage) -> str:
     try:
         await scene.run_sql(breakage.do)
     except asyncpg.CheckViolationError as refused:
-        return f"PostgreSQL itself refused it: {refused}"
+        return f"PostgreSQL itself refused it, by {refused.constraint_name}"
     if breakage.kick:
         await scene.sql(breakage.kick)
     if breakage.said is not None:
