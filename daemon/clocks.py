@@ -13,4 +13,4 @@ def read_boot_clock() -> float:
 
 
 def read_clocks() -> Moment:
-    return Moment(trio.current_time(), time.time())
+    return Moment(trio.current_time(), time.time(), read_boot_clock())

@@ -97,7 +97,7 @@ async def _reloaded(
     now: Callable[[], Moment],
     troubles: Troubles,
 ) -> Pool:
-    loading = f"the pool of {post.country} is loaded again"
+    loading = f"loading the pool of {post.country} again"
     while True:
         await flush()
         try:

@@ -84,6 +84,6 @@ def _event_of(error: DatabaseUnavailable) -> str:
 
 def _key_of(trouble: Trouble) -> str:
     """Troubles with one key are one line in the log."""
-    if trouble.event == REFUSED:
-        return f"{trouble.activity}: {trouble.sentence}"
-    return trouble.event
+    if trouble.event == OUTAGE:
+        return OUTAGE
+    return f"{trouble.activity}: {trouble.sentence if trouble.event == REFUSED else OCCUPIED}"

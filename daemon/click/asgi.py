@@ -66,7 +66,7 @@ class Exchange:
         self._waited_s = waited_s
         self._patience = trio.CancelScope(deadline=trio.current_time() + answer_s)
         self._answer_s = answer_s
-        self._body = b""  # what came and the app has not asked for
+        self._body = bytearray()  # what came and the app has not asked for
         self._request_whole = False
         self._told_whole = False  # so that the app waits for nothing but the client's leave
         self._arrived: trio.Event | None = None  # while the app waits
@@ -139,7 +139,7 @@ class Exchange:
             await self._arrived.wait()
         if self._client_left or self.whole:
             return {"type": "http.disconnect"}
-        data, self._body = self._body, b""
+        data, self._body = bytes(self._body), bytearray()
         self._told_whole = self._request_whole
         return {"type": "http.request", "body": data, "more_body": not self._told_whole}
 

@@ -7,11 +7,13 @@ refused here is refused with a status of the 4xx kind and the connection closed 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
+
+from daemon.click.urls import unescaped
 
 VERSIONS = frozenset({"1.0", "1.1"})
 _HOST = re.compile(rb"(?:(?:LABEL\.)*LABEL\.?)?".replace(b"LABEL", rb"[\w~!$&'()*+,;=%:\[\]-]{1,63}"))
 _HOST_BYTES_MAX = 255
+_AS_ASCII = [b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in range(256)]
 _ABSOLUTE_FORM = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
@@ -80,7 +82,7 @@ def origin_form(target: bytes) -> bytes | None:
 
 def path_of(target: bytes) -> str:
     """The path of an origin-form target as a handler knows it: without the query, percent-decoded."""
-    return unquote(target.partition(b"?")[0].decode("ascii"))
+    return unescaped(target.partition(b"?")[0].decode("ascii")).decode("utf-8", "replace")
 
 
 def with_ascii_request_line(data: bytes) -> bytes:
@@ -91,4 +93,4 @@ def with_ascii_request_line(data: bytes) -> bytes:
     if data.isascii():
         return data
     line, newline, rest = data.partition(b"\n")
-    return b"".join(b"%%%02X" % byte if byte > 127 else bytes((byte,)) for byte in line) + newline + rest
+    return b"".join(map(_AS_ASCII.__getitem__, line)) + newline + rest

@@ -8,11 +8,11 @@ Macros before the path are refused, so that none chooses a host, a scheme or a p
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote, quote_from_bytes
 from uuid import UUID
 
 from daemon.click.parse import OFFER, Inbound
-from daemon.click.urls import header_safe, http_url, safe_piece, shown
+from daemon.click.urls import header_safe, http_url, safe_piece, shown, unescaped
 from daemon.errors import BadInput
 
 VALUES_CHARACTERS_MAX = 32_768
@@ -93,9 +93,8 @@ def macro_url(url: str) -> tuple[str, str]:
 
 
 def _mended_around_macros(url: str) -> str:
-    prefix = "macro"
-    while prefix in url.lower():
-        prefix += "x"
+    longest = max((len(found) for found in re.findall(r"macro(x*)", url.lower())), default=0)
+    prefix = "macro" + "x" * (longest + 1)
     macros: list[str] = []
 
     def stand_in(found: re.Match[str]) -> str:
@@ -113,7 +112,7 @@ def _before_path(url: str) -> str:
 
 def _encoded(raw: str) -> str:
     value = safe_piece(raw.partition("=")[2])
-    return quote_from_bytes(unquote_to_bytes(value.replace("+", " ")), safe="")
+    return quote_from_bytes(unescaped(value.replace("+", " ")), safe="")
 
 
 def _no_climb(segment: Sequence[str], text: str) -> str:

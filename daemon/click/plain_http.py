@@ -74,22 +74,23 @@ class _Incoming:
 
     def feed(self, data: bytes) -> None:
         """Raises httptools.HttpParserError."""
-        while data and self._parser is not None:
+        rest = memoryview(data)
+        while rest and self._parser is not None:
             try:
-                self._parser.feed_data(data)
+                self._parser.feed_data(rest)
                 return
             except httptools.HttpParserUpgrade as upgrade:  # which is ignored: what follows is HTTP as before
-                data = data[upgrade.args[0] :]
+                rest = rest[upgrade.args[0] :]
                 self._parser = self._new_parser()
 
     def on_message_begin(self) -> None:
         self.heads += 1
         self.in_message = self.in_head = True
-        self._target = b""
+        self._target: list[bytes] = []
         self._headers: list[tuple[bytes, bytes]] = []
 
     def on_url(self, data: bytes) -> None:
-        self._target += data
+        self._target.append(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.in_head:  # those behind a chunked body are nobody's
@@ -101,7 +102,7 @@ class _Incoming:
         assert parser is not None, "who calls this?"
         method, version = parser.get_method().decode("ascii"), parser.get_http_version()
         keeps = version == "1.1" and parser.should_keep_alive()
-        self.events.append(Request(method, self._target, version, self._headers, keeps))
+        self.events.append(Request(method, b"".join(self._target), version, self._headers, keeps))
 
     def on_body(self, data: bytes) -> None:
         self.events.append(data)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+FORWARDED_MAX = 64  # addresses of X-Forwarded-For that are looked at, from the right
 HEADER_CHARACTERS_MAX = 2_048  # of what is stored and forwarded
 
 
@@ -48,7 +49,7 @@ def visitor_of(peer: str | None, headers: Headers, trusted: Sequence[Network | s
 
 def _forwarded(peer: str | None, forwarded_for: str, trusted: Sequence[Network | str]) -> str | None:
     address = peer
-    for text in reversed(forwarded_for.split(",")):
+    for text in reversed(forwarded_for.rsplit(",", FORWARDED_MAX)):
         if not (UNIX in trusted if address is None else _is_in(address, trusted)):
             return address
         try:

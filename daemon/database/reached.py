@@ -14,7 +14,7 @@ from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable
 from daemon.troubles import Troubles
 
 RETRY_S = 2.0
-STARTING = "the daemon starts"
+STARTING = "starting the daemon"
 WAITING = "clicks of offers that an earlier run knew fall back"
 WATCH_S = 1.0
 LET_GO_S = 35.0

@@ -17,7 +17,7 @@ import trio
 
 from daemon.database.postgres import REFUSALS, Connection, Database
 from daemon.database.queries import QUERIES
-from daemon.errors import DatabaseOccupied, DatabaseUnavailable
+from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefused
 from daemon.journal.entries import KINDS
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
@@ -32,8 +32,8 @@ GATHER_MAX_S = 2.0
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
-SHIPPING = "rows are written"
-REJOINING = "none: it joins again, and the log says what keeps it out"
+SHIPPING = "writing rows"
+REJOINING = "nothing: this node joins again by itself"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -130,7 +130,7 @@ class Shipper:
                 await self._ship(batch)
             except DatabaseUnavailable as e:
                 self._troubles.note(SHIPPING, e, effect="rows wait in the spool; clicks go on")
-                self.reachable = False
+                self.reachable = isinstance(e, StatementRefused | DatabaseOccupied)
                 await trio.sleep(pause_s)
                 pause_s = min(PAUSE_MAX_S, 2 * pause_s)
                 continue

@@ -16,7 +16,7 @@ from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
 from daemon.troubles import Troubles
 
-MAINTAINING = "maintenance rounds are made"
+MAINTAINING = "maintenance"
 
 log = structlog.get_logger("daemon.maintenance")
 

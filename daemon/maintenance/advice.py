@@ -41,7 +41,7 @@ def _database_hinders(f: Figures) -> Iterator[Advice]:
         yield Advice(
             "database_hinders",
             Severity.CRITICAL,
-            f"PostgreSQL holds up that {held.activity}: {held.sentence}.",
+            f"PostgreSQL holds up {held.activity}: {held.sentence}.",
             "PostgreSQL cannot be reached, or refuses a statement of tracepool's",
             {},
             held.remedy,

@@ -25,9 +25,9 @@ RENEW_S = 1.0
 RENEW_TIMEOUT_S = 5.0
 JOIN_RETRY_S = 2.0
 LEAVE_S = 3.0
-RENEWING = "this node's trust is renewed"
-JOINING = "this node joins"
-REJOINING = "none: it joins again, and the log says what keeps it out"
+RENEWING = "renewing this node's trust"
+JOINING = "joining as a node"
+REJOINING = "nothing: this node joins again by itself"
 
 log = structlog.get_logger("daemon.nodes")
 

@@ -34,7 +34,7 @@ POLL_S = 0.5
 REST_MAX_S = 5.0
 EDIT_NO_MAX = 2**63 - 1
 SHOWN = 40
-ADOPTING = "edits by SQL are taken over"
+ADOPTING = "taking over edits by SQL"
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
 REMOVE_S = 30.0  # an actor that starts over may lose the message; what it then loads has no such row
 CHUNK_IPS = 5_000  # adopted between two turns of the other tasks
@@ -88,10 +88,12 @@ class Adoption:
                     self._announcements = announcements
                     pause_s = PAUSE_MIN_S
                     await self._follow(announcements)
+            except trio.EndOfChannel:
+                log.warning("adoption_listens_again", why="the connection was lost, or too much was announced at once")
             except DatabaseUnavailable as e:
                 self._troubles.note(ADOPTING, e, effect="edits by SQL wait; clicks go on")
-                await trio.sleep(pause_s)
-                pause_s = min(PAUSE_MAX_S, 2 * pause_s)
+            await trio.sleep(pause_s)
+            pause_s = min(PAUSE_MAX_S, 2 * pause_s)
 
     async def compare(self) -> None:
         """Takes over all rows as they stand; IPs without a row leave."""
@@ -114,10 +116,7 @@ class Adoption:
         while True:
             batch = []
             with trio.move_on_after(check_s):
-                try:
-                    batch.append(await announcements.received.receive())
-                except trio.EndOfChannel:
-                    raise DatabaseUnavailable("the listening connection was lost") from None
+                batch.append(await announcements.received.receive())
             if not batch:
                 await announcements.still_come()
                 if await self._read_fingerprint() != self._fingerprint:

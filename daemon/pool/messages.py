@@ -1,5 +1,6 @@
 """What is said to a pool actor and what it answers. Times are seconds on the monotonic clock."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,7 @@ class Lease(msgspec.Struct, frozen=True):
     """The exclusive right of one trace to one IP until `locked_until_s`. `lease_no` grows with each lease of an IP.
 
     `unused_s`: since its last lease began, None for its first. `choices`: IPs that were available, this one included.
+    `ends_boot_s`: its end by the clock that counts while the machine is suspended (Moment.boot_s).
     """
 
     ip_id: UUID
@@ -32,6 +34,7 @@ class Lease(msgspec.Struct, frozen=True):
     request_id: UUID
     unused_s: float | None = None
     choices: int = 1
+    ends_boot_s: float = math.inf
 
     def __repr__(self) -> str:
         return f"<Lease {self.lease_no} of {self.address}:{self.port} {self.country} for {self.request_id}>"

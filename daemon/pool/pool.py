@@ -197,7 +197,7 @@ class Pool:
         lease = Lease(
             ip.id, ip.address, ip.port, ip.provider, self.country, ip.lease_no,
             locked_until_s=now.tick_s + self.rules.lock_s, request_id=request.request_id, unused_s=unused_s,
-            choices=choices,
+            choices=choices, ends_boot_s=now.boot_s + self.rules.lock_s,
         )  # fmt: skip
         self.leases += 1
         decision.answers.append((request, lease))

@@ -31,7 +31,7 @@ TICK_S = 1.0  # while rows wait for IPs
 CHECK_S = 15.0  # an announcement that was lost is made up for
 RETRY_S = 2.0
 WORKERS_SHARE = 0.5
-FILLING = "batch traces begin"
+FILLING = "beginning batch traces"
 REFUSED_AT_ONCE = 500
 
 log = structlog.get_logger("daemon.trace")

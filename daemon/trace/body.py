@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ada_url import URL
 
+from daemon.trace.budget import Steps
 from daemon.trace.charsets import charset_in
 from daemon.trace.codings import CODINGS
 from daemon.trace.html import Page, Source, read_page
@@ -50,14 +51,18 @@ class FirstBytes:
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
-        self.data = b""
+        self._data = bytearray()
+
+    @property
+    def data(self) -> bytes:
+        return bytes(self._data)
 
     @property
     def enough(self) -> bool:
-        return len(self.data) >= self.bytes_max
+        return len(self._data) >= self.bytes_max
 
     def feed(self, data: bytes) -> None:
-        self.data = (self.data + data)[: self.bytes_max]
+        self._data += data[: self.bytes_max - len(self._data)]
 
     def look(self, *, slow: bool) -> None:
         """Nothing is decided before the end."""
@@ -77,18 +82,19 @@ class PageBody:
         self.enough = False
         self.page = Page()
         self._source = source
-        self._decoders = [CODINGS[coding]() for coding in codings]
+        self._decoders = [CODINGS[coding](bytes_max) for coding in codings]
         self._sniffs = sniffs
         self._text_min = bytes_max if small else TEXT_CHARACTERS_MIN
         self._room = bytes_max  # on the wire
-        self._html = b""
+        self._html = bytearray()
+        self._steps = Steps()
         self._looked_at_bytes = 0
 
     def feed(self, data: bytes) -> None:
         data = data[: self._room]
         self._room -= len(data)
         for decoder in self._decoders:
-            data = decoder.feed(data, self.bytes_max)
+            data = decoder.feed(data)
         self._html += data[: self.bytes_max - len(self._html)]
         if self._sniffs and len(self._html) >= _SNIFFED_BYTES and not self._begins_with_markup():
             self.enough = True
@@ -113,7 +119,7 @@ class PageBody:
     def _read(self, *, whole: bool) -> None:
         if len(self._html) != self._looked_at_bytes:
             self._looked_at_bytes = len(self._html)
-            self.page = read_page(self._html, self._source, whole=whole)
+            self.page = read_page(bytes(self._html), self._source, whole=whole, steps=self._steps)
 
     def _begins_with_markup(self) -> bool:
         begins = self._html[: 2 * _SNIFFED_BYTES].lstrip(b"\t\n\f\r ").lower()
@@ -122,21 +128,21 @@ class PageBody:
 
 def page_body(url: URL, headers: Headers, *, bytes_max: int, refresh_max_s: float, refreshed: bool) -> PageBody | None:
     """What reads the body of an answer with these headers, or None where it is not to be read."""
-    content_type = codings = None
+    content_type = None
+    named: list[str] = []
     small = empty = False
     for name, value in headers:
         lowered = name.lower()
         if lowered == b"content-type":
             content_type = value.decode("latin-1")
         elif lowered == b"content-encoding":
-            codings = ",".join(filter(None, (codings, value.decode("latin-1"))))
+            named += (coding.strip().lower() for coding in value.decode("latin-1").split(","))
         elif lowered == b"content-length":
             small = value.isdigit() and int(value[:9]) <= SMALL_BYTES
             empty = value == b"0"
     kind = None if content_type is None else content_type.partition(";")[0].strip().lower()
     if empty or (kind and kind not in _HTML_TYPES):
         return None
-    named = [coding.strip().lower() for coding in (codings or "").split(",")]
     undone = [coding for coding in reversed(named) if coding not in ("", "identity")]
     if len(undone) > CODINGS_MAX or any(coding not in CODINGS for coding in undone):
         return None

@@ -6,12 +6,15 @@ windows-1252, as browsers have it.
 """
 
 import re
-from collections.abc import Mapping
+from codecs import CodecInfo
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote_from_bytes
 
 import webencodings
 from ada_url import URL
 from webencodings import Encoding
+
+from daemon.trace.urls import parsed
 
 UTF_8: Encoding = webencodings.UTF8
 _DEFAULT = webencodings.lookup("windows-1252") or UTF_8
@@ -19,6 +22,8 @@ _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xfe\xff": "utf-16be", b"\xff\xfe": "utf-1
 _CHARSET = re.compile(
     r"charset[\t\n\f\r ]*=[\t\n\f\r ]*(?:\"([^\"]*)\"|'([^']*)'|([^\"'\t\n\f\r ;][^\t\n\f\r ;]*))", re.I
 )
+# Each character that the encoding lacks copies the rest of its piece: pieces keep that linear.
+_ENCODED_AT_ONCE = 1_024
 # All of ASCII that a query may hold (URL 1.3, the special-query set) as it stands there.
 _AS_IT_STANDS = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "\"#<>'")
 
@@ -62,17 +67,20 @@ def percent_encoded(text: str, encoding: Encoding, as_it_stands: str) -> str:
     """In the encoding's bytes (its output encoding, Encoding 4.3); what it lacks is %26%23960%3B (URL 1.3)."""
     name = encoding.name
     codec = (UTF_8 if name.startswith("utf-16") or name == "replacement" else encoding).codec_info
-    text, parts = _without_surrogates(text), []
+    text = _without_surrogates(text)
+    pieces = (text[at : at + _ENCODED_AT_ONCE] for at in range(0, len(text), _ENCODED_AT_ONCE))
+    return "".join(part for piece in pieces for part in _percent_encoded(piece, codec, as_it_stands))
+
+
+def _percent_encoded(text: str, codec: CodecInfo, as_it_stands: str) -> Iterator[str]:
     while text:
         try:
-            data, text = codec.encode(text, "strict")[0], ""
+            data, lacked, text = codec.encode(text, "strict")[0], "", ""
         except UnicodeEncodeError as lacks:
             data = codec.encode(text[: lacks.start], "strict")[0]
             lacked, text = text[lacks.start : lacks.end], text[lacks.end :]
-            parts += [quote_from_bytes(data, safe=as_it_stands), *(f"%26%23{ord(letter)}%3B" for letter in lacked)]
-        else:
-            parts.append(quote_from_bytes(data, safe=as_it_stands))
-    return "".join(parts)
+        yield quote_from_bytes(data, safe=as_it_stands)
+        yield from (f"%26%23{ord(letter)}%3B" for letter in lacked)
 
 
 def url_in_document(text: str, base: URL, encoding: Encoding) -> URL | None:
@@ -84,10 +92,7 @@ def url_in_document(text: str, base: URL, encoding: Encoding) -> URL | None:
         if "#" not in before and not query.isascii():
             query = percent_encoded(query, encoding, _AS_IT_STANDS)
             text = before + mark + query + hash_mark + fragment
-    try:
-        return URL(text, base=base.href)
-    except ValueError:
-        return None
+    return parsed(text, base.href)
 
 
 def _without_surrogates(text: str) -> str:

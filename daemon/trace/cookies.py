@@ -15,6 +15,7 @@ from ada_url import URL, HostType
 
 COOKIES_MAX = 60
 COOKIE_CHARACTERS_MAX = 4_096  # name and value, as browsers have it
+ATTRIBUTE_CHARACTERS_MAX = 1_024  # of a Path or Domain (RFC 6265bis, 5.6)
 _YEAR_2000_S = 946_684_800.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -27,6 +28,16 @@ class _Cookie:
     path: str
     host_only: bool
     secure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Answerer:
+    """Of the URL that sets cookies. `is_name`: its host is no IP address."""
+
+    host: str
+    is_name: bool
+    secure: bool
+    default_path: str
 
 
 class Jar:
@@ -51,8 +62,11 @@ class Jar:
             return
         answered_s = _seconds(date)
         now_s = _YEAR_2000_S if answered_s is None else answered_s
+        answerer = _Answerer(
+            url.hostname, url.host_type == HostType.DEFAULT, url.protocol == "https:", _default_path(url.pathname)
+        )
         for line in lines:
-            self._keep_one(url, line, now_s)
+            self._keep_one(answerer, line, now_s)
 
     def header(self, url: URL) -> str:
         """The value of Cookie for a request to `url` (section 5.4): longer paths first, then older; "" for none."""
@@ -69,7 +83,7 @@ class Jar:
         chosen.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in chosen)
 
-    def _keep_one(self, url: URL, line: str, now_s: float) -> None:
+    def _keep_one(self, answerer: _Answerer, line: str, now_s: float) -> None:
         pair, _, rest = line.partition(";")
         name, equals, value = pair.partition("=")
         if not equals:
@@ -78,19 +92,17 @@ class Jar:
         if not (name or value) or len(name) + len(value) > COOKIE_CHARACTERS_MAX or _CONTROL.search(name + value):
             return
         attributes = _attributes(rest)
-        host = url.hostname
+        host = answerer.host
         domain = attributes.get("domain", "").removeprefix(".").lower()
-        host_only = not domain or (domain == host and ("." not in host or url.host_type != HostType.DEFAULT))
-        if not host_only and (
-            "." not in domain or url.host_type != HostType.DEFAULT or not _domain_matches(host, domain)
-        ):
+        host_only = not domain or (domain == host and ("." not in host or not answerer.is_name))
+        if not host_only and ("." not in domain or not answerer.is_name or not _domain_matches(host, domain)):
             return
         secure = "secure" in attributes
-        if secure and url.protocol != "https:":
+        if secure and not answerer.secure:
             return
         path = attributes.get("path", "")
         if not path.startswith("/"):
-            path = _default_path(url.pathname)
+            path = answerer.default_path
         cookie = _Cookie(name, value, host if host_only else domain, path, host_only, secure)
         key = (cookie.name, cookie.domain, cookie.path)
         if _is_removal(attributes, now_s):
@@ -103,11 +115,12 @@ class Jar:
 
 
 def _attributes(text: str) -> dict[str, str]:
-    """`; Path=/; Secure` by lower-case names; the last of a name counts (section 5.3)."""
+    """`; Path=/; Secure` by lower-case names; the last of a name counts (section 5.3). Long values are ignored."""
     attributes: dict[str, str] = {}
     for part in text.split(";"):
         name, _, value = part.partition("=")
-        attributes[name.strip(" \t").lower()] = value.strip(" \t")
+        if len(value) <= ATTRIBUTE_CHARACTERS_MAX:
+            attributes[name.strip(" \t").lower()] = value.strip(" \t")
     return attributes
 
 

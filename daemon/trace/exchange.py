@@ -6,6 +6,7 @@ again, so that there is little to check.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -20,6 +21,7 @@ _LENGTH = re.compile(rb"\r?\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r?\n|\Z)", re.I
 SWITCHING_PROTOCOLS, FIRST_FINAL_STATUS = 101, 200
 HEAD_ROOM_BYTES = 16_384  # for what a body is wrapped in: the lines of chunks, the bytes that came beside it
 BODY_LINE_BYTES = 8  # beside its own bytes: pages have many lines, and chunks of a byte each are slow to parse
+MENDS_MAX = 32  # of one connection: heads that are parsed anew, since they say their length more than once
 LOOK_AFTER_S = 0.05  # a body that has not ended by then is looked at; again after twice the time, and so on
 SLOW_S = 0.4  # from then on a look takes the first words for the page's own
 
@@ -37,10 +39,11 @@ class Garbled(Exception):
 class _Answer:
     """What the parser says of the answer that is coming. `whole`: to its last byte; `kept`: the connection goes on."""
 
-    __slots__ = ("broken", "complete", "head", "headers", "kept", "parser", "pieces", "status", "whole")
+    __slots__ = ("_mends_left", "broken", "complete", "head", "headers", "kept", "parser", "pieces", "status", "whole")
 
     def __init__(self) -> None:
         self.parser: httptools.HttpResponseParser | None = self._new_parser()
+        self._mends_left = MENDS_MAX
         self.begin()
 
     def _new_parser(self) -> httptools.HttpResponseParser:
@@ -56,9 +59,9 @@ class _Answer:
 
     def begin(self) -> None:
         self.status = 0
-        self.head = b""  # what has come until it is complete
+        self.head = bytearray()  # what has come until it is complete
         self.headers: list[tuple[bytes, bytes]] = []
-        self.pieces: list[bytes] = []  # of the body, to be read
+        self.pieces: deque[bytes] = deque()  # of the body, to be read
         self.complete = self.whole = self.kept = self.broken = False  # `complete` is the head
 
     def on_message_begin(self) -> None:
@@ -98,7 +101,8 @@ class _Answer:
         except httptools.HttpParserUpgrade:
             return
         except httptools.HttpParserError as error:
-            if not self.complete and (once := _with_one_length(self.head)) is not None:
+            if not self.complete and self._mends_left and (once := _with_one_length(bytes(self.head))) is not None:
+                self._mends_left -= 1
                 self.parser = self._new_parser()
                 self.begin()
                 self.feed(once)
@@ -180,7 +184,7 @@ class Exchange:
         with suppress(Broken, TooMuch, Garbled):
             while True:
                 while answer.pieces and not body.enough:
-                    body.feed(answer.pieces.pop(0))
+                    body.feed(answer.pieces.popleft())
                 if body.enough or answer.whole:
                     break
                 with trio.move_on_at(began_s + min(look_s, wait_s)):

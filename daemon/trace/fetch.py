@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 import trio
 
+from daemon.clocks import read_boot_clock
 from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
 from daemon.trace.body import Body, PageBody
 from daemon.trace.exchange import Garbled, Headers, NotHttp
@@ -45,6 +46,10 @@ BODY_WAIT_S = 5.0  # for a body; what is late of it is not waited for
 Wanted = Callable[[int, Headers], Body | None]
 
 log = logging.getLogger(__name__)
+
+
+class OutOfTime(Exception):
+    """The session's time, and with it the lease of its IP, is over."""
 
 
 class Fetcher:
@@ -94,6 +99,7 @@ class Session:
         self._timeout_s = timeout_s
         now = trio.current_time()
         self._ends_at = now + timeout_s
+        self._ends_boot_s = read_boot_clock() + timeout_s
         self._reach_s = reach_s
         self._lines: dict[Key, Line] = {}  # the least recently used first
         self._proven = False
@@ -125,6 +131,8 @@ class Session:
         with self._clock:
             while isinstance(step, Fetch):
                 outcome = await self._hop(step, walk.body)
+                if isinstance(outcome, HopFailure) and self._is_over():
+                    return walk.out_of_time(self._timeout_s, outcome)
                 step = walk.answered(outcome) if isinstance(outcome, HopAnswer) else walk.failed(outcome)
             return step
         late = self._failure(Kind.TIMEOUT)
@@ -159,6 +167,7 @@ class Session:
         """Sends the request on a kept connection or a new one. Raises whatever lines.py raises."""
         key = key_of(fetch.url, self._proxy)
         while True:  # twice at most: the second time on a new connection
+            self._check_time()
             line = self._kept(key) or await self._open(key, progress)
             self._clock.deadline = self._hop_ends_at
             progress.phase, progress.stream = line.phase, line.stream
@@ -166,6 +175,7 @@ class Session:
             reused, line.used = line.used, True
             self._lines[key] = line
             try:
+                self._check_time()
                 status, headers = await line.request(fetch, head_bytes_max=self._fetcher.headers_bytes_max)
                 if line.phase is Phase.FORWARD:
                     self.exit_ip = exit_ip_in(headers, self._proxy.exit_ip_header) or self.exit_ip
@@ -182,6 +192,17 @@ class Session:
                 if not line.is_idle():
                     self._lines.pop(key, None)
                     line.close()
+
+    def _is_over(self) -> bool:
+        return trio.current_time() >= self._ends_at or read_boot_clock() >= self._ends_boot_s
+
+    def _check_time(self) -> None:
+        """Before a hop's first byte. A process that stood still, or a machine that slept, must not go on where it was.
+
+        Timers alone would not do: what has come meanwhile is handled before they are, and a write waits for nobody.
+        """
+        if self._is_over():
+            raise OutOfTime
 
     def _kept(self, key: Key) -> Line | None:
         """An idle connection for `key`, if there is one; else makes room for a new one."""
@@ -253,6 +274,8 @@ def _kind_of(error: Exception, progress: Progress) -> Kind:
     """What an exception of ours, of trio, ssl or the system means; the one place that knows their types."""
     if isinstance(error, DialError | SocksError):
         return error.kind
+    if isinstance(error, OutOfTime):
+        return Kind.TIMEOUT
     if isinstance(error, Refused):
         return Kind.STATUS
     if isinstance(error, TooMuch):

@@ -5,6 +5,7 @@ another kind (multipart, text/plain) is not followed.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import webencodings
@@ -37,32 +38,24 @@ class Submission:
     body: bytes = b""
 
 
-def form_meant(tree: LexborHTMLParser, submit: Submit, before: LexborNode | None) -> LexborNode | None:
-    """The form that a script calls submit() of, among those that stand before the script; None: there is none."""
-    found = _named(tree, submit)
-    if before is not None:
-        earlier = set()
-        for node in _tree(tree):
-            if node.mem_id == before.mem_id:
-                break
-            earlier.add(node.mem_id)
-        found = [node for node in found if node.mem_id in earlier]
+def form_meant(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNode]) -> LexborNode | None:
+    """The form that a script calls submit() of, among `nodes`, those before the script; None: there is none."""
+    found = _named(tree, submit, nodes)
     if submit.nth >= len(found) or found[submit.nth].tag != "form":
         return None
     return found[submit.nth]
 
 
 def submission(
-    tree: LexborHTMLParser,
+    nodes: Sequence[LexborNode],
     form: LexborNode,
     *,
-    before: LexborNode | None,
     document: URL,
     base: URL,
     target: str,
     encoding: Encoding,
 ) -> Submission | None:
-    """What submitting `form` asks for, with the fields that stand before `before`; None where this page stays.
+    """What submitting `form` asks for, with the fields among `nodes`, in tree order; None where this page stays.
 
     `target` is that of the page's base element. Raises ValueError for what only a browser can send.
     """
@@ -80,7 +73,7 @@ def submission(
         if (accepted := webencodings.lookup(label)) is not None:
             encoding = accepted
             break
-    fields = _urlencoded(_fields(tree, form, before, encoding), encoding)
+    fields = _urlencoded(_fields(nodes, form, encoding), encoding)
     if method != "post":
         url.search = fields
         if not fields:
@@ -91,11 +84,13 @@ def submission(
     return Submission(url.href, "POST", fields.encode("ascii"))
 
 
-def _named(tree: LexborHTMLParser, submit: Submit) -> list[LexborNode]:
+def _named(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNode]) -> Sequence[LexborNode]:
     key = submit.key
     if submit.by == "selector":
-        return list(tree.css(str(key))) if _SELECTOR.fullmatch(str(key)) else []
-    nodes = [node for node in _tree(tree) if node.tag == "form" or submit.by in ("id", "name")]
+        known = {node.mem_id for node in nodes}
+        return [node for node in tree.css(str(key)) if node.mem_id in known] if _SELECTOR.fullmatch(str(key)) else []
+    if submit.by not in ("id", "name"):
+        nodes = [node for node in nodes if node.tag == "form"]
     if isinstance(key, int):
         return nodes[key : key + 1]
     if submit.by in ("id", "name"):
@@ -103,19 +98,16 @@ def _named(tree: LexborHTMLParser, submit: Submit) -> list[LexborNode]:
     return [node for node in nodes if key in (node.attributes.get("id"), node.attributes.get("name"))]
 
 
-def _tree(tree: LexborHTMLParser) -> list[LexborNode]:
-    return [] if tree.root is None else list(tree.root.traverse())
-
-
-def _fields(tree: LexborHTMLParser, form: LexborNode, before: LexborNode | None, encoding: Encoding) -> list[Pair]:
+def _fields(nodes: Sequence[LexborNode], form: LexborNode, encoding: Encoding) -> list[Pair]:
     """The entry list (HTML 4.10.22.4)."""
     inside = {node.mem_id for node in form.traverse()}
     form_id = form.attributes.get("id")
-    disabled = {node.mem_id for node in tree.css("fieldset[disabled] *")}
+    disabled: set[int] = set()
     found: list[Pair] = []
-    for node in _tree(tree):
-        if before is not None and node.mem_id == before.mem_id:
-            break
+    for node in nodes:
+        # A fieldset within a disabled one is not walked again.
+        if node.tag == "fieldset" and node.mem_id not in disabled and "disabled" in node.attributes:
+            disabled.update(inner.mem_id for inner in node.traverse())
         if node.tag not in ("input", "select", "textarea") or node.mem_id in disabled:
             continue
         attributes = node.attributes

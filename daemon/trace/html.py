@@ -12,11 +12,14 @@ from dataclasses import dataclass
 
 import msgspec
 from ada_url import URL
+from msgspec.structs import replace
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
 
+from daemon.trace.budget import FORM_STEPS, Steps
 from daemon.trace.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
 from daemon.trace.forms import form_meant, submission
+from daemon.trace.markup import bounded
 from daemon.trace.scripts import Action, Actions, Go, Submit, Unresolved, read_script
 
 # Stands where the page was cut, or ended: what holds it was not complete. No character of it means anything to HTML.
@@ -101,26 +104,46 @@ def declared_refresh(text: str, base: URL, document: URL, encoding: Encoding = U
     return None if url is None or url.protocol == "javascript:" else Refresh(delay_s, url)
 
 
-def read_page(data: bytes, source: Source, *, whole: bool) -> Page:
-    """What the first bytes of a page say, or all of them (`whole`)."""
+_OUT_OF_STEPS = Page(final=True, unresolved=True)
+
+
+def read_page(data: bytes, source: Source, *, whole: bool, steps: Steps | None = None) -> Page:
+    """What the first bytes of a page say, or all of them (`whole`).
+
+    `steps` are those that the page has left, over all its readings. Where they do not suffice, the page is final and
+    unresolved.
+    """
+    steps = Steps() if steps is None else steps
     encoding = declared_encoding(data, source.charset)
-    tree = _parsed(decoded(data, encoding or UTF_8))
+    if (parsed := _parsed(decoded(data, encoding or UTF_8), steps)) is None:
+        return _OUT_OF_STEPS
     if encoding is None:
-        encoding = meta_encoding([node.attributes for node in tree.css("meta")] if b"charset" in data.lower() else [])
+        metas = parsed[0].css("meta") if b"charset" in data.lower() else []
+        encoding = meta_encoding([node.attributes for node in metas])
         if encoding.name != "utf-8" and not data.isascii():
-            tree = _parsed(decoded(data, encoding))
-    return _Reading(tree, source, encoding).page(whole)
+            parsed = _parsed(decoded(data, encoding), steps)
+    if parsed is None:
+        return _OUT_OF_STEPS
+    tree, cut = parsed
+    page = _Reading(tree, source, encoding, steps).page(whole)
+    if steps.exhausted:
+        return _OUT_OF_STEPS
+    return replace(page, final=True) if cut else page
 
 
-def _parsed(text: str) -> LexborHTMLParser:
-    return LexborHTMLParser(text + _CUT, scripting=True)
+def _parsed(text: str, steps: Steps) -> tuple[LexborHTMLParser, bool] | None:
+    """A page's tree, and whether the end of the page is not in it; None where `steps` do not suffice."""
+    text, tags, cut = bounded(text)
+    return (LexborHTMLParser(text + _CUT, scripting=True), cut) if steps.take(tags) else None
 
 
 class _Reading:
     """One pass over a page's tree, in the order in which a browser comes by its elements."""
 
-    def __init__(self, tree: LexborHTMLParser, source: Source, encoding: Encoding) -> None:
+    def __init__(self, tree: LexborHTMLParser, source: Source, encoding: Encoding, steps: Steps) -> None:
         self._tree = tree
+        self._steps = steps
+        self._met: list[LexborNode] = []  # the elements so far
         self._source = source
         self._encoding = encoding
         self._base: URL | None = None
@@ -131,18 +154,20 @@ class _Reading:
         self._unresolved = False
         self._text_characters = 0
         self._submits = 0
-        self._called: frozenset[str] = frozenset()  # functions, by all scripts
-        self._jumping: frozenset[str] = frozenset()
+        self._called: set[str] = set()  # functions, by all scripts
+        self._jumping: set[str] = set()
 
     def page(self, whole: bool) -> Page:
         for node in self._tree.root.traverse(include_text=True) if self._tree.root is not None else ():
+            if not self._steps.take(1):
+                break
             if (jump := self._meet(node)) is not None:
                 return Page(jump, final=True, text_characters=self._text_characters)
         jump, waits = self._declared(), False
         for action in reversed(self._at_load):
             if jump is None and not waits:
                 waits = isinstance(action, Submit) and not whole and not self._is_complete(action)
-                jump = None if waits else self._done(action, None)
+                jump = None if waits else self._done(action)
         unresolved = jump is None and (self._unresolved or bool(self._called & self._jumping))
         return Page(jump, final=whole, unresolved=unresolved, waits=waits, text_characters=self._text_characters)
 
@@ -151,14 +176,21 @@ class _Reading:
         tag = node.tag
         if tag == "-text":
             self._read_text(node)
-        elif tag == "meta":
+            return None
+        try:
+            return self._meet_element(tag, node)
+        finally:
+            self._met.append(node)  # a script does not see itself
+
+    def _meet_element(self, tag: str | None, node: LexborNode) -> Jump | None:
+        if tag == "meta":
             return self._read_meta(node.attributes)
-        elif tag == "base":
-            self._read_base(node.attributes)
-        elif tag == "script":
+        if tag == "script":
             return self._read_script(node)
+        if tag == "base":
+            self._read_base(node.attributes)
         elif tag in ("body", "frameset") and (code := node.attributes.get("onload")):
-            actions = read_script(code, wait_s_max=self._source.refresh_max_s)
+            actions = read_script(code, wait_s_max=self._source.refresh_max_s, steps=self._steps)
             self._at_load += [action for action in (actions.on_load, actions.now) if action is not None]
             self._note(actions)
         return None
@@ -210,14 +242,14 @@ class _Reading:
         code = node.text()
         if code.endswith(_CUT):
             return None  # a browser runs a script once it has come whole
-        actions = read_script(code, wait_s_max=self._source.refresh_max_s)
+        actions = read_script(code, wait_s_max=self._source.refresh_max_s, steps=self._steps)
         self._note(actions)
         if actions.on_load is not None:
             self._at_load.append(actions.on_load)
-        return None if actions.now is None else self._done(actions.now, node)
+        return None if actions.now is None else self._done(actions.now)
 
-    def _done(self, action: Action, script: LexborNode | None) -> Jump | None:
-        """What an action of `script` leads to, or one of the page's load."""
+    def _done(self, action: Action) -> Jump | None:
+        """What an action leads to, with the elements so far."""
         if isinstance(action, Unresolved):
             self._unresolved = True
             return None
@@ -225,16 +257,16 @@ class _Reading:
             url = url_in_document(action.url, self._base_url, self._encoding)
             return None if url is None or url.protocol == "javascript:" else Jump("script", url.href)
         self._submits += 1
-        if self._submits > SUBMITS_MAX:
+        if self._submits > SUBMITS_MAX or not self._steps.take(FORM_STEPS * len(self._met)):
             return None
-        form = form_meant(self._tree, action, script)
+        form = form_meant(self._tree, action, self._met)
         if form is None:
             self._unresolved |= action.by == "global"  # a variable of the script's own, maybe
             return None
         try:
             sent = submission(
-                self._tree, form, before=script, document=self._source.url, base=self._base_url,
-                target=self._target or "", encoding=self._encoding,
+                self._met, form, document=self._source.url, base=self._base_url, target=self._target or "",
+                encoding=self._encoding,
             )  # fmt: skip
         except ValueError:
             self._unresolved = True
@@ -243,7 +275,9 @@ class _Reading:
 
     def _is_complete(self, submit: Submit) -> bool:
         """Whether the form that is to be submitted has ended before the page was cut."""
-        form = form_meant(self._tree, submit, None)
+        if not self._steps.take(FORM_STEPS * len(self._met)):
+            return False
+        form = form_meant(self._tree, submit, self._met)
         if form is None or self._cut is None:
             return False
         return all(node.mem_id != self._cut.mem_id for node in form.traverse(include_text=True))

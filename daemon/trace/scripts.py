@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from daemon.trace.budget import SCRIPT_STEPS, Steps
 from daemon.trace.statements import HEADED, Call, Code, Link
 from daemon.trace.tokens import Kind, tokens_in
 
@@ -67,14 +68,18 @@ class Actions:
 NOTHING = Actions()
 
 
-def read_script(code: str, *, wait_s_max: float) -> Actions:
-    """What a script does. Timers beyond `wait_s_max` are not looked at."""
+def read_script(code: str, *, wait_s_max: float, steps: Steps | None = None) -> Actions:
+    """What a script does. Timers beyond `wait_s_max` are not looked at.
+
+    `steps` are those that its page has left. A script that needs more of them is not read: `steps.exhausted`.
+    """
     if len(code) > CALLS_CHARACTERS_MAX and "location" not in code and "submit" not in code:
         return NOTHING
-    tokens = tokens_in(code)
+    steps = Steps() if steps is None else steps
+    tokens = tokens_in(code, steps) if steps.take(SCRIPT_STEPS) else None
     if tokens is None:
         return NOTHING
-    reading = _Reading(Code(tokens), wait_s_max)
+    reading = _Reading(Code(tokens), wait_s_max, steps)
     now, on_load = reading.run(0, len(tokens.all), 0), reading.on_load
     # A cookie that the script sets would have to go along.
     if any(token.kind is Kind.NAME and token.text == "cookie" for token in tokens.all):
@@ -91,8 +96,9 @@ def read_script(code: str, *, wait_s_max: float) -> Actions:
 class _Reading:
     """One script. Its attributes fill up while `run` goes through its statements."""
 
-    def __init__(self, code: Code, wait_s_max: float) -> None:
+    def __init__(self, code: Code, wait_s_max: float, steps: Steps) -> None:
         self._code = code
+        self._steps = steps
         self._wait_s_max = wait_s_max
         self.on_load: list[Action] = []
         self.later = False
@@ -143,7 +149,7 @@ class _Reading:
         """Notes whether the function that is declared at `at` would jump."""
         found, name = self._code.function(at, end), self._code.tokens[min(at + 1, end - 1)]
         if found is not None and name.kind is Kind.NAME:
-            inside = _Reading(self._code, self._wait_s_max)
+            inside = _Reading(self._code, self._wait_s_max, self._steps)
             if inside.run(found[0], found[1], 1, function=True) or inside.on_load or inside.later:
                 self.jumping.add(name.text)
 
@@ -263,7 +269,7 @@ class _Reading:
         if (found := self._code.function(at, stop)) is not None:
             self.later |= bool(self.run(found[0], found[1], depth + 1, function=True))
         elif at < stop and self._code.tokens[at].kind is Kind.TEXT and depth < DEPTH_MAX:
-            inner = read_script(self._code.tokens[at].text, wait_s_max=0)
+            inner = read_script(self._code.tokens[at].text, wait_s_max=0, steps=self._steps)
             self.later |= inner.now is not None
             self.called |= inner.called
         elif at < stop and self._code.tokens[at].kind is Kind.NAME:

@@ -114,7 +114,7 @@ def _words_of(error: BaseException) -> str:
 
 
 async def _body(answered: httpx.Response) -> bytes:
-    body = b""
+    body = bytearray()
     # Cancelled from within, httpcore's generators end in order; left in the middle, they wait for the collector.
     with trio.CancelScope() as reading:
         async for piece in answered.aiter_raw():
@@ -123,7 +123,7 @@ async def _body(answered: httpx.Response) -> bytes:
                 reading.cancel()
     if len(body) > ANSWER_BYTES_MAX:
         raise _Refused("service_shape", f"answered with more than {ANSWER_BYTES_MAX} bytes")
-    return body
+    return bytes(body)
 
 
 def _read(body: bytes) -> TraceAnswer:

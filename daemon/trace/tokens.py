@@ -2,6 +2,9 @@
 
 Nothing is evaluated. What is no JavaScript gives None: a browser runs nothing of a script with a syntax error, and what
 this reads wrongly (a regular expression taken for a division) seldom has its brackets in pairs.
+
+Time is linear in the script's length: a pattern either matches, and reading goes on behind the match, or ends the
+reading. Loops within a pattern are possessive: they never go back.
 """
 
 import re
@@ -9,7 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-TOKENS_MAX = 4_096  # a longer script is none that only jumps
+from daemon.trace.budget import TOKEN_STEPS, Steps
+
+TOKENS_MAX = 2_048  # a longer script is none that only jumps
 
 
 class Kind(Enum):
@@ -42,20 +47,21 @@ class Tokens:
     ends: dict[int, int]
 
 
+_KINDS = {kind.value: kind for kind in Kind}
 _PAIRS = {")": "(", "]": "[", "}": "{"}
-_SKIPPED = re.compile(r"(?:[ \t\v\f\xa0\ufeff]+|//[^\r\n\u2028\u2029]*|<!--[^\r\n\u2028\u2029]*)+")
+_SKIPPED = re.compile(r"(?:[ \t\v\f\xa0\ufeff]|//[^\r\n\u2028\u2029]*+|<!--[^\r\n\u2028\u2029]*+)++")
 _LINE = re.compile(r"[\r\n\u2028\u2029]+")
 _TOKEN = re.compile(
     r"""
     (?P<name>  [^\W\d][\w$]* | \$[\w$]* )
-  | (?P<text>  "(?:[^"\\\r\n]|\\(?:\r\n|[\s\S]))*" | '(?:[^'\\\r\n]|\\(?:\r\n|[\s\S]))*' )
+  | (?P<text>  "(?:[^"\\\r\n]|\\(?:\r\n|[\s\S]))*+" | '(?:[^'\\\r\n]|\\(?:\r\n|[\s\S]))*+' )
   | (?P<number> 0[xXbBoO][0-9A-Fa-f_]+n? | (?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?n? )
   | (?P<mark>  >>>= | \.\.\. | [=!]== | \*\*= | <<= | >>= | >>> | &&= | \|\|= | \?\?= | => | [=!<>+\-*/%&|^]=
              | && | \|\| | \?\? | \?\.(?!\d) | \+\+ | -- | << | >> | \*\* | [{}()\[\];,<>+\-*/%&|^!~?:=.@\#] )
     """,
     re.X,
 )
-_REGEX = re.compile(r"/(?![*/])(?:[^/\\\[\r\n]|\\[^\r\n]|\[(?:[^\]\\\r\n]|\\[^\r\n])*\])+/[A-Za-z]*")
+_REGEX = re.compile(r"/(?![*/])(?:[^/\\\[\r\n]|\\[^\r\n]|\[(?:[^\]\\\r\n]|\\[^\r\n])*+\])++/[A-Za-z]*")
 _ESCAPE = re.compile(
     r"\\(?:\r\n|u\{0*(?P<point>[0-9A-Fa-f]{1,6})\}|u(?P<unit>[0-9A-Fa-f]{4})|x(?P<byte>[0-9A-Fa-f]{2})"
     r"|(?P<octal>[0-3][0-7]{0,2}|[4-7][0-7]?)|(?P<letter>[\s\S]))"
@@ -64,8 +70,9 @@ _LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"} | 
 _BEFORE_REGEX = frozenset({"return", "typeof", "case", "in", "of", "delete", "void", "throw", "new", "else", "do"})
 
 
-def tokens_in(code: str) -> Tokens | None:
-    """All tokens of a script, or None where it is none, or a long one."""
+def tokens_in(code: str, steps: Steps | None = None) -> Tokens | None:
+    """All tokens of a script; None where it is no script, has more than TOKENS_MAX, or needs more `steps` than left."""
+    steps = Steps() if steps is None else steps
     found: list[Token] = []
     ends: dict[int, int] = {}
     opened: list[int] = []
@@ -89,7 +96,7 @@ def tokens_in(code: str) -> Tokens | None:
             if read is None:
                 return None
             token, at = read
-            if len(found) == TOKENS_MAX:
+            if len(found) >= TOKENS_MAX or not steps.take(TOKEN_STEPS):
                 return None
             if token.kind is Kind.MARK and token.text in "([{":
                 opened.append(len(found))
@@ -106,12 +113,14 @@ def _token(code: str, at: int, before: Token | None, after_line: bool) -> tuple[
     """The token at `at`, and where it ends."""
     if code[at] == "`":
         return _template(code, at, after_line)
-    if code[at] == "/" and _may_begin_a_regex(before) and (regex := _REGEX.match(code, at)):
-        return Token(Kind.OTHER, regex[0], after_line), regex.end()
+    if code[at] == "/" and _may_begin_a_regex(before):
+        # No division can stand here: a regular expression without an end is a syntax error (ECMA-262, 12.9.5).
+        regex = _REGEX.match(code, at)
+        return None if regex is None else (Token(Kind.OTHER, regex[0], after_line), regex.end())
     found = _TOKEN.match(code, at)
     if found is None or found.lastgroup is None:
         return None
-    kind = Kind(found.lastgroup)
+    kind = _KINDS[found.lastgroup]
     text = _value(found[0][1:-1]) if kind is Kind.TEXT else found[0]
     return Token(kind, text, after_line), found.end()
 

@@ -6,6 +6,13 @@ from collections.abc import Iterable
 from ada_url import URL
 
 _SHOWN_CHARACTERS_MAX = 200
+# Of userinfo, host and port. A name of DNS has at most 253 (RFC 1035, 2.3.4); punycode takes quadratic time.
+AUTHORITY_CHARACTERS_MAX = 1_024
+_REMOVED = re.compile(r"[\t\n\r]")  # by the URL parser, wherever they stand
+_LONG_AUTHORITY = re.compile(
+    rf"[\x00-\x20]*+(?:(?:https?|wss?|ftp|file):[/\\]*+|[/\\]{{2,}}+)[^/\\?#]{{{AUTHORITY_CHARACTERS_MAX + 1}}}",
+    re.I | re.ASCII,
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -28,7 +35,9 @@ def refresh_in(headers: RawHeaders) -> str | None:
 
 
 def parsed(text: str, base: str | None = None) -> URL | None:
-    """The WHATWG URL parser, or None where it fails."""
+    """The WHATWG URL parser; None where it fails, or for a host and userinfo that no server has."""
+    if len(text) > AUTHORITY_CHARACTERS_MAX and _LONG_AUTHORITY.match(_REMOVED.sub("", text)):
+        return None
     try:
         return URL(text, base=base)
     except ValueError:  # UnicodeEncodeError, for lone surrogates, is one too

@@ -151,7 +151,8 @@ class Tracer:
             _tell(job, Started(lease.address))
         limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
         walk = Walk(job.tracking_url, job.identity, limits)
-        timeout_s = min(self._timeout_s, lease.locked_until_s - began.tick_s - LEASE_MARGIN_S)
+        left_s = min(lease.locked_until_s - began.tick_s, lease.ends_boot_s - began.boot_s)
+        timeout_s = min(self._timeout_s, left_s - LEASE_MARGIN_S)
         reach_s = self._reach_s(run, post, began.tick_s)
         result: TraceResult | None = None
         goes_on = False

@@ -72,6 +72,8 @@ STATUS: dict[str, Any] = {
         "backlog": None,
         "database_reachable": True,
     },
+    "troubles": [],
+    "node": {"name": "here", "node_id": str(uuid4()), "epoch": 1, "leasing": True, "trusted_for_s": 890.0},
     "node_id": str(uuid4()),
     "epoch": 1,
     "uptime_s": 12.5,

@@ -20,6 +20,7 @@ from backports import zstd
 
 from daemon.config import Settings
 from tests.fakes import origins, proxies
+from tests.fakes.hostile_inputs import FORMS, MARKUP, PAGE_BYTES, SCRIPTS
 from tests.fakes.net import context_for
 from tests.fakes.origins import Origin, Reply, origin, page, redirect
 from tests.fakes.proxies import Misbehaviour, Proxy, proxy
@@ -232,6 +233,44 @@ async def test_a_click_is_answered_by_its_deadline_while_its_trace_drips_on_to_i
 def _late(location: str) -> Reply:
     head, _, rest = redirect(location).parts[0].partition(b"\r\n")
     return Reply((head + b"\r\n", rest), pause_s=0.1)
+
+
+HOSTILE_CHAIN_HOPS, HEALTHY_CLICKS = 20, 16
+SLOW_MARKUP = [
+    SCRIPTS["regular expressions without an end"],
+    SCRIPTS["bad targets"],
+    MARKUP["reopened formatting"],
+    MARKUP["menus"],
+    FORMS["submits of a form that is not there"],
+]
+
+
+async def test_hostile_pages_under_way_let_no_healthy_click_fall_back() -> None:
+    """Five chains, each of whose pages is the worst of its kind for the parser, and goes on to the next."""
+    more = {
+        f"ads.example/{kind}/{hop}": page(
+            f"<meta http-equiv=refresh content='1;/{kind}/{hop + 1}'>".encode() + make(PAGE_BYTES - 100)
+        )
+        for kind, make in enumerate(SLOW_MARKUP)
+        for hop in range(HOSTILE_CHAIN_HOPS)
+    }
+    given = settings(deadline_s=4)
+    patient = given.trace.model_copy(update={"hops_max": HOSTILE_CHAIN_HOPS, "hop_timeout_s": 10, "timeout_s": 20})
+    async with net(given.model_copy(update={"trace": patient}), ips=AT_ONCE, more=more) as here:
+        healthy: list[Told] = []
+
+        async def click() -> None:
+            healthy.append(await here.path.told())
+
+        async with trio.open_nursery() as visitors:
+            for kind in range(len(SLOW_MARKUP)):
+                here.path.offer(f"http://ads.example/{kind}/0")
+                visitors.start_soon(here.path.click)
+                await trio.sleep(0.02)
+            here.path.offer("http://ads.example/page")
+            for _ in range(HEALTHY_CLICKS):
+                visitors.start_soon(click)
+        assert [told.hit.reason for told in healthy] == [None] * HEALTHY_CLICKS
 
 
 NOT_PUBLIC = [

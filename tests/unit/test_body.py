@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 
 import brotli
+import psutil
 import pytest
 from ada_url import URL
 from backports import zstd
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.trace.body import FirstBytes, PageBody, page_body
+from daemon.trace.codings import CODINGS, Brotli
 
 URL_HERE = URL("http://ads.example/")
 BYTES_MAX = 16_384
@@ -224,3 +226,45 @@ def test_first_bytes_are_the_first_bytes() -> None:
     assert not read.enough
     read.feed(b"def")
     assert (read.enough, read.data) == (True, b"abcde")
+
+
+@pytest.mark.parametrize("bits", range(10, 25))
+@pytest.mark.parametrize("piece", [1, 100, 100_000])
+def test_a_brotli_page_is_the_same_whatever_the_window(bits: int, piece: int) -> None:
+    """The window is lowered before it is decoded, and what is read of a page lies within the lower one."""
+    rng = random.Random(bits)
+    words = [bytes(rng.choices(b"abcdefgh", k=12)) for _ in range(2_000)]
+    page = b"".join(rng.choices(words, k=40_000))  # 480 KB, with matches at all distances
+    encoded = brotli.compress(page, quality=9, lgwin=bits)
+    decoder = Brotli(65_536)
+    decoded = b"".join(decoder.feed(encoded[at : at + piece]) for at in range(0, len(encoded), piece))
+    assert decoded == page[:65_536]
+    assert decoder.broken
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("piece", [1, 64, 100_000])
+def test_a_decoder_gives_no_more_than_its_bound_in_all(coding: str, piece: int) -> None:
+    encoded = ENCODERS[coding](bytes(5_000_000))
+    decoder = CODINGS[coding](1_000)
+    assert sum(len(decoder.feed(encoded[at : at + piece])) for at in range(0, len(encoded), piece)) == 1_000
+    assert decoder.broken
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_page_as_long_as_the_bound_is_whole(coding: str) -> None:
+    encoded, decoder = ENCODERS[coding](bytes(1_000)), CODINGS[coding](1_000)
+    assert len(decoder.feed(encoded) + decoder.feed(b"behind the end")) == 1_000
+    assert not decoder.broken
+
+
+@pytest.mark.parametrize("bits", [16, 22, 24])
+def test_a_brotli_bomb_takes_little_memory(bits: int) -> None:
+    """The decoder's own memory is not Python's: what the process holds is looked at."""
+    bomb = brotli.compress(bytes(20_000_000), quality=5, lgwin=bits)
+    process = psutil.Process()
+    before = process.memory_info().rss
+    decoders = [Brotli(BYTES_MAX) for _ in range(20)]
+    for decoder in decoders:
+        decoder.feed(bomb)
+    assert process.memory_info().rss - before < len(decoders) * 1_000_000

@@ -5,7 +5,7 @@ from ada_url import URL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.trace.cookies import COOKIES_MAX, Jar
+from daemon.trace.cookies import ATTRIBUTE_CHARACTERS_MAX, COOKIES_MAX, Jar
 
 SET_AT = "https://www.shop.example.com/a/b?c"
 
@@ -100,6 +100,12 @@ def test_a_new_value_takes_the_place_of_the_old() -> None:
 @pytest.mark.parametrize("line", ["", "=", ";Path=/", "a\x01=1", "a=" + "x" * 5_000])
 def test_what_is_malformed_or_too_large_is_left_out(line: str) -> None:
     assert sent(after(line)) == ""
+
+
+def test_an_attribute_that_is_too_long_is_ignored() -> None:
+    path = "/a/" + "b" * ATTRIBUTE_CHARACTERS_MAX
+    assert sent(after(f"c=1;path={path}"), "https://www.shop.example.com/a/x") == "c=1"
+    assert sent(after(f"c=1;path=/;path={path}"), "https://www.shop.example.com/") == "c=1"
 
 
 def test_the_oldest_leaves_a_full_jar() -> None:

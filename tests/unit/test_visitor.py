@@ -3,7 +3,7 @@
 import pytest
 from werkzeug.datastructures import Headers
 
-from daemon.click.visitor import HEADER_CHARACTERS_MAX, networks, visitor_of
+from daemon.click.visitor import FORWARDED_MAX, HEADER_CHARACTERS_MAX, networks, visitor_of
 
 PROXY = "10.0.0.1"
 TRUSTED = networks(["10.0.0.0/8", "2001:db8::/32"])
@@ -49,6 +49,11 @@ def test_past_nonsense_nothing_is_believed(nonsense: str) -> None:
 
 def test_all_of_them_proxies_leaves_the_first() -> None:
     assert address(PROXY, "10.1.1.1, 10.2.2.2") == "10.1.1.1"
+
+
+def test_only_so_many_addresses_are_looked_at_from_the_right() -> None:
+    assert address(PROXY, "203.0.113.9" + ", 10.1.1.1" * (FORWARDED_MAX - 1)) == "203.0.113.9"
+    assert address(PROXY, "203.0.113.9" + ", 10.1.1.1" * (FORWARDED_MAX + 1)) == "10.1.1.1"
 
 
 def test_addresses_are_written_one_way() -> None:

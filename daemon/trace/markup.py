@@ -1,0 +1,63 @@
+"""Markup, bounded before lexbor builds its tree. Pure.
+
+The tree construction of the HTML Standard is not linear, and lexbor cannot be interrupted. Three rules are at fault:
+
+- A tag may search all open elements: time grows with tags x depth.
+- A second <html> or <body> tag compares its attributes with those of the first (13.2.6.4.7).
+- A paragraph reopens every formatting element that is still open (13.2.4.3): 16 KiB of `<p><b 1><p><b 2>...` are
+  1.1 million nodes and 570 MB.
+
+Each count here is of text that may be a tag. Every tag is such a text, so no count is too low; text in a script or in a
+comment may be counted as well, which ends the reading of a page a little sooner.
+"""
+
+import re
+from itertools import islice
+
+TAGS_MAX = 2_048  # start and end tags; a page of 16 KiB usually has about 600
+ROOT_TAGS_MAX = 8  # <html> and <body>
+REOPENED_MAX = 8_192  # nodes that reopened formatting elements may add
+_SAME_IN_A_ROW_MAX = 3  # formatting elements with the same attributes: the "Noah's Ark clause" (13.2.4.3)
+
+_TAG = re.compile(r"<[A-Za-z/]")
+_ROOT_TAG = re.compile(r"<(?:html|body)(?=[\t\n\f\r />])", re.I | re.ASCII)
+# An <a> closes the one before it, so at most one is open.
+_NAMES = "b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u"
+_FORMATTING = re.compile(rf"<({_NAMES})([\t\n\f\r />])", re.I | re.ASCII)
+_FORMATTING_NAME = re.compile(rf"(</?)(?=(?:{_NAMES})[\t\n\f\r />])", re.I | re.ASCII)
+
+
+def bounded(text: str) -> tuple[str, int, bool]:
+    """The markup that may be parsed, how many tags it has at most, and whether its end was cut off.
+
+    Where formatting elements could be reopened too often, they get other names: <b> is <x-b>. Nothing that html.py
+    reads depends on them.
+    """
+    all_characters = len(text)
+    text, tags = _first(_TAG, text, TAGS_MAX)
+    text, _ = _first(_ROOT_TAG, text, ROOT_TAGS_MAX)
+    cut = len(text) < all_characters
+    if tags * _formatting(text) > REOPENED_MAX:
+        text = _FORMATTING_NAME.sub(r"\1x-", text)
+    return text, tags, cut
+
+
+def _first(pattern: re.Pattern[str], text: str, count: int) -> tuple[str, int]:
+    """The text before match number `count` + 1, and how many matches it has."""
+    found = 0
+    for match in islice(pattern.finditer(text), count + 1):
+        if found == count:
+            return text[: match.start()], found
+        found += 1
+    return text, found
+
+
+def _formatting(text: str) -> int:
+    """How many formatting elements may be open at once."""
+    with_attributes, plain = 0, set()
+    for name, end in _FORMATTING.findall(text):
+        if end == ">":
+            plain.add(name.lower())
+        else:
+            with_attributes += 1
+    return with_attributes + _SAME_IN_A_ROW_MAX * len(plain) + 1

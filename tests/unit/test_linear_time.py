@@ -1,0 +1,65 @@
+"""No input that a stranger sends costs a parser more than linear time, or more than the bytes of its size may cost.
+
+Times are compared with that of a loop over as many bytes in the same run, so that neither the machine's speed nor its
+load decides; a time counts as too long only if it is so in each of several tries. The figures themselves:
+`python -m tests.bench parsers`.
+"""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes.hostile_inputs import COMPOSED, PARSERS, Make, Parser, composed
+
+LOOPS_MAX = 250  # of an empty loop; 1 ms per KiB are about 170
+GROWTH_MAX, GROWTH_LOOPS = 3, 20  # for twice the input; differences below so many loops are noise
+TRIES = 5
+SEEDS = range(40)
+
+SHAPES = [
+    pytest.param(parser, make, id=f"{parser.name}: {name}")
+    for parser in PARSERS
+    for name, make in parser.shapes.items()
+]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of this thread's CPU: other programs do not count."""
+    began_s = time.thread_time()
+    work()
+    return time.thread_time() - began_s
+
+
+def loop(size: int) -> None:
+    for _ in bytes(size):
+        continue
+
+
+def is_linear(parser: Parser, make: Make) -> str | None:
+    """What is too slow in each try; None where one of them is fast enough."""
+    whole, half = make(parser.bytes_max), make(parser.bytes_max // 2)
+    whole_s = half_s = loop_s = float("inf")
+    for _ in range(TRIES):
+        loop_s = min(loop_s, seconds(lambda: loop(parser.bytes_max)))
+        whole_s = min(whole_s, seconds(lambda: parser.read(whole)))
+        half_s = min(half_s, seconds(lambda: parser.read(half)))
+        slow = None
+        if whole_s > LOOPS_MAX * loop_s:
+            slow = f"{len(whole):,} bytes take as long as {whole_s / loop_s:,.0f} loops"
+        elif whole_s > GROWTH_MAX * half_s + GROWTH_LOOPS * loop_s:
+            slow = f"twice the input takes {whole_s / half_s:.1f} times as long"
+        if slow is None or whole_s > 100 * LOOPS_MAX * loop_s:
+            return slow
+    return slow
+
+
+@pytest.mark.parametrize(("parser", "make"), SHAPES)
+def test_a_parser_reads_its_worst_input_in_linear_time(parser: Parser, make: Make) -> None:
+    assert is_linear(parser, make) is None
+
+
+@pytest.mark.parametrize("parser", COMPOSED, ids=lambda parser: parser.name)
+def test_a_parser_reads_input_by_chance_in_linear_time(parser: Parser) -> None:
+    slow = {seed: why for seed in SEEDS if (why := is_linear(parser, composed(parser, seed))) is not None}
+    assert not slow
