@@ -1,39 +1,32 @@
 """Two daemons on one database: the second waits until nothing that the first began can run, however the first ends.
 
-Each has a state directory, a port and visitors of its own. There are so few IPs that a daemon uses each one that it
-thinks is free: the network's log shows whether both ever did.
+There are so few IPs that a daemon uses each one that it thinks is free: the network's log shows whether both ever did.
 """
 
-import random
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import trio
 
-from daemon.database import cluster
 from daemon.pool.remembered import NAME as REMEMBERED_OFFERS
-from tests.fakes.pooler import PACKAGE, Mode, pooler
-from tests.fakes.relay import open_relay
-from tests.fakes.wire import free_port
+from tests.acceptance.processes import run_command
+from tests.fakes.pooler import PACKAGE, Mode
 from tests.faults.evidence import rows_came
-from tests.faults.links import socket_url
 from tests.faults.outages import claim_held
+from tests.faults.pairs import FIRST, beside_a_second
 from tests.faults.records import Down, cid_of
-from tests.faults.scene import OFFERS, Scene, until
-from tests.faults.stage import Fault, Knobs, Stage
+from tests.faults.scene import Scene, until
+from tests.faults.stage import Fault, Stage
 from tests.faults.telling import comes, status_of
-from tests.faults.visitors import Visitors, page
+from tests.faults.visitors import page
 
-FIRST, SECOND = "first", "second"
 MODES: tuple[Mode, ...] = ("transaction", "session")
-SECOND_VISITORS_FROM = 1_000_000
 TRUST_S, LOCK_S, COOLDOWN_S = 3.0, 2.0, 1.0
 QUIET_S = LOCK_S + COOLDOWN_S + 10
 RENEWED_EVERY_S = 1.0
+CLOCKS_APART_S = 0.5
 SETTINGS = {
     "node": {"trust_s": TRUST_S},
     "pool": {"lock_s": LOCK_S, "cooldown_s": COOLDOWN_S},
@@ -94,6 +87,18 @@ async def cut_off(stage: Stage) -> str:
     stage.breaches += breaches
     await _handed_over(stage, second, scene)
     return f"the second served {taken_s:.1f} s after the first was cut off; the first's rows came {rows_s:.1f} s late"
+
+
+async def removed(stage: Stage) -> str:
+    """The first is gone for good, and an operator says so: its long trust is skipped, its quiet is not."""
+    scene, second = stage.scene, await _waits(stage)
+    await scene.end(signal.SIGKILL, STOPPED_WITHIN_S)
+    done = await run_command("nodes", "remove", FIRST, "--yes", "--config", str(second.config))
+    stage.expect(done.returncode == 0, "refused", f"`nodes remove` ended with {done.returncode}: {done.stderr}")
+    taken_s = await _takes_over(stage, second, time.monotonic(), trust_s=0.0)
+    await _waits_again(stage, scene)
+    await _handed_over(stage, second, scene)
+    return f"the second served {taken_s:.1f} s after the first was removed"
 
 
 async def pooled(stage: Stage) -> str:
@@ -171,12 +176,12 @@ async def _handed_over(stage: Stage, leaving: Scene, waiting: Scene) -> float:
     return took_s
 
 
-async def _takes_over(stage: Stage, waiting: Scene, began_s: float) -> float:
+async def _takes_over(stage: Stage, waiting: Scene, began_s: float, trust_s: float = TRUST_S) -> float:
     """Seconds until clicks at the waiting node are resolved: after trust and quiet of the other, and not before."""
-    latest_s = TRUST_S + QUIET_S + TAKES_OVER_WITHIN_S
+    latest_s = trust_s + QUIET_S + TAKES_OVER_WITHIN_S
     await until(lambda: bool(waiting.log("node_joined")), "the node that waited has joined", latest_s)
     joined_s = time.monotonic() - began_s
-    earliest_s = TRUST_S + QUIET_S - RENEWED_EVERY_S - 0.5
+    earliest_s = max(0.0, trust_s - RENEWED_EVERY_S) + QUIET_S - CLOCKS_APART_S
     stage.expect(joined_s >= earliest_s, "too early", f"it joined after {joined_s:.1f} s; {earliest_s:g} s at least")
     await _serves(waiting, TAKES_OVER_WITHIN_S)
     took_s = time.monotonic() - began_s
@@ -191,46 +196,6 @@ async def _lost_its_claim(stage: Stage, daemon: Scene, lost: int) -> None:
     await trio.sleep(BESIDE_S)
     leasing = (await trio.to_thread.run_sync(status_of, daemon)).get("node", {}).get("leasing")
     stage.expect(leasing is False, "not said", f"its IPs are another node's, and `status` says leasing: {leasing}")
-
-
-def beside_a_second(
-    *, relayed: bool = False, mode: Mode | None = None
-) -> Callable[[Scene, Knobs], AbstractAsyncContextManager[None]]:
-    """`relayed`: the first reaches PostgreSQL by a relay. `mode`: both do by a PgBouncer in this mode."""
-
-    @asynccontextmanager
-    async def equip(scene: Scene, _: Knobs) -> AsyncIterator[None]:
-        directory = scene.directory / SECOND
-        (directory / "state").mkdir(parents=True)
-        rng = random.Random(scene.visitors.rng.random())
-        visitors = Visitors(free_port(), tuple(OFFERS), rng, clicks_per_s=scene.visitors.clicks_per_s)
-        visitors.sent = SECOND_VISITORS_FROM
-        second = Scene(directory, scene.postgres, visitors, scene.url, settings=_named(scene, SECOND))
-        scene.settings = _named(scene, FIRST)
-        scene.beside.append(second)
-        now_s = time.monotonic()
-        second.downs.append(Down(now_s, now_s, float("inf"), time.time(), False, visitors.port))
-        async with AsyncExitStack() as stack:
-            if relayed or mode:
-                server = scene.postgres.server.socket_dir / cluster.SOCKET_NAME
-                scene.relay = await stack.enter_async_context(open_relay(server))
-                scene.url = socket_url(scene.relay.port)
-            if mode and scene.relay:
-                port = await stack.enter_async_context(pooler(mode, scene.relay.port, scene.directory))
-                scene.url = second.url = socket_url(port)
-            second.write_settings()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(visitors.run)
-                yield
-                nursery.cancel_scope.cancel()
-
-    return equip
-
-
-def _named(scene: Scene, name: str) -> dict[str, dict[str, object]]:
-    settings = {section: dict(values) for section, values in scene.settings.items()}
-    settings.setdefault("node", {})["name"] = name
-    return settings
 
 
 CLAIM = frozenset({"node_claim_lost", "node_trust_ended", "database_unavailable", "loop_exception"})
@@ -268,6 +233,17 @@ FAULTS = (
         settings=SETTINGS,
         clicks_per_s=10.0,
         equip=beside_a_second(relayed=True),
+        finish=claim_held,
+    ),
+    Fault(
+        "second-daemon-removes-the-first",
+        "the first of two daemons is killed, and an operator removes it, whose trust would last for long",
+        removed,
+        rounds=1,
+        ips=IPS,
+        settings=SETTINGS | {"node": {"trust_s": 600}},
+        clicks_per_s=10.0,
+        equip=beside_a_second(),
         finish=claim_held,
     ),
     *(

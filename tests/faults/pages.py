@@ -13,7 +13,7 @@ from tests.faults.stage import Fault, Knobs, Stage
 from tests.faults.telling import well_again
 
 AT_A_TIME = 5
-LASTS_S = 3.0
+LASTS_S = 2.5
 EACH_S = 0.3
 """Between two clicks of one after the other, so that it is the pages that cost, not the clicks."""
 

@@ -20,7 +20,7 @@ from tests.faults.stage import Fault, Knobs, Stage
 from tests.faults.telling import said, well_again
 
 ROLE = "clerk"
-LASTS_S = 1.5
+LASTS_S = 1.0
 PROVIDER_CHARACTERS = 6_400
 
 OWNED_BY_ROLE = f"""
