@@ -35,11 +35,11 @@ class CountedSpool(Spool):
 
 
 class Journal:
-    def __init__(self, path: Path, database: Database) -> None:
+    def __init__(self, path: Path, database: Database, keep_s: float) -> None:
         self.spool = CountedSpool(path)
         self.writer = JournalWriter(self.spool)
         self.troubles = Troubles()
-        self.shipper = Shipper(self.spool, self.writer, database, self.troubles)
+        self.shipper = Shipper(self.spool, self.writer, database, self.troubles, keep_s=lambda: keep_s)
 
     async def flush(self) -> None:
         with trio.fail_after(PATIENCE_S):
@@ -47,8 +47,8 @@ class Journal:
 
 
 @asynccontextmanager
-async def running_journal(path: Path, database: Database) -> AsyncIterator[Journal]:
-    journal = Journal(path, database)
+async def running_journal(path: Path, database: Database, keep_s: float = 0.0) -> AsyncIterator[Journal]:
+    journal = Journal(path, database, keep_s)
     try:
         await journal.shipper.find_position()
         async with trio.open_nursery() as nursery:

@@ -1,0 +1,146 @@
+"""The journal before a database that refuses statements, has lost rows, or belongs to another node."""
+
+import random
+import string
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+import trio
+
+from tests.conftest import LoggedErrors
+from tests.integration.databases import PostgresServer, fresh_database, until
+from tests.integration.journals import edit_no_of, hit, leased, running_journal
+
+
+async def test_a_statement_that_is_refused_waits_with_all_behind_it_until_it_is_accepted(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("statement_refused")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        await rows.sql("alter table hits rename to elsewhere")
+        journal.writer.record(hit(), hit())
+        await until(journal.troubles.lines)
+        [line] = journal.troubles.lines()
+        assert 'PostgreSQL refuses apply_hit: relation "hits" does not exist' in line
+        assert "give tracepool's tables" in line
+        assert journal.shipper.reachable
+        journal.writer.record(hit())
+        await rows.sql("alter table elsewhere rename to hits")
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 3
+        await until(lambda: not journal.troubles.lines())
+        assert (journal.writer.dropped, journal.shipper.refused) == (0, 0)
+    assert len(expected_errors.named("statement_refused")) == 1
+
+
+async def test_a_trigger_that_raises_is_named_and_waited_for(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("statement_refused")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        await rows.sql(
+            "create function closed() returns trigger language plpgsql as"
+            " $$ begin raise exception 'no hits on a Sunday'; end $$;"
+            " create trigger closed before insert on hits for each row execute function closed()"
+        )
+        journal.writer.record(hit())
+        await until(journal.troubles.lines)
+        [line] = journal.troubles.lines()
+        assert "no hits on a Sunday (PL/pgSQL function closed() line 1 at RAISE)" in line
+        await rows.sql("drop function closed cascade")
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 1
+
+
+async def test_a_text_that_no_index_takes_holds_up_nothing(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("entry_refused")
+    noise = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=6_400))
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        journal.writer.record(hit(), hit(offer_name=noise), hit())
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 2
+        assert journal.shipper.refused == 1
+        with pytest.raises(asyncpg.CheckViolationError, match="provider_has_at_most_200_characters"):
+            await rows.add_ip("198.51.100.9", provider=noise)
+
+
+async def test_an_empty_database_behind_a_spool_that_had_been_shipped_is_said_and_passed_over(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("database_is_older")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        journal.writer.record(*(hit() for _ in range(7)))
+        await journal.flush()
+        await until(lambda: journal.spool.applied_seq == 7)
+        await until(lambda: journal.spool.first_seq() is None)
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        await journal.flush()  # this never came
+        journal.writer.record(hit())
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 1
+        assert await rows.one("select seq from journal_position") == 8
+    [said] = expected_errors.named("database_is_older")
+    assert (said["entries"], said["applied_again"], said["lost"]) == (7, 0, 7)
+
+
+async def test_a_database_that_lost_its_last_seconds_gets_the_kept_entries_again(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    """While the daemon runs, as after a failover."""
+    expected_errors.expect("database_is_older")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database, keep_s=300) as journal:
+        journal.writer.record(hit(), hit())
+        await journal.flush()
+        journal.writer.record(hit(), hit(), hit())
+        await journal.flush()
+        await until(lambda: journal.spool.applied_seq == 5)
+        await rows.sql(
+            "update journal_position set seq = 2; delete from hits where request_id in"
+            " (select request_id from hits order by ctid desc limit 3)"
+        )
+        journal.writer.record(hit())
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 6
+        assert journal.spool.backlog(0) == 6, "applied entries are kept"
+    [said] = expected_errors.named("database_is_older")
+    assert (said["entries"], said["applied_again"], said["lost"]) == (3, 3, 0)
+
+
+async def test_kept_entries_leave_the_spool_after_their_time(postgres: PostgresServer, tmp_path: Path) -> None:
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database, keep_s=1.5) as journal:
+        journal.writer.record(*(hit() for _ in range(5)))
+        await journal.flush()
+        assert journal.spool.backlog(0) == 5
+        kept_until_s = trio.current_time() + 1.5
+
+        async def gone() -> bool:
+            journal.writer.record(hit())  # a daemon at work
+            await trio.sleep(0.2)
+            return journal.spool.read(0, 1)[0].seq > 5
+
+        await until(gone)
+        assert trio.current_time() > kept_until_s
+
+
+async def test_without_a_claim_nothing_is_written_and_states_that_another_node_outdated_are_passed_over(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        ip = await rows.add_ip("198.51.100.1")
+        claims = iter([uuid4()])  # not in the table
+
+        def claim() -> UUID | None:
+            return next(claims, None)
+
+        journal.shipper._claim = claim
+        journal.writer.record(leased(ip, await edit_no_of(rows, ip)), hit())
+        await until(journal.troubles.lines)
+        assert await rows.one("select count(*) from hits") == 0
+        await journal.shipper.disown()
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 1
+        assert await rows.one("select status from ip_rotation_pool") == "available"

@@ -1,0 +1,73 @@
+"""When a node may join: the one rule that keeps two daemons from leasing the same IPs."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.nodes.membership import Joined, NodeRow, Occupied, admitted, quiet_s, trusts_itself_until
+
+ME, OTHER = uuid4(), uuid4()
+NOW_S = 1_000.0
+
+
+def a_row(node_id: UUID = OTHER, **values: Any) -> NodeRow:
+    common: dict[str, Any] = {
+        "name": "tracer",
+        "epoch": 1,
+        "state": "active",
+        "trusted_until_s": NOW_S,
+        "quiet_s": 60.0,
+    }
+    return NodeRow(node_id=node_id, **{**common, **values})
+
+
+def test_an_empty_table_admits_everybody() -> None:
+    assert admitted([], ME, None, NOW_S) == Joined(continues=True)
+
+
+@pytest.mark.parametrize(("state", "waits_s"), [("active", 160.0), ("removed", 160.0), ("left", 100.0), ("lost", None)])
+def test_another_node_is_waited_for_as_long_as_something_of_it_may_run(state: str, waits_s: float | None) -> None:
+    found = admitted([a_row(state=state, trusted_until_s=NOW_S + 100)], ME, None, NOW_S)
+    assert (found.wait_s if isinstance(found, Occupied) else None) == waits_s
+
+
+def test_the_trust_and_then_the_quiet_have_to_pass() -> None:
+    row = a_row(trusted_until_s=NOW_S - 59.9)
+    assert isinstance(admitted([row], ME, None, NOW_S), Occupied)
+    assert admitted([row], ME, None, NOW_S + 0.2) == Joined(continues=True)
+
+
+def test_a_restart_in_place_takes_its_own_at_once() -> None:
+    mine = a_row(ME, trusted_until_s=NOW_S + 900)
+    assert admitted([mine], ME, None, NOW_S) == Joined(continues=True)
+
+
+def test_a_node_that_another_one_followed_knows_that_its_states_are_out_of_date() -> None:
+    rows = [a_row(ME, state="lost"), a_row(state="left", trusted_until_s=NOW_S - 1)]
+    assert admitted(rows, ME, None, NOW_S) == Joined(continues=False)
+
+
+def test_a_later_epoch_of_its_own_row_is_another_daemon_with_a_copy_of_its_directory() -> None:
+    mine = a_row(ME, epoch=8, trusted_until_s=NOW_S + 900)
+    assert isinstance(admitted([mine], ME, 7, NOW_S), Occupied)
+    older = a_row(ME, epoch=6, trusted_until_s=NOW_S + 900)
+    assert admitted([older], ME, 7, NOW_S) == Joined(continues=True), "a database that was put back"
+
+
+def test_the_one_that_keeps_it_out_for_longest_is_named() -> None:
+    rows = [a_row(uuid4(), name="short", trusted_until_s=NOW_S + 1), a_row(uuid4(), name="long", quiet_s=900.0)]
+    found = admitted(rows, ME, None, NOW_S)
+    assert isinstance(found, Occupied)
+    assert found.node.name == "long"
+
+
+@given(asked_s=st.floats(0, 1e9), trust_s=st.floats(2, 86_400), late_s=st.floats(0, 60), lock_s=st.floats(1, 3_600))
+def test_a_node_stops_leasing_before_its_row_says_so(
+    asked_s: float, trust_s: float, late_s: float, lock_s: float
+) -> None:
+    """PostgreSQL counts from when it was reached, `late_s` after the node asked; both clocks run alike here."""
+    assert trusts_itself_until(asked_s, trust_s) < asked_s + late_s + trust_s
+    assert quiet_s(lock_s, 60) > lock_s + 60
