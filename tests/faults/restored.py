@@ -9,15 +9,19 @@ import time
 import trio
 
 from daemon.database import cluster
-from tests.faults.scene import Scene
+from daemon.demo.events import read_log
+from tests.faults.scene import Scene, until
 from tests.faults.servers import furnished
 from tests.faults.stage import Fault, Stage
 from tests.faults.telling import comes, well_again
 
 MAINTENANCE_DATABASE = "postgres"
 STOPPED_WITHIN_S = 40.0
-USED_FOR_S = 1.5
-COOLDOWN_S = 6.0
+USED_FOR_S = 1.0
+USED_WITHIN_S = 10.0
+COOLDOWN_S = 8.0
+DEADLINE_S = 1.0
+"""Short, so that a stop, which waits for the clicks in flight, is over long before the IPs have rested."""
 IPS = 4
 POSITION = "select coalesce(max(seq), 0) as seq from journal_position"
 
@@ -25,7 +29,7 @@ POSITION = "select coalesce(max(seq), 0) as seq from journal_position"
 async def made_anew(stage: Stage) -> str:
     """The same IPs and offers are inserted again, as new rows."""
     scene = stage.scene
-    await trio.sleep(USED_FOR_S)
+    await _used(scene)
     await _stop(stage)
     had = await _position(scene)
     ips = await scene.sql("select ip_address, ip_port from ip_rotation_pool")
@@ -43,19 +47,30 @@ async def made_anew(stage: Stage) -> str:
 async def older_copy(stage: Stage) -> str:
     """As a backup that was taken some seconds ago."""
     scene = stage.scene
-    await trio.sleep(USED_FOR_S)
+    await _used(scene)
     await _stop(stage)
     copied_s = time.monotonic()
     await _at_server(scene, f"create database older template {cluster.DATABASE}")
     copied = await _position(scene)
     await scene.restart()
-    await trio.sleep(USED_FOR_S)
+    await _used(scene)
     await _stop(stage)
     had = await _position(scene)
     _forget(stage, copied_s)
     await _drop(scene)
     await _at_server(scene, f"alter database older rename to {cluster.DATABASE}")
     return "replaced by an older copy; " + await _served_again(stage, had - copied)
+
+
+async def _used(scene: Scene) -> None:
+    """Returns once every IP may have been used: a little after the first use from now on, by the network's log."""
+    from_s, network = time.monotonic(), scene.directory / "network.jsonl"
+
+    def used() -> bool:
+        return any(event.began_s >= from_s for event in read_log(network))
+
+    await until(used, "an IP is in use again", COOLDOWN_S + USED_WITHIN_S)
+    await trio.sleep(USED_FOR_S)
 
 
 async def _stop(stage: Stage) -> None:
@@ -79,9 +94,7 @@ async def _served_again(stage: Stage, missing: int) -> str:
     # The spool notes how far PostgreSQL is with its next commit, so the last batch of a run need not be counted.
     counted = len(entries) == 1 and 0 < entries[0] <= missing
     stage.expect(counted, "not said", f"{missing} entries were lost; `database_is_older` has {entries}")
-    await trio.sleep(COOLDOWN_S + USED_FOR_S)
-    resolved = [visit for visit in scene.visitors.visits if "cid=" in (visit.location or "")]
-    stage.expect(resolved[-1].sent_s > time.monotonic() - COOLDOWN_S, "not well", "no IP came back to use")
+    await _used(scene)
     await well_again(stage)
     return f"{missing} entries were missing; served again after {took_s:.2f} s"
 
@@ -98,7 +111,7 @@ async def _at_server(scene: Scene, statement: str) -> None:
     await trio.to_thread.run_sync(lambda: scene.postgres.run(statement, database=MAINTENANCE_DATABASE))
 
 
-SETTINGS = {"pool": {"cooldown_s": COOLDOWN_S}}
+SETTINGS = {"pool": {"cooldown_s": COOLDOWN_S}, "click": {"deadline_s": DEADLINE_S}}
 OLDER = frozenset({"database_is_older"})
 FAULTS = (
     Fault(

@@ -122,7 +122,9 @@ async def test_a_node_whose_row_was_taken_leases_nothing_until_it_has_joined_ane
     async with fresh_database(postgres) as rows:
         first, second, seen = member_of(rows, "first"), member_of(rows, "second"), Seen()
         async with running(first, seen):
-            await rows.sql("update nodes set state = 'removed', claim = null, trusted_until = now() - interval '1 hour'")
+            await rows.sql(
+                "update nodes set state = 'removed', claim = null, trusted_until = now() - interval '1 hour'"
+            )
             await second.join()
             await until(lambda: seen.told)
             assert seen.told == ["look again"]
