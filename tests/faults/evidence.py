@@ -9,7 +9,7 @@ import trio
 
 from daemon.demo.events import read_log
 from tests.faults.checker import judge
-from tests.faults.records import Breach, History, HitRow, Rules, TraceRow
+from tests.faults.records import Breach, History, HitRow, Intervals, Rules, TraceRow, within
 from tests.faults.scene import Scene
 
 ROWS_WITHIN_S = 10.0
@@ -67,13 +67,15 @@ async def judged(scene: Scene, rules: Rules) -> tuple[History, list[Breach]]:
         await trio.sleep(LOOK_EVERY_S)
 
 
-async def rows_came(scene: Scene) -> tuple[float, list[Breach]]:
+async def rows_came(scene: Scene, forgotten: Intervals = ()) -> tuple[float, list[Breach]]:
     """Seconds until the hits of all clicks answered before now had come, from now; a breach after ROWS_WITHIN_S.
 
-    But for those answered before the disk had them: whether a kill excuses that they are missing, `judged` says.
+    But for those answered before the disk had them: whether a kill excuses that they are missing, `judged` says. And
+    but for those that ended between the times of one of `forgotten`.
     """
     began_s = time.monotonic()
-    wanted = {visit.request_id for visit in of_clicks(scene).visits if visit.answered} - late_hits(scene)
+    kept = (visit for visit in of_clicks(scene).visits if visit.answered and not within(visit.ended_s, forgotten))
+    wanted = {visit.request_id for visit in kept} - late_hits(scene)
     while True:
         missing = wanted - {row["request_id"] for row in await scene.sql("select request_id::text from hits")}
         took_s = time.monotonic() - began_s

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from daemon.demo.events import Event
 
+Intervals = Sequence[tuple[float, float]]
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -88,11 +90,11 @@ class Rules:
     unleasable: frozenset[str] = frozenset()
     late_hits: frozenset[str] = frozenset()
     may_fall_back: frozenset[str] = frozenset()
-    forgotten: tuple[tuple[float, float], ...] = ()
+    forgotten: Intervals = ()
 
     def were_forgotten(self, at_s: float) -> bool:
         """Whether PostgreSQL may lack the rows of what ended then."""
-        return any(from_s <= at_s <= to_s for from_s, to_s in self.forgotten)
+        return within(at_s, self.forgotten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,10 @@ class Breach:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.what}"
+
+
+def within(at_s: float, intervals: Intervals) -> bool:
+    return any(from_s <= at_s <= to_s for from_s, to_s in intervals)
 
 
 def cid_of(url: str | None) -> int | None:

@@ -125,6 +125,16 @@ FAULTS = (
         clicks_per_s=10.0,
     ),
     Fault(
+        "database-made-anew-nothing-kept",
+        "the same with journal.keep_s = 0: rows may be gone, rests may not",
+        made_anew,
+        rounds=1,
+        errors=OLDER,
+        ips=IPS,
+        settings={**SETTINGS, "journal": {"keep_s": 0}},
+        clicks_per_s=10.0,
+    ),
+    Fault(
         "older-database",
         "the database replaced by an older copy while the daemon is stopped",
         older_copy,

@@ -69,8 +69,8 @@ async def _shown(stage: Stage, sentence: str) -> None:
 
 
 async def well_again(stage: Stage) -> float:
-    """Seconds until every hit was there, from now; by then, or soon after, `status` has no trouble."""
-    rows_s, breaches = await rows_came(stage.scene)
+    """Seconds, from now, until all hits were there that PostgreSQL has not lost; soon after, no trouble is left."""
+    rows_s, breaches = await rows_came(stage.scene, stage.memory.get("forgotten", ()))
     stage.measured("rows there", rows_s)
     stage.breaches += breaches
     well = await comes(stage.scene, lambda: status_of(stage.scene).get("troubles") == [], WELL_WITHIN_S)
