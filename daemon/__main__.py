@@ -1,10 +1,14 @@
 """The command `tracepool`, and `python -m daemon`: its outcome becomes the exit status here, and nowhere else."""
 
 import sys
-from collections.abc import Sequence
+
+from daemon import hangup
+
+if sys.argv[1:2] == ["serve"]:
+    hangup.record()  # before anything slow is imported: SIGHUP asks for a reload from the first moment on
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | tuple[str, ...] | None = None) -> int:
     """The exit status, as cli/outcomes.py lists them; what went wrong is told on standard error. Raises nothing."""
     try:
         from daemon.cli.app import run  # inside, because Ctrl-C may come while it is imported

@@ -7,6 +7,7 @@ LIVE = frozenset(
     {
         "click.deadline_s",
         "click.waiting_max",
+        "journal.keep_s",
         "control.token",
         "control.hosts",
         "pool.lock_s",

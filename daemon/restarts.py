@@ -81,6 +81,7 @@ async def run_pool_actor(
             if not asked:
                 return
         except Exception as error:
+            post.starts_over = True  # the pause is no fault that the watchdog has to end
             await restarts.after(error)
         unfinished = actor.unfinished()
         post.starts_over = True

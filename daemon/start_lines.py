@@ -12,9 +12,12 @@ from daemon.click.clicks import Clicks
 from daemon.click.listeners import name_of
 from daemon.click.offers import Offers
 from daemon.config import Settings
+from daemon.control.socket import Commands
+from daemon.errors import DatabaseUnavailable
 from daemon.pool.directory import PoolDirectory
 from daemon.reload import changed_keys
 from daemon.trace.workers import Tracer
+from daemon.troubles import Troubles
 
 log = structlog.get_logger("daemon")
 
@@ -57,3 +60,13 @@ def status_line(directory: PoolDirectory, clicks: Clicks, tracer: Tracer) -> str
 def _value_of(given: dict[str, Any], key: str) -> Any:
     section, _, name = key.partition(".")
     return given[section][name] if name else given[section]
+
+
+def starting_commands(troubles: Troubles) -> Commands:
+    """What commands get from a daemon that is not ready: why it is not."""
+
+    async def say_it_starts(**_: object) -> dict[str, Any]:
+        why = "; ".join(troubles.lines()) or "its database is not there yet"
+        raise DatabaseUnavailable(f"the daemon is starting, clicks of offers that it knows fall back: {why}")
+
+    return dict.fromkeys(("status", "maintenance", "check"), say_it_starts)

@@ -15,7 +15,6 @@ start. A second signal cancels all of it.
 """
 
 import functools
-import gc
 import os
 import signal
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from typing import Any
 import structlog
 import trio
 
-from daemon import logs, systemd
+from daemon import hangup, logs, systemd
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners, passed_listeners
 from daemon.click.livez import listener_probes
@@ -33,6 +32,7 @@ from daemon.click.offers import Offers
 from daemon.click.routes import public_app, server_limits
 from daemon.click.server import Server
 from daemon.clocks import read_clocks
+from daemon.collector import settle_collector
 from daemon.config import Settings
 from daemon.control import socket as control
 from daemon.control.api import Seat
@@ -44,7 +44,6 @@ from daemon.control.watching import Watching
 from daemon.database.postgres import Database, database_loop
 from daemon.database.reached import reached_database
 from daemon.descriptors import allow_descriptors, descriptors_wanted
-from daemon.errors import DatabaseUnavailable
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
@@ -64,14 +63,12 @@ from daemon.parts import (
 from daemon.pool.remembered import remembered_offers
 from daemon.reloading import reloaded
 from daemon.restarts import restarted
-from daemon.start_lines import say_ready, start_facts, status_line, superseded
+from daemon.start_lines import say_ready, start_facts, starting_commands, status_line, superseded
 from daemon.state_dir import state_dir_held
 from daemon.trace.batch import Batch
 from daemon.troubles import Troubles
 from daemon.watchdog import Watchdog
 
-# Python's own first one, 700, costs a click 3% more; a full collection takes 0.6 s with 5,000 clicks waiting.
-COLLECTOR_THRESHOLDS = (10_000, 10, 100)
 HOLD_S = 3.0
 
 log = structlog.get_logger("daemon")
@@ -122,8 +119,9 @@ class _Daemon:
         self.metrics = Metrics(settings)
         self.watching = Watching(self.metrics, read_clocks)
         self.control = ControlFace(lambda: self.settings, read_clocks)
+        self._follow_settings(self.control.use, self.metrics.use)
         self.troubles = Troubles()
-        self.server = Server(public_app(settings, lambda: self.clicks, self._hindrances), server_limits(settings))
+        self.server = Server(public_app(settings, lambda: self.clicks, self.troubles.lines), server_limits(settings))
         self._listeners = listeners
         self._passed = passed  # the listeners are systemd's own, who keeps them open for the next run
         watchdog_s = systemd.watchdog_s(os.environ)
@@ -144,6 +142,12 @@ class _Daemon:
         finally:
             self.clicks_stopped.set()
 
+    def _follow_settings(self, *uses: Callable[[Settings], None]) -> None:
+        """Each of `uses` is called with the settings of now, and after every reload."""
+        for use in uses:
+            use(self.settings)
+        self._users_of_settings += uses
+
     async def reload(self) -> None:
         """Takes over what can be of the settings as they stand now; invalid ones change nothing."""
         told = self.is_ready and not self.stop.is_set()
@@ -156,13 +160,6 @@ class _Daemon:
         if told and not self.stop.is_set():
             systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
 
-    def _hindrances(self) -> list[str]:
-        return [logs.masked(line) for line in self.troubles.lines()]
-
-    async def _say_it_starts(self, **_: object) -> dict[str, Any]:
-        why = "; ".join(self.troubles.lines()) or "its database is not there yet"
-        raise DatabaseUnavailable(f"the daemon is starting, clicks of offers that it knows fall back: {why}")
-
     @property
     def is_ready(self) -> bool:
         return self.clicks is not None and self.clicks.is_tracing
@@ -171,11 +168,12 @@ class _Daemon:
         """From the spool inwards, and out again once `stop` is set."""
         offers = Offers()
         offers.replace(await trio.to_thread.run_sync(remembered_offers, self.settings.state_dir))
-        commands: control.Commands = dict.fromkeys(("status", "maintenance", "check"), self._say_it_starts)
+        commands: control.Commands = starting_commands(self.troubles)
         async with journal_spooled(self.settings) as (spool, writer), trio.open_nursery() as asked:
             await asked.start(control.serve, self.settings.state_dir, commands)
             self.clicks = clicks = Clicks(self.settings, offers, None, writer, None, read_clocks)
             clicks.observe = self.watching.click
+            self._follow_settings(clicks.use)
             try:
                 await self._run(spool, writer, offers, clicks, commands)
             finally:
@@ -217,8 +215,7 @@ class _Daemon:
         maintenance = Maintenance(
             database, self.settings, pools.directory, overview.queued, advisor, read_clocks, self.troubles
         )
-        self._users_of_settings += [clicks.use, maintenance.use, workers.tracer.use, pools.directory.use]
-        self._users_of_settings += [workers.checker.use, self.control.use, self.metrics.use]
+        self._follow_settings(maintenance.use, workers.tracer.use, pools.directory.use, workers.checker.use)
         workers.tracer.observer = self.watching
 
         batch = Batch(
@@ -244,10 +241,7 @@ class _Daemon:
             background.start_soon(restarted, "batch", batch.run)
             background.start_soon(restarted, "probes", workers.prober.run)
             commands.update(status=overview.status, maintenance=maintenance_now, check=workers.checker.check)
-            # What is loaded by now stays: the collector need not look at 100,000 IPs again and again.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*COLLECTOR_THRESHOLDS)
+            settle_collector()
             traces = TracesForOthers(
                 lambda: self.settings,
                 workers.backends.local,
@@ -269,7 +263,7 @@ class _Daemon:
         if self.watchdog is not None:
             line = functools.partial(status_line, pools.directory, clicks, workers.tracer)
             self.watchdog.begin(pools.directory, journal.writer, lambda: line() + self._remark)
-        systemd.notify("READY=1", systemd.status("serving"))
+        systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
         await self.stop.wait()
         systemd.notify("STOPPING=1", systemd.status(f"stopping: {clicks.waiting} clicks get their answers"))
         log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=workers.tracer.active)
@@ -286,7 +280,7 @@ class _Daemon:
         advisor: Advisor,
     ) -> Overview:
         return Overview(
-            settings=self.settings,
+            settings=lambda: self.settings,
             server=self.server,
             clicks=clicks,
             directory=pools.directory,
@@ -307,6 +301,9 @@ class _Daemon:
 
 async def _watch_signals(daemon: _Daemon, everything: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        if hangup.taken():
+            log.info("signal", signal="SIGHUP", received="while the process started")
+            await daemon.reload()
         async for number in signals:
             log.info("signal", signal=signal.Signals(number).name)
             if number == signal.SIGHUP:

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 import trio
 
-from daemon import systemd
+from daemon import hangup, systemd
 from daemon.clocks import read_clocks
 from daemon.config import Settings
 from daemon.control.api import TracerSeat
@@ -56,14 +56,20 @@ class _TracerDaemon:
 
     async def watch_signals(self, everything: trio.CancelScope) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            if hangup.taken():
+                log.info("signal", signal="SIGHUP", received="while the process started")
+                await self._reload()
             async for number in signals:
                 log.info("signal", signal=signal.Signals(number).name)
                 if number == signal.SIGHUP:
-                    self.settings, _ = await reloaded(self.settings, self._config_file)
-                    self._backend.use(self.settings)
-                    self.face.use(self.settings)
+                    await self._reload()
                 elif self.stop.is_set():
                     everything.cancel()
                     return
                 else:
                     self.stop.set()
+
+    async def _reload(self) -> None:
+        self.settings, _ = await reloaded(self.settings, self._config_file)
+        self._backend.use(self.settings)
+        self.face.use(self.settings)

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefused
+from daemon.logs import masked
 
 LOG_EVERY_S = 60.0
 OUTAGE, REFUSED, OCCUPIED = "database_unavailable", "statement_refused", "node_waits"
@@ -50,7 +51,8 @@ class Troubles:
         return iter(list(self._troubles.values()))
 
     def lines(self) -> list[str]:
-        return [trouble.line() for trouble in self]
+        """For people; no line shows a secret."""
+        return [masked(trouble.line()) for trouble in self]
 
     def note(self, activity: str, error: DatabaseUnavailable, *, effect: str, repeat_s: float = LOG_EVERY_S) -> None:
         """`effect`: what the daemon does meanwhile. The same trouble is logged again after `repeat_s`."""

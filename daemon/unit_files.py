@@ -21,7 +21,8 @@ ETC_CONFIG = Path("/etc/tracepool/tracepool.toml")
 
 # What the units say of a place that nobody has chosen yet, each once.
 SEARCHED = "Environment=PATH=/opt/tracepool/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
-START = "ExecStart=/usr/bin/env tracepool serve"
+SHELL = """ExecStart=/bin/sh -c 'trap "" HUP; exec "$$0" "$$@"' """
+START = f"{SHELL}/usr/bin/env tracepool serve"
 INSTANCE_CONFIG = " --config /etc/tracepool/%i/tracepool.toml"
 NO_HOME = "ProtectHome=yes\n"
 ROOT_OPEN = "TemporaryFileSystem=/root:ro,mode=0755\n"  # ProtectHome=tmpfs alone closes it to the daemon's account
@@ -70,7 +71,7 @@ def units(installation: Installation, systemd_version: int | None) -> dict[str, 
 def _with_paths(text: str, installation: Installation) -> str:
     if START not in text:
         return text
-    start, instance = f"ExecStart={_word(installation.command)} serve", INSTANCE_CONFIG in text
+    start, instance = f"{SHELL}{_word(installation.command)} serve", INSTANCE_CONFIG in text
     if installation.config is not None:
         folder, name = installation.config.parent, installation.config.name
         start += f" --config {_word(folder, '%i', name) if instance else _word(folder, name)}"

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -15,6 +16,22 @@ from daemon.errors import BadInput
 from daemon.nodes.member import node_row
 
 COLUMNS = ("name", "state", "free in", "version", "started", "node")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedNode:
+    """A row of `nodes` as it is reported. `free_in_s`: until another node can use its IPs."""
+
+    name: str
+    state: str
+    trusted_for_s: float
+    free_in_s: float
+    quiet_s: float
+    version: str
+    started_at: str
+    node_id: str
+
+
 Name = Annotated[str, Parameter(metavar="NAME")]
 
 
@@ -33,10 +50,7 @@ def list_nodes(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     if as_json:
         say_rows_json(rows)
         return
-    table = [
-        (row["name"], row["state"], f"{row['free_in_s']:.0f} s", row["version"], row["started_at"], row["node_id"])
-        for row in rows
-    ]
+    table = [(row.name, row.state, f"{row.free_in_s:.0f} s", row.version, row.started_at, row.node_id) for row in rows]
     say_table(COLUMNS, table, right=("free in",))
 
 
@@ -59,49 +73,49 @@ def remove(
     """
     settings = settings_of(config)
     row = _chosen(work(settings, _read), name)
-    if row["state"] != "active":
-        raise BadInput(f"node {shown(row['name'])} is not active but {row['state']}: there is nothing to remove")
+    if row.state != "active":
+        raise BadInput(f"node {shown(row.name)} is not active but {row.state}: there is nothing to remove")
     if not yes:
         _ask(row)
-    work(settings, _remove, row["node_id"])
-    say(f"removed {shown(row['name'])}: another node can use its IPs in {row['quiet_s']:.0f} s")
+    work(settings, _remove, row.node_id)
+    say(f"removed {shown(row.name)}: another node can use its IPs in {row.quiet_s:.0f} s")
 
 
-def _chosen(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    found = [row for row in rows if row["name"] == name] or [row for row in rows if row["node_id"].startswith(name)]
-    found = [row for row in found if row["state"] == "active"] or found
+def _chosen(rows: list[ListedNode], name: str) -> ListedNode:
+    found = [row for row in rows if row.name == name] or [row for row in rows if row.node_id.startswith(name)]
+    found = [row for row in found if row.state == "active"] or found
     if len(found) == 1:
         return found[0]
     if not found:
         raise BadInput(f"there is no node {shown(name)}: tracepool nodes list shows those that there are")
-    ids = ", ".join(row["node_id"] for row in found)
+    ids = ", ".join(row.node_id for row in found)
     raise BadInput(f"{len(found)} nodes are called {shown(name)}: give the beginning of a node id: {ids}")
 
 
-def _ask(row: dict[str, Any]) -> None:
+def _ask(row: ListedNode) -> None:
     if not sys.stdin.isatty():
         raise BadInput("this asks for a yes, and there is no terminal: add --yes")
-    say(f"{shown(row['name'])} ({row['node_id']}) may lease for {row['trusted_for_s']:.0f} s more without PostgreSQL.")
+    say(f"{shown(row.name)} ({row.node_id}) may lease for {row.trusted_for_s:.0f} s more without PostgreSQL.")
     if input("Does its daemon certainly not run any more? [y/N] ").strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was removed")
 
 
-async def _read(conn: Connection) -> list[dict[str, Any]]:
-    return [_shown_row(row) for row in await conn.fetch(QUERIES["load_nodes"])]
+async def _read(conn: Connection) -> list[ListedNode]:
+    return [_listed(row) for row in await conn.fetch(QUERIES["load_nodes"])]
 
 
-def _shown_row(row: Any) -> dict[str, Any]:
+def _listed(row: Any) -> ListedNode:
     known, now_s = node_row(row), row["now_s"]
-    return {
-        "name": known.name,
-        "state": known.state,
-        "trusted_for_s": round(max(0.0, known.trusted_until_s - now_s), 1),
-        "free_in_s": round(max(0.0, known.free_at_s - now_s), 1),
-        "quiet_s": known.quiet_s,
-        "version": row["version"],
-        "started_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(row["started_s"])),
-        "node_id": str(known.node_id),
-    }
+    return ListedNode(
+        name=known.name,
+        state=known.state,
+        trusted_for_s=round(max(0.0, known.trusted_until_s - now_s), 1),
+        free_in_s=round(max(0.0, known.free_at_s - now_s), 1),
+        quiet_s=known.quiet_s,
+        version=row["version"],
+        started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(row["started_s"])),
+        node_id=str(known.node_id),
+    )
 
 
 async def _remove(conn: Connection, node_id: str) -> None:

@@ -2,7 +2,7 @@
 
 import os
 
-from daemon import logs
+from daemon import hangup, logs
 from daemon.cli.options import ConfigFile
 from daemon.cli.outcomes import leaves
 from daemon.config_sources import config_path, load
@@ -15,6 +15,7 @@ def serve(*, config: ConfigFile = None) -> int:
     It answers clicks on click.bind (0.0.0.0:8080) and logs one line of JSON for
     each click and each trace to standard error. A first SIGTERM or Ctrl-C stops
     it in order: clicks in flight are answered. A second one stops it at once.
+    SIGHUP reads the settings anew, from the first moment of the start on.
 
     Without database.url it runs its own PostgreSQL in the state directory:
     $STATE_DIRECTORY, /var/lib/tracepool for root, ~/.local/state/tracepool else.
@@ -42,4 +43,6 @@ def serve(*, config: ConfigFile = None) -> int:
             raise
         structlog.get_logger("daemon").critical("crashed", exc_info=True)
         return 1
+    finally:
+        hangup.ignore()
     return 0

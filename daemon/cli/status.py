@@ -168,7 +168,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"{'?' if journal['backlog'] is None else journal['backlog']} to ship, "
         f"{journal['dropped']} dropped"
     )
-    lines.append(_node(found["node"]))
+    if "node" in found:  # a daemon of an earlier version says nothing of it
+        lines.append(_node(found["node"]))
     return [shown(line) for line in lines + full]
 
 

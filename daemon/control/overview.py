@@ -28,7 +28,7 @@ from daemon.troubles import Troubles
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    settings: Settings
+    settings: Callable[[], Settings]
     server: Server
     clicks: Clicks
     directory: PoolDirectory
@@ -91,7 +91,7 @@ class Overview:
             return None
 
     def queues(self) -> dict[str, dict[str, int]]:
-        settings = self.settings
+        settings = self.settings()
         jobs = self.jobs.statistics()
         queues = {
             "connections": (self.server.connections, settings.click.connections_max),

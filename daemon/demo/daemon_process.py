@@ -62,10 +62,10 @@ class DaemonProcess:
         with trio.move_on_after(START_S):
             async with httpx.AsyncClient(trust_env=False) as client:
                 while self.process.poll() is None:
-                    if await self._adopted(ips):
-                        with suppress(httpx.HTTPError):  # it is ending: its process says so
-                            if (await client.get(f"{self.url}/readyz")).status_code == httpx.codes.OK:
-                                return
+                    with suppress(httpx.HTTPError):  # it does not listen yet, or is ending: its process says so
+                        answer = await client.get(f"{self.url}/readyz")
+                        if answer.status_code == httpx.codes.OK and await self._adopted(ips):
+                            return
                     await trio.sleep(POLL_S)
             raise await self.ended()
         raise TheirFault(f"the daemon was not ready within {START_S:g} s. The end of its log:\n{_tail(self.log)}")

@@ -14,7 +14,7 @@ from daemon.logbook.lines import Line
 
 WHY = {
     "deadline": "the trace had begun, and did not end while the visitor waited",
-    "no_ip": "no IP of the country came free while the visitor waited",
+    "no_ip": "no IP of the country could come free in time",
     "no_pool": "the offer's country has no IPs, and trace.default_country names no other",
     "trace_failed": "the trace ended without a landing page",
     "overload": "more clicks came than trace.workers and its queue take",

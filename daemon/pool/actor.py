@@ -14,8 +14,9 @@ import trio
 
 from daemon.journal.entries import Entry
 from daemon.moment import Moment
+from daemon.pool.decision import Decision
 from daemon.pool.messages import Lease, Message, NoIPAvailable, Ping, Release, Remove, StartOver
-from daemon.pool.pool import Decision, Pool
+from daemon.pool.pool import Pool
 from daemon.pool.states import Event
 
 BATCH_MAX = 256

@@ -41,8 +41,12 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class NoIPAvailable(msgspec.Struct, frozen=True):
-    """No lease. `until_s`: when the next IP frees up, if that is known. `why`: full, hopeless, tried, deadline,
-    journal, or untrusted: this node may not lease now.
+    """No lease. `until_s`: when the next IP frees up, if that is known. `why`:
+
+    - `too_late`: no IP can be free for it by its deadline; `tried`: the same, where it has tried some IPs
+    - `full`: as many requests wait as may; `hopeless`: it would have to expect a long wait behind them
+    - `deadline`: its deadline came; `journal`: the lease could not be recorded
+    - `untrusted`: this node may not lease now (nodes/member.py)
 
     Where one IP was asked for, `until_s` is its own, and `why` gone, locked, cooldown or busy.
     """
@@ -55,7 +59,7 @@ class Acquire(msgspec.Struct, frozen=True):
     """Asks for an IP, and waits for one until `deadline_s`. A lower `priority` goes first; 0 is a click's.
 
     `ip_id` asks for that one alone, for a check: it is had at once or not at all, and may be one that failed.
-    It gets none of the IPs that it has `tried`, and does not wait where no other one can be free in time.
+    It gets none of the IPs that it has `tried`, and waits only while another one can be free in time.
     """
 
     request_id: UUID

@@ -2,49 +2,28 @@
 
 The actor around it journals a decision's entries before it sends the answers.
 
-An endpoint whose row is deleted, edited to another one, or moved to another country while it is in use or rests is
-remembered in `departed`, which all pools share: whichever row comes to have it rests until then first.
+`departed`, which all pools share, has the endpoints that left while they were in use or rested (departed.py).
 """
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from operator import attrgetter
 from uuid import UUID
 
-from daemon.journal.entries import Entry
 from daemon.moment import Moment
 from daemon.pool.changed import ip_changed
 from daemon.pool.checks import refused_check
+from daemon.pool.decision import Decision
+from daemon.pool.departed import Departed, departed_until_s, forget, remember
 from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.out_of_use import OutOfUse
 from daemon.pool.outlook import Outlook
+from daemon.pool.prospects import Newcomer, Prospects, too_late
 from daemon.pool.queues import Pile, Waiting
 from daemon.pool.selection import fast_one
 from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
 
-Endpoint = tuple[str, str]  # address, port
-
 OVERDUE_S = 1.0
-SAME_S = 0.001
-
-
-@dataclass(slots=True)
-class Decision:
-    """What one or more events led to. `answers` go out once `entries` are durable; `remarks` are for the log.
-
-    `spared`: the provider of each IP that should have failed, and rests instead. `may_lease`: False refuses requests.
-    """
-
-    may_lease: bool = True
-    entries: list[Entry] = field(default_factory=list)
-    answers: list[tuple[Acquire, Lease | NoIPAvailable]] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    spared: list[str] = field(default_factory=list)
-
-    @property
-    def grants(self) -> bool:
-        return any(isinstance(answer, Lease) for _, answer in self.answers)
 
 
 class Pool:
@@ -54,7 +33,7 @@ class Pool:
         self,
         country: str,
         rules: Rules,
-        departed: dict[Endpoint, float] | None = None,
+        departed: Departed | None = None,
         chance: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.country = country
@@ -70,7 +49,8 @@ class Pool:
         self.out_of_use = OutOfUse()
         self.waiting = Waiting()
         self._began_s = math.inf  # when timers were first looked at
-        self._outlook = Outlook(self.ips, self._by_status, self._rests)
+        self._outlook = Outlook(self._by_status, self._rests)
+        self._prospects = Prospects(self._rests, self._locks, self.waiting)
 
     def __repr__(self) -> str:
         c = self.counts()
@@ -97,17 +77,18 @@ class Pool:
         return sum(1 for until_s in ends if until_s is not None and until_s < late_s)
 
     def would_refuse(self, deadline_s: float, now_s: float) -> str | None:
-        """Why a request that came now would not even wait: `full`, or `hopeless`; None where it would, or need not."""
+        """Why a request that came now would not even wait (see NoIPAvailable); None if it would, or need not."""
         if self._rested.first():
-            return None  # whoever waits has tried it
-        return self._outlook.refusal(len(self.waiting), deadline_s, now_s, self.rules)
+            return None  # every waiting request has tried the available IPs
+        return self._refusal(Newcomer(deadline_s), now_s)
 
     def unanswered(self) -> list[Acquire]:
         return list(self.waiting)
 
     def next_due_s(self) -> float | None:
         """When `fire_timers` has something to do again."""
-        dues = (self._locks.first_s(), self._rests.first_s(), self.waiting.next_deadline_s())
+        waiting = self.waiting
+        dues = (self._locks.first_s(), self._rests.first_s(), waiting.next_deadline_s(), self._prospects.due_s())
         return min((due_s for due_s in dues if due_s is not None), default=None)
 
     def decide(self, message: Message, now: Moment, decision: Decision) -> None:
@@ -118,16 +99,19 @@ class Pool:
             case Release():
                 self._release(message, now, decision)
             case Adopt(ips):
-                self._forget_departed(now)
+                self._prospects.review()
+                forget(self.departed, now.tick_s)
                 for row in ips:
                     self._adopt(row, now, decision)
                 self._serve_waiting(now, decision)
             case Remove(ip_ids):
-                self._forget_departed(now)
+                self._prospects.review()
+                forget(self.departed, now.tick_s)
                 for ip_id in ip_ids:
                     if (ip := self.ips.get(ip_id)) and not ip.leaving:
-                        self._remember(ip, now)
+                        remember(self.departed, ip, now.tick_s, self.rules)
                         self._step(ip, Occurrence(Event.REMOVED, now.tick_s), now, decision)
+        self._refuse_hopeless(now, decision)
 
     def fire_timers(self, now: Moment, decision: Decision) -> None:
         """Everything that is due at `now`: locks and rests that end, and waiters whose deadline has come.
@@ -143,34 +127,52 @@ class Pool:
         while (ip := self._rests.first()) and (ip.locked_until_s or 0.0) <= now.tick_s:
             self._step(ip, Occurrence(Event.COOLDOWN_OVER, now.tick_s), now, decision)
         for request in self.waiting.take_due(now.tick_s):
-            decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
+            self._refuse(request, "deadline", decision)
         self._serve_waiting(now, decision)
+        self._refuse_hopeless(now, decision)
+
+    def _refuse_hopeless(self, now: Moment, decision: Decision) -> None:
+        """The waiting requests that no IP can be free for in time, as soon as that is certain."""
+        for request in self._prospects.take_hopeless(now.tick_s, self.rules):
+            self._refuse(request, too_late(request), decision)
+
+    def _refuse(self, request: Acquire, why: str, decision: Decision) -> None:
+        decision.answers.append((request, NoIPAvailable(self._prospects.next_free_s(self.rules), why)))
 
     def _acquire(self, request: Acquire, now: Moment, decision: Decision) -> None:
         if request.deadline_s <= now.tick_s:
-            decision.answers.append((request, NoIPAvailable(self._next_free_s(), "deadline")))
+            self._refuse(request, "deadline", decision)
         elif not decision.may_lease:
             decision.answers.append((request, NoIPAvailable(None, "untrusted")))
         elif request.ip_id is not None:
             self._acquire_that(self.ips.get(request.ip_id), request, now, decision)
-        elif ip := self._next(request.tried):  # whoever waits has tried it
+        elif ip := self._next(request.tried):  # every waiting request has tried the available IPs
             self._lease(ip, request, now, decision)
-        elif self._outlook.has_tried_all(request, now.tick_s, self.rules.cooldown_s):
-            decision.answers.append((request, NoIPAvailable(self._next_free_s(), "tried")))
-        elif why := self._outlook.refusal(len(self.waiting), request.deadline_s, now.tick_s, self.rules):
-            decision.answers.append((request, NoIPAvailable(self._next_free_s(), why)))
+        elif why := self._refusal(request, now.tick_s):
+            self._refuse(request, why, decision)
         else:
             self.waiting.add(request)
+            self._prospects.joined(request, now.tick_s, self.rules)
+
+    def _refusal(self, request: Acquire | Newcomer, now_s: float) -> str | None:
+        """Why a request does not wait for an IP; None if it does."""
+        if len(self.waiting) >= self.rules.waiting_max:
+            return "full"
+        if not self._prospects.has_any(request, now_s, self.rules):
+            return too_late(request)
+        expects_too_long = self._outlook.expects_too_long(len(self.waiting), request.deadline_s, now_s, self.rules)
+        return "hopeless" if expects_too_long else None
 
     def _acquire_that(self, ip: Ip | None, request: Acquire, now: Moment, decision: Decision) -> None:
         if ip is None:
             decision.answers.append((request, NoIPAvailable(None, "gone")))
             return
-        until_s = self._departed_until_s(ip) or ip.locked_until_s
+        until_s = departed_until_s(self.departed, ip, self.rules) or ip.locked_until_s
         if refused := refused_check(ip, until_s, self.counts(), now.tick_s):
             decision.answers.append((request, refused))
         else:
             self._lease(ip, request, now, decision)
+            self._prospects.note_check(ip)
 
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
         """Afterwards, whatever is available has been tried by all who wait."""
@@ -246,6 +248,7 @@ class Pool:
             ip.is_healthy = fit
             ip.probe_failures = 0 if fit else ip.probe_failures
             self.out_of_use.note(ip, self.rules)
+            self._prospects.note(ip)
         elif not fit:
             self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)
             return
@@ -259,41 +262,27 @@ class Pool:
 
     def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
         """An edit gives an IP another endpoint. What the old one, and the new one, have left of a rest still holds."""
-        self._remember(ip, now)
+        remember(self.departed, ip, now.tick_s, self.rules)
         ip.address, ip.port = row.address, row.port
         if ip.status is not Status.LOCKED:
             self._by_status[ip.status] -= 1
             self._join(ip)
 
-    def _remember(self, ip: Ip, now: Moment) -> None:
-        """What an endpoint that departs has left of its rest; of a lock and the rest after it, if it is in use."""
-        if ip.locked_until_s is not None:
-            rests_until_s = ip.locked_until_s + (self.rules.cooldown_s if ip.status is Status.LOCKED else 0.0)
-            if rests_until_s > max(now.tick_s, self.departed.get((ip.address, ip.port), -math.inf)):
-                self.departed[ip.address, ip.port] = rests_until_s
-
-    def _departed_until_s(self, ip: Ip) -> float | None:
-        """When the rest that an IP's endpoint brought along ends, if that is later than what the IP knows of."""
-        until_s, own_s = self.departed.get((ip.address, ip.port)), ip.locked_until_s
-        if own_s is not None and ip.status is Status.LOCKED:
-            own_s += self.rules.cooldown_s
-        # A row's time has whole microseconds: what differs by less is the same.
-        return until_s if until_s is not None and until_s > (-math.inf if own_s is None else own_s + SAME_S) else None
-
-    def _forget_departed(self, now: Moment) -> None:
-        for endpoint in [e for e, until_s in self.departed.items() if until_s <= now.tick_s]:
-            del self.departed[endpoint]
-
     def _step(self, ip: Ip, what: Occurrence, now: Moment, decision: Decision) -> None:
         before = ip.status
+        self._prospects.changed(what.event, now.tick_s, self.rules.cooldown_s)
         move(ip, what, self.rules)
         self._by_status[before] -= 1
         self.out_of_use.note(ip, self.rules)
+        self._prospects.note(ip)
         if ip.status is Status.GONE:
             del self.ips[ip.id]  # its row is gone already
             return
         self._by_status[ip.status] += 1
-        if ip.status is Status.COOLDOWN and (rests_until_s := self._departed_until_s(ip)) is not None:
+        if (
+            ip.status is Status.COOLDOWN
+            and (rests_until_s := departed_until_s(self.departed, ip, self.rules)) is not None
+        ):
             ip.locked_until_s = rests_until_s  # an edit gave it this endpoint while it was in use through another
         decision.entries.append(ip_changed(ip, what.event.value, now))
         self._file(ip)
@@ -302,12 +291,13 @@ class Pool:
         """An IP as its row has it, but for what the row cannot know or says by halves."""
         if ip.status is not Status.LOCKED and not (ip.is_healthy and ip.status is not Status.FAILED):
             ip.status, ip.is_healthy = Status.FAILED, False
-        if (rests_until_s := self._departed_until_s(ip)) is not None:
+        if (rests_until_s := departed_until_s(self.departed, ip, self.rules)) is not None:
             ip.locked_until_s, ip.locked_by = rests_until_s, None
             ip.status = Status.COOLDOWN if ip.is_healthy else Status.FAILED
         self.ips[ip.id] = ip
         self._by_status[ip.status] += 1
         self.out_of_use.note(ip, self.rules)
+        self._prospects.note(ip)
         self._file(ip)
 
     def _file(self, ip: Ip) -> None:
@@ -318,10 +308,3 @@ class Pool:
             self._locks.put(ip)
         elif ip.status is Status.COOLDOWN:
             self._rests.put(ip)
-
-    def _next_free_s(self) -> float | None:
-        """When the next IP that rests or is in use can be had, if every trace keeps its IP to the lock's end."""
-        rests_s, locks_s = self._rests.first_s(), self._locks.first_s()
-        if locks_s is None:
-            return rests_s
-        return min(locks_s + self.rules.cooldown_s, math.inf if rests_s is None else rests_s)

@@ -5,6 +5,7 @@ outgrows the rest.
 """
 
 import heapq
+import math
 from collections.abc import Callable, Iterator, Mapping
 from uuid import UUID
 
@@ -88,6 +89,19 @@ class Pile:
                     yield ip
                 places += (2 * place + 1, 2 * place + 2)
 
+    def in_order(self, below_s: float) -> Iterator[Ip]:
+        """Those whose time is below `below_s`, the lowest first, each once; the k-th takes O(log k)."""
+        front = [(self._heap[0], 0)] if self._heap else []
+        seen = set[UUID]()
+        while front and front[0][0][0] < below_s:
+            entry, place = heapq.heappop(front)
+            for child in (2 * place + 1, 2 * place + 2):
+                if child < len(self._heap):
+                    heapq.heappush(front, (self._heap[child], child))
+            if (ip := self._current(entry)) and ip.id not in seen:
+                seen.add(ip.id)
+                yield ip
+
     def _rebuild(self) -> None:
         once = {e[2]: e for e in sorted(self._heap, reverse=True) if self._current(e)}
         self._heap = sorted(once.values())
@@ -98,7 +112,11 @@ class Pile:
 
 
 class Waiting:
-    """Requests that wait for an IP, by priority, then arrival, until each one's deadline."""
+    """Requests that wait for an IP, by priority, then arrival, until each one's deadline.
+
+    Of the requests since the queue was last empty, `latest_s` is the latest deadline, `last_priority` the highest
+    number, and `any_tried` says whether one has tried an IP.
+    """
 
     def __init__(self) -> None:
         self._here: dict[int, Acquire] = {}  # by order of arrival
@@ -106,6 +124,9 @@ class Waiting:
         self._by_deadline: list[tuple[float, int]] = []
         self._passed_over: list[tuple[int, int]] = []
         self._order = 0
+        self.latest_s = -math.inf
+        self.last_priority = 0
+        self.any_tried = False
 
     def __len__(self) -> int:
         return len(self._here)
@@ -113,7 +134,16 @@ class Waiting:
     def __iter__(self) -> Iterator[Acquire]:
         return iter(self._here.values())
 
+    def queue(self) -> list[tuple[int, Acquire]]:
+        """In the order in which they are served, each with the number that `take` wants."""
+        return sorted(self._here.items(), key=lambda entry: entry[1].priority)
+
     def add(self, request: Acquire) -> None:
+        if not self._here:
+            self.latest_s, self.last_priority, self.any_tried = -math.inf, 0, False
+        self.latest_s = max(self.latest_s, request.deadline_s)
+        self.last_priority = max(self.last_priority, request.priority)
+        self.any_tried = self.any_tried or bool(request.tried)
         self._order += 1
         self._here[self._order] = request
         heapq.heappush(self._by_priority, (request.priority, self._order))
@@ -143,6 +173,10 @@ class Waiting:
         for entry in self._passed_over:
             heapq.heappush(self._by_priority, entry)
         self._passed_over.clear()
+
+    def take(self, number: int) -> Acquire:
+        """One of `queue`: it waits no longer."""
+        return self._here.pop(number)
 
     def take_due(self, now_s: float) -> list[Acquire]:
         """Those whose deadline has come: they wait no longer."""

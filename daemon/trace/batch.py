@@ -28,6 +28,7 @@ from daemon.troubles import Troubles
 
 CHANNEL = "tracepool_traces"
 TICK_S = 1.0  # while rows wait for IPs
+PAUSE_S = 0.1  # between two looks, however often rows are announced
 CHECK_S = 15.0  # an announcement that was lost is made up for
 RETRY_S = 2.0
 WORKERS_SHARE = 0.5
@@ -92,6 +93,7 @@ class Batch:
                     more = True
                 with trio.move_on_after(TICK_S if more else CHECK_S):
                     await self._wake.wait()
+                await trio.sleep(PAUSE_S)
 
     async def _listen(self) -> None:
         while True:

@@ -15,6 +15,7 @@ import trio
 
 from daemon.demo.network import DemoNetwork
 from tests.acceptance.processes import PATIENCE_S, Serving, network_of, offer, provision, serving, until
+from tests.fakes.wire import free_port
 from tests.faults.visitors import exchange
 
 ADDRESSES = tuple(f"127.2.2.{number}" for number in range(1, 9))
@@ -77,7 +78,9 @@ async def burst(daemon: Serving, count: int, begin: int = 0) -> Burst:
 
 
 @asynccontextmanager
-async def overloaded(state_dir: Path, settings: Settings, ips: int) -> AsyncIterator[tuple[Serving, DemoNetwork]]:
+async def overloaded(
+    state_dir: Path, settings: Settings, ips: int, hop_ms: int = HOP_MS
+) -> AsyncIterator[tuple[Serving, DemoNetwork]]:
     """A daemon with so many IPs and an offer that takes TRACE_MS; at the end it is well, and stops so."""
     sections: dict[str, dict[str, Any]] = {
         "click": {"deadline_s": DEADLINE_S},
@@ -88,7 +91,7 @@ async def overloaded(state_dir: Path, settings: Settings, ips: int) -> AsyncIter
         sections.setdefault(section, {}).update(values)
     async with network_of(ADDRESSES[:ips]) as network, serving(state_dir, sections) as daemon:
         await provision(daemon, network, ADDRESSES[:ips])
-        await offer(daemon, OFFER, network.chain_url(HOPS, HOP_MS))
+        await offer(daemon, OFFER, network.chain_url(HOPS, hop_ms))
         yield daemon, network
         assert set(daemon.status()["queues"]) == QUEUES
         await until(lambda: is_idle(daemon), "every queue is empty again", NORMAL_AFTER_S)
@@ -122,13 +125,13 @@ async def test_with_all_workers_busy_and_their_queue_full_clicks_fall_back_at_on
 
 
 async def test_with_no_ip_free_and_its_queue_full_clicks_fall_back_at_once(state_dir: Path) -> None:
-    """Even with all workers busy: two trace, the other four wait themselves."""
+    """Even with all workers busy: two trace, the other four wait themselves, for as long as an IP may come in time."""
     settings: Settings = {
         "trace": {"workers": 6, "queue_max": 50},
-        "pool": {"waiting_max": 4, "cooldown_s": 3_600},
-        "click": {"deadline_s": 3},
+        "pool": {"waiting_max": 4, "cooldown_s": 3},
+        "click": {"deadline_s": 8},
     }
-    async with overloaded(state_dir, settings, ips=2) as (daemon, _):
+    async with overloaded(state_dir, settings, ips=2, hop_ms=1_500) as (daemon, _):
 
         def waiting() -> int:
             return int(daemon.status()["queues"]["waiting_for_an_ip_us"]["length"])
@@ -146,6 +149,23 @@ async def test_with_no_ip_free_and_its_queue_full_clicks_fall_back_at_once(state
         assert [reason for reason, _ in told][:late_ones] == ["no_ip"] * late_ones, "no trace had to end first"
         hits = await until_rows(daemon, "select coalesce(reason, 'resolved'), count(*) from hits group by 1", BURST)
         assert hits == {"resolved": 2, "no_ip": BURST - 2}
+
+
+async def test_with_dead_proxies_alone_no_click_waits_for_its_deadline(state_dir: Path) -> None:
+    """Three proxies refuse connections; each rests after that for longer than a visitor waits."""
+    deadline_s, dead_port = 8, free_port()
+    rows = ", ".join(f"('{address}', '{dead_port}', 'us')" for address in ADDRESSES[:3])
+    async with serving(state_dir, {"click": {"deadline_s": deadline_s}}) as daemon:
+        await daemon.psql(f"INSERT INTO ip_rotation_pool (ip_address, ip_port, country) VALUES {rows}")
+        await offer(daemon, OFFER, "http://ads.example/")
+        await until(lambda: daemon.counts("us")["total"] == 3, "the IPs are adopted")
+        found = await burst(daemon, 5)
+        assert set(found.reasons) <= {"trace_failed", "no_ip"}
+        assert max(wait_ms for waits_ms in found.waits_ms.values() for wait_ms in waits_ms) < deadline_s * 1000 / 2
+        again = await burst(daemon, 5, begin=5)
+        assert again.reasons == {"no_ip": 5}, "all IPs rest"
+        assert again.waits_ms["no_ip"][-1] < deadline_s * 1000 / 2
+        assert await daemon.stop() == 0
 
 
 async def test_past_waiting_max_clicks_fall_back_at_once(state_dir: Path) -> None:

@@ -1,15 +1,30 @@
 """The README: each of its commands is run, each of its SQL statements too, and what it names is there."""
 
+import functools
+import html
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+import trio
 
 from daemon.cli.app import build_app
 from daemon.config import Settings
-from tests.acceptance.processes import REPOSITORY, run_command, serving
+from tests.acceptance.processes import (
+    PATIENCE_S,
+    REPOSITORY,
+    asked,
+    environment,
+    offer,
+    run_command,
+    serving,
+    until,
+)
+from tests.fakes.wire import free_port
+from tests.needs import need
 
 README = (REPOSITORY / "README.md").read_text()
 # Run elsewhere: the first page's by test_demo, the service by test_serve, units by test_install_units and test_systemd.
@@ -63,6 +78,53 @@ async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: 
         for block in re.findall(r"```sql\n(.*?)```", README, re.S):
             for statement in filter(None, (part.strip() for part in block.split(";"))):
                 await daemon.psql(statement)
+        assert await daemon.stop() == 0
+
+
+def curl_commands() -> list[str]:
+    """Every curl command that the README, /docs and the commands' help show."""
+    docs = html.unescape((REPOSITORY / "daemon/control/docs/docs.html").read_text())
+    blocks = [*CONSOLE, *re.findall(r"<pre>(.*?)</pre>", docs, re.S)]
+    found = [
+        command for block in blocks for command in re.findall(r"^\s*\$ (curl .*?)(?=^\s*\$ |\Z)", block, re.S | re.M)
+    ]
+    found = [re.split(r"\nHTTP/", command)[0].strip() for command in found]
+    for file in sorted((REPOSITORY / "daemon/cli").glob("*.py")):
+        found += re.findall(r"^ +(curl .*http.*)$", file.read_text(), re.M)
+    return found
+
+
+async def test_every_curl_command_works_as_it_is_written(state_dir: Path) -> None:
+    need("curl")
+    commands = curl_commands()
+    assert len(commands) >= 7
+    port = free_port()
+    rows = ", ".join(f"('127.0.0.{number}', '{port}', 'us')" for number in range(1, 11))
+    async with serving(state_dir) as daemon:
+        await daemon.psql(f"INSERT INTO ip_rotation_pool (ip_address, ip_port, country) VALUES {rows}")
+        await offer(daemon, "summer-sale", "https://track.ads.example/c?id=42")
+        await until(lambda: daemon.counts("us")["total"] == 10, "the IPs are adopted")
+
+        async def answered(command: str, **env: str) -> None:
+            ours = command.replace("127.0.0.1:8080", daemon.url.removeprefix("http://"))
+            ours = ours.replace("127.0.0.1:8081", daemon.control_url.removeprefix("http://"))
+            run = functools.partial(
+                subprocess.run, ["sh", "-c", f"{ours} -w '\n%{{http_code}}'"], capture_output=True, text=True,
+                timeout=PATIENCE_S, env=environment(**env), check=False,
+            )  # fmt: skip
+            done = await trio.to_thread.run_sync(run)
+            assert done.stdout.splitlines()[-1:] in (["200"], ["302"]), (ours, done.stdout, done.stderr)
+
+        for command in commands:
+            if "$TOKEN" not in command:
+                await answered(command)
+        config = str(state_dir / "settings.toml")
+        made = await run_command("token", "create", "ops", "--role", "operator", "--config", config)
+        token = made.stdout.split()[-1]
+        await until(lambda: asked(daemon, token=token).status_code == 200, "the token is adopted")
+        for command in commands:
+            if "$TOKEN" in command:
+                await answered(command, TOKEN=token)
         assert await daemon.stop() == 0
 
 

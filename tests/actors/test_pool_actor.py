@@ -100,10 +100,37 @@ async def test_a_lock_that_nobody_gives_back_ends_exactly_then_rests(autojump_cl
 
 
 async def test_a_deadline_is_answered_exactly_when_it_comes(autojump_clock: MockClock) -> None:
-    async with running() as us:
+    async with running(an_ip(), rules=Rules(cooldown_s=0)) as us:
         began_s = trio.current_time()
-        assert await us.ask(patience_s=9.5).refusal() == NoIPAvailable(None, "deadline")
+        await us.ask().lease()
+        assert (await us.ask(patience_s=9.5).refusal()).why == "deadline"
         assert trio.current_time() == began_s + 9.5
+
+
+async def test_who_waits_for_a_lease_is_refused_once_the_rest_after_it_would_end_too_late(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(an_ip(), rules=Rules(cooldown_s=2)) as us:
+        began_s = trio.current_time()
+        lease = await us.ask().lease()
+        impatient, patient = us.ask(patience_s=8), us.ask(patience_s=20)
+        assert (await impatient.refusal()).why == "too_late"
+        assert trio.current_time() == pytest.approx(began_s + 6)
+        us.release(lease)
+        assert (await patient.lease()).lease_no == 2
+        assert trio.current_time() == pytest.approx(began_s + 8)
+
+
+async def test_who_waits_for_a_rest_that_an_operator_ends_with_the_ip_is_refused_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    ip = an_ip(status=Status.COOLDOWN, locked_until_s=5.0)
+    async with running(ip) as us:
+        waiting = us.ask(patience_s=8)
+        await trio.sleep(1)
+        us.send.send_nowait(Remove((ip.id,)))
+        assert await waiting.refusal() == NoIPAvailable(None, "too_late")
+        assert trio.current_time() == 1
 
 
 async def test_a_requester_that_left_gives_its_lease_back(autojump_clock: MockClock) -> None:
@@ -189,9 +216,9 @@ async def test_waiters_are_served_by_priority_then_arrival(autojump_clock: MockC
 
 async def test_operators_ips_join_and_leave_and_say_so(autojump_clock: MockClock) -> None:
     async with running() as us:
-        asked, ip, left = us.ask(), an_ip(), trio.Event()
+        ip, left = an_ip(), trio.Event()
         us.send.send_nowait(Adopt((ip,)))
-        lease = await asked.lease()
+        lease = await us.ask().lease()
         us.send.send_nowait(Remove((ip.id,), left.set))
         await left.wait()
         assert us.pool.counts().locked == 1
@@ -206,9 +233,9 @@ async def test_a_step_of_the_wall_clock_moves_no_timer(step_s: float, autojump_c
     async with running(an_ip(), now=lambda: Moment(trio.current_time(), wall_s[0] + trio.current_time())) as us:
         began_s = trio.current_time()
         await us.ask().lease()
-        waiting = us.ask(patience_s=10)
+        waiting = us.ask(patience_s=70)
         wall_s[0] += step_s
-        assert (await waiting.refusal()).why == "deadline"
+        assert (await waiting.refusal()).why == "too_late"
         assert trio.current_time() == began_s + 10
         lease = await us.ask().lease()
         assert trio.current_time() == pytest.approx(began_s + 150, abs=1e-6)
@@ -246,3 +273,38 @@ async def test_an_ip_that_is_spared_is_told_of(autojump_clock: MockClock) -> Non
         send.close()
     assert told == [("soax", "us")]
     assert (ip.status, ip.consecutive_failures) == (Status.COOLDOWN, 5)
+
+
+async def test_while_this_node_may_not_lease_requests_are_refused_at_once_and_releases_still_count(
+    autojump_clock: MockClock,
+) -> None:
+    trusted = True
+    pool, journal = Pool("us", RULES), MemoryJournal()
+    pool.load([an_ip("192.0.2.1"), an_ip("192.0.2.2")])
+    send, receive = trio.open_memory_channel[Message](10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(PoolActor(pool, receive, journal, clocks, lambda: trusted).run, [])
+        first, second = Asked(), Asked()
+        send.send_nowait(first.message)
+        lease = await first.lease()
+        send.send_nowait(second.message)
+        await second.lease()
+        waits = Asked(patience_s=1_000)
+        send.send_nowait(waits.message)
+        await wait_all_tasks_blocked()
+        trusted = False
+        began_s = trio.current_time()
+        send.send_nowait(Adopt(()))  # as the member does when its trust ends
+        assert (await waits.refusal()).why == "untrusted"
+        send.send_nowait(Release(lease.ip_id, lease.lease_no, Event.RELEASED_OK, 800.0))
+        late = Asked(patience_s=1_000)
+        send.send_nowait(late.message)
+        assert (await late.refusal()).why == "untrusted"
+        assert trio.current_time() == began_s
+        assert pool.counts().cooldown == 1
+        trusted = True
+        again = Asked(patience_s=1_000)
+        send.send_nowait(again.message)
+        assert (await again.lease()).ip_id == lease.ip_id
+        assert trio.current_time() == began_s + RULES.cooldown_s
+        nursery.cancel_scope.cancel()

@@ -14,9 +14,10 @@ from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import IpChanged
 from daemon.journal.replay import ip_from_row
 from daemon.moment import Moment
+from daemon.pool.decision import Decision
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release, StartOver
-from daemon.pool.pool import Decision, Pool
+from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import CALM_S, PAUSE_MAX_S, PAUSE_MIN_S, restarted, run_pool_actor
 from daemon.troubles import Troubles

@@ -17,8 +17,9 @@ import asyncpg
 
 from daemon.journal.entries import encode
 from daemon.moment import Moment
+from daemon.pool.decision import Decision
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
-from daemon.pool.pool import Decision, Pool
+from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
 from tests.bench.figures import Figure, quantile, shown
 from tests.bench.scene import BenchmarkBroke, Scene

@@ -5,8 +5,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from daemon.moment import Moment
+from daemon.pool.decision import Decision
 from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable
-from daemon.pool.pool import Decision, Pool
+from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Status
 
 WALL_S = 1_700_000_000.0

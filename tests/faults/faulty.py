@@ -23,8 +23,9 @@ from daemon import restarts
 from daemon.__main__ import main
 from daemon.journal.spool import Spool
 from daemon.moment import Moment
+from daemon.pool.decision import Decision
 from daemon.pool.messages import Message
-from daemon.pool.pool import Decision, Pool
+from daemon.pool.pool import Pool
 from daemon.trace import tracers
 
 REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import asyncpg
 import pytest
 import structlog
 import trio
 
 from daemon.click.offers import Offer
 from daemon.click.passing import Passing
+from daemon.pool.adoption import edits_in
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.states import Status
+from tests.conftest import LoggedErrors
 from tests.integration.databases import PostgresServer, opened, until
 from tests.integration.pools import daemon_on
 
@@ -323,3 +326,78 @@ async def test_locks_and_rests_go_on_after_a_restart_by_the_wall_clock(
     ) as daemon:
         await until(lambda: daemon.statuses("us") == {"ip-1": "locked", "ip-2": "cooldown", "ip-3": "available"})
         await until(lambda: daemon.statuses("us") == {"ip-1": "cooldown", "ip-2": "available", "ip-3": "available"})
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["", "free text", "1", "1 2 3", "2 1", "-1 5", "1 99999999999999999999", "٣ ٤", "gone ", "x" * 7_900],
+    ids=lambda payload: payload[:12],
+)
+async def test_a_notification_that_cannot_be_read_means_compare_everything(
+    postgres: PostgresServer, tmp_path: Path, payload: str
+) -> None:
+    assert edits_in(payload) is None
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        await daemon.rows.sql("alter table ip_rotation_pool disable trigger user")
+        await daemon.rows.sql("insert into ip_rotation_pool (ip_address) values ('ip-2')")
+        with structlog.testing.capture_logs() as lines:
+            await daemon.rows.one("select pg_notify('tracepool_ips', $1)", payload)
+            await until(lambda: daemon.counts("us").available == 2)
+        [line] = [line for line in lines if line["event"] == "notification_unreadable"]
+        assert line["payload"] == payload[:40]
+        await daemon.lease("us")
+
+
+async def test_notifications_without_end_leave_time_for_the_clicks_and_edits_still_arrive(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon, opened(daemon.rows.url) as stranger:
+        stop = trio.Event()
+
+        async def flood() -> None:
+            while not stop.is_set():
+                await stranger.sql(
+                    "select pg_notify(channel, n::text) from generate_series(1, 300) n,"
+                    " unnest(array['tracepool_ips', 'tracepool_offers']) channel"
+                )
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood)
+            for number in range(4, 7):
+                await daemon.lease("us")
+                await daemon.rows.add_ip(f"ip-{number}")
+                await until(lambda number=number: daemon.counts("us").total == number)  # type: ignore[misc]
+            stop.set()
+
+
+async def test_behind_a_pooler_edits_that_nobody_announces_are_found_by_polling(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda conn: 1)  # a pooler's own
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        await daemon.rows.sql(
+            "drop trigger announce_insert on ip_rotation_pool; drop trigger announce_offers on offers"
+        )
+        await daemon.rows.sql("drop trigger announce_delete on ip_rotation_pool")
+        await daemon.rows.sql("insert into ip_rotation_pool (ip_address) values ('ip-2')")
+        await until(lambda: daemon.counts("us").available == 2)
+        await daemon.rows.add_offer("quiet")
+        await until(lambda: daemon.offers.find("quiet"))
+        await daemon.rows.sql("delete from ip_rotation_pool")
+        await until(lambda: daemon.counts("us").total == 0)
+
+
+async def test_a_table_that_is_missing_for_a_while_is_waited_for(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("statement_refused")
+    async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
+        await daemon.rows.sql("alter table ip_rotation_pool rename to elsewhere")
+        await daemon.rows.one("select pg_notify('tracepool_ips', '')")
+        await until(daemon.journal.troubles.lines)
+        assert any('relation "ip_rotation_pool" does not exist' in line for line in daemon.journal.troubles.lines())
+        await daemon.lease("us")
+        await daemon.rows.sql("alter table elsewhere rename to ip_rotation_pool")
+        await daemon.rows.add_ip("ip-2")
+        await until(lambda: daemon.counts("us").total == 2)
+        await until(lambda: not daemon.journal.troubles.lines())

@@ -118,9 +118,11 @@ FORM = "application/x-www-form-urlencoded"
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Content-Type": FORM}, 415),
-        ({"Content-Type": "text/plain"}, 415),
-        ({}, 415),
+        ({"Content-Type": FORM, "Origin": "http://evil.example"}, 403),
+        ({"Content-Type": FORM, "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Content-Type": FORM}, 405),
+        ({"Content-Type": "text/plain"}, 405),
+        ({}, 405),
         ({"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),
         ({"Content-Type": "application/json", "Origin": "null"}, 403),
         ({"Content-Type": "application/json", "Origin": "http://127.0.0.1:1"}, 403),

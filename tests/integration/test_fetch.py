@@ -6,8 +6,9 @@ import pytest
 import trio
 import trio.testing
 
+from daemon.clocks import read_boot_clock
 from daemon.trace.proxies import Reach
-from daemon.trace.steps import Landed
+from daemon.trace.steps import HopAnswer, Landed, Walk
 from daemon.trace.verdicts import Verdict
 from tests.fakes import origins
 from tests.fakes.net import START, gave_up, net, traced
@@ -207,3 +208,35 @@ async def test_bytes_are_those_that_the_proxy_counts() -> None:
     assert (result.bytes_received, result.bytes_sent) == (here.proxy.bytes_out, here.proxy.bytes_in)
     assert sum(hop.bytes_received for hop in result.hops) == result.bytes_received
     assert sum(hop.bytes_sent for hop in result.hops) == result.bytes_sent
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+async def test_no_hop_begins_after_the_lease_though_its_timer_has_not_fired(
+    monkeypatch: pytest.MonkeyPatch, hops: int
+) -> None:
+    """As after a pause of the process, or a sleep of the machine: the answer that came meanwhile is handled first."""
+    replies: dict[str, Reply | list[Reply]] = {
+        "ads.example/start": redirect("http://b.example/two"),
+        "b.example/two": redirect("http://c.example/three"),
+        "c.example/three": page(),
+    }
+    answered = Walk.answered
+
+    def sleep_through_the_lease(walk: Walk, answer: HopAnswer) -> object:
+        if len(walk.hops) + 1 == hops:
+            monkeypatch.setattr("daemon.trace.fetch.read_boot_clock", lambda: read_boot_clock() + 3_600)
+        return answered(walk, answer)
+
+    monkeypatch.setattr(Walk, "answered", sleep_through_the_lease)
+    async with net(replies) as here:
+        result = await traced(here.port)
+    assert gave_up(result).verdict is Verdict.LIMIT
+    assert gave_up(result).reason == "trace_timeout"
+    assert len(here.plain.requests) == hops
+
+
+async def test_without_any_time_left_nothing_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with net({"ads.example/start": page()}) as here:
+        result = await traced(here.port, timeout_s=0.0)
+    assert gave_up(result).reason == "trace_timeout"
+    assert here.proxy.connections == 0

@@ -60,7 +60,9 @@ def test_it_writes_the_units_readable_by_all_and_says_what_comes_next(install: I
     for name in unit_files.UNITS:
         assert f"written {prefix / name}" in done.lines
         assert stat.S_IMODE((prefix / name).stat().st_mode) == 0o644
-    start = re.search(r"^ExecStart=(\S+/bin/tracepool) serve$", texts(prefix)["tracepool.service"], re.MULTILINE)
+    start = re.search(
+        r"^ExecStart=/bin/sh .* (\S+/bin/tracepool) serve$", texts(prefix)["tracepool.service"], re.MULTILINE
+    )
     assert start is not None
     assert os.access(start[1], os.X_OK)
 

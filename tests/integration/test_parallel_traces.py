@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import orjson
 import pytest
 import structlog
 import trio
@@ -144,6 +145,11 @@ async def test_an_offers_settings_hold_for_its_traces_and_macros_take_the_parame
         ({"request_id": "first"}, "request_id"),
         ({"inbound_params": {"a": 5}}, "inbound_params"),
         ({"tracking_url": None}, "tracking_url"),
+        ({"target_country": 7}, "target_country"),
+        ({"inbound_params": "gclid=1"}, "inbound_params"),
+        ({"inbound_params": []}, "inbound_params"),
+        ({"referrer": ["https://from.example/"]}, "referrer"),
+        ({"offer_id": 42}, "offer_id"),
     ],
 )
 async def test_what_cannot_be_traced_is_refused_with_a_reason(given: dict[str, Any], says: str) -> None:
@@ -152,6 +158,30 @@ async def test_what_cannot_be_traced_is_refused_with_a_reason(given: dict[str, A
         assert answer.status_code == 400
         assert says in answer.json()["detail"]
         assert here.seen == []
+
+
+@pytest.mark.parametrize("null", [True, False])
+async def test_an_optional_field_that_is_null_is_as_one_left_out(null: bool) -> None:
+    optional = ("target_country", "inbound_params", "referrer")
+    body: dict[str, Any] = {"request_id": str(uuid4()), "offer_id": "sale", "tracking_url": URL}
+    if null:
+        body |= dict.fromkeys(optional)
+    async with scene() as here:
+        answer = await here.served.ask(PATH, "POST", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["success"]
+    assert answer.json()["all_params"] == answer.json()["extracted_params"], "none came in"
+
+
+@pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "text/plain"])
+async def test_a_body_is_json_whatever_its_content_type(content_type: str | None) -> None:
+    body = {"request_id": str(uuid4()), "offer_id": "sale", "tracking_url": URL}
+    headers = {"Content-Type": content_type} if content_type else {}
+    async with scene() as here:
+        answer = await here.served.ask(PATH, "POST", content=orjson.dumps(body), headers=headers)
+        assert answer.status_code == 200, answer.text
+        other = await here.served.ask(PATH, "POST", content=b"request_id=1&offer_id=sale", headers=headers)
+        assert (other.status_code, "not JSON" in other.json()["detail"]) == (400, True)
 
 
 async def test_a_private_host_needs_the_setting() -> None:

@@ -107,9 +107,31 @@ def test_reading_is_never_a_change(method: str) -> None:
     assert refused_change(method, {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}, ()) is None
 
 
-def test_a_token_is_proof_enough_for_a_body_that_is_not_json() -> None:
-    assert refused_change("POST", {"Authorization": "Bearer x"}, ()) is None
-    assert refused_change("POST", {"Authorization": "Basic x"}, ()) == Denied(
-        415, "without a token, a POST needs Content-Type: application/json"
-    )
-    assert refused_change("POST", {"Authorization": "Bearer x", "Origin": "http://evil.example"}, ()) is not None
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_program_that_is_no_browser_may_change_things_with_any_content_type(content_type: str | None) -> None:
+    headers = {"Host": "127.0.0.1:8081"} | ({"Content-Type": content_type} if content_type else {})
+    assert refused_change("POST", headers, ()) is None
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:8081", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_a_page_of_another_site_changes_nothing_even_with_a_token(method: str, headers: dict[str, str]) -> None:
+    denied = refused_change(method, {"Host": "127.0.0.1:8081", "Authorization": "Bearer x", **headers}, ())
+    assert denied is not None
+    assert denied.status == 403
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_a_page_of_its_own_changes_things(site: str) -> None:
+    headers = {"Host": "127.0.0.1:8081", "Origin": "http://127.0.0.1:8081", "Sec-Fetch-Site": site}
+    assert refused_change("POST", headers, ()) is None

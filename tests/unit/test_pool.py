@@ -8,8 +8,9 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
+from daemon.pool.decision import Decision
 from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, Release
-from daemon.pool.pool import Decision, Pool
+from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import WALL_S, a_request, an_ip, at, granted, recount, refused, row_of, state
 
@@ -168,14 +169,14 @@ def test_who_has_tried_all_that_can_be_free_in_time_does_not_wait(
 
 
 def test_a_deadline_is_answered_when_it_comes_and_not_before() -> None:
-    pool = a_pool(an_ip())
-    lease = leased(pool, 0)
+    pool = a_pool(an_ip(), rules=replace(RULES, cooldown_s=0))
+    leased(pool, 0)
     request = a_request(deadline_s=10)
-    say(pool, 1, request, released(lease))
+    say(pool, 1, request)
     assert pool.next_due_s() == 10
     assert say(pool, 9.999).answers == []
     assert refused(say(pool, 10))[request.request_id].why == "deadline"
-    assert (pool.unanswered(), pool.next_due_s()) == ([], 61)
+    assert (pool.unanswered(), pool.next_due_s()) == ([], 90)
 
 
 def test_a_request_past_its_deadline_gets_nothing_even_with_an_ip_free() -> None:
@@ -188,15 +189,17 @@ def test_a_request_past_its_deadline_gets_nothing_even_with_an_ip_free() -> None
 def test_an_ip_that_frees_up_late_goes_to_who_still_waits() -> None:
     pool = a_pool(an_ip())
     lease = leased(pool, 0)
-    gone, here = a_request(deadline_s=50), a_request(deadline_s=500)
-    say(pool, 1, released(lease), gone, here)
+    gone, here = a_request(deadline_s=62), a_request(deadline_s=500)
+    say(pool, 1, gone, here)
+    say(pool, 1, released(lease))
     decision = say(pool, 100)  # both were due in between
     assert list(granted(decision)) == [here.request_id]
     assert list(refused(decision)) == [gone.request_id]
 
 
 def test_more_than_may_wait_are_told_that_it_is_full() -> None:
-    pool = a_pool()
+    pool = a_pool(an_ip())
+    leased(pool, 0)
     waiting = [a_request() for _ in range(3)]
     assert say(pool, 0, *waiting).answers == []
     assert [answer.why for answer in refused(say(pool, 1, a_request())).values()] == ["full"]
@@ -226,12 +229,18 @@ def test_a_refusal_says_when_the_next_ip_is_free() -> None:
     assert until_s(61) == 120
 
 
-def test_an_empty_pool_lets_wait_and_serves_what_joins() -> None:
-    pool = a_pool()
+def test_an_ip_that_joins_serves_who_waits_for_another_one() -> None:
+    pool = a_pool(an_ip())
+    leased(pool, 0)
     request = a_request()
     say(pool, 0, request)
     ip = an_ip()
     assert granted(say(pool, 5, adopt(ip)))[request.request_id].ip_id == ip.id
+
+
+def test_nobody_waits_in_an_empty_pool() -> None:
+    request = a_request()
+    assert refused(say(a_pool(), 0, request))[request.request_id].why == "too_late"
 
 
 def test_a_release_of_an_older_lease_changes_nothing_and_is_remarked() -> None:
@@ -320,11 +329,11 @@ def test_failures_in_a_row_take_an_ip_out_until_it_is_reset() -> None:
         lease = leased(pool, tick_s)
         say(pool, tick_s + 1, released(lease, Event.RELEASED_IP_AT_FAULT))
     assert (pool.counts().failed, pool.next_due_s()) == (1, None)
-    say(pool, 10_000, a_request())
-    assert len(pool.unanswered()) == 1
+    assert [answer.why for answer in refused(say(pool, 10_000, a_request())).values()] == ["too_late"]
     ip = pool.ips[lease.ip_id]
     row = row_of(ip, status=Status.AVAILABLE, is_healthy=True, consecutive_failures=0)
-    assert len(granted(say(pool, 10_001, adopt(row)))) == 1
+    say(pool, 10_001, adopt(row))
+    assert leased(pool, 10_002).ip_id == ip.id
 
 
 def test_overdue_names_what_a_timer_should_have_caught() -> None:

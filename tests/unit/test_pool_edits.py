@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 
 from daemon.journal.entries import IpChanged
+from daemon.pool.decision import Decision
 from daemon.pool.messages import Adopt, Lease, Message, Release, Remove
-from daemon.pool.pool import Decision, Pool
+from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import a_request, an_ip, at, granted, row_of, state
 
@@ -99,7 +100,7 @@ def test_each_way_to_reset_makes_a_failed_one_available(changes: dict[str, Any])
 
 def test_a_reset_serves_who_waits() -> None:
     ip = an_ip(status=Status.FAILED, is_healthy=False)
-    country = Country(ip)
+    country = Country(ip, an_ip("in use", status=Status.LOCKED, locked_until_s=90.0))
     request = a_request()
     country.say(0, request)
     assert list(granted(country.edit(5, ip, **RESET))) == [request.request_id]

@@ -116,7 +116,7 @@ RESET = {"status": Status.AVAILABLE, "is_healthy": True, "consecutive_failures":
 
 def test_one_whose_probe_worked_serves_who_waits_at_once() -> None:
     ip = a_failed_one()
-    pool = a_pool(ip)
+    pool = a_pool(ip, an_ip("in use", status=Status.LOCKED, locked_until_s=90.0))
     waiting = a_request()
     lease = probed(pool, ip, 0)
     assert say(pool, 1, waiting).answers == []

@@ -5,6 +5,7 @@ Journaled entries are applied to `rows`, as PostgreSQL would, and must say what 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -18,9 +19,11 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
+from daemon.pool.decision import Decision
 from daemon.pool.messages import Acquire, Adopt, Lease, Message, NoIPAvailable, Release, Remove
-from daemon.pool.pool import Decision, Pool
+from daemon.pool.pool import Pool
 from daemon.pool.states import CHECKS, NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
+from tests.fakes.futures import Returning, served
 from tests.fakes.ips import a_request, an_ip, at, recount, row_of, state
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=2, waiting_max=4)
@@ -29,7 +32,7 @@ RELEASES = [Event.RELEASED_OK, Event.RELEASED_IP_AT_FAULT, Event.RELEASED_TARGET
 NEXT_DUE = 0.0
 STEPS_S = [NEXT_DUE, NEXT_DUE, 0.5, 20.0, 60.0, 151.0]
 PICKS = st.integers(0, 9)
-PATIENCE_S = [0.0, 5.0, 100.0, 9999.0]
+PATIENCE_S = [0.0, 5.0, 40.0, 100.0, 9999.0]
 FIELDS = ("status", "lease_no", "total_uses", "success_count", "failure_count", "consecutive_failures", "is_healthy")
 
 
@@ -78,9 +81,53 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             if known.fit and known.lock_end_s is None and known.rests_until_s <= self.now_s and ip_id not in tried
         ]
 
-    def can_be_free(self, known: Known, by_s: float) -> bool:
-        ends_s = known.rests_until_s if known.lock_end_s is None else self.now_s + RULES.cooldown_s
-        return known.fit and ends_s < by_s
+    def returning(self, hold: Callable[[], float]) -> list[Returning]:
+        """The IPs that may become available, if leases last as `hold` says."""
+        checked = {lease.ip_id for lease in self.checks if self.is_current(lease)}
+        found = []
+        for ip_id, known in self.known.items():
+            if not known.fit or known.leaving:
+                continue
+            free_s = max(self.now_s, known.rests_until_s)
+            if known.lock_end_s is not None:
+                free_s = self.now_s + hold() + (0.0 if ip_id in checked else RULES.cooldown_s)
+            found.append(Returning(ip_id, free_s, known.last_used_s))
+        return found
+
+    def can_be_served(self, request: Acquire) -> bool:
+        """By one of three futures: no lease ends; all end at once; all end just in time for this request."""
+        queue = sorted(self.waiting, key=lambda r: r.priority)
+        place = queue.index(request)
+        just_in_time_s = request.deadline_s - 0.01
+
+        def much_later(ip: Returning, at_s: float) -> float:
+            return math.inf
+
+        def at_once(ip: Returning, at_s: float) -> float:
+            return at_s + RULES.cooldown_s
+
+        def just_in_time(ip: Returning, at_s: float) -> float:
+            return max(just_in_time_s, at_s + RULES.cooldown_s)
+
+        late = self.returning(lambda: 0.0)
+        for ip in late:
+            if self.known[ip.id].lock_end_s is not None:
+                ip.free_s = max(ip.free_s, just_in_time_s)
+        return (
+            place in served(queue, self.returning(lambda: math.inf), much_later)
+            or place in served(queue, self.returning(lambda: 0.0), at_once)
+            or place in served(queue, late, just_in_time)
+        )
+
+    def depends_on_order(self) -> bool:
+        """IPs that were leased at the same time are leased again in an order that the model does not know; who has
+        tried one of them may gain or lose by it."""
+        last_used_s = [known.last_used_s for known in self.known.values()]
+        return len(set(last_used_s)) < len(last_used_s) and any(request.tried for request in self.waiting)
+
+    def is_reachable(self, request: Acquire) -> bool:
+        """An IP that it has not tried can become available before its deadline."""
+        return any(ip.free_s < request.deadline_s for ip in self.returning(lambda: 0.0) if ip.id not in request.tried)
 
     def lease_ends(self, ip_id: UUID, address: str, *, fails: bool = False) -> None:
         """One way only leads past the rest: broken too often in a row, and then reset by an operator."""
@@ -132,9 +179,9 @@ class PoolBesideItsModel(RuleBasedStateMachine):
                 self.held.append(answer)
             elif answer.why == "full":
                 assert len(self.waiting) == RULES.waiting_max + 1
-            elif answer.why == "tried":
-                others = [known for ip_id, known in self.known.items() if ip_id not in request.tried]
-                assert not any(self.can_be_free(known, request.deadline_s) for known in others)
+            elif answer.why in ("tried", "too_late"):
+                assert (answer.why == "tried") == bool(request.tried)
+                assert not self.is_reachable(request) or self.depends_on_order() or not self.can_be_served(request)
             else:
                 assert (answer.why, request.deadline_s <= self.now_s) == ("deadline", True)
             self.waiting.remove(request)
@@ -358,6 +405,15 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         available = {ip.id for ip in self.pool.ips.values() if ip.status is Status.AVAILABLE}
         assert all(available <= request.tried for request in self.waiting)
         assert self.pool.unanswered() == self.waiting
+
+    @invariant()
+    def no_request_waits_that_cannot_be_served(self) -> None:
+        """Exact for requests that no leased IP can serve: their future is known."""
+        for request in self.waiting:
+            assert self.is_reachable(request)
+            is_exact = request.deadline_s <= self.now_s + RULES.cooldown_s and not self.checks
+            if is_exact and not self.pool_rules.fastest and not self.depends_on_order():
+                assert self.can_be_served(request)
 
     @invariant()
     def counters_equal_what_happened(self) -> None:

@@ -132,7 +132,7 @@ def test_a_click_without_an_ip_says_so() -> None:
     lines = list(told(story(row, hit)))
     assert not [line for line in lines if line.startswith("  IP")]
     assert "  failed     no IP available in us (deadline); the next one in 7 s" in lines
-    assert "  fallback   no_ip: no IP of the country came free while the visitor waited" in lines
+    assert "  fallback   no_ip: no IP of the country could come free in time" in lines
 
 
 @pytest.mark.parametrize(

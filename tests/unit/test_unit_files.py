@@ -8,7 +8,7 @@ import pytest
 
 from daemon import unit_files
 from daemon.errors import BadInput
-from daemon.unit_files import RELOAD, RELOAD_SYSTEMD, UNITS, Installation, outermost, shipped, units
+from daemon.unit_files import RELOAD, RELOAD_SYSTEMD, SHELL, UNITS, Installation, outermost, shipped, units
 
 ROOT = Path(__file__).parents[2]
 PLAIN = Installation(Path("/opt/tracepool/bin/tracepool"), (Path("/opt/tracepool"), Path("/usr")))
@@ -24,10 +24,10 @@ def changed(installation: Installation, name: str = SERVICE) -> tuple[list[str],
 
 def test_a_usual_installation_changes_nothing_but_where_its_command_is() -> None:
     gone, come = changed(PLAIN)
-    assert gone == [unit_files.SEARCHED.strip(), "ExecStart=/usr/bin/env tracepool serve"]
-    assert come == ["ExecStart=/opt/tracepool/bin/tracepool serve"]
+    assert gone == [unit_files.SEARCHED.strip(), unit_files.START]
+    assert come == [f"{SHELL}/opt/tracepool/bin/tracepool serve"]
     gone, come = changed(PLAIN, INSTANCES)
-    assert come == ["ExecStart=/opt/tracepool/bin/tracepool serve --config /etc/tracepool/%i/tracepool.toml"]
+    assert come == [f"{SHELL}/opt/tracepool/bin/tracepool serve --config /etc/tracepool/%i/tracepool.toml"]
     for name in UNITS:
         if name.endswith(".socket"):
             assert changed(PLAIN, name) == ([], [])
@@ -35,9 +35,9 @@ def test_a_usual_installation_changes_nothing_but_where_its_command_is() -> None
 
 def test_the_settings_may_be_elsewhere() -> None:
     elsewhere = Installation(PLAIN.command, PLAIN.needs, Path("/srv/pool/live.toml"))
-    assert changed(elsewhere)[1] == ["ExecStart=/opt/tracepool/bin/tracepool serve --config /srv/pool/live.toml"]
+    assert changed(elsewhere)[1] == [f"{SHELL}/opt/tracepool/bin/tracepool serve --config /srv/pool/live.toml"]
     [line] = changed(elsewhere, INSTANCES)[1]
-    assert line == "ExecStart=/opt/tracepool/bin/tracepool serve --config /srv/pool/%i/live.toml"
+    assert line == f"{SHELL}/opt/tracepool/bin/tracepool serve --config /srv/pool/%i/live.toml"
 
 
 def test_what_lies_in_a_home_or_in_tmp_is_bound_into_the_sandbox() -> None:
@@ -64,7 +64,7 @@ def test_a_newer_systemd_gets_the_drop_in_and_an_older_one_does_not() -> None:
 
 def test_a_path_stays_one_word() -> None:
     spaced = Installation(Path("/opt/my pool/50%/bin/tracepool"), ())
-    assert changed(spaced)[1] == ['ExecStart="/opt/my pool/50%%/bin/tracepool" serve']
+    assert changed(spaced)[1] == [SHELL + '"/opt/my pool/50%%/bin/tracepool" serve']
 
 
 @pytest.mark.parametrize("odd", ["$HOME", 'a"b', "a:b", "a\\b", "a\nb", "a'b"])
@@ -85,8 +85,8 @@ def test_the_instances_differ_from_the_one_in_their_names_alone() -> None:
         return text.splitlines()
 
     one, several = without_names(SERVICE), without_names(INSTANCES)
-    assert [line.replace("ExecStart=/usr/bin/env tracepool serve", "") for line in one] == [
-        line.replace("ExecStart=/usr/bin/env tracepool serve", "") for line in several
+    assert [line.replace(unit_files.START, "") for line in one] == [
+        line.replace(unit_files.START, "") for line in several
     ]
 
 

@@ -15,6 +15,7 @@ from daemon.control.api import Seats, Url, Word, note_change
 from daemon.control.parallel import Asked, ParallelTraces
 from daemon.trace.service_shape import MODE, Header
 
+COUNTRY = "us"  # of a request that names none
 ParamName = Annotated[str, Field(max_length=8_192)]
 ParamValue = Annotated[str, Field(max_length=8_192)]
 ParamValues = ParamValue | Annotated[list[ParamValue], Field(max_length=100)]
@@ -24,14 +25,15 @@ ParamValues = ParamValue | Annotated[list[ParamValue], Field(max_length=100)]
 class ParallelRequest:
     """`offer_id`: an offer's id, or its name; the settings of an offer that is served hold for the trace.
 
-    Macros of `tracking_url` take the values of `inbound_params`.
+    Macros of `tracking_url` take the values of `inbound_params`. An optional field that is null is as one left out;
+    `target_country` is then us.
     """
 
     request_id: UUID
     offer_id: Word
     tracking_url: Url
-    target_country: Word = "us"
-    inbound_params: Annotated[dict[ParamName, ParamValues], Field(max_length=PARAMS_MAX)] = Field(default_factory=dict)
+    target_country: Word | None = None
+    inbound_params: Annotated[dict[ParamName, ParamValues], Field(max_length=PARAMS_MAX)] | None = None
     referrer: Header | None = None
 
 
@@ -76,8 +78,8 @@ def blueprint(seat: Seats) -> Blueprint:
             request_id=data.request_id,
             offer=data.offer_id,
             tracking_url=data.tracking_url,
-            country=data.target_country,
-            inbound=dict(data.inbound_params),
+            country=data.target_country or COUNTRY,
+            inbound=dict(data.inbound_params or {}),
             referrer=data.referrer,
         )
         ended = await traces.trace(asked, here.overview, here.database, here.settings())

@@ -1,0 +1,52 @@
+"""A pool's possible futures, played step by step with no heap and no bound, to compare prospects.py with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from daemon.pool.prospects import Asks
+
+
+@dataclass
+class Returning:
+    """An IP that becomes available at `free_s`."""
+
+    id: UUID
+    free_s: float
+    last_used_s: float = 0.0
+
+
+def served(
+    queue: Sequence[Asks],
+    ips: list[Returning],
+    again: Callable[[Returning, float], float],
+    pick: Callable[[list[Returning]], Returning] = lambda free: min(free, key=lambda ip: ip.last_used_s),
+) -> set[int]:
+    """Places in the queue that get an IP before their deadline.
+
+    `again`: when an IP that is leased at a time becomes available again. `pick`: which of several free IPs is leased.
+    """
+    left, done = list(range(len(queue))), set[int]()
+    while left:
+        times = sorted({ip.free_s for ip in ips})
+        for at_s in times:
+            left = [place for place in left if queue[place].deadline_s > at_s]
+            lease = _first_lease(queue, left, [ip for ip in ips if ip.free_s <= at_s], pick)
+            if lease is not None:
+                place, ip = lease
+                left.remove(place)
+                done.add(place)
+                ip.last_used_s, ip.free_s = at_s, again(ip, at_s)
+                break
+        else:
+            break
+    return done
+
+
+def _first_lease(
+    queue: Sequence[Asks], left: list[int], free: list[Returning], pick: Callable[[list[Returning]], Returning]
+) -> tuple[int, Returning] | None:
+    for place in left:
+        if untried := [ip for ip in free if ip.id not in queue[place].tried]:
+            return place, pick(untried)
+    return None
