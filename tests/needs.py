@@ -9,9 +9,14 @@ import shutil
 import pytest
 
 
+def program_path(program: str) -> str | None:
+    """Of a program that is installed, a daemon's among them; None of one that is not."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
 def need(package: str, program: str | None = None) -> str:
     """The path of the program, which is called as its package is unless `program` says otherwise."""
-    found = shutil.which(program or package, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    found = program_path(program or package)
     if found is not None:
         return found
     if os.environ.get("TRACEPOOL_TEST_ALL") == "1":

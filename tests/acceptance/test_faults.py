@@ -1,6 +1,6 @@
 """tracepool is killed, starved and frozen under load, and keeps its promises: the short form of `tests.faults`.
 
-The long form has as many rounds as one wishes and leaves PostgreSQL away for 30 s, not 8: `python -m tests.faults
+The long form has as many rounds as one wishes and leaves PostgreSQL away for 32 s, not 8: `python -m tests.faults
 --rounds N`. Times are not what is proven here: the machine may be slow, so their bounds are wide.
 """
 
@@ -12,12 +12,13 @@ import trio
 from tests.faults.disks import tmpfs_refused
 from tests.faults.run import FAULTS, Outcome, run
 from tests.faults.stage import Knobs
+from tests.needs import need, program_path
 
 SEED = 1
 KNOBS = Knobs(outage_s=8.0, serving_within_s=10.0, late_s=2.0)
 LANES = 2
 """Scenes beside each other: most of a fault's time is waiting."""
-LONG_ONES_FIRST = ("sigterm", "daemon-killed", "postgres-killed", "both-killed")
+LONG_ONES_FIRST = ("sigterm", "daemon-killed", "foreign-schema", "postgres-killed", "silent-link", "both-killed")
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,7 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
     names = sorted(wanted, key=lambda name: (name not in LONG_ONES_FIRST, list(FAULTS).index(name)))
     if tmpfs_refused():
         names = [name for name in names if not FAULTS[name].on_tmpfs]
+    names = [name for name in names if all(map(program_path, FAULTS[name].needs))]
     found: dict[str, Outcome] = {}
     queue: Iterator[str] = iter(names)
 
@@ -47,6 +49,8 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
 def test_every_promise_holds_through(name: str, outcomes: dict[str, Outcome]) -> None:
     if FAULTS[name].on_tmpfs and (why := tmpfs_refused()):
         pytest.skip(why)
+    for package in FAULTS[name].needs:
+        need(package)
     outcome = outcomes[name]
     print(outcome.summary())
     assert outcome.breaches == [], f"the evidence is in {outcome.evidence}"

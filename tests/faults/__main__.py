@@ -16,6 +16,7 @@ import trio
 from tests.faults.disks import tmpfs_refused
 from tests.faults.run import FAULTS, run
 from tests.faults.stage import Knobs
+from tests.needs import program_path
 
 
 def say(line: str) -> None:
@@ -40,6 +41,9 @@ def main(words: Sequence[str] | None = None) -> int:
         fault = FAULTS[name]
         if fault.on_tmpfs and (why := tmpfs_refused()):
             say(f"{name}: left out: {why}")
+            continue
+        if missing := [package for package in fault.needs if program_path(package) is None]:
+            say(f"{name}: left out: needs the package {', '.join(missing)}")
             continue
         began_s = time.monotonic()
         knobs = Knobs(outage_s=options.outage_s, keep=options.keep)

@@ -27,21 +27,21 @@ def judge(history: History, rules: Rules) -> list[Breach]:
     breaches += _answers(history, rules)
     breaches += _resolutions(history, rules)
     breaches += _rows_of_nobody(history)
-    missing = [*_missing_hits(history, rules), *_missing_traces(history)]
+    missing = [*_missing_hits(history, rules), *_missing_traces(history, rules)]
     if len(missing) > rules.dropped:
         breaches += missing
     return breaches
 
 
 def _answers(history: History, rules: Rules) -> Iterator[Breach]:
-    """Every click has its redirect by the deadline, unless the daemon was down."""
+    """Every click has its redirect by the deadline, unless its daemon was down or paused."""
     for visit in history.visits:
         name = f"click {visit.number} at {visit.sent_s:.3f}"
         if visit.answered:
             waited_s = visit.ended_s - visit.sent_s
-            if waited_s > rules.deadline_s + rules.late_s:
+            if waited_s > rules.deadline_s + rules.late_s and not any(_paused(visit, down) for down in history.downs):
                 yield Breach("late", f"{name} waited {waited_s:.3f} s for its answer")
-            if rules.all_resolved and cid_of(visit.location) is None:
+            if rules.all_resolved and visit.offer not in rules.may_fall_back and cid_of(visit.location) is None:
                 yield Breach("differs", f"{name} got the fallback {visit.location}")
         elif not _excused(visit, history.downs):
             yield Breach("unanswered", f"{name}: {visit.failure or f'status {visit.status}'} at {visit.ended_s:.3f}")
@@ -50,13 +50,23 @@ def _answers(history: History, rules: Rules) -> Iterator[Breach]:
 def _excused(visit: Visit, downs: Sequence[Down]) -> bool:
     """A click at a closed door, one that a kill cut off, or one at a daemon that still waits for its database."""
     for down in downs:
-        if visit.sent_s > down.ended_s or visit.ended_s < down.began_s:
+        if not _meets(visit, down):
             continue
+        if down.paused:
+            return True
         if visit.failure == "refused" or (visit.status == 503 and visit.ended_s >= down.gone_s):
             return True
         if visit.failure == "cut" and down.killed and visit.sent_s <= down.gone_s:
             return True
     return False
+
+
+def _meets(visit: Visit, down: Down) -> bool:
+    return visit.port == down.port and visit.sent_s <= down.ended_s and visit.ended_s >= down.began_s
+
+
+def _paused(visit: Visit, down: Down) -> bool:
+    return down.paused and _meets(visit, down)
 
 
 def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
@@ -79,7 +89,8 @@ def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
             yield Breach("not durable", f"{name} was traced by a lease that the disk had refused")
         row = by_request.get(visit.request_id or "")
         if row is None or row.status != "completed":
-            if not rules.dropped and not _unpromised(visit, history, rules):
+            forgotten = row is None and rules.were_forgotten(visit.ended_s)
+            if not rules.dropped and not forgotten and not _unpromised(visit, history, rules):
                 yield Breach("unfinished", f"{name} was resolved; its trace is {row.status if row else 'not there'}")
         elif row.cids != {cid} or not (landing is None or _by(row, landing.client, rules)):
             yield Breach("foreign", f"{name} was told of chain {cid}; its trace has {row.cids} by {row.address}")
@@ -115,7 +126,7 @@ def _rows_of_nobody(history: History) -> Iterator[Breach]:
 def _missing_hits(history: History, rules: Rules) -> Iterator[Breach]:
     hits = {hit.request_id for hit in history.hits}
     for visit in history.visits:
-        if not visit.answered or visit.request_id in hits:
+        if not visit.answered or visit.request_id in hits or rules.were_forgotten(visit.ended_s):
             continue
         if not _unpromised(visit, history, rules):
             yield Breach("no hit", f"click {visit.number}, answered at {visit.ended_s:.3f}, request {visit.request_id}")
@@ -126,7 +137,7 @@ def _unpromised(visit: Visit, history: History, rules: Rules) -> bool:
     return visit.request_id in rules.late_hits and _near_a_kill(visit.ended_s, history.downs)
 
 
-def _missing_traces(history: History) -> Iterator[Breach]:
+def _missing_traces(history: History, rules: Rules) -> Iterator[Breach]:
     """Each chain that the origin served belongs to one row; rows end, unless their daemon was killed."""
     kills_s = [down.wall_s for down in history.downs if down.killed]
     rows_of: dict[int, list[TraceRow]] = defaultdict(list)
@@ -141,7 +152,7 @@ def _missing_traces(history: History) -> Iterator[Breach]:
             leases[row.address].append(row.leased_s)
     for cid, began, ended_s, landed in _chains(history.events):
         rows = rows_of.get(cid, [])
-        unwritten = _near_a_kill(ended_s, history.downs)
+        unwritten = _near_a_kill(ended_s, history.downs) or rules.were_forgotten(ended_s)
         if len(rows) > 1:
             yield Breach("twice", f"chain {cid} is in {len(rows)} traces")
         elif landed and not rows and not unwritten:

@@ -2,30 +2,42 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import trio
 
 from daemon.demo.events import read_log
 from tests.faults.checker import judge
-from tests.faults.records import Breach, History, HitRow, Rules, TraceRow
+from tests.faults.records import Breach, History, HitRow, Intervals, Rules, TraceRow, within
 from tests.faults.scene import Scene
 
 ROWS_WITHIN_S = 10.0
 """How soon after PostgreSQL's return, or the last click, all rows must be there."""
 LOOK_EVERY_S = 0.25
+SHOWN_MAX = 3
 
 HITS = "select request_id::text, outcome, reason, location from hits"
 TRACES = """select request_id::text, status, ip_assigned, extract(epoch from started_at)::float8 as started_s,
     extract(epoch from ip_locked_at)::float8 as leased_s, final_url, redirect_chain from active_trace_requests"""
 
 
+def of_clicks(scene: Scene) -> History:
+    """What the visitors of all daemons were told; no event, no row."""
+    visits = tuple(visit for daemon in scene.daemons for visit in daemon.visitors.visits)
+    return History((), visits, tuple(down for daemon in scene.daemons for down in daemon.downs), (), ())
+
+
+def late_hits(scene: Scene) -> set[str]:
+    """Requests that were answered before the disk had their hit."""
+    clicks = (line for daemon in scene.daemons for line in daemon.log("click"))
+    return {line["request_id"] for line in clicks if "hit_is_late" in line}
+
+
 async def history_of(scene: Scene) -> History:
-    return History(
+    return replace(
+        of_clicks(scene),
         events=await trio.to_thread.run_sync(lambda: list(read_log(scene.directory / "network.jsonl"))),
-        visits=tuple(scene.visitors.visits),
-        downs=tuple(scene.downs),
         hits=[HitRow(**row) for row in await scene.sql(HITS)],
         traces=[_trace_row(row) for row in await scene.sql(TRACES)],
     )
@@ -55,21 +67,23 @@ async def judged(scene: Scene, rules: Rules) -> tuple[History, list[Breach]]:
         await trio.sleep(LOOK_EVERY_S)
 
 
-async def rows_came(scene: Scene) -> tuple[float, list[Breach]]:
+async def rows_came(scene: Scene, forgotten: Intervals = ()) -> tuple[float, list[Breach]]:
     """Seconds until the hits of all clicks answered before now had come, from now; a breach after ROWS_WITHIN_S.
 
-    But for those answered before the disk had them: whether a kill excuses that they are missing, `judged` says.
+    But for those answered before the disk had them: whether a kill excuses that they are missing, `judged` says. And
+    but for those that ended between the times of one of `forgotten`.
     """
     began_s = time.monotonic()
-    late = {line["request_id"] for line in scene.log("click") if "hit_is_late" in line}
-    wanted = {visit.request_id for visit in scene.visitors.visits if visit.answered} - late
+    kept = (visit for visit in of_clicks(scene).visits if visit.answered and not within(visit.ended_s, forgotten))
+    wanted = {visit.request_id for visit in kept} - late_hits(scene)
     while True:
         missing = wanted - {row["request_id"] for row in await scene.sql("select request_id::text from hits")}
         took_s = time.monotonic() - began_s
         if not missing:
             return took_s, []
         if took_s > ROWS_WITHIN_S:
-            return took_s, [Breach("rows late", f"{len(missing)} hits are not there after {took_s:.1f} s: {missing}")]
+            some = ", ".join(sorted(filter(None, missing))[:SHOWN_MAX])
+            return took_s, [Breach("rows late", f"{len(missing)} hits are not there after {took_s:.1f} s: {some}")]
         await trio.sleep(LOOK_EVERY_S)
 
 

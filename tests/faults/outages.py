@@ -76,14 +76,17 @@ async def _rows_are_back(stage: Stage) -> float:
     return rows_s
 
 
-async def second_daemon_refused(stage: Stage) -> None:
-    """With its sessions ended, the daemon must have taken its lock on the database again."""
-    locks = "select count(*) as held from pg_locks where locktype = 'advisory' and granted"
+async def claim_held(stage: Stage) -> None:
+    """The daemon's claim is trusted again by PostgreSQL's clock, so that no second daemon takes its IPs.
+
+    An embedded PostgreSQL has the row too, of the only daemon that can reach it.
+    """
+    trusted = "select count(*) as nodes from nodes where trusted_until > now()"
 
     def held() -> bool:
-        return bool(stage.scene.postgres.sql(locks)[0]["held"])
+        return bool(stage.scene.postgres.sql(trusted)[0]["nodes"] == 1)
 
-    await until(held, "the daemon holds its database again, so that no second one leases the same IPs", BACK_WITHIN_S)
+    await until(held, "the nodes row of the daemon, and no other, is trusted", BACK_WITHIN_S)
 
 
 AWAY = frozenset({"database_unavailable"})
@@ -95,7 +98,7 @@ FAULTS = (
         rounds=3,
         errors=AWAY,
         all_resolved=True,
-        finish=second_daemon_refused,
+        finish=claim_held,
     ),
     Fault(
         "postgres-frozen",
@@ -104,7 +107,7 @@ FAULTS = (
         rounds=2,
         errors=AWAY,
         all_resolved=True,
-        finish=second_daemon_refused,
+        finish=claim_held,
     ),
     Fault(
         "embedded-postgres-killed",
@@ -114,7 +117,7 @@ FAULTS = (
         errors=AWAY | {"embedded_database_died", "embedded_database_start_failed"},
         own_postgres=False,
         all_resolved=True,
-        finish=second_daemon_refused,
+        finish=claim_held,
     ),
     Fault(
         "sessions-ended",
@@ -123,6 +126,6 @@ FAULTS = (
         rounds=20,
         errors=AWAY,
         all_resolved=True,
-        finish=second_daemon_refused,
+        finish=claim_held,
     ),
 )

@@ -11,10 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from daemon.demo.events import Event
 
+Intervals = Sequence[tuple[float, float]]
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One click. `failure`: refused at the door, cut off without an answer, or kept waiting too long."""
+    """One click at the daemon of this port. `failure`: refused, cut off without an answer, or kept waiting too long."""
 
     number: int
     offer: str
@@ -24,6 +26,7 @@ class Visit:
     request_id: str | None = None
     location: str | None = None
     failure: Literal["refused", "cut", "unanswered"] | None = None
+    port: int = 0
 
     @property
     def answered(self) -> bool:
@@ -32,13 +35,18 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """From the signal by way of the process's end until the next one served. `killed`: its clicks could be cut."""
+    """From the signal by way of the process's end until the next one served. `killed`: its clicks could be cut.
+
+    `paused`: the process was stopped and went on later, so its clicks had to wait.
+    """
 
     began_s: float
     gone_s: float
     ended_s: float
     wall_s: float
     killed: bool
+    port: int = 0
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class Rules:
     """`dropped`: entries that the disk refused, which rows may lack. `unleasable`: requests whose lease it refused.
 
     `late_hits`: requests that were answered before the disk had their hit, as they are when it takes longer than 50 ms.
+    `may_fall_back`: offers exempt from `all_resolved`. `forgotten`: the times between which PostgreSQL lost its rows.
     """
 
     cooldown_s: float
@@ -80,6 +89,12 @@ class Rules:
     dropped: int = 0
     unleasable: frozenset[str] = frozenset()
     late_hits: frozenset[str] = frozenset()
+    may_fall_back: frozenset[str] = frozenset()
+    forgotten: Intervals = ()
+
+    def were_forgotten(self, at_s: float) -> bool:
+        """Whether PostgreSQL may lack the rows of what ended then."""
+        return within(at_s, self.forgotten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,10 @@ class Breach:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.what}"
+
+
+def within(at_s: float, intervals: Intervals) -> bool:
+    return any(from_s <= at_s <= to_s for from_s, to_s in intervals)
 
 
 def cid_of(url: str | None) -> int | None:

@@ -10,17 +10,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
 import trio
 
-from tests.faults import crashes, disks, evidence, outages, signals
+from tests.faults import (
+    announcements,
+    crashes,
+    disks,
+    evidence,
+    links,
+    nodes,
+    outages,
+    pages,
+    restored,
+    schemas,
+    signals,
+)
 from tests.faults.records import Breach, History, Rules
 from tests.faults.scene import Scene, staged, undressed, until
 from tests.faults.servers import SceneBroke
 from tests.faults.stage import Fault, Knobs, Stage
 
-FAULTS: dict[str, Fault] = {
-    fault.name: fault for fault in (*crashes.FAULTS, *outages.FAULTS, *disks.FAULTS, *signals.FAULTS)
-}
+MODULES = (crashes, outages, disks, signals, schemas, announcements, links, pages, restored, nodes)
+FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 SETTLE_S = 0.5
 CLICKS_END_WITHIN_S = 70.0
 STOP_WITHIN_S = 40.0
@@ -63,6 +75,8 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
         faulty=fault.faulty,
         settings=fault.settings,
         dress=disks.mounted if fault.on_tmpfs else undressed,
+        equip=lambda scene: fault.equip(scene, knobs),
+        clicks_per_s=fault.clicks_per_s,
     ) as scene:
         stage = Stage(scene, rng, knobs)
         history: History | None = None
@@ -70,18 +84,19 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
             for number in range(1, rounds + 1):
                 say(f"{fault.name} {number}/{rounds}: {await fault.round(stage)}")
             history = await _settled(fault, stage)
-        except SceneBroke as broke:
+        except (SceneBroke, asyncpg.PostgresError) as broke:
             stage.breaches.append(Breach("broke", str(broke)))
-        stage.breaches += _unexpected_errors(scene, fault)
+        for daemon in scene.daemons:
+            stage.breaches += _unexpected_errors(daemon, fault)
         if stage.breaches or knobs.keep:
-            history = history or History((), tuple(scene.visitors.visits), tuple(scene.downs), (), ())
+            history = history or evidence.of_clicks(scene)
             evidence.write(scene, history, stage.breaches)
     if not stage.breaches and not knobs.keep:
         shutil.rmtree(scene.directory)
     return Outcome(
         fault=fault.name,
         rounds=rounds,
-        clicks=scene.visitors.counts(),
+        clicks=sum((daemon.visitors.counts() for daemon in scene.daemons), Counter()),
         fallbacks=Counter(hit.reason for hit in history.hits if hit.reason) if history else Counter(),
         figures=dict(stage.figures),
         breaches=stage.breaches,
@@ -93,8 +108,10 @@ async def _settled(fault: Fault, stage: Stage) -> History:
     """The clicks end, the rows come, the daemon stops; then the verdict."""
     scene = stage.scene
     await trio.sleep(SETTLE_S)
-    scene.visitors.stop.set()
-    await until(lambda: scene.visitors.under_way == 0, "every click has ended", CLICKS_END_WITHIN_S)
+    everyone = [daemon.visitors for daemon in scene.daemons]
+    for visitors in everyone:
+        visitors.stop.set()
+    await until(lambda: not any(v.under_way for v in everyone), "every click has ended", CLICKS_END_WITHIN_S)
     if fault.finish is not None:
         await fault.finish(stage)
     rules = Rules(
@@ -103,20 +120,25 @@ async def _settled(fault: Fault, stage: Stage) -> History:
         late_s=stage.knobs.late_s,
         all_resolved=fault.all_resolved,
         dropped=stage.memory.get("dropped", 0),
-        late_hits=frozenset(line["request_id"] for line in scene.log("click") if "hit_is_late" in line),
+        late_hits=frozenset(evidence.late_hits(scene)),
         unleasable=stage.memory.get("unleasable", frozenset()),
+        may_fall_back=fault.may_fall_back,
+        forgotten=tuple(stage.memory.get("forgotten", ())),
     )
     history, breaches = await evidence.judged(scene, rules)
     stage.breaches += breaches
-    status, _ = await scene.end(signal.SIGTERM, STOP_WITHIN_S)
-    stage.expect(status == 0, "status", f"it ended with {status} after the last SIGTERM")
+    for daemon in scene.daemons:
+        if daemon.process is not None and daemon.process.poll() is None:
+            status, _ = await daemon.end(signal.SIGTERM, STOP_WITHIN_S)
+            stage.expect(status == 0, "status", f"it ended with {status} after the last SIGTERM")
     return history
 
 
 def _unexpected_errors(scene: Scene, fault: Fault) -> Iterator[Breach]:
     """A test that expects no error in the log fails on one."""
     seen: Counter[str] = Counter()
-    for line in (scene.directory / "daemon.log").read_text(errors="replace").splitlines():
+    log = scene.directory / "daemon.log"
+    for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
         try:
             parsed = json.loads(line)
             event, level = parsed["event"], parsed["level"]

@@ -9,8 +9,8 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ import trio
 from daemon.control import socket as control
 from daemon.database import cluster, embedded
 from tests.acceptance.processes import REPOSITORY, as_toml, environment
+from tests.fakes.relay import Relay
 from tests.fakes.wire import free_port
 from tests.faults.records import Down
 from tests.faults.servers import Postgres, SceneBroke, furnished
-from tests.faults.visitors import Visitors, exchange
+from tests.faults.visitors import CLICKS_PER_S, Visitors, exchange
 
 IPS = 120
 COOLDOWN_S = 1.0
@@ -37,7 +38,11 @@ HOPS = 2
 
 @dataclass(slots=True)
 class Scene:
-    """`faulty`: arguments for faulty.py, which the daemon is started by instead of `tracepool serve`."""
+    """A daemon and what is around it. `url`: its database.url; None is the embedded PostgreSQL.
+
+    `faulty`: arguments for faulty.py, which the daemon is started by instead of `tracepool serve`. `beside`: further
+    daemons on the same database, each in a directory of its own. `relay`: by which the daemon reaches PostgreSQL.
+    """
 
     directory: Path
     postgres: Postgres
@@ -47,6 +52,12 @@ class Scene:
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     downs: list[Down] = field(default_factory=list)
     process: trio.Process | None = None
+    beside: list["Scene"] = field(default_factory=list)
+    relay: Relay | None = None
+
+    @property
+    def daemons(self) -> tuple["Scene", ...]:
+        return (self, *self.beside)
 
     @property
     def state_dir(self) -> Path:
@@ -99,6 +110,12 @@ class Scene:
             raise SceneBroke(f"the daemon ended with {self.process.returncode} instead of serving: see daemon.log")
         raise SceneBroke(f"the daemon does not serve after {SERVING_WAIT_S:g} s: see daemon.log")
 
+    def assert_alive(self) -> None:
+        """Raises SceneBroke where the daemon's process, started by `spawn`, has ended by itself."""
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise SceneBroke(f"the daemon ended with {self.process.returncode}: see daemon.log")
+
     async def end(self, number: signal.Signals, patience_s: float) -> tuple[int, Down]:
         """Signals the daemon and waits for its end. Gives its status and a Down that is still open."""
         assert self.process is not None
@@ -106,7 +123,8 @@ class Scene:
         self.process.send_signal(number)
         with trio.move_on_after(patience_s):
             status = await self.process.wait()
-            down = Down(began_s, time.monotonic(), float("inf"), wall_s, number == signal.SIGKILL)
+            killed = number == signal.SIGKILL
+            down = Down(began_s, time.monotonic(), float("inf"), wall_s, killed, self.visitors.port)
             self.downs.append(down)
             return status, down
         raise SceneBroke(f"the daemon still runs {patience_s:g} s after {number.name}: see daemon.log")
@@ -116,7 +134,7 @@ class Scene:
         now_s = time.monotonic()
         for at, down in enumerate(self.downs):
             if down.ended_s == float("inf"):
-                self.downs[at] = Down(down.began_s, down.gone_s, now_s, down.wall_s, down.killed)
+                self.downs[at] = replace(down, ended_s=now_s)
 
     async def restart(self) -> float:
         """Starts the daemon; gives the seconds until it served."""
@@ -128,7 +146,9 @@ class Scene:
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """The daemon's lines of one event so far."""
-        found = []
+        found: list[dict[str, Any]] = []
+        if self.process is None:
+            return found
         with (self.directory / "daemon.log").open("rb") as lines:
             for line in lines:
                 if event.encode() in line and line.startswith(b"{"):
@@ -153,6 +173,10 @@ class Scene:
     async def sql(self, statement: str) -> list[dict[str, Any]]:
         return await trio.to_thread.run_sync(self.postgres.sql, statement)
 
+    async def run_sql(self, script: str) -> None:
+        """Statements that give no rows, in one transaction."""
+        await trio.to_thread.run_sync(self.postgres.run, script)
+
 
 async def until(holds: Callable[[], Any], what: str, patience_s: float) -> None:
     """Polls in a thread. Raises SceneBroke when it did not happen."""
@@ -162,6 +186,14 @@ async def until(holds: Callable[[], Any], what: str, patience_s: float) -> None:
                 return
             await trio.sleep(POLL_S)
     raise SceneBroke(f"within {patience_s:g} s this did not happen: {what}")
+
+
+Equip = Callable[[Scene], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def unequipped(_: Scene) -> AsyncIterator[None]:
+    yield
 
 
 def undressed(_: Path) -> AbstractContextManager[None]:
@@ -177,59 +209,63 @@ async def staged(
     faulty: Sequence[str] = (),
     settings: Mapping[str, Mapping[str, object]] | None = None,
     dress: Callable[[Path], AbstractContextManager[None]] = undressed,
+    equip: Equip = unequipped,
+    clicks_per_s: float = CLICKS_PER_S,
 ) -> AsyncIterator[Scene]:
     """A scene with everything up and visitors coming. Its directory stays: whoever staged it removes it.
 
     `own_postgres`: a server of the scene, at database.url; else the daemon's embedded one. `dress` is entered with the
-    daemon's state directory before anything is in it.
+    daemon's state directory before anything is in it; `equip` with the scene, once PostgreSQL has its rows and before
+    the daemon starts.
     """
     directory = _new_directory()
     with dress(directory / "state"):
-        async with _staged_in(directory, rng, own_postgres, ips, faulty, settings or {}) as scene:
+        words = tuple(word.format(directory=directory) for word in faulty)
+        scene = Scene(
+            directory,
+            Postgres(directory / ("postgres" if own_postgres else "state")),
+            Visitors(free_port(), tuple(OFFERS), random.Random(rng.random()), clicks_per_s=clicks_per_s),
+            None,
+            words,
+            settings or {},
+        )
+        async with _up(scene, own_postgres, ips, equip):
             yield scene
 
 
 @asynccontextmanager
-async def _staged_in(
-    directory: Path,
-    rng: random.Random,
-    own_postgres: bool,
-    ips: int,
-    faulty: Sequence[str],
-    settings: Mapping[str, Mapping[str, object]],
-) -> AsyncIterator[Scene]:
+async def _up(scene: Scene, own_postgres: bool, ips: int, equip: Equip) -> AsyncIterator[None]:
     addresses = [f"127.3.0.{number}" for number in range(1, ips + 1)]
     proxy_port = free_port(*addresses)
-    postgres = Postgres(directory / ("postgres" if own_postgres else "state"))
+    postgres = scene.postgres
     await trio.to_thread.run_sync(postgres.start)
-    network = await _network(directory, addresses, proxy_port)
-    visitors = Visitors(free_port(), tuple(OFFERS), random.Random(rng.random()))
-    url = postgres.server.url if own_postgres else None
-    scene = Scene(directory, postgres, visitors, url, tuple(w.format(directory=directory) for w in faulty), settings)
+    network = await _network(scene.directory, addresses, proxy_port)
+    if own_postgres:
+        scene.url = postgres.server.url
     try:
         offers = {name: f"http://track.example/c/{ms}/{HOPS}/0/0" for name, ms in OFFERS.items()}
         await trio.to_thread.run_sync(furnished, postgres.server.url, addresses, proxy_port, offers)
-        scene.write_settings()
-        await scene.restart()
-        if not own_postgres:
-            await trio.to_thread.run_sync(postgres.let_go)  # the daemon holds it now
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(visitors.run)
-            yield scene
-            nursery.cancel_scope.cancel()
+        async with equip(scene):
+            scene.write_settings()
+            await scene.restart()
+            if not own_postgres:
+                await trio.to_thread.run_sync(postgres.let_go)  # the daemon holds it now
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(scene.visitors.run)
+                yield
+                nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(_take_down, scene, network)
-            await network.wait()
-            if scene.process is not None:
-                await scene.process.wait()
+            running = [daemon.process for daemon in scene.daemons if daemon.process and daemon.process.poll() is None]
+            for process in (network, *running):
+                process.kill()
+            await trio.to_thread.run_sync(_take_down, scene)
+            for process in (network, *running):
+                await process.wait()
 
 
-def _take_down(scene: Scene, network: trio.Process) -> None:
-    """However the scene stands: frozen, killed, half started."""
-    if scene.process is not None and scene.process.poll() is None:
-        scene.process.kill()
-    network.terminate()
+def _take_down(scene: Scene) -> None:
+    """PostgreSQL, however the scene stands: frozen, killed, half started."""
     data = scene.postgres.server.data_dir
     if cluster.running(data) is not None:
         scene.postgres.thaw()

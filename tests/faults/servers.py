@@ -64,6 +64,10 @@ class Postgres:
     def sql(self, statement: str) -> list[dict[str, Any]]:
         return asyncio.run(_sql(self.server.url, statement))
 
+    def run(self, script: str, *, database: str = cluster.DATABASE) -> None:
+        """Statements that give no rows, in one transaction unless there is only one."""
+        asyncio.run(_run(self.server.url.replace(f"/{cluster.DATABASE}?", f"/{database}?"), script))
+
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
@@ -76,6 +80,14 @@ async def _sql(url: str, statement: str) -> list[dict[str, Any]]:
     connection = await asyncpg.connect(url, timeout=ASK_S)
     try:
         return [dict(row) for row in await connection.fetch(statement, timeout=ASK_S)]
+    finally:
+        connection.terminate()
+
+
+async def _run(url: str, script: str) -> None:
+    connection = await asyncpg.connect(url, timeout=ASK_S)
+    try:
+        await connection.execute(script, timeout=ASK_S)
     finally:
         connection.terminate()
 

@@ -5,11 +5,13 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.faults.records import Breach
-from tests.faults.scene import COOLDOWN_S, DEADLINE_S, IPS, Scene, until
+from tests.faults.scene import COOLDOWN_S, DEADLINE_S, IPS, Scene, unequipped, until
+from tests.faults.visitors import CLICKS_PER_S
 
 SWEEP_S = 120.0
 
@@ -18,7 +20,7 @@ SWEEP_S = 120.0
 class Knobs:
     """What differs between the long form and the short one. `keep`: the evidence, even where it shows no breach."""
 
-    outage_s: float = 30.0
+    outage_s: float = 32.0
     serving_within_s: float = 3.0
     late_s: float = 1.0
     keep: bool = False
@@ -38,6 +40,11 @@ class Stage:
     def expect(self, holds: bool, kind: str, what: str) -> None:
         if not holds:
             self.breaches.append(Breach(kind, what))
+
+    def turn(self) -> int:
+        """0 in the first round, 1 in the second."""
+        self.memory["turn"] = turn = self.memory.get("turn", -1) + 1
+        return int(turn)
 
     async def sweep(self, nth_max: int) -> str:
         """Returns once faulty.py has gone through every n to `nth_max` once more."""
@@ -62,7 +69,8 @@ class Fault:
 
     `errors`: what the daemon may log as an error; anything else is a breach. `all_resolved`: no click may differ.
     `ips`: fewer than the clicks ask for make an IP be leased the moment it is free, and so show one that is leased too
-    early. `finish`: what must hold once all clicks have ended.
+    early. `finish`: what must hold once all clicks have ended. `equip`: what else stands around the daemon. `needs`:
+    programs. `may_fall_back`: offers exempt from `all_resolved`.
     """
 
     name: str
@@ -77,6 +85,10 @@ class Fault:
     on_tmpfs: bool = False
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     finish: Callable[[Stage], Awaitable[None]] | None = None
+    equip: Callable[[Scene, Knobs], AbstractAsyncContextManager[None]] = lambda scene, _: unequipped(scene)
+    clicks_per_s: float = CLICKS_PER_S
+    needs: tuple[str, ...] = ()
+    may_fall_back: frozenset[str] = frozenset()
 
     @property
     def cooldown_s(self) -> float:

@@ -36,9 +36,23 @@ async def exchange(port: int, target: str) -> tuple[int, dict[str, str]] | None:
     return int(status_line.split(" ")[1]), {name.lower(): value.strip() for name, _, value in pairs}
 
 
+async def page(port: int, target: str) -> tuple[int, str] | None:
+    """Status and body of one GET; None where the daemon gives no answer."""
+    try:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+            await stream.send_all(request.encode())
+            answer = b"".join([piece async for piece in stream])
+    except (OSError, trio.BrokenResourceError):
+        return None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(b" ", 2)
+    return (int(words[1]), body.decode()) if len(words) == 3 else None
+
+
 @dataclass(slots=True)
 class Visitors:
-    """`visits` has every click that ended; numbers never repeat."""
+    """`visits` has every click that ended; numbers never repeat. `sent` is the last one."""
 
     port: int
     offers: Sequence[str]
@@ -47,21 +61,23 @@ class Visitors:
     sent: int = 0
     under_way: int = 0
     stop: trio.Event = field(default_factory=trio.Event)
+    clicks_per_s: float = CLICKS_PER_S
 
     async def run(self) -> None:
-        """CLICKS_PER_S on average, as strangers come, until `stop` is set; returns when each has ended."""
+        """`clicks_per_s` on average, as strangers come, until `stop` is set; returns when each has ended."""
         next_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             while not self.stop.is_set():
-                next_s += self.rng.expovariate(CLICKS_PER_S)
+                next_s += self.rng.expovariate(self.clicks_per_s)
                 await trio.sleep_until(next_s)
                 nursery.start_soon(self.click)
 
-    async def click(self) -> None:
+    async def click(self, offer: str = "") -> None:
+        """One click to its end; for any of `offers` unless one is given."""
         self.sent += 1
-        number, offer = self.sent, self.rng.choice(self.offers)
+        number, offer = self.sent, offer or self.rng.choice(self.offers)
         self.under_way += 1
-        visit = Visit(number, offer, time.monotonic(), 0.0, failure="unanswered")
+        visit = Visit(number, offer, time.monotonic(), 0.0, failure="unanswered", port=self.port)
         try:
             with trio.move_on_after(PATIENCE_S):
                 answer = await exchange(self.port, f"/track-hit?offer={offer}&gclid=g{number}")

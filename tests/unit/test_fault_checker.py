@@ -263,3 +263,28 @@ def test_missing_rows_are_covered_by_what_the_journal_says_it_dropped_and_no_mor
 
 def test_a_trace_by_a_lease_that_the_disk_refused_is_named() -> None:
     assert kinds(two_clicks(), replace(RULES, dropped=1, unleasable=frozenset({"r2"}))) == {"not durable"}
+
+
+def test_a_click_at_a_paused_daemon_may_wait_for_it() -> None:
+    history = two_clicks()
+    late = replace(history.visits[1], ended_s=history.visits[1].sent_s + 30, port=2)
+    history = replace(history, visits=[history.visits[0], late])
+    pause = Down(99.0, 99.0, 129.0, WALL_S, killed=False, port=2, paused=True)
+    assert kinds(history) == {"late"}
+    assert kinds(replace(history, downs=[pause])) == set()
+    assert kinds(replace(history, downs=[replace(pause, port=1)])) == {"late"}
+
+
+def test_rows_are_missed_unless_they_ended_while_postgresql_lost_them() -> None:
+    history = replace(two_clicks(), hits=[hit(2, 12)], traces=[row(2, 100.0, 12, "127.3.0.2")])
+    assert kinds(history) == {"no hit", "no trace", "unfinished"}
+    assert kinds(history, replace(RULES, forgotten=((-50.0, 50.0),))) == set()
+    assert kinds(history, replace(RULES, forgotten=((50.0, 150.0),))) == {"no hit", "no trace", "unfinished"}
+
+
+def test_an_offer_may_be_exempt_from_resolving_every_click() -> None:
+    history = two_clicks()
+    history = replace(history, visits=[history.visits[0], visit(2, 100.0, None)], hits=[hit(1, 11), hit(2, None)])
+    rules = replace(RULES, all_resolved=True)
+    assert kinds(history, rules) == {"differs"}
+    assert kinds(history, replace(rules, may_fall_back=frozenset({"quick"}))) == set()

@@ -1,0 +1,147 @@
+"""The database loses what it had: made anew while the daemon is stopped, or replaced by an older copy of itself.
+
+What rested before still rests: so few IPs, and so long a rest, that a click would have any that is thought to be free.
+"""
+
+import signal
+import time
+
+import trio
+
+from daemon.database import cluster
+from daemon.demo.events import read_log
+from tests.faults.scene import Scene, until
+from tests.faults.servers import furnished
+from tests.faults.stage import Fault, Stage
+from tests.faults.telling import comes, well_again
+
+MAINTENANCE_DATABASE = "postgres"
+STOPPED_WITHIN_S = 40.0
+USED_FOR_S = 1.0
+USED_WITHIN_S = 10.0
+COOLDOWN_S = 8.0
+DEADLINE_S = 1.0
+"""Short, so that a stop, which waits for the clicks in flight, is over long before the IPs have rested."""
+IPS = 4
+POSITION = "select coalesce(max(seq), 0) as seq from journal_position"
+
+
+async def made_anew(stage: Stage) -> str:
+    """The same IPs and offers are inserted again, as new rows."""
+    scene = stage.scene
+    await _used(scene)
+    await _stop(stage)
+    had = await _position(scene)
+    ips = await scene.sql("select ip_address, ip_port from ip_rotation_pool")
+    offers = {
+        row["offer_name"]: row["final_url"] for row in await scene.sql("select offer_name, final_url from offers")
+    }
+    _forget(stage, float("-inf"))
+    await _drop(scene)
+    await _at_server(scene, f"create database {cluster.DATABASE}")
+    addresses, port = [row["ip_address"] for row in ips], int(ips[0]["ip_port"])
+    await trio.to_thread.run_sync(furnished, scene.postgres.server.url, addresses, port, offers)
+    return "made anew; " + await _served_again(stage, had)
+
+
+async def older_copy(stage: Stage) -> str:
+    """As a backup that was taken some seconds ago."""
+    scene = stage.scene
+    await _used(scene)
+    await _stop(stage)
+    copied_s = time.monotonic()
+    await _at_server(scene, f"create database older template {cluster.DATABASE}")
+    copied = await _position(scene)
+    await scene.restart()
+    await _used(scene)
+    await _stop(stage)
+    had = await _position(scene)
+    _forget(stage, copied_s)
+    await _drop(scene)
+    await _at_server(scene, f"alter database older rename to {cluster.DATABASE}")
+    return "replaced by an older copy; " + await _served_again(stage, had - copied)
+
+
+async def _used(scene: Scene) -> None:
+    """Returns once every IP may have been used: a little after the first use from now on, by the network's log."""
+    from_s, network = time.monotonic(), scene.directory / "network.jsonl"
+
+    def used() -> bool:
+        return any(event.began_s >= from_s for event in read_log(network))
+
+    await until(used, "an IP is in use again", COOLDOWN_S + USED_WITHIN_S)
+    await trio.sleep(USED_FOR_S)
+
+
+async def _stop(stage: Stage) -> None:
+    status, _ = await stage.scene.end(signal.SIGTERM, STOPPED_WITHIN_S)
+    stage.expect(status == 0, "status", f"it ended with {status} after SIGTERM")
+
+
+def _forget(stage: Stage, from_s: float) -> None:
+    """Rows may be missing of what ended between then and now."""
+    stage.memory["forgotten"] = [*stage.memory.get("forgotten", ()), (from_s, time.monotonic())]
+
+
+async def _served_again(stage: Stage, missing: int) -> str:
+    """The daemon starts with a database that lacks so many entries."""
+    scene = stage.scene
+    told = len(scene.log("database_is_older"))
+    took_s = await scene.restart()
+    stage.measured("serving again", took_s, stage.knobs.serving_within_s)
+    await comes(scene, lambda: len(scene.log("database_is_older")) > told, 1.0)
+    entries = [int(line["entries"]) for line in scene.log("database_is_older")[told:]]
+    # The spool notes how far PostgreSQL is with its next commit, so the last batch of a run need not be counted.
+    counted = len(entries) == 1 and 0 < entries[0] <= missing
+    stage.expect(counted, "not said", f"{missing} entries were lost; `database_is_older` has {entries}")
+    await _used(scene)
+    await well_again(stage)
+    return f"{missing} entries were missing; served again after {took_s:.2f} s"
+
+
+async def _position(scene: Scene) -> int:
+    return int((await scene.sql(POSITION))[0]["seq"])
+
+
+async def _drop(scene: Scene) -> None:
+    await _at_server(scene, f"drop database {cluster.DATABASE} with (force)")
+
+
+async def _at_server(scene: Scene, statement: str) -> None:
+    await trio.to_thread.run_sync(lambda: scene.postgres.run(statement, database=MAINTENANCE_DATABASE))
+
+
+SETTINGS = {"pool": {"cooldown_s": COOLDOWN_S}, "click": {"deadline_s": DEADLINE_S}}
+OLDER = frozenset({"database_is_older"})
+FAULTS = (
+    Fault(
+        "database-made-anew",
+        "the database dropped and made anew, with the same IPs and offers, while the daemon is stopped",
+        made_anew,
+        rounds=1,
+        errors=OLDER,
+        ips=IPS,
+        settings=SETTINGS,
+        clicks_per_s=10.0,
+    ),
+    Fault(
+        "database-made-anew-nothing-kept",
+        "the same with journal.keep_s = 0: rows may be gone, rests may not",
+        made_anew,
+        rounds=1,
+        errors=OLDER,
+        ips=IPS,
+        settings={**SETTINGS, "journal": {"keep_s": 0}},
+        clicks_per_s=10.0,
+    ),
+    Fault(
+        "older-database",
+        "the database replaced by an older copy while the daemon is stopped",
+        older_copy,
+        rounds=1,
+        errors=OLDER,
+        ips=IPS,
+        settings=SETTINGS,
+        clicks_per_s=10.0,
+    ),
+)

@@ -1,0 +1,78 @@
+"""What the daemon must say while something outside is wrong, and once it is well again: log, `status` and /readyz."""
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from daemon.control import socket as control
+from daemon.errors import TracepoolError
+from tests.faults.evidence import rows_came
+from tests.faults.scene import Scene
+from tests.faults.stage import Stage
+from tests.faults.visitors import page
+
+SAID_WITHIN_S = 10.0
+WELL_WITHIN_S = 20.0
+LOOK_EVERY_S = 0.2
+
+
+def status_of(scene: Scene) -> dict[str, Any]:
+    """What `status` says; nothing where the daemon does not answer."""
+    try:
+        return control.ask(scene.state_dir, "status") or {}
+    except TracepoolError:
+        return {}
+
+
+async def comes(scene: Scene, holds: Callable[[], Any], patience_s: float) -> bool:
+    """Whether it holds within `patience_s`, looked at in a thread. Raises SceneBroke where the daemon ends instead."""
+    with trio.move_on_after(patience_s):
+        while True:
+            scene.assert_alive()
+            if await trio.to_thread.run_sync(holds):
+                return True
+            await trio.sleep(LOOK_EVERY_S)
+    return False
+
+
+def sentences(scene: Scene) -> list[str]:
+    """Of the troubles that `status` has now."""
+    return [trouble["sentence"] for trouble in status_of(scene).get("troubles", [])]
+
+
+async def said(stage: Stage, words: str, event: str = "statement_refused", patience_s: float = SAID_WITHIN_S) -> None:
+    """A trouble with these words and a remedy stands in `status`, its sentence at /readyz, and the event in the log."""
+    scene = stage.scene
+
+    def found() -> list[dict[str, Any]]:
+        return [t for t in status_of(scene).get("troubles", []) if words.lower() in t["sentence"].lower()]
+
+    if not await comes(scene, found, patience_s):
+        stage.expect(False, "not said", f"`status` has no trouble with {words!r}; it has {sentences(scene)}")
+        return
+    for trouble in await trio.to_thread.run_sync(found):
+        stage.expect(bool(trouble["remedy"]), "not said", f"no remedy: {trouble}")
+        await _shown(stage, trouble["sentence"])
+    lines = [line for line in scene.log(event) if words.lower() in str(line).lower()]
+    stage.expect(bool(lines), "not said", f"the log has no {event!r} with {words!r}")
+    for line in lines:
+        stage.expect(bool(line.get("remedy")), "not said", f"{event} without a remedy: {line}")
+
+
+async def _shown(stage: Stage, sentence: str) -> None:
+    """/readyz stays 200 while clicks are traced, and names what is wrong below its first line."""
+    answer = await page(stage.scene.visitors.port, "/readyz")
+    status, body = answer or (0, "")
+    stage.expect(status == 200 and body.startswith("ready"), "not ready", f"/readyz says {status}: {body}")
+    stage.expect(sentence in body or not sentences(stage.scene), "not said", f"/readyz lacks {sentence!r}: {body}")
+
+
+async def well_again(stage: Stage) -> float:
+    """Seconds, from now, until all hits were there that PostgreSQL has not lost; soon after, no trouble is left."""
+    rows_s, breaches = await rows_came(stage.scene, stage.memory.get("forgotten", ()))
+    stage.measured("rows there", rows_s)
+    stage.breaches += breaches
+    well = await comes(stage.scene, lambda: status_of(stage.scene).get("troubles") == [], WELL_WITHIN_S)
+    stage.expect(well, "not well", f"put right, and `status` still has {sentences(stage.scene)}")
+    return rows_s
