@@ -49,6 +49,7 @@ class Journal:
     spool: Spool
     writer: JournalWriter
     shipper: Shipper
+    member: Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,28 +111,18 @@ async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, Jour
         spool.close()
 
 
-@asynccontextmanager
-async def node_joined(
-    settings: Callable[[], Settings], spool: Spool, database: Database, troubles: Troubles
-) -> AsyncIterator[Member]:
-    """This node, once no other one has the database. Its trust is renewed until this ends."""
+def member_of(settings: Callable[[], Settings], spool: Spool, database: Database, troubles: Troubles) -> Member:
+    """This run of the daemon as a node of its database; it has not joined yet."""
 
     def quiet() -> float:
         return quiet_s(settings().pool.lock_s, settings().pool.cooldown_s)
 
     node = settings().node
     identity = Identity(spool.node_id, node.shown_name(), spool.epoch, node.trust_s, quiet)
-    member = Member(database, identity, troubles, read_boot_clock, alone=settings().database.url is None)
-    await member.join()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(restarted, "membership", member.run)
-        yield member
-        nursery.cancel_scope.cancel()
-    if member.has_nothing_left:
-        await member.leave()
+    return Member(database, identity, troubles, read_boot_clock, alone=settings().database.url is None)
 
 
-class _Disowning(Follower):
+class _ShipperFollows(Follower):
     def __init__(self, shipper: Shipper) -> None:
         self._shipper = shipper
 
@@ -145,28 +136,41 @@ async def journal_shipped(
     spool: Spool,
     writer: JournalWriter,
     database: Database,
-    member: Member,
     troubles: Troubles,
 ) -> AsyncIterator[Journal]:
-    """The whole journal, with all that an earlier run left in the spool shipped."""
-    shipper = Shipper(
-        spool, writer, database, troubles, keep_s=lambda: settings().journal.keep_s, claim=member.claim
-    )  # fmt: skip
+    """The whole journal, with all that an earlier run left in the spool shipped, once this node has joined.
+
+    While another node has the database, this one's hits and traces are shipped all the same. It leaves at the end,
+    unless something is left in the spool.
+    """
+
+    def keep_s() -> float:  # what says of IPs that they rest stays for as long as they do
+        pool = settings().pool
+        return max(settings().journal.keep_s, pool.lock_s + pool.cooldown_s)
+
+    member = member_of(settings, spool, database, troubles)
+    shipper = Shipper(spool, writer, database, troubles, keep_s=keep_s, claim=member.claim)
+
+    async def ship() -> None:
+        await member.decided.wait()
+        await shipper.run()
+
     await _patiently(shipper.find_position, troubles)
-    if not member.continues:
-        await shipper.disown()
-    member.follow(_Disowning(shipper))
+    member.follow(_ShipperFollows(shipper))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(restarted, "shipper", shipper.run)
+        nursery.start_soon(restarted, "shipper", ship)
+        await member.join()
+        nursery.start_soon(restarted, "membership", member.run)
         await shipper.flush()
-        yield Journal(spool, writer, shipper)
+        yield Journal(spool, writer, shipper, member)
         with trio.move_on_after(SHIP_S) as shipping:
             await writer.durable()
             await shipper.flush()
-        if shipping.cancelled_caught:
-            log.warning("not_all_shipped", effect="the rest is in the spool for the next start")
-        member.has_nothing_left = not shipping.cancelled_caught
         nursery.cancel_scope.cancel()
+    if shipping.cancelled_caught:
+        log.warning("not_all_shipped", effect="the rest is in the spool for the next start")
+    else:
+        await member.leave()
 
 
 class _PoolsFollow(Follower):
@@ -193,7 +197,6 @@ async def pools_loaded(
     journal: Journal,
     offers: Offers,
     also: Mapping[str, Callable[[], Awaitable[None]]],
-    member: Member,
     troubles: Troubles,
 ) -> AsyncIterator[Pools]:
     """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled.
@@ -211,7 +214,7 @@ async def pools_loaded(
             actors.start_soon(
                 functools.partial(
                     run_pool_actor, post, database, journal.writer, flush, read_clocks, troubles,
-                    may_lease=member.may_lease, spared=providers.spared,
+                    may_lease=journal.member.may_lease, spared=providers.spared,
                 )
             )  # fmt: skip
 
@@ -219,7 +222,7 @@ async def pools_loaded(
             return Pool(country, rules_of(settings()), departed, random.random)
 
         directory = PoolDirectory(new_pool, start_actor)
-        member.follow(_PoolsFollow(directory))
+        journal.member.follow(_PoolsFollow(directory))
         remember = functools.partial(remember_offers, settings().state_dir)
         adoption = Adoption(database, directory, offers, read_clocks, troubles, remember, also)
         async with trio.open_nursery() as listening:

@@ -49,17 +49,7 @@ from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report
-from daemon.nodes.member import Member
-from daemon.parts import (
-    Journal,
-    Pools,
-    Workers,
-    journal_shipped,
-    journal_spooled,
-    node_joined,
-    pools_loaded,
-    workers_ready,
-)
+from daemon.parts import Journal, Pools, Workers, journal_shipped, journal_spooled, pools_loaded, workers_ready
 from daemon.pool.remembered import remembered_offers
 from daemon.reloading import reloaded
 from daemon.restarts import restarted
@@ -189,19 +179,15 @@ class _Daemon:
         now, troubles = lambda: self.settings, self.troubles
         async with (
             reached_database(self.settings, troubles) as database,
-            node_joined(now, spool, database, troubles) as member,
-            journal_shipped(now, spool, writer, database, member, troubles) as journal,
-            pools_loaded(
-                now, database, journal, offers, self.control.adopted_from(database), member, troubles
-            ) as pools,
+            journal_shipped(now, spool, writer, database, troubles) as journal,
+            pools_loaded(now, database, journal, offers, self.control.adopted_from(database), troubles) as pools,
             workers_ready(self.settings, database, pools, journal, troubles) as workers,
         ):
-            await self._serve(database, member, journal, pools, workers, clicks, commands)
+            await self._serve(database, journal, pools, workers, clicks, commands)
 
     async def _serve(
         self,
         database: Database,
-        member: Member,
         journal: Journal,
         pools: Pools,
         workers: Workers,
@@ -211,7 +197,7 @@ class _Daemon:
         self.control.check_token()
         advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks, self.troubles)
         advisor.suspects, advisor.refusals = pools.providers.suspects, pools.providers.refusals
-        overview = self._overview(member, journal, pools, workers, clicks, advisor)
+        overview = self._overview(journal, pools, workers, clicks, advisor)
         maintenance = Maintenance(
             database, self.settings, pools.directory, overview.queued, advisor, read_clocks, self.troubles
         )
@@ -270,15 +256,7 @@ class _Daemon:
         self.stop_clicks.set()
         await self.clicks_stopped.wait()
 
-    def _overview(
-        self,
-        member: Member,
-        journal: Journal,
-        pools: Pools,
-        workers: Workers,
-        clicks: Clicks,
-        advisor: Advisor,
-    ) -> Overview:
+    def _overview(self, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks, advisor: Advisor) -> Overview:
         return Overview(
             settings=lambda: self.settings,
             server=self.server,
@@ -292,7 +270,7 @@ class _Daemon:
             shipper=journal.shipper,
             advisor=advisor,
             providers=pools.providers,
-            member=member,
+            member=journal.member,
             troubles=self.troubles,
             now=read_clocks,
             started_s=trio.current_time(),

@@ -61,6 +61,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     ("P0", "change or drop the trigger or function that raises this"),
 )
 """By the beginning of the SQLSTATE: what an operator does about a refused statement."""
+STATEMENT_MODE = "statement pooling mode"  # as PgBouncer says when a transaction begins
 REMEDY = "PostgreSQL's own log has the whole statement"
 
 log = structlog.get_logger("daemon.database")
@@ -135,8 +136,12 @@ class Database:
             result = await unit(conn, *args)
             await conn.execute("commit")
             return result
-        except (asyncio.CancelledError, *OUTAGES):
-            conn.terminate()  # it may be frozen: a rollback could wait for it for ever
+        except asyncio.CancelledError:
+            _end(conn)
+            raise
+        except OUTAGES:
+            _end(conn)
+            await self._pool.expire_connections()  # the others may be as dead, and not know it
             raise
         except BaseException:
             with contextlib.suppress(*OUTAGES):  # the first error is the one to tell
@@ -151,7 +156,7 @@ class Database:
         try:
             await asyncio.shield(releasing)
         except asyncio.CancelledError:
-            conn.terminate()
+            _end(conn)
             with contextlib.suppress(*OUTAGES):
                 await releasing
             raise
@@ -215,6 +220,12 @@ class Database:
             yield OwnConnection(conn)
         finally:
             conn.terminate()
+
+
+def _end(conn: Connection) -> None:
+    """At once: it may be frozen, and a rollback could wait for it for ever."""
+    with contextlib.suppress(asyncpg.InterfaceError):  # it is lost, and the pool has noticed first
+        conn.terminate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +295,10 @@ async def open_database(
             async with pool.acquire(timeout=connect_timeout_s) as conn:
                 await conn.execute("begin")
                 await conn.execute("commit")
-        except asyncpg.ProtocolViolationError as e:
+        except BaseException as e:
             pool.terminate()
-            raise BadSettings(f"database.url: {e}: let the pooler's pool_mode be transaction or session") from None
-        except BaseException:
-            pool.terminate()
+            if isinstance(e, asyncpg.PostgresConnectionError) and STATEMENT_MODE in str(e):
+                raise BadSettings(f"database.url: {e}: let the pooler's pool_mode be transaction or session") from None
             raise
         return pool
 

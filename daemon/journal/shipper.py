@@ -18,7 +18,7 @@ import trio
 from daemon.database.postgres import REFUSALS, Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefused
-from daemon.journal.entries import KINDS
+from daemon.journal.entries import KINDS, IpChanged
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
 from daemon.troubles import Troubles
@@ -32,6 +32,8 @@ GATHER_MAX_S = 2.0
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
+ALL = tuple(KINDS.values())  # in the order of a trace's states
+FACTS = tuple(kind for kind in ALL if kind != KINDS[IpChanged])
 SHIPPING = "writing rows"
 REJOINING = "nothing: this node joins again by itself"
 
@@ -42,18 +44,24 @@ log = structlog.get_logger("daemon.journal")
 
 
 async def apply_batch(
-    conn: Connection, node_id: object, epoch: int, after_seq: int, batch: Sequence[SpooledEntry], claim: UUID | None
+    conn: Connection,
+    node_id: object,
+    epoch: int,
+    after_seq: int,
+    batch: Sequence[SpooledEntry],
+    claim: UUID | None,
+    kinds: Sequence[str],
 ) -> bool:
     """A unit of work. False, with nothing changed, when the position is not at `after_seq`.
 
-    `claim`: this node's, which must hold until the rows are there; None where no other node is thought of.
+    `claim`: this node's, which must hold until the rows are there; None: it need not. `kinds`: those to apply.
     """
     if claim is not None and not await conn.fetch(QUERIES["hold_claim"], node_id, claim):
         raise DatabaseOccupied("this node has lost its claim on the database", REJOINING)
     moved = await conn.fetchval(QUERIES["move_position"], node_id, epoch, batch[-1].seq, after_seq)
     if moved is None:
         return False
-    for kind in KINDS.values():  # their order there is the order of a trace's states
+    for kind in kinds:
         if bodies := [entry.body for entry in batch if entry.kind == kind]:
             await conn.execute(QUERIES[f"apply_{kind}"], f"[{','.join(bodies)}]")
     return True
@@ -62,7 +70,9 @@ async def apply_batch(
 class Shipper:
     """`shipped_seq`: how far PostgreSQL has it. `refused`: entries it would not take.
 
-    `claim()` is this node's, or raises DatabaseOccupied.
+    `claim()` is this node's; None while another node has the database: then facts alone are applied, and what the
+    entries say of IPs is passed over. It raises DatabaseOccupied where nothing may be written. Without `claim` no other
+    node is thought of.
     """
 
     def __init__(
@@ -73,7 +83,7 @@ class Shipper:
         troubles: Troubles,
         *,
         keep_s: Callable[[], float] = lambda: 0.0,
-        claim: Callable[[], UUID | None] = lambda: None,
+        claim: Callable[[], UUID | None] | None = None,
     ) -> None:
         self._spool = spool
         self._writer = writer
@@ -189,8 +199,10 @@ class Shipper:
         self._progress = trio.Event()
 
     async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
-        node_id, epoch, claim = self._spool.node_id, self._spool.epoch, self._claim()
-        return await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, batch, claim, own=True)
+        node_id, epoch = self._spool.node_id, self._spool.epoch
+        claim = self._claim() if self._claim else None
+        kinds = ALL if claim or not self._claim else FACTS
+        return await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, batch, claim, kinds, own=True)
 
     def _keep(self, seq: int) -> None:
         now_s = trio.current_time()

@@ -125,11 +125,11 @@ class Spool:
         return int(self._writer.execute(BYTES_USED).fetchone()[0])
 
     def _make_room(self) -> int:
-        """Applied entries go first, then the oldest hits and traces, which are counted."""
+        """Applied hits and traces go first, then applied states, then other hits and traces, which are counted."""
         oldest = "delete from entries where seq in (select seq from entries where {} order by seq limit ?)"
-        applied = self._writer.execute(oldest.format("seq <= ?"), (self.applied_seq, DROP_ENTRIES))
-        if applied.rowcount:
-            return 0
+        for which in ("seq <= ? and kind <> 'ip_changed'", "seq <= ?"):
+            if self._writer.execute(oldest.format(which), (self.applied_seq, DROP_ENTRIES)).rowcount:
+                return 0
         return self._writer.execute(oldest.format("kind <> 'ip_changed'"), (DROP_ENTRIES,)).rowcount
 
     def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]:

@@ -101,7 +101,7 @@ class JournalWriter:
             raise fault
         finally:
             with trio.CancelScope(shield=True):
-                while self._pending or self._waiting or self._handed_over_s is not None:
+                while self._pending or self._waiting or self._applied_seq or self._handed_over_s is not None:
                     self._hand_over()
                     await self.committed.wait()
 

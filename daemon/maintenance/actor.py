@@ -17,6 +17,7 @@ from daemon.pool.messages import Adopt
 from daemon.troubles import Troubles
 
 MAINTAINING = "maintenance"
+RETRY_S = 5.0
 
 log = structlog.get_logger("daemon.maintenance")
 
@@ -46,17 +47,20 @@ class Maintenance:
         self._advisor.use(settings)
 
     async def run(self) -> None:
-        await self._unless_away(self._advisor.refresh)
+        await self._patiently(self._advisor.refresh)
         while True:
             await trio.sleep(self._settings.maintenance.interval_s)
-            await self._unless_away(self.round)
+            await self._patiently(self.round)
 
-    async def _unless_away(self, work: Callable[[], Awaitable[object]]) -> None:
-        try:
-            await work()
-            self._troubles.over(MAINTAINING)
-        except DatabaseUnavailable as e:
-            self._troubles.note(MAINTAINING, e, effect="the next round makes up for this one")
+    async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await work()
+                break
+            except DatabaseUnavailable as e:
+                self._troubles.note(MAINTAINING, e, effect="it is tried again; clicks go on")
+                await trio.sleep(min(RETRY_S, self._settings.maintenance.interval_s))
+        self._troubles.over(MAINTAINING)
 
     async def round(self) -> Report:
         """One round now. Raises DatabaseUnavailable."""

@@ -17,7 +17,7 @@ from daemon import __version__
 from daemon.database.postgres import Connection, Database, OwnConnection
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable
-from daemon.nodes.membership import Joined, NodeRow, Occupied, admitted, trusts_itself_until
+from daemon.nodes.membership import NodeRow, Occupied, admitted, trusts_itself_until
 from daemon.troubles import Troubles
 
 NODES_LOCK = (0x74726163, 3)  # of an advisory lock that ends with its transaction
@@ -43,6 +43,12 @@ class Identity:
     quiet_s: Callable[[], float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    continues: bool
+    claim: UUID
+
+
 class Follower:
     """What has to know how this node stands."""
 
@@ -57,7 +63,7 @@ class Follower:
 
 
 class Member:
-    """`claim`: this run's, None before it joined and after it left."""
+    """One run of the daemon as a node: `join`, then `run`, then `leave` where nothing of it is left."""
 
     def __init__(
         self,
@@ -80,8 +86,8 @@ class Member:
         self._followers: list[Follower] = []
         self._epoch: int | None = None  # of the row, once this run has joined
         self._claim: UUID | None = None
-        self.continues = True  # as Joined has it, of the last time it joined
-        self.has_nothing_left = False  # to be shipped: it may leave
+        self.decided = trio.Event()  # once it is known whether another node has the database
+        self._is_followed = False  # another node has the database: what this one knew of IPs is out of date
 
     def follow(self, follower: Follower) -> None:
         self._followers.append(follower)
@@ -89,10 +95,13 @@ class Member:
     def may_lease(self) -> bool:
         return self._started_over == self._joins and self._boot_s() < self._trusted_until_s
 
-    def claim(self) -> UUID:
-        """This run's. Raises DatabaseOccupied while it has none."""
-        if self._claim is None:
-            raise DatabaseOccupied("this node has lost its claim on the database", REJOINING)
+    def claim(self) -> UUID | None:
+        """This run's; None while another node has the database, so that this one may write facts alone.
+
+        Raises DatabaseOccupied while neither is known: nothing is to be written.
+        """
+        if self._claim is None and not self._is_followed:
+            raise DatabaseOccupied("this node has no claim on the database now", REJOINING)
         return self._claim
 
     @property
@@ -106,18 +115,30 @@ class Member:
             asked_s = self._boot_s()
             try:
                 found = await self._database.work(self._join)
-                if isinstance(found, Joined):
+                if isinstance(found, _Joined):
                     break
+                await self._disown()
                 raise occupied_by(found)
             except DatabaseUnavailable as e:
                 self._troubles.note(JOINING, e, effect="this node leases nothing: clicks fall back")
                 await trio.sleep(JOIN_RETRY_S)
-        self._troubles.over(JOINING)
-        self.continues = found.continues
+        if not found.continues:
+            await self._disown()
+        self._claim, self._is_followed = found.claim, False
+        self.decided.set()
         self._trust_from(asked_s)
+        self._troubles.over(JOINING)
         log.info("node_joined", name=self._identity.name, node_id=str(self._identity.node_id))
 
-    async def _join(self, conn: Connection) -> Joined | Occupied:
+    async def _disown(self) -> None:
+        """Another node has, or had, the database."""
+        if not self._is_followed:
+            for follower in self._followers:
+                await follower.disown()
+            self._is_followed = True
+            self.decided.set()
+
+    async def _join(self, conn: Connection) -> "_Joined | Occupied":
         me = self._identity
         await conn.execute(QUERIES["keep_nodes_out"], *NODES_LOCK)
         rows = await conn.fetch(QUERIES["load_nodes"])
@@ -126,13 +147,13 @@ class Member:
         if self._alone:
             known = [row for row in known if row.node_id == me.node_id]
         found = admitted(known, me.node_id, self._epoch, now_s)
-        if isinstance(found, Joined):
-            claim = uuid4()
-            await conn.execute(QUERIES["take_over"], me.node_id)
-            values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__
-            self._epoch = await conn.fetchval(QUERIES["join_node"], *values)
-            self._claim = claim
-        return found
+        if isinstance(found, Occupied):
+            return found
+        claim = uuid4()
+        await conn.execute(QUERIES["take_over"], me.node_id)
+        values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__
+        self._epoch = await conn.fetchval(QUERIES["join_node"], *values)
+        return _Joined(found.continues, claim)
 
     def _trust_from(self, asked_s: float) -> None:
         if self._alone:
@@ -171,9 +192,6 @@ class Member:
         for follower in self._followers:
             await follower.look_again()
         await self.join()
-        if not self.continues:
-            for follower in self._followers:
-                await follower.disown()
         nursery.start_soon(self._start_over, self._joins)  # the trust is renewed meanwhile
 
     async def _start_over(self, join: int) -> None:

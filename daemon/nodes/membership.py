@@ -63,7 +63,7 @@ def admitted(rows: Iterable[NodeRow], node_id: UUID, epoch: int | None, now_s: f
     occupied = [row for row in others if row.state != "lost" and row.free_at_s > now_s]
     if occupied:
         return Occupied(max(occupied, key=lambda row: row.free_at_s), now_s)
-    return Joined(continues=mine is None or mine.state != "lost")
+    return Joined(continues=mine is None or not (mine in others or mine.state == "lost"))
 
 
 def quiet_s(lock_s: float, cooldown_s: float) -> float:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Entry, TraceFinished, Traffic, encode
-from daemon.journal.shipper import apply_batch
+from daemon.journal.shipper import ALL, apply_batch
 from daemon.journal.spool import Spool, SpooledEntry
 from tests.conftest import LoggedErrors
 from tests.integration.databases import PATIENCE_S, PostgresServer, fresh_database, opened, until
@@ -134,7 +134,7 @@ async def test_the_same_batch_sent_twice_changes_nothing_twice(postgres: Postgre
         later = spooled(3, leased(ip, edit, status="cooldown", locked_by_request=None))
 
         async def apply(after_seq: int, entries: list[SpooledEntry]) -> bool:
-            return await rows.database.work(apply_batch, node, 1, after_seq, entries, None, own=True)
+            return await rows.database.work(apply_batch, node, 1, after_seq, entries, None, ALL, own=True)
 
         assert await apply(0, batch)
         assert await apply(2, later)
@@ -153,7 +153,7 @@ async def test_a_crash_between_applying_and_forgetting_applies_nothing_twice(
         edit = await edit_no_of(rows, ip)
         spool = Spool(tmp_path / "j")
         spool.append([encode(leased(ip, edit)), encode(hit())])
-        await rows.database.work(apply_batch, spool.node_id, spool.epoch, 0, spool.read(0, 10), None, own=True)
+        await rows.database.work(apply_batch, spool.node_id, spool.epoch, 0, spool.read(0, 10), None, ALL, own=True)
         spool.close()  # the daemon dies here, with its entries both applied and in the spool
         await rows.sql("update ip_rotation_pool set total_uses = 99")
 
@@ -329,7 +329,7 @@ async def test_traffic_is_counted_once_by_ip_by_trace_and_by_day_provider_and_of
         batches = [spooled(1, *entries[:4]), spooled(5, *entries[4:])]
         node = uuid4()
         for after, batch in ((0, batches[0]), (0, batches[0]), (4, batches[1]), (4, batches[1]), (0, batches[0])):
-            await rows.database.work(apply_batch, node, 1, after, batch, None, own=True)
+            await rows.database.work(apply_batch, node, 1, after, batch, None, ALL, own=True)
 
         counted = await rows.sql(
             "select day::text, provider, offer_id, offer_name, traces, bytes_received, bytes_sent, cost from traffic"
@@ -353,7 +353,7 @@ async def test_traces_that_an_earlier_version_recorded_still_arrive(postgres: Po
         kind, body = encode(finished(request))
         old = {name: value for name, value in json.loads(body).items() if name not in NEW_IN_TRACES}
         batch = [*spooled(1, pending(request)), SpooledEntry(2, kind, json.dumps(old))]
-        assert await rows.database.work(apply_batch, uuid4(), 1, 0, batch, None, own=True)
+        assert await rows.database.work(apply_batch, uuid4(), 1, 0, batch, None, ALL, own=True)
         [row] = await rows.sql("select status, bytes_received, bytes_sent, cost from active_trace_requests")
         assert row == {"status": "completed", "bytes_received": 4321, "bytes_sent": 0, "cost": None}
         assert await rows.one("select count(*) from traffic") == 0

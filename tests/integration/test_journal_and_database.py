@@ -131,16 +131,14 @@ async def test_without_a_claim_nothing_is_written_and_states_that_another_node_o
 ) -> None:
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
         ip = await rows.add_ip("198.51.100.1")
-        claims = iter([uuid4()])  # not in the table
-
-        def claim() -> UUID | None:
-            return next(claims, None)
-
-        journal.shipper._claim = claim
+        claims: list[UUID | None] = [uuid4()]  # not in the table
+        journal.shipper._claim = lambda: claims[0]
         journal.writer.record(leased(ip, await edit_no_of(rows, ip)), hit())
         await until(journal.troubles.lines)
         assert await rows.one("select count(*) from hits") == 0
         await journal.shipper.disown()
+        claims[0] = None  # another node has the database
+        journal.writer.record(leased(ip, await edit_no_of(rows, ip)))
         await journal.flush()
         assert await rows.one("select count(*) from hits") == 1
         assert await rows.one("select status from ip_rotation_pool") == "available"
