@@ -1,8 +1,8 @@
 """When a node may join, and until when it may lease. Pure.
 
-Two clocks, never compared with each other. `trusted_until` in a row is read by PostgreSQL's clock, by whoever wants to
-take over. The node itself counts from before it asked, by its own boot clock, which goes on while a machine is
-suspended. So a node stops before another one may begin, if neither clock is off by more than MARGIN_SHARE.
+Two clocks are used and never compared with each other. Another node reads `trusted_until` by PostgreSQL's clock. The
+node itself counts from before it asked for trust, by its boot clock, which goes on while the machine is suspended. So a
+node stops before another one may begin, as long as the two clocks run alike within MARGIN_SHARE.
 """
 
 from collections.abc import Iterable

@@ -9,6 +9,7 @@ at most 128 KB (zstd), a ring buffer as large as its window (br).
 """
 
 import zlib
+from abc import ABC, abstractmethod
 
 import brotli
 
@@ -23,7 +24,7 @@ BROTLI_BYTES_MAX = 2**18 - 16  # of which a window of 18 bits holds each earlier
 _BROTLI_PIECE_BYTES = 1_024
 
 
-class _Decoder:
+class _Decoder(ABC):
     """`feed` never gives more than `bytes_max` in all."""
 
     def __init__(self, bytes_max: int) -> None:
@@ -45,9 +46,9 @@ class _Decoder:
         self._room -= len(decoded)
         return decoded
 
+    @abstractmethod
     def _decoded(self, data: bytes, bytes_max: int) -> bytes:
         """At least `bytes_max` bytes, where the data has so many, and not many more."""
-        raise NotImplementedError
 
 
 class Gzip(_Decoder):
