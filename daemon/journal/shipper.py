@@ -107,7 +107,7 @@ class Shipper:
         """
         rows = await self._database.fetch("read_position", self._spool.node_id)
         position = rows[0]["seq"] if rows else 0
-        first, last = await self._read(self._spool.first_seq), await self._read(self._spool.last_seq)
+        first, last = await self._read(self._spool.bounds)
         if position > last:
             await trio.to_thread.run_sync(self._spool.continue_after, position)
             log.warning("spool_is_an_old_copy", continues_after=position)

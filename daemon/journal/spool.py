@@ -143,10 +143,12 @@ class Spool:
         count: int = self._reader.execute("select count(*) from entries where seq > ?", (after_seq,)).fetchone()[0]
         return count
 
-    def first_seq(self) -> int | None:
-        """Of the entries that are there."""
-        row: tuple[int | None] = self._reader.execute("select min(seq) from entries").fetchone()
-        return row[0]
+    def bounds(self) -> tuple[int | None, int]:
+        """The first entry that is there, and the last one that was: of one moment, however much is being written."""
+        first, last = self._reader.execute(
+            "select (select min(seq) from entries), (select seq from sqlite_sequence where name = 'entries')"
+        ).fetchone()
+        return first, last or 0
 
     def bodies(self, kind: str) -> list[str]:
         """Of all entries of a kind that are there, in order, applied ones too."""

@@ -2,6 +2,9 @@
 
 import random
 import string
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -9,6 +12,8 @@ import asyncpg
 import pytest
 import trio
 
+from daemon.journal.entries import encode
+from daemon.journal.spool import Spool
 from tests.conftest import LoggedErrors
 from tests.integration.databases import PostgresServer, fresh_database, until
 from tests.integration.journals import edit_no_of, hit, leased, running_journal
@@ -76,7 +81,7 @@ async def test_an_empty_database_behind_a_spool_that_had_been_shipped_is_said_an
         journal.writer.record(*(hit() for _ in range(7)))
         await journal.flush()
         await until(lambda: journal.spool.applied_seq == 7)
-        await until(lambda: journal.spool.first_seq() is None)
+        await until(lambda: journal.spool.bounds()[0] is None)
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
         await journal.flush()  # this never came
         journal.writer.record(hit())
@@ -142,3 +147,39 @@ async def test_without_a_claim_nothing_is_written_and_states_that_another_node_o
         await journal.flush()
         assert await rows.one("select count(*) from hits") == 1
         assert await rows.one("select status from ip_rotation_pool") == "available"
+
+
+async def test_an_entry_that_is_written_while_the_position_is_looked_for_is_not_passed_over(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The very first one, as of a click that came while the daemon started."""
+    bounds = Spool.bounds
+
+    def bounds_and_an_entry(spool: Spool) -> tuple[int | None, int]:
+        found = bounds(spool)
+        if not spool.last_seq():
+            spool.append([encode(hit())])
+        return found
+
+    monkeypatch.setattr(Spool, "bounds", bounds_and_an_entry)
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 1
+
+
+def test_the_bounds_of_a_spool_are_of_one_moment(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path / "j")) as spool, ThreadPoolExecutor(1) as thread:
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                spool.append([("hit", "{}")], forget_seq=spool.last_seq())
+
+        writing = thread.submit(write)
+        try:
+            for _ in range(2_000):
+                first, last = spool.bounds()
+                assert (first is None and last == 0) or (first is not None and first <= last)
+        finally:
+            stop.set()
+        writing.result()
