@@ -79,7 +79,7 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
                 systemd.notify(systemd.status("starting: clicks of offers that are known fall back"))
                 allow_descriptors(descriptors_wanted(settings))
                 async with trio.open_nursery() as outermost:
-                    outermost.start_soon(_watch_signals, daemon, outermost.cancel_scope)
+                    await outermost.start(_watch_signals, daemon, outermost.cancel_scope)
                     outermost.start_soon(daemon.serve_clicks)
                     outermost.start_soon(daemon.control.serve, control_listeners)
                     with daemon.starting:
@@ -277,8 +277,11 @@ class _Daemon:
         )
 
 
-async def _watch_signals(daemon: _Daemon, everything: trio.CancelScope) -> None:
+async def _watch_signals(
+    daemon: _Daemon, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
         if hangup.taken():
             log.info("signal", signal="SIGHUP", received="while the process started")
             await daemon.reload()

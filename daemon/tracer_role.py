@@ -32,7 +32,7 @@ async def run_tracer(settings: Settings, config_file: Path | None) -> None:
     log.info("starting", role="tracer", **start_facts(settings, config_file, listeners))
     allow_descriptors(descriptors_wanted(settings))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tracer.watch_signals, nursery.cancel_scope)
+        await nursery.start(tracer.watch_signals, nursery.cancel_scope)
         nursery.start_soon(tracer.face.serve, listeners)
         nursery.start_soon(tracer.face.run, TracerSeat(lambda: tracer.settings, tracer.traces, tracer.stop))
         log.info("ready")
@@ -54,8 +54,11 @@ class _TracerDaemon:
         self.traces = TracesForOthers(lambda: self.settings, self._backend)
         self.face = ControlFace(lambda: self.settings, read_clocks, stop_s=settings.click.deadline_s)
 
-    async def watch_signals(self, everything: trio.CancelScope) -> None:
+    async def watch_signals(
+        self, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
             if hangup.taken():
                 log.info("signal", signal="SIGHUP", received="while the process started")
                 await self._reload()
