@@ -7,7 +7,7 @@ import functools
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -128,6 +128,14 @@ class _ShipperFollows(Follower):
 
     async def disown(self) -> None:
         await self._shipper.disown()
+
+
+@asynccontextmanager
+async def offers_known(database: Database, offers: Offers) -> AsyncIterator[None]:
+    """The offers as the rows have them, so that clicks fall back to them while this node waits for another one."""
+    with suppress(DatabaseUnavailable):  # those that an earlier run knew serve; what is wrong is said by what follows
+        offers.replace(await database.fetch("load_offers"))
+    yield
 
 
 @asynccontextmanager

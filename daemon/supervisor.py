@@ -49,7 +49,16 @@ from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report
-from daemon.parts import Journal, Pools, Workers, journal_shipped, journal_spooled, pools_loaded, workers_ready
+from daemon.parts import (
+    Journal,
+    Pools,
+    Workers,
+    journal_shipped,
+    journal_spooled,
+    offers_known,
+    pools_loaded,
+    workers_ready,
+)
 from daemon.pool.remembered import remembered_offers
 from daemon.reloading import reloaded
 from daemon.restarts import restarted
@@ -60,6 +69,7 @@ from daemon.troubles import Troubles
 from daemon.watchdog import Watchdog
 
 HOLD_S = 3.0
+FLUSH_S = 3.0
 
 log = structlog.get_logger("daemon")
 
@@ -179,6 +189,7 @@ class _Daemon:
         now, troubles = lambda: self.settings, self.troubles
         async with (
             reached_database(self.settings, troubles) as database,
+            offers_known(database, offers),
             journal_shipped(now, spool, writer, database, troubles) as journal,
             pools_loaded(now, database, journal, offers, self.control.adopted_from(database), troubles) as pools,
             workers_ready(self.settings, database, pools, journal, troubles) as workers,
@@ -216,7 +227,8 @@ class _Daemon:
         )
 
         async def round_now() -> Report:
-            await journal.shipper.flush()
+            with trio.move_on_after(FLUSH_S):  # while a statement is refused, rows wait for longer than a command does
+                await journal.shipper.flush()
             return await maintenance.round()
 
         async def maintenance_now() -> dict[str, Any]:

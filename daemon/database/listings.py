@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemon.database.cursors import Position, cursor_of, position_at
-from daemon.database.postgres import REFUSALS, Connection
+from daemon.database.failures import REFUSALS
+from daemon.database.postgres import Connection
 from daemon.errors import BadInput
 
 

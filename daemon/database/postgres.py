@@ -14,7 +14,7 @@ but LISTEN depends on session state; where a pooler is met, readers poll (`Annou
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -23,8 +23,9 @@ import structlog
 import trio
 import trio_asyncio
 
+from daemon.database.failures import OUTAGES, outages_named
 from daemon.database.queries import QUERIES
-from daemon.errors import BadSettings, DatabaseSetupFailed, DatabaseUnavailable, StatementRefused
+from daemon.errors import BadSettings, DatabaseSetupFailed
 
 Connection = Any  # asyncpg.Connection, or the pool's stand-in for it: the two share no public type
 T = TypeVar("T")
@@ -32,67 +33,14 @@ Ts = TypeVarTuple("Ts")
 
 RELEASE_TIMEOUT_S = 5.0
 NOTIFICATIONS_MAX = 1_000
-STATEMENT_SHOWN_CHARACTERS = 60
 # Without named statements, no pooler mixes them up, and no ALTER TABLE makes a cached plan invalid.
 CONNECT: dict[str, Any] = {
     "statement_cache_size": 0,
     "server_settings": {"application_name": "tracepool", "timezone": "UTC"},
 }
-OUTAGES = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # its last words came between two of our statements: no more can be said on this one
-    asyncpg.InsufficientResourcesError,  # its disk is full, its memory, its connections
-    asyncpg.OperatorInterventionError,  # it stops, starts, or somebody ended our statement or session
-    asyncpg.TransactionRollbackError,  # a deadlock with somebody's statement
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,  # a standby
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.PostgresSystemError,
-    asyncpg.InternalServerError,
-)
-REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
-REMEDIES: tuple[tuple[str, str], ...] = (
-    ("42501", "grant the role of database.url what it lacks on tracepool's tables and sequences"),
-    ("42", "give tracepool's tables, columns and functions back the names and types that its migrations gave them"),
-    ("3F", "create the schema anew, or correct the role's search_path"),
-    ("P0", "change or drop the trigger or function that raises this"),
-)
-"""By the beginning of the SQLSTATE: what an operator does about a refused statement."""
 STATEMENT_MODE = "statement pooling mode"  # as PgBouncer says when a transaction begins
-REMEDY = "PostgreSQL's own log has the whole statement"
 
 log = structlog.get_logger("daemon.database")
-
-
-_NAMES = {statement: name for name, statement in QUERIES.items()}
-
-
-@contextlib.contextmanager
-def outages_named() -> Iterator[None]:
-    try:
-        yield
-    except REFUSALS:
-        raise
-    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as e:
-        raise DatabaseUnavailable(f"PostgreSQL refuses the login: {e}: correct database.url") from e
-    except asyncpg.InvalidCatalogNameError as e:
-        raise DatabaseUnavailable(f"PostgreSQL: {e}: create it (createdb) or correct database.url") from e
-    except OUTAGES as e:
-        raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {type(e).__name__}: {e}") from e
-    except asyncpg.PostgresError as e:
-        raise _refused(e) from e
-
-
-def _refused(error: asyncpg.PostgresError) -> StatementRefused:
-    query, state = getattr(error, "query", None), error.sqlstate or ""
-    words = " ".join(str(query or "").split())
-    name = _NAMES.get(query or "", words[:STATEMENT_SHOWN_CHARACTERS] or "a statement")
-    where = f" ({' '.join(error.context.split())})" if state.startswith("P0") and error.context else ""
-    remedy = next((remedy for prefix, remedy in REMEDIES if state.startswith(prefix)), REMEDY)
-    return StatementRefused(f"PostgreSQL refuses {name}: {error}{where}", remedy)
 
 
 @contextlib.asynccontextmanager

@@ -30,8 +30,10 @@ select (select count(*) from ip_rotation_pool) as ips,
 select name, role, hash, revoked_at from control_tokens order by created_at desc, name
 
 -- name: move_position
--- $1 node, $2 epoch, $3 seq reached, $4 seq before. No row: this batch, or a part of it, has been applied already.
-insert into journal_position as p (node_id, epoch, seq) values ($1, $2, $3)
+-- $1 node, $2 epoch, $3 seq reached, $4 seq before. No row: this batch, or a part of it, has been applied already; or
+-- this database has lost what came before.
+insert into journal_position as p (node_id, epoch, seq)
+select $1, $2, $3 where $4::bigint = 0 or exists (select from journal_position where node_id = $1)
 on conflict (node_id) do update set epoch = $2, seq = $3, applied_at = now() where p.seq = $4 and p.seq < $3
 returning seq
 

@@ -1,24 +1,26 @@
 """Takes the spool to PostgreSQL, in order, in batches; the transaction that applies a batch moves journal_position.
 
 So an entry is applied once, however often it is sent. PostgreSQL away, or refusing a statement, only makes the spool
-longer. An entry whose values PostgreSQL refuses is found by halving its batch, logged and left out, so that it does not
-hold up the others. Applied entries stay in the spool for `keep_s`: a database that comes back without its last
-seconds, from a failover or a backup, gets them again.
+longer. An entry whose values PostgreSQL refuses, while it takes others of the kind, is found by halving its batch,
+logged and left out, so that it does not hold up the others. Applied entries stay in the spool for `keep_s`: a database
+that comes back without its last seconds, from a failover or a backup, gets them again.
 """
 
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeVar, TypeVarTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import msgspec
 import structlog
 import trio
 
-from daemon.database.postgres import REFUSALS, Connection, Database
+from daemon.database.failures import REFUSALS
+from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefused
-from daemon.journal.entries import KINDS, IpChanged
+from daemon.journal.entries import KINDS, Hit, IpChanged, TracePending
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
 from daemon.troubles import Troubles
@@ -34,6 +36,9 @@ PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
 ALL = tuple(KINDS.values())  # in the order of a trace's states
 FACTS = tuple(kind for kind in ALL if kind != KINDS[IpChanged])
+INSERTED = (KINDS[TracePending], KINDS[Hit])
+OTHERS_TRIED_MAX = 20
+EVERY_ROW_REMEDY = "change or drop the constraint, trigger, index or column type that refuses them"
 SHIPPING = "writing rows"
 REJOINING = "nothing: this node joins again by itself"
 
@@ -92,6 +97,7 @@ class Shipper:
         self._keep_s = keep_s
         self._claim = claim
         self._applied: deque[tuple[float, int]] = deque()  # when each position was reached, while it is kept
+        self._accepted: dict[str, SpooledEntry] = {}  # the last one of each kind
         self._noted_seq = 0  # the position that the spool notes with its next commit
         self._progress = trio.Event()
         self._hurry = trio.Event()  # somebody waits for rows
@@ -184,10 +190,14 @@ class Shipper:
                 await self._ship(batch[: len(batch) // 2])
                 await self._ship(batch[len(batch) // 2 :])
                 return
+            if not await self._takes_others(batch[0]):
+                name = f"apply_{batch[0].kind}"
+                raise StatementRefused(f"PostgreSQL refuses every row of {name}: {e}", EVERY_ROW_REMEDY) from e
             applied = await self._apply([_passed_over(batch[0])])
             self.refused += applied
             log.error("entry_refused", kind=batch[0].kind, seq=batch[0].seq, body=batch[0].body, why=str(e))
         if applied:
+            self._accepted |= {entry.kind: entry for entry in batch}
             self.shipped_seq = batch[-1].seq
             self._keep(self.shipped_seq)
         else:
@@ -197,6 +207,24 @@ class Shipper:
         self._forget()
         self._progress.set()
         self._progress = trio.Event()
+
+    async def _takes_others(self, refused: SpooledEntry) -> bool:
+        """Whether PostgreSQL takes another entry of this kind: then the refused one's own values are at fault.
+
+        Else a constraint, a trigger or a column's type is, and the rows wait as for any statement that is refused.
+        """
+        later = await self._read(self._spool.read, refused.seq, BATCH_MAX)
+        others = [entry for entry in later if entry.kind == refused.kind][:OTHERS_TRIED_MAX]
+        if (accepted := self._accepted.get(refused.kind)) is not None:
+            others.insert(0, accepted)
+        for other in others:
+            try:
+                await self._database.work(_try, other, own=True)
+            except _Taken:
+                return True
+            except REFUSALS:
+                continue
+        return False
 
     async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
         node_id, epoch = self._spool.node_id, self._spool.epoch
@@ -218,6 +246,19 @@ class Shipper:
         if forget_seq or self.shipped_seq != self._noted_seq:
             self._noted_seq = self.shipped_seq
             self._writer.applied(self.shipped_seq, forget_seq)
+
+
+class _Taken(Exception):
+    """PostgreSQL took the entry; nothing of it stays."""
+
+
+async def _try(conn: Connection, entry: SpooledEntry) -> None:
+    """A unit of work that always raises, so that nothing stays: _Taken, or what PostgreSQL says."""
+    body = entry.body
+    if entry.kind in INSERTED:  # as a row of its own: of one that is there, not everything would be looked at
+        body = msgspec.json.encode(msgspec.json.decode(body) | {"request_id": str(uuid4())}).decode()
+    await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
+    raise _Taken
 
 
 async def _move_position(conn: Connection, node_id: object, epoch: int, to_seq: int, from_seq: int) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trio
 
-from tests.acceptance.processes import as_toml, click, psql, run_command, serving
+from tests.acceptance.processes import as_toml, click, offer, psql, run_command, serving, until
 from tests.fakes.wire import free_port
 from tests.faults.servers import Postgres
 
@@ -98,3 +98,44 @@ async def test_a_second_daemon_on_one_state_directory_refuses_and_names_the_firs
         assert (await click(first, "none-yet")).status == 404
         assert await first.stop() == 0
         assert first.faults() == []
+
+
+async def test_a_second_daemon_on_one_database_redirects_by_its_offers_while_it_waits(state_dir: Path) -> None:
+    for name in ("one", "two", "postgres"):
+        (state_dir / name).mkdir(mode=0o711)
+    postgres = Postgres(state_dir / "postgres")
+    await trio.to_thread.run_sync(postgres.start)
+    settings = {"database": {"url": postgres.server.url}}
+    async with serving(state_dir / "one", settings) as first:
+        await psql(postgres.server.url, f"insert into offers (offer_name, final_url) values ('sale', '{TRACKING_URL}')")
+        async with serving(state_dir / "two", settings, ready=False) as second:
+            [waits] = await second.logged("node_waits")
+            assert "works with this database" in waits["why"]
+            assert "tracepool nodes remove" in waits["remedy"]
+            clicked = await click(second, "sale", "early")
+            assert (clicked.status, clicked.location) == (302, f"{TRACKING_URL}&gclid=early")
+            hit = f"select reason from hits where request_id = '{clicked.request_id}'"
+            await until(lambda: postgres.sql(hit), "its hit is a row, though it does not lease")
+            assert await first.stop() == 0
+            await second.ready()
+            assert await second.stop() == 0
+    await trio.to_thread.run_sync(postgres.let_go)
+
+
+async def test_maintenance_answers_though_rows_wait_for_a_refused_statement(state_dir: Path) -> None:
+    async with serving(state_dir) as daemon:
+        await offer(daemon, "sale", TRACKING_URL)
+        await daemon.psql("alter table hits rename to elsewhere")
+        assert (await click(daemon, "sale")).status == 302
+        await daemon.logged("statement_refused")
+        ended = await run_command("maintenance", TRACEPOOL_STATE_DIR=str(state_dir))
+        assert "stopped" not in ended.stderr
+        async with httpx.AsyncClient(trust_env=False) as client:
+            readyz = await client.get(f"{daemon.url}/readyz")
+        assert (readyz.status_code, readyz.text.splitlines()[0]) == (200, "ready")
+        assert 'relation "hits" does not exist' in readyz.text
+        [advice] = [one for one in daemon.status()["advice"] if one["code"] == "database_hinders"]
+        assert 'relation "hits" does not exist' in advice["sentence"]
+        await daemon.psql("alter table elsewhere rename to hits")
+        await daemon.logged("statement_accepted")
+        assert await daemon.stop() == 0

@@ -183,3 +183,61 @@ def test_the_bounds_of_a_spool_are_of_one_moment(tmp_path: Path) -> None:
         finally:
             stop.set()
         writing.result()
+
+
+EVERY_ROW_REFUSED = {
+    "a constraint": (
+        "alter table hits add constraint c check (wait_ms < 0) not valid",
+        "alter table hits drop constraint c",
+    ),
+    "a column that is too short": (
+        "alter table hits alter column location type varchar(9) using left(location, 9)",
+        "alter table hits alter column location type text",
+    ),
+    "a column that must not be null": (
+        "alter table hits add column z int; alter table hits add constraint zz check (z is not null) not valid",
+        "alter table hits drop column z",
+    ),
+    "a trigger with an error of its own": (
+        "create function t() returns trigger language plpgsql as $$ begin perform 1 / 0; return new; end $$;"
+        " create trigger t before insert on hits for each row execute function t()",
+        "drop function t cascade",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", EVERY_ROW_REFUSED)
+@pytest.mark.parametrize("before", [0, 1], ids=["the first rows", "rows after others"])
+async def test_where_every_row_of_a_kind_is_refused_the_rows_wait(
+    what: str, before: int, postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("statement_refused")
+    wrong, right = EVERY_ROW_REFUSED[what]
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        journal.writer.record(*(hit() for _ in range(before)))
+        await journal.flush()
+        await rows.sql(wrong)
+        journal.writer.record(hit(), hit(), hit())
+        await until(journal.troubles.lines)
+        [line] = journal.troubles.lines()
+        assert "PostgreSQL refuses every row of apply_hit" in line
+        assert "change or drop the constraint, trigger" in line
+        await rows.sql(right)
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == before + 3
+        assert journal.shipper.refused == 0
+
+
+async def test_a_database_that_is_emptied_while_it_is_used_gets_the_kept_rows_again(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("database_is_older")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database, keep_s=300) as journal:
+        journal.writer.record(hit(), hit(), hit())
+        await journal.flush()
+        await rows.sql("truncate journal_position, hits")
+        journal.writer.record(hit())
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 4
+    [said] = expected_errors.named("database_is_older")
+    assert (said["entries"], said["applied_again"], said["lost"]) == (3, 3, 0)

@@ -149,7 +149,11 @@ CONTROL |= {name for name in MODULES if name.startswith("daemon.control.resource
 
 # Libraries that one place alone knows.
 OWNERS = {
-    "asyncpg": {"daemon.database.postgres", "daemon.cli.session"},  # the command turns PostgreSQL's words into its own
+    "asyncpg": {
+        "daemon.database.postgres",
+        "daemon.database.failures",
+        "daemon.cli.session",
+    },  # the command turns PostgreSQL's words into its own
     "trio_asyncio": {"daemon.database.postgres"},
     # Beside the spool, those who say what its disk refuses.
     "sqlite3": {

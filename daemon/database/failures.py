@@ -1,0 +1,91 @@
+"""What goes wrong between the daemon and PostgreSQL, in words, and what an operator does about it.
+
+`outages_named` is the one place that turns asyncpg's errors into ours: an outage (OUTAGES) into DatabaseUnavailable, a
+refused statement into StatementRefused. Refused values (REFUSALS) pass, since the caller knows whose values they are.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import asyncpg
+
+from daemon.database.queries import QUERIES
+from daemon.errors import DatabaseUnavailable, StatementRefused
+
+STATEMENT_SHOWN_CHARACTERS = 60
+OUTAGES = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # its last words came between two of our statements: no more can be said on this one
+    asyncpg.InsufficientResourcesError,  # its disk is full, its memory, its connections
+    asyncpg.OperatorInterventionError,  # it stops, starts, or somebody ended our statement or session
+    asyncpg.TransactionRollbackError,  # a deadlock with somebody's statement
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
+)
+REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+REMEDIES: tuple[tuple[str, str], ...] = (
+    ("42501", "grant the role of database.url what it lacks on tracepool's tables and sequences"),
+    ("42", "give tracepool's tables, columns and functions back the names and types that its migrations gave them"),
+    ("3F", "create the schema anew, or correct the role's search_path"),
+    ("P0", "change or drop the trigger or function that raises this"),
+)
+"""By the beginning of the SQLSTATE: what an operator does about a refused statement."""
+LOCKED_REMEDY = "see whether PostgreSQL runs, and what holds a lock or a low statement_timeout (pg_stat_activity)"
+OUTAGES_IN_WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
+    ((TimeoutError,), "PostgreSQL did not answer in time", LOCKED_REMEDY),
+    ((asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError), "PostgreSQL ended a statement", LOCKED_REMEDY),
+    (
+        (asyncpg.ReadOnlySQLTransactionError,),
+        "PostgreSQL only reads",
+        "let database.url lead to the primary, or lift default_transaction_read_only",
+    ),
+    (
+        (asyncpg.TooManyConnectionsError,),
+        "PostgreSQL takes no more connections",
+        "raise max_connections or the role's limit, or lower database.connections_max",
+    ),
+)
+REMEDY = "PostgreSQL's own log has the whole statement"
+
+_NAMES = {statement: name for name, statement in QUERIES.items()}
+
+
+@contextlib.contextmanager
+def outages_named() -> Iterator[None]:
+    try:
+        yield
+    except REFUSALS:
+        raise
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as e:
+        raise DatabaseUnavailable(f"PostgreSQL refuses the login: {e}", "correct database.url, or the role") from e
+    except asyncpg.InvalidCatalogNameError as e:
+        raise DatabaseUnavailable(f"PostgreSQL: {e}", "create it (createdb) or correct database.url") from e
+    except OUTAGES as e:
+        raise _unavailable(e) from e
+    except asyncpg.PostgresError as e:
+        raise _refused(e) from e
+
+
+def _unavailable(error: BaseException) -> DatabaseUnavailable:
+    """An outage in words. What kind of error it was stands in the log's debug lines only."""
+    name = _NAMES.get(getattr(error, "query", None) or "")
+    of = f" of {name}" if name else ""
+    for kinds, sentence, remedy in OUTAGES_IN_WORDS:
+        if isinstance(error, kinds):
+            return DatabaseUnavailable(f"{sentence}{of}: {error}" if str(error) else f"{sentence}{of}", remedy)
+    return DatabaseUnavailable(f"PostgreSQL cannot be reached: {error or type(error).__name__}")
+
+
+def _refused(error: asyncpg.PostgresError) -> StatementRefused:
+    query, state = getattr(error, "query", None), error.sqlstate or ""
+    words = " ".join(str(query or "").split())
+    name = _NAMES.get(query or "", words[:STATEMENT_SHOWN_CHARACTERS] or "a statement")
+    where = f" ({' '.join(error.context.split())})" if state.startswith("P0") and error.context else ""
+    remedy = next((remedy for prefix, remedy in REMEDIES if state.startswith(prefix)), REMEDY)
+    return StatementRefused(f"PostgreSQL refuses {name}: {error}{where}", remedy)
