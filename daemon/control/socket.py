@@ -58,7 +58,7 @@ def ask(
     try:
         result: dict[str, Any] = json.loads(answer)
     except ValueError:
-        raise TheirFault("the daemon stopped, or needed too long, while it was asked: look at its log") from None
+        raise TheirFault("the daemon stopped while it was asked, or needed too long: look at its log") from None
     if "error" in result:
         raise DatabaseUnavailable(result["error"])
     return result

@@ -5,6 +5,7 @@ refused statement into StatementRefused. Refused values (REFUSALS) pass, since t
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import asyncpg
@@ -12,6 +13,7 @@ import asyncpg
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable, StatementRefused
 
+COMMENT = re.compile(r"--[^\n]*")
 STATEMENT_SHOWN_CHARACTERS = 60
 OUTAGES = (
     OSError,
@@ -84,7 +86,7 @@ def _unavailable(error: BaseException) -> DatabaseUnavailable:
 
 def _refused(error: asyncpg.PostgresError) -> StatementRefused:
     query, state = getattr(error, "query", None), error.sqlstate or ""
-    words = " ".join(str(query or "").split())
+    words = " ".join(COMMENT.sub("", str(query or "")).split())
     name = _NAMES.get(query or "", words[:STATEMENT_SHOWN_CHARACTERS] or "a statement")
     where = f" ({' '.join(error.context.split())})" if state.startswith("P0") and error.context else ""
     remedy = next((remedy for prefix, remedy in REMEDIES if state.startswith(prefix)), REMEDY)

@@ -205,7 +205,7 @@ class Member:
             led, leads = leads, self.may_lease()
             if leads and not led:
                 log.info("node_leases_again")
-            elif led and not leads and self._claim is not None:
+            elif led and not leads and self._claim is not None and self._boot_s() >= self._trusted_until_s:
                 why = f"PostgreSQL was not heard for {self._identity.trust_s:g} s (node.trust_s)"
                 log.critical("node_trust_ended", why=why, effect="no IP is leased: clicks fall back until it is back")
                 for follower in self._followers:
