@@ -23,6 +23,7 @@ from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefuse
 from daemon.journal.entries import KINDS, Hit, IpChanged, TracePending
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
+from daemon.nodes.member import REJOINING
 from daemon.troubles import Troubles
 
 BATCH_MAX = 2_000
@@ -40,7 +41,6 @@ INSERTED = (KINDS[TracePending], KINDS[Hit])
 OTHERS_TRIED_MAX = 20
 EVERY_ROW_REMEDY = "change or drop the constraint, trigger, index or column type that refuses them"
 SHIPPING = "writing rows"
-REJOINING = "nothing: this node joins again by itself"
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
