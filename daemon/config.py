@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon import __version__
-from daemon.click.urls import http_url
 from daemon.errors import BadInput
 from daemon.providers import Provider
 from daemon.trace.proxies import Reach
+from daemon.web.urls import http_url
 
 ENV_PREFIX = "TRACEPOOL_"
 DEADLINE_MAX_S = 60

@@ -12,7 +12,6 @@ import trio
 
 from daemon.click.answer import fallback_location, safe_location, with_params
 from daemon.click.offers import Offer, Offers
-from daemon.click.parse import Inbound, Refused, as_mapping, parse_click
 from daemon.click.tally import Tally
 from daemon.click.turns import Turns
 from daemon.click.visitor import Visitor
@@ -25,6 +24,7 @@ from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
 from daemon.trace.jobs import Finished, News, Started, TraceJob, pending_of
 from daemon.trace.steps import Identity
+from daemon.web.query import Inbound, Refused, as_mapping, parse_click
 
 HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # and is on its way this long before the deadline, so that it is never late

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from daemon.click.urls import unescaped
+from daemon.web.urls import unescaped
 
 VERSIONS = frozenset({"1.0", "1.1"})
 _HOST = re.compile(rb"(?:(?:LABEL\.)*LABEL\.?)?".replace(b"LABEL", rb"[\w~!$&'()*+,;=%:\[\]-]{1,63}"))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from urllib.parse import quote, quote_from_bytes
 from uuid import UUID
 
-from daemon.click.parse import OFFER, Inbound
-from daemon.click.urls import header_safe, http_url, safe_piece, shown, unescaped
 from daemon.errors import BadInput
+from daemon.web.query import OFFER, Inbound
+from daemon.web.urls import header_safe, http_url, safe_piece, shown, unescaped
 
 VALUES_CHARACTERS_MAX = 32_768
 """What the values of one URL may come to, encoded; one that does not fit stays out."""

@@ -13,8 +13,8 @@ from typing import Literal
 from ada_url import URL
 
 from daemon.click.macros import macro_url
-from daemon.click.urls import SHOWN_CHARS_MAX
 from daemon.errors import BadInput
+from daemon.web.urls import SHOWN_CHARS_MAX
 
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
 USER_AGENTS = ("default", "visitor")

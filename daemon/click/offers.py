@@ -15,9 +15,9 @@ from uuid import UUID
 
 from daemon.click import offer_values as values
 from daemon.click.macros import Template, macro_url, template_of
-from daemon.click.parse import Inbound
 from daemon.click.passing import Passing
 from daemon.errors import BadInput
+from daemon.web.query import Inbound
 
 T = TypeVar("T")
 

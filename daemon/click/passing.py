@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from daemon.click.parse import Param
+from daemon.web.query import Param
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import trio
 from daemon.click.answer import tracking_url
 from daemon.click.macros import template_of
 from daemon.click.offers import Offer
-from daemon.click.parse import Inbound, Param
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.control.overview import Overview
 from daemon.control.problems import ProblemRaised
@@ -22,6 +21,7 @@ from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Params
 from daemon.trace.jobs import Finished, News, Spent, TraceJob, pending_of
 from daemon.trace.steps import Identity
+from daemon.web.query import Inbound, Param
 
 NEWS_MAX = 8
 END_MARGIN_S = 2.0  # what the last steps of a trace take beyond its own time

@@ -11,7 +11,7 @@ from daemon.click import offer_values as values
 from daemon.click.answer import tracking_url
 from daemon.database.records import Import, filled_text_in, import_rows, text_in
 from daemon.errors import BadInput
-from daemon.trace.addresses import refused_host
+from daemon.web.addresses import refused_host
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ import webencodings
 from ada_url import URL
 from webencodings import Encoding
 
-from daemon.trace.urls import parsed
+from daemon.web.headers import parsed
 
 UTF_8: Encoding = webencodings.UTF8
 _DEFAULT = webencodings.lookup("windows-1252") or UTF_8

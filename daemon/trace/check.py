@@ -17,8 +17,8 @@ from daemon.trace.body import FirstBytes
 from daemon.trace.fetch import Fetcher
 from daemon.trace.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.trace.steps import Fetch, HopAnswer, HopFailure
-from daemon.trace.urls import wire_url
 from daemon.trace.verdicts import Kind, Phase, Verdict, fault_of
+from daemon.web.headers import wire_url
 
 BODY_BYTES_MAX = 4_096
 _HEADERS = (("User-Agent", HONEST_USER_AGENT), ("Accept", "*/*"))

@@ -21,8 +21,8 @@ from daemon.trace.exchange import Exchange, Headers
 from daemon.trace.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.socks import open_socks_tunnel
 from daemon.trace.steps import REDIRECT_STATUSES, Fetch
-from daemon.trace.urls import location_in
 from daemon.trace.verdicts import Kind, Phase
+from daemon.web.headers import location_in
 
 DRAIN_BYTES_MAX = 4_096
 DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; past it a new connection is cheaper

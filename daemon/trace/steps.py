@@ -15,7 +15,6 @@ is asked for a second time where its cookies have changed, and landed on otherwi
 
 from ada_url import URL
 
-from daemon.trace.addresses import refused_host_of
 from daemon.trace.body import ACCEPT_ENCODING, PageBody, page_body
 from daemon.trace.cookies import Jar
 from daemon.trace.forms import FORM_TYPE
@@ -32,8 +31,9 @@ from daemon.trace.hops import (
     Limits,
 )
 from daemon.trace.html import Jump, Page, Refresh, declared_refresh
-from daemon.trace.urls import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
 from daemon.trace.verdicts import Fault, Verdict, fault_of, fault_of_answer
+from daemon.web.addresses import refused_host_of
+from daemon.web.headers import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
 
 __all__ = [
     "REDIRECT_STATUSES", "WEB_SCHEMES", "Fetch", "GaveUp", "Hop", "HopAnswer", "HopFailure", "Identity", "Landed",

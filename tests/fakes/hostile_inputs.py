@@ -23,10 +23,8 @@ from pydantic import TypeAdapter
 from daemon.click.answer import extracted_params, with_params
 from daemon.click.heads import path_of
 from daemon.click.macros import macro_url, template_of
-from daemon.click.parse import Inbound, parse_click
 from daemon.click.plain_http import PlainHTTP, Refused, Request, Sign
 from daemon.click.visitor import networks, visitor_of
-from daemon.trace.addresses import refused_host
 from daemon.trace.backend import CountedStream, Meter, TooMuch, WireStream
 from daemon.trace.body import PageBody, page_body
 from daemon.trace.charsets import charset_in
@@ -37,7 +35,9 @@ from daemon.trace.html import Source, read_page
 from daemon.trace.service_shape import TraceAnswer, result_of
 from daemon.trace.socks import SocksError, open_socks_tunnel
 from daemon.trace.steps import Walk
-from daemon.trace.urls import is_host_in, parsed, wire_url
+from daemon.web.addresses import refused_host
+from daemon.web.headers import is_host_in, parsed, wire_url
+from daemon.web.query import Inbound, parse_click
 
 PAGE_BYTES, HEAD_BYTES = 16_384, 65_536  # trace.body_bytes_max and the limits of heads, as they are by default
 SOCKS_BYTES = 263

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.trace.addresses import refused_host
+from daemon.web.addresses import refused_host
 
 
 @pytest.mark.parametrize(

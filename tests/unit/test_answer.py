@@ -15,9 +15,9 @@ from daemon.click.answer import (
     tracking_url,
     with_params,
 )
-from daemon.click.parse import Inbound, Param, parse_click
-from daemon.click.urls import SHOWN_CHARS_MAX, decoded
 from daemon.errors import BadInput
+from daemon.web.query import Inbound, Param, parse_click
+from daemon.web.urls import SHOWN_CHARS_MAX, decoded
 
 
 def params(query: str | bytes) -> tuple[Param, ...]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from daemon.click.offer_values import RUNNING_SCHEMES
 from daemon.click.offers import Offer, Offers, Target
-from daemon.click.parse import Inbound, parse_click
 from daemon.click.passing import Passing
+from daemon.web.query import Inbound, parse_click
 
 
 def row(name: str = "summer-sale", **values: Any) -> dict[str, Any]:

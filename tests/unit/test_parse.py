@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.click.parse import PARAMS_MAX, Inbound, Param, Refused, as_mapping, parse_click, storable
+from daemon.web.query import PARAMS_MAX, Inbound, Param, Refused, as_mapping, parse_click, storable
 
 
 def params(query: bytes) -> tuple[Param, ...]:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.click.answer import with_params
-from daemon.click.parse import Inbound, Param, parse_click
 from daemon.click.passing import Passing
-from daemon.click.urls import decoded
+from daemon.web.query import Inbound, Param, parse_click
+from daemon.web.urls import decoded
 
 URL = "https://shop.example/l"
 

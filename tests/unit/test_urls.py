@@ -4,9 +4,9 @@ import pytest
 import webencodings
 from ada_url import URL
 
-from daemon.click.urls import unescaped
 from daemon.trace.charsets import percent_encoded, url_in_document
-from daemon.trace.urls import AUTHORITY_CHARACTERS_MAX, parsed
+from daemon.web.headers import AUTHORITY_CHARACTERS_MAX, parsed
+from daemon.web.urls import unescaped
 
 HERE = URL("http://ads.example/a/")
 LONG = "é" * (AUTHORITY_CHARACTERS_MAX + 1)

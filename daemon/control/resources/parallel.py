@@ -10,10 +10,10 @@ from quart_schema import validate_request, validate_response
 from typing_extensions import TypedDict
 
 from daemon.click.answer import extracted_params
-from daemon.click.parse import PARAMS_MAX
 from daemon.control.api import Seats, Url, Word, note_change
 from daemon.control.parallel import Asked, ParallelTraces
 from daemon.trace.service_shape import MODE, Header
+from daemon.web.query import PARAMS_MAX
 
 COUNTRY = "us"  # of a request that names none
 ParamName = Annotated[str, Field(max_length=8_192)]

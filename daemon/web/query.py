@@ -10,7 +10,7 @@ from itertools import islice
 
 import msgspec
 
-from daemon.click.urls import decoded, safe_query
+from daemon.web.urls import decoded, safe_query
 
 PARAMS_MAX = 1_000
 """The most parameters one query may hold, counted by the "&" between them."""
