@@ -19,8 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from daemon import __version__
 from daemon.errors import BadInput
-from daemon.providers import Provider
-from daemon.trace.proxies import Reach
+from daemon.providers.proxies import Reach
+from daemon.providers.settings import Provider
 from daemon.web.urls import http_url
 
 ENV_PREFIX = "TRACEPOOL_"

@@ -17,7 +17,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from daemon.config import ENV_PREFIX, Settings
 from daemon.errors import BadSettings
-from daemon.providers import Provider
+from daemon.providers.settings import Provider
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
 SECRETS = {

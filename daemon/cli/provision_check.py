@@ -21,9 +21,9 @@ from daemon.database.provisioning import CheckableIP, Selection, checkable_ips
 from daemon.errors import BadInput, BadSettings, TheirFault
 from daemon.journal.spool import FILE, node_id_of
 from daemon.nodes.member import nodes_kept_out
+from daemon.providers.proxies import proxy_for
 from daemon.trace.check import CheckKind, check
 from daemon.trace.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
-from daemon.trace.proxies import proxy_for
 from daemon.trace.tracers import fetcher_of
 
 TIMEOUT_MAX_S = 60

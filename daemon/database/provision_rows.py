@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from daemon.database.records import Import, filled_text_in, import_rows, text_in
 from daemon.errors import BadInput
-from daemon.trace.proxies import UnusableProxy, proxy_for
+from daemon.providers.proxies import UnusableProxy, proxy_for
 
 COLUMNS = ("ip_address", "ip_port", "country", "provider", "notes")
 REQUIRED = ("ip_address",)

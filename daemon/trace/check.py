@@ -13,9 +13,9 @@ import trio
 from ada_url import URL
 
 from daemon.config import HONEST_USER_AGENT
+from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.trace.body import FirstBytes
 from daemon.trace.fetch import Fetcher
-from daemon.trace.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.trace.steps import Fetch, HopAnswer, HopFailure
 from daemon.trace.verdicts import Kind, Phase, Verdict, fault_of
 from daemon.web.headers import wire_url

@@ -19,11 +19,11 @@ from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
+from daemon.providers.proxies import proxy_for
 from daemon.trace.check import CheckKind, CheckResult, check
 from daemon.trace.fetch import Fetcher
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
-from daemon.trace.proxies import proxy_for
 from daemon.trace.verdicts import Verdict
 
 CHECKS_MAX = 100  # at once

@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from daemon.clocks import read_boot_clock
+from daemon.providers.proxies import ProxyAddress, UnusableProxy, exit_ip_in
 from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
 from daemon.trace.body import Body, PageBody
 from daemon.trace.exchange import Garbled, Headers, NotHttp
@@ -29,7 +30,6 @@ from daemon.trace.lines import (
     open_tunnel,
     secured,
 )
-from daemon.trace.proxies import ProxyAddress, UnusableProxy, exit_ip_in
 from daemon.trace.socks import SocksError
 from daemon.trace.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
 from daemon.trace.verdicts import Kind, Phase, Verdict

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import trio
 
+from daemon.providers.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.backend import DialError, WireStream
 from daemon.trace.body import Body, PageBody
 from daemon.trace.exchange import Exchange, Headers
-from daemon.trace.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.socks import open_socks_tunnel
 from daemon.trace.steps import REDIRECT_STATUSES, Fetch
 from daemon.trace.verdicts import Kind, Phase

@@ -14,8 +14,8 @@ import trio
 from pydantic import TypeAdapter, ValidationError
 
 from daemon.config import Settings
+from daemon.providers.proxies import LeasedProxy
 from daemon.trace.fetch import TraceResult
-from daemon.trace.proxies import LeasedProxy
 from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_of
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Walk
 from daemon.trace.verdicts import Verdict

@@ -15,8 +15,8 @@ from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from daemon.click.answer import extracted_params
+from daemon.providers.proxies import address_of
 from daemon.trace.fetch import TraceResult
-from daemon.trace.proxies import address_of
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Hop, Identity, Landed, Limits
 from daemon.trace.verdicts import Verdict
 from daemon.web.addresses import refused_host

@@ -10,8 +10,8 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol
 
 from daemon.config import Settings, reaches_of
+from daemon.providers.proxies import LeasedProxy, proxy_for
 from daemon.trace.fetch import Fetcher, TraceResult, trace
-from daemon.trace.proxies import LeasedProxy, proxy_for
 from daemon.trace.steps import GaveUp, Walk
 from daemon.trace.verdicts import Verdict
 

@@ -21,11 +21,11 @@ from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
+from daemon.providers.proxies import LeasedProxy
 from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
-from daemon.trace.proxies import LeasedProxy
 from daemon.trace.runs import STOPPED, Run, without_ip
 from daemon.trace.spending import Spending
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Limits, Walk

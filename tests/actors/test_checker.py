@@ -14,9 +14,9 @@ from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
+from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.trace.check import CheckKind, CheckResult
 from daemon.trace.checker import PATIENCE_S, Checker
-from daemon.trace.proxies import ProxyAddress, UnusableProxy
 from tests.actors.tracing import now
 from tests.fakes.asked import Asked
 from tests.fakes.journal import MemoryJournal

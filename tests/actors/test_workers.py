@@ -10,10 +10,10 @@ from daemon.config import Settings
 from daemon.journal.entries import TraceFinished, TraceProcessing, Traffic
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event, Status
+from daemon.providers.proxies import ProxyAddress
 from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.leases import ANSWER_LATE_S
-from daemon.trace.proxies import ProxyAddress
 from daemon.trace.steps import GaveUp, HopAnswer, Landed, Walk
 from daemon.trace.verdicts import Verdict
 from daemon.trace.workers import LEASE_MARGIN_S

@@ -16,9 +16,9 @@ from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.trace.fetch import Fetcher, TraceResult
 from daemon.trace.jobs import News, TraceJob
-from daemon.trace.proxies import ProxyAddress, UnusableProxy
 from daemon.trace.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
 from daemon.trace.tracers import Backends
 from daemon.trace.workers import Tracer

@@ -17,8 +17,8 @@ import trio
 import trustme
 
 from daemon.demo.network import DemoNetwork, demo_network, free_port_for
+from daemon.providers.proxies import proxy_for
 from daemon.trace.fetch import Fetcher, trace
-from daemon.trace.proxies import proxy_for
 from daemon.trace.steps import Identity, Landed, Limits, Walk
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import PROXY_PORT_FROM, BenchmarkBroke, Scene

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import trustme
 
+from daemon.providers.proxies import Reach, proxy_for
 from daemon.trace.fetch import Fetcher, TraceResult, trace
-from daemon.trace.proxies import Reach, proxy_for
 from daemon.trace.steps import GaveUp, Identity, Limits, Walk
 from tests.fakes.origins import Origin, Reply, origin
 from tests.fakes.proxies import Proxy, proxy

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from daemon.clocks import read_boot_clock
-from daemon.trace.proxies import Reach
+from daemon.providers.proxies import Reach
 from daemon.trace.steps import HopAnswer, Landed, Walk
 from daemon.trace.verdicts import Verdict
 from tests.fakes import origins

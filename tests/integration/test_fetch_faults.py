@@ -7,8 +7,8 @@ import pytest
 import trio
 import trustme
 
+from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.trace.fetch import trace
-from daemon.trace.proxies import ProxyAddress, UnusableProxy
 from daemon.trace.steps import Identity, Landed, Limits, Walk
 from daemon.trace.verdicts import Verdict
 from tests.fakes import origins, proxies

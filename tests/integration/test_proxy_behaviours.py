@@ -11,9 +11,9 @@ import pytest
 import trio
 import trustme
 
+from daemon.providers.proxies import ProxyAddress
 from daemon.trace import verdicts
 from daemon.trace.fetch import TraceResult, trace
-from daemon.trace.proxies import ProxyAddress
 from daemon.trace.steps import GaveUp, Identity, Landed, Limits, Walk
 from tests.fakes import origins, proxies
 from tests.fakes.net import AUTHORITY, context_for, fetcher, traced

@@ -9,8 +9,8 @@ import trio
 import trio.testing
 import trustme
 
+from daemon.providers.proxies import ProxyAddress, Reach
 from daemon.trace.fetch import TraceResult, trace
-from daemon.trace.proxies import ProxyAddress, Reach
 from daemon.trace.steps import GaveUp, Identity, Landed, Limits, Walk
 from daemon.trace.verdicts import Verdict
 from tests.fakes import proxies

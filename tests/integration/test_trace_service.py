@@ -11,7 +11,7 @@ import trio
 import trustme
 
 from daemon.config import Settings
-from daemon.trace.proxies import LeasedProxy
+from daemon.providers.proxies import LeasedProxy
 from daemon.trace.service import ANSWER_BYTES_MAX, ServiceBackend
 from daemon.trace.steps import GaveUp, Hop, Landed, Limits, Walk
 from daemon.trace.tracers import Backends

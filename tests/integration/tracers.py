@@ -12,8 +12,8 @@ from daemon.config import Settings
 from daemon.control.api import TracerSeat
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
+from daemon.providers.proxies import LeasedProxy
 from daemon.trace.fetch import TraceResult
-from daemon.trace.proxies import LeasedProxy
 from daemon.trace.service import ServiceBackend
 from daemon.trace.steps import Identity, Limits, Walk
 from daemon.trace.tracers import Backend, LocalBackend

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from daemon.config import Settings
-from daemon.providers import Provider, templates
+from daemon.providers.settings import Provider, templates
 
 FILE = Path(__file__).parents[2] / "config" / "tracepool.toml"
 UNCOMMENTED = re.compile(r"^#(?=\[providers\.luna\]|[a-z_]+ = )", re.MULTILINE)

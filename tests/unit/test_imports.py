@@ -76,7 +76,7 @@ PURE = {
     "daemon.trace.jobs",
     "daemon.trace.markup",
     "daemon.trace.provider_health",
-    "daemon.trace.proxies",
+    "daemon.providers.proxies",
     "daemon.trace.spending",
     "daemon.trace.scripts",
     "daemon.trace.statements",
@@ -94,7 +94,7 @@ GROUND, PORTS, ACTORS, FACES, SUPERVISOR, COMMAND = range(6)
 LAYERS = {
     "daemon.config": PORTS,
     "daemon.config_sources": PORTS,
-    "daemon.providers": PORTS,
+    "daemon.providers.settings": PORTS,
     "daemon.settings": PORTS,
     "daemon.host": PORTS,
     "daemon.offers": PORTS,

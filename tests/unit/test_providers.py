@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from daemon.config import Settings, reaches_of
 from daemon.config_sources import load
 from daemon.errors import BadSettings
-from daemon.providers import Provider, templates
-from daemon.trace.proxies import PLACEHOLDERS, ProxyAddress, proxy_for
+from daemon.providers.proxies import PLACEHOLDERS, ProxyAddress, proxy_for
+from daemon.providers.settings import Provider, templates
 
 LOCK_S = 90
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.trace.proxies import (
+from daemon.providers.proxies import (
     PLACEHOLDERS,
     ProxyAddress,
     Reach,

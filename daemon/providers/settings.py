@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from daemon.trace.proxies import Reach, SessionRules, complaint_of, host_and_port
+from daemon.providers.proxies import Reach, SessionRules, complaint_of, host_and_port
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
@@ -19,7 +19,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 @cache
 def templates() -> Mapping[str, Mapping[str, Any]]:
     """By the name that `template` takes: what a section leaves out."""
-    return tomllib.loads((files("daemon") / "providers.toml").read_text("utf-8"))
+    return tomllib.loads((files("daemon.providers") / "providers.toml").read_text("utf-8"))
 
 
 class Provider(BaseModel):
