@@ -2,7 +2,7 @@
 
 import sys
 
-from daemon import hangup
+from daemon.host import hangup
 
 if sys.argv[1:2] == ["serve"]:
     hangup.record()  # before anything slow is imported: SIGHUP asks for a reload from the first moment on

@@ -14,11 +14,10 @@ import structlog
 import trio
 
 from daemon.click.offers import Offers
-from daemon.clocks import read_boot_clock, read_clocks
-from daemon.config import Settings
 from daemon.database.postgres import Database
 from daemon.database.reached import RETRY_S, STARTING, WAITING
 from daemon.errors import DatabaseUnavailable, TheirFault
+from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.journal.replay import rests_known
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import FILE, Spool
@@ -31,6 +30,7 @@ from daemon.pool.messages import Adopt, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
+from daemon.settings.model import Settings
 from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
 from daemon.trace.prober import Prober

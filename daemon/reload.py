@@ -1,6 +1,6 @@
 """SIGHUP: which settings a running daemon takes over, and which wait for a restart. Pure."""
 
-from daemon.config import Settings
+from daemon.settings.model import Settings
 
 # What is read anew for each click, trace or round. All else is built into listeners, queues and connections.
 LIVE = frozenset(

@@ -6,10 +6,10 @@ import structlog
 import trio
 
 from daemon import logs
-from daemon.config import Settings
-from daemon.config_sources import load
 from daemon.errors import BadSettings
 from daemon.reload import taken_over
+from daemon.settings.model import Settings
+from daemon.settings.sources import hide_secrets, load
 
 log = structlog.get_logger("daemon")
 
@@ -21,7 +21,7 @@ async def reloaded(before: Settings, config_file: Path | None) -> tuple[Settings
     except BadSettings as e:
         log.error("reload_refused", why=str(e), effect="the settings stay as they were")
         return before, str(e)
-    logs.hide_secrets(after)
+    hide_secrets(after)
     settings, live, waiting = taken_over(before, after)
     logs.configure(settings.log.level)
     log.info("reloaded", taken_over=live, wait_for_a_restart=waiting)

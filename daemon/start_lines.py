@@ -11,13 +11,16 @@ from daemon import __version__
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import name_of
 from daemon.click.offers import Offers
-from daemon.config import Settings
 from daemon.control.socket import Commands
 from daemon.errors import DatabaseUnavailable
 from daemon.pool.directory import PoolDirectory
 from daemon.reload import changed_keys
+from daemon.settings.model import Settings
+from daemon.trace.fetch import CONNECTIONS_MAX
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
+
+SPARE_DESCRIPTORS = 128  # for the spool, PostgreSQL, listeners and the control socket
 
 log = structlog.get_logger("daemon")
 
@@ -70,3 +73,8 @@ def starting_commands(troubles: Troubles) -> Commands:
         raise DatabaseUnavailable(f"the daemon is starting, clicks of offers that it knows fall back: {why}")
 
     return dict.fromkeys(("status", "maintenance", "check"), say_it_starts)
+
+
+def descriptors_wanted(settings: Settings) -> int:
+    """With every visitor's connection open, and every worker at a chain that needs all the connections it may have."""
+    return settings.click.connections_max + CONNECTIONS_MAX * settings.trace.workers + SPARE_DESCRIPTORS

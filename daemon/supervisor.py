@@ -24,16 +24,13 @@ from typing import Any
 import structlog
 import trio
 
-from daemon import hangup, logs, systemd
+from daemon import logs
 from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners, passed_listeners
 from daemon.click.livez import listener_probes
 from daemon.click.offers import Offers
 from daemon.click.routes import public_app, server_limits
 from daemon.click.server import Server
-from daemon.clocks import read_clocks
-from daemon.collector import settle_collector
-from daemon.config import Settings
 from daemon.control import socket as control
 from daemon.control.api import Seat
 from daemon.control.metrics import Metrics
@@ -43,7 +40,11 @@ from daemon.control.tracing import TracesForOthers
 from daemon.control.watching import Watching
 from daemon.database.postgres import Database, database_loop
 from daemon.database.reached import reached_database
-from daemon.descriptors import allow_descriptors, descriptors_wanted
+from daemon.host import hangup, systemd
+from daemon.host.clocks import read_clocks
+from daemon.host.collector import settle_collector
+from daemon.host.descriptors import allow_descriptors
+from daemon.host.state_dir import state_dir_held
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
@@ -62,8 +63,8 @@ from daemon.parts import (
 from daemon.pool.remembered import remembered_offers
 from daemon.reloading import reloaded
 from daemon.restarts import restarted
-from daemon.start_lines import say_ready, start_facts, starting_commands, status_line, superseded
-from daemon.state_dir import state_dir_held
+from daemon.settings.model import Settings
+from daemon.start_lines import descriptors_wanted, say_ready, start_facts, starting_commands, status_line, superseded
 from daemon.trace.batch import Batch
 from daemon.troubles import Troubles
 from daemon.watchdog import Watchdog

@@ -10,15 +10,15 @@ from pathlib import Path
 import structlog
 import trio
 
-from daemon import hangup, systemd
-from daemon.clocks import read_clocks
-from daemon.config import Settings
 from daemon.control.api import TracerSeat
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
-from daemon.descriptors import allow_descriptors, descriptors_wanted
+from daemon.host import hangup, systemd
+from daemon.host.clocks import read_clocks
+from daemon.host.descriptors import allow_descriptors
 from daemon.reloading import reloaded
-from daemon.start_lines import start_facts
+from daemon.settings.model import Settings
+from daemon.start_lines import descriptors_wanted, start_facts
 from daemon.trace.tracers import LocalBackend, fetcher_of
 
 log = structlog.get_logger("daemon")

@@ -11,8 +11,8 @@ from typing import Protocol
 import structlog
 import trio
 
-from daemon import systemd
 from daemon.click.livez import Probe
+from daemon.host import systemd
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Ping
 

@@ -12,7 +12,6 @@ from daemon.cli.logs import LogFile
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, shown, warn
 from daemon.cli.session import settings_of, work
-from daemon.config import Settings
 from daemon.control.socket import ask
 from daemon.database.clicks import read_click
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
@@ -21,6 +20,7 @@ from daemon.logbook.lines import Line, Splitter
 from daemon.logbook.selection import Selection
 from daemon.logbook.story import Story, story_of
 from daemon.logbook.telling import told
+from daemon.settings.model import Settings
 
 LINES_MAX = 200
 SHIPPED_S = 1.5  # how long the rows of a click of just now are waited for

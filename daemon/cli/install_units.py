@@ -11,9 +11,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from daemon import unit_files
 from daemon.cli.output import say, warn
 from daemon.errors import BadInput, TheirFault
+from daemon.host import unit_files
 
 Prefix = Annotated[Path, Parameter(metavar="DIRECTORY", help="Where the units are written.")]
 UnitConfig = Annotated[

@@ -6,13 +6,13 @@ from dataclasses import replace
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, shown
 from daemon.cli.session import settings_of, with_database
-from daemon.config import Settings
 from daemon.control.socket import ask
 from daemon.database.postgres import Connection, Database
 from daemon.database.reports import read_status
 from daemon.maintenance.advisor import advice_by_tables
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.rounds import Report, report_from, run_once
+from daemon.settings.model import Settings
 
 ROUND_S = 120.0
 

@@ -9,10 +9,10 @@ from cyclopts import Parameter
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_rows_json, say_table, shown
 from daemon.cli.session import settings_of, work
-from daemon.config import Settings
 from daemon.database import offers
 from daemon.database.offers import StoredOffer
 from daemon.errors import TheirFault
+from daemon.settings.model import Settings
 
 OfferName = Annotated[str, Parameter(metavar="NAME", help="As in ?offer=NAME.")]
 COLUMNS = ("offer", "country", "active", "deadline_s", "agent", "tracking URL", "stop at", "parameters", "backend")

@@ -10,11 +10,11 @@ from daemon.cli.options import ConfigFile, ImportFile, Strict
 from daemon.cli.output import say
 from daemon.cli.progress import progress
 from daemon.cli.session import settings_of, work
-from daemon.config import Settings
 from daemon.database.provision_rows import DEFAULT_COUNTRY, DEFAULT_PORT, DEFAULT_PROVIDER, NewIP, generated_ips
 from daemon.database.provision_rows import read_ips as read_rows
 from daemon.database.provisioning import add_ips
 from daemon.errors import BadInput
+from daemon.settings.model import Settings
 
 
 def generate(

@@ -14,7 +14,6 @@ from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, warn
 from daemon.cli.progress import progress
 from daemon.cli.session import settings_of, with_database, work
-from daemon.config import Settings, reaches_of
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.database.provisioning import CheckableIP, Selection, checkable_ips
@@ -22,6 +21,7 @@ from daemon.errors import BadInput, BadSettings, TheirFault
 from daemon.journal.spool import FILE, node_id_of
 from daemon.nodes.member import nodes_kept_out
 from daemon.providers.proxies import proxy_for
+from daemon.settings.model import Settings, reaches_of
 from daemon.trace.check import CheckKind, check
 from daemon.trace.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
 from daemon.trace.tracers import fetcher_of

@@ -2,11 +2,12 @@
 
 import os
 
-from daemon import hangup, logs
+from daemon import logs
 from daemon.cli.options import ConfigFile
 from daemon.cli.outcomes import leaves
-from daemon.config_sources import config_path, load
 from daemon.errors import TheirFault
+from daemon.host import hangup
+from daemon.settings.sources import config_path, hide_secrets, load
 
 
 def serve(*, config: ConfigFile = None) -> int:
@@ -35,7 +36,7 @@ def serve(*, config: ConfigFile = None) -> int:
     from daemon.tracer_role import run_tracer
 
     logs.configure(settings.log.level)
-    logs.hide_secrets(settings)
+    hide_secrets(settings)
     try:
         trio.run(run_tracer if settings.role == "tracer" else run_daemon, settings, config_path(config, os.environ))
     except Exception as e:

@@ -15,13 +15,13 @@ from daemon.click.offers import Offer, Offers
 from daemon.click.tally import Tally
 from daemon.click.turns import Turns
 from daemon.click.visitor import Visitor
-from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.errors import BadInput
 from daemon.journal.entries import Hit
 from daemon.moment import Moment
 from daemon.oneshot import OneShot
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
+from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, News, Started, TraceJob, pending_of
 from daemon.trace.steps import Identity
 from daemon.web.query import Inbound, Refused, as_mapping, parse_click

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import trio
 
 from daemon.errors import BadSettings, TheirFault
-from daemon.systemd import PassedSocket
+from daemon.host.systemd import PassedSocket
 
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\[\]:/]+)):(?P<port>[0-9]{1,5})")
 

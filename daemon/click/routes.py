@@ -13,7 +13,7 @@ from daemon.click.asgi import WAITED_S
 from daemon.click.clicks import Clicks, error_body
 from daemon.click.server import ServerLimits
 from daemon.click.visitor import Network, networks, visitor_of
-from daemon.config import DEADLINE_MAX_S, Settings
+from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 METHODS = ("GET", "HEAD")
 CLICK_PATHS = frozenset({"/track-hit", "/functions/v1/track-hit"})

@@ -25,13 +25,13 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as model
 from quart import g
 
-from daemon.config import Settings
 from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.tracing import TracesForOthers
 from daemon.control.watching import Watching
 from daemon.database.postgres import Database
 from daemon.maintenance.rounds import Report
+from daemon.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)

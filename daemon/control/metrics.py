@@ -23,11 +23,11 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from daemon import __version__
-from daemon.config import Settings
 from daemon.control.history import FALLBACK_REASONS
 from daemon.control.overview import Overview
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Severity
+from daemon.settings.model import Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.verdicts import Verdict
 

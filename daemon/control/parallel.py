@@ -12,13 +12,13 @@ import trio
 from daemon.click.answer import tracking_url
 from daemon.click.macros import template_of
 from daemon.click.offers import Offer
-from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.control.overview import Overview
 from daemon.control.problems import ProblemRaised
 from daemon.database.listings import TRACES, read_one
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Params
+from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, News, Spent, TraceJob, pending_of
 from daemon.trace.steps import Identity
 from daemon.web.query import Inbound, Param

@@ -10,7 +10,6 @@ from quart import Blueprint
 
 from daemon.click.listeners import open_listeners
 from daemon.click.server import Server, ServerLimits
-from daemon.config import DEADLINE_MAX_S, Settings
 from daemon.control.access import Tokens, is_local
 from daemon.control.api import Seat, Seats, TracerSeat
 from daemon.control.face import BODY_BYTES_MAX, control_app
@@ -40,6 +39,7 @@ from daemon.database.postgres import Database
 from daemon.database.tokens import note_use
 from daemon.errors import BadSettings, DatabaseUnavailable
 from daemon.moment import Moment
+from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 TOKENS = "tracepool_tokens"
 BACKLOG = 128

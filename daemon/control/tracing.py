@@ -9,9 +9,9 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.control.problems import ProblemRaised
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
 from daemon.trace.steps import WEB_SCHEMES, Walk

@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 import trio
 
-from daemon.config import Settings
 from daemon.database import cluster, embedded
 from daemon.database.postgres import Database, open_database
 from daemon.database.schema import migrate
 from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable
+from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
 RETRY_S = 2.0

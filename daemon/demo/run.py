@@ -16,7 +16,6 @@ from pathlib import Path
 
 import trio
 
-from daemon.config import Settings
 from daemon.database.postgres import Database, database_loop
 from daemon.demo.daemon_process import DaemonProcess, running_daemon
 from daemon.demo.display import Display
@@ -25,6 +24,7 @@ from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, CLICKS, OFFERS, Offer
 from daemon.demo.surroundings import ad_network, private_state_dir, provisioned_database
 from daemon.demo.visitors import later_clicks, send_clicks
 from daemon.errors import DatabaseUnavailable
+from daemon.settings.model import Settings
 
 KEPT, BROKEN = 0, 1
 SIGNAL_STATUS = 128  # plus the signal's number, as shells have it

@@ -6,7 +6,6 @@ from dataclasses import replace
 import structlog
 import trio
 
-from daemon.config import Settings
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.maintenance.advisor import Advisor
@@ -14,6 +13,7 @@ from daemon.maintenance.rounds import Report, run_once
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
+from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
 MAINTAINING = "maintenance"

@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 
 from daemon.click.tally import LastMinute, Tally
-from daemon.config import Settings
 from daemon.database.evidence import read_active, read_evidence
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advice import advise
@@ -15,6 +14,7 @@ from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance, Pro
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
+from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
 COUNTED = ("total", "available", "locked", "cooldown", "failed")

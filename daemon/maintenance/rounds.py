@@ -8,10 +8,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from daemon.config import Settings
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice, Severity
+from daemon.settings.model import Settings
 
 UNHEALTHY_NAMED_MAX = 100
 BATCHES_MAX = 200  # of one round: what is left is for the next

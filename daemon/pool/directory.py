@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import trio
 
-from daemon.config import Settings
 from daemon.moment import Moment
 from daemon.pool.countries import canonical
 from daemon.pool.departed import Endpoint
 from daemon.pool.messages import Counts, Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.model import Settings
 
 MAILBOX_MAX = 10_000
 

@@ -14,7 +14,6 @@ from uuid import UUID
 import structlog
 import trio
 
-from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished
@@ -22,6 +21,7 @@ from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
+from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, News, Started, TraceJob
 from daemon.trace.steps import Identity
 from daemon.troubles import Troubles

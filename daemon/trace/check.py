@@ -12,8 +12,8 @@ from enum import StrEnum
 import trio
 from ada_url import URL
 
-from daemon.config import HONEST_USER_AGENT
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of
+from daemon.settings.model import HONEST_USER_AGENT
 from daemon.trace.body import FirstBytes
 from daemon.trace.fetch import Fetcher
 from daemon.trace.steps import Fetch, HopAnswer, HopFailure

@@ -13,13 +13,13 @@ from uuid import UUID, uuid4
 import structlog
 import trio
 
-from daemon.config import Settings, reaches_of
 from daemon.errors import TheirFault
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import proxy_for
+from daemon.settings.model import Settings, reaches_of
 from daemon.trace.check import CheckKind, CheckResult, check
 from daemon.trace.fetch import Fetcher
 from daemon.trace.leases import acquire, release

@@ -15,7 +15,7 @@ from typing import Self
 import msgspec
 import trio
 
-from daemon.clocks import read_boot_clock
+from daemon.host.clocks import read_boot_clock
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, exit_ip_in
 from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
 from daemon.trace.body import Body, PageBody

@@ -13,8 +13,8 @@ import structlog
 import trio
 from pydantic import TypeAdapter, ValidationError
 
-from daemon.config import Settings
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.model import Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_of
 from daemon.trace.steps import WEB_SCHEMES, GaveUp, Walk

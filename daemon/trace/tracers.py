@@ -9,8 +9,8 @@ import math
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol
 
-from daemon.config import Settings, reaches_of
 from daemon.providers.proxies import LeasedProxy, proxy_for
+from daemon.settings.model import Settings, reaches_of
 from daemon.trace.fetch import Fetcher, TraceResult, trace
 from daemon.trace.steps import GaveUp, Walk
 from daemon.trace.verdicts import Verdict

@@ -14,7 +14,6 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from daemon.config import Settings
 from daemon.journal.entries import TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
@@ -22,6 +21,7 @@ from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.model import Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release

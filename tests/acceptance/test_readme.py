@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from daemon.cli.app import build_app
-from daemon.config import Settings
+from daemon.settings.model import Settings
 from tests.acceptance.processes import (
     PATIENCE_S,
     REPOSITORY,

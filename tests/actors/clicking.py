@@ -11,12 +11,12 @@ import trio.testing
 from daemon.click.clicks import Answer, Clicks
 from daemon.click.offers import Offers
 from daemon.click.visitor import Visitor
-from daemon.config import Settings
 from daemon.journal.entries import Hit
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.model import Settings
 from daemon.trace.jobs import Finished, Started, TraceJob, WaitingForIp
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal

@@ -8,13 +8,13 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.config import Settings
 from daemon.errors import TheirFault
 from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
+from daemon.settings.model import Settings
 from daemon.trace.check import CheckKind, CheckResult
 from daemon.trace.checker import PATIENCE_S, Checker
 from tests.actors.tracing import now

@@ -9,8 +9,8 @@ import trio.testing
 
 from daemon.click.clicks import ANSWER_BY_S, HIT_DELAY_MAX_S
 from daemon.click.visitor import Visitor
-from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.journal.entries import Hit, TracePending
+from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, TraceJob
 from tests.actors.clicking import (
     FALLBACK,

@@ -6,10 +6,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from daemon.config import Settings
 from daemon.control.metrics import OTHER, PROVIDERS_MAX, Metrics
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Advice, Severity
+from daemon.settings.model import Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.steps import Landed
 from daemon.trace.verdicts import Verdict

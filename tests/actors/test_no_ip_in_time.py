@@ -8,9 +8,9 @@ import trio
 from trio.testing import MockClock
 
 from daemon.click.clicks import Clicks
-from daemon.config import Settings
 from daemon.journal.entries import Hit, TraceFinished
 from daemon.pool.messages import Remove
+from daemon.settings.model import Settings
 from daemon.trace.steps import GaveUp
 from daemon.trace.verdicts import Verdict
 from tests.actors.clicking import VISITOR, Face

@@ -12,12 +12,12 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.config import Settings
 from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
+from daemon.settings.model import Settings
 from daemon.trace.check import CheckKind, CheckResult
 from daemon.trace.checker import Checker
 from daemon.trace.prober import JITTER, LOOK_S, PAUSE_MAX_S, PAUSE_MIN_S, PROBES_MAX, Prober, pause_s

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from daemon import systemd
+from daemon.host import systemd
 from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.pool import Pool

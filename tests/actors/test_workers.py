@@ -6,11 +6,11 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
-from daemon.config import Settings
 from daemon.journal.entries import TraceFinished, TraceProcessing, Traffic
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event, Status
 from daemon.providers.proxies import ProxyAddress
+from daemon.settings.model import Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.leases import ANSWER_LATE_S

@@ -8,7 +8,6 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.config import Settings
 from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import PoolActor
@@ -17,6 +16,7 @@ from daemon.pool.messages import Lease, Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
+from daemon.settings.model import Settings
 from daemon.trace.fetch import Fetcher, TraceResult
 from daemon.trace.jobs import News, TraceJob
 from daemon.trace.steps import GaveUp, Hop, Identity, Landed, Limits, Walk

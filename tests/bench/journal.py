@@ -14,8 +14,8 @@ from random import Random
 import trio
 import trio_asyncio
 
-from daemon.clocks import read_clocks
 from daemon.database.postgres import open_database
+from daemon.host.clocks import read_clocks
 from daemon.journal.entries import Entry, TraceProcessing, encode
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool

@@ -10,8 +10,6 @@ from uuid import uuid4
 import httpx
 import trio
 
-from daemon.clocks import read_clocks
-from daemon.config import Settings
 from daemon.control.access import hash_of
 from daemon.control.api import Seat
 from daemon.control.metrics import Metrics
@@ -20,7 +18,9 @@ from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
 from daemon.control.watching import Watching
 from daemon.database.postgres import Database
+from daemon.host.clocks import read_clocks
 from daemon.maintenance.rounds import Report
+from daemon.settings.model import Settings
 
 STATUS: dict[str, Any] = {
     "countries": {

@@ -9,7 +9,7 @@ from uuid import uuid4
 import trio
 
 from daemon.click.offers import Offers
-from daemon.clocks import read_clocks
+from daemon.host.clocks import read_clocks
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release

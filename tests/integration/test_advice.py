@@ -9,15 +9,15 @@ import structlog
 import trio
 
 from daemon.click.tally import Tally
-from daemon.clocks import read_clocks
-from daemon.config import Settings
 from daemon.database.evidence import read_active, read_evidence, uses_in
 from daemon.errors import DatabaseUnavailable
+from daemon.host.clocks import read_clocks
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.figures import Evidence, Faults, Slots, Use
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 from tests.fakes.ips import an_ip
 from tests.integration.commands import Commands

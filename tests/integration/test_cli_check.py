@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import trio
 
-from daemon.clocks import read_boot_clock
+from daemon.host.clocks import read_boot_clock
 from daemon.nodes.member import Identity, Member
 from daemon.troubles import Troubles
 from tests.fakes import proxies

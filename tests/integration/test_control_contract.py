@@ -9,11 +9,11 @@ from typing import Any
 
 import trio
 
-from daemon.clocks import read_clocks
-from daemon.config import Settings
 from daemon.control.tracing import TracesForOthers
+from daemon.host.clocks import read_clocks
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
+from daemon.settings.model import Settings
 from daemon.trace.tracers import LocalBackend
 from daemon.troubles import Troubles
 from tests.fakes.net import fetcher, net

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from daemon.config import Settings
+from daemon.settings.model import Settings
 from tests.integration.control_faces import control_face, row_of
 
 CHANGES_THE_PAGE = {"src", "srcset", "action", "formaction", "data", "poster", "background", "style"}

@@ -12,14 +12,14 @@ import h11
 import pytest
 import trio
 
-from daemon.clocks import read_clocks
-from daemon.config import Settings
 from daemon.control.events import WATCHERS_MAX
 from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.resources.dashboard import PLACE
 from daemon.control.watching import Watching
+from daemon.host.clocks import read_clocks
 from daemon.pool.decision import Decision
+from daemon.settings.model import Settings
 from tests.fakes.ips import a_request, at
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of

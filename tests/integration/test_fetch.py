@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.clocks import read_boot_clock
+from daemon.host.clocks import read_boot_clock
 from daemon.providers.proxies import Reach
 from daemon.trace.steps import HopAnswer, Landed, Walk
 from daemon.trace.verdicts import Verdict

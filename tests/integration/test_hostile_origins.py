@@ -18,7 +18,7 @@ import trio
 import trustme
 from backports import zstd
 
-from daemon.config import Settings
+from daemon.settings.model import Settings
 from tests.fakes import origins, proxies
 from tests.fakes.hostile_inputs import FORMS, MARKUP, PAGE_BYTES, SCRIPTS
 from tests.fakes.net import context_for

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon import unit_files
 from daemon.__main__ import main
+from daemon.host import unit_files
 from tests.integration.commands import PROJECT, Outcome
 from tests.needs import need
 

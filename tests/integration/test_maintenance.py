@@ -10,14 +10,14 @@ import structlog
 import trio
 
 from daemon.click.tally import Tally
-from daemon.clocks import read_clocks
-from daemon.config import Settings
+from daemon.host.clocks import read_clocks
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, Unhealthy, report_from, run_once
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
+from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 from tests.conftest import LoggedErrors
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened, until

@@ -11,8 +11,8 @@ import pytest
 import trio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from daemon.config import Settings
 from daemon.control.metrics import OPENMETRICS, Metrics
+from daemon.settings.model import Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.steps import Landed
 from daemon.trace.verdicts import Verdict

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from daemon.clocks import read_boot_clock
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied
+from daemon.host.clocks import read_boot_clock
 from daemon.nodes.member import Follower, Identity, Member, nodes_kept_out
 from daemon.troubles import Troubles
 from tests.conftest import LoggedErrors

@@ -14,9 +14,9 @@ import pytest
 import structlog
 import trio
 
-from daemon.clocks import read_clocks
-from daemon.config import Settings
 from daemon.errors import DatabaseUnavailable
+from daemon.host.clocks import read_clocks
+from daemon.settings.model import Settings
 from tests.fakes.net import net
 from tests.fakes.origins import Reply, page, redirect, reply
 from tests.integration.control_faces import Served, control_face

@@ -15,7 +15,7 @@ from daemon.click.asgi import WAITED_S
 from daemon.click.listeners import passed_listeners
 from daemon.click.server import Server
 from daemon.errors import BadSettings
-from daemon.systemd import PassedSocket
+from daemon.host.systemd import PassedSocket
 from tests.integration.faces import PATIENCE_S, ClickApp, click, limits_with, read_all, read_answers
 
 BEFORE_S = 0.3

@@ -15,12 +15,12 @@ import trio
 from daemon.click.clicks import Clicks
 from daemon.click.offers import Offers
 from daemon.click.routes import public_app
-from daemon.clocks import read_clocks
-from daemon.config import Settings
+from daemon.host.clocks import read_clocks
 from daemon.journal.entries import Hit
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.model import Settings
 from daemon.trace.jobs import Finished, TraceJob
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal

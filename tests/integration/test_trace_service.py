@@ -10,8 +10,8 @@ import pytest
 import trio
 import trustme
 
-from daemon.config import Settings
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.model import Settings
 from daemon.trace.service import ANSWER_BYTES_MAX, ServiceBackend
 from daemon.trace.steps import GaveUp, Hop, Landed, Limits, Walk
 from daemon.trace.tracers import Backends

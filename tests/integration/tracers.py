@@ -7,12 +7,12 @@ from typing import Any
 import trio
 import trio.testing
 
-from daemon.clocks import read_clocks
-from daemon.config import Settings
 from daemon.control.api import TracerSeat
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
+from daemon.host.clocks import read_clocks
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.model import Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.service import ServiceBackend
 from daemon.trace.steps import Identity, Limits, Walk

@@ -11,13 +11,13 @@ import trio
 from daemon.click.clicks import Answer, Clicks
 from daemon.click.offers import Offers
 from daemon.click.visitor import Visitor
-from daemon.clocks import read_clocks
-from daemon.config import Settings
+from daemon.host.clocks import read_clocks
 from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished
 from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.model import Settings
 from daemon.trace.fetch import Fetcher
 from daemon.trace.jobs import TraceJob
 from daemon.trace.tracers import Backends

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from daemon.config import Settings, check_bind, default_state_dir
-from daemon.config_sources import config_path, load
 from daemon.errors import BadSettings
+from daemon.settings.model import Settings, check_bind, default_state_dir
+from daemon.settings.sources import config_path, load
 
 CANARY = "c4n4ry-pa55word"
 
@@ -19,7 +19,7 @@ def only_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("TRACEPOOL_") or name in ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr("daemon.config_sources.SYSTEM_CONFIG", Path("/nonexistent/tracepool.toml"))
+    monkeypatch.setattr("daemon.settings.sources.SYSTEM_CONFIG", Path("/nonexistent/tracepool.toml"))
 
 
 def written(directory: Path, text: str) -> Path:
@@ -311,7 +311,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_which_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system, named, given = tmp_path / "system", tmp_path / "named", tmp_path / "given"
-    monkeypatch.setattr("daemon.config_sources.SYSTEM_CONFIG", system)
+    monkeypatch.setattr("daemon.settings.sources.SYSTEM_CONFIG", system)
     assert config_path(None, {}) is None
     system.touch()
     assert config_path(None, {}) == system

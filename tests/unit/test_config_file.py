@@ -4,8 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from daemon.config import Settings
 from daemon.providers.settings import Provider, templates
+from daemon.settings.model import Settings
 
 FILE = Path(__file__).parents[2] / "config" / "tracepool.toml"
 UNCOMMENTED = re.compile(r"^#(?=\[providers\.luna\]|[a-z_]+ = )", re.MULTILINE)

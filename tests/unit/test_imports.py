@@ -92,8 +92,6 @@ IMPURE_STANDARD |= {"subprocess", "sys", "tempfile", "threading", "time"}
 # Below: who may import whom. A module's layer is that of the longest name here that it begins with.
 GROUND, PORTS, ACTORS, FACES, SUPERVISOR, COMMAND = range(6)
 LAYERS = {
-    "daemon.config": PORTS,
-    "daemon.config_sources": PORTS,
     "daemon.providers.settings": PORTS,
     "daemon.settings": PORTS,
     "daemon.host": PORTS,
@@ -102,13 +100,8 @@ LAYERS = {
     "daemon.checks": ACTORS,
     "daemon.sql_sync": ACTORS,
     "daemon.reload": PORTS,
-    "daemon.clocks": PORTS,
-    "daemon.hangup": PORTS,
     "daemon.logs": PORTS,
     "daemon.oneshot": PORTS,
-    "daemon.state_dir": PORTS,
-    "daemon.systemd": PORTS,
-    "daemon.unit_files": PORTS,
     "daemon.database": PORTS,
     "daemon.nodes": PORTS,
     "daemon.troubles": PORTS,
@@ -120,8 +113,6 @@ LAYERS = {
     "daemon.click": FACES,
     "daemon.control": FACES,
     "daemon.logbook": FACES,
-    "daemon.collector": SUPERVISOR,
-    "daemon.descriptors": SUPERVISOR,
     "daemon.parts": SUPERVISOR,
     "daemon.restarts": SUPERVISOR,
     "daemon.start_lines": SUPERVISOR,

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from daemon.config import Settings, reaches_of
-from daemon.config_sources import load
 from daemon.errors import BadSettings
 from daemon.providers.proxies import PLACEHOLDERS, ProxyAddress, proxy_for
 from daemon.providers.settings import Provider, templates
+from daemon.settings.model import Settings, reaches_of
+from daemon.settings.sources import load
 
 LOCK_S = 90
 

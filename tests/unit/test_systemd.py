@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon import systemd
 from daemon.errors import BadSettings
-from daemon.systemd import PassedSocket, passed_sockets, watchdog_s
+from daemon.host import systemd
+from daemon.host.systemd import PassedSocket, passed_sockets, watchdog_s
 
 OURS, OTHERS = str(os.getpid()), "1"
 

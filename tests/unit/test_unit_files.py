@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon import unit_files
 from daemon.errors import BadInput
-from daemon.unit_files import RELOAD, RELOAD_SYSTEMD, SHELL, UNITS, Installation, outermost, shipped, units
+from daemon.host import unit_files
+from daemon.host.unit_files import RELOAD, RELOAD_SYSTEMD, SHELL, UNITS, Installation, outermost, shipped, units
 
 ROOT = Path(__file__).parents[2]
 PLAIN = Installation(Path("/opt/tracepool/bin/tracepool"), (Path("/opt/tracepool"), Path("/usr")))

@@ -4,12 +4,12 @@ from uuid import uuid4
 
 import pytest
 
-from daemon.config import Settings
 from daemon.control import watching
 from daemon.control.metrics import Metrics
 from daemon.control.watching import Watching
 from daemon.moment import Moment
 from daemon.pool.messages import Lease
+from daemon.settings.model import Settings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.steps import GaveUp, Landed
 from daemon.trace.verdicts import Verdict

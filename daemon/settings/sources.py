@@ -4,20 +4,24 @@ The later wins: the defaults, the TOML file, files of `$CREDENTIALS_DIRECTORY` (
 the environment (`TRACEPOOL_POOL__COOLDOWN_S=30`). Nothing secret is ever put into an error.
 """
 
+import base64
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, TomlConfigSettingsSource
 from pydantic_settings.exceptions import SettingsError
 
-from daemon.config import ENV_PREFIX, Settings
+from daemon import logs
 from daemon.errors import BadSettings
 from daemon.providers.settings import Provider
+from daemon.settings.model import ENV_PREFIX, Settings
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
 SECRETS = {
@@ -157,3 +161,28 @@ def _range_of(path: tuple[Any, ...]) -> str:
         return ""
     low = f"{bounds['ge']:g}" if "ge" in bounds else f"above {bounds['gt']:g}"
     return f"; allowed: {low} to {bounds['le']:g}"
+
+
+def hide_secrets(settings: Settings) -> None:
+    """Masks every password that the settings hold, from now on, in every log line."""
+    for provider in settings.providers.values():
+        password = provider.password.get_secret_value()
+        logs.hide(password)
+        if len(password) >= logs.SECRET_CHARACTERS_MIN:  # as Proxy-Authorization has it (RFC 7617)
+            logs.hide(base64.b64encode(f"{provider.username}:{password}".encode()).decode())
+            for piece in logs.inside_base64(password):
+                logs.hide(piece)
+    logs.hide(settings.control.token.get_secret_value())
+    logs.hide(settings.trace.service_token.get_secret_value())
+    if settings.database.url is not None:
+        for password in _passwords_in(settings.database.url.get_secret_value()):
+            logs.hide(password)
+
+
+def _passwords_in(url: str) -> list[str]:
+    """What of a PostgreSQL address is secret; its parts too, as a character that was not escaped would part it."""
+    before, _, query = url.partition("://")[2].partition("?")
+    userinfo, _, _ = before.rpartition("@")
+    _, _, password = userinfo.partition(":")
+    named = [value for name, value in parse_qsl(query) if name in ("password", "sslpassword", "passfile")]
+    return [password, *re.split("[:@/#]", password), *named]

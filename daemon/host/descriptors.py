@@ -4,17 +4,7 @@ import resource
 
 import structlog
 
-from daemon.config import Settings
-from daemon.trace.fetch import CONNECTIONS_MAX
-
-SPARE = 128  # for the spool, PostgreSQL, listeners and the control socket
-
 log = structlog.get_logger("daemon")
-
-
-def descriptors_wanted(settings: Settings) -> int:
-    """With every visitor's connection open, and every worker at a chain that needs all the connections it may have."""
-    return settings.click.connections_max + CONNECTIONS_MAX * settings.trace.workers + SPARE
 
 
 def allow_descriptors(wanted: int) -> None:
