@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from daemon.click.offers import Offers
 from daemon.database.postgres import Database
 from daemon.database.reached import RETRY_S, STARTING, WAITING
 from daemon.errors import DatabaseUnavailable, TheirFault
@@ -24,11 +23,12 @@ from daemon.journal.spool import FILE, Spool
 from daemon.journal.writer import JournalWriter
 from daemon.nodes.member import Follower, Identity, Member
 from daemon.nodes.membership import quiet_s
+from daemon.offers.cache_file import remember_offers
+from daemon.offers.model import Offers
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import PoolDirectory, Post, rules_of
 from daemon.pool.messages import Adopt, StartOver
 from daemon.pool.pool import Pool
-from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.model import Settings
 from daemon.trace.checker import Checker

@@ -9,10 +9,10 @@ import trio
 
 from daemon import __version__
 from daemon.click.clicks import Clicks
-from daemon.click.listeners import name_of
-from daemon.click.offers import Offers
 from daemon.control.socket import Commands
 from daemon.errors import DatabaseUnavailable
+from daemon.http.listeners import name_of
+from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.reload import changed_keys
 from daemon.settings.model import Settings

@@ -26,11 +26,7 @@ import trio
 
 from daemon import logs
 from daemon.click.clicks import Clicks
-from daemon.click.listeners import open_listeners, passed_listeners
-from daemon.click.livez import listener_probes
-from daemon.click.offers import Offers
 from daemon.click.routes import public_app, server_limits
-from daemon.click.server import Server
 from daemon.control import socket as control
 from daemon.control.api import Seat
 from daemon.control.metrics import Metrics
@@ -45,11 +41,16 @@ from daemon.host.clocks import read_clocks
 from daemon.host.collector import settle_collector
 from daemon.host.descriptors import allow_descriptors
 from daemon.host.state_dir import state_dir_held
+from daemon.http.listeners import open_listeners, passed_listeners
+from daemon.http.probe import listener_probes
+from daemon.http.server import Server
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report
+from daemon.offers.cache_file import remembered_offers
+from daemon.offers.model import Offers
 from daemon.parts import (
     Journal,
     Pools,
@@ -60,7 +61,6 @@ from daemon.parts import (
     pools_loaded,
     workers_ready,
 )
-from daemon.pool.remembered import remembered_offers
 from daemon.reloading import reloaded
 from daemon.restarts import restarted
 from daemon.settings.model import Settings

@@ -11,8 +11,8 @@ from typing import Protocol
 import structlog
 import trio
 
-from daemon.click.livez import Probe
 from daemon.host import systemd
+from daemon.http.probe import Probe
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Ping
 

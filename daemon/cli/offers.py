@@ -9,9 +9,9 @@ from cyclopts import Parameter
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_rows_json, say_table, shown
 from daemon.cli.session import settings_of, work
-from daemon.database import offers
-from daemon.database.offers import StoredOffer
 from daemon.errors import TheirFault
+from daemon.offers import store
+from daemon.offers.store import StoredOffer
 from daemon.settings.model import Settings
 
 OfferName = Annotated[str, Parameter(metavar="NAME", help="As in ?offer=NAME.")]
@@ -26,7 +26,7 @@ def list_offers(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
         tracepool offers list
         tracepool offers list --json
     """
-    found = work(settings_of(config), offers.list_offers)
+    found = work(settings_of(config), store.list_offers)
     if as_json:
         say_rows_json(found)
         return
@@ -41,7 +41,7 @@ def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = No
         tracepool offers show summer-sale
     """
     settings = settings_of(config)
-    found = work(settings, offers.find_offer, name.strip())
+    found = work(settings, store.find_offer, name.strip())
     if found is None:
         raise unknown(settings, name)
     values = asdict(found)
@@ -85,13 +85,13 @@ def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:
         tracepool offers remove summer-sale
     """
     settings = settings_of(config)
-    if not work(settings, offers.remove_offer, name.strip()):
+    if not work(settings, store.remove_offer, name.strip()):
         raise unknown(settings, name)
     say(f"removed {shown(name.strip())}")
 
 
 def unknown(settings: Settings, name: str) -> TheirFault:
     """That there is no such offer, and which one may have been meant."""
-    close = difflib.get_close_matches(name, work(settings, offers.offer_names), n=1)
+    close = difflib.get_close_matches(name, work(settings, store.offer_names), n=1)
     hint = f"did you mean {close[0]!r}?" if close else "`tracepool offers list` shows all"
     return TheirFault(f"no offer is called {name!r}: {hint}")

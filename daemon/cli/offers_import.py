@@ -8,9 +8,9 @@ from daemon.cli.imports import name_of, read_text, refuses_whole
 from daemon.cli.options import AllowPrivate, ConfigFile, ImportFile, Strict
 from daemon.cli.output import say
 from daemon.cli.session import settings_of, work
-from daemon.database import offers
-from daemon.database.offer_rows import read_offers
 from daemon.errors import BadInput
+from daemon.offers import store
+from daemon.offers.rows import read_offers
 
 
 def import_file(
@@ -47,8 +47,8 @@ def import_file(
     Exit status: 0 every row was good, 1 some were refused (with --strict then
     nothing went in), 2 the file cannot be read.
 
-        tracepool offers import offers.csv
-        tracepool offers import --update - < offers.jsonl
+        tracepool offers import store.csv
+        tracepool offers import --update - < store.jsonl
     """
     settings = settings_of(config)
     text = read_text(file)
@@ -58,7 +58,7 @@ def import_file(
         raise BadInput(f"{name_of(file)}: {e}") from None
     if refuses_whole(file, read, strict):
         return 1
-    stored = work(settings, offers.add_offers, read.rows, update)
+    stored = work(settings, store.add_offers, read.rows, update)
     changed = f"updated {stored.updated}, " if update else ""
     say(f"added {stored.added}, {changed}skipped {stored.skipped} (already there), refused {len(read.refused)}")
     return 1 if read.refused else 0

@@ -11,8 +11,8 @@ from daemon.cli.offers import unknown
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, shown
 from daemon.cli.session import settings_of, work
-from daemon.database.landings import TRACES_MIN, Suggestion, add_stop_at, read_past_traces, suggested
 from daemon.errors import BadInput
+from daemon.offers.suggestions import TRACES_MIN, Suggestion, add_stop_at, read_past_traces, suggested
 
 if TYPE_CHECKING:
     from publicsuffixlist import PublicSuffixList

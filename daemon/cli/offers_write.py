@@ -9,9 +9,9 @@ from daemon.cli.offers import OfferName, unknown
 from daemon.cli.options import AllowPrivate, ConfigFile
 from daemon.cli.output import say, shown
 from daemon.cli.session import settings_of, work
-from daemon.database import offers
-from daemon.database.offer_rows import new_offer, offer_fields, urls_of
 from daemon.errors import BadInput
+from daemon.offers import store
+from daemon.offers.rows import new_offer, offer_fields, urls_of
 
 NO_URL = "say where its chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
 NO_CHANGES = (
@@ -67,7 +67,7 @@ def add(
     if url is None and not chosen.tracking_url:
         raise BadInput(NO_URL)
     offer = new_offer(fields, allow_private=allow_private)
-    if not work(settings, offers.add_offer, offer):
+    if not work(settings, store.add_offer, offer):
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
     say(f"added {shown(offer.offer_name)}: /track-hit?offer={_in_query(offer.offer_name)}")
     if url is not None and offer.tracking_urls and offer.final_url not in urls_of(offer):
@@ -107,7 +107,7 @@ def update(
     if no_deadline and chosen.deadline is not None:
         raise BadInput("--deadline and --no-deadline contradict each other")
     changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
-    if not work(settings, offers.update_offer, changes, not no_deadline):
+    if not work(settings, store.update_offer, changes, not no_deadline):
         raise unknown(settings, name)
     say(f"updated {shown(changes.offer_name)}")
 

@@ -5,8 +5,8 @@ Pure. Nothing here lets a parameter choose the host: parameters are only ever pu
 
 from collections.abc import Sequence
 
-from daemon.click.macros import macro_url
 from daemon.errors import BadInput
+from daemon.offers.macros import macro_url
 from daemon.web.addresses import refused_host
 from daemon.web.query import Param, as_mapping, params_of
 from daemon.web.urls import decoded, header_safe, http_url, safe_piece, shown

@@ -9,10 +9,10 @@ from http import HTTPStatus
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from daemon.click.asgi import WAITED_S
 from daemon.click.clicks import Clicks, error_body
-from daemon.click.server import ServerLimits
 from daemon.click.visitor import Network, networks, visitor_of
+from daemon.http.asgi import WAITED_S
+from daemon.http.server import ServerLimits
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 METHODS = ("GET", "HEAD")

@@ -9,8 +9,8 @@ import trio
 
 from daemon import __version__
 from daemon.click.clicks import Clicks
-from daemon.click.server import Server
 from daemon.database.postgres import NOTIFICATIONS_MAX
+from daemon.http.server import Server
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import PENDING_MAX, JournalWriter

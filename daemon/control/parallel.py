@@ -10,14 +10,14 @@ from urllib.parse import quote
 import trio
 
 from daemon.click.answer import tracking_url
-from daemon.click.macros import template_of
-from daemon.click.offers import Offer
 from daemon.control.overview import Overview
 from daemon.control.problems import ProblemRaised
 from daemon.database.listings import TRACES, read_one
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Params
+from daemon.offers.macros import template_of
+from daemon.offers.model import Offer
 from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, News, Spent, TraceJob, pending_of
 from daemon.trace.steps import Identity

@@ -8,8 +8,6 @@ import structlog
 import trio
 from quart import Blueprint
 
-from daemon.click.listeners import open_listeners
-from daemon.click.server import Server, ServerLimits
 from daemon.control.access import Tokens, is_local
 from daemon.control.api import Seat, Seats, TracerSeat
 from daemon.control.face import BODY_BYTES_MAX, control_app
@@ -38,6 +36,8 @@ from daemon.control.resources import (
 from daemon.database.postgres import Database
 from daemon.database.tokens import note_use
 from daemon.errors import BadSettings, DatabaseUnavailable
+from daemon.http.listeners import open_listeners
+from daemon.http.server import Server, ServerLimits
 from daemon.moment import Moment
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 

@@ -9,10 +9,10 @@ import trio
 import trio.testing
 
 from daemon.click.clicks import Answer, Clicks
-from daemon.click.offers import Offers
 from daemon.click.visitor import Visitor
 from daemon.journal.entries import Hit
 from daemon.moment import Moment
+from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules

@@ -21,10 +21,10 @@ from backports import zstd
 from pydantic import TypeAdapter
 
 from daemon.click.answer import extracted_params, with_params
-from daemon.click.heads import path_of
-from daemon.click.macros import macro_url, template_of
-from daemon.click.plain_http import PlainHTTP, Refused, Request, Sign
 from daemon.click.visitor import networks, visitor_of
+from daemon.http.http1 import PlainHTTP, Refused, Request, Sign
+from daemon.http.request_rules import path_of
+from daemon.offers.macros import macro_url, template_of
 from daemon.trace.backend import CountedStream, Meter, TooMuch, WireStream
 from daemon.trace.body import PageBody, page_body
 from daemon.trace.charsets import charset_in

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import trio
 
-from daemon.pool.remembered import NAME as REMEMBERED_OFFERS
+from daemon.offers.cache_file import NAME as REMEMBERED_OFFERS
 from tests.acceptance.processes import run_command
 from tests.fakes.pooler import PACKAGE, Mode
 from tests.faults.evidence import rows_came

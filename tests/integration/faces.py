@@ -9,8 +9,8 @@ from hypercorn.typing import ASGIFramework
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from daemon.click.listeners import open_listeners
-from daemon.click.server import Server, ServerLimits
+from daemon.http.listeners import open_listeners
+from daemon.http.server import Server, ServerLimits
 
 PATIENCE_S = 10.0
 """A test fails when something that should happen at once has not happened within this."""

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import trio
 
-from daemon.click.offers import Offers
 from daemon.host.clocks import read_clocks
+from daemon.offers.model import Offers
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release

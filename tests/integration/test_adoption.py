@@ -7,8 +7,8 @@ import pytest
 import structlog
 import trio
 
-from daemon.click.offers import Offer
-from daemon.click.passing import Passing
+from daemon.offers.model import Offer
+from daemon.offers.param_rules import Passing
 from daemon.pool.adoption import edits_in
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.states import Status

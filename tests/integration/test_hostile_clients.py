@@ -11,7 +11,7 @@ import trio
 import trio.lowlevel
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from daemon.click.server import Server
+from daemon.http.server import Server
 from tests.integration.faces import PATIENCE_S, Running, click, limits_with, read_all, read_answers, running
 
 HOST = b"Host: clicks.example\r\n"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from daemon.click.listeners import open_listeners
-from daemon.click.server import Server
 from daemon.errors import BadSettings, TheirFault
+from daemon.http.listeners import open_listeners
+from daemon.http.server import Server
 from tests.integration.faces import ClickApp, click, limits_with, read_answers
 
 

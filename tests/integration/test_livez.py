@@ -10,9 +10,9 @@ import trio
 from quart import Response
 from quart_trio import QuartTrio
 
-from daemon.click.listeners import open_listeners
-from daemon.click.livez import listener_probes
-from daemon.click.server import Server
+from daemon.http.listeners import open_listeners
+from daemon.http.probe import listener_probes
+from daemon.http.server import Server
 from tests.integration.faces import PATIENCE_S, limits_with
 
 

@@ -11,11 +11,11 @@ from hypercorn.typing import ASGIFramework
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from daemon.click.asgi import WAITED_S
-from daemon.click.listeners import passed_listeners
-from daemon.click.server import Server
 from daemon.errors import BadSettings
 from daemon.host.systemd import PassedSocket
+from daemon.http.asgi import WAITED_S
+from daemon.http.listeners import passed_listeners
+from daemon.http.server import Server
 from tests.integration.faces import PATIENCE_S, ClickApp, click, limits_with, read_all, read_answers
 
 BEFORE_S = 0.3

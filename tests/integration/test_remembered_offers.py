@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from daemon.click.offers import Offers
-from daemon.pool.remembered import NAME, remember_offers, remembered_offers
+from daemon.offers.cache_file import NAME, remember_offers, remembered_offers
+from daemon.offers.model import Offers
 
 ROW = {
     "id": uuid4(),

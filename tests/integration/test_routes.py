@@ -13,10 +13,10 @@ import structlog
 import trio
 
 from daemon.click.clicks import Clicks
-from daemon.click.offers import Offers
 from daemon.click.routes import public_app
 from daemon.host.clocks import read_clocks
 from daemon.journal.entries import Hit
+from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules

@@ -9,8 +9,8 @@ import structlog
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from daemon.click.plain_http import PlainHTTP
-from daemon.click.server import TCP_USER_TIMEOUT
+from daemon.http.http1 import PlainHTTP
+from daemon.http.server import TCP_USER_TIMEOUT
 from tests.integration.faces import PATIENCE_S, click, limits_with, read_all, read_answers, running
 
 
@@ -52,7 +52,7 @@ async def test_http_1_0_is_answered_and_closed() -> None:
 
 
 async def test_the_end_follows_a_last_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.click.connection.LINGER_S", 1000.0)
+    monkeypatch.setattr("daemon.http.connection.LINGER_S", 1000.0)
     async with running() as face:
         await face.assert_still_answers()
 
@@ -278,7 +278,7 @@ async def test_an_answer_in_parts_is_sent_as_it_comes() -> None:
 
 
 async def test_the_last_answer_of_a_long_connection_says_that_it_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.click.plain_http.REQUESTS_MAX", 3)
+    monkeypatch.setattr("daemon.http.http1.REQUESTS_MAX", 3)
     async with running() as face, await face.connect() as client:
         await client.send_all(click() * 5)
         answers = (await read_all(client)).split(b"\r\n\r\n")[:-1]

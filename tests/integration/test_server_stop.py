@@ -7,9 +7,9 @@ import structlog
 import trio
 import trio.testing
 
-from daemon.click.listeners import open_listeners
-from daemon.click.server import Server
 from daemon.errors import OurFault
+from daemon.http.listeners import open_listeners
+from daemon.http.server import Server
 from tests.integration.faces import PATIENCE_S, ClickApp, click, limits_with, read_all, read_answers, running
 
 

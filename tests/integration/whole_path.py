@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import trio
 
 from daemon.click.clicks import Answer, Clicks
-from daemon.click.offers import Offers
 from daemon.click.visitor import Visitor
 from daemon.host.clocks import read_clocks
 from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished
+from daemon.offers.model import Offers
 from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.pool import Pool

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.click.offer_values import RUNNING_SCHEMES
-from daemon.click.offers import Offer, Offers, Target
-from daemon.click.passing import Passing
+from daemon.offers.model import Offer, Offers, Target
+from daemon.offers.param_rules import Passing
+from daemon.offers.values import RUNNING_SCHEMES
 from daemon.web.query import Inbound, parse_click
 
 

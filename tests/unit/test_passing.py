@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.click.answer import with_params
-from daemon.click.passing import Passing
+from daemon.offers.param_rules import Passing
 from daemon.web.query import Inbound, Param, parse_click
 from daemon.web.urls import decoded
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.click.plain_http import PlainHTTP, Refused, Request, Sign
+from daemon.http.http1 import PlainHTTP, Refused, Request, Sign
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: a.example\r\n\r\n"
 

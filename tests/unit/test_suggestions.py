@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.cli.offers_suggest import registrable
-from daemon.database.landings import PastTraces, Suggestion, Walked, covers, suggested
+from daemon.offers.suggestions import PastTraces, Suggestion, Walked, covers, suggested
 
 ADS, SHOP, WWW = "ads.example", "shop.example", "www.shop.example"
 

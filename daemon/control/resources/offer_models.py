@@ -7,16 +7,8 @@ from uuid import UUID
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from daemon.click.offer_values import (
-    DEADLINE_MAX_S,
-    DEADLINE_MIN_S,
-    HOSTS_MAX,
-    NAMES_MAX,
-    SCHEMES_MAX,
-    URLS_MAX,
-    WEIGHT_MAX,
-)
 from daemon.control.api import STRICT, Flag, RowRefused, Url, Word
+from daemon.offers.values import DEADLINE_MAX_S, DEADLINE_MIN_S, HOSTS_MAX, NAMES_MAX, SCHEMES_MAX, URLS_MAX, WEIGHT_MAX
 
 Country = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 Deadline = Annotated[float, Field(ge=DEADLINE_MIN_S, le=DEADLINE_MAX_S, allow_inf_nan=False, strict=True)]

@@ -8,7 +8,6 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.click.offer_values import JSON_COLUMNS
 from daemon.control.api import Cursor, Limit, RowRefused, Seats, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.offer_models import (
@@ -22,10 +21,11 @@ from daemon.control.resources.offer_models import (
     StoredShare,
 )
 from daemon.database.listings import OFFERS, Asked, read_page
-from daemon.database.offer_rows import OfferFields, new_offer, offer_fields
-from daemon.database.offers import add_offer, add_offers, find_offer_row, remove_offer, update_offer
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
+from daemon.offers.rows import OfferFields, new_offer, offer_fields
+from daemon.offers.store import add_offer, add_offers, find_offer_row, remove_offer, update_offer
+from daemon.offers.values import JSON_COLUMNS
 from daemon.pool.countries import canonical, names_of
 
 # What null, which takes a setting back, is in a row.

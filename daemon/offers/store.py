@@ -6,9 +6,9 @@ from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from daemon.click.offer_values import JSON_COLUMNS
-from daemon.database.offer_rows import OfferFields
 from daemon.database.postgres import Connection
+from daemon.offers.rows import OfferFields
+from daemon.offers.values import JSON_COLUMNS
 
 _VALUES = (
     "$1, $2, coalesce($3::text, 'us'), coalesce($4::boolean, true), $5::float8, coalesce($6::text, 'default'),"

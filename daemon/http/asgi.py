@@ -22,8 +22,8 @@ from hypercorn.typing import (
     HTTPScope,
 )
 
-from daemon.click.heads import path_of
-from daemon.click.plain_http import PlainHTTP, Request
+from daemon.http.http1 import PlainHTTP, Request
+from daemon.http.request_rules import path_of
 
 WAITED_S = "waited_s"
 """In the state of a request that had waited: for how long, when its connection was accepted."""

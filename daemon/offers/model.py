@@ -13,10 +13,10 @@ from itertools import accumulate
 from typing import Any, TypeVar
 from uuid import UUID
 
-from daemon.click import offer_values as values
-from daemon.click.macros import Template, macro_url, template_of
-from daemon.click.passing import Passing
 from daemon.errors import BadInput
+from daemon.offers import values
+from daemon.offers.macros import Template, macro_url, template_of
+from daemon.offers.param_rules import Passing
 from daemon.web.query import Inbound
 
 T = TypeVar("T")

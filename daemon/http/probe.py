@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from daemon.click.listeners import name_of
-from daemon.click.server import Server
+from daemon.http.listeners import name_of
+from daemon.http.server import Server
 
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 LIVE = b"HTTP/1.1 200"

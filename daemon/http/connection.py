@@ -25,9 +25,9 @@ import structlog
 import trio
 from hypercorn.typing import ASGIFramework
 
-from daemon.click.asgi import Exchange, date_header
-from daemon.click.hangups import Hangups
-from daemon.click.plain_http import PlainHTTP, Refused, Request, Sign
+from daemon.http.asgi import Exchange, date_header
+from daemon.http.disconnects import Hangups
+from daemon.http.http1 import PlainHTTP, Refused, Request, Sign
 
 RECEIVE_BYTES = 16 * 1024
 SEND_BYTES = 64 * 1024

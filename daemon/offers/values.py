@@ -12,8 +12,8 @@ from typing import Literal
 
 from ada_url import URL
 
-from daemon.click.macros import macro_url
 from daemon.errors import BadInput
+from daemon.offers.macros import macro_url
 from daemon.web.urls import SHOWN_CHARS_MAX
 
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from daemon.click import offer_values as values
 from daemon.click.answer import tracking_url
 from daemon.database.records import Import, filled_text_in, import_rows, text_in
 from daemon.errors import BadInput
+from daemon.offers import values
 from daemon.web.addresses import refused_host
 
 T = TypeVar("T")

@@ -18,9 +18,9 @@ from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework, LifespanState
 
-from daemon.click.connection import Connection, ServerLimits, is_readable
-from daemon.click.hangups import Hangups
 from daemon.errors import OurFault
+from daemon.http.connection import Connection, ServerLimits, is_readable
+from daemon.http.disconnects import Hangups
 
 __all__ = ["Server", "ServerLimits"]
 

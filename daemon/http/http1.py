@@ -14,7 +14,7 @@ import httptools
 import msgspec
 from msgspec.structs import replace
 
-from daemon.click.heads import origin_form, refusal_of, with_ascii_request_line
+from daemon.http.request_rules import origin_form, refusal_of, with_ascii_request_line
 
 BODILESS = frozenset({204, 304})
 REQUESTS_MAX = 1_000  # of one connection; the answer to the last says that the connection closes
