@@ -16,7 +16,7 @@ from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.reload import changed_keys
 from daemon.settings.model import Settings
-from daemon.trace.fetch import CONNECTIONS_MAX
+from daemon.trace.wire.session import CONNECTIONS_MAX
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
 

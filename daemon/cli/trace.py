@@ -17,10 +17,10 @@ from daemon.cli.progress import progress
 from daemon.cli.session import database_at, settings_of, use_database
 from daemon.click.answer import tracking_url
 from daemon.control.socket import ask
-from daemon.database.batch import add_traces, traces_of
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
 from daemon.settings.model import Settings
+from daemon.trace.batch_store import add_traces, traces_of
 
 POLL_S = 0.5
 URLS_MAX = 1_000_000

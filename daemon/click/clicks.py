@@ -23,7 +23,7 @@ from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
 from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, News, Started, TraceJob, pending_of
-from daemon.trace.steps import Identity
+from daemon.trace.walk.steps import Identity
 from daemon.web.query import Inbound, Refused, as_mapping, parse_click
 
 HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most

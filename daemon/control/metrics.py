@@ -28,8 +28,8 @@ from daemon.control.overview import Overview
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Severity
 from daemon.settings.model import Settings
-from daemon.trace.fetch import TraceResult
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 
 BELOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7)
 AROUND_THE_DEADLINE = (8, 9, 9.5, 10, 10.5, 12)

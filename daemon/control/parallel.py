@@ -20,7 +20,7 @@ from daemon.offers.macros import template_of
 from daemon.offers.model import Offer
 from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, News, Spent, TraceJob, pending_of
-from daemon.trace.steps import Identity
+from daemon.trace.walk.steps import Identity
 from daemon.web.query import Inbound, Param
 
 NEWS_MAX = 8

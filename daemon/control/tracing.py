@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from daemon.control.problems import ProblemRaised
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import HONEST_USER_AGENT, Settings
-from daemon.trace.fetch import TraceResult
 from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
-from daemon.trace.steps import WEB_SCHEMES, Walk
 from daemon.trace.tracers import LocalBackend
+from daemon.trace.walk.steps import WEB_SCHEMES, Walk
+from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import limits_of
 
 Endpoint = tuple[str, str]  # address, port

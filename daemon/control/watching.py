@@ -12,9 +12,9 @@ from daemon.control.outlook import Outlook, Rates, outlook_of
 from daemon.control.overview import Overview
 from daemon.moment import Moment
 from daemon.pool.messages import Lease
-from daemon.trace.fetch import TraceResult
-from daemon.trace.steps import GaveUp
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 
 FAILURES_MAX = 10_000  # IPs whose last failure is remembered
 FLIGHTS_MAX = 200  # of the traces under way are listed, those first that began first

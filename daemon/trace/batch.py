@@ -23,7 +23,7 @@ from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
 from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, News, Started, TraceJob
-from daemon.trace.steps import Identity
+from daemon.trace.walk.steps import Identity
 from daemon.troubles import Troubles
 
 CHANNEL = "tracepool_traces"

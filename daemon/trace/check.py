@@ -14,10 +14,10 @@ from ada_url import URL
 
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.settings.model import HONEST_USER_AGENT
-from daemon.trace.body import FirstBytes
-from daemon.trace.fetch import Fetcher
-from daemon.trace.steps import Fetch, HopAnswer, HopFailure
-from daemon.trace.verdicts import Kind, Phase, Verdict, fault_of
+from daemon.trace.page.body import FirstBytes
+from daemon.trace.walk.steps import Fetch, HopAnswer, HopFailure
+from daemon.trace.walk.verdicts import Kind, Phase, Verdict, fault_of
+from daemon.trace.wire.session import Fetcher
 from daemon.web.headers import wire_url
 
 BODY_BYTES_MAX = 4_096

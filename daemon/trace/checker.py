@@ -21,10 +21,10 @@ from daemon.pool.states import Event
 from daemon.providers.proxies import proxy_for
 from daemon.settings.model import Settings, reaches_of
 from daemon.trace.check import CheckKind, CheckResult, check
-from daemon.trace.fetch import Fetcher
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import Fetcher
 
 CHECKS_MAX = 100  # at once
 PATIENCE_S = 15.0

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from daemon.journal.entries import Params, TracePending
-from daemon.trace.steps import Identity
+from daemon.trace.walk.steps import Identity
 
 
 class WaitingForIp(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from daemon.moment import Moment
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.verdicts import Verdict
 
 SUSPECTED_S = 300.0
 

@@ -12,11 +12,11 @@ from daemon.click.answer import extracted_params
 from daemon.journal.entries import TraceFinished, Traffic
 from daemon.moment import Moment
 from daemon.pool.messages import Lease, NoIPAvailable
-from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Spent, TraceJob
 from daemon.trace.spending import Spending
-from daemon.trace.steps import Hop, Landed
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import Hop, Landed
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 
 RETRIED = frozenset({Verdict.IP, Verdict.PROVIDER})
 STOPPED = "stopped"  # the reason of a trace that the daemon's stop, or a fault of ours, ended

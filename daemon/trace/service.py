@@ -15,10 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings
-from daemon.trace.fetch import TraceResult
 from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_of
-from daemon.trace.steps import WEB_SCHEMES, GaveUp, Walk
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Walk
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024  # twenty hops by the longest Locations, with their parameters
 TRAVEL_S = 1.0  # that the service is given less than the trace has: its answer is to come in time

@@ -16,9 +16,9 @@ from pydantic.dataclasses import dataclass
 
 from daemon.click.answer import extracted_params
 from daemon.providers.proxies import address_of
-from daemon.trace.fetch import TraceResult
-from daemon.trace.steps import WEB_SCHEMES, GaveUp, Hop, Identity, Landed, Limits
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Hop, Identity, Landed, Limits
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 from daemon.web.addresses import refused_host
 
 MODE = "http_only"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from daemon.providers.proxies import LeasedProxy, proxy_for
 from daemon.settings.model import Settings, reaches_of
-from daemon.trace.fetch import Fetcher, TraceResult, trace
-from daemon.trace.steps import GaveUp, Walk
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp, Walk
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import Fetcher, TraceResult, trace
 
 if TYPE_CHECKING:
     from daemon.trace.service import ServiceBackend

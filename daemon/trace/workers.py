@@ -22,15 +22,15 @@ from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings
-from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.runs import STOPPED, Run, without_ip
 from daemon.trace.spending import Spending
-from daemon.trace.steps import WEB_SCHEMES, GaveUp, Limits, Walk
 from daemon.trace.tracers import Backends
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Limits, Walk
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 
 REACH_MIN_S = 2.0  # a proxy has this long to take a connection, and to answer CONNECT, however little time is left
 LEASE_MARGIN_S = 0.5  # a trace ends this much before its lock at the latest

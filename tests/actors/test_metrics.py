@@ -10,9 +10,9 @@ from daemon.control.metrics import OTHER, PROVIDERS_MAX, Metrics
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Advice, Severity
 from daemon.settings.model import Settings
-from daemon.trace.fetch import TraceResult
-from daemon.trace.steps import Landed
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import Landed
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 from tests.fakes.overviews import standing_overview
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

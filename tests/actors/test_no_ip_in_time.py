@@ -11,8 +11,8 @@ from daemon.click.clicks import Clicks
 from daemon.journal.entries import Hit, TraceFinished
 from daemon.pool.messages import Remove
 from daemon.settings.model import Settings
-from daemon.trace.steps import GaveUp
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp
+from daemon.trace.walk.verdicts import Verdict
 from tests.actors.clicking import VISITOR, Face
 from tests.actors.tracing import LANDED, Bench, Tracing, ends, now
 from tests.fakes.entries import of_kind

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from daemon.journal.entries import TraceProcessing
 from daemon.pool.messages import Acquire, NoIPAvailable, Release
 from daemon.pool.states import Event, Ip, Status
-from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Started, WaitingForIp
-from daemon.trace.steps import GaveUp, Landed, Walk
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp, Landed, Walk
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import REACH_MIN_S
 from tests.actors.tracing import HOP, LANDED, Bench, Tracing, never_ends
 from tests.fakes.entries import of_kind

@@ -11,11 +11,11 @@ from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.states import Event, Status
 from daemon.providers.proxies import ProxyAddress
 from daemon.settings.model import Settings
-from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.leases import ANSWER_LATE_S
-from daemon.trace.steps import GaveUp, HopAnswer, Landed, Walk
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp, HopAnswer, Landed, Walk
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import LEASE_MARGIN_S
 from tests.actors.tracing import HOP, LANDED, WALL_S, Bench, broken, ends, never_ends, result
 

@@ -17,10 +17,10 @@ from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.settings.model import Settings
-from daemon.trace.fetch import Fetcher, TraceResult
 from daemon.trace.jobs import News, TraceJob
-from daemon.trace.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
 from daemon.trace.tracers import Backends
+from daemon.trace.walk.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
+from daemon.trace.wire.session import Fetcher, TraceResult
 from daemon.trace.workers import Tracer
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal

@@ -18,8 +18,8 @@ import trustme
 
 from daemon.demo.network import DemoNetwork, demo_network, free_port_for
 from daemon.providers.proxies import proxy_for
-from daemon.trace.fetch import Fetcher, trace
-from daemon.trace.steps import Identity, Landed, Limits, Walk
+from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
+from daemon.trace.wire.session import Fetcher, trace
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import PROXY_PORT_FROM, BenchmarkBroke, Scene
 from tests.fakes.origins import Reply, origin, page, redirect

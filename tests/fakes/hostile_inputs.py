@@ -25,16 +25,16 @@ from daemon.click.visitor import networks, visitor_of
 from daemon.http.http1 import PlainHTTP, Refused, Request, Sign
 from daemon.http.request_rules import path_of
 from daemon.offers.macros import macro_url, template_of
-from daemon.trace.backend import CountedStream, Meter, TooMuch, WireStream
-from daemon.trace.body import PageBody, page_body
-from daemon.trace.charsets import charset_in
-from daemon.trace.cookies import Jar
-from daemon.trace.exchange import Exchange, Garbled, NotHttp
-from daemon.trace.hops import HopAnswer, Identity, Landed, Limits
-from daemon.trace.html import Source, read_page
+from daemon.trace.page.body import PageBody, page_body
+from daemon.trace.page.charsets import charset_in
+from daemon.trace.page.html import Source, read_page
 from daemon.trace.service_shape import TraceAnswer, result_of
-from daemon.trace.socks import SocksError, open_socks_tunnel
-from daemon.trace.steps import Walk
+from daemon.trace.walk.cookies import Jar
+from daemon.trace.walk.hops import HopAnswer, Identity, Landed, Limits
+from daemon.trace.walk.steps import Walk
+from daemon.trace.wire.http1 import Exchange, Garbled, NotHttp
+from daemon.trace.wire.socks import SocksError, open_socks_tunnel
+from daemon.trace.wire.stream import CountedStream, Meter, TooMuch, WireStream
 from daemon.web.addresses import refused_host
 from daemon.web.headers import is_host_in, parsed, wire_url
 from daemon.web.query import Inbound, parse_click

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import trustme
 
 from daemon.providers.proxies import Reach, proxy_for
-from daemon.trace.fetch import Fetcher, TraceResult, trace
-from daemon.trace.steps import GaveUp, Identity, Limits, Walk
+from daemon.trace.walk.steps import GaveUp, Identity, Limits, Walk
+from daemon.trace.wire.session import Fetcher, TraceResult, trace
 from tests.fakes.origins import Origin, Reply, origin
 from tests.fakes.proxies import Proxy, proxy
 

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from daemon.settings.model import Settings
-from daemon.trace.steps import WEB_SCHEMES, Landed
+from daemon.trace.walk.steps import WEB_SCHEMES, Landed
 from tests.fakes.chains import CHAINS, JUMP, LANDED, META, MIXED, Chain, form, says
 from tests.fakes.net import LIMITS, net, traced
 from tests.fakes.origins import Reply, page, redirect, reply

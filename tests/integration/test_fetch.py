@@ -8,8 +8,8 @@ import trio.testing
 
 from daemon.host.clocks import read_boot_clock
 from daemon.providers.proxies import Reach
-from daemon.trace.steps import HopAnswer, Landed, Walk
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import HopAnswer, Landed, Walk
+from daemon.trace.walk.verdicts import Verdict
 from tests.fakes import origins
 from tests.fakes.net import START, gave_up, net, traced
 from tests.fakes.origins import Reply, page, redirect, reply
@@ -224,7 +224,7 @@ async def test_no_hop_begins_after_the_lease_though_its_timer_has_not_fired(
 
     def sleep_through_the_lease(walk: Walk, answer: HopAnswer) -> object:
         if len(walk.hops) + 1 == hops:
-            monkeypatch.setattr("daemon.trace.fetch.read_boot_clock", lambda: read_boot_clock() + 3_600)
+            monkeypatch.setattr("daemon.trace.wire.session.read_boot_clock", lambda: read_boot_clock() + 3_600)
         return answered(walk, answer)
 
     monkeypatch.setattr(Walk, "answered", sleep_through_the_lease)

@@ -8,9 +8,9 @@ import trio
 import trustme
 
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
-from daemon.trace.fetch import trace
-from daemon.trace.steps import Identity, Landed, Limits, Walk
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import trace
 from tests.fakes import origins, proxies
 from tests.fakes.net import START, context_for, fetcher, gave_up, net, traced
 from tests.fakes.origins import Reply, origin, page, redirect, reply

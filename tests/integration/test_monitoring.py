@@ -13,9 +13,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from daemon.control.metrics import OPENMETRICS, Metrics
 from daemon.settings.model import Settings
-from daemon.trace.fetch import TraceResult
-from daemon.trace.steps import Landed
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import Landed
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 from tests.fakes.overviews import standing_overview
 from tests.needs import need
 

@@ -12,9 +12,9 @@ import trio
 import trustme
 
 from daemon.providers.proxies import ProxyAddress
-from daemon.trace import verdicts
-from daemon.trace.fetch import TraceResult, trace
-from daemon.trace.steps import GaveUp, Identity, Landed, Limits, Walk
+from daemon.trace.walk import verdicts
+from daemon.trace.walk.steps import GaveUp, Identity, Landed, Limits, Walk
+from daemon.trace.wire.session import TraceResult, trace
 from tests.fakes import origins, proxies
 from tests.fakes.net import AUTHORITY, context_for, fetcher, traced
 from tests.fakes.origins import Reply, origin, page, redirect, reply

@@ -10,9 +10,9 @@ import trio.testing
 import trustme
 
 from daemon.providers.proxies import ProxyAddress, Reach
-from daemon.trace.fetch import TraceResult, trace
-from daemon.trace.steps import GaveUp, Identity, Landed, Limits, Walk
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp, Identity, Landed, Limits, Walk
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult, trace
 from tests.fakes import proxies
 from tests.fakes.net import START, context_for, fetcher, gave_up, net, ports_of, traced
 from tests.fakes.origins import RESETS, Reply, origin, page, redirect, reply

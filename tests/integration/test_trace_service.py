@@ -13,9 +13,9 @@ import trustme
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings
 from daemon.trace.service import ANSWER_BYTES_MAX, ServiceBackend
-from daemon.trace.steps import GaveUp, Hop, Landed, Limits, Walk
 from daemon.trace.tracers import Backends
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp, Hop, Landed, Limits, Walk
+from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.net import AUTHORITY, context_for, fetcher
 from tests.fakes.wire import free_port, listening
 from tests.integration.tracers import IDENTITY, LEASE, service_settings, traced_by, tracer_face, tracer_settings

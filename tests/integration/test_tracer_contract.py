@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import trio.testing
 
-from daemon.trace.steps import GaveUp, Landed
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp, Landed
+from daemon.trace.walk.verdicts import Verdict
 from tests.fakes import origins, proxies
 from tests.fakes.net import START, net
 from tests.fakes.origins import Reply, page, redirect, reply

@@ -13,10 +13,10 @@ from daemon.control.tracing import TracesForOthers
 from daemon.host.clocks import read_clocks
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings
-from daemon.trace.fetch import TraceResult
 from daemon.trace.service import ServiceBackend
-from daemon.trace.steps import Identity, Limits, Walk
 from daemon.trace.tracers import Backend, LocalBackend
+from daemon.trace.walk.steps import Identity, Limits, Walk
+from daemon.trace.wire.session import TraceResult
 from tests.fakes.net import START, fetcher
 from tests.integration.control_faces import Served
 

@@ -13,8 +13,8 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.trace.body import FirstBytes, PageBody, page_body
-from daemon.trace.codings import CODINGS, Brotli
+from daemon.trace.page.body import FirstBytes, PageBody, page_body
+from daemon.trace.page.codings import CODINGS, Brotli
 
 URL_HERE = URL("http://ads.example/")
 BYTES_MAX = 16_384

@@ -5,7 +5,7 @@ from ada_url import URL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.trace.cookies import ATTRIBUTE_CHARACTERS_MAX, COOKIES_MAX, Jar
+from daemon.trace.walk.cookies import ATTRIBUTE_CHARACTERS_MAX, COOKIES_MAX, Jar
 
 SET_AT = "https://www.shop.example.com/a/b?c"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from daemon.trace.backend import CountedStream, Meter, WireStream
-from daemon.trace.body import FirstBytes
-from daemon.trace.exchange import Exchange, Garbled
+from daemon.trace.page.body import FirstBytes
+from daemon.trace.wire.http1 import Exchange, Garbled
+from daemon.trace.wire.stream import CountedStream, Meter, WireStream
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HELLO = b"Content-Length: 5\r\n\r\nhello"

@@ -3,7 +3,7 @@
 import pytest
 from ada_url import URL
 
-from daemon.trace.html import Jump, Page, Source, read_page
+from daemon.trace.page.html import Jump, Page, Source, read_page
 
 HERE = "http://ads.example/dir/page?q=1#top"
 SUBMIT = "<script>document.forms[0].submit()</script>"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from daemon.trace.html import Jump, Page, Source, declared_refresh, read_page
+from daemon.trace.page.html import Jump, Page, Source, declared_refresh, read_page
 
 HERE = "http://ads.example/dir/page?q=1"
 

@@ -4,10 +4,10 @@ import pytest
 from ada_url import URL
 from selectolax.lexbor import LexborHTMLParser
 
-from daemon.trace.budget import STEPS_MAX, Steps
-from daemon.trace.html import Source, read_page
-from daemon.trace.markup import REOPENED_MAX, ROOT_TAGS_MAX, TAGS_MAX, bounded
-from daemon.trace.tokens import tokens_in
+from daemon.trace.page.budget import STEPS_MAX, Steps
+from daemon.trace.page.html import Source, read_page
+from daemon.trace.page.markup import REOPENED_MAX, ROOT_TAGS_MAX, TAGS_MAX, bounded
+from daemon.trace.page.tokens import tokens_in
 from tests.fakes.hostile_inputs import FORMS, MARKUP, PAGE_BYTES, SCRIPTS, Make
 
 SOURCE = Source(URL("http://ads.example/"), None, 10)

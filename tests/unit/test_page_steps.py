@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from daemon.trace.html import Jump, Page
-from daemon.trace.steps import Fetch, GaveUp, HopAnswer, Identity, Landed, Limits, Walk
+from daemon.trace.page.html import Jump, Page
+from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, Identity, Landed, Limits, Walk
 
 HERE = "https://ads.example.com/click?gclid=1"
 LIMITS = Limits(20, allow_private=False)

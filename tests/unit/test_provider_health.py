@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, Standing
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.ips import at
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.trace.scripts import UNRESOLVED, Action, Actions, Go, Submit, read_script
-from daemon.trace.tokens import tokens_in
+from daemon.trace.page.scripts import UNRESOLVED, Action, Actions, Go, Submit, read_script
+from daemon.trace.page.tokens import tokens_in
 
 
 def read(code: str) -> Actions:

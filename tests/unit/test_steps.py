@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.trace.steps import Fetch, GaveUp, HopAnswer, HopFailure, Identity, Landed, Limits, Walk
-from daemon.trace.verdicts import Kind, Phase, Verdict
+from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, HopFailure, Identity, Landed, Limits, Walk
+from daemon.trace.walk.verdicts import Kind, Phase, Verdict
 
 HERE = "https://ads.example.com/click?gclid=1"
 WHO = Identity("tester/1")

@@ -4,7 +4,7 @@ import pytest
 import webencodings
 from ada_url import URL
 
-from daemon.trace.charsets import percent_encoded, url_in_document
+from daemon.trace.page.charsets import percent_encoded, url_in_document
 from daemon.web.headers import AUTHORITY_CHARACTERS_MAX, parsed
 from daemon.web.urls import unescaped
 

@@ -4,15 +4,7 @@ import itertools
 
 import pytest
 
-from daemon.trace.verdicts import (
-    FAULTS,
-    FAULTS_OF_A_PROVEN_PROXY,
-    Kind,
-    Phase,
-    Verdict,
-    fault_of,
-    fault_of_answer,
-)
+from daemon.trace.walk.verdicts import FAULTS, FAULTS_OF_A_PROVEN_PROXY, Kind, Phase, Verdict, fault_of, fault_of_answer
 
 
 def test_everything_before_the_tunnel_stands_is_the_ips_fault() -> None:

@@ -10,9 +10,9 @@ from daemon.control.watching import Watching
 from daemon.moment import Moment
 from daemon.pool.messages import Lease
 from daemon.settings.model import Settings
-from daemon.trace.fetch import TraceResult
-from daemon.trace.steps import GaveUp, Landed
-from daemon.trace.verdicts import Verdict
+from daemon.trace.walk.steps import GaveUp, Landed
+from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.wire.session import TraceResult
 
 
 def a_lease() -> Lease:

@@ -13,9 +13,9 @@ from quart_schema import validate_querystring, validate_request, validate_respon
 from daemon.click.answer import tracking_url
 from daemon.control.api import STRICT, Cursor, Limit, Seats, Time, Url, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
-from daemon.database.batch import add_traces
 from daemon.database.listings import HITS, TRACES, Asked, read_one, read_page
 from daemon.database.postgres import Connection
+from daemon.trace.batch_store import add_traces
 
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]
 Sort = Literal["-created", "created", "-trace_ms", "trace_ms", "-wait_ms", "wait_ms", "-bytes", "bytes"]

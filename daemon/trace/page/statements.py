@@ -5,7 +5,7 @@ Places are indexes into the tokens; an end is the place after the last one. Semi
 
 from dataclasses import dataclass
 
-from daemon.trace.tokens import Kind, Token, Tokens
+from daemon.trace.page.tokens import Kind, Token, Tokens
 
 HEADED = frozenset({"if", "for", "while", "with", "switch"})  # by a parenthesis
 _BEFORE_A_STATEMENT = frozenset({"else", "do", "try", "finally"})

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
 
-from daemon.trace.budget import FORM_STEPS, Steps
-from daemon.trace.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
-from daemon.trace.forms import form_meant, submission
-from daemon.trace.markup import bounded
-from daemon.trace.scripts import Action, Actions, Go, Submit, Unresolved, read_script
+from daemon.trace.page.budget import FORM_STEPS, Steps
+from daemon.trace.page.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
+from daemon.trace.page.forms import form_meant, submission
+from daemon.trace.page.markup import bounded
+from daemon.trace.page.scripts import Action, Actions, Go, Submit, Unresolved, read_script
 
 # Stands where the page was cut, or ended: what holds it was not complete. No character of it means anything to HTML.
 _CUT = "\ufdd0cut\ufdd0"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from daemon.trace.budget import TOKEN_STEPS, Steps
+from daemon.trace.page.budget import TOKEN_STEPS, Steps
 
 TOKENS_MAX = 2_048  # a longer script is none that only jumps
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from daemon.trace.budget import SCRIPT_STEPS, Steps
-from daemon.trace.statements import HEADED, Call, Code, Link
-from daemon.trace.tokens import Kind, tokens_in
+from daemon.trace.page.budget import SCRIPT_STEPS, Steps
+from daemon.trace.page.statements import HEADED, Call, Code, Link
+from daemon.trace.page.tokens import Kind, tokens_in
 
 DEPTH_MAX = 8  # of blocks and functions within each other
 CALLS_CHARACTERS_MAX = 256  # of a script that neither jumps nor submits by itself, but may call a function that does

@@ -17,8 +17,8 @@ from typing import Any
 
 import trio
 
-from daemon.trace.tls import ByteStream, TlsStream
-from daemon.trace.verdicts import Kind
+from daemon.trace.walk.verdicts import Kind
+from daemon.trace.wire.tls import ByteStream, TlsStream
 
 READ_BYTES_MAX = 16_384
 LINE_BYTES = 32  # what a line costs beside its bytes, as HTTP/2 counts fields (RFC 9113, 6.5.2): parsing it takes time

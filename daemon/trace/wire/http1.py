@@ -13,8 +13,8 @@ from contextlib import suppress
 import httptools
 import trio
 
-from daemon.trace.backend import LINE_BYTES, Broken, TooMuch, WireStream
-from daemon.trace.body import Body
+from daemon.trace.page.body import Body
+from daemon.trace.wire.stream import LINE_BYTES, Broken, TooMuch, WireStream
 
 VERSION = b"HTTP/1."
 _LENGTH = re.compile(rb"\r?\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r?\n|\Z)", re.IGNORECASE)

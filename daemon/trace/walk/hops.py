@@ -2,8 +2,8 @@
 
 import msgspec
 
-from daemon.trace.html import Page
-from daemon.trace.verdicts import Kind, Phase, Verdict
+from daemon.trace.page.html import Page
+from daemon.trace.walk.verdicts import Kind, Phase, Verdict
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 WEB_SCHEMES = frozenset({"http", "https"})

@@ -15,10 +15,11 @@ is asked for a second time where its cookies have changed, and landed on otherwi
 
 from ada_url import URL
 
-from daemon.trace.body import ACCEPT_ENCODING, PageBody, page_body
-from daemon.trace.cookies import Jar
-from daemon.trace.forms import FORM_TYPE
-from daemon.trace.hops import (
+from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, page_body
+from daemon.trace.page.forms import FORM_TYPE
+from daemon.trace.page.html import Jump, Page, Refresh, declared_refresh
+from daemon.trace.walk.cookies import Jar
+from daemon.trace.walk.hops import (
     REDIRECT_STATUSES,
     WEB_SCHEMES,
     Fetch,
@@ -30,8 +31,7 @@ from daemon.trace.hops import (
     Landed,
     Limits,
 )
-from daemon.trace.html import Jump, Page, Refresh, declared_refresh
-from daemon.trace.verdicts import Fault, Verdict, fault_of, fault_of_answer
+from daemon.trace.walk.verdicts import Fault, Verdict, fault_of, fault_of_answer
 from daemon.web.addresses import refused_host_of
 from daemon.web.headers import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
 

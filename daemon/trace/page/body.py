@@ -10,10 +10,10 @@ from typing import Protocol
 
 from ada_url import URL
 
-from daemon.trace.budget import Steps
-from daemon.trace.charsets import charset_in
-from daemon.trace.codings import CODINGS
-from daemon.trace.html import Page, Source, read_page
+from daemon.trace.page.budget import Steps
+from daemon.trace.page.charsets import charset_in
+from daemon.trace.page.codings import CODINGS
+from daemon.trace.page.html import Page, Source, read_page
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

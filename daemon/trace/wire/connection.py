@@ -16,12 +16,12 @@ from typing import NamedTuple
 import trio
 
 from daemon.providers.proxies import ProxyAddress, exit_ip_in
-from daemon.trace.backend import DialError, WireStream
-from daemon.trace.body import Body, PageBody
-from daemon.trace.exchange import Exchange, Headers
-from daemon.trace.socks import open_socks_tunnel
-from daemon.trace.steps import REDIRECT_STATUSES, Fetch
-from daemon.trace.verdicts import Kind, Phase
+from daemon.trace.page.body import Body, PageBody
+from daemon.trace.walk.steps import REDIRECT_STATUSES, Fetch
+from daemon.trace.walk.verdicts import Kind, Phase
+from daemon.trace.wire.http1 import Exchange, Headers
+from daemon.trace.wire.socks import open_socks_tunnel
+from daemon.trace.wire.stream import DialError, WireStream
 from daemon.web.headers import location_in
 
 DRAIN_BYTES_MAX = 4_096

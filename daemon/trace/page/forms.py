@@ -13,8 +13,8 @@ from ada_url import URL
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
 
-from daemon.trace.charsets import percent_encoded, url_in_document
-from daemon.trace.scripts import Submit
+from daemon.trace.page.charsets import percent_encoded, url_in_document
+from daemon.trace.page.scripts import Submit
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 _OTHER_TYPES = frozenset({"multipart/form-data", "text/plain"})

@@ -17,22 +17,13 @@ import trio
 
 from daemon.host.clocks import read_boot_clock
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, exit_ip_in
-from daemon.trace.backend import Broken, DialError, Meter, TooMuch, dial
-from daemon.trace.body import Body, PageBody
-from daemon.trace.exchange import Garbled, Headers, NotHttp
-from daemon.trace.lines import (
-    Key,
-    Line,
-    Progress,
-    Refused,
-    authorization_of,
-    key_of,
-    open_tunnel,
-    secured,
-)
-from daemon.trace.socks import SocksError
-from daemon.trace.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
-from daemon.trace.verdicts import Kind, Phase, Verdict
+from daemon.trace.page.body import Body, PageBody
+from daemon.trace.walk.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
+from daemon.trace.walk.verdicts import Kind, Phase, Verdict
+from daemon.trace.wire.connection import Key, Line, Progress, Refused, authorization_of, key_of, open_tunnel, secured
+from daemon.trace.wire.http1 import Garbled, Headers, NotHttp
+from daemon.trace.wire.socks import SocksError
+from daemon.trace.wire.stream import Broken, DialError, Meter, TooMuch, dial
 
 CONNECTIONS_MAX = 4  # of one session; the one used longest ago is closed for a new one
 RESOLVERS_MAX = 64  # threads of all sessions that resolve proxies' names

@@ -6,8 +6,8 @@ go to it as they stand in the URL. No timeouts here: the hop has one around all 
 
 from ipaddress import IPv6Address, ip_address
 
-from daemon.trace.backend import WireStream
-from daemon.trace.verdicts import Kind
+from daemon.trace.walk.verdicts import Kind
+from daemon.trace.wire.stream import WireStream
 
 ANSWERS_BYTES_MAX = 16_384  # all of them together, with what WireStream counts for bytes that look like lines
 _NAME_BYTES_MAX = 255
