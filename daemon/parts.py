@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import structlog
 import trio
 
+from daemon.checks.checker import Checker
+from daemon.checks.prober import Prober
 from daemon.database.postgres import Database
 from daemon.database.reached import RETRY_S, STARTING, WAITING
 from daemon.errors import DatabaseUnavailable, TheirFault
@@ -31,9 +33,7 @@ from daemon.pool.messages import Adopt, StartOver
 from daemon.pool.pool import Pool
 from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.model import Settings
-from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
-from daemon.trace.prober import Prober
 from daemon.trace.provider_health import Health, ProviderHealth, Standing, why_of
 from daemon.trace.tracers import Backends, fetcher_of
 from daemon.trace.workers import Tracer, limits_of, prices_of

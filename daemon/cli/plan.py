@@ -9,9 +9,9 @@ from cyclopts import Parameter
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, shown
 from daemon.cli.session import settings_of, work
-from daemon.database.rates import History, read_history
 from daemon.errors import BadInput, TheirFault
 from daemon.maintenance.plan import MONTH_DAYS, SHARES, TRAFFIC, Demand, Plan, demands_of, plan_for, shares_of
+from daemon.maintenance.rates import History, read_history
 from daemon.maintenance.sizing import IN_USE_MAX_PERCENT
 from daemon.settings.model import Settings
 

@@ -9,9 +9,9 @@ from cyclopts import Parameter
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_rows_json, say_table
 from daemon.cli.session import settings_of, work
-from daemon.database import provisioning
-from daemon.database.provisioning import PoolIP, Selection
 from daemon.errors import BadInput
+from daemon.pool import store
+from daemon.pool.store import PoolIP, Selection
 
 TERMINAL_ROWS_MAX = 500
 COLUMNS = ("ip", "country", "provider", "status", "until", "uses", "failures")
@@ -36,7 +36,7 @@ def list_ips(
         tracepool provision list --country us | cut -f1
         tracepool provision list --json
     """
-    ips = work(settings_of(config), provisioning.list_ips, Selection(country=country, status=status))
+    ips = work(settings_of(config), store.list_ips, Selection(country=country, status=status))
     if as_json:
         say_rows_json(ips)
         return
@@ -78,5 +78,5 @@ def remove(
     if every == any(condition is not None for condition in (ip, country, provider)):
         raise BadInput("say which IPs: --ip, --country and --provider together narrow it down; --all stands alone")
     selection = Selection(country=country, ip=ip, provider=provider)
-    removed, locked = work(settings_of(config), provisioning.remove_ips, selection)
+    removed, locked = work(settings_of(config), store.remove_ips, selection)
     say(f"removed {removed}" + (f" ({locked} of them locked: their traces end first)" if locked else ""))

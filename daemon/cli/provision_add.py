@@ -10,10 +10,10 @@ from daemon.cli.options import ConfigFile, ImportFile, Strict
 from daemon.cli.output import say
 from daemon.cli.progress import progress
 from daemon.cli.session import settings_of, work
-from daemon.database.provision_rows import DEFAULT_COUNTRY, DEFAULT_PORT, DEFAULT_PROVIDER, NewIP, generated_ips
-from daemon.database.provision_rows import read_ips as read_rows
-from daemon.database.provisioning import add_ips
 from daemon.errors import BadInput
+from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PORT, DEFAULT_PROVIDER, NewIP, generated_ips
+from daemon.pool.provision_rows import read_ips as read_rows
+from daemon.pool.store import add_ips
 from daemon.settings.model import Settings
 
 

@@ -10,20 +10,20 @@ from uuid import uuid4
 import trio
 from cyclopts import Parameter
 
+from daemon.checks.check import CheckKind, check
+from daemon.checks.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, warn
 from daemon.cli.progress import progress
 from daemon.cli.session import settings_of, with_database, work
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
-from daemon.database.provisioning import CheckableIP, Selection, checkable_ips
 from daemon.errors import BadInput, BadSettings, TheirFault
 from daemon.journal.spool import FILE, node_id_of
 from daemon.nodes.member import nodes_kept_out
+from daemon.pool.store import CheckableIP, Selection, checkable_ips
 from daemon.providers.proxies import proxy_for
 from daemon.settings.model import Settings, reaches_of
-from daemon.trace.check import CheckKind, check
-from daemon.trace.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
 from daemon.trace.tracers import fetcher_of
 
 TIMEOUT_MAX_S = 60

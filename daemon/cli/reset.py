@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from daemon.cli.options import ConfigFile
 from daemon.cli.output import say, shown
 from daemon.cli.session import settings_of, work
-from daemon.database.provisioning import Selection, reset_ips
+from daemon.pool.store import Selection, reset_ips
 
 NAMED_MAX = 20
 

@@ -17,8 +17,6 @@ import trio
 from daemon.database import embedded
 from daemon.database.binaries import choose_account, refuse_unless_reachable
 from daemon.database.postgres import Database, open_database
-from daemon.database.provision_rows import new_ip
-from daemon.database.provisioning import add_ips
 from daemon.database.schema import migrate
 from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_for
 from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
@@ -26,6 +24,8 @@ from daemon.demo.wire import connect
 from daemon.errors import DatabaseSetupFailed, TheirFault
 from daemon.offers.rows import offer_fields
 from daemon.offers.store import add_offers
+from daemon.pool.provision_rows import new_ip
+from daemon.pool.store import add_ips
 from daemon.settings.model import Settings
 
 PROXY_PORT = 7000

@@ -8,6 +8,8 @@ import pytest
 import trio
 import trio.testing
 
+from daemon.checks.check import CheckKind, CheckResult
+from daemon.checks.checker import PATIENCE_S, Checker
 from daemon.errors import TheirFault
 from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory
@@ -15,8 +17,6 @@ from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.settings.model import Settings
-from daemon.trace.check import CheckKind, CheckResult
-from daemon.trace.checker import PATIENCE_S, Checker
 from tests.actors.tracing import now
 from tests.fakes.asked import Asked
 from tests.fakes.journal import MemoryJournal
@@ -37,7 +37,7 @@ class Bench:
             self.asked.append((proxy, url, timeout_s, slow_s))
             return await checking(timeout_s)
 
-        monkeypatch.setattr("daemon.trace.checker.check", check)
+        monkeypatch.setattr("daemon.checks.checker.check", check)
         self.asked: list[tuple[ProxyAddress | UnusableProxy, str, float, float]] = []
         self.journal = MemoryJournal()
         self.directory = PoolDirectory(lambda country: Pool(country, Rules(lock_s=90)), lambda post: None)

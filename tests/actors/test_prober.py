@@ -12,15 +12,15 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.checks.check import CheckKind, CheckResult
+from daemon.checks.checker import Checker
+from daemon.checks.prober import JITTER, LOOK_S, PAUSE_MAX_S, PAUSE_MIN_S, PROBES_MAX, Prober, pause_s
 from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
 from daemon.settings.model import Settings
-from daemon.trace.check import CheckKind, CheckResult
-from daemon.trace.checker import Checker
-from daemon.trace.prober import JITTER, LOOK_S, PAUSE_MAX_S, PAUSE_MIN_S, PROBES_MAX, Prober, pause_s
 from tests.actors.tracing import now
 from tests.fakes.asked import Asked
 from tests.fakes.ips import row_of
@@ -64,7 +64,7 @@ def benched(
         kind = bench.kinds.get(proxy.host, CheckKind.WORKING)
         return CheckResult(kind, CHECK_S * 1000, None, "" if kind is CheckKind.WORKING else "it says no")
 
-    monkeypatch.setattr("daemon.trace.checker.check", check)
+    monkeypatch.setattr("daemon.checks.checker.check", check)
     directory = PoolDirectory(lambda country: Pool(country, Rules(lock_s=90)), lambda post: None)
     post = directory.open("us", list(ips))
     nursery.start_soon(PoolActor(post.pool, post.receive, MemoryJournal(), now).run, [])

@@ -9,10 +9,10 @@ import structlog
 import trio
 
 from daemon.click.tally import Tally
-from daemon.database.evidence import read_active, read_evidence, uses_in
 from daemon.errors import DatabaseUnavailable
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.advisor import Advisor
+from daemon.maintenance.evidence import read_active, read_evidence, uses_in
 from daemon.maintenance.figures import Evidence, Faults, Slots, Use
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool

@@ -3,8 +3,8 @@
 import pytest
 import trustme
 
+from daemon.checks.check import CheckKind, CheckResult, check
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
-from daemon.trace.check import CheckKind, CheckResult, check
 from tests.fakes import proxies
 from tests.fakes.net import context_for, fetcher, net
 from tests.fakes.origins import SILENT, Reply, reply

@@ -35,7 +35,7 @@ PURE = {
     "daemon.control.reading",
     "daemon.database.cursors",
     "daemon.offers.rows",
-    "daemon.database.provision_rows",
+    "daemon.pool.provision_rows",
     "daemon.database.records",
     "daemon.journal.entries",
     "daemon.journal.replay",

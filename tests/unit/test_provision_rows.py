@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.database.provision_rows import COLUMNS, NewIP, generated_ips, new_ip, read_ips
 from daemon.database.records import Refused, decoded
 from daemon.errors import BadInput
+from daemon.pool.provision_rows import COLUMNS, NewIP, generated_ips, new_ip, read_ips
 
 
 def ip(

@@ -15,10 +15,10 @@ from daemon.control.problems import ProblemRaised
 from daemon.control.watching import Failure
 from daemon.database.listings import IPS, TRACES, Asked, read_one, read_page
 from daemon.database.postgres import Connection
-from daemon.database.provision_rows import NewIP, new_ip
-from daemon.database.provisioning import Selection, add_ips, remove_ips, reset_ips
 from daemon.errors import BadInput
 from daemon.pool.countries import canonical, names_of
+from daemon.pool.provision_rows import NewIP, new_ip
+from daemon.pool.store import Selection, add_ips, remove_ips, reset_ips
 
 HISTORY_MAX = 100
 Status = Literal["available", "locked", "cooldown", "failed"]

@@ -9,8 +9,8 @@ from datetime import datetime
 from uuid import UUID
 
 from daemon.database.postgres import Connection
-from daemon.database.provision_rows import COLUMNS, NewIP
 from daemon.pool.countries import canonical, names_of
+from daemon.pool.provision_rows import COLUMNS, NewIP
 
 COPY_BATCH_ROWS = 5_000
 INSERT_TIMEOUT_S = 900.0  # a million rows on a slow disk; the pool's limit is for small statements

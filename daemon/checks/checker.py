@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import structlog
 import trio
 
+from daemon.checks.check import CheckKind, CheckResult, check
 from daemon.errors import TheirFault
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory, Post
@@ -20,7 +21,6 @@ from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import proxy_for
 from daemon.settings.model import Settings, reaches_of
-from daemon.trace.check import CheckKind, CheckResult, check
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.walk.verdicts import Verdict

@@ -12,12 +12,12 @@ from uuid import UUID
 import structlog
 import trio
 
+from daemon.checks.check import CheckKind
+from daemon.checks.checker import Checker
 from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import NoIPAvailable
 from daemon.pool.states import Ip
-from daemon.trace.check import CheckKind
-from daemon.trace.checker import Checker
 
 PAUSE_MIN_S, PAUSE_MAX_S = 300.0, 21_600.0
 DOUBLINGS_MAX = 20
