@@ -18,7 +18,7 @@ def main(argv: list[str] | tuple[str, ...] | None = None) -> int:
     except KeyboardInterrupt:  # by itself: half of what explains the others may not be imported yet
         return 130
     except (Exception, BaseExceptionGroup) as e:
-        from daemon.cli.outcomes import explain
+        from daemon.cli.exit_codes import explain
 
         return explain(e)
     return status

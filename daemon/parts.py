@@ -15,8 +15,8 @@ import trio
 
 from daemon.checks.checker import Checker
 from daemon.checks.prober import Prober
+from daemon.database.connect import RETRY_S, STARTING, WAITING
 from daemon.database.postgres import Database
-from daemon.database.reached import RETRY_S, STARTING, WAITING
 from daemon.errors import DatabaseUnavailable, TheirFault
 from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.journal.replay import rests_known
@@ -27,12 +27,12 @@ from daemon.nodes.member import Follower, Identity, Member
 from daemon.nodes.membership import quiet_s
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
-from daemon.pool.adoption import Adoption
 from daemon.pool.directory import PoolDirectory, Post, rules_of
 from daemon.pool.messages import Adopt, StartOver
 from daemon.pool.pool import Pool
 from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.model import Settings
+from daemon.sql_sync import Adoption
 from daemon.trace.jobs import TraceJob
 from daemon.trace.provider_health import Health, ProviderHealth, Standing, why_of
 from daemon.trace.tracers import Backends, fetcher_of

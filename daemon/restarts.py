@@ -10,16 +10,16 @@ from typing import Any
 import structlog
 import trio
 
+from daemon.clock import Moment
+from daemon.countries import names_of
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
-from daemon.moment import Moment
 from daemon.pool.actor import Journal, PoolActor
-from daemon.pool.adoption import load_ips
-from daemon.pool.countries import names_of
 from daemon.pool.directory import Post
 from daemon.pool.messages import Message, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip
+from daemon.sql_sync import load_ips
 from daemon.troubles import Troubles
 
 PAUSE_MIN_S = 0.1

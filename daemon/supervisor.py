@@ -34,8 +34,8 @@ from daemon.control.overview import Overview
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
 from daemon.control.watching import Watching
+from daemon.database.connect import reached_database
 from daemon.database.postgres import Database, database_loop
-from daemon.database.reached import reached_database
 from daemon.host import hangup, systemd
 from daemon.host.clocks import read_clocks
 from daemon.host.collector import settle_collector

@@ -14,8 +14,8 @@ import structlog
 import trio
 
 from daemon.checks.check import CheckKind, CheckResult, check
+from daemon.clock import Moment
 from daemon.errors import TheirFault
-from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event

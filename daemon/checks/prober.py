@@ -14,7 +14,7 @@ import trio
 
 from daemon.checks.check import CheckKind
 from daemon.checks.checker import Checker
-from daemon.moment import Moment
+from daemon.clock import Moment
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import NoIPAvailable
 from daemon.pool.states import Ip

@@ -13,13 +13,13 @@ from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, shown, warn
 from daemon.cli.session import settings_of, work
 from daemon.control.socket import ask
-from daemon.database.clicks import read_click
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
 from daemon.logbook import sources
-from daemon.logbook.lines import Line, Splitter
-from daemon.logbook.selection import Selection
+from daemon.logbook.clicks import read_click
+from daemon.logbook.filter import Selection
+from daemon.logbook.parse import Line, Splitter
+from daemon.logbook.render_story import told
 from daemon.logbook.story import Story, story_of
-from daemon.logbook.telling import told
 from daemon.settings.model import Settings
 
 LINES_MAX = 200

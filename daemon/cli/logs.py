@@ -13,9 +13,9 @@ from rich.text import Text
 
 from daemon.cli.output import say, shown, warn
 from daemon.logbook import sources
-from daemon.logbook.drawn import drawn
-from daemon.logbook.lines import Line, Splitter
-from daemon.logbook.selection import Selection, since_of
+from daemon.logbook.filter import Selection, since_of
+from daemon.logbook.parse import Line, Splitter
+from daemon.logbook.render_line import drawn
 
 LogFile = Annotated[str | None, Parameter(metavar="FILE", help="A log, or - for standard input; else journald.")]
 

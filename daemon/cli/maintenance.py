@@ -6,9 +6,9 @@ from dataclasses import replace
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, shown
 from daemon.cli.session import settings_of, with_database
+from daemon.control.reports import read_status
 from daemon.control.socket import ask
 from daemon.database.postgres import Connection, Database
-from daemon.database.reports import read_status
 from daemon.maintenance.advisor import advice_by_tables
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.rounds import Report, report_from, run_once

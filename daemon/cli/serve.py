@@ -3,8 +3,8 @@
 import os
 
 from daemon import logs
+from daemon.cli.exit_codes import leaves
 from daemon.cli.options import ConfigFile
-from daemon.cli.outcomes import leaves
 from daemon.errors import TheirFault
 from daemon.host import hangup
 from daemon.settings.sources import config_path, hide_secrets, load

@@ -9,7 +9,7 @@ from typing import TypeVar, TypeVarTuple
 import asyncpg
 import trio
 
-from daemon.cli.outcomes import leaves
+from daemon.cli.exit_codes import leaves
 from daemon.database import embedded
 from daemon.database.postgres import Connection, Database, database_loop, open_database
 from daemon.database.schema import migrate

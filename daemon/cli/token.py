@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_rows_json, say_table, shown, warn
 from daemon.cli.session import settings_of, work
+from daemon.control import token_store
 from daemon.control.access import hash_of
-from daemon.database import tokens
 from daemon.errors import BadInput
 
 TOKEN_BYTES = 32
@@ -34,7 +34,7 @@ def create(
     if not (0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()):
         raise BadInput(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
     token = f"tp_{secrets.token_urlsafe(TOKEN_BYTES)}"
-    if not work(settings_of(config), tokens.create_token, name, role, hash_of(token)):
+    if not work(settings_of(config), token_store.create_token, name, role, hash_of(token)):
         raise BadInput(f"there is a token {shown(name)} in force: choose another name, or revoke it first")
     say(token)
     warn(f"tracepool: keep it: it is not shown again. From now on the control face wants a token ({role}: {name})")
@@ -46,7 +46,7 @@ def list_tokens(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
         tracepool token list
         tracepool token list --json
     """  # fmt: skip
-    found = work(settings_of(config), tokens.list_tokens)
+    found = work(settings_of(config), token_store.list_tokens)
     if as_json:
         say_rows_json(found)
         return
@@ -61,6 +61,6 @@ def revoke(name: Name, *, config: ConfigFile = None) -> None:
 
         tracepool token revoke grafana
     """  # fmt: skip
-    if not work(settings_of(config), tokens.revoke_token, name):
+    if not work(settings_of(config), token_store.revoke_token, name):
         raise BadInput(f"no token {shown(name)} is in force: tracepool token list shows them")
     say(f"revoked {shown(name)}")

@@ -19,11 +19,11 @@ from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from daemon import __version__
+from daemon.clock import Moment
 from daemon.control.access import SAFE_METHODS, Denied, Principal, Tokens, refused_change, refused_host
 from daemon.control.openapi import Described
 from daemon.control.problems import ProblemRaised, invalid, problem, respond
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
-from daemon.moment import Moment
 from daemon.settings.model import Settings
 
 BODY_BYTES_MAX = 4 * 1024 * 1024

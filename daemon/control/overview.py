@@ -9,17 +9,17 @@ import trio
 
 from daemon import __version__
 from daemon.click.clicks import Clicks
+from daemon.clock import Moment
 from daemon.database.postgres import NOTIFICATIONS_MAX
 from daemon.http.server import Server
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import PENDING_MAX, JournalWriter
 from daemon.maintenance.advisor import Advisor, said
-from daemon.moment import Moment
 from daemon.nodes.member import Member
-from daemon.pool.adoption import Adoption
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
 from daemon.settings.model import Settings
+from daemon.sql_sync import Adoption
 from daemon.trace.jobs import TraceJob
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Tracer

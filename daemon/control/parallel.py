@@ -10,9 +10,9 @@ from urllib.parse import quote
 import trio
 
 from daemon.click.answer import tracking_url
+from daemon.control.listings import TRACES, read_one
 from daemon.control.overview import Overview
 from daemon.control.problems import ProblemRaised
-from daemon.database.listings import TRACES, read_one
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Params

@@ -8,6 +8,7 @@ import structlog
 import trio
 from quart import Blueprint
 
+from daemon.clock import Moment
 from daemon.control.access import Tokens, is_local
 from daemon.control.api import Seat, Seats, TracerSeat
 from daemon.control.face import BODY_BYTES_MAX, control_app
@@ -33,12 +34,11 @@ from daemon.control.resources import (
     traces,
     traffic,
 )
+from daemon.control.token_store import note_use
 from daemon.database.postgres import Database
-from daemon.database.tokens import note_use
 from daemon.errors import BadSettings, DatabaseUnavailable
 from daemon.http.listeners import open_listeners
 from daemon.http.server import Server, ServerLimits
-from daemon.moment import Moment
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 TOKENS = "tracepool_tokens"

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from daemon.clock import Moment
 from daemon.control.events import Events
 from daemon.control.history import History
 from daemon.control.metrics import Metrics
 from daemon.control.outlook import Outlook, Rates, outlook_of
 from daemon.control.overview import Overview
-from daemon.moment import Moment
 from daemon.pool.messages import Lease
 from daemon.trace.walk.steps import GaveUp
 from daemon.trace.walk.verdicts import Verdict

@@ -4,7 +4,7 @@ import time
 
 import trio
 
-from daemon.moment import Moment
+from daemon.clock import Moment
 
 
 def read_boot_clock() -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.moment import Moment
+from daemon.clock import Moment
 from daemon.pool.states import NEVER_USED, Ip, Status
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from daemon.click.answer import extracted_params
 from daemon.journal.entries import Params
-from daemon.logbook.lines import Line
+from daemon.logbook.parse import Line
 
 WHY = {
     "deadline": "the trace had begun, and did not end while the visitor waited",

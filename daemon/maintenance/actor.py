@@ -6,11 +6,11 @@ from dataclasses import replace
 import structlog
 import trio
 
+from daemon.clock import Moment
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, run_once
-from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
 from daemon.settings.model import Settings

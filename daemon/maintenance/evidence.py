@@ -4,10 +4,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from daemon.countries import canonical
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Demand, Evidence, Faults, Landings, Peak, Sample, Slots, Spent, Use
-from daemon.pool.countries import canonical
 
 WINDOW_S = 600.0
 OVERHANG_INTERVALS = 2  # of samples older than the window: one speaks for the time after it

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from daemon.countries import canonical
 from daemon.errors import BadInput
 from daemon.maintenance.sizing import Need, need
-from daemon.pool.countries import canonical
 
 SHARES: Mapping[str, float] = {"us": 60, "uk": 20, "ca": 20}
 TRAFFIC: Mapping[str, float] = {"low": 60, "medium": 300, "high": 1_200}  # clicks per minute

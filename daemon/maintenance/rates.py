@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from daemon.countries import canonical
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
-from daemon.pool.countries import canonical
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from typing import Protocol
 import structlog
 import trio
 
+from daemon.clock import Moment
 from daemon.journal.entries import Entry
-from daemon.moment import Moment
 from daemon.pool.decision import Decision
 from daemon.pool.messages import Lease, Message, NoIPAvailable, Ping, Release, Remove, StartOver
 from daemon.pool.pool import Pool

@@ -1,7 +1,7 @@
 """What the journal is told of an IP after a step of states.py. Pure."""
 
+from daemon.clock import Moment
 from daemon.journal.entries import IpChanged
-from daemon.moment import Moment
 from daemon.pool.states import NEVER_USED, Ip
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import trio
 
-from daemon.moment import Moment
-from daemon.pool.countries import canonical
+from daemon.clock import Moment
+from daemon.countries import canonical
 from daemon.pool.departed import Endpoint
 from daemon.pool.messages import Counts, Message
 from daemon.pool.pool import Pool

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from uuid import UUID
 
-from daemon.moment import Moment
+from daemon.clock import Moment
 from daemon.pool.changed import ip_changed
 from daemon.pool.checks import refused_check
 from daemon.pool.decision import Decision

@@ -8,8 +8,8 @@ from dataclasses import astuple, dataclass
 from datetime import datetime
 from uuid import UUID
 
+from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
-from daemon.pool.countries import canonical, names_of
 from daemon.pool.provision_rows import COLUMNS, NewIP
 
 COPY_BATCH_ROWS = 5_000

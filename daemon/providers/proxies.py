@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from daemon.pool.countries import iso_code
+from daemon.countries import iso_code
 
 Scheme = Literal["http", "https", "socks5"]
 

@@ -14,10 +14,10 @@ from uuid import UUID
 import structlog
 import trio
 
+from daemon.clock import Moment
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished
-from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+from daemon.countries import canonical
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
-from daemon.pool.countries import canonical
 
 PRIORITY = 1
 COPY_BATCH_ROWS = 5_000

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from daemon.moment import Moment
+from daemon.clock import Moment
 from daemon.trace.walk.verdicts import Verdict
 
 SUSPECTED_S = 300.0

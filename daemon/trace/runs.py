@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from daemon.click.answer import extracted_params
+from daemon.clock import Moment
 from daemon.journal.entries import TraceFinished, Traffic
-from daemon.moment import Moment
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.trace.jobs import Finished, Spent, TraceJob
 from daemon.trace.spending import Spending

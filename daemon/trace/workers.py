@@ -14,8 +14,8 @@ import structlog
 import trio
 from msgspec.structs import replace
 
+from daemon.clock import Moment
 from daemon.journal.entries import TraceProcessing
-from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release

@@ -10,8 +10,8 @@ import trio.testing
 
 from daemon.click.clicks import Answer, Clicks
 from daemon.click.visitor import Visitor
+from daemon.clock import Moment
 from daemon.journal.entries import Hit
-from daemon.moment import Moment
 from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool

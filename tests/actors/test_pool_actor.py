@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from daemon.clock import Moment
 from daemon.journal.entries import Entry, IpChanged
-from daemon.moment import Moment
 from daemon.pool.actor import BATCH_MAX, PoolActor
 from daemon.pool.messages import Adopt, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.pool import Pool

@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from daemon.clock import Moment
 from daemon.journal.entries import Entry, IpChanged
-from daemon.moment import Moment
 from daemon.pool.actor import PoolActor
 from daemon.pool.decision import Decision
 from daemon.pool.messages import Acquire, Lease, Message, Release

@@ -10,10 +10,10 @@ import trio
 import trio.testing
 from msgspec.structs import asdict
 
+from daemon.clock import Moment
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import IpChanged
 from daemon.journal.replay import ip_from_row
-from daemon.moment import Moment
 from daemon.pool.decision import Decision
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release, StartOver

@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
+from daemon.clock import Moment
 from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
-from daemon.moment import Moment
 from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, Message

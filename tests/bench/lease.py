@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from daemon.clock import Moment
 from daemon.journal.entries import encode
-from daemon.moment import Moment
 from daemon.pool.decision import Decision
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
 from daemon.pool.pool import Pool

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import trio
 
-from daemon.moment import Moment
+from daemon.clock import Moment
 from daemon.pool.messages import Acquire, Lease, NoIPAvailable
 from tests.fakes.ips import WALL_S
 

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 from uuid import UUID, uuid4
 
-from daemon.moment import Moment
+from daemon.clock import Moment
 from daemon.pool.decision import Decision
 from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable
 from daemon.pool.pool import Pool

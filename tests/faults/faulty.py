@@ -21,8 +21,8 @@ from typing import Any
 
 from daemon import restarts
 from daemon.__main__ import main
+from daemon.clock import Moment
 from daemon.journal.spool import Spool
-from daemon.moment import Moment
 from daemon.pool.decision import Decision
 from daemon.pool.messages import Message
 from daemon.pool.pool import Pool

@@ -10,12 +10,12 @@ import trio
 
 from daemon.host.clocks import read_clocks
 from daemon.offers.model import Offers
-from daemon.pool.adoption import Adoption
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import run_pool_actor
+from daemon.sql_sync import Adoption
 from tests.integration.databases import PATIENCE_S, PostgresServer, Rows, fresh_database, until
 from tests.integration.journals import Journal, running_journal
 

@@ -9,9 +9,9 @@ import trio
 
 from daemon.offers.model import Offer
 from daemon.offers.param_rules import Passing
-from daemon.pool.adoption import edits_in
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.states import Status
+from daemon.sql_sync import edits_in
 from tests.conftest import LoggedErrors
 from tests.integration.databases import PostgresServer, opened, until
 from tests.integration.pools import daemon_on
@@ -288,7 +288,7 @@ async def test_after_a_lost_connection_everything_is_compared(postgres: Postgres
 async def test_a_silent_connection_is_asked_for_a_sign_of_life(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.pool.adoption.CHECK_S", 0.05)
+    monkeypatch.setattr("daemon.sql_sync.CHECK_S", 0.05)
     asked = "select count(*) from pg_stat_activity where datname = current_database() and query = 'select 1'"
     async with daemon_on(postgres, tmp_path) as daemon:
 

@@ -14,7 +14,7 @@ import pytest
 
 from daemon.errors import BadInput
 from daemon.logbook import sources
-from daemon.logbook.lines import Line, Splitter
+from daemon.logbook.parse import Line, Splitter
 from tests.integration.commands import PROJECT, Commands
 from tests.integration.databases import PostgresServer
 from tests.integration.test_cli_process import running, wait_until

@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.pool.countries import ALIASES, canonical, names_of
+from daemon.countries import ALIASES, canonical, names_of
 
 
 @pytest.mark.parametrize(

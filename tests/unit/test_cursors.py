@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.database.cursors import Position, cursor_of, position_at
+from daemon.control.cursors import Position, cursor_of, position_at
 from daemon.errors import BadInput
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))

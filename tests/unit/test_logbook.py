@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.errors import BadInput
-from daemon.logbook.drawn import drawn
-from daemon.logbook.lines import CUT_BYTES, LINE_BYTES_MAX, Line, Splitter
-from daemon.logbook.selection import Selection, since_of
+from daemon.logbook.filter import Selection, since_of
+from daemon.logbook.parse import CUT_BYTES, LINE_BYTES_MAX, Line, Splitter
+from daemon.logbook.render_line import drawn
 
 NOW = datetime(2026, 1, 2, 10, 0, tzinfo=UTC)
 REQUEST = "6f1c2d3e-8a5b-4c7d-9e0f-112233445566"

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from daemon.clock import Moment
 from daemon.journal.entries import encode
 from daemon.journal.replay import ip_from_row, rests_known
-from daemon.moment import Moment
 from daemon.pool.changed import ip_changed
 from daemon.pool.decision import Decision
 from daemon.pool.messages import Acquire, Lease

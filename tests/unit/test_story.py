@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from daemon.logbook.lines import Line, Splitter
+from daemon.logbook.parse import Line, Splitter
+from daemon.logbook.render_story import told
 from daemon.logbook.story import Story, span, story_of
-from daemon.logbook.telling import told
 
 REQUEST = "6f1c2d3e-8a5b-4c7d-9e0f-112233445566"
 AT = datetime(2026, 1, 2, 10, 0, tzinfo=UTC)

@@ -4,10 +4,10 @@ from uuid import uuid4
 
 import pytest
 
+from daemon.clock import Moment
 from daemon.control import watching
 from daemon.control.metrics import Metrics
 from daemon.control.watching import Watching
-from daemon.moment import Moment
 from daemon.pool.messages import Lease
 from daemon.settings.model import Settings
 from daemon.trace.walk.steps import GaveUp, Landed

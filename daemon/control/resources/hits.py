@@ -9,7 +9,7 @@ from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
 from daemon.control.api import Cursor, Limit, Seats, Time, Word, picked
-from daemon.database.listings import HITS, Asked, read_page
+from daemon.control.listings import HITS, Asked, read_page
 
 
 @dataclass(frozen=True, slots=True)

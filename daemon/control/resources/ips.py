@@ -11,12 +11,12 @@ from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from daemon.control.api import STRICT, Cursor, Flag, Limit, RowRefused, Seats, Word, note_change, picked
+from daemon.control.listings import IPS, TRACES, Asked, read_one, read_page
 from daemon.control.problems import ProblemRaised
 from daemon.control.watching import Failure
-from daemon.database.listings import IPS, TRACES, Asked, read_one, read_page
+from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
-from daemon.pool.countries import canonical, names_of
 from daemon.pool.provision_rows import NewIP, new_ip
 from daemon.pool.store import Selection, add_ips, remove_ips, reset_ips
 

@@ -9,6 +9,7 @@ from quart import Blueprint, request
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from daemon.control.api import Cursor, Limit, RowRefused, Seats, Word, note_change, picked
+from daemon.control.listings import OFFERS, Asked, read_page
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.offer_models import (
     OfferChanges,
@@ -20,13 +21,12 @@ from daemon.control.resources.offer_models import (
     OffersNew,
     StoredShare,
 )
-from daemon.database.listings import OFFERS, Asked, read_page
+from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
 from daemon.offers.rows import OfferFields, new_offer, offer_fields
 from daemon.offers.store import add_offer, add_offers, find_offer_row, remove_offer, update_offer
 from daemon.offers.values import JSON_COLUMNS
-from daemon.pool.countries import canonical, names_of
 
 # What null, which takes a setting back, is in a row.
 TAKEN_BACK: dict[str, object] = {

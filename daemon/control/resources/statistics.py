@@ -10,7 +10,7 @@ from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
 from daemon.control.api import Cursor, Seats, Time, picked
-from daemon.database.listings import STATISTICS, Asked, read_page
+from daemon.control.listings import STATISTICS, Asked, read_page
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from quart_schema import validate_querystring, validate_request, validate_respon
 
 from daemon.click.answer import tracking_url
 from daemon.control.api import STRICT, Cursor, Limit, Seats, Time, Url, Word, note_change, picked
+from daemon.control.listings import HITS, TRACES, Asked, read_one, read_page
 from daemon.control.problems import ProblemRaised
-from daemon.database.listings import HITS, TRACES, Asked, read_one, read_page
 from daemon.database.postgres import Connection
 from daemon.trace.batch_store import add_traces
 

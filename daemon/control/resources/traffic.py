@@ -9,7 +9,7 @@ from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
 from daemon.control.api import Cursor, Day, Limit, Seats, Word, picked
-from daemon.database.listings import TRAFFIC, Asked, read_page
+from daemon.control.listings import TRAFFIC, Asked, read_page
 
 Sort = Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "traces"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from daemon.logbook.lines import Line
+from daemon.logbook.parse import Line
 
 Piece = tuple[str, str]  # text, and a style as rich knows it
 

@@ -16,13 +16,13 @@ from uuid import UUID
 import structlog
 import trio
 
+from daemon.clock import Moment
+from daemon.countries import canonical
 from daemon.database.postgres import Announcements, Connection, Database, in_chunks
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.replay import ip_from_row
-from daemon.moment import Moment
 from daemon.offers.model import Offers
-from daemon.pool.countries import canonical
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt, Remove
 from daemon.pool.states import Ip

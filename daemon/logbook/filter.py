@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from daemon.errors import BadInput
-from daemon.logbook.lines import Line
+from daemon.logbook.parse import Line
 
 OUTCOMES = ("resolved", "fallback", "left", "refused")
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}

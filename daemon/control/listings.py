@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.database.cursors import Position, cursor_of, position_at
+from daemon.control.cursors import Position, cursor_of, position_at
 from daemon.database.failures import REFUSALS
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput

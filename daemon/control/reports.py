@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from daemon.countries import canonical
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
-from daemon.pool.countries import canonical
 from daemon.trace.spending import shown
 
 _COUNTS = """
