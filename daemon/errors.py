@@ -55,6 +55,9 @@ class StatementRefused(DatabaseUnavailable):
 class DatabaseOccupied(DatabaseUnavailable):
     """Another node works with this database: two would lease the same IPs."""
 
+    def __init__(self, message: str, remedy: str = "nothing: this node joins again by itself") -> None:
+        super().__init__(message, remedy)
+
 
 class DatabaseSetupFailed(TheirFault):
     """The embedded PostgreSQL cannot be created or started."""

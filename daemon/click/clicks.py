@@ -11,12 +11,12 @@ import structlog
 import trio
 
 from daemon.click.answer import fallback_location, safe_location, with_params
-from daemon.click.tally import Tally
 from daemon.click.turns import Turns
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
 from daemon.journal.entries import Hit
+from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
 from daemon.oneshot import OneShot
 from daemon.pool.actor import Journal

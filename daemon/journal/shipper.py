@@ -23,7 +23,6 @@ from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefuse
 from daemon.journal.entries import KINDS, Hit, IpChanged, TracePending
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
-from daemon.nodes.member import REJOINING
 from daemon.troubles import Troubles
 
 BATCH_MAX = 2_000
@@ -62,7 +61,7 @@ async def apply_batch(
     `claim`: this node's, which must hold until the rows are there; None: it need not. `kinds`: those to apply.
     """
     if claim is not None and not await conn.fetch(QUERIES["hold_claim"], node_id, claim):
-        raise DatabaseOccupied("this node has lost its claim on the database", REJOINING)
+        raise DatabaseOccupied("this node has lost its claim on the database")
     moved = await conn.fetchval(QUERIES["move_position"], node_id, epoch, batch[-1].seq, after_seq)
     if moved is None:
         return False

@@ -6,12 +6,12 @@ from typing import Any
 
 import structlog
 
-from daemon.click.tally import LastMinute, Tally
 from daemon.clock import Moment
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advice import advise
 from daemon.maintenance.evidence import read_active, read_evidence
 from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance, ProviderState
+from daemon.maintenance.tally import LastMinute, Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
 from daemon.settings.model import Settings

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from daemon.click.tally import LastMinute
+from daemon.maintenance.tally import LastMinute
 from daemon.pool.messages import Counts
 
 NO_CLICKS = LastMinute(0, 0, {}, None, None)

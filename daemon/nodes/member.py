@@ -27,7 +27,6 @@ JOIN_RETRY_S = 2.0
 LEAVE_S = 3.0
 RENEWING = "renewing this node's trust"
 JOINING = "joining as a node"
-REJOINING = "nothing: this node joins again by itself"
 
 log = structlog.get_logger("daemon.nodes")
 
@@ -101,7 +100,7 @@ class Member:
         Raises DatabaseOccupied while neither is known: nothing is to be written.
         """
         if self._claim is None and not self._is_followed:
-            raise DatabaseOccupied("this node has no claim on the database now", REJOINING)
+            raise DatabaseOccupied("this node has no claim on the database now")
         return self._claim
 
     @property

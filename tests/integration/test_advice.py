@@ -8,12 +8,12 @@ import pytest
 import structlog
 import trio
 
-from daemon.click.tally import Tally
 from daemon.errors import DatabaseUnavailable
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.evidence import read_active, read_evidence, uses_in
 from daemon.maintenance.figures import Evidence, Faults, Slots, Use
+from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules

@@ -9,11 +9,11 @@ import pytest
 import structlog
 import trio
 
-from daemon.click.tally import Tally
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, Unhealthy, report_from, run_once
+from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.click.tally import LastMinute
 from daemon.maintenance.advice import RULES, advise
 from daemon.maintenance.figures import (
     POOL,
@@ -25,6 +24,7 @@ from daemon.maintenance.figures import (
     Spent,
     Use,
 )
+from daemon.maintenance.tally import LastMinute
 from daemon.pool.messages import Counts
 
 NOW_S = 1_700_000_000.0

@@ -25,7 +25,7 @@ PURE = {
     "daemon.offers.model",
     "daemon.web.query",
     "daemon.offers.param_rules",
-    "daemon.click.tally",
+    "daemon.maintenance.tally",
     "daemon.click.turns",
     "daemon.web.urls",
     "daemon.click.visitor",

@@ -1,6 +1,6 @@
 """The last minute's clicks, as `status` shows them."""
 
-from daemon.click.tally import CLICKS_MAX, WINDOW_S, LastMinute, Tally
+from daemon.maintenance.tally import CLICKS_MAX, WINDOW_S, LastMinute, Tally
 
 
 def test_no_clicks_have_no_waits() -> None:
