@@ -1,4 +1,4 @@
-"""Every exception of tracepool, as one tree: whose fault it is decides what happens next.
+"""Every exception of tracepool, as one tree: whose fault it is decides what happens next. Pure.
 
 OurFault is a bug: it is logged with its cause and restarts the actor it happened in. TheirFault names an operator's
 input or a peer that did not do its part: the message says what, where and what would be right. A bound that is

@@ -1,4 +1,4 @@
-"""What the daemon decided, as frozen records: the only things that reach the spool and, from there, PostgreSQL.
+"""What the daemon decided, as frozen records: the only things that reach the spool and, from there, PostgreSQL. Pure.
 
 Each entry carries everything its row needs, so that applying it asks nobody. Times are wall seconds since 1970 (UTC).
 `encode` gives the kind and the JSON that database/queries.sql reads with `jsonb_to_recordset`: a field's name here is a

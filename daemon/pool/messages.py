@@ -1,4 +1,4 @@
-"""What is said to a pool actor and what it answers. Times are seconds on the monotonic clock."""
+"""What is said to a pool actor and what it answers. Times are seconds on the monotonic clock. Pure."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """One country's IPs and those who wait for one. Synchronous, without a clock: an event and the time in, a Decision out.
+Pure.
 
 The actor around it journals a decision's entries before it sends the answers.
 

@@ -1,4 +1,4 @@
-"""What comes next, in O(log n): which IP, which timer, which waiter.
+"""What comes next, in O(log n): which IP, which timer, which waiter. Pure.
 
 These heaps may hold what is outdated: it is passed over when it comes up, and a heap is rebuilt once the outdated part
 outgrows the rest.

@@ -1,4 +1,5 @@
 """What may happen to an IP. The rules of this file: no clock, no I/O, no logger; nothing else changes an IP's status.
+Pure.
 
 An IP is `available` until it is leased, `locked` while a trace has it, in `cooldown` after that, and `failed` once it
 broke too often in a row; where too many of its country have, it rests instead (out_of_use.py). `TABLE` is the whole of

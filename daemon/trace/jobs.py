@@ -1,4 +1,4 @@
-"""What a click asks of a trace worker, and what it hears while it waits. Times are ticks, in seconds."""
+"""What a click asks of a trace worker, and what it hears while it waits. Times are ticks, in seconds. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""One trace as a conversation: what happened goes in, the next step comes out. No sockets, no clock, no logger.
+"""One trace as a conversation: what happened goes in, the next step comes out. No sockets, no clock, no logger. Pure.
 
 A Walk is told `start()`, then `answered()` or `failed()` for each Fetch that it asked for, until it says Landed or
 GaveUp.

@@ -1,4 +1,4 @@
-"""Whose fault a failed hop is: a pure table from where it failed and how to a verdict, a reason and its words.
+"""Whose fault a failed hop is: a pure table from where it failed and how to a verdict, a reason and its words. Pure.
 
 Where a hop can fail, in order:
 
