@@ -1,4 +1,6 @@
-"""CPU of the daemon's process for a click along a five-hop chain, plain and https.
+"""CPU of the daemon's process along five-hop chains, plain and https: what a click adds (slope) and idle (floor).
+
+The slope is the CPU between two rates, divided by the clicks between them: it leaves out what each second costs.
 
 Only what the daemon's own process takes is counted, user and system time of all its threads; PostgreSQL, the network
 and the load have processes of their own. The https hops go to one host: one tunnel and one handshake for each click.
@@ -19,12 +21,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from tests.bench.figures import Figure, shown
+from tests.bench.figures import Figure
 from tests.bench.scene import Network, Scene, add_ips, add_offer, loaded, start_load
 
 REQUESTS, DELAY_MS = 5, 200
-RATE = 50.0
-PROXIES = 200
+LOW_RATE, HIGH_RATE = 50.0, 150.0
+PROXIES = 500
 COOLDOWN_S = 1
 WARM_S = 4.0
 SETTLE_S = 2.0  # the last rests end, the last rows are shipped
@@ -32,34 +34,57 @@ IDLE_S = 10.0
 TARGET_MS = 3.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What some seconds of load at one rate took."""
+
+    cpu_s: float
+    resolved: int
+    clicks: int
+
+
 @dataclass(slots=True)
 class _Measured:
-    """A service that answers clicks at `url`, and what each turn found."""
+    """A service that answers clicks at `url`, and what was found of it."""
 
     url: str
     cpu_s: Callable[[], float]
-    spent_s: list[float] = field(default_factory=list)
-    resolved: list[int] = field(default_factory=list)
-    clicks: int = 0
+    idle_share: float = 0.0
+    turns: dict[float, list[_Turn]] = field(default_factory=lambda: {LOW_RATE: [], HIGH_RATE: []})
 
-    def turn(self, length_s: float) -> None:
-        began_s = self.cpu_s()
-        found = loaded(start_load("clicks", self.url, str(RATE), str(length_s)))
+    def rest(self) -> None:
+        """Measures the CPU without clicks, as a share of a core."""
+        before_s = self.cpu_s()
+        time.sleep(IDLE_S)
+        self.idle_share = (self.cpu_s() - before_s) / IDLE_S
+
+    def turn(self, rate: float, length_s: float) -> None:
+        before_s = self.cpu_s()
+        found = loaded(start_load("clicks", self.url, str(rate), str(length_s)))
         time.sleep(SETTLE_S)
-        self.spent_s.append(self.cpu_s() - began_s)
-        self.resolved.append(found["outcomes"].get("resolved", 0))
-        self.clicks += len(found["waits_ms"])
+        resolved = found["outcomes"].get("resolved", 0)
+        self.turns[rate].append(_Turn(self.cpu_s() - before_s, resolved, len(found["waits_ms"])))
+
+    def per_click_ms(self, rate: float) -> float:
+        """All of the CPU at that rate, divided by the clicks resolved."""
+        return 1000 * self._cpu_s(rate) / max(1, self._resolved(rate))
 
     @property
-    def per_click_ms(self) -> float:
-        return 1000 * sum(self.spent_s) / max(1, sum(self.resolved))
+    def slope_ms(self) -> float:
+        """The CPU that one more click costs. The turns at both rates are equally long."""
+        clicks = self._resolved(HIGH_RATE) - self._resolved(LOW_RATE)
+        return 1000 * (self._cpu_s(HIGH_RATE) - self._cpu_s(LOW_RATE)) / max(1, clicks)
+
+    def _cpu_s(self, rate: float) -> float:
+        return sum(turn.cpu_s for turn in self.turns[rate])
+
+    def _resolved(self, rate: float) -> int:
+        return sum(turn.resolved for turn in self.turns[rate])
 
     def __str__(self) -> str:
-        turns_ms = [1000 * spent_s / max(1, count) for spent_s, count in zip(self.spent_s, self.resolved, strict=True)]
-        return (
-            f"{sum(self.resolved)} resolved of {self.clicks} clicks, {shown(sum(self.spent_s), 's')} of CPU, "
-            f"turns from {min(turns_ms):.2f} to {max(turns_ms):.2f} ms"
-        )
+        clicks = sum(turn.clicks for turns in self.turns.values() for turn in turns)
+        rates = ", ".join(f"{self.per_click_ms(rate):.2f} ms a click at {rate:g}/s" for rate in self.turns)
+        return f"{rates}; {self._resolved(LOW_RATE) + self._resolved(HIGH_RATE)} of {clicks} clicks resolved"
 
 
 def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
@@ -67,13 +92,13 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     figures = []
     for secure in (False, True):
         with scene.network(PROXIES, secure=secure) as network, ExitStack() as running:
-            figures.append(_figure(scene, network, running, turns, turn_s, say))
+            figures += _figures(scene, network, running, turns, turn_s, say)
     return figures
 
 
-def _figure(
+def _figures(
     scene: Scene, network: Network, running: ExitStack, turns: int, turn_s: float, say: Callable[[str], None]
-) -> Figure:
+) -> list[Figure]:
     kind = "plain" if network.authority is None else "https"
     url = scene.database()
     add_ips(url, network)
@@ -85,32 +110,36 @@ def _figure(
     if scene.peer_command:
         measured.append(_peer(scene, network, running))
     for one in measured:
-        loaded(start_load("clicks", one.url, str(RATE), str(WARM_S)))
+        loaded(start_load("clicks", one.url, str(LOW_RATE), str(WARM_S)))
     time.sleep(SETTLE_S)
     say(f"{kind}: idle")
-    idle_s = -daemon.cpu_s()
-    time.sleep(IDLE_S)
-    idle_s += daemon.cpu_s()
+    for one in measured:
+        one.rest()
     for turn in range(1, turns + 1):
-        say(f"{kind}: turn {turn} of {turns}, {RATE:g} clicks/s for {turn_s:g} s")
-        for one in measured:
-            one.turn(turn_s)
-    idle_share = idle_s / IDLE_S
-    reference, beside = idle_share * 1000 / RATE, "of it the daemon's idle CPU"
-    note = f"{ours}; idle {100 * idle_share:.2f}% of a core; {os.cpu_count()} cores"
-    if scene.peer_command:
-        peer = measured[1]
-        reference, beside = peer.per_click_ms, f"the peer: {peer}"
-        note = f"{ours.per_click_ms / reference:.2f} of the peer's; {note}"
-    return Figure(
-        f"CPU per click, {REQUESTS} {kind} hops at {RATE:g} clicks/s",
-        ours.per_click_ms,
-        "ms",
-        TARGET_MS if kind == "plain" else None,
-        reference=reference,
-        beside=beside,
-        note=note,
-    )
+        for rate in (LOW_RATE, HIGH_RATE):
+            say(f"{kind}: turn {turn} of {turns}, {rate:g} clicks/s for {turn_s:g} s")
+            for one in measured:
+                one.turn(rate, turn_s)
+    peer = measured[1] if scene.peer_command else None
+    return [
+        Figure(
+            f"CPU per click, {REQUESTS} {kind} hops: slope between {LOW_RATE:g} and {HIGH_RATE:g} clicks/s",
+            ours.slope_ms,
+            "ms",
+            TARGET_MS if kind == "plain" else None,
+            reference=peer.slope_ms if peer else None,
+            beside=f"the peer: {peer}" if peer else "",
+            note=(f"{ours.slope_ms / peer.slope_ms:.2f} of the peer's; " if peer else "") + str(ours),
+        ),
+        Figure(
+            f"CPU without clicks, after {kind} ones: floor",
+            1000 * ours.idle_share,
+            "ms/s",
+            reference=1000 * peer.idle_share if peer else None,
+            beside="the peer" if peer else "",
+            note=f"{os.cpu_count()} cores",
+        ),
+    ]
 
 
 def _peer(scene: Scene, network: Network, running: ExitStack) -> _Measured:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,12 +188,16 @@ class Scene:
                     _stop(process)
                     notify.unlink()
 
-    @contextmanager
-    def peer(self, environment: Mapping[str, str]) -> Iterator[Service]:
+    def peer(self, environment: Mapping[str, str]) -> AbstractContextManager[Service]:
         """The other service, listening on the port that PEER_PORT names to it."""
+        return self.service(shlex.split(self.peer_command), environment)
+
+    @contextmanager
+    def service(self, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Service]:
+        """A command that listens on 127.0.0.1 at the port that PEER_PORT names to it."""
         with _free_port() as port:
             environment = {**os.environ, **environment, "PEER_PORT": str(port)}
-        with subprocess.Popen(shlex.split(self.peer_command), env=environment) as process:
+        with subprocess.Popen(command, env=environment) as process:
             try:
                 _await_listening(port, process)
                 yield Service(psutil.Process(process.pid), port)
