@@ -16,7 +16,7 @@ from uuid import UUID
 from daemon.click import offer_values as values
 from daemon.click.macros import Template, macro_url, template_of
 from daemon.click.parse import Inbound
-from daemon.click.passing import Passing
+from daemon.click.passing import ParamRules
 from daemon.errors import BadInput
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Offer:
     user_agent: str
     landing_schemes: frozenset[str] = frozenset()
     stop_at: frozenset[str] = frozenset()
-    passing: Passing = field(default_factory=Passing)
+    passing: ParamRules = field(default_factory=ParamRules)
     trace_backend: str | None = None
     cuts: tuple[float, ...] = ()
 
@@ -141,11 +141,11 @@ class _Reading:
         targets = tuple(Target(share.url, template_of(macro_url(share.url)[0])) for share in shares)
         return targets, tuple(part / sums[-1] for part in sums[:-1])
 
-    def _passing(self) -> Passing:
+    def _passing(self) -> ParamRules:
         chosen = self._one("param_filter", values.param_filter_in)
         keep = frozenset(chosen.names) if chosen is not None and chosen.does == "keep" else None
         drop = frozenset(chosen.names) if chosen is not None and chosen.does == "drop" else frozenset()
-        return Passing(keep, drop, self._one("rename", values.rename_in) or {})
+        return ParamRules(keep, drop, self._one("rename", values.rename_in) or {})
 
     def _one(self, column: str, read: Callable[[object], T]) -> T | None:
         """None where the row says nothing, or nothing that can be used."""
