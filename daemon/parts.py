@@ -16,6 +16,7 @@ import trio
 from daemon.click.offers import Offers
 from daemon.clocks import read_boot_clock, read_clocks
 from daemon.config import Settings
+from daemon.database.offers import load_offers
 from daemon.database.postgres import Database
 from daemon.database.reached import RETRY_S, STARTING, WAITING
 from daemon.errors import DatabaseUnavailable, TheirFault
@@ -134,7 +135,7 @@ class _ShipperFollows(Follower):
 async def offers_known(database: Database, offers: Offers) -> AsyncIterator[None]:
     """The offers as the rows have them, so that clicks fall back to them while this node waits for another one."""
     with suppress(DatabaseUnavailable):  # those that an earlier run knew serve; what is wrong is said by what follows
-        offers.replace(await database.fetch("load_offers"))
+        offers.replace(await database.work(load_offers))
     yield
 
 

@@ -9,8 +9,8 @@ from daemon.cli.options import AllowPrivate, ConfigFile, ImportFile, Strict
 from daemon.cli.output import say
 from daemon.cli.session import settings_of, work
 from daemon.database import offers
-from daemon.database.offer_rows import read_offers
 from daemon.errors import BadInput
+from daemon.offers.schema import read_offers
 
 
 def import_file(

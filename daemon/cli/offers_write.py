@@ -4,20 +4,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from daemon.cli.offer_options import OfferOptions
+from daemon.cli.offer_options import OfferOptions, flags
 from daemon.cli.offers import OfferName, unknown
 from daemon.cli.options import AllowPrivate, ConfigFile
 from daemon.cli.output import say, shown
 from daemon.cli.session import settings_of, work
 from daemon.database import offers
-from daemon.database.offer_rows import new_offer, offer_fields, urls_of
 from daemon.errors import BadInput
+from daemon.offers.schema import new_offer, offer_fields, urls_of
 
 NO_URL = "say where its chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
-NO_CHANGES = (
-    "name what is to change: --url, --country, --deadline, --no-deadline, --active, --inactive, --user-agent, --notes, "
-    "--landing-scheme, --no-landing-schemes, --stop-at, --no-stop-at, --keep, --drop, --no-filter, --rename, "
-    "--no-rename, --tracking-url, --no-tracking-urls, --trace-backend"
+NO_CHANGES = "name what is to change: --url, " + ", ".join(flags()).replace(
+    "--deadline", "--deadline, --no-deadline, --active, --inactive"
 )
 
 
@@ -61,10 +59,10 @@ def add(
             --tracking-url 1:https://ads.example/b
     """
     settings = settings_of(config)
-    chosen = options or OfferOptions()
-    fields = {"offer_name": name, "final_url": url, "is_active": not inactive, **chosen.columns()}
+    columns = (options or OfferOptions()).columns()
+    fields = {"offer_name": name, "final_url": url, "is_active": not inactive, **columns}
     allow_private = allow_private or settings.trace.allow_private
-    if url is None and not chosen.tracking_url:
+    if url is None and not fields["tracking_urls"]:
         raise BadInput(NO_URL)
     offer = new_offer(fields, allow_private=allow_private)
     if not work(settings, offers.add_offer, offer):
@@ -100,14 +98,13 @@ def update(
         tracepool offers update summer-sale --drop fbclid --no-stop-at
     """
     settings = settings_of(config)
-    chosen = options or OfferOptions()
-    fields = {"final_url": url, "is_active": active, **chosen.columns()}
+    fields = {"final_url": url, "is_active": active, **(options or OfferOptions()).columns()}
     if not no_deadline and all(value is None for value in fields.values()):
         raise BadInput(NO_CHANGES)
-    if no_deadline and chosen.deadline is not None:
+    if no_deadline and fields["deadline_s"] is not None:
         raise BadInput("--deadline and --no-deadline contradict each other")
     changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
-    if not work(settings, offers.update_offer, changes, not no_deadline):
+    if not work(settings, offers.update_offer, changes, ["deadline_s"] if no_deadline else []):
         raise unknown(settings, name)
     say(f"updated {shown(changes.offer_name)}")
 

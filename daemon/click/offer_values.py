@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ada_url import URL
 
@@ -16,10 +16,12 @@ from daemon.click.macros import macro_url
 from daemon.click.urls import SHOWN_CHARS_MAX
 from daemon.errors import BadInput
 
+UserAgent = Literal["default", "visitor"]
+Backend = Literal["default", "local", "service"]
+FilterKind = Literal["keep", "drop"]
+
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
-USER_AGENTS = ("default", "visitor")
-JSON_COLUMNS = ("param_filter", "rename", "tracking_urls")
-BACKENDS = ("default", "local", "service")
+USER_AGENTS, BACKENDS = get_args(UserAgent), get_args(Backend)
 HOSTS_MAX = 20
 SCHEMES_MAX = 20
 NAMES_MAX = 100
@@ -38,16 +40,16 @@ _UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u2028\u2029]")
 class ParamFilter:
     """Keeps only these names of a click's parameters, or drops them."""
 
-    does: Literal["keep", "drop"]
+    does: FilterKind
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A tracking URL and its weight among an offer's others."""
+class StoredShare:
+    """A tracking URL and its weight among the others."""
 
     url: str
-    weight: float
+    weight: float = 1
 
 
 def list_in(value: object) -> list[object]:
@@ -76,6 +78,11 @@ def backend_in(value: object) -> str:
     if value not in BACKENDS:
         raise BadInput(f"trace_backend must be {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, not {_shown(value)}")
     return str(value)
+
+
+def own_backend_in(value: object) -> str | None:
+    """`trace_backend` of an offer that has its own; None for default."""
+    return None if backend_in(value) == "default" else str(value)
 
 
 def scheme_in(value: object) -> str:
@@ -108,7 +115,7 @@ def param_filter_in(value: object) -> ParamFilter | None:
     if value == {}:
         return None
     if isinstance(value, Mapping) and len(value) == 1:
-        for does in ("keep", "drop"):
+        for does in get_args(FilterKind):
             if does in value:
                 return ParamFilter(does, _names("param_filter", value[does]))
     raise BadInput(f'param_filter must be {{"keep": [names]}} or {{"drop": [names]}}, not {_shown(value)}')
@@ -123,7 +130,7 @@ def rename_in(value: object) -> dict[str, str]:
     return {_name("rename", old): _name("rename", new) for old, new in value.items()}
 
 
-def share_in(value: object) -> Share:
+def share_in(value: object) -> StoredShare:
     """One of `tracking_urls`; without a weight it is 1. The URL stays as it is given."""
     if not isinstance(value, Mapping) or not {"url"} <= value.keys() <= {"url", "weight"}:
         raise BadInput(
@@ -140,7 +147,7 @@ def share_in(value: object) -> Share:
             f"tracking_urls: a weight must be a number above 0, up to {WEIGHT_MAX}, not {_shown(weight)};"
             " to give a URL no clicks, leave it out"
         )
-    return Share(url, float(number))
+    return StoredShare(url, float(number))
 
 
 def _names(column: str, value: object) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ import trio
 from daemon.config import Settings
 from daemon.database import embedded
 from daemon.database.binaries import choose_account, refuse_unless_reachable
-from daemon.database.offer_rows import offer_fields
 from daemon.database.offers import add_offers
 from daemon.database.postgres import Database, open_database
 from daemon.database.provision_rows import new_ip
@@ -27,6 +26,7 @@ from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_f
 from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
 from daemon.demo.wire import connect
 from daemon.errors import DatabaseSetupFailed, TheirFault
+from daemon.offers.schema import offer_fields
 
 PROXY_PORT = 7000
 PORTS_LOST_MAX = 20

@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from daemon.click.offers import Offers
+from daemon.database.offers import load_offers
 from daemon.database.postgres import Announcements, Connection, Database, in_chunks
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
@@ -166,7 +167,7 @@ class Adoption:
 
     async def _load_offers(self) -> None:
         before = len(self._offers)
-        rows = await self._database.fetch("load_offers")
+        rows = await self._database.work(load_offers)
         for complaint in self._offers.replace(rows):
             log.warning("offer_value_ignored" if complaint.usable else "offer_unusable", why=complaint.sentence)
         try:

@@ -51,6 +51,8 @@ PURE = {
     "daemon.maintenance.plan",
     "daemon.maintenance.sizing",
     "daemon.nodes.membership",
+    "daemon.offers",
+    "daemon.offers.schema",
     "daemon.pool.changed",
     "daemon.pool.checks",
     "daemon.pool.countries",
@@ -85,7 +87,7 @@ PURE = {
     "daemon.trace.urls",
     "daemon.trace.verdicts",
 }
-PARSERS = {"ada_url", "backports", "brotli", "compression", "msgspec", "selectolax", "webencodings"}
+PARSERS = {"ada_url", "backports", "brotli", "compression", "msgspec", "pydantic", "selectolax", "webencodings"}
 IMPURE_STANDARD = {"asyncio", "logging", "os", "pathlib", "random", "select", "signal", "socket", "sqlite3"}
 IMPURE_STANDARD |= {"subprocess", "sys", "tempfile", "threading", "time"}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from daemon.database.offer_rows import OfferFields, offer_fields, read_offers
 from daemon.errors import BadInput
+from daemon.offers.schema import OfferFields, offer_fields, read_offers
 
 URL = "https://ads.example/click?id=7"
 

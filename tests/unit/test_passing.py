@@ -87,7 +87,8 @@ def test_a_landing_gets_what_a_fallback_of_the_kept_ones_would(
     query: str, chosen: frozenset[str], rename: dict[str, str]
 ) -> None:
     kept = ParamRules(keep=chosen).at_landing(params(query))
-    assert ParamRules(keep=chosen, rename=rename).at_landing(params(query)) == ParamRules(rename=rename).at_fallback(kept)
+    renamed = ParamRules(rename=rename).at_fallback(kept)
+    assert ParamRules(keep=chosen, rename=rename).at_landing(params(query)) == renamed
 
 
 @given(queries, renames)
