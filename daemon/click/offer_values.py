@@ -6,9 +6,9 @@ CHECK constraints of migrations/0002 say the same as far as SQL can.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ada_url import URL
 
@@ -17,11 +17,12 @@ from daemon.click.urls import SHOWN_CHARS_MAX
 from daemon.errors import BadInput
 
 UserAgent = Literal["default", "visitor"]
+"""What a trace says it is; default for the setting trace.user_agent."""
 Backend = Literal["default", "local", "service"]
+"""Who traces; default for the setting trace.backend."""
 FilterKind = Literal["keep", "drop"]
 
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
-USER_AGENTS, BACKENDS = get_args(UserAgent), get_args(Backend)
 HOSTS_MAX = 20
 SCHEMES_MAX = 20
 NAMES_MAX = 100
@@ -66,18 +67,20 @@ def deadline_in(value: object) -> float:
     return float(number)
 
 
-def user_agent_in(value: object) -> str:
-    """`user_agent`: what a trace says it is; default for the setting trace.user_agent."""
-    if value not in USER_AGENTS:
-        raise BadInput(f"user_agent must be {' or '.join(USER_AGENTS)}, not {_shown(value)}")
-    return str(value)
+def one_of(column: str, words: Any) -> Callable[[object], str]:
+    """Reads a column that holds a word of a Literal."""
+    *others, last = get_args(words)
+
+    def read(value: object) -> str:
+        if value not in (*others, last):
+            raise BadInput(f"{column} must be {', '.join(others)} or {last}, not {_shown(value)}")
+        return str(value)
+
+    return read
 
 
-def backend_in(value: object) -> str:
-    """`trace_backend`: who traces; default for the setting trace.backend."""
-    if value not in BACKENDS:
-        raise BadInput(f"trace_backend must be {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, not {_shown(value)}")
-    return str(value)
+user_agent_in = one_of("user_agent", UserAgent)
+backend_in = one_of("trace_backend", Backend)
 
 
 def own_backend_in(value: object) -> str | None:

@@ -60,6 +60,7 @@ class Offer:
         return self.targets[bisect_right(self.cuts, draw)]
 
 
+# The settings that an Offer holds as they are read.
 _PLAIN = [column for column in LIVE if column in Offer.__slots__]
 
 
@@ -123,21 +124,12 @@ class _Reading:
             cuts=cuts,
             country=str(self._row.get("target_country")),
             passing=self._passing(),
-            **self._plain(),
+            **{column: value for column in _PLAIN if (value := self._read(column)) is not None},
         )
-
-    def _plain(self) -> dict[str, Any]:
-        """The settings that an Offer holds as they are read."""
-        read = {column: self._read(column) for column in _PLAIN}
-        return {
-            column: frozenset(value) if isinstance(value, list) else value
-            for column, value in read.items()
-            if value is not None
-        }
 
     def _targets(self) -> tuple[tuple[Target, ...], tuple[float, ...]]:
         """The URLs that share the offer's clicks, and where they part; none where the offer cannot be used."""
-        shares = self._read("tracking_urls")
+        shares = self._each("tracking_urls", values.share_in)
         if not shares:
             try:
                 macro_url(url := str(self._row.get("final_url")))
@@ -159,7 +151,9 @@ class _Reading:
         """What of a setting can be used; None where there is none."""
         setting = SETTINGS[column]
         assert setting.live is not None, column
-        return (self._each if setting.each else self._one)(column, setting.live)
+        return (
+            frozenset(self._each(column, setting.live)) if setting.sql == "text[]" else self._one(column, setting.live)
+        )
 
     def _one(self, column: str, read: Callable[[object], T]) -> T | None:
         """None where the row says nothing, or nothing that can be used."""

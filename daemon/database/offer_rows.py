@@ -31,12 +31,9 @@ Reader = Callable[[Mapping[str, object], str, bool], Any]
 """Reads a column out of what is given; the third argument: private hosts are allowed. None: it is not given."""
 
 
-def filled_text(characters_max: int) -> Reader:
-    return lambda fields, column, _: filled_text_in(fields, column, characters_max)
-
-
-def text(characters_max: int) -> Reader:
-    return lambda fields, column, _: text_in(fields, column, characters_max)
+def text(characters_max: int, *, blank: bool = False) -> Reader:
+    read = text_in if blank else filled_text_in
+    return lambda fields, column, _: read(fields, column, characters_max)
 
 
 def word(read: Callable[[object], str]) -> Reader:

@@ -40,22 +40,19 @@ async def add_offer(conn: Connection, offer: OfferFields) -> bool:
 
 async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bool) -> Stored:
     """Adds each; one that is there already is skipped, or given the values that `offers` names for it."""
-    results = [await _add(conn, _columns(offer), update) for offer in offers]
+    results: list[bool | None] = []
+    for given in map(_columns, offers):
+        places = enumerate(given, start=1)
+        # A new row has null for a text that is empty.
+        values = [f"nullif(${n}::text, '')" if SETTINGS[column].sql == "text" else f"${n}" for n, column in places]
+        otherwise = f"update set {_changes(given)}" if update else "nothing"
+        # xmax is 0 in a row that this very statement inserted; no row comes back where nothing was done.
+        statement = (
+            f"insert into offers ({', '.join(given)}) values ({', '.join(values)})"  # noqa: S608
+            f" on conflict (offer_name) do {otherwise} returning offers.xmax = 0"
+        )
+        results.append(await conn.fetchval(statement, *given.values()))
     return Stored(added=results.count(True), updated=results.count(False), skipped=results.count(None))
-
-
-async def _add(conn: Connection, given: Mapping[str, object], update: bool) -> bool | None:
-    """True: it is added; False: one of that name is updated; None: nothing was done."""
-    # A new row has null for a text that is empty.
-    values = [f"nullif(${n}::text, '')" if SETTINGS[c].sql == "text" else f"${n}" for n, c in enumerate(given, start=1)]
-    otherwise = f"update set {_changes(given)}" if update else "nothing"
-    # xmax is 0 in a row that this very statement inserted; no row comes back where nothing was done.
-    added: bool | None = await conn.fetchval(
-        f"insert into offers ({', '.join(given)}) values ({', '.join(values)})"  # noqa: S608
-        f" on conflict (offer_name) do {otherwise} returning offers.xmax = 0",
-        *given.values(),
-    )
-    return added
 
 
 def _columns(offer: OfferFields) -> dict[str, object]:
@@ -70,16 +67,13 @@ def _changes(given: Iterable[str]) -> str:
 
 
 async def list_offers(conn: Connection) -> list[StoredOffer]:
-    return [_stored(row) for row in await conn.fetch(f"select {_STORED} from offers order by offer_name")]  # noqa: S608
+    found = await conn.fetch(f"select {_STORED} from offers order by offer_name")  # noqa: S608
+    return [StoredOffer(**with_json_read(row)) for row in found]
 
 
 async def find_offer(conn: Connection, name: str) -> StoredOffer | None:
     row = await conn.fetchrow(f"select {_STORED} from offers where offer_name = $1", name)  # noqa: S608
-    return _stored(row) if row else None
-
-
-def _stored(row: Mapping[str, Any]) -> StoredOffer:
-    return StoredOffer(**with_json_read(row))
+    return StoredOffer(**with_json_read(row)) if row else None
 
 
 def with_json_read(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,11 +102,8 @@ async def update_offer(conn: Connection, changes: OfferFields, cleared: Collecti
     """Gives the offer what `changes` names, and null to the columns of `cleared`. False: no such offer."""
     given = _columns(changes)
     nulls = "".join(f"{column} = null, " for column in SETTINGS if column in cleared)
-    done = await conn.fetchval(
-        f"update offers set {nulls}{_changes(given)} where offer_name = $1 returning true",  # noqa: S608
-        *given.values(),
-    )
-    return bool(done)
+    statement = f"update offers set {nulls}{_changes(given)} where offer_name = $1 returning true"  # noqa: S608
+    return bool(await conn.fetchval(statement, *given.values()))
 
 
 async def remove_offer(conn: Connection, name: str) -> bool:

@@ -73,8 +73,8 @@ class Setting:
 
     `body`, `stored`: its type in a request and in an answer of the API. `read`: reads what an operator gives, such as
     `example` in a CSV file. `default`: its value where none is given, None for null. `empty`: what null in a request
-    stands for, where that is neither. `check`: the constraint on its values. `live`: reads it for clicks, item by item
-    where `each`; None: clicks do not need it.
+    stands for, where that is neither. `check`: the constraint on its values. `live`: reads it, or each item of
+    a list, for clicks; None: clicks do not need it.
     """
 
     body: Any
@@ -85,7 +85,6 @@ class Setting:
     empty: str | None = None
     check: str | None = None
     live: Callable[[object], object] | None = None
-    each: bool = False
     options: tuple[Option, ...] = ()
 
     @property
@@ -108,14 +107,14 @@ class OfferFields:
     """
 
     offer_name: Annotated[str, Setting(
-        body=Word, stored=str, read=rows.filled_text(values.NAME_CHARACTERS_MAX), example="summer-sale",
+        body=Word, stored=str, read=rows.text(values.NAME_CHARACTERS_MAX), example="summer-sale",
         check="offers_offer_name_check", live=str,
     )]
     final_url: Annotated[str | None, Setting(
         body=Url, stored=str, read=rows.url, example="https://ads.example/click?id=7", live=str,
     )] = None
     target_country: Annotated[str | None, Setting(
-        body=Country, stored=str, read=rows.filled_text(COUNTRY_CHARACTERS_MAX), example="uk", default="us", live=str,
+        body=Country, stored=str, read=rows.text(COUNTRY_CHARACTERS_MAX), example="uk", default="us", live=str,
         options=(Option("country", "Whose IPs trace it.", str, "C"),),
     )] = None
     is_active: Annotated[bool | None, Setting(
@@ -134,18 +133,18 @@ class OfferFields:
                         values.UserAgent),),
     )] = None
     notes: Annotated[str | None, Setting(
-        body=Notes, stored=str | None, read=rows.text(NOTES_CHARACTERS_MAX), example="for June", empty="",
+        body=Notes, stored=str | None, read=rows.text(NOTES_CHARACTERS_MAX, blank=True), example="for June", empty="",
         options=(Option("notes", "For yourself.", str, "TEXT"),),
     )] = None
     landing_schemes: Annotated[tuple[str, ...] | None, Setting(
         body=Schemes, stored=list[str], read=rows.schemes, example="market intent", default=(),
-        live=values.scheme_in, each=True,
+        live=values.scheme_in,
         options=(Option("landing_scheme", "Where its chain may end beside http and https, such as market or intent."
                         " Repeatable.", metavar="NAME", negative="--no-landing-schemes"),),
     )] = None
     stop_at: Annotated[tuple[str, ...] | None, Setting(
         body=Hosts, stored=list[str] | None, read=rows.hosts, example="shop.example other.example",
-        check="offers_stop_at_holds_hosts_without_scheme_port_or_path", live=values.host_in, each=True,
+        check="offers_stop_at_holds_hosts_without_scheme_port_or_path", live=values.host_in,
         options=(Option("stop_at", "A trace ends at the first redirect to this host or one below it, unfetched."
                         " Repeatable.", metavar="HOST", negative="--no-stop-at"),),
     )] = None
@@ -157,7 +156,8 @@ class OfferFields:
                    means=lambda names: {"keep": names}),
             Option("drop", "Add all but parameters of this name to it. Repeatable.", metavar="NAME",
                    means=lambda names: {"drop": names}),
-            Option("no_filter", "Add every parameter, whatever --keep or --drop said.", bool, means=lambda _: {}),
+            Option("no_filter", "Add every parameter, whatever --keep or --drop said.", bool,
+                   means=lambda yes: {} if yes else None),
         ),
     )] = None
     rename: Annotated[str | None, Setting(
@@ -169,7 +169,7 @@ class OfferFields:
     tracking_urls: Annotated[str | None, Setting(
         body=Shares, stored=list[values.StoredShare] | None, read=rows.tracking_urls,
         example="3:https://ads.example/a 1:https://ads.example/b",
-        check="offers_tracking_urls_is_a_list_of_url_and_weight", live=values.share_in, each=True,
+        check="offers_tracking_urls_is_a_list_of_url_and_weight", live=values.share_in,
         options=(Option("tracking_url", "These share its clicks by their weights, instead of its URL. Repeatable.",
                         metavar="[WEIGHT:]URL", negative="--no-tracking-urls"),),
     )] = None
