@@ -1,7 +1,7 @@
 """`tracepool offers add`, `update` and `import`."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -21,14 +21,12 @@ NO_CHANGES = "name what is to change: --url, " + ", ".join(
 ).replace("--deadline", "--deadline, --no-deadline, --active, --inactive")
 
 
-def _typed(option: Option) -> Any:
-    about = Parameter(metavar=option.metavar, negative=option.negative, help=option.help)
-    return Annotated[option.type | None, about]
-
-
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-@with_fields({option.name: _typed(option) for option in OPTIONS}, optional=True)
+@with_fields(
+    {o.name: Annotated[o.type | None, Parameter(metavar=o.metavar, negative=o.negative, help=o.help)] for o in OPTIONS},
+    optional=True,
+)
 class OfferOptions:
     """What may be said of an offer beside its name and its URL. None: not given; an empty list takes back."""
 

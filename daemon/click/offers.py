@@ -143,17 +143,16 @@ class _Reading:
 
     def _passing(self) -> ParamRules:
         chosen = self._read("param_filter")
-        keep = frozenset(chosen.names) if chosen is not None and chosen.does == "keep" else None
-        drop = frozenset(chosen.names) if chosen is not None and chosen.does == "drop" else frozenset()
-        return ParamRules(keep, drop, self._read("rename") or {})
+        filters = {chosen.does: frozenset(chosen.names)} if chosen is not None else {}
+        return ParamRules(**filters, rename=self._read("rename") or {})
 
     def _read(self, column: str) -> Any:
         """What of a setting can be used; None where there is none."""
         setting = SETTINGS[column]
         assert setting.live is not None, column
-        return (
-            frozenset(self._each(column, setting.live)) if setting.sql == "text[]" else self._one(column, setting.live)
-        )
+        if setting.sql == "text[]":
+            return frozenset(self._each(column, setting.live))
+        return self._one(column, setting.live)
 
     def _one(self, column: str, read: Callable[[object], T]) -> T | None:
         """None where the row says nothing, or nothing that can be used."""

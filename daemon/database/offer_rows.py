@@ -38,12 +38,7 @@ def text(characters_max: int, *, blank: bool = False) -> Reader:
 
 def word(read: Callable[[object], str]) -> Reader:
     """A text that `read` knows; a blank one is not given."""
-
-    def reader(fields: Mapping[str, object], column: str, _: bool) -> str | None:
-        given = text_in(fields, column, WORD_CHARACTERS_MAX)
-        return read(given) if given else None
-
-    return reader
+    return lambda fields, column, _: read(given) if (given := text_in(fields, column, WORD_CHARACTERS_MAX)) else None
 
 
 def url(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
@@ -86,9 +81,7 @@ def _each_in(
     fields: Mapping[str, object], column: str, read: Callable[[object], T], what: str, most: int
 ) -> tuple[T, ...] | None:
     """Each once: a list, or a text with blanks or commas between them (blank: not given)."""
-    given = _words_or_json(fields, column)
-    if isinstance(given, str):
-        given = given.replace(",", " ").split()
+    given = _words_or_json(fields, column, _words)
     if given is None:
         return None
     found = tuple(dict.fromkeys(map(read, values.list_in(given))))
@@ -107,10 +100,7 @@ def _host_in(value: object, allow_private: bool) -> str:
 
 def param_filter(fields: Mapping[str, object], column: str, _: bool) -> str | None:
     """An object, or words: `keep gclid wbraid`, `drop fbclid`."""
-    given = _words_or_json(fields, column)
-    if isinstance(given, str):
-        does, *names = given.replace(",", " ").split()
-        given = {does.removesuffix(":"): names}
+    given = _words_or_json(fields, column, _filter_words)
     if given is None:
         return None
     chosen = values.param_filter_in(given)
@@ -119,9 +109,7 @@ def param_filter(fields: Mapping[str, object], column: str, _: bool) -> str | No
 
 def rename(fields: Mapping[str, object], column: str, _: bool) -> str | None:
     """An object, or words: `gclid=sub1 wbraid=sub2`."""
-    given = _words_or_json(fields, column)
-    if isinstance(given, str):
-        given = given.replace(",", " ").split()
+    given = _words_or_json(fields, column, _words)
     if isinstance(given, list | tuple):
         pairs = [str(pair).partition("=") for pair in given]
         for (old, equals, _new), pair in zip(pairs, given, strict=True):
@@ -138,9 +126,7 @@ def rename(fields: Mapping[str, object], column: str, _: bool) -> str | None:
 
 def tracking_urls(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
     """A list of objects or of words, or words: `3:https://ads.example/a https://ads.example/b`."""
-    given = _words_or_json(fields, column)
-    if isinstance(given, str):
-        given = given.split()
+    given = _words_or_json(fields, column, str.split)
     if given is None:
         return None
     shares = [values.share_in(_share_of(item) if isinstance(item, str) else item) for item in values.list_in(given)]
@@ -165,8 +151,17 @@ def _share_of(word: str) -> dict[str, object]:
         return {"url": address, "weight": weight}
 
 
-def _words_or_json(fields: Mapping[str, object], column: str) -> object:
-    """What JSON lines have, as it is; a text that is JSON, read; other text; None for none and for a blank one."""
+def _filter_words(given: str) -> dict[str, list[str]]:
+    does, *names = _words(given) or [""]
+    return {does.removesuffix(":"): names}
+
+
+def _words(given: str) -> list[str]:
+    return given.replace(",", " ").split()
+
+
+def _words_or_json(fields: Mapping[str, object], column: str, split: Callable[[str], object]) -> object:
+    """What JSON lines have, as it is; a text that is JSON, read; other text, split; None for none and for a blank."""
     value = fields.get(column)
     if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str)):
         return value
@@ -174,7 +169,7 @@ def _words_or_json(fields: Mapping[str, object], column: str) -> object:
     if not given:
         return None
     if not given.startswith(("{", "[")):
-        return given
+        return split(given)
     try:
         return json.loads(given)
     except (ValueError, RecursionError) as e:

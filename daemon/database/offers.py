@@ -9,9 +9,6 @@ from typing import Any
 from daemon.database.postgres import Connection
 from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, with_fields
 
-NULL_IF_EMPTY = {
-    column for column, setting in SETTINGS.items() if setting.default is None and setting.sql in ("text[]", "jsonb")
-}
 _STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
 
 
@@ -56,9 +53,9 @@ async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bo
 
 
 def _columns(offer: OfferFields) -> dict[str, object]:
-    """What is given, by column, the name first. A list or JSON that is empty is null, where that is the default."""
+    """What is given, by column, the name first; null for an empty list or text that its column does not hold."""
     given = {column: value for column in SETTINGS if (value := getattr(offer, column)) is not None}
-    return {column: None if not value and column in NULL_IF_EMPTY else value for column, value in given.items()}
+    return {c: None if value in ((), "") and value != SETTINGS[c].unset else value for c, value in given.items()}
 
 
 def _changes(given: Iterable[str]) -> str:

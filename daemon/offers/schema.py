@@ -22,7 +22,6 @@ from daemon.errors import BadInput
 T = TypeVar("T")
 
 SQL_TYPES = {str: "text", bool: "boolean", float: "double precision", list[str]: "text[]"}
-REQUIRED = ("offer_name", "final_url")
 COUNTRY_CHARACTERS_MAX = 64
 NOTES_CHARACTERS_MAX = 1_000
 
@@ -226,5 +225,5 @@ def urls_of(offer: OfferFields) -> list[str]:
 
 def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
     """The offers of a file. Raises BadInput where it cannot be read at all."""
-    columns = tuple(SETTINGS)
-    return import_rows(text, columns, REQUIRED, lambda given: offer_fields(given, allow_private=allow_private))
+    required = ("offer_name", "final_url")
+    return import_rows(text, tuple(SETTINGS), required, lambda given: offer_fields(given, allow_private=allow_private))
