@@ -27,6 +27,7 @@ from daemon.nodes.member import Follower, Identity, Member
 from daemon.nodes.membership import quiet_s
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
+from daemon.offers.store import load_offers
 from daemon.pool.directory import PoolDirectory, Post, rules_of
 from daemon.pool.messages import Adopt, StartOver
 from daemon.pool.pool import Pool
@@ -134,7 +135,7 @@ class _ShipperFollows(Follower):
 async def offers_known(database: Database, offers: Offers) -> AsyncIterator[None]:
     """The offers as the rows have them, so that clicks fall back to them while this node waits for another one."""
     with suppress(DatabaseUnavailable):  # those that an earlier run knew serve; what is wrong is said by what follows
-        offers.replace(await database.fetch("load_offers"))
+        offers.replace(await database.work(load_offers))
     yield
 
 

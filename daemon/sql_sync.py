@@ -23,6 +23,7 @@ from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.replay import ip_from_row
 from daemon.offers.model import Offers
+from daemon.offers.store import load_offers
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt, Remove
 from daemon.pool.states import Ip
@@ -166,7 +167,7 @@ class Adoption:
 
     async def _load_offers(self) -> None:
         before = len(self._offers)
-        rows = await self._database.fetch("load_offers")
+        rows = await self._database.work(load_offers)
         for complaint in self._offers.replace(rows):
             log.warning("offer_value_ignored" if complaint.usable else "offer_unusable", why=complaint.sentence)
         try:

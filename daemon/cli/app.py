@@ -17,7 +17,6 @@ from daemon.cli import (
     maintenance,
     nodes,
     offers,
-    offers_import,
     offers_suggest,
     offers_write,
     plan,
@@ -112,7 +111,7 @@ def build_app() -> App:
     _add(
         sold,
         ("add", offers_write.add),
-        ("import", offers_import.import_file),
+        ("import", offers_write.import_file),
         ("list", offers.list_offers),
         ("show", offers.show),
         ("update", offers_write.update),

@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -48,31 +48,27 @@ def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = No
     if as_json:
         say_json(values)
         return
-    values["landing_schemes"] = " ".join(found.landing_schemes)
-    values.update(_words(found))
     for column, value in values.items():
-        say(f"{column:<15}  {shown(value)}".rstrip())
+        say(f"{column:<15}  {shown(_words(value))}".rstrip())
 
 
-def _row(o: StoredOffer) -> tuple[object, ...]:
-    words = _words(o)
-    parameters = "; ".join(text for text in (words["param_filter"], words["rename"]) if text)
-    urls = words["tracking_urls"] or o.final_url
-    backend = "" if o.trace_backend == "default" else o.trace_backend
+def _row(offer: StoredOffer) -> tuple[object, ...]:
+    of = {column: _words(value) for column, value in asdict(offer).items()}
+    parameters = "; ".join(text for text in (of["param_filter"], of["rename"]) if text)
+    backend = "" if of["trace_backend"] == "default" else of["trace_backend"]
     return (
-        *(o.offer_name, o.target_country, o.is_active, o.deadline_s, o.user_agent, urls),
-        *(words["stop_at"], parameters, backend),
+        *(of["offer_name"], of["target_country"], of["is_active"], of["deadline_s"], of["user_agent"]),
+        *(of["tracking_urls"] or of["final_url"], of["stop_at"], parameters, backend),
     )
 
 
-def _words(offer: StoredOffer) -> dict[str, str]:
-    """The columns that hold more than a word, as an import reads them."""
-    return {
-        "stop_at": " ".join(offer.stop_at or ()),
-        "param_filter": " ".join(f"{does} {' '.join(names)}" for does, names in (offer.param_filter or {}).items()),
-        "rename": " ".join(f"{old}={new}" for old, new in (offer.rename or {}).items()),
-        "tracking_urls": " ".join(f"{share.get('weight', 1)}:{share['url']}" for share in offer.tracking_urls or ()),
-    }
+def _words(value: Any) -> Any:
+    """A list or an object of a column as an import reads it; other values as they are."""
+    if isinstance(value, list):
+        return " ".join(item if isinstance(item, str) else f"{item.get('weight', 1)}:{item['url']}" for item in value)
+    if isinstance(value, dict):
+        return " ".join(f"{k}={v}" if isinstance(v, str) else f"{k} {' '.join(v)}" for k, v in value.items())
+    return value
 
 
 def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:

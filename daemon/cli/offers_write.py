@@ -1,24 +1,45 @@
-"""`tracepool offers add` and `update`."""
+"""`tracepool offers add`, `update` and `import`."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from daemon.cli.offer_options import OfferOptions
+from daemon.cli.imports import name_of, read_text, refuses_whole
 from daemon.cli.offers import OfferName, unknown
-from daemon.cli.options import AllowPrivate, ConfigFile
+from daemon.cli.options import AllowPrivate, ConfigFile, ImportFile, Strict
 from daemon.cli.output import say, shown
 from daemon.cli.session import settings_of, work
 from daemon.errors import BadInput
 from daemon.offers import store
-from daemon.offers.rows import new_offer, offer_fields, urls_of
+from daemon.offers.schema import SETTINGS, Option, new_offer, offer_fields, read_offers, urls_of, with_fields
 
 NO_URL = "say where its chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
-NO_CHANGES = (
-    "name what is to change: --url, --country, --deadline, --no-deadline, --active, --inactive, --user-agent, --notes, "
-    "--landing-scheme, --no-landing-schemes, --stop-at, --no-stop-at, --keep, --drop, --no-filter, --rename, "
-    "--no-rename, --tracking-url, --no-tracking-urls, --trace-backend"
+OPTIONS = [option for setting in SETTINGS.values() for option in setting.options]
+NO_CHANGES = "name what is to change: --url, " + ", ".join(
+    flag for option in OPTIONS for flag in (option.flag, option.negative) if flag
+).replace("--deadline", "--deadline, --no-deadline, --active, --inactive")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+@with_fields(
+    {o.name: Annotated[o.type | None, Parameter(metavar=o.metavar, negative=o.negative, help=o.help)] for o in OPTIONS},
+    optional=True,
 )
+class OfferOptions:
+    """What may be said of an offer beside its name and its URL. None: not given; an empty list takes back."""
+
+    def columns(self) -> dict[str, object]:
+        """As `offer_fields` reads them. Raises BadInput where options contradict each other."""
+        return {column: self._value(setting.options) for column, setting in SETTINGS.items() if setting.options}
+
+    def _value(self, options: tuple[Option, ...]) -> object:
+        given = [option for option in options if getattr(self, option.name) is not None]
+        if len(given) > 1:
+            *others, last = [option.flag for option in options]
+            raise BadInput(f"{', '.join(others)} and {last} exclude each other: say one of them")
+        return given[0].means(getattr(self, given[0].name)) if given else None
 
 
 def add(
@@ -61,10 +82,10 @@ def add(
             --tracking-url 1:https://ads.example/b
     """
     settings = settings_of(config)
-    chosen = options or OfferOptions()
-    fields = {"offer_name": name, "final_url": url, "is_active": not inactive, **chosen.columns()}
+    columns = (options or OfferOptions()).columns()
+    fields = {"offer_name": name, "final_url": url, "is_active": not inactive, **columns}
     allow_private = allow_private or settings.trace.allow_private
-    if url is None and not chosen.tracking_url:
+    if url is None and not fields["tracking_urls"]:
         raise BadInput(NO_URL)
     offer = new_offer(fields, allow_private=allow_private)
     if not work(settings, store.add_offer, offer):
@@ -100,16 +121,66 @@ def update(
         tracepool offers update summer-sale --drop fbclid --no-stop-at
     """
     settings = settings_of(config)
-    chosen = options or OfferOptions()
-    fields = {"final_url": url, "is_active": active, **chosen.columns()}
+    fields = {"final_url": url, "is_active": active, **(options or OfferOptions()).columns()}
     if not no_deadline and all(value is None for value in fields.values()):
         raise BadInput(NO_CHANGES)
-    if no_deadline and chosen.deadline is not None:
+    if no_deadline and fields["deadline_s"] is not None:
         raise BadInput("--deadline and --no-deadline contradict each other")
     changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
-    if not work(settings, store.update_offer, changes, not no_deadline):
+    if not work(settings, store.update_offer, changes, ["deadline_s"] if no_deadline else []):
         raise unknown(settings, name)
     say(f"updated {shown(changes.offer_name)}")
+
+
+def import_file(
+    file: ImportFile,
+    /,
+    *,
+    update: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Change offers that exist instead of skipping them.")
+    ] = False,
+    strict: Strict = False,
+    allow_private: AllowPrivate = False,
+    config: ConfigFile = None,
+) -> int:
+    """Add the offers of a file: CSV with a header, or JSON lines.
+
+    Columns: offer_name and final_url, which are required, and
+
+        target_country (us), is_active (true), deadline_s, notes,
+        user_agent       default or visitor
+        trace_backend    default, local or service
+        landing_schemes  market intent
+        stop_at          shop.example other.example
+        param_filter     keep gclid wbraid, or: drop fbclid
+        rename           gclid=sub1 wbraid=sub2
+        tracking_urls    3:https://ads.example/a 1:https://ads.example/b
+
+    In JSON lines the last five may be lists and objects, as `tracepool offers list
+    --json` shows them; an empty one takes back what an offer has. An offer that
+    exists is skipped and counted, or with --update given the file's values.
+
+    A bad row is told on standard error with its line and its reason; the others
+    go in, all together or, when something fails, none.
+
+    Exit status: 0 every row was good, 1 some were refused (with --strict then
+    nothing went in), 2 the file cannot be read.
+
+        tracepool offers import store.csv
+        tracepool offers import --update - < store.jsonl
+    """
+    settings = settings_of(config)
+    text = read_text(file)
+    try:
+        read = read_offers(text, allow_private=allow_private or settings.trace.allow_private)
+    except BadInput as e:
+        raise BadInput(f"{name_of(file)}: {e}") from None
+    if refuses_whole(file, read, strict):
+        return 1
+    stored = work(settings, store.add_offers, read.rows, update)
+    changed = f"updated {stored.updated}, " if update else ""
+    say(f"added {stored.added}, {changed}skipped {stored.skipped} (already there), refused {len(read.refused)}")
+    return 1 if read.refused else 0
 
 
 def _in_query(name: str) -> str:

@@ -12,11 +12,6 @@ from ip_rotation_pool
 -- Which rows there are: what is not among them has left.
 select id from ip_rotation_pool
 
--- name: load_offers
-select id, offer_name, final_url, target_country, deadline_s, user_agent, landing_schemes, stop_at, param_filter, rename,
-       tracking_urls, trace_backend
-from offers where is_active
-
 -- name: fingerprint
 -- Differs after each edit that the daemon takes over: edit_no only grows, so no edit leaves count and sum as they were.
 select (select count(*) from ip_rotation_pool) as ips,

@@ -22,7 +22,7 @@ from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_f
 from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
 from daemon.demo.wire import connect
 from daemon.errors import DatabaseSetupFailed, TheirFault
-from daemon.offers.rows import offer_fields
+from daemon.offers.schema import offer_fields
 from daemon.offers.store import add_offers
 from daemon.pool.provision_rows import new_ip
 from daemon.pool.store import add_ips

@@ -16,7 +16,8 @@ from uuid import UUID
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.offers.macros import Template, macro_url, template_of
-from daemon.offers.param_rules import Passing
+from daemon.offers.param_rules import ParamRules
+from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS
 from daemon.web.query import Inbound
 
 T = TypeVar("T")
@@ -46,17 +47,21 @@ class Offer:
     name: str
     targets: tuple[Target, ...]
     country: str
-    deadline_s: float | None
-    user_agent: str
+    deadline_s: float | None = None
+    user_agent: str = "default"
     landing_schemes: frozenset[str] = frozenset()
     stop_at: frozenset[str] = frozenset()
-    passing: Passing = field(default_factory=Passing)
+    passing: ParamRules = field(default_factory=ParamRules)
     trace_backend: str | None = None
     cuts: tuple[float, ...] = ()
 
     def target(self, draw: float) -> Target:
         """By a number drawn evenly from 0 (may be) to 1 (never)."""
         return self.targets[bisect_right(self.cuts, draw)]
+
+
+# The settings that an Offer holds as they are read.
+_PLAIN = [column for column in LIVE if column in Offer.__slots__]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +117,14 @@ class _Reading:
         targets, cuts = self._targets()
         if not targets:
             return None
-        backend = self._one("trace_backend", values.backend_in) or "default"
         return Offer(
             id=offer_id,
             name=name,
             targets=targets,
             cuts=cuts,
             country=str(self._row.get("target_country")),
-            deadline_s=self._one("deadline_s", values.deadline_in),
-            user_agent=self._one("user_agent", values.user_agent_in) or "default",
-            landing_schemes=frozenset(self._each("landing_schemes", values.scheme_in)),
-            stop_at=frozenset(self._each("stop_at", values.host_in)),
             passing=self._passing(),
-            trace_backend=None if backend == "default" else backend,
+            **{column: value for column in _PLAIN if (value := self._read(column)) is not None},
         )
 
     def _targets(self) -> tuple[tuple[Target, ...], tuple[float, ...]]:
@@ -136,16 +136,23 @@ class _Reading:
             except BadInput as e:
                 self._complain(f"{e}: its clicks get 404 until final_url is corrected", usable=False)
                 return (), ()
-            shares = [values.Share(url, 1)]
+            shares = [values.StoredShare(url)]
         sums = list(accumulate(share.weight for share in shares))
         targets = tuple(Target(share.url, template_of(macro_url(share.url)[0])) for share in shares)
         return targets, tuple(part / sums[-1] for part in sums[:-1])
 
-    def _passing(self) -> Passing:
-        chosen = self._one("param_filter", values.param_filter_in)
-        keep = frozenset(chosen.names) if chosen is not None and chosen.does == "keep" else None
-        drop = frozenset(chosen.names) if chosen is not None and chosen.does == "drop" else frozenset()
-        return Passing(keep, drop, self._one("rename", values.rename_in) or {})
+    def _passing(self) -> ParamRules:
+        chosen = self._read("param_filter")
+        filters = {chosen.does: frozenset(chosen.names)} if chosen is not None else {}
+        return ParamRules(**filters, rename=self._read("rename") or {})
+
+    def _read(self, column: str) -> Any:
+        """What of a setting can be used; None where there is none."""
+        setting = SETTINGS[column]
+        assert setting.live is not None, column
+        if setting.sql == "text[]":
+            return frozenset(self._each(column, setting.live))
+        return self._one(column, setting.live)
 
     def _one(self, column: str, read: Callable[[object], T]) -> T | None:
         """None where the row says nothing, or nothing that can be used."""
@@ -168,7 +175,7 @@ class _Reading:
 
     def _value(self, column: str) -> object:
         value = self._row.get(column)
-        if column not in values.JSON_COLUMNS or not isinstance(value, str):
+        if column not in JSON_COLUMNS or not isinstance(value, str):
             return value
         try:
             return json.loads(value)

@@ -8,7 +8,7 @@ from daemon.web.query import Param
 
 
 @dataclass(frozen=True, slots=True)
-class Passing:
+class ParamRules:
     """An offer's rules, by inbound names: first `keep` or `drop` (at a landing only), then `rename`.
 
     A fallback gets every parameter: the tracking URL belongs to the ad, and what it leaves out is lost to all. A new

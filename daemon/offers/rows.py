@@ -1,29 +1,25 @@
-"""Offers that an operator adds or changes, as rows of `offers`: from a file or the command line. Pure."""
+"""What operators give for a column of `offers`, in a file, on the command line or in a request, as the column holds it.
+
+Pure. Each reader raises BadInput that names the column and what is wrong. JSON columns are JSON text; these and
+`stop_at` are empty where they are taken back.
+"""
 
 import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from daemon.click.answer import tracking_url
-from daemon.database.records import Import, filled_text_in, import_rows, text_in
+from daemon.database.records import filled_text_in, text_in
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.web.addresses import refused_host
 
 T = TypeVar("T")
 
-COLUMNS = (
-    *("offer_name", "final_url", "target_country", "is_active", "deadline_s", "user_agent", "notes"),
-    *("landing_schemes", "stop_at", "param_filter", "rename", "tracking_urls", "trace_backend"),
-)
-REQUIRED = ("offer_name", "final_url")
-NAME_CHARACTERS_MAX = 255
+WORD_CHARACTERS_MAX = 64
 URL_CHARACTERS_MAX = 8_192
-COUNTRY_CHARACTERS_MAX = 64
-NOTES_CHARACTERS_MAX = 1_000
 NUMBER_CHARACTERS_MAX = 32
 LIST_CHARACTERS_MAX = 100_000
 YES, NO = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
@@ -31,106 +27,61 @@ YES, NO = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 _SHARE = re.compile(r"([^:/]*):(https?:.*)", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class OfferFields:
-    """Checked values of an offer; None is "not given": the default for a new offer, unchanged for one that exists.
-
-    `param_filter`, `rename` and `tracking_urls` are JSON; these, and `stop_at`, are empty where they are taken back.
-    """
-
-    offer_name: str
-    final_url: str | None = None
-    target_country: str | None = None
-    is_active: bool | None = None
-    deadline_s: float | None = None
-    user_agent: str | None = None
-    notes: str | None = None
-    landing_schemes: tuple[str, ...] | None = None
-    stop_at: tuple[str, ...] | None = None
-    param_filter: str | None = None
-    rename: str | None = None
-    tracking_urls: str | None = None
-    trace_backend: str | None = None
+Reader = Callable[[Mapping[str, object], str, bool], Any]
+"""Reads a column out of what is given; the third argument: private hosts are allowed. None: it is not given."""
 
 
-def offer_fields(fields: Mapping[str, object], *, allow_private: bool) -> OfferFields:
-    """Raises BadInput that says which column is wrong and why."""
-    name = filled_text_in(fields, "offer_name", NAME_CHARACTERS_MAX)
-    if name is None:
-        raise BadInput("offer_name is missing")
-    url = filled_text_in(fields, "final_url", URL_CHARACTERS_MAX)
-    return OfferFields(
-        offer_name=name,
-        final_url=None if url is None else tracking_url(url, allow_private=allow_private),
-        target_country=filled_text_in(fields, "target_country", COUNTRY_CHARACTERS_MAX),
-        is_active=_truth_in(fields, "is_active"),
-        deadline_s=_deadline_in(fields, "deadline_s"),
-        user_agent=_word_in(fields, "user_agent", values.user_agent_in),
-        notes=text_in(fields, "notes", NOTES_CHARACTERS_MAX),
-        landing_schemes=_each_in(fields, "landing_schemes", values.scheme_in, "schemes", values.SCHEMES_MAX),
-        stop_at=_each_in(fields, "stop_at", lambda host: _host_in(host, allow_private), "hosts", values.HOSTS_MAX),
-        param_filter=_param_filter_in(fields, "param_filter"),
-        rename=_rename_in(fields, "rename"),
-        tracking_urls=_tracking_urls_in(fields, "tracking_urls", allow_private),
-        trace_backend=_word_in(fields, "trace_backend", values.backend_in),
-    )
+def text(characters_max: int, *, blank: bool = False) -> Reader:
+    read = text_in if blank else filled_text_in
+    return lambda fields, column, _: read(fields, column, characters_max)
 
 
-def new_offer(fields: Mapping[str, object], *, allow_private: bool) -> OfferFields:
-    """As `offer_fields`, for one to be added: without a final_url it has the first of its tracking_urls."""
-    offer = offer_fields(fields, allow_private=allow_private)
-    if offer.final_url is not None:
-        return offer
-    if not offer.tracking_urls:
-        raise BadInput("final_url is missing: say where its chain starts, there or in tracking_urls")
-    return offer_fields({**fields, "final_url": urls_of(offer)[0]}, allow_private=allow_private)
+def word(read: Callable[[object], str]) -> Reader:
+    """A text that `read` knows; a blank one is not given."""
+    return lambda fields, column, _: read(given) if (given := text_in(fields, column, WORD_CHARACTERS_MAX)) else None
 
 
-def urls_of(offer: OfferFields) -> list[str]:
-    """Those that share its clicks."""
-    return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
+def url(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
+    given = filled_text_in(fields, column, URL_CHARACTERS_MAX)
+    return None if given is None else tracking_url(given, allow_private=allow_private)
 
 
-def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
-    """The offers of a file. Raises BadInput where it cannot be read at all."""
-    return import_rows(text, COLUMNS, REQUIRED, lambda fields: offer_fields(fields, allow_private=allow_private))
-
-
-def _truth_in(fields: Mapping[str, object], column: str) -> bool | None:
+def truth(fields: Mapping[str, object], column: str, _: bool) -> bool | None:
     if isinstance(value := fields.get(column), bool):
         return value
-    word = (text_in(fields, column, NUMBER_CHARACTERS_MAX) or "").lower()
-    if word and word not in YES + NO:
-        raise BadInput(f"{column} must be true or false, not {word!r}")
-    return word in YES if word else None
+    given = (text_in(fields, column, NUMBER_CHARACTERS_MAX) or "").lower()
+    if given and given not in YES + NO:
+        raise BadInput(f"{column} must be true or false, not {given!r}")
+    return given in YES if given else None
 
 
-def _word_in(fields: Mapping[str, object], column: str, read: Callable[[object], str]) -> str | None:
-    word = text_in(fields, column, COUNTRY_CHARACTERS_MAX)
-    return read(word) if word else None
-
-
-def _deadline_in(fields: Mapping[str, object], column: str) -> float | None:
+def deadline(fields: Mapping[str, object], column: str, _: bool) -> float | None:
     value = fields.get(column)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return values.deadline_in(value)
-    text = text_in(fields, column, NUMBER_CHARACTERS_MAX)
-    if not text:
+    given = text_in(fields, column, NUMBER_CHARACTERS_MAX)
+    if not given:
         return None
     try:
-        number = float(text)
+        number = float(given)
     except ValueError:
         number = math.nan
-    return values.deadline_in(text if math.isnan(number) else number)
+    return values.deadline_in(given if math.isnan(number) else number)
+
+
+def schemes(fields: Mapping[str, object], column: str, _: bool) -> tuple[str, ...] | None:
+    return _each_in(fields, column, values.scheme_in, "schemes", values.SCHEMES_MAX)
+
+
+def hosts(fields: Mapping[str, object], column: str, allow_private: bool) -> tuple[str, ...] | None:
+    return _each_in(fields, column, lambda host: _host_in(host, allow_private), "hosts", values.HOSTS_MAX)
 
 
 def _each_in(
     fields: Mapping[str, object], column: str, read: Callable[[object], T], what: str, most: int
 ) -> tuple[T, ...] | None:
     """Each once: a list, or a text with blanks or commas between them (blank: not given)."""
-    given = _words_or_json(fields, column)
-    if isinstance(given, str):
-        given = given.replace(",", " ").split()
+    given = _words_or_json(fields, column, _words)
     if given is None:
         return None
     found = tuple(dict.fromkeys(map(read, values.list_in(given))))
@@ -147,26 +98,21 @@ def _host_in(value: object, allow_private: bool) -> str:
     return host
 
 
-def _param_filter_in(fields: Mapping[str, object], column: str) -> str | None:
+def param_filter(fields: Mapping[str, object], column: str, _: bool) -> str | None:
     """An object, or words: `keep gclid wbraid`, `drop fbclid`."""
-    given = _words_or_json(fields, column)
-    if isinstance(given, str):
-        does, *names = given.replace(",", " ").split()
-        given = {does.removesuffix(":"): names}
+    given = _words_or_json(fields, column, _filter_words)
     if given is None:
         return None
     chosen = values.param_filter_in(given)
     return "" if chosen is None else _json({chosen.does: chosen.names})
 
 
-def _rename_in(fields: Mapping[str, object], column: str) -> str | None:
+def rename(fields: Mapping[str, object], column: str, _: bool) -> str | None:
     """An object, or words: `gclid=sub1 wbraid=sub2`."""
-    given = _words_or_json(fields, column)
-    if isinstance(given, str):
-        given = given.replace(",", " ").split()
+    given = _words_or_json(fields, column, _words)
     if isinstance(given, list | tuple):
         pairs = [str(pair).partition("=") for pair in given]
-        for (old, equals, _), pair in zip(pairs, given, strict=True):
+        for (old, equals, _new), pair in zip(pairs, given, strict=True):
             if not equals:
                 raise BadInput(f"{column}: {pair!r} must read FROM=TO, such as gclid=sub1")
             if [other for other, _, _ in pairs].count(old) > 1:
@@ -178,11 +124,9 @@ def _rename_in(fields: Mapping[str, object], column: str) -> str | None:
     return _json(renamed) if renamed else ""
 
 
-def _tracking_urls_in(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
+def tracking_urls(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
     """A list of objects or of words, or words: `3:https://ads.example/a https://ads.example/b`."""
-    given = _words_or_json(fields, column)
-    if isinstance(given, str):
-        given = given.split()
+    given = _words_or_json(fields, column, str.split)
     if given is None:
         return None
     shares = [values.share_in(_share_of(item) if isinstance(item, str) else item) for item in values.list_in(given)]
@@ -190,9 +134,8 @@ def _tracking_urls_in(fields: Mapping[str, object], column: str, allow_private: 
         raise BadInput(f"{column} holds {len(shares)} URLs; at most {values.URLS_MAX} are allowed")
     stored = []
     for share in shares:
-        url = filled_text_in({column: share.url}, column, URL_CHARACTERS_MAX) or ""
         weight = int(share.weight) if share.weight.is_integer() else share.weight
-        stored.append({"url": tracking_url(url, allow_private=allow_private), "weight": weight})
+        stored.append({"url": url({column: share.url}, column, allow_private), "weight": weight})
     return _json(stored) if stored else ""
 
 
@@ -201,25 +144,34 @@ def _share_of(word: str) -> dict[str, object]:
     weighted = _SHARE.fullmatch(word.strip())
     if weighted is None:
         return {"url": word}
-    text, url = weighted.groups()
+    weight, address = weighted.groups()
     try:
-        return {"url": url, "weight": float(text)}
+        return {"url": address, "weight": float(weight)}
     except ValueError:
-        return {"url": url, "weight": text}
+        return {"url": address, "weight": weight}
 
 
-def _words_or_json(fields: Mapping[str, object], column: str) -> object:
-    """What JSON lines have, as it is; a text that is JSON, read; other text; None for none and for a blank one."""
+def _filter_words(given: str) -> dict[str, list[str]]:
+    does, *names = _words(given) or [""]
+    return {does.removesuffix(":"): names}
+
+
+def _words(given: str) -> list[str]:
+    return given.replace(",", " ").split()
+
+
+def _words_or_json(fields: Mapping[str, object], column: str, split: Callable[[str], object]) -> object:
+    """What JSON lines have, as it is; a text that is JSON, read; other text, split; None for none and for a blank."""
     value = fields.get(column)
     if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str)):
         return value
-    text = text_in(fields, column, LIST_CHARACTERS_MAX)
-    if not text:
+    given = text_in(fields, column, LIST_CHARACTERS_MAX)
+    if not given:
         return None
-    if not text.startswith(("{", "[")):
-        return text
+    if not given.startswith(("{", "[")):
+        return split(given)
     try:
-        return json.loads(text)
+        return json.loads(given)
     except (ValueError, RecursionError) as e:
         raise BadInput(f"{column} is no JSON: {e}") from None
 

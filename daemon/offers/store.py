@@ -1,59 +1,24 @@
 """Units of work on the rows of `offers` as operators do them. A running daemon hears of each change by a trigger."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from daemon.database.postgres import Connection
-from daemon.offers.rows import OfferFields
-from daemon.offers.values import JSON_COLUMNS
+from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, with_fields
 
-_VALUES = (
-    "$1, $2, coalesce($3::text, 'us'), coalesce($4::boolean, true), $5::float8, coalesce($6::text, 'default'),"
-    " nullif($7, ''), coalesce($8::text[], '{}'), nullif($9::text[], '{}'), nullif($10::text, '')::jsonb,"
-    " nullif($11::text, '')::jsonb, nullif($12::text, '')::jsonb, coalesce($13::text, 'default')"
-)
-_INSERT = (
-    "insert into offers"  # noqa: S608
-    " (offer_name, final_url, target_country, is_active, deadline_s, user_agent, notes, landing_schemes, stop_at,"
-    f" param_filter, rename, tracking_urls, trace_backend) values ({_VALUES}) on conflict (offer_name) do"
-)
-# An empty value takes back what is empty without it.
-_CHANGES = """final_url = coalesce($2, offers.final_url), target_country = coalesce($3::text, offers.target_country),
-    is_active = coalesce($4::boolean, offers.is_active), deadline_s = coalesce($5::float8, offers.deadline_s),
-    user_agent = coalesce($6::text, offers.user_agent), notes = coalesce($7::text, offers.notes),
-    landing_schemes = coalesce($8::text[], offers.landing_schemes),
-    stop_at = nullif(coalesce($9::text[], offers.stop_at), '{}'),
-    param_filter = nullif(coalesce($10::text, offers.param_filter::text), '')::jsonb,
-    rename = nullif(coalesce($11::text, offers.rename::text), '')::jsonb,
-    tracking_urls = nullif(coalesce($12::text, offers.tracking_urls::text), '')::jsonb,
-    trace_backend = coalesce($13::text, offers.trace_backend), updated_at = now()"""
+_STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
 
 
 @dataclass(frozen=True, slots=True)
+@with_fields({column: setting.stored for column, setting in SETTINGS.items()})
 class StoredOffer:
     """A row as an operator looks at it."""
 
-    offer_name: str
-    final_url: str
-    target_country: str
-    is_active: bool
-    deadline_s: float | None
-    user_agent: str
-    notes: str | None
-    landing_schemes: list[str]
-    stop_at: list[str] | None
-    param_filter: dict[str, list[str]] | None
-    rename: dict[str, str] | None
-    tracking_urls: list[dict[str, Any]] | None
-    trace_backend: str
     created_at: datetime
     updated_at: datetime
-
-
-_STORED = ", ".join(field.name for field in fields(StoredOffer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +37,50 @@ async def add_offer(conn: Connection, offer: OfferFields) -> bool:
 
 async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bool) -> Stored:
     """Adds each; one that is there already is skipped, or given the values that `offers` names for it."""
-    otherwise = f"update set {_CHANGES}" if update else "nothing"
-    results = [
+    results: list[bool | None] = []
+    for given in map(_columns, offers):
+        places = enumerate(given, start=1)
+        # A new row has null for a text that is empty.
+        values = [f"nullif(${n}::text, '')" if SETTINGS[column].sql == "text" else f"${n}" for n, column in places]
+        otherwise = f"update set {_changes(given)}" if update else "nothing"
         # xmax is 0 in a row that this very statement inserted; no row comes back where nothing was done.
-        await conn.fetchval(f"{_INSERT} {otherwise} returning offers.xmax = 0", *astuple(offer))
-        for offer in offers
-    ]
+        statement = (
+            f"insert into offers ({', '.join(given)}) values ({', '.join(values)})"  # noqa: S608
+            f" on conflict (offer_name) do {otherwise} returning offers.xmax = 0"
+        )
+        results.append(await conn.fetchval(statement, *given.values()))
     return Stored(added=results.count(True), updated=results.count(False), skipped=results.count(None))
 
 
+def _columns(offer: OfferFields) -> dict[str, object]:
+    """What is given, by column, the name first; null for an empty list or text that its column does not hold."""
+    given = {column: value for column in SETTINGS if (value := getattr(offer, column)) is not None}
+    return {c: None if value in ((), "") and value != SETTINGS[c].unset else value for c, value in given.items()}
+
+
+def _changes(given: Iterable[str]) -> str:
+    """Of all but the name."""
+    return ", ".join([f"{column} = ${n}" for n, column in enumerate(given, start=1) if n > 1] + ["updated_at = now()"])
+
+
 async def list_offers(conn: Connection) -> list[StoredOffer]:
-    return [_stored(row) for row in await conn.fetch(f"select {_STORED} from offers order by offer_name")]  # noqa: S608
+    found = await conn.fetch(f"select {_STORED} from offers order by offer_name")  # noqa: S608
+    return [StoredOffer(**with_json_read(row)) for row in found]
 
 
 async def find_offer(conn: Connection, name: str) -> StoredOffer | None:
     row = await conn.fetchrow(f"select {_STORED} from offers where offer_name = $1", name)  # noqa: S608
-    return _stored(row) if row else None
+    return StoredOffer(**with_json_read(row)) if row else None
 
 
-def _stored(row: Mapping[str, Any]) -> StoredOffer:
-    """jsonb comes as text."""
-    read = {column: json.loads(row[column]) for column in JSON_COLUMNS if row[column] is not None}
-    return StoredOffer(**{**dict(row), **read})
+def with_json_read(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `offers`: jsonb comes as text."""
+    return {**row, **{column: json.loads(row[column]) for column in JSON_COLUMNS if row[column] is not None}}
+
+
+async def load_offers(conn: Connection) -> list[dict[str, Any]]:
+    """The active offers, with what clicks need."""
+    return [dict(row) for row in await conn.fetch(f"select id, {', '.join(LIVE)} from offers where is_active")]  # noqa: S608
 
 
 async def find_offer_row(conn: Connection, key: str) -> dict[str, Any] | None:
@@ -108,12 +95,12 @@ async def offer_names(conn: Connection) -> list[str]:
     return [row["offer_name"] for row in await conn.fetch("select offer_name from offers order by offer_name")]
 
 
-async def update_offer(conn: Connection, changes: OfferFields, own_deadline: bool) -> bool:
-    """Gives the offer what `changes` names; without `own_deadline` the setting holds for it. False: no such offer."""
-    done = await conn.fetchval(f"update offers set {_CHANGES} where offer_name = $1 returning true", *astuple(changes))  # noqa: S608
-    if done and not own_deadline:
-        await conn.execute("update offers set deadline_s = null where offer_name = $1", changes.offer_name)
-    return bool(done)
+async def update_offer(conn: Connection, changes: OfferFields, cleared: Collection[str] = ()) -> bool:
+    """Gives the offer what `changes` names, and null to the columns of `cleared`. False: no such offer."""
+    given = _columns(changes)
+    nulls = "".join(f"{column} = null, " for column in SETTINGS if column in cleared)
+    statement = f"update offers set {nulls}{_changes(given)} where offer_name = $1 returning true"  # noqa: S608
+    return bool(await conn.fetchval(statement, *given.values()))
 
 
 async def remove_offer(conn: Connection, name: str) -> bool:

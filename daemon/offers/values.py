@@ -6,9 +6,9 @@ CHECK constraints of migrations/0002 say the same as far as SQL can.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from ada_url import URL
 
@@ -16,10 +16,13 @@ from daemon.errors import BadInput
 from daemon.offers.macros import macro_url
 from daemon.web.urls import SHOWN_CHARS_MAX
 
+UserAgent = Literal["default", "visitor"]
+"""What a trace says it is; default for the setting trace.user_agent."""
+Backend = Literal["default", "local", "service"]
+"""Who traces; default for the setting trace.backend."""
+FilterKind = Literal["keep", "drop"]
+
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
-USER_AGENTS = ("default", "visitor")
-JSON_COLUMNS = ("param_filter", "rename", "tracking_urls")
-BACKENDS = ("default", "local", "service")
 HOSTS_MAX = 20
 SCHEMES_MAX = 20
 NAMES_MAX = 100
@@ -38,16 +41,16 @@ _UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u2028\u2029]")
 class ParamFilter:
     """Keeps only these names of a click's parameters, or drops them."""
 
-    does: Literal["keep", "drop"]
+    does: FilterKind
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A tracking URL and its weight among an offer's others."""
+class StoredShare:
+    """A tracking URL and its weight among the others."""
 
     url: str
-    weight: float
+    weight: float = 1
 
 
 def list_in(value: object) -> list[object]:
@@ -64,18 +67,25 @@ def deadline_in(value: object) -> float:
     return float(number)
 
 
-def user_agent_in(value: object) -> str:
-    """`user_agent`: what a trace says it is; default for the setting trace.user_agent."""
-    if value not in USER_AGENTS:
-        raise BadInput(f"user_agent must be {' or '.join(USER_AGENTS)}, not {_shown(value)}")
-    return str(value)
+def one_of(column: str, words: Any) -> Callable[[object], str]:
+    """Reads a column that holds a word of a Literal."""
+    *others, last = get_args(words)
+
+    def read(value: object) -> str:
+        if value not in (*others, last):
+            raise BadInput(f"{column} must be {', '.join(others)} or {last}, not {_shown(value)}")
+        return str(value)
+
+    return read
 
 
-def backend_in(value: object) -> str:
-    """`trace_backend`: who traces; default for the setting trace.backend."""
-    if value not in BACKENDS:
-        raise BadInput(f"trace_backend must be {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, not {_shown(value)}")
-    return str(value)
+user_agent_in = one_of("user_agent", UserAgent)
+backend_in = one_of("trace_backend", Backend)
+
+
+def own_backend_in(value: object) -> str | None:
+    """`trace_backend` of an offer that has its own; None for default."""
+    return None if backend_in(value) == "default" else str(value)
 
 
 def scheme_in(value: object) -> str:
@@ -108,7 +118,7 @@ def param_filter_in(value: object) -> ParamFilter | None:
     if value == {}:
         return None
     if isinstance(value, Mapping) and len(value) == 1:
-        for does in ("keep", "drop"):
+        for does in get_args(FilterKind):
             if does in value:
                 return ParamFilter(does, _names("param_filter", value[does]))
     raise BadInput(f'param_filter must be {{"keep": [names]}} or {{"drop": [names]}}, not {_shown(value)}')
@@ -123,7 +133,7 @@ def rename_in(value: object) -> dict[str, str]:
     return {_name("rename", old): _name("rename", new) for old, new in value.items()}
 
 
-def share_in(value: object) -> Share:
+def share_in(value: object) -> StoredShare:
     """One of `tracking_urls`; without a weight it is 1. The URL stays as it is given."""
     if not isinstance(value, Mapping) or not {"url"} <= value.keys() <= {"url", "weight"}:
         raise BadInput(
@@ -140,7 +150,7 @@ def share_in(value: object) -> Share:
             f"tracking_urls: a weight must be a number above 0, up to {WEIGHT_MAX}, not {_shown(weight)};"
             " to give a URL no clicks, leave it out"
         )
-    return Share(url, float(number))
+    return StoredShare(url, float(number))
 
 
 def _names(column: str, value: object) -> tuple[str, ...]:

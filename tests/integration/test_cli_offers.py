@@ -198,6 +198,7 @@ def test_a_wrong_offer_is_wrong_usage(tracepool: Commands, options: tuple[str, .
         (("--tracking-url", "0:https://ads.example/"), "a weight must be a number above 0"),
         (("--tracking-url", "ads.example"), "does not start with http"),
         (("--deadline", "61"), "deadline_s must be 1 to 60 seconds, not 61.0"),
+        (("--deadline", "0"), "deadline_s must be 1 to 60 seconds, not 0.0"),
         (("--deadline", "8", "--no-deadline"), "contradict each other"),
         (("--url", "http://10.1.2.3/"), "private address"),
         (("--landing-scheme", "javascript"), "runs in the visitor's browser"),

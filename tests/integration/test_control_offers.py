@@ -6,6 +6,7 @@ import pytest
 import structlog
 
 from daemon.maintenance.figures import Advice, Severity
+from daemon.offers.schema import SETTINGS
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import control_face, row_of
 from tests.integration.databases import PostgresServer, fresh_database
@@ -43,6 +44,7 @@ UNSET: dict[str, Any] = {
 
 
 async def test_an_offer_is_made_with_every_setting_that_the_command_knows(postgres: PostgresServer) -> None:
+    assert list(EVERYTHING) == list(SETTINGS)
     async with seated(postgres) as (served, _):
         made = await served.ask("/api/offers", "POST", json=EVERYTHING)
         assert made.status_code == 201, made.text

@@ -1,16 +1,23 @@
-"""What an operator writes into `offers` by SQL: what makes no sense is refused by a constraint whose name says why."""
+"""The table `offers`: it has what the schema of an offer's settings says of it.
+
+What an operator writes into it by SQL and makes no sense is refused by a constraint whose name says why.
+"""
+
+import json
+from types import NoneType
+from typing import get_args
 
 import asyncpg
 import pytest
 import trio
 
+from daemon.offers.schema import LIVE, SETTINGS, OfferFields, offer_fields
+from daemon.offers.store import add_offers, find_offer, load_offers, update_offer
 from tests.integration.databases import PostgresServer, fresh_database
 
-HOSTS = "offers_stop_at_holds_hosts_without_scheme_port_or_path"
-FILTER = "offers_param_filter_is_keep_or_drop_with_a_list_of_names"
-RENAME = "offers_rename_maps_names_to_names"
-URLS = "offers_tracking_urls_is_a_list_of_url_and_weight"
-BACKEND = "offers_trace_backend_is_default_local_or_service"
+CHECKS = {column: setting.check for column, setting in SETTINGS.items() if setting.check}
+HOSTS, FILTER, RENAME = CHECKS["stop_at"], CHECKS["param_filter"], CHECKS["rename"]
+URLS, BACKEND = CHECKS["tracking_urls"], CHECKS["trace_backend"]
 
 REFUSED = [
     *((HOSTS, f"stop_at = '{{{hosts}}}'") for hosts in
@@ -29,6 +36,9 @@ REFUSED = [
        '[{"url": "https://a.example/", "wieght": 3}]', '[[{"url": "https://a.example/", "weight": 3}]]',
        '[{"url": "https://a.example/", "weight": 3}, 7]', '[{"url": "javascript:alert(1)//https://", "weight": 3}]')),
     *((BACKEND, f"trace_backend = '{value}'") for value in ("", "Local", "remote")),
+    *((CHECKS["user_agent"], f"user_agent = '{value}'") for value in ("", "Visitor", "curl")),
+    *((CHECKS["deadline_s"], f"deadline_s = {value}") for value in ("0", "0.99", "60.01", "'nan'")),
+    (CHECKS["offer_name"], "offer_name = ''"),
 ]  # fmt: skip
 TAKEN = [
     *("stop_at = null", "stop_at = '{}'",
@@ -38,6 +48,8 @@ TAKEN = [
     *(f"tracking_urls = {value}" for value in (
         "null", """'[{"url": "HTTPS://a.example/{gclid}", "weight": 0.5}, {"url": "http://b.example/"}]'""")),
     *(f"trace_backend = '{value}'" for value in ("local", "service", "default")),
+    *(f"user_agent = '{value}'" for value in ("visitor", "default")),
+    *(f"deadline_s = {value}" for value in ("1", "60", "null")),
 ]  # fmt: skip
 
 
@@ -53,9 +65,52 @@ async def test_nonsense_is_refused_by_name_and_sense_is_taken(postgres: Postgres
             await rows.sql(f"update offers set {change}")
 
 
-async def test_a_constraints_name_is_not_cut(postgres: PostgresServer) -> None:
+async def test_the_table_has_each_setting_as_the_schema_says(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows:
+        columns = await rows.sql(
+            "select attname, format_type(atttypid, atttypmod) as type, not attnotnull as nullable"
+            " from pg_attribute where attrelid = 'offers'::regclass and attnum > 0 and not attisdropped"
+        )
+        known = {row["attname"]: (row["type"], row["nullable"]) for row in columns}
+        described = {name: (setting.sql, NoneType in get_args(setting.stored)) for name, setting in SETTINGS.items()}
+        assert known.keys() - described.keys() == {"id", "created_at", "updated_at"}
+        assert {name: known.get(name) for name in described} == described
         names = await rows.sql(
             "select conname from pg_constraint where conrelid = 'offers'::regclass and contype = 'c'"
         )
-        assert {HOSTS, FILTER, RENAME, URLS, BACKEND} <= {row["conname"] for row in names}
+        assert sorted(row["conname"] for row in names) == sorted(CHECKS.values())
+        assert {constraint for constraint, _ in REFUSED} == set(CHECKS.values()), "each has values that it refuses"
+
+
+@pytest.mark.parametrize("column", SETTINGS)
+async def test_a_setting_is_stored_read_changed_and_cleared(postgres: PostgresServer, column: str) -> None:
+    bare = {"offer_name": "bare", "final_url": "https://ads.example/"}
+    example = offer_fields({**bare, column: SETTINGS[column].example}, allow_private=False)
+    name, unchanged = example.offer_name, OfferFields(example.offer_name)
+    value = getattr(example, column)
+    expected = json.loads(value) if SETTINGS[column].sql == "jsonb" else list(value) if type(value) is tuple else value
+    async with fresh_database(postgres) as rows:
+        work = rows.database.work
+
+        async def held() -> object:
+            return getattr(await work(find_offer, name), column)
+
+        await work(add_offers, [offer_fields({**bare, "offer_name": name}, allow_private=False)], False)
+        before = await held()
+        default = SETTINGS[column].default
+        assert column in bare or before == ([] if default == () else default)
+        assert (await work(add_offers, [example], False)).skipped == 1
+        assert await held() == before
+        assert (await work(add_offers, [example], True)).updated == 1
+        assert await held() == expected
+        await rows.sql("delete from offers")
+        assert (await work(add_offers, [example], True)).added == 1
+        assert await held() == expected
+        assert await work(update_offer, unchanged)
+        assert await held() == expected
+        for row in await work(load_offers):
+            assert list(row) == ["id", *LIVE]
+            assert column not in LIVE or row[column] is not None
+        if NoneType in get_args(SETTINGS[column].stored):
+            assert await work(update_offer, unchanged, [column])
+            assert await held() is None

@@ -20,7 +20,7 @@ FILE_LINES_MAX = 320
 EMPTY_NAMES = {"utils", "helpers", "common", "manager", "util", "helper", "misc", "handler", "data"}
 
 # What a pure module may import beside the standard library's pure part and other pure modules.
-PARSERS = {"ada_url", "backports", "brotli", "compression", "msgspec", "selectolax", "webencodings"}
+PARSERS = {"ada_url", "backports", "brotli", "compression", "msgspec", "pydantic", "selectolax", "webencodings"}
 IMPURE_STANDARD = {"asyncio", "logging", "os", "pathlib", "random", "select", "signal", "socket", "sqlite3"}
 IMPURE_STANDARD |= {"subprocess", "sys", "tempfile", "threading", "time"}
 

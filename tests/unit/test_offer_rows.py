@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.errors import BadInput
-from daemon.offers.rows import OfferFields, offer_fields, read_offers
+from daemon.offers.schema import OfferFields, offer_fields, read_offers
 
 URL = "https://ads.example/click?id=7"
 
@@ -58,6 +58,7 @@ def test_a_csv_file_and_json_lines_say_the_same() -> None:
         ({"stop_at": "127.0.0.1"}, "loopback address"),
         ({"stop_at": [f"{n}.shop.example" for n in range(21)]}, "holds 21 hosts; at most 20"),
         ({"param_filter": "gclid wbraid"}, "param_filter must be"),
+        ({"param_filter": ","}, "param_filter must be"),
         ({"param_filter": '{"keep": ["a"'}, "param_filter is no JSON"),
         ({"param_filter": {"keep": ["a"], "drop": ["b"]}}, "param_filter must be"),
         ({"param_filter": {"keep": [f"n{n}" for n in range(101)]}}, "holds 101 names; at most 100"),

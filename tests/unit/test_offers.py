@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.offers.model import Offer, Offers, Target
-from daemon.offers.param_rules import Passing
+from daemon.offers.param_rules import ParamRules
 from daemon.offers.values import RUNNING_SCHEMES
 from daemon.web.query import Inbound, parse_click
 
@@ -95,16 +95,16 @@ def test_what_a_row_says_of_parameters_hosts_and_backends_is_taken_over() -> Non
         trace_backend="service",
     )
     assert found.stop_at == {"shop.example", "xn--bcher-kva.example"}
-    assert found.passing == Passing(keep=frozenset({"gclid", "a b"}), rename={"gclid": "sub1"})
+    assert found.passing == ParamRules(keep=frozenset({"gclid", "a b"}), rename={"gclid": "sub1"})
     assert found.trace_backend == "service"
-    assert only(param_filter='{"drop": ["x"]}').passing == Passing(drop=frozenset({"x"}))
-    assert only(param_filter='{"keep": []}').passing == Passing(keep=frozenset())
+    assert only(param_filter='{"drop": ["x"]}').passing == ParamRules(drop=frozenset({"x"}))
+    assert only(param_filter='{"keep": []}').passing == ParamRules(keep=frozenset())
 
 
 def test_what_a_row_does_not_say_is_as_if_there_were_no_such_setting() -> None:
     found = only(stop_at=None, param_filter=None, rename=None, tracking_urls=None, trace_backend="default")
     assert found == only()
-    assert (found.stop_at, found.passing, found.trace_backend) == (frozenset(), Passing(), None)
+    assert (found.stop_at, found.passing, found.trace_backend) == (frozenset(), ParamRules(), None)
     assert found.target(0.0) == found.target(0.999) == Target("https://ads.example/go")
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.click.answer import with_params
-from daemon.offers.param_rules import Passing
+from daemon.offers.param_rules import ParamRules
 from daemon.web.query import Inbound, Param, parse_click
 from daemon.web.urls import decoded
 
@@ -18,18 +18,18 @@ def params(query: str) -> tuple[Param, ...]:
     return click.params
 
 
-def keep(*names: str, **rename: str) -> Passing:
-    return Passing(keep=frozenset(names), rename=rename)
+def keep(*names: str, **rename: str) -> ParamRules:
+    return ParamRules(keep=frozenset(names), rename=rename)
 
 
-def drop(*names: str, **rename: str) -> Passing:
-    return Passing(drop=frozenset(names), rename=rename)
+def drop(*names: str, **rename: str) -> ParamRules:
+    return ParamRules(drop=frozenset(names), rename=rename)
 
 
 @pytest.mark.parametrize(
     ("passing", "query", "landing", "fallback"),
     [
-        (Passing(), "a=1&b=2&a=3", "?a=1&a=3&b=2", "?a=1&a=3&b=2"),
+        (ParamRules(), "a=1&b=2&a=3", "?a=1&a=3&b=2", "?a=1&a=3&b=2"),
         (keep("a"), "a=1&b=2&a=3", "?a=1&a=3", "?a=1&a=3&b=2"),
         (keep(), "a=1", "", "?a=1"),
         (drop("a"), "a=1&b=2&a=3", "?b=2", "?a=1&a=3&b=2"),
@@ -49,13 +49,13 @@ def drop(*names: str, **rename: str) -> Passing:
         (drop(a="b"), "a&a=", "?b&b=", "?b&b="),
     ],
 )
-def test_what_is_added(passing: Passing, query: str, landing: str, fallback: str) -> None:
+def test_what_is_added(passing: ParamRules, query: str, landing: str, fallback: str) -> None:
     assert with_params(URL, passing.at_landing(params(query))) == URL + landing
     assert with_params(URL, passing.at_fallback(params(query))) == URL + fallback
 
 
 def test_a_new_name_cannot_leave_its_place() -> None:
-    renamed = Passing(rename={"a": "x=1&y#é \r\n"}).at_landing(params("a=1"))
+    renamed = ParamRules(rename={"a": "x=1&y#é \r\n"}).at_landing(params("a=1"))
     assert with_params(URL, renamed) == f"{URL}?x%3D1%26y%23%C3%A9%20%0D%0A=1"
     assert decoded("x%3D1%26y%23%C3%A9%20%0D%0A") == renamed[0].name
 
@@ -76,7 +76,7 @@ def test_keeping_and_dropping_the_same_names_share_the_parameters_between_them(
     query: str, chosen: frozenset[str]
 ) -> None:
     came = params(query)
-    kept, rest = Passing(keep=chosen).at_landing(came), Passing(drop=chosen).at_landing(came)
+    kept, rest = ParamRules(keep=chosen).at_landing(came), ParamRules(drop=chosen).at_landing(came)
     assert sorted([*kept, *rest], key=came.index) == sorted(came, key=came.index)
     assert {param.name for param in kept} <= chosen
     assert not {param.name for param in rest} & chosen
@@ -86,14 +86,15 @@ def test_keeping_and_dropping_the_same_names_share_the_parameters_between_them(
 def test_a_landing_gets_what_a_fallback_of_the_kept_ones_would(
     query: str, chosen: frozenset[str], rename: dict[str, str]
 ) -> None:
-    kept = Passing(keep=chosen).at_landing(params(query))
-    assert Passing(keep=chosen, rename=rename).at_landing(params(query)) == Passing(rename=rename).at_fallback(kept)
+    kept = ParamRules(keep=chosen).at_landing(params(query))
+    renamed = ParamRules(rename=rename).at_fallback(kept)
+    assert ParamRules(keep=chosen, rename=rename).at_landing(params(query)) == renamed
 
 
 @given(queries, renames)
 def test_each_renamed_value_arrives_under_its_new_name_in_order(query: str, rename: dict[str, str]) -> None:
     came = params(query)
-    passed = Passing(rename=rename).at_fallback(came)
+    passed = ParamRules(rename=rename).at_fallback(came)
     for new in set(rename.values()):
         expected = [param.value for param in came if rename.get(param.name) == new]
         if expected:
@@ -104,6 +105,6 @@ def test_each_renamed_value_arrives_under_its_new_name_in_order(query: str, rena
 
 @given(queries, renames)
 def test_a_renamed_parameters_raw_form_says_the_same_as_its_name_and_value(query: str, rename: dict[str, str]) -> None:
-    for param in Passing(rename=rename).at_fallback(params(query)):
+    for param in ParamRules(rename=rename).at_fallback(params(query)):
         name, _, value = param.raw.partition("=")
         assert (decoded(name), decoded(value)) == (param.name, param.value)

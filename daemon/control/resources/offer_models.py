@@ -1,55 +1,20 @@
 """An offer as /api/offers takes and gives it: a row of `offers`; `tracepool offers add --help` explains each part."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from daemon.control.api import STRICT, Flag, RowRefused, Url, Word
-from daemon.offers.values import DEADLINE_MAX_S, DEADLINE_MIN_S, HOSTS_MAX, NAMES_MAX, SCHEMES_MAX, URLS_MAX, WEIGHT_MAX
-
-Country = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
-Deadline = Annotated[float, Field(ge=DEADLINE_MIN_S, le=DEADLINE_MAX_S, allow_inf_nan=False, strict=True)]
-Notes = Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]
-Agent = Literal["default", "visitor"]
-Backend = Literal["default", "local", "service"]
-Schemes = Annotated[list[Word], Field(max_length=SCHEMES_MAX)]
-Hosts = Annotated[list[Word], Field(max_length=HOSTS_MAX)]
-Filter = Annotated[
-    dict[Literal["keep", "drop"], Annotated[list[Word], Field(max_length=NAMES_MAX)]], Field(max_length=1)
-]
-Renamed = Annotated[dict[Word, Word], Field(max_length=NAMES_MAX)]
+from daemon.control.api import STRICT, Flag, RowRefused, Word
+from daemon.offers.schema import SETTINGS, with_fields
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class TrackingShare:
-    """A tracking URL and its weight among the others."""
-
-    url: Url
-    weight: Annotated[float, Field(gt=0, le=WEIGHT_MAX, allow_inf_nan=False, strict=True)] = 1
-
-
-Shares = Annotated[list[TrackingShare], Field(max_length=URLS_MAX)]
-
-
-@dataclass(frozen=True, slots=True, config=STRICT)
+@with_fields({name: setting.body | None for name, setting in SETTINGS.items() if name != "offer_name"}, optional=True)
 class OfferChanges:
     """What is to change. A list or an object replaces all that was there; null, or an empty one, takes it back."""
-
-    final_url: Url | None = None
-    target_country: Country | None = None
-    is_active: Flag | None = None
-    deadline_s: Deadline | None = None
-    user_agent: Agent | None = None
-    notes: Notes | None = None
-    landing_schemes: Schemes | None = None
-    stop_at: Hosts | None = None
-    param_filter: Filter | None = None
-    rename: Renamed | None = None
-    tracking_urls: Shares | None = None
-    trace_backend: Backend | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -73,31 +38,10 @@ class OffersNew:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredShare:
-    """A tracking URL and its weight among the others."""
-
-    url: str
-    weight: float = 1
-
-
-@dataclass(frozen=True, slots=True)
+@with_fields({"id": UUID} | {name: setting.stored for name, setting in SETTINGS.items()})
 class OfferRow:
     """A row of offers. `deadline_s` null: click.deadline_s holds."""
 
-    id: UUID
-    offer_name: str
-    final_url: str
-    target_country: str
-    is_active: bool
-    deadline_s: float | None
-    user_agent: str
-    notes: str | None
-    landing_schemes: list[str]
-    stop_at: list[str] | None
-    param_filter: dict[str, list[str]] | None
-    rename: dict[str, str] | None
-    tracking_urls: list[StoredShare] | None
-    trace_backend: str
     created_at: datetime
     updated_at: datetime
 

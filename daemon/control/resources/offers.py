@@ -1,6 +1,5 @@
 """/api/offers: the offers and each of their settings. A running daemon adopts what is changed here within a second."""
 
-import json
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -19,28 +18,13 @@ from daemon.control.resources.offer_models import (
     OfferRow,
     OffersImported,
     OffersNew,
-    StoredShare,
 )
 from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
-from daemon.offers.rows import OfferFields, new_offer, offer_fields
-from daemon.offers.store import add_offer, add_offers, find_offer_row, remove_offer, update_offer
-from daemon.offers.values import JSON_COLUMNS
-
-# What null, which takes a setting back, is in a row.
-TAKEN_BACK: dict[str, object] = {
-    "target_country": "us",
-    "is_active": True,
-    "user_agent": "default",
-    "notes": "",
-    "landing_schemes": [],
-    "stop_at": [],
-    "param_filter": {},
-    "rename": {},
-    "tracking_urls": [],
-    "trace_backend": "default",
-}
+from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields
+from daemon.offers.store import add_offer, add_offers, find_offer_row, remove_offer, update_offer, with_json_read
+from daemon.offers.values import Backend, UserAgent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +34,8 @@ class OffersQuery:
     offer: Word | None = None
     country: Word | None = None
     active: bool | None = None
-    user_agent: Literal["default", "visitor"] | None = None
-    trace_backend: Literal["default", "local", "service"] | None = None
+    user_agent: UserAgent | None = None
+    trace_backend: Backend | None = None
     sort: Literal["name", "-name", "created", "-created", "updated", "-updated", "country", "-country"] = "name"
     cursor: Cursor | None = None
     limit: Limit = 50
@@ -128,9 +112,10 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
         """Change of an offer what the body names; null takes a setting back (RFC 7396)."""
         named = sorted(await request.get_json())
         values = asdict(data)
-        changes = _changes({name: values[name] for name in named}, seat().settings().trace.allow_private)
-        own_deadline = "deadline_s" not in named or data.deadline_s is not None
-        row = await seat().database.work(_change, offer, changes, own_deadline)
+        given = {name: SETTINGS[name].unset if values[name] is None else values[name] for name in named}
+        changes = _changes(given, seat().settings().trace.allow_private)
+        cleared = [name for name, value in given.items() if value is None]
+        row = await seat().database.work(_change, offer, changes, cleared)
         note_change(offer=row["offer_name"], changed=named)
         return _shown(row)
 
@@ -147,17 +132,16 @@ def _changes(given: dict[str, object], allow_private: bool) -> OfferFields:
     """They are for any offer: the name stays open."""
     if given.get("final_url", "") is None:
         raise BadInput("final_url cannot be taken back: an offer needs one")
-    fields = {name: TAKEN_BACK.get(name) if value is None else value for name, value in given.items()}
-    return offer_fields({"offer_name": "any", **fields}, allow_private=allow_private)
+    return offer_fields({"offer_name": "any", **given}, allow_private=allow_private)
 
 
 async def _add(conn: Connection, offer: OfferFields) -> tuple[bool, dict[str, Any]]:
     return await add_offer(conn, offer), await _known(conn, offer.offer_name)
 
 
-async def _change(conn: Connection, key: str, changes: OfferFields, own_deadline: bool) -> dict[str, Any]:
+async def _change(conn: Connection, key: str, changes: OfferFields, cleared: list[str]) -> dict[str, Any]:
     row = await _known(conn, key)
-    await update_offer(conn, replace(changes, offer_name=row["offer_name"]), own_deadline)
+    await update_offer(conn, replace(changes, offer_name=row["offer_name"]), cleared)
     return await _known(conn, str(row["id"]))
 
 
@@ -175,8 +159,4 @@ async def _known(conn: Connection, key: str) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any]) -> OfferRow:
-    """jsonb comes as text."""
-    read = {column: None if row[column] is None else json.loads(row[column]) for column in JSON_COLUMNS}
-    if read["tracking_urls"] is not None:
-        read["tracking_urls"] = [StoredShare(**share) for share in read["tracking_urls"]]
-    return picked(OfferRow, row, **read)
+    return picked(OfferRow, with_json_read(row))

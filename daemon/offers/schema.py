@@ -1,0 +1,228 @@
+"""An offer's settings, each declared once, as a field of `OfferFields` with its `Setting`. Pure.
+
+SQL statements, imports, options of the commands, models of the API and the file of offers for a start without
+PostgreSQL derive from it. To add a setting: a field here; a migration with the column and its constraint; where clicks
+need it, a field of the same name in `Offer`; a line in README.md and one in the help of `tracepool offers import`.
+Where one of these lacks it, the tests of this file fail with its name.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as model
+
+from daemon.database.records import Import, import_rows
+from daemon.errors import BadInput
+from daemon.offers import rows, values
+
+T = TypeVar("T")
+
+SQL_TYPES = {str: "text", bool: "boolean", float: "double precision", list[str]: "text[]"}
+COUNTRY_CHARACTERS_MAX = 64
+NOTES_CHARACTERS_MAX = 1_000
+
+# Types in a request of the API. PostgreSQL's text has no NUL.
+Word = Annotated[str, Field(min_length=1, max_length=values.NAME_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
+Url = Annotated[str, Field(min_length=1, max_length=rows.URL_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
+Country = Annotated[str, Field(min_length=1, max_length=COUNTRY_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
+Notes = Annotated[str, Field(max_length=NOTES_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
+Flag = Annotated[bool, Field(strict=True)]
+Deadline = Annotated[float, Field(ge=values.DEADLINE_MIN_S, le=values.DEADLINE_MAX_S, allow_inf_nan=False, strict=True)]
+Schemes = Annotated[list[Word], Field(max_length=values.SCHEMES_MAX)]
+Hosts = Annotated[list[Word], Field(max_length=values.HOSTS_MAX)]
+Names = Annotated[list[Word], Field(max_length=values.NAMES_MAX)]
+Filter = Annotated[dict[values.FilterKind, Names], Field(max_length=1)]
+Renamed = Annotated[dict[Word, Word], Field(max_length=values.NAMES_MAX)]
+
+
+@model(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
+class TrackingShare:
+    """A tracking URL and its weight among the others."""
+
+    url: Url
+    weight: Annotated[float, Field(gt=0, le=values.WEIGHT_MAX, allow_inf_nan=False, strict=True)] = 1
+
+
+Shares = Annotated[list[TrackingShare], Field(max_length=values.URLS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of `tracepool offers add` and `update`. `means`: the setting's value, by what the option was given."""
+
+    name: str
+    help: str
+    type: Any = list[str]
+    metavar: str | None = None
+    negative: str | tuple[()] = ()
+    means: Callable[[Any], object] = lambda given: given
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is known of a column of `offers`.
+
+    `body`, `stored`: its type in a request and in an answer of the API. `read`: reads what an operator gives, such as
+    `example` in a CSV file. `default`: its value where none is given, None for null. `empty`: what null in a request
+    stands for, where that is neither. `check`: the constraint on its values. `live`: reads it, or each item of
+    a list, for clicks; None: clicks do not need it.
+    """
+
+    body: Any
+    stored: Any
+    read: rows.Reader
+    example: str
+    default: object = None
+    empty: str | None = None
+    check: str | None = None
+    live: Callable[[object], object] | None = None
+    options: tuple[Option, ...] = ()
+
+    @property
+    def sql(self) -> str:
+        """Its type in PostgreSQL."""
+        return next((sql for kind, sql in SQL_TYPES.items() if self.stored in (kind, kind | None)), "jsonb")
+
+    @property
+    def unset(self) -> object:
+        """What null in a request stands for."""
+        return self.empty if self.default is None else self.default
+
+
+# fmt: off
+@dataclass(frozen=True, slots=True)
+class OfferFields:
+    """Checked values of an offer; None is "not given": the default for a new offer, unchanged for one that exists.
+
+    `param_filter`, `rename` and `tracking_urls` are JSON; these, and `stop_at`, are empty where they are taken back.
+    """
+
+    offer_name: Annotated[str, Setting(
+        body=Word, stored=str, read=rows.text(values.NAME_CHARACTERS_MAX), example="summer-sale",
+        check="offers_offer_name_check", live=str,
+    )]
+    final_url: Annotated[str | None, Setting(
+        body=Url, stored=str, read=rows.url, example="https://ads.example/click?id=7", live=str,
+    )] = None
+    target_country: Annotated[str | None, Setting(
+        body=Country, stored=str, read=rows.text(COUNTRY_CHARACTERS_MAX), example="uk", default="us", live=str,
+        options=(Option("country", "Whose IPs trace it.", str, "C"),),
+    )] = None
+    is_active: Annotated[bool | None, Setting(
+        body=Flag, stored=bool, read=rows.truth, example="false", default=True,
+    )] = None
+    deadline_s: Annotated[float | None, Setting(
+        body=Deadline, stored=float | None, read=rows.deadline, example="8",
+        check="offers_deadline_s_check", live=values.deadline_in,
+        options=(Option("deadline", "A visitor's longest wait in seconds, "
+                        f"{values.DEADLINE_MIN_S:g} to {values.DEADLINE_MAX_S:g}.", float, "S"),),
+    )] = None
+    user_agent: Annotated[str | None, Setting(
+        body=values.UserAgent, stored=str, read=rows.word(values.user_agent_in), example="visitor", default="default",
+        check="offers_user_agent_check", live=values.user_agent_in,
+        options=(Option("user_agent", "What a trace says it is: trace.user_agent, or what the visitor's browser says.",
+                        values.UserAgent),),
+    )] = None
+    notes: Annotated[str | None, Setting(
+        body=Notes, stored=str | None, read=rows.text(NOTES_CHARACTERS_MAX, blank=True), example="for June", empty="",
+        options=(Option("notes", "For yourself.", str, "TEXT"),),
+    )] = None
+    landing_schemes: Annotated[tuple[str, ...] | None, Setting(
+        body=Schemes, stored=list[str], read=rows.schemes, example="market intent", default=(),
+        live=values.scheme_in,
+        options=(Option("landing_scheme", "Where its chain may end beside http and https, such as market or intent."
+                        " Repeatable.", metavar="NAME", negative="--no-landing-schemes"),),
+    )] = None
+    stop_at: Annotated[tuple[str, ...] | None, Setting(
+        body=Hosts, stored=list[str] | None, read=rows.hosts, example="shop.example other.example",
+        check="offers_stop_at_holds_hosts_without_scheme_port_or_path", live=values.host_in,
+        options=(Option("stop_at", "A trace ends at the first redirect to this host or one below it, unfetched."
+                        " Repeatable.", metavar="HOST", negative="--no-stop-at"),),
+    )] = None
+    param_filter: Annotated[str | None, Setting(
+        body=Filter, stored=dict[str, list[str]] | None, read=rows.param_filter, example="keep gclid wbraid",
+        check="offers_param_filter_is_keep_or_drop_with_a_list_of_names", live=values.param_filter_in,
+        options=(
+            Option("keep", "Add only parameters of this name to the landing URL. Repeatable.", metavar="NAME",
+                   means=lambda names: {"keep": names}),
+            Option("drop", "Add all but parameters of this name to it. Repeatable.", metavar="NAME",
+                   means=lambda names: {"drop": names}),
+            Option("no_filter", "Add every parameter, whatever --keep or --drop said.", bool,
+                   means=lambda yes: {} if yes else None),
+        ),
+    )] = None
+    rename: Annotated[str | None, Setting(
+        body=Renamed, stored=dict[str, str] | None, read=rows.rename, example="gclid=sub1 wbraid=sub2",
+        check="offers_rename_maps_names_to_names", live=values.rename_in,
+        options=(Option("rename", "Add a parameter under another name. Repeatable.", metavar="FROM=TO",
+                        negative="--no-rename"),),
+    )] = None
+    tracking_urls: Annotated[str | None, Setting(
+        body=Shares, stored=list[values.StoredShare] | None, read=rows.tracking_urls,
+        example="3:https://ads.example/a 1:https://ads.example/b",
+        check="offers_tracking_urls_is_a_list_of_url_and_weight", live=values.share_in,
+        options=(Option("tracking_url", "These share its clicks by their weights, instead of its URL. Repeatable.",
+                        metavar="[WEIGHT:]URL", negative="--no-tracking-urls"),),
+    )] = None
+    trace_backend: Annotated[str | None, Setting(
+        body=values.Backend, stored=str, read=rows.word(values.backend_in), example="local", default="default",
+        check="offers_trace_backend_is_default_local_or_service", live=values.own_backend_in,
+        options=(Option("trace_backend", "Who traces: as trace.backend says, or this.", values.Backend),),
+    )] = None
+# fmt: on
+
+
+SETTINGS: Mapping[str, Setting] = {
+    column: hint.__metadata__[0] for column, hint in get_type_hints(OfferFields, include_extras=True).items()
+}
+LIVE = tuple(column for column, setting in SETTINGS.items() if setting.live)
+"""The columns that clicks need."""
+
+JSON_COLUMNS = tuple(column for column, setting in SETTINGS.items() if setting.sql == "jsonb")
+
+
+def with_fields(types: Mapping[str, Any], *, optional: bool = False) -> Callable[[type[T]], type[T]]:
+    """Gives a class these fields before its own, for `dataclass` to read. `optional`: each is None by default."""
+
+    def add(cls: type[T]) -> type[T]:
+        cls.__annotations__ = {**types, **cls.__annotations__}
+        for name in types if optional else ():
+            setattr(cls, name, None)
+        return cls
+
+    return add
+
+
+def offer_fields(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
+    """Raises BadInput that says which column is wrong and why."""
+    if given.get("offer_name") is None:
+        raise BadInput("offer_name is missing")
+    return OfferFields(**{column: setting.read(given, column, allow_private) for column, setting in SETTINGS.items()})
+
+
+def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
+    """As `offer_fields`, for one to be added: without a final_url it has the first of its tracking_urls."""
+    offer = offer_fields(given, allow_private=allow_private)
+    if offer.final_url is not None:
+        return offer
+    if not offer.tracking_urls:
+        raise BadInput("final_url is missing: say where its chain starts, there or in tracking_urls")
+    return offer_fields({**given, "final_url": urls_of(offer)[0]}, allow_private=allow_private)
+
+
+def urls_of(offer: OfferFields) -> list[str]:
+    """Those that share its clicks."""
+    return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
+
+
+def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
+    """The offers of a file. Raises BadInput where it cannot be read at all."""
+    required = ("offer_name", "final_url")
+    return import_rows(text, tuple(SETTINGS), required, lambda given: offer_fields(given, allow_private=allow_private))
