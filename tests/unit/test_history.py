@@ -125,5 +125,5 @@ def test_a_history_is_clean_exactly_when_every_pair_is(
 
 @pytest.mark.parametrize("event", [seen(3, 0.25, 1.5), seen(None, 0, 1), passed(4, 0.25, 1.5)])
 def test_an_event_survives_its_line_of_json(event: Event) -> None:
-    assert "\n" not in to_json(event)
+    assert b"\n" not in to_json(event)
     assert from_json(to_json(event)) == event
