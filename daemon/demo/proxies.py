@@ -110,7 +110,9 @@ class Visit:
         if match is None:
             raise Refused(HTTPStatus.BAD_REQUEST, "the target is no absolute http URL")
         path = request.target[match.end() :]
-        headers = [(name, value.encode("latin-1")) for name, value in request.headers if not name.startswith("proxy-")]
+        headers = [
+            (name.encode(), value.encode("latin-1")) for name, value in request.headers if not name.startswith("proxy-")
+        ]
         reading = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
         try:
             head = h11.Request(

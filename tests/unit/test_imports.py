@@ -172,7 +172,7 @@ OWNERS = {
     "hypercorn": {"daemon.click.server", "daemon.click.connection", "daemon.click.asgi", "daemon.click.routes"},
     "httptools": {"daemon.trace.exchange", "daemon.click.plain_http"},
     # The demo's visitors, and a trace service; never a trace itself.
-    "httpx": {"daemon.demo.visitors", "daemon.demo.daemon_process", "daemon.trace.service"},
+    "httpx": {"daemon.demo.run", "daemon.demo.stage", "daemon.trace.service"},
     "prometheus_client": {"daemon.control.metrics"},
 }
 
