@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 KEPT_MAX = 200_000
-"""Events that stay in memory; older ones leave first and are counted in `EventLog.forgotten`."""
+"""Events that stay in memory; older ones leave first."""
 
 TARGET_CHARS_MAX = 2_048
 """A target is recorded up to this length."""
@@ -81,7 +81,6 @@ class EventLog(AbstractContextManager["EventLog"]):
 
     def __init__(self, path: Path | None = None, *, kept_max: int = KEPT_MAX) -> None:
         self.events: deque[Event] = deque(maxlen=kept_max)
-        self.recorded = 0
         # One write to a descriptor in append mode per line: nothing waits in a buffer, lines of two writers do not mix.
         self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
@@ -90,13 +89,7 @@ class EventLog(AbstractContextManager["EventLog"]):
             os.close(self._file)
             self._file = None
 
-    @property
-    def forgotten(self) -> int:
-        """Events that were recorded and are no longer in memory; a checker over memory wants 0."""
-        return self.recorded - len(self.events)
-
     def record(self, event: Event) -> None:
-        self.recorded += 1
         self.events.append(event)
         if self._file is not None:
             os.write(self._file, to_json(event) + b"\n")

@@ -25,7 +25,7 @@ from daemon.demo.proxies import Names, Proxy
 from daemon.demo.wire import PORTS_TRIED_MAX, PortBusy, accept_from, close_listener, free_port_for, listen
 from daemon.errors import BadInput
 
-__all__ = ["DemoNetwork", "Mode", "PortBusy", "demo_network", "free_port_for", "parse_addresses"]
+__all__ = ["DemoNetwork", "PortBusy", "demo_network", "free_port_for", "parse_addresses"]
 
 ADDRESSES_MAX = 4_096
 
@@ -116,7 +116,6 @@ async def demo_network(
     *,
     proxy_port: int = 7000,
     or_next_port: bool = False,
-    origin_port: int = 0,
     log: Path | None = None,
     kept_max: int = KEPT_MAX,
     resolve: Names | None = None,
@@ -129,7 +128,7 @@ async def demo_network(
     plainly: neither these nor what the block raises comes wrapped in an exception group.
     """
     raised: Exception | None = None
-    with EventLog(log, kept_max=kept_max) as events, listen("127.0.0.1", origin_port) as listener:
+    with EventLog(log, kept_max=kept_max) as events, listen("127.0.0.1", 0) as listener:
         listeners = _listen_from(tuple(dict.fromkeys(addresses)), proxy_port, PORTS_TRIED_MAX if or_next_port else 1)
         async with trio.open_nursery() as nursery:
             network = DemoNetwork(listener, listeners, resolve or {}, events, nursery)
@@ -161,10 +160,9 @@ def parse_addresses(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-async def _run(addresses: Sequence[str], proxy_port: int, origin_port: int, log: Path | None) -> None:
+async def _run(addresses: Sequence[str], proxy_port: int, log: Path | None) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        serving = demo_network(addresses, proxy_port=proxy_port, origin_port=origin_port, log=log, kept_max=0)
-        async with serving as network:
+        async with demo_network(addresses, proxy_port=proxy_port, log=log, kept_max=0) as network:
             ready = {
                 "origin": f"{network.origin[0]}:{network.origin[1]}",
                 "proxy_port": network.proxy_port,
@@ -182,7 +180,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m daemon.demo.network", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--proxies", default="", metavar="A-B,C", help="loopback addresses; none: only the origin")
     parser.add_argument("--proxy-port", type=int, default=7000)
-    parser.add_argument("--origin-port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--log", type=Path, help="append one JSON line for each request")
     options = parser.parse_args(arguments)
     try:
@@ -190,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as bad:
         parser.error(str(bad))
     try:
-        trio.run(_run, addresses, options.proxy_port, options.origin_port, options.log)
+        trio.run(_run, addresses, options.proxy_port, options.log)
     except (PortBusy, OSError) as failed:
         sys.stderr.write(f"{failed}\n")
         return 1

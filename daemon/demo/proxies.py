@@ -8,6 +8,7 @@ import itertools
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import h11
@@ -47,9 +48,8 @@ class Visit:
     def __init__(self, stream: trio.abc.Stream, source: str = "127.0.0.1") -> None:
         self.client = Connection(stream)
         self.source = source
-        self.status = 0
-        """Of the answer to the current request, as far as there is one."""
-        self.location = b""
+        self.status, self.location = 0, b""
+        """Of the newest answer."""
         self._upstream: trio.SocketStream | None = None
         self._upstream_at: tuple[str, int] | None = None
         self._reading: h11.Connection | None = None
@@ -92,7 +92,7 @@ class Visit:
         self.answered()
 
     async def _exchange(self, request: Request) -> bool:
-        self.status, self.location, self._reading = 0, b"", None
+        self._reading = None
         if not await self.admits(request):
             return False
         try:
@@ -190,15 +190,15 @@ class Visit:
         return False
 
 
+@dataclass(slots=True)
 class Proxy:
-    """A demo proxy at one address of the pool: its current failure, its names, and where its requests are recorded."""
+    """A demo proxy at one address of the pool, failing as `mode` says. `numbers` is shared by all proxies."""
 
-    def __init__(self, address: str, names: Names, log: EventLog, numbers: "itertools.count[int]") -> None:
-        self.address = address
-        self.log = log
-        self.numbers = numbers
-        self.names = names
-        self.mode: Mode | None = None
+    address: str
+    names: Names
+    log: EventLog
+    numbers: "itertools.count[int]"
+    mode: Mode | None = None
 
     async def serve(self, client: trio.SocketStream) -> None:
         visit = _DemoVisit(self, client)
@@ -235,7 +235,8 @@ class _DemoVisit(Visit):
     async def admits(self, request: Request) -> bool:
         """Do what the mode says."""
         self.record()
-        self._request, self._wall_s, self._began_s, self._passed = request, time.time(), time.monotonic(), 0
+        self._request, self._wall_s, self._began_s = request, time.time(), time.monotonic()
+        self.status, self.location, self._passed = 0, b"", 0
         mode = self._proxy.mode
         if mode is None or mode.kind in ("refuse", "close_after"):
             return True

@@ -177,7 +177,7 @@ async def _send_clicks(display: Display, seen: EventLog, url: str, log: BinaryIO
             pass  # a visitor without an answer: the result then has no location, which breaks a promise
         answered_s = time.monotonic()
         with trio.move_on_after(LINE_S):
-            while request_id not in lines:
+            while request_id and request_id not in lines:
                 lines.update((line["request_id"], line) for line in _new_clicks(log))
                 await trio.sleep(LINE_POLL_S)
         line = lines.get(request_id, {})

@@ -20,7 +20,6 @@ class Reply:
     end: str = "keep"
     pause_s: float = 0.0
     repeat: bytes = b""  # written after the parts again and again, until the peer leaves
-    repeats_max: int = 1_000_000
 
 
 def reply(status: int, *headers: tuple[str, str | bytes], body: bytes = b"") -> Reply:
@@ -87,7 +86,7 @@ class Origin:
         for part in chosen.parts:
             await stream.send_all(part)
             await trio.sleep(chosen.pause_s)
-        for _ in range(chosen.repeats_max if chosen.repeat else 0):
+        while chosen.repeat:
             await stream.send_all(chosen.repeat)
             await trio.sleep(chosen.pause_s)
         if chosen.end == "hang":
