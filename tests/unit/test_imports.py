@@ -170,6 +170,7 @@ OWNERS = {
     "werkzeug": {"daemon.control.face", "daemon.control.openapi"},
     # Its types of ASGI, and what starts and stops an app; it serves nobody.
     "hypercorn": {"daemon.click.server", "daemon.click.connection", "daemon.click.asgi", "daemon.click.routes"},
+    "h11": {"daemon.demo.wire", "daemon.demo.proxies"},
     "httptools": {"daemon.trace.exchange", "daemon.click.plain_http"},
     # The demo's visitors, and a trace service; never a trace itself.
     "httpx": {"daemon.demo.run", "daemon.demo.stage", "daemon.trace.service"},
