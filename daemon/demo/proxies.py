@@ -120,7 +120,8 @@ class Visit:
             )
         except h11.LocalProtocolError as bad:  # HTTP/1.0 without Host
             raise Refused(HTTPStatus.BAD_REQUEST, str(bad)) from bad
-        pieces = (reading.send(event) for event in (head, h11.Data(request.body), h11.EndOfMessage()))
+        body = [h11.Data(request.body)] if request.body else []
+        pieces = (reading.send(event) for event in (head, *body, h11.EndOfMessage()))
         data = b"".join(piece for piece in pieces if piece)
         upstream = await self._reach(match[1], int(match[2] or 80))
         self._reading = reading
