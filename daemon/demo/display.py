@@ -5,7 +5,8 @@ With JSON, standard output has these objects and nothing else; all that is for p
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import trio
 from rich.console import Console, Group, RenderableType
@@ -14,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.demo.showcase import ClickResult, Offer
-from daemon.demo.visitors import LaterClick
 
 ONE_LINE_COLUMNS = 130
 """With so much room a click's final URL stands in its row, else in a line of its own below it."""
@@ -30,7 +30,7 @@ class Display:
         width = shutil.get_terminal_size().columns if stream.isatty() else ONE_LINE_COLUMNS
         self._console = Console(file=stream, width=width, highlight=False)
         self._errors = Console(file=sys.stderr, highlight=False)
-        self._results: dict[int, ClickResult] = {}
+        self.results: dict[int, ClickResult] = {}
 
     def say(self, line: str = "") -> None:
         self._console.print(Text(line), soft_wrap=True)
@@ -41,9 +41,6 @@ class Display:
 
     def fact(self, label: str, text: str) -> None:
         self._console.print(Text.assemble("  ", (f"{label:<12}", "bold"), text), soft_wrap=True)
-
-    def result(self, number: int, result: ClickResult) -> None:
-        self._results[number] = result
 
     async def watch_clicks(self, offers: Sequence[Offer]) -> None:
         """On a terminal, the table as it fills, until cancelled; elsewhere nothing."""
@@ -71,11 +68,11 @@ class Display:
             return
         self.say(f"All {clicks} clicks got what their offers promise, each through an IP of its own.")
 
-    def later(self, click: LaterClick) -> None:
-        ending = f"{click.outcome} ({click.reason})" if click.reason else click.outcome
-        self.say(
-            f"  {click.offer}  {click.ip or 'no IP'}  {_seconds(click.wait_ms)}  {ending}  {_shown(click.location)}"
-        )
+    def later(self, line: Mapping[str, Any]) -> None:
+        """A click of the visitors' own, by the daemon's log line of it."""
+        ending = f"{line['outcome']} ({line['reason']})" if line.get("reason") else line["outcome"]
+        ip, location = line.get("ip") or "no IP", _shown(line["location"])
+        self.say(f"  {line['offer']}  {ip}  {_seconds(line['wait_ms'])}  {ending}  {location}")
 
     def _clicks(self, offers: Sequence[Offer], waited_s: float) -> RenderableType:
         wide = self._console.width >= ONE_LINE_COLUMNS
@@ -85,12 +82,12 @@ class Display:
             table.add_column(name, justify="right" if name in ("hops", "wait") else "left", no_wrap=True)
         parts: list[RenderableType] = []
         for number, offer in enumerate(offers):
-            result = self._results.get(number)
+            result = self.results.get(number)
             table.add_row(*_cells(number, offer, result, waited_s), *([_url(result)] if wide else []))
         parts.append(table)
         if not wide:
             parts.append(Text("\nfinal URLs", style="dim"))
-            parts += [Text.assemble((f"{n + 1}  ", "dim"), _url(self._results.get(n))) for n in range(len(offers))]
+            parts += [Text.assemble((f"{n + 1}  ", "dim"), _url(self.results.get(n))) for n in range(len(offers))]
         return Group(Text(), *parts, Text())
 
 
@@ -109,7 +106,7 @@ def _url(result: ClickResult | None) -> Text:
     return Text(_shown(result.location or "") if result else "", overflow="fold")
 
 
-def _seconds(wait_ms: int) -> str:
+def _seconds(wait_ms: float) -> str:
     return f"{wait_ms / 1000:.2f} s"
 
 

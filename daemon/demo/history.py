@@ -1,4 +1,4 @@
-"""Checks a history of requests against the promise "one IP, one trace". Pure: no clock, no files.
+"""Checks a history of requests against the promise "one IP, one trace". It reads no clock and no file.
 
 A trace is what carries one click id; on each address it lasts from the begin of its first request to the end of its
 last. For every address, no trace may begin while another lasts (`overlap`), nor sooner after another's last request
@@ -49,29 +49,15 @@ class _Stay:
     ended_s: float
 
 
-def check(
-    events: Iterable[Event],
-    *,
-    cooldown_s: float,
-    tolerance_s: float = 0.0,
-    addresses: Collection[str] | None = None,
-) -> list[Breach]:
+def check(events: Iterable[Event], *, cooldown_s: float, addresses: Collection[str] | None = None) -> list[Breach]:
     """All breaches in the events of the origin, the proxies or both, in any order; by address, then time.
 
-    `tolerance_s` is taken off what is demanded of each gap: for timers that may fire early by so much. `addresses` are
-    the pool's; given, other clients (a person who opens a final URL) are not judged. Nor are events without a click id:
-    `unjudged` counts those.
+    `addresses` are the pool's; given, other clients (a person who opens a final URL) are not judged. Nor are events
+    without a click id: tunnels, error answers, paths off the chains.
     """
     stays = _stays(events, addresses)
-    breaches = [
-        breach for address in sorted(stays) for breach in _at_one(address, stays[address], cooldown_s, tolerance_s)
-    ]
+    breaches = [breach for address in sorted(stays) for breach in _at_one(address, stays[address], cooldown_s)]
     return breaches + _moved(stays)
-
-
-def unjudged(events: Iterable[Event], *, addresses: Collection[str] | None = None) -> int:
-    """How many requests of the pool's addresses carry no click id: tunnels, error answers, paths off the chains."""
-    return sum(1 for event in events if event.cid is None and (addresses is None or _address(event) in addresses))
 
 
 def _address(event: Event) -> str:
@@ -96,7 +82,7 @@ def _stays(events: Iterable[Event], addresses: Collection[str] | None) -> dict[s
     }
 
 
-def _at_one(address: str, stays: list[_Stay], cooldown_s: float, tolerance_s: float) -> list[Breach]:
+def _at_one(address: str, stays: list[_Stay], cooldown_s: float) -> list[Breach]:
     breaches = []
     # Compared with the latest end and the latest request of all before, not with the neighbour alone: a long trace may
     # reach past several short ones.
@@ -104,9 +90,9 @@ def _at_one(address: str, stays: list[_Stay], cooldown_s: float, tolerance_s: fl
     for stay in stays[1:]:
         since_end_s = stay.began_s - longest.ended_s
         since_request_s = stay.began_s - latest.last_request_s
-        if since_end_s < -tolerance_s:
+        if since_end_s < 0:
             breaches.append(Breach("overlap", address, longest.cid, stay.cid, since_end_s))
-        elif since_request_s < cooldown_s - tolerance_s:
+        elif since_request_s < cooldown_s:
             breaches.append(Breach("cooldown", address, latest.cid, stay.cid, since_request_s))
         longest = max(longest, stay, key=lambda one: one.ended_s)
         latest = max(latest, stay, key=lambda one: one.last_request_s)

@@ -4,32 +4,55 @@ Everything is a context manager inside the one before, so that whatever ends the
 daemon, its database, the network, the directory. A signal cancels the whole.
 """
 
+import json
 import math
+import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import httpx
 import trio
 
-from daemon.database.postgres import Database, database_loop
-from daemon.demo.daemon_process import DaemonProcess, running_daemon
+from daemon.database.postgres import database_loop
 from daemon.demo.display import Display
+from daemon.demo.events import EventLog
 from daemon.demo.network import DemoNetwork
-from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, CLICKS, OFFERS, Offer, Terms, broken_promises
-from daemon.demo.surroundings import ad_network, private_state_dir, provisioned_database
-from daemon.demo.visitors import later_clicks, send_clicks
-from daemon.errors import DatabaseUnavailable
+from daemon.demo.showcase import (
+    ADDRESSES,
+    ALL_ADDRESSES,
+    CLICKS,
+    OFFERS,
+    ClickResult,
+    Offer,
+    Terms,
+    broken_promises,
+    hops_of,
+)
+from daemon.demo.stage import (
+    DaemonProcess,
+    ad_network,
+    private_state_dir,
+    provisioned_database,
+    running_daemon,
+    tracking_urls,
+)
 from daemon.settings.model import Settings
 
 KEPT, BROKEN = 0, 1
 SIGNAL_STATUS = 128  # plus the signal's number, as shells have it
+ANSWER_S = 30.0  # far above any deadline of the demo
+LINE_S, LINE_POLL_S = 5.0, 0.03
 LATER_POLL_S = 0.5
 TRY_GCLID = "try-me"
+
+ClickLine = dict[str, Any]
+"""The daemon's log line of a click."""
 
 
 @dataclass(slots=True)
@@ -43,16 +66,6 @@ class _Outcome:
         if self.status is not None:
             return self.status
         return SIGNAL_STATUS + self.signal if self.signal is not None else BROKEN
-
-
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """What was built up."""
-
-    state_dir: Path
-    network: DemoNetwork
-    database: Database
-    daemon: DaemonProcess
 
 
 def run_demo(*, once: bool, as_json: bool) -> int:
@@ -91,32 +104,32 @@ async def _cancel_at_signal(
 
 
 async def _show(display: Display, once: bool, outcome: _Outcome) -> None:
-    async with _stage(display) as stage, trio.open_nursery() as nursery:
-        nursery.start_soon(_raise_when_ended, stage.daemon)
-        await _send_and_judge(display, stage, outcome)
-        if not once:
-            await _go_on(display, stage)
+    async with _stage(display) as (network, daemon), trio.open_nursery() as nursery:
+        nursery.start_soon(_raise_when_ended, daemon)
+        with daemon.log.open("rb") as log:
+            outcome.status = await _send_and_judge(display, network, daemon, log)
+            if not once:
+                await _go_on(display, daemon, log)
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def _stage(display: Display) -> AsyncIterator[_Stage]:
-    ips = {country: len(addresses) for country, addresses in ADDRESSES.items()}
+async def _stage(display: Display) -> AsyncIterator[tuple[DemoNetwork, DaemonProcess]]:
     display.say("tracepool demo: an ad network and proxies on loopback, a PostgreSQL of its own, and the real daemon.")
     with private_state_dir(display.warn) as state_dir:
         display.say(f"All of it lives in {state_dir} and is gone at the end.\n")
         async with ad_network(display.warn) as network:
             display.fact("proxies", f"{ALL_ADDRESSES[0]} to {ALL_ADDRESSES[-1]}, port {network.proxy_port}")
-            display.fact("IPs", ", ".join(f"{count} in {country}" for country, count in ips.items()))
+            display.fact("IPs", ", ".join(f"{len(ips)} in {country}" for country, ips in ADDRESSES.items()))
             for offer in OFFERS:
                 display.fact("offer", f"{offer.name:<12} {offer.country}  {_described(offer)}")
             began_s = time.monotonic()
-            async with provisioned_database(state_dir, network) as database:
+            async with provisioned_database(state_dir, network):
                 display.fact("database", f"PostgreSQL, ready after {time.monotonic() - began_s:.1f} s")
-                async with running_daemon(state_dir, ips, display.warn) as daemon:
+                async with running_daemon(state_dir, display.warn) as daemon:
                     display.fact("daemon", f"{daemon.url}, process {daemon.process.pid}, log in {daemon.log}")
                     display.fact("dashboard", f"{daemon.dashboard_url}  (open it in a browser)")
-                    yield _Stage(state_dir, network, database, daemon)
+                    yield network, daemon
 
 
 def _described(offer: Offer) -> str:
@@ -129,48 +142,85 @@ async def _raise_when_ended(daemon: DaemonProcess) -> None:
     raise await daemon.ended()
 
 
-async def _send_and_judge(display: Display, stage: _Stage, outcome: _Outcome) -> None:
+async def _send_and_judge(display: Display, network: DemoNetwork, daemon: DaemonProcess, log: BinaryIO) -> int:
     settings = Settings()
     terms = Terms(
-        tracking_urls={offer.name: offer.tracking_url(stage.network) for offer in OFFERS},
+        tracking_urls=tracking_urls(network),
         deadline_s=settings.click.deadline_s,
         cooldown_s=settings.pool.cooldown_s,
     )
     display.say(f"\n{len(CLICKS)} clicks at once; the last one takes {math.ceil(terms.deadline_s)} s:")
     async with trio.open_nursery() as watching:
         watching.start_soon(display.watch_clicks, CLICKS)
-        results = await send_clicks(stage.daemon.url, CLICKS, stage.database, stage.network.log, display.result)
+        await _send_clicks(display, network.log, daemon.url, log)
         watching.cancel_scope.cancel()
+    results = [display.results[number] for number in range(len(CLICKS))]
     display.clicks(CLICKS)
     display.results_as_json(results)
-    broken = broken_promises(results, stage.network.log.of_origin(), terms)
+    broken = broken_promises(results, network.log.of_origin(), terms)
     display.verdict(broken, len(CLICKS))
-    outcome.status = BROKEN if broken else KEPT
+    return BROKEN if broken else KEPT
 
 
-async def _go_on(display: Display, stage: _Stage) -> None:
-    """Until cancelled, with a line for each click that comes."""
-    display.say("\nIt goes on serving until Ctrl-C. In another terminal:\n")
-    display.say(f"  curl -si '{stage.daemon.url}/track-hit?offer={OFFERS[0].name}&gclid={TRY_GCLID}'")
-    display.say(f"  {_command()} status --config {stage.daemon.config}")
-    display.say(f"  {_command()} psql --config {stage.daemon.config}\n")
-    since = datetime.now(UTC)
-    known = {click.request_id for click in await later_clicks(stage.database, since)}
-    while True:
-        await trio.sleep(LATER_POLL_S)
+async def _send_clicks(display: Display, seen: EventLog, url: str, log: BinaryIO) -> None:
+    """All of CLICKS at the same moment; the display shows each when it has ended."""
+    lines: dict[str, ClickLine] = {}
+
+    async def one(client: httpx.AsyncClient, number: int, offer: Offer) -> None:
+        gclid = f"demo-{number + 1}"
+        request_id, location, sent_s = "", None, time.monotonic()
         try:
-            newest = await later_clicks(stage.database, since)
-        except DatabaseUnavailable as e:
-            display.warn(f"tracepool: {e}")
-            continue
-        for click in newest:
-            if click.request_id not in known:
-                display.later(click)
-            since = max(since, click.created_at)
-        known = {click.request_id for click in newest}
+            answer = await client.get(f"{url}/track-hit", params={"offer": offer.name, "gclid": gclid})
+            request_id = answer.headers.get("x-request-id", "")
+            location = answer.headers.get("location") if answer.status_code == httpx.codes.FOUND else None
+        except httpx.HTTPError:
+            pass  # a visitor without an answer: the result then has no location, which breaks a promise
+        answered_s = time.monotonic()
+        with trio.move_on_after(LINE_S):
+            while request_id and request_id not in lines:
+                lines.update((line["request_id"], line) for line in _new_clicks(log))
+                await trio.sleep(LINE_POLL_S)
+        line = lines.get(request_id, {})
+        ip = line.get("ip")
+        display.results[number] = ClickResult(
+            offer=offer.name,
+            country=offer.country,
+            gclid=gclid,
+            ip=ip,
+            hops=len(hops_of(seen.of_origin(), ip, sent_s, answered_s)),
+            wait_ms=round((answered_s - sent_s) * 1000),
+            outcome=line.get("outcome"),
+            reason=line.get("reason"),
+            location=location,
+        )
+
+    async with (
+        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=ANSWER_S) as client,
+        trio.open_nursery() as nursery,
+    ):
+        for number, offer in enumerate(CLICKS):
+            nursery.start_soon(one, client, number, offer)
 
 
-def _command() -> str:
-    """How this very tracepool is called in another terminal."""
+def _new_clicks(log: BinaryIO) -> Iterator[ClickLine]:
+    """What the daemon's log says of the clicks that were answered since the last call."""
+    while line := log.readline():
+        if not line.endswith(b"\n"):  # it is being written
+            log.seek(-len(line), os.SEEK_CUR)
+            return
+        if b'"event":"click"' in line:
+            yield json.loads(line)
+
+
+async def _go_on(display: Display, daemon: DaemonProcess, log: BinaryIO) -> None:
+    """Until cancelled, with a line for each click that comes."""
     called = Path(sys.argv[0])
-    return str(called) if called.name == "tracepool" else f"{sys.executable} -m daemon"
+    command = str(called) if called.name == "tracepool" else f"{sys.executable} -m daemon"
+    display.say("\nIt goes on serving until Ctrl-C. In another terminal:\n")
+    display.say(f"  curl -si '{daemon.url}/track-hit?offer={OFFERS[0].name}&gclid={TRY_GCLID}'")
+    display.say(f"  {command} status --config {daemon.config}")
+    display.say(f"  {command} psql --config {daemon.config}\n")
+    while True:
+        for line in _new_clicks(log):
+            display.later(line)
+        await trio.sleep(LATER_POLL_S)

@@ -1,4 +1,4 @@
-"""What the demo shows and what it promises: its IPs, its offers, its five clicks, and how each of these must end. Pure.
+"""What the demo shows and what it promises: its IPs, its offers, its five clicks, and how each of these must end.
 
 What happened is judged by the ad network's own log and by what the visitor got, not by what the daemon says of itself.
 """
@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from daemon.demo.events import OriginEvent
@@ -22,19 +22,6 @@ LATE_MAX_MS = 1_000
 """How far from the deadline a fallback at the deadline may be seen by a client that shares a small machine."""
 
 
-class Network(Protocol):
-    """The part of a demo network that an offer needs to know where its chain begins."""
-
-    def chain_url(
-        self,
-        hops: int = ...,
-        delay_ms: int = ...,
-        page_bytes: int = ...,
-        host: str | None = ...,
-        landing: str | None = ...,
-    ) -> str: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Offer:
     """An offer and its chain: so many redirects and the landing page, each answered after `delay_ms`."""
@@ -45,10 +32,6 @@ class Offer:
     delay_ms: int
     landing: str | None
     promise: Literal["resolved", "deadline"]
-
-    def tracking_url(self, network: Network) -> str:
-        host = f"track.{self.name}.example"
-        return network.chain_url(self.redirects, self.delay_ms, host=host, landing=self.landing)
 
     def __str__(self) -> str:
         hops, each_s = self.redirects + 1, self.delay_ms / 1000
@@ -67,7 +50,8 @@ CLICKS = (*(OFFERS[0],) * 3, OFFERS[1], OFFERS[2])
 class ClickResult:
     """How a click ended. `hops` were answered by the ad network before the visitor was; `wait_ms` is the visitor's.
 
-    `outcome` and `reason` are those of its hit; `outcome` and `location` are None where it got no redirect at all.
+    `ip`, `outcome` and `reason` are those of the daemon's log line; `outcome` and `location` are None where it got no
+    redirect at all.
     """
 
     offer: str
@@ -93,7 +77,7 @@ class Terms:
     cooldown_s: float
 
 
-def hops_of(seen: Iterable[OriginEvent], ip: str, began_s: float, ended_s: float) -> list[OriginEvent]:
+def hops_of(seen: Iterable[OriginEvent], ip: str | None, began_s: float, ended_s: float) -> list[OriginEvent]:
     """The requests from an address that the network had received and answered between two readings of its clock."""
     return [event for event in seen if event.client == ip and began_s <= event.began_s and event.ended_s <= ended_s]
 

@@ -1,52 +1,39 @@
-"""Connections and HTTP/1.1 heads for the demo's origin and proxies, at the least CPU that does the job.
+"""HTTP/1.1 over loopback sockets, for the demo's origin and proxies and for the fakes of the tests.
 
-They share a small machine with the daemon that is measured against them, so sockets are used directly (a send that fits
-the kernel's buffer is one system call and no checkpoint; each receive is one checkpoint) and only the parts of a head
-that matter are looked at. This is a demo's parser for well-behaved clients on loopback, not one for the open internet.
+h11 parses requests, see `Connection.request`. Responses are written as bytes, so that a fake can also send what is not
+HTTP. A send that fits the kernel's buffer is one system call and no checkpoint: the network shares a small machine with
+the daemon that is measured against it.
 """
 
 import array
 import errno
 import fcntl
-import re
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 
+import h11
 import trio
 
 from daemon.errors import TheirFault
 
-HEAD_BYTES_MAX = 128 * 1024
+HEAD_BYTES_MAX = 256 * 1024
+BODY_BYTES_MAX = 16 * 1024 * 1024
 RECEIVE_BYTES_MAX = 64 * 1024
 CONNECTIONS_MAX = 20_000
-"""Open connections per listener; past it new ones are closed at once."""
+"""Open connections of one network; past it new ones are closed at once."""
 CONNECTION_S_MAX = 3_600.0
 """No connection lives longer, idle or not."""
-CONNECT_S_MAX = 10.0
 BACKLOG = 4_096
-ACCEPT_BATCH_MAX = 64
-ACCEPT_PAUSE_S = 0.05
 PORTS_TRIED_MAX = 500
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+"""What sending and receiving raise once the peer, or this side, has closed the connection."""
 
-_IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; the socket module does not name it in 3.11
 _SIOCOUTQNSD = 0x894B  # linux/sockios.h; no module names it
-_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n")
-_CLOSE = re.compile(rb"\r\n(?:proxy-)?connection:[^\r]*\bclose\b")
-_REASONS = {
-    200: b"OK",
-    302: b"Found",
-    400: b"Bad Request",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    407: b"Proxy Authentication Required",
-    501: b"Not Implemented",
-    502: b"Bad Gateway",
-    504: b"Gateway Timeout",
-}
 
 
 class PortBusy(TheirFault):
@@ -58,146 +45,150 @@ class PortBusy(TheirFault):
         self.port = port
 
 
-class BadRequest(Exception):
-    """The peer's bytes are no HTTP/1.1 request that this demo serves."""
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request's head. `fields` is everything after the request line, from its CRLF to the empty line, as received."""
+    """A request as it came. Header names are in lower case; `closes`: the client wants no further request served."""
 
-    method: bytes
-    target: bytes
-    version: bytes
-    fields: bytes
-    body_bytes: int
-    closes: bool
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    closes: bool = False
 
-    @classmethod
-    def parse(cls, head: bytes) -> "Request":
-        """Read a head that ends with its empty line. Raises BadRequest."""
-        line, _, rest = head.partition(b"\r\n")
-        parts = line.split(b" ")
-        if len(parts) != 3 or not parts[2].startswith(b"HTTP/1."):
-            raise BadRequest("not a request line")
-        fields = b"\r\n" + rest
-        lowered = fields.lower()
-        if b"\r\ntransfer-encoding:" in lowered:
-            raise BadRequest("a body without Content-Length")
-        length = _CONTENT_LENGTH.search(lowered)
-        closes = parts[2] == b"HTTP/1.0" or _CLOSE.search(lowered) is not None
-        return cls(parts[0], parts[1], parts[2], fields, int(length[1]) if length else 0, closes)
+    def value(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key == name), None)
 
 
-class Peer:
-    """One connection: its socket and what was read ahead from it. One task reads, one writes.
+class Connection:
+    """Reads requests or plain bytes off a stream and writes bytes to it. One task reads, one writes.
 
-    `accepted` counts what the kernel took to send; of it, `unsent()` has not been on the wire.
+    All methods raise one of GONE when the connection breaks.
     """
 
-    __slots__ = ("accepted", "ahead", "sock")
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self.bytes_out = 0
+        self._received = 0
+        self._ahead = b""
 
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock = sock
-        self.ahead = b""
-        self.accepted = 0
+    @property
+    def bytes_in(self) -> int:
+        """Bytes received, without those that were only read ahead."""
+        return self._received - len(self._ahead)
 
     async def receive(self) -> bytes:
-        """What is there, at least a byte; b"" once the peer has closed. Raises OSError."""
-        if self.ahead:
-            data, self.ahead = self.ahead, b""
+        """At least a byte; b"" once the peer has closed."""
+        if self._ahead:
+            data, self._ahead = self._ahead, b""
             return data
         return await self._arrive()
 
     async def _arrive(self) -> bytes:
-        if self.sock.fileno() < 0:
-            raise trio.ClosedResourceError
-        while True:  # bounded: each turn waits for the kernel to report data, and only a spurious report repeats it
-            await trio.lowlevel.wait_readable(self.sock)
-            with suppress(BlockingIOError):
-                return self.sock.recv(RECEIVE_BYTES_MAX)
+        data = bytes(await self.stream.receive_some(RECEIVE_BYTES_MAX))
+        self._received += len(data)
+        return data
 
-    async def head(self) -> Request | None:
-        """The next request's head, or None when the peer closed instead. Raises BadRequest, OSError."""
-        while (end := self.ahead.find(b"\r\n\r\n")) < 0:
-            if len(self.ahead) > HEAD_BYTES_MAX:
-                raise BadRequest("the head is too long")
-            data = await self._arrive()
-            if not data:
+    async def send(self, data: bytes) -> None:
+        """Send all of it. To a socket it is counted as far as the kernel took it, also where the send is cancelled."""
+        if not isinstance(self.stream, trio.SocketStream):
+            await self.stream.send_all(data)
+            self.bytes_out += len(data)
+            return
+        left = memoryview(data)
+        while left:
+            try:
+                taken = os.write(self.stream.socket.fileno(), left)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self.stream.socket)
+            else:
+                self.bytes_out += taken
+                left = left[taken:]
+
+    async def request(self) -> Request | None:
+        """The next request with its whole body, or None when the client closed instead.
+
+        Raises h11.RemoteProtocolError. Each request has a parser of its own: h11 then does not ask how the previous
+        one was answered.
+        """
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        head, body = None, bytearray()
+        while not isinstance(event := parser.next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Request):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > BODY_BYTES_MAX:
+                    raise h11.RemoteProtocolError("the body is too large")
+            elif data := await self.receive():
+                parser.receive_data(data)
+            else:
                 return None
-            self.ahead += data
-        head, self.ahead = self.ahead[: end + 4], self.ahead[end + 4 :]
-        return Request.parse(head)
+        assert head is not None
+        self._ahead = parser.trailing_data[0]
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers)
+        closes = parser.their_state is h11.MUST_CLOSE
+        return Request(head.method.decode(), head.target.decode(), headers, bytes(body), closes)
 
-    async def body(self, body_bytes: int, take: Callable[[bytes], Awaitable[None]]) -> bool:
-        """Hand exactly so many bytes to `take`, piece by piece. False when the peer closed before the last."""
-        left = body_bytes
-        while left > 0:
-            data = await self.receive()
-            if not data:
-                return False
-            data, self.ahead = data[:left], data[left:]  # nothing is ahead right after a receive
-            left -= len(data)
-            await take(data)
-        return True
+    async def serve(self, answer_one: Callable[[Request], Awaitable[bool]]) -> None:
+        """Pass each request to `answer_one`, until that returns False, or the client closes or asks for a close.
+
+        Bytes that are no request are answered with 400.
+        """
+        goes_on = True
+        while goes_on:
+            try:
+                request = await self.request()
+            except h11.RemoteProtocolError as bad:
+                await self.send(answer(400, f"{bad}\n".encode(), ("Connection", "close")))
+                return
+            goes_on = request is not None and await answer_one(request) and not request.closes
 
     async def stays(self, wait_s: float) -> bool:
         """Let so much time pass; False as soon as the peer closes. What it sends meanwhile is kept for later."""
         with trio.move_on_after(wait_s):
-            while len(self.ahead) <= HEAD_BYTES_MAX:
+            while len(self._ahead) <= HEAD_BYTES_MAX:
                 data = await self._arrive()
                 if not data:
                     return False
-                self.ahead += data
+                self._ahead += data
             await trio.sleep_forever()
         return True
 
-    async def send(self, data: bytes) -> None:
-        """Send all of it. Raises OSError."""
-        sent = 0
-        while sent < len(data):
-            try:
-                taken = self.sock.send(memoryview(data)[sent:] if sent else data)
-                sent += taken
-                self.accepted += taken
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self.sock)
 
-    def unsent(self) -> int:
-        """What waits for the peer to make room, for ever if it has left."""
-        if self.sock.fileno() < 0:
-            return 0
-        waiting = array.array("i", [0])
-        fcntl.ioctl(self.sock.fileno(), _SIOCOUTQNSD, waiting)
-        return waiting[0]
-
-    def reset(self) -> None:
-        """Close with RST rather than FIN."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self) -> None:
-        if self.sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self.sock)
-            self.sock.close()
+def unsent(stream: trio.SocketStream) -> int:
+    """Bytes that were sent and that the kernel still holds because the peer has not made room for them."""
+    waiting = array.array("i", [0])
+    if stream.socket.fileno() >= 0:
+        fcntl.ioctl(stream.socket.fileno(), _SIOCOUTQNSD, waiting)
+    return waiting[0]
 
 
-def answer(status: int, body: bytes = b"", *extra: bytes, kind: bytes = b"text/plain") -> bytes:
-    """A whole HTTP/1.1 response with Content-Length; `extra` are header lines without their CRLF."""
-    lines = [
-        b"HTTP/1.1 %d %b" % (status, _REASONS[status]),
-        *extra,
-        b"Content-Type: " + kind,
-        b"Content-Length: %d\r\n\r\n" % len(body),
-    ]
-    return b"\r\n".join(lines) + body
+def reset(stream: trio.abc.Stream) -> None:
+    """Close with RST rather than FIN."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    assert isinstance(stream, trio.SocketStream)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
+
+
+def answer(
+    status: int,
+    body: bytes = b"",
+    *headers: tuple[str, str | bytes],
+    kind: str | None = "text/plain",
+    reason: str | None = None,
+) -> bytes:
+    """A whole response with Content-Length, and a Content-Type unless `kind` is None."""
+    fields = [*headers, *([("Content-Type", kind)] if kind else []), ("Content-Length", str(len(body)))]
+    lines = [b"HTTP/1.1 %d %b" % (status, (reason or HTTPStatus(status).phrase).encode())]
+    lines += [name.encode() + b": " + (value if isinstance(value, bytes) else value.encode()) for name, value in fields]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def listen(address: str, port: int) -> socket.socket:
     """A listening socket on a loopback address; port 0 takes a free one. Raises PortBusy, OSError."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -229,56 +220,24 @@ def free_port_for(addresses: Sequence[str], preferred: int) -> int:
     raise busy
 
 
-async def connect(source: str, address: str, port: int) -> Peer:
-    """Dial from a source address. Raises OSError, TimeoutError among them."""
-    peer = Peer(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+async def accept_from(
+    listener: socket.socket, serve: Callable[[trio.SocketStream], Awaitable[None]], connections: trio.Nursery
+) -> None:
+    """Run `serve` in the nursery for each connection, until `close_listener`; open connections stay."""
+
+    async def one(stream: trio.SocketStream) -> None:
+        # A peer that leaves or resets ends its own connection and nothing else.
+        with suppress(*GONE), trio.move_on_after(CONNECTION_S_MAX):
+            if len(connections.child_tasks) <= CONNECTIONS_MAX:
+                await serve(stream)
+
+    accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
     try:
-        # The kernel chooses the port when it knows the destination: ports in TIME_WAIT toward others stay usable.
-        peer.sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-        peer.sock.bind((source, 0))
-        code = peer.sock.connect_ex((address, port))
-        if code == errno.EINPROGRESS:
-            with trio.move_on_after(CONNECT_S_MAX) as limit:
-                await trio.lowlevel.wait_writable(peer.sock)
-            code = (
-                errno.ETIMEDOUT if limit.cancelled_caught else peer.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            )
-        if code:
-            raise OSError(code, errno.errorcode.get(code, "connect failed"))
-    except BaseException:
-        peer.close()
-        raise
-    return peer
+        await trio.serve_listeners(one, [accepting], handler_nursery=connections)
+    except* trio.ClosedResourceError:
+        pass  # `close_listener` was called
 
 
-async def accept_from(listener: socket.socket, serve: Callable[[Peer, str], Awaitable[None]]) -> None:
-    """Run `serve(peer, client_address)` for each connection, until the listener is closed and the last one ended."""
-
-    async def one(sock: socket.socket, client: str) -> None:
-        peer = Peer(sock)
-        try:
-            with trio.move_on_after(CONNECTION_S_MAX):
-                await serve(peer, client)
-        except OSError:
-            pass  # a peer that leaves or resets ends its own connection, and that is all there is to it
-        finally:
-            peer.close()
-
-    async with trio.open_nursery() as nursery:
-        while listener.fileno() >= 0:
-            try:
-                await trio.lowlevel.wait_readable(listener)
-                for _ in range(ACCEPT_BATCH_MAX):
-                    sock, client = listener.accept()
-                    if len(nursery.child_tasks) >= CONNECTIONS_MAX:
-                        sock.close()
-                    else:
-                        nursery.start_soon(one, sock, client[0])
-            except (BlockingIOError, ConnectionAbortedError):
-                continue
-            except trio.ClosedResourceError:
-                return
-            except OSError as failed:
-                if failed.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
-                await trio.sleep(ACCEPT_PAUSE_S)  # out of descriptors: some connection has to end first
+def close_listener(listener: socket.socket) -> None:
+    trio.lowlevel.notify_closing(listener)
+    listener.close()

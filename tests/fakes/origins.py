@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from tests.fakes.wire import Head, Reader, listening, reset
+from daemon.demo.wire import Connection, Request, answer, reset
+from tests.fakes.wire import listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +20,11 @@ class Reply:
     end: str = "keep"
     pause_s: float = 0.0
     repeat: bytes = b""  # written after the parts again and again, until the peer leaves
-    repeats_max: int = 1_000_000
 
 
 def reply(status: int, *headers: tuple[str, str | bytes], body: bytes = b"") -> Reply:
     """An answer with a Content-Length."""
-    lines = [b"HTTP/1.1 %d Some Reason" % status]
-    for name, value in (*headers, ("Content-Length", str(len(body)))):
-        lines.append(name.encode() + b": " + (value if isinstance(value, bytes) else value.encode("utf-8")))
-    return Reply((b"\r\n".join(lines) + b"\r\n\r\n" + body,))
+    return Reply((answer(status, body, *headers, kind=None, reason="Some Reason"),))
 
 
 def page(body: bytes = b"<p>landed</p>") -> Reply:
@@ -64,20 +61,21 @@ class Origin:
     """`replies` by `host/path?query` as the Host header names the host; a list is served in turn, its last for ever."""
 
     replies: dict[str, Reply | list[Reply]]
-    requests: list[Head] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     connections: int = 0
     _turns: dict[str, Iterator[Reply]] = field(default_factory=dict)
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         self.connections += 1
-        reader = Reader(stream)
-        while (head := await reader.head()) is not None:
-            self.requests.append(head)
-            if not await self._write(stream, self._reply(head)):
-                return
 
-    def _reply(self, head: Head) -> Reply:
-        key = f"{head.value('host')}{head.target}"
+        async def answer_one(request: Request) -> bool:
+            self.requests.append(request)
+            return await self._write(stream, self._reply(request))
+
+        await Connection(stream).serve(answer_one)
+
+    def _reply(self, request: Request) -> Reply:
+        key = f"{request.value('host')}{request.target}"
         found = self.replies.get(key, reply(404))
         if isinstance(found, Reply):
             return found
@@ -88,7 +86,7 @@ class Origin:
         for part in chosen.parts:
             await stream.send_all(part)
             await trio.sleep(chosen.pause_s)
-        for _ in range(chosen.repeats_max if chosen.repeat else 0):
+        while chosen.repeat:
             await stream.send_all(chosen.repeat)
             await trio.sleep(chosen.pause_s)
         if chosen.end == "hang":

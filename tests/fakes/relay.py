@@ -13,7 +13,8 @@ from pathlib import Path
 
 import trio
 
-from tests.fakes.wire import free_port, reset
+from daemon.demo.wire import reset
+from tests.fakes.wire import free_port
 
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 GREETING_BYTES = 8

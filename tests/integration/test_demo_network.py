@@ -12,13 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from daemon.demo.events import OriginEvent, ProxyEvent, read_log
-from daemon.demo.history import check, unjudged
+from daemon.demo.history import check
 from daemon.demo.modes import BAD_GATEWAY, REFUSE, RESET, SILENT, UNAUTHORISED, Mode, close_after, delay
 from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_for, main, parse_addresses
-from daemon.demo.wire import HEAD_BYTES_MAX
+from daemon.demo.wire import HEAD_BYTES_MAX, Connection, Request
 from daemon.errors import BadInput
 from tests.fakes.wire import free_port
 
@@ -133,7 +134,7 @@ async def test_the_checker_clears_one_trace_after_another_and_names_two_at_once(
     found = check(network.log.of_origin(), cooldown_s=0)
     assert [(breach.kind, breach.address) for breach in found] == [("overlap", ADDRESSES[1])]
     assert check(network.log.of_proxies(), cooldown_s=0) != []
-    assert unjudged(network.log.events) == 0
+    assert all(event.cid is not None for event in network.log.events), "all were judged"
 
 
 async def test_a_client_that_gives_up_ends_the_hop_at_the_origin(network: DemoNetwork) -> None:
@@ -212,6 +213,50 @@ async def test_one_client_connection_may_go_to_one_host_after_another(network: D
         assert statuses == [b"200", b"200", b"502", b"200", b"200"]
         assert [event.client for event in elsewhere.log.of_origin()] == [ADDRESSES[0]]
     assert {event.connection for event in network.log.of_proxies()} == {1}
+
+
+async def test_a_request_that_asks_for_a_close_gets_its_answer_first(network: DemoNetwork) -> None:
+    for target, address in [("http://whoami.test/ip", (ADDRESSES[0], network.proxy_port)), ("/ip", network.origin)]:
+        async with await trio.open_tcp_stream(*address) as stream:
+            await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n".encode())
+            with trio.fail_after(PATIENCE_S):
+                answer = b"".join([bytes(piece) async for piece in stream])
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"127.0.0.1" if target == "/ip" else ADDRESSES[0].encode())
+
+
+async def test_a_request_without_an_answer_is_recorded_without_the_status_of_the_one_before(
+    network: DemoNetwork,
+) -> None:
+    async with through(network, ADDRESSES[0]) as client:
+        assert (await client.get(network.chain_url(1, 0))).status_code == 302
+        network.misbehave(ADDRESSES[0], SILENT)
+        with pytest.raises(httpx.ReadTimeout):
+            await client.get(network.chain_url(1, 0), timeout=0.1)
+    await until(lambda: len(network.log.of_proxies()) == 2)
+    assert [(event.status, event.cid, event.bytes_out > 0) for event in network.log.of_proxies()] == [
+        (302, 1, True),
+        (0, None, False),
+    ]
+
+
+async def test_requests_sent_together_come_one_by_one_with_their_bodies() -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    connection, got = Connection(theirs), []
+    chunked = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    last = b"GET /b HTTP/1.0\r\nX-Some: y\r\n\r\n"
+    await ours.send_all(chunked + last + b"more")
+
+    async def answer_one(request: Request) -> bool:
+        got.append((request.method, request.target, request.value("x-some"), request.body, connection.bytes_in))
+        return True
+
+    await connection.serve(answer_one)
+    assert got == [
+        ("POST", "/a", None, b"abcde", len(chunked)),
+        ("GET", "/b", "y", b"", len(chunked + last)),
+    ]
+    assert await connection.receive() == b"more"
 
 
 @pytest.mark.parametrize(
@@ -321,12 +366,11 @@ async def test_what_the_block_raises_comes_out_as_it_was() -> None:
             raise LookupError("mine")
 
 
-async def test_memory_keeps_the_newest_events_and_counts_the_rest() -> None:
+async def test_memory_keeps_the_newest_events() -> None:
     async with demo_network([], kept_max=2) as network, httpx.AsyncClient(trust_env=False) as client:
         for _ in range(3):
             await client.get(network.chain_url(0, 0, host=None))
     assert [event.cid for event in network.log.of_origin()] == [2, 3]
-    assert network.log.forgotten == 1
 
 
 def test_ranges_of_addresses_are_read_and_others_refused() -> None:

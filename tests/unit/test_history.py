@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.demo.events import Event, OriginEvent, ProxyEvent, from_json, to_json
-from daemon.demo.history import check, unjudged
+from daemon.demo.history import check
 
 
 def seen(cid: int | None, began_s: float, ended_s: float, *, client: str = "127.1.0.1", hop: int = 0) -> OriginEvent:
@@ -67,15 +67,6 @@ def test_a_gap_of_exactly_the_cooldown_is_clean() -> None:
     assert check([seen(1, 0, 1), seen(2, 60, 61)], cooldown_s=60) == []
 
 
-def test_the_tolerance_forgives_so_much_and_no_more() -> None:
-    early = [seen(1, 0, 1), seen(2, 59.75, 61)]
-    assert check(early, cooldown_s=60, tolerance_s=0.25) == []
-    assert [breach.kind for breach in check(early, cooldown_s=60, tolerance_s=0.125)] == ["cooldown"]
-    touching = [seen(1, 0, 1), seen(2, 0.75, 2)]
-    assert check(touching, cooldown_s=0, tolerance_s=0.25) == []
-    assert [breach.kind for breach in check(touching, cooldown_s=0, tolerance_s=0.125)] == ["overlap"]
-
-
 def test_a_trace_at_two_addresses_is_a_breach() -> None:
     [breach] = check([seen(1, 0, 1), seen(1, 1, 2, client="127.1.0.2", hop=1)], cooldown_s=60)
     assert (breach.kind, breach.first, breach.other_address, breach.address) == ("moved", 1, "127.1.0.1", "127.1.0.2")
@@ -96,10 +87,9 @@ def test_other_clients_than_the_pools_are_not_judged() -> None:
     assert {breach.kind for breach in check(history, cooldown_s=60)} == {"cooldown", "moved"}
 
 
-def test_requests_without_a_click_id_are_counted_not_judged() -> None:
+def test_requests_without_a_click_id_are_not_judged() -> None:
     history: list[Event] = [seen(None, 0, 9), passed(None, 1, 2), seen(1, 1, 2), seen(None, 0, 1, client="127.0.0.1")]
     assert check(history, cooldown_s=60) == []
-    assert (unjudged(history), unjudged(history, addresses={"127.1.0.1"})) == (3, 2)
 
 
 @given(
@@ -125,5 +115,5 @@ def test_a_history_is_clean_exactly_when_every_pair_is(
 
 @pytest.mark.parametrize("event", [seen(3, 0.25, 1.5), seen(None, 0, 1), passed(4, 0.25, 1.5)])
 def test_an_event_survives_its_line_of_json(event: Event) -> None:
-    assert "\n" not in to_json(event)
+    assert b"\n" not in to_json(event)
     assert from_json(to_json(event)) == event

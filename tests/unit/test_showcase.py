@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import msgspec
+
 from daemon.demo.events import OriginEvent
 from daemon.demo.showcase import CLICKS, OFFERS, ClickResult, Terms, broken_promises, hops_of
 
@@ -86,7 +88,9 @@ def test_an_ip_that_serves_two_clicks_breaks_a_promise() -> None:
 
 def test_two_traces_that_the_network_saw_at_one_ip_break_a_promise() -> None:
     results, seen = kept()
-    broken = broken_promises(results, [*seen, replace(seen[0], cid=77, began_s=20.0, ended_s=20.5, hop=1)], TERMS)
+    broken = broken_promises(
+        results, [*seen, msgspec.structs.replace(seen[0], cid=77, began_s=20.0, ended_s=20.5, hop=1)], TERMS
+    )
     assert len(broken) == 1
     assert "127.1.0.1: trace 77 began" in broken[0]
 

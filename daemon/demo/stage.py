@@ -1,0 +1,250 @@
+"""What the demo builds up: a private state directory, the ad network, a database with IPs and offers, the real daemon.
+
+Each is a context manager that leaves nothing behind, whatever ends the block.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import trio
+
+import daemon
+from daemon.control import socket as control
+from daemon.database import embedded
+from daemon.database.binaries import choose_account, refuse_unless_reachable
+from daemon.database.postgres import open_database
+from daemon.database.schema import migrate
+from daemon.demo.network import DemoNetwork, demo_network
+from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
+from daemon.demo.wire import free_port_for, listen
+from daemon.errors import DatabaseSetupFailed, TheirFault
+from daemon.offers.schema import offer_fields
+from daemon.offers.store import add_offers
+from daemon.pool.provision_rows import new_ip
+from daemon.pool.store import add_ips
+from daemon.settings.model import Settings
+
+PROXY_PORT, CLICK_PORT, CONTROL_PORT = 7000, 8080, 8081
+CLICK_HOST = "127.0.0.1"
+PORTS_LOST_MAX = 20
+"""How often another program may take a port between our look at it and the daemon's use of it."""
+STATE_DIR_MODE = 0o711  # as root, the embedded server's account has to pass through
+START_S = 60.0
+STOP_S = 20.0
+"""A stop takes as long as the clicks in flight, and those hang up when the demo ends."""
+POLL_S = 0.03
+CONNECT_S_MAX = 5.0
+LOG_LINES_SHOWN = 12
+# What would turn the child to another database, state directory or supervisor than the demo's own.
+FOREIGN_VARIABLES = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "STATE_DIRECTORY")
+
+Say = Callable[[str], None]
+
+
+class NoLoopbackRange(TheirFault):
+    """The demo needs the addresses 127.1.0.1 to 127.1.0.15 of its own machine."""
+
+
+class DaemonEnded(TheirFault):
+    """The daemon ended by itself."""
+
+
+@contextmanager
+def private_state_dir(say: Say) -> Iterator[Path]:
+    """A new directory for everything the demo writes, gone at the end. Raises DatabaseSetupFailed, OSError."""
+    path = Path(tempfile.mkdtemp(prefix="tracepool-demo-", dir=_enterable_directory())).resolve()
+    try:
+        path.chmod(STATE_DIR_MODE if os.geteuid() == 0 else 0o700)
+        yield path
+    finally:
+        try:
+            shutil.rmtree(path)
+        except OSError as e:
+            say(f"{path} could not be removed: {e}")
+
+
+def _enterable_directory() -> str:
+    """Where temporary files go; as root, the first such place that the embedded server's account can enter too."""
+    first, account = tempfile.gettempdir(), choose_account()
+    for place in (first, "/tmp", "/var/tmp"):  # noqa: S108  # mkdtemp makes a private one in it
+        with suppress(DatabaseSetupFailed, OSError):
+            refuse_unless_reachable(Path(place), account)
+            return place
+    return first  # the server's start then names the directory that is closed
+
+
+@asynccontextmanager
+async def ad_network(say: Say) -> AsyncIterator[DemoNetwork]:
+    """The network, its proxies on PROXY_PORT or the next free one. Raises NoLoopbackRange, PortBusy."""
+    _refuse_without_loopback_range()
+    async with demo_network(ALL_ADDRESSES, proxy_port=PROXY_PORT, or_next_port=True) as network:
+        if network.proxy_port != PROXY_PORT:
+            say(f"port {PROXY_PORT} is busy on these addresses: the proxies take {network.proxy_port} instead")
+        yield network
+
+
+def _refuse_without_loopback_range() -> None:
+    if sys.platform != "linux":
+        raise NoLoopbackRange(
+            f"tracepool demo needs Linux, where all of 127.0.0.0/8 is loopback; this is {sys.platform}"
+        )
+    for address in ("127.0.0.1", ALL_ADDRESSES[0], ALL_ADDRESSES[-1]):
+        try:
+            with listen(address, 0) as listener:  # an interface that is down lets programs listen and not connect
+                socket.create_connection(listener.getsockname(), CONNECT_S_MAX).close()
+        except OSError as e:
+            raise NoLoopbackRange(
+                f"{NoLoopbackRange.__doc__} They do not work here ({e.strerror or e}): `ip link set lo up`, or leave "
+                "the sandbox that has no loopback of its own."
+            ) from e
+
+
+def tracking_urls(network: DemoNetwork) -> dict[str, str]:
+    """Where each offer's chain begins, by the offer's name."""
+    return {
+        offer.name: network.chain_url(
+            offer.redirects, offer.delay_ms, host=f"track.{offer.name}.example", landing=offer.landing
+        )
+        for offer in OFFERS
+    }
+
+
+@asynccontextmanager
+async def provisioned_database(state_dir: Path, network: DemoNetwork) -> AsyncIterator[None]:
+    """The embedded PostgreSQL of the state directory with the demo's IPs and offers as an operator would add them.
+
+    It is started here and shared with the daemon; the last one out stops it. Raises DatabaseSetupFailed.
+    """
+    server = await trio.to_thread.run_sync(embedded.start, state_dir)
+    try:
+        given = Settings().database
+        async with open_database(
+            server.url,
+            connections_max=1,
+            connect_timeout_s=given.connect_timeout_s,
+            statement_timeout_s=given.statement_timeout_s,
+        ) as database:
+            await database.work(migrate)
+            ips = [
+                new_ip({"ip_address": address, "ip_port": network.proxy_port, "country": country, "provider": "demo"})
+                for country, addresses in ADDRESSES.items()
+                for address in addresses
+            ]
+            await database.work(add_ips, ips, lambda _: None)
+            urls = tracking_urls(network)
+            rows = (
+                {"offer_name": offer.name, "final_url": urls[offer.name], "target_country": offer.country}
+                for offer in OFFERS
+            )
+            await database.work(add_offers, [offer_fields(row, allow_private=True) for row in rows], False)
+        yield
+    finally:
+        with trio.CancelScope(shield=True):  # it ends within the server's own limit on stopping
+            await trio.to_thread.run_sync(server.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonProcess:
+    """A running daemon. `config` is its settings file, `log` where its lines go."""
+
+    process: trio.Process
+    config: Path
+    log: Path
+    url: str
+    dashboard_url: str
+
+    async def ended(self) -> DaemonEnded:
+        """Waits for its end; the error has the last lines of its log."""
+        status = await self.process.wait()
+        return DaemonEnded(f"the daemon ended with status {status}. The end of its log:\n{self._tail()}")
+
+    async def ready(self, ips: Mapping[str, int]) -> None:
+        """Returns once it answers clicks and has adopted these numbers of IPs. Raises DaemonEnded, TheirFault."""
+        with trio.move_on_after(START_S):
+            async with httpx.AsyncClient(trust_env=False) as client:
+                while self.process.poll() is None:
+                    with suppress(httpx.HTTPError):  # it does not listen yet, or is ending: its process says so
+                        answer = await client.get(f"{self.url}/readyz")
+                        if answer.status_code == httpx.codes.OK and await self._adopted(ips):
+                            return
+                    await trio.sleep(POLL_S)
+            raise await self.ended()
+        raise TheirFault(f"the daemon was not ready within {START_S:g} s. The end of its log:\n{self._tail()}")
+
+    async def _adopted(self, ips: Mapping[str, int]) -> bool:
+        status = await trio.to_thread.run_sync(control.ask, self.config.parent, "status")
+        countries = status["countries"] if status else {}
+        return {country: counts["total"] for country, counts in countries.items()} == dict(ips)
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL after STOP_S. Its embedded database is shared: whoever leaves last stops that."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        with trio.move_on_after(STOP_S):
+            await self.process.wait()
+        if self.process.poll() is None:
+            self.process.kill()
+            await self.process.wait()
+
+    def _tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-LOG_LINES_SHOWN:]) or "  (empty)"
+
+
+@asynccontextmanager
+async def running_daemon(state_dir: Path, say: Say) -> AsyncIterator[DaemonProcess]:
+    """A ready daemon on CLICK_PORT, or on the next port that is free. Raises DaemonEnded, PortBusy, TheirFault."""
+    ips = {country: len(addresses) for country, addresses in ADDRESSES.items()}
+    port, control_port = CLICK_PORT, CONTROL_PORT
+    for attempt in range(PORTS_LOST_MAX):
+        port = free_port_for([CLICK_HOST], port)
+        control_port = free_port_for([CLICK_HOST], max(port + 1, control_port))
+        async with _started(state_dir, port, control_port) as process:
+            try:
+                await process.ready(ips)
+            except DaemonEnded:
+                lost_port = any(free_port_for([CLICK_HOST], one) != one for one in (port, control_port))
+                if lost_port and attempt + 1 < PORTS_LOST_MAX:
+                    continue
+                raise
+            if port != CLICK_PORT:
+                say(f"port {CLICK_PORT} is busy: clicks come to {port} instead")
+            yield process
+            return
+
+
+@asynccontextmanager
+async def _started(state_dir: Path, port: int, control_port: int) -> AsyncIterator[DaemonProcess]:
+    config, log = state_dir / "tracepool.toml", state_dir / "daemon.log"
+    config.write_text(  # a JSON string is a TOML string too
+        f"state_dir = {json.dumps(str(state_dir))}\n"
+        f'click.bind = ["{CLICK_HOST}:{port}"]\ncontrol.bind = "{CLICK_HOST}:{control_port}"\n'
+        "trace.allow_private = true  # the demo's hosts exist on loopback only\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
+    with log.open("ab") as output:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "daemon", "serve", "--config", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=Path(daemon.__file__).parents[1],  # `-m daemon` is then this very package, installed or not
+            env={name: value for name, value in kept.items() if not name.startswith("TRACEPOOL_")},
+            start_new_session=True,  # a terminal's Ctrl-C is for the demo, which stops the daemon itself
+        )
+    child = DaemonProcess(process, config, log, f"http://{CLICK_HOST}:{port}", f"http://{CLICK_HOST}:{control_port}/")
+    try:
+        yield child
+    finally:
+        with trio.CancelScope(shield=True):
+            await child.stop()
