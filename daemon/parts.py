@@ -31,11 +31,11 @@ from daemon.pool.messages import Adopt, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.remembered import remember_offers
 from daemon.restarts import restarted, run_pool_actor
+from daemon.trace.backends import Backends, fetcher_of
 from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
 from daemon.trace.prober import Prober
 from daemon.trace.provider_health import Health, ProviderHealth, Standing, why_of
-from daemon.trace.tracers import Backends, fetcher_of
 from daemon.trace.workers import Tracer, limits_of, prices_of
 from daemon.troubles import Troubles
 

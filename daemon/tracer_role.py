@@ -19,7 +19,7 @@ from daemon.control.tracing import TracesForOthers
 from daemon.descriptors import allow_descriptors, descriptors_wanted
 from daemon.reloading import reloaded
 from daemon.start_lines import start_facts
-from daemon.trace.tracers import LocalBackend, fetcher_of
+from daemon.trace.backends import LocalBackend, fetcher_of
 
 log = structlog.get_logger("daemon")
 

@@ -21,10 +21,10 @@ from daemon.database.provisioning import CheckableIP, Selection, checkable_ips
 from daemon.errors import BadInput, BadSettings, TheirFault
 from daemon.journal.spool import FILE, node_id_of
 from daemon.nodes.member import nodes_kept_out
+from daemon.trace.backends import fetcher_of
 from daemon.trace.check import CheckKind, check
 from daemon.trace.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
 from daemon.trace.proxies import proxy_for
-from daemon.trace.tracers import fetcher_of
 
 TIMEOUT_MAX_S = 60
 ANSWER_LATE_S = 15.0  # beyond a check's own time, and what it may wait for its lease

@@ -15,7 +15,7 @@ from daemon.cli.options import ConfigFile
 from daemon.cli.output import say, say_table, warn
 from daemon.cli.progress import progress
 from daemon.cli.session import database_at, settings_of, use_database
-from daemon.click.answer import tracking_url
+from daemon.click.macros import tracking_url
 from daemon.config import Settings
 from daemon.control.socket import ask
 from daemon.database.batch import add_traces, traces_of

@@ -10,11 +10,11 @@ import msgspec
 import structlog
 import trio
 
-from daemon.click.answer import fallback_location, safe_location, with_params
+from daemon.click.answer import fallback_location, landing_location
+from daemon.click.answer_slots import AnswerSlots
 from daemon.click.offers import Offer, Offers
 from daemon.click.parse import Inbound, Refused, as_mapping, parse_click
 from daemon.click.tally import Tally
-from daemon.click.turns import Turns
 from daemon.click.visitor import Visitor
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.errors import BadInput
@@ -54,7 +54,7 @@ class _Click:
     hit_is_late: bool = False
 
 
-class _Ear:
+class _TraceListener:
     """What a click hears of its trace. Only the end wakes it; `reason` is why it has no landing page until then."""
 
     __slots__ = ("_click", "_end", "reason")
@@ -98,7 +98,7 @@ class Clicks:
         self._now = now
         self._draw = draw
         self.tally = Tally()
-        self._turns = Turns()
+        self._slots = AnswerSlots()
         self.observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
         self.waiting = 0
         self.answered = 0
@@ -157,6 +157,7 @@ class Clicks:
 
     async def _resolve(self, click: _Click) -> tuple[str, str | None]:
         """Where to, and the reason if that is a fallback."""
+        offer, params = click.offer, click.inbound.params
         finished: Finished | str
         try:
             finished = await self._trace(click)
@@ -165,18 +166,13 @@ class Clicks:
             finished = "trace_failed"
         if isinstance(finished, Finished) and finished.final_url is not None:
             try:
-                return self._landing(click, finished.final_url), None
+                params_there = offer.passing.at_landing(params)
+                return landing_location(finished.final_url, offer.landing_schemes, params_there), None
             except BadInput as e:
                 log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
                 finished = Finished(None, "trace_failed")
         reason = finished.reason if isinstance(finished, Finished) else finished
-        return fallback_location(click.tracking_url, click.offer.passing.at_fallback(click.inbound.params)), reason
-
-    def _landing(self, click: _Click, final_url: str) -> str:
-        """The landing URL with the click's parameters. Raises BadInput where no browser should be sent."""
-        scheme = final_url.partition(":")[0].lower()
-        safe = final_url if scheme in click.offer.landing_schemes else safe_location(final_url)
-        return with_params(safe, click.offer.passing.at_landing(click.inbound.params))
+        return fallback_location(click.tracking_url, offer.passing.at_fallback(params)), reason
 
     async def _trace(self, click: _Click) -> Finished | str:
         """How the trace ended, or the reason for which there is none by now."""
@@ -191,15 +187,15 @@ class Clicks:
         if post is None:
             return "no_pool"
         patience_s = offer.deadline_s or self._settings.click.deadline_s
-        answer_by_s = self._turns.take(self._now().tick_s, click.received.tick_s + patience_s - ANSWER_BY_S)
+        answer_by_s = self._slots.take(self._now().tick_s, click.received.tick_s + patience_s - ANSWER_BY_S)
         if post.pool.would_refuse(answer_by_s, click.received.tick_s):
             return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         if answer_by_s <= self._now().tick_s:
             return "deadline"
         end: OneShot[Finished] = OneShot()
         with end:
-            ear = _Ear(click, end)
-            job = self._job(click, post.country, answer_by_s, ear)
+            listener = _TraceListener(click, end)
+            job = self._job(click, post.country, answer_by_s, listener)
             try:
                 self._jobs.send_nowait(job)
             except trio.WouldBlock:
@@ -208,9 +204,9 @@ class Clicks:
             self._journal.record(pending_of(job, click.received.wall_s, timeout_at))
             with trio.move_on_at(answer_by_s):
                 return await end.receive()
-        return ear.reason
+        return listener.reason
 
-    def _job(self, click: _Click, country: str, deadline_s: float, listener: "_Ear") -> TraceJob:
+    def _job(self, click: _Click, country: str, deadline_s: float, listener: "_TraceListener") -> TraceJob:
         offer, visitor, configured = click.offer, click.visitor, self._settings.trace.user_agent
         ours = HONEST_USER_AGENT if configured == "visitor" else configured
         identity = Identity(ours)

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.control.problems import ProblemRaised
+from daemon.trace.backends import LocalBackend
 from daemon.trace.fetch import TraceResult
 from daemon.trace.proxies import LeasedProxy
 from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
 from daemon.trace.steps import WEB_SCHEMES, Walk
-from daemon.trace.tracers import LocalBackend
 from daemon.trace.workers import limits_of
 
 Endpoint = tuple[str, str]  # address, port

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from daemon.click import offer_values as values
-from daemon.click.answer import tracking_url
+from daemon.click.macros import tracking_url
 from daemon.database.records import Import, filled_text_in, import_rows, text_in
 from daemon.errors import BadInput
 from daemon.trace.addresses import refused_host

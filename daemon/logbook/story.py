@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.click.answer import extracted_params
+from daemon.click.parse import extracted_params
 from daemon.journal.entries import Params
 from daemon.logbook.lines import Line
 

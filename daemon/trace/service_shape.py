@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
-from daemon.click.answer import extracted_params
+from daemon.click.parse import extracted_params
 from daemon.trace.addresses import refused_host
 from daemon.trace.fetch import TraceResult
 from daemon.trace.proxies import address_of

@@ -16,11 +16,11 @@ from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.trace.backends import Backends
 from daemon.trace.fetch import Fetcher, TraceResult
 from daemon.trace.jobs import News, TraceJob
 from daemon.trace.proxies import ProxyAddress, UnusableProxy
 from daemon.trace.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
-from daemon.trace.tracers import Backends
 from daemon.trace.workers import Tracer
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
@@ -59,7 +59,7 @@ class Bench:
             self.reaches.append(reach_s)
             return await tracing(fetcher, proxy, walk, timeout_s)
 
-        monkeypatch.setattr("daemon.trace.tracers.trace", trace)
+        monkeypatch.setattr("daemon.trace.backends.trace", trace)
         self.proxies: list[ProxyAddress | UnusableProxy] = []
         self.timeouts: list[float] = []
         self.reaches: list[float] = []

@@ -20,10 +20,9 @@ from ada_url import URL
 from backports import zstd
 from pydantic import TypeAdapter
 
-from daemon.click.answer import extracted_params, with_params
 from daemon.click.heads import path_of
 from daemon.click.macros import macro_url, template_of
-from daemon.click.parse import Inbound, parse_click
+from daemon.click.parse import Inbound, extracted_params, parse_click, with_params
 from daemon.click.plain_http import PlainHTTP, Refused, Request, Sign
 from daemon.click.visitor import networks, visitor_of
 from daemon.trace.addresses import refused_host

@@ -14,7 +14,7 @@ from daemon.config import Settings
 from daemon.control.tracing import TracesForOthers
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
-from daemon.trace.tracers import LocalBackend
+from daemon.trace.backends import LocalBackend
 from daemon.troubles import Troubles
 from tests.fakes.net import fetcher, net
 from tests.integration import contract_hooks

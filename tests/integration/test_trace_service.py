@@ -11,10 +11,10 @@ import trio
 import trustme
 
 from daemon.config import Settings
+from daemon.trace.backends import Backends
 from daemon.trace.proxies import LeasedProxy
 from daemon.trace.service import ANSWER_BYTES_MAX, ServiceBackend
 from daemon.trace.steps import GaveUp, Hop, Landed, Limits, Walk
-from daemon.trace.tracers import Backends
 from daemon.trace.verdicts import Verdict
 from tests.fakes.net import AUTHORITY, context_for, fetcher
 from tests.fakes.wire import free_port, listening

@@ -12,11 +12,11 @@ from daemon.config import Settings
 from daemon.control.api import TracerSeat
 from daemon.control.standing import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
+from daemon.trace.backends import Backend, LocalBackend
 from daemon.trace.fetch import TraceResult
 from daemon.trace.proxies import LeasedProxy
 from daemon.trace.service import ServiceBackend
 from daemon.trace.steps import Identity, Limits, Walk
-from daemon.trace.tracers import Backend, LocalBackend
 from tests.fakes.net import START, fetcher
 from tests.integration.control_faces import Served
 

@@ -18,9 +18,9 @@ from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.trace.backends import Backends
 from daemon.trace.fetch import Fetcher
 from daemon.trace.jobs import TraceJob
-from daemon.trace.tracers import Backends
 from daemon.trace.workers import Tracer, limits_of
 from tests.fakes.net import AUTHORITY
 

@@ -9,8 +9,8 @@ from ada_url import URL
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from daemon.click.answer import fallback_location, tracking_url
-from daemon.click.macros import VALUES_CHARACTERS_MAX, macro_url, template_of
+from daemon.click.answer import fallback_location
+from daemon.click.macros import VALUES_CHARACTERS_MAX, macro_url, template_of, tracking_url
 from daemon.click.parse import Inbound, parse_click
 from daemon.errors import BadInput
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.click.answer import with_params
-from daemon.click.parse import Inbound, Param, parse_click
+from daemon.click.parse import Inbound, Param, parse_click, with_params
 from daemon.click.passing import Passing
 from daemon.click.urls import decoded
 

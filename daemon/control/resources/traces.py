@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.click.answer import tracking_url
+from daemon.click.macros import tracking_url
 from daemon.control.api import STRICT, Cursor, Limit, Seats, Time, Url, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
 from daemon.database.batch import add_traces

@@ -9,8 +9,7 @@ from urllib.parse import quote
 
 import trio
 
-from daemon.click.answer import tracking_url
-from daemon.click.macros import template_of
+from daemon.click.macros import template_of, tracking_url
 from daemon.click.offers import Offer
 from daemon.click.parse import Inbound, Param
 from daemon.config import HONEST_USER_AGENT, Settings
@@ -29,7 +28,7 @@ NO_IP = Finished(None, "no_ip")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DirectTraceRequest:
     """`offer`: its id or its name; its settings hold for the trace where the daemon serves it."""
 
     request_id: uuid.UUID
@@ -40,13 +39,15 @@ class Asked:
     referrer: str | None
 
 
-class ParallelTraces:
+class DirectTraces:
     """`under_way`: the ids of those that somebody waits for."""
 
     def __init__(self) -> None:
         self.under_way: set[uuid.UUID] = set()
 
-    async def trace(self, asked: Asked, here: Overview, database: Database, settings: Settings) -> Finished:
+    async def trace(
+        self, asked: DirectTraceRequest, here: Overview, database: Database, settings: Settings
+    ) -> Finished:
         """How it ended; `reason` is no_ip where none was to be had in time, or no worker.
 
         Raises BadInput for a URL that no offer may have, ProblemRaised (409) where the id has a trace already.
@@ -63,7 +64,7 @@ class ParallelTraces:
             self.under_way.remove(asked.request_id)
 
 
-async def _traced(asked: Asked, url: str, here: Overview, settings: Settings) -> Finished:
+async def _traced(asked: DirectTraceRequest, url: str, here: Overview, settings: Settings) -> Finished:
     now, offer = here.now(), here.clicks.offers.known(asked.offer)
     post = here.directory.find(asked.country) or here.directory.find(settings.trace.default_country)
     patience_s = (offer and offer.deadline_s) or settings.click.deadline_s
@@ -119,7 +120,7 @@ def _offer_id(given: str, offer: Offer | None) -> uuid.UUID | None:
         return None
 
 
-def _expanded(url: str, asked: Asked) -> str:
+def _expanded(url: str, asked: DirectTraceRequest) -> str:
     """With the macros filled in, as for a click with these parameters."""
     template = template_of(url)
     if template is None:
@@ -132,6 +133,6 @@ def _expanded(url: str, asked: Asked) -> str:
     return template.expanded(Inbound(asked.offer, tuple(params)), asked.request_id)
 
 
-def _identity(asked: Asked, settings: Settings) -> Identity:
+def _identity(asked: DirectTraceRequest, settings: Settings) -> Identity:
     configured = settings.trace.user_agent
     return Identity(HONEST_USER_AGENT if configured == "visitor" else configured, None, asked.referrer)
