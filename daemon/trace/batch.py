@@ -20,7 +20,7 @@ from daemon.journal.entries import TraceFinished
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.messages import Counts
-from daemon.trace.dispatch import Dispatcher
+from daemon.trace.dispatch import Dispatcher, JobRequest
 from daemon.trace.jobs import Finished, News, Started
 from daemon.troubles import Troubles
 
@@ -130,7 +130,8 @@ class Batch:
         rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), most)
         for row in rows:
             listener = _BatchListener(self, row["request_id"], post.country)
-            if not self._dispatcher.dispatch_batch(row["request_id"], row["tracking_url"], post, listener):
+            request = JobRequest(row["request_id"], row["tracking_url"], country, self._now())
+            if not self._dispatcher.dispatch_batch(request, post, listener):
                 return True
             self.under_way.add(row["request_id"])
             self.beginning[post.country] += 1

@@ -22,8 +22,7 @@ from daemon.pool.directory import PoolDirectory, Post
 from daemon.trace.jobs import Finished, Listener, News, Started, TraceJob
 from daemon.trace.steps import Identity
 
-VISITOR = "visitor"
-"""A value of trace.user_agent and of an offer's user_agent: the trace sends what the visitor's browser sent."""
+VISITOR = "visitor"  # of trace.user_agent and an offer's user_agent: traces send what the visitor's browser sent
 
 FallbackReason = Literal["overload", "no_pool", "no_ip", "deadline"]
 BATCH_PRIORITY = 1
@@ -36,7 +35,7 @@ def own_user_agent(settings: Settings) -> str:
 
 
 class JobRequest(msgspec.Struct, frozen=True):
-    """A trace for a requester that has waited since `asked`. The settings of `offer` apply to it.
+    """A trace that is wanted since `asked`. The settings of `offer` apply to it.
 
     `inbound`: the parameters as they came, or as the row has them. `offer_id`: the id of an offer that is not served.
     `visitor`: what the visitor's browser sent; the User-Agent is "" where it sent none. The trace sends the same where
@@ -118,8 +117,10 @@ class Dispatcher:
 
     def pool_of(self, country: str) -> Post | None:
         """The pool that serves a country: its own, or else that of trace.default_country, where one is named."""
-        default = self._settings().trace.default_country.strip()
-        return self._directory.find(country) or (self._directory.find(default) if default else None)
+        post = self._directory.find(country)
+        if post is None and (default := self._settings().trace.default_country.strip()):
+            post = self._directory.find(default)
+        return post
 
     def dispatch(
         self, request: JobRequest, answer_by: Callable[[float, float], float] = lambda now_s, deadline_s: deadline_s
@@ -143,41 +144,19 @@ class Dispatcher:
         if post.pool.would_refuse(deadline_s, now_s):
             return "no_ip"  # at once: all workers may be waiting for IPs, so that none takes the job for a while
         handle = TraceHandle(self, deadline_s)
-        job = _job_of(request, post.country, handle, settings)
+        job = _job_of(request, post.country, handle, deadline_s, settings)
         if not self._put(job):
             return "overload"
         timeout_at = asked.wall_s + patience_s + settings.trace.timeout_s
-        self._journal.record(
-            TracePending(
-                request_id=job.request_id,
-                offer_id=job.offer_id,
-                tracking_url=job.tracking_url,
-                target_country=job.country,
-                inbound_params=job.inbound,
-                started_at=asked.wall_s,
-                timeout_at=timeout_at,
-            )
-        )
+        row = (job.request_id, job.offer_id, job.tracking_url, job.country, job.inbound)
+        self._journal.record(TracePending(*row, started_at=asked.wall_s, timeout_at=timeout_at))
         return handle
 
-    def dispatch_batch(self, request_id: UUID, tracking_url: str, post: Post, listener: Listener) -> bool:
+    def dispatch_batch(self, request: JobRequest, post: Post, listener: Listener) -> bool:
         """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
-        settings, now_s = self._settings(), self._now().tick_s
-        return self._put(
-            TraceJob(
-                request_id=request_id,
-                offer_id=None,
-                offer_name=None,
-                tracking_url=tracking_url,
-                country=post.country,
-                inbound={},
-                identity=Identity(own_user_agent(settings)),
-                asked_s=now_s,
-                deadline_s=now_s + settings.click.deadline_s,
-                listener=listener,
-                priority=BATCH_PRIORITY,
-            )
-        )
+        settings = self._settings()
+        deadline_s = request.asked.tick_s + settings.click.deadline_s
+        return self._put(_job_of(request, post.country, listener, deadline_s, settings, BATCH_PRIORITY))
 
     def _put(self, job: TraceJob) -> bool:
         try:
@@ -187,7 +166,9 @@ class Dispatcher:
         return True
 
 
-def _job_of(request: JobRequest, country: str, handle: TraceHandle, settings: Settings) -> TraceJob:
+def _job_of(
+    request: JobRequest, country: str, listener: Listener, deadline_s: float, settings: Settings, priority: int = 0
+) -> TraceJob:
     offer, inbound = request.offer, request.inbound
     return TraceJob(
         request_id=request.request_id,
@@ -198,11 +179,12 @@ def _job_of(request: JobRequest, country: str, handle: TraceHandle, settings: Se
         inbound=as_mapping(inbound) if isinstance(inbound, tuple) else inbound,
         identity=_identity_of(request, settings),
         asked_s=request.asked.tick_s,
-        deadline_s=handle.deadline_s,
-        listener=handle,
+        deadline_s=deadline_s,
+        listener=listener,
         landing_schemes=offer.landing_schemes if offer else frozenset(),
         stop_at=offer.stop_at if offer else frozenset(),
         backend=offer.trace_backend if offer else None,
+        priority=priority,
     )
 
 

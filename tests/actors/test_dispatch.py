@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 from typing import Any, cast
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import trio
@@ -186,7 +186,7 @@ async def test_a_full_queue_leaves_a_batch_trace_to_its_row(autojump_clock: Mock
         def send_nowait(self, value: News, /) -> None:
             heard.append(value)
 
-    assert not face.dispatcher.dispatch_batch(UUID(int=1), TRACKING, post, Listener())
+    assert not face.dispatcher.dispatch_batch(JobRequest(uuid4(), TRACKING, "us", now()), post, Listener())
     assert (heard, face.journal.entries, face.dispatcher.waiting) == ([], [], 0)
 
 
