@@ -3,8 +3,8 @@
     __main__.py, cli/   the command; `serve` runs the daemon
     supervisor.py       start, restart and stop order; parts.py has what it starts. Read this first
     click/              server (connections) → routes (HTTP) → clicks (offer, deadline, answer); parse, answer: pure
-    trace/              workers take jobs → steps decide the next hop (pure) → fetch goes through the leased proxy;
-                        tracers.py: or a remote service does
+    trace/              dispatch accepts jobs → workers take them → steps decide the next hop (pure) → fetch goes
+                        through the leased proxy; backends.py: or a remote service does
     pool/               an actor per country around pool.py (pure) and states.py (the table); adoption of SQL edits
     journal/            entries → writer → spool (local, durable) → shipper → PostgreSQL
     database/           postgres.py, the embedded server, queries.sql, migrations/

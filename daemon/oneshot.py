@@ -24,6 +24,9 @@ class OneShot(Generic[T]):
         """Somebody waits."""
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._closed = True
 
     def send_nowait(self, value: T, /) -> None:

@@ -34,9 +34,9 @@ from daemon.pool.pool import Pool
 from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.model import Settings
 from daemon.sql_sync import Adoption
+from daemon.trace.backends import Backends, fetcher_of
 from daemon.trace.jobs import TraceJob
 from daemon.trace.provider_health import Health, ProviderHealth, Standing, why_of
-from daemon.trace.tracers import Backends, fetcher_of
 from daemon.trace.workers import Tracer, limits_of, prices_of
 from daemon.troubles import Troubles
 

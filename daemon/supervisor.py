@@ -66,6 +66,7 @@ from daemon.restarts import restarted
 from daemon.settings.model import Settings
 from daemon.start_lines import descriptors_wanted, say_ready, start_facts, starting_commands, status_line, superseded
 from daemon.trace.batch import Batch
+from daemon.trace.dispatch import Dispatcher
 from daemon.troubles import Troubles
 from daemon.watchdog import Watchdog
 
@@ -172,9 +173,8 @@ class _Daemon:
         commands: control.Commands = starting_commands(self.troubles)
         async with journal_spooled(self.settings) as (spool, writer), trio.open_nursery() as asked:
             await asked.start(control.serve, self.settings.state_dir, commands)
-            self.clicks = clicks = Clicks(self.settings, offers, None, writer, None, read_clocks)
+            self.clicks = clicks = Clicks(offers, None, writer, read_clocks)
             clicks.observe = self.watching.click
-            self._follow_settings(clicks.use)
             try:
                 await self._run(spool, writer, offers, clicks, commands)
             finally:
@@ -209,7 +209,8 @@ class _Daemon:
         self.control.check_token()
         advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks, self.troubles)
         advisor.suspects, advisor.refusals = pools.providers.suspects, pools.providers.refusals
-        overview = self._overview(journal, pools, workers, clicks, advisor)
+        dispatcher = Dispatcher(pools.directory, journal.writer, workers.jobs, lambda: self.settings, read_clocks)
+        overview = self._overview(journal, pools, workers, clicks, dispatcher, advisor)
         maintenance = Maintenance(
             database, self.settings, pools.directory, overview.queued, advisor, read_clocks, self.troubles
         )
@@ -218,10 +219,9 @@ class _Daemon:
 
         batch = Batch(
             database,
-            pools.directory,
+            dispatcher,
             journal.writer,
             journal.shipper.flush,
-            workers.jobs,
             lambda: self.settings,
             read_clocks,
             self.troubles,
@@ -251,12 +251,12 @@ class _Daemon:
                 lambda: self.settings, traces, self.stop, overview, database, round_now, self.metrics, self.watching
             )
             background.start_soon(restarted, "control", self.control.run, lambda: seat)
+            clicks.begin(dispatcher)
             await self._until_stopped(journal, pools, workers, clicks)
             background.cancel_scope.cancel()
 
     async def _until_stopped(self, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks) -> None:
         """Clicks are traced, until those in flight have their answers once `stop` is set."""
-        clicks.begin(pools.directory, workers.jobs)
         self.accept.set()
         say_ready(pools.directory, pools.offers)
         if self.watchdog is not None:
@@ -269,7 +269,15 @@ class _Daemon:
         self.stop_clicks.set()
         await self.clicks_stopped.wait()
 
-    def _overview(self, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks, advisor: Advisor) -> Overview:
+    def _overview(
+        self,
+        journal: Journal,
+        pools: Pools,
+        workers: Workers,
+        clicks: Clicks,
+        dispatcher: Dispatcher,
+        advisor: Advisor,
+    ) -> Overview:
         return Overview(
             settings=lambda: self.settings,
             server=self.server,
@@ -277,7 +285,7 @@ class _Daemon:
             directory=pools.directory,
             adoption=pools.adoption,
             tracer=workers.tracer,
-            jobs=workers.jobs,
+            dispatcher=dispatcher,
             spool=journal.spool,
             writer=journal.writer,
             shipper=journal.shipper,

@@ -19,7 +19,7 @@ from daemon.host.descriptors import allow_descriptors
 from daemon.reloading import reloaded
 from daemon.settings.model import Settings
 from daemon.start_lines import descriptors_wanted, start_facts
-from daemon.trace.tracers import LocalBackend, fetcher_of
+from daemon.trace.backends import LocalBackend, fetcher_of
 
 log = structlog.get_logger("daemon")
 

@@ -24,7 +24,7 @@ from daemon.nodes.member import nodes_kept_out
 from daemon.pool.store import CheckableIP, Selection, checkable_ips
 from daemon.providers.proxies import proxy_for
 from daemon.settings.model import Settings, reaches_of
-from daemon.trace.tracers import fetcher_of
+from daemon.trace.backends import fetcher_of
 
 TIMEOUT_MAX_S = 60
 ANSWER_LATE_S = 15.0  # beyond a check's own time, and what it may wait for its lease

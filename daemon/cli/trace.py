@@ -15,10 +15,10 @@ from daemon.cli.options import ConfigFile
 from daemon.cli.output import say, say_table, warn
 from daemon.cli.progress import progress
 from daemon.cli.session import database_at, settings_of, use_database
-from daemon.click.answer import tracking_url
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
+from daemon.offers.macros import tracking_url
 from daemon.settings.model import Settings
 from daemon.trace.batch_store import add_traces, traces_of
 

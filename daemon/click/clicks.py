@@ -10,21 +10,19 @@ import msgspec
 import structlog
 import trio
 
-from daemon.click.answer import fallback_location, safe_location, with_params
-from daemon.click.turns import Turns
+from daemon.click.answer import fallback_location, landing_location
+from daemon.click.answer_slots import AnswerSlots
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
 from daemon.journal.entries import Hit
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
-from daemon.oneshot import OneShot
 from daemon.pool.actor import Journal
-from daemon.pool.directory import PoolDirectory
-from daemon.settings.model import HONEST_USER_AGENT, Settings
-from daemon.trace.jobs import Finished, News, Started, TraceJob, pending_of
+from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
+from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
-from daemon.web.query import Inbound, Refused, as_mapping, parse_click
+from daemon.web.query import Inbound, Refused, parse_click
 
 HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # and is on its way this long before the deadline, so that it is never late
@@ -50,55 +48,32 @@ class _Click:
     visitor: Visitor
     received: Moment
     tracking_url: str  # the one of its offer's that it got, macros filled in
-    ip: str | None = None  # that its trace has
+    trace: TraceHandle | None = None
     hit_is_late: bool = False
-
-
-class _Ear:
-    """What a click hears of its trace. Only the end wakes it; `reason` is why it has no landing page until then."""
-
-    __slots__ = ("_click", "_end", "reason")
-
-    def __init__(self, click: _Click, end: OneShot[Finished]) -> None:
-        self._click = click
-        self._end = end
-        self.reason = "overload"
-
-    def send_nowait(self, news: News, /) -> None:
-        if isinstance(news, Finished):
-            self._end.send_nowait(news)
-            return
-        if isinstance(news, Started):
-            self._click.ip = news.ip
-        self.reason = "deadline" if isinstance(news, Started) else "no_ip"
 
 
 class Clicks:
     """`waiting` clicks have no answer yet; `late_hits` of the `answered` ones were not durable before.
 
-    Without a directory and jobs the daemon is still starting: offers that an earlier run knew fall back at once.
+    Without a dispatcher the daemon is still starting: clicks of offers that an earlier run knew fall back at once.
     """
 
     def __init__(
         self,
-        settings: Settings,
         offers: Offers,
-        directory: PoolDirectory | None,
+        dispatcher: Dispatcher | None,
         journal: Journal,
-        jobs: "trio.MemorySendChannel[TraceJob] | None",
         now: Callable[[], Moment],
         draw: Callable[[], float] = random.random,
     ) -> None:
         """`draw` gives numbers from 0 (may be) to 1 (never): by them the tracking URLs of an offer share its clicks."""
-        self._settings = settings
         self.offers = offers
-        self._directory = directory
+        self._dispatcher = dispatcher
         self._journal = journal
-        self._jobs = jobs
         self._now = now
         self._draw = draw
         self.tally = Tally()
-        self._turns = Turns()
+        self._slots = AnswerSlots()
         self.observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
         self.waiting = 0
         self.answered = 0
@@ -106,15 +81,11 @@ class Clicks:
 
     @property
     def is_tracing(self) -> bool:
-        return self._directory is not None and self._jobs is not None
+        return self._dispatcher is not None
 
-    def begin(self, directory: PoolDirectory, jobs: "trio.MemorySendChannel[TraceJob]") -> None:
+    def begin(self, dispatcher: Dispatcher) -> None:
         """The start is over: clicks are traced from now on."""
-        self._directory, self._jobs = directory, jobs
-
-    def use(self, settings: Settings) -> None:
-        """For clicks that come from now on."""
-        self._settings = settings
+        self._dispatcher = dispatcher
 
     async def answer(self, query: bytes, visitor: Visitor, waited_s: float = 0.0) -> Answer:
         """Returns by the click's deadline, whatever happens elsewhere.
@@ -157,6 +128,7 @@ class Clicks:
 
     async def _resolve(self, click: _Click) -> tuple[str, str | None]:
         """Where to, and the reason if that is a fallback."""
+        offer, params = click.offer, click.inbound.params
         finished: Finished | str
         try:
             finished = await self._trace(click)
@@ -165,72 +137,37 @@ class Clicks:
             finished = "trace_failed"
         if isinstance(finished, Finished) and finished.final_url is not None:
             try:
-                return self._landing(click, finished.final_url), None
+                params_there = offer.passing.at_landing(params)
+                return landing_location(finished.final_url, offer.landing_schemes, params_there), None
             except BadInput as e:
                 log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
                 finished = Finished(None, "trace_failed")
         reason = finished.reason if isinstance(finished, Finished) else finished
-        return fallback_location(click.tracking_url, click.offer.passing.at_fallback(click.inbound.params)), reason
-
-    def _landing(self, click: _Click, final_url: str) -> str:
-        """The landing URL with the click's parameters. Raises BadInput where no browser should be sent."""
-        scheme = final_url.partition(":")[0].lower()
-        safe = final_url if scheme in click.offer.landing_schemes else safe_location(final_url)
-        return with_params(safe, click.offer.passing.at_landing(click.inbound.params))
+        return fallback_location(click.tracking_url, offer.passing.at_fallback(params)), reason
 
     async def _trace(self, click: _Click) -> Finished | str:
-        """How the trace ended, or the reason for which there is none by now."""
-        if self._directory is None or self._jobs is None:
+        """How the trace ended, or the reason why there is no end by the click's deadline."""
+        if self._dispatcher is None:
             return "starting"
-        if self.waiting > self._settings.click.waiting_max:
-            return "overload"
-        offer = click.offer
-        post = self._directory.find(offer.country)
-        if post is None and (default := self._settings.trace.default_country):
-            post = self._directory.find(default)
-        if post is None:
-            return "no_pool"
-        patience_s = offer.deadline_s or self._settings.click.deadline_s
-        answer_by_s = self._turns.take(self._now().tick_s, click.received.tick_s + patience_s - ANSWER_BY_S)
-        if post.pool.would_refuse(answer_by_s, click.received.tick_s):
-            return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
-        if answer_by_s <= self._now().tick_s:
-            return "deadline"
-        end: OneShot[Finished] = OneShot()
-        with end:
-            ear = _Ear(click, end)
-            job = self._job(click, post.country, answer_by_s, ear)
-            try:
-                self._jobs.send_nowait(job)
-            except trio.WouldBlock:
-                return "overload"
-            timeout_at = click.received.wall_s + patience_s + self._settings.trace.timeout_s
-            self._journal.record(pending_of(job, click.received.wall_s, timeout_at))
-            with trio.move_on_at(answer_by_s):
-                return await end.receive()
-        return ear.reason
-
-    def _job(self, click: _Click, country: str, deadline_s: float, listener: "_Ear") -> TraceJob:
-        offer, visitor, configured = click.offer, click.visitor, self._settings.trace.user_agent
-        ours = HONEST_USER_AGENT if configured == "visitor" else configured
-        identity = Identity(ours)
-        if "visitor" in (offer.user_agent, configured):
-            identity = Identity(visitor.user_agent or ours, visitor.accept_language, visitor.referrer)
-        return TraceJob(
+        visitor = click.visitor
+        request = JobRequest(
             request_id=click.request_id,
-            offer_id=offer.id,
-            offer_name=offer.name,
             tracking_url=click.tracking_url,
-            country=country,
-            inbound=as_mapping(click.inbound.params),
-            identity=identity,
-            asked_s=click.received.tick_s,
-            deadline_s=deadline_s,
-            listener=listener,
-            landing_schemes=offer.landing_schemes,
-            stop_at=offer.stop_at,
-            backend=offer.trace_backend,
+            country=click.offer.country,
+            asked=click.received,
+            inbound=click.inbound.params,
+            offer=click.offer,
+            visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
         )
+        accepted = self._dispatcher.dispatch(request, self._answer_by)
+        if isinstance(accepted, str):
+            return accepted
+        click.trace = accepted
+        with accepted:
+            return await accepted.finished(accepted.deadline_s) or accepted.reason
+
+    def _answer_by(self, now_s: float, deadline_s: float) -> float:
+        return self._slots.take(now_s, deadline_s - ANSWER_BY_S)
 
     async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:
         now = self._now()
@@ -265,7 +202,7 @@ class Clicks:
             offer=click.offer.name,
             outcome=outcome,
             reason=reason,
-            ip=click.ip,
+            ip=click.trace and click.trace.ip,
             wait_ms=round(wait_ms, 1),
             location=location,
             visitor=click.visitor.address,

@@ -20,7 +20,7 @@ from daemon.nodes.member import Member
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
 from daemon.settings.model import Settings
 from daemon.sql_sync import Adoption
-from daemon.trace.jobs import TraceJob
+from daemon.trace.dispatch import Dispatcher
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
@@ -34,7 +34,7 @@ class Overview:
     directory: PoolDirectory
     adoption: Adoption
     tracer: Tracer
-    jobs: "trio.MemorySendChannel[TraceJob]"
+    dispatcher: Dispatcher
     spool: Spool
     writer: JournalWriter
     shipper: Shipper
@@ -48,7 +48,7 @@ class Overview:
     def queued(self) -> int:
         """Clicks without an IP yet: those no worker has taken, and those who wait in a pool."""
         waiting = sum(counts.waiting for counts in self.directory.counts().values())
-        return self.jobs.statistics().current_buffer_used + waiting
+        return self.dispatcher.queued + waiting
 
     async def status(self) -> dict[str, Any]:
         """Percentages and milliseconds to one decimal; `queues` with the bound of each."""
@@ -92,11 +92,10 @@ class Overview:
 
     def queues(self) -> dict[str, dict[str, int]]:
         settings = self.settings()
-        jobs = self.jobs.statistics()
         queues = {
             "connections": (self.server.connections, settings.click.connections_max),
-            "clicks_waiting": (self.clicks.waiting, settings.click.waiting_max),
-            "traces_waiting_for_a_worker": (jobs.current_buffer_used, settings.trace.queue_max),
+            "clicks_waiting": (self.dispatcher.waiting, settings.click.waiting_max),
+            "traces_waiting_for_a_worker": (self.dispatcher.queued, settings.trace.queue_max),
             "workers_busy": (self.tracer.busy, settings.trace.workers),
             "entries_waiting_for_the_disk": (self.writer.pending, PENDING_MAX),
             "journal_spool_bytes": (self.spool.bytes, self.spool.bytes_max),

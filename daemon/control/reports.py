@@ -5,7 +5,7 @@ from typing import Any
 from daemon.countries import canonical
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
-from daemon.trace.spending import shown
+from daemon.trace.traffic_costs import shown
 
 _COUNTS = """
 select country, count(*) as total,

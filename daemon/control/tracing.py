@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from daemon.control.problems import ProblemRaised
 from daemon.providers.proxies import LeasedProxy
-from daemon.settings.model import HONEST_USER_AGENT, Settings
+from daemon.settings.model import Settings
+from daemon.trace.backends import LocalBackend
+from daemon.trace.dispatch import own_user_agent
 from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
-from daemon.trace.tracers import LocalBackend
 from daemon.trace.walk.steps import WEB_SCHEMES, Walk
 from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import limits_of
@@ -66,14 +67,13 @@ class TracesForOthers:
 
     async def _trace(self, asked: TraceRequest, settings: Settings) -> TraceResult:
         trace = settings.trace
-        ours = HONEST_USER_AGENT if trace.user_agent == "visitor" else trace.user_agent
         limits = replace(
             limits_of(settings),
             hops_max=min(trace.hops_max, asked.max_redirects + 1),
             landing_schemes=WEB_SCHEMES | frozenset(asked.landing_schemes),
             stop_at=frozenset(asked.stop_at),
         )
-        walk = Walk(asked.url, identity_of(asked, ours), limits)
+        walk = Walk(asked.url, identity_of(asked, own_user_agent(settings)), limits)
         lease = asked.lease or uuid4().hex
         proxy = LeasedProxy(asked.proxy_ip, str(asked.proxy_port), asked.target_country, asked.provider, lease)
         timeout_s = min(trace.timeout_s, asked.timeout_ms / 1000)

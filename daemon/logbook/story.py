@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from daemon.click.answer import extracted_params
 from daemon.journal.entries import Params
 from daemon.logbook.parse import Line
+from daemon.web.query import extracted_params
 
 WHY = {
     "deadline": "the trace had begun, and did not end while the visitor waited",

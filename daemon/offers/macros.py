@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_from_bytes
 from uuid import UUID
 
 from daemon.errors import BadInput
+from daemon.web.addresses import refused_host
 from daemon.web.query import OFFER, Inbound
 from daemon.web.urls import header_safe, http_url, safe_piece, shown, unescaped
 
@@ -90,6 +91,18 @@ def macro_url(url: str) -> tuple[str, str]:
             " the fragment, and never choose the host"
         )
     return safe, host
+
+
+def tracking_url(url: str, *, allow_private: bool) -> str:
+    """An operator's tracking URL, fit for storing: absolute http or https, on a public host unless `allow_private`.
+
+    Its macros stay; it is judged without them. Raises BadInput that names what is wrong and what would be right.
+    """
+    safe, host = macro_url(url)
+    reason = None if allow_private else refused_host(host)
+    if reason is not None:
+        raise BadInput(f"{shown(url)}: {reason}; a tracking URL needs a public host, unless private ones are allowed")
+    return safe
 
 
 def _mended_around_macros(url: str) -> str:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from daemon.click.answer import tracking_url
 from daemon.database.records import filled_text_in, text_in
 from daemon.errors import BadInput
 from daemon.offers import values
+from daemon.offers.macros import tracking_url
 from daemon.web.addresses import refused_host
 
 T = TypeVar("T")

@@ -8,7 +8,6 @@ workers have one.
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -19,11 +18,10 @@ from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished
 from daemon.pool.actor import Journal
-from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
-from daemon.settings.model import HONEST_USER_AGENT, Settings
-from daemon.trace.jobs import Finished, News, Started, TraceJob
-from daemon.trace.walk.steps import Identity
+from daemon.settings.model import Settings
+from daemon.trace.dispatch import Dispatcher, JobRequest
+from daemon.trace.jobs import Finished, News, Started
 from daemon.troubles import Troubles
 
 CHANNEL = "tracepool_traces"
@@ -55,20 +53,18 @@ class Batch:
     def __init__(
         self,
         database: Database,
-        directory: PoolDirectory,
+        dispatcher: Dispatcher,
         journal: Journal,
         flush: Callable[[], Awaitable[None]],
-        jobs: "trio.MemorySendChannel[TraceJob]",
         settings: Callable[[], Settings],
         now: Callable[[], Moment],
         troubles: Troubles,
     ) -> None:
         self._database = database
         self._troubles = troubles
-        self._directory = directory
+        self._dispatcher = dispatcher
         self._journal = journal
         self._flush = flush
-        self._jobs = jobs
         self._settings = settings
         self._now = now
         self._wake = trio.Event()
@@ -123,7 +119,7 @@ class Batch:
 
     async def _fill_from(self, country: str) -> bool:
         settings = self._settings()
-        post = self._directory.find(country) or self._directory.find(settings.trace.default_country)
+        post = self._dispatcher.pool_of(country)
         if post is None:
             return await self._refuse(country)
         free = room(post.pool.counts(), self.beginning[post.country], settings.pool.batch_below_percent)
@@ -133,9 +129,9 @@ class Batch:
             return True
         rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), most)
         for row in rows:
-            try:
-                self._jobs.send_nowait(self._job(row, post.country, settings))
-            except trio.WouldBlock:
+            listener = _BatchListener(self, row["request_id"], post.country)
+            request = JobRequest(row["request_id"], row["tracking_url"], country, self._now())
+            if not self._dispatcher.dispatch_batch(request, post, listener):
                 return True
             self.under_way.add(row["request_id"])
             self.beginning[post.country] += 1
@@ -154,23 +150,6 @@ class Batch:
             )
         return len(rows) == REFUSED_AT_ONCE
 
-    def _job(self, row: dict[str, Any], country: str, settings: Settings) -> TraceJob:
-        now_s = self._now().tick_s
-        agent = settings.trace.user_agent
-        return TraceJob(
-            request_id=row["request_id"],
-            offer_id=None,
-            offer_name=None,
-            tracking_url=row["tracking_url"],
-            country=country,
-            inbound={},
-            identity=Identity(HONEST_USER_AGENT if agent == "visitor" else agent),
-            asked_s=now_s,
-            deadline_s=now_s + settings.click.deadline_s,
-            listener=_Listener(self, row["request_id"], country),
-            priority=1,
-        )
-
     def began(self, country: str) -> None:
         self.beginning[country] -= 1
 
@@ -179,8 +158,8 @@ class Batch:
         self.wake()
 
 
-class _Listener:
-    """Hears of one trace in a visitor's place."""
+class _BatchListener:
+    """Receives what happens to one trace of the batch lane."""
 
     __slots__ = ("_batch", "_country", "_has_ip", "_request_id")
 

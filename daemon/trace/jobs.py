@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from daemon.journal.entries import Params, TracePending
+from daemon.journal.entries import Params
 from daemon.trace.walk.steps import Identity
 
 
@@ -72,16 +72,3 @@ class TraceJob(msgspec.Struct, frozen=True):
     stop_at: frozenset[str] = frozenset()
     backend: str | None = None
     priority: int = 0
-
-
-def pending_of(job: TraceJob, started_at: float, timeout_at: float) -> TracePending:
-    """Its row, before a worker has it. Times are on the wall clock."""
-    return TracePending(
-        request_id=job.request_id,
-        offer_id=job.offer_id,
-        tracking_url=job.tracking_url,
-        target_country=job.country,
-        inbound_params=job.inbound,
-        started_at=started_at,
-        timeout_at=timeout_at,
-    )

@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
-from daemon.click.answer import extracted_params
 from daemon.providers.proxies import address_of
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Hop, Identity, Landed, Limits
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 from daemon.web.addresses import refused_host
+from daemon.web.query import extracted_params
 
 MODE = "http_only"
 PROVIDER = "luna"  # of a request that names none, as of a row

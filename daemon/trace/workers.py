@@ -22,12 +22,12 @@ from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings
+from daemon.trace.attempts import STOPPED, Attempts, without_ip
+from daemon.trace.backends import Backends
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
-from daemon.trace.runs import STOPPED, Run, without_ip
-from daemon.trace.spending import Spending
-from daemon.trace.tracers import Backends
+from daemon.trace.traffic_costs import TrafficCosts
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
@@ -93,7 +93,7 @@ class Tracer:
         self._limits = limits
         self._timeout_s = timeout_s
         self._retries_max = retries_max
-        self.spending = Spending()
+        self.spending = TrafficCosts()
         self.providers = ProviderHealth()
         self.active = 0
         self.busy = 0
@@ -128,32 +128,34 @@ class Tracer:
 
     async def _serve(self, job: TraceJob) -> None:
         _tell(job, WaitingForIp())
-        post, run = self._directory.find(job.country), Run(job)
+        post, attempts = self._directory.find(job.country), Attempts(job)
         answer: Lease | NoIPAvailable | None = None
         try:
             if post is None:
                 answer = NoIPAvailable(None, "its last IP left")
             while post is not None:
                 answer = None
-                answer = await acquire(post, job.request_id, job.deadline_s, priority=job.priority, tried=run.tried)
-                if not isinstance(answer, Lease) or not await self._attempt(run, post, answer):
+                answer = await acquire(
+                    post, job.request_id, job.deadline_s, priority=job.priority, tried=attempts.tried
+                )
+                if not isinstance(answer, Lease) or not await self._attempt(attempts, post, answer):
                     break
         finally:
             if not isinstance(answer, Lease):
-                self._give_up(run, answer)
+                self._give_up(attempts, answer)
 
-    async def _attempt(self, run: Run, post: Post, lease: Lease) -> bool:
+    async def _attempt(self, attempts: Attempts, post: Post, lease: Lease) -> bool:
         """One trace through one IP, which is given back; True if the job is to be tried through another one."""
-        job, began = run.job, self._now()
-        run.begins(began.tick_s)
-        self._journal.record(processing_of(lease, began.wall_s, run.wait_ms))
-        if not run.attempts:
+        job, began = attempts.job, self._now()
+        attempts.begins(began.tick_s)
+        self._journal.record(processing_of(lease, began.wall_s, attempts.wait_ms))
+        if not attempts.made:
             _tell(job, Started(lease.address))
         limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
         walk = Walk(job.tracking_url, job.identity, limits)
         left_s = min(lease.locked_until_s - began.tick_s, lease.ends_boot_s - began.boot_s)
         timeout_s = min(self._timeout_s, left_s - LEASE_MARGIN_S)
-        reach_s = self._reach_s(run, post, began.tick_s)
+        reach_s = self._reach_s(attempts, post, began.tick_s)
         result: TraceResult | None = None
         goes_on = False
         self.active += 1
@@ -171,46 +173,46 @@ class Tracer:
                 why = GaveUp(Verdict.LIMIT, STOPPED, "the daemon stopped before the trace ended")
                 ms = (ended.tick_s - began.tick_s) * 1000
                 result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
-            run.ended(lease, result, ended.tick_s)
-            self._note(run)
-            goes_on = run.goes_on(self._retries_max, ended.tick_s)
+            attempts.ended(lease, result, ended.tick_s)
+            self._note(attempts)
+            goes_on = attempts.goes_on(self._retries_max, ended.tick_s)
             try:
                 if not goes_on:
-                    self._finish(run)
+                    self._finish(attempts)
             finally:
-                await release(post, Release(lease.ip_id, lease.lease_no, EVENTS[run.verdict], result.ms))
+                await release(post, Release(lease.ip_id, lease.lease_no, EVENTS[attempts.verdict], result.ms))
         return goes_on
 
-    def _note(self, run: Run) -> None:
+    def _note(self, attempts: Attempts) -> None:
         """What the last attempt says of its provider, and costs."""
-        lease, result = run.attempts[-1]
-        self.providers.trace(lease.provider, run.verdict, self._now())
-        if self.observer is not None and not (run.job.priority and run.was_stopped):
-            self.observer.trace(lease, run.verdict, run.waited_ms / 1000, result)
+        lease, result = attempts.made[-1]
+        self.providers.trace(lease.provider, attempts.verdict, self._now())
+        if self.observer is not None and not (attempts.job.priority and attempts.was_stopped):
+            self.observer.trace(lease, attempts.verdict, attempts.waited_ms / 1000, result)
 
-    def _reach_s(self, run: Run, post: Post, now_s: float) -> float:
+    def _reach_s(self, attempts: Attempts, post: Post, now_s: float) -> float:
         """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""
         if not post.pool.counts().available:
             return math.inf
-        return max(REACH_MIN_S, run.reach_s(self._retries_max, now_s))
+        return max(REACH_MIN_S, attempts.reach_s(self._retries_max, now_s))
 
-    def _finish(self, run: Run) -> None:
+    def _finish(self, attempts: Attempts) -> None:
         """The row first: no hit is durable before the trace that it tells of."""
         try:
-            if not (run.job.priority and run.was_stopped):
-                now, traffic = self._now(), run.traffic(self.spending)
-                self._journal.record(run.entry(now, traffic))
+            if not (attempts.job.priority and attempts.was_stopped):
+                now, traffic = self._now(), attempts.traffic(self.spending)
+                self._journal.record(attempts.entry(now, traffic))
                 self.spending.add(now.wall_s, traffic)
-                log.info("trace", **run.line())
+                log.info("trace", **attempts.line())
         finally:
-            _tell(run.job, run.news())
+            _tell(attempts.job, attempts.news())
 
-    def _give_up(self, run: Run, answer: NoIPAvailable | None) -> None:
+    def _give_up(self, attempts: Attempts, answer: NoIPAvailable | None) -> None:
         """There is no IP, or no other one."""
-        if run.attempts and not (run.job.priority and answer is None):
-            self._finish(run)
+        if attempts.made and not (attempts.job.priority and answer is None):
+            self._finish(attempts)
         else:
-            self._finish_without_ip(run.job, answer)
+            self._finish_without_ip(attempts.job, answer)
 
     def _finish_without_ip(self, job: TraceJob, answer: NoIPAvailable | None) -> None:
         _tell(job, Finished(None, "no_ip"))

@@ -1,16 +1,17 @@
-"""What a visitor asked for: the query of a click, as an offer and its parameters.
+"""Queries: that of a click, as an offer and its parameters; that of a landing URL; parameters set on a URL.
 
-Pure. A query that cannot be a click is a value (Refused), never an exception.
+Pure. A query that cannot be a click is a value (Refused), never an exception. No parameter can choose a URL's host:
+parameters are only put behind the "?" and before the "#".
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
 
-from daemon.web.urls import decoded, safe_query
+from daemon.web.urls import decoded, header_safe, safe_piece, safe_query
 
 PARAMS_MAX = 1_000
 """The most parameters one query may hold, counted by the "&" between them."""
@@ -93,3 +94,50 @@ def as_mapping(params: Iterable[Param]) -> dict[str, str | list[str]]:
         else:
             mapping[name] = [before, value]
     return mapping
+
+
+def extracted_params(url: str) -> dict[str, str | list[str]]:
+    """The parameters of a landing URL for a jsonb column, repeated names as lists; the first PARAMS_MAX of them."""
+    return as_mapping(params_of(_parted(header_safe(url))[1]))
+
+
+def with_params(url: str, params: Sequence[Param]) -> str:
+    """The URL with each parameter set on its query, ready for a Location header: printable ASCII without spaces.
+
+    As URLSearchParams.set does it, but byte for byte elsewhere: the first parameter of the same decoded name is
+    replaced where it stands and further ones of that name go; a new name is appended. Values given more than once for
+    a name stand together, in order. The fragment stays last. Setting the same parameters twice changes nothing.
+    Never raises, whatever the scheme.
+    """
+    url = header_safe(url)
+    if not params:
+        return url
+    arriving: dict[str, list[str]] = {}
+    for param in params:
+        arriving.setdefault(param.name, []).append(safe_piece(param.raw))
+    front, query, fragment = _parted(url)
+
+    pieces: list[str] = []
+    placed: set[str] = set()
+    for piece in query.split("&"):
+        name = decoded(piece.partition("=")[0])
+        if not piece or name not in arriving:
+            pieces.append(piece)
+        elif name not in placed:
+            placed.add(name)
+            pieces.extend(arriving[name])
+
+    # An empty last piece is an empty query or a trailing "&": what is appended takes its place, so that no "&" doubles.
+    if pieces and not pieces[-1] and len(placed) < len(arriving):
+        pieces.pop()
+    for name, raws in arriving.items():
+        if name not in placed:
+            pieces.extend(raws)
+    return f"{front}?{'&'.join(pieces)}{fragment}"
+
+
+def _parted(url: str) -> tuple[str, str, str]:
+    """(before the "?", the query without its "?", the fragment with its "#" or nothing)."""
+    rest, mark, fragment = url.partition("#")
+    front, _, query = rest.partition("?")
+    return front, query, mark + fragment

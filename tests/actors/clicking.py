@@ -17,6 +17,7 @@ from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.settings.model import Settings
+from daemon.trace.dispatch import Dispatcher
 from daemon.trace.jobs import Finished, Started, TraceJob, WaitingForIp
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
@@ -41,7 +42,8 @@ class Face:
         self.settings = Settings(**settings)
         self.directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
         self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
-        self.clicks = Clicks(self.settings, self.offers, self.directory, self.journal, send, now, draw)
+        self.dispatcher = Dispatcher(self.directory, self.journal, send, lambda: self.settings, now)
+        self.clicks = Clicks(self.offers, self.dispatcher, self.journal, now, draw)
         self.offer()
 
     def offer(self, name: str = "sale", **values: Any) -> None:

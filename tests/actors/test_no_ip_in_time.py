@@ -11,6 +11,7 @@ from daemon.click.clicks import Clicks
 from daemon.journal.entries import Hit, TraceFinished
 from daemon.pool.messages import Remove
 from daemon.settings.model import Settings
+from daemon.trace.dispatch import Dispatcher
 from daemon.trace.walk.steps import GaveUp
 from daemon.trace.walk.verdicts import Verdict
 from tests.actors.clicking import VISITOR, Face
@@ -44,7 +45,8 @@ class Running:
 @asynccontextmanager
 async def running(monkeypatch: pytest.MonkeyPatch, tracing: Tracing, *, ips: int) -> AsyncIterator[Running]:
     bench, face = Bench(monkeypatch, tracing, retries_max=2, ips=ips), Face()
-    clicks = Clicks(Settings(), face.offers, bench.directory, bench.journal, bench.jobs, now)
+    dispatcher = Dispatcher(bench.directory, bench.journal, bench.jobs, Settings, now)
+    clicks = Clicks(face.offers, dispatcher, bench.journal, now)
     async with trio.open_nursery() as nursery:
         bench.start_pool(nursery)
         for _ in range(10):

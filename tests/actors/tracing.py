@@ -17,8 +17,8 @@ from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.settings.model import Settings
+from daemon.trace.backends import Backends
 from daemon.trace.jobs import News, TraceJob
-from daemon.trace.tracers import Backends
 from daemon.trace.walk.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
 from daemon.trace.wire.session import Fetcher, TraceResult
 from daemon.trace.workers import Tracer
@@ -59,7 +59,7 @@ class Bench:
             self.reaches.append(reach_s)
             return await tracing(fetcher, proxy, walk, timeout_s)
 
-        monkeypatch.setattr("daemon.trace.tracers.trace", trace)
+        monkeypatch.setattr("daemon.trace.backends.trace", trace)
         self.proxies: list[ProxyAddress | UnusableProxy] = []
         self.timeouts: list[float] = []
         self.reaches: list[float] = []

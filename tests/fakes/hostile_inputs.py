@@ -20,7 +20,6 @@ from ada_url import URL
 from backports import zstd
 from pydantic import TypeAdapter
 
-from daemon.click.answer import extracted_params, with_params
 from daemon.click.visitor import networks, visitor_of
 from daemon.http.http1 import PlainHTTP, Refused, Request, Sign
 from daemon.http.request_rules import path_of
@@ -37,7 +36,7 @@ from daemon.trace.wire.socks import SocksError, open_socks_tunnel
 from daemon.trace.wire.stream import CountedStream, Meter, TooMuch, WireStream
 from daemon.web.addresses import refused_host
 from daemon.web.headers import is_host_in, parsed, wire_url
-from daemon.web.query import Inbound, parse_click
+from daemon.web.query import Inbound, extracted_params, parse_click, with_params
 
 PAGE_BYTES, HEAD_BYTES = 16_384, 65_536  # trace.body_bytes_max and the limits of heads, as they are by default
 SOCKS_BYTES = 263

@@ -26,7 +26,7 @@ from daemon.journal.spool import Spool
 from daemon.pool.decision import Decision
 from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
-from daemon.trace import tracers
+from daemon.trace import backends
 
 REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
 
@@ -103,7 +103,7 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
 
 
 def raise_in_traces(nth: Nth, report: Report) -> None:
-    walk_it = vars(tracers)["trace"]
+    walk_it = vars(backends)["trace"]
     restarts.PAUSE_MAX_S = restarts.PAUSE_MIN_S
 
     async def raising(*args: Any, **values: Any) -> Any:
@@ -114,7 +114,7 @@ def raise_in_traces(nth: Nth, report: Report) -> None:
             raise RuntimeError(f"on purpose, in trace {n}")
         return result
 
-    setattr(tracers, "trace", raising)  # noqa: B010 - a name that it imports, not one that it offers
+    setattr(backends, "trace", raising)  # noqa: B010 - a name that it imports, not one that it offers
 
 
 def run(words: list[str]) -> int:

@@ -14,7 +14,7 @@ from daemon.host.clocks import read_clocks
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.settings.model import Settings
-from daemon.trace.tracers import LocalBackend
+from daemon.trace.backends import LocalBackend
 from daemon.troubles import Troubles
 from tests.fakes.net import fetcher, net
 from tests.integration import contract_hooks
@@ -60,8 +60,8 @@ def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
     advisor = Advisor(rows.database, SETTINGS, path.directory, path.clicks.tally, read_clocks, Troubles())
     maintenance = Maintenance(rows.database, SETTINGS, path.directory, lambda: 0, advisor, read_clocks, Troubles())
     overview: Any = FixedOverview()
-    overview.directory, overview.tracer, overview.clicks, overview.jobs = (
-        *(path.directory, path.tracer, path.clicks, path.jobs),
+    overview.directory, overview.tracer, overview.clicks, overview.dispatcher = (
+        *(path.directory, path.tracer, path.clicks, path.dispatcher),
     )
     overview.writer, overview.advisor = path.journal, advisor
     return {

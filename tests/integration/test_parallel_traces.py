@@ -66,9 +66,7 @@ async def scene(database: Any = None, *, ips: int = 3, workers: int = 2, **trace
         click={"deadline_s": 3}, pool={"cooldown_s": 60},
     )  # fmt: skip
     async with net(PAGES) as here, whole_path(here.port, settings, ips=ips) as path:
-        overview = SimpleNamespace(
-            now=read_clocks, clicks=path.clicks, directory=path.directory, jobs=path.jobs, writer=path.journal
-        )
+        overview = SimpleNamespace(now=read_clocks, clicks=path.clicks, dispatcher=path.dispatcher)
         async with control_face(settings, overview=overview, database=database or Away()) as served:
             yield Scene(served, path, here.proxy.seen)
 

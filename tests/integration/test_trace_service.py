@@ -12,8 +12,8 @@ import trustme
 
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings
+from daemon.trace.backends import Backends
 from daemon.trace.service import ANSWER_BYTES_MAX, ServiceBackend
-from daemon.trace.tracers import Backends
 from daemon.trace.walk.steps import GaveUp, Hop, Landed, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.net import AUTHORITY, context_for, fetcher

@@ -13,8 +13,8 @@ from daemon.control.tracing import TracesForOthers
 from daemon.host.clocks import read_clocks
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings
+from daemon.trace.backends import Backend, LocalBackend
 from daemon.trace.service import ServiceBackend
-from daemon.trace.tracers import Backend, LocalBackend
 from daemon.trace.walk.steps import Identity, Limits, Walk
 from daemon.trace.wire.session import TraceResult
 from tests.fakes.net import START, fetcher

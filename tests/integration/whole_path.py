@@ -18,8 +18,9 @@ from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.settings.model import Settings
+from daemon.trace.backends import Backends
+from daemon.trace.dispatch import Dispatcher
 from daemon.trace.jobs import TraceJob
-from daemon.trace.tracers import Backends
 from daemon.trace.wire.session import Fetcher
 from daemon.trace.workers import Tracer, limits_of
 from tests.fakes.net import AUTHORITY
@@ -86,7 +87,7 @@ class WholePath:
     post: Post
     journal: Heard
     directory: PoolDirectory
-    jobs: "trio.MemorySendChannel[TraceJob]"
+    dispatcher: Dispatcher
     tracer: Tracer
 
     def offer(self, tracking_url: str, *landing_schemes: str, **values: object) -> None:
@@ -138,7 +139,8 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         for _ in range(trace.workers):
             nursery.start_soon(tracer.work, receive.clone())
         receive.close()
-        clicks = Clicks(settings, offers, directory, journal, send, read_clocks)
-        yield WholePath(clicks, offers, post, journal, directory, send, tracer)
+        dispatcher = Dispatcher(directory, journal, send, lambda: settings, read_clocks)
+        clicks = Clicks(offers, dispatcher, journal, read_clocks)
+        yield WholePath(clicks, offers, post, journal, directory, dispatcher, tracer)
         assert post.pool.counts().locked == 0
         nursery.cancel_scope.cancel()

@@ -7,16 +7,10 @@ from ada_url import URL
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from daemon.click.answer import (
-    extracted_params,
-    fallback_location,
-    is_redirectable,
-    safe_location,
-    tracking_url,
-    with_params,
-)
+from daemon.click.answer import fallback_location, safe_location
 from daemon.errors import BadInput
-from daemon.web.query import Inbound, Param, parse_click
+from daemon.offers.macros import tracking_url
+from daemon.web.query import Inbound, Param, extracted_params, parse_click, with_params
 from daemon.web.urls import SHOWN_CHARS_MAX, decoded
 
 
@@ -123,14 +117,12 @@ def test_a_parameter_of_8_kb_arrives_whole() -> None:
     ],
 )
 def test_what_no_browser_would_open_as_a_page_is_no_location(url: str) -> None:
-    assert not is_redirectable(url)
     with pytest.raises(BadInput, match=r"https://ads\.example"):
         safe_location(url)
 
 
 def test_a_usable_location_stays_as_it_is() -> None:
     url = "https://u:p@Shop.Example:443/a/../b?x=%zz&y=|#'"
-    assert is_redirectable(url)
     assert safe_location(url) == url
 
 

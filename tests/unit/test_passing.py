@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.click.answer import with_params
 from daemon.offers.param_rules import ParamRules
-from daemon.web.query import Inbound, Param, parse_click
+from daemon.web.query import Inbound, Param, parse_click, with_params
 from daemon.web.urls import decoded
 
 URL = "https://shop.example/l"

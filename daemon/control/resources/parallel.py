@@ -9,11 +9,10 @@ from quart import Blueprint
 from quart_schema import validate_request, validate_response
 from typing_extensions import TypedDict
 
-from daemon.click.answer import extracted_params
 from daemon.control.api import Seats, Url, Word, note_change
-from daemon.control.parallel import Asked, ParallelTraces
+from daemon.control.direct_trace import DirectTraceRequest, DirectTraces
 from daemon.trace.service_shape import MODE, Header
-from daemon.web.query import PARAMS_MAX
+from daemon.web.query import PARAMS_MAX, extracted_params
 
 COUNTRY = "us"  # of a request that names none
 ParamName = Annotated[str, Field(max_length=8_192)]
@@ -61,7 +60,7 @@ class NoIp(TypedDict):
 
 
 def blueprint(seat: Seats) -> Blueprint:
-    routes, traces = Blueprint("parallel", __name__), ParallelTraces()
+    routes, traces = Blueprint("parallel", __name__), DirectTraces()
 
     @routes.post("/functions/v1/process-trace-parallel")
     @validate_request(ParallelRequest)
@@ -74,7 +73,7 @@ def blueprint(seat: Seats) -> Blueprint:
         already.
         """
         here = seat()
-        asked = Asked(
+        asked = DirectTraceRequest(
             request_id=data.request_id,
             offer=data.offer_id,
             tracking_url=data.tracking_url,

@@ -10,11 +10,11 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.click.answer import tracking_url
 from daemon.control.api import STRICT, Cursor, Limit, Seats, Time, Url, Word, note_change, picked
 from daemon.control.listings import HITS, TRACES, Asked, read_one, read_page
 from daemon.control.problems import ProblemRaised
 from daemon.database.postgres import Connection
+from daemon.offers.macros import tracking_url
 from daemon.trace.batch_store import add_traces
 
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]

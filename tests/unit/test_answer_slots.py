@@ -1,4 +1,4 @@
-"""Turns at the deadline: each click has one of its own, in time, and as late as it can be."""
+"""Answer slots at the deadline: each click has one of its own, in time, and as late as it can be."""
 
 import random
 
@@ -6,27 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.click import turns
-from daemon.click.turns import EACH_S, REACH_MAX, Turns
+from daemon.click import answer_slots
+from daemon.click.answer_slots import EACH_S, REACH_MAX, AnswerSlots
 
 DUE_S = 10.0
 
 
 def test_who_is_alone_is_answered_at_the_deadline() -> None:
-    assert Turns().take(0.0, DUE_S) == DUE_S
+    assert AnswerSlots().take(0.0, DUE_S) == DUE_S
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=300), st.floats(2, 30))
-def test_each_has_a_turn_of_its_own_and_none_is_late(arrivals: list[float], patience_s: float) -> None:
-    taking = Turns()
+def test_each_has_a_slot_of_its_own_and_none_is_late(arrivals: list[float], patience_s: float) -> None:
+    taking = AnswerSlots()
     taken = [(taking.take(at, at + patience_s), at + patience_s) for at in sorted(arrivals)]
-    assert all(due - REACH_MAX * patience_s - EACH_S <= turn <= due for turn, due in taken)
-    assert len({int(turn / EACH_S + 1e-6) for turn, _ in taken}) == len(taken)
+    assert all(due - REACH_MAX * patience_s - EACH_S <= slot <= due for slot, due in taken)
+    assert len({int(slot / EACH_S + 1e-6) for slot, _ in taken}) == len(taken)
 
 
 @pytest.mark.parametrize("clicks_per_s", [10, 900])
 def test_what_comes_more_slowly_than_it_is_answered_waits_its_deadline_out(clicks_per_s: int) -> None:
-    taking, draw, at, early = Turns(), random.Random(1), 0.0, []
+    taking, draw, at, early = AnswerSlots(), random.Random(1), 0.0, []
     for _ in range(5_000):
         at += draw.expovariate(clicks_per_s)
         early.append(at + DUE_S - taking.take(at, at + DUE_S))
@@ -35,15 +35,15 @@ def test_what_comes_more_slowly_than_it_is_answered_waits_its_deadline_out(click
 
 
 def test_a_burst_reaches_back_and_no_further_than_its_bound() -> None:
-    taking = Turns()
+    taking = AnswerSlots()
     found = [taking.take(0.0, DUE_S) for _ in range(10_000)]
     assert found[1_000] == pytest.approx(DUE_S - 1_000 * EACH_S, abs=2 * EACH_S)
     assert min(found) == pytest.approx(DUE_S * (1 - REACH_MAX), abs=2 * EACH_S)
 
 
-def test_turns_that_have_passed_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "KEPT_MAX", 1_000)
-    taking = Turns()
+def test_slots_that_have_passed_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_slots, "KEPT_MAX", 1_000)
+    taking = AnswerSlots()
     for number in range(20_000):
         taking.take(number / 100, number / 100 + 1)
     assert len(taking._before) <= 1_000

@@ -1,51 +1,50 @@
-"""A job's attempts, through one IP after the other, and what its row and its line in the log say of them.
+"""The attempts of one job, each through another IP, and the row and the log line that describe them.
 
-What a row counts is the sum of all attempts, for all of them cost time and bytes; the chain, the IP and the end are the
-last one's.
+A row's time and bytes are the sums over all attempts; its chain, IP and end are those of the last attempt.
 """
 
 import math
 from typing import Any
 from uuid import UUID
 
-from daemon.click.answer import extracted_params
 from daemon.clock import Moment
 from daemon.journal.entries import TraceFinished, Traffic
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.trace.jobs import Finished, Spent, TraceJob
-from daemon.trace.spending import Spending
+from daemon.trace.traffic_costs import TrafficCosts
 from daemon.trace.walk.steps import Hop, Landed
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
+from daemon.web.query import extracted_params
 
 RETRIED = frozenset({Verdict.IP, Verdict.PROVIDER})
 STOPPED = "stopped"  # the reason of a trace that the daemon's stop, or a fault of ours, ended
 
 
-class Run:
-    """One job, from its first IP to its end. `wait_ms`: for all its IPs together; `waited_ms`: for the last one."""
+class Attempts:
+    """The attempts `made` for one job so far. `wait_ms`: the waits for all its IPs; `waited_ms`: for the last one."""
 
-    __slots__ = ("_since_s", "attempts", "job", "wait_ms", "waited_ms")
+    __slots__ = ("_since_s", "job", "made", "wait_ms", "waited_ms")
 
     def __init__(self, job: TraceJob) -> None:
         self.job = job
-        self.attempts: list[tuple[Lease, TraceResult]] = []
+        self.made: list[tuple[Lease, TraceResult]] = []
         self.wait_ms = self.waited_ms = 0.0
         self._since_s = job.asked_s
 
     @property
     def tried(self) -> frozenset[UUID]:
-        return frozenset(lease.ip_id for lease, _ in self.attempts)
+        return frozenset(lease.ip_id for lease, _ in self.made)
 
     @property
     def verdict(self) -> Verdict:
         """The last attempt's."""
-        end = self.attempts[-1][1].end
+        end = self.made[-1][1].end
         return Verdict.OK if isinstance(end, Landed) else end.verdict
 
     @property
     def was_stopped(self) -> bool:
-        end = self.attempts[-1][1].end
+        end = self.made[-1][1].end
         return not isinstance(end, Landed) and end.reason == STOPPED
 
     def begins(self, now_s: float) -> None:
@@ -54,22 +53,22 @@ class Run:
         self.wait_ms += self.waited_ms
 
     def ended(self, lease: Lease, result: TraceResult, now_s: float) -> None:
-        self.attempts.append((lease, result))
+        self.made.append((lease, result))
         self._since_s = now_s
 
     def goes_on(self, retries_max: int, now_s: float) -> bool:
         """The last attempt is not the end of it: another IP may do better, and somebody still waits for that."""
-        return self.verdict in RETRIED and len(self.attempts) <= retries_max and now_s < self.job.deadline_s
+        return self.verdict in RETRIED and len(self.made) <= retries_max and now_s < self.job.deadline_s
 
     def reach_s(self, retries_max: int, now_s: float) -> float:
         """An attempt's share of the time left, if all that may follow get as much; infinite for the last one."""
         left_s = self.job.deadline_s - now_s
-        attempts_left = 1 + retries_max - len(self.attempts)
+        attempts_left = 1 + retries_max - len(self.made)
         return left_s / attempts_left if left_s > 0 and attempts_left > 1 else math.inf
 
     def news(self) -> Finished:
-        lease, last = self.attempts[-1]
-        end, results = last.end, [result for _, result in self.attempts]
+        lease, last = self.made[-1]
+        end, results = last.end, [result for _, result in self.made]
         spent = Spent(
             ip=lease.address,
             ms=sum(result.ms for result in results),
@@ -79,16 +78,16 @@ class Run:
         )
         return Finished(end.url, None, spent) if isinstance(end, Landed) else Finished(None, "trace_failed", spent)
 
-    def traffic(self, spending: Spending) -> tuple[Traffic, ...]:
+    def traffic(self, costs: TrafficCosts) -> tuple[Traffic, ...]:
         """What each attempt moved, and costs."""
         return tuple(
-            spending.counted(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent)
-            for lease, result in self.attempts
+            costs.counted(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent)
+            for lease, result in self.made
         )
 
     def entry(self, now: Moment, traffic: tuple[Traffic, ...]) -> TraceFinished:
-        last = self.attempts[-1][1]
-        end, results = last.end, [result for _, result in self.attempts]
+        last = self.made[-1][1]
+        end, results = last.end, [result for _, result in self.made]
         landed = end if isinstance(end, Landed) else None
         return TraceFinished(
             request_id=self.job.request_id,
@@ -100,10 +99,10 @@ class Run:
             error_message=None if isinstance(end, Landed) else end.message,
             trace_time_ms=round(sum(result.ms for result in results)),
             total_time_ms=round((now.tick_s - self.job.asked_s) * 1000),
-            retry_count=len(self.attempts) - 1,
+            retry_count=len(self.made) - 1,
             bytes_received=sum(result.bytes_received for result in results),
             bytes_sent=sum(result.bytes_sent for result in results),
-            ips_tried=tuple(lease.address for lease, _ in self.attempts),
+            ips_tried=tuple(lease.address for lease, _ in self.made),
             exit_ip=last.exit_ip,
             verdict=self.verdict,
             reason=None if isinstance(end, Landed) else end.reason,
@@ -114,9 +113,9 @@ class Run:
         )
 
     def line(self) -> dict[str, Any]:
-        """What the log says of the run."""
-        lease, last = self.attempts[-1]
-        end, results = last.end, [result for _, result in self.attempts]
+        """The fields of the log line `trace`."""
+        lease, last = self.made[-1]
+        end, results = last.end, [result for _, result in self.made]
         return {
             "request_id": str(self.job.request_id),
             "offer": self.job.offer_name,
@@ -139,12 +138,12 @@ class Run:
         }
 
     def _status(self) -> str:
-        end = self.attempts[-1][1].end
+        end = self.made[-1][1].end
         return "completed" if isinstance(end, Landed) else "timeout" if end.reason == "trace_timeout" else "failed"
 
 
 def without_ip(job: TraceJob, answer: NoIPAvailable | None, now: Moment) -> TraceFinished:
-    """A run without a single attempt. No answer: the daemon stopped while it waited."""
+    """The row of a job without a single attempt. No answer: the daemon stopped while it waited."""
     if answer is None:
         why = "the daemon stopped before an IP was free"
     elif answer.until_s is None:

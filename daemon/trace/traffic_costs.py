@@ -15,7 +15,7 @@ DAY_S = 86_400
 
 
 @dataclass(slots=True)
-class Spent:
+class ProviderTraffic:
     """A provider's share. `cost` in US dollars."""
 
     traces: int = 0
@@ -24,13 +24,13 @@ class Spent:
     cost: float = 0.0
 
 
-class Spending:
+class TrafficCosts:
     """`prices`: US dollars for BYTES_PER_GB, by provider; they hold from now on."""
 
     def __init__(self, prices: Mapping[str, float] | None = None) -> None:
         self.prices: Mapping[str, float] = prices or {}
         self._day = 0
-        self._spent: dict[str, Spent] = {}
+        self._by_provider: dict[str, ProviderTraffic] = {}
 
     def counted(self, ip_id: UUID, provider: str, bytes_received: int, bytes_sent: int) -> Traffic:
         """An attempt with its cost: providers sell both directions alike. One without a price costs nothing."""
@@ -40,31 +40,33 @@ class Spending:
     def begin(self, wall_s: float, rows: Iterable[Mapping[str, Any]]) -> None:
         """Takes rows of `traffic_today` for all that was spent until now."""
         self._day = int(wall_s // DAY_S)
-        self._spent = {row["provider"]: Spent(*(row[name] for name in Spent.__slots__)) for row in rows}
+        self._by_provider = {
+            row["provider"]: ProviderTraffic(*(row[name] for name in ProviderTraffic.__slots__)) for row in rows
+        }
 
     def add(self, wall_s: float, traffic: Iterable[Traffic]) -> None:
         """The attempts of one trace, which counts once for each provider."""
         self._turn(wall_s)
         providers = set()
         for part in traffic:
-            spent = self._spent.setdefault(part.provider, Spent())
-            spent.bytes_received += part.bytes_received
-            spent.bytes_sent += part.bytes_sent
-            spent.cost += part.cost
+            share = self._by_provider.setdefault(part.provider, ProviderTraffic())
+            share.bytes_received += part.bytes_received
+            share.bytes_sent += part.bytes_sent
+            share.cost += part.cost
             providers.add(part.provider)
         for provider in providers:
-            self._spent[provider].traces += 1
+            self._by_provider[provider].traces += 1
 
     def today(self, wall_s: float) -> dict[str, dict[str, Any]]:
         self._turn(wall_s)
-        return {provider: shown(asdict(spent)) for provider, spent in sorted(self._spent.items())}
+        return {provider: shown(asdict(share)) for provider, share in sorted(self._by_provider.items())}
 
     def _turn(self, wall_s: float) -> None:
         day = int(wall_s // DAY_S)
         if day > self._day:  # a clock that is set back keeps the later day
-            self._day, self._spent = day, {}
+            self._day, self._by_provider = day, {}
 
 
-def shown(spent: Mapping[str, Any]) -> dict[str, Any]:
+def shown(share: Mapping[str, Any]) -> dict[str, Any]:
     """A provider's share as `status` gives it: dollars to a millionth."""
-    return {**spent, "cost": round(spent["cost"], 6)}
+    return {**share, "cost": round(share["cost"], 6)}

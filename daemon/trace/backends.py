@@ -1,4 +1,4 @@
-"""What does a trace: this daemon's own fetching, or a remote trace service. workers.py knows no more than `Backends`.
+"""Backends do a trace: the local one by this daemon's own fetching, the other one by a remote trace service.
 
 A backend is given a walk (the URL, who asks, the limits), a leased proxy and a time; it gives hops, an end with its
 verdict, and bytes. It raises nothing but trio.Cancelled; then `walk.hops` has what it knew by then. `reach_s`: how long

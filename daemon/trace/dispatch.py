@@ -1,0 +1,196 @@
+"""The dispatcher accepts trace jobs: those of clicks, of direct traces (control face) and of the batch lane.
+
+The rules that the three share are here: which country's pool serves a job, the User-Agent of a trace, how long a job
+waits, how many requesters may wait, and the row of a new trace. An expected refusal is a value, not an exception.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+import trio
+
+from daemon.clock import Moment
+from daemon.journal.entries import Params, TracePending
+from daemon.offers.model import Offer
+from daemon.oneshot import OneShot
+from daemon.pool.actor import Journal
+from daemon.pool.directory import PoolDirectory, Post
+from daemon.settings.model import HONEST_USER_AGENT, Settings
+from daemon.trace.jobs import Finished, Listener, News, Started, TraceJob
+from daemon.trace.walk.steps import Identity
+from daemon.web.query import Param, as_mapping
+
+VISITOR = "visitor"  # of trace.user_agent and an offer's user_agent: traces send what the visitor's browser sent
+
+FallbackReason = Literal["overload", "no_pool", "no_ip", "deadline"]
+BATCH_PRIORITY = 1
+
+
+def own_user_agent(settings: Settings) -> str:
+    """The User-Agent of a trace that does not send a visitor's."""
+    configured = settings.trace.user_agent
+    return HONEST_USER_AGENT if configured == VISITOR else configured
+
+
+class JobRequest(msgspec.Struct, frozen=True):
+    """A trace that is wanted since `asked`. The settings of `offer` apply to it.
+
+    `inbound`: the parameters as they came, or as the row has them. `offer_id`: the id of an offer that is not served.
+    `visitor`: what the visitor's browser sent; the User-Agent is "" where it sent none. The trace sends the same where
+    the offer or trace.user_agent says "visitor". Otherwise the trace sends `referrer`.
+    """
+
+    request_id: UUID
+    tracking_url: str
+    country: str
+    asked: Moment
+    inbound: Params | tuple[Param, ...] = ()
+    offer: Offer | None = None
+    offer_id: UUID | None = None
+    visitor: Identity | None = None
+    referrer: str | None = None
+
+
+class TraceHandle:
+    """An accepted job. Its requester waits for the end of the trace inside `with`, and is counted there.
+
+    `ip`: the address of the trace's first IP. `reason`: why the trace has not ended yet. `deadline_s`: the tick until
+    which the job waits for an IP.
+    """
+
+    __slots__ = ("_dispatcher", "_end", "deadline_s", "ip", "reason")
+
+    def __init__(self, dispatcher: "Dispatcher", deadline_s: float) -> None:
+        self._dispatcher = dispatcher
+        self._end: OneShot[Finished] = OneShot()
+        self.deadline_s = deadline_s
+        self.ip: str | None = None
+        self.reason: FallbackReason = "overload"  # no worker has the job yet
+
+    def __enter__(self) -> None:
+        self._dispatcher.waiting += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._dispatcher.waiting -= 1
+        self._end.close()
+
+    def send_nowait(self, news: News, /) -> None:
+        """The worker's side, see jobs.Listener. Only the end of the trace wakes the requester."""
+        if isinstance(news, Finished):
+            self._end.send_nowait(news)
+        elif isinstance(news, Started):
+            self.ip, self.reason = news.ip, "deadline"
+        else:
+            self.reason = "no_ip"
+
+    async def finished(self, until_s: float) -> Finished | None:
+        """The end of the trace; None if the trace has not ended by the tick `until_s`."""
+        with trio.move_on_at(until_s):
+            return await self._end.receive()
+        return None
+
+
+class Dispatcher:
+    """`waiting` requesters wait for the end of a trace, click.waiting_max at most. Batch traces have no requester."""
+
+    def __init__(
+        self,
+        directory: PoolDirectory,
+        journal: Journal,
+        jobs: "trio.MemorySendChannel[TraceJob]",
+        settings: Callable[[], Settings],
+        now: Callable[[], Moment],
+    ) -> None:
+        self._directory = directory
+        self._journal = journal
+        self._jobs = jobs
+        self._settings = settings
+        self._now = now
+        self.waiting = 0
+
+    @property
+    def queued(self) -> int:
+        """Jobs that no worker has taken yet."""
+        return self._jobs.statistics().current_buffer_used
+
+    def pool_of(self, country: str) -> Post | None:
+        """The pool that serves a country: its own, or else that of trace.default_country, where one is named."""
+        post = self._directory.find(country)
+        if post is None and (default := self._settings().trace.default_country.strip()):
+            post = self._directory.find(default)
+        return post
+
+    def dispatch(
+        self, request: JobRequest, answer_by: Callable[[float, float], float] = lambda now_s, deadline_s: deadline_s
+    ) -> TraceHandle | FallbackReason:
+        """Accepts a job with a click's priority and records its row, or says why there is no trace.
+
+        `answer_by(now_s, deadline_s)`: the tick by which the requester must be answered, where that is before its
+        deadline. It is called only for a job that a pool may serve.
+        """
+        settings = self._settings()
+        if self.waiting >= settings.click.waiting_max:
+            return "overload"
+        post = self.pool_of(request.country)
+        if post is None:
+            return "no_pool"
+        now_s, asked = self._now().tick_s, request.asked
+        patience_s = (request.offer and request.offer.deadline_s) or settings.click.deadline_s
+        deadline_s = answer_by(now_s, asked.tick_s + patience_s)
+        if deadline_s <= now_s:
+            return "deadline"
+        if post.pool.would_refuse(deadline_s, now_s):
+            return "no_ip"  # at once: all workers may be waiting for IPs, so that none takes the job for a while
+        handle = TraceHandle(self, deadline_s)
+        job = _job_of(request, post.country, handle, deadline_s, settings)
+        if not self._put(job):
+            return "overload"
+        timeout_at = asked.wall_s + patience_s + settings.trace.timeout_s
+        row = (job.request_id, job.offer_id, job.tracking_url, job.country, job.inbound)
+        self._journal.record(TracePending(*row, started_at=asked.wall_s, timeout_at=timeout_at))
+        return handle
+
+    def dispatch_batch(self, request: JobRequest, post: Post, listener: Listener) -> bool:
+        """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
+        settings = self._settings()
+        deadline_s = request.asked.tick_s + settings.click.deadline_s
+        return self._put(_job_of(request, post.country, listener, deadline_s, settings, BATCH_PRIORITY))
+
+    def _put(self, job: TraceJob) -> bool:
+        try:
+            self._jobs.send_nowait(job)
+        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+            return False  # the queue is full, or the workers have stopped
+        return True
+
+
+def _job_of(
+    request: JobRequest, country: str, listener: Listener, deadline_s: float, settings: Settings, priority: int = 0
+) -> TraceJob:
+    offer, inbound = request.offer, request.inbound
+    return TraceJob(
+        request_id=request.request_id,
+        offer_id=offer.id if offer else request.offer_id,
+        offer_name=offer.name if offer else None,
+        tracking_url=request.tracking_url,
+        country=country,
+        inbound=as_mapping(inbound) if isinstance(inbound, tuple) else inbound,
+        identity=_identity_of(request, settings),
+        asked_s=request.asked.tick_s,
+        deadline_s=deadline_s,
+        listener=listener,
+        landing_schemes=offer.landing_schemes if offer else frozenset(),
+        stop_at=offer.stop_at if offer else frozenset(),
+        backend=offer.trace_backend if offer else None,
+        priority=priority,
+    )
+
+
+def _identity_of(request: JobRequest, settings: Settings) -> Identity:
+    own, visitor = own_user_agent(settings), request.visitor
+    by_offer = request.offer.user_agent if request.offer else None
+    if visitor is not None and VISITOR in (by_offer, settings.trace.user_agent):
+        return Identity(visitor.user_agent or own, visitor.accept_language, visitor.referrer)
+    return Identity(own, None, request.referrer)

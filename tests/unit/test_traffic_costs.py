@@ -1,0 +1,55 @@
+"""Today's bytes and money by provider, in memory."""
+
+from uuid import uuid4
+
+from daemon.journal.entries import Traffic
+from daemon.trace.traffic_costs import DAY_S, TrafficCosts
+
+NOON_S = 19_000 * DAY_S + DAY_S / 2
+
+
+def moved(provider: str = "luna", received: int = 100, sent: int = 10, cost: float = 0.5) -> Traffic:
+    return Traffic(uuid4(), provider, received, sent, cost)
+
+
+def test_a_gigabyte_is_ten_to_the_nine_bytes_in_both_directions_together() -> None:
+    costs = TrafficCosts({"luna": 3.5})
+    ip = uuid4()
+    assert costs.counted(ip, "luna", 600_000_000, 400_000_000) == Traffic(ip, "luna", 600_000_000, 400_000_000, 3.5)
+    assert costs.counted(ip, "other", 10**9, 0).cost == 0
+    costs.prices = {"other": 2}
+    assert (costs.counted(ip, "other", 10**9, 0).cost, costs.counted(ip, "luna", 10**9, 0).cost) == (2, 0)
+
+
+def test_attempts_add_up_and_a_trace_counts_once_for_each_provider() -> None:
+    costs = TrafficCosts()
+    costs.add(NOON_S, [moved(), moved(), moved("other", 1, 2, 0.0)])
+    costs.add(NOON_S + 1, [moved()])
+    costs.add(NOON_S + 1, [])
+    assert costs.today(NOON_S) == {
+        "luna": {"traces": 2, "bytes_received": 300, "bytes_sent": 30, "cost": 1.5},
+        "other": {"traces": 1, "bytes_received": 1, "bytes_sent": 2, "cost": 0.0},
+    }
+
+
+def test_what_the_table_had_at_the_start_goes_on() -> None:
+    costs = TrafficCosts()
+    costs.begin(NOON_S, [{"provider": "luna", "traces": 7, "bytes_received": 1, "bytes_sent": 2, "cost": 0.25}])
+    costs.add(NOON_S, [moved()])
+    assert costs.today(NOON_S) == {"luna": {"traces": 8, "bytes_received": 101, "bytes_sent": 12, "cost": 0.75}}
+
+
+def test_a_day_ends_at_midnight_of_utc() -> None:
+    costs = TrafficCosts()
+    costs.add(NOON_S, [moved()])
+    assert costs.today(NOON_S + DAY_S / 2 - 0.001) != {}
+    assert costs.today(NOON_S + DAY_S / 2) == {}
+    costs.add(NOON_S + DAY_S, [moved(received=1)])
+    assert costs.today(NOON_S + DAY_S)["luna"]["bytes_received"] == 1
+
+
+def test_money_is_shown_to_a_millionth_and_kept_exactly() -> None:
+    costs = TrafficCosts()
+    for _ in range(10):
+        costs.add(NOON_S, [moved(cost=0.000_000_4)])
+    assert costs.today(NOON_S)["luna"]["cost"] == 0.000_004
