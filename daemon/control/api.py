@@ -5,13 +5,13 @@ How to add one:
    the requests too, their bodies with config=STRICT; use pydantic's Field by Annotated for bounds: every string, list
    and number has one. It is pydantic.dataclasses.dataclass: the schema of a plain one would be built anew for each
    request, which takes 10 ms.
-2. `def blueprint(seat: Seats) -> Blueprint` makes the routes: async functions with a docstring (its first line is the
+2. `def blueprint(context: GetContext) -> Blueprint` makes the routes: async functions with a docstring (its first line is the
    summary in /openapi.json), under quart-schema's @validate_querystring, @validate_request and @validate_response, with
-   that order from top to bottom below @routes.get("/api/NAME"). Inside, `seat()` gives what there is to work with.
+   that order from top to bottom below @routes.get("/api/NAME"). Inside, `context()` gives what there is to work with.
 3. A refusal is `raise ProblemRaised(404, "what, and what would be right")`; BadInput and DatabaseUnavailable become
    problems by themselves. GET is for everybody with a token, all other methods for operators: nothing to do for that.
 4. A change says what it did: `note_change(ips=3)` adds to the audit line that each change writes.
-5. What streams or takes long watches `seat().stopping`. Name the blueprint in standing.RESOURCES.
+5. What streams or takes long watches `context().stopping`. Name the blueprint in service.RESOURCES.
 """
 
 import re
@@ -27,15 +27,15 @@ from quart import g
 
 from daemon.config import Settings
 from daemon.control.metrics import Metrics
+from daemon.control.observers import Observers
 from daemon.control.overview import Overview
 from daemon.control.tracing import TracesForOthers
-from daemon.control.watching import Watching
 from daemon.database.postgres import Database
 from daemon.maintenance.rounds import Report
 
 
 @dataclass(frozen=True, slots=True)
-class TracerSeat:
+class TracerContext:
     """What there is in a daemon that only traces for others too. `settings` are those of now."""
 
     settings: Callable[[], Settings]
@@ -44,14 +44,14 @@ class TracerSeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat(TracerSeat):
+class ControlContext(TracerContext):
     """What resources work with. `maintenance` does a round, after what is journaled is shipped."""
 
     overview: Overview
     database: Database
     maintenance: Callable[[], Awaitable[Report]]
     metrics: Metrics
-    watching: Watching
+    observers: Observers
 
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class RowRefused:
     reason: str
 
 
-Seats = Callable[[], Seat]
+GetContext = Callable[[], ControlContext]
 """Raises ProblemRaised (503) while the daemon starts, and once it stops."""
 
 

@@ -31,7 +31,7 @@ PURE = {
     "daemon.click.visitor",
     "daemon.control.access",
     "daemon.control.history",
-    "daemon.control.outlook",
+    "daemon.control.depletion",
     "daemon.control.reading",
     "daemon.database.cursors",
     "daemon.database.offer_rows",
@@ -143,7 +143,7 @@ CONTROL = {
     "daemon.control.face",
     "daemon.control.openapi",
     "daemon.control.problems",
-    "daemon.control.standing",
+    "daemon.control.service",
 }
 CONTROL |= {name for name in MODULES if name.startswith("daemon.control.resources.")}
 

@@ -10,7 +10,7 @@ from quart import Blueprint, Response, g, render_template
 from quart_schema import hide
 
 from daemon import __version__
-from daemon.control.api import Seats
+from daemon.control.api import GetContext
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.events import standing
 
@@ -29,7 +29,7 @@ TYPES = {
 EVENTS_SHOWN = 50
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("dashboard", __name__, template_folder=str(PLACE / "templates"))
     assets = {file.relative_to(PLACE / "static").as_posix(): file for file in (PLACE / "static").rglob("*.*")}
     read: dict[str, bytes] = {}
@@ -37,7 +37,7 @@ def blueprint(seat: Seats) -> Blueprint:
     @routes.get("/")
     @hide
     async def dashboard() -> Response:
-        page = await render_template("dashboard.html", version=__version__, **await _first(seat))
+        page = await render_template("dashboard.html", version=__version__, **await _first(context))
         return _guarded(Response(page, content_type="text/html; charset=utf-8"))
 
     @routes.get("/static/<path:name>")
@@ -52,16 +52,16 @@ def blueprint(seat: Seats) -> Blueprint:
     return routes
 
 
-async def _first(seat: Seats) -> dict[str, Any]:
+async def _first(context: GetContext) -> dict[str, Any]:
     """What the page shows before any script has run."""
     nothing: dict[str, Any] = {"status": None, "events": [], "starting": False}
     if g.get("principal") is None:
         return nothing
     try:
-        here = seat()
+        here = context()
     except ProblemRaised:
         return {**nothing, "starting": True}
-    recent = here.watching.events.recent()[-EVENTS_SHOWN:]
+    recent = here.observers.events.recent()[-EVENTS_SHOWN:]
     return {**nothing, "status": await standing(here), "events": [noted.as_dict() for noted in reversed(recent)]}
 
 

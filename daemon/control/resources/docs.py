@@ -16,8 +16,8 @@ PLACE = Path(__file__).parents[1] / "docs"
 _CODE = re.compile(r"`([^`]+)`")
 
 
-def blueprint(seat: object) -> Blueprint:
-    """It needs no seat: it says nothing of what runs here."""
+def blueprint(context: object) -> Blueprint:
+    """It needs no context: it says nothing of what runs here."""
     routes = Blueprint("docs", __name__, template_folder=str(PLACE))
     style = (PLACE / "docs.css").read_text()
     pages: list[str] = []  # the one, once somebody has asked: what it says stays as it is

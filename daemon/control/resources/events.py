@@ -13,7 +13,7 @@ import trio
 from quart import Blueprint, Response, request
 from quart_schema import hide
 
-from daemon.control.api import Seat, Seats
+from daemon.control.api import ControlContext, GetContext
 from daemon.control.events import WATCHERS_MAX, sse
 from daemon.control.problems import ProblemRaised
 
@@ -24,15 +24,15 @@ AT_FIRST = b": tracepool\nretry: 2000\n\n"
 KEEP_ALIVE = b": still here\n\n"
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("events", __name__)
     pulse = _Pulse()
 
     @routes.get("/api/events")
     @hide
     async def events() -> Response:
-        here = seat()
-        if here.watching.events.full:
+        here = context()
+        if here.observers.events.full:
             raise ProblemRaised(
                 503, f"{WATCHERS_MAX} clients follow the events already", kind="/problems/busy", title="Busy"
             )
@@ -43,17 +43,17 @@ def blueprint(seat: Seats) -> Blueprint:
     return routes
 
 
-async def _stream(seat: Seat, pulse: "_Pulse", after: int) -> AsyncIterator[bytes]:
-    events, began_s, told_s = seat.watching.events, trio.current_time(), float("-inf")
+async def _stream(context: ControlContext, pulse: "_Pulse", after: int) -> AsyncIterator[bytes]:
+    events, began_s, told_s = context.observers.events, trio.current_time(), float("-inf")
     if events.full:  # many came at once
         return
     yield AT_FIRST
     with events.watched(after) as watcher:
-        while not seat.stopping.is_set() and not watcher.dropped and trio.current_time() < began_s + STREAM_S_MAX:
+        while not context.stopping.is_set() and not watcher.dropped and trio.current_time() < began_s + STREAM_S_MAX:
             piece = watcher.taken()
             if trio.current_time() >= told_s + STATUS_S - BEAT_S / 2:
                 told_s = trio.current_time()
-                piece += await pulse.status(seat) + KEEP_ALIVE
+                piece += await pulse.status(context) + KEEP_ALIVE
             if piece:
                 yield piece
             await trio.sleep(BEAT_S)
@@ -66,19 +66,19 @@ class _Pulse:
         self._at_s = float("-inf")
         self._message = b""
 
-    async def status(self, seat: Seat) -> bytes:
+    async def status(self, context: ControlContext) -> bytes:
         if trio.current_time() >= self._at_s + STATUS_S - BEAT_S:
             self._at_s = trio.current_time()
-            self._message = sse("status", await standing(seat))
+            self._message = sse("status", await standing(context))
         return self._message
 
 
-async def standing(seat: Seat) -> dict[str, Any]:
+async def standing(context: ControlContext) -> dict[str, Any]:
     """What a `status` message says."""
-    overview, pool = seat.overview, seat.settings().pool
+    overview, pool = context.overview, context.settings().pool
     status = await overview.status()
-    outlooks = seat.watching.outlook(overview, pool.cooldown_s)
+    outlooks = context.observers.depletion(overview, pool.cooldown_s)
     status["outlook"] = {country: asdict(outlook) for country, outlook in outlooks.items()}
-    status["in_flight"] = [asdict(flight) for flight in seat.watching.flights(overview, pool.lock_s)]
-    status["deadline_s"] = seat.settings().click.deadline_s
+    status["in_flight"] = [asdict(flight) for flight in context.observers.flights(overview, pool.lock_s)]
+    status["deadline_s"] = context.settings().click.deadline_s
     return status

@@ -6,7 +6,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import Seats
+from daemon.control.api import GetContext
 from daemon.control.history import FALLBACK_REASONS, OTHER
 
 
@@ -46,7 +46,7 @@ class HistoryAnswer:
     deadline_ms: float
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("history", __name__)
 
     @routes.get("/api/history")
@@ -54,13 +54,13 @@ def blueprint(seat: Seats) -> Blueprint:
     @validate_response(HistoryAnswer)
     async def history(query_args: HistoryQuery) -> HistoryAnswer:
         """Clicks, fallbacks by reason, wait and trace times over the last hour or day."""
-        here = seat()
+        here = context()
         now = here.overview.now()
-        series = here.watching.history.series(query_args.span, now.tick_s)
+        series = here.observers.history.series(query_args.span, now.tick_s)
         counts = series.counts
         return HistoryAnswer(
             span=query_args.span,
-            began_s=round(now.wall_at(here.watching.history.began_s)),
+            began_s=round(now.wall_at(here.observers.history.began_s)),
             step_s=series.step_s,
             from_s=round(now.wall_at(series.from_s)),
             resolved=counts["resolved"],

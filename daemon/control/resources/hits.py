@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Limit, Seats, Time, Word, picked
+from daemon.control.api import Cursor, GetContext, Limit, Time, Word, picked
 from daemon.database.listings import HITS, Asked, read_page
 
 
@@ -51,7 +51,7 @@ class HitPage:
     next: str | None
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("hits", __name__)
 
     @routes.get("/api/hits")
@@ -62,7 +62,7 @@ def blueprint(seat: Seats) -> Blueprint:
         query = query_args
         names = ("offer", "outcome", "reason", "visitor", "since", "until")
         asked = Asked(query.sort, query.limit, query.cursor, {name: getattr(query, name) for name in names})
-        page = await seat().database.work(read_page, HITS, asked)
+        page = await context().database.work(read_page, HITS, asked)
         return HitPage([picked(HitRow, row) for row in page["items"]], page["next"])
 
     return routes

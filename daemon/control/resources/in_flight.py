@@ -4,8 +4,8 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 
-from daemon.control.api import Seats
-from daemon.control.watching import Flight
+from daemon.control.api import GetContext
+from daemon.control.observers import Flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +16,15 @@ class FlightList:
     items: list[Flight]
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("in_flight", __name__)
 
     @routes.get("/api/traces/in-flight")
     @validate_response(FlightList)
     async def in_flight() -> FlightList:
         """The traces under way, and the time each has left."""
-        here = seat()
-        flights = here.watching.flights(here.overview, here.settings().pool.lock_s)
+        here = context()
+        flights = here.observers.flights(here.overview, here.settings().pool.lock_s)
         return FlightList(here.overview.tracer.active, flights)
 
     return routes

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 
-from daemon.control.api import Seats, note_change
+from daemon.control.api import GetContext, note_change
 from daemon.control.resources.status import AdviceStatus
 from daemon.maintenance.advisor import said
 
@@ -58,14 +58,14 @@ class PoolMaintenance:
     timestamp: datetime
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("maintenance", __name__)
 
     @routes.post("/api/maintenance")
     @validate_response(MaintenanceReport)
     async def round_now() -> MaintenanceReport:
         """A maintenance round now."""
-        report = await seat().maintenance()
+        report = await context().maintenance()
         note_change(timed_out_traces=report.timed_out_traces, removed_traces=report.removed_traces)
         names = MaintenanceReport.__dataclass_fields__.keys() - {"unhealthy", "advice"}
         unhealthy = [UnhealthyIp(**asdict(ip)) for ip in report.unhealthy]
@@ -76,7 +76,7 @@ def blueprint(seat: Seats) -> Blueprint:
     @validate_response(PoolMaintenance)
     async def ip_pool_maintenance() -> PoolMaintenance:
         """A maintenance round now, told in brief."""
-        statistics = (await seat().maintenance()).statistics
+        statistics = (await context().maintenance()).statistics
         stats = PoolStats(
             total_ips=statistics["total_ips"],
             available_ips=statistics["available_ips"],

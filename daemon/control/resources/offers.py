@@ -9,7 +9,7 @@ from quart import Blueprint, request
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from daemon.click.offer_values import JSON_COLUMNS
-from daemon.control.api import Cursor, Limit, RowRefused, Seats, Word, note_change, picked
+from daemon.control.api import Cursor, GetContext, Limit, RowRefused, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.offer_models import (
     OfferChanges,
@@ -57,15 +57,15 @@ class OffersQuery:
     limit: Limit = 50
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("offers", __name__)
-    _add_reads(routes, seat)
-    _add_new(routes, seat)
-    _add_changes(routes, seat)
+    _add_reads(routes, context)
+    _add_new(routes, context)
+    _add_changes(routes, context)
     return routes
 
 
-def _add_reads(routes: Blueprint, seat: Seats) -> None:
+def _add_reads(routes: Blueprint, context: GetContext) -> None:
     @routes.get("/api/offers")
     @validate_querystring(OffersQuery)
     @validate_response(OfferPage)
@@ -76,19 +76,19 @@ def _add_reads(routes: Blueprint, seat: Seats) -> None:
             **{name: getattr(query, name) for name in ("offer", "active", "user_agent", "trace_backend")},
             "countries": None if query.country is None else names_of(canonical(query.country)),
         }
-        page = await seat().database.work(read_page, OFFERS, Asked(query.sort, query.limit, query.cursor, filters))
+        page = await context().database.work(read_page, OFFERS, Asked(query.sort, query.limit, query.cursor, filters))
         return OfferPage([_shown(row) for row in page["items"]], page["next"])
 
     @routes.get("/api/offers/<path:offer>")
     @validate_response(OfferRow)
     async def show_offer(offer: str) -> OfferRow:
         """One offer, by its name or its id."""
-        return _shown(await seat().database.work(_known, offer))
+        return _shown(await context().database.work(_known, offer))
 
 
-def _add_new(routes: Blueprint, seat: Seats) -> None:
+def _add_new(routes: Blueprint, context: GetContext) -> None:
     def private() -> bool:
-        return seat().settings().trace.allow_private
+        return context().settings().trace.allow_private
 
     @routes.post("/api/offers")
     @validate_request(OfferNew)
@@ -96,7 +96,7 @@ def _add_new(routes: Blueprint, seat: Seats) -> None:
     async def create_offer(data: OfferNew) -> tuple[OfferRow, int]:
         """Add an offer, as `tracepool offers add` does; 409 where one has its name already."""
         offer = new_offer(asdict(data), allow_private=private())
-        added, row = await seat().database.work(_add, offer)
+        added, row = await context().database.work(_add, offer)
         if not added:
             raise ProblemRaised(409, f"an offer called {offer.offer_name!r} exists already: PATCH changes it")
         note_change(offer=offer.offer_name)
@@ -115,12 +115,12 @@ def _add_new(routes: Blueprint, seat: Seats) -> None:
                 refused.append(RowRefused(number, str(e)))
         if data.strict and refused:
             rows = []
-        stored = await seat().database.work(add_offers, rows, data.update)
+        stored = await context().database.work(add_offers, rows, data.update)
         note_change(added=stored.added, updated=stored.updated, refused=len(refused))
         return OffersImported(stored.added, stored.updated, stored.skipped, refused)
 
 
-def _add_changes(routes: Blueprint, seat: Seats) -> None:
+def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.patch("/api/offers/<path:offer>")
     @validate_request(OfferChanges)
     @validate_response(OfferRow)
@@ -128,9 +128,9 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
         """Change of an offer what the body names; null takes a setting back (RFC 7396)."""
         named = sorted(await request.get_json())
         values = asdict(data)
-        changes = _changes({name: values[name] for name in named}, seat().settings().trace.allow_private)
+        changes = _changes({name: values[name] for name in named}, context().settings().trace.allow_private)
         own_deadline = "deadline_s" not in named or data.deadline_s is not None
-        row = await seat().database.work(_change, offer, changes, own_deadline)
+        row = await context().database.work(_change, offer, changes, own_deadline)
         note_change(offer=row["offer_name"], changed=named)
         return _shown(row)
 
@@ -138,7 +138,7 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
     @validate_response(OfferRemoved)
     async def delete_offer(offer: str) -> OfferRemoved:
         """Remove an offer: its clicks get 404. Its hits and traces stay."""
-        name = await seat().database.work(_remove, offer)
+        name = await context().database.work(_remove, offer)
         note_change(removed=name)
         return OfferRemoved(name)
 

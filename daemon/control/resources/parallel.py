@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from daemon.click.answer import extracted_params
 from daemon.click.parse import PARAMS_MAX
-from daemon.control.api import Seats, Url, Word, note_change
+from daemon.control.api import GetContext, Url, Word, note_change
 from daemon.control.parallel import Asked, ParallelTraces
 from daemon.trace.service_shape import MODE, Header
 
@@ -60,7 +60,7 @@ class NoIp(TypedDict):
     error: str
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes, traces = Blueprint("parallel", __name__), ParallelTraces()
 
     @routes.post("/functions/v1/process-trace-parallel")
@@ -73,7 +73,7 @@ def blueprint(seat: Seats) -> Blueprint:
         It waits for an IP as a click does. A trace that fails is a 200 with `success: false`. 409: the id has a trace
         already.
         """
-        here = seat()
+        here = context()
         asked = Asked(
             request_id=data.request_id,
             offer=data.offer_id,

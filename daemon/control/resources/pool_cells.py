@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import Seats, Word
+from daemon.control.api import GetContext, Word
 from daemon.control.problems import ProblemRaised
 from daemon.pool.states import Ip, Status
 
@@ -48,7 +48,7 @@ class Cells:
     ips: list[Cell] | None
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("pool_cells", __name__)
 
     @routes.get("/api/pools/<country>/cells")
@@ -56,7 +56,7 @@ def blueprint(seat: Seats) -> Blueprint:
     @validate_response(Cells)
     async def cells(country: str, query_args: CellsQuery) -> Cells:
         """The states of a pool's IPs, a letter each."""
-        post = seat().overview.directory.known(country)
+        post = context().overview.directory.known(country)
         if post is None:
             raise ProblemRaised(404, f"no IP is in the country {country[:100]!r}: GET /api/pools lists those that are")
         start = query_args.start

@@ -6,7 +6,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 
-from daemon.control.api import Seats
+from daemon.control.api import GetContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,15 @@ class PoolList:
     items: list[PoolState]
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("pools", __name__)
 
     @routes.get("/api/pools")
     @validate_response(PoolList)
     async def pools() -> PoolList:
         """The pools by country."""
-        here = seat()
-        outlooks = here.watching.outlook(here.overview, here.settings().pool.cooldown_s)
+        here = context()
+        outlooks = here.observers.depletion(here.overview, here.settings().pool.cooldown_s)
         return PoolList(
             [
                 PoolState(

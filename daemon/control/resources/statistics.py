@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Seats, Time, picked
+from daemon.control.api import Cursor, GetContext, Time, picked
 from daemon.database.listings import STATISTICS, Asked, read_page
 
 
@@ -57,7 +57,7 @@ class StatisticsPage:
     next: str | None
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("statistics", __name__)
 
     @routes.get("/api/statistics")
@@ -67,7 +67,7 @@ def blueprint(seat: Seats) -> Blueprint:
         """The pool's statistics as a series."""
         query = query_args
         asked = Asked(query.sort, query.limit, query.cursor, {"since": query.since, "until": query.until})
-        page = await seat().database.work(read_page, STATISTICS, asked)
+        page = await context().database.work(read_page, STATISTICS, asked)
         return StatisticsPage([_row(row) for row in page["items"]], page["next"])
 
     return routes

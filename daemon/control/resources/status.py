@@ -4,7 +4,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 
-from daemon.control.api import Seats
+from daemon.control.api import GetContext
 from daemon.maintenance.figures import Severity
 from daemon.trace.provider_health import Health
 
@@ -134,13 +134,13 @@ class Status:
     version: str
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("status", __name__)
 
     @routes.get("/api/status")
     @validate_response(Status)
     async def status() -> dict[str, object]:
         """How things stand: pools, clicks, queues, journal."""
-        return await seat().overview.status()
+        return await context().overview.status()
 
     return routes

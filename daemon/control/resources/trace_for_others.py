@@ -5,11 +5,11 @@ from collections.abc import Callable
 from quart import Blueprint
 from quart_schema import validate_request, validate_response
 
-from daemon.control.api import TracerSeat, note_change
+from daemon.control.api import TracerContext, note_change
 from daemon.trace.service_shape import TraceAnswer, TraceRequest
 
 
-def blueprint(seat: Callable[[], TracerSeat]) -> Blueprint:
+def blueprint(context: Callable[[], TracerContext]) -> Blueprint:
     routes = Blueprint("trace_for_others", __name__)
 
     @routes.post("/trace")
@@ -21,7 +21,7 @@ def blueprint(seat: Callable[[], TracerSeat]) -> Blueprint:
         A trace that fails is a 200 with `success: false`. 409: the proxy serves another trace, or is an IP of this
         daemon's own pool; 503: as many traces as may are under way.
         """
-        answer = await seat().traces.trace(data)
+        answer = await context().traces.trace(data)
         note_change(
             proxy=f"{data.proxy_ip}:{data.proxy_port}",
             hops=answer.total_steps,

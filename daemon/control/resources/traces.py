@@ -11,7 +11,7 @@ from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from daemon.click.answer import tracking_url
-from daemon.control.api import STRICT, Cursor, Limit, Seats, Time, Url, Word, note_change, picked
+from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, note_change, picked
 from daemon.control.problems import ProblemRaised
 from daemon.database.batch import add_traces
 from daemon.database.listings import HITS, TRACES, Asked, read_one, read_page
@@ -118,7 +118,7 @@ class TracesQueued:
     request_ids: list[UUID]
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("traces", __name__)
 
     @routes.get("/api/traces")
@@ -130,14 +130,14 @@ def blueprint(seat: Seats) -> Blueprint:
         filters = {
             name: getattr(query, name) for name in ("offer", "status", "ip", "country", "batch", "since", "until")
         }
-        page = await seat().database.work(read_page, TRACES, Asked(query.sort, query.limit, query.cursor, filters))
+        page = await context().database.work(read_page, TRACES, Asked(query.sort, query.limit, query.cursor, filters))
         return TracePage([picked(TraceRow, row) for row in page["items"]], page["next"])
 
     @routes.get("/api/traces/<uuid:request_id>")
     @validate_response(TraceDetail)
     async def show_trace(request_id: UUID) -> TraceDetail:
         """One trace with its hops."""
-        row, hit = await seat().database.work(_read_trace, request_id)
+        row, hit = await context().database.work(_read_trace, request_id)
         if row is None:
             raise ProblemRaised(404, f"no trace has the id {request_id}: its row may be older than the retention")
         return TraceDetail(
@@ -153,9 +153,9 @@ def blueprint(seat: Seats) -> Blueprint:
     @validate_response(TracesQueued, 202)
     async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
         """Trace URLs at low priority: while the country's pool is below pool.batch_below_percent."""
-        private = seat().settings().trace.allow_private
+        private = context().settings().trace.allow_private
         urls = [tracking_url(url, allow_private=private) for url in data.urls]
-        ids = await seat().database.work(add_traces, urls, data.country)
+        ids = await context().database.work(add_traces, urls, data.country)
         note_change(traces=len(ids))
         return TracesQueued(ids), 202
 

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Day, Limit, Seats, Word, picked
+from daemon.control.api import Cursor, Day, GetContext, Limit, Word, picked
 from daemon.database.listings import TRAFFIC, Asked, read_page
 
 Sort = Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "traces"]
@@ -49,7 +49,7 @@ class TrafficPage:
     next: str | None
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("traffic", __name__)
 
     @routes.get("/api/traffic")
@@ -59,7 +59,7 @@ def blueprint(seat: Seats) -> Blueprint:
         """Bytes and money by day, provider and offer, the newest first."""
         query = query_args
         filters = {name: getattr(query, name) for name in ("since", "until", "provider", "offer")}
-        page = await seat().database.work(read_page, TRAFFIC, Asked(query.sort, query.limit, query.cursor, filters))
+        page = await context().database.work(read_page, TRAFFIC, Asked(query.sort, query.limit, query.cursor, filters))
         return TrafficPage([picked(TrafficRow, row) for row in page["items"]], page["next"])
 
     return routes

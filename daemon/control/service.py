@@ -1,4 +1,4 @@
-"""The control face as a part of the daemon: it listens from the start to the end, and works while there is a seat."""
+"""The control face as a part of the daemon: it listens from the start to the end, and works while there is a context."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ from daemon.click.listeners import open_listeners
 from daemon.click.server import Server, ServerLimits
 from daemon.config import DEADLINE_MAX_S, Settings
 from daemon.control.access import Tokens, is_local
-from daemon.control.api import Seat, Seats, TracerSeat
+from daemon.control.api import ControlContext, GetContext, TracerContext
 from daemon.control.face import BODY_BYTES_MAX, control_app
 from daemon.control.problems import not_ready, unseen
 from daemon.control.resources import (
@@ -55,7 +55,10 @@ _OWN = (
     *(status, pools, pool_cells, ips, offers, traces, in_flight, hits, traffic, statistics, history, maintenance),
     *(advice, parallel, metrics, events, dashboard, docs),
 )
-RESOURCES: tuple[Callable[[Seats], Blueprint], ...] = (*(part.blueprint for part in _OWN), trace_for_others.blueprint)
+RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
+    *(part.blueprint for part in _OWN),
+    trace_for_others.blueprint,
+)
 
 log = structlog.get_logger("daemon.control")
 
@@ -69,28 +72,28 @@ async def open_control(settings: Settings) -> list[trio.SocketListener]:
 
 
 class ControlFace:
-    """`serve` runs it once; `run` gives it its seat for as long as that goes on; `end` stops it."""
+    """`serve` runs it once; `run` gives it its context for as long as that goes on; `end` stops it."""
 
     def __init__(self, settings: Callable[[], Settings], now: Callable[[], Moment], *, stop_s: float = STOP_S) -> None:
         """`stop_s`: how long answers under way are waited for at the end."""
         control = settings().control
         self._settings = settings
         self._stop_s = stop_s
-        self._seat: TracerSeat | None = None
+        self._context: TracerContext | None = None
         self._stop, self._stopped = trio.Event(), trio.Event()
         self.tokens = Tokens(control.token.get_secret_value(), local=is_local(control.bind))
         if settings().role == "tracer":
             self.tokens.replace([])  # there is no database to ask
-            resources = [trace_for_others.blueprint(self._seated), docs.blueprint(self._seated)]
+            resources = [trace_for_others.blueprint(self._current), docs.blueprint(self._current)]
         else:
-            resources = [make(cast(Seats, self._seated)) for make in RESOURCES]
-        app = control_app(settings, self.tokens, resources, lambda: self._seat is not None, now)
+            resources = [make(cast(GetContext, self._current)) for make in RESOURCES]
+        app = control_app(settings, self.tokens, resources, lambda: self._context is not None, now)
         self._server = Server(app, _limits(settings()))
 
-    def _seated(self) -> TracerSeat:
-        if self._seat is None:
+    def _current(self) -> TracerContext:
+        if self._context is None:
             raise not_ready("tracepool is stopping" if self._stop.is_set() else None)
-        return self._seat
+        return self._context
 
     def use(self, settings: Settings) -> None:
         self.tokens.use(settings.control.token.get_secret_value())
@@ -127,16 +130,16 @@ class ControlFace:
         await trio.sleep(self._stop_s)
         serving.cancel()
 
-    async def run(self, seat: TracerSeat) -> None:
-        """Answers by `seat` until cancelled, and writes down which tokens were used."""
-        self._seat = seat
+    async def run(self, context: TracerContext) -> None:
+        """Answers by `context` until cancelled, and writes down which tokens were used."""
+        self._context = context
         try:
             while True:
                 await trio.sleep(NOTE_USE_S)
-                if isinstance(seat, Seat):
-                    await self._note_use(seat.database)
+                if isinstance(context, ControlContext):
+                    await self._note_use(context.database)
         finally:
-            self._seat = None
+            self._context = None
 
     async def _note_use(self, database: Database) -> None:
         used = dict(self.tokens.used)
