@@ -10,7 +10,7 @@ WINDOW_S = 60.0
 SAMPLE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Depletion:
     """`leases_per_minute`: None until it has been watched for a second. `dry_in_s`: None where it does not run dry."""
 

@@ -1,4 +1,4 @@
-"""The control face as a part of the daemon: it listens from the start to the end, and works while there is a context."""
+"""The control face as a part of the daemon: it listens from the start to the end, and answers with a context."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -15,27 +15,7 @@ from daemon.control.access import Tokens, is_local
 from daemon.control.api import ControlContext, GetContext, TracerContext
 from daemon.control.face import BODY_BYTES_MAX, control_app
 from daemon.control.problems import not_ready, unseen
-from daemon.control.resources import (
-    advice,
-    dashboard,
-    docs,
-    events,
-    history,
-    hits,
-    in_flight,
-    ips,
-    maintenance,
-    metrics,
-    offers,
-    parallel,
-    pool_cells,
-    pools,
-    statistics,
-    status,
-    trace_for_others,
-    traces,
-    traffic,
-)
+from daemon.control.resources import direct_traces, ips, offers, pages, pools, statistics, status, traces
 from daemon.database.postgres import Database
 from daemon.database.tokens import note_use
 from daemon.errors import BadSettings, DatabaseUnavailable
@@ -51,13 +31,26 @@ STOP_S = 3.0  # what answers get at the end of a stop; what they need has stoppe
 NOTE_USE_S = 30.0
 UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is asked
 
-_OWN = (
-    *(status, pools, pool_cells, ips, offers, traces, in_flight, hits, traffic, statistics, history, maintenance),
-    *(advice, parallel, metrics, events, dashboard, docs),
-)
 RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
-    *(part.blueprint for part in _OWN),
-    trace_for_others.blueprint,
+    status.status_routes,
+    pools.pools_routes,
+    pools.cells_routes,
+    ips.blueprint,
+    offers.blueprint,
+    traces.traces_routes,
+    traces.in_flight_routes,
+    traces.hits_routes,
+    statistics.traffic_routes,
+    statistics.statistics_routes,
+    statistics.history_routes,
+    status.maintenance_routes,
+    status.advice_routes,
+    direct_traces.parallel_routes,
+    statistics.metrics_routes,
+    status.events_routes,
+    pages.dashboard_routes,
+    pages.docs_routes,
+    direct_traces.trace_for_others_routes,
 )
 
 log = structlog.get_logger("daemon.control")
@@ -84,7 +77,7 @@ class ControlFace:
         self.tokens = Tokens(control.token.get_secret_value(), local=is_local(control.bind))
         if settings().role == "tracer":
             self.tokens.replace([])  # there is no database to ask
-            resources = [trace_for_others.blueprint(self._current), docs.blueprint(self._current)]
+            resources = [direct_traces.trace_for_others_routes(self._current), pages.docs_routes(self._current)]
         else:
             resources = [make(cast(GetContext, self._current)) for make in RESOURCES]
         app = control_app(settings, self.tokens, resources, lambda: self._context is not None, now)

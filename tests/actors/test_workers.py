@@ -14,6 +14,7 @@ from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.leases import ANSWER_LATE_S
 from daemon.trace.proxies import ProxyAddress
+from daemon.trace.spending import TrafficStatus
 from daemon.trace.steps import GaveUp, HopAnswer, Landed, Walk
 from daemon.trace.verdicts import Verdict
 from daemon.trace.workers import LEASE_MARGIN_S
@@ -369,7 +370,7 @@ async def test_what_went_through_an_ip_is_counted_at_the_price_of_its_provider(
     cost = (4321 + 765) / 10**9 * 5
     assert bench.finished().traffic == (Traffic(bench.ip.id, "luna", 4321, 765, cost),)
     assert bench.finished().cost == cost
-    spent = {"traces": 1, "bytes_received": 4321, "bytes_sent": 765, "cost": 0.000025}
+    spent = TrafficStatus(traces=1, bytes_received=4321, bytes_sent=765, cost=0.000025)
     assert bench.tracer.spending.today(WALL_S) == {"luna": spent}
 
 

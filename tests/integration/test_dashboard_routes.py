@@ -18,7 +18,7 @@ from daemon.control.events import WATCHERS_MAX
 from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
 from daemon.control.overview import Overview
-from daemon.control.resources.dashboard import PLACE
+from daemon.control.resources.pages import DASHBOARD
 from daemon.pool.decision import Decision
 from tests.fakes.ips import a_request, at
 from tests.fakes.overviews import standing_overview
@@ -30,6 +30,10 @@ PATIENCE_S = 10.0
 
 def observers() -> Observers:
     return Observers(Metrics(Settings()), read_clocks)
+
+
+def watching(told: Observers) -> int:
+    return len(told.events._watchers)
 
 
 class Stream:
@@ -98,7 +102,7 @@ async def test_the_stream_tells_the_status_each_second_and_what_happens() -> Non
         assert trio.current_time() - began_s > 0.3
         told.events.take(INFO, {"event": "click", "level": "info", "ts": "t", "offer": "sale"})
         assert (await events.next("click"))["offer"] == "sale"
-        assert told.events.watchers == 1
+        assert watching(told) == 1
 
 
 async def test_the_stream_goes_on_where_it_was_left() -> None:
@@ -114,7 +118,7 @@ async def test_who_leaves_is_forgotten_and_no_more_than_a_bound_look_on() -> Non
     async with control_face(observers=told) as served:
         async with stream(served) as events:
             await events.next("status")
-        await until(lambda: not told.events.watchers)
+        await until(lambda: not watching(told))
         with ExitStack() as others:
             for _ in range(WATCHERS_MAX):
                 others.enter_context(told.events.watched())
@@ -138,10 +142,10 @@ async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyP
         client = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
         async with client:
             await client.send_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            await until(lambda: told.events.watchers)
+            await until(lambda: watching(told))
             for _ in range(100):  # more than the kernel takes for it
                 told.events.take(INFO, large)
-            await until(lambda: not told.events.watchers)
+            await until(lambda: not watching(told))
 
 
 async def test_a_stream_is_not_cut_at_the_time_that_an_answer_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,13 +156,13 @@ async def test_a_stream_is_not_cut_at_the_time_that_an_answer_may_take(monkeypat
             await events.next("status")
 
 
-@pytest.mark.parametrize("file", sorted(file.name for file in (PLACE / "static" / "js").iterdir()))
+@pytest.mark.parametrize("file", sorted(file.name for file in (DASHBOARD / "static" / "js").iterdir()))
 async def test_each_script_is_served_to_everybody_as_what_it_is(file: str) -> None:
     async with control_face(rows=[row_of("right")]) as served:
         answer = await served.ask(f"/static/js/{file}")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-    assert answer.text == (PLACE / "static" / "js" / file).read_text()
+    assert answer.text == (DASHBOARD / "static" / "js" / file).read_text()
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ PURE = {
     "daemon.trace.tokens",
     "daemon.trace.urls",
     "daemon.trace.verdicts",
+    "daemon.web.strict_json",
 }
 PARSERS = {"ada_url", "backports", "brotli", "compression", "msgspec", "selectolax", "webencodings"}
 IMPURE_STANDARD = {"asyncio", "logging", "os", "pathlib", "random", "select", "signal", "socket", "sqlite3"}
@@ -104,6 +105,7 @@ LAYERS = {
     "daemon.systemd": PORTS,
     "daemon.unit_files": PORTS,
     "daemon.database": PORTS,
+    "daemon.web": GROUND,
     "daemon.nodes": PORTS,
     "daemon.troubles": PORTS,
     "daemon.journal": ACTORS,

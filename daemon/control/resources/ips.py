@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,14 +11,25 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import STRICT, Cursor, Flag, GetContext, Limit, RowRefused, Word, note_change, picked
+from daemon.control.api import (
+    STRICT,
+    Cursor,
+    Flag,
+    GetContext,
+    Limit,
+    RowRefused,
+    Word,
+    accepted,
+    note_change,
+    page_of,
+    picked,
+)
 from daemon.control.observers import Failure
 from daemon.control.problems import ProblemRaised
 from daemon.database.listings import IPS, TRACES, Asked, read_one, read_page
 from daemon.database.postgres import Connection
 from daemon.database.provision_rows import NewIP, new_ip
 from daemon.database.provisioning import Selection, add_ips, remove_ips, reset_ips
-from daemon.errors import BadInput
 from daemon.pool.countries import canonical, names_of
 
 HISTORY_MAX = 100
@@ -179,17 +191,8 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
     @validate_response(IpPage)
     async def list_ips(query_args: IpsQuery) -> IpPage:
         """The IPs, a page at a time."""
-        query = query_args
-        filters = {
-            "countries": None if query.country is None else names_of(canonical(query.country)),
-            "provider": query.provider,
-            "status": query.status,
-            "healthy": query.healthy,
-            "ip": query.ip,
-        }
-        asked = Asked(query.sort, query.limit, query.cursor, filters)
-        page = await context().database.work(read_page, IPS, asked)
-        return IpPage([picked(IpRow, row) for row in page["items"]], page["next"])
+        countries = None if query_args.country is None else names_of(canonical(query_args.country))
+        return await page_of(context(), IPS, query_args, IpPage, partial(picked, IpRow), countries=countries)
 
     @routes.get("/api/ips/<uuid:ip_id>")
     @validate_response(IpDetail)
@@ -218,14 +221,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @validate_response(IpsAdded)
     async def import_ips(data: IpsNew) -> IpsAdded:
         """Add many IPs; those that are there already are skipped."""
-        rows, refused = [], []
-        for number, given in enumerate(data.rows, start=1):
-            try:
-                rows.append(new_ip(_given(given)))
-            except BadInput as e:
-                refused.append(RowRefused(number, str(e)))
-        if data.strict and refused:
-            rows = []
+        rows, refused = accepted(data.rows, lambda row: new_ip(_given(row)), strict=data.strict)
         added = await context().database.work(add_ips, rows, lambda _: None) if rows else 0
         note_change(added=added, refused=len(refused))
         return IpsAdded(added, len(rows) - added, refused)

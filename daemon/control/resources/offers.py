@@ -9,7 +9,7 @@ from quart import Blueprint, request
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from daemon.click.offer_values import JSON_COLUMNS
-from daemon.control.api import Cursor, GetContext, Limit, RowRefused, Word, note_change, picked
+from daemon.control.api import Cursor, GetContext, Limit, Word, accepted, note_change, page_of, picked
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.offer_models import (
     OfferChanges,
@@ -21,7 +21,7 @@ from daemon.control.resources.offer_models import (
     OffersNew,
     StoredShare,
 )
-from daemon.database.listings import OFFERS, Asked, read_page
+from daemon.database.listings import OFFERS
 from daemon.database.offer_rows import OfferFields, new_offer, offer_fields
 from daemon.database.offers import add_offer, add_offers, find_offer_row, remove_offer, update_offer
 from daemon.database.postgres import Connection
@@ -71,13 +71,8 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
     @validate_response(OfferPage)
     async def list_offers(query_args: OffersQuery) -> OfferPage:
         """The offers, by name, a page at a time."""
-        query = query_args
-        filters = {
-            **{name: getattr(query, name) for name in ("offer", "active", "user_agent", "trace_backend")},
-            "countries": None if query.country is None else names_of(canonical(query.country)),
-        }
-        page = await context().database.work(read_page, OFFERS, Asked(query.sort, query.limit, query.cursor, filters))
-        return OfferPage([_shown(row) for row in page["items"]], page["next"])
+        countries = None if query_args.country is None else names_of(canonical(query_args.country))
+        return await page_of(context(), OFFERS, query_args, OfferPage, _shown, countries=countries)
 
     @routes.get("/api/offers/<path:offer>")
     @validate_response(OfferRow)
@@ -107,14 +102,10 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
     @validate_response(OffersImported)
     async def import_offers(data: OffersNew) -> OffersImported:
         """Add many offers; those that exist are skipped, or changed with `update`."""
-        rows, refused = [], []
-        for number, given in enumerate(data.rows, start=1):
-            try:
-                rows.append(new_offer(asdict(given), allow_private=private()))
-            except BadInput as e:
-                refused.append(RowRefused(number, str(e)))
-        if data.strict and refused:
-            rows = []
+        allow_private = private()
+        rows, refused = accepted(
+            data.rows, lambda row: new_offer(asdict(row), allow_private=allow_private), strict=data.strict
+        )
         stored = await context().database.work(add_offers, rows, data.update)
         note_change(added=stored.added, updated=stored.updated, refused=len(refused))
         return OffersImported(stored.added, stored.updated, stored.skipped, refused)

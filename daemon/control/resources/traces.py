@@ -1,20 +1,22 @@
-"""/api/traces: the traces of the last days, and new ones that nobody waits for."""
+"""Traces and clicks: the rows of the last days, the traces under way, and new traces that nobody waits for."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
+import msgspec
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
 from daemon.click.answer import tracking_url
-from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, note_change, picked
+from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, note_change, page_of, picked
+from daemon.control.observers import Flight
 from daemon.control.problems import ProblemRaised
 from daemon.database.batch import add_traces
-from daemon.database.listings import HITS, TRACES, Asked, read_one, read_page
+from daemon.database.listings import HITS, TRACES, read_one
 from daemon.database.postgres import Connection
 
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]
@@ -118,7 +120,7 @@ class TracesQueued:
     request_ids: list[UUID]
 
 
-def blueprint(context: GetContext) -> Blueprint:
+def traces_routes(context: GetContext) -> Blueprint:
     routes = Blueprint("traces", __name__)
 
     @routes.get("/api/traces")
@@ -126,12 +128,7 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_response(TracePage)
     async def list_traces(query_args: TracesQuery) -> TracePage:
         """The traces of the last days, the newest first."""
-        query = query_args
-        filters = {
-            name: getattr(query, name) for name in ("offer", "status", "ip", "country", "batch", "since", "until")
-        }
-        page = await context().database.work(read_page, TRACES, Asked(query.sort, query.limit, query.cursor, filters))
-        return TracePage([picked(TraceRow, row) for row in page["items"]], page["next"])
+        return await page_of(context(), TRACES, query_args, TracePage, partial(picked, TraceRow))
 
     @routes.get("/api/traces/<uuid:request_id>")
     @validate_response(TraceDetail)
@@ -179,4 +176,78 @@ def _hop(hop: dict[str, Any]) -> TraceHop:
 
 def _json(text: str | None, otherwise: Any) -> Any:
     """A jsonb column as asyncpg gives it."""
-    return otherwise if text is None else orjson.loads(text)
+    return otherwise if text is None else msgspec.json.decode(text)
+
+
+@dataclass(frozen=True, slots=True)
+class FlightList:
+    """`total` have an IP; at most 200 of them are listed, those that began first."""
+
+    total: int
+    items: list[Flight]
+
+
+def in_flight_routes(context: GetContext) -> Blueprint:
+    routes = Blueprint("in_flight", __name__)
+
+    @routes.get("/api/traces/in-flight")
+    @validate_response(FlightList)
+    async def in_flight() -> FlightList:
+        """The traces under way, and the time each has left."""
+        here = context()
+        flights = here.observers.flights(here.overview, here.settings().pool.lock_s)
+        return FlightList(here.overview.tracer.active, flights)
+
+    return routes
+
+
+@dataclass(frozen=True, slots=True)
+class HitsQuery:
+    """`reason`: of a fallback. Times: RFC 3339, with their zone."""
+
+    offer: Word | None = None
+    outcome: Literal["resolved", "fallback"] | None = None
+    reason: Word | None = None
+    visitor: Word | None = None
+    since: Time | None = None
+    until: Time | None = None
+    sort: Literal["-created", "created", "-wait_ms", "wait_ms"] = "-created"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+@dataclass(frozen=True, slots=True)
+class HitRow:
+    """A row of hits."""
+
+    request_id: UUID
+    offer_name: str
+    outcome: str
+    reason: str | None
+    location: str
+    visitor_address: str | None
+    user_agent: str | None
+    referrer: str | None
+    wait_ms: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HitPage:
+    """`next` is the cursor of the following page; null at the end."""
+
+    items: list[HitRow]
+    next: str | None
+
+
+def hits_routes(context: GetContext) -> Blueprint:
+    routes = Blueprint("hits", __name__)
+
+    @routes.get("/api/hits")
+    @validate_querystring(HitsQuery)
+    @validate_response(HitPage)
+    async def list_hits(query_args: HitsQuery) -> HitPage:
+        """The answered clicks, the newest first."""
+        return await page_of(context(), HITS, query_args, HitPage, partial(picked, HitRow))
+
+    return routes

@@ -1,5 +1,6 @@
-"""POST /functions/v1/process-trace-parallel: a trace now, for programs that know it by this name."""
+"""A trace now, for a program that waits for it: through an IP of the pool, or a proxy that the program brings."""
 
+from collections.abc import Callable
 from typing import Annotated, NotRequired
 from uuid import UUID
 
@@ -11,9 +12,9 @@ from typing_extensions import TypedDict
 
 from daemon.click.answer import extracted_params
 from daemon.click.parse import PARAMS_MAX
-from daemon.control.api import GetContext, Url, Word, note_change
+from daemon.control.api import GetContext, TracerContext, Url, Word, note_change
 from daemon.control.parallel import Asked, ParallelTraces
-from daemon.trace.service_shape import MODE, Header
+from daemon.trace.service_shape import MODE, Header, TraceAnswer, TraceRequest
 
 COUNTRY = "us"  # of a request that names none
 ParamName = Annotated[str, Field(max_length=8_192)]
@@ -60,7 +61,7 @@ class NoIp(TypedDict):
     error: str
 
 
-def blueprint(context: GetContext) -> Blueprint:
+def parallel_routes(context: GetContext) -> Blueprint:
     routes, traces = Blueprint("parallel", __name__), ParallelTraces()
 
     @routes.post("/functions/v1/process-trace-parallel")
@@ -100,5 +101,31 @@ def blueprint(context: GetContext) -> Blueprint:
             bandwidth_kb=round((spent.bytes_received + spent.bytes_sent) / 1000, 2),
         )
         return answer if spent.error is None else {**answer, "error": spent.error}
+
+    return routes
+
+
+def trace_for_others_routes(context: Callable[[], TracerContext]) -> Blueprint:
+    routes = Blueprint("trace_for_others", __name__)
+
+    @routes.post("/trace")
+    @validate_request(TraceRequest)
+    @validate_response(TraceAnswer)
+    async def trace(data: TraceRequest) -> TraceAnswer:
+        """Trace a URL through the proxy that the request names.
+
+        A trace that fails is a 200 with `success: false`. 409: the proxy serves another trace, or is an IP of this
+        daemon's own pool; 503: as many traces as may are under way.
+        """
+        answer = await context().traces.trace(data)
+        note_change(
+            proxy=f"{data.proxy_ip}:{data.proxy_port}",
+            hops=answer.total_steps,
+            verdict=answer.verdict,
+            reason=answer.reason,
+            trace_ms=answer.total_timing_ms,
+            bytes_received=answer.bytes_received,
+        )
+        return answer
 
     return routes
