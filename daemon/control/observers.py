@@ -13,7 +13,7 @@ from daemon.control.overview import Overview
 from daemon.moment import Moment
 from daemon.pool.messages import Lease
 from daemon.trace.fetch import TraceResult
-from daemon.trace.steps import GaveUp
+from daemon.trace.hops import GaveUp
 from daemon.trace.verdicts import Verdict
 
 FAILURES_MAX = 10_000  # IPs whose last failure is remembered

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from daemon.config import HONEST_USER_AGENT, Settings
 from daemon.control.problems import ProblemRaised
 from daemon.trace.fetch import TraceResult
+from daemon.trace.hops import WEB_SCHEMES
 from daemon.trace.proxies import LeasedProxy
 from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
-from daemon.trace.steps import WEB_SCHEMES, Walk
+from daemon.trace.steps import Walk
 from daemon.trace.tracers import LocalBackend
 from daemon.trace.workers import limits_of
 

@@ -19,6 +19,7 @@ from daemon.database.batch import add_traces
 from daemon.database.listings import HITS, TRACES, read_one
 from daemon.database.postgres import Connection
 
+UNKNOWN: dict[str, Any] = {"status": None, "kind": "", "ms": 0.0, "bytes_received": 0, "bytes_sent": 0}  # of a hop
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]
 Sort = Literal["-created", "created", "-trace_ms", "trace_ms", "-wait_ms", "wait_ms", "-bytes", "bytes"]
 
@@ -139,7 +140,7 @@ def traces_routes(context: GetContext) -> Blueprint:
             raise ProblemRaised(404, f"no trace has the id {request_id}: its row may be older than the retention")
         return TraceDetail(
             trace=picked(TraceRow, row),
-            hops=[_hop(hop) for hop in _json(row["redirect_chain"], [])],
+            hops=[picked(TraceHop, UNKNOWN | hop) for hop in _json(row["redirect_chain"], [])],
             inbound_params=_json(row["inbound_params"], {}),
             extracted_params=_json(row["extracted_params"], {}),
             answer=None if hit is None else picked(TraceAnswer, hit),
@@ -161,17 +162,6 @@ def traces_routes(context: GetContext) -> Blueprint:
 
 async def _read_trace(conn: Connection, request_id: UUID) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     return await read_one(conn, TRACES, request_id), await read_one(conn, HITS, request_id)
-
-
-def _hop(hop: dict[str, Any]) -> TraceHop:
-    return TraceHop(
-        url=hop["url"],
-        status=hop.get("status"),
-        kind=hop.get("kind", ""),
-        ms=hop.get("ms", 0.0),
-        bytes_received=hop.get("bytes_received", 0),
-        bytes_sent=hop.get("bytes_sent", 0),
-    )
 
 
 def _json(text: str | None, otherwise: Any) -> Any:
