@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 
-def decode_json(text: bytes) -> Any:
+def decode_json(text: bytes | str) -> Any:
     """Raises ValueError with the reason. The nesting is bounded by the interpreter's recursion limit."""
     try:
         return msgspec.json.decode(text)
