@@ -28,12 +28,12 @@ from daemon import logs
 from daemon.click.clicks import Clicks
 from daemon.click.routes import public_app, server_limits
 from daemon.control import socket as control
-from daemon.control.api import Seat
+from daemon.control.api import ControlContext
 from daemon.control.metrics import Metrics
+from daemon.control.observers import Observers
 from daemon.control.overview import Overview
-from daemon.control.standing import ControlFace, open_control
+from daemon.control.service import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
-from daemon.control.watching import Watching
 from daemon.database.connect import reached_database
 from daemon.database.postgres import Database, database_loop
 from daemon.host import hangup, systemd
@@ -84,7 +84,7 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
             listeners = passed or await open_listeners(settings.click.bind, backlog=settings.click.backlog)
             control_listeners = await open_control(settings)
             daemon = _Daemon(settings, config_file, listeners, passed=bool(passed))
-            with logs.tapped(daemon.watching.events):
+            with logs.tapped(daemon.observers.events):
                 log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
                 if passed:
                     log.info("socket_activated", superseded=superseded(settings))
@@ -119,7 +119,7 @@ class _Daemon:
         self.clicks_stopped = trio.Event()
         self.clicks: Clicks | None = None
         self.metrics = Metrics(settings)
-        self.watching = Watching(self.metrics, read_clocks)
+        self.observers = Observers(self.metrics, read_clocks)
         self.control = ControlFace(lambda: self.settings, read_clocks)
         self._follow_settings(self.control.use, self.metrics.use)
         self.troubles = Troubles()
@@ -174,7 +174,7 @@ class _Daemon:
         async with journal_spooled(self.settings) as (spool, writer), trio.open_nursery() as asked:
             await asked.start(control.serve, self.settings.state_dir, commands)
             self.clicks = clicks = Clicks(offers, None, writer, read_clocks)
-            clicks.observe = self.watching.click
+            clicks.observe = self.observers.click
             try:
                 await self._run(spool, writer, offers, clicks, commands)
             finally:
@@ -215,7 +215,7 @@ class _Daemon:
             database, self.settings, pools.directory, overview.queued, advisor, read_clocks, self.troubles
         )
         self._follow_settings(maintenance.use, workers.tracer.use, pools.directory.use, workers.checker.use)
-        workers.tracer.observer = self.watching
+        workers.tracer.observer = self.observers
 
         batch = Batch(
             database,
@@ -247,10 +247,10 @@ class _Daemon:
                 workers_busy=lambda: workers.tracer.busy,
                 is_of_the_pool=pools.directory.has,
             )
-            seat = Seat(
-                lambda: self.settings, traces, self.stop, overview, database, round_now, self.metrics, self.watching
+            context = ControlContext(
+                lambda: self.settings, traces, self.stop, overview, database, round_now, self.metrics, self.observers
             )
-            background.start_soon(restarted, "control", self.control.run, lambda: seat)
+            background.start_soon(restarted, "control", self.control.run, lambda: context)
             clicks.begin(dispatcher)
             await self._until_stopped(journal, pools, workers, clicks)
             background.cancel_scope.cancel()

@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from daemon.control.api import TracerSeat
-from daemon.control.standing import ControlFace, open_control
+from daemon.control.api import TracerContext
+from daemon.control.service import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
 from daemon.host import hangup, systemd
 from daemon.host.clocks import read_clocks
@@ -34,7 +34,7 @@ async def run_tracer(settings: Settings, config_file: Path | None) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(tracer.watch_signals, nursery.cancel_scope)
         nursery.start_soon(tracer.face.serve, listeners)
-        nursery.start_soon(tracer.face.run, TracerSeat(lambda: tracer.settings, tracer.traces, tracer.stop))
+        nursery.start_soon(tracer.face.run, TracerContext(lambda: tracer.settings, tracer.traces, tracer.stop))
         log.info("ready")
         systemd.notify("READY=1")
         await tracer.stop.wait()

@@ -7,7 +7,6 @@ for each activity, and again each LOG_EVERY_S while it lasts.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
@@ -22,6 +21,16 @@ log = structlog.get_logger("daemon.database")
 
 
 @dataclass(frozen=True, slots=True)
+class TroubleStatus:
+    """What PostgreSQL holds up: the activity, why, what to do next, and since when (UTC)."""
+
+    activity: str
+    sentence: str
+    remedy: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """`activity` does not go on; `sentence` says why, `remedy` what an operator does next. `since_s`: wall seconds."""
 
@@ -31,10 +40,9 @@ class Trouble:
     since_s: float
     event: str
 
-    def shown(self) -> dict[str, Any]:
-        """As JSON has it."""
+    def shown(self) -> TroubleStatus:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since_s))
-        return {"activity": self.activity, "sentence": self.sentence, "remedy": self.remedy, "since": since}
+        return TroubleStatus(self.activity, self.sentence, self.remedy, since)
 
     def line(self) -> str:
         return f"{self.activity}: {self.sentence}. Next: {self.remedy}"

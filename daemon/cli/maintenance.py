@@ -3,6 +3,8 @@
 import time
 from dataclasses import replace
 
+from msgspec import convert
+
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, shown
 from daemon.cli.session import settings_of, with_database
@@ -11,7 +13,7 @@ from daemon.control.socket import ask
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advisor import advice_by_tables
 from daemon.maintenance.figures import Advice
-from daemon.maintenance.rounds import Report, report_from, run_once
+from daemon.maintenance.rounds import Report, run_once
 from daemon.settings.model import Settings
 
 ROUND_S = 120.0
@@ -31,9 +33,9 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     """
     settings = settings_of(config)
     answer = ask(settings.state_dir, "maintenance", timeout_s=ROUND_S)
-    report = _round_without_daemon(settings) if answer is None else report_from(answer)
+    report = _round_without_daemon(settings) if answer is None else convert(answer, Report)
     if as_json:
-        say_json(report.as_dict())
+        say_json(answer or report.as_dict())
         return
     for line in report.lines():
         say(shown(line))
@@ -41,7 +43,8 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
 
 def _round_without_daemon(settings: Settings) -> Report:
     async def advice_on(conn: Connection) -> tuple[Advice, ...]:
-        return await advice_by_tables(conn, await read_status(conn), settings, time.time())
+        found = await read_status(conn)
+        return await advice_by_tables(conn, found.countries, found.last_minute, settings, time.time())
 
     async def round_on(database: Database) -> Report:
         report = await run_once(database, settings)

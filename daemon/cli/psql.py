@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from daemon.cli.options import ConfigFile
 from daemon.cli.output import warn
 from daemon.cli.session import database_at, settings_of, use_database
-from daemon.database.embedded import psql_path
+from daemon.database.binaries import psql_path
 from daemon.database.postgres import Database
 from daemon.errors import TracepoolError
 

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import starmap
 from typing import Annotated, Any
 
@@ -19,9 +19,10 @@ from daemon.cli.output import say, say_json, say_table, shown, table, warn
 from daemon.cli.session import database_at, settings_of, use_database
 from daemon.control.reports import read_status
 from daemon.control.socket import ask
+from daemon.control.status import country_status
 from daemon.database.postgres import Connection
 from daemon.errors import TheirFault
-from daemon.maintenance.advisor import advice_by_tables, said
+from daemon.maintenance.advisor import advice_by_tables
 from daemon.settings.model import Settings
 
 REFRESH_S = 1.0
@@ -78,8 +79,11 @@ class _Source:
 
         async def read(conn: Connection) -> dict[str, Any]:
             found = await read_status(conn)
-            advice = await advice_by_tables(conn, found, self.settings, time.time())
-            return {**found, "advice": [said(one) for one in advice], "daemon": None}
+            advice = await advice_by_tables(conn, found.countries, found.last_minute, self.settings, time.time())
+            countries = {country: asdict(country_status(counts)) for country, counts in found.countries.items()}
+            for counts in countries.values():
+                del counts["waiting"]
+            return {**asdict(found), "countries": countries, "advice": [*map(asdict, advice)], "daemon": None}
 
         return use_database(self.url, self.settings, lambda database: database.work(read))
 

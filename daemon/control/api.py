@@ -1,21 +1,22 @@
-"""What the resources of the control face share. Each is a file under resources/, with its models in it.
+"""What the resources of the control face share. They stand by noun in files under resources/, with their models.
 
 How to add one:
-1. resources/NAME.py: the answers as frozen dataclasses (the docstring and each field's name are the documentation),
-   the requests too, their bodies with config=STRICT; use pydantic's Field by Annotated for bounds: every string, list
+1. In resources/NOUN.py the answers as frozen dataclasses (the docstring and each field's name are the documentation),
+   and the requests, their bodies with config=STRICT; use pydantic's Field by Annotated for bounds: every string, list
    and number has one. It is pydantic.dataclasses.dataclass: the schema of a plain one would be built anew for each
    request, which takes 10 ms.
-2. `def blueprint(seat: Seats) -> Blueprint` makes the routes: async functions with a docstring (its first line is the
-   summary in /openapi.json), under quart-schema's @validate_querystring, @validate_request and @validate_response, with
-   that order from top to bottom below @routes.get("/api/NAME"). Inside, `seat()` gives what there is to work with.
+2. `def NAME_routes(context: GetContext) -> Blueprint` makes the routes: async functions with a docstring (its first
+   line is the summary in /openapi.json), under quart-schema's @validate_querystring, @validate_request and
+   @validate_response, in that order from top to bottom below @routes.get("/api/NAME"). Inside, `context()` gives what
+   there is to work with. A list of rows is one `page_of`.
 3. A refusal is `raise ProblemRaised(404, "what, and what would be right")`; BadInput and DatabaseUnavailable become
    problems by themselves. GET is for everybody with a token, all other methods for operators: nothing to do for that.
 4. A change says what it did: `note_change(ips=3)` adds to the audit line that each change writes.
-5. What streams or takes long watches `seat().stopping`. Name the blueprint in standing.RESOURCES.
+5. What streams or takes long watches `context().stopping`. Name the blueprint in service.RESOURCES.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import Annotated, Any, TypeVar
@@ -25,17 +26,19 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as model
 from quart import g
 
+from daemon.control.listings import Asked, Listing, read_page
 from daemon.control.metrics import Metrics
+from daemon.control.observers import Observers
 from daemon.control.overview import Overview
 from daemon.control.tracing import TracesForOthers
-from daemon.control.watching import Watching
 from daemon.database.postgres import Database
+from daemon.errors import BadInput
 from daemon.maintenance.rounds import Report
 from daemon.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class TracerSeat:
+class TracerContext:
     """What there is in a daemon that only traces for others too. `settings` are those of now."""
 
     settings: Callable[[], Settings]
@@ -44,16 +47,18 @@ class TracerSeat:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat(TracerSeat):
+class ControlContext(TracerContext):
     """What resources work with. `maintenance` does a round, after what is journaled is shipped."""
 
     overview: Overview
     database: Database
     maintenance: Callable[[], Awaitable[Report]]
     metrics: Metrics
-    watching: Watching
+    observers: Observers
 
 
+G = TypeVar("G")
+P = TypeVar("P")
 T = TypeVar("T")
 
 # Bounds that requests share. PostgreSQL's text has no NUL.
@@ -92,8 +97,35 @@ class RowRefused:
     reason: str
 
 
-Seats = Callable[[], Seat]
+GetContext = Callable[[], ControlContext]
 """Raises ProblemRaised (503) while the daemon starts, and once it stops."""
+
+
+async def page_of(
+    context: ControlContext,
+    listing: Listing,
+    query: Any,
+    page: Callable[[list[T], str | None], P],
+    row: Callable[[dict[str, Any]], T],
+    **filters: object,
+) -> P:
+    """A page of rows. `query` has `sort`, `limit` and `cursor`; its other fields that the listing has a filter for are
+    filters, and so are `filters`."""
+    named = {name: getattr(query, name) for name in listing.filters if hasattr(query, name)}
+    asked = Asked(query.sort, query.limit, query.cursor, named | filters)
+    found = await context.database.work(read_page, listing, asked)
+    return page([row(one) for one in found["items"]], found["next"])
+
+
+def accepted(given: Sequence[G], make: Callable[[G], T], *, strict: bool) -> tuple[list[T], list[RowRefused]]:
+    """The rows of an import, and those that `make` refuses by BadInput: with `strict`, one of these refuses all."""
+    rows, refused = [], []
+    for number, one in enumerate(given, start=1):
+        try:
+            rows.append(make(one))
+        except BadInput as e:
+            refused.append(RowRefused(number, str(e)))
+    return ([] if strict and refused else rows), refused
 
 
 def picked(model: type[T], row: Mapping[str, Any], **more: Any) -> T:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from daemon.errors import BadInput
 
-CURSOR_CHARACTERS_MAX = 2_000
-
 
 @dataclass(frozen=True, slots=True)
 class Position:

@@ -78,10 +78,6 @@ class Events:
         self._last_id = 0
 
     @property
-    def watchers(self) -> int:
-        return len(self._watchers)
-
-    @property
     def full(self) -> bool:
         return len(self._watchers) >= WATCHERS_MAX
 

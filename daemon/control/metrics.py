@@ -203,8 +203,8 @@ def _queues(overview: Overview) -> Iterator[Metric]:
     length = GaugeMetricFamily("tracepool_queue_length", "How many wait, or how much is taken", labels=("queue",))
     limit = GaugeMetricFamily("tracepool_queue_limit", "The bound of that", labels=("queue",))
     for name, queue in overview.queues().items():
-        length.add_metric((name,), queue["length"])
-        limit.add_metric((name,), queue["max"])
+        length.add_metric((name,), queue.length)
+        limit.add_metric((name,), queue.max)
     yield from (length, limit)
     yield _gauge("tracepool_active_traces", "Traces that have an IP", overview.tracer.active)
     yield _gauge("tracepool_clicks_waiting", "Clicks without an answer yet", overview.clicks.waiting)

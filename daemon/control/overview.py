@@ -10,12 +10,13 @@ import trio
 from daemon import __version__
 from daemon.click.clicks import Clicks
 from daemon.clock import Moment
+from daemon.control.status import AdviceStatus, JournalStatus, LastMinuteStatus, QueueStatus, Status, country_status
 from daemon.database.postgres import NOTIFICATIONS_MAX
 from daemon.http.server import Server
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import PENDING_MAX, JournalWriter
-from daemon.maintenance.advisor import Advisor, said
+from daemon.maintenance.advisor import Advisor
 from daemon.nodes.member import Member
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
 from daemon.settings.model import Settings
@@ -51,37 +52,32 @@ class Overview:
         return self.dispatcher.queued + waiting
 
     async def status(self) -> dict[str, Any]:
-        """Percentages and milliseconds to one decimal; `queues` with the bound of each."""
-        countries = {
-            country: {**asdict(counts), "utilisation_percent": round(counts.utilisation_percent, 1)}
-            for country, counts in sorted(self.directory.counts().items())
-        }
-        last_minute = asdict(self.clicks.tally.last_minute(self.now().tick_s))
-        for wait in ("wait_p50_ms", "wait_p95_ms"):
-            last_minute[wait] = None if last_minute[wait] is None else round(last_minute[wait], 1)
-        return {
-            "countries": countries,
-            "active_traces": self.tracer.active,
-            "last_minute": last_minute,
-            "traffic_today": self.tracer.spending.today(self.now().wall_s),
-            "providers": self.providers.status(),
-            "advice": [said(advice) for advice in self.advisor.advice()],
-            "queues": self.queues(),
-            "journal": {
-                "recorded": self.writer.recorded,
-                "dropped": self.writer.dropped,
-                "refused": self.shipper.refused,
-                "late_hits": self.clicks.late_hits,
-                "backlog": await self.backlog(),
-                "database_reachable": self.shipper.reachable,
-            },
-            "troubles": [trouble.shown() for trouble in self.troubles],
-            "node": self.member.standing(),
-            "node_id": str(self.spool.node_id),
-            "epoch": self.spool.epoch,
-            "uptime_s": round(self.now().tick_s - self.started_s, 1),
-            "version": __version__,
-        }
+        """A `Status` for JSON: percentages and milliseconds to one decimal."""
+        counts, now = self.directory.counts(), self.now()
+        status = Status(
+            countries={country: country_status(counts[country]) for country in sorted(counts)},
+            active_traces=self.tracer.active,
+            last_minute=LastMinuteStatus(**asdict(self.clicks.tally.last_minute(now.tick_s).rounded())),
+            traffic_today=self.tracer.spending.today(now.wall_s),
+            providers=self.providers.status(),
+            advice=[AdviceStatus(**asdict(advice)) for advice in self.advisor.advice()],
+            queues=self.queues(),
+            journal=JournalStatus(
+                recorded=self.writer.recorded,
+                dropped=self.writer.dropped,
+                refused=self.shipper.refused,
+                late_hits=self.clicks.late_hits,
+                backlog=await self.backlog(),
+                database_reachable=self.shipper.reachable,
+            ),
+            troubles=[trouble.shown() for trouble in self.troubles],
+            node=self.member.standing(),
+            node_id=str(self.spool.node_id),
+            epoch=self.spool.epoch,
+            uptime_s=round(now.tick_s - self.started_s, 1),
+            version=__version__,
+        )
+        return asdict(status)
 
     async def backlog(self) -> int | None:
         """Entries to be shipped; None while the disk refuses to say, when the rest of the status is wanted most."""
@@ -90,7 +86,7 @@ class Overview:
         except sqlite3.Error:
             return None
 
-    def queues(self) -> dict[str, dict[str, int]]:
+    def queues(self) -> dict[str, QueueStatus]:
         settings = self.settings()
         queues = {
             "connections": (self.server.connections, settings.click.connections_max),
@@ -104,4 +100,4 @@ class Overview:
         for post in self.directory:
             queues[f"waiting_for_an_ip_{post.country}"] = (post.pool.counts().waiting, settings.pool.waiting_max)
             queues[f"mailbox_{post.country}"] = (post.mailbox.statistics().current_buffer_used, MAILBOX_MAX)
-        return {name: {"length": length, "max": most} for name, (length, most) in queues.items()}
+        return {name: QueueStatus(length, most) for name, (length, most) in queues.items()}

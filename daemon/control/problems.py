@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import orjson
+import msgspec
 from pydantic import ValidationError
 from quart import Response
 
@@ -71,7 +71,7 @@ def _body(problem: Problem) -> bytes:
         body["detail"] = problem.detail
     if problem.errors is not None:
         body["errors"] = [{"field": one.field, "message": one.message} for one in problem.errors]
-    return orjson.dumps(body)
+    return msgspec.json.encode(body)
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:

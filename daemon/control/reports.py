@@ -1,19 +1,21 @@
 """How things stand, read from the tables: what `tracepool status` shows while no daemon runs. A unit of work."""
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from daemon.countries import canonical
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
-from daemon.trace.traffic_costs import shown
+from daemon.maintenance.tally import LastMinute
+from daemon.pool.messages import Counts
+from daemon.trace.traffic_costs import TrafficStatus, by_provider
 
 _COUNTS = """
 select country, count(*) as total,
        count(*) filter (where status = 'available' and is_healthy) as available,
        count(*) filter (where status = 'locked') as locked,
        count(*) filter (where status = 'cooldown') as cooldown,
-       count(*) filter (where status = 'failed' or not is_healthy) as failed,
-       count(*) filter (where is_healthy) as healthy
+       count(*) filter (where status = 'failed' or not is_healthy) as failed
 from ip_rotation_pool group by country
 """
 _ACTIVE = """
@@ -31,34 +33,28 @@ from hits where created_at > now() - interval '1 minute' and outcome = 'fallback
 """
 
 
-async def read_status(conn: Connection) -> dict[str, Any]:
-    """As a running daemon answers, as far as the tables know it; percentages and milliseconds to one decimal."""
-    countries: dict[str, dict[str, Any]] = {}
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """What the tables know of a daemon's status. No request waits in `countries`: none does without a daemon."""
+
+    countries: Mapping[str, Counts]
+    active_traces: int
+    last_minute: LastMinute
+    traffic_today: dict[str, TrafficStatus]
+
+
+async def read_status(conn: Connection) -> TableStatus:
+    countries: dict[str, dict[str, int]] = {}
     for row in await conn.fetch(_COUNTS):
         counts = countries.setdefault(canonical(row["country"]), dict.fromkeys(list(row.keys())[1:], 0))
         for name in counts:
             counts[name] += row[name]
-    for counts in countries.values():
-        healthy = counts.pop("healthy")
-        used = counts["locked"] + counts["cooldown"]
-        counts["utilisation_percent"] = round(100 * used / healthy, 1) if healthy else 0.0
     clicks = await conn.fetchrow(_CLICKS)
-    return {
-        "countries": dict(sorted(countries.items())),
-        "active_traces": await conn.fetchval(_ACTIVE),
-        "last_minute": {
-            "clicks": clicks["clicks"],
-            "resolved": clicks["resolved"],
-            "fallbacks": {row["reason"]: row["count"] for row in await conn.fetch(_FALLBACKS)},
-            "wait_p50_ms": _rounded(clicks["wait_p50_ms"]),
-            "wait_p95_ms": _rounded(clicks["wait_p95_ms"]),
-        },
-        "traffic_today": {
-            row["provider"]: shown({name: value for name, value in row.items() if name != "provider"})
-            for row in await conn.fetch(QUERIES["traffic_today"])
-        },
-    }
-
-
-def _rounded(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else round(milliseconds, 1)
+    fallbacks = {row["reason"]: row["count"] for row in await conn.fetch(_FALLBACKS)}
+    traffic = by_provider(await conn.fetch(QUERIES["traffic_today"]))
+    return TableStatus(
+        countries={country: Counts(**counts, waiting=0) for country, counts in sorted(countries.items())},
+        active_traces=await conn.fetchval(_ACTIVE),
+        last_minute=LastMinute(**clicks, fallbacks=fallbacks).rounded(),
+        traffic_today={provider: spent.rounded() for provider, spent in traffic.items()},
+    )

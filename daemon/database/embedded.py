@@ -20,13 +20,10 @@ from daemon.database.binaries import (
     Account,
     choose_account,
     installed,
-    psql_path,
     reachable,
     refuse_unless_reachable,
 )
 from daemon.errors import DatabaseSetupFailed
-
-__all__ = ["EmbeddedServer", "psql_path", "running_url", "start"]
 
 STOP_WAIT_S = 30.0
 LOCK_WAIT_S = 90.0  # another process may be at a whole start and a whole stop

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import structlog
 
@@ -17,7 +16,6 @@ from daemon.pool.messages import Counts
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
-COUNTED = ("total", "available", "locked", "cooldown", "failed")
 FRESH_S = 1.0  # advice is worked out anew after this at the soonest, however many ask
 
 log = structlog.get_logger("daemon.maintenance")
@@ -60,7 +58,7 @@ class Advisor:
         found = self.advice()
         given = {(advice.code, advice.about): advice for advice in found}
         for key in given.keys() - self._told:
-            log.warning("advice", **said(given[key]))
+            log.warning("advice", **asdict(given[key]))
         for code, about in self._told - given.keys():
             log.info("advice_over", code=code, about=about)
         self._told = set(given)
@@ -88,11 +86,6 @@ class Advisor:
         return self._advice
 
 
-def said(advice: Advice) -> dict[str, Any]:
-    """As JSON has it."""
-    return {**asdict(advice), "numbers": dict(advice.numbers)}
-
-
 def _providers(
     settings: Settings, suspects: Mapping[str, str], refusals: Mapping[str, int]
 ) -> tuple[ProviderState, ...]:
@@ -108,17 +101,14 @@ def _asked(settings: Settings) -> tuple[float, float, float]:
 
 
 async def advice_by_tables(
-    conn: Connection, status: Mapping[str, Any], settings: Settings, now_s: float
+    conn: Connection, countries: Mapping[str, Counts], clicks: LastMinute, settings: Settings, now_s: float
 ) -> tuple[Advice, ...]:
-    """A unit of work: while no daemon runs. `status` is what `read_status` gave."""
+    """A unit of work: while no daemon runs. `countries` and `clicks` are those that `read_status` gave."""
     figures = Figures(
         now_s=now_s,
-        countries={
-            country: Counts(**{name: counts[name] for name in COUNTED}, waiting=0)
-            for country, counts in status["countries"].items()
-        },
+        countries=countries,
         active=await read_active(conn),
-        clicks=LastMinute(**status["last_minute"]),
+        clicks=clicks,
         evidence=await read_evidence(conn, now_s, *_asked(settings)),
         providers=_providers(settings, {}, {}),
         deadline_s=settings.click.deadline_s,

@@ -30,8 +30,8 @@ class Advice:
     severity: Severity
     sentence: str
     rule: str
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    command: str | None = None
+    numbers: dict[str, float]
+    command: str | None
     about: str = ""
 
     def line(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
-from daemon.maintenance.figures import Advice, Severity
+from daemon.maintenance.figures import Advice
 from daemon.settings.model import Settings
 
 UNHEALTHY_NAMED_MAX = 100
@@ -18,7 +18,7 @@ BATCHES_MAX = 200  # of one round: what is left is for the next
 
 
 @dataclass(frozen=True, slots=True)
-class Unhealthy:
+class UnhealthyIp:
     """An IP that failed too often in a row."""
 
     ip: str
@@ -38,7 +38,7 @@ class Report:
     ended_cooldowns: int
     timed_out_traces: int
     removed_traces: int
-    unhealthy: tuple[Unhealthy, ...]
+    unhealthy: tuple[UnhealthyIp, ...]
     statistics: dict[str, Any]
     advice: tuple[Advice, ...] = ()
 
@@ -70,13 +70,6 @@ class Report:
         return [*lines, *(advice.line() for advice in self.advice)]
 
 
-def report_from(values: dict[str, Any]) -> Report:
-    """The inverse of `as_dict`, after a way through JSON."""
-    unhealthy = tuple(Unhealthy(**one) for one in values["unhealthy"])
-    advice = tuple(Advice(**{**one, "severity": Severity(one["severity"])}) for one in values["advice"])
-    return Report(**{**values, "unhealthy": unhealthy, "advice": advice})
-
-
 async def run_once(
     database: Database, settings: Settings, *, queued: int = 0, overdue_ips: int = 0, expire_ips: bool = True
 ) -> Report:
@@ -96,14 +89,7 @@ async def run_once(
         timed_out_traces=timed_out,
         removed_traces=removed,
         unhealthy=tuple(
-            Unhealthy(
-                ip=f"{row['ip_address']}:{row['ip_port']}",
-                country=row["country"],
-                provider=row["provider"],
-                consecutive_failures=row["consecutive_failures"],
-                failure_count=row["failure_count"],
-                success_count=row["success_count"],
-            )
+            UnhealthyIp(f"{row['ip_address']}:{row['ip_port']}", *(row[name] for name in UnhealthyIp.__slots__[1:]))
             for row in unhealthy
         ),
         statistics=statistics,

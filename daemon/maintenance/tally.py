@@ -1,7 +1,7 @@
 """What the last minute's clicks came to, for `status`. Pure: the time comes with each click."""
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WINDOW_S = 60.0
 CLICKS_MAX = 60_000  # remembered: at more than 1,000 clicks/s the window is shorter
@@ -16,6 +16,15 @@ class LastMinute:
     fallbacks: dict[str, int]
     wait_p50_ms: float | None
     wait_p95_ms: float | None
+
+    def rounded(self) -> "LastMinute":
+        """As `status` gives it: milliseconds to one decimal."""
+        p50, p95 = self.wait_p50_ms, self.wait_p95_ms
+        return replace(
+            self,
+            wait_p50_ms=None if p50 is None else round(p50, 1),
+            wait_p95_ms=None if p95 is None else round(p95, 1),
+        )
 
 
 class Tally:

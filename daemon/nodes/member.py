@@ -48,6 +48,19 @@ class _Joined:
     claim: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """This daemon among the nodes of its database. `trusted_for_s`: how long it leases on without PostgreSQL; null: for
+    ever, as the database is its own.
+    """
+
+    name: str
+    node_id: str
+    epoch: int
+    leasing: bool
+    trusted_for_s: float | None
+
+
 class Follower:
     """What has to know how this node stands."""
 
@@ -226,16 +239,15 @@ class Member:
                 log.warning("node_could_not_leave", why=str(e), effect="another node waits until its trust has ended")
         self._claim = None
 
-    def standing(self) -> dict[str, Any]:
-        """As status has it."""
+    def standing(self) -> NodeStatus:
         left_s = self.trusted_for_s
-        return {
-            "name": self._identity.name,
-            "node_id": str(self._identity.node_id),
-            "epoch": self._epoch or 0,
-            "leasing": self.may_lease(),
-            "trusted_for_s": None if left_s is None else round(left_s, 1),
-        }
+        return NodeStatus(
+            name=self._identity.name,
+            node_id=str(self._identity.node_id),
+            epoch=self._epoch or 0,
+            leasing=self.may_lease(),
+            trusted_for_s=None if left_s is None else round(left_s, 1),
+        )
 
 
 @asynccontextmanager

@@ -11,10 +11,9 @@ A provider that nobody has traced through in this run has no standing.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 from daemon.clock import Moment
 from daemon.trace.walk.verdicts import Verdict
@@ -43,6 +42,19 @@ class Standing:
     accepted: bool = False
     spared_s: float = 0.0
     spared_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """How a provider stands as a whole since `since`, with what was counted since then. `suspected`: so many of its IPs
+    fail that it must be the provider's fault; `ips_spared` is how often one rested instead of failing for that.
+    """
+
+    state: Health
+    since: str
+    traces: int
+    credentials_refused: int
+    ips_spared: int
 
 
 class ProviderHealth:
@@ -82,7 +94,7 @@ class ProviderHealth:
             if one.accepted or one.health is Health.CREDENTIALS_REFUSED
         }
 
-    def status(self) -> dict[str, dict[str, Any]]:
+    def status(self) -> dict[str, ProviderStatus]:
         return {name: _shown(one) for name, one in sorted(self._standings.items())}
 
     def _standing(self, provider: str, now: Moment) -> Standing:
@@ -106,10 +118,6 @@ def why_of(standing: Standing) -> str:
     )
 
 
-def _shown(standing: Standing) -> dict[str, Any]:
-    counts = asdict(standing)
-    return {
-        "state": standing.health.value,
-        "since": datetime.fromtimestamp(standing.since_s, UTC).isoformat(timespec="seconds"),
-        **{name: counts[name] for name in ("traces", "credentials_refused", "ips_spared")},
-    }
+def _shown(standing: Standing) -> ProviderStatus:
+    since = datetime.fromtimestamp(standing.since_s, UTC).isoformat(timespec="seconds")
+    return ProviderStatus(standing.health, since, standing.traces, standing.credentials_refused, standing.ips_spared)

@@ -8,7 +8,6 @@ import math
 import ssl
 
 import httpx
-import orjson
 import structlog
 import trio
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +18,7 @@ from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_o
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
+from daemon.web.strict_json import decode_json
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024  # twenty hops by the longest Locations, with their parameters
 TRAVEL_S = 1.0  # that the service is given less than the trace has: its answer is to come in time
@@ -128,13 +128,13 @@ async def _body(answered: httpx.Response) -> bytes:
 
 def _read(body: bytes) -> TraceAnswer:
     try:
-        return _ANSWER.validate_python(orjson.loads(body))
-    except orjson.JSONDecodeError:
-        raise _Refused("service_shape", "answered something that is not JSON") from None
+        return _ANSWER.validate_python(decode_json(body))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:100] or "the answer"
         raise _Refused("service_shape", f"answered what cannot be used: {where}: {first['msg']}"[:WORDS_MAX]) from None
+    except ValueError:
+        raise _Refused("service_shape", "answered something that is not JSON") from None
 
 
 def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:

@@ -4,7 +4,7 @@ Pure. The table `traffic` has the same for every day, provider and offer; it is 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +15,17 @@ DAY_S = 86_400
 
 
 @dataclass(slots=True)
-class ProviderTraffic:
-    """A provider's share. `cost` in US dollars."""
+class TrafficStatus:
+    """What went through a provider's proxies since midnight, UTC. `cost` in US dollars, 0 without a price_per_gb."""
 
-    traces: int = 0
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    cost: float = 0.0
+    traces: int
+    bytes_received: int
+    bytes_sent: int
+    cost: float
+
+    def rounded(self) -> "TrafficStatus":
+        """As `status` gives it: dollars to a millionth."""
+        return replace(self, cost=round(self.cost, 6))
 
 
 class TrafficCosts:
@@ -30,7 +34,7 @@ class TrafficCosts:
     def __init__(self, prices: Mapping[str, float] | None = None) -> None:
         self.prices: Mapping[str, float] = prices or {}
         self._day = 0
-        self._by_provider: dict[str, ProviderTraffic] = {}
+        self._by_provider: dict[str, TrafficStatus] = {}
 
     def counted(self, ip_id: UUID, provider: str, bytes_received: int, bytes_sent: int) -> Traffic:
         """An attempt with its cost: providers sell both directions alike. One without a price costs nothing."""
@@ -40,16 +44,14 @@ class TrafficCosts:
     def begin(self, wall_s: float, rows: Iterable[Mapping[str, Any]]) -> None:
         """Takes rows of `traffic_today` for all that was spent until now."""
         self._day = int(wall_s // DAY_S)
-        self._by_provider = {
-            row["provider"]: ProviderTraffic(*(row[name] for name in ProviderTraffic.__slots__)) for row in rows
-        }
+        self._by_provider = by_provider(rows)
 
     def add(self, wall_s: float, traffic: Iterable[Traffic]) -> None:
         """The attempts of one trace, which counts once for each provider."""
         self._turn(wall_s)
         providers = set()
         for part in traffic:
-            share = self._by_provider.setdefault(part.provider, ProviderTraffic())
+            share = self._by_provider.setdefault(part.provider, TrafficStatus(0, 0, 0, 0.0))
             share.bytes_received += part.bytes_received
             share.bytes_sent += part.bytes_sent
             share.cost += part.cost
@@ -57,9 +59,9 @@ class TrafficCosts:
         for provider in providers:
             self._by_provider[provider].traces += 1
 
-    def today(self, wall_s: float) -> dict[str, dict[str, Any]]:
+    def today(self, wall_s: float) -> dict[str, TrafficStatus]:
         self._turn(wall_s)
-        return {provider: shown(asdict(share)) for provider, share in sorted(self._by_provider.items())}
+        return {provider: share.rounded() for provider, share in sorted(self._by_provider.items())}
 
     def _turn(self, wall_s: float) -> None:
         day = int(wall_s // DAY_S)
@@ -67,6 +69,6 @@ class TrafficCosts:
             self._day, self._by_provider = day, {}
 
 
-def shown(share: Mapping[str, Any]) -> dict[str, Any]:
-    """A provider's share as `status` gives it: dollars to a millionth."""
-    return {**share, "cost": round(share["cost"], 6)}
+def by_provider(rows: Iterable[Mapping[str, Any]]) -> dict[str, TrafficStatus]:
+    """Rows of `traffic_today`."""
+    return {row["provider"]: TrafficStatus(*(row[name] for name in TrafficStatus.__slots__)) for row in rows}

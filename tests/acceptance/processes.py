@@ -21,7 +21,8 @@ import trio
 
 from daemon.control import socket as control
 from daemon.database import embedded
-from daemon.database.embedded import psql_path, running_url
+from daemon.database.binaries import psql_path
+from daemon.database.embedded import running_url
 from daemon.demo.network import DemoNetwork, demo_network
 from tests.fakes.wire import free_port
 

@@ -95,7 +95,7 @@ async def test_new_settings_bring_new_prices_and_a_new_deadline() -> None:
 
 
 async def test_how_things_stand_is_looked_at_when_asked_for() -> None:
-    advice = Advice("oversized", Severity.INFO, "Too many.", "below 50%", about="us")
+    advice = Advice("oversized", Severity.INFO, "Too many.", "below 50%", {}, None, "us")
     found = await scraped(Metrics(SETTINGS), advice)
     states = [value_in(found, "tracepool_pool_ips", country="us", state=s) for s in ("available", "locked", "failed")]
     assert states == [1, 1, 1]

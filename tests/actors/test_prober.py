@@ -93,7 +93,7 @@ async def test_one_that_works_again_comes_back_five_minutes_after_it_failed(
         assert (ip.consecutive_failures, ip.probe_failures) == (0, 0)
         await trio.sleep(PAUSE_MAX_S)
         assert len(bench.at_s) == 1
-        assert bench.checker.providers.status()["luna"]["state"] == "ok"
+        assert bench.checker.providers.status()["luna"].state == "ok"
 
 
 async def test_the_pause_doubles_with_each_probe_that_fails_up_to_six_hours(

@@ -13,6 +13,7 @@ from daemon.providers.proxies import ProxyAddress
 from daemon.settings.model import Settings
 from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.leases import ANSWER_LATE_S
+from daemon.trace.traffic_costs import TrafficStatus
 from daemon.trace.walk.steps import GaveUp, HopAnswer, Landed, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
@@ -369,7 +370,7 @@ async def test_what_went_through_an_ip_is_counted_at_the_price_of_its_provider(
     cost = (4321 + 765) / 10**9 * 5
     assert bench.finished().traffic == (Traffic(bench.ip.id, "luna", 4321, 765, cost),)
     assert bench.finished().cost == cost
-    spent = {"traces": 1, "bytes_received": 4321, "bytes_sent": 765, "cost": 0.000025}
+    spent = TrafficStatus(traces=1, bytes_received=4321, bytes_sent=765, cost=0.000025)
     assert bench.tracer.spending.today(WALL_S) == {"luna": spent}
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 import brotli
-import orjson
 from ada_url import URL
 from backports import zstd
 from pydantic import TypeAdapter
@@ -37,6 +36,7 @@ from daemon.trace.wire.stream import CountedStream, Meter, TooMuch, WireStream
 from daemon.web.addresses import refused_host
 from daemon.web.headers import is_host_in, parsed, wire_url
 from daemon.web.query import Inbound, extracted_params, parse_click, with_params
+from daemon.web.strict_json import decode_json
 
 PAGE_BYTES, HEAD_BYTES = 16_384, 65_536  # trace.body_bytes_max and the limits of heads, as they are by default
 SOCKS_BYTES = 263
@@ -478,7 +478,7 @@ URLS: dict[str, Make] = {
 
 def _read_service_answer(data: bytes) -> object:
     try:
-        answer = _ANSWER.validate_python(orjson.loads(data))
+        answer = _ANSWER.validate_python(decode_json(data))
     except ValueError:
         return None
     return result_of(answer, LIMITS, 1.0)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from daemon.control.overview import Overview
+from daemon.control.status import QueueStatus
 from daemon.maintenance.figures import Advice
 from daemon.pool.decision import Decision
 from daemon.pool.directory import PoolDirectory
@@ -24,7 +25,7 @@ def standing_overview(*advice: Advice) -> Overview:
         "writer": SimpleNamespace(recorded=70, dropped=4),
         "shipper": SimpleNamespace(reachable=False, refused=5),
         "advisor": SimpleNamespace(advice=lambda: advice),
-        "queues": lambda: {"workers_busy": {"length": 6, "max": 10}},
+        "queues": lambda: {"workers_busy": QueueStatus(6, 10)},
         "backlog": _backlog,
     }
     return cast(Overview, SimpleNamespace(**parts))

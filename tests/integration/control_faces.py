@@ -1,4 +1,4 @@
-"""The control face on loopback, with a seat made of what a test gives it, and clients that ask it."""
+"""The control face on loopback, with a context made of what a test gives it, and clients that ask it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,12 +11,12 @@ import httpx
 import trio
 
 from daemon.control.access import hash_of
-from daemon.control.api import Seat
+from daemon.control.api import ControlContext
 from daemon.control.metrics import Metrics
+from daemon.control.observers import Observers
 from daemon.control.overview import Overview
-from daemon.control.standing import ControlFace, open_control
+from daemon.control.service import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
-from daemon.control.watching import Watching
 from daemon.database.postgres import Database
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.rounds import Report
@@ -95,14 +95,14 @@ class FixedOverview:
 
 
 class Unreached:
-    """A part of the seat that no resource under test uses."""
+    """A part of the context that no resource under test uses."""
 
 
 async def no_round() -> Report:
     raise AssertionError("no round is asked for here")
 
 
-def seat_of(settings: Settings, **parts: Any) -> Seat:
+def context_of(settings: Settings, **parts: Any) -> ControlContext:
     given: dict[str, Any] = {
         "settings": lambda: settings,
         "traces": cast(TracesForOthers, Unreached()),
@@ -111,9 +111,9 @@ def seat_of(settings: Settings, **parts: Any) -> Seat:
         "maintenance": no_round,
         "stopping": trio.Event(),
         "metrics": Metrics(settings),
-        "watching": Watching(Metrics(settings), read_clocks),
+        "observers": Observers(Metrics(settings), read_clocks),
     }
-    return Seat(**(given | parts))
+    return ControlContext(**(given | parts))
 
 
 def row_of(token: str, role: str = "operator", *, name: str = "anna", revoked: bool = False) -> dict[str, Any]:
@@ -159,7 +159,7 @@ async def control_face(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(face.serve, listeners)
         if seated:
-            nursery.start_soon(face.run, seat_of(settings, **parts))
+            nursery.start_soon(face.run, context_of(settings, **parts))
             await trio.testing.wait_all_tasks_blocked()
         yield Served(face, url, socket)
         await face.end()

@@ -240,7 +240,7 @@ async def test_a_request_under_way_does_not_hold_up_the_stop_for_long() -> None:
 def test_beyond_this_machine_it_does_not_start_without_a_token(
     bind: str, given: str, rows: list[dict[str, object]], refused: bool, tmp_path: Path
 ) -> None:
-    from daemon.control.standing import ControlFace
+    from daemon.control.service import ControlFace
     from daemon.host.clocks import read_clocks
 
     face = ControlFace(lambda: settings(bind=bind, token=given), read_clocks)

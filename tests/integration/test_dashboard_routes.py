@@ -14,9 +14,9 @@ import trio
 
 from daemon.control.events import WATCHERS_MAX
 from daemon.control.metrics import Metrics
+from daemon.control.observers import Observers
 from daemon.control.overview import Overview
-from daemon.control.resources.dashboard import PLACE
-from daemon.control.watching import Watching
+from daemon.control.resources.pages import DASHBOARD
 from daemon.host.clocks import read_clocks
 from daemon.pool.decision import Decision
 from daemon.settings.model import Settings
@@ -28,8 +28,12 @@ from tests.integration.databases import until
 PATIENCE_S = 10.0
 
 
-def watching() -> Watching:
-    return Watching(Metrics(Settings()), read_clocks)
+def observers() -> Observers:
+    return Observers(Metrics(Settings()), read_clocks)
+
+
+def watching(told: Observers) -> int:
+    return len(told.events._watchers)
 
 
 class Stream:
@@ -85,9 +89,9 @@ async def stream(served: Served, *headers: tuple[str, str]) -> AsyncIterator[Str
 
 
 async def test_the_stream_tells_the_status_each_second_and_what_happens() -> None:
-    told = watching()
+    told = observers()
     told.events.take(INFO, {"event": "ready", "level": "info", "ts": "t"})
-    async with control_face(watching=told) as served, stream(served) as events:
+    async with control_face(observers=told) as served, stream(served) as events:
         assert (await events.next("event"))["event"] == "ready"
         assert events.content_type.startswith("text/event-stream")
         status = await events.next("status")
@@ -98,23 +102,23 @@ async def test_the_stream_tells_the_status_each_second_and_what_happens() -> Non
         assert trio.current_time() - began_s > 0.3
         told.events.take(INFO, {"event": "click", "level": "info", "ts": "t", "offer": "sale"})
         assert (await events.next("click"))["offer"] == "sale"
-        assert told.events.watchers == 1
+        assert watching(told) == 1
 
 
 async def test_the_stream_goes_on_where_it_was_left() -> None:
-    told = watching()
+    told = observers()
     for number in range(5):
         told.events.take(INFO, {"event": "audit", "level": "info", "ts": "t", "number": number})
-    async with control_face(watching=told) as served, stream(served, ("Last-Event-ID", "3")) as events:
+    async with control_face(observers=told) as served, stream(served, ("Last-Event-ID", "3")) as events:
         assert (await events.next("event"))["facts"]["number"] == 3
 
 
 async def test_who_leaves_is_forgotten_and_no_more_than_a_bound_look_on() -> None:
-    told = watching()
-    async with control_face(watching=told) as served:
+    told = observers()
+    async with control_face(observers=told) as served:
         async with stream(served) as events:
             await events.next("status")
-        await until(lambda: not told.events.watchers)
+        await until(lambda: not watching(told))
         with ExitStack() as others:
             for _ in range(WATCHERS_MAX):
                 others.enter_context(told.events.watched())
@@ -131,34 +135,34 @@ async def test_a_stop_ends_the_stream() -> None:
 
 
 async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.control.standing.HEAD_S", 0.5)
-    told = watching()
+    monkeypatch.setattr("daemon.control.service.HEAD_S", 0.5)
+    told = observers()
     large = {"event": "audit", "level": "info", "ts": "t", "text": "x" * 200_000}
-    async with control_face(watching=told) as served:
+    async with control_face(observers=told) as served:
         client = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
         async with client:
             await client.send_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            await until(lambda: told.events.watchers)
+            await until(lambda: watching(told))
             for _ in range(100):  # more than the kernel takes for it
                 told.events.take(INFO, large)
-            await until(lambda: not told.events.watchers)
+            await until(lambda: not watching(told))
 
 
 async def test_a_stream_is_not_cut_at_the_time_that_an_answer_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.control.standing.ANSWER_S", 0.3)
-    monkeypatch.setattr("daemon.control.standing.TRACE_MARGIN_S", 0.3 - Settings().trace.timeout_s)
+    monkeypatch.setattr("daemon.control.service.ANSWER_S", 0.3)
+    monkeypatch.setattr("daemon.control.service.TRACE_MARGIN_S", 0.3 - Settings().trace.timeout_s)
     async with control_face() as served, stream(served) as events:
         for _ in range(3):
             await events.next("status")
 
 
-@pytest.mark.parametrize("file", sorted(file.name for file in (PLACE / "static" / "js").iterdir()))
+@pytest.mark.parametrize("file", sorted(file.name for file in (DASHBOARD / "static" / "js").iterdir()))
 async def test_each_script_is_served_to_everybody_as_what_it_is(file: str) -> None:
     async with control_face(rows=[row_of("right")]) as served:
         answer = await served.ask(f"/static/js/{file}")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-    assert answer.text == (PLACE / "static" / "js" / file).read_text()
+    assert answer.text == (DASHBOARD / "static" / "js" / file).read_text()
 
 
 @pytest.mark.parametrize(
@@ -170,11 +174,11 @@ async def test_nothing_but_an_asset_is_served(path: str) -> None:
 
 
 async def test_on_open_loopback_the_page_holds_the_first_figures() -> None:
-    told = watching()
+    told = observers()
     told.events.take(INFO, {"event": "ips_adopted", "level": "info", "ts": "2030-01-01T12:34:56Z", "text": "<b>&"})
     overview = FixedOverview()
     overview.directory = list(standing_overview().directory)
-    async with control_face(watching=told, overview=cast(Overview, overview)) as served:
+    async with control_face(observers=told, overview=cast(Overview, overview)) as served:
         answer = await served.ask("/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -236,10 +240,10 @@ async def test_the_pools_say_when_they_run_dry() -> None:
 
 @pytest.mark.parametrize(("span", "step_s", "buckets", "minutes"), [("hour", 5, 720, 60), ("day", 60, 1_440, 1_440)])
 async def test_the_history_has_what_came(span: str, step_s: int, buckets: int, minutes: int) -> None:
-    told = watching()
+    told = observers()
     told.click("resolved", None, 0.2)
     told.click("fallback", "no_ip", 0.001)
-    async with control_face(watching=told) as served:
+    async with control_face(observers=told) as served:
         found = (await served.ask(f"/api/history?span={span}")).json()
         assert (await served.ask("/api/history?span=week")).status_code == 400
     assert found["step_s"] == step_s

@@ -15,7 +15,7 @@ import pytest
 
 import daemon
 from daemon.database import cluster, embedded
-from daemon.database.binaries import Binaries, choose_account, installed, reachable, run
+from daemon.database.binaries import Binaries, choose_account, installed, psql_path, reachable, run
 from tests.integration.state_dirs import open_state_dir, stop_server
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root runs the server as another account")
@@ -83,7 +83,7 @@ def test_the_first_start_makes_a_database_that_asyncpg_and_psql_reach(state_dir:
         assert server.started_here
         assert ask(server.url, "SELECT current_database()") == "tracepool"
         assert ask(server.url, "SELECT current_setting('fsync') || current_setting('timezone')") == "onUTC"
-        shown = run([embedded.psql_path(), server.url, "-XAtc", "SHOW server_encoding"])
+        shown = run([psql_path(), server.url, "-XAtc", "SHOW server_encoding"])
         assert (shown.stdout, shown.stderr) == ("UTF8\n", "")
         assert embedded.running_url(state_dir) == server.url
         assert "tcp" not in str(ask(server.url, "SHOW listen_addresses")), "only its Unix socket"

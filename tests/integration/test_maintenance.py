@@ -8,11 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 import structlog
 import trio
+from msgspec import convert
 
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
-from daemon.maintenance.rounds import Report, Unhealthy, report_from, run_once
+from daemon.maintenance.rounds import Report, UnhealthyIp, run_once
 from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
@@ -230,9 +231,9 @@ async def test_unhealthy_ips_are_named_up_to_a_bound(postgres: PostgresServer) -
         counters = {"consecutive_failures": 5, "failure_count": 9, "success_count": 3}
         await rows.add_ip("ip-1", status="failed", is_healthy=False, country="uk", **counters)
         report = await run_once(rows.database, settings())
-        assert report.unhealthy == (Unhealthy("ip-1:7000", "uk", "luna", 5, 9, 3),)
+        assert report.unhealthy == (UnhealthyIp("ip-1:7000", "uk", "luna", 5, 9, 3),)
         assert any("tracepool reset --ip ip-1" in line for line in report.lines())
-        assert report_from(json.loads(json.dumps(report.as_dict()))) == report
+        assert convert(json.loads(json.dumps(report.as_dict())), Report) == report
         await rows.sql(
             "insert into ip_rotation_pool (ip_address, status, is_healthy)"
             " select 'n' || generate_series(1, 200), 'failed', false"

@@ -200,4 +200,4 @@ async def test_with_a_database_of_its_own_the_trust_never_ends(postgres: Postgre
         member = Member(rows.database, identity, Troubles(), lambda: 1e12, alone=True)
         await member.join()
         assert member.may_lease()
-        assert member.standing()["trusted_for_s"] is None
+        assert member.standing().trusted_for_s is None

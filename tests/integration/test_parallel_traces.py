@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import orjson
+import msgspec
 import pytest
 import structlog
 import trio
@@ -176,7 +176,7 @@ async def test_a_body_is_json_whatever_its_content_type(content_type: str | None
     body = {"request_id": str(uuid4()), "offer_id": "sale", "tracking_url": URL}
     headers = {"Content-Type": content_type} if content_type else {}
     async with scene() as here:
-        answer = await here.served.ask(PATH, "POST", content=orjson.dumps(body), headers=headers)
+        answer = await here.served.ask(PATH, "POST", content=msgspec.json.encode(body), headers=headers)
         assert answer.status_code == 200, answer.text
         other = await here.served.ask(PATH, "POST", content=b"request_id=1&offer_id=sale", headers=headers)
         assert (other.status_code, "not JSON" in other.json()["detail"]) == (400, True)

@@ -7,8 +7,8 @@ from typing import Any
 import trio
 import trio.testing
 
-from daemon.control.api import TracerSeat
-from daemon.control.standing import ControlFace, open_control
+from daemon.control.api import TracerContext
+from daemon.control.service import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
 from daemon.host.clocks import read_clocks
 from daemon.providers.proxies import LeasedProxy
@@ -43,11 +43,11 @@ async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]
     """A daemon with role = "tracer", in this process."""
     local = LocalBackend(settings, fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
     face = ControlFace(lambda: settings, read_clocks, stop_s=1)
-    seat = TracerSeat(lambda: settings, TracesForOthers(lambda: settings, local, **rules), trio.Event())
+    context = TracerContext(lambda: settings, TracesForOthers(lambda: settings, local, **rules), trio.Event())
     listeners = await open_control(settings)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(face.serve, listeners)
-        nursery.start_soon(face.run, seat)
+        nursery.start_soon(face.run, context)
         await trio.testing.wait_all_tasks_blocked()
         yield Served(face, f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", None)
         await face.end()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, Standing
+from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, ProviderStatus, Standing
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.ips import at
 
@@ -16,7 +16,7 @@ class Said:
         self.heard.append((provider, standing.health))
 
     def state(self, provider: str = "luna") -> str:
-        return str(self.health.status()[provider]["state"])
+        return str(self.health.status()[provider].state)
 
 
 def test_a_refused_login_is_said_once_and_ends_with_the_first_success() -> None:
@@ -26,13 +26,13 @@ def test_a_refused_login_is_said_once_and_ends_with_the_first_success() -> None:
         said.health.trace("luna", Verdict.CREDENTIALS, at(second))
     assert said.heard == [("luna", Health.CREDENTIALS_REFUSED)]
     assert said.health.status() == {
-        "luna": {
-            "state": "credentials_refused",
-            "since": "2023-11-14T22:13:21+00:00",
-            "traces": 3,
-            "credentials_refused": 3,
-            "ips_spared": 0,
-        }
+        "luna": ProviderStatus(
+            state=Health.CREDENTIALS_REFUSED,
+            since="2023-11-14T22:13:21+00:00",
+            traces=3,
+            credentials_refused=3,
+            ips_spared=0,
+        )
     }
     assert said.health.refusals() == {"luna": 3}
     said.health.trace("luna", Verdict.OK, at(4))
@@ -64,7 +64,7 @@ def test_a_suspicion_outlasts_the_successes_that_come_while_ips_go_on_failing() 
     said.health.trace("luna", Verdict.OK, at(99 + SUSPECTED_S))
     assert said.heard == [("luna", Health.SUSPECTED)]
     assert "IPs of gb" in said.health.suspects()["luna"]
-    assert said.health.status()["luna"]["ips_spared"] == 2
+    assert said.health.status()["luna"].ips_spared == 2
     said.health.trace("luna", Verdict.IP, at(100 + SUSPECTED_S))
     assert said.state() == "suspected"
     said.health.trace("luna", Verdict.OK, at(100 + SUSPECTED_S))

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from daemon.journal.entries import Traffic
-from daemon.trace.traffic_costs import DAY_S, TrafficCosts
+from daemon.trace.traffic_costs import DAY_S, TrafficCosts, TrafficStatus
 
 NOON_S = 19_000 * DAY_S + DAY_S / 2
 
@@ -27,8 +27,8 @@ def test_attempts_add_up_and_a_trace_counts_once_for_each_provider() -> None:
     costs.add(NOON_S + 1, [moved()])
     costs.add(NOON_S + 1, [])
     assert costs.today(NOON_S) == {
-        "luna": {"traces": 2, "bytes_received": 300, "bytes_sent": 30, "cost": 1.5},
-        "other": {"traces": 1, "bytes_received": 1, "bytes_sent": 2, "cost": 0.0},
+        "luna": TrafficStatus(traces=2, bytes_received=300, bytes_sent=30, cost=1.5),
+        "other": TrafficStatus(traces=1, bytes_received=1, bytes_sent=2, cost=0.0),
     }
 
 
@@ -36,7 +36,7 @@ def test_what_the_table_had_at_the_start_goes_on() -> None:
     costs = TrafficCosts()
     costs.begin(NOON_S, [{"provider": "luna", "traces": 7, "bytes_received": 1, "bytes_sent": 2, "cost": 0.25}])
     costs.add(NOON_S, [moved()])
-    assert costs.today(NOON_S) == {"luna": {"traces": 8, "bytes_received": 101, "bytes_sent": 12, "cost": 0.75}}
+    assert costs.today(NOON_S) == {"luna": TrafficStatus(traces=8, bytes_received=101, bytes_sent=12, cost=0.75)}
 
 
 def test_a_day_ends_at_midnight_of_utc() -> None:
@@ -45,11 +45,11 @@ def test_a_day_ends_at_midnight_of_utc() -> None:
     assert costs.today(NOON_S + DAY_S / 2 - 0.001) != {}
     assert costs.today(NOON_S + DAY_S / 2) == {}
     costs.add(NOON_S + DAY_S, [moved(received=1)])
-    assert costs.today(NOON_S + DAY_S)["luna"]["bytes_received"] == 1
+    assert costs.today(NOON_S + DAY_S)["luna"].bytes_received == 1
 
 
 def test_money_is_shown_to_a_millionth_and_kept_exactly() -> None:
     costs = TrafficCosts()
     for _ in range(10):
         costs.add(NOON_S, [moved(cost=0.000_000_4)])
-    assert costs.today(NOON_S)["luna"]["cost"] == 0.000_004
+    assert costs.today(NOON_S)["luna"].cost == 0.000_004

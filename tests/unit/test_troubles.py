@@ -16,9 +16,7 @@ def test_a_trouble_says_what_is_held_up_why_and_what_to_do() -> None:
     with structlog.testing.capture_logs() as lines:
         troubles.note("writing rows", REFUSED, effect="rows wait")
     [shown] = [trouble.shown() for trouble in troubles]
-    assert {name: shown[name] for name in ("activity", "sentence", "remedy")} == {
-        "activity": "writing rows", "sentence": str(REFUSED), "remedy": "create it"
-    }  # fmt: skip
+    assert (shown.activity, shown.sentence, shown.remedy) == ("writing rows", str(REFUSED), "create it")
     assert troubles.lines() == ["writing rows: PostgreSQL refuses apply_hit: no such table. Next: create it"]
     [line] = lines
     assert (line["event"], line["log_level"], line["why"], line["remedy"]) == (

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,13 +11,24 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import STRICT, Cursor, Flag, Limit, RowRefused, Seats, Word, note_change, picked
+from daemon.control.api import (
+    STRICT,
+    Cursor,
+    Flag,
+    GetContext,
+    Limit,
+    RowRefused,
+    Word,
+    accepted,
+    note_change,
+    page_of,
+    picked,
+)
 from daemon.control.listings import IPS, TRACES, Asked, read_one, read_page
+from daemon.control.observers import Failure
 from daemon.control.problems import ProblemRaised
-from daemon.control.watching import Failure
 from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
-from daemon.errors import BadInput
 from daemon.pool.provision_rows import NewIP, new_ip
 from daemon.pool.store import Selection, add_ips, remove_ips, reset_ips
 
@@ -166,48 +178,39 @@ class IpRetired:
     locked: int
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("ips", __name__)
-    _add_reads(routes, seat)
-    _add_changes(routes, seat)
+    _add_reads(routes, context)
+    _add_changes(routes, context)
     return routes
 
 
-def _add_reads(routes: Blueprint, seat: Seats) -> None:
+def _add_reads(routes: Blueprint, context: GetContext) -> None:
     @routes.get("/api/ips")
     @validate_querystring(IpsQuery)
     @validate_response(IpPage)
     async def list_ips(query_args: IpsQuery) -> IpPage:
         """The IPs, a page at a time."""
-        query = query_args
-        filters = {
-            "countries": None if query.country is None else names_of(canonical(query.country)),
-            "provider": query.provider,
-            "status": query.status,
-            "healthy": query.healthy,
-            "ip": query.ip,
-        }
-        asked = Asked(query.sort, query.limit, query.cursor, filters)
-        page = await seat().database.work(read_page, IPS, asked)
-        return IpPage([picked(IpRow, row) for row in page["items"]], page["next"])
+        countries = None if query_args.country is None else names_of(canonical(query_args.country))
+        return await page_of(context(), IPS, query_args, IpPage, partial(picked, IpRow), countries=countries)
 
     @routes.get("/api/ips/<uuid:ip_id>")
     @validate_response(IpDetail)
     async def show_ip(ip_id: UUID) -> IpDetail:
         """One IP with its history: its latest 100 traces."""
-        row, traces = await seat().database.work(_read_detail, ip_id)
-        failure = seat().watching.last_failure(ip_id)
+        row, traces = await context().database.work(_read_detail, ip_id)
+        failure = context().observers.last_failure(ip_id)
         return IpDetail(picked(IpRow, _known(row, ip_id)), [picked(IpTrace, trace) for trace in traces], failure)
 
 
-def _add_changes(routes: Blueprint, seat: Seats) -> None:
+def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.post("/api/ips")
     @validate_request(IpNew)
     @validate_response(IpRow, 201)
     async def add_ip(data: IpNew) -> tuple[IpRow, int]:
         """Add an IP; 409 where it is there already."""
         ip = new_ip(_given(data))
-        added, row = await seat().database.work(_add_one, ip)
+        added, row = await context().database.work(_add_one, ip)
         if not added:
             raise ProblemRaised(409, f"{ip.ip_address}:{ip.ip_port} is in the pool already")
         note_change(ip=f"{ip.ip_address}:{ip.ip_port}")
@@ -218,15 +221,8 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
     @validate_response(IpsAdded)
     async def import_ips(data: IpsNew) -> IpsAdded:
         """Add many IPs; those that are there already are skipped."""
-        rows, refused = [], []
-        for number, given in enumerate(data.rows, start=1):
-            try:
-                rows.append(new_ip(_given(given)))
-            except BadInput as e:
-                refused.append(RowRefused(number, str(e)))
-        if data.strict and refused:
-            rows = []
-        added = await seat().database.work(add_ips, rows, lambda _: None) if rows else 0
+        rows, refused = accepted(data.rows, lambda row: new_ip(_given(row)), strict=data.strict)
+        added = await context().database.work(add_ips, rows, lambda _: None) if rows else 0
         note_change(added=added, refused=len(refused))
         return IpsAdded(added, len(rows) - added, refused)
 
@@ -235,7 +231,7 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
     @validate_response(IpsReset)
     async def reset(data: IpSelection) -> IpsReset:
         """Unhealthy IPs back to available."""
-        rows = await seat().database.work(
+        rows = await context().database.work(
             reset_ips, Selection(country=data.country, ip=data.ip, provider=data.provider)
         )
         note_change(reset=len(rows))
@@ -245,7 +241,7 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
     @validate_response(IpsReset)
     async def reset_one(ip_id: UUID) -> IpsReset:
         """One unhealthy IP back to available."""
-        database = seat().database
+        database = context().database
         _known(await database.work(read_one, IPS, ip_id), ip_id)
         rows = await database.work(reset_ips, Selection(id=ip_id))
         note_change(reset=[row.name for row in rows])
@@ -255,7 +251,7 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
     @validate_response(IpRetired)
     async def retire(ip_id: UUID) -> IpRetired:
         """Retire an IP; a lease that it serves ends first."""
-        removed, locked = await seat().database.work(remove_ips, Selection(id=ip_id))
+        removed, locked = await context().database.work(remove_ips, Selection(id=ip_id))
         if not removed:
             _known(None, ip_id)
         note_change(retired=str(ip_id))

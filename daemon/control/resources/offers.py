@@ -7,8 +7,8 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import Cursor, Limit, RowRefused, Seats, Word, note_change, picked
-from daemon.control.listings import OFFERS, Asked, read_page
+from daemon.control.api import Cursor, GetContext, Limit, Word, accepted, note_change, page_of, picked
+from daemon.control.listings import OFFERS
 from daemon.control.problems import ProblemRaised
 from daemon.control.resources.offer_models import (
     OfferChanges,
@@ -41,38 +41,33 @@ class OffersQuery:
     limit: Limit = 50
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("offers", __name__)
-    _add_reads(routes, seat)
-    _add_new(routes, seat)
-    _add_changes(routes, seat)
+    _add_reads(routes, context)
+    _add_new(routes, context)
+    _add_changes(routes, context)
     return routes
 
 
-def _add_reads(routes: Blueprint, seat: Seats) -> None:
+def _add_reads(routes: Blueprint, context: GetContext) -> None:
     @routes.get("/api/offers")
     @validate_querystring(OffersQuery)
     @validate_response(OfferPage)
     async def list_offers(query_args: OffersQuery) -> OfferPage:
         """The offers, by name, a page at a time."""
-        query = query_args
-        filters = {
-            **{name: getattr(query, name) for name in ("offer", "active", "user_agent", "trace_backend")},
-            "countries": None if query.country is None else names_of(canonical(query.country)),
-        }
-        page = await seat().database.work(read_page, OFFERS, Asked(query.sort, query.limit, query.cursor, filters))
-        return OfferPage([_shown(row) for row in page["items"]], page["next"])
+        countries = None if query_args.country is None else names_of(canonical(query_args.country))
+        return await page_of(context(), OFFERS, query_args, OfferPage, _shown, countries=countries)
 
     @routes.get("/api/offers/<path:offer>")
     @validate_response(OfferRow)
     async def show_offer(offer: str) -> OfferRow:
         """One offer, by its name or its id."""
-        return _shown(await seat().database.work(_known, offer))
+        return _shown(await context().database.work(_known, offer))
 
 
-def _add_new(routes: Blueprint, seat: Seats) -> None:
+def _add_new(routes: Blueprint, context: GetContext) -> None:
     def private() -> bool:
-        return seat().settings().trace.allow_private
+        return context().settings().trace.allow_private
 
     @routes.post("/api/offers")
     @validate_request(OfferNew)
@@ -80,7 +75,7 @@ def _add_new(routes: Blueprint, seat: Seats) -> None:
     async def create_offer(data: OfferNew) -> tuple[OfferRow, int]:
         """Add an offer, as `tracepool offers add` does; 409 where one has its name already."""
         offer = new_offer(asdict(data), allow_private=private())
-        added, row = await seat().database.work(_add, offer)
+        added, row = await context().database.work(_add, offer)
         if not added:
             raise ProblemRaised(409, f"an offer called {offer.offer_name!r} exists already: PATCH changes it")
         note_change(offer=offer.offer_name)
@@ -91,20 +86,16 @@ def _add_new(routes: Blueprint, seat: Seats) -> None:
     @validate_response(OffersImported)
     async def import_offers(data: OffersNew) -> OffersImported:
         """Add many offers; those that exist are skipped, or changed with `update`."""
-        rows, refused = [], []
-        for number, given in enumerate(data.rows, start=1):
-            try:
-                rows.append(new_offer(asdict(given), allow_private=private()))
-            except BadInput as e:
-                refused.append(RowRefused(number, str(e)))
-        if data.strict and refused:
-            rows = []
-        stored = await seat().database.work(add_offers, rows, data.update)
+        allow_private = private()
+        rows, refused = accepted(
+            data.rows, lambda row: new_offer(asdict(row), allow_private=allow_private), strict=data.strict
+        )
+        stored = await context().database.work(add_offers, rows, data.update)
         note_change(added=stored.added, updated=stored.updated, refused=len(refused))
         return OffersImported(stored.added, stored.updated, stored.skipped, refused)
 
 
-def _add_changes(routes: Blueprint, seat: Seats) -> None:
+def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.patch("/api/offers/<path:offer>")
     @validate_request(OfferChanges)
     @validate_response(OfferRow)
@@ -113,9 +104,9 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
         named = sorted(await request.get_json())
         values = asdict(data)
         given = {name: SETTINGS[name].unset if values[name] is None else values[name] for name in named}
-        changes = _changes(given, seat().settings().trace.allow_private)
+        changes = _changes(given, context().settings().trace.allow_private)
         cleared = [name for name, value in given.items() if value is None]
-        row = await seat().database.work(_change, offer, changes, cleared)
+        row = await context().database.work(_change, offer, changes, cleared)
         note_change(offer=row["offer_name"], changed=named)
         return _shown(row)
 
@@ -123,7 +114,7 @@ def _add_changes(routes: Blueprint, seat: Seats) -> None:
     @validate_response(OfferRemoved)
     async def delete_offer(offer: str) -> OfferRemoved:
         """Remove an offer: its clicks get 404. Its hits and traces stay."""
-        name = await seat().database.work(_remove, offer)
+        name = await context().database.work(_remove, offer)
         note_change(removed=name)
         return OfferRemoved(name)
 

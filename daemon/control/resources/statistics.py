@@ -1,16 +1,19 @@
-"""GET /api/statistics: how things stood, minute by minute."""
+"""Figures over time: minute by minute from the tables, the last day from memory, traffic by day, and /metrics."""
 
-from datetime import datetime
+from datetime import date, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
-import orjson
+import msgspec
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from quart import Blueprint
-from quart_schema import validate_querystring, validate_response
+from quart import Blueprint, Response, request
+from quart_schema import hide, validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Seats, Time, picked
-from daemon.control.listings import STATISTICS, Asked, read_page
+from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, page_of, picked
+from daemon.control.history import FALLBACK_REASONS, OTHER
+from daemon.control.listings import STATISTICS, TRAFFIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class StatisticsPage:
     next: str | None
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def statistics_routes(context: GetContext) -> Blueprint:
     routes = Blueprint("statistics", __name__)
 
     @routes.get("/api/statistics")
@@ -65,13 +68,140 @@ def blueprint(seat: Seats) -> Blueprint:
     @validate_response(StatisticsPage)
     async def statistics(query_args: StatisticsQuery) -> StatisticsPage:
         """The pool's statistics as a series."""
-        query = query_args
-        asked = Asked(query.sort, query.limit, query.cursor, {"since": query.since, "until": query.until})
-        page = await seat().database.work(read_page, STATISTICS, asked)
-        return StatisticsPage([_row(row) for row in page["items"]], page["next"])
+        return await page_of(context(), STATISTICS, query_args, StatisticsPage, _row)
 
     return routes
 
 
 def _row(row: dict[str, Any]) -> StatisticsRow:
-    return picked(StatisticsRow, row, country_breakdown=orjson.loads(row["country_breakdown"]))
+    return picked(StatisticsRow, row, country_breakdown=msgspec.json.decode(row["country_breakdown"]))
+
+
+Sort = Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "traces"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficQuery:
+    """The days from `since` to before `until`, in UTC."""
+
+    since: Day | None = None
+    until: Day | None = None
+    provider: Word | None = None
+    offer: Word | None = None
+    sort: Sort = "-day"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficRow:
+    """What the traces of an offer took of a provider on a day (UTC). `cost`: US dollars, at the prices of that time."""
+
+    day: date
+    provider: str
+    offer_id: UUID | None
+    offer_name: str | None
+    traces: int
+    bytes_received: int
+    bytes_sent: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPage:
+    """`next` is the cursor of the following page; null at the end."""
+
+    items: list[TrafficRow]
+    next: str | None
+
+
+def traffic_routes(context: GetContext) -> Blueprint:
+    routes = Blueprint("traffic", __name__)
+
+    @routes.get("/api/traffic")
+    @validate_querystring(TrafficQuery)
+    @validate_response(TrafficPage)
+    async def traffic(query_args: TrafficQuery) -> TrafficPage:
+        """Bytes and money by day, provider and offer, the newest first."""
+        return await page_of(context(), TRAFFIC, query_args, TrafficPage, partial(picked, TrafficRow))
+
+    return routes
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """The hour comes in steps of 5 s, the day in minutes."""
+
+    span: Literal["hour", "day"] = "hour"
+
+
+@dataclass(frozen=True, slots=True)
+class TimePercentiles:
+    """Milliseconds by minute; null where nothing came."""
+
+    p50: list[float | None]
+    p95: list[float | None]
+    p99: list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryAnswer:
+    """Counts in buckets of `step_s` from `from_s` (seconds since 1970) on, the last of which is not over yet; times by
+    minute from `minutes_from_s` on. Nothing is known of the time before `began_s`, when the daemon started.
+    """
+
+    span: str
+    began_s: float
+    step_s: float
+    from_s: float
+    resolved: list[int]
+    fallbacks: dict[str, list[int]]
+    left: list[int]
+    refused: list[int]
+    minutes_from_s: float
+    wait_ms: TimePercentiles
+    trace_ms: TimePercentiles
+    deadline_ms: float
+
+
+def history_routes(context: GetContext) -> Blueprint:
+    routes = Blueprint("history", __name__)
+
+    @routes.get("/api/history")
+    @validate_querystring(HistoryQuery)
+    @validate_response(HistoryAnswer)
+    async def history(query_args: HistoryQuery) -> HistoryAnswer:
+        """Clicks, fallbacks by reason, wait and trace times over the last hour or day."""
+        here = context()
+        now = here.overview.now()
+        series = here.observers.history.series(query_args.span, now.tick_s)
+        counts = series.counts
+        return HistoryAnswer(
+            span=query_args.span,
+            began_s=round(now.wall_at(here.observers.history.began_s)),
+            step_s=series.step_s,
+            from_s=round(now.wall_at(series.from_s)),
+            resolved=counts["resolved"],
+            fallbacks={reason: counts[reason] for reason in (*FALLBACK_REASONS, OTHER)},
+            left=counts["left"],
+            refused=counts["refused"],
+            minutes_from_s=round(now.wall_at(series.minutes_from_s)),
+            wait_ms=TimePercentiles(**series.wait_ms),
+            trace_ms=TimePercentiles(**series.trace_ms),
+            deadline_ms=here.settings().click.deadline_s * 1000,
+        )
+
+    return routes
+
+
+def metrics_routes(context: GetContext) -> Blueprint:
+    routes = Blueprint("metrics", __name__)
+
+    @routes.get("/metrics")
+    @hide
+    async def metrics() -> Response:
+        here = context()
+        page = await here.metrics.page(here.overview, request.headers.get("Accept"))
+        return Response(page.body, content_type=page.content_type)
+
+    return routes

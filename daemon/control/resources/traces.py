@@ -1,22 +1,25 @@
-"""/api/traces: the traces of the last days, and new ones that nobody waits for."""
+"""Traces and clicks: the rows of the last days, the traces under way, and new traces that nobody waits for."""
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
+import msgspec
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import STRICT, Cursor, Limit, Seats, Time, Url, Word, note_change, picked
-from daemon.control.listings import HITS, TRACES, Asked, read_one, read_page
+from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, note_change, page_of, picked
+from daemon.control.listings import HITS, TRACES, read_one
+from daemon.control.observers import Flight
 from daemon.control.problems import ProblemRaised
 from daemon.database.postgres import Connection
 from daemon.offers.macros import tracking_url
 from daemon.trace.batch_store import add_traces
 
+UNKNOWN: dict[str, Any] = {"status": None, "kind": "", "ms": 0.0, "bytes_received": 0, "bytes_sent": 0}  # of a hop
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]
 Sort = Literal["-created", "created", "-trace_ms", "trace_ms", "-wait_ms", "wait_ms", "-bytes", "bytes"]
 
@@ -118,7 +121,7 @@ class TracesQueued:
     request_ids: list[UUID]
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def traces_routes(context: GetContext) -> Blueprint:
     routes = Blueprint("traces", __name__)
 
     @routes.get("/api/traces")
@@ -126,23 +129,18 @@ def blueprint(seat: Seats) -> Blueprint:
     @validate_response(TracePage)
     async def list_traces(query_args: TracesQuery) -> TracePage:
         """The traces of the last days, the newest first."""
-        query = query_args
-        filters = {
-            name: getattr(query, name) for name in ("offer", "status", "ip", "country", "batch", "since", "until")
-        }
-        page = await seat().database.work(read_page, TRACES, Asked(query.sort, query.limit, query.cursor, filters))
-        return TracePage([picked(TraceRow, row) for row in page["items"]], page["next"])
+        return await page_of(context(), TRACES, query_args, TracePage, partial(picked, TraceRow))
 
     @routes.get("/api/traces/<uuid:request_id>")
     @validate_response(TraceDetail)
     async def show_trace(request_id: UUID) -> TraceDetail:
         """One trace with its hops."""
-        row, hit = await seat().database.work(_read_trace, request_id)
+        row, hit = await context().database.work(_read_trace, request_id)
         if row is None:
             raise ProblemRaised(404, f"no trace has the id {request_id}: its row may be older than the retention")
         return TraceDetail(
             trace=picked(TraceRow, row),
-            hops=[_hop(hop) for hop in _json(row["redirect_chain"], [])],
+            hops=[picked(TraceHop, UNKNOWN | hop) for hop in _json(row["redirect_chain"], [])],
             inbound_params=_json(row["inbound_params"], {}),
             extracted_params=_json(row["extracted_params"], {}),
             answer=None if hit is None else picked(TraceAnswer, hit),
@@ -153,9 +151,9 @@ def blueprint(seat: Seats) -> Blueprint:
     @validate_response(TracesQueued, 202)
     async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
         """Trace URLs at low priority: while the country's pool is below pool.batch_below_percent."""
-        private = seat().settings().trace.allow_private
+        private = context().settings().trace.allow_private
         urls = [tracking_url(url, allow_private=private) for url in data.urls]
-        ids = await seat().database.work(add_traces, urls, data.country)
+        ids = await context().database.work(add_traces, urls, data.country)
         note_change(traces=len(ids))
         return TracesQueued(ids), 202
 
@@ -166,17 +164,80 @@ async def _read_trace(conn: Connection, request_id: UUID) -> tuple[dict[str, Any
     return await read_one(conn, TRACES, request_id), await read_one(conn, HITS, request_id)
 
 
-def _hop(hop: dict[str, Any]) -> TraceHop:
-    return TraceHop(
-        url=hop["url"],
-        status=hop.get("status"),
-        kind=hop.get("kind", ""),
-        ms=hop.get("ms", 0.0),
-        bytes_received=hop.get("bytes_received", 0),
-        bytes_sent=hop.get("bytes_sent", 0),
-    )
-
-
 def _json(text: str | None, otherwise: Any) -> Any:
     """A jsonb column as asyncpg gives it."""
-    return otherwise if text is None else orjson.loads(text)
+    return otherwise if text is None else msgspec.json.decode(text)
+
+
+@dataclass(frozen=True, slots=True)
+class FlightList:
+    """`total` have an IP; at most 200 of them are listed, those that began first."""
+
+    total: int
+    items: list[Flight]
+
+
+def in_flight_routes(context: GetContext) -> Blueprint:
+    routes = Blueprint("in_flight", __name__)
+
+    @routes.get("/api/traces/in-flight")
+    @validate_response(FlightList)
+    async def in_flight() -> FlightList:
+        """The traces under way, and the time each has left."""
+        here = context()
+        flights = here.observers.flights(here.overview, here.settings().pool.lock_s)
+        return FlightList(here.overview.tracer.active, flights)
+
+    return routes
+
+
+@dataclass(frozen=True, slots=True)
+class HitsQuery:
+    """`reason`: of a fallback. Times: RFC 3339, with their zone."""
+
+    offer: Word | None = None
+    outcome: Literal["resolved", "fallback"] | None = None
+    reason: Word | None = None
+    visitor: Word | None = None
+    since: Time | None = None
+    until: Time | None = None
+    sort: Literal["-created", "created", "-wait_ms", "wait_ms"] = "-created"
+    cursor: Cursor | None = None
+    limit: Limit = 50
+
+
+@dataclass(frozen=True, slots=True)
+class HitRow:
+    """A row of hits."""
+
+    request_id: UUID
+    offer_name: str
+    outcome: str
+    reason: str | None
+    location: str
+    visitor_address: str | None
+    user_agent: str | None
+    referrer: str | None
+    wait_ms: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HitPage:
+    """`next` is the cursor of the following page; null at the end."""
+
+    items: list[HitRow]
+    next: str | None
+
+
+def hits_routes(context: GetContext) -> Blueprint:
+    routes = Blueprint("hits", __name__)
+
+    @routes.get("/api/hits")
+    @validate_querystring(HitsQuery)
+    @validate_response(HitPage)
+    async def list_hits(query_args: HitsQuery) -> HitPage:
+        """The answered clicks, the newest first."""
+        return await page_of(context(), HITS, query_args, HitPage, partial(picked, HitRow))
+
+    return routes

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.control.outlook import Rates, outlook_of, runs_dry_s
+from daemon.control.depletion import Rates, depletion_of, runs_dry_s
 from daemon.pool.messages import Counts
 
 
@@ -62,6 +62,6 @@ def test_a_rate_is_of_the_last_minute_and_unknown_in_the_first_second() -> None:
 
 
 def test_an_empty_pool_is_dry_before_any_rate_is_known() -> None:
-    assert outlook_of(counts(0, cooldown=1), None, 60).dry_in_s == 0
-    assert outlook_of(counts(0), None, 60).dry_in_s is None
-    assert outlook_of(counts(5), 0.5, 60).leases_per_minute == 30
+    assert depletion_of(counts(0, cooldown=1), None, 60).dry_in_s == 0
+    assert depletion_of(counts(0), None, 60).dry_in_s is None
+    assert depletion_of(counts(5), 0.5, 60).leases_per_minute == 30

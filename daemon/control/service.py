@@ -1,4 +1,4 @@
-"""The control face as a part of the daemon: it listens from the start to the end, and works while there is a seat."""
+"""The control face as a part of the daemon: it listens from the start to the end, and answers with a context."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -10,30 +10,10 @@ from quart import Blueprint
 
 from daemon.clock import Moment
 from daemon.control.access import Tokens, is_local
-from daemon.control.api import Seat, Seats, TracerSeat
+from daemon.control.api import ControlContext, GetContext, TracerContext
 from daemon.control.face import BODY_BYTES_MAX, control_app
 from daemon.control.problems import not_ready, unseen
-from daemon.control.resources import (
-    advice,
-    dashboard,
-    docs,
-    events,
-    history,
-    hits,
-    in_flight,
-    ips,
-    maintenance,
-    metrics,
-    offers,
-    parallel,
-    pool_cells,
-    pools,
-    statistics,
-    status,
-    trace_for_others,
-    traces,
-    traffic,
-)
+from daemon.control.resources import direct_traces, ips, offers, pages, pools, statistics, status, traces
 from daemon.control.token_store import note_use
 from daemon.database.postgres import Database
 from daemon.errors import BadSettings, DatabaseUnavailable
@@ -51,11 +31,27 @@ STOP_S = 3.0  # what answers get at the end of a stop; what they need has stoppe
 NOTE_USE_S = 30.0
 UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is asked
 
-_OWN = (
-    *(status, pools, pool_cells, ips, offers, traces, in_flight, hits, traffic, statistics, history, maintenance),
-    *(advice, parallel, metrics, events, dashboard, docs),
+RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
+    status.status_routes,
+    pools.pools_routes,
+    pools.cells_routes,
+    ips.blueprint,
+    offers.blueprint,
+    traces.traces_routes,
+    traces.in_flight_routes,
+    traces.hits_routes,
+    statistics.traffic_routes,
+    statistics.statistics_routes,
+    statistics.history_routes,
+    status.maintenance_routes,
+    status.advice_routes,
+    direct_traces.parallel_routes,
+    statistics.metrics_routes,
+    status.events_routes,
+    pages.dashboard_routes,
+    pages.docs_routes,
+    direct_traces.trace_for_others_routes,
 )
-RESOURCES: tuple[Callable[[Seats], Blueprint], ...] = (*(part.blueprint for part in _OWN), trace_for_others.blueprint)
 
 log = structlog.get_logger("daemon.control")
 
@@ -69,28 +65,28 @@ async def open_control(settings: Settings) -> list[trio.SocketListener]:
 
 
 class ControlFace:
-    """`serve` runs it once; `run` gives it its seat for as long as that goes on; `end` stops it."""
+    """`serve` runs it once; `run` gives it its context for as long as that goes on; `end` stops it."""
 
     def __init__(self, settings: Callable[[], Settings], now: Callable[[], Moment], *, stop_s: float = STOP_S) -> None:
         """`stop_s`: how long answers under way are waited for at the end."""
         control = settings().control
         self._settings = settings
         self._stop_s = stop_s
-        self._seat: TracerSeat | None = None
+        self._context: TracerContext | None = None
         self._stop, self._stopped = trio.Event(), trio.Event()
         self.tokens = Tokens(control.token.get_secret_value(), local=is_local(control.bind))
         if settings().role == "tracer":
             self.tokens.replace([])  # there is no database to ask
-            resources = [trace_for_others.blueprint(self._seated), docs.blueprint(self._seated)]
+            resources = [direct_traces.trace_for_others_routes(self._current), pages.docs_routes(self._current)]
         else:
-            resources = [make(cast(Seats, self._seated)) for make in RESOURCES]
-        app = control_app(settings, self.tokens, resources, lambda: self._seat is not None, now)
+            resources = [make(cast(GetContext, self._current)) for make in RESOURCES]
+        app = control_app(settings, self.tokens, resources, lambda: self._context is not None, now)
         self._server = Server(app, _limits(settings()))
 
-    def _seated(self) -> TracerSeat:
-        if self._seat is None:
+    def _current(self) -> TracerContext:
+        if self._context is None:
             raise not_ready("tracepool is stopping" if self._stop.is_set() else None)
-        return self._seat
+        return self._context
 
     def use(self, settings: Settings) -> None:
         self.tokens.use(settings.control.token.get_secret_value())
@@ -127,16 +123,16 @@ class ControlFace:
         await trio.sleep(self._stop_s)
         serving.cancel()
 
-    async def run(self, seat: TracerSeat) -> None:
-        """Answers by `seat` until cancelled, and writes down which tokens were used."""
-        self._seat = seat
+    async def run(self, context: TracerContext) -> None:
+        """Answers by `context` until cancelled, and writes down which tokens were used."""
+        self._context = context
         try:
             while True:
                 await trio.sleep(NOTE_USE_S)
-                if isinstance(seat, Seat):
-                    await self._note_use(seat.database)
+                if isinstance(context, ControlContext):
+                    await self._note_use(context.database)
         finally:
-            self._seat = None
+            self._context = None
 
     async def _note_use(self, database: Database) -> None:
         used = dict(self.tokens.used)

@@ -5,9 +5,9 @@ from uuid import uuid4
 import pytest
 
 from daemon.clock import Moment
-from daemon.control import watching
+from daemon.control import observers
 from daemon.control.metrics import Metrics
-from daemon.control.watching import Watching
+from daemon.control.observers import Observers
 from daemon.pool.messages import Lease
 from daemon.settings.model import Settings
 from daemon.trace.walk.steps import GaveUp, Landed
@@ -27,12 +27,12 @@ def gave_up(verdict: Verdict, why: str = "its port refuses connections") -> Trac
     return ended(GaveUp(verdict, "refused", why))
 
 
-def watching_at(tick_s: float = 5.0) -> Watching:
-    return Watching(Metrics(Settings()), lambda: Moment(tick_s, 1_893_456_000.0))
+def observers_at(tick_s: float = 5.0) -> Observers:
+    return Observers(Metrics(Settings()), lambda: Moment(tick_s, 1_893_456_000.0))
 
 
 def test_an_ips_own_failure_is_remembered_and_no_other() -> None:
-    told, ip, target, fine = watching_at(), a_lease(), a_lease(), a_lease()
+    told, ip, target, fine = observers_at(), a_lease(), a_lease(), a_lease()
     told.trace(ip, Verdict.IP, 0.1, gave_up(Verdict.IP))
     told.trace(target, Verdict.TARGET, 0.1, gave_up(Verdict.TARGET))
     told.trace(fine, Verdict.OK, 0.1, ended(Landed("http://shop.example/")))
@@ -44,8 +44,8 @@ def test_an_ips_own_failure_is_remembered_and_no_other() -> None:
 
 
 def test_no_more_failures_are_remembered_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "FAILURES_MAX", 2)
-    told, leases = watching_at(), [a_lease() for _ in range(3)]
+    monkeypatch.setattr(observers, "FAILURES_MAX", 2)
+    told, leases = observers_at(), [a_lease() for _ in range(3)]
     told.trace(leases[0], Verdict.IP, 0.1, gave_up(Verdict.IP))
     told.trace(leases[1], Verdict.IP, 0.1, gave_up(Verdict.IP))
     told.trace(leases[0], Verdict.IP, 0.1, gave_up(Verdict.IP, "again"))

@@ -1,5 +1,6 @@
-"""POST /functions/v1/process-trace-parallel: a trace now, for programs that know it by this name."""
+"""A trace now, for a program that waits for it: through an IP of the pool, or a proxy that the program brings."""
 
+from collections.abc import Callable
 from typing import Annotated, NotRequired
 from uuid import UUID
 
@@ -9,9 +10,9 @@ from quart import Blueprint
 from quart_schema import validate_request, validate_response
 from typing_extensions import TypedDict
 
-from daemon.control.api import Seats, Url, Word, note_change
+from daemon.control.api import GetContext, TracerContext, Url, Word, note_change
 from daemon.control.direct_trace import DirectTraceRequest, DirectTraces
-from daemon.trace.service_shape import MODE, Header
+from daemon.trace.service_shape import MODE, Header, TraceAnswer, TraceRequest
 from daemon.web.query import PARAMS_MAX, extracted_params
 
 COUNTRY = "us"  # of a request that names none
@@ -59,7 +60,7 @@ class NoIp(TypedDict):
     error: str
 
 
-def blueprint(seat: Seats) -> Blueprint:
+def parallel_routes(context: GetContext) -> Blueprint:
     routes, traces = Blueprint("parallel", __name__), DirectTraces()
 
     @routes.post("/functions/v1/process-trace-parallel")
@@ -72,7 +73,7 @@ def blueprint(seat: Seats) -> Blueprint:
         It waits for an IP as a click does. A trace that fails is a 200 with `success: false`. 409: the id has a trace
         already.
         """
-        here = seat()
+        here = context()
         asked = DirectTraceRequest(
             request_id=data.request_id,
             offer=data.offer_id,
@@ -99,5 +100,31 @@ def blueprint(seat: Seats) -> Blueprint:
             bandwidth_kb=round((spent.bytes_received + spent.bytes_sent) / 1000, 2),
         )
         return answer if spent.error is None else {**answer, "error": spent.error}
+
+    return routes
+
+
+def trace_for_others_routes(context: Callable[[], TracerContext]) -> Blueprint:
+    routes = Blueprint("trace_for_others", __name__)
+
+    @routes.post("/trace")
+    @validate_request(TraceRequest)
+    @validate_response(TraceAnswer)
+    async def trace(data: TraceRequest) -> TraceAnswer:
+        """Trace a URL through the proxy that the request names.
+
+        A trace that fails is a 200 with `success: false`. 409: the proxy serves another trace, or is an IP of this
+        daemon's own pool; 503: as many traces as may are under way.
+        """
+        answer = await context().traces.trace(data)
+        note_change(
+            proxy=f"{data.proxy_ip}:{data.proxy_port}",
+            hops=answer.total_steps,
+            verdict=answer.verdict,
+            reason=answer.reason,
+            trace_ms=answer.total_timing_ms,
+            bytes_received=answer.bytes_received,
+        )
+        return answer
 
     return routes

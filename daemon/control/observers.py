@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from daemon.clock import Moment
+from daemon.control.depletion import Depletion, Rates, depletion_of
 from daemon.control.events import Events
 from daemon.control.history import History
 from daemon.control.metrics import Metrics
-from daemon.control.outlook import Outlook, Rates, outlook_of
 from daemon.control.overview import Overview
 from daemon.pool.messages import Lease
-from daemon.trace.walk.steps import GaveUp
+from daemon.trace.walk.hops import GaveUp
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 
@@ -43,7 +43,7 @@ class Failure:
     why: str
 
 
-class Watching:
+class Observers:
     def __init__(self, metrics: Metrics, now: Callable[[], Moment]) -> None:
         self.metrics = metrics
         self.events = Events()
@@ -74,11 +74,11 @@ class Watching:
     def without_ip(self) -> None:
         self.metrics.without_ip()
 
-    def outlook(self, overview: Overview, cooldown_s: float) -> dict[str, Outlook]:
+    def depletion(self, overview: Overview, cooldown_s: float) -> dict[str, Depletion]:
         """By country: when its pool runs dry at the last minute's rate."""
         posts = list(overview.directory)
         rates = self._rates.per_s(self._now().tick_s, {post.country: post.pool.leases for post in posts})
-        return {post.country: outlook_of(post.pool.counts(), rates.get(post.country), cooldown_s) for post in posts}
+        return {post.country: depletion_of(post.pool.counts(), rates.get(post.country), cooldown_s) for post in posts}
 
     def flights(self, overview: Overview, lock_s: float) -> list[Flight]:
         now_s = self._now().tick_s

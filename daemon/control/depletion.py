@@ -10,8 +10,8 @@ WINDOW_S = 60.0
 SAMPLE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+@dataclass(frozen=True)
+class Depletion:
     """`leases_per_minute`: None until it has been watched for a second. `dry_in_s`: None where it does not run dry."""
 
     leases_per_minute: float | None
@@ -52,8 +52,8 @@ def runs_dry_s(counts: Counts, leases_per_s: float, cooldown_s: float) -> float 
     return dry_s if dry_s < cooldown_s else None
 
 
-def outlook_of(counts: Counts, leases_per_s: float | None, cooldown_s: float) -> Outlook:
+def depletion_of(counts: Counts, leases_per_s: float | None, cooldown_s: float) -> Depletion:
     if leases_per_s is None:
-        return Outlook(None, 0.0 if counts.total and not counts.available else None)
+        return Depletion(None, 0.0 if counts.total and not counts.available else None)
     dry_s = runs_dry_s(counts, leases_per_s, cooldown_s)
-    return Outlook(round(leases_per_s * 60, 1), None if dry_s is None else round(dry_s, 1))
+    return Depletion(round(leases_per_s * 60, 1), None if dry_s is None else round(dry_s, 1))
