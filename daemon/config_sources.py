@@ -4,12 +4,15 @@ The later wins: the defaults, the TOML file, files of `$CREDENTIALS_DIRECTORY` (
 the environment (`TRACEPOOL_POOL__COOLDOWN_S=30`). Nothing secret is ever put into an error.
 """
 
+import base64
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, TomlConfigSettingsSource
@@ -17,6 +20,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from daemon.config import ENV_PREFIX, Settings
 from daemon.errors import BadSettings
+from daemon.logs import SECRET_CHARACTERS_MIN, hide
 from daemon.providers import Provider
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
@@ -157,3 +161,41 @@ def _range_of(path: tuple[Any, ...]) -> str:
         return ""
     low = f"{bounds['ge']:g}" if "ge" in bounds else f"above {bounds['gt']:g}"
     return f"; allowed: {low} to {bounds['le']:g}"
+
+
+def hide_secrets(settings: Settings) -> None:
+    """From now on no line of the log shows a password that these settings hold."""
+    for provider in settings.providers.values():
+        password = provider.password.get_secret_value()
+        hide(password)
+        if len(password) >= SECRET_CHARACTERS_MIN:  # as Proxy-Authorization has it (RFC 7617)
+            hide(base64.b64encode(f"{provider.username}:{password}".encode()).decode())
+            for piece in _inside_base64(password):
+                hide(piece)
+    hide(settings.control.token.get_secret_value())
+    hide(settings.trace.service_token.get_secret_value())
+    if settings.database.url is not None:
+        for password in _passwords_in(settings.database.url.get_secret_value()):
+            hide(password)
+
+
+def _inside_base64(secret: str) -> list[str]:
+    """What the Base64 of any text with `secret` in it has of it: a login carries a session, so it is never twice alike.
+
+    Three forms, by how many bytes of three stand before it; the characters that its neighbours have a part in are left.
+    """
+    content = secret.encode("utf-8", "replace")
+    pieces = []
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + content).decode()
+        pieces.append(encoded[-(before * 8 // -6) : (before + len(content)) * 8 // 6])
+    return pieces
+
+
+def _passwords_in(url: str) -> list[str]:
+    """What of a PostgreSQL address is secret; its parts too, as a character that was not escaped would part it."""
+    before, _, query = url.partition("://")[2].partition("?")
+    userinfo, _, _ = before.rpartition("@")
+    _, _, password = userinfo.partition(":")
+    named = [value for name, value in parse_qsl(query) if name in ("password", "sslpassword", "passfile")]
+    return [password, *re.split("[:@/#]", password), *named]

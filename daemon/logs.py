@@ -4,24 +4,20 @@
 exception's too: `hide` makes it known.
 """
 
-import base64
 import json
 import logging
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, Protocol, TextIO
-from urllib.parse import parse_qsl, quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote
 
 import msgspec
 import structlog
 from structlog.processors import NAME_TO_LEVEL
 from structlog.typing import EventDict, Processor, WrappedLogger
-
-from daemon.config import Settings
 
 MASK = "**********"
 SECRET_CHARACTERS_MIN = 4  # anything shorter would mask ordinary words
@@ -41,44 +37,6 @@ def hide(secret: str) -> None:
         forms |= {json.dumps(form)[1:-1], repr(form)[1:-1], repr(form.encode("utf-8", "replace"))[2:-1]}
     known = {form for form in forms if len(form) >= SECRET_CHARACTERS_MIN} | set(_secrets)
     _secrets[:] = sorted(known, key=len, reverse=True)
-
-
-def hide_secrets(settings: Settings) -> None:
-    """Every password that the settings hold."""
-    for provider in settings.providers.values():
-        password = provider.password.get_secret_value()
-        hide(password)
-        if len(password) >= SECRET_CHARACTERS_MIN:  # as Proxy-Authorization has it (RFC 7617)
-            hide(base64.b64encode(f"{provider.username}:{password}".encode()).decode())
-            for piece in _inside_base64(password):
-                hide(piece)
-    hide(settings.control.token.get_secret_value())
-    hide(settings.trace.service_token.get_secret_value())
-    if settings.database.url is not None:
-        for password in _passwords_in(settings.database.url.get_secret_value()):
-            hide(password)
-
-
-def _inside_base64(secret: str) -> list[str]:
-    """What the Base64 of any text with `secret` in it has of it: a login carries a session, so it is never twice alike.
-
-    Three forms, by how many bytes of three stand before it; the characters that its neighbours have a part in are left.
-    """
-    content = secret.encode("utf-8", "replace")
-    pieces = []
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + content).decode()
-        pieces.append(encoded[-(before * 8 // -6) : (before + len(content)) * 8 // 6])
-    return pieces
-
-
-def _passwords_in(url: str) -> list[str]:
-    """What of a PostgreSQL address is secret; its parts too, as a character that was not escaped would part it."""
-    before, _, query = url.partition("://")[2].partition("?")
-    userinfo, _, _ = before.rpartition("@")
-    _, _, password = userinfo.partition(":")
-    named = [value for name, value in parse_qsl(query) if name in ("password", "sslpassword", "passfile")]
-    return [password, *re.split("[:@/#]", password), *named]
 
 
 def masked(text: str) -> str:

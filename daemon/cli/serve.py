@@ -5,7 +5,7 @@ import os
 from daemon import hangup, logs
 from daemon.cli.options import ConfigFile
 from daemon.cli.outcomes import leaves
-from daemon.config_sources import config_path, load
+from daemon.config_sources import config_path, hide_secrets, load
 from daemon.errors import TheirFault
 
 
@@ -35,7 +35,7 @@ def serve(*, config: ConfigFile = None) -> int:
     from daemon.tracer_role import run_tracer
 
     logs.configure(settings.log.level)
-    logs.hide_secrets(settings)
+    hide_secrets(settings)
     try:
         trio.run(run_tracer if settings.role == "tracer" else run_daemon, settings, config_path(config, os.environ))
     except Exception as e:

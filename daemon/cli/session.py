@@ -9,10 +9,9 @@ from typing import TypeVar, TypeVarTuple
 import asyncpg
 import trio
 
-from daemon import logs
 from daemon.cli.outcomes import leaves
 from daemon.config import Settings
-from daemon.config_sources import load
+from daemon.config_sources import hide_secrets, load
 from daemon.database import embedded
 from daemon.database.postgres import Connection, Database, database_loop, open_database
 from daemon.database.schema import migrate
@@ -27,7 +26,7 @@ CONNECTIONS_MAX = 2
 def settings_of(config: Path | None) -> Settings:
     """As `serve` reads them. From now on no log line or error message shows a secret. Raises BadSettings."""
     settings = load(config)
-    logs.hide_secrets(settings)
+    hide_secrets(settings)
     return settings
 
 

@@ -16,13 +16,14 @@ from daemon.click.parse import Inbound, Refused, as_mapping, parse_click
 from daemon.click.tally import Tally
 from daemon.click.turns import Turns
 from daemon.click.visitor import Visitor
-from daemon.config import HONEST_USER_AGENT, Settings
+from daemon.config import HONEST_USER_AGENT
 from daemon.errors import BadInput
 from daemon.journal.entries import Hit
 from daemon.moment import Moment
 from daemon.oneshot import OneShot
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
+from daemon.settings.live import LiveSettings
 from daemon.trace.jobs import Finished, News, Started, TraceJob, pending_of
 from daemon.trace.steps import Identity
 
@@ -81,16 +82,19 @@ class Clicks:
 
     def __init__(
         self,
-        settings: Settings,
+        live: LiveSettings,
         offers: Offers,
         directory: PoolDirectory | None,
         journal: Journal,
         jobs: "trio.MemorySendChannel[TraceJob] | None",
         now: Callable[[], Moment],
         draw: Callable[[], float] = random.random,
+        observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None,
     ) -> None:
-        """`draw` gives numbers from 0 (may be) to 1 (never): by them the tracking URLs of an offer share its clicks."""
-        self._settings = settings
+        """`observe` is called at the end of each click with its outcome, its reason and how long it waited.
+
+        `draw` gives numbers from 0 (may be) to 1 (never): by them the tracking URLs of an offer share its clicks."""
+        self._live = live
         self.offers = offers
         self._directory = directory
         self._journal = journal
@@ -99,7 +103,7 @@ class Clicks:
         self._draw = draw
         self.tally = Tally()
         self._turns = Turns()
-        self.observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
+        self._observe = observe
         self.waiting = 0
         self.answered = 0
         self.late_hits = 0
@@ -112,10 +116,6 @@ class Clicks:
         """The start is over: clicks are traced from now on."""
         self._directory, self._jobs = directory, jobs
 
-    def use(self, settings: Settings) -> None:
-        """For clicks that come from now on."""
-        self._settings = settings
-
     async def answer(self, query: bytes, visitor: Visitor, waited_s: float = 0.0) -> Answer:
         """Returns by the click's deadline, whatever happens elsewhere.
 
@@ -127,11 +127,11 @@ class Clicks:
         parsed = parse_click(query)
         if isinstance(parsed, Refused):
             log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
-            self.observe("refused", "bad_request", 0.0)
+            self._observe("refused", "bad_request", 0.0)
             return Answer(parsed.status, request_id, error=parsed.error)
         offer = self.offers.find(parsed.offer)
         if offer is None:
-            self.observe("refused", "unknown_offer" if self.is_tracing else "starting", 0.0)
+            self._observe("refused", "unknown_offer" if self.is_tracing else "starting", 0.0)
         if offer is None and not self.is_tracing:
             return Answer(503, request_id, error="tracepool is starting: its database is not there yet")
         if offer is None:
@@ -182,15 +182,15 @@ class Clicks:
         """How the trace ended, or the reason for which there is none by now."""
         if self._directory is None or self._jobs is None:
             return "starting"
-        if self.waiting > self._settings.click.waiting_max:
+        if self.waiting > self._live.current.click.waiting_max:
             return "overload"
         offer = click.offer
         post = self._directory.find(offer.country)
-        if post is None and (default := self._settings.trace.default_country):
+        if post is None and (default := self._live.current.trace.default_country):
             post = self._directory.find(default)
         if post is None:
             return "no_pool"
-        patience_s = offer.deadline_s or self._settings.click.deadline_s
+        patience_s = offer.deadline_s or self._live.current.click.deadline_s
         answer_by_s = self._turns.take(self._now().tick_s, click.received.tick_s + patience_s - ANSWER_BY_S)
         if post.pool.would_refuse(answer_by_s, click.received.tick_s):
             return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
@@ -204,14 +204,14 @@ class Clicks:
                 self._jobs.send_nowait(job)
             except trio.WouldBlock:
                 return "overload"
-            timeout_at = click.received.wall_s + patience_s + self._settings.trace.timeout_s
+            timeout_at = click.received.wall_s + patience_s + self._live.current.trace.timeout_s
             self._journal.record(pending_of(job, click.received.wall_s, timeout_at))
             with trio.move_on_at(answer_by_s):
                 return await end.receive()
         return ear.reason
 
     def _job(self, click: _Click, country: str, deadline_s: float, listener: "_Ear") -> TraceJob:
-        offer, visitor, configured = click.offer, click.visitor, self._settings.trace.user_agent
+        offer, visitor, configured = click.offer, click.visitor, self._live.current.trace.user_agent
         ours = HONEST_USER_AGENT if configured == "visitor" else configured
         identity = Identity(ours)
         if "visitor" in (offer.user_agent, configured):
@@ -255,7 +255,7 @@ class Clicks:
 
     def _conclude(self, click: _Click, outcome: str, reason: str | None, location: str) -> None:
         wait_ms = (self._now().tick_s - click.received.tick_s) * 1000
-        self.observe(outcome, reason, wait_ms / 1000)
+        self._observe(outcome, reason, wait_ms / 1000)
         if outcome != "left":
             self.answered += 1
             self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms)

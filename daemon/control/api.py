@@ -32,15 +32,20 @@ from daemon.control.tracing import TracesForOthers
 from daemon.control.watching import Watching
 from daemon.database.postgres import Database
 from daemon.maintenance.rounds import Report
+from daemon.settings.live import LiveSettings
 
 
 @dataclass(frozen=True, slots=True)
 class TracerSeat:
-    """What there is in a daemon that only traces for others too. `settings` are those of now."""
+    """What there is in a daemon that only traces for others too."""
 
-    settings: Callable[[], Settings]
+    live: LiveSettings
     traces: TracesForOthers
     stopping: trio.Event
+
+    def settings(self) -> Settings:
+        """Those of now."""
+        return self.live.current
 
 
 @dataclass(frozen=True, slots=True)

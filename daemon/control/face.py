@@ -25,6 +25,7 @@ from daemon.control.openapi import Described
 from daemon.control.problems import ProblemRaised, invalid, problem, respond
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
 from daemon.moment import Moment
+from daemon.settings.live import LiveSettings
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
 OPEN_PATHS = frozenset({"/livez", "/readyz"})  # they tell a probe nothing but that the daemon is there
@@ -56,13 +57,13 @@ class StrictRequest(TrioRequest):
 
 
 def control_app(
-    settings: Callable[[], Settings],
+    live: LiveSettings,
     tokens: Tokens,
     resources: Sequence[Blueprint],
     is_ready: Callable[[], bool],
     now: Callable[[], Moment],
 ) -> QuartTrio:
-    """The app; `settings` are asked anew for each request."""
+    """The app of the control face."""
     app = QuartTrio("daemon.control", static_folder=None)
     app.request_class = StrictRequest
     app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, RESPONSE_TIMEOUT=None)
@@ -87,7 +88,7 @@ def control_app(
     async def admit() -> Response | None:
         if request.path in OPEN_PATHS:
             return None
-        denied = _denied(settings(), tokens, now) or _unknown_parameter()
+        denied = _denied(live.current, tokens, now) or _unknown_parameter()
         if denied is None or (denied.status in (401, 503) and _is_of_the_page()):
             return None
         log.info("control_denied", status=denied.status, why=denied.why, what=_what(), peer=_peer())

@@ -10,7 +10,6 @@ import trio
 from daemon import __version__
 from daemon.click.clicks import Clicks
 from daemon.click.server import Server
-from daemon.config import Settings
 from daemon.database.postgres import NOTIFICATIONS_MAX
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
@@ -20,6 +19,7 @@ from daemon.moment import Moment
 from daemon.nodes.member import Member
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
+from daemon.settings.live import LiveSettings
 from daemon.trace.jobs import TraceJob
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Tracer
@@ -28,7 +28,7 @@ from daemon.troubles import Troubles
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    settings: Callable[[], Settings]
+    live: LiveSettings
     server: Server
     clicks: Clicks
     directory: PoolDirectory
@@ -91,7 +91,7 @@ class Overview:
             return None
 
     def queues(self) -> dict[str, dict[str, int]]:
-        settings = self.settings()
+        settings = self.live.current
         jobs = self.jobs.statistics()
         queues = {
             "connections": (self.server.connections, settings.click.connections_max),

@@ -22,6 +22,7 @@ from daemon.moment import Moment
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
+from daemon.settings.live import LiveSettings
 from daemon.trace.jobs import Finished, News, Started, TraceJob
 from daemon.trace.steps import Identity
 from daemon.troubles import Troubles
@@ -59,7 +60,7 @@ class Batch:
         journal: Journal,
         flush: Callable[[], Awaitable[None]],
         jobs: "trio.MemorySendChannel[TraceJob]",
-        settings: Callable[[], Settings],
+        live: LiveSettings,
         now: Callable[[], Moment],
         troubles: Troubles,
     ) -> None:
@@ -69,7 +70,7 @@ class Batch:
         self._journal = journal
         self._flush = flush
         self._jobs = jobs
-        self._settings = settings
+        self._live = live
         self._now = now
         self._wake = trio.Event()
         self._anew = False  # what an earlier run of the daemon had under way
@@ -122,7 +123,7 @@ class Batch:
         return more
 
     async def _fill_from(self, country: str) -> bool:
-        settings = self._settings()
+        settings = self._live.current
         post = self._directory.find(country) or self._directory.find(settings.trace.default_country)
         if post is None:
             return await self._refuse(country)

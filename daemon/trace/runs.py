@@ -5,6 +5,7 @@ last one's.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from daemon.moment import Moment
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, Spent, TraceJob
-from daemon.trace.spending import Spending
+from daemon.trace.spending import priced
 from daemon.trace.steps import Hop, Landed
 from daemon.trace.verdicts import Verdict
 
@@ -79,10 +80,10 @@ class Run:
         )
         return Finished(end.url, None, spent) if isinstance(end, Landed) else Finished(None, "trace_failed", spent)
 
-    def traffic(self, spending: Spending) -> tuple[Traffic, ...]:
-        """What each attempt moved, and costs."""
+    def traffic(self, prices: Mapping[str, float]) -> tuple[Traffic, ...]:
+        """What each attempt moved, and costs. `prices` are those of spending.priced."""
         return tuple(
-            spending.counted(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent)
+            priced(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent, prices)
             for lease, result in self.attempts
         )
 

@@ -21,6 +21,7 @@ from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
+from daemon.settings.live import LiveSettings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
 from daemon.trace.leases import acquire, release
@@ -77,36 +78,26 @@ class Tracer:
 
     def __init__(
         self,
+        live: LiveSettings,
         backends: Backends,
         directory: PoolDirectory,
         journal: Journal,
         now: Callable[[], Moment],
-        *,
-        limits: Limits,
-        timeout_s: float,
-        retries_max: int,
+        providers: ProviderHealth,
+        observer: Observer | None = None,
     ) -> None:
+        """`providers` learns the verdict of each attempt."""
+        self._live = live
         self._backends = backends
         self._directory = directory
         self._journal = journal
         self._now = now
-        self._limits = limits
-        self._timeout_s = timeout_s
-        self._retries_max = retries_max
+        self._providers = providers
+        self._observer = observer
         self.spending = Spending()
-        self.providers = ProviderHealth()
         self.active = 0
         self.busy = 0
-        self.observer: Observer | None = None
         self.in_flight: dict[UUID, tuple[TraceJob, Lease]] = {}
-
-    def use(self, settings: Settings) -> None:
-        """For traces that begin from now on."""
-        self._limits = limits_of(settings)
-        self._timeout_s = settings.trace.timeout_s
-        self._retries_max = settings.trace.retries_max
-        self._backends.use(settings)
-        self.spending.prices = prices_of(settings)
 
     async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """One worker: serves `jobs` until its senders are closed."""
@@ -149,10 +140,11 @@ class Tracer:
         self._journal.record(processing_of(lease, began.wall_s, run.wait_ms))
         if not run.attempts:
             _tell(job, Started(lease.address))
-        limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
+        settings = self._live.current
+        limits = replace(limits_of(settings), landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
         walk = Walk(job.tracking_url, job.identity, limits)
         left_s = min(lease.locked_until_s - began.tick_s, lease.ends_boot_s - began.boot_s)
-        timeout_s = min(self._timeout_s, left_s - LEASE_MARGIN_S)
+        timeout_s = min(settings.trace.timeout_s, left_s - LEASE_MARGIN_S)
         reach_s = self._reach_s(run, post, began.tick_s)
         result: TraceResult | None = None
         goes_on = False
@@ -173,7 +165,7 @@ class Tracer:
                 result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
             run.ended(lease, result, ended.tick_s)
             self._note(run)
-            goes_on = run.goes_on(self._retries_max, ended.tick_s)
+            goes_on = run.goes_on(self._live.current.trace.retries_max, ended.tick_s)
             try:
                 if not goes_on:
                     self._finish(run)
@@ -184,21 +176,21 @@ class Tracer:
     def _note(self, run: Run) -> None:
         """What the last attempt says of its provider, and costs."""
         lease, result = run.attempts[-1]
-        self.providers.trace(lease.provider, run.verdict, self._now())
-        if self.observer is not None and not (run.job.priority and run.was_stopped):
-            self.observer.trace(lease, run.verdict, run.waited_ms / 1000, result)
+        self._providers.trace(lease.provider, run.verdict, self._now())
+        if self._observer is not None and not (run.job.priority and run.was_stopped):
+            self._observer.trace(lease, run.verdict, run.waited_ms / 1000, result)
 
     def _reach_s(self, run: Run, post: Post, now_s: float) -> float:
         """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""
         if not post.pool.counts().available:
             return math.inf
-        return max(REACH_MIN_S, run.reach_s(self._retries_max, now_s))
+        return max(REACH_MIN_S, run.reach_s(self._live.current.trace.retries_max, now_s))
 
     def _finish(self, run: Run) -> None:
         """The row first: no hit is durable before the trace that it tells of."""
         try:
             if not (run.job.priority and run.was_stopped):
-                now, traffic = self._now(), run.traffic(self.spending)
+                now, traffic = self._now(), run.traffic(prices_of(self._live.current))
                 self._journal.record(run.entry(now, traffic))
                 self.spending.add(now.wall_s, traffic)
                 log.info("trace", **run.line())
@@ -216,8 +208,8 @@ class Tracer:
         _tell(job, Finished(None, "no_ip"))
         if job.priority:
             return  # its row stays to be traced
-        if self.observer is not None:
-            self.observer.without_ip()
+        if self._observer is not None:
+            self._observer.without_ip()
         entry = without_ip(job, answer, self._now())
         self._journal.record(entry)
         log.info("trace", request_id=str(job.request_id), offer=job.offer_name, country=job.country, status="failed",

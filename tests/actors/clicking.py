@@ -17,6 +17,7 @@ from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.live import LiveSettings
 from daemon.trace.jobs import Finished, Started, TraceJob, WaitingForIp
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
@@ -38,10 +39,10 @@ class Face:
         send, self.jobs = trio.open_memory_channel[TraceJob](queue_max)
         self.journal = MemoryJournal()
         self.offers = Offers()
-        self.settings = Settings(**settings)
+        self.live = LiveSettings(Settings(**settings))
         self.directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
         self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
-        self.clicks = Clicks(self.settings, self.offers, self.directory, self.journal, send, now, draw)
+        self.clicks = Clicks(self.live, self.offers, self.directory, self.journal, send, now, draw)
         self.offer()
 
     def offer(self, name: str = "sale", **values: Any) -> None:

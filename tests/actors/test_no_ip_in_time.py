@@ -8,7 +8,6 @@ import trio
 from trio.testing import MockClock
 
 from daemon.click.clicks import Clicks
-from daemon.config import Settings
 from daemon.journal.entries import Hit, TraceFinished
 from daemon.pool.messages import Remove
 from daemon.trace.steps import GaveUp
@@ -44,7 +43,7 @@ class Running:
 @asynccontextmanager
 async def running(monkeypatch: pytest.MonkeyPatch, tracing: Tracing, *, ips: int) -> AsyncIterator[Running]:
     bench, face = Bench(monkeypatch, tracing, retries_max=2, ips=ips), Face()
-    clicks = Clicks(Settings(), face.offers, bench.directory, bench.journal, bench.jobs, now)
+    clicks = Clicks(bench.live, face.offers, bench.directory, bench.journal, bench.jobs, now)
     async with trio.open_nursery() as nursery:
         bench.start_pool(nursery)
         for _ in range(10):

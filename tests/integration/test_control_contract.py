@@ -14,6 +14,8 @@ from daemon.config import Settings
 from daemon.control.tracing import TracesForOthers
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
+from daemon.settings.live import LiveSettings
+from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.tracers import LocalBackend
 from daemon.troubles import Troubles
 from tests.fakes.net import fetcher, net
@@ -57,8 +59,10 @@ async def whole_seat(postgres: PostgresServer) -> AsyncIterator[Served]:
 
 
 def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
-    advisor = Advisor(rows.database, SETTINGS, path.directory, path.clicks.tally, read_clocks, Troubles())
-    maintenance = Maintenance(rows.database, SETTINGS, path.directory, lambda: 0, advisor, read_clocks, Troubles())
+    live, troubles = LiveSettings(SETTINGS), Troubles()
+    advisor = Advisor(rows.database, live, path.directory, path.clicks.tally, ProviderHealth(), read_clocks, troubles)
+    flush = trio.lowlevel.checkpoint
+    maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, read_clocks, troubles)
     overview: Any = FixedOverview()
     overview.directory, overview.tracer, overview.clicks, overview.jobs = (
         *(path.directory, path.tracer, path.clicks, path.jobs),
@@ -68,7 +72,7 @@ def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
         "overview": overview,
         "database": rows.database,
         "maintenance": maintenance.round,
-        "traces": TracesForOthers(lambda: SETTINGS, LocalBackend(SETTINGS, fetcher(hop_timeout_s=1))),
+        "traces": TracesForOthers(live, LocalBackend(live, fetcher(hop_timeout_s=1))),
     }
 
 

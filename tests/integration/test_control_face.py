@@ -11,6 +11,7 @@ import trio
 from daemon.config import Settings
 from daemon.control.face import BODY_BYTES_MAX
 from daemon.errors import BadSettings
+from daemon.settings.live import LiveSettings
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import STATUS, Served, control_face, row_of
 from tests.integration.state_dirs import open_state_dir
@@ -243,7 +244,7 @@ def test_beyond_this_machine_it_does_not_start_without_a_token(
     from daemon.clocks import read_clocks
     from daemon.control.standing import ControlFace
 
-    face = ControlFace(lambda: settings(bind=bind, token=given), read_clocks)
+    face = ControlFace(LiveSettings(settings(bind=bind, token=given)), read_clocks)
     face.tokens.replace(rows)
     if refused:
         with pytest.raises(BadSettings, match=r"control\.bind.*tracepool token create"):

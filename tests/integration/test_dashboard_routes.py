@@ -20,6 +20,7 @@ from daemon.control.overview import Overview
 from daemon.control.resources.dashboard import PLACE
 from daemon.control.watching import Watching
 from daemon.pool.decision import Decision
+from daemon.settings.live import LiveSettings
 from tests.fakes.ips import a_request, at
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
@@ -29,7 +30,7 @@ PATIENCE_S = 10.0
 
 
 def watching() -> Watching:
-    return Watching(Metrics(Settings()), read_clocks)
+    return Watching(Metrics(LiveSettings(Settings())), read_clocks)
 
 
 class Stream:

@@ -21,6 +21,7 @@ from daemon.journal.entries import Hit
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.live import LiveSettings
 from daemon.trace.jobs import Finished, TraceJob
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
@@ -76,7 +77,7 @@ async def face(landing: str | None = LANDING, *, ready: bool = True, **settings:
     offers.replace([{**row, "id": uuid4(), "offer_name": name, "target_country": "us"} for name in names])
     directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
     directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
-    clicks = Clicks(configured, offers, directory, journal, send, read_clocks)
+    clicks = Clicks(LiveSettings(configured), offers, directory, journal, send, read_clocks)
 
     async def work() -> None:
         async for job in receive:

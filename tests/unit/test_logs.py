@@ -13,6 +13,7 @@ import structlog
 
 from daemon import logs
 from daemon.config import Settings
+from daemon.config_sources import hide_secrets
 
 PLAIN = "c4n4ry-w0rd"
 SPECIAL = "c4n4ry:p@ss/w%rd?&\"'\\é x"
@@ -132,7 +133,7 @@ def test_an_ordinary_short_word_is_no_secret() -> None:
     ],
 )
 def test_the_database_urls_password_is_found_wherever_it_stands(url: str) -> None:
-    logs.hide_secrets(Settings.model_validate({"database": {"url": url}}))
+    hide_secrets(Settings.model_validate({"database": {"url": url}}))
     shown = logs.masked(f"{url}: no such host {PLAIN!r}")
     assert PLAIN not in shown
     assert "db.example" in shown or "db.example" not in url
@@ -140,7 +141,7 @@ def test_the_database_urls_password_is_found_wherever_it_stands(url: str) -> Non
 
 def test_a_providers_password_is_masked_as_its_proxies_get_it() -> None:
     providers: dict[str, Any] = {"luna": {"username": "customer", "password": SPECIAL}}
-    logs.hide_secrets(Settings.model_validate({"providers": providers}))
+    hide_secrets(Settings.model_validate({"providers": providers}))
     header = "Basic " + base64.b64encode(f"customer:{SPECIAL}".encode()).decode()
     assert logs.masked(f"Proxy-Authorization: {header}") == f"Proxy-Authorization: Basic {logs.MASK}"
     assert logs.masked(f"user customer, password {SPECIAL}") == f"user customer, password {logs.MASK}"
@@ -150,7 +151,7 @@ def test_a_providers_password_is_masked_as_its_proxies_get_it() -> None:
 @pytest.mark.parametrize("after", ["", "_session-1", "_country-us_session-abc1"])
 def test_a_password_is_masked_in_whatever_login_it_is_a_part_of(before: str, after: str) -> None:
     providers: dict[str, Any] = {"luna": {"username": "customer", "password": SPECIAL}}
-    logs.hide_secrets(Settings.model_validate({"providers": providers}))
+    hide_secrets(Settings.model_validate({"providers": providers}))
     login = f"{before}:{SPECIAL}{after}"
     assert logs.masked(login) == f"{before}:{logs.MASK}{after}"
     shown = logs.masked(base64.b64encode(login.encode()).decode())

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from daemon.config import Settings
-from daemon.reload import LIVE, changed_keys, taken_over
+from daemon.settings.live import LIVE, changed_keys, taken_over
 
 
 def test_a_live_setting_is_taken_over_and_another_waits() -> None:

@@ -10,6 +10,7 @@ from daemon.control.metrics import Metrics
 from daemon.control.watching import Watching
 from daemon.moment import Moment
 from daemon.pool.messages import Lease
+from daemon.settings.live import LiveSettings
 from daemon.trace.fetch import TraceResult
 from daemon.trace.steps import GaveUp, Landed
 from daemon.trace.verdicts import Verdict
@@ -28,7 +29,7 @@ def gave_up(verdict: Verdict, why: str = "its port refuses connections") -> Trac
 
 
 def watching_at(tick_s: float = 5.0) -> Watching:
-    return Watching(Metrics(Settings()), lambda: Moment(tick_s, 1_893_456_000.0))
+    return Watching(Metrics(LiveSettings(Settings())), lambda: Moment(tick_s, 1_893_456_000.0))
 
 
 def test_an_ips_own_failure_is_remembered_and_no_other() -> None:
