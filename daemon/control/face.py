@@ -6,6 +6,7 @@ resource does is its own file's; api.py says how to add one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -68,7 +69,7 @@ def control_app(
     app.request_class = StrictRequest
     app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, RESPONSE_TIMEOUT=None)
     app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
-    documented = QuartSchema(
+    QuartSchema(
         app,
         swagger_ui_path=None,
         redoc_ui_path=None,
@@ -76,9 +77,8 @@ def control_app(
         info=Info(title="tracepool", version=__version__),
         security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
         conversion_preference="pydantic",
-        openapi_provider_class=Described,
+        openapi_provider_class=cast(type[Described], partial(Described, tokens)),
     )
-    cast(Described, documented.openapi_provider).tokens = tokens
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for blueprint in resources:
         app.register_blueprint(blueprint)

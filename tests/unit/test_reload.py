@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from daemon.config import Settings
-from daemon.settings.live import LIVE, changed_keys, taken_over
+from daemon.settings.live import LIVE, LiveSettings, changed_keys, taken_over
 
 
 def test_a_live_setting_is_taken_over_and_another_waits() -> None:
@@ -35,3 +35,12 @@ def test_a_moved_state_directory_waits_for_a_restart() -> None:
     after = Settings(state_dir=Path("/elsewhere"))
     assert changed_keys(Settings(), after) == ["state_dir"]
     assert taken_over(Settings(), after)[2] == ["state_dir"]
+
+
+def test_a_subscriber_gets_the_current_settings_at_once_and_those_of_each_reload() -> None:
+    live, seen = LiveSettings(Settings()), list[float]()
+    live.subscribe(lambda settings: seen.append(settings.click.deadline_s))
+    live.replace(Settings(click={"deadline_s": 5, "backlog": 100}))
+    live.replace(Settings(click={"deadline_s": 6}))
+    assert seen == [10, 5, 6]
+    assert (live.current.click.deadline_s, live.current.click.backlog) == (6, Settings().click.backlog)
