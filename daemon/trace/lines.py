@@ -63,13 +63,12 @@ class Progress:
 class Line:
     """A connection that hops can use one after the other while `is_idle()`."""
 
-    __slots__ = ("_exchange", "_proxy_headers", "phase", "stream", "used")
+    __slots__ = ("_exchange", "_proxy_headers", "phase", "stream")
 
     def __init__(self, stream: WireStream, phase: Phase, proxy_headers: list[tuple[str, str]]) -> None:
         """`phase`: FORWARD to the proxy itself, BEHIND a tunnel; there are no `proxy_headers` there."""
         self.stream = stream
         self.phase = phase
-        self.used = False
         self._exchange = Exchange(stream)
         self._proxy_headers = proxy_headers
 

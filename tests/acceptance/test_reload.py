@@ -87,7 +87,7 @@ async def says_nothing(stream: trio.abc.Stream) -> None:
 
 
 async def test_a_tracer_stops_within_the_deadline_of_the_last_reload(state_dir: Path) -> None:
-    times = {"timeout_s": SILENT_S + 10, "hop_timeout_s": SILENT_S, "connect_timeout_s": SILENT_S}
+    times: dict[str, object] = {"timeout_s": SILENT_S + 10, "hop_timeout_s": SILENT_S, "connect_timeout_s": SILENT_S}
     trace = {"allow_private": True, **times}
     settings: dict[str, dict[str, object]] = {"click": {"deadline_s": 60}, "trace": trace}
     async with listening(says_nothing) as port, serving(state_dir, settings, TRACEPOOL_ROLE="tracer") as tracer:
