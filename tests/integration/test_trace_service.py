@@ -310,6 +310,8 @@ async def test_the_setting_chooses_and_an_offer_may_choose_otherwise() -> None:
         live.replace(service_settings(other.url, allow_private=True))
         assert [await ends(None), await ends("service")] == [Verdict.IP, Verdict.IP]
         assert len(served.asked) == 2
+        live.replace(Settings())
+        assert await ends("service") is Verdict.OPERATOR, "no address is left to ask"
         await backends.aclose()
 
 
