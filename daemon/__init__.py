@@ -1,7 +1,7 @@
 """tracepool answers ad clicks. This folder in the order in which a click passes through it:
 
     __main__.py, cli/   the command; `serve` runs the daemon
-    supervisor.py       start, restart and stop order; parts.py has what it starts. Read this first
+    supervisor.py       start, restart and stop order; runtime.py builds the parts. Read this first
     click/              server (connections) → routes (HTTP) → clicks (offer, deadline, answer); parse, answer: pure
     trace/              dispatch accepts jobs → workers take them → steps decide the next hop (pure) → fetch goes
                         through the leased proxy; backends.py: or a remote service does

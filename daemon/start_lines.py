@@ -1,4 +1,4 @@
-"""What the daemon says of itself when it starts: versions, addresses, settings, and what it lacks."""
+"""Lines of the log about the daemon itself: its versions, addresses and settings, what it lacks, and its providers."""
 
 import platform
 from pathlib import Path
@@ -14,8 +14,9 @@ from daemon.errors import DatabaseUnavailable
 from daemon.http.listeners import name_of
 from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
-from daemon.reload import changed_keys
+from daemon.settings.live import changed_keys
 from daemon.settings.model import Settings
+from daemon.trace.provider_health import Health, Standing, why_of
 from daemon.trace.wire.session import CONNECTIONS_MAX
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
@@ -46,6 +47,18 @@ def say_ready(directory: PoolDirectory, offers: Offers) -> None:
         log.warning("no_ips", next="tracepool provision generate --country us --count 30 --provider luna")
     if not len(offers):
         log.warning("no_offers", next="tracepool offers add NAME URL --country us")
+
+
+def say_provider(provider: str, standing: Standing) -> None:
+    """A provider stands otherwise than before."""
+    if standing.health is Health.CREDENTIALS_REFUSED:
+        log.error("provider_credentials_refused", provider=provider, why="its proxies answer 407",
+                  effect="traces through it fail; none of its IPs is blamed",
+                  remedy=f"correct providers.{provider}.username and its password, then reload")  # fmt: skip
+    elif standing.health is Health.SUSPECTED:
+        log.error("provider_suspected", provider=provider, why=why_of(standing), remedy="tracepool provision check")
+    else:
+        log.info("provider_recovered", provider=provider)
 
 
 def superseded(settings: Settings) -> dict[str, Any]:

@@ -10,68 +10,40 @@ starts over from the rows, with the messages it had not answered.
 
 Stop, from the innermost nursery outwards: no new connections, the clicks in flight get their answers, the workers hand
 back their leases, the pool actors handle what was sent to them, the journal is committed and shipped, the node leaves,
-the database is let go, the control face stops. What cannot be shipped in parts.SHIP_S stays in the spool for the next
+the database is let go, the control face stops. What cannot be shipped in runtime.SHIP_S stays in the spool for the next
 start. A second signal cancels all of it.
 """
 
 import functools
 import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
 import trio
 
 from daemon import logs
 from daemon.click.clicks import Clicks
-from daemon.click.routes import public_app, server_limits
 from daemon.control import socket as control
-from daemon.control.api import ControlContext
-from daemon.control.metrics import Metrics
-from daemon.control.observers import Observers
-from daemon.control.overview import Overview
-from daemon.control.service import ControlFace, open_control
-from daemon.control.tracing import TracesForOthers
-from daemon.database.connect import reached_database
-from daemon.database.postgres import Database, database_loop
-from daemon.host import hangup, systemd
+from daemon.control.service import open_control
+from daemon.database.postgres import database_loop
+from daemon.host import systemd
 from daemon.host.clocks import read_clocks
 from daemon.host.collector import settle_collector
 from daemon.host.descriptors import allow_descriptors
+from daemon.host.signals import watch_signals
 from daemon.host.state_dir import state_dir_held
 from daemon.http.listeners import open_listeners, passed_listeners
 from daemon.http.probe import listener_probes
-from daemon.http.server import Server
-from daemon.journal.spool import Spool
-from daemon.journal.writer import JournalWriter
-from daemon.maintenance.actor import Maintenance
-from daemon.maintenance.advisor import Advisor
-from daemon.maintenance.rounds import Report
 from daemon.offers.cache_file import remembered_offers
 from daemon.offers.model import Offers
-from daemon.parts import (
-    Journal,
-    Pools,
-    Workers,
-    journal_shipped,
-    journal_spooled,
-    offers_known,
-    pools_loaded,
-    workers_ready,
-)
-from daemon.reloading import reloaded
 from daemon.restarts import restarted
+from daemon.runtime import Runtime, faces_of, journal_spooled, runtime_ready
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.start_lines import descriptors_wanted, say_ready, start_facts, starting_commands, status_line, superseded
-from daemon.trace.batch import Batch
-from daemon.trace.dispatch import Dispatcher
-from daemon.troubles import Troubles
 from daemon.watchdog import Watchdog
 
 HOLD_S = 3.0
-FLUSH_S = 3.0
 
 log = structlog.get_logger("daemon")
 
@@ -83,239 +55,137 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
             passed = passed_listeners(systemd.passed_sockets(os.environ))
             listeners = passed or await open_listeners(settings.click.bind, backlog=settings.click.backlog)
             control_listeners = await open_control(settings)
-            daemon = _Daemon(settings, config_file, listeners, passed=bool(passed))
-            with logs.tapped(daemon.observers.events):
+            daemon = _Daemon(LiveSettings(settings, config_file), listeners, passed=bool(passed))
+            with logs.tapped(daemon.faces.observers.events):
                 log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
                 if passed:
                     log.info("socket_activated", superseded=superseded(settings))
                 systemd.notify(systemd.status("starting: clicks of offers that are known fall back"))
                 allow_descriptors(descriptors_wanted(settings))
                 async with trio.open_nursery() as outermost:
-                    await outermost.start(_watch_signals, daemon, outermost.cancel_scope)
+
+                    def stop_now() -> None:
+                        log.warning("stopping_now", clicks_cut=daemon.clicks.waiting if daemon.clicks else 0)
+                        outermost.cancel_scope.cancel()
+
+                    await outermost.start(watch_signals, daemon.reload, daemon.stop, stop_now)
                     outermost.start_soon(daemon.serve_clicks)
-                    outermost.start_soon(daemon.control.serve, control_listeners)
-                    with daemon.starting:
-                        await daemon.run()
-                    daemon.stop_clicks.set()
-                    await daemon.clicks_stopped.wait()
+                    outermost.start_soon(daemon.faces.control.serve, control_listeners)
+                    await daemon.run()
                     outermost.cancel_scope.cancel()
     log.info("stopped", clicks_answered=daemon.clicks.answered if daemon.clicks else 0)
 
 
 class _Daemon:
-    """One run. A signal that comes before its clicks are traced cancels `starting`."""
+    """One run. A stop that comes before its clicks are traced cancels the start."""
 
-    def __init__(
-        self, settings: Settings, config_file: Path | None, listeners: list[trio.SocketListener], *, passed: bool
-    ) -> None:
-        self.settings = settings
-        self._config_file = config_file
-        self._remark = ""
-        self._users_of_settings: list[Callable[[Settings], None]] = []
-        self.starting = trio.CancelScope()
-        self.accept = trio.Event()  # connections at a socket of systemd's
-        self.stop = trio.Event()
-        self.stop_clicks = trio.Event()
-        self.clicks_stopped = trio.Event()
+    def __init__(self, live: LiveSettings, listeners: list[trio.SocketListener], *, passed: bool) -> None:
         self.clicks: Clicks | None = None
-        self.metrics = Metrics(settings)
-        self.observers = Observers(self.metrics, read_clocks)
-        self.control = ControlFace(lambda: self.settings, read_clocks)
-        self._follow_settings(self.control.use, self.metrics.use)
-        self.troubles = Troubles()
-        self.server = Server(public_app(settings, lambda: self.clicks, self.troubles.lines), server_limits(settings))
+        self._live = live
+        self.faces = faces_of(live, lambda: self.clicks)
         self._listeners = listeners
-        self._passed = passed  # the listeners are systemd's own, who keeps them open for the next run
+        self._passed = passed  # the listeners are systemd's own, which keeps them open for the next run
+        self._starting = trio.CancelScope()
+        self._accept = trio.Event()  # connections at a socket of systemd's
+        self._stop = trio.Event()
+        self._stop_clicks = trio.Event()
+        self._clicks_stopped = trio.Event()
         watchdog_s = systemd.watchdog_s(os.environ)
-        probes = listener_probes(self.server, listeners, passed=passed)
-        self.watchdog = Watchdog(watchdog_s, probes) if watchdog_s else None
+        probes = listener_probes(self.faces.server, listeners, passed=passed)
+        self._watchdog = Watchdog(watchdog_s, probes) if watchdog_s else None
+
+    @property
+    def _is_ready(self) -> bool:
+        return self.clicks is not None and self.clicks.is_tracing
+
+    @property
+    def _remark(self) -> str:
+        """What the status of the unit says of a reload that was refused."""
+        why = self._live.refused
+        return f"; the settings as they stand now are refused: {why}" if why else ""
+
+    async def reload(self) -> None:
+        """The settings are read again, and systemd is notified of it."""
+        told = self._is_ready and not self._stop.is_set()
+        if told:
+            systemd.notify(*systemd.reloading())
+        await self._live.reload()
+        if told and not self._stop.is_set():
+            systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._accept.set()
+        if not self._is_ready:
+            self._starting.cancel()
 
     async def serve_clicks(self) -> None:
-        """Until `stop_clicks`. Connections at systemd's socket wait a moment for the pools, rather than fall back."""
+        """Until `_stop_clicks`. Connections at systemd's socket wait a moment for the pools, rather than fall back."""
         try:
             if self._passed:
                 with trio.move_on_after(HOLD_S):
-                    await self.accept.wait()
+                    await self._accept.wait()
             async with trio.open_nursery() as nursery:
-                if self.watchdog is not None:
-                    nursery.start_soon(restarted, "watchdog", self.watchdog.run, lambda: self.stop)
-                await self.server.serve(self._listeners, stop=self.stop_clicks, handed_back=self._passed)
+                if self._watchdog is not None:
+                    nursery.start_soon(restarted, "watchdog", self._watchdog.run, lambda: self._stop)
+                server = self.faces.server
+                await server.serve(self._listeners, stop=self._stop_clicks, handed_back=self._passed)
                 nursery.cancel_scope.cancel()
         finally:
-            self.clicks_stopped.set()
-
-    def _follow_settings(self, *uses: Callable[[Settings], None]) -> None:
-        """Each of `uses` is called with the settings of now, and after every reload."""
-        for use in uses:
-            use(self.settings)
-        self._users_of_settings += uses
-
-    async def reload(self) -> None:
-        """Takes over what can be of the settings as they stand now; invalid ones change nothing."""
-        told = self.is_ready and not self.stop.is_set()
-        if told:
-            systemd.notify(*systemd.reloading())
-        self.settings, why = await reloaded(self.settings, self._config_file)
-        self._remark = f"; the settings as they stand now are refused: {why}" if why else ""
-        for use in self._users_of_settings:
-            use(self.settings)
-        if told and not self.stop.is_set():
-            systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
-
-    @property
-    def is_ready(self) -> bool:
-        return self.clicks is not None and self.clicks.is_tracing
+            self._clicks_stopped.set()
 
     async def run(self) -> None:
-        """From the spool inwards, and out again once `stop` is set."""
-        offers = Offers()
-        offers.replace(await trio.to_thread.run_sync(remembered_offers, self.settings.state_dir))
-        commands: control.Commands = starting_commands(self.troubles)
-        async with journal_spooled(self.settings) as (spool, writer), trio.open_nursery() as asked:
-            await asked.start(control.serve, self.settings.state_dir, commands)
-            self.clicks = clicks = Clicks(offers, None, writer, read_clocks)
-            clicks.observe = self.observers.click
+        """From the spool inwards, and out again after `stop`. Returns once no click is served."""
+        with self._starting:
+            await self._run()
+        await self._end_clicks()
+
+    async def _run(self) -> None:
+        settings, offers = self._live.current, Offers()
+        offers.replace(await trio.to_thread.run_sync(remembered_offers, settings.state_dir))
+        commands: control.Commands = starting_commands(self.faces.troubles)
+        async with journal_spooled(settings) as (spool, writer), trio.open_nursery() as asked:
+            await asked.start(control.serve, settings.state_dir, commands)
+            observe = self.faces.observers.click
+            self.clicks = clicks = Clicks(offers, None, writer, read_clocks, observe=observe)
             try:
-                await self._run(spool, writer, offers, clicks, commands)
+                async with runtime_ready(self.faces, spool, writer, clicks, self._stop) as runtime:
+                    await self._serve(runtime, commands)
             finally:
                 with trio.CancelScope(shield=True):  # what is answered until the end is recorded as well
-                    self.stop_clicks.set()
-                    await self.clicks_stopped.wait()
-                    await self.control.end()
+                    await self._end_clicks()
+                    await self.faces.control.end()
             asked.cancel_scope.cancel()
 
-    async def _run(
-        self, spool: Spool, writer: JournalWriter, offers: Offers, clicks: Clicks, commands: control.Commands
-    ) -> None:
-        now, troubles = lambda: self.settings, self.troubles
-        async with (
-            reached_database(self.settings, troubles) as database,
-            offers_known(database, offers),
-            journal_shipped(now, spool, writer, database, troubles) as journal,
-            pools_loaded(now, database, journal, offers, self.control.adopted_from(database), troubles) as pools,
-            workers_ready(self.settings, database, pools, journal, troubles) as workers,
-        ):
-            await self._serve(database, journal, pools, workers, clicks, commands)
-
-    async def _serve(
-        self,
-        database: Database,
-        journal: Journal,
-        pools: Pools,
-        workers: Workers,
-        clicks: Clicks,
-        commands: control.Commands,
-    ) -> None:
-        self.control.check_token()
-        advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks, self.troubles)
-        advisor.suspects, advisor.refusals = pools.providers.suspects, pools.providers.refusals
-        dispatcher = Dispatcher(pools.directory, journal.writer, workers.jobs, lambda: self.settings, read_clocks)
-        overview = self._overview(journal, pools, workers, clicks, dispatcher, advisor)
-        maintenance = Maintenance(
-            database, self.settings, pools.directory, overview.queued, advisor, read_clocks, self.troubles
-        )
-        self._follow_settings(maintenance.use, workers.tracer.use, pools.directory.use, workers.checker.use)
-        workers.tracer.observer = self.observers
-
-        batch = Batch(
-            database,
-            dispatcher,
-            journal.writer,
-            journal.shipper.flush,
-            lambda: self.settings,
-            read_clocks,
-            self.troubles,
-        )
-
-        async def round_now() -> Report:
-            with trio.move_on_after(FLUSH_S):  # while a statement is refused, rows wait for longer than a command does
-                await journal.shipper.flush()
-            return await maintenance.round()
-
-        async def maintenance_now() -> dict[str, Any]:
-            return (await round_now()).as_dict()
-
+    async def _serve(self, runtime: Runtime, commands: control.Commands) -> None:
+        """Runs what nothing else waits for, and traces clicks until the stop."""
+        face, context = self.faces.control, runtime.context
+        face.check_token()
         async with trio.open_nursery() as background:
-            background.start_soon(restarted, "maintenance", maintenance.run)
-            background.start_soon(restarted, "batch", batch.run)
-            background.start_soon(restarted, "probes", workers.prober.run)
-            commands.update(status=overview.status, maintenance=maintenance_now, check=workers.checker.check)
+            background.start_soon(restarted, "maintenance", runtime.maintenance.run)
+            background.start_soon(restarted, "batch", runtime.batch.run)
+            background.start_soon(restarted, "probes", runtime.workers.prober.run)
+            commands.update(runtime.commands())
             settle_collector()
-            traces = TracesForOthers(
-                lambda: self.settings,
-                workers.backends.local,
-                workers_busy=lambda: workers.tracer.busy,
-                is_of_the_pool=pools.directory.has,
-            )
-            context = ControlContext(
-                lambda: self.settings, traces, self.stop, overview, database, round_now, self.metrics, self.observers
-            )
-            background.start_soon(restarted, "control", self.control.run, lambda: context)
-            clicks.begin(dispatcher)
-            await self._until_stopped(journal, pools, workers, clicks)
+            background.start_soon(restarted, "control", face.run, lambda: context)
+            await self._trace_clicks(runtime)
             background.cancel_scope.cancel()
 
-    async def _until_stopped(self, journal: Journal, pools: Pools, workers: Workers, clicks: Clicks) -> None:
+    async def _trace_clicks(self, runtime: Runtime) -> None:
         """Clicks are traced, until those in flight have their answers once `stop` is set."""
-        self.accept.set()
-        say_ready(pools.directory, pools.offers)
-        if self.watchdog is not None:
-            line = functools.partial(status_line, pools.directory, clicks, workers.tracer)
-            self.watchdog.begin(pools.directory, journal.writer, lambda: line() + self._remark)
+        clicks, directory, tracer = runtime.clicks, runtime.pools.directory, runtime.workers.tracer
+        clicks.begin(runtime.workers.dispatcher)
+        self._accept.set()
+        say_ready(directory, clicks.offers)
+        if self._watchdog is not None:
+            line = functools.partial(status_line, directory, clicks, tracer)
+            self._watchdog.begin(directory, runtime.journal.writer, lambda: line() + self._remark)
         systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
-        await self.stop.wait()
+        await self._stop.wait()
         systemd.notify("STOPPING=1", systemd.status(f"stopping: {clicks.waiting} clicks get their answers"))
-        log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=workers.tracer.active)
-        self.stop_clicks.set()
-        await self.clicks_stopped.wait()
+        log.info("stopping", clicks_in_flight=clicks.waiting, active_traces=tracer.active)
+        await self._end_clicks()
 
-    def _overview(
-        self,
-        journal: Journal,
-        pools: Pools,
-        workers: Workers,
-        clicks: Clicks,
-        dispatcher: Dispatcher,
-        advisor: Advisor,
-    ) -> Overview:
-        return Overview(
-            settings=lambda: self.settings,
-            server=self.server,
-            clicks=clicks,
-            directory=pools.directory,
-            adoption=pools.adoption,
-            tracer=workers.tracer,
-            dispatcher=dispatcher,
-            spool=journal.spool,
-            writer=journal.writer,
-            shipper=journal.shipper,
-            advisor=advisor,
-            providers=pools.providers,
-            member=journal.member,
-            troubles=self.troubles,
-            now=read_clocks,
-            started_s=trio.current_time(),
-        )
-
-
-async def _watch_signals(
-    daemon: _Daemon, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        task_status.started()
-        if hangup.taken():
-            log.info("signal", signal="SIGHUP", received="while the process started")
-            await daemon.reload()
-        async for number in signals:
-            log.info("signal", signal=signal.Signals(number).name)
-            if number == signal.SIGHUP:
-                await daemon.reload()
-            elif daemon.stop.is_set():
-                log.warning("stopping_now", clicks_cut=daemon.clicks.waiting if daemon.clicks else 0)
-                everything.cancel()
-                return
-            else:
-                daemon.stop.set()
-                daemon.accept.set()
-                if not daemon.is_ready:
-                    daemon.starting.cancel()
+    async def _end_clicks(self) -> None:
+        self._stop_clicks.set()
+        await self._clicks_stopped.wait()

@@ -20,7 +20,8 @@ from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import proxy_for
-from daemon.settings.model import Settings, reaches_of
+from daemon.settings.live import LiveSettings
+from daemon.settings.model import reaches_of
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.walk.verdicts import Verdict
@@ -37,26 +38,27 @@ log = structlog.get_logger("daemon.trace")
 
 
 class Checker:
-    """`providers` hears of the logins that probes show to be refused, or to be accepted."""
+    """`providers` learns of the logins that probes show to be refused, or to be accepted."""
 
     def __init__(
-        self, fetcher: Fetcher, directory: PoolDirectory, now: Callable[[], Moment], settings: Settings
+        self,
+        live: LiveSettings,
+        fetcher: Fetcher,
+        directory: PoolDirectory,
+        now: Callable[[], Moment],
+        providers: ProviderHealth,
     ) -> None:
-        self.providers = ProviderHealth()
+        self._live = live
         self._fetcher = fetcher
         self._directory = directory
         self._now = now
-        self._settings = settings
+        self._providers = providers
         self._places = trio.CapacityLimiter(CHECKS_MAX)
-
-    def use(self, settings: Settings) -> None:
-        """For checks that begin from now on."""
-        self._settings = settings
 
     @property
     def url(self) -> str:
         """Empty: nothing can be checked."""
-        return self._settings.provision.check_url
+        return self._live.current.provision.check_url
 
     async def check(self, ip_id: str, country: str, timeout_s: float) -> dict[str, Any]:
         """Checks one IP: `kind` of CheckResult or "skipped", `ms`, `exit_ip`, `message`. Raises TheirFault."""
@@ -79,7 +81,7 @@ class Checker:
 
     async def probe(self, post: Post, ip_id: UUID) -> CheckResult | NoIPAvailable:
         """Checks one that failed; one that works is available after it."""
-        provision = self._settings.provision
+        provision = self._live.current.provision
         answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
         if isinstance(answer, NoIPAvailable):
             return answer
@@ -107,11 +109,11 @@ class Checker:
             await release(post, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
         if probes and (result.works or result.kind is CheckKind.CREDENTIALS):
             verdict = Verdict.OK if result.works else Verdict.CREDENTIALS
-            self.providers.trace(lease.provider, verdict, self._now())
+            self._providers.trace(lease.provider, verdict, self._now())
         return result
 
     async def _checked(self, lease: Lease, url: str, timeout_s: float) -> CheckResult:
-        settings = self._settings
+        settings = self._live.current
         reach = reaches_of(settings).get(lease.provider)
         proxy = proxy_for(
             lease.address, lease.port, reach, country=lease.country, lease=f"{lease.request_id}/{lease.lease_no}"

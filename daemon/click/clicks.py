@@ -65,8 +65,12 @@ class Clicks:
         journal: Journal,
         now: Callable[[], Moment],
         draw: Callable[[], float] = random.random,
+        observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None,
     ) -> None:
-        """`draw` gives numbers from 0 (may be) to 1 (never): by them the tracking URLs of an offer share its clicks."""
+        """`observe` is called at the end of each click with its outcome, its reason and how long it waited.
+
+        `draw` gives numbers in [0, 1): by them the tracking URLs of an offer share its clicks.
+        """
         self.offers = offers
         self._dispatcher = dispatcher
         self._journal = journal
@@ -74,7 +78,7 @@ class Clicks:
         self._draw = draw
         self.tally = Tally()
         self._slots = AnswerSlots()
-        self.observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
+        self._observe = observe
         self.waiting = 0
         self.answered = 0
         self.late_hits = 0
@@ -98,11 +102,11 @@ class Clicks:
         parsed = parse_click(query)
         if isinstance(parsed, Refused):
             log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
-            self.observe("refused", "bad_request", 0.0)
+            self._observe("refused", "bad_request", 0.0)
             return Answer(parsed.status, request_id, error=parsed.error)
         offer = self.offers.find(parsed.offer)
         if offer is None:
-            self.observe("refused", "unknown_offer" if self.is_tracing else "starting", 0.0)
+            self._observe("refused", "unknown_offer" if self.is_tracing else "starting", 0.0)
         if offer is None and not self.is_tracing:
             return Answer(503, request_id, error="tracepool is starting: its database is not there yet")
         if offer is None:
@@ -192,7 +196,7 @@ class Clicks:
 
     def _conclude(self, click: _Click, outcome: str, reason: str | None, location: str) -> None:
         wait_ms = (self._now().tick_s - click.received.tick_s) * 1000
-        self.observe(outcome, reason, wait_ms / 1000)
+        self._observe(outcome, reason, wait_ms / 1000)
         if outcome != "left":
             self.answered += 1
             self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms)

@@ -34,16 +34,21 @@ from daemon.control.tracing import TracesForOthers
 from daemon.database.postgres import Database
 from daemon.errors import BadInput
 from daemon.maintenance.rounds import Report
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class TracerContext:
-    """What there is in a daemon that only traces for others too. `settings` are those of now."""
+    """What there is in a daemon that only traces for others too."""
 
-    settings: Callable[[], Settings]
+    live: LiveSettings
     traces: TracesForOthers
     stopping: trio.Event
+
+    def settings(self) -> Settings:
+        """Those of now."""
+        return self.live.current
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ resource does is its own file's; api.py says how to add one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, cast
 
 import orjson
@@ -24,6 +25,7 @@ from daemon.control.access import SAFE_METHODS, Denied, Principal, Tokens, refus
 from daemon.control.openapi import Described
 from daemon.control.problems import ProblemRaised, invalid, problem, respond
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -56,18 +58,18 @@ class StrictRequest(TrioRequest):
 
 
 def control_app(
-    settings: Callable[[], Settings],
+    live: LiveSettings,
     tokens: Tokens,
     resources: Sequence[Blueprint],
     is_ready: Callable[[], bool],
     now: Callable[[], Moment],
 ) -> QuartTrio:
-    """The app; `settings` are asked anew for each request."""
+    """The app of the control face."""
     app = QuartTrio("daemon.control", static_folder=None)
     app.request_class = StrictRequest
     app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, RESPONSE_TIMEOUT=None)
     app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
-    documented = QuartSchema(
+    QuartSchema(
         app,
         swagger_ui_path=None,
         redoc_ui_path=None,
@@ -75,9 +77,8 @@ def control_app(
         info=Info(title="tracepool", version=__version__),
         security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
         conversion_preference="pydantic",
-        openapi_provider_class=Described,
+        openapi_provider_class=cast(type[Described], partial(Described, tokens)),
     )
-    cast(Described, documented.openapi_provider).tokens = tokens
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for blueprint in resources:
         app.register_blueprint(blueprint)
@@ -87,7 +88,7 @@ def control_app(
     async def admit() -> Response | None:
         if request.path in OPEN_PATHS:
             return None
-        denied = _denied(settings(), tokens, now) or _unknown_parameter()
+        denied = _denied(live.current, tokens, now) or _unknown_parameter()
         if denied is None or (denied.status in (401, 503) and _is_of_the_page()):
             return None
         log.info("control_denied", status=denied.status, why=denied.why, what=_what(), peer=_peer())

@@ -9,6 +9,7 @@ import platform
 from collections import Counter as Counted
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,14 +21,13 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
 
 from daemon import __version__
 from daemon.control.history import FALLBACK_REASONS
 from daemon.control.overview import Overview
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Severity
-from daemon.settings.model import Settings
+from daemon.settings.live import LiveSettings
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 
@@ -49,17 +49,14 @@ class Page:
 
 
 class Metrics:
-    """`click` and `trace` are told as it happens; `page` is what a scrape gets."""
+    """`click` and `trace` count as it happens; `page` is what a scrape gets."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, live: LiveSettings) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._live = live
         self._registry = CollectorRegistry()
-        self._now = _Now()
-        self._registry.register(self._now)
         self._providers: set[str] = set()
         ProcessCollector(registry=self._registry)
-        self._prices: dict[str, float] = {}
-        self.use(settings)
 
         def counter(name: str, what: str, *labels: str) -> Counter:
             return Counter(name, what, labels, registry=self._registry)
@@ -102,12 +99,6 @@ class Metrics:
         cost = counter("tracepool_proxy_cost", "What bytes cost, in US dollars as price_per_gb is", "provider")
         self._cost = _Children(cost)
 
-    def use(self, settings: Settings) -> None:
-        self._prices = {
-            name: price for name, provider in settings.providers.items() if (price := provider.price_per_gb) > 0
-        }
-        self._now.deadline_s = settings.click.deadline_s
-
     def click(self, outcome: str, reason: str | None, wait_s: float) -> None:
         """`outcome`: resolved, fallback, left or refused; a refused one did not wait."""
         self._clicks[outcome, reason or ""].inc()
@@ -121,19 +112,19 @@ class Metrics:
         self._trace_wait.observe(wait_s)
         self._bytes[name, "received"].inc(result.bytes_received)
         self._bytes[name, "sent"].inc(result.bytes_sent)
-        if (price := self._prices.get(provider)) is not None:
-            self._cost[name,].inc((result.bytes_received + result.bytes_sent) / BYTES_PER_GB * price)
+        sold = self._live.current.providers.get(provider)
+        if sold is not None and sold.price_per_gb > 0:
+            self._cost[name,].inc((result.bytes_received + result.bytes_sent) / BYTES_PER_GB * sold.price_per_gb)
 
     def without_ip(self) -> None:
         self._without_ip.inc()
 
     async def page(self, overview: Overview, accept: str | None) -> Page:
         """As OpenMetrics where `accept` asks for it, else in Prometheus' text format."""
-        self._now.backlog = await overview.backlog()
-        self._now.overview = overview
+        scrape: Any = _Scrape(self._registry, self._live.current.click.deadline_s, overview, await overview.backlog())
         if OPENMETRICS in [part.partition(";")[0].strip().lower() for part in (accept or "").split(",")]:
-            return Page(openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST)  # type: ignore[no-untyped-call]
-        return Page(exposition.generate_latest(self._registry), PLAIN)
+            return Page(openmetrics.generate_latest(scrape), openmetrics.CONTENT_TYPE_LATEST)  # type: ignore[no-untyped-call]
+        return Page(exposition.generate_latest(scrape), PLAIN)
 
     def _known(self, provider: str) -> str:
         if provider not in self._providers:
@@ -155,27 +146,25 @@ class _Children(dict[tuple[str, ...], Counter]):
         return child
 
 
-class _Now(Collector):
-    """What is looked at when it is asked for: the pools, the queues, the journal, the advice."""
+@dataclass(frozen=True, slots=True)
+class _Scrape:
+    """One scrape: how the pools, queues, journal and advice stand now, then what `counted` has."""
 
-    def __init__(self) -> None:
-        self.overview: Overview | None = None
-        self.backlog: int | None = None
-        self.deadline_s = 0.0
-
-    def describe(self) -> list[Metric]:
-        return []  # else the registry would ask for everything before there is anything
+    counted: CollectorRegistry
+    deadline_s: float
+    overview: Overview
+    backlog: int | None
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
             "tracepool_build", "What runs", {"version": __version__, "python": platform.python_version()}
         )
         yield _gauge("tracepool_click_deadline_seconds", "The setting click.deadline_s", self.deadline_s)
-        if self.overview is not None:
-            yield from _pools(self.overview)
-            yield from _queues(self.overview)
-            yield from _journal(self.overview, self.backlog)
-            yield from _advice(self.overview)
+        yield from _pools(self.overview)
+        yield from _queues(self.overview)
+        yield from _journal(self.overview, self.backlog)
+        yield from _advice(self.overview)
+        yield from self.counted.collect()
 
 
 def _gauge(name: str, what: str, value: float) -> Metric:

@@ -3,7 +3,8 @@
 import inspect
 from typing import Any
 
-from quart_schema import OpenAPIProvider
+from quart import Quart
+from quart_schema import OpenAPIProvider, QuartSchema
 from quart_schema.validation import QUART_SCHEMA_QUERYSTRING_ATTRIBUTE
 from werkzeug.routing.converters import BaseConverter, UUIDConverter
 from werkzeug.routing.rules import Rule
@@ -35,12 +36,14 @@ class Described(OpenAPIProvider):
     """The document as it holds here: each operation can also answer with a problem, and may need no token; each model
     has its name; a query parameter is there or not, and never null."""
 
-    tokens: Tokens
+    def __init__(self, tokens: Tokens, app: Quart, extension: QuartSchema) -> None:
+        super().__init__(app, extension)
+        self._tokens = tokens
 
     def schema(self) -> dict[str, Any]:
         schema = super().schema()
         models = schema["components"]["schemas"]
-        schema["security"] = [{"token": []}] if self.tokens.are_wanted else []
+        schema["security"] = [{"token": []}] if self._tokens.are_wanted else []
         models["Problem"] = PROBLEM_SCHEMA
         answer = {
             "description": "A problem (RFC 9457): a request that cannot be used, is not permitted, or comes too early",

@@ -19,7 +19,7 @@ from daemon.journal.writer import PENDING_MAX, JournalWriter
 from daemon.maintenance.advisor import Advisor
 from daemon.nodes.member import Member
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
-from daemon.settings.model import Settings
+from daemon.settings.live import LiveSettings
 from daemon.sql_sync import Adoption
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.provider_health import ProviderHealth
@@ -29,7 +29,7 @@ from daemon.troubles import Troubles
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    settings: Callable[[], Settings]
+    live: LiveSettings
     server: Server
     clicks: Clicks
     directory: PoolDirectory
@@ -87,7 +87,7 @@ class Overview:
             return None
 
     def queues(self) -> dict[str, QueueStatus]:
-        settings = self.settings()
+        settings = self.live.current
         queues = {
             "connections": (self.server.connections, settings.click.connections_max),
             "clicks_waiting": (self.dispatcher.waiting, settings.click.waiting_max),

@@ -19,6 +19,7 @@ from daemon.database.postgres import Database
 from daemon.errors import BadSettings, DatabaseUnavailable
 from daemon.http.listeners import open_listeners
 from daemon.http.server import Server, ServerLimits
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 TOKENS = "tracepool_tokens"
@@ -67,35 +68,35 @@ async def open_control(settings: Settings) -> list[trio.SocketListener]:
 class ControlFace:
     """`serve` runs it once; `run` gives it its context for as long as that goes on; `end` stops it."""
 
-    def __init__(self, settings: Callable[[], Settings], now: Callable[[], Moment], *, stop_s: float = STOP_S) -> None:
-        """`stop_s`: how long answers under way are waited for at the end."""
-        control = settings().control
-        self._settings = settings
-        self._stop_s = stop_s
+    def __init__(self, live: LiveSettings, now: Callable[[], Moment]) -> None:
+        settings = live.current
+        self._live = live
+        self._stop_s = STOP_S
         self._context: TracerContext | None = None
         self._stop, self._stopped = trio.Event(), trio.Event()
-        self.tokens = Tokens(control.token.get_secret_value(), local=is_local(control.bind))
-        if settings().role == "tracer":
+        self.tokens = Tokens("", local=is_local(settings.control.bind))
+        live.subscribe(self._use)
+        if settings.role == "tracer":
             self.tokens.replace([])  # there is no database to ask
             resources = [direct_traces.trace_for_others_routes(self._current), pages.docs_routes(self._current)]
         else:
             resources = [make(cast(GetContext, self._current)) for make in RESOURCES]
-        app = control_app(settings, self.tokens, resources, lambda: self._context is not None, now)
-        self._server = Server(app, _limits(settings()))
+        app = control_app(live, self.tokens, resources, lambda: self._context is not None, now)
+        self._server = Server(app, _limits(settings))
 
     def _current(self) -> TracerContext:
         if self._context is None:
             raise not_ready("tracepool is stopping" if self._stop.is_set() else None)
         return self._context
 
-    def use(self, settings: Settings) -> None:
+    def _use(self, settings: Settings) -> None:
         self.tokens.use(settings.control.token.get_secret_value())
 
     def check_token(self) -> None:
         """Once the tokens are loaded. Raises BadSettings where others could connect and nobody could be let in."""
-        bind = self._settings().control.bind
+        bind = self._live.current.control.bind
         if not is_local(bind) and not self.tokens.any_in_force:
-            make = "make one with `tracepool token create NAME`, set" if self._settings().role == "full" else "set"
+            make = "make one with `tracepool token create NAME`, set" if self._live.current.role == "full" else "set"
             raise BadSettings(
                 f"control.bind: {bind} can be reached from other machines, and there is no token: {make} control.token,"
                 " or bind to 127.0.0.1:8081 or unix:/path"
@@ -147,7 +148,9 @@ class ControlFace:
             if self.tokens.used.get(token) == at_s:
                 del self.tokens.used[token]
 
-    async def end(self) -> None:
+    async def end(self, within_s: float = STOP_S) -> None:
+        """Answers under way are waited for as long as `within_s`."""
+        self._stop_s = within_s
         self._stop.set()
         await self._stopped.wait()
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from daemon.control.problems import ProblemRaised
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import LocalBackend
 from daemon.trace.dispatch import own_user_agent
@@ -28,7 +29,7 @@ class TracesForOthers:
 
     def __init__(
         self,
-        settings: Callable[[], Settings],
+        live: LiveSettings,
         backend: LocalBackend,
         *,
         workers_busy: Callable[[], int] = lambda: 0,
@@ -38,7 +39,7 @@ class TracesForOthers:
 
         `workers_busy` with this daemon's own clicks: both together keep to trace.workers.
         """
-        self._settings = settings
+        self._live = live
         self._workers_busy = workers_busy
         self._is_of_the_pool = is_of_the_pool
         self._backend = backend
@@ -50,7 +51,7 @@ class TracesForOthers:
 
     async def trace(self, asked: TraceRequest) -> TraceAnswer:
         """Raises ProblemRaised: 409 where the proxy is in use, 503 where trace.workers are."""
-        settings = self._settings()
+        settings = self._live.current
         endpoint = asked.proxy_ip.strip().strip("[]").lower(), str(asked.proxy_port).strip()
         if self._is_of_the_pool(endpoint):
             raise _conflict(f"{':'.join(endpoint)} is of this daemon's own pool: its traces lease it, nobody else may")

@@ -1,7 +1,8 @@
 """The daemon's database: found or started, waited for, migrated; a dead embedded server is started again."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
 import structlog
 import trio
@@ -19,6 +20,8 @@ WAITING = "clicks of offers that an earlier run knew fall back"
 WATCH_S = 1.0
 LET_GO_S = 35.0
 
+T = TypeVar("T")
+
 log = structlog.get_logger("daemon.database")
 
 
@@ -30,15 +33,20 @@ async def reached_database(settings: Settings, troubles: Troubles) -> AsyncItera
             url = await stack.enter_async_context(_embedded(settings))
         else:
             url = settings.database.url.get_secret_value()
-        while True:
-            try:
-                database = await stack.enter_async_context(_opened(url, settings))
-                break
-            except DatabaseUnavailable as e:
-                troubles.note(STARTING, e, effect=WAITING, repeat_s=RETRY_S)
-                await trio.sleep(RETRY_S)
-        troubles.over(STARTING)
-        yield database
+        yield await patiently(lambda: stack.enter_async_context(_opened(url, settings)), troubles)
+
+
+async def patiently(work: Callable[[], Awaitable[T]], troubles: Troubles) -> T:
+    """A step of the start, again and again while PostgreSQL cannot be reached."""
+    while True:
+        try:
+            done = await work()
+            break
+        except DatabaseUnavailable as e:
+            troubles.note(STARTING, e, effect=WAITING, repeat_s=RETRY_S)
+            await trio.sleep(RETRY_S)
+    troubles.over(STARTING)
+    return done
 
 
 @asynccontextmanager

@@ -13,11 +13,13 @@ from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, run_once
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
 MAINTAINING = "maintenance"
 RETRY_S = 5.0
+FLUSH_S = 3.0
 
 log = structlog.get_logger("daemon.maintenance")
 
@@ -26,31 +28,42 @@ class Maintenance:
     def __init__(
         self,
         database: Database,
-        settings: Settings,
+        live: LiveSettings,
         directory: PoolDirectory,
         queued: Callable[[], int],
+        flush: Callable[[], Awaitable[None]],
         advisor: Advisor,
         now: Callable[[], Moment],
         troubles: Troubles,
     ) -> None:
+        """`flush` returns once PostgreSQL has every entry that the journal has now."""
         self._database = database
-        self._settings = settings
+        self._live = live
         self._directory = directory
         self._queued = queued
+        self._flush = flush
         self._advisor = advisor
         self._now = now
         self._troubles = troubles
         self._one_at_a_time = trio.Lock()
-
-    def use(self, settings: Settings) -> None:
-        self._settings = settings
-        self._advisor.use(settings)
+        self._paused_s, self._pausing = 0.0, trio.CancelScope()
+        live.subscribe(self._end_pause)
 
     async def run(self) -> None:
         await self._patiently(self._advisor.refresh)
         while True:
-            await trio.sleep(self._settings.maintenance.interval_s)
+            await self._pause()
             await self._patiently(self.round)
+
+    async def _pause(self) -> None:
+        """Waits for maintenance.interval_s; a reload that changes it moves the end."""
+        self._paused_s = trio.current_time()
+        with trio.CancelScope() as self._pausing:
+            self._end_pause(self._live.current)
+            await trio.sleep_forever()
+
+    def _end_pause(self, settings: Settings) -> None:
+        self._pausing.deadline = self._paused_s + settings.maintenance.interval_s
 
     async def _patiently(self, work: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -59,8 +72,14 @@ class Maintenance:
                 break
             except DatabaseUnavailable as e:
                 self._troubles.note(MAINTAINING, e, effect="it is tried again; clicks go on")
-                await trio.sleep(min(RETRY_S, self._settings.maintenance.interval_s))
+                await trio.sleep(min(RETRY_S, self._live.current.maintenance.interval_s))
         self._troubles.over(MAINTAINING)
+
+    async def round_now(self) -> Report:
+        """A round that an operator asks for: it sees what the journal has now. Raises DatabaseUnavailable."""
+        with trio.move_on_after(FLUSH_S):  # while a statement is refused, rows wait for longer than a command does
+            await self._flush()
+        return await self.round()
 
     async def round(self) -> Report:
         """One round now. Raises DatabaseUnavailable."""
@@ -70,7 +89,7 @@ class Maintenance:
                 for post in self._directory:
                     await post.mailbox.send(Adopt(()))  # whatever comes, an actor looks at its timers first
             report = await run_once(
-                self._database, self._settings, queued=self._queued(), overdue_ips=overdue, expire_ips=False
+                self._database, self._live.current, queued=self._queued(), overdue_ips=overdue, expire_ips=False
             )
             report = replace(report, advice=await self._advisor.refresh())
         if overdue:

@@ -13,7 +13,9 @@ from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance, Pro
 from daemon.maintenance.tally import LastMinute, Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 
 FRESH_S = 1.0  # advice is worked out anew after this at the soonest, however many ask
@@ -27,33 +29,28 @@ class Advisor:
     def __init__(
         self,
         database: Database,
-        settings: Settings,
+        live: LiveSettings,
         directory: PoolDirectory,
         tally: Tally,
+        providers: ProviderHealth,
         now: Callable[[], Moment],
         troubles: Troubles,
     ) -> None:
         self._database = database
         self._troubles = troubles
-        self._settings = settings
+        self._live = live
         self._directory = directory
         self._tally = tally
+        self._providers = providers
         self._now = now
         self._evidence = Evidence()
         self._advice: tuple[Advice, ...] = ()
         self._worked_out_s = float("-inf")
         self._told: set[tuple[str, str]] = set()
-        self.suspects: Callable[[], Mapping[str, str]] = dict
-        """The providers that seem to fail as a whole, and why each does."""
-        self.refusals: Callable[[], Mapping[str, int]] = dict
-        """How often each provider has refused the login of late; 0 where it accepts it again."""
-
-    def use(self, settings: Settings) -> None:
-        self._settings = settings
 
     async def refresh(self) -> tuple[Advice, ...]:
         """Reads the evidence anew, and logs what advice is new or no longer given. Raises DatabaseUnavailable."""
-        self._evidence = await self._database.work(read_evidence, self._now().wall_s, *_asked(self._settings))
+        self._evidence = await self._database.work(read_evidence, self._now().wall_s, *_asked(self._live.current))
         self._worked_out_s = float("-inf")
         found = self.advice()
         given = {(advice.code, advice.about): advice for advice in found}
@@ -68,7 +65,7 @@ class Advisor:
         now = self._now()
         if now.tick_s >= self._worked_out_s + FRESH_S:
             self._worked_out_s = now.tick_s
-            counts = self._directory.counts()
+            counts, settings = self._directory.counts(), self._live.current
             self._advice = advise(
                 Figures(
                     now_s=now.wall_s,
@@ -76,10 +73,10 @@ class Advisor:
                     active={country: found.locked + found.waiting for country, found in counts.items()},
                     clicks=self._tally.last_minute(now.tick_s),
                     evidence=self._evidence,
-                    providers=_providers(self._settings, self.suspects(), self.refusals()),
-                    deadline_s=self._settings.click.deadline_s,
-                    cooldown_s=self._settings.pool.cooldown_s,
-                    interval_s=self._settings.maintenance.interval_s,
+                    providers=_providers(settings, self._providers.suspects(), self._providers.refusals()),
+                    deadline_s=settings.click.deadline_s,
+                    cooldown_s=settings.pool.cooldown_s,
+                    interval_s=settings.maintenance.interval_s,
                     hindrances=tuple(Hindrance(held.activity, held.sentence, held.remedy) for held in self._troubles),
                 )
             )

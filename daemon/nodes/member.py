@@ -4,7 +4,7 @@ It may lease while it trusts itself. PostgreSQL away only matters once the trust
 once, and the node joins anew. What that means for the pools, its `Follower` does.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -61,17 +61,20 @@ class NodeStatus:
     trusted_for_s: float | None
 
 
+async def _nothing() -> None:
+    """A Follower's step where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Follower:
-    """What has to know how this node stands."""
+    """What a part of the daemon does when this node's standing changes."""
 
-    async def look_again(self) -> None:
-        """Leasing has ended."""
-
-    async def disown(self) -> None:
-        """Another node has had the IPs: what the spool still says of them is out of date."""
-
-    async def start_over(self) -> None:
-        """The node has joined again: another one may have had the IPs."""
+    look_again: Callable[[], Awaitable[None]] = _nothing
+    """Leasing has ended."""
+    disown: Callable[[], Awaitable[None]] = _nothing
+    """Another node has had the IPs: what the spool still says of them is out of date."""
+    start_over: Callable[[], Awaitable[None]] = _nothing
+    """The node has joined again: another one may have had the IPs."""
 
 
 class Member:

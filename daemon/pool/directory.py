@@ -8,7 +8,7 @@ import trio
 from daemon.clock import Moment
 from daemon.countries import canonical
 from daemon.pool.departed import Endpoint
-from daemon.pool.messages import Counts, Message
+from daemon.pool.messages import Adopt, Counts, Message, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.settings.model import Settings
@@ -73,6 +73,20 @@ class PoolDirectory:
         """New rules for what happens from now on; a lock or a rest that has begun keeps its end."""
         for post in self:
             post.pool.rules = rules_of(settings)
+
+    async def look_again(self) -> None:
+        """Whether the node may lease has changed: each actor looks at its waiting requests."""
+        for post in self:
+            await post.mailbox.send(Adopt(()))  # an actor looks at its requests after every message
+
+    async def start_over(self) -> None:
+        """Returns once each actor has loaded its pool from the rows again."""
+        done = []
+        for post in self:
+            done.append(trio.Event())
+            await post.mailbox.send(StartOver(done[-1].set))
+        for event in done:
+            await event.wait()
 
     def counts(self) -> dict[str, Counts]:
         return {post.country: post.pool.counts() for post in self}

@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -30,6 +30,11 @@ TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
+
+
+T = TypeVar("T")
+LIVE = "live"
+Live = Annotated[T, LIVE]  # a reload takes it over: it is read at each use; other settings wait for a restart
 
 
 class Section(BaseModel):
@@ -54,8 +59,8 @@ class Database(Section):
 
 class Click(Section):
     bind: Annotated[tuple[str, ...], NoDecode] = Field(("0.0.0.0:8080",), min_length=1)
-    deadline_s: float = Field(10, ge=1, le=DEADLINE_MAX_S)
-    waiting_max: int = Field(10_000, ge=1, le=100_000)
+    deadline_s: Live[float] = Field(10, ge=1, le=DEADLINE_MAX_S)
+    waiting_max: Live[int] = Field(10_000, ge=1, le=100_000)
     head_timeout_s: float = Field(15, ge=1, le=120)
     head_bytes_max: int = Field(65_536, ge=8_192, le=1_048_576)
     connections_max: int = Field(20_000, ge=1, le=200_000)
@@ -90,8 +95,8 @@ class Click(Section):
 
 class Control(Section):
     bind: str = "127.0.0.1:8081"
-    token: SecretStr = SecretStr("")
-    hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    token: Live[SecretStr] = SecretStr("")
+    hosts: Live[Annotated[tuple[str, ...], NoDecode]] = ()
 
     @field_validator("bind")
     @classmethod
@@ -119,17 +124,17 @@ class Control(Section):
 
 
 class Pool(Section):
-    lock_s: float = Field(90, ge=1, le=3_600)
-    cooldown_s: float = Field(60, ge=0, le=86_400)
-    failures_max: int = Field(5, ge=1, le=1_000)
-    waiting_max: int = Field(500, ge=1, le=100_000)
-    selection: Literal["rested", "fastest"] = "rested"
-    batch_below_percent: float = Field(60, ge=0, le=100)
+    lock_s: Live[float] = Field(90, ge=1, le=3_600)
+    cooldown_s: Live[float] = Field(60, ge=0, le=86_400)
+    failures_max: Live[int] = Field(5, ge=1, le=1_000)
+    waiting_max: Live[int] = Field(500, ge=1, le=100_000)
+    selection: Live[Literal["rested", "fastest"]] = "rested"
+    batch_below_percent: Live[float] = Field(60, ge=0, le=100)
 
 
 class Journal(Section):
     spool_bytes_max: int = Field(1024**3, ge=1024**2, le=1024**4)
-    keep_s: float = Field(300, ge=0, le=86_400, description="how long applied entries stay in the spool")
+    keep_s: Live[float] = Field(300, ge=0, le=86_400, description="how long applied entries stay in the spool")
 
 
 class Node(Section):
@@ -152,20 +157,20 @@ class Node(Section):
 class Trace(Section):
     workers: int = Field(1_000, ge=1, le=20_000)
     queue_max: int = Field(1_000, ge=1, le=100_000)
-    timeout_s: float = Field(75, ge=1, le=3_599)
-    retries_max: int = Field(2, ge=0, le=10)
+    timeout_s: Live[float] = Field(75, ge=1, le=3_599)
+    retries_max: Live[int] = Field(2, ge=0, le=10)
     hop_timeout_s: float = Field(30, ge=0.1, le=600)
     connect_timeout_s: float = Field(10, ge=0.1, le=120)
-    hops_max: int = Field(20, ge=1, le=100)
+    hops_max: Live[int] = Field(20, ge=1, le=100)
     headers_bytes_max: int = Field(65_536, ge=4_096, le=1_048_576)
-    body_bytes_max: int = Field(16_384, ge=1_024, le=65_536)
-    refresh_max_s: float = Field(10, ge=0, le=3_600)
-    allow_private: bool = False
-    user_agent: str = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
-    default_country: str = Field("", max_length=64)
-    backend: Literal["local", "service"] = "local"
-    service_url: str = Field("", max_length=2_048)
-    service_token: SecretStr = SecretStr("")
+    body_bytes_max: Live[int] = Field(16_384, ge=1_024, le=65_536)
+    refresh_max_s: Live[float] = Field(10, ge=0, le=3_600)
+    allow_private: Live[bool] = False
+    user_agent: Live[str] = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
+    default_country: Live[str] = Field("", max_length=64)
+    backend: Live[Literal["local", "service"]] = "local"
+    service_url: Live[str] = Field("", max_length=2_048)
+    service_token: Live[SecretStr] = SecretStr("")
 
     @field_validator("service_url")
     @classmethod
@@ -198,9 +203,9 @@ class Trace(Section):
 class Provision(Section):
     """How IPs are checked: `tracepool provision check`, and the probes of those that failed."""
 
-    check_url: str = Field("", max_length=2_048, description="empty: nothing can be checked")
-    check_timeout_s: float = Field(15, ge=0.1, le=60)
-    check_slow_s: float = Field(5, ge=0.01, le=60)
+    check_url: Live[str] = Field("", max_length=2_048, description="empty: nothing can be checked")
+    check_timeout_s: Live[float] = Field(15, ge=0.1, le=60)
+    check_slow_s: Live[float] = Field(5, ge=0.01, le=60)
 
     @field_validator("check_url")
     @classmethod
@@ -214,13 +219,13 @@ class Provision(Section):
 
 
 class Maintenance(Section):
-    interval_s: float = Field(60, ge=1, le=3_600)
-    retention_days: float = Field(7, gt=0, le=3_650)
-    delete_batch_rows: int = Field(5_000, ge=100, le=100_000)
+    interval_s: Live[float] = Field(60, ge=1, le=3_600)
+    retention_days: Live[float] = Field(7, gt=0, le=3_650)
+    delete_batch_rows: Live[int] = Field(5_000, ge=100, le=100_000)
 
 
 class Log(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Live[Literal["debug", "info", "warning", "error"]] = "info"
 
 
 class Settings(BaseSettings):
@@ -242,7 +247,7 @@ class Settings(BaseSettings):
     provision: Provision = Provision()
     maintenance: Maintenance = Maintenance()
     log: Log = Log()
-    providers: dict[str, Provider] = {}
+    providers: Live[dict[str, Provider]] = {}
 
     @classmethod
     def settings_customise_sources(

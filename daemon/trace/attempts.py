@@ -4,6 +4,7 @@ A row's time and bytes are the sums over all attempts; its chain, IP and end are
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from daemon.clock import Moment
 from daemon.journal.entries import TraceFinished, Traffic
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.trace.jobs import Finished, Spent, TraceJob
-from daemon.trace.traffic_costs import TrafficCosts
+from daemon.trace.traffic_costs import priced
 from daemon.trace.walk.steps import Hop, Landed
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
@@ -78,10 +79,10 @@ class Attempts:
         )
         return Finished(end.url, None, spent) if isinstance(end, Landed) else Finished(None, "trace_failed", spent)
 
-    def traffic(self, costs: TrafficCosts) -> tuple[Traffic, ...]:
-        """What each attempt moved, and costs."""
+    def traffic(self, prices: Mapping[str, float]) -> tuple[Traffic, ...]:
+        """What each attempt moved, and costs. `prices` are those of traffic_costs.priced."""
         return tuple(
-            costs.counted(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent)
+            priced(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent, prices)
             for lease, result in self.made
         )
 

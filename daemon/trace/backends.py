@@ -10,6 +10,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Protocol
 
 from daemon.providers.proxies import LeasedProxy, proxy_for
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings, reaches_of
 from daemon.trace.walk.steps import GaveUp, Walk
 from daemon.trace.walk.verdicts import Verdict
@@ -39,11 +40,11 @@ def fetcher_of(settings: Settings) -> Fetcher:
 class LocalBackend:
     """Goes through the proxy itself, by the logins of the settings."""
 
-    def __init__(self, settings: Settings, fetcher: Fetcher) -> None:
+    def __init__(self, live: LiveSettings, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
-        self.use(settings)
+        live.subscribe(self._use)
 
-    def use(self, settings: Settings) -> None:
+    def _use(self, settings: Settings) -> None:
         self._reaches = reaches_of(settings)
 
     def trace(
@@ -57,28 +58,25 @@ class LocalBackend:
 class Backends:
     """Both, by name: the one that a trace names, or else the setting trace.backend. `local` is this daemon's own."""
 
-    def __init__(self, settings: Settings, fetcher: Fetcher) -> None:
-        self.local = LocalBackend(settings, fetcher)
+    def __init__(self, live: LiveSettings, fetcher: Fetcher) -> None:
+        self.local = LocalBackend(live, fetcher)
+        self._live = live
         self._service: ServiceBackend | None = None
-        self.use(settings)
+        live.subscribe(self._open_service)
 
-    def use(self, settings: Settings) -> None:
-        """For traces that begin from now on."""
-        self._default = settings.trace.backend
-        self.local.use(settings)
-        if self._service is not None:
-            self._service.use(settings)
-        elif settings.trace.service_url:
+    def _open_service(self, settings: Settings) -> None:
+        """Once a service is set. Not at its first trace: an SSLContext takes 17 ms to build."""
+        if self._service is None and settings.trace.service_url:
             from daemon.trace.service import ServiceBackend  # brings an HTTP client with it, which few daemons need
 
-            self._service = ServiceBackend(settings)
+            self._service = ServiceBackend(self._live)
 
     async def trace(
         self, name: str | None, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
     ) -> TraceResult:
-        if (name or self._default) == LOCAL:
+        if (name or self._live.current.trace.backend) == LOCAL:
             return await self.local.trace(walk, proxy, timeout_s=timeout_s, reach_s=reach_s)
-        if self._service is None:
+        if self._service is None or not self._live.current.trace.service_url:
             why = "the offer is to be traced by a service, and trace.service_url is not set"
             return TraceResult(GaveUp(Verdict.OPERATOR, "no_service", why), (), 0.0, 0, 0)
         return await self._service.trace(walk, proxy, timeout_s=timeout_s)

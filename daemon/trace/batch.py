@@ -19,7 +19,7 @@ from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished
 from daemon.pool.actor import Journal
 from daemon.pool.messages import Counts
-from daemon.settings.model import Settings
+from daemon.settings.live import LiveSettings
 from daemon.trace.dispatch import Dispatcher, JobRequest
 from daemon.trace.jobs import Finished, News, Started
 from daemon.troubles import Troubles
@@ -56,7 +56,7 @@ class Batch:
         dispatcher: Dispatcher,
         journal: Journal,
         flush: Callable[[], Awaitable[None]],
-        settings: Callable[[], Settings],
+        live: LiveSettings,
         now: Callable[[], Moment],
         troubles: Troubles,
     ) -> None:
@@ -65,7 +65,7 @@ class Batch:
         self._dispatcher = dispatcher
         self._journal = journal
         self._flush = flush
-        self._settings = settings
+        self._live = live
         self._now = now
         self._wake = trio.Event()
         self._anew = False  # what an earlier run of the daemon had under way
@@ -118,7 +118,7 @@ class Batch:
         return more
 
     async def _fill_from(self, country: str) -> bool:
-        settings = self._settings()
+        settings = self._live.current
         post = self._dispatcher.pool_of(country)
         if post is None:
             return await self._refuse(country)

@@ -17,6 +17,7 @@ from daemon.offers.model import Offer
 from daemon.oneshot import OneShot
 from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory, Post
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, Listener, News, Started, TraceJob
 from daemon.trace.walk.steps import Identity
@@ -100,13 +101,13 @@ class Dispatcher:
         directory: PoolDirectory,
         journal: Journal,
         jobs: "trio.MemorySendChannel[TraceJob]",
-        settings: Callable[[], Settings],
+        live: LiveSettings,
         now: Callable[[], Moment],
     ) -> None:
         self._directory = directory
         self._journal = journal
         self._jobs = jobs
-        self._settings = settings
+        self._live = live
         self._now = now
         self.waiting = 0
 
@@ -118,7 +119,7 @@ class Dispatcher:
     def pool_of(self, country: str) -> Post | None:
         """The pool that serves a country: its own, or else that of trace.default_country, where one is named."""
         post = self._directory.find(country)
-        if post is None and (default := self._settings().trace.default_country.strip()):
+        if post is None and (default := self._live.current.trace.default_country.strip()):
             post = self._directory.find(default)
         return post
 
@@ -130,7 +131,7 @@ class Dispatcher:
         `answer_by(now_s, deadline_s)`: the tick by which the requester must be answered, where that is before its
         deadline. It is called only for a job that a pool may serve.
         """
-        settings = self._settings()
+        settings = self._live.current
         if self.waiting >= settings.click.waiting_max:
             return "overload"
         post = self.pool_of(request.country)
@@ -154,7 +155,7 @@ class Dispatcher:
 
     def dispatch_batch(self, request: JobRequest, post: Post, listener: Listener) -> bool:
         """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
-        settings = self._settings()
+        settings = self._live.current
         deadline_s = request.asked.tick_s + settings.click.deadline_s
         return self._put(_job_of(request, post.country, listener, deadline_s, settings, BATCH_PRIORITY))
 

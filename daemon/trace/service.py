@@ -13,7 +13,7 @@ import trio
 from pydantic import TypeAdapter, ValidationError
 
 from daemon.providers.proxies import LeasedProxy
-from daemon.settings.model import Settings
+from daemon.settings.live import LiveSettings
 from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_of
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Walk
 from daemon.trace.walk.verdicts import Verdict
@@ -44,17 +44,13 @@ class _Refused(Exception):
 class ServiceBackend:
     """A service at trace.service_url. Certificates are verified, by `ssl_context` where one is given."""
 
-    def __init__(self, settings: Settings, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, live: LiveSettings, ssl_context: ssl.SSLContext | None = None) -> None:
         self._transport = httpx.AsyncHTTPTransport(
             verify=ssl_context or ssl.create_default_context(),
             trust_env=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_MAX, keepalive_expiry=KEPT_S),
         )
-        self.use(settings)
-
-    def use(self, settings: Settings) -> None:
-        self._url = f"{settings.trace.service_url}/trace"
-        self._token = settings.trace.service_token.get_secret_value()
+        self._live = live
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -89,12 +85,12 @@ class ServiceBackend:
 
     async def _ask(self, request: TraceRequest) -> TraceAnswer:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
+        trace = self._live.current.trace
+        if token := trace.service_token.get_secret_value():
+            headers["Authorization"] = f"Bearer {token}"
         timeouts = {"connect": CONNECT_S, "read": None, "write": None, "pool": None}  # one bound is around all of it
-        asked = httpx.Request(
-            "POST", self._url, headers=headers, content=_REQUEST.dump_json(request), extensions={"timeout": timeouts}
-        )
+        url, body = f"{trace.service_url}/trace", _REQUEST.dump_json(request)
+        asked = httpx.Request("POST", url, headers=headers, content=body, extensions={"timeout": timeouts})
         answered = await self._transport.handle_async_request(asked)
         try:
             if answered.status_code != httpx.codes.OK:

@@ -28,18 +28,19 @@ class TrafficStatus:
         return replace(self, cost=round(self.cost, 6))
 
 
-class TrafficCosts:
-    """`prices`: US dollars for BYTES_PER_GB, by provider; they hold from now on."""
+def priced(ip_id: UUID, provider: str, bytes_received: int, bytes_sent: int, prices: Mapping[str, float]) -> Traffic:
+    """An attempt with its cost. `prices`: US dollars for BYTES_PER_GB, by provider.
 
-    def __init__(self, prices: Mapping[str, float] | None = None) -> None:
-        self.prices: Mapping[str, float] = prices or {}
+    Providers sell both directions alike. One without a price costs nothing.
+    """
+    cost = (bytes_received + bytes_sent) / BYTES_PER_GB * prices.get(provider, 0.0)
+    return Traffic(ip_id, provider, bytes_received, bytes_sent, cost)
+
+
+class TrafficCosts:
+    def __init__(self) -> None:
         self._day = 0
         self._by_provider: dict[str, TrafficStatus] = {}
-
-    def counted(self, ip_id: UUID, provider: str, bytes_received: int, bytes_sent: int) -> Traffic:
-        """An attempt with its cost: providers sell both directions alike. One without a price costs nothing."""
-        cost = (bytes_received + bytes_sent) / BYTES_PER_GB * self.prices.get(provider, 0.0)
-        return Traffic(ip_id, provider, bytes_received, bytes_sent, cost)
 
     def begin(self, wall_s: float, rows: Iterable[Mapping[str, Any]]) -> None:
         """Takes rows of `traffic_today` for all that was spent until now."""

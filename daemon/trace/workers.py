@@ -21,6 +21,7 @@ from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.attempts import STOPPED, Attempts, without_ip
 from daemon.trace.backends import Backends
@@ -77,36 +78,26 @@ class Tracer:
 
     def __init__(
         self,
+        live: LiveSettings,
         backends: Backends,
         directory: PoolDirectory,
         journal: Journal,
         now: Callable[[], Moment],
-        *,
-        limits: Limits,
-        timeout_s: float,
-        retries_max: int,
+        providers: ProviderHealth,
+        observer: Observer | None = None,
     ) -> None:
+        """`providers` learns the verdict of each attempt."""
+        self._live = live
         self._backends = backends
         self._directory = directory
         self._journal = journal
         self._now = now
-        self._limits = limits
-        self._timeout_s = timeout_s
-        self._retries_max = retries_max
+        self._providers = providers
+        self._observer = observer
         self.spending = TrafficCosts()
-        self.providers = ProviderHealth()
         self.active = 0
         self.busy = 0
-        self.observer: Observer | None = None
         self.in_flight: dict[UUID, tuple[TraceJob, Lease]] = {}
-
-    def use(self, settings: Settings) -> None:
-        """For traces that begin from now on."""
-        self._limits = limits_of(settings)
-        self._timeout_s = settings.trace.timeout_s
-        self._retries_max = settings.trace.retries_max
-        self._backends.use(settings)
-        self.spending.prices = prices_of(settings)
 
     async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """One worker: serves `jobs` until its senders are closed."""
@@ -151,10 +142,11 @@ class Tracer:
         self._journal.record(processing_of(lease, began.wall_s, attempts.wait_ms))
         if not attempts.made:
             _tell(job, Started(lease.address))
-        limits = replace(self._limits, landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
+        settings = self._live.current
+        limits = replace(limits_of(settings), landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
         walk = Walk(job.tracking_url, job.identity, limits)
         left_s = min(lease.locked_until_s - began.tick_s, lease.ends_boot_s - began.boot_s)
-        timeout_s = min(self._timeout_s, left_s - LEASE_MARGIN_S)
+        timeout_s = min(settings.trace.timeout_s, left_s - LEASE_MARGIN_S)
         reach_s = self._reach_s(attempts, post, began.tick_s)
         result: TraceResult | None = None
         goes_on = False
@@ -175,7 +167,7 @@ class Tracer:
                 result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
             attempts.ended(lease, result, ended.tick_s)
             self._note(attempts)
-            goes_on = attempts.goes_on(self._retries_max, ended.tick_s)
+            goes_on = attempts.goes_on(self._live.current.trace.retries_max, ended.tick_s)
             try:
                 if not goes_on:
                     self._finish(attempts)
@@ -186,21 +178,21 @@ class Tracer:
     def _note(self, attempts: Attempts) -> None:
         """What the last attempt says of its provider, and costs."""
         lease, result = attempts.made[-1]
-        self.providers.trace(lease.provider, attempts.verdict, self._now())
-        if self.observer is not None and not (attempts.job.priority and attempts.was_stopped):
-            self.observer.trace(lease, attempts.verdict, attempts.waited_ms / 1000, result)
+        self._providers.trace(lease.provider, attempts.verdict, self._now())
+        if self._observer is not None and not (attempts.job.priority and attempts.was_stopped):
+            self._observer.trace(lease, attempts.verdict, attempts.waited_ms / 1000, result)
 
     def _reach_s(self, attempts: Attempts, post: Post, now_s: float) -> float:
         """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""
         if not post.pool.counts().available:
             return math.inf
-        return max(REACH_MIN_S, attempts.reach_s(self._retries_max, now_s))
+        return max(REACH_MIN_S, attempts.reach_s(self._live.current.trace.retries_max, now_s))
 
     def _finish(self, attempts: Attempts) -> None:
         """The row first: no hit is durable before the trace that it tells of."""
         try:
             if not (attempts.job.priority and attempts.was_stopped):
-                now, traffic = self._now(), attempts.traffic(self.spending)
+                now, traffic = self._now(), attempts.traffic(prices_of(self._live.current))
                 self._journal.record(attempts.entry(now, traffic))
                 self.spending.add(now.wall_s, traffic)
                 log.info("trace", **attempts.line())
@@ -218,8 +210,8 @@ class Tracer:
         _tell(job, Finished(None, "no_ip"))
         if job.priority:
             return  # its row stays to be traced
-        if self.observer is not None:
-            self.observer.without_ip()
+        if self._observer is not None:
+            self._observer.without_ip()
         entry = without_ip(job, answer, self._now())
         self._journal.record(entry)
         log.info("trace", request_id=str(job.request_id), offer=job.offer_name, country=job.country, status="failed",

@@ -16,6 +16,7 @@ from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.jobs import Finished, Started, TraceJob, WaitingForIp
@@ -39,10 +40,10 @@ class Face:
         send, self.jobs = trio.open_memory_channel[TraceJob](queue_max)
         self.journal = MemoryJournal()
         self.offers = Offers()
-        self.settings = Settings(**settings)
+        self.live = LiveSettings(Settings(**settings))
         self.directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
         self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
-        self.dispatcher = Dispatcher(self.directory, self.journal, send, lambda: self.settings, now)
+        self.dispatcher = Dispatcher(self.directory, self.journal, send, self.live, now)
         self.clicks = Clicks(self.offers, self.dispatcher, self.journal, now, draw)
         self.offer()
 

@@ -16,7 +16,9 @@ from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.provider_health import ProviderHealth
 from tests.actors.tracing import now
 from tests.fakes.asked import Asked
 from tests.fakes.journal import MemoryJournal
@@ -42,7 +44,9 @@ class Bench:
         self.journal = MemoryJournal()
         self.directory = PoolDirectory(lambda country: Pool(country, Rules(lock_s=90)), lambda post: None)
         self.post = self.directory.open("us", list(ips))
-        self.checker = Checker(None, self.directory, now, SETTINGS)  # type: ignore[arg-type]
+        self.live = LiveSettings(SETTINGS)
+        fetcher: Any = None  # the checks are played
+        self.checker = Checker(self.live, fetcher, self.directory, now, ProviderHealth())
         nursery.start_soon(PoolActor(self.post.pool, self.post.receive, self.journal, now).run, [])
 
     async def check(self, ip: Ip, timeout_s: float = 5.0) -> dict[str, Any]:
@@ -153,6 +157,6 @@ async def test_what_cannot_be_checked_at_all_is_said(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, ip_id: str, url: str
 ) -> None:
     bench = Bench(monkeypatch, nursery, works, an_ip())
-    bench.checker.use(Settings.model_validate({"provision": {"check_url": url}}))
+    bench.live.replace(Settings.model_validate({"provision": {"check_url": url}}))
     with pytest.raises(TheirFault, match="check_url" if not url else "no id"):
         await bench.checker.check(ip_id, "us", 5)

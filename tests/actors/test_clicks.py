@@ -313,7 +313,7 @@ async def test_one_line_tells_each_click_and_the_minute_counts_it(autojump_clock
 
 async def test_new_settings_hold_for_the_next_click(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
-    face.settings = Settings(click={"deadline_s": 3})
+    face.live.replace(Settings(click={"deadline_s": 3}))
     async with served_by(face, starts_only):
         await face.click()
     assert trio.current_time() == pytest.approx(3 - ANSWER_BY_S)

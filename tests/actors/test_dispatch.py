@@ -55,14 +55,16 @@ async def direct(face: Face, *, traces: DirectTraces | None = None, **given: Any
         "referrer": None, **given,
     }  # fmt: skip
     here: Any = SimpleNamespace(now=now, clicks=face.clicks, dispatcher=face.dispatcher)
-    return await (traces or DirectTraces()).trace(DirectTraceRequest(**asked), here, cast(Any, Rows()), face.settings)
+    return await (traces or DirectTraces()).trace(
+        DirectTraceRequest(**asked), here, cast(Any, Rows()), face.live.current
+    )
 
 
 def batch_of(face: Face, rows: Rows) -> Batch:
     async def flush() -> None:
         await trio.lowlevel.checkpoint()
 
-    return Batch(cast(Any, rows), face.dispatcher, face.journal, flush, lambda: face.settings, now, Troubles())
+    return Batch(cast(Any, rows), face.dispatcher, face.journal, flush, face.live, now, Troubles())
 
 
 async def jobs_of(face: Face, rows: Rows) -> list[TraceJob]:

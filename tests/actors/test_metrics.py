@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from daemon.control.metrics import OTHER, PROVIDERS_MAX, Metrics
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Advice, Severity
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.walk.steps import Landed
 from daemon.trace.walk.verdicts import Verdict
@@ -36,7 +37,7 @@ def value_in(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float], name
 
 
 async def test_before_anything_happened_everything_is_there_at_zero() -> None:
-    found = await scraped(Metrics(SETTINGS))
+    found = await scraped(Metrics(LiveSettings(SETTINGS)))
     assert value_in(found, "tracepool_clicks_total", outcome="fallback", reason="no_ip") == 0
     assert value_in(found, "tracepool_clicks_total", outcome="resolved", reason="") == 0
     assert value_in(found, "tracepool_click_wait_seconds_count") == 0
@@ -44,7 +45,7 @@ async def test_before_anything_happened_everything_is_there_at_zero() -> None:
 
 
 async def test_clicks_are_counted_by_outcome_and_reason_and_refused_ones_have_not_waited() -> None:
-    metrics = Metrics(SETTINGS)
+    metrics = Metrics(LiveSettings(SETTINGS))
     metrics.click("resolved", None, 2.5)
     metrics.click("fallback", "deadline", 9.96)
     metrics.click("left", None, 1.0)
@@ -60,13 +61,13 @@ async def test_clicks_are_counted_by_outcome_and_reason_and_refused_ones_have_no
 
 @pytest.mark.parametrize("name", ["tracepool_click_wait_seconds", "tracepool_trace_wait_seconds"])
 async def test_buckets_are_finest_around_the_deadline(name: str) -> None:
-    found = await scraped(Metrics(SETTINGS))
+    found = await scraped(Metrics(LiveSettings(SETTINGS)))
     bounds = sorted(float(dict(labels)["le"]) for sample, labels in found if sample == f"{name}_bucket")
     assert [bound for bound in bounds if 5 <= bound <= 12] == [5, 7, 8, 9, 9.5, 10, 10.5, 12]
 
 
 async def test_traces_are_counted_with_bytes_and_money_by_provider() -> None:
-    metrics = Metrics(SETTINGS)
+    metrics = Metrics(LiveSettings(SETTINGS))
     metrics.trace("luna", Verdict.OK, 0.2, RESULT)
     metrics.trace("luna", Verdict.IP, 0.2, RESULT)
     metrics.trace("own", Verdict.OK, 0.2, RESULT)
@@ -86,8 +87,9 @@ async def test_traces_are_counted_with_bytes_and_money_by_provider() -> None:
 
 
 async def test_new_settings_bring_new_prices_and_a_new_deadline() -> None:
-    metrics = Metrics(SETTINGS)
-    metrics.use(Settings(click={"deadline_s": 8}, providers={"own": {"price_per_gb": 1}}))
+    live = LiveSettings(SETTINGS)
+    metrics = Metrics(live)
+    live.replace(Settings(click={"deadline_s": 8}, providers={"own": {"price_per_gb": 1}}))
     metrics.trace("own", Verdict.OK, 0.2, RESULT)
     found = await scraped(metrics)
     assert value_in(found, "tracepool_proxy_cost_total", provider="own") == pytest.approx(4e-5)
@@ -96,7 +98,7 @@ async def test_new_settings_bring_new_prices_and_a_new_deadline() -> None:
 
 async def test_how_things_stand_is_looked_at_when_asked_for() -> None:
     advice = Advice("oversized", Severity.INFO, "Too many.", "below 50%", {}, None, "us")
-    found = await scraped(Metrics(SETTINGS), advice)
+    found = await scraped(Metrics(LiveSettings(SETTINGS)), advice)
     states = [value_in(found, "tracepool_pool_ips", country="us", state=s) for s in ("available", "locked", "failed")]
     assert states == [1, 1, 1]
     assert value_in(found, "tracepool_pool_utilisation_ratio", country="us") == 0.5
@@ -129,14 +131,14 @@ async def test_how_things_stand_is_looked_at_when_asked_for() -> None:
     ],
 )  # fmt: skip
 async def test_the_asker_chooses_the_format(accept: str | None, content_type: str) -> None:
-    page = await Metrics(SETTINGS).page(standing_overview(), accept)
+    page = await Metrics(LiveSettings(SETTINGS)).page(standing_overview(), accept)
     assert page.content_type.startswith(content_type)
     parse = openmetrics if "openmetrics" in content_type else plain
     assert len(list(parse(page.body.decode()))) > 15
 
 
 async def test_no_secret_and_nothing_of_a_click_is_in_it() -> None:
-    metrics = Metrics(SETTINGS)
+    metrics = Metrics(LiveSettings(SETTINGS))
     metrics.trace("luna", Verdict.OK, 0.2, RESULT)
     for accept in (None, OPENMETRICS):
         body = (await metrics.page(standing_overview(), accept)).body.decode()
@@ -145,7 +147,7 @@ async def test_no_secret_and_nothing_of_a_click_is_in_it() -> None:
 
 
 async def test_a_column_full_of_providers_does_not_make_a_series_each() -> None:
-    metrics = Metrics(SETTINGS)
+    metrics = Metrics(LiveSettings(SETTINGS))
     for number in range(PROVIDERS_MAX + 50):
         metrics.trace(f"p{number}", Verdict.OK, 0.2, RESULT)
         metrics.trace("p0", Verdict.TARGET, 0.2, RESULT)
@@ -158,7 +160,7 @@ async def test_a_column_full_of_providers_does_not_make_a_series_each() -> None:
 
 async def test_what_a_click_counts_costs_next_to_nothing() -> None:
     """A bound far above what it takes (0.02 ms), so that only a look-up per label, or a lock waited for, breaks it."""
-    metrics = Metrics(SETTINGS)
+    metrics = Metrics(LiveSettings(SETTINGS))
     began = time.process_time()
     for _ in range(2_000):
         metrics.click("resolved", None, 2.5)

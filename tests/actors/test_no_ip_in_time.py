@@ -10,7 +10,6 @@ from trio.testing import MockClock
 from daemon.click.clicks import Clicks
 from daemon.journal.entries import Hit, TraceFinished
 from daemon.pool.messages import Remove
-from daemon.settings.model import Settings
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.walk.steps import GaveUp
 from daemon.trace.walk.verdicts import Verdict
@@ -45,7 +44,7 @@ class Running:
 @asynccontextmanager
 async def running(monkeypatch: pytest.MonkeyPatch, tracing: Tracing, *, ips: int) -> AsyncIterator[Running]:
     bench, face = Bench(monkeypatch, tracing, retries_max=2, ips=ips), Face()
-    dispatcher = Dispatcher(bench.directory, bench.journal, bench.jobs, Settings, now)
+    dispatcher = Dispatcher(bench.directory, bench.journal, bench.jobs, bench.live, now)
     clicks = Clicks(face.offers, dispatcher, bench.journal, now)
     async with trio.open_nursery() as nursery:
         bench.start_pool(nursery)

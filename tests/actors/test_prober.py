@@ -20,7 +20,9 @@ from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.provider_health import ProviderHealth
 from tests.actors.tracing import now
 from tests.fakes.asked import Asked
 from tests.fakes.ips import row_of
@@ -35,7 +37,8 @@ class Bench:
     """`kinds`: what each probe of an IP finds, by address; those without one work. `at_s`: when each probe began."""
 
     post: Any
-    checker: Checker
+    live: LiveSettings
+    providers: ProviderHealth
     prober: Prober
     kinds: dict[str, CheckKind] = field(default_factory=dict)
     at_s: list[tuple[str, float]] = field(default_factory=list)
@@ -68,8 +71,10 @@ def benched(
     directory = PoolDirectory(lambda country: Pool(country, Rules(lock_s=90)), lambda post: None)
     post = directory.open("us", list(ips))
     nursery.start_soon(PoolActor(post.pool, post.receive, MemoryJournal(), now).run, [])
-    checker = Checker(None, directory, now, SETTINGS)  # type: ignore[arg-type]
-    bench = Bench(post, checker, Prober(checker, directory, now, chance))
+    live, providers = LiveSettings(SETTINGS), ProviderHealth()
+    fetcher: Any = None  # the checks are played
+    checker = Checker(live, fetcher, directory, now, providers)
+    bench = Bench(post, live, providers, Prober(checker, directory, now, chance))
     nursery.start_soon(bench.prober.run)
     yield bench
 
@@ -93,7 +98,7 @@ async def test_one_that_works_again_comes_back_five_minutes_after_it_failed(
         assert (ip.consecutive_failures, ip.probe_failures) == (0, 0)
         await trio.sleep(PAUSE_MAX_S)
         assert len(bench.at_s) == 1
-        assert bench.checker.providers.status()["luna"].state == "ok"
+        assert bench.providers.status()["luna"].state == "ok"
 
 
 async def test_the_pause_doubles_with_each_probe_that_fails_up_to_six_hours(
@@ -153,7 +158,7 @@ async def test_a_refused_login_is_the_providers_and_leaves_the_pause_as_it_was(
         bench.kinds[ip.address] = CheckKind.CREDENTIALS
         await trio.sleep(1_000)
         assert (len(bench.at_s), ip.status, ip.probe_failures) == (3, Status.FAILED, 0)
-        assert bench.checker.providers.refusals() == {"luna": 3}
+        assert bench.providers.refusals() == {"luna": 3}
 
 
 async def test_without_a_check_url_nothing_is_probed_until_there_is_one(
@@ -161,10 +166,10 @@ async def test_without_a_check_url_nothing_is_probed_until_there_is_one(
 ) -> None:
     ip = failed(last_health_check_s=0.0)
     with benched(monkeypatch, nursery, ip) as bench:
-        bench.checker.use(Settings())
+        bench.live.replace(Settings())
         await trio.sleep(86_400)
         assert (bench.at_s, ip.status) == ([], Status.FAILED)
-        bench.checker.use(SETTINGS)
+        bench.live.replace(SETTINGS)
         await trio.sleep(LOOK_S + 2 * CHECK_S)
         assert ip.status is Status.AVAILABLE
 

@@ -307,4 +307,4 @@ async def test_a_refused_login_marks_the_provider_and_not_the_ip(
     bench = Bench(monkeypatch, in_turn(refused), retries_max=2, ips=3)
     await done(bench)
     assert [(ip.failure_count, ip.consecutive_failures, ip.is_healthy) for ip in bench.ips] == [(0, 0, True)] * 3
-    assert bench.tracer.providers.refusals() == {"luna": 1}
+    assert bench.providers.refusals() == {"luna": 1}

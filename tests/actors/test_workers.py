@@ -123,7 +123,7 @@ async def test_a_trace_through_a_gateway_has_a_session_of_its_row_or_of_its_leas
     for session, seen in usernames.items():
         for lease_no in (1, 2):
             bench = Bench(monkeypatch, ends(LANDED))
-            bench.tracer.use(Settings.model_validate({"providers": {"luna": {**pattern, "session": session}}}))
+            bench.live.replace(Settings.model_validate({"providers": {"luna": {**pattern, "session": session}}}))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(bench.work)
                 request = await bench.message()
@@ -360,7 +360,7 @@ async def test_what_went_through_an_ip_is_counted_at_the_price_of_its_provider(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, ends(GaveUp(Verdict.TARGET, "tls", "m")))
-    bench.tracer.use(Settings(providers={"luna": {"price_per_gb": 5}}))
+    bench.live.replace(Settings(providers={"luna": {"price_per_gb": 5}}))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
         request = await bench.message()
@@ -378,7 +378,7 @@ async def test_without_a_price_bytes_cost_nothing_and_without_an_ip_there_are_no
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, ends(LANDED))
-    bench.tracer.use(Settings())
+    bench.live.replace(Settings())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
         request = await bench.message()

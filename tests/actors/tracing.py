@@ -16,10 +16,12 @@ from daemon.pool.messages import Lease, Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import Backends
 from daemon.trace.jobs import News, TraceJob
-from daemon.trace.walk.steps import GaveUp, Hop, Identity, Landed, Limits, Walk
+from daemon.trace.provider_health import ProviderHealth
+from daemon.trace.walk.steps import GaveUp, Hop, Identity, Landed, Walk
 from daemon.trace.wire.session import Fetcher, TraceResult
 from daemon.trace.workers import Tracer
 from tests.fakes.entries import of_kind
@@ -68,18 +70,17 @@ class Bench:
         self.ip = self.ips[0]
         self.directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: None)
         self.post: Post = self.directory.open("us", self.ips)
-        self.tracer = Tracer(
-            Backends(
-                Settings(providers={"luna": {"username": "customer", "password": "secret"}}),
-                Fetcher(hop_timeout_s=30, connect_timeout_s=10, headers_bytes_max=65_536),
-            ),
-            self.directory,
-            self.journal,
-            now,
-            limits=Limits(hops_max=20, allow_private=False),
-            timeout_s=timeout_s,
-            retries_max=retries_max,
+        self.live = LiveSettings(
+            Settings(
+                pool={"lock_s": 3_600},
+                trace={"timeout_s": timeout_s, "retries_max": retries_max},
+                providers={"luna": {"username": "customer", "password": "secret"}},
+            )
         )
+        self.providers = ProviderHealth()
+        fetcher = Fetcher(hop_timeout_s=30, connect_timeout_s=10, headers_bytes_max=65_536)
+        backends = Backends(self.live, fetcher)
+        self.tracer = Tracer(self.live, backends, self.directory, self.journal, now, self.providers)
         self.jobs, self.receive = trio.open_memory_channel[TraceJob](10)
         send, self.news = trio.open_memory_channel[News](8)
         self.job = TraceJob(

@@ -315,7 +315,7 @@ def _read_head(piece_bytes: int) -> Callable[[bytes], object]:
 
     def read(data: bytes) -> object:
         stream = WireStream(_Played(data, piece_bytes), _Unused())
-        stream.allowance = HEAD_BYTES
+        stream.allow(HEAD_BYTES)
         exchange = Exchange(stream)
         try:
             answered = _finished(exchange.ask("GET", "/", []))

@@ -20,6 +20,7 @@ from daemon.control.tracing import TracesForOthers
 from daemon.database.postgres import Database
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.rounds import Report
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 
 STATUS: dict[str, Any] = {
@@ -102,16 +103,16 @@ async def no_round() -> Report:
     raise AssertionError("no round is asked for here")
 
 
-def context_of(settings: Settings, **parts: Any) -> ControlContext:
+def context_of(live: LiveSettings, **parts: Any) -> ControlContext:
     given: dict[str, Any] = {
-        "settings": lambda: settings,
+        "live": live,
         "traces": cast(TracesForOthers, Unreached()),
         "overview": cast(Overview, FixedOverview()),
         "database": cast(Database, Unreached()),
         "maintenance": no_round,
         "stopping": trio.Event(),
-        "metrics": Metrics(settings),
-        "observers": Observers(Metrics(settings), read_clocks),
+        "metrics": Metrics(live),
+        "observers": Observers(Metrics(live), read_clocks),
     }
     return ControlContext(**(given | parts))
 
@@ -149,7 +150,8 @@ async def control_face(
     """Serves until the block ends. `rows` None: the database has not been asked for tokens yet."""
     settings = settings or Settings(control={"bind": "127.0.0.1:0"})
     listeners = await open_control(settings)
-    face = ControlFace(lambda: settings, read_clocks)
+    live = LiveSettings(settings)
+    face = ControlFace(live, read_clocks)
     if rows is not None:
         face.tokens.replace(rows)
     address = listeners[0].socket.getsockname()
@@ -159,7 +161,7 @@ async def control_face(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(face.serve, listeners)
         if seated:
-            nursery.start_soon(face.run, context_of(settings, **parts))
+            nursery.start_soon(face.run, context_of(live, **parts))
             await trio.testing.wait_all_tasks_blocked()
         yield Served(face, url, socket)
         await face.end()

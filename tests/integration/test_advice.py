@@ -8,6 +8,7 @@ import pytest
 import structlog
 import trio
 
+from daemon.clock import Moment
 from daemon.errors import DatabaseUnavailable
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.advisor import Advisor
@@ -17,7 +18,10 @@ from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.provider_health import SUSPECTED_S, ProviderHealth
+from daemon.trace.walk.verdicts import Verdict
 from daemon.troubles import Troubles
 from tests.fakes.ips import an_ip
 from tests.integration.commands import Commands
@@ -145,13 +149,14 @@ def directory_with(*ips: Ip) -> PoolDirectory:
 
 
 async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_changes(postgres: PostgresServer) -> None:
-    settings = Settings()
+    live, providers, now = LiveSettings(Settings()), ProviderHealth(), read_clocks()
     async with fresh_database(postgres) as rows:
-        advisor = Advisor(rows.database, settings, directory_with(an_ip()), Tally(), read_clocks, Troubles())
+        directory = directory_with(an_ip())
+        advisor = Advisor(rows.database, live, directory, Tally(), providers, read_clocks, Troubles())
         assert await advisor.refresh() == ()
-        advisor.suspects = lambda: {"luna": "9 of its 10 IPs failed within a minute"}
+        providers.spared("luna", "us", now)
         assert [advice.code for advice in await advisor.refresh()] == ["provider_suspected"]
-        advisor.suspects = dict
+        providers.trace("luna", Verdict.OK, Moment(now.tick_s + SUSPECTED_S, now.wall_s))
         assert await advisor.refresh() == ()
         await rows.sql(FULL_MINUTES)
         with structlog.testing.capture_logs() as logs:

@@ -13,8 +13,10 @@ from daemon.control.tracing import TracesForOthers
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import LocalBackend
+from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 from tests.fakes.net import fetcher, net
 from tests.integration import contract_hooks
@@ -57,8 +59,10 @@ async def whole_seat(postgres: PostgresServer) -> AsyncIterator[Served]:
 
 
 def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
-    advisor = Advisor(rows.database, SETTINGS, path.directory, path.clicks.tally, read_clocks, Troubles())
-    maintenance = Maintenance(rows.database, SETTINGS, path.directory, lambda: 0, advisor, read_clocks, Troubles())
+    live, troubles = LiveSettings(SETTINGS), Troubles()
+    advisor = Advisor(rows.database, live, path.directory, path.clicks.tally, ProviderHealth(), read_clocks, troubles)
+    flush = trio.lowlevel.checkpoint
+    maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, read_clocks, troubles)
     overview: Any = FixedOverview()
     overview.directory, overview.tracer, overview.clicks, overview.dispatcher = (
         *(path.directory, path.tracer, path.clicks, path.dispatcher),
@@ -68,7 +72,7 @@ def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
         "overview": overview,
         "database": rows.database,
         "maintenance": maintenance.round,
-        "traces": TracesForOthers(lambda: SETTINGS, LocalBackend(SETTINGS, fetcher(hop_timeout_s=1))),
+        "traces": TracesForOthers(live, LocalBackend(live, fetcher(hop_timeout_s=1))),
     }
 
 

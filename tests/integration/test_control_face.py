@@ -10,6 +10,7 @@ import trio
 
 from daemon.control.face import BODY_BYTES_MAX
 from daemon.errors import BadSettings
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import STATUS, Served, control_face, row_of
@@ -243,7 +244,7 @@ def test_beyond_this_machine_it_does_not_start_without_a_token(
     from daemon.control.service import ControlFace
     from daemon.host.clocks import read_clocks
 
-    face = ControlFace(lambda: settings(bind=bind, token=given), read_clocks)
+    face = ControlFace(LiveSettings(settings(bind=bind, token=given)), read_clocks)
     face.tokens.replace(rows)
     if refused:
         with pytest.raises(BadSettings, match=r"control\.bind.*tracepool token create"):

@@ -19,6 +19,7 @@ from daemon.control.overview import Overview
 from daemon.control.resources.pages import DASHBOARD
 from daemon.host.clocks import read_clocks
 from daemon.pool.decision import Decision
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from tests.fakes.ips import a_request, at
 from tests.fakes.overviews import standing_overview
@@ -29,7 +30,7 @@ PATIENCE_S = 10.0
 
 
 def observers() -> Observers:
-    return Observers(Metrics(Settings()), read_clocks)
+    return Observers(Metrics(LiveSettings(Settings())), read_clocks)
 
 
 def watching(told: Observers) -> int:

@@ -18,7 +18,9 @@ from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 from tests.conftest import LoggedErrors
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened, until
@@ -268,8 +270,11 @@ def maintaining(
     rows: Rows, settings: Settings, directory: PoolDirectory, queued: int = 0, troubles: Troubles | None = None
 ) -> Maintenance:
     troubles = troubles or Troubles()
-    advisor = Advisor(rows.database, settings, directory, Tally(), read_clocks, troubles)
-    return Maintenance(rows.database, settings, directory, lambda: queued, advisor, read_clocks, troubles)
+    live = LiveSettings(settings)
+    advisor = Advisor(rows.database, live, directory, Tally(), ProviderHealth(), read_clocks, troubles)
+    return Maintenance(
+        rows.database, live, directory, lambda: queued, trio.lowlevel.checkpoint, advisor, read_clocks, troubles
+    )
 
 
 def directory_with(ip: Ip) -> PoolDirectory:

@@ -12,6 +12,7 @@ import trio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from daemon.control.metrics import OPENMETRICS, Metrics
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.walk.steps import Landed
 from daemon.trace.walk.verdicts import Verdict
@@ -33,7 +34,7 @@ Exported = dict[str, dict[str, set[str]]]
 @pytest.fixture
 def exported() -> Exported:
     """The values of each label, by name of a sample."""
-    metrics = Metrics(Settings(providers={"luna": {"price_per_gb": 3}}))
+    metrics = Metrics(LiveSettings(Settings(providers={"luna": {"price_per_gb": 3}})))
     for verdict in Verdict:
         metrics.trace("luna", verdict, 0.1, TraceResult(Landed("https://shop.example/"), (), 1_000.0, 1, 1))
     page = trio.run(metrics.page, standing_overview(), OPENMETRICS)

@@ -19,11 +19,12 @@ from tests.integration.databases import PostgresServer, Rows, fresh_database, op
 TRUST_S, QUIET_S = 900.0, 160.0
 
 
-class Seen(Follower):
+class Seen:
     """What a follower was told, in order."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.follower = Follower(self.look_again, self.disown, self.start_over)
 
     async def look_again(self) -> None:
         self.told.append("look again")
@@ -120,7 +121,7 @@ async def test_a_node_whose_row_was_taken_leases_nothing_until_it_has_joined_ane
     expected_errors.expect("node_claim_lost")
     async with fresh_database(postgres) as rows:
         first, second, seen = member_of(rows, "first"), member_of(rows, "second"), Seen()
-        async with running(first, seen):
+        async with running(first, seen.follower):
             await rows.sql(
                 "update nodes set state = 'removed', claim = null, trusted_until = now() - interval '1 hour'"
             )
@@ -142,7 +143,7 @@ async def test_a_node_that_was_removed_while_nobody_else_came_keeps_what_it_know
     expected_errors.expect("node_claim_lost")
     async with fresh_database(postgres) as rows:
         member, seen = member_of(rows, "first"), Seen()
-        async with running(member, seen):
+        async with running(member, seen.follower):
             await rows.sql("delete from nodes")
             await until(lambda: "start over" in seen.told)
             assert seen.told == ["look again", "start over"]

@@ -20,6 +20,7 @@ from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.jobs import Finished, TraceJob
@@ -77,7 +78,7 @@ async def face(landing: str | None = LANDING, *, ready: bool = True, **settings:
     offers.replace([{**row, "id": uuid4(), "offer_name": name, "target_country": "us"} for name in names])
     directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
     directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
-    dispatcher = Dispatcher(directory, journal, send, lambda: configured, read_clocks)
+    dispatcher = Dispatcher(directory, journal, send, LiveSettings(configured), read_clocks)
     clicks = Clicks(offers, dispatcher, journal, read_clocks)
 
     async def work() -> None:

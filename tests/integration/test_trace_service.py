@@ -11,6 +11,7 @@ import trio
 import trustme
 
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import Backends
 from daemon.trace.service import ANSWER_BYTES_MAX, ServiceBackend
@@ -78,7 +79,7 @@ async def service(answer: bytes, **trace: Any) -> AsyncIterator[tuple[Service, S
     served = Service(answer)
     async with listening(served.serve) as port:
         served.url = f"http://127.0.0.1:{port}/base/"
-        backend = ServiceBackend(service_settings(served.url, **trace))
+        backend = ServiceBackend(LiveSettings(service_settings(served.url, **trace)))
         try:
             yield served, backend
         finally:
@@ -227,7 +228,7 @@ async def test_a_service_that_does_not_do_its_part_is_named_as_the_one_at_fault(
 
 
 async def test_a_service_that_is_not_there() -> None:
-    backend = ServiceBackend(service_settings(f"http://127.0.0.1:{free_port()}"))
+    backend = ServiceBackend(LiveSettings(service_settings(f"http://127.0.0.1:{free_port()}")))
     assert fault((await traced_by(backend, 7_000)).end).reason == "service_unreachable"
     await backend.aclose()
 
@@ -243,7 +244,7 @@ async def test_a_slow_service_is_given_the_traces_time_and_no_more(begins: bytes
 
     left = trio.Event()
     async with listening(serve) as port:
-        backend = ServiceBackend(service_settings(f"http://127.0.0.1:{port}"))
+        backend = ServiceBackend(LiveSettings(service_settings(f"http://127.0.0.1:{port}")))
         with trio.fail_after(10):
             result = await traced_by(backend, 7_000, timeout_s=0.4)
             await left.wait()
@@ -256,7 +257,7 @@ async def test_a_services_certificate_is_verified(trusted: bool) -> None:
     served = Service(answering(OTHERS_WORDS))
     trusting = context_trusting(AUTHORITY if trusted else trustme.CA())
     async with listening(served.serve, tls=context_for("127.0.0.1")) as port:
-        backend = ServiceBackend(service_settings(f"https://127.0.0.1:{port}"), trusting)
+        backend = ServiceBackend(LiveSettings(service_settings(f"https://127.0.0.1:{port}")), trusting)
         result = await traced_by(backend, 7_000)
         await backend.aclose()
     if trusted:
@@ -283,7 +284,7 @@ async def test_a_cancelled_trace_hangs_up_on_the_service() -> None:
         left.set()
 
     async with listening(serve) as port:
-        backend = ServiceBackend(service_settings(f"http://127.0.0.1:{port}"))
+        backend = ServiceBackend(LiveSettings(service_settings(f"http://127.0.0.1:{port}")))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(traced_by, backend, 7_000)
             await entered.wait()
@@ -296,7 +297,8 @@ async def test_a_cancelled_trace_hangs_up_on_the_service() -> None:
 async def test_the_setting_chooses_and_an_offer_may_choose_otherwise() -> None:
     async with service(answering(OTHERS_WORDS)) as (served, _), tracer_face(tracer_settings()) as other:
         first = Settings(trace={"backend": "service", "service_url": served.url, "allow_private": True})
-        backends = Backends(first, fetcher())
+        live = LiveSettings(first)
+        backends = Backends(live, fetcher())
         dead = LeasedProxy("127.0.0.1", str(free_port()), "us", "luna", "lease")
 
         async def ends(name: str | None) -> Verdict:
@@ -305,14 +307,16 @@ async def test_the_setting_chooses_and_an_offer_may_choose_otherwise() -> None:
             return Verdict.OK if isinstance(end, Landed) else end.verdict
 
         assert [await ends(None), await ends("service"), await ends("local")] == [Verdict.OK, Verdict.OK, Verdict.IP]
-        backends.use(service_settings(other.url, allow_private=True))
+        live.replace(service_settings(other.url, allow_private=True))
         assert [await ends(None), await ends("service")] == [Verdict.IP, Verdict.IP]
         assert len(served.asked) == 2
+        live.replace(Settings())
+        assert await ends("service") is Verdict.OPERATOR, "no address is left to ask"
         await backends.aclose()
 
 
 async def test_an_offer_that_wants_a_service_where_there_is_none_is_the_operators_matter() -> None:
-    backends = Backends(Settings(), fetcher())
+    backends = Backends(LiveSettings(Settings()), fetcher())
     walk = Walk("https://ads.example/go", IDENTITY, Limits(20, allow_private=True))
     end = (await backends.trace("service", walk, LeasedProxy("127.0.0.1", "1", "us", "luna", "lease"), timeout_s=5)).end
     assert isinstance(end, GaveUp)

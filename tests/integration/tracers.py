@@ -12,6 +12,7 @@ from daemon.control.service import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
 from daemon.host.clocks import read_clocks
 from daemon.providers.proxies import LeasedProxy
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import Backend, LocalBackend
 from daemon.trace.service import ServiceBackend
@@ -41,16 +42,17 @@ def service_settings(url: str, token: str = TOKEN, **trace: Any) -> Settings:
 @asynccontextmanager
 async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]:
     """A daemon with role = "tracer", in this process."""
-    local = LocalBackend(settings, fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
-    face = ControlFace(lambda: settings, read_clocks, stop_s=1)
-    context = TracerContext(lambda: settings, TracesForOthers(lambda: settings, local, **rules), trio.Event())
+    live = LiveSettings(settings)
+    local = LocalBackend(live, fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
+    face = ControlFace(live, read_clocks)
+    context = TracerContext(live, TracesForOthers(live, local, **rules), trio.Event())
     listeners = await open_control(settings)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(face.serve, listeners)
         nursery.start_soon(face.run, context)
         await trio.testing.wait_all_tasks_blocked()
         yield Served(face, f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", None)
-        await face.end()
+        await face.end(1)
         nursery.cancel_scope.cancel()
 
 
@@ -58,10 +60,10 @@ async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]
 async def backend_of(name: str, settings: Settings) -> AsyncIterator[Backend]:
     """`settings` are the tracing daemon's: this one's own, or the service's."""
     if name == "local":
-        yield LocalBackend(settings, fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
+        yield LocalBackend(LiveSettings(settings), fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
         return
     async with tracer_face(settings) as served:
-        service = ServiceBackend(service_settings(served.url))
+        service = ServiceBackend(LiveSettings(service_settings(served.url)))
         try:
             yield service
         finally:

@@ -17,12 +17,14 @@ from daemon.pool.actor import PoolActor
 from daemon.pool.directory import PoolDirectory, Post
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import Backends
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.jobs import TraceJob
+from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.wire.session import Fetcher
-from daemon.trace.workers import Tracer, limits_of
+from daemon.trace.workers import Tracer
 from tests.fakes.net import AUTHORITY
 
 PATIENCE_S = 20.0
@@ -126,20 +128,12 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
 
         directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor), Offers()
         post = directory.open("us", [Ip(uuid4(), "127.0.0.1", str(proxy_port), "us", "luna") for _ in range(ips)])
-        limits = limits_of(settings)
-        tracer = Tracer(
-            Backends(settings, fetcher),
-            directory,
-            journal,
-            read_clocks,
-            limits=limits,
-            timeout_s=trace.timeout_s,
-            retries_max=trace.retries_max,
-        )
+        live = LiveSettings(settings)
+        tracer = Tracer(live, Backends(live, fetcher), directory, journal, read_clocks, ProviderHealth())
         for _ in range(trace.workers):
             nursery.start_soon(tracer.work, receive.clone())
         receive.close()
-        dispatcher = Dispatcher(directory, journal, send, lambda: settings, read_clocks)
+        dispatcher = Dispatcher(directory, journal, send, live, read_clocks)
         clicks = Clicks(offers, dispatcher, journal, read_clocks)
         yield WholePath(clicks, offers, post, journal, directory, dispatcher, tracer)
         assert post.pool.counts().locked == 0

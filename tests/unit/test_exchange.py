@@ -32,7 +32,7 @@ class Unused(CountedStream):
 def exchange_with(*pieces: bytes) -> tuple[Exchange, Played, WireStream]:
     peer = Played(*pieces)
     stream = WireStream(peer, Unused())
-    stream.allowance = 65_536
+    stream.allow(65_536)
     return Exchange(stream), peer, stream
 
 
@@ -111,7 +111,7 @@ async def test_a_body_that_breaks_is_read_as_far_as_it_goes(broken: bytes) -> No
 async def test_a_request_goes_out_as_it_was_given_and_on_one_connection_after_the_other() -> None:
     exchange, peer, stream = exchange_with(OK + HELLO, b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")
     await read(exchange)
-    stream.allowance = 65_536
+    stream.allow(65_536)
     assert (await exchange.ask("POST", "/two", [("Host", "b.example"), ("X", "\xe9")], b"a=1"))[0] == 302
     await exchange.drain(100, 1)
     assert exchange.idle

@@ -9,6 +9,7 @@ from daemon.control import observers
 from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
 from daemon.pool.messages import Lease
+from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.walk.steps import GaveUp, Landed
 from daemon.trace.walk.verdicts import Verdict
@@ -28,7 +29,7 @@ def gave_up(verdict: Verdict, why: str = "its port refuses connections") -> Trac
 
 
 def observers_at(tick_s: float = 5.0) -> Observers:
-    return Observers(Metrics(Settings()), lambda: Moment(tick_s, 1_893_456_000.0))
+    return Observers(Metrics(LiveSettings(Settings())), lambda: Moment(tick_s, 1_893_456_000.0))
 
 
 def test_an_ips_own_failure_is_remembered_and_no_other() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from daemon.reload import LIVE, changed_keys, taken_over
+from daemon.settings.live import LiveSettings, changed_keys, taken_over
 from daemon.settings.model import Settings
 
 
@@ -26,12 +26,16 @@ def test_a_provider_is_taken_over_whole() -> None:
     assert (live, waiting) == (["providers"], [])
 
 
-def test_every_live_key_exists() -> None:
-    dumped = Settings().model_dump()
-    assert all(key.partition(".")[2] in dumped[key.partition(".")[0]] for key in LIVE)
-
-
 def test_a_moved_state_directory_waits_for_a_restart() -> None:
     after = Settings(state_dir=Path("/elsewhere"))
     assert changed_keys(Settings(), after) == ["state_dir"]
     assert taken_over(Settings(), after)[2] == ["state_dir"]
+
+
+def test_a_subscriber_gets_the_current_settings_at_once_and_those_of_each_reload() -> None:
+    live, seen = LiveSettings(Settings()), list[float]()
+    live.subscribe(lambda settings: seen.append(settings.click.deadline_s))
+    live.replace(Settings(click={"deadline_s": 5, "backlog": 100}))
+    live.replace(Settings(click={"deadline_s": 6}))
+    assert seen == [10, 5, 6]
+    assert (live.current.click.deadline_s, live.current.click.backlog) == (6, Settings().click.backlog)

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from daemon.journal.entries import Traffic
-from daemon.trace.traffic_costs import DAY_S, TrafficCosts, TrafficStatus
+from daemon.trace.traffic_costs import DAY_S, TrafficCosts, TrafficStatus, priced
 
 NOON_S = 19_000 * DAY_S + DAY_S / 2
 
@@ -13,12 +13,10 @@ def moved(provider: str = "luna", received: int = 100, sent: int = 10, cost: flo
 
 
 def test_a_gigabyte_is_ten_to_the_nine_bytes_in_both_directions_together() -> None:
-    costs = TrafficCosts({"luna": 3.5})
-    ip = uuid4()
-    assert costs.counted(ip, "luna", 600_000_000, 400_000_000) == Traffic(ip, "luna", 600_000_000, 400_000_000, 3.5)
-    assert costs.counted(ip, "other", 10**9, 0).cost == 0
-    costs.prices = {"other": 2}
-    assert (costs.counted(ip, "other", 10**9, 0).cost, costs.counted(ip, "luna", 10**9, 0).cost) == (2, 0)
+    ip, prices = uuid4(), {"luna": 3.5}
+    parts = ip, "luna", 600_000_000, 400_000_000
+    assert priced(*parts, prices) == Traffic(*parts, 3.5)
+    assert priced(ip, "other", 10**9, 0, prices).cost == 0
 
 
 def test_attempts_add_up_and_a_trace_counts_once_for_each_provider() -> None:

@@ -63,13 +63,12 @@ class Progress:
 class Line:
     """A connection that hops can use one after the other while `is_idle()`."""
 
-    __slots__ = ("_exchange", "_proxy_headers", "phase", "stream", "used")
+    __slots__ = ("_exchange", "_proxy_headers", "phase", "stream")
 
     def __init__(self, stream: WireStream, phase: Phase, proxy_headers: list[tuple[str, str]]) -> None:
         """`phase`: FORWARD to the proxy itself, BEHIND a tunnel; there are no `proxy_headers` there."""
         self.stream = stream
         self.phase = phase
-        self.used = False
         self._exchange = Exchange(stream)
         self._proxy_headers = proxy_headers
 
@@ -92,7 +91,7 @@ class Line:
         headers += self._proxy_headers
         # Absolute form to a proxy (RFC 9112, 3.2.2).
         target = fetch.url if self.phase is Phase.FORWARD else f"/{rest}"
-        self.stream.allowance = head_bytes_max
+        self.stream.allow(head_bytes_max)
         status, answered = await self._exchange.ask(fetch.method, target, headers, fetch.body)
         if status in REDIRECT_STATUSES and _is_small(answered) and location_in(answered) is not None:
             await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
@@ -150,7 +149,7 @@ async def _connect(
 ) -> None:
     """CONNECT (RFC 9110, 9.3.6)."""
     authority = f"{target.host}:{target.port}"
-    stream.allowance = head_bytes_max
+    stream.allow(head_bytes_max)
     headers = [("Host", authority), *authorization_of(proxy)]
     exchange = Exchange(stream)
     try:

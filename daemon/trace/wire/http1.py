@@ -14,7 +14,7 @@ import httptools
 import trio
 
 from daemon.trace.page.body import Body
-from daemon.trace.wire.stream import LINE_BYTES, Broken, TooMuch, WireStream
+from daemon.trace.wire.stream import Broken, TooMuch, WireStream
 
 VERSION = b"HTTP/1."
 _LENGTH = re.compile(rb"\r?\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r?\n|\Z)", re.IGNORECASE)
@@ -166,7 +166,7 @@ class Exchange:
         answer = self._answer
         if answer.whole:
             return
-        self._stream.allowance = body_bytes_max
+        self._stream.allow(body_bytes_max)
         with suppress(Broken, TooMuch, Garbled), trio.move_on_after(wait_s):
             while not answer.whole:  # a connection that is not idle then is closed by its owner
                 await self._receive()
@@ -177,8 +177,7 @@ class Exchange:
         Never a failure of the answer. After the body's end the connection is idle again.
         """
         answer = self._answer
-        self._stream.allowance = 2 * body.bytes_max + HEAD_ROOM_BYTES
-        self._stream.line_bytes = BODY_LINE_BYTES
+        self._stream.allow(2 * body.bytes_max + HEAD_ROOM_BYTES, BODY_LINE_BYTES)
         began_s = trio.current_time()
         look_s = LOOK_AFTER_S
         with suppress(Broken, TooMuch, Garbled):
@@ -195,7 +194,6 @@ class Exchange:
                 if spent_s >= look_s:
                     body.look(slow=look_s >= SLOW_S)
                     look_s *= 2
-        self._stream.line_bytes = LINE_BYTES
         body.end(whole=answer.whole and not answer.pieces)
 
     async def _receive(self) -> None:

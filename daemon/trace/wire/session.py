@@ -159,11 +159,11 @@ class Session:
         key = key_of(fetch.url, self._proxy)
         while True:  # twice at most: the second time on a new connection
             self._check_time()
-            line = self._kept(key) or await self._open(key, progress)
+            kept = self._kept(key)
+            line = kept or await self._open(key, progress)
             self._clock.deadline = self._hop_ends_at
             progress.phase, progress.stream = line.phase, line.stream
             progress.bytes_read_before = line.stream.bytes_read
-            reused, line.used = line.used, True
             self._lines[key] = line
             try:
                 self._check_time()
@@ -177,7 +177,7 @@ class Session:
                 return status, headers, body
             except (Broken, Garbled):
                 # A kept connection may have been closed by the peer just before we used it: not a failure of the hop.
-                if not reused or progress.began_to_answer:
+                if kept is None or progress.began_to_answer:
                     raise
             finally:
                 if not line.is_idle():

@@ -46,7 +46,7 @@ async def open_socks_tunnel(
     """
     address = _address(host)
     method = _NO_LOGIN if username is None else _LOGIN
-    stream.allowance = ANSWERS_BYTES_MAX
+    stream.allow(ANSWERS_BYTES_MAX)
     await stream.write(bytes((_VERSION, 1, method)))
     version, chosen = await _read(stream, 2)
     if version != _VERSION or chosen not in (method, _NONE_ACCEPTABLE):

@@ -114,30 +114,33 @@ class CountedStream:
 
 
 class WireStream:
-    """What an exchange reads and writes. `allowance` is how many bytes may still come before TooMuch is raised.
+    """What an exchange reads and writes. `allow` says how many bytes may come before TooMuch is raised.
 
-    Each line of what comes counts `line_bytes` more.
-    A read that oversteps it is still given out: what it holds may be the end that the reader waits for.
+    A read that oversteps that is still given out: its bytes may hold the end that the reader waits for.
     """
 
     def __init__(self, stream: ByteStream, counted: CountedStream) -> None:
         self._stream = stream
         self._counted = counted
-        self.allowance = 0
-        self.line_bytes = LINE_BYTES
+        self._allowance = 0
+        self._line_bytes = LINE_BYTES
         self.bytes_read = 0
         self.ended = False  # the peer closed its side
 
+    def allow(self, bytes_max: int, line_bytes: int = LINE_BYTES) -> None:
+        """So many bytes may come from now on. Each line counts `line_bytes` more."""
+        self._allowance, self._line_bytes = bytes_max, line_bytes
+
     async def read(self, bytes_max: int = READ_BYTES_MAX) -> bytes:
         """What has come, at most `bytes_max`; nothing when the peer closed its side. Raises TooMuch and Broken."""
-        if self.allowance <= 0:
+        if self._allowance <= 0:
             raise TooMuch
         try:
             data = await self._stream.receive_some(bytes_max)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise Broken(str(error)) from error
         self.bytes_read += len(data)
-        self.allowance -= len(data) + self.line_bytes * data.count(b"\n")
+        self._allowance -= len(data) + self._line_bytes * data.count(b"\n")
         self.ended = not data
         return data
 

@@ -1,0 +1,320 @@
+"""Builds the parts of the daemon, in their order, and yields them as one frozen Runtime.
+
+Async context managers, one for each stage: each yields once its parts work, and drains them on exit. What a part needs
+is an argument of its constructor. supervisor.py says what starts and stops when.
+"""
+
+import functools
+import random
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import trio
+
+from daemon.checks.checker import Checker
+from daemon.checks.prober import Prober
+from daemon.click.clicks import Clicks
+from daemon.click.routes import public_app, server_limits
+from daemon.control.api import ControlContext
+from daemon.control.metrics import Metrics
+from daemon.control.observers import Observers
+from daemon.control.overview import Overview
+from daemon.control.service import ControlFace
+from daemon.control.socket import Commands
+from daemon.control.tracing import TracesForOthers
+from daemon.database.connect import patiently, reached_database
+from daemon.database.postgres import Database
+from daemon.errors import DatabaseUnavailable, TheirFault
+from daemon.host.clocks import read_boot_clock, read_clocks
+from daemon.http.server import Server
+from daemon.journal.replay import rests_known
+from daemon.journal.shipper import Shipper
+from daemon.journal.spool import FILE, Spool
+from daemon.journal.writer import JournalWriter
+from daemon.maintenance.actor import Maintenance
+from daemon.maintenance.advisor import Advisor
+from daemon.nodes.member import Follower, Identity, Member
+from daemon.nodes.membership import quiet_s
+from daemon.offers.cache_file import remember_offers
+from daemon.offers.model import Offers
+from daemon.offers.store import load_offers
+from daemon.pool.directory import PoolDirectory, Post, rules_of
+from daemon.pool.pool import Pool
+from daemon.restarts import restarted, run_pool_actor
+from daemon.settings.live import LiveSettings
+from daemon.settings.model import Settings
+from daemon.sql_sync import Adoption
+from daemon.start_lines import say_provider
+from daemon.trace.backends import Backends, fetcher_of
+from daemon.trace.batch import Batch
+from daemon.trace.dispatch import Dispatcher
+from daemon.trace.jobs import TraceJob
+from daemon.trace.provider_health import ProviderHealth
+from daemon.trace.workers import Observer, Tracer
+from daemon.troubles import Troubles
+
+SHIP_S = 3.0
+
+log = structlog.get_logger("daemon")
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    spool: Spool
+    writer: JournalWriter
+    shipper: Shipper
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    directory: PoolDirectory
+    adoption: Adoption
+    providers: ProviderHealth
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    tracer: Tracer
+    backends: Backends
+    checker: Checker
+    prober: Prober
+    dispatcher: Dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """What works from the daemon's first moment on, before a click can be traced."""
+
+    live: LiveSettings
+    troubles: Troubles
+    observers: Observers
+    control: ControlFace
+    server: Server
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """All that a daemon traces clicks with."""
+
+    journal: Journal
+    pools: Pools
+    workers: Workers
+    clicks: Clicks
+    maintenance: Maintenance
+    batch: Batch
+    context: ControlContext
+
+    def commands(self) -> Commands:
+        """What commands may ask of a daemon that is ready."""
+
+        async def maintain() -> dict[str, Any]:
+            return (await self.maintenance.round_now()).as_dict()
+
+        return {"status": self.context.overview.status, "maintenance": maintain, "check": self.workers.checker.check}
+
+
+def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
+    """`clicks()` is None until the journal is open."""
+    troubles, observers = Troubles(), Observers(Metrics(live), read_clocks)
+    server = Server(public_app(live.current, clicks, troubles.lines), server_limits(live.current))
+    return Faces(live, troubles, observers, ControlFace(live, read_clocks), server)
+
+
+@asynccontextmanager
+async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, JournalWriter]]:
+    """The local end of the journal. What is recorded inside is on disk when this ends."""
+    path = settings.state_dir / FILE
+    try:
+        spool = await trio.to_thread.run_sync(Spool, path, settings.journal.spool_bytes_max)
+    except sqlite3.Error as e:
+        raise TheirFault(f"{path}: {e}: the journal needs a disk that can be written to") from e
+    writer = JournalWriter(spool)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.run)
+            yield spool, writer
+            nursery.cancel_scope.cancel()
+    finally:
+        spool.close()
+
+
+def _member_of(live: LiveSettings, spool: Spool, database: Database, troubles: Troubles) -> Member:
+    """This run of the daemon as a node of its database; it has not joined yet."""
+
+    def quiet() -> float:
+        return quiet_s(live.current.pool.lock_s, live.current.pool.cooldown_s)
+
+    node = live.current.node
+    identity = Identity(spool.node_id, node.shown_name(), spool.epoch, node.trust_s, quiet)
+    return Member(database, identity, troubles, read_boot_clock, alone=live.current.database.url is None)
+
+
+@asynccontextmanager
+async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[None]:
+    """The offers as the rows have them, so that clicks fall back to them while this node waits for another one."""
+    with suppress(DatabaseUnavailable):  # those that an earlier run knew serve; what is wrong is said by what follows
+        offers.replace(await database.work(load_offers))
+    yield
+
+
+@asynccontextmanager
+async def _journal_shipped(
+    live: LiveSettings,
+    spool: Spool,
+    writer: JournalWriter,
+    database: Database,
+    troubles: Troubles,
+) -> AsyncIterator[Journal]:
+    """The whole journal, with all that an earlier run left in the spool shipped, once this node has joined.
+
+    While another node has the database, this one's hits and traces are shipped all the same. It leaves at the end,
+    unless something is left in the spool.
+    """
+
+    def keep_s() -> float:  # what says of IPs that they rest stays for as long as they do
+        settings = live.current
+        return max(settings.journal.keep_s, settings.pool.lock_s + settings.pool.cooldown_s)
+
+    member = _member_of(live, spool, database, troubles)
+    shipper = Shipper(spool, writer, database, troubles, keep_s=keep_s, claim=member.claim)
+
+    async def ship() -> None:
+        await member.decided.wait()
+        await shipper.run()
+
+    await patiently(shipper.find_position, troubles)
+    member.follow(Follower(disown=shipper.disown))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(restarted, "shipper", ship)
+        await member.join()
+        nursery.start_soon(restarted, "membership", member.run)
+        await shipper.flush()
+        yield Journal(spool, writer, shipper, member)
+        with trio.move_on_after(SHIP_S) as shipping:
+            await writer.durable()
+            await shipper.flush()
+        nursery.cancel_scope.cancel()
+    if shipping.cancelled_caught:
+        log.warning("not_all_shipped", effect="the rest is in the spool for the next start")
+    else:
+        await member.leave()
+
+
+@asynccontextmanager
+async def _pools_loaded(
+    live: LiveSettings,
+    database: Database,
+    journal: Journal,
+    offers: Offers,
+    also: Mapping[str, Callable[[], Awaitable[None]]],
+    troubles: Troubles,
+) -> AsyncIterator[Pools]:
+    """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled.
+
+    An IP that rests by what the spool still knows rests, whatever its row says. `also`: other tables whose changes are
+    announced, see Adoption.
+    """
+    bodies = await trio.to_thread.run_sync(journal.spool.bodies, "ip_changed")
+    departed = rests_known(bodies, read_clocks(), live.current.pool.cooldown_s)
+    providers = ProviderHealth(say_provider)
+    async with trio.open_nursery() as actors:
+
+        def start_actor(post: Post) -> None:
+            flush = journal.shipper.flush
+            actors.start_soon(
+                functools.partial(
+                    run_pool_actor, post, database, journal.writer, flush, read_clocks, troubles,
+                    may_lease=journal.member.may_lease, spared=providers.spared,
+                )
+            )  # fmt: skip
+
+        def new_pool(country: str) -> Pool:
+            return Pool(country, rules_of(live.current), departed, random.random)
+
+        directory = PoolDirectory(new_pool, start_actor)
+        live.subscribe(directory.use)
+        journal.member.follow(Follower(look_again=directory.look_again, start_over=directory.start_over))
+        remember = functools.partial(remember_offers, live.current.state_dir)
+        adoption = Adoption(database, directory, offers, read_clocks, troubles, remember, also)
+        async with trio.open_nursery() as listening:
+            listening.start_soon(restarted, "adoption", adoption.run)
+            await adoption.compared.wait()
+            yield Pools(directory, adoption, providers)
+            listening.cancel_scope.cancel()
+        directory.close()
+
+
+@asynccontextmanager
+async def _workers_ready(
+    live: LiveSettings, database: Database, pools: Pools, journal: Journal, troubles: Troubles, observer: Observer
+) -> AsyncIterator[Workers]:
+    """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
+    fetcher = fetcher_of(live.current)
+    backends = Backends(live, fetcher)
+    tracer = Tracer(live, backends, pools.directory, journal.writer, read_clocks, pools.providers, observer)
+    checker = Checker(live, fetcher, pools.directory, read_clocks, pools.providers)
+    prober = Prober(checker, pools.directory, read_clocks, random.random)
+
+    async def read_spending() -> None:
+        tracer.spending.begin(read_clocks().wall_s, await database.fetch("traffic_today"))
+
+    await patiently(read_spending, troubles)
+    send, receive = trio.open_memory_channel[TraceJob](live.current.trace.queue_max)
+    with send, receive:
+        async with trio.open_nursery() as nursery:
+            for number in range(live.current.trace.workers):
+                nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
+            dispatcher = Dispatcher(pools.directory, journal.writer, send, live, read_clocks)
+            yield Workers(tracer, backends, checker, prober, dispatcher)
+            nursery.cancel_scope.cancel()
+        tracer.abandon(receive)
+    await backends.aclose()
+
+
+@asynccontextmanager
+async def runtime_ready(
+    faces: Faces, spool: Spool, writer: JournalWriter, clicks: Clicks, stopping: trio.Event
+) -> AsyncIterator[Runtime]:
+    """From the database to the workers. `clicks` are not traced before `Clicks.begin`."""
+    live, troubles, offers = faces.live, faces.troubles, clicks.offers
+    async with (
+        reached_database(live.current, troubles) as database,
+        _offers_known(database, offers),
+        _journal_shipped(live, spool, writer, database, troubles) as journal,
+        _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
+        _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
+    ):
+        directory, flush = pools.directory, journal.shipper.flush
+        advisor = Advisor(database, live, directory, clicks.tally, pools.providers, read_clocks, troubles)
+        overview = Overview(
+            live=live,
+            server=faces.server,
+            clicks=clicks,
+            directory=directory,
+            adoption=pools.adoption,
+            tracer=workers.tracer,
+            dispatcher=workers.dispatcher,
+            spool=journal.spool,
+            writer=journal.writer,
+            shipper=journal.shipper,
+            advisor=advisor,
+            providers=pools.providers,
+            member=journal.member,
+            troubles=troubles,
+            now=read_clocks,
+            started_s=trio.current_time(),
+        )
+        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, read_clocks, troubles)
+        batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles)
+        traces = TracesForOthers(
+            live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
+        )
+        context = ControlContext(
+            live, traces, stopping, overview, database, maintenance.round_now, faces.observers.metrics, faces.observers
+        )
+        yield Runtime(journal, pools, workers, clicks, maintenance, batch, context)

@@ -1,0 +1,97 @@
+"""The settings of a running daemon: those that hold now, and what a reload (SIGHUP) changes about them.
+
+A reload takes over the keys that are `Live` in the model. All other keys are built into listeners, queues and
+connections: their new values wait for a restart.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+
+from daemon import logs
+from daemon.errors import BadSettings
+from daemon.settings.model import LIVE, Section, Settings
+from daemon.settings.sources import hide_secrets, load
+
+log = structlog.get_logger("daemon")
+
+
+class LiveSettings:
+    """Every part of the daemon reads `current` at each use, and keeps no value of a live key.
+
+    A part that must act on a change, or derives from the settings what is too dear to derive at each use, subscribes.
+    """
+
+    def __init__(self, current: Settings, config_file: Path | None = None) -> None:
+        self._current = current
+        self._config_file = config_file
+        self._refused: str | None = None
+        self._subscribers: list[Callable[[Settings], None]] = []
+
+    @property
+    def current(self) -> Settings:
+        return self._current
+
+    @property
+    def refused(self) -> str | None:
+        """Why the last reload was refused; None if it was not."""
+        return self._refused
+
+    def subscribe(self, use: Callable[[Settings], None]) -> None:
+        """Calls `use` with the current settings at once, and with the new ones after each reload."""
+        use(self._current)
+        self._subscribers.append(use)
+
+    async def reload(self) -> None:
+        """Reads all sources again. Settings that are not valid change nothing: see `refused`."""
+        try:
+            after = await trio.to_thread.run_sync(load, self._config_file)
+        except BadSettings as e:
+            self._refused = str(e)
+            log.error("reload_refused", why=str(e), effect="the settings stay as they were")
+            return
+        self._refused = None
+        hide_secrets(after)
+        logs.configure(after.log.level)
+        live, waiting = self.replace(after)
+        log.info("reloaded", taken_over=live, wait_for_a_restart=waiting)
+
+    def replace(self, after: Settings) -> tuple[list[str], list[str]]:
+        """Takes over the live keys of `after`. Returns the keys that have new values now, and those that wait."""
+        self._current, live, waiting = taken_over(self._current, after)
+        for use in self._subscribers:
+            use(self._current)
+        return live, waiting
+
+
+def changed_keys(before: Settings, after: Settings) -> list[str]:
+    """`section.key` of each setting that differs; providers, state_dir and role by their first word."""
+    changed = []
+    for section in Settings.model_fields:
+        old, new = getattr(before, section), getattr(after, section)
+        if isinstance(old, Section):
+            keys = type(old).model_fields
+            changed += [f"{section}.{key}" for key in keys if getattr(old, key) != getattr(new, key)]
+        elif old != new:
+            changed.append(section)
+    return changed
+
+
+def taken_over(before: Settings, after: Settings) -> tuple[Settings, list[str], list[str]]:
+    """The settings to run with from now on, the keys among them that are new, and those that wait for a restart."""
+    changed = changed_keys(before, after)
+    live = [key for key in changed if _is_live(before, key)]
+    update: dict[str, Any] = {}
+    for section, _, key in (name.partition(".") for name in live):
+        new, kept = getattr(after, section), update.get(section, getattr(before, section))
+        update[section] = kept.model_copy(update={key: getattr(new, key)}) if key else new
+    return before.model_copy(update=update), live, [key for key in changed if key not in live]
+
+
+def _is_live(settings: Settings, name: str) -> bool:
+    section, _, key = name.partition(".")
+    holder, key = (getattr(settings, section), key) if key else (settings, section)
+    return LIVE in type(holder).model_fields[key].metadata
