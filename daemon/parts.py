@@ -19,17 +19,17 @@ from daemon.config import Settings
 from daemon.database.postgres import Database
 from daemon.database.reached import RETRY_S, STARTING, WAITING
 from daemon.errors import DatabaseUnavailable, TheirFault
-from daemon.journal.replay import rests_known
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import FILE, Spool
 from daemon.journal.writer import JournalWriter
 from daemon.nodes.member import Follower, Identity, Member
 from daemon.nodes.membership import quiet_s
 from daemon.pool.adoption import Adoption
-from daemon.pool.directory import PoolDirectory, Post, rules_of
+from daemon.pool.directory import PoolDirectory, PoolHandle, rules_of
 from daemon.pool.messages import Adopt, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.remembered import remember_offers
+from daemon.pool.rows import rests_known
 from daemon.restarts import restarted, run_pool_actor
 from daemon.trace.checker import Checker
 from daemon.trace.jobs import TraceJob
@@ -217,7 +217,7 @@ async def pools_loaded(
     providers = ProviderHealth(_say_provider)
     async with trio.open_nursery() as actors:
 
-        def start_actor(post: Post) -> None:
+        def start_actor(post: PoolHandle) -> None:
             flush = journal.shipper.flush
             actors.start_soon(
                 functools.partial(

@@ -16,7 +16,7 @@ from daemon.moment import Moment
 from daemon.pool.actor import Journal, PoolActor
 from daemon.pool.adoption import load_ips
 from daemon.pool.countries import names_of
-from daemon.pool.directory import Post
+from daemon.pool.directory import PoolHandle
 from daemon.pool.messages import Message, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip
@@ -61,7 +61,7 @@ async def restarted(name: str, run: Callable[..., Awaitable[None]], *make_args: 
 
 
 async def run_pool_actor(
-    post: Post,
+    post: PoolHandle,
     database: Database,
     journal: Journal,
     flush: Callable[[], Awaitable[None]],
@@ -92,7 +92,7 @@ async def run_pool_actor(
 
 
 async def _reloaded(
-    post: Post,
+    post: PoolHandle,
     database: Database,
     flush: Callable[[], Awaitable[None]],
     now: Callable[[], Moment],

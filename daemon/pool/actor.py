@@ -14,8 +14,7 @@ import trio
 
 from daemon.journal.entries import Entry
 from daemon.moment import Moment
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Lease, Message, NoIPAvailable, Ping, Release, Remove, StartOver
+from daemon.pool.messages import Decision, Lease, Message, NoIPAvailable, Ping, Release, Remove, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event
 

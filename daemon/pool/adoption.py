@@ -20,11 +20,11 @@ from daemon.click.offers import Offers
 from daemon.database.postgres import Announcements, Connection, Database, in_chunks
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
-from daemon.journal.replay import ip_from_row
 from daemon.moment import Moment
 from daemon.pool.countries import canonical
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt, Remove
+from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 

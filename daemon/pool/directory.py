@@ -8,16 +8,16 @@ import trio
 from daemon.config import Settings
 from daemon.moment import Moment
 from daemon.pool.countries import canonical
-from daemon.pool.departed import Endpoint
 from daemon.pool.messages import Counts, Message
 from daemon.pool.pool import Pool
+from daemon.pool.rows import Endpoint
 from daemon.pool.states import Ip, Rules
 
 MAILBOX_MAX = 10_000
 
 
 @dataclass(slots=True)
-class Post:
+class PoolHandle:
     """A country's mailbox and the pool behind it; the actor replaces `pool` when it starts over from the rows.
 
     `starts_over`: it waits for them now, and takes no message.
@@ -38,20 +38,20 @@ def rules_of(settings: Settings) -> Rules:
 class PoolDirectory:
     """`start_actor` is called once for each new country, with the IPs that it begins with."""
 
-    def __init__(self, new_pool: Callable[[str], Pool], start_actor: Callable[[Post], None]) -> None:
+    def __init__(self, new_pool: Callable[[str], Pool], start_actor: Callable[[PoolHandle], None]) -> None:
         self._new_pool = new_pool
         self._start_actor = start_actor
-        self._posts: dict[str, Post] = {}
+        self._posts: dict[str, PoolHandle] = {}
 
-    def __iter__(self) -> Iterator[Post]:
+    def __iter__(self) -> Iterator[PoolHandle]:
         return iter(list(self._posts.values()))
 
-    def find(self, country: str) -> Post | None:
+    def find(self, country: str) -> PoolHandle | None:
         """The post of a country whose pool has at least one IP."""
         post = self._posts.get(canonical(country))
         return post if post and post.pool.ips else None
 
-    def known(self, country: str) -> Post | None:
+    def known(self, country: str) -> PoolHandle | None:
         return self._posts.get(canonical(country))
 
     def has(self, endpoint: Endpoint) -> bool:
@@ -59,13 +59,13 @@ class PoolDirectory:
         ips = (ip for post in self for ip in post.pool.ips.values())
         return any((ip.address.strip().strip("[]").lower(), ip.port.strip()) == endpoint for ip in ips)
 
-    def open(self, country: str, ips: list[Ip]) -> Post:
+    def open(self, country: str, ips: list[Ip]) -> PoolHandle:
         """A new country, with its first IPs."""
         key = canonical(country)
         send, receive = trio.open_memory_channel[Message](MAILBOX_MAX)
         pool = self._new_pool(key)
         pool.load(ips)
-        post = self._posts[key] = Post(key, send, receive, pool)
+        post = self._posts[key] = PoolHandle(key, send, receive, pool)
         self._start_actor(post)
         return post
 

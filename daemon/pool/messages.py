@@ -1,13 +1,14 @@
-"""What is said to a pool actor and what it answers. Times are seconds on the monotonic clock."""
+"""The messages to a pool actor, its answers and its decisions. Times are seconds on the monotonic clock. Pure."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
+from daemon.journal.entries import Entry
 from daemon.pool.states import Event, Ip
 
 
@@ -131,3 +132,21 @@ class Counts:
         """(locked + cooldown) / healthy, as ip_pool_statistics has it; 0 with no healthy IP."""
         healthy = self.total - self.failed
         return 100 * (self.locked + self.cooldown) / healthy if healthy else 0.0
+
+
+@dataclass(slots=True)
+class Decision:
+    """What one or more events led to. `answers` go out once `entries` are durable; `remarks` are for the log.
+
+    `spared`: the provider of each IP that should have failed, and rests instead. `may_lease`: False refuses requests.
+    """
+
+    may_lease: bool = True
+    entries: list[Entry] = field(default_factory=list)
+    answers: list[tuple[Acquire, Lease | NoIPAvailable]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+
+    @property
+    def grants(self) -> bool:
+        return any(isinstance(answer, Lease) for _, answer in self.answers)

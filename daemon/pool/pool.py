@@ -2,7 +2,7 @@
 
 The actor around it journals a decision's entries before it sends the answers.
 
-`departed`, which all pools share, has the endpoints that left while they were in use or rested (departed.py).
+`departed`, which all pools share, has the endpoints that left while they were in use or rested (rows.py).
 """
 
 import math
@@ -11,16 +11,12 @@ from operator import attrgetter
 from uuid import UUID
 
 from daemon.moment import Moment
-from daemon.pool.changed import ip_changed
-from daemon.pool.checks import refused_check
-from daemon.pool.decision import Decision
-from daemon.pool.departed import Departed, departed_until_s, forget, remember
-from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAvailable, Release, Remove
-from daemon.pool.out_of_use import OutOfUse
-from daemon.pool.outlook import Outlook
+from daemon.pool.admission import WaitEstimate, refused_check
+from daemon.pool.messages import Acquire, Adopt, Counts, Decision, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.prospects import Newcomer, Prospects, too_late
-from daemon.pool.queues import Pile, Waiting
-from daemon.pool.selection import fast_one
+from daemon.pool.quarantine import Quarantine
+from daemon.pool.queues import IpHeap, Waiting, fast_one
+from daemon.pool.rows import Departed, departed_until_s, forget, ip_changed, remember
 from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
 
 OVERDUE_S = 1.0
@@ -43,13 +39,13 @@ class Pool:
         self.leases = 0  # given so far
         self.ips: dict[UUID, Ip] = {}
         self._by_status = dict.fromkeys(Status, 0)
-        self._rested = Pile(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
-        self._locks = Pile(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
-        self._rests = Pile(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
-        self.out_of_use = OutOfUse()
+        self._rested = IpHeap(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
+        self._locks = IpHeap(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
+        self._rests = IpHeap(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
+        self.quarantine = Quarantine()
         self.waiting = Waiting()
         self._began_s = math.inf  # when timers were first looked at
-        self._outlook = Outlook(self._by_status, self._rests)
+        self._estimate = WaitEstimate(self._by_status, self._rests)
         self._prospects = Prospects(self._rests, self._locks, self.waiting)
 
     def __repr__(self) -> str:
@@ -160,7 +156,7 @@ class Pool:
             return "full"
         if not self._prospects.has_any(request, now_s, self.rules):
             return too_late(request)
-        expects_too_long = self._outlook.expects_too_long(len(self.waiting), request.deadline_s, now_s, self.rules)
+        expects_too_long = self._estimate.expects_too_long(len(self.waiting), request.deadline_s, now_s, self.rules)
         return "hopeless" if expects_too_long else None
 
     def _acquire_that(self, ip: Ip | None, request: Acquire, now: Moment, decision: Decision) -> None:
@@ -215,8 +211,8 @@ class Pool:
         elif event in CHECKS and release.endpoint not in (None, (ip.address, ip.port)):
             event = Event.CHECKED  # of the endpoint that an edit gave it nothing is known
         if release.event not in CHECKS:
-            self._outlook.note_hold(now.tick_s - ip.last_used_s)
-        spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self.out_of_use.is_full(len(self.ips))
+            self._estimate.note_hold(now.tick_s - ip.last_used_s)
+        spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self.quarantine.is_full(len(self.ips))
         self._step(ip, Occurrence(event, now.tick_s, None, release.response_ms, spared), now, decision)
         if spared and ip.consecutive_failures >= self.rules.failures_max:
             decision.spared.append(ip.provider)
@@ -247,7 +243,7 @@ class Pool:
         elif ip.status is Status.LOCKED:
             ip.is_healthy = fit
             ip.probe_failures = 0 if fit else ip.probe_failures
-            self.out_of_use.note(ip, self.rules)
+            self.quarantine.note(ip, self.rules)
             self._prospects.note(ip)
         elif not fit:
             self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)
@@ -273,7 +269,7 @@ class Pool:
         self._prospects.changed(what.event, now.tick_s, self.rules.cooldown_s)
         move(ip, what, self.rules)
         self._by_status[before] -= 1
-        self.out_of_use.note(ip, self.rules)
+        self.quarantine.note(ip, self.rules)
         self._prospects.note(ip)
         if ip.status is Status.GONE:
             del self.ips[ip.id]  # its row is gone already
@@ -296,7 +292,7 @@ class Pool:
             ip.status = Status.COOLDOWN if ip.is_healthy else Status.FAILED
         self.ips[ip.id] = ip
         self._by_status[ip.status] += 1
-        self.out_of_use.note(ip, self.rules)
+        self.quarantine.note(ip, self.rules)
         self._prospects.note(ip)
         self._file(ip)
 

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from daemon.moment import Moment
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import NoIPAvailable
 from daemon.pool.states import Ip
 from daemon.trace.check import CheckKind
@@ -57,14 +57,14 @@ class Prober:
                     nursery.start_soon(self._probe, post, ip_id)
                 await trio.sleep(LOOK_S)
 
-    def _take_due(self) -> list[tuple[Post, UUID]]:
+    def _take_due(self) -> list[tuple[PoolHandle, UUID]]:
         """Those whose time has come, the longest overdue first, as many as there are places for; they are under way."""
         if not self._checker.url:
             self.due_s.clear()
             return []
-        now_s, failed = self._now().tick_s, dict[UUID, Post]()
+        now_s, failed = self._now().tick_s, dict[UUID, PoolHandle]()
         for post in self._directory:
-            failed |= dict.fromkeys(post.pool.out_of_use.ids, post)
+            failed |= dict.fromkeys(post.pool.quarantine.ids, post)
         self.due_s = {
             ip_id: self.due_s[ip_id] if ip_id in self.due_s else self._first_due_s(post.pool.ips[ip_id], now_s)
             for ip_id, post in failed.items()
@@ -81,7 +81,7 @@ class Prober:
             since_s = min(now_s, ip.last_health_check_s)
         return since_s + pause_s(ip.probe_failures, self._chance())
 
-    async def _probe(self, post: Post, ip_id: UUID) -> None:
+    async def _probe(self, post: PoolHandle, ip_id: UUID) -> None:
         try:
             ip = post.pool.ips.get(ip_id)
             failures = ip.probe_failures if ip else 0

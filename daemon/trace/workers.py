@@ -18,7 +18,7 @@ from daemon.config import Settings
 from daemon.journal.entries import TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import Journal
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.trace.fetch import TraceResult
@@ -142,7 +142,7 @@ class Tracer:
             if not isinstance(answer, Lease):
                 self._give_up(run, answer)
 
-    async def _attempt(self, run: Run, post: Post, lease: Lease) -> bool:
+    async def _attempt(self, run: Run, post: PoolHandle, lease: Lease) -> bool:
         """One trace through one IP, which is given back; True if the job is to be tried through another one."""
         job, began = run.job, self._now()
         run.begins(began.tick_s)
@@ -188,7 +188,7 @@ class Tracer:
         if self.observer is not None and not (run.job.priority and run.was_stopped):
             self.observer.trace(lease, run.verdict, run.waited_ms / 1000, result)
 
-    def _reach_s(self, run: Run, post: Post, now_s: float) -> float:
+    def _reach_s(self, run: Run, post: PoolHandle, now_s: float) -> float:
         """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""
         if not post.pool.counts().available:
             return math.inf

@@ -10,8 +10,7 @@ from trio.testing import MockClock
 from daemon.journal.entries import Entry, IpChanged
 from daemon.moment import Moment
 from daemon.pool.actor import PoolActor
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Lease, Message, Release
+from daemon.pool.messages import Acquire, Decision, Lease, Message, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.asked import Asked, clocks

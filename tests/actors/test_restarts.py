@@ -12,12 +12,11 @@ from msgspec.structs import asdict
 
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import IpChanged
-from daemon.journal.replay import ip_from_row
 from daemon.moment import Moment
-from daemon.pool.decision import Decision
-from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release, StartOver
+from daemon.pool.directory import PoolDirectory, PoolHandle
+from daemon.pool.messages import Acquire, Decision, Lease, Message, NoIPAvailable, Release, StartOver
 from daemon.pool.pool import Pool
+from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import CALM_S, PAUSE_MAX_S, PAUSE_MIN_S, restarted, run_pool_actor
 from daemon.troubles import Troubles
@@ -175,7 +174,7 @@ class Scene:
         self.wall_set_s = 0.0  # by how much somebody has set the wall clock
         self.post = self.directory.open("us", [ip_from_row(self.table._row(ip.id), now()) for ip in ips])
 
-    def _start(self, post: Post) -> None:
+    def _start(self, post: PoolHandle) -> None:
         table: Any = self.table  # all of a Database that an actor asks for
         self._nursery.start_soon(
             partial(run_pool_actor, post, table, self.journal, self.table.flush, self.now, Troubles())

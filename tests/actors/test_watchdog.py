@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from daemon import systemd
 from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.pool import Pool
 from daemon.pool.states import Rules
 from daemon.watchdog import Watchdog
@@ -32,7 +32,7 @@ class Parts:
         self.journal = ProbedJournal()
         self.listener_hangs = False
         self.listener_says: str | None = None
-        self.posts: dict[str, Post] = {}
+        self.posts: dict[str, PoolHandle] = {}
         self.actors: dict[str, trio.CancelScope] = {}
         self.watchdog = Watchdog(WATCHDOG_S, {"listener 127.0.0.1:8080": self.listen})
 
@@ -76,7 +76,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch, *, begun: bool = True) -> Asy
     monkeypatch.setattr(systemd, "notify", lambda *message: parts.told.append((trio.current_time(), message)))
     async with trio.open_nursery() as nursery:
 
-        async def act(post: Post) -> None:
+        async def act(post: PoolHandle) -> None:
             with trio.CancelScope() as parts.actors[post.country]:
                 await PoolActor(post.pool, post.receive, parts.journal, clocks).run([])
 

@@ -12,7 +12,7 @@ from daemon.config import Settings
 from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
 from daemon.moment import Moment
 from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
@@ -67,7 +67,7 @@ class Bench:
         self.ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, 1 + ips)]
         self.ip = self.ips[0]
         self.directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: None)
-        self.post: Post = self.directory.open("us", self.ips)
+        self.post: PoolHandle = self.directory.open("us", self.ips)
         self.tracer = Tracer(
             Backends(
                 Settings(providers={"luna": {"username": "customer", "password": "secret"}}),

@@ -5,8 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from daemon.moment import Moment
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable
+from daemon.pool.messages import Acquire, Counts, Decision, Lease, NoIPAvailable
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Status
 

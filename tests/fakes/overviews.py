@@ -5,8 +5,8 @@ from typing import Any, cast
 
 from daemon.control.overview import Overview
 from daemon.maintenance.figures import Advice
-from daemon.pool.decision import Decision
 from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Decision
 from daemon.pool.pool import Pool
 from daemon.pool.states import Rules
 from tests.fakes.ips import a_request, an_ip, at

@@ -11,7 +11,7 @@ import trio
 from daemon.click.offers import Offers
 from daemon.clocks import read_clocks
 from daemon.pool.adoption import Adoption
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
@@ -28,7 +28,7 @@ class Daemon:
     def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
         departed: dict[tuple[str, str], float] = {}
 
-        def start_actor(post: Post) -> None:
+        def start_actor(post: PoolHandle) -> None:
             flush = journal.shipper.flush
             nursery.start_soon(
                 partial(run_pool_actor, post, rows.database, journal.writer, flush, read_clocks, journal.troubles)

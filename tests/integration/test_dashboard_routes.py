@@ -19,7 +19,7 @@ from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.control.resources.dashboard import PLACE
 from daemon.control.watching import Watching
-from daemon.pool.decision import Decision
+from daemon.pool.messages import Decision
 from tests.fakes.ips import a_request, at
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of

@@ -15,7 +15,7 @@ from daemon.clocks import read_clocks
 from daemon.config import Settings
 from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished
 from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.trace.fetch import Fetcher
@@ -83,7 +83,7 @@ class Heard:
 class WholePath:
     clicks: Clicks
     offers: Offers
-    post: Post
+    post: PoolHandle
     journal: Heard
     directory: PoolDirectory
     jobs: "trio.MemorySendChannel[TraceJob]"
@@ -120,7 +120,7 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
     async with send, trio.open_nursery() as nursery:
 
-        def start_actor(post: Post) -> None:
+        def start_actor(post: PoolHandle) -> None:
             nursery.start_soon(PoolActor(post.pool, post.receive, journal, read_clocks).run, [])
 
         directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor), Offers()

@@ -8,8 +8,7 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, Release
+from daemon.pool.messages import Acquire, Adopt, Counts, Decision, Lease, Message, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import WALL_S, a_request, an_ip, at, granted, recount, refused, row_of, state
@@ -374,7 +373,7 @@ def test_what_is_kept_stays_bounded_however_long_it_runs() -> None:
         for lease in granted(decision).values():
             say(pool, tick_s, released(lease))
         most = 4 * len(pool.ips) + 64
-        assert max(len(pile) for pile in (pool._rested, pool._locks, pool._rests)) <= most
+        assert max(len(heap) for heap in (pool._rested, pool._locks, pool._rests)) <= most
         assert max(len(pool.waiting._by_priority), len(pool.waiting._by_deadline)) <= 4 * 9 + 64
 
 

@@ -19,8 +19,7 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Adopt, Lease, Message, NoIPAvailable, Release, Remove
+from daemon.pool.messages import Acquire, Adopt, Decision, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.pool import Pool
 from daemon.pool.states import CHECKS, NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
 from tests.fakes.futures import Returning, served

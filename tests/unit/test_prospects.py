@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Adopt
+from daemon.pool.messages import Adopt, Decision
 from daemon.pool.pool import Pool
 from daemon.pool.prospects import Newcomer, Supply, in_vain
 from daemon.pool.states import Ip, Rules, Status
