@@ -56,6 +56,10 @@ class DatabaseOccupied(DatabaseUnavailable):
     """Another node works with this database: two would lease the same IPs."""
 
 
+class PoolSilent(TheirFault):
+    """The actor of a pool does not answer: it waits for the disk or for the database, or ends."""
+
+
 class DatabaseSetupFailed(TheirFault):
     """The embedded PostgreSQL cannot be created or started."""
 

@@ -24,9 +24,10 @@ from daemon.journal.spool import FILE, Spool
 from daemon.journal.writer import JournalWriter
 from daemon.nodes.member import Follower, Identity, Member
 from daemon.nodes.membership import quiet_s
+from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.adoption import Adoption
-from daemon.pool.directory import PoolDirectory, PoolHandle, rules_of
-from daemon.pool.messages import Adopt, StartOver
+from daemon.pool.directory import PoolDirectory, rules_of
+from daemon.pool.messages import Adopt, Message, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.remembered import remember_offers
 from daemon.pool.rows import rests_known
@@ -217,14 +218,11 @@ async def pools_loaded(
     providers = ProviderHealth(_say_provider)
     async with trio.open_nursery() as actors:
 
-        def start_actor(post: PoolHandle) -> None:
-            flush = journal.shipper.flush
-            actors.start_soon(
-                functools.partial(
-                    run_pool_actor, post, database, journal.writer, flush, read_clocks, troubles,
-                    may_lease=journal.member.may_lease, spared=providers.spared,
-                )
-            )  # fmt: skip
+        def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
+            actor = PoolActor(
+                pool, mailbox, journal.writer, read_clocks, journal.member.may_lease, providers.spared, publish
+            )
+            actors.start_soon(run_pool_actor, actor, database, journal.shipper.flush, read_clocks, troubles)
 
         def new_pool(country: str) -> Pool:
             return Pool(country, rules_of(settings()), departed, random.random)

@@ -209,9 +209,7 @@ class _Daemon:
         advisor = Advisor(database, self.settings, pools.directory, clicks.tally, read_clocks, self.troubles)
         advisor.suspects, advisor.refusals = pools.providers.suspects, pools.providers.refusals
         overview = self._overview(journal, pools, workers, clicks, advisor)
-        maintenance = Maintenance(
-            database, self.settings, pools.directory, overview.queued, advisor, read_clocks, self.troubles
-        )
+        maintenance = Maintenance(database, self.settings, pools.directory, overview.queued, advisor, self.troubles)
         self._follow_settings(maintenance.use, workers.tracer.use, pools.directory.use, workers.checker.use)
         workers.tracer.observer = self.watching
 

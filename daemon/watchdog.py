@@ -118,7 +118,7 @@ def _journal_probe(journal: Journal) -> Probe:
 
 def _pool_probe(post: PoolHandle) -> Probe:
     async def probe() -> None:
-        if post.starts_over:
+        if post.view.starts_over:
             return  # its actor crashed, and the database is to say first what the pool has
         answered = trio.Event()
         try:

@@ -192,7 +192,7 @@ class Clicks:
             return "no_pool"
         patience_s = offer.deadline_s or self._settings.click.deadline_s
         answer_by_s = self._turns.take(self._now().tick_s, click.received.tick_s + patience_s - ANSWER_BY_S)
-        if post.pool.would_refuse(answer_by_s, click.received.tick_s):
+        if post.would_refuse(answer_by_s, click.received.tick_s):
             return "no_ip"  # now, rather than once a worker has asked: all of them may be waiting themselves
         if answer_by_s <= self._now().tick_s:
             return "deadline"

@@ -53,7 +53,7 @@ class Overview:
     async def status(self) -> dict[str, Any]:
         """Percentages and milliseconds to one decimal; `queues` with the bound of each."""
         countries = {
-            country: {**asdict(counts), "utilisation_percent": round(counts.utilisation_percent, 1)}
+            country: {**counts.as_dict(), "utilisation_percent": round(counts.utilisation_percent, 1)}
             for country, counts in sorted(self.directory.counts().items())
         }
         last_minute = asdict(self.clicks.tally.last_minute(self.now().tick_s))
@@ -103,6 +103,6 @@ class Overview:
             "edits_to_be_adopted": (self.adoption.waiting, NOTIFICATIONS_MAX),
         }
         for post in self.directory:
-            queues[f"waiting_for_an_ip_{post.country}"] = (post.pool.counts().waiting, settings.pool.waiting_max)
+            queues[f"waiting_for_an_ip_{post.country}"] = (post.view.counts.waiting, settings.pool.waiting_max)
             queues[f"mailbox_{post.country}"] = (post.mailbox.statistics().current_buffer_used, MAILBOX_MAX)
         return {name: {"length": length, "max": most} for name, (length, most) in queues.items()}

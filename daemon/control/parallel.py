@@ -67,7 +67,7 @@ async def _traced(asked: Asked, url: str, here: Overview, settings: Settings) ->
     now, offer = here.now(), here.clicks.offers.known(asked.offer)
     post = here.directory.find(asked.country) or here.directory.find(settings.trace.default_country)
     patience_s = (offer and offer.deadline_s) or settings.click.deadline_s
-    if post is None or post.pool.would_refuse(now.tick_s + patience_s, now.tick_s):
+    if post is None or post.would_refuse(now.tick_s + patience_s, now.tick_s):
         return NO_IP
     send, receive = trio.open_memory_channel[News](NEWS_MAX)
     with receive:

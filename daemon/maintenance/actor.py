@@ -11,9 +11,7 @@ from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, run_once
-from daemon.moment import Moment
 from daemon.pool.directory import PoolDirectory
-from daemon.pool.messages import Adopt
 from daemon.troubles import Troubles
 
 MAINTAINING = "maintenance"
@@ -30,7 +28,6 @@ class Maintenance:
         directory: PoolDirectory,
         queued: Callable[[], int],
         advisor: Advisor,
-        now: Callable[[], Moment],
         troubles: Troubles,
     ) -> None:
         self._database = database
@@ -38,7 +35,6 @@ class Maintenance:
         self._directory = directory
         self._queued = queued
         self._advisor = advisor
-        self._now = now
         self._troubles = troubles
         self._one_at_a_time = trio.Lock()
 
@@ -65,10 +61,7 @@ class Maintenance:
     async def round(self) -> Report:
         """One round now. Raises DatabaseUnavailable."""
         async with self._one_at_a_time:
-            overdue = self._directory.overdue(self._now())
-            if overdue:
-                for post in self._directory:
-                    await post.mailbox.send(Adopt(()))  # whatever comes, an actor looks at its timers first
+            overdue = await self._directory.overdue()
             report = await run_once(
                 self._database, self._settings, queued=self._queued(), overdue_ips=overdue, expire_ips=False
             )

@@ -36,9 +36,6 @@ class IpHeap:
         """With what is outdated."""
         return len(self._heap)
 
-    def __iter__(self) -> Iterator[Ip]:
-        return (ip for ip in self._ips.values() if ip.status is self._status)
-
     def put(self, ip: Ip) -> None:
         self._order += 1
         heapq.heappush(self._heap, (self._key(ip), self._order, ip.id))

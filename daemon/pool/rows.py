@@ -9,12 +9,16 @@ pools share one table of departed endpoints, which begins with what the spool kn
 
 import math
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from daemon.journal.entries import IpChanged
 from daemon.moment import Moment
+from daemon.pool.messages import Describe, IpView
 from daemon.pool.states import NEVER_USED, Ip, Rules, Status
 
 SAME_S = 0.001  # a row's time has whole microseconds: what differs by less is the same
@@ -83,6 +87,28 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         lease_no=row["lease_no"],
         edit_no=row["edit_no"],
         probe_failures=row["probe_failures"],
+    )
+
+
+def keep_ticks(row: Ip, before: Ip) -> None:
+    """Times that this run has measured stay as they are.
+
+    By the wall clock, which may have been set since, a lock or a rest would end too early or too late.
+    """
+    if row.lease_no == before.lease_no:
+        row.last_used_s = before.last_used_s
+        if row.status is before.status:
+            row.locked_until_s = before.locked_until_s
+
+
+def described(asked: Describe, by_id: Mapping[UUID, Ip], unhealthy: AbstractSet[UUID]) -> tuple[IpView, ...]:
+    """Copies of those IPs that are asked for."""
+    ips: Iterable[Ip] = (by_id[ip_id] for ip_id in unhealthy) if asked.unhealthy else by_id.values()
+    if asked.endpoint is not None:
+        ips = (ip for ip in ips if (ip.address.strip().strip("[]").lower(), ip.port.strip()) == asked.endpoint)
+    chosen = islice(ips, asked.start, None if asked.count is None else asked.start + asked.count)
+    return tuple(
+        IpView(ip.id, ip.address, ip.port, ip.status, ip.probe_failures, ip.last_health_check_s) for ip in chosen
     )
 
 

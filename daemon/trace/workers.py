@@ -190,7 +190,7 @@ class Tracer:
 
     def _reach_s(self, run: Run, post: PoolHandle, now_s: float) -> float:
         """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""
-        if not post.pool.counts().available:
+        if not post.view.counts.available:
             return math.inf
         return max(REACH_MIN_S, run.reach_s(self._retries_max, now_s))
 

@@ -14,12 +14,11 @@ from daemon.click.visitor import Visitor
 from daemon.config import Settings
 from daemon.journal.entries import Hit
 from daemon.moment import Moment
-from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Rules
+from daemon.pool.states import Ip
 from daemon.trace.jobs import Finished, Started, TraceJob, WaitingForIp
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 
 T = TypeVar("T")
 WALL_S = 1_700_000_000.0
@@ -39,7 +38,7 @@ class Face:
         self.journal = MemoryJournal()
         self.offers = Offers()
         self.settings = Settings(**settings)
-        self.directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
+        self.directory = PlayedPools().directory
         self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
         self.clicks = Clicks(self.settings, self.offers, self.directory, self.journal, send, now, draw)
         self.offer()

@@ -140,4 +140,4 @@ async def test_a_waiter_whose_grant_a_crash_swallowed_is_handed_over(autojump_cl
     with pytest.raises(Crash):
         await actor.run([])
     assert trio.current_time() == pytest.approx(30)
-    assert (pool.unanswered(), actor.unfinished()) == ([], [waiter.message])
+    assert (list(pool.waiting), actor.unfinished()) == ([], [waiter.message])

@@ -13,10 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.config import Settings
-from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
-from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
 from daemon.trace.check import CheckKind, CheckResult
 from daemon.trace.checker import Checker
@@ -25,6 +22,7 @@ from tests.actors.tracing import now
 from tests.fakes.asked import Asked
 from tests.fakes.ips import row_of
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 
 CHECK_S = 1.0
 SETTINGS = Settings.model_validate({"provision": {"check_url": "http://check.example/"}})
@@ -65,11 +63,11 @@ def benched(
         return CheckResult(kind, CHECK_S * 1000, None, "" if kind is CheckKind.WORKING else "it says no")
 
     monkeypatch.setattr("daemon.trace.checker.check", check)
-    directory = PoolDirectory(lambda country: Pool(country, Rules(lock_s=90)), lambda post: None)
-    post = directory.open("us", list(ips))
-    nursery.start_soon(PoolActor(post.pool, post.receive, MemoryJournal(), now).run, [])
-    checker = Checker(None, directory, now, SETTINGS)  # type: ignore[arg-type]
-    bench = Bench(post, checker, Prober(checker, directory, now, chance))
+    pools = PlayedPools(Rules(lock_s=90))
+    post = pools.directory.open("us", list(ips))
+    nursery.start_soon(pools.actor(MemoryJournal(), now).run, [])
+    checker = Checker(None, pools.directory, now, SETTINGS)  # type: ignore[arg-type]
+    bench = Bench(post, checker, Prober(checker, pools.directory, now, chance))
     nursery.start_soon(bench.prober.run)
     yield bench
 

@@ -11,10 +11,8 @@ import trio.testing
 from daemon.config import Settings
 from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
 from daemon.moment import Moment
-from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory, PoolHandle
+from daemon.pool.directory import PoolHandle
 from daemon.pool.messages import Lease, Message
-from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.trace.fetch import Fetcher, TraceResult
 from daemon.trace.jobs import News, TraceJob
@@ -24,6 +22,7 @@ from daemon.trace.tracers import Backends
 from daemon.trace.workers import Tracer
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 
 WALL_S = 1_700_000_000.0
 RULES = Rules(lock_s=90, cooldown_s=60)
@@ -66,7 +65,8 @@ class Bench:
         self.journal = MemoryJournal()
         self.ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, 1 + ips)]
         self.ip = self.ips[0]
-        self.directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: None)
+        self.pools = PlayedPools(RULES)
+        self.directory = self.pools.directory
         self.post: PoolHandle = self.directory.open("us", self.ips)
         self.tracer = Tracer(
             Backends(
@@ -96,7 +96,7 @@ class Bench:
         )
 
     def start_pool(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(PoolActor(self.post.pool, self.post.receive, self.journal, now).run, [])
+        nursery.start_soon(self.pools.actor(self.journal, now).run, [])
 
     async def work(self) -> None:
         """The job, from start to end."""
@@ -106,7 +106,7 @@ class Bench:
 
     async def message(self) -> Message:
         with trio.fail_after(200):
-            return await self.post.receive.receive()
+            return await self.pools.mailbox.receive()
 
     def lease(self, lease_no: int = 1, locked_until_s: float = 90.0, ip: Ip | None = None) -> Lease:
         ip = ip or self.ip

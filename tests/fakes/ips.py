@@ -65,5 +65,5 @@ def recount(pool: Pool) -> Counts:
         locked=by[Status.LOCKED],
         cooldown=by[Status.COOLDOWN],
         failed=by[Status.FAILED],
-        waiting=len(pool.unanswered()),
+        waiting=len(pool.waiting),
     )

@@ -16,10 +16,10 @@ from daemon.errors import DatabaseUnavailable
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.figures import Evidence, Faults, Slots, Use
 from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Rules
+from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 from tests.fakes.ips import an_ip
+from tests.fakes.pools import PlayedPools
 from tests.integration.commands import Commands
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 
@@ -139,7 +139,7 @@ async def test_slots_are_told_from_addresses(postgres: PostgresServer) -> None:
 
 
 def directory_with(*ips: Ip) -> PoolDirectory:
-    directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
+    directory = PlayedPools().directory
     directory.open("us", list(ips))
     return directory
 

@@ -58,7 +58,7 @@ async def whole_seat(postgres: PostgresServer) -> AsyncIterator[Served]:
 
 def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
     advisor = Advisor(rows.database, SETTINGS, path.directory, path.clicks.tally, read_clocks, Troubles())
-    maintenance = Maintenance(rows.database, SETTINGS, path.directory, lambda: 0, advisor, read_clocks, Troubles())
+    maintenance = Maintenance(rows.database, SETTINGS, path.directory, lambda: 0, advisor, Troubles())
     overview: Any = FixedOverview()
     overview.directory, overview.tracer, overview.clicks, overview.jobs = (
         *(path.directory, path.tracer, path.clicks, path.jobs),

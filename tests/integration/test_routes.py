@@ -18,12 +18,11 @@ from daemon.click.routes import public_app
 from daemon.clocks import read_clocks
 from daemon.config import Settings
 from daemon.journal.entries import Hit
-from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Rules
+from daemon.pool.states import Ip
 from daemon.trace.jobs import Finished, TraceJob
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 from tests.integration.faces import limits_with, read_all, running
 
 LANDING = "https://shop.example/item?x=1#top"
@@ -74,7 +73,7 @@ async def face(landing: str | None = LANDING, *, ready: bool = True, **settings:
     }
     names = ("sale", "sommer & Söhne", "a+b")
     offers.replace([{**row, "id": uuid4(), "offer_name": name, "target_country": "us"} for name in names])
-    directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
+    directory = PlayedPools().directory
     directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
     clicks = Clicks(configured, offers, directory, journal, send, read_clocks)
 

@@ -14,8 +14,9 @@ from daemon.click.visitor import Visitor
 from daemon.clocks import read_clocks
 from daemon.config import Settings
 from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished
-from daemon.pool.actor import PoolActor
+from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory, PoolHandle
+from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.trace.fetch import Fetcher
@@ -120,8 +121,8 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
     async with send, trio.open_nursery() as nursery:
 
-        def start_actor(post: PoolHandle) -> None:
-            nursery.start_soon(PoolActor(post.pool, post.receive, journal, read_clocks).run, [])
+        def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
+            nursery.start_soon(PoolActor(pool, mailbox, journal, read_clocks, publish=publish).run, [])
 
         directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor), Offers()
         post = directory.open("us", [Ip(uuid4(), "127.0.0.1", str(proxy_port), "us", "luna") for _ in range(ips)])
@@ -140,5 +141,5 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         receive.close()
         clicks = Clicks(settings, offers, directory, journal, send, read_clocks)
         yield WholePath(clicks, offers, post, journal, directory, send, tracer)
-        assert post.pool.counts().locked == 0
+        assert post.view.counts.locked == 0
         nursery.cancel_scope.cancel()

@@ -1,6 +1,5 @@
 """GET /api/pools/COUNTRY/cells: a letter for each IP of a pool, for a picture of it; from the daemon's memory."""
 
-from itertools import islice
 from typing import Annotated
 from uuid import UUID
 from zlib import crc32
@@ -12,7 +11,8 @@ from quart_schema import validate_querystring, validate_response
 
 from daemon.control.api import Seats, Word
 from daemon.control.problems import ProblemRaised
-from daemon.pool.states import Ip, Status
+from daemon.pool.messages import IpView
+from daemon.pool.states import Status
 
 CELLS_MAX = 5_000  # a page: reading them keeps the daemon for two milliseconds
 LETTERS = {Status.AVAILABLE: "a", Status.LOCKED: "l", Status.COOLDOWN: "c", Status.FAILED: "f"}
@@ -60,12 +60,12 @@ def blueprint(seat: Seats) -> Blueprint:
         if post is None:
             raise ProblemRaised(404, f"no IP is in the country {country[:100]!r}: GET /api/pools lists those that are")
         start = query_args.start
-        ips = list(islice(post.pool.ips.values(), start, start + CELLS_MAX))
+        ips = await post.describe(start=start, count=CELLS_MAX)
         revision = _revision(ips)
         known = query_args.known == revision
         return Cells(
             country=post.country,
-            total=len(post.pool.ips),
+            total=post.view.counts.total,
             start=start,
             revision=revision,
             states="".join(LETTERS.get(ip.status, "f") for ip in ips),
@@ -75,5 +75,5 @@ def blueprint(seat: Seats) -> Blueprint:
     return routes
 
 
-def _revision(ips: list[Ip]) -> str:
+def _revision(ips: tuple[IpView, ...]) -> str:
     return f"{crc32(''.join(f'{ip.id.hex}{ip.address}:{ip.port}' for ip in ips).encode()):08x}"

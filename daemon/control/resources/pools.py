@@ -46,7 +46,7 @@ def blueprint(seat: Seats) -> Blueprint:
             [
                 PoolState(
                     country=country,
-                    **asdict(counts),
+                    **counts.as_dict(),
                     utilisation_percent=round(counts.utilisation_percent, 1),
                     **asdict(outlooks[country]),
                 )
