@@ -59,6 +59,10 @@ class DatabaseOccupied(DatabaseUnavailable):
         super().__init__(message, remedy)
 
 
+class PoolSilent(TheirFault):
+    """The actor of a pool does not answer: it waits for the disk or for the database, or ends."""
+
+
 class DatabaseSetupFailed(TheirFault):
     """The embedded PostgreSQL cannot be created or started."""
 

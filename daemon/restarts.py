@@ -14,10 +14,8 @@ from daemon.clock import Moment
 from daemon.countries import names_of
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
-from daemon.pool.actor import Journal, PoolActor
-from daemon.pool.directory import Post
+from daemon.pool.actor import PoolActor
 from daemon.pool.messages import Message, StartOver
-from daemon.pool.pool import Pool
 from daemon.pool.states import Ip
 from daemon.sql_sync import load_ips
 from daemon.troubles import Troubles
@@ -61,68 +59,44 @@ async def restarted(name: str, run: Callable[..., Awaitable[None]], *make_args: 
 
 
 async def run_pool_actor(
-    post: Post,
+    actor: PoolActor,
     database: Database,
-    journal: Journal,
     flush: Callable[[], Awaitable[None]],
     now: Callable[[], Moment],
     troubles: Troubles,
-    may_lease: Callable[[], bool] = lambda: True,
-    spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None,
 ) -> None:
     """A country's actor. After a crash or a StartOver it starts from the rows, once these have what was journaled."""
-    restarts = Restarts(f"pool {post.country}")
+    restarts = Restarts(f"pool {actor.country}")
     unfinished: list[Message] = []
     while True:
-        actor = PoolActor(post.pool, post.receive, journal, now, may_lease, spared)
         asked: list[StartOver] = []
         try:
             asked = await actor.run(unfinished)
             if not asked:
                 return
         except Exception as error:
-            post.starts_over = True  # the pause is no fault that the watchdog has to end
             await restarts.after(error)
-        unfinished = actor.unfinished()
-        post.starts_over = True
-        post.pool = await _reloaded(post, database, flush, now, troubles)
-        post.starts_over = False
+        unfinished = actor.start_over(await _rows_of(actor.country, database, flush, now, troubles))
         for message in asked:
             message.done()
 
 
-async def _reloaded(
-    post: Post,
+async def _rows_of(
+    country: str,
     database: Database,
     flush: Callable[[], Awaitable[None]],
     now: Callable[[], Moment],
     troubles: Troubles,
-) -> Pool:
-    loading = f"loading the pool of {post.country} again"
+) -> list[Ip]:
+    """The country's IPs as their rows stand, once PostgreSQL can be asked."""
+    loading = f"loading the pool of {country} again"
     while True:
         await flush()
         try:
-            where = "where lower(trim(country)) = any($1)"
-            ips = await database.work(load_ips, now(), where, names_of(post.country))
+            ips = await database.work(load_ips, now(), "where lower(trim(country)) = any($1)", names_of(country))
         except DatabaseUnavailable as e:
             troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
             await trio.sleep(RELOAD_PAUSE_S)
             continue
         troubles.over(loading)
-        for ip in ips:
-            if (before := post.pool.ips.get(ip.id)) is not None:
-                _keep_ticks(ip, before)
-        fresh = Pool(post.country, post.pool.rules, post.pool.departed, post.pool.chance)
-        fresh.load(ips)
-        return fresh
-
-
-def _keep_ticks(row: Ip, before: Ip) -> None:
-    """Times that this run has measured stay as they are.
-
-    By the wall clock, which may have been set since, a lock or a rest would end too early or too late.
-    """
-    if row.lease_no == before.lease_no:
-        row.last_used_s = before.last_used_s
-        if row.status is before.status:
-            row.locked_until_s = before.locked_until_s
+        return ips

@@ -31,7 +31,6 @@ from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable, TheirFault
 from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.http.server import Server
-from daemon.journal.replay import rests_known
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import FILE, Spool
 from daemon.journal.writer import JournalWriter
@@ -42,8 +41,11 @@ from daemon.nodes.membership import quiet_s
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
 from daemon.offers.store import load_offers
-from daemon.pool.directory import PoolDirectory, Post, rules_of
+from daemon.pool.actor import PoolActor, Publish
+from daemon.pool.directory import PoolDirectory, rules_of
+from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
+from daemon.pool.rows import rests_known
 from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
@@ -224,14 +226,11 @@ async def _pools_loaded(
     providers = ProviderHealth(say_provider)
     async with trio.open_nursery() as actors:
 
-        def start_actor(post: Post) -> None:
-            flush = journal.shipper.flush
-            actors.start_soon(
-                functools.partial(
-                    run_pool_actor, post, database, journal.writer, flush, read_clocks, troubles,
-                    may_lease=journal.member.may_lease, spared=providers.spared,
-                )
-            )  # fmt: skip
+        def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
+            actor = PoolActor(
+                pool, mailbox, journal.writer, read_clocks, journal.member.may_lease, providers.spared, publish
+            )
+            actors.start_soon(run_pool_actor, actor, database, journal.shipper.flush, read_clocks, troubles)
 
         def new_pool(country: str) -> Pool:
             return Pool(country, rules_of(live.current), departed, random.random)
@@ -309,7 +308,7 @@ async def runtime_ready(
             now=read_clocks,
             started_s=trio.current_time(),
         )
-        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, read_clocks, troubles)
+        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, troubles)
         batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles)
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has

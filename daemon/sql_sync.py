@@ -21,11 +21,11 @@ from daemon.countries import canonical
 from daemon.database.postgres import Announcements, Connection, Database, in_chunks
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
-from daemon.journal.replay import ip_from_row
 from daemon.offers.model import Offers
 from daemon.offers.store import load_offers
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt, Remove
+from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 

@@ -13,7 +13,7 @@ import trio
 
 from daemon.host import systemd
 from daemon.http.probe import Probe
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Ping
 
 SHARE = 3  # of the time that systemd waits: a third for the answers, a third to begin again, a third to spare
@@ -116,9 +116,9 @@ def _journal_probe(journal: Journal) -> Probe:
     return probe
 
 
-def _pool_probe(post: Post) -> Probe:
+def _pool_probe(post: PoolHandle) -> Probe:
     async def probe() -> None:
-        if post.starts_over:
+        if post.view.starts_over:
             return  # its actor crashed, and the database is to say first what the pool has
         answered = trio.Event()
         try:

@@ -1,7 +1,7 @@
 """Checks by the running daemon: each one has a lease of its IP, as a trace has, so that no trace goes through it.
 
 An IP that is in use, or rests, is not checked but told of. A check waits, for PATIENCE_S at most, until it costs no
-click an IP (pool/checks.py), and leaves no rest and no count behind. A probe is a check of one that failed, and
+click an IP (pool/admission.py), and leaves no rest and no count behind. A probe is a check of one that failed, and
 brings it back into use if it works.
 """
 
@@ -16,7 +16,7 @@ import trio
 from daemon.checks.check import CheckKind, CheckResult, check
 from daemon.clock import Moment
 from daemon.errors import TheirFault
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import proxy_for
@@ -79,7 +79,7 @@ class Checker:
                  ms=round(result.ms, 1), exit_ip=result.exit_ip, why=result.message or None)  # fmt: skip
         return {"kind": result.kind, "ms": result.ms, "exit_ip": result.exit_ip, "message": result.message}
 
-    async def probe(self, post: Post, ip_id: UUID) -> CheckResult | NoIPAvailable:
+    async def probe(self, post: PoolHandle, ip_id: UUID) -> CheckResult | NoIPAvailable:
         """Checks one that failed; one that works is available after it."""
         provision = self._live.current.provision
         answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
@@ -87,7 +87,7 @@ class Checker:
             return answer
         return await self._check(post, answer, provision.check_url, provision.check_timeout_s, probes=True)
 
-    async def _lease(self, post: Post, ip_id: UUID) -> Lease | NoIPAvailable:
+    async def _lease(self, post: PoolHandle, ip_id: UUID) -> Lease | NoIPAvailable:
         ends_s = self._now().tick_s + PATIENCE_S
         while True:
             answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
@@ -96,7 +96,7 @@ class Checker:
             await trio.sleep(RETRY_S)
 
     async def _check(
-        self, post: Post, lease: Lease, url: str, timeout_s: float, *, probes: bool = False
+        self, post: PoolHandle, lease: Lease, url: str, timeout_s: float, *, probes: bool = False
     ) -> CheckResult:
         """The lease is given back, whatever comes."""
         event = Event.CHECKED

@@ -7,6 +7,7 @@ lease of its IP; without provision.check_url there are none.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -15,9 +16,9 @@ import trio
 from daemon.checks.check import CheckKind
 from daemon.checks.checker import Checker
 from daemon.clock import Moment
-from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import NoIPAvailable
-from daemon.pool.states import Ip
+from daemon.errors import PoolSilent
+from daemon.pool.directory import PoolDirectory, PoolHandle
+from daemon.pool.messages import IpView, NoIPAvailable
 
 PAUSE_MIN_S, PAUSE_MAX_S = 300.0, 21_600.0
 DOUBLINGS_MAX = 20
@@ -53,51 +54,51 @@ class Prober:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                for post, ip_id in self._take_due():
-                    nursery.start_soon(self._probe, post, ip_id)
+                for post, ip in await self._take_due():
+                    nursery.start_soon(self._probe, post, ip)
                 await trio.sleep(LOOK_S)
 
-    def _take_due(self) -> list[tuple[Post, UUID]]:
+    async def _take_due(self) -> list[tuple[PoolHandle, IpView]]:
         """Those whose time has come, the longest overdue first, as many as there are places for; they are under way."""
         if not self._checker.url:
             self.due_s.clear()
             return []
-        now_s, failed = self._now().tick_s, dict[UUID, Post]()
+        failed = dict[UUID, tuple[PoolHandle, IpView]]()
         for post in self._directory:
-            failed |= dict.fromkeys(post.pool.out_of_use.ids, post)
+            with suppress(PoolSilent):  # its IPs are due anew once it answers
+                failed |= {ip.id: (post, ip) for ip in await post.describe(unhealthy=True)}
+        now_s = self._now().tick_s
         self.due_s = {
-            ip_id: self.due_s[ip_id] if ip_id in self.due_s else self._first_due_s(post.pool.ips[ip_id], now_s)
-            for ip_id, post in failed.items()
+            ip_id: self.due_s[ip_id] if ip_id in self.due_s else self._first_due_s(ip, now_s)
+            for ip_id, (_, ip) in failed.items()
         }
         self._has_looked = True
         due = [ip_id for ip_id, due_s in self.due_s.items() if due_s <= now_s and ip_id not in self._under_way]
         due = sorted(due, key=lambda ip_id: self.due_s[ip_id])[: PROBES_MAX - len(self._under_way)]
         self._under_way.update(due)
-        return [(failed[ip_id], ip_id) for ip_id in due]
+        return [failed[ip_id] for ip_id in due]
 
-    def _first_due_s(self, ip: Ip, now_s: float) -> float:
+    def _first_due_s(self, ip: IpView, now_s: float) -> float:
         since_s = now_s
         if not self._has_looked and ip.last_health_check_s is not None:
             since_s = min(now_s, ip.last_health_check_s)
         return since_s + pause_s(ip.probe_failures, self._chance())
 
-    async def _probe(self, post: Post, ip_id: UUID) -> None:
+    async def _probe(self, post: PoolHandle, ip: IpView) -> None:
         try:
-            ip = post.pool.ips.get(ip_id)
-            failures = ip.probe_failures if ip else 0
-            found = await self._checker.probe(post, ip_id)
+            found = await self._checker.probe(post, ip.id)
             now_s = self._now().tick_s
             if isinstance(found, NoIPAvailable):
-                self.due_s[ip_id] = max(now_s + RETRY_S, found.until_s or 0.0)
+                self.due_s[ip.id] = max(now_s + RETRY_S, found.until_s or 0.0)
                 return
             next_in_s = None
             if found.works:
-                self.due_s.pop(ip_id, None)
+                self.due_s.pop(ip.id, None)
             else:
-                next_in_s = pause_s(failures + (found.kind is not CheckKind.CREDENTIALS), self._chance())
-                self.due_s[ip_id] = now_s + next_in_s
-            log.info("probe", ip=f"{ip.address}:{ip.port}" if ip else str(ip_id), country=post.country,
+                next_in_s = pause_s(ip.probe_failures + (found.kind is not CheckKind.CREDENTIALS), self._chance())
+                self.due_s[ip.id] = now_s + next_in_s
+            log.info("probe", ip=f"{ip.address}:{ip.port}", country=post.country,
                      kind=found.kind, ms=round(found.ms, 1), why=found.message or None,
                      next_in_s=next_in_s and round(next_in_s))  # fmt: skip
         finally:
-            self._under_way.discard(ip_id)
+            self._under_way.discard(ip.id)

@@ -24,7 +24,7 @@ from daemon.clock import Moment
 from daemon.control.access import SAFE_METHODS, Denied, Principal, Tokens, refused_change, refused_host
 from daemon.control.openapi import Described
 from daemon.control.problems import ProblemRaised, invalid, problem, respond
-from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
+from daemon.errors import BadInput, DatabaseUnavailable, PoolSilent, TheirFault
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 
@@ -167,7 +167,8 @@ def _add_error_handlers(app: QuartTrio) -> None:
 
     @app.errorhandler(TheirFault)
     async def theirs(error: TheirFault) -> Response:
-        status = 400 if isinstance(error, BadInput) else 503 if isinstance(error, DatabaseUnavailable) else 500
+        is_outage = isinstance(error, DatabaseUnavailable | PoolSilent)
+        status = 400 if isinstance(error, BadInput) else 503 if is_outage else 500
         return respond(problem(status, str(error)))
 
     @app.errorhandler(HTTPException)

@@ -179,12 +179,12 @@ def _pools(overview: Overview) -> Iterator[Metric]:
     waiting = GaugeMetricFamily("tracepool_pool_waiting", "Traces that wait for an IP", labels=("country",))
     leases = CounterMetricFamily("tracepool_leases", "Leases given", labels=("country",))
     for post in overview.directory:
-        counts = post.pool.counts()
+        counts = post.view.counts
         for state in ("available", "locked", "cooldown", "failed"):
             ips.add_metric((post.country, state), getattr(counts, state))
         used.add_metric((post.country,), counts.utilisation_percent / 100)
         waiting.add_metric((post.country,), counts.waiting)
-        leases.add_metric((post.country,), post.pool.leases)
+        leases.add_metric((post.country,), post.view.leases)
     yield from (ips, used, waiting, leases)
 
 

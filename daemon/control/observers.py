@@ -77,8 +77,8 @@ class Observers:
     def depletion(self, overview: Overview, cooldown_s: float) -> dict[str, Depletion]:
         """By country: when its pool runs dry at the last minute's rate."""
         posts = list(overview.directory)
-        rates = self._rates.per_s(self._now().tick_s, {post.country: post.pool.leases for post in posts})
-        return {post.country: depletion_of(post.pool.counts(), rates.get(post.country), cooldown_s) for post in posts}
+        rates = self._rates.per_s(self._now().tick_s, {post.country: post.view.leases for post in posts})
+        return {post.country: depletion_of(post.view.counts, rates.get(post.country), cooldown_s) for post in posts}
 
     def flights(self, overview: Overview, lock_s: float) -> list[Flight]:
         now_s = self._now().tick_s

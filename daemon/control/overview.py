@@ -98,6 +98,6 @@ class Overview:
             "edits_to_be_adopted": (self.adoption.waiting, NOTIFICATIONS_MAX),
         }
         for post in self.directory:
-            queues[f"waiting_for_an_ip_{post.country}"] = (post.pool.counts().waiting, settings.pool.waiting_max)
+            queues[f"waiting_for_an_ip_{post.country}"] = (post.view.counts.waiting, settings.pool.waiting_max)
             queues[f"mailbox_{post.country}"] = (post.mailbox.statistics().current_buffer_used, MAILBOX_MAX)
         return {name: QueueStatus(length, most) for name, (length, most) in queues.items()}

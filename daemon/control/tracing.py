@@ -4,7 +4,7 @@ One proxy serves one trace at a time here too: a second request that names it wh
 one that names an IP of this daemon's own pool, which only a lease may use.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 from msgspec.structs import replace
@@ -24,6 +24,10 @@ from daemon.trace.workers import limits_of
 Endpoint = tuple[str, str]  # address, port
 
 
+async def _is_of_no_pool(endpoint: Endpoint) -> bool:
+    return False
+
+
 class TracesForOthers:
     """`active` ones hold a proxy now."""
 
@@ -33,7 +37,7 @@ class TracesForOthers:
         backend: LocalBackend,
         *,
         workers_busy: Callable[[], int] = lambda: 0,
-        is_of_the_pool: Callable[[Endpoint], bool] = lambda endpoint: False,
+        is_of_the_pool: Callable[[Endpoint], Awaitable[bool]] = _is_of_no_pool,
     ) -> None:
         """It traces by itself always: two daemons that trace by each other would pass a request on for ever.
 
@@ -50,10 +54,10 @@ class TracesForOthers:
         return len(self._in_use)
 
     async def trace(self, asked: TraceRequest) -> TraceAnswer:
-        """Raises ProblemRaised: 409 where the proxy is in use, 503 where trace.workers are."""
+        """Raises ProblemRaised: 409 where the proxy is in use, 503 where trace.workers are. Raises PoolSilent."""
         settings = self._live.current
         endpoint = asked.proxy_ip.strip().strip("[]").lower(), str(asked.proxy_port).strip()
-        if self._is_of_the_pool(endpoint):
+        if await self._is_of_the_pool(endpoint):
             raise _conflict(f"{':'.join(endpoint)} is of this daemon's own pool: its traces lease it, nobody else may")
         if endpoint in self._in_use:
             raise _conflict(f"{':'.join(endpoint)} serves another trace now: try again when that is over")

@@ -6,13 +6,11 @@ from dataclasses import replace
 import structlog
 import trio
 
-from daemon.clock import Moment
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, run_once
 from daemon.pool.directory import PoolDirectory
-from daemon.pool.messages import Adopt
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
@@ -33,7 +31,6 @@ class Maintenance:
         queued: Callable[[], int],
         flush: Callable[[], Awaitable[None]],
         advisor: Advisor,
-        now: Callable[[], Moment],
         troubles: Troubles,
     ) -> None:
         """`flush` returns once PostgreSQL has every entry that the journal has now."""
@@ -43,7 +40,6 @@ class Maintenance:
         self._queued = queued
         self._flush = flush
         self._advisor = advisor
-        self._now = now
         self._troubles = troubles
         self._one_at_a_time = trio.Lock()
         self._paused_s, self._pausing = 0.0, trio.CancelScope()
@@ -84,10 +80,7 @@ class Maintenance:
     async def round(self) -> Report:
         """One round now. Raises DatabaseUnavailable."""
         async with self._one_at_a_time:
-            overdue = self._directory.overdue(self._now())
-            if overdue:
-                for post in self._directory:
-                    await post.mailbox.send(Adopt(()))  # whatever comes, an actor looks at its timers first
+            overdue = await self._directory.overdue()
             report = await run_once(
                 self._database, self._live.current, queued=self._queued(), overdue_ips=overdue, expire_ips=False
             )

@@ -1,26 +1,44 @@
-"""The actor around one country's Pool: one mailbox, one loop: drain a batch, decide, journal, answer.
+"""The actor around one country's Pool: one mailbox, one loop: drain a batch, decide, journal, answer, publish a view.
 
 A grant is answered only once its entries are durable; everything else is recorded without waiting. Nothing is awaited
-between taking a message and the end of the decision. When the loop raises, `unfinished` has what the next actor, which
-starts from the rows, is to do first.
+between taking a message and the end of the decision. When the loop raises, `start_over` takes the rows, and the next
+`run` first does what was left unfinished.
 """
 
 import math
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol, TypeVar
 
 import structlog
 import trio
 
 from daemon.clock import Moment
 from daemon.journal.entries import Entry
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Lease, Message, NoIPAvailable, Ping, Release, Remove, StartOver
+from daemon.pool.messages import (
+    CountOverdue,
+    Decision,
+    Describe,
+    Lease,
+    Message,
+    NoIPAvailable,
+    Ping,
+    PoolView,
+    Release,
+    Remove,
+    Reply,
+    SetRules,
+    StartOver,
+)
 from daemon.pool.pool import Pool
-from daemon.pool.states import Event
+from daemon.pool.rows import described
+from daemon.pool.states import Event, Ip
 
 BATCH_MAX = 256
 TIMERS_EACH_S = 0.1  # where nobody waits: the next request fires what is due itself, so this delays rows alone
+
+Publish = Callable[[Pool, PoolView], None]
+T = TypeVar("T")
 
 log = structlog.get_logger("daemon.pool")
 
@@ -42,10 +60,12 @@ class PoolActor:
         now: Callable[[], Moment],
         may_lease: Callable[[], bool] = lambda: True,
         spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None,
+        publish: Publish = lambda pool, view: None,
     ) -> None:
         """`may_lease` is asked before each decision: False refuses every request.
 
-        `spared` is told of each IP that should have failed and rests instead: its provider, and the country.
+        `spared` is called for each IP that should have failed and rests instead: its provider, and the country.
+        `publish` is called after each batch.
         """
         self.pool = pool
         self._mailbox = mailbox
@@ -53,9 +73,14 @@ class PoolActor:
         self._now = now
         self._may_lease = may_lease
         self._spared = spared
+        self._publish = publish
         self._batch: list[Message] = []
         self._at = -1  # which message of the batch is being decided
         self._decision = Decision()
+
+    @property
+    def country(self) -> str:
+        return self.pool.country
 
     def __repr__(self) -> str:
         return f"<PoolActor {self.pool!r}>"
@@ -63,7 +88,7 @@ class PoolActor:
     def unfinished(self) -> list[Message]:
         """After a crash: all that was taken and not answered, but for the one message that was being decided."""
         poison = self._batch[self._at] if self._at >= 0 else None
-        asked = [*self.pool.unanswered(), *(request for request, _ in self._decision.answers), *self._batch]
+        asked = [*self.pool.waiting, *(request for request, _ in self._decision.answers), *self._batch]
         return [message for message in {id(m): m for m in asked}.values() if message is not poison]
 
     async def run(self, first: list[Message]) -> list[StartOver]:
@@ -72,14 +97,26 @@ class PoolActor:
         Empty: the mailbox's senders are all closed.
         """
         batch = first
-        while True:
-            await self._handle(batch)
-            if asked := [message for message in batch if isinstance(message, StartOver)]:
-                return asked
-            try:
-                batch = await self._next_batch()
-            except trio.EndOfChannel:
-                return []
+        try:
+            while True:
+                await self._handle(batch)
+                if asked := [message for message in batch if isinstance(message, StartOver)]:
+                    self._publish(self.pool, self.pool.view(starts_over=True))
+                    return asked
+                try:
+                    batch = await self._next_batch()
+                except trio.EndOfChannel:
+                    return []
+        except Exception:
+            self._publish(self.pool, self.pool.view(starts_over=True))
+            raise
+
+    def start_over(self, rows: Iterable[Ip]) -> list[Message]:
+        """Takes the IPs over as their rows stand now. Returns what `run` is to serve first: see `unfinished`."""
+        unfinished = self.unfinished()
+        self.pool = self.pool.reloaded(rows)
+        self._publish(self.pool, self.pool.view())
+        return unfinished
 
     async def _next_batch(self) -> list[Message]:
         """At least one message, or none when a timer is due."""
@@ -103,8 +140,13 @@ class PoolActor:
             self.pool.fire_timers(now, decision)
             for self._at, message in enumerate(batch):
                 self.pool.decide(message, now, decision)
-                if isinstance(message, Remove | Ping):
-                    message.done()
+                match message:
+                    case Remove() | Ping() | SetRules():
+                        message.done()
+                    case Describe():
+                        _tell(message.reply, described(message, self.pool.ips, self.pool.quarantine.ids))
+                    case CountOverdue():
+                        _tell(message.reply, decision.overdue)
             self._at = -1
             for remark in decision.remarks:
                 log.warning("lease_lost", country=self.pool.country, why=remark)
@@ -116,6 +158,7 @@ class PoolActor:
             else:
                 self._journal.record(*decision.entries)
             batch = self._answer(decision, durable)
+            self._publish(self.pool, self.pool.view())
             if not batch:
                 break
         self._batch, self._decision = [], Decision()
@@ -134,3 +177,8 @@ class PoolActor:
             if lease and not taken:
                 back.append(Release(lease.ip_id, lease.lease_no, Event.RELEASED_TARGET_AT_FAULT))
         return back
+
+
+def _tell(reply: Reply[T], value: T) -> None:
+    with suppress(trio.BrokenResourceError, trio.WouldBlock):  # the asker left, or has had the answer before a crash
+        reply.send_nowait(value)

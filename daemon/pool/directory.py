@@ -1,33 +1,96 @@
-"""Which country's pool has which mailbox. The supervisor starts an actor for each country that `open` names first."""
+"""Each country's mailbox and what others see of its pool. `PoolDirectory.open` starts an actor for a new country."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from typing import TypeVar
 
 import trio
 
-from daemon.clock import Moment
 from daemon.countries import canonical
-from daemon.pool.departed import Endpoint
-from daemon.pool.messages import Adopt, Counts, Message, StartOver
+from daemon.errors import PoolSilent
+from daemon.oneshot import OneShot
+from daemon.pool.actor import Publish
+from daemon.pool.messages import (
+    Adopt,
+    CountOverdue,
+    Counts,
+    Describe,
+    IpView,
+    Message,
+    PoolView,
+    SetRules,
+    StartOver,
+)
 from daemon.pool.pool import Pool
+from daemon.pool.rows import Endpoint
 from daemon.pool.states import Ip, Rules
 from daemon.settings.model import Settings
 
+T = TypeVar("T")
 MAILBOX_MAX = 10_000
+ANSWER_S = 2.0  # for questions; an actor answers none while it waits for the disk or for rows
+
+StartActor = Callable[[Pool, "trio.MemoryReceiveChannel[Message]", Publish], None]
 
 
-@dataclass(slots=True)
-class Post:
-    """A country's mailbox and the pool behind it; the actor replaces `pool` when it starts over from the rows.
+class PoolHandle:
+    """A country's pool for all but its actor: the mailbox to write to, and the `view` that the actor published last."""
 
-    `starts_over`: it waits for them now, and takes no message.
-    """
+    __slots__ = ("_owed", "_pool", "country", "mailbox", "view")
 
-    country: str
-    mailbox: trio.MemorySendChannel[Message]
-    receive: trio.MemoryReceiveChannel[Message]
-    pool: Pool
-    starts_over: bool = False
+    def __init__(self, mailbox: "trio.MemorySendChannel[Message]", pool: Pool) -> None:
+        self.country = pool.country
+        self.mailbox = mailbox
+        self.view = pool.view()
+        self._pool = pool
+        self._owed: Rules | None = None  # that the mailbox had no room for
+
+    def __repr__(self) -> str:
+        return f"<PoolHandle {self.country}: {self.view.counts}>"
+
+    def publish(self, pool: Pool, view: PoolView) -> None:
+        """For the actor alone."""
+        self._pool, self.view = pool, view
+        if self._owed is not None:
+            self.set_rules(self._owed)
+
+    def set_rules(self, rules: Rules) -> None:
+        """Sends SetRules; where the mailbox is full, once the actor has made room."""
+        self._owed = None
+        try:
+            self.mailbox.send_nowait(SetRules(rules))
+        except trio.WouldBlock:
+            self._owed = rules
+        except trio.ClosedResourceError:
+            return  # the daemon ends
+
+    def would_refuse(self, deadline_s: float, now_s: float) -> str | None:
+        """Why a request that came now would not even wait (see NoIPAvailable); None if it would, or need not.
+
+        This alone reads the pool outside of its actor's task, and changes nothing: a click that gets no IP has its
+        answer at once, although the actor may wait for the disk.
+        """
+        return self._pool.would_refuse(deadline_s, now_s)
+
+    async def describe(
+        self, *, start: int = 0, count: int | None = None, unhealthy: bool = False, endpoint: Endpoint | None = None
+    ) -> tuple[IpView, ...]:
+        """Copies of IPs, see messages.Describe. Raises PoolSilent."""
+        reply: OneShot[tuple[IpView, ...]] = OneShot()
+        return await self._asked(Describe(reply, start, count, unhealthy, endpoint), reply)
+
+    async def overdue(self) -> int:
+        """See messages.CountOverdue. Raises PoolSilent."""
+        reply: OneShot[int] = OneShot()
+        return await self._asked(CountOverdue(reply), reply)
+
+    async def _asked(self, question: Describe | CountOverdue, reply: OneShot[T]) -> T:
+        with reply, trio.move_on_after(ANSWER_S), suppress(trio.ClosedResourceError):
+            await self.mailbox.send(question)
+            return await reply.receive()
+        raise PoolSilent(
+            f"the pool of {self.country} does not answer: its actor waits for the disk or the database, or ends"
+        )
 
 
 def rules_of(settings: Settings) -> Rules:
@@ -36,43 +99,44 @@ def rules_of(settings: Settings) -> Rules:
 
 
 class PoolDirectory:
-    """`start_actor` is called once for each new country, with the IPs that it begins with."""
+    """`start_actor` is called once for each new country, with the pool of the IPs that it begins with."""
 
-    def __init__(self, new_pool: Callable[[str], Pool], start_actor: Callable[[Post], None]) -> None:
+    def __init__(self, new_pool: Callable[[str], Pool], start_actor: StartActor) -> None:
         self._new_pool = new_pool
         self._start_actor = start_actor
-        self._posts: dict[str, Post] = {}
+        self._handles: dict[str, PoolHandle] = {}
 
-    def __iter__(self) -> Iterator[Post]:
-        return iter(list(self._posts.values()))
+    def __iter__(self) -> Iterator[PoolHandle]:
+        return iter(list(self._handles.values()))
 
-    def find(self, country: str) -> Post | None:
-        """The post of a country whose pool has at least one IP."""
-        post = self._posts.get(canonical(country))
-        return post if post and post.pool.ips else None
+    def find(self, country: str) -> PoolHandle | None:
+        """The handle of a country whose pool has at least one IP."""
+        handle = self._handles.get(canonical(country))
+        return handle if handle and handle.view.counts.total else None
 
-    def known(self, country: str) -> Post | None:
-        return self._posts.get(canonical(country))
+    def known(self, country: str) -> PoolHandle | None:
+        return self._handles.get(canonical(country))
 
-    def has(self, endpoint: Endpoint) -> bool:
-        """Whether an IP of any country has this address (in lower case, without brackets) and port."""
-        ips = (ip for post in self for ip in post.pool.ips.values())
-        return any((ip.address.strip().strip("[]").lower(), ip.port.strip()) == endpoint for ip in ips)
+    async def has(self, endpoint: Endpoint) -> bool:
+        """Whether an IP of any country has this address (in lower case, without brackets) and port.
 
-    def open(self, country: str, ips: list[Ip]) -> Post:
+        Raises PoolSilent.
+        """
+        return any([await handle.describe(endpoint=endpoint, count=1) for handle in self])
+
+    def open(self, country: str, ips: list[Ip]) -> PoolHandle:
         """A new country, with its first IPs."""
-        key = canonical(country)
         send, receive = trio.open_memory_channel[Message](MAILBOX_MAX)
-        pool = self._new_pool(key)
+        pool = self._new_pool(canonical(country))
         pool.load(ips)
-        post = self._posts[key] = Post(key, send, receive, pool)
-        self._start_actor(post)
-        return post
+        handle = self._handles[pool.country] = PoolHandle(send, pool)
+        self._start_actor(pool, receive, handle.publish)
+        return handle
 
     def use(self, settings: Settings) -> None:
-        """New rules for what happens from now on; a lock or a rest that has begun keeps its end."""
-        for post in self:
-            post.pool.rules = rules_of(settings)
+        """New rules for what happens from now on, see messages.SetRules."""
+        for handle in self:
+            handle.set_rules(rules_of(settings))
 
     async def look_again(self) -> None:
         """Whether the node may lease has changed: each actor looks at its waiting requests."""
@@ -89,12 +153,17 @@ class PoolDirectory:
             await event.wait()
 
     def counts(self) -> dict[str, Counts]:
-        return {post.country: post.pool.counts() for post in self}
+        return {handle.country: handle.view.counts for handle in self}
 
-    def overdue(self, now: Moment) -> int:
-        return sum(post.pool.overdue(now) for post in self)
+    async def overdue(self) -> int:
+        """IPs whose lock or rest should have ended over OVERDUE_S ago: 0, unless a timer failed. They end now."""
+        count = 0
+        for handle in self:
+            with suppress(PoolSilent):  # no timer failed: the actor waits for something else
+                count += await handle.overdue()
+        return count
 
     def close(self) -> None:
         """No more messages: the actors end once they have handled what was sent."""
-        for post in self:
-            post.mailbox.close()
+        for handle in self:
+            handle.mailbox.close()

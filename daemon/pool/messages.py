@@ -1,20 +1,23 @@
-"""What is said to a pool actor and what it answers. Times are seconds on the monotonic clock. Pure."""
+"""The messages to a pool actor, its answers and its decisions. Times are seconds on the monotonic clock. Pure."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from daemon.pool.states import Event, Ip
+from daemon.journal.entries import Entry
+from daemon.pool.states import Event, Ip, Rules, Status
+
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
-class Reply(Protocol):
+class Reply(Protocol[T_contra]):
     """Where an answer goes: a OneShot or a memory channel's send end; BrokenResourceError where nobody waits."""
 
-    def send_nowait(self, value: "Lease | NoIPAvailable", /) -> None: ...
+    def send_nowait(self, value: T_contra, /) -> None: ...
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -64,7 +67,7 @@ class Acquire(msgspec.Struct, frozen=True):
 
     request_id: UUID
     deadline_s: float
-    reply: Reply
+    reply: Reply[Lease | NoIPAvailable]
     priority: int = 0
     ip_id: UUID | None = None
     tried: frozenset[UUID] = frozenset()
@@ -112,7 +115,46 @@ class StartOver:
     done: Callable[[], None]
 
 
-Message = Acquire | Release | Adopt | Remove | Ping | StartOver
+@dataclass(frozen=True, slots=True)
+class SetRules:
+    """The settings changed. The rules hold from now on; a lock or a rest that has begun keeps its end."""
+
+    rules: Rules
+    done: Callable[[], None] = lambda: None
+
+
+class IpView(msgspec.Struct, frozen=True):
+    """A copy of what others may know of an IP; the fields are those of states.Ip."""
+
+    id: UUID
+    address: str
+    port: str
+    status: Status
+    probe_failures: int
+    last_health_check_s: float | None
+
+
+class Describe(msgspec.Struct, frozen=True):
+    """Asks for copies of IPs in the order in which they joined: of `count` of them from the place `start` on.
+
+    `unhealthy`: only of those in quarantine. `endpoint`: only of those with this address (in lower case, without
+    brackets) and port.
+    """
+
+    reply: Reply[tuple[IpView, ...]]
+    start: int = 0
+    count: int | None = None
+    unhealthy: bool = False
+    endpoint: tuple[str, str] | None = None
+
+
+class CountOverdue(msgspec.Struct, frozen=True):
+    """Asks how many locks and rests should have ended over OVERDUE_S ago, had a timer not failed. They end now."""
+
+    reply: Reply[int]
+
+
+Message = Acquire | Release | Adopt | Remove | Ping | StartOver | SetRules | Describe | CountOverdue
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +168,46 @@ class Counts:
     failed: int
     waiting: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.available} available, {self.locked} locked, {self.cooldown} cooldown, {self.failed} failed, "
+            f"{self.waiting} waiting"
+        )
+
     @property
     def utilisation_percent(self) -> float:
         """(locked + cooldown) / healthy, as ip_pool_statistics has it; 0 with no healthy IP."""
         healthy = self.total - self.failed
         return 100 * (self.locked + self.cooldown) / healthy if healthy else 0.0
+
+
+class PoolView(msgspec.Struct, frozen=True):
+    """What others see of a pool, as it was after its actor's last batch. `leases`: given since the daemon started.
+
+    `starts_over`: the pool is being loaded from the rows, and its actor takes no message.
+    """
+
+    counts: Counts
+    leases: int
+    rules: Rules
+    starts_over: bool = False
+
+
+@dataclass(slots=True)
+class Decision:
+    """What one or more events led to. `answers` go out once `entries` are durable; `remarks` are for the log.
+
+    `spared`: the provider of each IP that should have failed, and rests instead. `may_lease`: False refuses requests.
+    `overdue`: locks and rests that a timer ended too late.
+    """
+
+    may_lease: bool = True
+    entries: list[Entry] = field(default_factory=list)
+    answers: list[tuple[Acquire, Lease | NoIPAvailable]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+    overdue: int = 0
+
+    @property
+    def grants(self) -> bool:
+        return any(isinstance(answer, Lease) for _, answer in self.answers)

@@ -3,7 +3,7 @@ Pure.
 
 The actor around it journals a decision's entries before it sends the answers.
 
-`departed`, which all pools share, has the endpoints that left while they were in use or rested (departed.py).
+`departed`, which all pools share, has the endpoints that left while they were in use or rested (rows.py).
 """
 
 import math
@@ -12,19 +12,27 @@ from operator import attrgetter
 from uuid import UUID
 
 from daemon.clock import Moment
-from daemon.pool.changed import ip_changed
-from daemon.pool.checks import refused_check
-from daemon.pool.decision import Decision
-from daemon.pool.departed import Departed, departed_until_s, forget, remember
-from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, NoIPAvailable, Release, Remove
-from daemon.pool.out_of_use import OutOfUse
-from daemon.pool.outlook import Outlook
+from daemon.pool.admission import WaitEstimate, refused_check
+from daemon.pool.messages import (
+    Acquire,
+    Adopt,
+    Counts,
+    Decision,
+    Lease,
+    Message,
+    NoIPAvailable,
+    PoolView,
+    Release,
+    Remove,
+    SetRules,
+)
 from daemon.pool.prospects import Newcomer, Prospects, too_late
-from daemon.pool.queues import Pile, Waiting
-from daemon.pool.selection import fast_one
+from daemon.pool.quarantine import Quarantine
+from daemon.pool.queues import IpHeap, Waiting, fast_one
+from daemon.pool.rows import Departed, departed_until_s, forget, ip_changed, keep_ticks, remember
 from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
 
-OVERDUE_S = 1.0
+OVERDUE_S = 1.0  # so late, a lock or a rest has ended without its timer
 
 
 class Pool:
@@ -44,47 +52,49 @@ class Pool:
         self.leases = 0  # given so far
         self.ips: dict[UUID, Ip] = {}
         self._by_status = dict.fromkeys(Status, 0)
-        self._rested = Pile(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
-        self._locks = Pile(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
-        self._rests = Pile(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
-        self.out_of_use = OutOfUse()
+        self._rested = IpHeap(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
+        self._locks = IpHeap(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
+        self._rests = IpHeap(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
+        self._heaps = {Status.AVAILABLE: self._rested, Status.LOCKED: self._locks, Status.COOLDOWN: self._rests}
+        self.quarantine = Quarantine()
         self.waiting = Waiting()
         self._began_s = math.inf  # when timers were first looked at
-        self._outlook = Outlook(self._by_status, self._rests)
+        self._estimate = WaitEstimate(self._by_status, self._rests)
         self._prospects = Prospects(self._rests, self._locks, self.waiting)
 
     def __repr__(self) -> str:
-        c = self.counts()
-        return (
-            f"<Pool {self.country}: {c.available} available, {c.locked} locked, {c.cooldown} cooldown, "
-            f"{c.failed} failed, {c.waiting} waiting>"
-        )
+        return f"<Pool {self.country}: {self.counts()}>"
 
     def load(self, ips: Iterable[Ip]) -> None:
         """Takes IPs over as they stand, without a decision: at start, from rows."""
         for ip in ips:
             self._join(ip)
 
+    def reloaded(self, ips: Iterable[Ip]) -> "Pool":
+        """The same country's pool, from rows as they stand now. No request waits in it."""
+        fresh = type(self)(self.country, self.rules, self.departed, self.chance)
+        fresh.leases = self.leases
+        for ip in ips:
+            if (before := self.ips.get(ip.id)) is not None:
+                keep_ticks(ip, before)
+            fresh._join(ip)
+        return fresh
+
+    def view(self, *, starts_over: bool = False) -> PoolView:
+        return PoolView(self.counts(), self.leases, self.rules, starts_over)
+
     def counts(self) -> Counts:
-        by = self._by_status
-        available, locked = by[Status.AVAILABLE], by[Status.LOCKED]
-        cooldown, failed = by[Status.COOLDOWN], by[Status.FAILED]
+        available, locked, cooldown, failed, _ = self._by_status.values()  # in the order of Status
         return Counts(len(self.ips), available, locked, cooldown, failed, len(self.waiting))
 
-    def overdue(self, now: Moment) -> int:
-        """IPs whose lock or rest should have ended over a second ago: 0, unless a timer failed us."""
-        late_s = now.tick_s - OVERDUE_S
-        ends = (ip.locked_until_s for pile in (self._locks, self._rests) for ip in pile)
-        return sum(1 for until_s in ends if until_s is not None and until_s < late_s)
-
     def would_refuse(self, deadline_s: float, now_s: float) -> str | None:
-        """Why a request that came now would not even wait (see NoIPAvailable); None if it would, or need not."""
-        if self._rested.first():
+        """Why a request that came now would not even wait (see NoIPAvailable); None if it would, or need not.
+
+        It changes nothing: a PoolHandle asks from outside of the actor's task.
+        """
+        if self._by_status[Status.AVAILABLE]:
             return None  # every waiting request has tried the available IPs
         return self._refusal(Newcomer(deadline_s), now_s)
-
-    def unanswered(self) -> list[Acquire]:
-        return list(self.waiting)
 
     def next_due_s(self) -> float | None:
         """When `fire_timers` has something to do again."""
@@ -112,6 +122,8 @@ class Pool:
                     if (ip := self.ips.get(ip_id)) and not ip.leaving:
                         remember(self.departed, ip, now.tick_s, self.rules)
                         self._step(ip, Occurrence(Event.REMOVED, now.tick_s), now, decision)
+            case SetRules(rules):
+                self.rules = rules
         self._refuse_hopeless(now, decision)
 
     def fire_timers(self, now: Moment, decision: Decision) -> None:
@@ -121,11 +133,14 @@ class Pool:
         that ended before this pool began had nobody left to use it.
         """
         self._began_s = min(self._began_s, now.tick_s)
+        late_s = now.tick_s - OVERDUE_S
         while (ip := self._locks.first()) and (until_s := ip.locked_until_s or 0.0) <= now.tick_s:
             decision.remarks.append(f"{ip!r} kept its lock to the end: its trace never gave it back")
             ended_s = until_s if until_s < self._began_s else now.tick_s
+            decision.overdue += until_s < late_s
             self._step(ip, Occurrence(Event.LOCK_EXPIRED, ended_s), now, decision)
-        while (ip := self._rests.first()) and (ip.locked_until_s or 0.0) <= now.tick_s:
+        while (ip := self._rests.first()) and (until_s := ip.locked_until_s or 0.0) <= now.tick_s:
+            decision.overdue += until_s < late_s
             self._step(ip, Occurrence(Event.COOLDOWN_OVER, now.tick_s), now, decision)
         for request in self.waiting.take_due(now.tick_s):
             self._refuse(request, "deadline", decision)
@@ -161,7 +176,7 @@ class Pool:
             return "full"
         if not self._prospects.has_any(request, now_s, self.rules):
             return too_late(request)
-        expects_too_long = self._outlook.expects_too_long(len(self.waiting), request.deadline_s, now_s, self.rules)
+        expects_too_long = self._estimate.expects_too_long(len(self.waiting), request.deadline_s, now_s, self.rules)
         return "hopeless" if expects_too_long else None
 
     def _acquire_that(self, ip: Ip | None, request: Acquire, now: Moment, decision: Decision) -> None:
@@ -216,8 +231,8 @@ class Pool:
         elif event in CHECKS and release.endpoint not in (None, (ip.address, ip.port)):
             event = Event.CHECKED  # of the endpoint that an edit gave it nothing is known
         if release.event not in CHECKS:
-            self._outlook.note_hold(now.tick_s - ip.last_used_s)
-        spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self.out_of_use.is_full(len(self.ips))
+            self._estimate.note_hold(now.tick_s - ip.last_used_s)
+        spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self.quarantine.is_full(len(self.ips))
         self._step(ip, Occurrence(event, now.tick_s, None, release.response_ms, spared), now, decision)
         if spared and ip.consecutive_failures >= self.rules.failures_max:
             decision.spared.append(ip.provider)
@@ -228,7 +243,10 @@ class Pool:
         """A row as it stands now. An edit may change where a known IP is and whether it is fit; never its lease."""
         ip = self.ips.get(row.id)
         if ip is None:
-            self._welcome(row, now, decision)
+            as_written = row.status, row.locked_until_s
+            self._join(row)
+            if (row.status, row.locked_until_s) != as_written:
+                decision.entries.append(ip_changed(row, "joined", now))
             return
         if row.edit_no <= ip.edit_no:
             return
@@ -248,18 +266,12 @@ class Pool:
         elif ip.status is Status.LOCKED:
             ip.is_healthy = fit
             ip.probe_failures = 0 if fit else ip.probe_failures
-            self.out_of_use.note(ip, self.rules)
+            self.quarantine.note(ip, self.rules)
             self._prospects.note(ip)
         elif not fit:
             self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)
             return
         decision.entries.append(ip_changed(ip, "edited", now))  # the row says again what holds
-
-    def _welcome(self, row: Ip, now: Moment, decision: Decision) -> None:
-        as_written = row.status, row.locked_until_s
-        self._join(row)
-        if (row.status, row.locked_until_s) != as_written:
-            decision.entries.append(ip_changed(row, "joined", now))
 
     def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
         """An edit gives an IP another endpoint. What the old one, and the new one, have left of a rest still holds."""
@@ -274,7 +286,7 @@ class Pool:
         self._prospects.changed(what.event, now.tick_s, self.rules.cooldown_s)
         move(ip, what, self.rules)
         self._by_status[before] -= 1
-        self.out_of_use.note(ip, self.rules)
+        self.quarantine.note(ip, self.rules)
         self._prospects.note(ip)
         if ip.status is Status.GONE:
             del self.ips[ip.id]  # its row is gone already
@@ -297,15 +309,11 @@ class Pool:
             ip.status = Status.COOLDOWN if ip.is_healthy else Status.FAILED
         self.ips[ip.id] = ip
         self._by_status[ip.status] += 1
-        self.out_of_use.note(ip, self.rules)
+        self.quarantine.note(ip, self.rules)
         self._prospects.note(ip)
         self._file(ip)
 
     def _file(self, ip: Ip) -> None:
         """Puts an IP where its status makes it be found."""
-        if ip.status is Status.AVAILABLE:
-            self._rested.put(ip)
-        elif ip.status is Status.LOCKED:
-            self._locks.put(ip)
-        elif ip.status is Status.COOLDOWN:
-            self._rests.put(ip)
+        if (heap := self._heaps.get(ip.status)) is not None:
+            heap.put(ip)

@@ -24,7 +24,7 @@ from typing import Protocol
 from uuid import UUID
 
 from daemon.pool.messages import Acquire
-from daemon.pool.queues import Pile, Waiting
+from daemon.pool.queues import IpHeap, Waiting
 from daemon.pool.states import Event, Ip, Rules, Status
 
 
@@ -180,7 +180,7 @@ class Prospects:
     The requests are looked at again only when something has taken a chance from one of them: O(waiting).
     """
 
-    def __init__(self, rests: Pile, locks: Pile, waiting: Waiting) -> None:
+    def __init__(self, rests: IpHeap, locks: IpHeap, waiting: Waiting) -> None:
         self._rests = rests
         self._locks = locks
         self._waiting = waiting

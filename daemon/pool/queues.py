@@ -2,11 +2,15 @@
 
 These heaps may hold what is outdated: it is passed over when it comes up, and a heap is rebuilt once the outdated part
 outgrows the rest.
+
+pool.selection = "fastest": of the half of the available IPs that rested longest, one is drawn by its speed, the inverse
+of avg_response_time_ms. One that was never measured counts as the fastest, so that it gets tried, the less the more
+often in a row it has failed. Where there are many, the half is that of a sample of SAMPLE_MAX.
 """
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from uuid import UUID
 
 from daemon.pool.messages import Acquire
@@ -14,9 +18,11 @@ from daemon.pool.states import Ip, Status
 
 OUTDATED_FACTOR = 4
 HEAP_MIN = 64
+SAMPLE_MAX = 32
+MS_MIN = 1.0
 
 
-class Pile:
+class IpHeap:
     """The IPs of one status by a time, the lowest first; of equal ones the first to be put. `key` reads the time."""
 
     def __init__(self, ips: Mapping[UUID, Ip], status: Status, key: Callable[[Ip], float]) -> None:
@@ -29,9 +35,6 @@ class Pile:
     def __len__(self) -> int:
         """With what is outdated."""
         return len(self._heap)
-
-    def __iter__(self) -> Iterator[Ip]:
-        return (ip for ip in self._ips.values() if ip.status is self._status)
 
     def put(self, ip: Ip) -> None:
         self._order += 1
@@ -109,6 +112,36 @@ class Pile:
     def _current(self, entry: tuple[float, int, UUID]) -> Ip | None:
         ip = self._ips.get(entry[2])
         return ip if ip is not None and ip.status is self._status and self._key(ip) == entry[0] else None
+
+
+def fast_one(rested: IpHeap, available: int, tried: frozenset[UUID], chance: Callable[[], float]) -> Ip | None:
+    """One of `rested` (`available` in number) that is not among `tried`. `chance`: random, from 0 to below 1.
+
+    None where all are tried; among very many, also where chance has it that only those were looked at.
+    """
+    some = rested.some(available, SAMPLE_MAX, chance)
+    return drawn((ip for ip in some if ip.id not in tried), chance())
+
+
+def drawn(ips: Iterable[Ip], chance: float) -> Ip | None:
+    """One of the half that rested longest, the middle one included."""
+    longest_first = sorted(ips, key=lambda ip: ip.last_used_s)
+    half = longest_first[: (len(longest_first) + 1) // 2]
+    if not half:
+        return None
+    best_ms = min((ip.avg_response_time_ms for ip in half if ip.avg_response_time_ms is not None), default=MS_MIN)
+    weights = [1 / max(MS_MIN, _ms(ip, best_ms)) for ip in half]
+    left = chance * sum(weights)
+    for ip, weight in zip(half, weights, strict=True):
+        left -= weight
+        if left < 0:
+            return ip
+    return half[-1]
+
+
+def _ms(ip: Ip, best_ms: float) -> float:
+    ms = ip.avg_response_time_ms
+    return best_ms * (1 + ip.consecutive_failures) if ms is None else ms
 
 
 class Waiting:

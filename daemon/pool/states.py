@@ -2,7 +2,7 @@
 Pure.
 
 An IP is `available` until it is leased, `locked` while a trace has it, in `cooldown` after that, and `failed` once it
-broke too often in a row; where too many of its country have, it rests instead (out_of_use.py). `TABLE` is the whole of
+broke too often in a row; where too many of its country have, it rests instead (quarantine.py). `TABLE` is the whole of
 it: a pair that is not there raises IllegalTransition and changes nothing. Every way out of `locked` that leads back to
 use goes through `cooldown`, the lock's expiry too, since the IP may have been in use until that instant. But a check,
 which fetches no offer's URL, leaves an IP as it found it.
@@ -49,7 +49,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Times in seconds. `failures_max`: failures in a row that make an IP `failed`. `fastest`: see selection.py; else
+    """Times in seconds. `failures_max`: failures in a row that make an IP `failed`. `fastest`: see queues.py; else
     the next IP is the one that rested longest."""
 
     lock_s: float = 90

@@ -122,7 +122,7 @@ class Batch:
         post = self._dispatcher.pool_of(country)
         if post is None:
             return await self._refuse(country)
-        free = room(post.pool.counts(), self.beginning[post.country], settings.pool.batch_below_percent)
+        free = room(post.view.counts, self.beginning[post.country], settings.pool.batch_below_percent)
         workers = math.ceil(settings.trace.workers * WORKERS_SHARE) - len(self.under_way)
         most = min(free, workers)
         if most <= 0:

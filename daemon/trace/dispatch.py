@@ -16,7 +16,7 @@ from daemon.journal.entries import Params, TracePending
 from daemon.offers.model import Offer
 from daemon.oneshot import OneShot
 from daemon.pool.actor import Journal
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import HONEST_USER_AGENT, Settings
 from daemon.trace.jobs import Finished, Listener, News, Started, TraceJob
@@ -116,7 +116,7 @@ class Dispatcher:
         """Jobs that no worker has taken yet."""
         return self._jobs.statistics().current_buffer_used
 
-    def pool_of(self, country: str) -> Post | None:
+    def pool_of(self, country: str) -> PoolHandle | None:
         """The pool that serves a country: its own, or else that of trace.default_country, where one is named."""
         post = self._directory.find(country)
         if post is None and (default := self._live.current.trace.default_country.strip()):
@@ -142,7 +142,7 @@ class Dispatcher:
         deadline_s = answer_by(now_s, asked.tick_s + patience_s)
         if deadline_s <= now_s:
             return "deadline"
-        if post.pool.would_refuse(deadline_s, now_s):
+        if post.would_refuse(deadline_s, now_s):
             return "no_ip"  # at once: all workers may be waiting for IPs, so that none takes the job for a while
         handle = TraceHandle(self, deadline_s)
         job = _job_of(request, post.country, handle, deadline_s, settings)
@@ -153,7 +153,7 @@ class Dispatcher:
         self._journal.record(TracePending(*row, started_at=asked.wall_s, timeout_at=timeout_at))
         return handle
 
-    def dispatch_batch(self, request: JobRequest, post: Post, listener: Listener) -> bool:
+    def dispatch_batch(self, request: JobRequest, post: PoolHandle, listener: Listener) -> bool:
         """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
         settings = self._live.current
         deadline_s = request.asked.tick_s + settings.click.deadline_s

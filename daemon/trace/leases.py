@@ -6,7 +6,7 @@ import structlog
 import trio
 
 from daemon.oneshot import OneShot
-from daemon.pool.directory import Post
+from daemon.pool.directory import PoolHandle
 from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
 from daemon.pool.states import Event
 
@@ -17,7 +17,7 @@ log = structlog.get_logger("daemon.trace")
 
 
 async def acquire(
-    post: Post,
+    post: PoolHandle,
     request_id: UUID,
     deadline_s: float,
     *,
@@ -41,7 +41,7 @@ async def acquire(
         return NoIPAvailable(None, "deadline")
 
 
-async def _hand_back(post: Post, reply: OneShot[Lease | NoIPAvailable]) -> None:
+async def _hand_back(post: PoolHandle, reply: OneShot[Lease | NoIPAvailable]) -> None:
     """A lease that came in the instant in which we stopped waiting for it."""
     try:
         answer = reply.receive_nowait()
@@ -51,7 +51,7 @@ async def _hand_back(post: Post, reply: OneShot[Lease | NoIPAvailable]) -> None:
         await release(post, Release(answer.ip_id, answer.lease_no, Event.RELEASED_TARGET_AT_FAULT))
 
 
-async def release(post: Post, message: Release) -> None:
+async def release(post: PoolHandle, message: Release) -> None:
     """Gives a lease back, within RELEASE_S, through a cancel too."""
     if _put(post, message):
         return
@@ -61,7 +61,7 @@ async def release(post: Post, message: Release) -> None:
         log.error("release_lost", ip_id=str(message.ip_id), effect="the IP rests when its lock runs out")
 
 
-def _put(post: Post, message: Message) -> bool:
+def _put(post: PoolHandle, message: Message) -> bool:
     """Puts `message` into the mailbox without a wait, as is nearly always possible."""
     try:
         post.mailbox.send_nowait(message)

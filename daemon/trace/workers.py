@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from daemon.clock import Moment
 from daemon.journal.entries import TraceProcessing
 from daemon.pool.actor import Journal
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
 from daemon.providers.proxies import LeasedProxy
@@ -135,7 +135,7 @@ class Tracer:
             if not isinstance(answer, Lease):
                 self._give_up(attempts, answer)
 
-    async def _attempt(self, attempts: Attempts, post: Post, lease: Lease) -> bool:
+    async def _attempt(self, attempts: Attempts, post: PoolHandle, lease: Lease) -> bool:
         """One trace through one IP, which is given back; True if the job is to be tried through another one."""
         job, began = attempts.job, self._now()
         attempts.begins(began.tick_s)
@@ -182,9 +182,9 @@ class Tracer:
         if self._observer is not None and not (attempts.job.priority and attempts.was_stopped):
             self._observer.trace(lease, attempts.verdict, attempts.waited_ms / 1000, result)
 
-    def _reach_s(self, attempts: Attempts, post: Post, now_s: float) -> float:
+    def _reach_s(self, attempts: Attempts, post: PoolHandle, now_s: float) -> float:
         """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""
-        if not post.pool.counts().available:
+        if not post.view.counts.available:
             return math.inf
         return max(REACH_MIN_S, attempts.reach_s(self._live.current.trace.retries_max, now_s))
 

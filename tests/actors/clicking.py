@@ -13,15 +13,14 @@ from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.journal.entries import Hit
 from daemon.offers.model import Offers
-from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Rules
+from daemon.pool.states import Ip
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.jobs import Finished, Started, TraceJob, WaitingForIp
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 
 T = TypeVar("T")
 WALL_S = 1_700_000_000.0
@@ -41,7 +40,7 @@ class Face:
         self.journal = MemoryJournal()
         self.offers = Offers()
         self.live = LiveSettings(Settings(**settings))
-        self.directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
+        self.directory = PlayedPools().directory
         self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
         self.dispatcher = Dispatcher(self.directory, self.journal, send, self.live, now)
         self.clicks = Clicks(self.offers, self.dispatcher, self.journal, now, draw)

@@ -11,9 +11,7 @@ import trio.testing
 from daemon.checks.check import CheckKind, CheckResult
 from daemon.checks.checker import PATIENCE_S, Checker
 from daemon.errors import TheirFault
-from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
+from daemon.pool.messages import SetRules
 from daemon.pool.states import Ip, Rules, Status
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.settings.live import LiveSettings
@@ -22,6 +20,7 @@ from daemon.trace.provider_health import ProviderHealth
 from tests.actors.tracing import now
 from tests.fakes.asked import Asked
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 
 WORKS = CheckResult(CheckKind.WORKING, 12.0, "198.51.100.9", "")
 SETTINGS = Settings.model_validate(
@@ -42,12 +41,13 @@ class Bench:
         monkeypatch.setattr("daemon.checks.checker.check", check)
         self.asked: list[tuple[ProxyAddress | UnusableProxy, str, float, float]] = []
         self.journal = MemoryJournal()
-        self.directory = PoolDirectory(lambda country: Pool(country, Rules(lock_s=90)), lambda post: None)
+        pools = PlayedPools(Rules(lock_s=90))
+        self.directory = pools.directory
         self.post = self.directory.open("us", list(ips))
         self.live = LiveSettings(SETTINGS)
         fetcher: Any = None  # the checks are played
         self.checker = Checker(self.live, fetcher, self.directory, now, ProviderHealth())
-        nursery.start_soon(PoolActor(self.post.pool, self.post.receive, self.journal, now).run, [])
+        nursery.start_soon(pools.actor(self.journal, now).run, [])
 
     async def check(self, ip: Ip, timeout_s: float = 5.0) -> dict[str, Any]:
         return await self.checker.check(str(ip.id), "US", timeout_s)
@@ -147,7 +147,7 @@ async def test_a_check_ends_before_its_lock(
 ) -> None:
     ip = an_ip()
     bench = Bench(monkeypatch, nursery, works, ip)
-    bench.post.pool.rules = Rules(lock_s=2)
+    await bench.post.mailbox.send(SetRules(Rules(lock_s=2)))
     await bench.check(ip, timeout_s=60)
     assert [timeout_s for _, _, timeout_s, _ in bench.asked] == [pytest.approx(1.5)]
 

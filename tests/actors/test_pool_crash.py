@@ -10,8 +10,7 @@ from trio.testing import MockClock
 from daemon.clock import Moment
 from daemon.journal.entries import Entry, IpChanged
 from daemon.pool.actor import PoolActor
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Lease, Message, Release
+from daemon.pool.messages import Acquire, Decision, Lease, Message, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.asked import Asked, clocks
@@ -141,4 +140,4 @@ async def test_a_waiter_whose_grant_a_crash_swallowed_is_handed_over(autojump_cl
     with pytest.raises(Crash):
         await actor.run([])
     assert trio.current_time() == pytest.approx(30)
-    assert (pool.unanswered(), actor.unfinished()) == ([], [waiter.message])
+    assert (list(pool.waiting), actor.unfinished()) == ([], [waiter.message])

@@ -15,10 +15,7 @@ from hypothesis import strategies as st
 from daemon.checks.check import CheckKind, CheckResult
 from daemon.checks.checker import Checker
 from daemon.checks.prober import JITTER, LOOK_S, PAUSE_MAX_S, PAUSE_MIN_S, PROBES_MAX, Prober, pause_s
-from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt
-from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
@@ -27,6 +24,7 @@ from tests.actors.tracing import now
 from tests.fakes.asked import Asked
 from tests.fakes.ips import row_of
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 
 CHECK_S = 1.0
 SETTINGS = Settings.model_validate({"provision": {"check_url": "http://check.example/"}})
@@ -68,13 +66,13 @@ def benched(
         return CheckResult(kind, CHECK_S * 1000, None, "" if kind is CheckKind.WORKING else "it says no")
 
     monkeypatch.setattr("daemon.checks.checker.check", check)
-    directory = PoolDirectory(lambda country: Pool(country, Rules(lock_s=90)), lambda post: None)
-    post = directory.open("us", list(ips))
-    nursery.start_soon(PoolActor(post.pool, post.receive, MemoryJournal(), now).run, [])
+    pools = PlayedPools(Rules(lock_s=90))
+    post = pools.directory.open("us", list(ips))
+    nursery.start_soon(pools.actor(MemoryJournal(), now).run, [])
     live, providers = LiveSettings(SETTINGS), ProviderHealth()
     fetcher: Any = None  # the checks are played
-    checker = Checker(live, fetcher, directory, now, providers)
-    bench = Bench(post, live, providers, Prober(checker, directory, now, chance))
+    checker = Checker(live, fetcher, pools.directory, now, providers)
+    bench = Bench(post, live, providers, Prober(checker, pools.directory, now, chance))
     nursery.start_soon(bench.prober.run)
     yield bench
 

@@ -1,6 +1,5 @@
 """Actors that crash: restarted with their cause logged, after growing pauses; a pool's actor starts from the rows."""
 
-from functools import partial
 from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,11 +12,11 @@ from msgspec.structs import asdict
 from daemon.clock import Moment
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import IpChanged
-from daemon.journal.replay import ip_from_row
-from daemon.pool.decision import Decision
-from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release, StartOver
+from daemon.pool.actor import PoolActor, Publish
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Acquire, Decision, Lease, Message, NoIPAvailable, Release, StartOver
 from daemon.pool.pool import Pool
+from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import CALM_S, PAUSE_MAX_S, PAUSE_MIN_S, restarted, run_pool_actor
 from daemon.troubles import Troubles
@@ -175,11 +174,10 @@ class Scene:
         self.wall_set_s = 0.0  # by how much somebody has set the wall clock
         self.post = self.directory.open("us", [ip_from_row(self.table._row(ip.id), now()) for ip in ips])
 
-    def _start(self, post: Post) -> None:
+    def _start(self, pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
         table: Any = self.table  # all of a Database that an actor asks for
-        self._nursery.start_soon(
-            partial(run_pool_actor, post, table, self.journal, self.table.flush, self.now, Troubles())
-        )
+        self.actor = PoolActor(pool, mailbox, self.journal, self.now, publish=publish)
+        self._nursery.start_soon(run_pool_actor, self.actor, table, self.table.flush, self.now, Troubles())
 
     def now(self) -> Moment:
         return Moment(trio.current_time(), now().wall_s + self.wall_set_s)
@@ -213,8 +211,8 @@ async def test_after_a_crash_waiters_are_served_from_the_rows_in_their_order(
         lost = scene.ask()  # the message that crashes the actor is not tried again
         await trio.sleep(1)
         assert scene.table.loads == 1
-        assert scene.post.pool.ips[lease.ip_id].lease_no == lease.lease_no, "still lent, as its row says"
-        assert scene.post.pool.counts().waiting == 3
+        assert scene.actor.pool.ips[lease.ip_id].lease_no == lease.lease_no, "still lent, as its row says"
+        assert scene.post.view.counts.waiting == 3
 
         scene.give_back(lease)
         began = []
@@ -234,12 +232,19 @@ async def test_while_the_database_is_away_the_actor_waits_for_the_rows(
     expected_errors.expect("actor_crashed", "database_unavailable")
     async with trio.open_nursery() as nursery:
         scene = Scene(nursery, count=2)
+        await lease_from(scene.ask())
+        scene.post.set_rules(Rules(lock_s=50))
+        await trio.testing.wait_all_tasks_blocked()
         scene.table.away = 3
         Poison(monkeypatch, nth=1)
         scene.ask()
         answers = scene.ask()
+        await trio.sleep(1)
+        assert scene.post.view.starts_over
         await lease_from(answers)
         assert scene.table.loads == 4
+        view = scene.post.view
+        assert (view.starts_over, view.leases, view.rules.lock_s) == (False, 2, 50), "the pool goes on as before"
         nursery.cancel_scope.cancel()
 
 
@@ -297,7 +302,7 @@ async def test_a_wall_clock_that_was_set_before_a_crash_moves_no_lock_and_no_res
         answers = scene.ask()
         await trio.sleep(1)
         assert scene.table.loads == 1
-        ips = scene.post.pool.ips
+        ips = scene.actor.pool.ips
         assert (ips[in_use.ip_id].locked_until_s, ips[rests.ip_id].locked_until_s) == (90, 61)
         assert (ips[in_use.ip_id].last_used_s, ips[rests.ip_id].last_used_s) == (0, 0)
         assert (await lease_from(answers)).ip_id == rests.ip_id

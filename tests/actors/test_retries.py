@@ -162,7 +162,7 @@ async def test_an_ip_that_frees_up_before_the_deadline_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
     bench = Bench(monkeypatch, in_turn(DEAD, LANDED), retries_max=2)
-    bench.post.pool.load([Ip(uuid4(), "b", "7000", "us", "luna", Status.COOLDOWN, locked_until_s=7.0)])
+    bench.pools.pool.load([Ip(uuid4(), "b", "7000", "us", "luna", Status.COOLDOWN, locked_until_s=7.0)])
     await done(bench)
     finished = bench.finished()
     assert (finished.status, finished.total_time_ms, finished.ips_tried) == ("completed", 8_000, ("198.51.100.1", "b"))
@@ -189,7 +189,7 @@ async def test_a_stop_finishes_a_job_once_and_leaves_no_lease(
     assert bench.finished().reason == ("stopped" if while_it == "traces" else "proxy_unreachable")
     assert bench.heard().count(Finished(None, "trace_failed")) == 1
     with pytest.raises(trio.WouldBlock):
-        bench.post.receive.receive_nowait()
+        bench.pools.mailbox.receive_nowait()
 
 
 async def test_a_refusal_of_the_second_ip_leaves_the_first_failure_as_the_end(

@@ -10,8 +10,9 @@ import trio.testing
 from trio.testing import MockClock
 
 from daemon.host import systemd
-from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.actor import PoolActor, Publish
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Rules
 from daemon.watchdog import Watchdog
@@ -32,7 +33,7 @@ class Parts:
         self.journal = ProbedJournal()
         self.listener_hangs = False
         self.listener_says: str | None = None
-        self.posts: dict[str, Post] = {}
+        self.publish: dict[str, Publish] = {}
         self.actors: dict[str, trio.CancelScope] = {}
         self.watchdog = Watchdog(WATCHDOG_S, {"listener 127.0.0.1:8080": self.listen})
 
@@ -76,13 +77,16 @@ async def watched(monkeypatch: pytest.MonkeyPatch, *, begun: bool = True) -> Asy
     monkeypatch.setattr(systemd, "notify", lambda *message: parts.told.append((trio.current_time(), message)))
     async with trio.open_nursery() as nursery:
 
-        async def act(post: Post) -> None:
-            with trio.CancelScope() as parts.actors[post.country]:
-                await PoolActor(post.pool, post.receive, parts.journal, clocks).run([])
+        async def act(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
+            parts.publish[pool.country] = publish
+            with trio.CancelScope() as parts.actors[pool.country]:
+                await PoolActor(pool, mailbox, parts.journal, clocks).run([])
 
-        directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: nursery.start_soon(act, post))
+        directory = PoolDirectory(
+            lambda country: Pool(country, RULES), lambda *actors_end: nursery.start_soon(act, *actors_end)
+        )
         for country in ("us", "de"):
-            parts.posts[country] = directory.open(country, [])
+            directory.open(country, [])
         if begun:
             parts.watchdog.begin(directory, parts.journal, lambda: "serving")
         stop = trio.Event()
@@ -161,7 +165,8 @@ async def test_a_pool_that_starts_over_without_its_database_is_excused(
     async with watched(monkeypatch) as parts:
         await trio.testing.wait_all_tasks_blocked()
         parts.actors["de"].cancel()
-        parts.posts["de"].starts_over = True
+        pool = Pool("de", RULES)
+        parts.publish["de"](pool, pool.view(starts_over=True))
         await trio.sleep(WHILE_S)
         assert parts.longest_hunger_s(WHILE_S) <= WATCHDOG_S / 2
 

@@ -7,7 +7,7 @@ import trio.testing
 from msgspec.structs import replace
 
 from daemon.journal.entries import TraceFinished, TraceProcessing, Traffic
-from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
+from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release, Remove
 from daemon.pool.states import Event, Status
 from daemon.providers.proxies import ProxyAddress
 from daemon.settings.model import Settings
@@ -18,7 +18,7 @@ from daemon.trace.walk.steps import GaveUp, HopAnswer, Landed, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import LEASE_MARGIN_S
-from tests.actors.tracing import HOP, LANDED, WALL_S, Bench, broken, ends, never_ends, result
+from tests.actors.tracing import HOP, LANDED, WALL_S, Bench, broken, ends, never_ends, now, result
 
 OUTCOMES = [
     (LANDED, Event.RELEASED_OK, "completed", Finished(LANDED.url, None)),
@@ -64,7 +64,7 @@ async def test_a_lease_goes_back_with_what_the_trace_came_to(
     assert [type(entry) for entry in bench.states()] == [TraceProcessing, TraceFinished]
     assert bench.finished().status == status
     with pytest.raises(trio.WouldBlock):
-        bench.post.receive.receive_nowait()
+        bench.pools.mailbox.receive_nowait()
     assert (bench.tracer.active, bench.tracer.busy) == (0, 0)
 
 
@@ -276,7 +276,7 @@ async def test_a_country_that_lost_its_last_ip_is_said_at_once(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, never_ends)
-    bench.post.pool.ips.clear()
+    bench.pools.decide(Remove((bench.ip.id,)), now())
     await bench.work()
     assert trio.current_time() == 0
     assert bench.finished().error_message == "no IP available in us (its last IP left)"

@@ -10,10 +10,8 @@ import trio.testing
 
 from daemon.clock import Moment
 from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
-from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.directory import PoolHandle
 from daemon.pool.messages import Lease, Message
-from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.settings.live import LiveSettings
@@ -26,6 +24,7 @@ from daemon.trace.wire.session import Fetcher, TraceResult
 from daemon.trace.workers import Tracer
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 
 WALL_S = 1_700_000_000.0
 RULES = Rules(lock_s=90, cooldown_s=60)
@@ -68,8 +67,9 @@ class Bench:
         self.journal = MemoryJournal()
         self.ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, 1 + ips)]
         self.ip = self.ips[0]
-        self.directory = PoolDirectory(lambda country: Pool(country, RULES), lambda post: None)
-        self.post: Post = self.directory.open("us", self.ips)
+        self.pools = PlayedPools(RULES)
+        self.directory = self.pools.directory
+        self.post: PoolHandle = self.directory.open("us", self.ips)
         self.live = LiveSettings(
             Settings(
                 pool={"lock_s": 3_600},
@@ -97,7 +97,7 @@ class Bench:
         )
 
     def start_pool(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(PoolActor(self.post.pool, self.post.receive, self.journal, now).run, [])
+        nursery.start_soon(self.pools.actor(self.journal, now).run, [])
 
     async def work(self) -> None:
         """The job, from start to end."""
@@ -107,7 +107,7 @@ class Bench:
 
     async def message(self) -> Message:
         with trio.fail_after(200):
-            return await self.post.receive.receive()
+            return await self.pools.mailbox.receive()
 
     def lease(self, lease_no: int = 1, locked_until_s: float = 90.0, ip: Ip | None = None) -> Lease:
         ip = ip or self.ip

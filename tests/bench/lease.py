@@ -17,8 +17,7 @@ import asyncpg
 
 from daemon.clock import Moment
 from daemon.journal.entries import encode
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Lease, NoIPAvailable, Release
+from daemon.pool.messages import Acquire, Decision, Lease, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
 from tests.bench.figures import Figure, quantile, shown

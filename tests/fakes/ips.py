@@ -5,8 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from daemon.clock import Moment
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable
+from daemon.pool.messages import Acquire, Counts, Decision, Lease, NoIPAvailable
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Status
 
@@ -66,5 +65,5 @@ def recount(pool: Pool) -> Counts:
         locked=by[Status.LOCKED],
         cooldown=by[Status.COOLDOWN],
         failed=by[Status.FAILED],
-        waiting=len(pool.unanswered()),
+        waiting=len(pool.waiting),
     )

@@ -6,20 +6,17 @@ from typing import Any, cast
 from daemon.control.overview import Overview
 from daemon.control.status import QueueStatus
 from daemon.maintenance.figures import Advice
-from daemon.pool.decision import Decision
-from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
-from daemon.pool.states import Rules
 from tests.fakes.ips import a_request, an_ip, at
+from tests.fakes.pools import PlayedPools
 
 
-def standing_overview(*advice: Advice) -> Overview:
+def standing_overview(*advice: Advice, pools: PlayedPools | None = None) -> Overview:
     """Three IPs in `us`, one of them leased and one failed; a journal whose database is away."""
-    directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
-    post = directory.open("us", [an_ip("a"), an_ip("b"), an_ip("c", is_healthy=False)])
-    post.pool.decide(a_request(), at(1.0), Decision())
+    pools = pools or PlayedPools()
+    pools.directory.open("us", [an_ip("a"), an_ip("b"), an_ip("c", is_healthy=False)])
+    pools.decide(a_request(), at(1.0))
     parts: dict[str, Any] = {
-        "directory": directory,
+        "directory": pools.directory,
         "tracer": SimpleNamespace(active=1, in_flight={}),
         "clicks": SimpleNamespace(waiting=2, late_hits=3),
         "writer": SimpleNamespace(recorded=70, dropped=4),

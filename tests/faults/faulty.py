@@ -23,8 +23,7 @@ from daemon import restarts
 from daemon.__main__ import main
 from daemon.clock import Moment
 from daemon.journal.spool import Spool
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Message
+from daemon.pool.messages import Decision, Message
 from daemon.pool.pool import Pool
 from daemon.trace import backends
 

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,8 +9,9 @@ import trio
 
 from daemon.host.clocks import read_clocks
 from daemon.offers.model import Offers
-from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release
+from daemon.pool.actor import PoolActor, Publish
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Acquire, Counts, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import run_pool_actor
@@ -28,10 +28,12 @@ class Daemon:
     def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
         departed: dict[tuple[str, str], float] = {}
 
-        def start_actor(post: Post) -> None:
-            flush = journal.shipper.flush
+        self.actors: dict[str, PoolActor] = {}
+
+        def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
+            actor = self.actors[pool.country] = PoolActor(pool, mailbox, journal.writer, read_clocks, publish=publish)
             nursery.start_soon(
-                partial(run_pool_actor, post, rows.database, journal.writer, flush, read_clocks, journal.troubles)
+                run_pool_actor, actor, rows.database, journal.shipper.flush, read_clocks, journal.troubles
             )
 
         self.rows = rows
@@ -42,11 +44,10 @@ class Daemon:
 
     def counts(self, country: str) -> Counts:
         post = self.directory.known(country)
-        return post.pool.counts() if post else Counts(0, 0, 0, 0, 0, 0)
+        return post.view.counts if post else Counts(0, 0, 0, 0, 0, 0)
 
     def ips(self, country: str) -> list[Ip]:
-        post = self.directory.known(country)
-        return list(post.pool.ips.values()) if post else []
+        return list(self.actors[country].pool.ips.values()) if country in self.actors else []
 
     def statuses(self, country: str) -> dict[str, str]:
         return {ip.address: ip.status.value for ip in self.ips(country)}

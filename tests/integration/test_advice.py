@@ -16,14 +16,14 @@ from daemon.maintenance.evidence import read_active, read_evidence, uses_in
 from daemon.maintenance.figures import Evidence, Faults, Slots, Use
 from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Rules
+from daemon.pool.states import Ip
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.provider_health import SUSPECTED_S, ProviderHealth
 from daemon.trace.walk.verdicts import Verdict
 from daemon.troubles import Troubles
 from tests.fakes.ips import an_ip
+from tests.fakes.pools import PlayedPools
 from tests.integration.commands import Commands
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 
@@ -143,7 +143,7 @@ async def test_slots_are_told_from_addresses(postgres: PostgresServer) -> None:
 
 
 def directory_with(*ips: Ip) -> PoolDirectory:
-    directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
+    directory = PlayedPools().directory
     directory.open("us", list(ips))
     return directory
 

@@ -62,7 +62,7 @@ def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
     live, troubles = LiveSettings(SETTINGS), Troubles()
     advisor = Advisor(rows.database, live, path.directory, path.clicks.tally, ProviderHealth(), read_clocks, troubles)
     flush = trio.lowlevel.checkpoint
-    maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, read_clocks, troubles)
+    maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, troubles)
     overview: Any = FixedOverview()
     overview.directory, overview.tracer, overview.clicks, overview.dispatcher = (
         *(path.directory, path.tracer, path.clicks, path.dispatcher),

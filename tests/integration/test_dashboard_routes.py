@@ -18,11 +18,12 @@ from daemon.control.observers import Observers
 from daemon.control.overview import Overview
 from daemon.control.resources.pages import DASHBOARD
 from daemon.host.clocks import read_clocks
-from daemon.pool.decision import Decision
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from tests.fakes.ips import a_request, at
+from tests.fakes.journal import MemoryJournal
 from tests.fakes.overviews import standing_overview
+from tests.fakes.pools import PlayedPools
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
 from tests.integration.databases import until
 
@@ -218,7 +219,10 @@ async def test_while_the_daemon_starts_the_page_says_so() -> None:
 
 
 async def test_a_pool_is_a_letter_for_each_ip_and_names_only_what_is_new() -> None:
-    async with control_face(overview=standing_overview()) as served:
+    pools = PlayedPools()
+    overview = standing_overview(pools=pools)
+    async with trio.open_nursery() as nursery, control_face(overview=overview) as served:
+        nursery.start_soon(pools.actor(MemoryJournal(), lambda: at(1.0)).run, [])
         first = (await served.ask("/api/pools/US/cells")).json()
         assert (first["country"], first["total"], first["states"]) == ("us", 3, "laf")
         assert [set(ip) for ip in first["ips"]] == [{"id", "name"}] * 3
@@ -228,12 +232,20 @@ async def test_a_pool_is_a_letter_for_each_ip_and_names_only_what_is_new() -> No
         assert (rest["states"], len(rest["ips"])) == ("f", 1)
         assert (await served.ask("/api/pools/jp/cells")).status_code == 404
         assert (await served.ask("/api/pools/us/cells?start=-1")).status_code == 400
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pool_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.pool.directory.ANSWER_S", 0.05)
+    async with control_face(overview=standing_overview()) as served:
+        answer = await served.ask("/api/pools/us/cells")
+    assert (answer.status_code, "us does not answer" in answer.json()["detail"]) == (503, True)
 
 
 async def test_the_pools_say_when_they_run_dry() -> None:
-    overview = standing_overview()
-    for post in overview.directory:
-        post.pool.decide(a_request(), at(2.0), Decision())
+    pools = PlayedPools()
+    overview = standing_overview(pools=pools)
+    pools.decide(a_request(), at(2.0))
     async with control_face(overview=overview) as served:
         (pool,) = (await served.ask("/api/pools")).json()["items"]
     assert (pool["available"], pool["leases_per_minute"], pool["dry_in_s"]) == (0, None, 0.0)

@@ -171,7 +171,7 @@ async def test_a_hostile_origin_costs_a_fallback_and_bounded_bytes_and_the_ip_go
             assert told.answer.location == f"http://ads.example{path}?gclid=7"
         assert len(told.message) < 500
         assert cheap(told)
-        assert here.path.post.pool.counts().cooldown == 1
+        assert here.path.post.view.counts.cooldown == 1
 
 
 @pytest.mark.parametrize("path", ["/deeper", "/spin"])

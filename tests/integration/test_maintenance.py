@@ -17,12 +17,14 @@ from daemon.maintenance.rounds import Report, UnhealthyIp, run_once
 from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Rules, Status
+from daemon.pool.states import Ip, Status
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 from tests.conftest import LoggedErrors
+from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened, until
 
 
@@ -272,36 +274,48 @@ def maintaining(
     troubles = troubles or Troubles()
     live = LiveSettings(settings)
     advisor = Advisor(rows.database, live, directory, Tally(), ProviderHealth(), read_clocks, troubles)
-    return Maintenance(
-        rows.database, live, directory, lambda: queued, trio.lowlevel.checkpoint, advisor, read_clocks, troubles
-    )
+    return Maintenance(rows.database, live, directory, lambda: queued, trio.lowlevel.checkpoint, advisor, troubles)
 
 
-def directory_with(ip: Ip) -> PoolDirectory:
-    directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
-    directory.open("us", [ip])
-    return directory
+def pools_with(ip: Ip) -> PlayedPools:
+    pools = PlayedPools()
+    pools.directory.open("us", [ip])
+    return pools
 
 
 async def test_a_timer_that_failed_is_a_fault_and_its_actor_is_woken(
-    postgres: PostgresServer, expected_errors: LoggedErrors
+    postgres: PostgresServer, expected_errors: LoggedErrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected_errors.expect("timer_failed")
-    late_s = read_clocks().tick_s - 5
-    ip = Ip(uuid4(), "ip-1", "7000", "us", "luna", status=Status.COOLDOWN, locked_until_s=late_s)
-    directory = directory_with(ip)
-    async with fresh_database(postgres) as rows:
-        maintenance = maintaining(rows, settings(), directory, queued=3)
+    monkeypatch.setattr(Pool, "next_due_s", lambda pool: None)
+    ip = Ip(uuid4(), "ip-1", "7000", "us", "luna")
+    pools = pools_with(ip)
+    async with fresh_database(postgres) as rows, trio.open_nursery() as nursery:
+        nursery.start_soon(pools.actor(MemoryJournal(), read_clocks).run, [])
+        await trio.testing.wait_all_tasks_blocked()
+        late_s = read_clocks().tick_s - 5
+        pools.pool.load([Ip(uuid4(), "ip-2", "7000", "us", "luna", status=Status.COOLDOWN, locked_until_s=late_s)])
+        maintenance = maintaining(rows, settings(), pools.directory, queued=3)
         report = await maintenance.round()
+        assert pools.pool.counts().available == 2
+        nursery.cancel_scope.cancel()
     assert (report.overdue_ips, report.statistics["requests_queued"]) == (1, 3)
     assert any(line.startswith("FAULT: 1 IPs") for line in report.lines())
-    [post] = directory
-    post.receive.receive_nowait()  # whatever it is, it wakes the actor
     assert len(expected_errors.named("timer_failed")) == 1
 
 
+async def test_a_round_goes_on_without_a_pool_that_does_not_answer(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.pool.directory.ANSWER_S", 0.05)
+    pools = pools_with(Ip(uuid4(), "ip-1", "7000", "us", "luna"))
+    async with fresh_database(postgres) as rows:
+        report = await maintaining(rows, settings(), pools.directory).round()
+    assert report.overdue_ips == 0
+
+
 async def test_a_round_without_a_database_is_skipped_and_the_next_one_is_made(postgres: PostgresServer) -> None:
-    directory = directory_with(Ip(uuid4(), "ip-1", "7000", "us", "luna"))
+    directory = pools_with(Ip(uuid4(), "ip-1", "7000", "us", "luna")).directory
     often = settings(interval_s=1)
     async with fresh_database(postgres) as rows:
         troubles = Troubles()

@@ -17,15 +17,14 @@ from daemon.click.routes import public_app
 from daemon.host.clocks import read_clocks
 from daemon.journal.entries import Hit
 from daemon.offers.model import Offers
-from daemon.pool.directory import PoolDirectory
-from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Rules
+from daemon.pool.states import Ip
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.jobs import Finished, TraceJob
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
+from tests.fakes.pools import PlayedPools
 from tests.integration.faces import limits_with, read_all, running
 
 LANDING = "https://shop.example/item?x=1#top"
@@ -76,7 +75,7 @@ async def face(landing: str | None = LANDING, *, ready: bool = True, **settings:
     }
     names = ("sale", "sommer & Söhne", "a+b")
     offers.replace([{**row, "id": uuid4(), "offer_name": name, "target_country": "us"} for name in names])
-    directory = PoolDirectory(lambda country: Pool(country, Rules()), lambda post: None)
+    directory = PlayedPools().directory
     directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
     dispatcher = Dispatcher(directory, journal, send, LiveSettings(configured), read_clocks)
     clicks = Clicks(offers, dispatcher, journal, read_clocks)

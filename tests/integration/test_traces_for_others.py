@@ -155,8 +155,10 @@ async def test_past_trace_workers_it_says_that_it_is_busy() -> None:
 
 
 async def test_the_own_clicks_count_as_well_and_the_own_pool_is_not_for_others() -> None:
-    pool = {("127.0.0.1", "7000")}
-    async with tracer_face(tracer_settings(workers=5), workers_busy=lambda: 4, is_of_the_pool=pool.__contains__) as one:
+    async def is_ours(endpoint: tuple[str, str]) -> bool:
+        return endpoint == ("127.0.0.1", "7000")
+
+    async with tracer_face(tracer_settings(workers=5), workers_busy=lambda: 4, is_of_the_pool=is_ours) as one:
         assert (await asked(one, url=START, proxy_port=free_port())).status_code == 200
         refused = await asked(one, url=START, proxy_port=7000)
         assert refused.status_code == 409

@@ -13,8 +13,9 @@ from daemon.click.visitor import Visitor
 from daemon.host.clocks import read_clocks
 from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished
 from daemon.offers.model import Offers
-from daemon.pool.actor import PoolActor
-from daemon.pool.directory import PoolDirectory, Post
+from daemon.pool.actor import PoolActor, Publish
+from daemon.pool.directory import PoolDirectory, PoolHandle
+from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
 from daemon.settings.live import LiveSettings
@@ -86,7 +87,7 @@ class Heard:
 class WholePath:
     clicks: Clicks
     offers: Offers
-    post: Post
+    post: PoolHandle
     journal: Heard
     directory: PoolDirectory
     dispatcher: Dispatcher
@@ -123,8 +124,8 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)
     async with send, trio.open_nursery() as nursery:
 
-        def start_actor(post: Post) -> None:
-            nursery.start_soon(PoolActor(post.pool, post.receive, journal, read_clocks).run, [])
+        def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
+            nursery.start_soon(PoolActor(pool, mailbox, journal, read_clocks, publish=publish).run, [])
 
         directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor), Offers()
         post = directory.open("us", [Ip(uuid4(), "127.0.0.1", str(proxy_port), "us", "luna") for _ in range(ips)])
@@ -136,5 +137,5 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         dispatcher = Dispatcher(directory, journal, send, live, read_clocks)
         clicks = Clicks(offers, dispatcher, journal, read_clocks)
         yield WholePath(clicks, offers, post, journal, directory, dispatcher, tracer)
-        assert post.pool.counts().locked == 0
+        assert post.view.counts.locked == 0
         nursery.cancel_scope.cancel()

@@ -8,8 +8,7 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Adopt, Counts, Lease, Message, Release
+from daemon.pool.messages import Acquire, Adopt, Counts, Decision, Lease, Message, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import WALL_S, a_request, an_ip, at, granted, recount, refused, row_of, state
@@ -103,7 +102,7 @@ def test_who_comes_later_does_not_pass_those_who_wait() -> None:
     say(pool, 1, released(lease), early)
     decision = say(pool, 61, late)
     assert list(granted(decision)) == [early.request_id]
-    assert pool.unanswered() == [late]
+    assert list(pool.waiting) == [late]
 
 
 def having_tried(*ips: Ip, deadline_s: float = 1e9) -> Acquire:
@@ -176,7 +175,7 @@ def test_a_deadline_is_answered_when_it_comes_and_not_before() -> None:
     assert pool.next_due_s() == 10
     assert say(pool, 9.999).answers == []
     assert refused(say(pool, 10))[request.request_id].why == "deadline"
-    assert (pool.unanswered(), pool.next_due_s()) == ([], 90)
+    assert (list(pool.waiting), pool.next_due_s()) == ([], 90)
 
 
 def test_a_request_past_its_deadline_gets_nothing_even_with_an_ip_free() -> None:
@@ -203,7 +202,7 @@ def test_more_than_may_wait_are_told_that_it_is_full() -> None:
     waiting = [a_request() for _ in range(3)]
     assert say(pool, 0, *waiting).answers == []
     assert [answer.why for answer in refused(say(pool, 1, a_request())).values()] == ["full"]
-    assert pool.unanswered() == waiting
+    assert list(pool.waiting) == waiting
 
 
 def test_an_ip_that_all_who_wait_have_tried_lets_no_more_of_them_wait() -> None:
@@ -343,9 +342,7 @@ def test_overdue_names_what_a_timer_should_have_caught() -> None:
         an_ip("c", status=Status.FAILED, is_healthy=False, locked_until_s=50.0),
         an_ip("d"),
     )
-    assert [pool.overdue(at(tick_s)) for tick_s in (101, 101.5, 201.5)] == [0, 1, 2]
-    say(pool, 201.5)
-    assert pool.overdue(at(201.5)) == 0
+    assert [say(pool, tick_s).overdue for tick_s in (101, 161, 202.5, 203)] == [0, 0, 1, 0]
 
 
 def test_counts_and_repr_say_how_the_pool_stands() -> None:
@@ -374,7 +371,7 @@ def test_what_is_kept_stays_bounded_however_long_it_runs() -> None:
         for lease in granted(decision).values():
             say(pool, tick_s, released(lease))
         most = 4 * len(pool.ips) + 64
-        assert max(len(pile) for pile in (pool._rested, pool._locks, pool._rests)) <= most
+        assert max(len(heap) for heap in (pool._rested, pool._locks, pool._rests)) <= most
         assert max(len(pool.waiting._by_priority), len(pool.waiting._by_deadline)) <= 4 * 9 + 64
 
 

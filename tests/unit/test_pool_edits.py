@@ -6,8 +6,7 @@ from uuid import uuid4
 import pytest
 
 from daemon.journal.entries import IpChanged
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Adopt, Lease, Message, Release, Remove
+from daemon.pool.messages import Adopt, Decision, Lease, Message, Release, Remove
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import a_request, an_ip, at, granted, row_of, state

@@ -78,10 +78,10 @@ def test_one_that_failed_makes_room_when_it_leaves_or_recovers() -> None:
     ips = about_to_fail(2)
     pool = a_pool(*ips)
     all_break(pool)
-    assert pool.out_of_use.is_full(2)
+    assert pool.quarantine.is_full(2)
     say(pool, 2, adopt(row_of(ips[0], status=Status.AVAILABLE, is_healthy=True)))
-    assert not pool.out_of_use.is_full(2)
-    assert pool.out_of_use.ids == set()
+    assert not pool.quarantine.is_full(2)
+    assert pool.quarantine.ids == set()
 
 
 def test_fewer_failures_than_it_takes_are_no_reason_to_spare_anybody() -> None:
@@ -128,7 +128,7 @@ def test_one_whose_probe_failed_stays_out_of_use() -> None:
     ip = a_failed_one()
     pool = a_pool(ip)
     decision = say(pool, 2, ended(probed(pool, ip, 0), Event.PROBE_FAILED))
-    assert (ip.status, ip.probe_failures, pool.out_of_use.ids) == (Status.FAILED, 3, {ip.id})
+    assert (ip.status, ip.probe_failures, pool.quarantine.ids) == (Status.FAILED, 3, {ip.id})
     (entry,) = decision.entries
     assert isinstance(entry, IpChanged)
     assert (entry.event, entry.status, entry.probe_failures) == ("probe_failed", "failed", 3)

@@ -19,8 +19,7 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Adopt, Lease, Message, NoIPAvailable, Release, Remove
+from daemon.pool.messages import Acquire, Adopt, Decision, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.pool import Pool
 from daemon.pool.states import CHECKS, NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
 from tests.fakes.futures import Returning, served
@@ -398,13 +397,13 @@ class PoolBesideItsModel(RuleBasedStateMachine):
     def everything(self) -> Any:
         ips = [state(ip) for ip in self.pool.ips.values()]
         departed = {endpoint: until_s for endpoint, until_s in self.pool.departed.items() if until_s > self.now_s}
-        return ips, self.pool.counts(), self.pool.unanswered(), self.pool.next_due_s(), departed
+        return ips, self.pool.counts(), list(self.pool.waiting), self.pool.next_due_s(), departed
 
     @invariant()
     def nobody_is_passed_over(self) -> None:
         available = {ip.id for ip in self.pool.ips.values() if ip.status is Status.AVAILABLE}
         assert all(available <= request.tried for request in self.waiting)
-        assert self.pool.unanswered() == self.waiting
+        assert list(self.pool.waiting) == self.waiting
 
     @invariant()
     def no_request_waits_that_cannot_be_served(self) -> None:

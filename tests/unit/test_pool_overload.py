@@ -6,8 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Lease, NoIPAvailable, Release
+from daemon.pool.messages import Decision, Lease, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Rules
 from tests.fakes.ips import a_request, an_ip, at

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Adopt
+from daemon.pool.messages import Adopt, Decision
 from daemon.pool.pool import Pool
 from daemon.pool.prospects import Newcomer, Supply, in_vain
 from daemon.pool.states import Ip, Rules, Status
@@ -159,7 +158,7 @@ def test_as_many_wait_as_rests_end_in_time_and_the_next_one_is_refused_at_once()
     for request in asked:
         pool.decide(request, at(0), decision)
     assert [answer.why for answer in refused(decision).values()] == ["too_late"]
-    assert pool.unanswered() == asked[:2]
+    assert list(pool.waiting) == asked[:2]
     pool.fire_timers(at(7), decision)
     assert list(granted(decision)) == [request.request_id for request in asked[:2]]
 
@@ -171,7 +170,7 @@ def test_who_is_overtaken_by_a_higher_priority_is_refused_when_that_is_certain()
     assert decision.answers == []
     pool.decide(fast, at(1), decision)
     assert list(refused(decision)) == [slow.request_id]
-    assert pool.unanswered() == [fast]
+    assert list(pool.waiting) == [fast]
 
 
 def test_who_gets_nothing_when_a_timer_comes_late_is_refused_then() -> None:

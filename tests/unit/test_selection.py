@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.pool import Pool
-from daemon.pool.queues import HEAP_MIN, Pile
-from daemon.pool.selection import SAMPLE_MAX, drawn, fast_one
+from daemon.pool.queues import HEAP_MIN, SAMPLE_MAX, IpHeap, drawn, fast_one
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import a_request, an_ip
 from tests.unit.test_pool import leased, released, say
@@ -97,12 +96,12 @@ def test_however_many_there_are_only_a_few_are_looked_at(count: int) -> None:
         looked["at"] += 1
         return ip.last_used_s
 
-    pile = Pile(ips, Status.AVAILABLE, key)
+    rested = IpHeap(ips, Status.AVAILABLE, key)
     for ip in ips.values():
-        pile.put(ip)
+        rested.put(ip)
     looked.clear()
     chance = Random(1).random
-    draws = [fast_one(pile, count, frozenset(), chance) for _ in range(200)]
+    draws = [fast_one(rested, count, frozenset(), chance) for _ in range(200)]
     assert None not in draws
     assert looked["at"] <= 200 * max(4 * SAMPLE_MAX, 2 * SAMPLE_MAX + HEAP_MIN)
     ranks = sorted(ip.last_used_s / count for ip in draws if ip)

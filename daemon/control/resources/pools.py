@@ -1,7 +1,6 @@
 """The pools by country, from the daemon's memory: /api/pools, and a letter for each IP for a picture of a pool."""
 
 from dataclasses import asdict
-from itertools import islice
 from typing import Annotated
 from uuid import UUID
 from zlib import crc32
@@ -15,7 +14,8 @@ from daemon.control.api import GetContext, Word
 from daemon.control.depletion import Depletion
 from daemon.control.problems import ProblemRaised
 from daemon.control.status import CountryStatus, country_status
-from daemon.pool.states import Ip, Status
+from daemon.pool.messages import IpView
+from daemon.pool.states import Status
 
 CELLS_MAX = 5_000  # a page: reading them keeps the daemon for two milliseconds
 LETTERS = {Status.AVAILABLE: "a", Status.LOCKED: "l", Status.COOLDOWN: "c", Status.FAILED: "f"}
@@ -101,12 +101,12 @@ def cells_routes(context: GetContext) -> Blueprint:
         if post is None:
             raise ProblemRaised(404, f"no IP is in the country {country[:100]!r}: GET /api/pools lists those that are")
         start = query_args.start
-        ips = list(islice(post.pool.ips.values(), start, start + CELLS_MAX))
+        ips = await post.describe(start=start, count=CELLS_MAX)
         revision = _revision(ips)
         known = query_args.known == revision
         return Cells(
             country=post.country,
-            total=len(post.pool.ips),
+            total=post.view.counts.total,
             start=start,
             revision=revision,
             states="".join(LETTERS.get(ip.status, "f") for ip in ips),
@@ -116,5 +116,5 @@ def cells_routes(context: GetContext) -> Blueprint:
     return routes
 
 
-def _revision(ips: list[Ip]) -> str:
+def _revision(ips: tuple[IpView, ...]) -> str:
     return f"{crc32(''.join(f'{ip.id.hex}{ip.address}:{ip.port}' for ip in ips).encode()):08x}"

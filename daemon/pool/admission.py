@@ -1,22 +1,26 @@
-"""How long a request must expect to wait for an IP under load. Pure; reads the pool's own piles and counts.
+"""Whether a request is admitted. Pure.
 
-An estimate. What is certain about a request is in prospects.py.
+Under load a request is refused if it must expect to wait for too long. That is an estimate, from the pool's own heaps
+and counts; what is certain about a request is in prospects.py. A check of one IP gets its lease at once or not at all,
+and never at the cost of a click.
 """
 
 from collections.abc import Mapping
 
-from daemon.pool.queues import Pile
-from daemon.pool.states import Rules, Status
+from daemon.pool.messages import Counts, NoIPAvailable
+from daemon.pool.queues import IpHeap
+from daemon.pool.states import Ip, Rules, Status
 
 WAIT_SHARE_MAX = 0.3  # of what a request would wait at most: one that must expect more is refused at once
 QUEUE_SHORT = 8  # requests; behind fewer the expected wait is not estimated
 HOLD_WEIGHT = 0.1  # of the newest lease in the mean of how long one lasts
+KEPT_SHARE = 0.2  # of a country's healthy IPs: as many stay available for the clicks to come
 
 
-class Outlook:
+class WaitEstimate:
     """`hold_s`: how long a lease lasts, as of late."""
 
-    def __init__(self, by_status: Mapping[Status, int], rests: Pile) -> None:
+    def __init__(self, by_status: Mapping[Status, int], rests: IpHeap) -> None:
         self._by_status = by_status
         self._rests = rests
         self.hold_s = 0.0
@@ -54,3 +58,15 @@ class Outlook:
                 break
             leases += 1 + (by_s - (ip.locked_until_s or 0.0)) // cycle_s
         return leases
+
+
+def refused_check(ip: Ip, until_s: float | None, counts: Counts, now_s: float) -> NoIPAvailable | None:
+    """Why the check has to wait, or None. `until_s`: the end of a lock or a rest, one that a failed IP has left too."""
+    if ip.leaving:
+        return NoIPAvailable(None, "gone")
+    if until_s is not None and until_s > now_s:
+        return NoIPAvailable(until_s, "locked" if ip.status is Status.LOCKED else "cooldown")
+    kept = int(KEPT_SHARE * (counts.total - counts.failed))
+    if ip.status is Status.AVAILABLE and (counts.waiting or counts.available <= kept):
+        return NoIPAvailable(None, "busy")
+    return None

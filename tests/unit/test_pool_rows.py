@@ -8,11 +8,9 @@ import pytest
 
 from daemon.clock import Moment
 from daemon.journal.entries import encode
-from daemon.journal.replay import ip_from_row, rests_known
-from daemon.pool.changed import ip_changed
-from daemon.pool.decision import Decision
-from daemon.pool.messages import Acquire, Lease
+from daemon.pool.messages import Acquire, Decision, Lease
 from daemon.pool.pool import Pool
+from daemon.pool.rows import ip_changed, ip_from_row, rests_known
 from daemon.pool.states import NEVER_USED, Ip, Rules, Status
 
 NOW = Moment(tick_s=1_000.0, wall_s=1_700_000_000.0)

@@ -11,7 +11,7 @@ from daemon.pool.states import Ip, Rules, Status
 FAILED_MAX_ONE_IN = 5  # of a country's IPs, and at least one, may have failed at once: 20%
 
 
-class OutOfUse:
+class Quarantine:
     """`ids` of all that are unhealthy, while they are checked too."""
 
     def __init__(self) -> None:

@@ -1,0 +1,168 @@
+"""A row of ip_rotation_pool, the pool's IP, and the journal's entry about it: each turned into the next. Pure.
+
+Rows and entries have their times on the wall clock, a pool on the monotonic clock.
+
+An endpoint may rest although no row says so: its row was deleted, edited to another endpoint, or moved to another
+country while it was in use or rested. It has departed. A row that has this endpoint later rests until then first. All
+pools share one table of departed endpoints, which begins with what the spool knows.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from daemon.clock import Moment
+from daemon.journal.entries import IpChanged
+from daemon.pool.messages import Describe, IpView
+from daemon.pool.states import NEVER_USED, Ip, Rules, Status
+
+SAME_S = 0.001  # a row's time has whole microseconds: what differs by less is the same
+
+Endpoint = tuple[str, str]  # address, port
+Departed = dict[Endpoint, float]
+
+
+class _Rest(msgspec.Struct):
+    """What an entry `ip_changed` says of an endpoint. Earlier versions wrote no address."""
+
+    status: str
+    locked_until: float | None = None
+    address: str = ""
+    port: str = ""
+
+
+_DECODER = msgspec.json.Decoder(_Rest)
+
+
+def rests_known(bodies: Iterable[str], now: Moment, cooldown_s: float) -> Departed:
+    """(address, port) and the tick until which it rests, by entries `ip_changed` in their order.
+
+    The rows may say less: a database may be empty, or older than the spool. One that was in use when the entries end
+    rests after its lock.
+    """
+    last = {(rest.address, rest.port): rest for rest in map(_DECODER.decode, bodies) if rest.address}
+    rests: Departed = {}
+    for endpoint, rest in last.items():
+        if rest.locked_until is None:
+            continue
+        until_s = now.tick_at(rest.locked_until) + (cooldown_s if rest.status == Status.LOCKED else 0.0)
+        if until_s > now.tick_s:
+            rests[endpoint] = until_s
+    return rests
+
+
+def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
+    """A row of `load_ips` (times as wall seconds) as an Ip (times as ticks).
+
+    A lock or a rest without an end, which only an edit by hand can make, ends now; so does one that ends at infinity.
+    """
+    status = Status(row["status"])
+    until, used, checked = (_finite(row[name]) for name in ("locked_until", "last_used_at", "last_health_check"))
+    if until is None and status in (Status.LOCKED, Status.COOLDOWN):
+        until = now.wall_s
+    if status is Status.AVAILABLE:
+        until = None
+    return Ip(
+        id=row["id"],
+        address=row["ip_address"],
+        port=row["ip_port"],
+        country=row["country"],
+        provider=row["provider"],
+        status=status,
+        locked_until_s=None if until is None else now.tick_at(until),  # a failed one may still owe a rest
+        locked_by=row["locked_by_request"],
+        last_used_s=NEVER_USED if used is None else now.tick_at(used),
+        total_uses=row["total_uses"],
+        success_count=row["success_count"],
+        failure_count=row["failure_count"],
+        consecutive_failures=row["consecutive_failures"],
+        is_healthy=row["is_healthy"],
+        avg_response_time_ms=row["avg_response_time_ms"],
+        last_health_check_s=None if checked is None else now.tick_at(checked),
+        lease_no=row["lease_no"],
+        edit_no=row["edit_no"],
+        probe_failures=row["probe_failures"],
+    )
+
+
+def keep_ticks(row: Ip, before: Ip) -> None:
+    """Times that this run has measured stay as they are.
+
+    By the wall clock, which may have been set since, a lock or a rest would end too early or too late.
+    """
+    if row.lease_no == before.lease_no:
+        row.last_used_s = before.last_used_s
+        if row.status is before.status:
+            row.locked_until_s = before.locked_until_s
+
+
+def described(asked: Describe, by_id: Mapping[UUID, Ip], unhealthy: AbstractSet[UUID]) -> tuple[IpView, ...]:
+    """Copies of those IPs that are asked for."""
+    ips: Iterable[Ip] = (by_id[ip_id] for ip_id in unhealthy) if asked.unhealthy else by_id.values()
+    if asked.endpoint is not None:
+        ips = (ip for ip in ips if (ip.address.strip().strip("[]").lower(), ip.port.strip()) == asked.endpoint)
+    chosen = islice(ips, asked.start, None if asked.count is None else asked.start + asked.count)
+    return tuple(
+        IpView(ip.id, ip.address, ip.port, ip.status, ip.probe_failures, ip.last_health_check_s) for ip in chosen
+    )
+
+
+def _finite(wall_s: float | None) -> float | None:
+    """PostgreSQL's timestamps may be `infinity`."""
+    return wall_s if wall_s is not None and math.isfinite(wall_s) else None
+
+
+def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
+    """The IP's whole changeable state, its times on the wall clock."""
+    until_s, health_s = ip.locked_until_s, ip.last_health_check_s
+    return IpChanged(
+        id=ip.id,
+        event=event,
+        status=ip.status.value,
+        locked_until=None if until_s is None else now.wall_at(until_s),
+        locked_by_request=ip.locked_by,
+        last_used_at=None if ip.last_used_s == NEVER_USED else now.wall_at(ip.last_used_s),
+        total_uses=ip.total_uses,
+        success_count=ip.success_count,
+        failure_count=ip.failure_count,
+        consecutive_failures=ip.consecutive_failures,
+        is_healthy=ip.is_healthy,
+        avg_response_time_ms=ip.avg_response_time_ms,
+        last_health_check=None if health_s is None else now.wall_at(health_s),
+        lease_no=ip.lease_no,
+        edit_no=ip.edit_no,
+        probe_failures=ip.probe_failures,
+        address=ip.address,
+        port=ip.port,
+    )
+
+
+def remember(departed: Departed, ip: Ip, now_s: float, rules: Rules) -> None:
+    """The rest that is left to the endpoint of `ip`, which departs; if it is in use, its lock and the rest after it."""
+    if ip.locked_until_s is None:
+        return
+    rests_until_s = ip.locked_until_s + (rules.cooldown_s if ip.status is Status.LOCKED else 0.0)
+    if rests_until_s > max(now_s, departed.get((ip.address, ip.port), -math.inf)):
+        departed[ip.address, ip.port] = rests_until_s
+
+
+def departed_until_s(departed: Departed, ip: Ip, rules: Rules) -> float | None:
+    """When the rest that an IP's endpoint brought along ends, if that is later than what the IP knows of."""
+    until_s = departed.get((ip.address, ip.port))
+    if until_s is None:
+        return None
+    own_s = -math.inf if ip.locked_until_s is None else ip.locked_until_s
+    if ip.status is Status.LOCKED:
+        own_s += rules.cooldown_s
+    return until_s if until_s > own_s + SAME_S else None
+
+
+def forget(departed: Departed, now_s: float) -> None:
+    """Endpoints whose rest is over."""
+    for endpoint in [e for e, until_s in departed.items() if until_s <= now_s]:
+        del departed[endpoint]

@@ -1,0 +1,35 @@
+"""A directory whose pools the test plays: no actor runs in it until the test starts one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from daemon.clock import Moment
+from daemon.pool.actor import Journal, PoolActor, Publish
+from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Decision, Message
+from daemon.pool.pool import Pool
+from daemon.pool.states import Rules
+
+
+class PlayedPools:
+    """The directory, and what the newest country's actor would have: `pool`, `mailbox` and `publish`."""
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        rules = rules or Rules()
+        self.directory = PoolDirectory(lambda country: Pool(country, rules), self._take)
+        self.pool: Pool
+        self.mailbox: trio.MemoryReceiveChannel[Message]
+        self.publish: Publish
+
+    def _take(self, pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
+        self.pool, self.mailbox, self.publish = pool, mailbox, publish
+
+    def decide(self, message: Message, now: Moment) -> None:
+        """As an actor does it, without answers."""
+        self.pool.decide(message, now, Decision())
+        self.publish(self.pool, self.pool.view())
+
+    def actor(self, journal: Journal, now: Callable[[], Moment], **options: Any) -> PoolActor:
+        return PoolActor(self.pool, self.mailbox, journal, now, publish=self.publish, **options)
