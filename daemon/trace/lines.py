@@ -21,7 +21,7 @@ from daemon.trace.exchange import Exchange, Headers
 from daemon.trace.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.socks import open_socks_tunnel
 from daemon.trace.steps import REDIRECT_STATUSES, Fetch
-from daemon.trace.urls import location_in
+from daemon.trace.urls import location_in, value_of
 from daemon.trace.verdicts import Kind, Phase
 
 DRAIN_BYTES_MAX = 4_096
@@ -182,7 +182,5 @@ def authorization_of(proxy: ProxyAddress) -> list[tuple[str, str]]:
 
 def _is_small(headers: Headers) -> bool:
     """Whether a body of a known length is worth reading; one of an unknown length is, as far as it goes."""
-    for name, value in headers:
-        if name.lower() == b"content-length":
-            return value.isdigit() and int(value[:9]) <= DRAIN_BYTES_MAX
-    return True
+    length = value_of(headers, b"content-length")
+    return length is None or (length.isdigit() and int(length[:9]) <= DRAIN_BYTES_MAX)
