@@ -29,8 +29,8 @@ from daemon.click.clicks import Clicks
 from daemon.click.listeners import open_listeners, passed_listeners
 from daemon.click.livez import listener_probes
 from daemon.click.offers import Offers
-from daemon.click.routes import public_app, server_limits
-from daemon.click.server import Server
+from daemon.click.routes import click_handler, server_limits
+from daemon.click.server import click_server
 from daemon.clocks import read_clocks
 from daemon.collector import settle_collector
 from daemon.config import Settings
@@ -121,7 +121,8 @@ class _Daemon:
         self.control = ControlFace(lambda: self.settings, read_clocks)
         self._follow_settings(self.control.use, self.metrics.use)
         self.troubles = Troubles()
-        self.server = Server(public_app(settings, lambda: self.clicks, self.troubles.lines), server_limits(settings))
+        handler = click_handler(settings, lambda: self.clicks, self.troubles.lines)
+        self.server = click_server(handler, server_limits(settings))
         self._listeners = listeners
         self._passed = passed  # the listeners are systemd's own, who keeps them open for the next run
         watchdog_s = systemd.watchdog_s(os.environ)

@@ -10,7 +10,10 @@ from typing import Any, cast
 
 import orjson
 import structlog
+import trio
 from quart import Blueprint, Response, current_app, g, request
+from quart.ctx import RequestContext
+from quart.typing import ResponseReturnValue
 from quart_schema import HttpSecurityScheme, Info, QuartSchema, RequestSchemaValidationError, hide
 from quart_schema.openapi import QUART_SCHEMA_HIDDEN_ATTRIBUTE
 from quart_schema.validation import QUART_SCHEMA_QUERYSTRING_ATTRIBUTE
@@ -55,15 +58,30 @@ class StrictRequest(TrioRequest):
             raise ProblemRaised(400, f"the body is not JSON: {e}") from None
 
 
+class _App(QuartTrio):
+    """Limits how long a resource takes to answer; the parts of a stream come afterwards and are not limited."""
+
+    answer_s: float
+
+    async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
+        with trio.move_on_after(self.answer_s):
+            return await super().dispatch_request(request_context)
+        log.error("handler_too_slow", what=_what(), answer_s=self.answer_s)
+        raise ProblemRaised(503, f"no answer within {self.answer_s:g} s: the log says more")
+
+
 def control_app(
     settings: Callable[[], Settings],
     tokens: Tokens,
     resources: Sequence[Blueprint],
     is_ready: Callable[[], bool],
     now: Callable[[], Moment],
+    *,
+    answer_s: float,
 ) -> QuartTrio:
-    """The app; `settings` are asked anew for each request."""
-    app = QuartTrio("daemon.control", static_folder=None)
+    """The app; `settings` are asked anew for each request. An answer begins within `answer_s`."""
+    app = _App("daemon.control", static_folder=None)
+    app.answer_s = answer_s
     app.request_class = StrictRequest
     app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, RESPONSE_TIMEOUT=None)
     app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says

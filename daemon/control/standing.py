@@ -8,13 +8,14 @@ import structlog
 import trio
 from quart import Blueprint
 
+from daemon.click.connection import ServerLimits
 from daemon.click.listeners import open_listeners
-from daemon.click.server import Server, ServerLimits
 from daemon.config import DEADLINE_MAX_S, Settings
 from daemon.control.access import Tokens, is_local
 from daemon.control.api import Seat, Seats, TracerSeat
-from daemon.control.face import BODY_BYTES_MAX, control_app
-from daemon.control.problems import not_ready, unseen
+from daemon.control.connection import control_server
+from daemon.control.face import control_app
+from daemon.control.problems import not_ready
 from daemon.control.resources import (
     advice,
     dashboard,
@@ -84,8 +85,11 @@ class ControlFace:
             resources = [trace_for_others.blueprint(self._seated), docs.blueprint(self._seated)]
         else:
             resources = [make(cast(Seats, self._seated)) for make in RESOURCES]
-        app = control_app(settings, self.tokens, resources, lambda: self._seat is not None, now)
-        self._server = Server(app, _limits(settings()))
+        limits = _limits(settings())
+        app = control_app(
+            settings, self.tokens, resources, lambda: self._seat is not None, now, answer_s=limits.answer_s
+        )
+        self._server = control_server(app, limits)
 
     def _seated(self) -> TracerSeat:
         if self._seat is None:
@@ -164,6 +168,4 @@ def _limits(settings: Settings) -> ServerLimits:
         connections_max=CONNECTIONS_MAX + settings.trace.workers,
         connections_per_address_max=0,
         backlog=BACKLOG,
-        body_bytes_max=BODY_BYTES_MAX,
-        refusal=unseen,
     )

@@ -165,11 +165,10 @@ OWNERS = {
     },
     "asyncio": {"daemon.database.postgres"},
     "quart": CONTROL,
-    "quart_trio": {"daemon.control.face"},
+    "quart_trio": {"daemon.control.connection", "daemon.control.face"},
     "quart_schema": CONTROL,
     "werkzeug": {"daemon.control.face", "daemon.control.openapi"},
-    # Its types of ASGI, and what starts and stops an app; it serves nobody.
-    "hypercorn": {"daemon.click.server", "daemon.click.connection", "daemon.click.asgi", "daemon.click.routes"},
+    "hypercorn": {"daemon.control.connection"},
     "httptools": {"daemon.trace.exchange", "daemon.click.plain_http"},
     # The demo's visitors, and a trace service; never a trace itself.
     "httpx": {"daemon.demo.visitors", "daemon.demo.daemon_process", "daemon.trace.service"},
