@@ -129,8 +129,8 @@ class ControlConnection(TCPServer):
             self._take_leave()
             await self.protocol.handle(Closed())
         elif isinstance(event, Updated):
-            # No checkpoint here: Quart cancels the task that sends the last part of an answer once it is sent. So
-            # Hypercorn's own timer of idle connections, which needs one, does not start again after an answer.
+            # No checkpoint here: Quart cancels the task that sends the last part of an answer once it is sent. That is
+            # why Hypercorn's own timer of idle connections, which starts after a checkpoint, never starts again.
             self._note_idle(event.idle)
 
     async def _send(self, data: bytes) -> None:
@@ -172,7 +172,7 @@ class ControlConnection(TCPServer):
             await self._quart(scope, receive, send)
         except Exception:
             log.exception("handler_crashed")
-            self._connected.deadline = trio.current_time() + LINGER_S  # Hypercorn may wait for the app for ever
+            self._connected.deadline = trio.current_time() + LINGER_S  # Hypercorn may still wait for the app to read
 
 
 class _HTTP1(H11Protocol):

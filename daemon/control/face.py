@@ -30,6 +30,7 @@ from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
 from daemon.moment import Moment
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
+BODY_S = 120.0  # less than an answer may take: a body that does not come is 408, not a fault of ours
 OPEN_PATHS = frozenset({"/livez", "/readyz"})  # they tell a probe nothing but that the daemon is there
 SHELL = "/"  # without a token it is an empty page that asks for one; its assets are the same for everybody
 DOCS = "/docs"  # so is this, and says nothing of what runs here
@@ -83,7 +84,9 @@ def control_app(
     app = _App("daemon.control", static_folder=None)
     app.answer_s = answer_s
     app.request_class = StrictRequest
-    app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, RESPONSE_TIMEOUT=None)
+    app.config.update(
+        PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, BODY_TIMEOUT=BODY_S, RESPONSE_TIMEOUT=None
+    )
     app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
     documented = QuartSchema(
         app,
