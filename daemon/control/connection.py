@@ -87,9 +87,8 @@ class ControlConnection(TCPServer):
                 async with TaskGroup() as self._task_group:
                     protocol = _HTTP1(
                         self.app, self.config, self.context, self._task_group, ConnectionState({}), False,
-                        self._peer, None, self.protocol_send,
+                        self._peer, None, self.protocol_send, body_bytes_max=self._quart.config["MAX_CONTENT_LENGTH"],
                     )  # fmt: skip
-                    protocol.body_bytes_max = self._quart.config["MAX_CONTENT_LENGTH"]
                     self.protocol = cast(ProtocolWrapper, protocol)  # without the wrapper's way into HTTP/2
                     await self._read_data()
         finally:
@@ -178,7 +177,9 @@ class ControlConnection(TCPServer):
 class _HTTP1(H11Protocol):
     """Hypercorn's HTTP/1.1 without its ways into HTTP/2 and WebSocket, and with our rules for request heads."""
 
-    body_bytes_max = 0
+    def __init__(self, *connection: Any, body_bytes_max: int) -> None:
+        super().__init__(*connection)
+        self._body_bytes_max = body_bytes_max
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Hypercorn goes over to HTTP/2 here."""
@@ -186,7 +187,7 @@ class _HTTP1(H11Protocol):
     async def _create_stream(self, request: h11.Request) -> None:
         method, headers = request.method.decode("ascii"), list(request.headers)
         version = request.http_version.decode("ascii")
-        refusal = refusal_of(method, request.target, version, headers, body_bytes_max=self.body_bytes_max)
+        refusal = refusal_of(method, request.target, version, headers, body_bytes_max=self._body_bytes_max)
         if refusal is not None:
             await self._send_error_response(refusal.status, refusal.reason, has_body=method != "HEAD")
             await self.send(Closed())

@@ -62,13 +62,15 @@ class StrictRequest(TrioRequest):
 class _App(QuartTrio):
     """Limits how long a resource takes to answer; the parts of a stream come afterwards and are not limited."""
 
-    answer_s: float
+    def __init__(self, answer_s: float) -> None:
+        super().__init__("daemon.control", static_folder=None)
+        self._answer_s = answer_s
 
     async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
-        with trio.move_on_after(self.answer_s):
+        with trio.move_on_after(self._answer_s):
             return await super().dispatch_request(request_context)
-        log.error("handler_too_slow", what=_what(), answer_s=self.answer_s)
-        raise ProblemRaised(503, f"no answer within {self.answer_s:g} s: the log says more")
+        log.error("handler_too_slow", what=_what(), answer_s=self._answer_s)
+        raise ProblemRaised(503, f"no answer within {self._answer_s:g} s: the log says more")
 
 
 def control_app(
@@ -81,8 +83,7 @@ def control_app(
     answer_s: float,
 ) -> QuartTrio:
     """The app; `settings` are asked anew for each request. An answer begins within `answer_s`."""
-    app = _App("daemon.control", static_folder=None)
-    app.answer_s = answer_s
+    app = _App(answer_s)
     app.request_class = StrictRequest
     app.config.update(
         PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, BODY_TIMEOUT=BODY_S, RESPONSE_TIMEOUT=None
