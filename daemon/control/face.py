@@ -69,7 +69,7 @@ class _App(QuartTrio):
     async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
         with trio.move_on_after(self._answer_s):
             return await super().dispatch_request(request_context)
-        log.error("handler_too_slow", what=_what(), answer_s=self._answer_s)
+        log.error("handler_too_slow", path=request.path[:200], answer_s=self._answer_s)
         raise ProblemRaised(503, f"no answer within {self._answer_s:g} s: the log says more")
 
 
