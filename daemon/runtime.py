@@ -18,7 +18,7 @@ import trio
 from daemon.checks.checker import Checker
 from daemon.checks.prober import Prober
 from daemon.click.clicks import Clicks
-from daemon.click.routes import public_app, server_limits
+from daemon.click.routes import click_handler, server_limits
 from daemon.control.api import ControlContext
 from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
@@ -30,7 +30,7 @@ from daemon.database.connect import patiently, reached_database
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable, TheirFault
 from daemon.host.clocks import read_boot_clock, read_clocks
-from daemon.http.server import Server
+from daemon.http.server import Server, click_server
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import FILE, Spool
 from daemon.journal.writer import JournalWriter
@@ -123,7 +123,7 @@ class Runtime:
 def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
     """`clicks()` is None until the journal is open."""
     troubles, observers = Troubles(), Observers(Metrics(live), read_clocks)
-    server = Server(public_app(live.current, clicks, troubles.lines), server_limits(live.current))
+    server = click_server(click_handler(live.current, clicks, troubles.lines), server_limits(live.current))
     return Faces(live, troubles, observers, ControlFace(live, read_clocks), server)
 
 

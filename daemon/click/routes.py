@@ -1,54 +1,46 @@
-"""The public face: `/track-hit`, `/livez`, `/readyz`, and nothing else. Thin: what a click becomes is clicks.py's.
+"""The click face: `/track-hit`, `/livez`, `/readyz`, and nothing else. Thin: clicks.py decides a click's answer."""
 
-A plain ASGI app: of a framework four exact paths need nothing, and its requests cost more than the click.
-"""
-
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from http import HTTPStatus
-
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from daemon.click.clicks import Clicks, error_body
 from daemon.click.visitor import Network, networks, visitor_of
-from daemon.http.asgi import WAITED_S
-from daemon.http.server import ServerLimits
+from daemon.http.connection import Handler, ServerLimits
+from daemon.http.http1 import Header, Request, Response
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 METHODS = ("GET", "HEAD")
 CLICK_PATHS = frozenset({"/track-hit", "/functions/v1/track-hit"})
 RETRY_AFTER = (b"retry-after", b"2")
-TEXT = b"text/plain; charset=utf-8"
+TEXT = (b"content-type", b"text/plain; charset=utf-8")
+JSON = (b"content-type", b"application/json")
 
 ANSWER_MARGIN_S = 3.0  # that a connection has beyond the longest deadline
 
-Header = tuple[bytes, bytes]
 
-
-@dataclass(frozen=True, slots=True)
-class _Response:
-    status: int
-    body: bytes
-    kind: bytes
-    headers: tuple[Header, ...] = ()
-
-
-def public_app(
+def click_handler(
     settings: Settings, clicks: Callable[[], Clicks | None], hindrances: Callable[[], list[str]] = list
-) -> ASGIFramework:
+) -> Handler:
     """`clicks()` is None until the journal is open: then clicks get 503. `hindrances()`: lines for /readyz."""
     trusted = networks(settings.click.trusted_proxies)
 
-    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        if scope["type"] != "http":
-            raise ValueError(f"ASGI scope {scope['type']!r}: this app serves http alone")  # ASGI has it raise
-        response = await _response(scope, clicks(), trusted, hindrances)
-        length = (b"content-length", b"%d" % len(response.body))
-        headers = [(b"content-type", response.kind), length, *response.headers]
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body, "more_body": False})
+    async def handle(request: Request) -> Response:
+        path, face = request.path, clicks()
+        if path not in CLICK_PATHS and path not in ("/livez", "/readyz"):
+            return _error(404, HTTPStatus.NOT_FOUND.phrase)
+        if request.method not in METHODS:
+            return _error(405, HTTPStatus.METHOD_NOT_ALLOWED.phrase, (b"allow", ", ".join(METHODS).encode()))
+        if path == "/livez":
+            return Response(200, (TEXT,), b"ok\n")
+        if path == "/readyz":
+            ready = face is not None and face.is_tracing
+            lines = ["ready" if ready else "not ready", *hindrances(), ""]
+            return Response(200 if ready else 503, (TEXT,), "\n".join(lines).encode("utf-8", "replace"))
+        if face is None:
+            return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)
+        return await _clicked(request, face, trusted)
 
-    return app
+    return handle
 
 
 def server_limits(settings: Settings) -> ServerLimits:
@@ -63,32 +55,9 @@ def server_limits(settings: Settings) -> ServerLimits:
     )
 
 
-async def _response(
-    scope: HTTPScope,
-    face: Clicks | None,
-    trusted: tuple[Network | str, ...],
-    hindrances: Callable[[], list[str]],
-) -> _Response:
-    path = scope["path"]
-    if path not in CLICK_PATHS and path not in ("/livez", "/readyz"):
-        return _error(404, HTTPStatus.NOT_FOUND.phrase)
-    if scope["method"] not in METHODS:
-        return _error(405, HTTPStatus.METHOD_NOT_ALLOWED.phrase, (b"allow", ", ".join(METHODS).encode()))
-    if path == "/livez":
-        return _Response(200, b"ok\n", TEXT)
-    if path == "/readyz":
-        ready = face is not None and face.is_tracing
-        lines = ["ready" if ready else "not ready", *hindrances(), ""]
-        return _Response(200 if ready else 503, "\n".join(lines).encode("utf-8", "replace"), TEXT)
-    if face is None:
-        return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)
-    return await _clicked(scope, face, trusted)
-
-
-async def _clicked(scope: HTTPScope, face: Clicks, trusted: tuple[Network | str, ...]) -> _Response:
-    peer = scope["client"]
-    visitor = visitor_of(peer[0] if peer else None, _Fields(scope["headers"]), trusted)
-    answer = await face.answer(scope["query_string"], visitor, scope["state"].get(WAITED_S, 0.0))
+async def _clicked(request: Request, face: Clicks, trusted: tuple[Network | str, ...]) -> Response:
+    visitor = visitor_of(request.peer, request.headers, trusted)
+    answer = await face.answer(request.query, visitor, request.waited_s)
     headers = [(b"x-request-id", str(answer.request_id).encode()), (b"cache-control", b"no-store")]
     if answer.status == 503:
         headers.append(RETRY_AFTER)
@@ -96,24 +65,8 @@ async def _clicked(scope: HTTPScope, face: Clicks, trusted: tuple[Network | str,
         return _error(answer.status, answer.error or "", *headers)
     headers.append((b"referrer-policy", b"no-referrer-when-downgrade"))
     headers.append((b"location", answer.location.encode("ascii")))
-    return _Response(answer.status, b"", TEXT, tuple(headers))
+    return Response(answer.status, (TEXT, *headers))
 
 
-def _error(status: int, error: str, *headers: Header) -> _Response:
-    return _Response(status, error_body(error), b"application/json", headers)
-
-
-class _Fields:
-    """A request's header lines by name, in latin-1 (RFC 9110, 5.5)."""
-
-    def __init__(self, headers: Iterable[Header]) -> None:
-        self._values: dict[bytes, list[bytes]] = {}
-        for name, value in headers:
-            self._values.setdefault(name, []).append(value)
-
-    def get(self, name: str) -> str | None:
-        values = self._values.get(name.lower().encode())
-        return values[0].decode("latin-1") if values else None
-
-    def getlist(self, name: str) -> list[str]:
-        return [value.decode("latin-1") for value in self._values.get(name.lower().encode(), ())]
+def _error(status: int, error: str, *headers: Header) -> Response:
+    return Response(status, (JSON, *headers), error_body(error))

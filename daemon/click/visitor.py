@@ -2,18 +2,13 @@
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
+from daemon.web.headers import RawHeaders, value_of, values_of
+
 FORWARDED_MAX = 64  # addresses of X-Forwarded-For that are looked at, from the right
 HEADER_CHARACTERS_MAX = 2_048  # of what is stored and forwarded
-
-
-class Headers(Protocol):
-    def get(self, name: str, /) -> str | None: ...
-
-    def getlist(self, name: str, /) -> list[str]: ...
 
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,18 +27,18 @@ def networks(texts: Sequence[str]) -> tuple[Network | str, ...]:
     return tuple(text if text == UNIX else ipaddress.ip_network(text, strict=False) for text in texts)
 
 
-def visitor_of(peer: str | None, headers: Headers, trusted: Sequence[Network | str]) -> Visitor:
-    """`peer` is None at a unix socket.
+def visitor_of(peer: str | None, headers: RawHeaders, trusted: Sequence[Network | str]) -> Visitor:
+    """`peer` is None at a unix socket. The headers' bytes are latin-1 (RFC 9110, 5.5).
 
     `trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs.
 
     Several such headers are one list in their order (RFC 9110, 5.3): a proxy may add a line of its own below ours.
     """
     return Visitor(
-        address=_forwarded(peer, ",".join(headers.getlist("X-Forwarded-For")), trusted),
-        user_agent=_cut(headers.get("User-Agent")),
-        accept_language=_cut(headers.get("Accept-Language")),
-        referrer=_cut(headers.get("Referer")),
+        address=_forwarded(peer, b",".join(values_of(headers, b"x-forwarded-for")).decode("latin-1"), trusted),
+        user_agent=_cut(value_of(headers, b"user-agent")),
+        accept_language=_cut(value_of(headers, b"accept-language")),
+        referrer=_cut(value_of(headers, b"referer")),
     )
 
 
@@ -67,5 +62,5 @@ def _is_in(address: str, trusted: Sequence[Network | str]) -> bool:
     return any(parsed in network for network in trusted if not isinstance(network, str))
 
 
-def _cut(text: str | None) -> str | None:
-    return text[:HEADER_CHARACTERS_MAX] if text else None
+def _cut(value: bytes | None) -> str | None:
+    return value[:HEADER_CHARACTERS_MAX].decode("latin-1") if value else None

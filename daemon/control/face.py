@@ -9,9 +9,11 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
-import orjson
 import structlog
+import trio
 from quart import Blueprint, Response, current_app, g, request
+from quart.ctx import RequestContext
+from quart.typing import ResponseReturnValue
 from quart_schema import HttpSecurityScheme, Info, QuartSchema, RequestSchemaValidationError, hide
 from quart_schema.openapi import QUART_SCHEMA_HIDDEN_ATTRIBUTE
 from quart_schema.validation import QUART_SCHEMA_QUERYSTRING_ATTRIBUTE
@@ -27,8 +29,10 @@ from daemon.control.problems import ProblemRaised, invalid, problem, respond
 from daemon.errors import BadInput, DatabaseUnavailable, PoolSilent, TheirFault
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.web.strict_json import decode_json
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
+BODY_S = 120.0  # less than an answer may take: a body that does not come is 408, not a fault of ours
 OPEN_PATHS = frozenset({"/livez", "/readyz"})  # they tell a probe nothing but that the daemon is there
 SHELL = "/"  # without a token it is an empty page that asks for one; its assets are the same for everybody
 DOCS = "/docs"  # so is this, and says nothing of what runs here
@@ -52,9 +56,24 @@ class StrictRequest(TrioRequest):
 
     async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         try:
-            return orjson.loads(await self.get_data())
-        except orjson.JSONDecodeError as e:
+            return decode_json(await self.get_data())
+        except ValueError as e:
             raise ProblemRaised(400, f"the body is not JSON: {e}") from None
+
+
+class _App(QuartTrio):
+    """Limits how long a resource takes to answer; the parts of a stream come afterwards and are not limited."""
+
+    def __init__(self, answer_s: Callable[[], float]) -> None:
+        super().__init__("daemon.control", static_folder=None)
+        self._answer_s = answer_s
+
+    async def dispatch_request(self, request_context: RequestContext | None = None) -> ResponseReturnValue:
+        answer_s = self._answer_s()
+        with trio.move_on_after(answer_s):
+            return await super().dispatch_request(request_context)
+        log.error("handler_too_slow", path=request.path[:200], answer_s=answer_s)
+        raise ProblemRaised(503, f"no answer within {answer_s:g} s: the log says more")
 
 
 def control_app(
@@ -63,11 +82,15 @@ def control_app(
     resources: Sequence[Blueprint],
     is_ready: Callable[[], bool],
     now: Callable[[], Moment],
+    *,
+    answer_s: Callable[[], float],
 ) -> QuartTrio:
-    """The app of the control face."""
-    app = QuartTrio("daemon.control", static_folder=None)
+    """The app of the control face. An answer begins within `answer_s()`."""
+    app = _App(answer_s)
     app.request_class = StrictRequest
-    app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, RESPONSE_TIMEOUT=None)
+    app.config.update(
+        PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, BODY_TIMEOUT=BODY_S, RESPONSE_TIMEOUT=None
+    )
     app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
     QuartSchema(
         app,

@@ -60,8 +60,8 @@ def invalid(error: Exception | None) -> Problem:
     return Problem("/problems/invalid", "The request does not fit its schema", 400, detail, errors)
 
 
-def unseen(status: int, reason: str) -> tuple[str, bytes]:
-    """As click/connection.py tells of a request that no handler sees."""
+def unseen(status: int, reason: str | None) -> tuple[str, bytes]:
+    """Content type and body of the answer to a request that no handler sees."""
     return CONTENT_TYPE, _body(problem(status, reason))
 
 

@@ -11,14 +11,15 @@ from quart import Blueprint
 from daemon.clock import Moment
 from daemon.control.access import Tokens, is_local
 from daemon.control.api import ControlContext, GetContext, TracerContext
-from daemon.control.face import BODY_BYTES_MAX, control_app
-from daemon.control.problems import not_ready, unseen
+from daemon.control.connection import control_server
+from daemon.control.face import control_app
+from daemon.control.problems import not_ready
 from daemon.control.resources import direct_traces, ips, offers, pages, pools, statistics, status, traces
 from daemon.control.token_store import note_use
 from daemon.database.postgres import Database
 from daemon.errors import BadSettings, DatabaseUnavailable
+from daemon.http.connection import ServerLimits
 from daemon.http.listeners import open_listeners
-from daemon.http.server import Server, ServerLimits
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 
@@ -81,8 +82,15 @@ class ControlFace:
             resources = [direct_traces.trace_for_others_routes(self._current), pages.docs_routes(self._current)]
         else:
             resources = [make(cast(GetContext, self._current)) for make in RESOURCES]
-        app = control_app(live, self.tokens, resources, lambda: self._context is not None, now)
-        self._server = Server(app, _limits(settings))
+        app = control_app(
+            live,
+            self.tokens,
+            resources,
+            lambda: self._context is not None,
+            now,
+            answer_s=lambda: _answer_s(live.current),
+        )
+        self._server = control_server(app, _limits(settings))
 
     def _current(self) -> TracerContext:
         if self._context is None:
@@ -155,14 +163,16 @@ class ControlFace:
         await self._stopped.wait()
 
 
+def _answer_s(settings: Settings) -> float:
+    return max(ANSWER_S, DEADLINE_MAX_S + settings.trace.timeout_s + TRACE_MARGIN_S)
+
+
 def _limits(settings: Settings) -> ServerLimits:
     return ServerLimits(
-        answer_s=max(ANSWER_S, DEADLINE_MAX_S + settings.trace.timeout_s + TRACE_MARGIN_S),
+        answer_s=_answer_s(settings),
         head_s=HEAD_S,
         head_bytes_max=65_536,
         connections_max=CONNECTIONS_MAX + settings.trace.workers,
         connections_per_address_max=0,
         backlog=BACKLOG,
-        body_bytes_max=BODY_BYTES_MAX,
-        refusal=unseen,
     )

@@ -1,15 +1,14 @@
-"""One client's connection, from accept to close: HTTP/1.1 for an ASGI app, with every wait and size bounded.
+"""One client's connection to the click face, from accept to close: HTTP/1.1, with every wait and size bounded.
 
 No ready-made server is used, because of what a client can do to one (hypercorn 0.18): an upgrade with a broken header
 ends it, an idle connection keeps its time limit only until its first answer, a send waits for ever; and its layers cost
 a click more than the click itself. Here
 
-- HTTP/1.0 and 1.1 are spoken, nothing else: upgrades are ignored, HTTP/2 is refused;
+- HTTP/1.0 and 1.1 are spoken, nothing else: upgrades are ignored, HTTP/2 and request bodies are refused;
 - one task serves a connection, one request after the other; its cancel scope's deadline is the connection's only
-  timer: `head_s` while a head is awaited, none while a handler works (the handler has its own limit), a moment while
-  the client takes leave;
-- that a client leaves while its request is answered is seen by hangups.py, for all connections at once; a second task
-  answers only where a request's body is still to come;
+  timer: `head_s` while a head is awaited, none while a handler works (the handler has its own limit), LINGER_S after
+  the last answer;
+- hangups.py detects, for all connections at once, that a client disconnects while its request is handled;
 - 64 KiB of an answer are taken by the client within `head_s`, or the connection ends.
 """
 
@@ -17,17 +16,19 @@ import math
 import os
 import select
 import struct
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
 
 import structlog
 import trio
-from hypercorn.typing import ASGIFramework
 
-from daemon.http.asgi import Exchange, date_header
-from daemon.http.disconnects import Hangups
-from daemon.http.http1 import PlainHTTP, Refused, Request, Sign
+from daemon.http.disconnects import DisconnectWatcher
+from daemon.http.http1 import PlainHTTP, Request, Response, response_bytes
+from daemon.http.request_rules import Refusal
 
 RECEIVE_BYTES = 16 * 1024
 SEND_BYTES = 64 * 1024
@@ -53,9 +54,6 @@ class ServerLimits:
     connections_max: open at once; past it the connection that is idle longest gives way to a new one.
     connections_per_address_max: open at once from one address; 0 is off, as behind a reverse proxy.
     backlog: connections that the kernel holds for us.
-    body_bytes_max: of a request; 0 refuses every body.
-    refusal: how a request that no handler sees is answered: from status and reason a content type and a body. None: by
-        the status alone.
     """
 
     answer_s: float
@@ -64,19 +62,22 @@ class ServerLimits:
     connections_max: int
     connections_per_address_max: int
     backlog: int
-    body_bytes_max: int = 0
-    refusal: Callable[[int, str], tuple[str, bytes]] | None = None
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+"""It is cancelled when the client disconnects, and after `answer_s`. What it raises is logged and answered with 500."""
 
 
 class Connection:
     """Serves one accepted socket. `run` returns when it is closed; `stop` and `abort` may be called from any task."""
 
     __slots__ = (
-        "_app",
         "_broken",
+        "_client_left",
         "_closing",
-        "_exchange",
-        "_hangups",
+        "_disconnects",
+        "_handler",
+        "_handling",
         "_http",
         "_limits",
         "_on_idle",
@@ -90,22 +91,23 @@ class Connection:
 
     def __init__(
         self,
-        app: ASGIFramework,
+        handler: Handler,
+        limits: ServerLimits,
+        disconnects: DisconnectWatcher,
         sock: trio.socket.SocketType,
         peer: tuple[str, int] | None,
-        limits: ServerLimits,
-        hangups: Hangups,
         on_idle: Callable[["Connection", bool], None],
     ) -> None:
-        self._app = app
+        self._handler = handler
         self._socket = sock
         self._peer = peer
         self._limits = limits
-        self._hangups = hangups
+        self._disconnects = disconnects
         self._on_idle = on_idle
-        self._http = PlainHTTP(head_bytes_max=limits.head_bytes_max, body_bytes_max=limits.body_bytes_max)
+        self._http = PlainHTTP(head_bytes_max=limits.head_bytes_max)
         self._reading = trio.CancelScope(deadline=trio.current_time() + limits.head_s)
-        self._exchange: Exchange | None = None  # the request that is being answered
+        self._handling: trio.CancelScope | None = None  # around the handler, while it works
+        self._client_left = False
         self._stopping = False
         self._closing = False
         self._broken = False
@@ -120,7 +122,7 @@ class Connection:
         return None if self._peer is None else self._peer[0]
 
     async def run(self) -> None:
-        """Reads requests and has the app answer them until either side closes."""
+        """Read requests and send the handler's answers until either side closes."""
         try:
             self._waited_s = waited_s(self._socket)
             with self._reading:
@@ -139,13 +141,19 @@ class Connection:
         self._reading.deadline = min(self._reading.deadline, deadline)
 
     def abort(self) -> None:
-        """Close at once, whatever is under way. A handler hears of it, as of a client that leaves."""
+        """Close at once, whatever is under way. A handler is cancelled."""
         self._broken = self._closing = True
-        if self._exchange is None:
+        if self._handling is None:
             self._reading.cancel()
         else:
-            self._exchange.leave()
+            self.disconnected()
         self._socket.close()
+
+    def disconnected(self) -> None:
+        """The client is gone: cancel its handler."""
+        self._client_left = True
+        if self._handling is not None:
+            self._handling.cancel()
 
     async def _read(self) -> None:
         lingered_bytes = 0
@@ -175,78 +183,49 @@ class Connection:
 
     async def _take(self, data: bytes) -> None:
         self._http.receive(data)
-        try:
-            while not self._closing and isinstance(event := self._http.next_event(), Request):
-                await self._serve(event)
-        except Refused as refused:
-            await self._refuse(refused)
+        while not self._closing and (found := self._http.next_request(self.address, self._waited_s)) is not None:
+            if isinstance(found, Refusal):
+                log.debug("request_refused", address=self.address, reason=found.reason)
+                await self._send_last(found.status)
+                return
+            self._waited_s = 0.0  # only the first request waited in the kernel
+            await self._serve(found)
 
     async def _serve(self, request: Request) -> None:
-        """Has one request answered. Raises Refused for what is wrong behind its head."""
         self._note_idle(False)
-        waited_s, self._waited_s = self._waited_s, 0.0  # the first request alone had waited
-        exchange = self._exchange = Exchange(
-            request, self._http, self._send_all, answer_s=self._limits.answer_s, waited_s=waited_s
-        )
-        if (event := self._http.next_event()) is not Sign.BODY_ENDED:
-            await self._serve_with_body(exchange, event)
-            return
-        exchange.take_end()
         fd = self._socket.fileno()
-        self._hangups.watch(fd, exchange)
+        answer, keeps = b"", False
+        self._handling = handling = trio.CancelScope(deadline=trio.current_time() + self._limits.answer_s)
+        self._disconnects.watch(fd, self)
         try:
-            await self._answer(exchange)
+            with handling:
+                response = await self._handler(request)
+                keeps = request.keeps and not self._stopping
+                answer = response_bytes(response, date(), keeps=keeps, bodiless=request.method == "HEAD")
+        except Exception:
+            log.exception("handler_crashed")
         finally:
-            self._hangups.unwatch(fd, exchange)
+            self._handling = None
+            self._disconnects.unwatch(fd, self)
+        if self._client_left:
+            self._take_leave()
+        elif not answer:
+            if handling.cancelled_caught:
+                log.error("handler_too_slow", path=request.path[:200], answer_s=self._limits.answer_s)
+            await self._send_last(503 if handling.cancelled_caught else 500)
+        else:
+            await self._send_all(answer)
+            if not keeps or self._stopping:
+                self._take_leave()
+            else:
+                self._note_idle(True)
         if self._http.has_more:
             await trio.lowlevel.checkpoint()  # the answers to many requests at once may take no wait of their own
 
-    async def _serve_with_body(self, exchange: Exchange, event: Request | bytes | Sign) -> None:
-        async with trio.open_nursery() as answering:
-
-            async def answer() -> None:
-                await self._answer(exchange)
-                answering.cancel_scope.cancel()
-
-            answering.start_soon(answer)
-            try:
-                await self._feed(exchange, event)
-            except Refused as refused:
-                await self._refuse(refused)
-
-    async def _feed(self, exchange: Exchange, event: Request | bytes | Sign) -> None:
-        """Gives a request's body to the exchange as it comes, and watches for the client's leave."""
-        while event is not Sign.CLOSED:
-            if isinstance(event, bytes):
-                exchange.take(event)
-            elif event is Sign.BODY_ENDED:
-                exchange.take_end()
-            elif event is Sign.PAUSED:
-                return  # what follows waits for the end of the answer
-            else:
-                self._http.receive(await self._receive())
-            event = self._http.next_event()
-        exchange.leave()
-
-    async def _refuse(self, refused: Refused) -> None:
-        log.debug("request_refused", address=self.address, reason=str(refused))
-        headers, body = [date_header()], b""
-        if self._limits.refusal is not None:
-            kind, body = self._limits.refusal(refused.status, str(refused))
-            headers.append((b"content-type", kind.encode()))
-        answer = self._http.bare(refused.status, headers, body)
-        if self._exchange is not None:
-            self._exchange.leave()  # its handler speaks to nobody: its answer would be a second one
-        await self._send_all(answer)
+    async def _send_last(self, status: int) -> None:
+        """Answer with a status alone, and close."""
+        await self._send_all(response_bytes(Response(status), date(), keeps=False))
         self._take_leave()
-
-    async def _answer(self, exchange: Exchange) -> None:
-        await exchange.run(self._app, self._peer)
-        self._exchange = None
-        if exchange.whole and not self._stopping and self._http.begin_next():
-            self._note_idle(True)
-        else:
-            self._take_leave()
 
     def _note_idle(self, idle: bool) -> None:
         self.idle = idle
@@ -311,3 +290,13 @@ def is_readable(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
+
+
+def date() -> bytes:
+    """The value of a Date header for now."""
+    return _date_at(int(time.time()))
+
+
+@lru_cache(maxsize=1)
+def _date_at(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("ascii")

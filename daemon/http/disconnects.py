@@ -1,6 +1,6 @@
-"""Which clients leave while they wait for an answer: one task for all connections, by an epoll instance of its own.
+"""Detects clients that disconnect while their request is handled: one task for all connections, by an epoll instance.
 
-A task for each connection that reads meanwhile would see the same, at several kilobytes for each click that waits.
+A reading task for each connection would detect the same, at several kilobytes for each click that waits.
 """
 
 import select
@@ -10,17 +10,17 @@ from typing import Protocol
 import trio
 
 
-class Answering(Protocol):
-    def leave(self) -> None:
-        """The client is gone."""
+class Watched(Protocol):
+    def disconnected(self) -> None:
+        """The client has closed its side, or the connection is broken."""
 
 
-class Hangups:
-    """`run` it while connections are watched."""
+class DisconnectWatcher:
+    """`run` must run while connections are watched."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._watched: dict[int, Answering] = {}
+        self._watched: dict[int, Watched] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -28,18 +28,18 @@ class Hangups:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
                 for fd, _ in self._epoll.poll(0):
-                    if (answering := self._watched.get(fd)) is not None:
-                        answering.leave()
+                    if (watched := self._watched.get(fd)) is not None:
+                        watched.disconnected()
         finally:
             self._epoll.close()
 
-    def watch(self, fd: int, answering: Answering) -> None:
-        """From now on it is told, once, that the peer of the socket `fd` has closed its side or broken."""
-        self._watched[fd] = answering
+    def watch(self, fd: int, watched: Watched) -> None:
+        """Call `watched.disconnected()` once when the peer of the socket `fd` disconnects."""
+        self._watched[fd] = watched
         self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
 
-    def unwatch(self, fd: int, answering: Answering) -> None:
-        if self._watched.get(fd) is answering:  # the socket may be closed by now, and its number another one's
+    def unwatch(self, fd: int, watched: Watched) -> None:
+        if self._watched.get(fd) is watched:  # the socket may be closed by now, and its number another one's
             del self._watched[fd]
             with suppress(OSError, ValueError):  # closed with its socket, or by the end of `run`
                 self._epoll.unregister(fd)

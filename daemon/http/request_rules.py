@@ -1,13 +1,14 @@
-"""What a request head may say, decided before any handler sees it. Pure: no trio, no sockets, no clock.
+"""Which request heads either face refuses, decided before any handler sees them. Pure: no trio, no sockets, no clock.
 
-The rules are narrower than HTTP/1.1 on purpose: the public face answers clicks, and a click is a GET of a path. What is
-refused here is refused with a status of the 4xx kind and the connection closed after it.
+The rules are narrower than HTTP/1.1 on purpose. A refused request gets a status of the 4xx kind, and its connection is
+closed after it.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from daemon.web.headers import values_of
 from daemon.web.urls import unescaped
 
 VERSIONS = frozenset({"1.0", "1.1"})
@@ -30,31 +31,22 @@ def refusal_of(
 ) -> Refusal | None:
     """Say why a request is refused, or None if it may go to a handler.
 
-    `headers` are llhttp's: their characters are checked, and at most one content-length is there; names in lower case.
+    `headers` have passed a parser (llhttp, h11): their characters are checked, and at most one content-length is there.
     Upgrades (h2c, WebSocket) are no reason to refuse: a server may ignore them (RFC 9110 section 7.8), as here.
     """
     if version not in VERSIONS:
         return Refusal(400, "not HTTP/1.0 or HTTP/1.1")
     if method == "CONNECT" or origin_form(target) is None:
         return Refusal(400, "the target is neither a path nor an http URL")
-    hosts = sum(name == b"host" for name, _ in headers)
-    if hosts > 1 or (version == "1.1" and not hosts):
+    hosts = values_of(headers, b"host")
+    if len(hosts) > 1 or (version == "1.1" and not hosts):
         return Refusal(400, "no host, or more than one")  # RFC 9112, 3.2
-    return _header_refusal(headers, body_bytes_max)
-
-
-def _header_refusal(headers: Iterable[tuple[bytes, bytes]], body_bytes_max: int) -> Refusal | None:
-    length: int | None = None
-    chunked = False
-    for name, value in headers:
-        if name == b"host" and (len(value) > _HOST_BYTES_MAX or _HOST.fullmatch(value) is None):
-            # The characters of RFC 3986 section 3.2.2, the lengths of RFC 1035. Werkzeug's routing raises on others,
-            # where Quart answers 500.
-            return Refusal(400, "the host is no host name")
-        if name == b"content-length":
-            length = int(value)
-        elif name == b"transfer-encoding":
-            chunked = True
+    if any(len(host) > _HOST_BYTES_MAX or _HOST.fullmatch(host) is None for host in hosts):
+        # The characters of RFC 3986 section 3.2.2, the lengths of RFC 1035. Werkzeug's routing raises on others,
+        # where Quart answers 500.
+        return Refusal(400, "the host is no host name")
+    length = max(map(int, values_of(headers, b"content-length")), default=None)
+    chunked = bool(values_of(headers, b"transfer-encoding"))
     if body_bytes_max == 0 and (chunked or length):
         return Refusal(413, "a request with a body")
     if chunked and length is not None:

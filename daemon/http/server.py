@@ -1,41 +1,65 @@
-"""Serves an ASGI app to clients of every kind: whatever one of them does, the others are answered.
+"""Serves the connections of one face: whatever one client does, the others are answered.
+
+A face brings the class of its connections (connection.py of the click face, control/connection.py).
 
 The order of a stop: what the kernel already holds is accepted, the listeners close, idle connections close, the answers
-under way get up to `answer_s`, then every socket is closed whatever its client does. The app's lifespan is around it.
+under way get up to `answer_s`, then every socket is closed whatever its client does.
 Listeners that another process holds as well are left to the next server: what the kernel holds waits there for it.
 """
 
 import errno
 import math
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 import structlog
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.trio.lifespan import Lifespan
-from hypercorn.typing import ASGIFramework, LifespanState
 
 from daemon.errors import OurFault
-from daemon.http.connection import Connection, ServerLimits, is_readable
-from daemon.http.disconnects import Hangups
-
-__all__ = ["Server", "ServerLimits"]
+from daemon.http.connection import Connection, Handler, ServerLimits, is_readable
+from daemon.http.disconnects import DisconnectWatcher
 
 ACCEPT_PAUSE_S = 0.1
 LOG_PAUSE_S = 1.0
-LIFESPAN_S = 5.0
 CLIENTS_ERRORS = frozenset(
     {errno.ECONNABORTED, errno.ECONNRESET, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT,
      errno.EHOSTDOWN, errno.ENONET, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ETIMEDOUT}
 )  # fmt: skip
-"""accept(2): what befell the one connection that it would have given; the next one may be well."""
+"""Errors of a single connection (see accept(2)): retry at once."""
 TCP_USER_TIMEOUT = 18
 """tcp(7): bytes that nobody acknowledges for so many ms end a connection; the kernel keeps no dead client's answer."""
 
 log = structlog.get_logger("daemon.click")
+
+
+class Served(Protocol):
+    """One client's connection. `idle`: no request of it is being answered."""
+
+    idle: bool
+
+    @property
+    def address(self) -> str | None: ...
+
+    async def run(self) -> None:
+        """Serve it until it is closed."""
+
+    def stop(self) -> None:
+        """Close now if no request came, else after the answer."""
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way."""
+
+
+OnIdle = Callable[[Served, bool], None]
+Connect = Callable[[trio.socket.SocketType, tuple[str, int] | None, OnIdle], Served]
+"""Makes the connection of an accepted socket and its peer (None at a unix socket), which reports when it is idle."""
+
+
+def click_server(handler: Handler, limits: ServerLimits) -> "Server":
+    disconnects = DisconnectWatcher()
+    return Server(partial(Connection, handler, limits, disconnects), limits, disconnects.run)
 
 
 class Server:
@@ -44,14 +68,15 @@ class Server:
     `listeners` are closed when `serve` ends, however it ends.
     """
 
-    def __init__(self, app: ASGIFramework, limits: ServerLimits) -> None:
-        self._app = app
+    def __init__(self, connect: Connect, limits: ServerLimits, *beside: Callable[[], Awaitable[None]]) -> None:
+        """`beside` run while it serves."""
+        self._connect = connect
         self._limits = limits
-        self._open: set[Connection] = set()
-        self._idle: dict[Connection, None] = {}  # in the order in which they became idle
+        self._beside = beside
+        self._open: set[Served] = set()
+        self._idle: dict[Served, None] = {}  # in the order in which they became idle
         self._per_address: Counter[str] = Counter()
         self._last_closed = trio.Event()
-        self._hangups = Hangups()
         self.turned_away = 0  # refused, or closed to make room for others
         self._refusals = _OncePerSecond()
         self._accept_errors = _OncePerSecond()
@@ -74,20 +99,16 @@ class Server:
         """Answer requests until `stop` is set, and return when the stop is complete.
 
         `handed_back`: the listeners are another process's as well, who keeps them open for the next server.
-        Raises OurFault if it ends for another reason (a listener was closed by somebody else), and hypercorn's
-        lifespan errors if the app fails to start; either may come in an ExceptionGroup.
+        Raises OurFault, in an ExceptionGroup, if it ends for another reason (a listener was closed by somebody else).
         """
-        lifespan = Lifespan(ASGIWrapper(self._app), _lifespan_config(), LifespanState({}))
         try:
             for listener in listeners:
                 self._prepare(listener)
             async with trio.open_nursery() as nursery:
-                await nursery.start(lifespan.handle_lifespan)
-                await lifespan.wait_for_startup()
-                nursery.start_soon(self._hangups.run)
+                for beside in self._beside:
+                    nursery.start_soon(beside)
                 task_status.started()
                 await self._serve_until(stop, listeners, handed_back)
-                await lifespan.wait_for_shutdown()
                 nursery.cancel_scope.cancel()
         finally:
             for listener in listeners:
@@ -165,7 +186,7 @@ class Server:
             self._turn_away(sock, "connections_max", address)
             self._forget_address(address)
             return
-        connection = Connection(self._app, sock, peer, limits, self._hangups, self._note_idle)
+        connection = self._connect(sock, peer, self._note_idle)
         self._open.add(connection)
         self._idle[connection] = None
         clients.start_soon(self._contain, connection)
@@ -175,7 +196,7 @@ class Server:
         sock.close()
         self._refusals.log("connection_refused", reason=reason, address=address)
 
-    async def _contain(self, connection: Connection) -> None:
+    async def _contain(self, connection: Served) -> None:
         """Run one connection; no exception of it gets past here, or it would end the server."""
         try:
             await connection.run()
@@ -186,7 +207,7 @@ class Server:
         finally:
             self._forget(connection)
 
-    def _note_idle(self, connection: Connection, idle: bool) -> None:
+    def _note_idle(self, connection: Served, idle: bool) -> None:
         if idle and connection in self._open:
             self._idle[connection] = None
         else:
@@ -201,7 +222,7 @@ class Server:
         self._forget(connection)
         return True
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Served) -> None:
         self._idle.pop(connection, None)
         if connection in self._open:
             self._open.remove(connection)
@@ -238,10 +259,3 @@ class _OncePerSecond:
         log.warning(event, **values, kept_back=self._kept_back)
         self._next_at = now + LOG_PAUSE_S
         self._kept_back = 0
-
-
-def _lifespan_config() -> Config:
-    config = Config()
-    config.accesslog = config.errorlog = None
-    config.startup_timeout = config.shutdown_timeout = LIFESPAN_S
-    return config

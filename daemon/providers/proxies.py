@@ -8,7 +8,6 @@ import base64
 import hashlib
 import re
 import string
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import ip_address as parsed_address
 from typing import Literal
@@ -16,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from daemon.countries import iso_code
+from daemon.web.headers import RawHeaders, values_of
 
 Scheme = Literal["http", "https", "socks5"]
 
@@ -219,9 +219,9 @@ def address_of(text: object) -> str | None:
         return None
 
 
-def exit_ip_in(headers: Iterable[tuple[bytes, bytes]], name: str | None) -> str | None:
+def exit_ip_in(headers: RawHeaders, name: str | None) -> str | None:
     """The address in the header `name`, which is in lower case; None where there is none."""
     if name is None:
         return None
-    values = (value.decode("latin-1") for header, value in headers if header.lower() == name.encode())
+    values = (value.decode("latin-1") for value in values_of(headers, name.encode()))
     return next((address for value in values if (address := address_of(value))), None)

@@ -1,7 +1,7 @@
-"""URLs and texts on their way between headers, requests and messages. Pure."""
+"""Header fields, URLs and texts on their way between headers, requests and messages. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from ada_url import URL
 
@@ -15,13 +15,23 @@ _LONG_AUTHORITY = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
-RawHeaders = Iterable[tuple[bytes, bytes]]
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+def values_of(headers: RawHeaders, name: bytes) -> list[bytes]:
+    """The values of the header fields of this name, which is given in lower case, in the order of the fields."""
+    return [value for field, value in headers if field.lower() == name]
+
+
+def value_of(headers: RawHeaders, name: bytes) -> bytes | None:
+    """The value of the first header field of this name, which is given in lower case."""
+    return next((value for field, value in headers if field.lower() == name), None)
 
 
 def location_in(headers: RawHeaders) -> str | None:
     """The first Location that is not empty, as Chromium takes it. Browsers read its bytes as UTF-8 where they are."""
-    for name, value in headers:
-        if name.lower() == b"location" and (text := value.strip(b" \t")):
+    for value in values_of(headers, b"location"):
+        if text := value.strip(b" \t"):
             try:
                 return text.decode()
             except UnicodeDecodeError:
@@ -31,7 +41,8 @@ def location_in(headers: RawHeaders) -> str | None:
 
 def refresh_in(headers: RawHeaders) -> str | None:
     """The first Refresh, each byte a character (HTML 7.4.6, the Refresh header)."""
-    return next((value.decode("latin-1") for name, value in headers if name.lower() == b"refresh"), None)
+    value = value_of(headers, b"refresh")
+    return None if value is None else value.decode("latin-1")
 
 
 def parsed(text: str, base: str | None = None) -> URL | None:

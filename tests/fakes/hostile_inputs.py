@@ -20,8 +20,8 @@ from backports import zstd
 from pydantic import TypeAdapter
 
 from daemon.click.visitor import networks, visitor_of
-from daemon.http.http1 import PlainHTTP, Refused, Request, Sign
-from daemon.http.request_rules import path_of
+from daemon.http.http1 import PlainHTTP
+from daemon.http.request_rules import Refusal
 from daemon.offers.macros import macro_url, template_of
 from daemon.trace.page.body import PageBody, page_body
 from daemon.trace.page.charsets import charset_in
@@ -57,19 +57,6 @@ class Parser:
     bytes_max: int
     read: Callable[[bytes], object]
     shapes: dict[str, Make]
-
-
-@dataclass(frozen=True, slots=True)
-class _Headers:
-    """What visitor.py reads of a request."""
-
-    values: dict[str, list[str]]
-
-    def get(self, name: str) -> str | None:
-        return next(iter(self.values.get(name, ())), None)
-
-    def getlist(self, name: str) -> list[str]:
-        return self.values.get(name, [])
 
 
 def repeated(*units: str, before: str = "", after: str = "") -> Make:
@@ -381,18 +368,15 @@ REQUEST = "GET /track-hit?offer=a HTTP/1.1\r\nHost: a\r\n"
 
 def _read_requests(piece_bytes: int) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
-        http = PlainHTTP(head_bytes_max=HEAD_BYTES, body_bytes_max=0)
+        http = PlainHTTP(head_bytes_max=HEAD_BYTES)
         requests = 0
         try:
             for at in range(0, len(data), piece_bytes):
                 http.receive(data[at : at + piece_bytes])
-                while (event := http.next_event()) is not Sign.NEED_DATA:
-                    requests += isinstance(event, Request) and bool(path_of(event.target))
-                    if event is Sign.PAUSED:
-                        http.bare(200, [])
-                        break
-        except Refused:
-            requests += 1
+                while (found := http.next_request()) is not None:
+                    requests += 1
+                    if isinstance(found, Refusal):
+                        return requests
         finally:
             http.close()
         return requests
@@ -441,7 +425,7 @@ QUERIES: dict[str, Make] = {
 
 
 def _read_forwarded(data: bytes) -> object:
-    return visitor_of("192.0.2.1", _Headers({"X-Forwarded-For": [data.decode()]}), TRUSTED)
+    return visitor_of("192.0.2.1", [(b"x-forwarded-for", data)], TRUSTED)
 
 
 FORWARDED: dict[str, Make] = {

@@ -1,16 +1,21 @@
-"""A small click app behind a real server on loopback, and the raw clients that talk to it."""
+"""A small click app behind the server of either face on loopback, and the raw clients that talk to it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
+import pytest
+import quart
 import trio
-from hypercorn.typing import ASGIFramework
-from quart import Response, request
 from quart_trio import QuartTrio
 
+from daemon.control.connection import control_server
+from daemon.http.connection import Handler, ServerLimits
+from daemon.http.http1 import Request, Response
 from daemon.http.listeners import open_listeners
-from daemon.http.server import Server, ServerLimits
+from daemon.http.server import Server, click_server
+
+both_faces = pytest.mark.parametrize("kind", ["click", "control"])
 
 PATIENCE_S = 10.0
 """A test fails when something that should happen at once has not happened within this."""
@@ -24,24 +29,23 @@ def limits_with(**changes: float) -> ServerLimits:
         "connections_max": 100,
         "connections_per_address_max": 0,
         "backlog": 64,
-        "body_bytes_max": 0,
     }
     return ServerLimits(**(values | changes))  # type: ignore[arg-type]
 
 
 class ClickApp:
-    """A Quart-Trio app whose `/track-hit` answers 302; with `?wait` once `open_gate` was called."""
+    """`/track-hit` answers 302; with `?wait` once `open_gate` was called. As a handler, and as a Quart-Trio app."""
 
     def __init__(self) -> None:
         self.quart = QuartTrio("clicks")
+        self.quart.config["MAX_CONTENT_LENGTH"] = 0
         self.gate = trio.Event()
         self.waiting = 0
         self.cancelled = 0
         self.changed = trio.Event()
-        self.quart.route("/track-hit", methods=["GET", "HEAD"])(self.track_hit)
-        self.quart.route("/large")(self.large)
-        self.quart.route("/broken")(self.broken)
-        self.quart.route("/body", methods=["POST"])(self.body)
+        self.quart.route("/track-hit", methods=["GET", "HEAD"])(self._quart_answer)
+        self.quart.route("/large")(self._quart_answer)
+        self.quart.route("/broken")(self._quart_answer)
 
     def _note(self) -> None:
         self.changed.set()
@@ -52,8 +56,23 @@ class ClickApp:
             while not condition():
                 await self.changed.wait()
 
-    async def track_hit(self) -> Response:
-        if "wait" in request.args:
+    async def handle(self, request: Request) -> Response:
+        if request.path not in ("/track-hit", "/large", "/broken"):
+            return Response(404)
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, [(b"allow", b"GET, HEAD")])
+        return await self._answer(request.path, parse_qs(request.query.decode(), keep_blank_values=True))
+
+    async def _quart_answer(self) -> quart.Response:
+        answer = await self._answer(quart.request.path, quart.request.args.to_dict(flat=False))
+        return quart.Response(answer.body, answer.status, {n.decode(): v.decode() for n, v in answer.headers})
+
+    async def _answer(self, path: str, query: dict[str, list[str]]) -> Response:
+        if path == "/large":
+            return Response(200, body=b"x" * 20_000_000)
+        if path == "/broken":
+            raise RuntimeError("broken on purpose")
+        if "wait" in query:
             self.waiting += 1
             self._note()
             try:
@@ -64,17 +83,8 @@ class ClickApp:
             finally:
                 self.waiting -= 1
                 self._note()
-        offer = quote(request.args.get("offer", ""))
-        return Response(b"", 302, {"Location": f"https://landing.example/?offer={offer}", "Cache-Control": "no-store"})
-
-    async def large(self) -> Response:
-        return Response(b"x" * 20_000_000, 200)
-
-    async def broken(self) -> Response:
-        raise RuntimeError("broken on purpose")
-
-    async def body(self) -> Response:
-        return Response(str(len(await request.get_data())), 200)
+        offer = quote(query.get("offer", [""])[0])
+        return Response(302, [(b"location", f"https://landing.example/?offer={offer}".encode())])
 
 
 class Running:
@@ -106,12 +116,21 @@ class Running:
 
 
 @asynccontextmanager
-async def running(limits: ServerLimits | None = None, *, app: ASGIFramework | None = None) -> AsyncIterator[Running]:
-    """Serve a ClickApp, or `app` in its place, until the block ends; then stop it, and fail if it does not end."""
+async def running(
+    limits: ServerLimits | None = None, kind: str = "click", *, handler: Handler | None = None, body_bytes_max: int = 0
+) -> AsyncIterator[Running]:
+    """Serve a ClickApp by the server of the face `kind`, until the block ends; then stop it, and fail if it goes on.
+
+    `handler`: what the click face answers by in its place. `body_bytes_max`: of a request to the control face.
+    """
     clicks = ClickApp()
+    clicks.quart.config["MAX_CONTENT_LENGTH"] = body_bytes_max
     limits = limits or limits_with()
     listeners = await open_listeners(["127.0.0.1:0"], backlog=limits.backlog)
-    face = Running(Server(app or clicks.quart, limits), clicks, listeners[0])
+    server = (
+        control_server(clicks.quart, limits) if kind == "control" else click_server(handler or clicks.handle, limits)
+    )
+    face = Running(server, clicks, listeners[0])
 
     async def serve(task_status: trio.TaskStatus[None]) -> None:
         await face.server.serve(listeners, stop=face.stop, task_status=task_status)

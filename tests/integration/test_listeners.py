@@ -8,7 +8,7 @@ import trio
 
 from daemon.errors import BadSettings, TheirFault
 from daemon.http.listeners import open_listeners
-from daemon.http.server import Server
+from daemon.http.server import click_server
 from tests.integration.faces import ClickApp, click, limits_with, read_answers
 
 
@@ -57,7 +57,7 @@ async def test_a_unix_socket_replaces_its_own_stale_file_and_serves(tmp_path: Pa
 
         async def serve(task_status: trio.TaskStatus[None]) -> None:
             limits = limits_with(connections_per_address_max=1)
-            await Server(ClickApp().quart, limits).serve(listeners, stop=stop, task_status=task_status)
+            await click_server(ClickApp().handle, limits).serve(listeners, stop=stop, task_status=task_status)
 
         await nursery.start(serve)
         first, second = await trio.open_unix_socket(path), await trio.open_unix_socket(path)

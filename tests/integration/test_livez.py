@@ -7,34 +7,28 @@ from pathlib import Path
 
 import pytest
 import trio
-from quart import Response
-from quart_trio import QuartTrio
 
+from daemon.http.connection import Handler
+from daemon.http.http1 import Request, Response
 from daemon.http.listeners import open_listeners
 from daemon.http.probe import listener_probes
-from daemon.http.server import Server
+from daemon.http.server import Server, click_server
 from tests.integration.faces import PATIENCE_S, limits_with
 
 
-def live_app(status: int = 200) -> QuartTrio:
-    app = QuartTrio("live")
+def live_handler(status: int = 200) -> Handler:
+    async def handle(request: Request) -> Response:
+        if request.path != "/livez":
+            await trio.sleep_forever()
+        return Response(status, body=b"ok\n")
 
-    async def livez() -> Response:
-        return Response(b"ok\n", status)
-
-    async def wait() -> Response:
-        await trio.sleep_forever()
-        raise AssertionError
-
-    app.add_url_rule("/livez", "livez", livez)
-    app.add_url_rule("/wait", "wait", wait)
-    return app
+    return handle
 
 
 @asynccontextmanager
 async def served(bind: str, status: int = 200, **limits: float) -> AsyncIterator[tuple[Server, trio.SocketListener]]:
     listeners = await open_listeners([bind], backlog=8)
-    server = Server(live_app(status), limits_with(**limits))
+    server = click_server(live_handler(status), limits_with(**limits))
     async with trio.open_nursery() as nursery:
         stop = trio.Event()
 
@@ -95,7 +89,7 @@ async def test_a_connection_closed_without_an_answer_is_said() -> None:
     [listener] = await open_listeners(["127.0.0.1:0"], backlog=8)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(closing, listener)
-        server = Server(live_app(), limits_with())
+        server = click_server(live_handler(), limits_with())
         assert await asked(server, listener) == "closes the connection without an answer"
         nursery.cancel_scope.cancel()
     listener.socket.close()
@@ -112,6 +106,6 @@ async def test_a_socket_of_systemds_that_cannot_be_reached_is_systemds_affair(tm
 async def test_a_server_that_accepts_nothing_does_not_answer() -> None:
     [listener] = await open_listeners(["127.0.0.1:0"], backlog=8)
     with trio.move_on_after(0.2) as scope:
-        await asked(Server(live_app(), limits_with()), listener)
+        await asked(click_server(live_handler(), limits_with()), listener)
     assert scope.cancelled_caught
     listener.socket.close()

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from daemon.click.clicks import Clicks
-from daemon.click.routes import public_app
+from daemon.click.routes import click_handler
 from daemon.host.clocks import read_clocks
 from daemon.journal.entries import Hit
 from daemon.offers.model import Offers
@@ -84,8 +84,8 @@ async def face(landing: str | None = LANDING, *, ready: bool = True, **settings:
         async for job in receive:
             job.listener.send_nowait(Finished(landing, None if landing else "trace_failed"))
 
-    app = public_app(configured, lambda: clicks if ready else None)
-    async with trio.open_nursery() as nursery, running(limits_with(head_bytes_max=65_536), app=app) as served:
+    handler = click_handler(configured, lambda: clicks if ready else None)
+    async with trio.open_nursery() as nursery, running(limits_with(head_bytes_max=65_536), handler=handler) as served:
         nursery.start_soon(work)
 
         async def get(target: str | bytes, *headers: str, method: str = "GET") -> Reply:

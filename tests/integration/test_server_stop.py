@@ -7,14 +7,25 @@ import structlog
 import trio
 import trio.testing
 
+from daemon.control.connection import control_server
 from daemon.errors import OurFault
 from daemon.http.listeners import open_listeners
-from daemon.http.server import Server
-from tests.integration.faces import PATIENCE_S, ClickApp, click, limits_with, read_all, read_answers, running
+from daemon.http.server import click_server
+from tests.integration.faces import (
+    PATIENCE_S,
+    ClickApp,
+    both_faces,
+    click,
+    limits_with,
+    read_all,
+    read_answers,
+    running,
+)
 
 
-async def test_a_stop_answers_what_is_in_flight_and_closes_what_is_idle_at_once() -> None:
-    async with running() as face, await face.connect() as idle, await face.connect() as busy:
+@both_faces
+async def test_a_stop_answers_what_is_in_flight_and_closes_what_is_idle_at_once(kind: str) -> None:
+    async with running(kind=kind) as face, await face.connect() as idle, await face.connect() as busy:
         await idle.send_all(click())
         await read_answers(idle, 1)
         await busy.send_all(click(query="&wait"))
@@ -29,8 +40,9 @@ async def test_a_stop_answers_what_is_in_flight_and_closes_what_is_idle_at_once(
         await face.until_ended()
 
 
-async def test_a_stop_still_answers_what_the_kernel_had_accepted() -> None:
-    async with running() as face:
+@both_faces
+async def test_a_stop_still_answers_what_the_kernel_had_accepted(kind: str) -> None:
+    async with running(kind=kind) as face:
         clients = [socket.create_connection(("127.0.0.1", face.port)) for _ in range(20)]
         for client in clients:
             client.sendall(click(headers_end := "early", "Connection: close"))
@@ -41,9 +53,10 @@ async def test_a_stop_still_answers_what_the_kernel_had_accepted() -> None:
                 assert headers_end.encode() in await read_all(stream)
 
 
-async def test_a_stop_waits_no_longer_than_an_answer_may_take() -> None:
+@both_faces
+async def test_a_stop_waits_no_longer_than_an_answer_may_take(kind: str) -> None:
     with structlog.testing.capture_logs() as logs:
-        async with running(limits_with(answer_s=0.2)) as face, await face.connect() as client:
+        async with running(limits_with(answer_s=0.2), kind) as face, await face.connect() as client:
             await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
             await client.receive_some(1)  # the answer has begun; the rest stays unread
             face.stop.set()
@@ -51,10 +64,12 @@ async def test_a_stop_waits_no_longer_than_an_answer_may_take() -> None:
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["connections_cut"]
 
 
-async def test_cancelling_the_server_does_not_wait_for_a_client_that_reads_nothing() -> None:
+@both_faces
+async def test_cancelling_the_server_does_not_wait_for_a_client_that_reads_nothing(kind: str) -> None:
     app = ClickApp()
     listeners = await open_listeners(["127.0.0.1:0"], backlog=8)
-    server = Server(app.quart, limits_with(head_s=60.0, answer_s=60.0))
+    limits = limits_with(head_s=60.0, answer_s=60.0)
+    server = control_server(app.quart, limits) if kind == "control" else click_server(app.handle, limits)
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
 
@@ -71,7 +86,7 @@ async def test_cancelling_the_server_does_not_wait_for_a_client_that_reads_nothi
 
 async def test_a_server_whose_listener_is_closed_raises() -> None:
     listeners = await open_listeners(["127.0.0.1:0"], backlog=8)
-    server = Server(ClickApp().quart, limits_with())
+    server = click_server(ClickApp().handle, limits_with())
 
     async def close_it() -> None:
         async with trio.open_nursery() as nursery:

@@ -5,7 +5,7 @@ import webencodings
 from ada_url import URL
 
 from daemon.trace.page.charsets import percent_encoded, url_in_document
-from daemon.web.headers import AUTHORITY_CHARACTERS_MAX, parsed
+from daemon.web.headers import AUTHORITY_CHARACTERS_MAX, location_in, parsed, refresh_in, value_of, values_of
 from daemon.web.urls import unescaped
 
 HERE = URL("http://ads.example/a/")
@@ -37,3 +37,23 @@ def test_what_an_encoding_lacks_is_escaped_wherever_it_stands() -> None:
 )
 def test_escapes_are_undone_and_broken_ones_stay(text: str, data: bytes) -> None:
     assert unescaped(text) == data
+
+
+def test_a_header_field_is_found_by_its_name_in_any_case() -> None:
+    headers = [(b"Via", b"a"), (b"X-Via", b"b"), (b"VIA", b"c")]
+    assert values_of(headers, b"via") == [b"a", b"c"]
+    assert value_of(headers, b"via") == b"a"
+    assert (values_of(headers, b"age"), value_of(headers, b"age")) == ([], None)
+
+
+def test_the_first_location_that_is_not_empty_counts_and_any_refresh() -> None:
+    headers = [
+        (b"Location", b" "),
+        (b"location", b"/\xc3\xa9"),
+        (b"LOCATION", b"/later"),
+        (b"Refresh", b""),
+        (b"refresh", b"1"),
+    ]
+    assert (location_in(headers), refresh_in(headers)) == ("/é", "")
+    assert location_in([(b"location", b"/\xe9")]) == "/é"
+    assert (location_in([]), refresh_in([])) == (None, None)

@@ -14,6 +14,7 @@ from daemon.trace.page.budget import Steps
 from daemon.trace.page.charsets import charset_in
 from daemon.trace.page.codings import CODINGS
 from daemon.trace.page.html import Page, Source, read_page
+from daemon.web.headers import values_of
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -128,23 +129,15 @@ class PageBody:
 
 def page_body(url: URL, headers: Headers, *, bytes_max: int, refresh_max_s: float, refreshed: bool) -> PageBody | None:
     """What reads the body of an answer with these headers, or None where it is not to be read."""
-    content_type = None
-    named: list[str] = []
-    small = empty = False
-    for name, value in headers:
-        lowered = name.lower()
-        if lowered == b"content-type":
-            content_type = value.decode("latin-1")
-        elif lowered == b"content-encoding":
-            named += (coding.strip().lower() for coding in value.decode("latin-1").split(","))
-        elif lowered == b"content-length":
-            small = value.isdigit() and int(value[:9]) <= SMALL_BYTES
-            empty = value == b"0"
-    kind = None if content_type is None else content_type.partition(";")[0].strip().lower()
-    if empty or (kind and kind not in _HTML_TYPES):
+    content_type = b"".join(values_of(headers, b"content-type")[-1:]).decode("latin-1")
+    length = b"".join(values_of(headers, b"content-length")[-1:])
+    kind = content_type.partition(";")[0].strip().lower()
+    if length == b"0" or (kind and kind not in _HTML_TYPES):
         return None
-    undone = [coding for coding in reversed(named) if coding not in ("", "identity")]
+    named = b",".join(values_of(headers, b"content-encoding")).decode("latin-1").lower().split(",")
+    undone = [coding for coding in map(str.strip, reversed(named)) if coding not in ("", "identity")]
     if len(undone) > CODINGS_MAX or any(coding not in CODINGS for coding in undone):
         return None
-    source = Source(url, charset_in(content_type or ""), refresh_max_s, refreshed)
+    source = Source(url, charset_in(content_type), refresh_max_s, refreshed)
+    small = length.isdigit() and int(length[:9]) <= SMALL_BYTES
     return PageBody(source, undone, bytes_max=bytes_max, sniffs=not kind, small=small)

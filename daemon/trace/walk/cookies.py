@@ -7,11 +7,12 @@ Texts are latin-1, one character a byte, so that values go back as they came.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 
 from ada_url import URL, HostType
+
+from daemon.web.headers import RawHeaders, values_of
 
 COOKIES_MAX = 60
 COOKIE_CHARACTERS_MAX = 4_096  # name and value, as browsers have it
@@ -48,25 +49,19 @@ class Jar:
     def __init__(self) -> None:
         self._cookies: dict[tuple[str, str, str], _Cookie] = {}
 
-    def keep(self, url: URL, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def keep(self, url: URL, headers: RawHeaders) -> None:
         """Takes the Set-Cookie headers of the answer to `url` (section 5.3). What is malformed is left out."""
-        lines: list[str] = []
-        date = ""
-        for raw_name, raw_value in headers:
-            name = raw_name.lower()
-            if name == b"set-cookie":
-                lines.append(raw_value.decode("latin-1"))
-            elif name == b"date":
-                date = raw_value.decode("latin-1")
+        lines = values_of(headers, b"set-cookie")
         if not lines:
             return
-        answered_s = _seconds(date)
+        dates = values_of(headers, b"date")
+        answered_s = _seconds(dates[-1].decode("latin-1")) if dates else None
         now_s = _YEAR_2000_S if answered_s is None else answered_s
         answerer = _Answerer(
             url.hostname, url.host_type == HostType.DEFAULT, url.protocol == "https:", _default_path(url.pathname)
         )
         for line in lines:
-            self._keep_one(answerer, line, now_s)
+            self._keep_one(answerer, line.decode("latin-1"), now_s)
 
     def header(self, url: URL) -> str:
         """The value of Cookie for a request to `url` (section 5.4): longer paths first, then older; "" for none."""

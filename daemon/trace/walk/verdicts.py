@@ -62,9 +62,10 @@ fault yet, as the host may be the slow one, and goes by `provider`.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from daemon.web.headers import RawHeaders, values_of
 
 
 class Verdict(StrEnum):
@@ -211,7 +212,7 @@ def fault_of(phase: Phase, kind: Kind, *, status: int | None = None, proxy_prove
     return FAULTS.get((phase, kind), _OURS)
 
 
-def fault_of_answer(status: int, headers: Iterable[tuple[bytes, bytes]], *, proxy_proven: bool) -> Fault | None:
+def fault_of_answer(status: int, headers: RawHeaders, *, proxy_proven: bool) -> Fault | None:
     """The fault that an answer over plain http tells of as the proxy's own word; None: it is the target's answer.
 
     `proxy_proven`: an earlier hop of the trace got its answer through the same proxy.
@@ -220,18 +221,11 @@ def fault_of_answer(status: int, headers: Iterable[tuple[bytes, bytes]], *, prox
         return None
     if status == 407:
         return Fault(Verdict.CREDENTIALS, "proxy_credentials", "the proxy wants other credentials: status 407")
-    own = relayed = False
-    for name, value in headers:
-        lowered = name.lower()
-        own = (
-            own
-            or _OWN.match(lowered) is not None
-            or (lowered == b"proxy-status" and _OWN_BY_RFC_9209.search(value) is not None)
-        )
-        relayed = relayed or lowered in _RELAYED
+    names = {name.lower() for name, _ in headers}
+    own = any(map(_OWN.match, names)) or any(map(_OWN_BY_RFC_9209.search, values_of(headers, b"proxy-status")))
     verdict, reason = CONNECT_STATUSES.get(status, (Verdict.IP, "proxy_refused"))
     if own:
         return Fault(verdict, reason, f"the proxy answered with status {status}")
-    if verdict is Verdict.PROVIDER and not (proxy_proven or relayed):
+    if verdict is Verdict.PROVIDER and not (proxy_proven or names & _RELAYED):
         return Fault(verdict, reason, f"answered with status {status}, by the proxy as far as can be told")
     return None

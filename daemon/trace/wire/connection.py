@@ -22,7 +22,7 @@ from daemon.trace.walk.verdicts import Kind, Phase
 from daemon.trace.wire.http1 import Exchange, Headers
 from daemon.trace.wire.socks import open_socks_tunnel
 from daemon.trace.wire.stream import DialError, WireStream
-from daemon.web.headers import location_in
+from daemon.web.headers import location_in, value_of
 
 DRAIN_BYTES_MAX = 4_096
 DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; past it a new connection is cheaper
@@ -181,7 +181,5 @@ def authorization_of(proxy: ProxyAddress) -> list[tuple[str, str]]:
 
 def _is_small(headers: Headers) -> bool:
     """Whether a body of a known length is worth reading; one of an unknown length is, as far as it goes."""
-    for name, value in headers:
-        if name.lower() == b"content-length":
-            return value.isdigit() and int(value[:9]) <= DRAIN_BYTES_MAX
-    return True
+    length = value_of(headers, b"content-length")
+    return length is None or (length.isdigit() and int(length[:9]) <= DRAIN_BYTES_MAX)

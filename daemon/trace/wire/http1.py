@@ -15,6 +15,7 @@ import trio
 
 from daemon.trace.page.body import Body
 from daemon.trace.wire.stream import Broken, TooMuch, WireStream
+from daemon.web.headers import value_of, values_of
 
 VERSION = b"HTTP/1."
 _LENGTH = re.compile(rb"\r?\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r?\n|\Z)", re.IGNORECASE)
@@ -120,10 +121,8 @@ class _Answer:
     @property
     def ends_with_connection(self) -> bool:
         """Of a head: nothing else says where its body ends (RFC 9112, 6.3)."""
-        return not any(
-            name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
-            for name, value in ((name.lower(), value) for name, value in self.headers)
-        )
+        chunked = any(b"chunked" in value.lower() for value in values_of(self.headers, b"transfer-encoding"))
+        return not chunked and value_of(self.headers, b"content-length") is None
 
 
 class Exchange:
