@@ -32,25 +32,29 @@ class Proxy:
     tells: str = ""
     misbehaves_from: int = 1
     seen: list[Request] = field(default_factory=list)
-    clients: list[Connection] = field(default_factory=list)
+    connections: int = 0
+    _open: set[Connection] = field(default_factory=set)
+    _closed_bytes: tuple[int, int] = 0, 0
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         visit = _Visit(self, stream)
-        self.clients.append(visit.client)
-        await visit.serve()
-
-    @property
-    def connections(self) -> int:
-        return len(self.clients)
+        self.connections += 1
+        self._open.add(visit.client)
+        try:
+            await visit.serve()
+        finally:
+            self._open.remove(visit.client)
+            bytes_in, bytes_out = self._closed_bytes
+            self._closed_bytes = bytes_in + visit.client.bytes_in, bytes_out + visit.client.bytes_out
 
     @property
     def bytes_in(self) -> int:
         """What passed from clients to the proxy, as a provider's bill counts it."""
-        return sum(client.bytes_in for client in self.clients)
+        return self._closed_bytes[0] + sum(client.bytes_in for client in self._open)
 
     @property
     def bytes_out(self) -> int:
-        return sum(client.bytes_out for client in self.clients)
+        return self._closed_bytes[1] + sum(client.bytes_out for client in self._open)
 
 
 class _Visit(Visit):
