@@ -1,12 +1,14 @@
-"""What holds for every test: an error in the log that the test did not expect fails it."""
+"""What holds for every test: an unexpected error in the log fails it; coverage is measured where that costs little."""
 
 import logging
 from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+TESTS = Path(__file__).parent
 ERRORS = ("error", "exception", "critical")
 
 
@@ -65,3 +67,16 @@ def expected_errors(request: pytest.FixtureRequest) -> Iterator[LoggedErrors]:
         processors[:] = before
     if "caplog" not in request.fixturenames and (unexpected := errors.unexpected()):
         pytest.fail(f"unexpected errors in the log: {unexpected}", pytrace=False)
+
+
+MEASURED = {"unit", "actors"}
+"""The tiers in which `--cov` measures: they call the code itself, without processes, and wait for nothing."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.pluginmanager.hasplugin("_cov"):
+        return
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier not in MEASURED or item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
