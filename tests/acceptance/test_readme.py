@@ -13,18 +13,10 @@ import trio
 
 from daemon.cli.app import build_app
 from daemon.config import Settings
-from tests.acceptance.processes import (
-    PATIENCE_S,
-    REPOSITORY,
-    asked,
-    environment,
-    offer,
-    run_command,
-    serving,
-    until,
-)
 from tests.fakes.wire import free_port
-from tests.needs import need
+from tests.support.needs import need
+from tests.support.processes import REPOSITORY, asked, environment, offer, run_command, serving
+from tests.support.waiting import PATIENCE_S, until
 
 README = (REPOSITORY / "README.md").read_text()
 # Run elsewhere: the first page's by test_demo, the service by test_serve, units by test_install_units and test_systemd.

@@ -11,6 +11,7 @@ from quart_trio import QuartTrio
 
 from daemon.click.listeners import open_listeners
 from daemon.click.server import Server, ServerLimits
+from tests.support.waiting import until
 
 PATIENCE_S = 10.0
 """A test fails when something that should happen at once has not happened within this."""
@@ -91,9 +92,7 @@ class Running:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
     async def until_connections(self, count: int) -> None:
-        with trio.fail_after(PATIENCE_S):
-            while self.server.connections != count:  # noqa: ASYNC110 the server has no event for this
-                await trio.sleep(0.005)
+        await until(lambda: self.server.connections == count)
 
     async def until_ended(self) -> None:
         with trio.fail_after(PATIENCE_S):

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from uuid import uuid4
 
 import trio
 
@@ -12,12 +11,14 @@ from daemon.click.offers import Offers
 from daemon.clocks import read_clocks
 from daemon.pool.adoption import Adoption
 from daemon.pool.directory import PoolDirectory, Post
-from daemon.pool.messages import Acquire, Counts, Lease, NoIPAvailable, Release
+from daemon.pool.messages import Counts, Lease, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import run_pool_actor
-from tests.integration.databases import PATIENCE_S, PostgresServer, Rows, fresh_database, until
+from tests.fakes.asked import Asked
+from tests.integration.databases import PostgresServer, Rows, fresh_database
 from tests.integration.journals import Journal, running_journal
+from tests.support.waiting import PATIENCE_S, until
 
 RULES = Rules(lock_s=60, cooldown_s=30, failures_max=5)
 
@@ -54,11 +55,11 @@ class Daemon:
     async def acquire(self, country: str, patience_s: float = 5) -> Lease | NoIPAvailable:
         post = self.directory.known(country)
         assert post is not None
-        send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
+        asked = Asked(patience_s)
         with trio.fail_after(PATIENCE_S):
-            await post.mailbox.send(Acquire(uuid4(), trio.current_time() + patience_s, send))
-            async with receive:
-                return await receive.receive()
+            await post.mailbox.send(asked.message)
+            async with asked.receive:
+                return await asked.receive.receive()
 
     async def lease(self, country: str) -> Lease:
         lease = await self.acquire(country)

@@ -17,7 +17,8 @@ from daemon.logbook import sources
 from daemon.logbook.lines import Line, Splitter
 from tests.integration.commands import PROJECT, Commands
 from tests.integration.databases import PostgresServer
-from tests.integration.test_cli_process import running, wait_until
+from tests.integration.test_cli_process import running
+from tests.support.waiting import wait_until
 
 REQUEST = "6f1c2d3e-8a5b-4c7d-9e0f-112233445566"
 

@@ -13,7 +13,7 @@ from daemon.control.face import BODY_BYTES_MAX
 from daemon.errors import BadSettings
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import STATUS, Served, control_face, row_of
-from tests.integration.state_dirs import open_state_dir
+from tests.support.state_dirs import open_state_dir
 
 GIVEN = "a-token-of-the-settings"
 

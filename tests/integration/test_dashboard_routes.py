@@ -23,7 +23,7 @@ from daemon.pool.decision import Decision
 from tests.fakes.ips import a_request, at
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
-from tests.integration.databases import until
+from tests.support.waiting import until
 
 PATIENCE_S = 10.0
 

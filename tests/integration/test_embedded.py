@@ -16,7 +16,7 @@ import pytest
 import daemon
 from daemon.database import cluster, embedded
 from daemon.database.binaries import Binaries, choose_account, installed, reachable, run
-from tests.integration.state_dirs import open_state_dir, stop_server
+from tests.support.state_dirs import open_state_dir, stop_server
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root runs the server as another account")
 PROJECT = Path(daemon.__file__).parent.parent

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.database import cluster, embedded
 from daemon.errors import DatabaseSetupFailed
-from tests.integration.state_dirs import open_state_dir
+from tests.support.state_dirs import open_state_dir
 
 
 @pytest.fixture

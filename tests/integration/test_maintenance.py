@@ -19,8 +19,9 @@ from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules, Status
 from daemon.troubles import Troubles
-from tests.conftest import LoggedErrors
-from tests.integration.databases import PostgresServer, Rows, fresh_database, opened, until
+from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import until
 
 
 def ago(**delta: float) -> datetime:

@@ -17,7 +17,7 @@ from daemon.trace.fetch import TraceResult
 from daemon.trace.steps import Landed
 from daemon.trace.verdicts import Verdict
 from tests.fakes.overviews import standing_overview
-from tests.needs import need
+from tests.support.needs import need
 
 CONFIG = Path(__file__).parents[2] / "config"
 DASHBOARD = CONFIG / "grafana-dashboard.json"

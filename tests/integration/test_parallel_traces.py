@@ -20,8 +20,9 @@ from daemon.errors import DatabaseUnavailable
 from tests.fakes.net import net
 from tests.fakes.origins import Reply, page, redirect, reply
 from tests.integration.control_faces import Served, control_face
-from tests.integration.databases import PostgresServer, fresh_database, until
+from tests.integration.databases import PostgresServer, fresh_database
 from tests.integration.whole_path import WholePath, whole_path
+from tests.support.waiting import until
 
 PATH = "/functions/v1/process-trace-parallel"
 URL = "http://ads.example/start"

@@ -12,7 +12,7 @@ import trio
 from tests.faults.disks import tmpfs_refused
 from tests.faults.run import FAULTS, Outcome, run
 from tests.faults.stage import Knobs
-from tests.needs import need, program_path
+from tests.support.needs import need, program_path
 
 SEED = 1
 KNOBS = Knobs(outage_s=8.0, serving_within_s=10.0, late_s=2.0)
