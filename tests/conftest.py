@@ -1,6 +1,10 @@
-"""What holds for every test: an unexpected error in the log fails it; coverage is measured where that costs little."""
+"""What holds for every test: errors in its log, its markers, and whether coverage measures it."""
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,14 +12,56 @@ from tests.support.logged_errors import expected_errors
 
 __all__ = ["expected_errors"]
 TESTS = Path(__file__).parent
+MARKERS = ("slow", "root", "browser")
 MEASURED = {"unit", "actors"}
 """The tiers in which `--cov` measures: they call the code itself, without processes, and wait for nothing."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.pluginmanager.hasplugin("_cov"):
-        return
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
-        if tier not in MEASURED or item.get_closest_marker("slow"):
+        if tier == "acceptance":  # most of its tests start a daemon
+            item.add_marker("slow")
+        if config.pluginmanager.hasplugin("_cov") and (tier not in MEASURED or item.get_closest_marker("slow")):
             item.add_marker("no_cover")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+class _LeftOut:
+    """Tells at the end of a run how many tests `-m` left out, and the command that runs them.
+
+    With pytest-xdist the workers leave tests out, all of them the same ones, and this is told by the main process.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._counts: Counter[str] = Counter()
+
+    @pytest.hookimpl
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        if self._config.option.markexpr:
+            self._counts.update(mark for item in items for mark in MARKERS if item.get_closest_marker(mark))
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self) -> None:
+        if hasattr(self._config, "workeroutput"):
+            self._config.workeroutput["left_out"] = dict(self._counts)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._counts |= Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._counts:
+            told = ", ".join(f"{count} {mark}" for mark, count in self._counts.items())
+            terminalreporter.write_line(f"Left out: {told}. They run by: pytest -m '{' or '.join(self._counts)}'")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_LeftOut(config), "left-out")

@@ -13,6 +13,8 @@ import pytest
 from tests.acceptance.container import INSTALLED, Container, booted
 from tests.acceptance.knock import Knock
 
+pytestmark = [pytest.mark.slow, pytest.mark.root]  # a container is booted
+
 UNIT, SOCKET = "tracepool.service", "tracepool.socket"
 ETC, UNITS = "/etc/tracepool", "/etc/systemd/system"
 CLICK = "/track-hit?offer=summer-sale&gclid=7"

@@ -12,6 +12,8 @@ from tests.browser.watched import SICK, Watched, watched_daemon
 from tests.support.processes import Serving, click, serving
 from tests.support.state_dirs import open_state_dir
 
+pytestmark = pytest.mark.browser
+
 TABLES = ("countries", "in-flight", "traces", "sick", "traffic", "queues", "events", "ips")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text()
 SERIOUS = {"serious", "critical"}

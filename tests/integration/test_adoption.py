@@ -21,6 +21,7 @@ ADD_THREE = "insert into ip_rotation_pool (ip_address) select 'ip-' || generate_
 ADD_ONE = "insert into ip_rotation_pool (ip_address) values ('ip-1')"
 
 
+@pytest.mark.slow
 async def test_rows_inserted_by_series_join(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path) as daemon:
         await daemon.rows.sql(
@@ -350,6 +351,7 @@ async def test_a_notification_that_cannot_be_read_means_compare_everything(
         await daemon.lease("us")
 
 
+@pytest.mark.slow
 async def test_notifications_without_end_leave_time_for_the_clicks_and_edits_still_arrive(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_wrong_usage_is_one_line_with_a_hint(command: Commands, arguments: tuple
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_lines_of_a_stream_come_when_they_come(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with out.open("w") as written, subprocess.Popen(

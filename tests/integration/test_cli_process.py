@@ -20,6 +20,8 @@ from tests.integration.commands import PROJECT, process
 from tests.support.state_dirs import open_state_dir
 from tests.support.waiting import PATIENCE_S, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def state_dir() -> Iterator[Path]:

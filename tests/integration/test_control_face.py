@@ -202,6 +202,7 @@ async def test_the_openapi_document_describes_the_answers_and_the_problems() -> 
         assert (await served.ask("/openapi.json", token=GIVEN)).json()["security"] == [{"token": []}]
 
 
+@pytest.mark.slow
 async def test_a_request_under_way_does_not_hold_up_the_stop_for_long() -> None:
     entered = trio.Event()
 

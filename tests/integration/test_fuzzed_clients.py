@@ -11,6 +11,8 @@ import trio.lowlevel
 
 from tests.integration.faces import Running, limits_with, read_all, running
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = 20_000
 CLIENTS = 16
 SEED = 20_240_229

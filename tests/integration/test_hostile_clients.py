@@ -247,6 +247,7 @@ async def test_pipelining_without_reading_does_not_hold_the_connection() -> None
         await face.until_connections(0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 5000, reason="needs 5,000 descriptors (ulimit -n)")
 async def test_two_thousand_idle_connections_cost_little_and_are_closed() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -275,6 +275,7 @@ async def test_terminated_sessions_cost_no_entry(
             assert await looker.one("select count(*) from hits") == 15
 
 
+@pytest.mark.slow
 async def test_a_server_that_comes_back_gets_what_it_missed(
     postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
 ) -> None:

@@ -295,6 +295,7 @@ async def test_a_timer_that_failed_is_a_fault_and_its_actor_is_woken(
     assert len(expected_errors.named("timer_failed")) == 1
 
 
+@pytest.mark.slow
 async def test_a_round_without_a_database_is_skipped_and_the_next_one_is_made(postgres: PostgresServer) -> None:
     directory = directory_with(Ip(uuid4(), "ip-1", "7000", "us", "luna"))
     often = settings(interval_s=1)

@@ -124,6 +124,7 @@ async def test_where_no_ip_is_to_be_had_it_says_so_in_the_agreed_words() -> None
         assert (await here.ask(target_country="xx")).json()["success"]
 
 
+@pytest.mark.slow
 async def test_an_offers_settings_hold_for_its_traces_and_macros_take_the_parameters() -> None:
     async with scene() as here:
         here.path.offer(URL, stop_at=["b.example"])

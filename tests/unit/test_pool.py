@@ -389,6 +389,7 @@ def test_lease_numbers_go_on_from_the_row() -> None:
     assert leased(pool, 0).lease_no == 42
 
 
+@pytest.mark.slow
 def test_each_ip_has_one_lease_with_a_thousand_requests() -> None:
     pool = a_pool(*(an_ip(str(n)) for n in range(50)), rules=Rules(waiting_max=1000))
     requests = [a_request() for _ in range(1000)]
