@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.logged_errors import expected_errors
 
@@ -15,6 +16,10 @@ TESTS = Path(__file__).parent
 MARKERS = ("slow", "root", "browser")
 MEASURED = {"unit", "actors"}
 """The tiers in which `--cov` measures: they call the code itself, without processes, and wait for nothing."""
+
+# In a clean checkout Hypothesis's first text costs seconds: it gathers Unicode's characters into .hypothesis.
+settings.register_profile("tracepool", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tracepool")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
