@@ -1,67 +1,72 @@
-"""What holds for every test: an error in the log that the test did not expect fails it."""
+"""What holds for every test: errors in its log, its markers, and whether coverage measures it."""
 
-import logging
-from collections.abc import Iterator, MutableMapping
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
+from hypothesis import HealthCheck, settings
 
-ERRORS = ("error", "exception", "critical")
+from tests.support.logged_errors import expected_errors
 
+__all__ = ["expected_errors"]
+TESTS = Path(__file__).parent
+MARKERS = ("slow", "root", "browser")
+MEASURED = {"unit", "actors"}
+"""The tiers in which `--cov` measures: they call the code itself, without processes, and wait for nothing."""
 
-class LoggedErrors:
-    """Errors that were logged in a test, ours (`event` and its values) and the libraries'."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
-        self._expected: set[str] = set()
-
-    def expect(self, *events: str) -> None:
-        """These are what the test is about."""
-        self._expected.update(events)
-
-    def named(self, event: str) -> list[dict[str, Any]]:
-        return [error for error in self.seen if error["event"] == event]
-
-    def unexpected(self) -> list[dict[str, Any]]:
-        return [error for error in self.seen if error["event"] not in self._expected]
+# In a clean checkout Hypothesis's first text costs seconds: it gathers Unicode's characters into .hypothesis.
+settings.register_profile("tracepool", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tracepool")
 
 
-class _Collecting(logging.Handler):
-    def __init__(self, errors: LoggedErrors) -> None:
-        super().__init__(logging.ERROR)
-        self._errors = errors
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier == "acceptance":  # most of its tests start a daemon
+            item.add_marker("slow")
+        if config.pluginmanager.hasplugin("_cov") and (tier not in MEASURED or item.get_closest_marker("slow")):
+            item.add_marker("no_cover")
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self._errors.seen.append(
-            {"event": record.getMessage(), "logger": record.name, "exc_info": repr(record.exc_info)}
-        )
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        pytest.skip("needs root")
 
 
-@pytest.fixture(autouse=True)
-def expected_errors(request: pytest.FixtureRequest) -> Iterator[LoggedErrors]:
-    """Fails the test on an error in the log, unless it is named by `expect`.
+class _LeftOut:
+    """Tells at the end of a run how many tests `-m` left out, and the command that runs them.
 
-    A test that looks at the log itself, by caplog or structlog's capture_logs, is trusted with what it finds there.
+    With pytest-xdist the workers leave tests out, all of them the same ones, and this is told by the main process.
     """
-    errors = LoggedErrors()
 
-    def collect(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if method in ERRORS:
-            errors.seen.append(dict(event))
-        return event
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._counts: Counter[str] = Counter()
 
-    processors = structlog.get_config()["processors"]  # the list itself: loggers that exist already have it
-    before = processors.copy()
-    # structlog's default draws tracebacks, which takes longer than most tests.
-    processors[:] = [collect, structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
-    handler = _Collecting(errors)
-    logging.getLogger().addHandler(handler)
-    try:
-        yield errors
-    finally:
-        logging.getLogger().removeHandler(handler)
-        processors[:] = before
-    if "caplog" not in request.fixturenames and (unexpected := errors.unexpected()):
-        pytest.fail(f"unexpected errors in the log: {unexpected}", pytrace=False)
+    @pytest.hookimpl
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        if self._config.option.markexpr:
+            self._counts.update(mark for item in items for mark in MARKERS if item.get_closest_marker(mark))
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self) -> None:
+        if hasattr(self._config, "workeroutput"):
+            self._config.workeroutput["left_out"] = dict(self._counts)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._counts |= Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._counts:
+            told = ", ".join(f"{count} {mark}" for mark, count in self._counts.items())
+            terminalreporter.write_line(f"Left out: {told}. They run by: pytest -m '{' or '.join(self._counts)}'")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_LeftOut(config), "left-out")

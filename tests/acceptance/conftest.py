@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.state_dirs import open_state_dir
+from tests.support.state_dirs import open_state_dir
 
 
 @pytest.fixture

@@ -25,8 +25,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.acceptance.processes import REPOSITORY
-from tests.needs import need
+from tests.support.needs import need
+from tests.support.processes import REPOSITORY
+from tests.support.waiting import wait_until
 
 CACHE = Path("/var/cache/tracepool-tests")
 # libnss-systemd: the embedded PostgreSQL asks for the name of its account, which DynamicUser= makes up. The rest of
@@ -106,13 +107,11 @@ class Container:
         return [line for line in lines if event is None or line["event"] == event]
 
     def until(self, holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-        end_s = time.monotonic() + patience_s
-        while not (value := holds()):
-            if time.monotonic() > end_s:
-                units = self.run("systemctl", "status", "--no-pager", "--full", "tracepool*", check=False).stdout
-                pytest.fail(f"within {patience_s:g} s this did not happen: {what}\n{units}")
-            time.sleep(0.05)
-        return value
+        try:
+            return wait_until(holds, what, patience_s)
+        except AssertionError as error:
+            units = self.run("systemctl", "status", "--no-pager", "--full", "tracepool*", check=False).stdout
+            raise AssertionError(f"{error}\n{units}") from None
 
 
 @contextmanager
@@ -121,8 +120,6 @@ def booted(files: Path) -> Iterator[Container]:
 
     Skips the test where this machine lets none be booted.
     """
-    if os.geteuid() != 0:
-        pytest.skip("needs root: it boots Debian's systemd in a container")
     need("systemd-container", "systemd-nspawn")
     base = root_file_system()
     binds = _install(files)

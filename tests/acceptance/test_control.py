@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import trio
 
-from tests.acceptance.processes import ADOPTED_S, Serving, as_toml, asked, click, run_command, serving, until
+from tests.support.processes import ADOPTED_S, Serving, as_toml, asked, click, run_command, serving
+from tests.support.waiting import until
 
 
 async def token_command(daemon: Serving, *words: str) -> str:

@@ -15,7 +15,8 @@ import pytest
 import trio
 
 from daemon.demo.showcase import ADDRESSES
-from tests.acceptance.processes import PATIENCE_S, end_of, processes_in, start_command, until
+from tests.support.processes import end_of, processes_in, start_command
+from tests.support.waiting import PATIENCE_S, until
 
 KEYS = ["offer", "country", "gclid", "ip", "hops", "wait_ms", "outcome", "reason", "location"]
 CLICKS = 5

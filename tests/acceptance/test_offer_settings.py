@@ -9,7 +9,8 @@ import pytest
 
 from daemon.demo.events import OriginEvent, ProxyEvent
 from daemon.demo.network import DemoNetwork
-from tests.acceptance.processes import ADOPTED_S, Serving, network_of, provision, run_command, serving, until
+from tests.support.processes import ADOPTED_S, Serving, network_of, provision, run_command, serving
+from tests.support.waiting import until
 
 ADDRESSES = tuple(f"127.2.1.{number}" for number in range(1, 4))
 LANDING = "www.shop.example"

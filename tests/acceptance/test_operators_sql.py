@@ -10,18 +10,8 @@ from daemon.control import socket as control
 from daemon.demo.history import check
 from daemon.demo.modes import REFUSE
 from daemon.demo.network import DemoNetwork
-from tests.acceptance.processes import (
-    ADOPTED_S,
-    PATIENCE_S,
-    Clicked,
-    Serving,
-    click,
-    network_of,
-    offer,
-    provision,
-    serving,
-    until,
-)
+from tests.support.processes import ADOPTED_S, Clicked, Serving, click, network_of, offer, provision, serving
+from tests.support.waiting import PATIENCE_S, until
 
 ADDRESSES = tuple(f"127.2.0.{number}" for number in range(1, 5))
 LANDING = "www.shop.example"

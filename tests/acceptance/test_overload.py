@@ -14,9 +14,10 @@ import pytest
 import trio
 
 from daemon.demo.network import DemoNetwork
-from tests.acceptance.processes import PATIENCE_S, Serving, network_of, offer, provision, serving, until
 from tests.fakes.wire import free_port
-from tests.faults.visitors import exchange
+from tests.support.exchange import exchange
+from tests.support.processes import Serving, network_of, offer, provision, serving
+from tests.support.waiting import PATIENCE_S, until
 
 ADDRESSES = tuple(f"127.2.2.{number}" for number in range(1, 9))
 OFFER = "sale"

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from daemon.database import cluster
-from tests.acceptance.processes import database_of, end_of, serving
 from tests.fakes.pooler import PACKAGE, pooler
-from tests.fakes.relay import open_relay
-from tests.faults.links import socket_url
-from tests.needs import need
+from tests.fakes.relay import open_relay, socket_url
+from tests.support.needs import need
+from tests.support.processes import database_of, end_of, serving
 
 BAD_SETTINGS = 78
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import trio
 
-from tests.acceptance.processes import Serving, as_toml, click, database_of, offer, run_command, serving, until
 from tests.fakes import proxies
 from tests.fakes.origins import SILENT, Reply, origin, reply
 from tests.fakes.proxies import Proxy, proxy
 from tests.fakes.wire import free_port
+from tests.support.processes import Serving, as_toml, click, database_of, offer, run_command, serving
+from tests.support.waiting import until
 
 EXIT, TOLD = "198.51.100.7", "198.51.100.9"
 DIRECT = ("works", "locked out", "refuses", "closed", "mute")

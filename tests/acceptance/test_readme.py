@@ -1,30 +1,18 @@
-"""The README: each of its commands is run, each of its SQL statements too, and what it names is there."""
+"""The README: each of its commands is run, and each of its SQL statements."""
 
 import functools
 import html
 import re
 import shlex
 import subprocess
-import tomllib
 from pathlib import Path
 
-import pytest
 import trio
 
-from daemon.cli.app import build_app
-from daemon.settings.model import Settings
-from tests.acceptance.processes import (
-    PATIENCE_S,
-    REPOSITORY,
-    asked,
-    environment,
-    offer,
-    run_command,
-    serving,
-    until,
-)
 from tests.fakes.wire import free_port
-from tests.needs import need
+from tests.support.needs import need
+from tests.support.processes import REPOSITORY, asked, environment, offer, run_command, serving
+from tests.support.waiting import PATIENCE_S, until
 
 README = (REPOSITORY / "README.md").read_text()
 # Run elsewhere: the first page's by test_demo, the service by test_serve, units by test_install_units and test_systemd.
@@ -39,21 +27,8 @@ def commands() -> list[str]:
     return [line.rstrip().removesuffix("#") for line in found if line.startswith("tracepool ")]
 
 
-def inline() -> list[str]:
-    """Every `tracepool …` in a sentence or a table."""
-    return [text for text in re.findall(r"`(tracepool [a-z][^`]*)`", README) if "…" not in text and " / " not in text]
-
-
 def test_there_are_commands_to_run() -> None:
     assert len(commands()) >= 12
-    assert len(inline()) >= 20
-
-
-@pytest.mark.parametrize("command", sorted(set(inline())))
-def test_a_command_in_a_sentence_is_understood(command: str) -> None:
-    words = [word for word in shlex.split(command)[1:] if not word.startswith("[")]
-    if words[0] != "psql":
-        build_app().parse_args(words, exit_on_error=False, print_error=False)
 
 
 async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: Path) -> None:
@@ -126,20 +101,3 @@ async def test_every_curl_command_works_as_it_is_written(state_dir: Path) -> Non
             if "$TOKEN" in command:
                 await answered(command, TOKEN=token)
         assert await daemon.stop() == 0
-
-
-def test_what_it_links_to_is_there() -> None:
-    headings = {
-        re.sub(r"[^a-z -]", "", line.lower()).replace(" ", "-") for line in re.findall("^#+ (.+)", README, re.M)
-    }
-    for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):
-        assert link.removeprefix("#") in headings if link.startswith("#") else (REPOSITORY / link).exists(), link
-
-
-def test_its_table_has_every_setting_with_its_default() -> None:
-    settings = Settings(database={"url": ""}).model_dump(mode="json")
-    rows = re.findall(r"^\| `(\w+\.\w+)` \| ([^|]+) \|", README, re.M)
-    told = {key: tomllib.loads(f"value = {default.strip().strip('`')}")["value"] for key, default in rows}
-    sections = {name: values for name, values in settings.items() if isinstance(values, dict)}
-    found = {f"{name}.{key}": value for name, values in sections.items() for key, value in values.items()}
-    assert told == found | {"database.url": ""}

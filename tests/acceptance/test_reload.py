@@ -10,8 +10,9 @@ import httpx
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance.processes import Serving, as_toml, asked, network_of, provision, serving, until
 from tests.fakes.wire import listening
+from tests.support.processes import Serving, as_toml, asked, network_of, provision, serving
+from tests.support.waiting import until
 
 BEFORE = {
     "click": {"deadline_s": 12, "waiting_max": 400, "connections_max": 5_000},

@@ -6,17 +6,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.acceptance.processes import (
-    Serving,
-    as_toml,
-    asked,
-    click,
-    end_of,
-    offer,
-    serving,
-    until,
-)
 from tests.fakes.wire import free_port, listening
+from tests.support.processes import Serving, as_toml, asked, click, end_of, offer, serving
+from tests.support.waiting import until
 
 OLD_TOKEN, NEW_TOKEN = "the-token-of-before", "the-token-of-now"
 OLD_DEADLINE_S, NEW_DEADLINE_S = 40, 1.5

@@ -10,9 +10,10 @@ import httpx
 import trio
 import trustme
 
-from tests.acceptance.processes import PATIENCE_S, REPOSITORY, Serving, offer, serving, until
 from tests.fakes.wire import free_port
-from tests.needs import need
+from tests.support.needs import need
+from tests.support.processes import REPOSITORY, Serving, offer, serving
+from tests.support.waiting import PATIENCE_S, until
 
 NAME = "clicks.example"
 VISITOR = "127.0.0.9"

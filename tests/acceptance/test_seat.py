@@ -5,18 +5,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance.processes import (
-    CANARY,
-    Serving,
-    asked,
-    click,
-    network_of,
-    offer,
-    provision,
-    run_command,
-    serving,
-    until,
-)
+from tests.support.processes import CANARY, Serving, asked, click, network_of, offer, provision, run_command, serving
+from tests.support.waiting import until
 
 ADDRESSES = ("127.64.9.1", "127.64.9.2")
 

@@ -15,7 +15,9 @@ import trio
 
 from daemon.database import embedded
 from daemon.demo.modes import BAD_GATEWAY, REFUSE, UNAUTHORISED
-from tests.acceptance.processes import (
+from tests.fakes.wire import free_port
+from tests.support.exchange import exchange
+from tests.support.processes import (
     REPOSITORY,
     Serving,
     as_toml,
@@ -26,11 +28,9 @@ from tests.acceptance.processes import (
     psql,
     run_command,
     serving,
-    until,
 )
-from tests.fakes.wire import free_port
-from tests.faults.visitors import exchange
-from tests.integration.state_dirs import open_state_dir
+from tests.support.state_dirs import open_state_dir
+from tests.support.waiting import until
 
 CANARY = "c4n4ry"
 """In every password, and nowhere else."""

@@ -7,9 +7,10 @@ import httpx
 import pytest
 import trio
 
-from tests.acceptance.processes import as_toml, click, offer, psql, run_command, serving, until
 from tests.fakes.wire import free_port
-from tests.faults.servers import Postgres
+from tests.support.processes import as_toml, click, offer, psql, run_command, serving
+from tests.support.servers import Postgres
+from tests.support.waiting import until
 
 TRACKING_URL = "http://ads.example/go?c=1"
 

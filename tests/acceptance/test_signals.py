@@ -7,7 +7,8 @@ from pathlib import Path
 import trio
 
 from daemon.demo.history import check
-from tests.acceptance.processes import (
+from tests.acceptance.load import under_load
+from tests.support.processes import (
     Clicked,
     Serving,
     click,
@@ -19,9 +20,8 @@ from tests.acceptance.processes import (
     provision,
     psql,
     serving,
-    under_load,
-    until,
 )
+from tests.support.waiting import until
 
 CLICKS_PER_S = 20.0
 COOLDOWN_S = 60.0

@@ -8,17 +8,8 @@ from pathlib import Path
 import trio
 
 from daemon.demo.history import check
-from tests.acceptance.processes import (
-    asked,
-    end_of,
-    network_of,
-    offer,
-    provision,
-    run_command,
-    serving,
-    start_command,
-    until,
-)
+from tests.support.processes import asked, end_of, network_of, offer, provision, run_command, serving, start_command
+from tests.support.waiting import until
 
 ADDRESSES = tuple(f"127.2.9.{number}" for number in range(1, 11))
 COOLDOWN_S = 0.5

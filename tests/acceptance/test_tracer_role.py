@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.processes import (
+from tests.support.processes import (
     Serving,
     as_toml,
     asked,
@@ -16,8 +16,8 @@ from tests.acceptance.processes import (
     provision,
     run_command,
     serving,
-    until,
 )
+from tests.support.waiting import until
 
 TOKEN = "t0k3n-between-the-two-daemons"
 LANDING = "www.shop.example"

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.acceptance.processes import Serving, click, offer, serving, under_load, until
+from tests.acceptance.load import under_load
 from tests.fakes.wire import free_port
+from tests.support.processes import Serving, click, offer, serving
+from tests.support.waiting import until
 
 WATCHDOG_S, WATCHDOG_US = 1.5, "1500000"
 PROBES = 3  # in that time

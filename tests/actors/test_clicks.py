@@ -25,8 +25,8 @@ from tests.actors.clicking import (
     served_by,
     starts_only,
 )
-from tests.conftest import LoggedErrors
 from tests.fakes.entries import of_kind
+from tests.support.logged_errors import LoggedErrors
 
 
 async def test_the_answer_goes_out_the_moment_the_trace_ends(autojump_clock: trio.testing.MockClock) -> None:

@@ -20,9 +20,9 @@ from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import CALM_S, PAUSE_MAX_S, PAUSE_MIN_S, restarted, run_pool_actor
 from daemon.troubles import Troubles
-from tests.conftest import LoggedErrors
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
+from tests.support.logged_errors import LoggedErrors
 
 WALL_S = 1_700_000_000.0
 RULES = Rules(lock_s=90, cooldown_s=60)

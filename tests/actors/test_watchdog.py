@@ -16,9 +16,9 @@ from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Rules
 from daemon.watchdog import Watchdog
-from tests.conftest import LoggedErrors
 from tests.fakes.asked import clocks
 from tests.fakes.journal import MemoryJournal
+from tests.support.logged_errors import LoggedErrors
 
 WATCHDOG_S = 30.0
 WHILE_S = 200.0

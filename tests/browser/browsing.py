@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.needs import need
+from tests.support.needs import need
 
 PATIENCE_S = 30.0
 FLAGS = (

@@ -7,10 +7,12 @@ import pytest
 import trio
 from selenium.webdriver.common.keys import Keys
 
-from tests.acceptance.processes import Serving, click, serving
 from tests.browser.browsing import Browser, browser
 from tests.browser.watched import SICK, Watched, watched_daemon
-from tests.integration.state_dirs import open_state_dir
+from tests.support.processes import Serving, click, serving
+from tests.support.state_dirs import open_state_dir
+
+pytestmark = pytest.mark.browser
 
 TABLES = ("countries", "in-flight", "traces", "sick", "traffic", "queues", "events", "ips")
 AXE = files("axe_core_python").joinpath("axe.min.js").read_text()

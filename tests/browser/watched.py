@@ -8,8 +8,8 @@ from typing import Any
 
 import trio
 
-from tests.acceptance.processes import Serving, click, network_of, offer, provision, serving
-from tests.integration.state_dirs import open_state_dir
+from tests.support.processes import Serving, click, network_of, offer, provision, serving
+from tests.support.state_dirs import open_state_dir
 
 ADDRESSES = tuple(f"127.2.14.{number}" for number in range(1, 9))
 SICK = tuple(f"198.51.100.{number}" for number in (77, 78))

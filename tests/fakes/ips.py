@@ -1,13 +1,13 @@
-"""IPs, requests and a mailbox for answers, for tests of the pool."""
+"""IPs, requests and a mailbox for answers, for tests of the pool; a pool's decision on a batch."""
 
 from collections import Counter
 from typing import Any
 from uuid import UUID, uuid4
 
 from daemon.clock import Moment
-from daemon.pool.messages import Acquire, Counts, Decision, Lease, NoIPAvailable
+from daemon.pool.messages import Acquire, Counts, Decision, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
-from daemon.pool.states import Ip, Status
+from daemon.pool.states import Event, Ip, Status
 
 WALL_S = 1_700_000_000.0
 ROW_FIELDS = tuple(name for name in Ip.__slots__)
@@ -54,6 +54,24 @@ def granted(decision: Decision) -> dict[UUID, Lease]:
 
 def refused(decision: Decision) -> dict[UUID, NoIPAvailable]:
     return {r.request_id: answer for r, answer in decision.answers if isinstance(answer, NoIPAvailable)}
+
+
+def say(pool: Pool, tick_s: float, *messages: Message) -> Decision:
+    """What an actor does with a batch."""
+    decision = Decision()
+    pool.fire_timers(at(tick_s), decision)
+    for message in messages:
+        pool.decide(message, at(tick_s), decision)
+    return decision
+
+
+def leased(pool: Pool, tick_s: float) -> Lease:
+    (lease,) = granted(say(pool, tick_s, a_request(tick_s + 1000))).values()
+    return lease
+
+
+def released(lease: Lease, event: Event = Event.RELEASED_OK) -> Release:
+    return Release(lease.ip_id, lease.lease_no, event, 800.0)
 
 
 def recount(pool: Pool) -> Counts:

@@ -10,7 +10,7 @@ import trio
 
 from daemon.database import cluster
 from tests.fakes.wire import free_port
-from tests.needs import program_path
+from tests.support.needs import program_path
 
 PACKAGE = "pgbouncer"
 Mode = Literal["session", "transaction", "statement"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from daemon.database import cluster
 from daemon.demo.wire import reset
 from tests.fakes.wire import free_port
 
@@ -20,6 +21,12 @@ SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 GREETING_BYTES = 8
 PIECE_BYTES = 65_536
 BACKLOG = 128
+
+
+def socket_url(port: int, **parameters: str) -> str:
+    """PostgreSQL by a relay that listens on this port of 127.0.0.1."""
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return f"postgresql://{cluster.SUPERUSER}@127.0.0.1:{port}/{cluster.DATABASE}" + (f"?{query}" if query else "")
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ import trio
 from tests.faults.disks import tmpfs_refused
 from tests.faults.run import FAULTS, run
 from tests.faults.stage import Knobs
-from tests.needs import program_path
+from tests.support.needs import program_path
 
 
 def say(line: str) -> None:

@@ -9,9 +9,9 @@ import asyncpg
 import trio
 
 from daemon.database import cluster
-from tests.faults.servers import ASK_S
 from tests.faults.stage import Fault, Stage
 from tests.faults.telling import comes, well_again
+from tests.support.servers import ASK_S
 
 STRANGER = "stranger"
 CHANNELS = ("tracepool_ips", "tracepool_offers", "tracepool_tokens", "tracepool_traces")

@@ -13,7 +13,7 @@ import trio
 import trustme
 
 from daemon.database import cluster
-from tests.fakes.relay import Relay, open_relay
+from tests.fakes.relay import Relay, open_relay, socket_url
 from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Knobs, Stage
 from tests.faults.telling import said, well_again
@@ -24,11 +24,6 @@ OUTAGE_LONG_S = 30.0
 SHORT_LIMITS = {"connect_timeout_s": 2, "statement_timeout_s": 3}
 RESETS_S = 4.0
 CUT_BYTES_MAX = 400
-
-
-def socket_url(port: int, **parameters: str) -> str:
-    query = "&".join(f"{name}={value}" for name, value in parameters.items())
-    return f"postgresql://{cluster.SUPERUSER}@127.0.0.1:{port}/{cluster.DATABASE}" + (f"?{query}" if query else "")
 
 
 def by_relay(*, tls: bool, **parameters: str) -> Callable[[Scene, Knobs], AbstractAsyncContextManager[None]]:

@@ -11,7 +11,6 @@ from dataclasses import replace
 import trio
 
 from daemon.offers.cache_file import NAME as REMEMBERED_OFFERS
-from tests.acceptance.processes import run_command
 from tests.fakes.pooler import PACKAGE, Mode
 from tests.faults.evidence import rows_came
 from tests.faults.outages import claim_held
@@ -20,7 +19,8 @@ from tests.faults.records import Down, cid_of
 from tests.faults.scene import Scene, until
 from tests.faults.stage import Fault, Stage
 from tests.faults.telling import comes, status_of
-from tests.faults.visitors import page
+from tests.support.exchange import page
+from tests.support.processes import run_command
 
 MODES: tuple[Mode, ...] = ("transaction", "session")
 TRUST_S, LOCK_S, COOLDOWN_S = 3.0, 2.0, 1.0

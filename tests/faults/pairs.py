@@ -9,9 +9,8 @@ import trio
 
 from daemon.database import cluster
 from tests.fakes.pooler import Mode, pooler
-from tests.fakes.relay import open_relay
+from tests.fakes.relay import open_relay, socket_url
 from tests.fakes.wire import free_port
-from tests.faults.links import socket_url
 from tests.faults.records import Down
 from tests.faults.scene import OFFERS, Scene
 from tests.faults.stage import Knobs

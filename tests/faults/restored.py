@@ -11,9 +11,9 @@ import trio
 from daemon.database import cluster
 from daemon.demo.events import read_log
 from tests.faults.scene import Scene, until
-from tests.faults.servers import furnished
 from tests.faults.stage import Fault, Stage
 from tests.faults.telling import comes, well_again
+from tests.support.servers import furnished
 
 MAINTENANCE_DATABASE = "postgres"
 STOPPED_WITHIN_S = 40.0

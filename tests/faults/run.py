@@ -28,8 +28,8 @@ from tests.faults import (
 )
 from tests.faults.records import Breach, History, Rules
 from tests.faults.scene import Scene, staged, undressed, until
-from tests.faults.servers import SceneBroke
 from tests.faults.stage import Fault, Knobs, Stage
+from tests.support.servers import SceneBroke
 
 MODULES = (crashes, outages, disks, signals, schemas, announcements, links, pages, restored, nodes)
 FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ import trio
 
 from daemon.control import socket as control
 from daemon.database import cluster, embedded
-from tests.acceptance.processes import REPOSITORY, as_toml, environment
 from tests.fakes.relay import Relay
 from tests.fakes.wire import free_port
 from tests.faults.records import Down
-from tests.faults.servers import Postgres, SceneBroke, furnished
-from tests.faults.visitors import CLICKS_PER_S, Visitors, exchange
+from tests.faults.visitors import CLICKS_PER_S, Visitors
+from tests.support import waiting
+from tests.support.exchange import exchange
+from tests.support.processes import REPOSITORY, as_toml, environment
+from tests.support.servers import Postgres, SceneBroke, furnished
 
 IPS = 120
 COOLDOWN_S = 1.0
@@ -178,15 +181,8 @@ class Scene:
         await trio.to_thread.run_sync(self.postgres.run, script)
 
 
-async def until(holds: Callable[[], Any], what: str, patience_s: float) -> None:
-    """Polls in a thread. Raises SceneBroke when it did not happen."""
-    with trio.move_on_after(patience_s):
-        while True:
-            if await trio.to_thread.run_sync(holds):
-                return
-            await trio.sleep(POLL_S)
-    raise SceneBroke(f"within {patience_s:g} s this did not happen: {what}")
-
+until = partial(waiting.until, failure=SceneBroke)
+"""Waits; a scene whose condition never came true is broken."""
 
 Equip = Callable[[Scene], AbstractAsyncContextManager[None]]
 

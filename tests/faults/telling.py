@@ -10,7 +10,7 @@ from daemon.errors import TracepoolError
 from tests.faults.evidence import rows_came
 from tests.faults.scene import Scene
 from tests.faults.stage import Stage
-from tests.faults.visitors import page
+from tests.support.exchange import page
 
 SAID_WITHIN_S = 10.0
 WELL_WITHIN_S = 20.0

@@ -2,7 +2,7 @@
 
 import itertools
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,7 @@ import trio
 from daemon.database import embedded
 from daemon.database.postgres import Connection, Database, database_loop, open_database
 from daemon.database.schema import migrate
-from tests.integration.state_dirs import open_state_dir, stop_server
-
-PATIENCE_S = 15.0
-"""A test fails when something that should happen soon has not happened within this."""
+from tests.support.state_dirs import open_state_dir, stop_server
 
 _numbers = itertools.count(1)
 
@@ -120,15 +117,3 @@ async def fresh_database(server: PostgresServer) -> AsyncIterator[Rows]:
     """A new database with its tables and no rows."""
     async with database_loop(), opened(server.new_database()) as rows:
         yield rows
-
-
-async def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
-    """Polls a plain or async condition."""
-    with trio.fail_after(patience_s):
-        while True:
-            result = true()
-            if hasattr(result, "__await__"):
-                result = await result
-            if result:
-                return
-            await trio.sleep(0.01)

@@ -14,6 +14,7 @@ from daemon.http.connection import Handler, ServerLimits
 from daemon.http.http1 import Request, Response
 from daemon.http.listeners import open_listeners
 from daemon.http.server import Server, click_server
+from tests.support.waiting import until
 
 both_faces = pytest.mark.parametrize("kind", ["click", "control"])
 
@@ -101,9 +102,7 @@ class Running:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
     async def until_connections(self, count: int) -> None:
-        with trio.fail_after(PATIENCE_S):
-            while self.server.connections != count:  # noqa: ASYNC110 the server has no event for this
-                await trio.sleep(0.005)
+        await until(lambda: self.server.connections == count)
 
     async def until_ended(self) -> None:
         with trio.fail_after(PATIENCE_S):

@@ -16,7 +16,8 @@ from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
 from daemon.troubles import Troubles
-from tests.integration.databases import PATIENCE_S, Rows
+from tests.integration.databases import Rows
+from tests.support.waiting import PATIENCE_S
 
 AT = 1_700_000_000.0
 

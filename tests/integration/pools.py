@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import trio
 
@@ -11,13 +10,15 @@ from daemon.host.clocks import read_clocks
 from daemon.offers.model import Offers
 from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory
-from daemon.pool.messages import Acquire, Counts, Lease, Message, NoIPAvailable, Release
+from daemon.pool.messages import Counts, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import run_pool_actor
 from daemon.sql_sync import Adoption
-from tests.integration.databases import PATIENCE_S, PostgresServer, Rows, fresh_database, until
+from tests.fakes.asked import Asked
+from tests.integration.databases import PostgresServer, Rows, fresh_database
 from tests.integration.journals import Journal, running_journal
+from tests.support.waiting import PATIENCE_S, until
 
 RULES = Rules(lock_s=60, cooldown_s=30, failures_max=5)
 
@@ -55,11 +56,11 @@ class Daemon:
     async def acquire(self, country: str, patience_s: float = 5) -> Lease | NoIPAvailable:
         post = self.directory.known(country)
         assert post is not None
-        send, receive = trio.open_memory_channel[Lease | NoIPAvailable](1)
+        asked = Asked(patience_s)
         with trio.fail_after(PATIENCE_S):
-            await post.mailbox.send(Acquire(uuid4(), trio.current_time() + patience_s, send))
-            async with receive:
-                return await receive.receive()
+            await post.mailbox.send(asked.message)
+            async with asked.receive:
+                return await asked.receive.receive()
 
     async def lease(self, country: str) -> Lease:
         lease = await self.acquire(country)

@@ -12,21 +12,23 @@ from daemon.offers.param_rules import ParamRules
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.states import Status
 from daemon.sql_sync import edits_in
-from tests.conftest import LoggedErrors
-from tests.integration.databases import PostgresServer, opened, until
+from tests.integration.databases import PostgresServer, opened
 from tests.integration.pools import daemon_on
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import until
 
 ADD_THREE = "insert into ip_rotation_pool (ip_address) select 'ip-' || generate_series(1, 3)"
 ADD_ONE = "insert into ip_rotation_pool (ip_address) values ('ip-1')"
 
 
+@pytest.mark.slow
 async def test_rows_inserted_by_series_join(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path) as daemon:
         await daemon.rows.sql(
             "INSERT INTO ip_rotation_pool (ip_address, ip_port, country, provider)"
             " SELECT '185.199.228.' || generate_series(1, 10), '7000', 'us', 'luna';"
         )
-        await until(lambda: daemon.counts("us").available == 10, 1)
+        await until(lambda: daemon.counts("us").available == 10, patience_s=1)
         await daemon.lease("us")
 
 
@@ -38,7 +40,7 @@ async def test_rows_inserted_by_values_join_and_a_new_country_gets_its_actor(
             "INSERT INTO ip_rotation_pool (ip_address, ip_port, country)"
             " VALUES ('test-ip-1', '7000', 'us'), ('test-ip-2', '7000', ' GB ');"
         )
-        await until(lambda: daemon.counts("us").available == daemon.counts("uk").available == 1, 1)
+        await until(lambda: daemon.counts("us").available == daemon.counts("uk").available == 1, patience_s=1)
         assert (await daemon.lease("uk")).address == "test-ip-2"
 
 
@@ -50,7 +52,7 @@ async def test_a_health_reset_makes_failed_ips_available(postgres: PostgresServe
             "UPDATE ip_rotation_pool SET is_healthy = true, consecutive_failures = 0, status = 'available'"
             " WHERE is_healthy = false;"
         )
-        await until(lambda: daemon.counts("us").available == 3, 1)
+        await until(lambda: daemon.counts("us").available == 3, patience_s=1)
         assert {ip.consecutive_failures for ip in daemon.ips("us")} == {0}
         await daemon.until_row("ip-1", status="available", is_healthy=True, consecutive_failures=0)
 
@@ -59,14 +61,14 @@ async def test_status_available_alone_is_a_reset_too(postgres: PostgresServer, t
     failed = "update ip_rotation_pool set status = 'failed', is_healthy = false, consecutive_failures = 5"
     async with daemon_on(postgres, tmp_path, ADD_ONE, failed) as daemon:
         await daemon.rows.sql("UPDATE ip_rotation_pool SET status = 'available'")
-        await until(lambda: daemon.counts("us").available == 1, 1)
+        await until(lambda: daemon.counts("us").available == 1, patience_s=1)
         await daemon.until_row("ip-1", status="available", is_healthy=True, consecutive_failures=0)
 
 
 async def test_is_healthy_false_alone_takes_an_ip_out_of_use(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
         await daemon.rows.sql("UPDATE ip_rotation_pool SET is_healthy = false")
-        await until(lambda: daemon.counts("us").failed == 1, 1)
+        await until(lambda: daemon.counts("us").failed == 1, patience_s=1)
         assert isinstance(await daemon.acquire("us", patience_s=0.05), NoIPAvailable)
         await daemon.until_row("ip-1", status="failed", is_healthy=False)
 
@@ -74,23 +76,23 @@ async def test_is_healthy_false_alone_takes_an_ip_out_of_use(postgres: PostgresS
 async def test_deleted_rows_leave(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path, ADD_THREE, "update ip_rotation_pool set country = 'de'") as daemon:
         await daemon.rows.sql("DELETE FROM ip_rotation_pool WHERE country = 'de';")
-        await until(lambda: daemon.counts("de").total == 0, 1)
+        await until(lambda: daemon.counts("de").total == 0, patience_s=1)
         assert daemon.directory.find("de") is None
         assert daemon.directory.known("de") is not None, "the actor stays"
         await daemon.rows.sql("insert into ip_rotation_pool (ip_address, country) values ('ip-9', 'de')")
-        await until(lambda: daemon.counts("de").available == 1, 1)
+        await until(lambda: daemon.counts("de").available == 1, patience_s=1)
 
 
 async def test_truncate_empties_every_pool(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
         await daemon.rows.sql("truncate ip_rotation_pool")
-        await until(lambda: daemon.counts("us").total == 0, 1)
+        await until(lambda: daemon.counts("us").total == 0, patience_s=1)
 
 
 async def test_a_row_that_changes_its_country_changes_its_pool(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
         await daemon.rows.sql("update ip_rotation_pool set country = 'UK' where ip_address = 'ip-2'")
-        await until(lambda: daemon.statuses("uk") == {"ip-2": "available"}, 1)
+        await until(lambda: daemon.statuses("uk") == {"ip-2": "available"}, patience_s=1)
         assert sorted(daemon.statuses("us")) == ["ip-1", "ip-3"]
 
 
@@ -100,7 +102,7 @@ async def test_an_ip_in_use_that_changes_its_country_is_not_lent_twice(
     async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
         lease = await daemon.lease("us")
         await daemon.rows.sql("update ip_rotation_pool set country = 'uk'")
-        await until(lambda: daemon.counts("uk").total == 1, 1)
+        await until(lambda: daemon.counts("uk").total == 1, patience_s=1)
         assert daemon.counts("uk").available == 0
         await daemon.release(lease)
         await until(lambda: daemon.counts("us").total == 0)
@@ -112,7 +114,7 @@ async def test_a_new_primary_key_is_the_same_ip_and_not_lent_twice(postgres: Pos
         await daemon.lease("us")
         await daemon.rows.sql("update ip_rotation_pool set id = gen_random_uuid()")
         [row] = await daemon.rows.sql("select id from ip_rotation_pool")
-        await until(lambda: row["id"] in {ip.id for ip in daemon.ips("us")}, 1)
+        await until(lambda: row["id"] in {ip.id for ip in daemon.ips("us")}, patience_s=1)
         assert isinstance(await daemon.acquire("us", patience_s=0.05), NoIPAvailable)
 
 
@@ -148,7 +150,7 @@ async def test_a_lease_in_flight_survives_every_edit_of_its_row(postgres: Postgr
         for edit in edits:
             await daemon.rows.sql(edit)
             number = await daemon.rows.one("select max(edit_no) from ip_rotation_pool")
-            await until(lambda number=number: daemon.ips("us")[0].edit_no == number, 1)  # type: ignore[misc]
+            await until(lambda number=number: daemon.ips("us")[0].edit_no == number, patience_s=1)  # type: ignore[misc]
             [ip] = daemon.ips("us")
             assert (ip.status, ip.lease_no) == (Status.LOCKED, lease.lease_no), edit
             await daemon.until_row("ip-1", status="locked", locked_by_request=lease.request_id)
@@ -162,7 +164,7 @@ async def test_a_row_deleted_in_use_is_used_to_the_end_of_its_lease(postgres: Po
     async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
         lease = await daemon.lease("us")
         await daemon.rows.sql("delete from ip_rotation_pool")
-        await until(lambda: [ip.leaving for ip in daemon.ips("us")] == [True], 1)
+        await until(lambda: [ip.leaving for ip in daemon.ips("us")] == [True], patience_s=1)
         with structlog.testing.capture_logs() as logs:
             await daemon.release(lease)
             await until(lambda: daemon.counts("us").total == 0)
@@ -197,18 +199,19 @@ async def test_notes_are_no_edit_and_the_daemons_own_writes_are_not_announced(
 async def test_offers_come_change_and_go(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path) as daemon:
         await daemon.rows.add_offer("summer-sale", target_country="uk", deadline_s=5.0, landing_schemes=["Market"])
-        await until(lambda: daemon.offers.find("summer-sale"), 1)
+        await until(lambda: daemon.offers.find("summer-sale"), patience_s=1)
         offer = daemon.offers.find("summer-sale")
         assert offer is not None
         assert (offer.country, offer.deadline_s, offer.landing_schemes) == ("uk", 5.0, frozenset({"market"}))
         await daemon.rows.sql("UPDATE offers SET is_active = false WHERE offer_name = 'summer-sale';")
-        await until(lambda: daemon.offers.find("summer-sale") is None, 1)
+        await until(lambda: daemon.offers.find("summer-sale") is None, patience_s=1)
         await daemon.rows.sql("UPDATE offers SET is_active = true, final_url = 'https://other.example/'")
         await until(
-            lambda: (o := daemon.offers.find("summer-sale")) and o.targets[0].url == "https://other.example/", 1
+            lambda: (o := daemon.offers.find("summer-sale")) and o.targets[0].url == "https://other.example/",
+            patience_s=1,
         )
         await daemon.rows.sql("truncate offers")
-        await until(lambda: len(daemon.offers) == 0, 1)
+        await until(lambda: len(daemon.offers) == 0, patience_s=1)
 
 
 async def test_an_offer_that_cannot_be_used_is_named_and_the_others_serve(
@@ -220,7 +223,7 @@ async def test_an_offer_that_cannot_be_used_is_named_and_the_others_serve(
                 "insert into offers (offer_name, final_url)"
                 " values ('bad', 'javascript:alert(1)'), ('good', 'https://ads.example/go')"
             )
-            await until(lambda: daemon.offers.find("good"), 1)
+            await until(lambda: daemon.offers.find("good"), patience_s=1)
         assert daemon.offers.find("bad") is None
         assert ["bad" in line["why"] for line in logs if line["event"] == "offer_unusable"] == [True]
 
@@ -228,12 +231,12 @@ async def test_an_offer_that_cannot_be_used_is_named_and_the_others_serve(
 async def test_edits_of_parameters_and_urls_reach_the_running_offers(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path) as daemon:
         await daemon.rows.add_offer("sale")
-        await until(lambda: daemon.offers.find("sale"), 1)
+        await until(lambda: daemon.offers.find("sale"), patience_s=1)
 
         async def edited(changes: str) -> Offer:
             before = daemon.offers.find("sale")
             await daemon.rows.sql(f"update offers set {changes}")
-            await until(lambda: daemon.offers.find("sale") not in (None, before), 1)
+            await until(lambda: daemon.offers.find("sale") not in (None, before), patience_s=1)
             offer = daemon.offers.find("sale")
             assert offer is not None
             return offer
@@ -258,7 +261,7 @@ async def test_a_value_that_slipped_in_is_told_and_its_offer_goes_on(postgres: P
         await daemon.rows.sql("alter table offers drop constraint offers_rename_maps_names_to_names")
         with structlog.testing.capture_logs() as logs:
             await daemon.rows.add_offer("sale", rename="[1]")
-            await until(lambda: daemon.offers.find("sale"), 1)
+            await until(lambda: daemon.offers.find("sale"), patience_s=1)
         [line] = [line for line in logs if line["event"] == "offer_value_ignored"]
         assert line["why"].startswith("offer 'sale': rename must be an object such as")
         assert "offer_unusable" not in {line["event"] for line in logs}
@@ -268,9 +271,9 @@ async def test_a_value_that_slipped_in_is_told_and_its_offer_goes_on(postgres: P
 async def test_a_country_may_have_any_name(postgres: PostgresServer, tmp_path: Path, country: str) -> None:
     async with daemon_on(postgres, tmp_path) as daemon:
         await daemon.rows.add_ip("ip-1", country=country)
-        await until(lambda: daemon.counts(country).available == 1, 1)
+        await until(lambda: daemon.counts(country).available == 1, patience_s=1)
         await daemon.rows.sql("delete from ip_rotation_pool")
-        await until(lambda: daemon.counts(country).total == 0, 1)
+        await until(lambda: daemon.counts(country).total == 0, patience_s=1)
 
 
 async def test_after_a_lost_connection_everything_is_compared(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -281,8 +284,8 @@ async def test_after_a_lost_connection_everything_is_compared(postgres: Postgres
             await operator.sql("delete from ip_rotation_pool where ip_address = 'ip-1'")
             await operator.sql("insert into ip_rotation_pool (ip_address) values ('ip-4')")
             await operator.add_offer("later")
-        await until(lambda: sorted(daemon.statuses("us")) == ["ip-2", "ip-3", "ip-4"], 5)
-        await until(lambda: daemon.offers.find("later"), 5)
+        await until(lambda: sorted(daemon.statuses("us")) == ["ip-2", "ip-3", "ip-4"], patience_s=5)
+        await until(lambda: daemon.offers.find("later"), patience_s=5)
 
 
 async def test_a_silent_connection_is_asked_for_a_sign_of_life(
@@ -297,7 +300,7 @@ async def test_a_silent_connection_is_asked_for_a_sign_of_life(
 
         await until(was_asked)
         await daemon.rows.sql(ADD_ONE)
-        await until(lambda: daemon.counts("us").available == 1, 1)
+        await until(lambda: daemon.counts("us").available == 1, patience_s=1)
 
 
 async def test_more_announcements_than_fit_lead_to_a_comparison(
@@ -309,7 +312,7 @@ async def test_more_announcements_than_fit_lead_to_a_comparison(
             "do $$ begin for n in 1..40 loop"
             " insert into ip_rotation_pool (ip_address) values ('ip-' || n); end loop; end $$"
         )
-        await until(lambda: daemon.counts("us").available == 40, 5)
+        await until(lambda: daemon.counts("us").available == 40, patience_s=5)
 
 
 async def test_locks_and_rests_go_on_after_a_restart_by_the_wall_clock(
@@ -348,6 +351,7 @@ async def test_a_notification_that_cannot_be_read_means_compare_everything(
         await daemon.lease("us")
 
 
+@pytest.mark.slow
 async def test_notifications_without_end_leave_time_for_the_clicks_and_edits_still_arrive(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:

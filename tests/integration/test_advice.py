@@ -148,6 +148,7 @@ def directory_with(*ips: Ip) -> PoolDirectory:
     return directory
 
 
+@pytest.mark.slow
 async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_changes(postgres: PostgresServer) -> None:
     live, providers, now = LiveSettings(Settings()), ProviderHealth(), read_clocks()
     async with fresh_database(postgres) as rows:

@@ -5,11 +5,15 @@ import gc
 import os
 import signal
 
+import pytest
 import trio
 
 from daemon.database.postgres import Connection, database_loop
-from tests.conftest import LoggedErrors
-from tests.integration.databases import PATIENCE_S, PostgresServer, opened
+from tests.integration.databases import PostgresServer, opened
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import PATIENCE_S
+
+pytestmark = pytest.mark.slow
 
 
 async def backend(conn: Connection) -> int:

@@ -13,9 +13,11 @@ from daemon.troubles import Troubles
 from tests.fakes import proxies
 from tests.fakes.proxies import proxy
 from tests.integration.commands import Commands, process
-from tests.integration.databases import PostgresServer, fresh_database, until
+from tests.integration.databases import PostgresServer, fresh_database
+from tests.support.waiting import until
 
 
+@pytest.mark.slow
 async def test_a_daemon_elsewhere_keeps_it_out_and_it_keeps_a_daemon_out(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:

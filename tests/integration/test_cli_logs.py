@@ -17,7 +17,8 @@ from daemon.logbook import sources
 from daemon.logbook.parse import Line, Splitter
 from tests.integration.commands import PROJECT, Commands
 from tests.integration.databases import PostgresServer
-from tests.integration.test_cli_process import running, wait_until
+from tests.integration.test_cli_process import running
+from tests.support.waiting import wait_until
 
 REQUEST = "6f1c2d3e-8a5b-4c7d-9e0f-112233445566"
 
@@ -74,6 +75,7 @@ def test_wrong_usage_is_one_line_with_a_hint(command: Commands, arguments: tuple
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_lines_of_a_stream_come_when_they_come(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with out.open("w") as written, subprocess.Popen(

@@ -72,6 +72,7 @@ def test_an_update_changes_only_what_it_names(tracepool: Commands) -> None:
     assert tracepool.sql(f"select {columns} from offers") == [{**expected, "is_active": True, "deadline_s": None}]
 
 
+@pytest.mark.slow
 def test_landing_schemes_are_named_one_by_one_changed_whole_and_taken_back(tracepool: Commands) -> None:
     def schemes() -> list[str]:
         shown: list[str] = tracepool("offers", "show", "app", "--json").json["landing_schemes"]
@@ -96,6 +97,7 @@ def test_landing_schemes_are_named_one_by_one_changed_whole_and_taken_back(trace
 PARAMETERS = ("stop_at", "param_filter", "rename", "tracking_urls", "trace_backend")
 
 
+@pytest.mark.slow
 def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracepool: Commands) -> None:
     def stored() -> list[object]:
         shown = tracepool("offers", "show", "shoes", "--json").json

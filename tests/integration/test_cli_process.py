@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ import pytest
 from daemon import __version__
 from daemon.database import cluster
 from tests.integration.commands import PROJECT, process
-from tests.integration.databases import PATIENCE_S
-from tests.integration.state_dirs import open_state_dir
+from tests.support.state_dirs import open_state_dir
+from tests.support.waiting import PATIENCE_S, wait_until
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +49,6 @@ def running(*arguments: str, state_dir: Path, **options: Any) -> Iterator["subpr
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def server_runs(state_dir: Path) -> bool:

@@ -74,6 +74,7 @@ def test_what_fails_on_the_way_leaves_nothing_behind(tracepool: Commands) -> Non
     assert addresses(tracepool) == []
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_go_in_at_once_and_are_announced_at_once(tracepool: Commands) -> None:
     text = "ip_address,country\n" + "".join(f"exit-{number},us\n" for number in range(100_000))
     assert (

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from daemon.control.tracing import TracesForOthers
@@ -23,6 +24,8 @@ from tests.integration import contract_hooks
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 from tests.integration.whole_path import WholePath, whole_path
+
+pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-that-operates"
 IPS = 50

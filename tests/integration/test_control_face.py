@@ -14,7 +14,7 @@ from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from tests.fakes.overviews import standing_overview
 from tests.integration.control_faces import STATUS, Served, control_face, row_of
-from tests.integration.state_dirs import open_state_dir
+from tests.support.state_dirs import open_state_dir
 
 GIVEN = "a-token-of-the-settings"
 
@@ -203,6 +203,7 @@ async def test_the_openapi_document_describes_the_answers_and_the_problems() -> 
         assert (await served.ask("/openapi.json", token=GIVEN)).json()["security"] == [{"token": []}]
 
 
+@pytest.mark.slow
 async def test_a_request_under_way_does_not_hold_up_the_stop_for_long() -> None:
     entered = trio.Event()
 

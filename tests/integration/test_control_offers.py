@@ -43,6 +43,7 @@ UNSET: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 async def test_an_offer_is_made_with_every_setting_that_the_command_knows(postgres: PostgresServer) -> None:
     assert list(EVERYTHING) == list(SETTINGS)
     async with seated(postgres) as (served, _):
@@ -169,6 +170,7 @@ async def test_offers_come_in_any_order_and_filtered(postgres: PostgresServer, s
             assert len(await items(served, f"/api/offers?sort={sort}&{query}")) == count
 
 
+@pytest.mark.slow
 async def test_who_changed_an_offer_and_what_is_in_the_log_and_a_reader_changes_none(postgres: PostgresServer) -> None:
     tokens = [row_of("operating"), row_of("looking", "read", name="grafana")]
     with structlog.testing.capture_logs() as lines:

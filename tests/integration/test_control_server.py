@@ -16,7 +16,7 @@ from daemon.http.listeners import open_listeners
 from daemon.settings.model import Settings
 from tests.integration.control_faces import FixedOverview, Served, control_face
 from tests.integration.faces import PATIENCE_S, ClickApp, Running, click, limits_with, read_all, read_answers, running
-from tests.integration.state_dirs import open_state_dir
+from tests.support.state_dirs import open_state_dir
 
 STATUS = b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n\r\n"

@@ -14,8 +14,8 @@ import trio
 
 from daemon.control import socket as control
 from daemon.errors import DatabaseUnavailable, TheirFault
-from tests.conftest import LoggedErrors
-from tests.integration.databases import PATIENCE_S
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import PATIENCE_S
 
 
 class Asked:

@@ -25,7 +25,7 @@ from tests.fakes.journal import MemoryJournal
 from tests.fakes.overviews import standing_overview
 from tests.fakes.pools import PlayedPools
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
-from tests.integration.databases import until
+from tests.support.waiting import until
 
 PATIENCE_S = 10.0
 

@@ -6,7 +6,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -22,6 +22,7 @@ from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_f
 from daemon.demo.wire import HEAD_BYTES_MAX, Connection, Request
 from daemon.errors import BadInput
 from tests.fakes.wire import free_port
+from tests.support.waiting import until
 
 ADDRESSES = ("127.1.0.1", "127.1.0.2", "127.1.0.3")
 PATIENCE_S = 10.0
@@ -37,12 +38,6 @@ async def network() -> AsyncIterator[DemoNetwork]:
 def through(network: DemoNetwork, address: str, **more: object) -> httpx.AsyncClient:
     proxy = f"http://{address}:{network.proxy_port}"
     return httpx.AsyncClient(proxy=proxy, trust_env=False, timeout=PATIENCE_S, **more)  # type: ignore[arg-type]
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE_S):
-        while not holds():  # noqa: ASYNC110  # what it waits for happens on sockets and sets no event
-            await trio.sleep(0.002)
 
 
 async def test_a_chain_lands_with_its_click_id_before_the_callers_query(network: DemoNetwork) -> None:

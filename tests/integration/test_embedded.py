@@ -16,9 +16,10 @@ import pytest
 import daemon
 from daemon.database import cluster, embedded
 from daemon.database.binaries import Binaries, choose_account, installed, psql_path, reachable, run
-from tests.integration.state_dirs import open_state_dir, stop_server
+from tests.support.state_dirs import open_state_dir, stop_server
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root runs the server as another account")
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(daemon.__file__).parent.parent
 START_AND_STAY = """
 import sys, time, pathlib
@@ -215,7 +216,7 @@ def test_data_of_an_older_version_that_the_wheel_still_brings_are_served_by_it(e
         server.stop()
 
 
-@as_root
+@pytest.mark.root  # only root runs the server as another account
 def test_binaries_out_of_the_accounts_reach_are_copied_once(empty_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = installed()[0]
     closed = empty_dir / "closed"
@@ -239,7 +240,7 @@ def test_binaries_out_of_the_accounts_reach_are_copied_once(empty_dir: Path, mon
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
-@as_root
+@pytest.mark.root  # only root runs the server as another account
 def test_the_server_of_an_unprivileged_user_is_attached_to_by_root(empty_dir: Path) -> None:
     account = choose_account()
     paths = f"{PROJECT}:{installed()[0].root.parent.parent}"

@@ -1,6 +1,5 @@
 """What keeps the embedded PostgreSQL from starting, and that the error says what and what to do."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,9 @@ import pytest
 
 from daemon.database import cluster, embedded
 from daemon.errors import DatabaseSetupFailed
-from tests.integration.state_dirs import open_state_dir
+from tests.support.state_dirs import open_state_dir
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_what_the_disk_refuses_is_named(empty_dir: Path) -> None:
         embedded.start(empty_dir)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root runs the server as another account")
+@pytest.mark.root  # only root runs the server as another account
 def test_a_state_directory_closed_to_the_account_is_refused_by_name_and_keeps_its_mode(empty_dir: Path) -> None:
     closed = empty_dir / "closed"
     closed.mkdir(mode=0o700)

@@ -11,6 +11,8 @@ import trio.lowlevel
 
 from tests.integration.faces import Running, both_faces, limits_with, read_all, running
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = {"click": 20_000, "control": 4_000}
 CODES = {"click": {302, 400, 404, 405, 413}, "control": {302, 400, 404, 405, 413, 501}}
 CLIENTS = 16

@@ -251,6 +251,7 @@ async def test_pipelining_without_reading_does_not_hold_the_connection(kind: str
 
 
 @both_faces
+@pytest.mark.slow
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 5000, reason="needs 5,000 descriptors (ulimit -n)")
 async def test_many_idle_connections_cost_little_and_are_closed(kind: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

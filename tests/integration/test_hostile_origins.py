@@ -245,6 +245,7 @@ SLOW_MARKUP = [
 ]
 
 
+@pytest.mark.slow
 async def test_hostile_pages_under_way_let_no_healthy_click_fall_back() -> None:
     """Five chains, each of whose pages is the worst of its kind for the parser, and goes on to the next."""
     more = {
@@ -342,6 +343,7 @@ def _in_turn() -> Iterator[str]:
     return itertools.cycle(urls)
 
 
+@pytest.mark.slow
 async def test_thousands_of_hostile_traces_leave_nothing_behind() -> None:
     """HOSTILE_TRACES says how many; the second half may not add to what the first one left."""
     urls, process = _in_turn(), psutil.Process()

@@ -12,7 +12,7 @@ import pytest
 from daemon.__main__ import main
 from daemon.host import unit_files
 from tests.integration.commands import PROJECT, Outcome
-from tests.needs import need
+from tests.support.needs import need
 
 EXPOSURE_MAX = "15"  # tenths
 NEXT = [

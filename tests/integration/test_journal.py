@@ -15,8 +15,7 @@ from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Entry, TraceFinished, Traffic, encode
 from daemon.journal.shipper import ALL, apply_batch
 from daemon.journal.spool import Spool, SpooledEntry
-from tests.conftest import LoggedErrors
-from tests.integration.databases import PATIENCE_S, PostgresServer, fresh_database, opened, until
+from tests.integration.databases import PostgresServer, fresh_database, opened
 from tests.integration.journals import (
     AT,
     edit_no_of,
@@ -28,6 +27,8 @@ from tests.integration.journals import (
     running_journal,
     spooled,
 )
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import PATIENCE_S, until
 
 NEW_IN_TRACES = {"bytes_sent", "offer_id", "offer_name", "cost", "traffic"}
 
@@ -274,6 +275,7 @@ async def test_terminated_sessions_cost_no_entry(
             assert await looker.one("select count(*) from hits") == 15
 
 
+@pytest.mark.slow
 async def test_a_server_that_comes_back_gets_what_it_missed(
     postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
 ) -> None:

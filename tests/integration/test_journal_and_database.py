@@ -14,9 +14,10 @@ import trio
 
 from daemon.journal.entries import encode
 from daemon.journal.spool import Spool
-from tests.conftest import LoggedErrors
-from tests.integration.databases import PostgresServer, fresh_database, until
+from tests.integration.databases import PostgresServer, fresh_database
 from tests.integration.journals import edit_no_of, hit, leased, running_journal
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import until
 
 
 async def test_a_statement_that_is_refused_waits_with_all_behind_it_until_it_is_accepted(

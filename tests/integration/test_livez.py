@@ -14,6 +14,7 @@ from daemon.http.listeners import open_listeners
 from daemon.http.probe import listener_probes
 from daemon.http.server import Server, click_server
 from tests.integration.faces import PATIENCE_S, limits_with
+from tests.support.waiting import until
 
 
 def live_handler(status: int = 200) -> Handler:
@@ -73,9 +74,7 @@ async def test_a_full_house_is_alive() -> None:
         await trio.open_tcp_stream(*listener.socket.getsockname()) as visitor,
     ):
         await visitor.send_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-        with trio.fail_after(PATIENCE_S):
-            while "1 connections, 0 idle" not in repr(server):  # noqa: ASYNC110 the server has no event for this
-                await trio.sleep(0.005)
+        await until(lambda: "1 connections, 0 idle" in repr(server))
         assert await asked(server, listener) is None
         assert server.turned_away == 1
 

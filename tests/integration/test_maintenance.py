@@ -22,10 +22,11 @@ from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
-from tests.conftest import LoggedErrors
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.pools import PlayedPools
-from tests.integration.databases import PostgresServer, Rows, fresh_database, opened, until
+from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import until
 
 
 def ago(**delta: float) -> datetime:
@@ -314,6 +315,7 @@ async def test_a_round_goes_on_without_a_pool_that_does_not_answer(
     assert report.overdue_ips == 0
 
 
+@pytest.mark.slow
 async def test_a_round_without_a_database_is_skipped_and_the_next_one_is_made(postgres: PostgresServer) -> None:
     directory = pools_with(Ip(uuid4(), "ip-1", "7000", "us", "luna")).directory
     often = settings(interval_s=1)

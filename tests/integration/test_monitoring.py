@@ -18,7 +18,7 @@ from daemon.trace.walk.steps import Landed
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 from tests.fakes.overviews import standing_overview
-from tests.needs import need
+from tests.support.needs import need
 
 CONFIG = Path(__file__).parents[2] / "config"
 DASHBOARD = CONFIG / "grafana-dashboard.json"

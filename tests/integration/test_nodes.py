@@ -13,8 +13,9 @@ from daemon.errors import DatabaseOccupied
 from daemon.host.clocks import read_boot_clock
 from daemon.nodes.member import Follower, Identity, Member, nodes_kept_out
 from daemon.troubles import Troubles
-from tests.conftest import LoggedErrors
-from tests.integration.databases import PostgresServer, Rows, fresh_database, opened, until
+from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import until
 
 TRUST_S, QUIET_S = 900.0, 160.0
 

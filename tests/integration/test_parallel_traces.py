@@ -20,8 +20,9 @@ from daemon.settings.model import Settings
 from tests.fakes.net import net
 from tests.fakes.origins import Reply, page, redirect, reply
 from tests.integration.control_faces import Served, control_face
-from tests.integration.databases import PostgresServer, fresh_database, until
+from tests.integration.databases import PostgresServer, fresh_database
 from tests.integration.whole_path import WholePath, whole_path
+from tests.support.waiting import until
 
 PATH = "/functions/v1/process-trace-parallel"
 URL = "http://ads.example/start"
@@ -121,6 +122,7 @@ async def test_where_no_ip_is_to_be_had_it_says_so_in_the_agreed_words() -> None
         assert (await here.ask(target_country="xx")).json()["success"]
 
 
+@pytest.mark.slow
 async def test_an_offers_settings_hold_for_its_traces_and_macros_take_the_parameters() -> None:
     async with scene() as here:
         here.path.offer(URL, stop_at=["b.example"])

@@ -11,8 +11,7 @@ import trio
 import trustme
 
 from daemon.database import cluster
-from tests.fakes.relay import open_relay
-from tests.faults.links import socket_url
+from tests.fakes.relay import open_relay, socket_url
 from tests.integration.databases import PostgresServer
 
 SOON_S = 0.5

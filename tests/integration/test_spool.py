@@ -12,12 +12,12 @@ import trio.testing
 from daemon.journal.entries import encode
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
-from tests.integration.databases import PATIENCE_S
 from tests.integration.journals import (
     CountedSpool,
     hit,
     leased,
 )
+from tests.support.waiting import PATIENCE_S
 
 
 async def test_nothing_to_record_leaves_the_writer_asleep(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.fakes.net import START, net
 from tests.fakes.origins import Reply, page, redirect
 from tests.fakes.wire import free_port
 from tests.integration.control_faces import Served
-from tests.integration.databases import until
 from tests.integration.tracers import TOKEN, tracer_face, tracer_settings
+from tests.support.waiting import until
 
 CHAIN: dict[str, Reply | list[Reply]] = {
     "ads.example/start": redirect("/two?x=1&x=2"),

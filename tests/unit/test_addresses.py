@@ -192,6 +192,7 @@ def test_no_ipv6_address_that_python_calls_local_is_let_through(address: IPv6Add
         assert refused_host(str(address)) is not None
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_gets_an_answer(text: str) -> None:
     refused_host(text)

@@ -11,7 +11,20 @@ from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Acquire, Adopt, Counts, Decision, Lease, Message, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
-from tests.fakes.ips import WALL_S, a_request, an_ip, at, granted, recount, refused, row_of, state
+from tests.fakes.ips import (
+    WALL_S,
+    a_request,
+    an_ip,
+    at,
+    granted,
+    leased,
+    recount,
+    refused,
+    released,
+    row_of,
+    say,
+    state,
+)
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5, waiting_max=3)
 OK = Event.RELEASED_OK
@@ -21,24 +34,6 @@ def a_pool(*ips: Ip, rules: Rules = RULES) -> Pool:
     pool = Pool("us", rules)
     pool.load(ips)
     return pool
-
-
-def say(pool: Pool, tick_s: float, *messages: Message) -> Decision:
-    """What an actor does with a batch."""
-    decision = Decision()
-    pool.fire_timers(at(tick_s), decision)
-    for message in messages:
-        pool.decide(message, at(tick_s), decision)
-    return decision
-
-
-def leased(pool: Pool, tick_s: float) -> Lease:
-    (lease,) = granted(say(pool, tick_s, a_request(tick_s + 1000))).values()
-    return lease
-
-
-def released(lease: Lease, event: Event = OK) -> Release:
-    return Release(lease.ip_id, lease.lease_no, event, 800.0)
 
 
 def adopt(*rows: Ip) -> Message:
@@ -391,6 +386,7 @@ def test_lease_numbers_go_on_from_the_row() -> None:
     assert leased(pool, 0).lease_no == 42
 
 
+@pytest.mark.slow
 def test_each_ip_has_one_lease_with_a_thousand_requests() -> None:
     pool = a_pool(*(an_ip(str(n)) for n in range(50)), rules=Rules(waiting_max=1000))
     requests = [a_request() for _ in range(1000)]

@@ -9,7 +9,7 @@ from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Adopt, Decision, Lease, Message, Release, Remove
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
-from tests.fakes.ips import a_request, an_ip, at, granted, row_of, state
+from tests.fakes.ips import a_request, an_ip, granted, row_of, say, state
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5)
 RESET = {"status": Status.AVAILABLE, "is_healthy": True, "consecutive_failures": 0}
@@ -24,11 +24,7 @@ class Country:
         self.pool.load(ips)
 
     def say(self, tick_s: float, *messages: Message) -> Decision:
-        decision = Decision()
-        self.pool.fire_timers(at(tick_s), decision)
-        for message in messages:
-            self.pool.decide(message, at(tick_s), decision)
-        return decision
+        return say(self.pool, tick_s, *messages)
 
     def lease(self, tick_s: float) -> Lease | None:
         """None if no IP is free; then nobody is left waiting."""

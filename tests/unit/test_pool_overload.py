@@ -11,6 +11,8 @@ from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Rules
 from tests.fakes.ips import a_request, an_ip, at
 
+pytestmark = pytest.mark.slow
+
 PATIENCE_S = 9.95
 
 

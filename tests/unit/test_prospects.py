@@ -82,6 +82,7 @@ def test_where_rests_are_long_exactly_those_that_no_rest_serves_wait_in_vain(sce
     assert exact.in_vain() == (set(range(len(exact.queue))) - reached, math.inf)
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(
     scenes(cooldowns_s=st.integers(0, 12), priorities=3),

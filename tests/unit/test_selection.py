@@ -12,8 +12,7 @@ from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.pool import Pool
 from daemon.pool.queues import HEAP_MIN, SAMPLE_MAX, IpHeap, drawn, fast_one
 from daemon.pool.states import Event, Ip, Rules, Status
-from tests.fakes.ips import a_request, an_ip
-from tests.unit.test_pool import leased, released, say
+from tests.fakes.ips import a_request, an_ip, leased, released, say
 
 FASTEST = Rules(lock_s=90, cooldown_s=60, fastest=True)
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,31 +25,17 @@ from daemon.database.binaries import psql_path
 from daemon.database.embedded import running_url
 from daemon.demo.network import DemoNetwork, demo_network
 from tests.fakes.wire import free_port
+from tests.support.waiting import PATIENCE_S, POLL_S, until
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_S = 20.0
-"""No test waits longer for what must happen; none passes by waiting."""
 ADOPTED_S = 5.0
 """Operators are promised one second. This is the machine's slowness on top, and far below any round or reconnect."""
-POLL_S = 0.02
 HAND_OVER = """import os, sys
 os.dup2(int(sys.argv[1]), 3)
 os.execvpe(sys.argv[2], sys.argv[2:], os.environ | {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})
 """
 CANARY = "c4n4ry-of-every-run"
 """A password in every daemon's and command's environment; no log may have it."""
-
-
-async def until(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-    """What `holds` gives, run in a thread, once that is true. Fails with `what` did not happen."""
-    value = None
-    with trio.move_on_after(patience_s):
-        while True:
-            value = await trio.to_thread.run_sync(holds)
-            if value:
-                return value
-            await trio.sleep(POLL_S)
-    pytest.fail(f"within {patience_s:g} s this did not happen: {what}; last seen: {value!r}")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -299,39 +285,3 @@ def asked(daemon: Serving, path: str = "/api/status", token: str | None = None, 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     method = request.pop("method", "GET")
     return httpx.request(method, f"{daemon.control_url}{path}", headers=headers, trust_env=False, timeout=20, **request)
-
-
-@dataclass(slots=True)
-class Load:
-    """Clicks at an even pace until `stop` is set; `clicks` holds those that have ended."""
-
-    daemon: Serving
-    offer_name: str
-    clicks_per_s: float
-    clicks: list[Clicked]
-    stop: trio.Event
-
-    async def run(self) -> None:
-        async def one(number: int) -> None:
-            self.clicks.append(await click(self.daemon, self.offer_name, f"g{number}"))
-
-        async with trio.open_nursery() as nursery:
-            began_s, number = trio.current_time(), 0
-            while not self.stop.is_set():
-                nursery.start_soon(one, number)
-                number += 1
-                await trio.sleep_until(began_s + number / self.clicks_per_s)
-
-    def redirected(self) -> list[Clicked]:
-        return [clicked for clicked in self.clicks if clicked.redirected]
-
-
-@asynccontextmanager
-async def under_load(daemon: Serving, offer_name: str, clicks_per_s: float, at_least: int) -> AsyncIterator[Load]:
-    """A load that goes on during the block, which begins after so many redirects; all its clicks end with the block."""
-    load = Load(daemon, offer_name, clicks_per_s, [], trio.Event())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(load.run)
-        await until(lambda: len(load.redirected()) >= at_least, f"{at_least} clicks are redirected")
-        yield load
-        load.stop.set()

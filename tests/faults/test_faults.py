@@ -12,7 +12,9 @@ import trio
 from tests.faults.disks import tmpfs_refused
 from tests.faults.run import FAULTS, Outcome, run
 from tests.faults.stage import Knobs
-from tests.needs import need, program_path
+from tests.support.needs import need, program_path
+
+pytestmark = pytest.mark.slow
 
 SEED = 1
 KNOBS = Knobs(outage_s=8.0, serving_within_s=10.0, late_s=2.0)
@@ -45,7 +47,9 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
     return found
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.root) if fault.on_tmpfs else name for name, fault in FAULTS.items()]
+)
 def test_every_promise_holds_through(name: str, outcomes: dict[str, Outcome]) -> None:
     if FAULTS[name].on_tmpfs and (why := tmpfs_refused()):
         pytest.skip(why)
