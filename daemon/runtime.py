@@ -166,11 +166,7 @@ async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def _journal_shipped(
-    live: LiveSettings,
-    spool: Spool,
-    writer: JournalWriter,
-    database: Database,
-    troubles: Troubles,
+    live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, troubles: Troubles
 ) -> AsyncIterator[Journal]:
     """The whole journal, with all that an earlier run left in the spool shipped, once this node has joined.
 

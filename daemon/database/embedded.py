@@ -16,13 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.database import cluster
-from daemon.database.binaries import (
-    Account,
-    choose_account,
-    installed,
-    reachable,
-    refuse_unless_reachable,
-)
+from daemon.database.binaries import Account, choose_account, installed, reachable, refuse_unless_reachable
 from daemon.errors import DatabaseSetupFailed
 
 STOP_WAIT_S = 30.0

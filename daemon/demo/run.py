@@ -145,9 +145,7 @@ async def _raise_when_ended(daemon: DaemonProcess) -> None:
 async def _send_and_judge(display: Display, network: DemoNetwork, daemon: DaemonProcess, log: BinaryIO) -> int:
     settings = Settings()
     terms = Terms(
-        tracking_urls=tracking_urls(network),
-        deadline_s=settings.click.deadline_s,
-        cooldown_s=settings.pool.cooldown_s,
+        tracking_urls=tracking_urls(network), deadline_s=settings.click.deadline_s, cooldown_s=settings.pool.cooldown_s
     )
     display.say(f"\n{len(CLICKS)} clicks at once; the last one takes {math.ceil(terms.deadline_s)} s:")
     async with trio.open_nursery() as watching:

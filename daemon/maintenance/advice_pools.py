@@ -99,12 +99,7 @@ def active_above_available(f: Figures) -> Iterator[Advice]:
             f"{active} traces are active in {country}, and {counts.available} of its IPs are available: the next "
             f"clicks will wait. {add} more IPs would carry this.",
             "more traces are active than IPs are available",
-            {
-                "active_traces": active,
-                "available_ips": counts.available,
-                "waiting": counts.waiting,
-                "ips_to_add": add,
-            },
+            {"active_traces": active, "available_ips": counts.available, "waiting": counts.waiting, "ips_to_add": add},
             _more_ips(f, country, add),
             country,
         )

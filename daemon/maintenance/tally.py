@@ -21,9 +21,7 @@ class LastMinute:
         """As `status` gives it: milliseconds to one decimal."""
         p50, p95 = self.wait_p50_ms, self.wait_p95_ms
         return replace(
-            self,
-            wait_p50_ms=None if p50 is None else round(p50, 1),
-            wait_p95_ms=None if p95 is None else round(p95, 1),
+            self, wait_p50_ms=None if p50 is None else round(p50, 1), wait_p95_ms=None if p95 is None else round(p95, 1)
         )
 
 

@@ -10,17 +10,7 @@ from daemon.countries import canonical
 from daemon.errors import PoolSilent
 from daemon.oneshot import OneShot
 from daemon.pool.actor import Publish
-from daemon.pool.messages import (
-    Adopt,
-    CountOverdue,
-    Counts,
-    Describe,
-    IpView,
-    Message,
-    PoolView,
-    SetRules,
-    StartOver,
-)
+from daemon.pool.messages import Adopt, CountOverdue, Counts, Describe, IpView, Message, PoolView, SetRules, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.rows import Endpoint
 from daemon.pool.states import Ip, Rules

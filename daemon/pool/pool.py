@@ -39,11 +39,7 @@ class Pool:
     """`ips` by id. Change it only through `decide`, `fire_timers` and `load`. `chance` is random, from 0 to below 1."""
 
     def __init__(
-        self,
-        country: str,
-        rules: Rules,
-        departed: Departed | None = None,
-        chance: Callable[[], float] = lambda: 0.0,
+        self, country: str, rules: Rules, departed: Departed | None = None, chance: Callable[[], float] = lambda: 0.0
     ) -> None:
         self.country = country
         self.rules = rules

@@ -157,9 +157,7 @@ async def test_a_late_hit_does_not_hold_back_the_redirect(autojump_clock: trio.t
     assert face.clicks.late_hits == 1
 
 
-async def test_what_a_visitor_waited_before_counts_against_the_deadline(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+async def test_what_a_visitor_waited_before_counts_against_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
     face = Face(click={"deadline_s": 10})
     await trio.sleep(100)
     async with served_by(face, starts_only):

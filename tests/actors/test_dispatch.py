@@ -199,9 +199,7 @@ async def test_a_click_after_the_workers_have_stopped_is_overload_and_no_error(a
     assert (face.hit.reason, trio.current_time()) == ("overload", 0)
 
 
-async def test_a_click_past_its_deadline_has_the_reason_deadline_for_any_pool(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_click_past_its_deadline_has_the_reason_deadline_for_any_pool(autojump_clock: MockClock) -> None:
     face = Face(click={"deadline_s": 10})
     await trio.sleep(100)
     face.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna", is_healthy=False)])

@@ -284,10 +284,7 @@ async def test_a_pool_starts_over_from_the_rows_when_it_is_asked_to(autojump_clo
 
 @pytest.mark.parametrize("hours", [-1, 1])
 async def test_a_wall_clock_that_was_set_before_a_crash_moves_no_lock_and_no_rest(
-    hours: int,
-    monkeypatch: pytest.MonkeyPatch,
-    expected_errors: LoggedErrors,
-    autojump_clock: trio.testing.MockClock,
+    hours: int, monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
 ) -> None:
     expected_errors.expect("actor_crashed")
     async with trio.open_nursery() as nursery:
@@ -328,10 +325,7 @@ async def test_a_row_that_another_lease_or_status_speaks_of_is_read_by_the_wall_
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_wherever_the_actor_crashes_no_ip_is_lent_twice_and_none_inside_its_rest(
-    after: bool,
-    monkeypatch: pytest.MonkeyPatch,
-    expected_errors: LoggedErrors,
-    autojump_clock: trio.testing.MockClock,
+    after: bool, monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
 ) -> None:
     expected_errors.expect("actor_crashed")
     nth = 0

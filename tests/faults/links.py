@@ -87,9 +87,7 @@ async def _away(stage: Stage) -> None:
     await trio.sleep(max(0.0, began_s + stage.knobs.outage_s - time.monotonic()))
 
 
-def each_in_turn(
-    *ways: Callable[[Stage, Relay], Awaitable[str]],
-) -> Callable[[Stage], Awaitable[str]]:
+def each_in_turn(*ways: Callable[[Stage, Relay], Awaitable[str]]) -> Callable[[Stage], Awaitable[str]]:
     async def broke(stage: Stage) -> str:
         relay = stage.scene.relay
         assert relay is not None

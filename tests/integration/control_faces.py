@@ -36,13 +36,7 @@ STATUS: dict[str, Any] = {
         }
     },
     "active_traces": 1,
-    "last_minute": {
-        "clicks": 2,
-        "resolved": 1,
-        "fallbacks": {"deadline": 1},
-        "wait_p50_ms": 1.5,
-        "wait_p95_ms": None,
-    },
+    "last_minute": {"clicks": 2, "resolved": 1, "fallbacks": {"deadline": 1}, "wait_p50_ms": 1.5, "wait_p95_ms": None},
     "traffic_today": {"luna": {"traces": 2, "bytes_received": 4_321, "bytes_sent": 765, "cost": 0.000025}},
     "providers": {
         "luna": {
@@ -65,14 +59,7 @@ STATUS: dict[str, Any] = {
         }
     ],
     "queues": {"connections": {"length": 1, "max": 20_000}},
-    "journal": {
-        "recorded": 7,
-        "dropped": 0,
-        "refused": 0,
-        "late_hits": 0,
-        "backlog": None,
-        "database_reachable": True,
-    },
+    "journal": {"recorded": 7, "dropped": 0, "refused": 0, "late_hits": 0, "backlog": None, "database_reachable": True},
     "troubles": [],
     "node": {"name": "here", "node_id": str(uuid4()), "epoch": 1, "leasing": True, "trusted_for_s": 890.0},
     "node_id": str(uuid4()),

@@ -111,10 +111,7 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
         *("--trace-backend", "local"),
     )
     assert (added.status, added.out, added.err) == (0, "added shoes: /track-hit?offer=shoes\n", "")
-    shares = [
-        {"url": "https://ads.example/a/{gclid}", "weight": 3},
-        {"url": "https://ads.example/b", "weight": 1},
-    ]
+    shares = [{"url": "https://ads.example/a/{gclid}", "weight": 3}, {"url": "https://ads.example/b", "weight": 1}]
     assert stored() == [
         ["shop.example", "other.example"],
         {"keep": ["gclid", "a b"]},

@@ -174,10 +174,7 @@ async def test_offers_come_in_any_order_and_filtered(postgres: PostgresServer, s
 async def test_who_changed_an_offer_and_what_is_in_the_log_and_a_reader_changes_none(postgres: PostgresServer) -> None:
     tokens = [row_of("operating"), row_of("looking", "read", name="grafana")]
     with structlog.testing.capture_logs() as lines:
-        async with (
-            fresh_database(postgres) as rows,
-            control_face(rows=tokens, database=rows.database) as served,
-        ):
+        async with fresh_database(postgres) as rows, control_face(rows=tokens, database=rows.database) as served:
             for method, path, body in (
                 ("POST", "/api/offers", EVERYTHING),
                 ("PATCH", "/api/offers/summer sale", {"notes": None, "is_active": True}),

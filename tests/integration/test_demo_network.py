@@ -247,10 +247,7 @@ async def test_requests_sent_together_come_one_by_one_with_their_bodies() -> Non
         return True
 
     await connection.serve(answer_one)
-    assert got == [
-        ("POST", "/a", None, b"abcde", len(chunked)),
-        ("GET", "/b", "y", b"", len(chunked + last)),
-    ]
+    assert got == [("POST", "/a", None, b"abcde", len(chunked)), ("GET", "/b", "y", b"", len(chunked + last))]
     assert await connection.receive() == b"more"
 
 

@@ -32,10 +32,7 @@ MISBEHAVING = {
 }
 
 # In the first answer over plain http, where nothing tells the two apart.
-MISTAKEN_FOR_THE_PROXYS = {
-    "garbage": ("proxy_garbage", Verdict.IP),
-    "status 503": ("provider_busy", Verdict.PROVIDER),
-}
+MISTAKEN_FOR_THE_PROXYS = {"garbage": ("proxy_garbage", Verdict.IP), "status 503": ("provider_busy", Verdict.PROVIDER)}
 
 
 @pytest.mark.parametrize("name", MISBEHAVING)

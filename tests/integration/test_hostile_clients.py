@@ -25,10 +25,7 @@ TLS_HELLO = bytes.fromhex("16030100c5010000c10303") + bytes(range(200))
 ANSWERED_AND_OPEN = {
     "h2c with broken settings": (H2C + b"HTTP2-Settings: a\r\n\r\n", 302),
     "h2c without settings": (H2C + b"\r\n", 302),
-    "h2c with settings that are fine": (
-        H2C + b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n",
-        302,
-    ),
+    "h2c with settings that are fine": (H2C + b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n", 302),
     "websocket": (WEBSOCKET + KEY + b"\r\n", 302),
     "websocket without a key": (WEBSOCKET + b"\r\n", 302),
     "websocket with a broken key": (WEBSOCKET + b"Sec-WebSocket-Key: \xff\xfe\r\n\r\n", 302),

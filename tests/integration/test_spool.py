@@ -12,11 +12,7 @@ import trio.testing
 from daemon.journal.entries import encode
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
-from tests.integration.journals import (
-    CountedSpool,
-    hit,
-    leased,
-)
+from tests.integration.journals import CountedSpool, hit, leased
 from tests.support.waiting import PATIENCE_S
 
 

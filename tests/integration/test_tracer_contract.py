@@ -59,9 +59,7 @@ CHAINS = {
         limits={"landing_schemes": frozenset({"http", "https", "market"})},
     ),
     "a scheme that it does not allow": Chain(
-        (Verdict.TARGET, "bad_location"),
-        [(302, "http")],
-        {"ads.example/start": redirect("javascript:alert(1)")},
+        (Verdict.TARGET, "bad_location"), [(302, "http")], {"ads.example/start": redirect("javascript:alert(1)")}
     ),
     "a loop": Chain(
         (Verdict.TARGET, "loop"),

@@ -71,13 +71,7 @@ async def backend_of(name: str, settings: Settings) -> AsyncIterator[Backend]:
 
 
 async def traced_by(
-    backend: Backend,
-    proxy_port: int,
-    url: str = START,
-    *,
-    provider: str = "luna",
-    timeout_s: float = 15,
-    **limits: Any,
+    backend: Backend, proxy_port: int, url: str = START, *, provider: str = "luna", timeout_s: float = 15, **limits: Any
 ) -> TraceResult:
     given: dict[str, Any] = {"hops_max": 20, "allow_private": True}
     walk = Walk(url, IDENTITY, Limits(**(given | limits)))

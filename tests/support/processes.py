@@ -272,11 +272,7 @@ async def click(daemon: Serving, offer_name: str, gclid: str = "g") -> Clicked:
         except httpx.TransportError:
             return Clicked(sent_s, time.monotonic(), None, None, None)
     return Clicked(
-        sent_s,
-        time.monotonic(),
-        answer.status_code,
-        answer.headers.get("location"),
-        answer.headers.get("x-request-id"),
+        sent_s, time.monotonic(), answer.status_code, answer.headers.get("location"), answer.headers.get("x-request-id")
     )
 
 

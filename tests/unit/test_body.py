@@ -48,8 +48,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "content_type",
-    ["text/html", "TEXT/HTML;charset=x", "application/xhtml+xml", " text/html ; a=b", None, ""],
+    "content_type", ["text/html", "TEXT/HTML;charset=x", "application/xhtml+xml", " text/html ; a=b", None, ""]
 )
 def test_html_is_read(content_type: str | None) -> None:
     assert body(*([] if content_type is None else [("Content-Type", content_type)])) is not None

@@ -9,16 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from daemon.journal.entries import (
-    KINDS,
-    Entry,
-    Hit,
-    IpChanged,
-    TraceFinished,
-    TracePending,
-    TraceProcessing,
-    encode,
-)
+from daemon.journal.entries import KINDS, Entry, Hit, IpChanged, TraceFinished, TracePending, TraceProcessing, encode
 
 REQUEST, OFFER, IP = UUID(int=1), UUID(int=2), UUID(int=3)
 HOP = {"url": "https://offer.example/?a=1", "status": 302, "ms": 12.5, "kind": "redirect"}

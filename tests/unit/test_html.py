@@ -307,11 +307,7 @@ def test_a_jump_is_found_only_where_the_tree_has_what_makes_it(page: bytes) -> N
     found = read(page).jump
     if found is None:
         return
-    makes = {
-        "meta": "meta[http-equiv]",
-        "script": "script, body[onload], frameset[onload]",
-        "form": "form",
-    }
+    makes = {"meta": "meta[http-equiv]", "script": "script, body[onload], frameset[onload]", "form": "form"}
     assert tree.css(makes[found.kind])
 
 

@@ -60,7 +60,7 @@ def test_a_lease_says_what_the_trace_needs_and_is_journaled() -> None:
     request = a_request()
     decision = say(pool, 100, request)
     assert decision.answers == [
-        (request, Lease(ip.id, "192.0.2.9", "7001", "luna", "us", 5, 190.0, request.request_id, ends_boot_s=90.0)),
+        (request, Lease(ip.id, "192.0.2.9", "7001", "luna", "us", 5, 190.0, request.request_id, ends_boot_s=90.0))
     ]
     assert decision.grants
     (entry,) = decision.entries

@@ -36,12 +36,7 @@ LEGAL = {
 }
 GRID = [(status, event) for status in Status for event in Event]
 ILLEGAL = [pair for pair in GRID if pair not in LEGAL]
-ENDS_OF_A_LEASE = [
-    Event.RELEASED_OK,
-    Event.RELEASED_IP_AT_FAULT,
-    Event.RELEASED_TARGET_AT_FAULT,
-    Event.LOCK_EXPIRED,
-]
+ENDS_OF_A_LEASE = [Event.RELEASED_OK, Event.RELEASED_IP_AT_FAULT, Event.RELEASED_TARGET_AT_FAULT, Event.LOCK_EXPIRED]
 
 
 def an_ip_that_is(status: Status, **changes: Any) -> Ip:
@@ -240,10 +235,7 @@ def test_a_reset_after_the_rest_of_a_marked_one_makes_available() -> None:
 
 
 def test_a_mark_takes_an_available_one_out_of_use() -> None:
-    assert after(an_ip_that_is(Status.AVAILABLE), Event.MARKED_FAILED) == {
-        "status": Status.FAILED,
-        "is_healthy": False,
-    }
+    assert after(an_ip_that_is(Status.AVAILABLE), Event.MARKED_FAILED) == {"status": Status.FAILED, "is_healthy": False}
 
 
 @pytest.mark.parametrize("event", ENDS_OF_A_LEASE)

@@ -47,13 +47,7 @@ def form_meant(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNod
 
 
 def submission(
-    nodes: Sequence[LexborNode],
-    form: LexborNode,
-    *,
-    document: URL,
-    base: URL,
-    target: str,
-    encoding: Encoding,
+    nodes: Sequence[LexborNode], form: LexborNode, *, document: URL, base: URL, target: str, encoding: Encoding
 ) -> Submission | None:
     """What submitting `form` asks for, with the fields among `nodes`, in tree order; None where this page stays.
 
