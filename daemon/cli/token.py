@@ -43,8 +43,8 @@ def create(
 def list_tokens(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     """List the tokens: names, roles, when they were made, used and revoked.
 
-        tracepool token list
-        tracepool token list --json
+    tracepool token list
+    tracepool token list --json
     """  # fmt: skip
     found = work(settings_of(config), token_store.list_tokens)
     if as_json:
@@ -59,7 +59,7 @@ def list_tokens(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
 def revoke(name: Name, *, config: ConfigFile = None) -> None:
     """Take a token back. A running daemon refuses it from within a second on.
 
-        tracepool token revoke grafana
+    tracepool token revoke grafana
     """  # fmt: skip
     if not work(settings_of(config), token_store.revoke_token, name):
         raise BadInput(f"no token {shown(name)} is in force: tracepool token list shows them")

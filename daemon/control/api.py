@@ -76,7 +76,7 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 def _within(written: re.Pattern[str], such_as: str) -> BeforeValidator:
-    """pydantic takes numbers for times; and times far from ours are more than PostgreSQL or Python can turn to UTC."""
+    """Pydantic takes numbers for times; and times far from ours are more than PostgreSQL or Python can turn to UTC."""
 
     def check(value: object) -> object:
         if isinstance(value, str) and not written.match(value):
@@ -115,7 +115,8 @@ async def page_of(
     **filters: object,
 ) -> P:
     """A page of rows. `query` has `sort`, `limit` and `cursor`; its other fields that the listing has a filter for are
-    filters, and so are `filters`."""
+    filters, and so are `filters`.
+    """
     named = {name: getattr(query, name) for name in listing.filters if hasattr(query, name)}
     asked = Asked(query.sort, query.limit, query.cursor, named | filters)
     found = await context.database.work(read_page, listing, asked)

@@ -115,8 +115,7 @@ class _Times:
     def add(self, now_s: float, ms: float) -> None:
         self._advance(now_s)
         self._histogram[bisect_right(EDGES_MS, ms)] += 1
-        if ms > self._most_ms:
-            self._most_ms = ms
+        self._most_ms = max(self._most_ms, ms)
 
     def read(self, now_s: float, minutes: int) -> Percentiles:
         self._advance(now_s)

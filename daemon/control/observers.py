@@ -23,7 +23,8 @@ FLIGHTS_MAX = 200  # of the traces under way are listed, those first that began 
 @dataclass(frozen=True, slots=True)
 class Flight:
     """A trace under way. `deadline_in_s`: until its visitor is sent on without it, negative after that, null where
-    nobody waits. `lock_in_s`: until its IP is taken back."""
+    nobody waits. `lock_in_s`: until its IP is taken back.
+    """
 
     request_id: str
     offer_name: str | None

@@ -34,7 +34,8 @@ PROBLEM_SCHEMA = {
 
 class Described(OpenAPIProvider):
     """The document as it holds here: each operation can also answer with a problem, and may need no token; each model
-    has its name; a query parameter is there or not, and never null."""
+    has its name; a query parameter is there or not, and never null.
+    """
 
     def __init__(self, tokens: Tokens, app: Quart, extension: QuartSchema) -> None:
         super().__init__(app, extension)

@@ -76,7 +76,7 @@ def binaries_for(data: Path) -> Binaries:
 
 
 def create_cluster(binaries: Binaries, data: Path, account: Account) -> None:
-    """initdb beside the place and a rename, so that a half-made cluster is never taken for one.
+    """Initdb beside the place and a rename, so that a half-made cluster is never taken for one.
 
     It syncs what it writes: skipping that saves nothing measurable here and risks an empty cluster after a power cut.
     """

@@ -99,7 +99,7 @@ class Database:
             await self._release(conn)
 
     async def _release(self, conn: Connection) -> None:
-        """asyncpg ends a release behind a cancel's back: what went wrong there would be nobody's, and end the loop."""
+        """Asyncpg ends a release behind a cancel's back: what went wrong there would be nobody's, and end the loop."""
         releasing = asyncio.ensure_future(self._pool.release(conn, timeout=RELEASE_TIMEOUT_S))
         try:
             await asyncio.shield(releasing)

@@ -63,8 +63,7 @@ class JournalWriter:
             return
         if entries and not self._pending:
             now = self._pending_since_s = trio.current_time()
-            if self._nap.deadline > now + GATHER_S:
-                self._nap.deadline = now + GATHER_S
+            self._nap.deadline = min(self._nap.deadline, now + GATHER_S)
         self._pending += map(encode, entries)
         self.recorded += len(entries)
 

@@ -24,7 +24,8 @@ class Severity(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Advice:
     """`about`: the country, provider or offer, if it is about one. `numbers`: what the rule was met with, units last in
-    each name. `command`: what to run or set next, for people to read."""
+    each name. `command`: what to run or set next, for people to read.
+    """
 
     code: str
     severity: Severity

@@ -56,7 +56,8 @@ def too_late(asks: Asks) -> str:
 @dataclass(frozen=True, slots=True)
 class Supply:
     """The IPs that may become available. `rests`: by the end of their rest. `leased`: those that rest once they are
-    released; `checked`: those that do not."""
+    released; `checked`: those that do not.
+    """
 
     rests: Iterable[Ip]
     leased: AbstractSet[UUID]

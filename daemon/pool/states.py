@@ -50,7 +50,8 @@ class Event(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Times in seconds. `failures_max`: failures in a row that make an IP `failed`. `fastest`: see queues.py; else
-    the next IP is the one that rested longest."""
+    the next IP is the one that rested longest.
+    """
 
     lock_s: float = 90
     cooldown_s: float = 60

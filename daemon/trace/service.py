@@ -102,7 +102,7 @@ class ServiceBackend:
 
 
 def _words_of(error: BaseException) -> str:
-    """httpx leaves out what is known of a cause."""
+    """Httpx leaves out what is known of a cause."""
     inner: BaseException | None = error
     while inner is not None and not str(inner):
         inner = inner.__cause__ or inner.__context__

@@ -72,7 +72,8 @@ class TraceRequest:
 @dataclass(frozen=True, slots=True)
 class ChainStep:
     """One hop. `redirect_type` is how it led on: http, refresh-header, meta, script, form; or script_unresolved, final,
-    failed."""
+    failed.
+    """
 
     url: Text
     status: Annotated[int, Field(ge=0, le=999)] | None = None

@@ -94,7 +94,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 
 def _redirects_per_s(url: str, length_s: int) -> float:
-    """wrk's own count. Raises BenchmarkBroke where an answer was no redirect or a connection failed."""
+    """Wrk's own count. Raises BenchmarkBroke where an answer was no redirect or a connection failed."""
     command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{length_s}s", url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if re.search("Non-2xx|Socket errors", said):

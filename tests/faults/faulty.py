@@ -39,7 +39,7 @@ class Nth:
         self._left = 1
 
     def due(self) -> int:
-        """n when this is the nth since the last one that was due, else 0."""
+        """N when this is the nth since the last one that was due, else 0."""
         self._left -= 1
         if self._left:
             return 0

@@ -120,7 +120,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     def depends_on_order(self) -> bool:
         """IPs that were leased at the same time are leased again in an order that the model does not know; who has
-        tried one of them may gain or lose by it."""
+        tried one of them may gain or lose by it.
+        """
         last_used_s = [known.last_used_s for known in self.known.values()]
         return len(set(last_used_s)) < len(last_used_s) and any(request.tried for request in self.waiting)
 

@@ -39,7 +39,8 @@ class ParallelRequest:
 
 class ParallelAnswer(TypedDict):
     """`all_params`: those that came in, and of the landing URL's the ones with other names. `bandwidth_kb`: both ways,
-    1 KB is 1,000 bytes. Without success there is an `error`."""
+    1 KB is 1,000 bytes. Without success there is an `error`.
+    """
 
     success: bool
     request_id: UUID

@@ -34,7 +34,8 @@ class Go:
 @dataclass(frozen=True, slots=True)
 class Submit:
     """A form's submit(). `by` what the form is named with: `forms` is its place or name in document.forms, `global` a
-    variable that may be its id or name; the `nth` of those that `key` fits."""
+    variable that may be its id or name; the `nth` of those that `key` fits.
+    """
 
     by: Literal["forms", "id", "name", "selector", "global"]
     key: int | str
@@ -250,7 +251,7 @@ class _Reading:
         return False
 
     def _when_ready(self, call: Call, depth: int) -> bool:
-        """jQuery's `$(function () { … })`: whether that is it."""
+        """JQuery's `$(function () { … })`: whether that is it."""
         found = self._code.function(call.at + 1, self._code.ends[call.at])
         if found is not None:
             self.later |= bool(self.run(found[0], found[1], depth + 1, function=True))
