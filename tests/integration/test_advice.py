@@ -115,8 +115,8 @@ async def test_traces_become_demand_landings_faults_and_refusals(postgres: Postg
         assert found.barely_rested == Faults(3, 1)
         assert found.well_rested == Faults(2, 0)
         assert found.credentials_refused == {"luna": 1}
-        assert (found.spent.traces, found.spent.bytes_per_trace) == (5, 10000)
-        assert found.spent.usual_bytes_per_trace is None
+        assert (found.traffic.traces, found.traffic.bytes_per_trace) == (5, 10000)
+        assert found.traffic.usual_bytes_per_trace is None
         assert await rows.database.work(read_active) == {"uk": 1}
 
 
@@ -127,7 +127,7 @@ async def test_what_a_trace_usually_receives_is_the_median_of_days_before(postgr
             "update ip_pool_statistics set recorded_at = now() - id * interval '10 hours',"
             " bytes_per_trace_1h = 1000 * id"
         )
-        spent = (await evidence(rows)).spent
+        spent = (await evidence(rows)).traffic
         assert spent.usual_bytes_per_trace == 4000
         assert spent.usual_hours == pytest.approx(60, abs=0.1)
 

@@ -313,5 +313,5 @@ def test_with_the_database_away_the_log_alone_is_told(
     log.write_text(click(2, "fallback", request_id=REQUEST, reason="deadline"))
     said = tracepool("explain", REQUEST, str(log))
     assert said.status == 0
-    assert "the log alone is told" in said.err
+    assert "only the log is used" in said.err
     assert "fallback   deadline" in said.out

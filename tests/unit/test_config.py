@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from daemon.errors import BadSettings
-from daemon.settings.model import Settings, check_bind, default_state_dir
+from daemon.settings.model import Settings, default_state_dir
+from daemon.settings.values import bind_address
 from daemon.settings.sources import config_path, load
 
 CANARY = "c4n4ry-pa55word"
@@ -158,7 +159,7 @@ def test_trusted_proxies_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     "bind", ["0.0.0.0:8080", "[::1]:0", "localhost:65535", "unix:/run/tracepool.sock", "clicks.example:80"]
 )
 def test_a_bind_is_an_address(bind: str) -> None:
-    check_bind(bind)
+    bind_address(bind)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_a_bind_is_an_address(bind: str) -> None:
 )
 def test_a_bind_that_is_none_is_refused(bind: str) -> None:
     with pytest.raises(ValueError, match="is not an address such as"):
-        check_bind(bind)
+        bind_address(bind)
 
 
 def test_no_bind_at_all_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.cli.psql import environment_of
+from daemon.database.libpq import environment_of
 
 
 @pytest.mark.parametrize(
