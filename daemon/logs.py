@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus, unquote
 import msgspec
 import structlog
 from structlog.processors import NAME_TO_LEVEL
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, WrappedLogger
 
 MASK = "**********"
 SECRET_CHARACTERS_MIN = 4  # a shorter secret would mask ordinary words
@@ -61,7 +61,7 @@ def masked(text: str) -> str:
     return text
 
 
-def _mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _mask(event: EventDict) -> EventDict:
     for key, value in event.items():
         event[key] = _clean(value)
     return event
@@ -114,13 +114,13 @@ class _Out:
         """Act as structlog's logger factory."""
         return self
 
-    def from_level(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    def from_level(self, method: str, event: EventDict) -> EventDict:
         level = NAME_TO_LEVEL[method]
         if level < self.level and (self.tap is None or not self.tap.wants(level, event["event"])):
             raise structlog.DropEvent
         return event
 
-    def to_tap(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    def to_tap(self, method: str, event: EventDict) -> EventDict:
         level = NAME_TO_LEVEL[method]
         if self.tap is not None:
             self.tap.take(level, event)
@@ -153,14 +153,17 @@ def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
         return json.dumps(event, default=str)
 
 
-def _whole(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """All processors of a structlog line in one call; the same steps as those of the libraries' lines."""
-    event = _out.from_level(logger, method, event)
+def _prepared(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """The event with level, time, traceback and masked texts. Raises DropEvent below the level of the log."""
     structlog.processors.add_log_level(logger, method, event)
     event["ts"] = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
     if event.get("exc_info"):
         event = structlog.processors.format_exc_info(logger, method, event)
-    return _line(logger, method, _out.to_tap(logger, method, _mask(logger, method, event)))
+    return _out.to_tap(method, _mask(event))
+
+
+def _own_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    return _line(logger, method, _prepared(logger, method, _out.from_level(method, event)))
 
 
 @contextmanager
@@ -175,14 +178,8 @@ def tapped(tap: Tap) -> Iterator[None]:
 
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging. A reload calls this again with another level."""
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-        structlog.processors.format_exc_info,
-        _mask,
-    ]
     structlog.configure(
-        processors=[_whole],
+        processors=[_own_line],
         logger_factory=_out,
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         cache_logger_on_first_use=True,
@@ -190,7 +187,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _out.to_tap],
+            foreign_pre_chain=[_prepared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _line],
         )
     )

@@ -1,6 +1,8 @@
 """Texts about the daemon itself, for the log, `systemctl status` and commands: versions, settings, readiness."""
 
 import platform
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def start_facts(settings: Settings, config_file: Path | None, listeners: list[tr
         "listening": [name_of(listener) for listener in listeners],
         "state_dir": str(settings.state_dir),
         "config": str(config_file) if config_file else None,
-        "settings": {key: _value_of(given, key) for key in changed},
+        "settings": {key: reduce(getitem, key.split("."), given) for key in changed},
     }
 
 
@@ -61,21 +63,11 @@ def log_provider(provider: str, standing: Standing) -> None:
         log.info("provider_recovered", provider=provider)
 
 
-def superseded(settings: Settings) -> dict[str, Any]:
-    """The settings that the systemd socket replaces."""
-    return {"click.bind": list(settings.click.bind), "click.backlog": settings.click.backlog}
-
-
 def status_line(directory: PoolDirectory, clicks: Clicks, tracer: Tracer) -> str:
     """The figures of a ready daemon, for `systemctl status`."""
     counts = directory.counts().values()
     ips, available = sum(c.total for c in counts), sum(c.available for c in counts)
     return f"serving: {available} of {ips} IPs available, {tracer.active} traces, {clicks.waiting} clicks waiting"
-
-
-def _value_of(given: dict[str, Any], key: str) -> Any:
-    section, _, name = key.partition(".")
-    return given[section][name] if name else given[section]
 
 
 def starting_commands(troubles: Troubles) -> Commands:

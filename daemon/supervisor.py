@@ -38,7 +38,7 @@ from daemon.restarts import restarted
 from daemon.runtime import Runtime, faces_of, journal_spooled, runtime_ready
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.start_lines import descriptors_wanted, log_ready, start_facts, starting_commands, status_line, superseded
+from daemon.start_lines import descriptors_wanted, log_ready, start_facts, starting_commands, status_line
 from daemon.watchdog import Watchdog
 
 HOLD_S = 3.0
@@ -57,7 +57,8 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
             with logs.tapped(daemon.faces.observers.events):
                 log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
                 if passed:
-                    log.info("socket_activated", superseded=superseded(settings))
+                    superseded = {"click.bind": list(settings.click.bind), "click.backlog": settings.click.backlog}
+                    log.info("socket_activated", superseded=superseded)
                 systemd.notify(systemd.status("starting: clicks of known offers fall back"))
                 allow_descriptors(descriptors_wanted(settings))
                 async with trio.open_nursery() as outermost:

@@ -28,8 +28,9 @@ from daemon.cli import (
 
 ABOUT = """Answers ad clicks, each through a proxy IP of its own.
 
-For each click tracepool leases one IP, follows the offer's redirect chain through
-it, and redirects the visitor to the landing page. To see this: tracepool demo
+For each click tracepool leases one IP, follows the offer's redirect chain
+through it, and redirects the visitor to the landing page.
+To see this: tracepool demo
 
 To begin:
 
@@ -39,8 +40,8 @@ To begin:
     curl -i 'http://127.0.0.1:8080/track-hit?offer=summer-sale&gclid=1'
 
 Without database.url in the settings, tracepool runs its own PostgreSQL in the
-state directory. All commands work while the daemon runs and while it does not. A
-running daemon uses within a second what they change.
+state directory. All commands work while the daemon runs and while it does not.
+A running daemon uses within a second what they change.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 bad settings."""
 ABOUT_PROVISION = """Add proxy IPs to the pool, list, check and remove them.
@@ -61,10 +62,11 @@ Its clicks arrive at /track-hit?offer=NAME.
     tracepool offers update summer-sale --country uk --deadline 8
     tracepool offers update summer-sale --inactive
     tracepool offers list"""
-ABOUT_ACCESS = """Create, list and revoke tokens for the control face (control.bind, 127.0.0.1:8081).
+ABOUT_ACCESS = """Create, list and revoke tokens for the control face.
 
-Until a token is created, any program on this machine may use the control face.
-From then on each request needs a token. Requests from other machines always do.
+The control face listens on control.bind (127.0.0.1:8081). Until a token is
+created, any program on this machine may use it. From then on each request needs
+a token. Requests from other machines always do.
 
     tracepool token create anna --role operator
     tracepool token list
@@ -78,6 +80,8 @@ must have ended.
     tracepool nodes list
     tracepool nodes remove tracer-1"""
 _NO_LINES = Box("    \n" * 8)
+
+Command = tuple[str, Callable[..., Any]] | App
 
 
 def build_app() -> App:
@@ -94,18 +98,18 @@ def build_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    pool = App(name="provision", help=ABOUT_PROVISION)
-    _add(
-        pool,
+    provision_group = _group(
+        "provision",
+        ABOUT_PROVISION,
         ("generate", provision.generate),
         ("import", provision.import_file),
         ("list", provision.list_ips),
         ("check", provision_check.check_ips),
         ("remove", provision.remove),
     )
-    offer_commands = App(name="offers", help=ABOUT_OFFERS)
-    _add(
-        offer_commands,
+    offers_group = _group(
+        "offers",
+        ABOUT_OFFERS,
         ("add", offers_write.add),
         ("import", offers_write.import_file),
         ("list", offers.list_offers),
@@ -114,16 +118,13 @@ def build_app() -> App:
         ("remove", offers.remove),
         ("suggest", offers.suggest),
     )
-    tokens = App(name="token", help=ABOUT_ACCESS)
-    members = App(name="nodes", help=ABOUT_NODES)
-    _add(members, ("list", nodes.list_nodes), ("remove", nodes.remove))
-    _add(tokens, ("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))
-    _add(
+    tokens = (("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))
+    return _with_commands(
         app,
         ("demo", demo.demo),
         ("serve", serve.serve),
-        ("provision", pool),
-        ("offers", offer_commands),
+        provision_group,
+        offers_group,
         ("trace", trace.trace),
         ("status", status.status),
         ("logs", logs.logs),
@@ -131,23 +132,27 @@ def build_app() -> App:
         ("reset", provision.reset),
         ("maintenance", status.maintenance),
         ("plan", plan.plan),
-        ("token", tokens),
-        ("nodes", members),
+        _group("token", ABOUT_ACCESS, *tokens),
+        _group("nodes", ABOUT_NODES, ("list", nodes.list_nodes), ("remove", nodes.remove)),
         ("psql", psql.psql),
         ("database-url", psql.database_url),
         ("install-units", install_units.install_units),
     )
-    return app
 
 
-def _add(app: App, *commands: tuple[str, Callable[..., Any] | App]) -> None:
-    """Add commands, in the order in which --help shows them."""
-    for place, (name, command) in enumerate(commands):
+def _group(name: str, about: str, *commands: Command) -> App:
+    return _with_commands(App(name=name, help=about), *commands)
+
+
+def _with_commands(app: App, *commands: Command) -> App:
+    """Add the commands, in the order in which --help shows them."""
+    for place, command in enumerate(commands):
         if isinstance(command, App):
             command.sort_key = place
             app.command(command)
         else:
-            app.command(command, name=name, sort_key=place)
+            app.command(command[1], name=command[0], sort_key=place)
+    return app
 
 
 def run(argv: list[str]) -> int:

@@ -2,16 +2,10 @@
 
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from daemon.cli.session import AsJSON
+from daemon.cli.session import AsJSON, flag
 
 
-def demo(
-    *,
-    once: Annotated[bool, Parameter(negative=(), show_default=False, help="Exit after the clicks.")] = False,
-    as_json: AsJSON = False,
-) -> int:
+def demo(*, once: Annotated[bool, flag("Exit after the clicks.")] = False, as_json: AsJSON = False) -> int:
     """Show the daemon at work, on this machine alone.
 
     Starts an ad network and 15 forward proxies on loopback (127.1.0.1-127.1.0.15),

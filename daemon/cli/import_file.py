@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from cyclopts import Parameter
 
 from daemon.cli.output import warn
+from daemon.cli.session import flag
 from daemon.database.records import Import, decoded
 from daemon.errors import BadInput
 
@@ -17,9 +18,7 @@ FILE_BYTES_MAX = 256 * 1024 * 1024
 REFUSED_SHOWN_MAX = 1_000
 
 ImportFile = Annotated[str, Parameter(metavar="FILE", help="The file, or - for standard input.")]
-Strict = Annotated[
-    bool, Parameter(negative=(), show_default=False, help="If one row is bad, import nothing of the file.")
-]
+Strict = Annotated[bool, flag("If one row is bad, import nothing of the file.")]
 
 
 def read_text(file: str) -> str:

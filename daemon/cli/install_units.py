@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from daemon.cli.output import say, warn
+from daemon.cli.session import flag
 from daemon.errors import BadInput, TheirFault
 from daemon.host import unit_files
 
@@ -20,7 +21,7 @@ UnitConfig = Annotated[
     Path | None,
     Parameter(name="--config", metavar="FILE", help="The settings file of the units; else in /etc/tracepool/."),
 ]
-Force = Annotated[bool, Parameter(negative=(), show_default=False, help="Overwrite files that differ.")]
+Force = Annotated[bool, flag("Overwrite files that differ.")]
 NEXT = """Next:
     systemctl daemon-reload
     systemctl enable --now tracepool.socket tracepool.service

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from daemon.cli.output import say, shown, warn
+from daemon.cli.session import flag
 from daemon.logbook import sources
 from daemon.logbook.filter import Selection, since_of
 from daemon.logbook.parse import Line, Splitter
@@ -24,7 +25,7 @@ def logs(
     file: LogFile = None,
     /,
     *,
-    follow: Annotated[bool, Parameter(negative=(), show_default=False, help="Go on with new lines.")] = False,
+    follow: Annotated[bool, flag("Go on with new lines.")] = False,
     outcome: Annotated[str | None, Parameter(metavar="O", help="resolved, fallback, left or refused.")] = None,
     offer: Annotated[str | None, Parameter(metavar="X", help="Clicks and traces of this offer.")] = None,
     ip: Annotated[str | None, Parameter(metavar="A", help="Traces through ADDRESS or ADDRESS:PORT.")] = None,

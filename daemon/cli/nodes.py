@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_rows_json, say_table, shown
-from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.errors import BadInput
@@ -53,12 +53,7 @@ def list_nodes(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     say_table(COLUMNS, table, right=("free in",))
 
 
-def remove(
-    name: Name,
-    *,
-    yes: Annotated[bool, Parameter(negative=(), show_default=False, help="Do not ask.")] = False,
-    config: ConfigFile = None,
-) -> None:
+def remove(name: Name, *, yes: Annotated[bool, flag("Do not ask.")] = False, config: ConfigFile = None) -> None:
     """End a daemon's trust, so that another daemon need not wait for it to run out.
 
     For a machine that will not return. Another daemon still waits for the quiet

@@ -9,7 +9,7 @@ from ada_url import URL, HostType
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_json, say_rows_json, say_table, shown
-from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.errors import BadInput, TheirFault
 from daemon.offers import store
 from daemon.offers.store import StoredOffer
@@ -105,7 +105,7 @@ def suggest(
     days: Annotated[float, Parameter(metavar="N", help="Use the traces of the last N days.")] = 7,
     offer: Annotated[str | None, Parameter(metavar="NAME", help="Only this offer.")] = None,
     min_traces: Annotated[int, Parameter(metavar="N", help="The fewest traces for a proposal.")] = TRACES_MIN,
-    apply: Annotated[bool, Parameter(negative=(), show_default=False, help="Set what is proposed.")] = False,
+    apply: Annotated[bool, flag("Set what is proposed.")] = False,
     as_json: AsJSON = False,
     config: ConfigFile = None,
 ) -> None:

@@ -10,14 +10,12 @@ from cyclopts import Parameter
 from daemon.cli.import_file import ImportFile, Strict, imported
 from daemon.cli.offers import OfferName, unknown
 from daemon.cli.output import say, shown
-from daemon.cli.session import ConfigFile, settings_of, work
+from daemon.cli.session import ConfigFile, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.offers import store
 from daemon.offers.schema import SETTINGS, Option, new_offer, offer_fields, read_offers, urls_of, with_fields
 
-AllowPrivate = Annotated[
-    bool, Parameter(negative=(), show_default=False, help="Accept URLs and hosts that are private or loopback.")
-]
+AllowPrivate = Annotated[bool, flag("Accept URLs and hosts that are private or loopback.")]
 NO_URL = "give the URL where the chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
 OPTIONS = [option for setting in SETTINGS.values() for option in setting.options]
 NO_CHANGES = "say what to change: --url, " + ", ".join(
@@ -52,9 +50,7 @@ def add(
     /,
     *,
     options: OfferOptions | None = None,
-    inactive: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Answer its clicks with 404 for now.")
-    ] = False,
+    inactive: Annotated[bool, flag("Answer its clicks with 404 for now.")] = False,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,
 ) -> None:
@@ -106,9 +102,7 @@ def update(
     *,
     url: Annotated[str | None, Parameter(metavar="URL", help="The new tracking URL.")] = None,
     options: OfferOptions | None = None,
-    no_deadline: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Use the setting click.deadline_s again.")
-    ] = False,
+    no_deadline: Annotated[bool, flag("Use the setting click.deadline_s again.")] = False,
     active: Annotated[
         bool | None, Parameter(negative="--inactive", help="Serve it, or answer its clicks with 404.")
     ] = None,
@@ -143,9 +137,7 @@ def import_file(
     file: ImportFile,
     /,
     *,
-    update: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Change offers that exist instead of skipping them.")
-    ] = False,
+    update: Annotated[bool, flag("Change offers that exist instead of skipping them.")] = False,
     strict: Strict = False,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,

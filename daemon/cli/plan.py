@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_json, say_table, shown
-from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.maintenance.plan import MONTH_DAYS, SHARES, TRAFFIC, Plan, demands_of, plan_for, shares_of
 from daemon.maintenance.rates import HISTORY_DAYS, History, read_history
@@ -32,9 +32,7 @@ def plan(
     kb_per_trace: Annotated[
         float | None, Parameter(metavar="K", help="Instead of 40, or the value from the tables.")
     ] = None,
-    from_history: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Take rates and durations from the tables.")
-    ] = False,
+    from_history: Annotated[bool, flag("Take rates and durations from the tables.")] = False,
     as_json: AsJSON = False,
     config: ConfigFile = None,
 ) -> None:
@@ -88,7 +86,7 @@ def plan(
 
 def _check(from_history: bool, clicks_per_minute: float | None, trace_s: float | None, shares: str | None) -> None:
     if from_history and (clicks_per_minute is not None or shares is not None):
-        raise BadInput("--from-history excludes --clicks-per-minute and --shares: give one or the other")
+        raise BadInput("--from-history reads the rates: give it, or --clicks-per-minute and --shares, not both")
     if not from_history and (clicks_per_minute is None or trace_s is None):
         raise BadInput("give --clicks-per-minute and --trace-seconds, or --from-history")
 

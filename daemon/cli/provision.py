@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from daemon.cli.import_file import ImportFile, Strict, imported
 from daemon.cli.output import progress, say, say_rows_json, say_table, shown
-from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.pool import store
 from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PORT, DEFAULT_PROVIDER, NewIP, generated_ips, read_ips
@@ -118,7 +118,7 @@ def remove(
     ip: IpAddress = None,
     country: IpCountry = None,
     provider: IpProvider = None,
-    every: Annotated[bool, Parameter(name="--all", negative=(), show_default=False, help="All IPs.")] = False,
+    every: Annotated[bool, flag("All IPs.", "--all")] = False,
     config: ConfigFile = None,
 ) -> None:
     """Remove IPs from the pool: those that meet all of the given conditions.

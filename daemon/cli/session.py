@@ -23,6 +23,12 @@ Ts = TypeVarTuple("Ts")
 
 CONNECTIONS_MAX = 2
 
+
+def flag(description: str, name: str | None = None) -> Parameter:
+    """An option without a value, and without a --no- form."""
+    return Parameter(name=name, negative=(), show_default=False, help=description)
+
+
 ConfigFile = Annotated[
     Path | None,
     Parameter(
@@ -31,7 +37,7 @@ ConfigFile = Annotated[
         help="Settings; else $TRACEPOOL_CONFIG, else /etc/tracepool/tracepool.toml if it exists.",
     ),
 ]
-AsJSON = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="JSON on standard output.")]
+AsJSON = Annotated[bool, flag("JSON on standard output.", "--json")]
 IpAddress = Annotated[str | None, Parameter(metavar="A", help="Only this ADDRESS or ADDRESS:PORT.")]
 IpCountry = Annotated[str | None, Parameter(metavar="C", help="Only this country; gb is uk, usa is us.")]
 IpProvider = Annotated[str | None, Parameter(metavar="P", help="Only this provider.")]

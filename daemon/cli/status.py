@@ -3,20 +3,18 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from itertools import starmap
 from typing import Annotated, Any
 
-from cyclopts import Parameter
 from msgspec import convert
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from daemon.cli.output import say, say_json, say_table, shown, table, warn
-from daemon.cli.session import AsJSON, ConfigFile, database_at, settings_of, use_database, with_database
+from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
 from daemon.control.reports import TableStatus, read_status
 from daemon.control.socket import ask
 from daemon.control.status import country_status
@@ -35,9 +33,7 @@ COLUMNS = ("country", "total", "available", "locked", "cooldown", "failed", "in 
 def status(
     *,
     as_json: AsJSON = False,
-    watch: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Refresh each second, until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, flag("Refresh each second, until Ctrl-C.")] = False,
     config: ConfigFile = None,
 ) -> None:
     """Show pools, traces, the last minute's clicks, and advice on what to do.
@@ -59,7 +55,8 @@ def status(
         tracepool status --json | jq .countries.us.available
     """
     settings = settings_of(config)
-    with _source(settings) as source:
+    with ExitStack() as held:
+        source = _Source(settings, held)
         if watch:
             _watch(source, as_json)
         elif as_json:
@@ -73,7 +70,7 @@ class _Source:
     """Where the figures come from. An embedded server that was started for this stays up while `held` is open."""
 
     settings: Settings
-    held: ExitStack = field(default_factory=ExitStack)
+    held: ExitStack
     url: str | None = None
 
     def read(self) -> dict[str, Any]:
@@ -97,12 +94,6 @@ async def _read_tables(conn: Connection, settings: Settings) -> tuple[TableStatu
     """A unit of work, for when no daemon runs."""
     found = await read_status(conn)
     return found, await advice_by_tables(conn, found.countries, found.last_minute, settings, time.time())
-
-
-@contextmanager
-def _source(settings: Settings) -> Iterator[_Source]:
-    with ExitStack() as held:
-        yield _Source(settings, held)
 
 
 def _watch(source: _Source, as_json: bool) -> None:

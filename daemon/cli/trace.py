@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from daemon.cli.import_file import name_of, read_text
 from daemon.cli.output import progress, say, say_table, warn
-from daemon.cli.session import ConfigFile, database_at, settings_of, use_database
+from daemon.cli.session import ConfigFile, database_at, flag, settings_of, use_database
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
@@ -29,13 +29,8 @@ COLUMNS = ("url", "status", "hops", "ms", "ip", "final url or error")
 def trace(
     *urls: Annotated[str, Parameter(metavar="URL", help="Where a chain starts; - reads one a line from stdin.")],
     country: Annotated[str, Parameter(metavar="C", help="The country of the IPs.")] = "us",
-    as_json: Annotated[
-        bool,
-        Parameter(name="--json", negative=(), show_default=False, help="A JSON object a line, as each trace ends."),
-    ] = False,
-    no_wait: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Print their ids and leave them to the daemon.")
-    ] = False,
+    as_json: Annotated[bool, flag("A JSON object a line, as each trace ends.", "--json")] = False,
+    no_wait: Annotated[bool, flag("Print their ids and leave them to the daemon.")] = False,
     config: ConfigFile = None,
 ) -> int:
     """Trace URLs through the pool, as clicks are traced, but after every click.

@@ -24,14 +24,7 @@ from daemon.providers.settings import Provider
 from daemon.settings.model import ENV_PREFIX, Settings
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
-SECRETS = {
-    ("database",),
-    ("database", "url"),
-    ("control",),
-    ("control", "token"),
-    ("trace",),
-    ("trace", "service_token"),
-}
+SECRETS = ("database.url", "control.token", "trace.service_token")
 SYSTEM_CONFIG = Path("/etc/tracepool/tracepool.toml")
 
 
@@ -127,34 +120,31 @@ def _explain(error: Any, sources: list[Source]) -> str:
     holder = next((s for length in range(len(path), 0, -1) for s in reversed(sources) if s.holds(path[:length])), None)
     where = holder.locate(path) if holder else ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key; allowed here: {', '.join(_siblings(path))}"
+        return f"{where}: unknown key; allowed here: {', '.join(sorted(_model_of(path).model_fields))}"
     what = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     given = error["input"]
     # Not only the keys of secrets: a secret may be given in place of its section.
-    secret = path[0] == "providers" or path in SECRETS or isinstance(given, Mapping)
+    key = ".".join(map(str, path))
+    secret = isinstance(given, Mapping) or path[0] == "providers" or any(f"{s}.".startswith(f"{key}.") for s in SECRETS)
     shown = "" if secret else f" (it is {given!r})"
     return f"{where}: {what}{shown}{_range_of(path)}"
 
 
-def _siblings(path: tuple[Any, ...]) -> list[str]:
+def _model_of(path: tuple[Any, ...]) -> type[BaseModel]:
+    """The model of the section that the key belongs to."""
     model: type[BaseModel] = Settings
     for part in path[:-1]:
         field = model.model_fields.get(str(part))
         below = field.annotation if field else Provider
         model = below if isinstance(below, type) and issubclass(below, BaseModel) else Provider
-    return sorted(model.model_fields)
+    return model
 
 
 def _range_of(path: tuple[Any, ...]) -> str:
-    """`; allowed: 1 to 60` where the field has bounds."""
-    if len(path) != (3 if path[0] == "providers" else 2) or str(path[0]) not in Settings.model_fields:
-        return ""
-    section = Provider if path[0] == "providers" else Settings.model_fields[str(path[0])].annotation
-    path = (path[0], path[-1])
-    if not (isinstance(section, type) and issubclass(section, BaseModel)) or str(path[1]) not in section.model_fields:
-        return ""
+    """`; allowed: 1 to 60` if the field has bounds."""
+    field = _model_of(path).model_fields.get(str(path[-1]))
     bounds = {}
-    for rule in section.model_fields[str(path[1])].metadata:
+    for rule in field.metadata if field else ():
         for side in ("ge", "gt", "le"):
             if getattr(rule, side, None) is not None:
                 bounds[side] = getattr(rule, side)

@@ -241,7 +241,7 @@ def test_what_journalctl_complains_of_is_told(
     assert (done.status, done.out) == (1, "")
     assert done.err == "tracepool: journalctl: Failed to open the journal\n"
     with journalctl(tmp_path, "exit 0", monkeypatch):
-        assert "A file can be named" in command("logs").err
+        assert "or name a log file" in command("logs").err
 
 
 def test_without_journalctl_a_file_is_asked_for(
