@@ -65,7 +65,7 @@ log = structlog.get_logger("daemon")
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class ShippedJournal:
     spool: Spool
     writer: JournalWriter
     shipper: Shipper
@@ -103,7 +103,7 @@ class Faces:
 class Runtime:
     """All components of a daemon that is ready to trace clicks."""
 
-    journal: Journal
+    journal: ShippedJournal
     pools: Pools
     workers: Workers
     clicks: Clicks
@@ -145,17 +145,6 @@ async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, Jour
         spool.close()
 
 
-def _member_of(live: LiveSettings, spool: Spool, database: Database, troubles: Troubles) -> Member:
-    """This daemon as a node of its database, before it joins."""
-
-    def quiet() -> float:
-        return quiet_s(live.current.pool.lock_s, live.current.pool.cooldown_s)
-
-    node = live.current.node
-    identity = Identity(spool.node_id, node.shown_name(), spool.epoch, node.trust_s, quiet)
-    return Member(database, identity, troubles, read_boot_clock, alone=live.current.database.url is None)
-
-
 @asynccontextmanager
 async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[None]:
     """Load the offers, so that clicks fall back to their URLs while this node waits for another node."""
@@ -167,7 +156,7 @@ async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[Non
 @asynccontextmanager
 async def _journal_shipped(
     live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, troubles: Troubles
-) -> AsyncIterator[Journal]:
+) -> AsyncIterator[ShippedJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
 
     This node's hits and traces are shipped even while another node has the database. On exit this node leaves, unless
@@ -178,7 +167,12 @@ async def _journal_shipped(
         settings = live.current
         return max(settings.journal.keep_s, settings.pool.lock_s + settings.pool.cooldown_s)
 
-    member = _member_of(live, spool, database, troubles)
+    def quiet() -> float:
+        return quiet_s(live.current.pool.lock_s, live.current.pool.cooldown_s)
+
+    node = live.current.node
+    identity = Identity(spool.node_id, node.shown_name(), spool.epoch, node.trust_s, quiet)
+    member = Member(database, identity, troubles, read_boot_clock, alone=live.current.database.url is None)
     shipper = Shipper(spool, writer, database, troubles, keep_s=keep_s, claim=member.claim)
 
     async def ship() -> None:
@@ -192,7 +186,7 @@ async def _journal_shipped(
         await member.join()
         nursery.start_soon(restarted, "membership", member.run)
         await shipper.flush()
-        yield Journal(spool, writer, shipper, member)
+        yield ShippedJournal(spool, writer, shipper, member)
         with trio.move_on_after(SHIP_S) as shipping:
             await writer.durable()
             await shipper.flush()
@@ -207,7 +201,7 @@ async def _journal_shipped(
 async def _pools_loaded(
     live: LiveSettings,
     database: Database,
-    journal: Journal,
+    journal: ShippedJournal,
     offers: Offers,
     also: Mapping[str, Callable[[], Awaitable[None]]],
     troubles: Troubles,
@@ -246,7 +240,12 @@ async def _pools_loaded(
 
 @asynccontextmanager
 async def _workers_ready(
-    live: LiveSettings, database: Database, pools: Pools, journal: Journal, troubles: Troubles, observer: Observer
+    live: LiveSettings,
+    database: Database,
+    pools: Pools,
+    journal: ShippedJournal,
+    troubles: Troubles,
+    observer: Observer,
 ) -> AsyncIterator[Workers]:
     """`trace.workers` workers. The exit cancels the traces that go on after their visitors were redirected."""
     fetcher = fetcher_of(live.current)

@@ -21,7 +21,7 @@ HELD_SHARE = 0.5  # of a probe's time, because the probe's own commit begins a l
 log = structlog.get_logger("daemon")
 
 
-class Journal(Protocol):
+class ProbedJournal(Protocol):
     """The part of the JournalWriter that is probed."""
 
     @property
@@ -38,10 +38,10 @@ class Watchdog:
         self._watchdog_s = watchdog_s
         self._listeners = listeners
         self._directory: PoolDirectory | None = None
-        self._journal: Journal | None = None
+        self._journal: ProbedJournal | None = None
         self._line: Callable[[], str] | None = None
 
-    def begin(self, directory: PoolDirectory, journal: Journal, line: Callable[[], str]) -> None:
+    def begin(self, directory: PoolDirectory, journal: ProbedJournal, line: Callable[[], str]) -> None:
         """Probe pools and journal too from now on. `line`: the status for `systemctl status`."""
         self._directory, self._journal, self._line = directory, journal, line
 
@@ -108,7 +108,7 @@ class Watchdog:
         return self._held_s >= self.patience_s * HELD_SHARE
 
 
-def _journal_probe(journal: Journal) -> Probe:
+def _journal_probe(journal: ProbedJournal) -> Probe:
     async def probe() -> None:
         await journal.durable()  # False too is an answer: a restart would not repair a disk that refuses writes
 

@@ -109,14 +109,16 @@ def plan_for(
 def bytes_of(clicks_per_minute: float, kb_per_trace: float, price_per_gb: float | None) -> Bytes:
     per_trace_gb = kb_per_trace * BYTES_PER_KB / BYTES_PER_GB
     per_day_gb = clicks_per_minute * MINUTES_PER_DAY * per_trace_gb
-    priced = price_per_gb is not None
-    price = price_per_gb or 0.0
+
+    def cost(gb: float) -> float | None:
+        return None if price_per_gb is None else gb * price_per_gb
+
     return Bytes(
         kb_per_trace=kb_per_trace,
         traces_per_gb=1 / per_trace_gb,
         gb_per_day=per_day_gb,
         price_per_gb=price_per_gb,
-        money_per_1000_clicks=1_000 * per_trace_gb * price if priced else None,
-        money_per_day=per_day_gb * price if priced else None,
-        money_per_month=per_day_gb * price * MONTH_DAYS if priced else None,
+        money_per_1000_clicks=cost(1_000 * per_trace_gb),
+        money_per_day=cost(per_day_gb),
+        money_per_month=cost(per_day_gb * MONTH_DAYS),
     )

@@ -16,18 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from daemon import __version__
 from daemon.providers.proxies import Reach
 from daemon.providers.settings import Provider
-from daemon.settings.values import (
-    BindAddress,
-    BindAddresses,
-    CheckUrl,
-    HeaderToken,
-    HostNames,
-    Networks,
-    NodeName,
-    OwnToken,
-    PostgresUrl,
-    ServiceUrl,
-)
+from daemon.settings import values
 
 ENV_PREFIX = "TRACEPOOL_"
 DEADLINE_MAX_S = 60
@@ -44,14 +33,14 @@ class Section(BaseModel):
 
 
 class Database(Section):
-    url: PostgresUrl = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
+    url: values.PostgresUrl = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
     connections_max: int = Field(8, ge=2, le=100)
     connect_timeout_s: float = Field(5, ge=0.1, le=60)
     statement_timeout_s: float = Field(30, ge=1, le=600)
 
 
 class Click(Section):
-    bind: BindAddresses = Field(("0.0.0.0:8080",), min_length=1)
+    bind: values.BindAddresses = Field(("0.0.0.0:8080",), min_length=1)
     deadline_s: Live[float] = Field(10, ge=1, le=DEADLINE_MAX_S)
     waiting_max: Live[int] = Field(10_000, ge=1, le=100_000)
     head_timeout_s: float = Field(15, ge=1, le=120)
@@ -59,13 +48,13 @@ class Click(Section):
     connections_max: int = Field(20_000, ge=1, le=200_000)
     connections_per_address_max: int = Field(0, ge=0, le=200_000)
     backlog: int = Field(4_096, ge=16, le=65_535)
-    trusted_proxies: Networks = ()
+    trusted_proxies: values.Networks = ()
 
 
 class Control(Section):
-    bind: BindAddress = "127.0.0.1:8081"
-    token: Live[OwnToken] = SecretStr("")
-    hosts: Live[HostNames] = ()
+    bind: values.BindAddress = "127.0.0.1:8081"
+    token: Live[values.OwnToken] = SecretStr("")
+    hosts: Live[values.HostNames] = ()
 
 
 class Pool(Section):
@@ -85,7 +74,7 @@ class Journal(Section):
 class Node(Section):
     """This daemon among the nodes of one database."""
 
-    name: NodeName = Field("", max_length=64, description="empty: the host's name")
+    name: values.NodeName = Field("", max_length=64, description="empty: the host's name")
     trust_s: float = Field(900, ge=2, le=86_400, description="how long it leases on without PostgreSQL")
 
     def shown_name(self) -> str:
@@ -107,8 +96,8 @@ class Trace(Section):
     user_agent: Live[str] = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
     default_country: Live[str] = Field("", max_length=64)
     backend: Live[Literal["local", "service"]] = "local"
-    service_url: Live[ServiceUrl] = Field("", max_length=2_048)
-    service_token: Live[HeaderToken] = SecretStr("")
+    service_url: Live[values.ServiceUrl] = Field("", max_length=2_048)
+    service_token: Live[values.HeaderToken] = SecretStr("")
 
     @model_validator(mode="after")
     def _a_service_has_an_address(self) -> "Trace":
@@ -120,7 +109,7 @@ class Trace(Section):
 class Provision(Section):
     """How IPs are checked: `tracepool provision check`, and the probes of failed IPs."""
 
-    check_url: Live[CheckUrl] = Field("", max_length=2_048, description="empty: nothing can be checked")
+    check_url: Live[values.CheckUrl] = Field("", max_length=2_048, description="empty: nothing can be checked")
     check_timeout_s: Live[float] = Field(15, ge=0.1, le=60)
     check_slow_s: Live[float] = Field(5, ge=0.01, le=60)
 

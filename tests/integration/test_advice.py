@@ -1,4 +1,4 @@
-"""Advice from real rows: what operators' tables come to, by `status`, by a round, and with the database away."""
+"""Advice from real rows: by `status`, by a round, and without the database."""
 
 import json
 from pathlib import Path
@@ -111,7 +111,7 @@ async def test_traces_become_demand_landings_faults_and_refusals(postgres: Postg
         assert (landings.late_offer, landings.late_of_offer) == ("quick", 1)
         assert (landings.p50_s, landings.p95_s) == pytest.approx((15, 15))
         assert found.gave_up == 2
-        # Unused for 70, 75 and 100 s, less a mean trace of 10 s: up to 90 s are barely rested, from 180 s on well.
+        # Unused for 70, 75 and 100 s, minus a mean trace of 10 s. Up to 90 s: barely rested; from 180 s: well.
         assert found.barely_rested == Faults(3, 1)
         assert found.well_rested == Faults(2, 0)
         assert found.credentials_refused == {"luna": 1}

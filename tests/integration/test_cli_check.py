@@ -1,4 +1,4 @@
-"""`tracepool provision check` beside daemons that it cannot ask: an IP has one user at a time, whoever it is."""
+"""`tracepool provision check` beside a daemon with another state directory: an IP has one user at a time."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`tracepool logs` and `explain`, and their sources: rotated files, streams that stop midway, a journald of ours."""
+"""`tracepool logs` and `explain`, and their sources: rotated files, streams that end in a line, a fake journalctl."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def numbers(out: str) -> list[int]:
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Commands:
-    """Without a database: a log needs none."""
+    """The command without a database, which reading a log does not need."""
     return Commands("postgresql://127.0.0.1:1/none", tmp_path, monkeypatch, capfd)
 
 
@@ -138,7 +138,7 @@ def test_on_a_terminal_lines_have_colours_and_nothing_that_it_would_obey(tmp_pat
         while piece := os.read(master, 65_536):
             said += piece
     except OSError:
-        pass  # the other end is closed: how Linux says so
+        pass  # the error of Linux when the other end is closed
     finally:
         os.close(master)
     assert done.wait(20) == 0
@@ -158,7 +158,7 @@ def pieces_of(source: Iterator[bytes]) -> list[Line]:
 
 
 class Followed:
-    """A file that is followed, a look at a time."""
+    """A followed file, read step by step."""
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("daemon.logbook.sources.LOOK_EVERY_S", 0.0)
@@ -166,7 +166,7 @@ class Followed:
         self._splitter = Splitter()
 
     def look(self) -> list[int]:
-        """What came until there is nothing more, twice: a rotation is seen at the first, read at the second."""
+        """The bytes until two pauses: the first detects a rotation, the second reads the new file."""
         found: list[Line] = []
         pauses = 0
         for piece in self._source:
@@ -211,7 +211,7 @@ def test_a_fifo_is_read_to_its_end_even_if_it_is_followed(tmp_path: Path) -> Non
 
 @contextmanager
 def journalctl(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A program of that name, first on PATH, that leaves its arguments in a file."""
+    """A program of that name, first on PATH, that writes its arguments to a file."""
     program, asked = directory / "journalctl", directory / "asked"
     program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {asked}\n{script}\n')
     program.chmod(0o755)

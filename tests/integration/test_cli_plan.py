@@ -1,4 +1,4 @@
-"""`tracepool plan`: from what is given, and from the rows of clicks and traces that there were."""
+"""`tracepool plan`, from options and from recorded clicks and traces."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`tracepool token`: made once, shown once, listed, taken back."""
+"""`tracepool token`: a token is created and shown once, listed and revoked."""
 
 from pathlib import Path
 

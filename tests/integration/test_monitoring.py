@@ -1,4 +1,4 @@
-"""The Grafana dashboard and the alert rules under config/ ask for what the daemon exports, in Prometheus' own words."""
+"""The Grafana dashboard and the alert rules in config/ use only exported metrics and valid PromQL."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def exported() -> Exported:
 
 
 def strings_in(value: Any, key: str) -> Iterator[str]:
-    """Each string that stands under `key`, however deep."""
+    """Each string under `key`, at any depth."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name == key and isinstance(inner, str):
@@ -122,13 +122,13 @@ def test_promtool_accepts_the_rules_and_each_expression() -> None:
 
 
 def test_promtool_accepts_what_the_dashboard_asks(tmp_path: Path) -> None:
-    """As recording rules, with Grafana's variables filled in."""
+    """The queries as recording rules, with values for Grafana's variables."""
     filled = [
         expression.replace("$__rate_interval", "1m").replace("$instance", ".*")
         for expression in strings_in(json.loads(DASHBOARD.read_text())["panels"], "expr")
     ]
     rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(filled)]
-    file = tmp_path / "panels.yml"  # JSON is YAML
+    file = tmp_path / "panels.yml"  # JSON is valid YAML
     file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
     assert f"{len(rules)} rules found" in promtool("check", "rules", str(file))
 

@@ -1,4 +1,4 @@
-"""Every rule of advice: when it speaks, what it says, and that it is silent on what is not known."""
+"""Every rule of advice: its condition, its text, and no advice without data."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,13 +11,13 @@ from daemon.maintenance.advice import RULES, advise
 from daemon.maintenance.figures import (
     POOL,
     Advice,
-    RecentDemand,
     Evidence,
     Faults,
     Figures,
     Landings,
     Peak,
     ProviderState,
+    RecentDemand,
     Sample,
     Severity,
     Slots,
@@ -32,7 +32,7 @@ US = Counts(total=40, available=30, locked=2, cooldown=8, failed=0, waiting=0)
 
 
 def figures(**changes: Any) -> Figures:
-    """A pool at ease. `evidence` may be a dict of what differs."""
+    """Figures that meet no rule. `evidence` may be a dict of fields that differ."""
     changes = dict(changes)
     evidence = Evidence(**changes.pop("evidence", {}))
     return replace(Figures(NOW_S, countries={"us": US}, evidence=evidence), **changes)
@@ -43,7 +43,7 @@ def used(percent: float, healthy: int = 40) -> Use:
 
 
 def minutes(*percents: float, country: str = "us", spacing_s: float = 60.0) -> tuple[Sample, ...]:
-    """A sample for each, the newest first and five seconds old."""
+    """A sample for each value, the newest first and five seconds old."""
     return tuple(
         Sample(NOW_S - 5 - spacing_s * age, used(percent), {} if country == POOL else {country: used(percent)})
         for age, percent in enumerate(percents)
@@ -74,7 +74,7 @@ def test_five_full_minutes_of_ten_ask_for_more_ips_and_say_how_many() -> None:
     assert (advice.code, advice.about, advice.severity) == ("utilisation_high", "us", Severity.CRITICAL)
     assert advice.numbers["minutes_above"] == 5
     assert advice.numbers["utilisation_percent_max"] == 95
-    assert advice.numbers["ips_to_add"] == 19  # 38 busy of 40, to be 65% of 59
+    assert advice.numbers["ips_to_add"] == 19  # 38 of 40 are busy, and 65% of 59
     assert "add 19 IPs" in advice.sentence
     assert advice.rule == "utilisation above 80% for 5 of the last 10 minutes"
     assert advice.command == "tracepool provision generate --country us --count 59 --provider luna"
@@ -121,7 +121,7 @@ def test_a_full_country_is_named_and_the_pool_is_not_named_beside_it() -> None:
 
 
 def test_demand_beyond_the_pool_counts_as_well() -> None:
-    """A full pool shows no more than its size; what came to it shows the rest."""
+    """The number of busy IPs never exceeds the size of the pool, but the demand may."""
     evidence = {"samples": minutes(*[100] * 6), "demands": {"us": RecentDemand(per_minute=120, trace_s=10)}}
     assert only(figures(evidence=evidence)).numbers["ips_to_add"] == 216 - 40  # 140 erlangs are 65% of 216
 
@@ -322,7 +322,7 @@ def test_what_would_do_leaves_a_pool_below_eighty_percent(healthy: int, busy: in
         assert advice.numbers["ips_to_spare"] > 0
 
 
-# all of it
+# all rules
 
 
 def test_the_gravest_comes_first() -> None:

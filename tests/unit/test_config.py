@@ -1,4 +1,4 @@
-"""Settings: every bound holds, and every error says where the value stands, which key it is and what is allowed."""
+"""Settings: every bound is checked, and every error names the source, the key and what is allowed."""
 
 import os
 from pathlib import Path
@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from daemon.errors import BadSettings
 from daemon.settings.model import Settings, default_state_dir
-from daemon.settings.values import bind_address
 from daemon.settings.sources import config_path, load
+from daemon.settings.values import bind_address
 
 CANARY = "c4n4ry-pa55word"
 
@@ -36,7 +36,7 @@ def complaint(file: Path | None = None) -> str:
 
 
 def bounds() -> list[tuple[str, str, float, float, bool]]:
-    """(section, key, lowest, highest, whether the lowest is allowed itself) of every number."""
+    """(section, key, lowest, highest, whether the lowest value is allowed) of every number."""
     found = []
     for section, field in Settings.model_fields.items():
         if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
@@ -58,7 +58,7 @@ def bounds() -> list[tuple[str, str, float, float, bool]]:
 
 
 BOUNDS = bounds()
-# What else has to be set for a value at its bound to pass the rule that ties a trace to its lock.
+# Further values, so that a value at its bound satisfies trace.timeout_s < pool.lock_s.
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("pool", "lock_s"): {"trace": {"timeout_s": 1}},
     ("trace", "timeout_s"): {"pool": {"lock_s": 3_600}},
@@ -76,7 +76,7 @@ def test_a_number_is_taken_at_its_bounds_and_refused_beyond(
     beside = BESIDE.get((section, key), {})
     at_the_bounds = [low if inclusive else low + 0.5, high]
     if (section, key) == ("pool", "lock_s"):
-        at_the_bounds[0] = low + 1  # at 1 s no trace fits below it
+        at_the_bounds[0] = low + 1  # no trace.timeout_s is below 1 s
     for value in at_the_bounds:
         settings = Settings(**{**beside, section: {key: value}})
         assert getattr(getattr(settings, section), key) == value

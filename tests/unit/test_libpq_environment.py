@@ -1,4 +1,4 @@
-"""The environment that says to psql what an address says, so that no password stands on a command line."""
+"""libpq's environment variables for a URL, so that no password is on a command line."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A plan of pools: the shares, the sizes by country and traffic, the money."""
+"""A plan of pools: shares, sizes by country and traffic, cost."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a reload takes over, and what it leaves for a restart."""
+"""Which settings a reload changes, and which need a restart."""
 
 from pathlib import Path
 
