@@ -61,12 +61,6 @@ def masked(text: str) -> str:
     return text
 
 
-def _mask(event: EventDict) -> EventDict:
-    for key, value in event.items():
-        event[key] = _clean(value)
-    return event
-
-
 def _clean(value: Any) -> Any:
     """The value with all texts in it masked and cut, at any depth."""
     if type(value) in _WITHOUT_TEXT:
@@ -159,7 +153,9 @@ def _prepared(logger: WrappedLogger, method: str, event: EventDict) -> EventDict
     event["ts"] = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
     if event.get("exc_info"):
         event = structlog.processors.format_exc_info(logger, method, event)
-    return _out.to_tap(method, _mask(event))
+    for key, value in event.items():
+        event[key] = _clean(value)
+    return _out.to_tap(method, event)
 
 
 def _own_line(logger: WrappedLogger, method: str, event: EventDict) -> str:

@@ -3,8 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -73,18 +72,9 @@ def database_url(*, config: ConfigFile = None) -> None:
 
 
 def _run(program: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> int:
-    with _signals_for_child() as children:
-        child = subprocess.Popen([program, *arguments], env=environment)  # noqa: S603 - psql, with its user's arguments
-        children.append(child)
-        status = child.wait()
-    return status if status >= 0 else 128 - status
+    """The exit status of psql. Signals to this process are passed on, except Ctrl-C, which the terminal sends to both.
 
-
-@contextmanager
-def _signals_for_child() -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """Leave Ctrl-C to the child, which the terminal sends it to as well; pass on signals to this process alone.
-
-    These are handlers, not SIG_IGN, because a child inherits SIG_IGN.
+    Ctrl-C has a handler instead of SIG_IGN, because a child inherits SIG_IGN.
     """
     children: list[subprocess.Popen[bytes]] = []
 
@@ -98,7 +88,10 @@ def _signals_for_child() -> Iterator[list["subprocess.Popen[bytes]"]]:
     handlers = {signal.SIGINT: ignore, signal.SIGQUIT: ignore, signal.SIGTERM: pass_on, signal.SIGHUP: pass_on}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
-        yield children
+        child = subprocess.Popen([program, *arguments], env=environment)  # noqa: S603 - psql, with its user's arguments
+        children.append(child)
+        status = child.wait()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+    return status if status >= 0 else 128 - status

@@ -70,9 +70,21 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
     """
 
     async def main() -> T:
+        given = settings.database
+        opened = open_database(
+            url,
+            connections_max=CONNECTIONS_MAX,
+            connect_timeout_s=given.connect_timeout_s,
+            statement_timeout_s=given.statement_timeout_s,
+        )
         async with database_loop(), trio.open_nursery() as nursery:
             await nursery.start(_end_at_ctrl_c)
-            result = await _used(url, settings, use)
+            async with opened as database:
+                try:
+                    await database.work(migrate)
+                    result = await use(database)
+                except asyncpg.PostgresError as e:
+                    raise TheirFault(f"PostgreSQL refuses: {e}") from e
             nursery.cancel_scope.cancel()
         return result
 
@@ -81,20 +93,6 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
     except BaseExceptionGroup as e:
         causes = leaves(e)
         raise next((cause for cause in causes if isinstance(cause, KeyboardInterrupt)), causes[0]) from e
-
-
-async def _used(url: str, settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
-    async with open_database(
-        url,
-        connections_max=CONNECTIONS_MAX,
-        connect_timeout_s=settings.database.connect_timeout_s,
-        statement_timeout_s=settings.database.statement_timeout_s,
-    ) as database:
-        try:
-            await database.work(migrate)
-            return await use(database)
-        except asyncpg.PostgresError as e:
-            raise TheirFault(f"PostgreSQL refuses: {e}") from e
 
 
 async def _end_at_ctrl_c(*, task_status: trio.TaskStatus[None]) -> None:

@@ -80,7 +80,7 @@ async def run_once(
     rows = settings.maintenance.delete_batch_rows
     timed_out = await _in_batches(database, "time_out_traces", rows)
     removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
-    statistics = (await database.work(_record_statistics, queued))[0]
+    statistics = await database.work(_record_statistics, queued)
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
     return Report(
         overdue_ips=overdue_ips,
@@ -106,8 +106,6 @@ async def _in_batches(database: Database, query: str, batch_rows: int, *args: An
     return total
 
 
-async def _record_statistics(conn: Connection, queued: int) -> list[dict[str, Any]]:
-    rows = [dict(row) for row in await conn.fetch(QUERIES["record_statistics"], queued)]
-    for row in rows:
-        row["country_breakdown"] = json.loads(row["country_breakdown"])
-    return rows
+async def _record_statistics(conn: Connection, queued: int) -> dict[str, Any]:
+    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued))
+    return row | {"country_breakdown": json.loads(row["country_breakdown"])}
