@@ -5,7 +5,7 @@
     click/              server (connections) → routes (HTTP) → clicks (offer, deadline, answer); parse, answer: pure
     trace/              dispatch accepts jobs → workers take them → steps decide the next hop (pure) → fetch goes
                         through the leased proxy; backends.py: or a remote service does
-    pool/               an actor per country around pool.py (pure) and states.py (the table); adoption of SQL edits
+    pool/               an actor per country around pool.py (pure) and states.py (the table); sql_sync.py takes over edits by SQL
     journal/            entries → writer → spool (local, durable) → shipper → PostgreSQL
     database/           postgres.py, the embedded server, queries.sql, migrations/
     maintenance/        the round of every minute; advice and plans (pure)

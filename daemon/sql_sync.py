@@ -45,7 +45,7 @@ CHUNK_IPS = 5_000  # adopted between two turns of the other tasks
 log = structlog.get_logger("daemon.pool")
 
 
-class Adoption:
+class SqlSync:
     """`country_of` each known IP: the actor that has it."""
 
     def __init__(
@@ -191,12 +191,12 @@ class Adoption:
         await self._remove(moved)
         for country, ips in by_country.items():
             self._country_of.update((ip.id, country) for ip in ips)
-            post = self._directory.known(country)
-            if post is None:
+            handle = self._directory.known(country)
+            if handle is None:
                 self._directory.open(country, ips)
                 continue
             for at in range(0, len(ips), CHUNK_IPS):
-                await post.mailbox.send(Adopt(tuple(ips[at : at + CHUNK_IPS])))
+                await handle.mailbox.send(Adopt(tuple(ips[at : at + CHUNK_IPS])))
         if rows:
             log.info("ips_adopted", countries={country: len(ips) for country, ips in by_country.items()})
 
@@ -206,11 +206,11 @@ class Adoption:
         for ip_id in ip_ids:
             by_country[self._country_of.pop(ip_id)].append(ip_id)
         for country, gone in by_country.items():
-            post = self._directory.known(country)
-            if post is None:
+            handle = self._directory.known(country)
+            if handle is None:
                 continue
             done = trio.Event()
-            await post.mailbox.send(Remove(tuple(gone), done.set))
+            await handle.mailbox.send(Remove(tuple(gone), done.set))
             with trio.move_on_after(REMOVE_S):
                 await done.wait()
         if ip_ids:

@@ -15,10 +15,9 @@ from daemon.click.answer_slots import AnswerSlots
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
-from daemon.journal.entries import Hit
+from daemon.journal.entries import Hit, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
-from daemon.pool.actor import Journal
 from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
@@ -62,7 +61,7 @@ class Clicks:
         self,
         offers: Offers,
         dispatcher: Dispatcher | None,
-        journal: Journal,
+        journal: Recorder,
         now: Callable[[], Moment],
         draw: Callable[[], float] = random.random,
         observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None,

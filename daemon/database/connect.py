@@ -33,10 +33,10 @@ async def reached_database(settings: Settings, troubles: Troubles) -> AsyncItera
             url = await stack.enter_async_context(_embedded(settings))
         else:
             url = settings.database.url.get_secret_value()
-        yield await patiently(lambda: stack.enter_async_context(_opened(url, settings)), troubles)
+        yield await retry_until_available(lambda: stack.enter_async_context(_opened(url, settings)), troubles)
 
 
-async def patiently(work: Callable[[], Awaitable[T]], troubles: Troubles) -> T:
+async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Troubles) -> T:
     """A step of the start, again and again while PostgreSQL cannot be reached."""
     while True:
         try:

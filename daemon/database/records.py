@@ -1,6 +1,6 @@
 """Records of a file that an operator imports: CSV with a header, or JSON lines. Pure.
 
-A file that cannot be read at all raises BadInput; a bad record is a value, Refused, and the next one is read.
+A file that cannot be read at all raises BadInput; a bad record is a value, RefusedRecord, and the next one is read.
 CSV as RFC 4180 has it, with blanks around a value ignored; JSON lines: one object on each line. Blank lines are passed
 over.
 """
@@ -41,7 +41,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRecord:
     line: int
     reason: str
 
@@ -51,7 +51,7 @@ class Import(Generic[T]):
     """What a file came to."""
 
     rows: tuple[T, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedRecord, ...]
 
 
 def decoded(content: bytes) -> str:
@@ -66,19 +66,19 @@ def import_rows(
 ) -> Import[T]:
     """Every record through `row_of`, which raises BadInput with the reason for a bad one."""
     rows: list[T] = []
-    refused: list[Refused] = []
+    refused: list[RefusedRecord] = []
     for record in records(text, columns, required):
-        if isinstance(record, Refused):
+        if isinstance(record, RefusedRecord):
             refused.append(record)
             continue
         try:
             rows.append(row_of(record.fields))
         except BadInput as e:
-            refused.append(Refused(record.line, str(e)))
+            refused.append(RefusedRecord(record.line, str(e)))
     return Import(tuple(rows), tuple(refused))
 
 
-def records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | Refused]:
+def records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | RefusedRecord]:
     """The records of `text`, in order. Raises BadInput where the header, or the kind of file, is wrong."""
     first = text.lstrip()[:1]
     if first == "[":
@@ -86,17 +86,17 @@ def records(text: str, columns: Sequence[str], required: Sequence[str]) -> Itera
     return _json_records(text, columns, required) if first == "{" else _csv_records(text, columns, required)
 
 
-def _csv_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | Refused]:
+def _csv_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | RefusedRecord]:
     header: list[str] | None = None
     for line, row in _csv_rows(text):
         if isinstance(row, str):
             if header is None:
                 raise BadInput(f"line {line}: {row}; the first line must name the columns: {', '.join(columns)}")
-            yield Refused(line, row)
+            yield RefusedRecord(line, row)
         elif header is None:
             header = _checked_header(line, row, columns, required)
         elif len(row) != len(header):
-            yield Refused(line, f"{len(row)} fields where the header has {len(header)}")
+            yield RefusedRecord(line, f"{len(row)} fields where the header has {len(header)}")
         else:
             yield Record(line, dict(zip(header, row, strict=True)))
 
@@ -131,7 +131,7 @@ def _checked_header(line: int, row: Sequence[str], columns: Sequence[str], requi
     return header
 
 
-def _json_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | Refused]:
+def _json_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | RefusedRecord]:
     # Not splitlines(): U+2028 and others that it splits at may stand inside a JSON string.
     for line, raw in enumerate(text.split("\n"), start=1):
         if not raw.strip():
@@ -139,17 +139,17 @@ def _json_records(text: str, columns: Sequence[str], required: Sequence[str]) ->
         try:
             fields = json.loads(raw)
         except ValueError as e:
-            yield Refused(line, f"not JSON: {e}")
+            yield RefusedRecord(line, f"not JSON: {e}")
             continue
         except RecursionError:
-            yield Refused(line, "not JSON that can be read: nested too deeply")
+            yield RefusedRecord(line, "not JSON that can be read: nested too deeply")
             continue
         if not isinstance(fields, dict):
-            yield Refused(line, "not a JSON object")
+            yield RefusedRecord(line, "not a JSON object")
         elif unknown := [name for name in fields if name not in columns]:
-            yield Refused(line, f"unknown key {_shown(unknown[0])}; allowed: {', '.join(columns)}")
+            yield RefusedRecord(line, f"unknown key {_shown(unknown[0])}; allowed: {', '.join(columns)}")
         elif missing := [name for name in required if fields.get(name) is None]:
-            yield Refused(line, f"{missing[0]} is missing")
+            yield RefusedRecord(line, f"{missing[0]} is missing")
         else:
             yield Record(line, {name: value for name, value in fields.items() if value is not None})
 

@@ -162,7 +162,7 @@ class Shipper:
         while self.shipped_seq < target_seq:
             await self._progress.wait()
 
-    async def disown(self) -> None:
+    async def discard_states(self) -> None:
         """Another node has had the IPs since: what the spool still says of them is not applied."""
         if passed := await trio.to_thread.run_sync(self._spool.pass_over, "ip_changed", self.shipped_seq):
             log.warning("states_passed_over", entries=passed, why="another node has had these IPs since")

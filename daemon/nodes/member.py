@@ -1,7 +1,7 @@
 """This node's place in the table `nodes`: it joins, renews its trust each second, and leaves.
 
 It may lease while it trusts itself. PostgreSQL away only matters once the trust ends; a claim that is gone ends it at
-once, and the node joins anew. What that means for the pools, its `Follower` does.
+once, and the node joins anew. What that means for the pools, its `NodeListener` does.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -62,18 +62,18 @@ class NodeStatus:
 
 
 async def _nothing() -> None:
-    """A Follower's step where it has none."""
+    """A NodeListener's step where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Follower:
+class NodeListener:
     """What a part of the daemon does when this node's standing changes."""
 
-    look_again: Callable[[], Awaitable[None]] = _nothing
+    leasing_ended: Callable[[], Awaitable[None]] = _nothing
     """Leasing has ended."""
-    disown: Callable[[], Awaitable[None]] = _nothing
+    ips_lost: Callable[[], Awaitable[None]] = _nothing
     """Another node has had the IPs: what the spool still says of them is out of date."""
-    start_over: Callable[[], Awaitable[None]] = _nothing
+    rejoined: Callable[[], Awaitable[None]] = _nothing
     """The node has joined again: another one may have had the IPs."""
 
 
@@ -98,14 +98,14 @@ class Member:
         self._trusted_until_s = float("-inf")
         self._joins = 0  # how often it had to join anew
         self._started_over = 0  # for which of them its followers are done
-        self._followers: list[Follower] = []
+        self._listeners: list[NodeListener] = []
         self._epoch: int | None = None  # of the row, once this run has joined
         self._claim: UUID | None = None
         self.decided = trio.Event()  # once it is known whether another node has the database
-        self._is_followed = False  # another node has the database: what this one knew of IPs is out of date
+        self._is_occupied = False  # another node has the database: what this one knew of IPs is out of date
 
-    def follow(self, follower: Follower) -> None:
-        self._followers.append(follower)
+    def subscribe(self, listener: NodeListener) -> None:
+        self._listeners.append(listener)
 
     def may_lease(self) -> bool:
         return self._started_over == self._joins and self._boot_s() < self._trusted_until_s
@@ -115,7 +115,7 @@ class Member:
 
         Raises DatabaseOccupied while neither is known: nothing is to be written.
         """
-        if self._claim is None and not self._is_followed:
+        if self._claim is None and not self._is_occupied:
             raise DatabaseOccupied("this node has no claim on the database now")
         return self._claim
 
@@ -132,25 +132,25 @@ class Member:
                 found = await self._database.work(self._join)
                 if isinstance(found, _Joined):
                     break
-                await self._disown()
+                await self._lose_ips()
                 raise occupied_by(found)
             except DatabaseUnavailable as e:
                 self._troubles.note(JOINING, e, effect="this node leases nothing: clicks fall back")
                 await trio.sleep(JOIN_RETRY_S)
         if not found.continues:
-            await self._disown()
-        self._claim, self._is_followed = found.claim, False
+            await self._lose_ips()
+        self._claim, self._is_occupied = found.claim, False
         self.decided.set()
         self._trust_from(asked_s)
         self._troubles.over(JOINING)
         log.info("node_joined", name=self._identity.name, node_id=str(self._identity.node_id))
 
-    async def _disown(self) -> None:
+    async def _lose_ips(self) -> None:
         """Another node has, or had, the database."""
-        if not self._is_followed:
-            for follower in self._followers:
-                await follower.disown()
-            self._is_followed = True
+        if not self._is_occupied:
+            for listener in self._listeners:
+                await listener.ips_lost()
+            self._is_occupied = True
             self.decided.set()
 
     async def _join(self, conn: Connection) -> "_Joined | Occupied":
@@ -204,14 +204,14 @@ class Member:
         self._joins += 1
         log.critical("node_claim_lost", effect="no IP is leased until this node has joined again",
                      why="its row in the table nodes was removed, or has another claim")  # fmt: skip
-        for follower in self._followers:
-            await follower.look_again()
+        for listener in self._listeners:
+            await listener.leasing_ended()
         await self.join()
         nursery.start_soon(self._start_over, self._joins)  # the trust is renewed meanwhile
 
     async def _start_over(self, join: int) -> None:
-        for follower in self._followers:
-            await follower.start_over()
+        for listener in self._listeners:
+            await listener.rejoined()
         self._started_over = join
 
     async def _watch_trust(self) -> None:
@@ -223,8 +223,8 @@ class Member:
             elif led and not leads and self._claim is not None and self._boot_s() >= self._trusted_until_s:
                 why = f"PostgreSQL was not heard for {self._identity.trust_s:g} s (node.trust_s)"
                 log.critical("node_trust_ended", why=why, effect="no IP is leased: clicks fall back until it is back")
-                for follower in self._followers:
-                    await follower.look_again()
+                for listener in self._listeners:
+                    await listener.leasing_ended()
             await trio.sleep(RENEW_S)
 
     def _while_unheard(self) -> str:
@@ -242,7 +242,7 @@ class Member:
                 log.warning("node_could_not_leave", why=str(e), effect="another node waits until its trust has ended")
         self._claim = None
 
-    def standing(self) -> NodeStatus:
+    def status(self) -> NodeStatus:
         left_s = self.trusted_for_s
         return NodeStatus(
             name=self._identity.name,

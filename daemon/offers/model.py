@@ -1,4 +1,4 @@
-"""The offers that clicks name, as last read. Pure; pool/adoption.py keeps it current.
+"""The offers that clicks name, as last read. Pure; sql_sync.py keeps it current.
 
 Operators edit rows by SQL, so nothing of a row is taken on trust. Without a name, an id or any usable tracking URL an
 offer is left out, and its clicks get 404. Every other bad value is left out alone, and the offer goes on as if it had

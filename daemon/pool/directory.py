@@ -128,17 +128,17 @@ class PoolDirectory:
         for handle in self:
             handle.set_rules(rules_of(settings))
 
-    async def look_again(self) -> None:
+    async def recheck_requests(self) -> None:
         """Whether the node may lease has changed: each actor looks at its waiting requests."""
-        for post in self:
-            await post.mailbox.send(Adopt(()))  # an actor looks at its requests after every message
+        for handle in self:
+            await handle.mailbox.send(Adopt(()))  # an actor looks at its requests after every message
 
     async def start_over(self) -> None:
         """Returns once each actor has loaded its pool from the rows again."""
         done = []
-        for post in self:
+        for handle in self:
             done.append(trio.Event())
-            await post.mailbox.send(StartOver(done[-1].set))
+            await handle.mailbox.send(StartOver(done[-1].set))
         for event in done:
             await event.wait()
 

@@ -6,7 +6,8 @@ from typing import Any
 import trio
 
 from daemon.clock import Moment
-from daemon.pool.actor import Journal, PoolActor, Publish
+from daemon.journal.entries import Recorder
+from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Decision, Message
 from daemon.pool.pool import Pool
@@ -31,5 +32,5 @@ class PlayedPools:
         self.pool.decide(message, now, Decision())
         self.publish(self.pool, self.pool.view())
 
-    def actor(self, journal: Journal, now: Callable[[], Moment], **options: Any) -> PoolActor:
+    def actor(self, journal: Recorder, now: Callable[[], Moment], **options: Any) -> PoolActor:
         return PoolActor(self.pool, self.mailbox, journal, now, publish=self.publish, **options)

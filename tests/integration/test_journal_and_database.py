@@ -142,7 +142,7 @@ async def test_without_a_claim_nothing_is_written_and_states_that_another_node_o
         journal.writer.record(leased(ip, await edit_no_of(rows, ip)), hit())
         await until(journal.troubles.lines)
         assert await rows.one("select count(*) from hits") == 0
-        await journal.shipper.disown()
+        await journal.shipper.discard_states()
         claims[0] = None  # another node has the database
         journal.writer.record(leased(ip, await edit_no_of(rows, ip)))
         await journal.flush()
