@@ -65,7 +65,7 @@ log = structlog.get_logger("daemon")
 
 
 @dataclass(frozen=True, slots=True)
-class ShippedJournal:
+class NodeJournal:
     spool: Spool
     writer: JournalWriter
     shipper: Shipper
@@ -103,7 +103,7 @@ class Faces:
 class Runtime:
     """All that a daemon traces clicks with."""
 
-    journal: ShippedJournal
+    journal: NodeJournal
     pools: Pools
     workers: Workers
     clicks: Clicks
@@ -167,7 +167,7 @@ async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[Non
 @asynccontextmanager
 async def _journal_shipped(
     live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, troubles: Troubles
-) -> AsyncIterator[ShippedJournal]:
+) -> AsyncIterator[NodeJournal]:
     """The whole journal, with all that an earlier run left in the spool shipped, once this node has joined.
 
     While another node has the database, this one's hits and traces are shipped all the same. It leaves at the end,
@@ -192,7 +192,7 @@ async def _journal_shipped(
         await member.join()
         nursery.start_soon(restarted, "membership", member.run)
         await shipper.flush()
-        yield ShippedJournal(spool, writer, shipper, member)
+        yield NodeJournal(spool, writer, shipper, member)
         with trio.move_on_after(SHIP_S) as shipping:
             await writer.durable()
             await shipper.flush()
@@ -207,7 +207,7 @@ async def _journal_shipped(
 async def _pools_loaded(
     live: LiveSettings,
     database: Database,
-    journal: ShippedJournal,
+    journal: NodeJournal,
     offers: Offers,
     also: Mapping[str, Callable[[], Awaitable[None]]],
     troubles: Troubles,
@@ -246,12 +246,7 @@ async def _pools_loaded(
 
 @asynccontextmanager
 async def _workers_ready(
-    live: LiveSettings,
-    database: Database,
-    pools: Pools,
-    journal: ShippedJournal,
-    troubles: Troubles,
-    observer: Observer,
+    live: LiveSettings, database: Database, pools: Pools, journal: NodeJournal, troubles: Troubles, observer: Observer
 ) -> AsyncIterator[Workers]:
     """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
     fetcher = fetcher_of(live.current)

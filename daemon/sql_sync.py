@@ -122,7 +122,7 @@ class SqlSync:
             with trio.move_on_after(check_s):
                 batch.append(await announcements.received.receive())
             if not batch:
-                await announcements.still_come()
+                await announcements.test_connection()
                 if await self._read_fingerprint() != self._fingerprint:
                     await self._unhurried(self.compare)
             try:

@@ -147,7 +147,6 @@ def encode(entry: Entry) -> tuple[str, str]:
 
     Values that jsonb refuses are replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
     """
-
     try:
         body = _ENCODER.encode(entry)
     except UnicodeEncodeError:  # a lone surrogate

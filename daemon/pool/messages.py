@@ -88,37 +88,32 @@ class Release(msgspec.Struct, frozen=True):
     endpoint: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
+class Adopt(msgspec.Struct, frozen=True):
     """Current rows as IPs: the pool adds new IPs, and takes over an operator's changes of known ones."""
 
     ips: tuple[Ip, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True):
     """IPs without a row in this country. `done` is called when they are removed, or marked to go after their leases."""
 
     ip_ids: tuple[UUID, ...]
     done: Callable[[], None] = lambda: None
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(msgspec.Struct, frozen=True):
     """Tests that the actor runs: it calls `done`."""
 
     done: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class StartOver:
+class StartOver(msgspec.Struct, frozen=True):
     """Reloads the pool from the rows, since another node may have leased the IPs. `done` is called afterwards."""
 
     done: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class SetRules:
+class SetRules(msgspec.Struct, frozen=True):
     """New rules after a change of the settings. A lock or a rest that has begun keeps its end."""
 
     rules: Rules

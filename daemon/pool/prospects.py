@@ -18,7 +18,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Protocol
 from uuid import UUID
 
 from daemon.pool.messages import Acquire
@@ -26,24 +25,16 @@ from daemon.pool.queues import IpHeap, Waiting
 from daemon.pool.states import Event, Ip, Rules, Status
 
 
-class IpRequest(Protocol):
-    """The fields of messages.Acquire that prospects depend on."""
-
-    @property
-    def deadline_s(self) -> float: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def tried(self) -> frozenset[UUID]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """A request that may be sent."""
+    """A request that may be sent, with the fields of messages.Acquire that prospects depend on."""
 
     deadline_s: float
     priority: int = 0
     tried: frozenset[UUID] = frozenset()
+
+
+IpRequest = Acquire | Newcomer
 
 
 def too_late(request: IpRequest) -> str:

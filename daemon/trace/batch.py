@@ -100,7 +100,7 @@ class Batch:
                             await announcements.received.receive()
                             self.wake()
                         if silence.cancelled_caught:
-                            await announcements.still_come()
+                            await announcements.test_connection()
             except (DatabaseUnavailable, trio.EndOfChannel) as e:
                 log.debug("batch_listens_again", why=str(e))
                 await trio.sleep(RETRY_S)

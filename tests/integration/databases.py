@@ -13,7 +13,7 @@ import trio
 
 from daemon.database import embedded
 from daemon.database.postgres import Connection, Database, database_loop, open_database
-from daemon.database.schema import migrate
+from daemon.database.connect import migrate
 from tests.support.state_dirs import open_state_dir, stop_server
 
 _numbers = itertools.count(1)

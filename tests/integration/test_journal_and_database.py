@@ -30,7 +30,7 @@ async def test_a_statement_that_is_refused_waits_with_all_behind_it_until_it_is_
         await until(journal.troubles.lines)
         [line] = journal.troubles.lines()
         assert 'PostgreSQL refuses apply_hit: relation "hits" does not exist' in line
-        assert "give tracepool's tables" in line
+        assert "restore the names and types of tracepool's tables" in line
         assert journal.shipper.reachable
         journal.writer.record(hit())
         await rows.sql("alter table elsewhere rename to hits")
