@@ -44,5 +44,4 @@ class OneShot(Generic[T]):
         """Raises trio.WouldBlock without a value."""
         if not self._sent.is_set():
             raise trio.WouldBlock
-        value: T = self._value  # type: ignore[assignment]
-        return value
+        return self._value  # type: ignore[return-value]

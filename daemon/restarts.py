@@ -66,7 +66,21 @@ async def run_pool_actor(
     troubles: Troubles,
 ) -> None:
     """Runs a country's actor. After a crash or StartOver it reloads the rows, after the journal has been flushed."""
-    restarts = Restarts(f"pool {actor.country}")
+    restarts, loading = Restarts(f"pool {actor.country}"), f"loading the pool of {actor.country} again"
+
+    async def current_rows() -> list[Ip]:
+        while True:
+            await flush()
+            try:
+                where = "where lower(trim(country)) = any($1)"
+                ips = await database.work(load_ips, now(), where, names_of(actor.country))
+            except DatabaseUnavailable as e:
+                troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
+                await trio.sleep(RELOAD_PAUSE_S)
+                continue
+            troubles.over(loading)
+            return ips
+
     unfinished: list[Message] = []
     while True:
         start_over: list[StartOver] = []
@@ -76,27 +90,6 @@ async def run_pool_actor(
                 return
         except Exception as error:
             await restarts.after(error)
-        unfinished = actor.start_over(await _rows_of(actor.country, database, flush, now, troubles))
+        unfinished = actor.start_over(await current_rows())
         for message in start_over:
             message.done()
-
-
-async def _rows_of(
-    country: str,
-    database: Database,
-    flush: Callable[[], Awaitable[None]],
-    now: Callable[[], Moment],
-    troubles: Troubles,
-) -> list[Ip]:
-    """The country's IPs by their current rows, as soon as PostgreSQL can be reached."""
-    loading = f"loading the pool of {country} again"
-    while True:
-        await flush()
-        try:
-            ips = await database.work(load_ips, now(), "where lower(trim(country)) = any($1)", names_of(country))
-        except DatabaseUnavailable as e:
-            troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
-            await trio.sleep(RELOAD_PAUSE_S)
-            continue
-        troubles.over(loading)
-        return ips

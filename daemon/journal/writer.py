@@ -6,7 +6,6 @@ disk fails, `durable` returns False, the entries are dropped, counted and logged
 """
 
 import sqlite3
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ import trio
 
 from daemon.journal.entries import Entry, encode
 from daemon.journal.spool import Spool
+from daemon.oneshot import OneShot
 
 PENDING_MAX = 200_000  # entries in memory while the disk hangs
 LOG_EVERY_S = 1.0
@@ -24,19 +24,13 @@ FORGET_S = 1.0  # after which removable entries are removed if there is nothing 
 log = structlog.get_logger("daemon.journal")
 
 
-@dataclass(slots=True)
-class _Waiting:
-    done: trio.Event = field(default_factory=trio.Event)
-    durable: bool = False
-
-
 class JournalWriter:
     """Counts `recorded` entries, and `dropped` ones: the disk failed or a limit was reached."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._pending: list[tuple[str, str]] = []
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[OneShot[bool]] = []
         self._pending_since_s = 0.0
         self._pause = trio.CancelScope()  # of `run`, until the next commit is due
         self._forget_seq = self._applied_seq = 0  # for the next commit; 0: nothing new
@@ -63,11 +57,10 @@ class JournalWriter:
         """True when the entries and all before them are on disk; False if the disk failed or a limit was reached."""
         if not self._accept(entries):
             return False
-        waiting = _Waiting()
-        self._waiting.append(waiting)
+        reply: OneShot[bool] = OneShot()
+        self._waiting.append(reply)
         self._commit()
-        await waiting.done.wait()
-        return waiting.durable
+        return await reply.receive()
 
     def _accept(self, entries: tuple[Entry, ...]) -> bool:
         if len(self._pending) + len(entries) > PENDING_MAX:
@@ -118,7 +111,7 @@ class JournalWriter:
 
         trio.lowlevel.start_thread_soon(partial(self._spool.append, batch, forget_seq, applied_seq), deliver)
 
-    def _settle(self, result: Any, entries: int, waiting: list[_Waiting]) -> None:
+    def _settle(self, result: Any, entries: int, waiting: list[OneShot[bool]]) -> None:
         """Ends a commit with its `result` (an outcome). Runs in trio's thread, where no exception may be raised."""
         self._commit_began_s = None
         durable = False
@@ -131,9 +124,8 @@ class JournalWriter:
         except Exception as e:
             self._fault = e
             self._pause.cancel()
-        for one in waiting:
-            one.durable = durable
-            one.done.set()
+        for reply in waiting:
+            reply.send_nowait(durable)
         self.committed.set()
         self.committed = trio.Event()
         if self._waiting:

@@ -157,10 +157,8 @@ class Member:
         return found
 
     def _trust_from(self, asked_s: float) -> None:
-        if self._alone:
-            self._trusted_until_s = float("inf")
-        else:
-            self._trusted_until_s = trusts_itself_until(asked_s, self._identity.trust_s)
+        trust_s = float("inf") if self._alone else self._identity.trust_s
+        self._trusted_until_s = trusts_itself_until(asked_s, trust_s)
 
     async def run(self) -> None:
         """Renews the trust until cancelled; joins again if the claim is lost."""
