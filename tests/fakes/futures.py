@@ -1,4 +1,4 @@
-"""A pool's possible futures, played step by step with no heap and no bound, to compare prospects.py with."""
+"""A pool's possible futures, simulated step by step without heaps or limits, to compare prospects.py with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

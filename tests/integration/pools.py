@@ -1,4 +1,4 @@
-"""The pools, actors, journal and adoption of a daemon around one database, without its faces and workers."""
+"""The pools, actors, journal and SqlSync of a daemon with one database, without its faces and workers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ RULES = Rules(lock_s=60, cooldown_s=30, failures_max=5)
 
 
 class Daemon:
-    """Pools, actors, journal and adoption around one database."""
+    """Pools, actors, journal and SqlSync with one database."""
 
     def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
         departed: dict[tuple[str, str], float] = {}

@@ -1,4 +1,4 @@
-"""What keeps the embedded PostgreSQL from starting, and that the error says what and what to do."""
+"""Why the embedded PostgreSQL may not start, and that the error has the cause and the remedy."""
 
 from collections.abc import Iterator
 from pathlib import Path

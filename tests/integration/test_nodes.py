@@ -1,4 +1,4 @@
-"""A database belongs to one node at a time, by a row and its time: through lost sessions, pauses and removals."""
+"""One node at a time has a database, by its row's trust: through lost sessions, pauses and removals."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -102,10 +102,10 @@ async def test_a_lost_session_loses_nothing_and_the_trust_is_renewed_on_another(
 async def test_a_node_that_is_not_heard_stops_by_itself_and_another_one_joins_after_the_quiet(
     postgres: PostgresServer, expected_errors: LoggedErrors
 ) -> None:
-    """By the rows alone: no message passes between the two."""
+    """Two nodes communicate only through the rows."""
     async with fresh_database(postgres) as rows:
         first, second = member_of(rows, "first", trust_s=2.0, quiet_s=1.0), member_of(rows, "second")
-        await first.join()  # it never renews
+        await first.join()  # it does not renew
         assert first.may_lease()
         await until(lambda: not first.may_lease())
         assert await rows.one("select trusted_until > clock_timestamp() from nodes"), "it stops before its row says so"
@@ -165,7 +165,7 @@ async def test_a_restart_in_place_joins_at_once_with_a_claim_of_its_own(
         assert again.claim() != killed.claim()
         assert await rows.one("select epoch from nodes") == 2
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(killed.run)  # a copy of the directory, it turns out: it may not take the row back
+            nursery.start_soon(killed.run)  # a copy of the state directory may not take the row back
             await until(lambda: not killed.may_lease())
             await wait_all_tasks_blocked(0.1)
             assert await rows.sql(QUERIES["hold_claim"], node_id, again.claim())

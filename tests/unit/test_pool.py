@@ -1,4 +1,4 @@
-"""Who gets which IP, when: requests, releases and timers through Pool.decide, with the time as an argument."""
+"""Requests, releases and timers through Pool.decide: which request gets which IP, and when."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -286,7 +286,7 @@ def test_a_lock_ends_at_its_time_then_rests_a_whole_cooldown() -> None:
 
 
 def test_a_lock_that_is_found_late_rests_from_then_on() -> None:
-    """The process may have stood still with the trace's connection open."""
+    """The process may have been suspended while the trace's connection was open."""
     pool = a_pool(an_ip())
     leased(pool, 0)
     say(pool, 1000)
@@ -360,7 +360,7 @@ def test_what_is_kept_stays_bounded_however_long_it_runs() -> None:
         tick_s = float(2 * n)
         decision = say(pool, tick_s, *(a_request(deadline_s=tick_s + 1, priority=1) for _ in range(8)))
         if n == 50:
-            say(pool, tick_s, holds_on)  # a first in line that no IP comes for must not hide those who left
+            say(pool, tick_s, holds_on)  # the first request, for which no IP comes, must not hide outdated entries
             for ip in list(pool.ips.values()):
                 say(pool, tick_s, adopt(row_of(ip, status=Status.FAILED, is_healthy=False)))
         for lease in granted(decision).values():

@@ -1,4 +1,4 @@
-"""Files of IPs: what goes in, what is refused for which reason, and that nothing else can happen."""
+"""Files of IPs: which records are accepted, which are refused and why; no other outcome."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Who is taken where pool.selection is "fastest": the well-rested, the faster the more often, at a bounded cost."""
+"""Selection with pool.selection = "fastest": well-rested IPs, fast ones more often, at a bounded cost."""
 
 from collections import Counter
 from random import Random
