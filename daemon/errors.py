@@ -36,12 +36,12 @@ class BadInput(TheirFault):
 class DatabaseUnavailable(TheirFault):
     """PostgreSQL cannot be reached."""
 
-    def __init__(
-        self, message: str | None = None, remedy: str = "check that PostgreSQL runs and that database.url leads to it"
-    ) -> None:
+    remedy = "check that PostgreSQL runs and that database.url leads to it"
+
+    def __init__(self, message: str | None = None, remedy: str | None = None) -> None:
         """`remedy`: what an operator does next."""
         super().__init__(message)
-        self.remedy = remedy
+        self.remedy = remedy or self.remedy
 
 
 class StatementRefused(DatabaseUnavailable):
@@ -54,8 +54,7 @@ class StatementRefused(DatabaseUnavailable):
 class DatabaseOccupied(DatabaseUnavailable):
     """Another node works with this database: two would lease the same IPs."""
 
-    def __init__(self, message: str, remedy: str = "nothing: this node joins again by itself") -> None:
-        super().__init__(message, remedy)
+    remedy = "nothing: this node joins again by itself"
 
 
 class PoolSilent(TheirFault):

@@ -222,7 +222,7 @@ def failed(what: str, said: str) -> DatabaseSetupFailed:
 
 
 @contextlib.contextmanager
-def named_errors(home: Path) -> Iterator[None]:
+def translated_errors(home: Path) -> Iterator[None]:
     """Turns errors of the operating system into DatabaseSetupFailed with advice."""
     try:
         yield

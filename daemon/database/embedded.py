@@ -42,7 +42,7 @@ class EmbeddedServer:
         server does not stop in STOP_WAIT_S.
         """
         if not self._users_lock.closed:
-            with cluster.named_errors(self.data_dir.parent), _changing(self.data_dir.parent):
+            with cluster.translated_errors(self.data_dir.parent), _changing(self.data_dir.parent):
                 _release(self.data_dir, self._users_lock)
 
 
@@ -54,7 +54,7 @@ def start(state_dir: Path) -> EmbeddedServer:
     """
     home = state_dir.resolve() / "postgres"
     data = home / "data"
-    with cluster.named_errors(home):
+    with cluster.translated_errors(home):
         account = choose_account(data, home)
         _make_home(home, account)
         with _changing(home, account):

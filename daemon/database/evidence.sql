@@ -56,8 +56,8 @@ select count(*) filter (where reason = 'deadline') as clicks
 from (select reason from hits where created_at > now() - interval '1 hour' order by created_at desc limit 20000) h
 
 -- name: faults_by_rest
--- $1: pool.cooldown_s. Of the last hour's newest 20,000 traces with a verdict: faults of IPs that rested briefly or long.
--- ip_unused_s includes the trace before the rest.
+-- $1: pool.cooldown_s. Of the last hour's newest 20,000 traces with a verdict: the IP's faults after short and long
+-- rests. ip_unused_s includes the trace before the rest.
 with traced as (
     select verdict = 'ip' as by_ip, ip_unused_s - avg(trace_time_ms) over () / 1000 as rested_s
     from (select verdict, ip_unused_s, trace_time_ms from active_trace_requests

@@ -53,7 +53,7 @@ _NAMES = {statement: name for name, statement in QUERIES.items()}
 
 
 @contextlib.contextmanager
-def outages_named() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     try:
         yield
     except REFUSALS:

@@ -20,7 +20,7 @@ import structlog
 import trio
 import trio_asyncio
 
-from daemon.database.failures import OUTAGES, outages_named
+from daemon.database.failures import OUTAGES, translated_errors
 from daemon.database.queries import QUERIES
 from daemon.errors import BadSettings, DatabaseSetupFailed
 
@@ -71,7 +71,7 @@ class Database:
 
         Raises DatabaseUnavailable and the unit's exceptions, after a rollback.
         """
-        with outages_named():
+        with translated_errors():
             return await trio_asyncio.aio_as_trio(self._work)(unit, args, own)  # type: ignore[no-any-return]
 
     async def _work(self, unit: Callable[..., Awaitable[T]], args: tuple[Any, ...], own: bool) -> T:
@@ -126,7 +126,7 @@ class Database:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return  # the reader has left or is about to start over
 
-        with outages_named():
+        with translated_errors():
             conn, pooled = await trio_asyncio.aio_as_trio(self._listen)(channels, receive_one, send.close)
         try:
             async with receive:
@@ -156,7 +156,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def own_connection(self, statement_timeout_s: float) -> AsyncIterator["OwnConnection"]:
         """A connection outside of the pool, so that its statements wait for no others. Raises DatabaseUnavailable."""
-        with outages_named():
+        with translated_errors():
             conn = await trio_asyncio.aio_as_trio(self._connect)(statement_timeout_s)
         try:
             yield OwnConnection(conn)
@@ -179,12 +179,12 @@ class OwnConnection:
     _conn: Connection
 
     async def execute(self, statement: str) -> None:
-        with outages_named():
+        with translated_errors():
             await trio_asyncio.aio_as_trio(self._conn.execute)(statement)
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
         """As Database.fetch; outside `begin` and `commit`, the statement is a transaction."""
-        with outages_named():
+        with translated_errors():
             return await trio_asyncio.aio_as_trio(_fetch)(self._conn, query, *args)  # type: ignore[no-any-return]
 
 
@@ -198,7 +198,7 @@ class Announcements:
 
     async def test_connection(self) -> None:
         """Raises DatabaseUnavailable if the connection is lost, which an idle connection does not report."""
-        with outages_named():
+        with translated_errors():
             await trio_asyncio.aio_as_trio(self._conn.execute)("select 1")
 
 
@@ -241,7 +241,7 @@ async def open_database(
             raise
         return pool
 
-    with outages_named():
+    with translated_errors():
         try:
             pool = await trio_asyncio.aio_as_trio(connect)()
         except (ValueError, asyncpg.ClientConfigurationError) as e:

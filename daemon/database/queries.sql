@@ -188,8 +188,8 @@ with ended as (
 select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
 
 -- name: record_statistics
--- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy; an IP that was marked unhealthy during
--- a lease counts as locked until the lease ends.
+-- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy; an IP that is marked unhealthy while
+-- it is leased counts as locked until the lease ends.
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
     active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, bytes_per_trace_1h,
@@ -296,8 +296,8 @@ from nodes order by started_at
 update nodes set state = 'lost', claim = null, epoch = epoch + 1 where node_id <> $1 and state <> 'lost'
 
 -- name: join_node
--- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version. An earlier, longer quiet_s stays until
--- it has passed.
+-- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version. A longer quiet_s of an earlier run
+-- stays until it has passed.
 insert into nodes as n (node_id, name, epoch, claim, state, trusted_until, quiet_s, version)
 values ($1, $2, $3, $4, 'active', clock_timestamp() + make_interval(secs => $5::float8), $6, $7)
 on conflict (node_id) do update

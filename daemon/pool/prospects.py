@@ -240,7 +240,6 @@ class Prospects:
         if not (resting or self._checked or is_lease_near):
             return False
         queue: list[IpRequest] = [waiting for _, waiting in self._waiting.queue()]
-
         place = bisect_right(queue, request.priority, key=attrgetter("priority"))
         queue.insert(place, request)
         return place not in self._in_vain(queue, now_s, rules)[0]
