@@ -15,7 +15,7 @@ from daemon.pool.messages import Adopt, Lease, Message, NoIPAvailable, Release, 
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.asked import Asked, clocks
-from tests.fakes.ips import WALL_S, an_ip
+from tests.fakes.ips import WALL_S, a_pool, an_ip
 from tests.fakes.journal import MemoryJournal
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5, waiting_max=1000)
@@ -40,8 +40,7 @@ class Running:
 async def running(
     *ips: Ip, rules: Rules = RULES, now: Callable[[], Moment] = clocks, journal: MemoryJournal | None = None
 ) -> AsyncIterator[Running]:
-    pool, journal = Pool("us", rules), journal or MemoryJournal()
-    pool.load(ips)
+    pool, journal = a_pool(*ips, rules=rules), journal or MemoryJournal()
     send, receive = trio.open_memory_channel[Message](10_000)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(PoolActor(pool, receive, journal, now).run, [])
@@ -246,8 +245,7 @@ async def test_a_step_of_the_wall_clock_moves_no_timer(step_s: float, autojump_c
 
 
 async def test_it_ends_when_all_senders_are_closed_and_after_what_they_sent(autojump_clock: MockClock) -> None:
-    pool, journal = Pool("us", RULES), MemoryJournal()
-    pool.load([an_ip()])
+    pool, journal = a_pool(an_ip(), rules=RULES), MemoryJournal()
     send, receive = trio.open_memory_channel[Message](10)
     asked = Asked()
     send.send_nowait(asked.message)
@@ -260,8 +258,7 @@ async def test_an_ip_that_is_spared_is_told_of(autojump_clock: MockClock) -> Non
     told: list[object] = []
     failed = Ip(uuid4(), "a", "7000", "us", "luna", Status.FAILED, is_healthy=False, consecutive_failures=5)
     ip = Ip(uuid4(), "b", "7000", "us", "soax", consecutive_failures=4)
-    pool = Pool("us", RULES)
-    pool.load([failed, ip])
+    pool = a_pool(failed, ip, rules=RULES)
     send, receive = trio.open_memory_channel[Message](10)
     async with trio.open_nursery() as nursery:
         actor = PoolActor(pool, receive, MemoryJournal(), clocks, spared=lambda *what: told.append(what[:2]))
@@ -279,8 +276,7 @@ async def test_while_this_node_may_not_lease_requests_are_refused_at_once_and_re
     autojump_clock: MockClock,
 ) -> None:
     trusted = True
-    pool, journal = Pool("us", RULES), MemoryJournal()
-    pool.load([an_ip("192.0.2.1"), an_ip("192.0.2.2")])
+    pool, journal = a_pool(an_ip("192.0.2.1"), an_ip("192.0.2.2"), rules=RULES), MemoryJournal()
     send, receive = trio.open_memory_channel[Message](10)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(PoolActor(pool, receive, journal, clocks, lambda: trusted).run, [])

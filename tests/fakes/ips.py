@@ -5,11 +5,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from daemon.clock import Moment
-from daemon.pool.messages import Acquire, Counts, Decision, Lease, Message, NoIPAvailable, Release
+from daemon.pool.messages import Acquire, Adopt, Counts, Decision, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
-from daemon.pool.states import Event, Ip, Status
+from daemon.pool.states import Event, Ip, Rules, Status
 
 WALL_S = 1_700_000_000.0
+RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5, waiting_max=3)
 ROW_FIELDS = tuple(name for name in Ip.__slots__)
 
 
@@ -34,6 +35,12 @@ def row_of(ip: Ip, **changes: Any) -> Ip:
 def state(ip: Ip) -> dict[str, Any]:
     """All fields, to compare."""
     return {name: getattr(ip, name) for name in ROW_FIELDS}
+
+
+def a_pool(*ips: Ip, rules: Rules = RULES, **options: Any) -> Pool:
+    pool = Pool("us", rules, **options)
+    pool.load(ips)
+    return pool
 
 
 class Unread:
@@ -72,6 +79,10 @@ def leased(pool: Pool, tick_s: float) -> Lease:
 
 def released(lease: Lease, event: Event = Event.RELEASED_OK) -> Release:
     return Release(lease.ip_id, lease.lease_no, event, 800.0)
+
+
+def adopt(*rows: Ip) -> Adopt:
+    return Adopt(rows)
 
 
 def recount(pool: Pool) -> Counts:

@@ -8,12 +8,14 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
-from daemon.pool.messages import Acquire, Adopt, Counts, Decision, Lease, Message, Release
-from daemon.pool.pool import Pool
+from daemon.pool.messages import Acquire, Counts, Decision, Lease, Release
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import (
+    RULES,
     WALL_S,
+    a_pool,
     a_request,
+    adopt,
     an_ip,
     at,
     granted,
@@ -26,18 +28,7 @@ from tests.fakes.ips import (
     state,
 )
 
-RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5, waiting_max=3)
 OK = Event.RELEASED_OK
-
-
-def a_pool(*ips: Ip, rules: Rules = RULES) -> Pool:
-    pool = Pool("us", rules)
-    pool.load(ips)
-    return pool
-
-
-def adopt(*rows: Ip) -> Message:
-    return Adopt(rows)
 
 
 def test_never_used_first_then_the_longest_rested() -> None:

@@ -9,8 +9,7 @@ from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Lease, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
-from tests.fakes.ips import a_request, an_ip, granted, leased, refused, released, row_of, say
-from tests.unit.test_pool import RULES, a_pool, adopt
+from tests.fakes.ips import RULES, a_pool, a_request, adopt, an_ip, granted, leased, refused, released, row_of, say
 
 FAULT = Event.RELEASED_IP_AT_FAULT
 

@@ -9,7 +9,7 @@ import pytest
 from daemon.pool.messages import Decision, Lease, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Rules
-from tests.fakes.ips import a_request, an_ip, at
+from tests.fakes.ips import a_pool, a_request, an_ip, at
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +72,7 @@ class Play:
 
 def overloaded(ips: int, cooldown_s: float, trace_s: float, cycles: int) -> tuple[Play, float]:
     """A pool under ten times its capacity, after the initial burst; and its capacity per second."""
-    pool = Pool("us", Rules(cooldown_s=cooldown_s))
-    pool.load(an_ip(str(number)) for number in range(ips))
+    pool = a_pool(*(an_ip(str(number)) for number in range(ips)), rules=Rules(cooldown_s=cooldown_s))
     play = Play(pool, trace_s)
     capacity = ips / (trace_s + cooldown_s)
     play.run(10 * capacity, 2 * (trace_s + cooldown_s + PATIENCE_S))
@@ -108,8 +107,7 @@ def test_five_seconds_after_the_load_each_request_is_served_and_soon_at_once(
 
 
 def test_nobody_waits_where_no_ip_can_be_free_in_time() -> None:
-    pool = Pool("us", Rules(cooldown_s=3_600))
-    pool.load([an_ip("a")])
+    pool = a_pool(an_ip("a"), rules=Rules(cooldown_s=3_600))
     play = Play(pool, trace_s=1.0)
     play.run(rate=100.0, seconds=1)
     assert pool.counts().waiting == 0
