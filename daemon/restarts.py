@@ -66,14 +66,15 @@ async def run_pool_actor(
     troubles: Troubles,
 ) -> None:
     """Runs a country's actor. After a crash or StartOver it reloads the rows, after the journal has been flushed."""
-    restarts, loading = Restarts(f"pool {actor.country}"), f"loading the pool of {actor.country} again"
+    country = actor.pool.country
+    restarts, loading = Restarts(f"pool {country}"), f"loading the pool of {country} again"
 
     async def current_rows() -> list[Ip]:
         while True:
             await flush()
             try:
                 where = "where lower(trim(country)) = any($1)"
-                ips = await database.work(load_ips, now(), where, names_of(actor.country))
+                ips = await database.work(load_ips, now(), where, names_of(country))
             except DatabaseUnavailable as e:
                 troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
                 await trio.sleep(RELOAD_PAUSE_S)

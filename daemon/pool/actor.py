@@ -70,10 +70,6 @@ class PoolActor:
         self._at = -1  # index of the message that is being decided
         self._decision = Decision()
 
-    @property
-    def country(self) -> str:
-        return self.pool.country
-
     def __repr__(self) -> str:
         return f"<PoolActor {self.pool!r}>"
 
