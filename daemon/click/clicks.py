@@ -141,13 +141,13 @@ class Clicks:
             finished = "trace_failed"
         if isinstance(finished, Finished) and finished.final_url is not None:
             try:
-                params_there = offer.passing.at_landing(params)
+                params_there = offer.param_rules.at_landing(params)
                 return landing_location(finished.final_url, offer.landing_schemes, params_there), None
             except BadInput as e:
                 log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
                 finished = Finished(None, "trace_failed")
         reason = finished.reason if isinstance(finished, Finished) else finished
-        return fallback_location(click.tracking_url, offer.passing.at_fallback(params)), reason
+        return fallback_location(click.tracking_url, offer.param_rules.at_fallback(params)), reason
 
     async def _trace(self, click: _Click) -> Finished | str:
         """How the trace ended, or the reason why there is no end by the click's deadline."""

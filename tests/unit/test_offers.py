@@ -95,16 +95,16 @@ def test_what_a_row_says_of_parameters_hosts_and_backends_is_taken_over() -> Non
         trace_backend="service",
     )
     assert found.stop_at == {"shop.example", "xn--bcher-kva.example"}
-    assert found.passing == ParamRules(keep=frozenset({"gclid", "a b"}), rename={"gclid": "sub1"})
+    assert found.param_rules == ParamRules(keep=frozenset({"gclid", "a b"}), rename={"gclid": "sub1"})
     assert found.trace_backend == "service"
-    assert only(param_filter='{"drop": ["x"]}').passing == ParamRules(drop=frozenset({"x"}))
-    assert only(param_filter='{"keep": []}').passing == ParamRules(keep=frozenset())
+    assert only(param_filter='{"drop": ["x"]}').param_rules == ParamRules(drop=frozenset({"x"}))
+    assert only(param_filter='{"keep": []}').param_rules == ParamRules(keep=frozenset())
 
 
 def test_what_a_row_does_not_say_is_as_if_there_were_no_such_setting() -> None:
     found = only(stop_at=None, param_filter=None, rename=None, tracking_urls=None, trace_backend="default")
     assert found == only()
-    assert (found.stop_at, found.passing, found.trace_backend) == (frozenset(), ParamRules(), None)
+    assert (found.stop_at, found.param_rules, found.trace_backend) == (frozenset(), ParamRules(), None)
     assert found.target(0.0) == found.target(0.999) == Target("https://ads.example/go")
 
 
