@@ -7,7 +7,7 @@ from ada_url import URL
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from daemon.click.answer import fallback_location, safe_location
+from daemon.click.answer import fallback_location
 from daemon.errors import BadInput
 from daemon.offers.macros import tracking_url
 from daemon.web.query import Inbound, Param, extracted_params, parse_click, with_params
@@ -118,17 +118,17 @@ def test_a_parameter_of_8_kb_arrives_whole() -> None:
 )
 def test_what_no_browser_would_open_as_a_page_is_no_location(url: str) -> None:
     with pytest.raises(BadInput, match=r"https://ads\.example"):
-        safe_location(url)
+        fallback_location(url, ())
 
 
 def test_a_usable_location_stays_as_it_is() -> None:
     url = "https://u:p@Shop.Example:443/a/../b?x=%zz&y=|#'"
-    assert safe_location(url) == url
+    assert fallback_location(url, ()) == url
 
 
 def test_a_message_about_a_long_url_is_short_and_one_line() -> None:
     with pytest.raises(BadInput) as caught:
-        safe_location("nothing\n" + "x" * 100_000)
+        fallback_location("nothing\n" + "x" * 100_000, ())
     assert len(str(caught.value)) < 2 * SHOWN_CHARS_MAX
     assert "\n" not in str(caught.value)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.web.query import PARAMS_MAX, Inbound, Param, Refused, as_mapping, parse_click, storable
+from daemon.web.query import PARAMS_MAX, Inbound, Param, RefusedClick, as_mapping, parse_click, storable
 
 
 def params(query: bytes) -> tuple[Param, ...]:
@@ -28,12 +28,12 @@ def test_the_offer_is_taken_out_and_the_rest_keeps_its_order() -> None:
 
 @pytest.mark.parametrize("query", [b"", b"gclid=1", b"offer", b"offer=", b"offer=&gclid=1", b"Offer=x", b"&&"])
 def test_a_click_without_an_offer_is_refused(query: bytes) -> None:
-    assert parse_click(query) == Refused(400, "offer parameter is required")
+    assert parse_click(query) == RefusedClick(400, "offer parameter is required")
 
 
 @pytest.mark.parametrize("query", [b"offer=a&offer=b", b"offer=a&offer=a", b"offer&offer=a", b"offer=a&x=1&%6Fffer=b"])
 def test_an_offer_given_twice_is_refused(query: bytes) -> None:
-    assert parse_click(query) == Refused(400, "offer parameter must be given once")
+    assert parse_click(query) == RefusedClick(400, "offer parameter must be given once")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_as_many_parameters_as_the_bound_are_taken_and_one_more_is_refused() -> 
     assert isinstance(click, Inbound)
     assert len(click.params) == PARAMS_MAX - 1
     refused = parse_click(most + b"&a=1")
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedClick)
     assert refused.status == 400
     assert str(PARAMS_MAX) in refused.error
 
