@@ -1,6 +1,6 @@
-"""Detects clients that disconnect while their request is handled: one task for all connections, by an epoll instance.
+"""Detects clients that disconnect while their request is handled: one task and one epoll for all connections.
 
-A reading task for each connection would detect the same, at several kilobytes for each click that waits.
+A reading task for each connection would cost several kilobytes for each waiting click.
 """
 
 import select
@@ -12,7 +12,7 @@ import trio
 
 class Watched(Protocol):
     def disconnected(self) -> None:
-        """The client has closed its side, or the connection is broken."""
+        """Called when the client has closed its side or the connection is broken."""
 
 
 class DisconnectWatcher:
@@ -23,7 +23,7 @@ class DisconnectWatcher:
         self._watched: dict[int, Watched] = {}
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Watch until cancelled."""
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
@@ -39,7 +39,7 @@ class DisconnectWatcher:
         self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
 
     def unwatch(self, fd: int, watched: Watched) -> None:
-        if self._watched.get(fd) is watched:  # the socket may be closed by now, and its number another one's
+        if self._watched.get(fd) is watched:  # a closed socket's number may belong to another one by now
             del self._watched[fd]
-            with suppress(OSError, ValueError):  # closed with its socket, or by the end of `run`
+            with suppress(OSError, ValueError):  # the socket is closed, or `run` has ended
                 self._epoll.unregister(fd)
