@@ -14,7 +14,7 @@ from uuid import UUID
 from daemon.errors import BadInput
 from daemon.web.addresses import refused_host
 from daemon.web.query import OFFER, Inbound
-from daemon.web.urls import header_safe, http_url, safe_piece, shown, unescaped
+from daemon.web.urls import header_safe, http_url, quoted, safe_piece, unescaped
 
 VALUES_CHARACTERS_MAX = 32_768
 """The longest total of one URL's encoded values. A value that does not fit is left out."""
@@ -87,7 +87,7 @@ def macro_url(url: str) -> tuple[str, str]:
         safe = _mended_around_macros(url)
     if found := _MACRO.search(_before_path(safe)):
         raise BadInput(
-            f"{shown(url)}: the macro {found[0]} stands before the path: a macro may stand in the path, the query or"
+            f"{quoted(url)}: the macro {found[0]} stands before the path: a macro may stand in the path, the query or"
             " the fragment, and never choose the host"
         )
     return safe, host
@@ -101,7 +101,7 @@ def tracking_url(url: str, *, allow_private: bool) -> str:
     safe, host = macro_url(url)
     reason = None if allow_private else refused_host(host)
     if reason is not None:
-        raise BadInput(f"{shown(url)}: {reason}; a tracking URL needs a public host, unless private ones are allowed")
+        raise BadInput(f"{quoted(url)}: {reason}; a tracking URL needs a public host, unless private ones are allowed")
     return safe
 
 

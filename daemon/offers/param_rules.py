@@ -29,18 +29,15 @@ class ParamRules:
     def at_fallback(self, params: Sequence[Param]) -> Sequence[Param]:
         if not self.rename:
             return params
-        given = {self.rename[param.name] for param in params if param.name in self.rename}
-        passed = []
-        for param in params:
-            name = self.rename.get(param.name)
-            if name is not None:
-                passed.append(_named(name, param))
-            elif param.name not in given:
-                passed.append(param)
-        return passed
+        new_names = {self.rename[param.name] for param in params if param.name in self.rename}
+        return [
+            _renamed(param, self.rename[param.name]) if param.name in self.rename else param
+            for param in params
+            if param.name in self.rename or param.name not in new_names
+        ]
 
 
-def _named(name: str, param: Param) -> Param:
+def _renamed(param: Param, name: str) -> Param:
     """The parameter under another name; its value stays byte for byte."""
     _, equals, value = param.raw.partition("=")
     return Param(name, param.value, f"{quote(name, safe='', errors='replace')}{equals}{value}")

@@ -8,6 +8,7 @@ from ada_url import URL
 
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
+from daemon.web.headers import is_host_in
 
 TRACES_MAX = 100_000
 """At most this many of the newest traces are read."""
@@ -100,7 +101,7 @@ def suggested(past: PastTraces, days: float, traces_min: int, registrable: Regis
         more = "" if len(sites) <= HOSTS_NAMED_MAX else ", …"
         return none(f"its traces landed on {len(sites)} sites: {named}{more}")
     [site] = sites
-    if all(covers(past.stop_at, host) for host in hosts):
+    if all(is_host_in(host, past.stop_at) for host in hosts):
         return none(f"its stop_at has {' '.join(past.stop_at)} already")
     if all(walked.fetched and len(walked.hosts) < 2 for walked in past.walked):
         return none("its tracking URL is the landing page: there is no hop to save")
@@ -113,15 +114,10 @@ def suggested(past: PastTraces, days: float, traces_min: int, registrable: Regis
     return none(f"{early} of {traces} traces pass {site} on their way to the landing page: they would end too early")
 
 
-def covers(stop_at: Collection[str], host: str) -> bool:
-    """Whether `host` is one of `stop_at` or below one."""
-    return any(host == named or host.endswith(f".{named}") for named in stop_at)
-
-
 def ends_early(stop_at: Collection[str], walked: Walked) -> bool:
     """Whether `stop_at` would end the traces before their landing page. The first URL, no redirect, never ends one."""
     end = len(walked.hosts) - 1 if walked.fetched else len(walked.hosts)
-    first = next((at for at in range(1, end) if covers(stop_at, walked.hosts[at] or "")), end)
+    first = next((at for at in range(1, end) if is_host_in(walked.hosts[at] or "", stop_at)), end)
     return first < end - (1 if walked.same_page else 0)
 
 

@@ -14,7 +14,7 @@ from ada_url import URL
 
 from daemon.errors import BadInput
 from daemon.offers.macros import macro_url
-from daemon.web.urls import SHOWN_CHARS_MAX
+from daemon.web.urls import quoted
 
 UserAgent = Literal["default", "visitor"]
 """The User-Agent that a trace sends; default: the setting trace.user_agent."""
@@ -47,7 +47,7 @@ class StoredShare:
 
 def list_in(value: object) -> list[object]:
     if not isinstance(value, list | tuple):
-        raise BadInput(f"{_shown(value)} is no list")
+        raise BadInput(f"{quoted(value)} is no list")
     return list(value)
 
 
@@ -55,7 +55,7 @@ def deadline_in(value: object) -> float:
     """`deadline_s`."""
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not DEADLINE_MIN_S <= number <= DEADLINE_MAX_S:
-        raise BadInput(f"deadline_s must be {DEADLINE_MIN_S:g} to {DEADLINE_MAX_S:g} seconds, not {_shown(value)}")
+        raise BadInput(f"deadline_s must be {DEADLINE_MIN_S:g} to {DEADLINE_MAX_S:g} seconds, not {quoted(value)}")
     return float(number)
 
 
@@ -65,7 +65,7 @@ def one_of(column: str, words: Any) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if value not in (*others, last):
-            raise BadInput(f"{column} must be {', '.join(others)} or {last}, not {_shown(value)}")
+            raise BadInput(f"{column} must be {', '.join(others)} or {last}, not {quoted(value)}")
         return str(value)
 
     return read
@@ -100,7 +100,7 @@ def host_in(value: object) -> str:
         return URL(f"http://{text}/").hostname
     except ValueError:
         raise BadInput(
-            f"stop_at: {_shown(value)} is no host such as shop.example, without scheme, port or path; it covers the"
+            f"stop_at: {quoted(value)} is no host such as shop.example, without scheme, port or path; it covers the"
             " hosts below it"
         ) from None
 
@@ -109,13 +109,13 @@ def param_filter_in(value: object) -> dict[str, tuple[str, ...]]:
     """`param_filter`: {"keep": [names]}, {"drop": [names]} or an empty object."""
     if isinstance(value, Mapping) and len(value) <= 1 and value.keys() <= set(get_args(FilterKind)):
         return {kind: _names("param_filter", names) for kind, names in value.items()}
-    raise BadInput(f'param_filter must be {{"keep": [names]}} or {{"drop": [names]}}, not {_shown(value)}')
+    raise BadInput(f'param_filter must be {{"keep": [names]}} or {{"drop": [names]}}, not {quoted(value)}')
 
 
 def rename_in(value: object) -> dict[str, str]:
     """`rename`: an object from inbound names to new names."""
     if not isinstance(value, Mapping):
-        raise BadInput(f'rename must be an object such as {{"gclid": "sub1"}}, not {_shown(value)}')
+        raise BadInput(f'rename must be an object such as {{"gclid": "sub1"}}, not {quoted(value)}')
     if len(value) > NAMES_MAX:
         raise BadInput(f"rename holds {len(value)} names; at most {NAMES_MAX} are allowed")
     return {_name("rename", old): _name("rename", new) for old, new in value.items()}
@@ -126,16 +126,16 @@ def share_in(value: object) -> StoredShare:
     if not isinstance(value, Mapping) or not {"url"} <= value.keys() <= {"url", "weight"}:
         raise BadInput(
             'tracking_urls must hold objects such as {"url": "https://ads.example/click", "weight": 3}, not '
-            + _shown(value)
+            + quoted(value)
         )
     url, weight = value["url"], value.get("weight", 1)
     if not isinstance(url, str):
-        raise BadInput(f"tracking_urls: url must be text, not {_shown(url)}")
+        raise BadInput(f"tracking_urls: url must be text, not {quoted(url)}")
     macro_url(url)
     number = weight if isinstance(weight, int | float) and not isinstance(weight, bool) else math.nan
     if not 0 < number <= WEIGHT_MAX:
         raise BadInput(
-            f"tracking_urls: a weight must be a number above 0, up to {WEIGHT_MAX}, not {_shown(weight)};"
+            f"tracking_urls: a weight must be a number above 0, up to {WEIGHT_MAX}, not {quoted(weight)};"
             " to give a URL no clicks, leave it out"
         )
     return StoredShare(url, float(number))
@@ -151,11 +151,6 @@ def _names(column: str, value: object) -> tuple[str, ...]:
 def _name(column: str, value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX or _UNSTORABLE.search(value):
         raise BadInput(
-            f"{column}: {_shown(value)} is no parameter's name: text of 1 to {NAME_CHARACTERS_MAX} characters"
+            f"{column}: {quoted(value)} is no parameter's name: text of 1 to {NAME_CHARACTERS_MAX} characters"
         )
     return value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "…"

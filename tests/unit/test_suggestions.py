@@ -3,7 +3,8 @@
 import pytest
 
 from daemon.cli.offers_suggest import registrable
-from daemon.offers.suggestions import PastTraces, Suggestion, Walked, covers, suggested
+from daemon.offers.suggestions import PastTraces, Suggestion, Walked, suggested
+from daemon.web.headers import is_host_in
 
 ADS, SHOP, WWW = "ads.example", "shop.example", "www.shop.example"
 
@@ -102,8 +103,8 @@ def test_figures_that_are_not_known_are_not_made_up() -> None:
 
 
 def test_a_host_covers_itself_and_those_below_it() -> None:
-    assert covers((SHOP,), SHOP)
-    assert covers((SHOP,), "a.b.shop.example")
-    assert not covers((SHOP,), "myshop.example")
-    assert not covers((WWW,), SHOP)
-    assert not covers((), SHOP)
+    assert is_host_in(SHOP, (SHOP,))
+    assert is_host_in("a.b.shop.example", (SHOP,))
+    assert not is_host_in("myshop.example", (SHOP,))
+    assert not is_host_in(SHOP, (WWW,))
+    assert not is_host_in(SHOP, ())
