@@ -1,4 +1,4 @@
-"""When past traces speak for a stop_at, and what is said where they do not."""
+"""Suggestions of a stop_at from past traces, and the reasons for none."""
 
 import pytest
 
@@ -59,7 +59,7 @@ def test_a_site_is_what_one_party_registered(host: str, site: str | None) -> Non
         ([walked(ADS, WWW), walked(ADS, None, traces=2)], "2 of 32 traces landed outside http and https"),
         ([walked(ADS, "co.uk")], "co.uk is a public suffix"),
         ([walked(WWW)], "its tracking URL is the landing page: there is no hop to save"),
-        # its way to the page leads over the page's own site
+        # the chain passes the landing page's own site
         (
             [walked(ADS, WWW, "t.example", WWW, traces=10), walked(ADS, WWW)],
             "10 of 40 traces pass shop.example on their way to the landing page",

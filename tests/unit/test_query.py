@@ -10,7 +10,7 @@ from daemon.web.query import PARAMS_MAX, Inbound, Param, RefusedClick, as_mappin
 
 
 def params(query: bytes) -> tuple[Param, ...]:
-    """The parameters beside the offer."""
+    """The parameters other than the offer."""
     click = parse_click(b"offer=demo&" + query)
     assert isinstance(click, Inbound)
     return click.params
@@ -138,7 +138,7 @@ def test_a_mapping_has_repeated_names_as_lists() -> None:
     assert as_mapping(params(b"a=1&b=2&a=3&a=&=x")) == {"a": ["1", "3", ""], "b": "2", "": "x"}
 
 
-# Bytes that make up the interesting queries, more often than chance would bring them.
+# Bytes that matter in queries, drawn more often than uniform bytes would be.
 queries = st.lists(
     st.one_of(st.sampled_from([b"&", b"=", b"+", b"%", b"%4", b"41", b"%C3", b"%a9", b"#", b" ", b"\r\n"]), st.binary())
 ).map(b"".join)
