@@ -162,15 +162,14 @@ class Clicks:
             offer=click.offer,
             visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
         )
-        accepted = self._dispatcher.dispatch(request, self._answer_by)
+        accepted = self._dispatcher.dispatch(
+            request, lambda now_s, deadline_s: self._slots.take(now_s, deadline_s - ANSWER_BY_S)
+        )
         if isinstance(accepted, str):
             return accepted
         click.trace = accepted
         with accepted:
             return await accepted.finished(accepted.deadline_s) or accepted.reason
-
-    def _answer_by(self, now_s: float, deadline_s: float) -> float:
-        return self._slots.take(now_s, deadline_s - ANSWER_BY_S)
 
     async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:
         now = self._now()

@@ -53,7 +53,7 @@ class Server:
         self._beside = beside
         self._open: set[FaceConnection] = set()
         self._idle: dict[FaceConnection, None] = {}  # in the order in which they became idle
-        self._per_address: Counter[str] = Counter()
+        self._per_address: Counter[str | None] = Counter()  # None: unix sockets
         self._last_closed = trio.Event()
         self.turned_away = 0  # refused, or closed to make room for others
         self._refusals = _OncePerSecond()
@@ -156,21 +156,17 @@ class Server:
         is_inet = sock.family in {trio.socket.AF_INET, trio.socket.AF_INET6}
         peer = (str(peer_name[0]), int(peer_name[1])) if is_inet else None  # a unix socket's clients have no address
         address = None if peer is None else peer[0]
-        if limits.connections_per_address_max and address is not None:
-            if self._per_address[address] >= limits.connections_per_address_max:
-                self._turn_away(sock, "connections_per_address_max", address)
-                return
+        if address is not None and 0 < limits.connections_per_address_max <= self._per_address[address]:
+            reason = "connections_per_address_max"
+        elif len(self._open) >= limits.connections_max and not self._close_longest_idle():
+            reason = "connections_max"
+        else:
+            connection = self._connect(sock, peer, self._note_idle)
+            self._open.add(connection)
+            self._idle[connection] = None
             self._per_address[address] += 1
-        if len(self._open) >= limits.connections_max and not self._close_longest_idle():
-            self._turn_away(sock, "connections_max", address)
-            self._forget_address(address)
+            clients.start_soon(self._contain, connection)
             return
-        connection = self._connect(sock, peer, self._note_idle)
-        self._open.add(connection)
-        self._idle[connection] = None
-        clients.start_soon(self._contain, connection)
-
-    def _turn_away(self, sock: trio.socket.SocketType, reason: str, address: str | None) -> None:
         self.turned_away += 1
         sock.close()
         self._refusals.log("connection_refused", reason=reason, address=address)
@@ -205,15 +201,11 @@ class Server:
         self._idle.pop(connection, None)
         if connection in self._open:
             self._open.remove(connection)
-            self._forget_address(connection.address)
+            self._per_address[connection.address] -= 1
+            if not self._per_address[connection.address]:
+                del self._per_address[connection.address]
         if not self._open:
             self._last_closed.set()
-
-    def _forget_address(self, address: str | None) -> None:
-        if address is not None and address in self._per_address:
-            self._per_address[address] -= 1
-            if self._per_address[address] <= 0:
-                del self._per_address[address]
 
     def _prepare(self, listener: trio.SocketListener) -> None:
         if listener.socket.family in {trio.socket.AF_INET, trio.socket.AF_INET6}:

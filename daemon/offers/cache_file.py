@@ -17,7 +17,7 @@ def remember_offers(state_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Replace the file atomically by rows of `load_offers`. Raises OSError."""
     file = state_dir / NAME
     fresh = file.with_suffix(".new")
-    with open(fresh, "w", opener=_private) as written:
+    with open(fresh, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as written:
         json.dump([dict(row) for row in rows], written, default=str)
     os.replace(fresh, file)
 
@@ -29,7 +29,3 @@ def remembered_offers(state_dir: Path) -> list[dict[str, Any]]:
         return [{**row, "id": UUID(row["id"])} for row in rows]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return []
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

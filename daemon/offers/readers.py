@@ -8,15 +8,13 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from daemon.database.records import filled_text_in, text_in
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.offers.macros import tracking_url
 from daemon.web.addresses import refused_host
-
-T = TypeVar("T")
 
 WORD_CHARACTERS_MAX = 64
 URL_CHARACTERS_MAX = 8_192
@@ -65,33 +63,31 @@ def deadline(fields: Mapping[str, object], column: str, _: bool) -> float | None
     return values.deadline_in(value)
 
 
-def schemes(fields: Mapping[str, object], column: str, _: bool) -> tuple[str, ...] | None:
-    return _each_in(fields, column, values.scheme_in, "schemes", values.SCHEMES_MAX)
-
-
-def hosts(fields: Mapping[str, object], column: str, allow_private: bool) -> tuple[str, ...] | None:
-    return _each_in(fields, column, lambda host: _host_in(host, allow_private), "hosts", values.HOSTS_MAX)
-
-
-def _each_in(
-    fields: Mapping[str, object], column: str, read: Callable[[object], T], noun: str, items_max: int
-) -> tuple[T, ...] | None:
+def items(read: Callable[[object, bool], str], noun: str, items_max: int) -> Reader:
     """A list, or a text with blanks or commas between the items, without duplicates. Blank counts as not given."""
-    given = _words_or_json(fields, column, _words)
-    if given is None:
-        return None
-    found = tuple(dict.fromkeys(map(read, values.list_in(given))))
-    if len(found) > items_max:
-        raise BadInput(f"{column} holds {len(found)} {noun}; at most {items_max} are allowed")
-    return found
+
+    def read_items(fields: Mapping[str, object], column: str, allow_private: bool) -> tuple[str, ...] | None:
+        given = _words_or_json(fields, column, _words)
+        if given is None:
+            return None
+        found = tuple(dict.fromkeys(read(item, allow_private) for item in values.list_in(given)))
+        if len(found) > items_max:
+            raise BadInput(f"{column} holds {len(found)} {noun}; at most {items_max} are allowed")
+        return found
+
+    return read_items
 
 
-def _host_in(value: object, allow_private: bool) -> str:
+def _public_host_in(value: object, allow_private: bool) -> str:
     """A host that is not public is refused as a mistake: `com`, for example, would cover every host below it."""
     host = values.host_in(value)
     if not allow_private and (why := refused_host(f"http://{host}/")) is not None:
         raise BadInput(f"stop_at: {why}; a chain cannot lead there, unless private hosts are allowed")
     return host
+
+
+schemes = items(lambda value, _: values.scheme_in(value), "schemes", values.SCHEMES_MAX)
+hosts = items(_public_host_in, "hosts", values.HOSTS_MAX)
 
 
 def param_filter(fields: Mapping[str, object], column: str, _: bool) -> str | None:

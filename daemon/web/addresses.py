@@ -70,9 +70,7 @@ def refused_host(url_or_host: str) -> str | None:
     Accepts a URL of any scheme, or only a host: a name, an IPv4 address, an IPv6 address with or without brackets.
     """
     parsed = _parsed(url_or_host)
-    if parsed is None:
-        return f"{url_or_host[:200]!r} is no host"
-    return refused_host_of(parsed)
+    return f"{url_or_host[:200]!r} is no host" if parsed is None else refused_host_of(parsed)
 
 
 def refused_host_of(url: URL) -> str | None:
@@ -104,10 +102,7 @@ def _parsed(url_or_host: str) -> URL | None:
 
 
 def _refused_ipv4(address: IPv4Address) -> str | None:
-    for network, kind in _IPV4:
-        if address in network:
-            return f"{address} is {kind}"
-    return None
+    return next((f"{address} is {kind}" for network, kind in _IPV4 if address in network), None)
 
 
 def _refused_ipv6(address: IPv6Address) -> str | None:

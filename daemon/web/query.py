@@ -83,17 +83,10 @@ def storable(text: str) -> str:
 
 def as_mapping(params: Iterable[Param]) -> dict[str, str | list[str]]:
     """Parameters for a jsonb column, with lists for repeated names: `{"gclid": "a", "tag": ["x", "y"]}`."""
-    mapping: dict[str, str | list[str]] = {}
+    values: dict[str, list[str]] = {}
     for param in params:
-        name, value = storable(param.name), storable(param.value)
-        before = mapping.get(name)
-        if before is None:
-            mapping[name] = value
-        elif isinstance(before, list):
-            before.append(value)
-        else:
-            mapping[name] = [before, value]
-    return mapping
+        values.setdefault(storable(param.name), []).append(storable(param.value))
+    return {name: found if len(found) > 1 else found[0] for name, found in values.items()}
 
 
 def extracted_params(url: str) -> dict[str, str | list[str]]:

@@ -39,7 +39,7 @@ def drop(*names: str, **rename: str) -> ParamRules:
         (keep("gclid", gclid="sub1"), "gclid=1&sub1=2", "?sub1=1", "?sub1=1"),
         (keep("sub1", gclid="sub1"), "gclid=1&sub1=2", "?sub1=2", "?sub1=1"),
         (drop("gclid", gclid="sub1"), "gclid=1&x=2", "?x=2", "?sub1=1&x=2"),
-        # a renamed parameter replaces an inbound one of its new name; without a renamed one, the inbound one stays
+        # a renamed parameter replaces an inbound one of its new name; otherwise the inbound one stays
         (drop(gclid="sub1"), "sub1=2&gclid=1", "?sub1=1", "?sub1=1"),
         (drop(gclid="sub1"), "sub1=2", "?sub1=2", "?sub1=2"),
         (drop(a="b", b="a"), "a=1&b=2", "?b=1&a=2", "?b=1&a=2"),
