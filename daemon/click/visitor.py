@@ -48,7 +48,7 @@ def _forwarded(peer: str | None, forwarded_for: str, trusted: Sequence[Network |
         try:
             address = str(ipaddress.ip_address(text.strip()))
         except ValueError:
-            return address  # what stands further left cannot be trusted
+            return address  # addresses further left cannot be trusted
     return address
 
 

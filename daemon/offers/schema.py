@@ -72,7 +72,7 @@ class Setting:
     body, stored: the type in an API request and in an API answer.
     read: reads the value that an operator gives, such as `example` in a CSV file.
     default: the value of a new row; None: null.
-    empty: what null in a request stands for, if that differs from `default`.
+    empty: the meaning of null in a request, if it is not `default`.
     check: the name of the constraint on the values.
     live: checks the column, or each item of a list, for clicks. None: clicks do not need the column.
     """
@@ -94,7 +94,7 @@ class Setting:
 
     @property
     def unset(self) -> object:
-        """What null in a request stands for."""
+        """The meaning of null in a request."""
         return self.empty if self.default is None else self.default
 
 

@@ -24,7 +24,7 @@ Registrable = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """Traces over the same `hosts`, in order, to the host `landing`. None stands for a URL beyond http and https.
+    """Traces over the same `hosts`, in order, to the host `landing`. None: the URL is neither http nor https.
 
     fetched: the landing page was fetched, so its host is the last of `hosts`.
     same_page: the URL of the hop before the landing page differs from its URL in http/https and www at most.

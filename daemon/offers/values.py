@@ -83,9 +83,7 @@ def own_backend_in(value: object) -> str | None:
 def scheme_in(value: object) -> str:
     """An item of `landing_schemes`, in lower case."""
     if not isinstance(value, str) or not _SCHEME.fullmatch(value.lower()):
-        raise BadInput(
-            f"landing_schemes: {str(value)[:SCHEMES_MAX]!r} is no scheme such as market or intent, without ://"
-        )
+        raise BadInput(f"landing_schemes: {quoted(str(value))} is no scheme such as market or intent, without ://")
     if value.lower() in RUNNING_SCHEMES:
         raise BadInput(f"landing_schemes: {value!r} runs in the visitor's browser or reads their files: never allowed")
     return value.lower()

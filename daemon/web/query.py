@@ -99,7 +99,7 @@ def with_params(url: str, params: Sequence[Param]) -> str:
 
     As URLSearchParams.set, with everything else byte for byte: the first parameter of the same decoded name is replaced
     in its place, further ones of that name are removed, and a new name is appended. Several values of one name stand
-    together, in order. Idempotent. Never raises, whatever the scheme.
+    together, in order. Idempotent. Never raises, for any scheme.
     """
     url = header_safe(url)
     if not params:
