@@ -179,11 +179,11 @@ class Connection(FaceConnection):
         if self._handling is None:
             self._timer.cancel()
         else:
-            self.disconnected()
+            self._cancel_handler()
         self._socket.close()
 
-    def disconnected(self) -> None:
-        """Cancel the handler: its client has disconnected."""
+    def _cancel_handler(self) -> None:
+        """Cancel the handler, because its client has disconnected."""
         self._client_left = True
         if self._handling is not None:
             self._handling.cancel()
@@ -229,7 +229,7 @@ class Connection(FaceConnection):
         fd = self._socket.fileno()
         answer, keeps = b"", False
         self._handling = handling = trio.CancelScope(deadline=trio.current_time() + self._limits.answer_s)
-        self._disconnects.watch(fd, self)
+        self._disconnects.watch(fd, self._cancel_handler)
         try:
             with handling:
                 response = await self._handler(request)
@@ -239,7 +239,7 @@ class Connection(FaceConnection):
             log.exception("handler_crashed")
         finally:
             self._handling = None
-            self._disconnects.unwatch(fd, self)
+            self._disconnects.unwatch(fd, self._cancel_handler)
         if self._client_left:
             self._end_answers()
         elif not answer:
