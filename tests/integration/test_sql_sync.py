@@ -245,15 +245,15 @@ async def test_edits_of_parameters_and_urls_reach_the_running_offers(postgres: P
             rename = '{"gclid": "sub1"}', trace_backend = 'service',
             tracking_urls = '[{"url": "https://a.example/{gclid}", "weight": 3}, {"url": "https://b.example/"}]'""")
         assert (offer.stop_at, offer.trace_backend) == (frozenset({"shop.example"}), "service")
-        assert offer.passing == ParamRules(keep=frozenset({"gclid"}), rename={"gclid": "sub1"})
+        assert offer.param_rules == ParamRules(keep=frozenset({"gclid"}), rename={"gclid": "sub1"})
         assert ([target.url for target in offer.targets], offer.cuts) == (
             ["https://a.example/{gclid}", "https://b.example/"],
             (0.75,),
         )
         offer = await edited("""param_filter = '{"drop": ["x"]}', tracking_urls = null, stop_at = '{}'""")
-        assert (offer.passing.drop, len(offer.targets), offer.stop_at) == (frozenset({"x"}), 1, frozenset())
+        assert (offer.param_rules.drop, len(offer.targets), offer.stop_at) == (frozenset({"x"}), 1, frozenset())
         offer = await edited("param_filter = null, rename = null, trace_backend = 'default', stop_at = null")
-        assert (offer.passing, offer.trace_backend) == (ParamRules(), None)
+        assert (offer.param_rules, offer.trace_backend) == (ParamRules(), None)
 
 
 async def test_a_value_that_slipped_in_is_told_and_its_offer_goes_on(postgres: PostgresServer, tmp_path: Path) -> None:
