@@ -95,7 +95,8 @@ def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:
 
 def unknown(settings: Settings, name: str) -> TheirFault:
     """The error for an offer that does not exist, with the offer of the most similar name."""
-    close = difflib.get_close_matches(name, work(settings, store.offer_names), n=1)
+    names = [asdict(offer)["offer_name"] for offer in work(settings, store.list_offers)]
+    close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "`tracepool offers list` shows all"
     return TheirFault(f"no offer is called {name!r}: {hint}")
 

@@ -111,7 +111,7 @@ class ControlFace:
             )
 
     def adopted_from(self, database: Database) -> dict[str, Callable[[], Awaitable[None]]]:
-        """What Adoption does when the tokens have changed."""
+        """What SqlSync does when the tokens have changed."""
 
         async def load() -> None:
             self.tokens.replace(await database.fetch("load_tokens"))
