@@ -34,25 +34,16 @@ NOTE_USE_S = 30.0
 UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is asked
 
 RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
-    status.status_routes,
-    pools.pools_routes,
-    pools.cells_routes,
+    status.blueprint,
+    pools.blueprint,
     ips.blueprint,
     offers.blueprint,
-    traces.traces_routes,
-    traces.in_flight_routes,
-    traces.hits_routes,
-    statistics.traffic_routes,
-    statistics.statistics_routes,
-    statistics.history_routes,
-    status.maintenance_routes,
-    status.advice_routes,
+    traces.blueprint,
+    statistics.blueprint,
     direct_traces.parallel_routes,
-    statistics.metrics_routes,
-    status.events_routes,
+    direct_traces.trace_for_others_routes,
     pages.dashboard_routes,
     pages.docs_routes,
-    direct_traces.trace_for_others_routes,
 )
 
 log = structlog.get_logger("daemon.control")
