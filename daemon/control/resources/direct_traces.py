@@ -1,4 +1,4 @@
-"""A trace now, for a program that waits for its end: through an IP of the pool, or through a proxy of the program's own.
+"""A trace now, for a program that waits for its end: through an IP of the pool, or through the program's own proxy.
 
 The dispatcher treats a direct trace as it treats a click: the same priority, deadline and row. No hit is recorded,
 because no visitor is redirected.

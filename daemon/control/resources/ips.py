@@ -19,12 +19,12 @@ from daemon.control.api import (
     Limit,
     RowRefused,
     Word,
-    accepted,
+    from_row,
     note_change,
     page_of,
-    picked,
+    parse_rows,
 )
-from daemon.control.listings import IPS, TRACES, Asked, read_one, read_page
+from daemon.control.listings import IPS, TRACES, PageQuery, read_one, read_page
 from daemon.control.observers import Failure
 from daemon.control.problems import ProblemRaised
 from daemon.countries import canonical, names_of
@@ -176,7 +176,7 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
     async def list_ips(query_args: IpsQuery) -> IpPage:
         """The IPs, a page at a time."""
         countries = None if query_args.country is None else names_of(canonical(query_args.country))
-        return await page_of(context(), IPS, query_args, IpPage, partial(picked, IpRow), countries=countries)
+        return await page_of(context(), IPS, query_args, IpPage, partial(from_row, IpRow), countries=countries)
 
     @routes.get("/api/ips/<uuid:ip_id>")
     @validate_response(IpDetail)
@@ -184,7 +184,7 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
         """One IP with its latest 100 traces."""
         row, traces = await context().database.work(_read_detail, ip_id)
         failure = context().observers.last_failure(ip_id)
-        return IpDetail(picked(IpRow, _known(row, ip_id)), [picked(IpTrace, trace) for trace in traces], failure)
+        return IpDetail(from_row(IpRow, _known(row, ip_id)), [from_row(IpTrace, trace) for trace in traces], failure)
 
 
 def _add_changes(routes: Blueprint, context: GetContext) -> None:
@@ -198,14 +198,14 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         if not added:
             raise ProblemRaised(409, f"{ip.ip_address}:{ip.ip_port} is in the pool already")
         note_change(ip=f"{ip.ip_address}:{ip.ip_port}")
-        return picked(IpRow, row), 201
+        return from_row(IpRow, row), 201
 
     @routes.post("/api/ips/import")
     @validate_request(IpsNew)
     @validate_response(IpsAdded)
     async def import_ips(data: IpsNew) -> IpsAdded:
         """Add many IPs. An IP that exists is skipped."""
-        rows, refused = accepted(data.rows, lambda row: new_ip(_given(row)), strict=data.strict)
+        rows, refused = parse_rows(data.rows, lambda row: new_ip(_given(row)), strict=data.strict)
         added = await context().database.work(add_ips, rows, lambda _: None) if rows else 0
         note_change(added=added, refused=len(refused))
         return IpsAdded(added, len(rows) - added, refused)
@@ -244,14 +244,14 @@ async def _read_detail(conn: Connection, ip_id: UUID) -> tuple[dict[str, Any] | 
     row = await read_one(conn, IPS, ip_id)
     if row is None:
         return None, []
-    asked = Asked("-created", HISTORY_MAX, None, {"ip": row["ip_address"]})
-    return row, (await read_page(conn, TRACES, asked))["items"]
+    traces, _ = await read_page(conn, TRACES, PageQuery("-created", HISTORY_MAX, None, {"ip": row["ip_address"]}))
+    return row, traces
 
 
 async def _add_one(conn: Connection, ip: NewIP) -> tuple[int, dict[str, Any]]:
     added = await add_ips(conn, [ip], lambda _: None)
-    page = await read_page(conn, IPS, Asked("created", 1, None, {"ip": f"{ip.ip_address}:{ip.ip_port}"}))
-    return added, page["items"][0]
+    [row], _ = await read_page(conn, IPS, PageQuery("created", 1, None, {"ip": f"{ip.ip_address}:{ip.ip_port}"}))
+    return added, row
 
 
 def _given(new: IpNew) -> dict[str, object]:

@@ -21,10 +21,10 @@ from daemon.control.api import (
     Limit,
     RowRefused,
     Word,
-    accepted,
+    from_row,
     note_change,
     page_of,
-    picked,
+    parse_rows,
 )
 from daemon.control.listings import OFFERS
 from daemon.control.problems import ProblemRaised
@@ -157,7 +157,7 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
     async def import_offers(data: OffersNew) -> OffersImported:
         """Add many offers. An offer that exists is skipped, or changed with `update`."""
         allow_private = private()
-        rows, refused = accepted(
+        rows, refused = parse_rows(
             data.rows, lambda row: new_offer(asdict(row), allow_private=allow_private), strict=data.strict
         )
         stored = await context().database.work(add_offers, rows, data.update)
@@ -220,4 +220,4 @@ async def _known(conn: Connection, key: str) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any]) -> OfferRow:
-    return picked(OfferRow, with_json_read(row))
+    return from_row(OfferRow, with_json_read(row))

@@ -1,4 +1,4 @@
-"""The pages for a browser: GET / is the dashboard, GET /docs describes the API. No page loads anything from elsewhere."""
+"""The pages for a browser: GET / is the dashboard, GET /docs describes the API. All assets are in this package."""
 
 import base64
 import hashlib
@@ -12,8 +12,8 @@ from quart_schema import hide
 
 from daemon import __version__
 from daemon.control.api import GetContext
+from daemon.control.api_docs import models_of, operations_of
 from daemon.control.problems import ProblemRaised
-from daemon.control.reading import models_of, operations_of
 from daemon.control.resources.status import status_message
 
 DASHBOARD = Path(__file__).parents[1] / "dashboard"

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, Response, request
 from quart_schema import hide, validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, page_of, picked
+from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, from_row, page_of
 from daemon.control.history import FALLBACK_REASONS, OTHER
 from daemon.control.listings import STATISTICS, TRAFFIC
 
@@ -152,7 +152,7 @@ def _add_tables(routes: Blueprint, context: GetContext) -> None:
     @validate_response(TrafficPage)
     async def traffic(query_args: TrafficQuery) -> TrafficPage:
         """Bytes and cost by day, provider and offer, the newest first."""
-        return await page_of(context(), TRAFFIC, query_args, TrafficPage, partial(picked, TrafficRow))
+        return await page_of(context(), TRAFFIC, query_args, TrafficPage, partial(from_row, TrafficRow))
 
 
 def _add_figures(routes: Blueprint, context: GetContext) -> None:
@@ -189,4 +189,4 @@ def _add_figures(routes: Blueprint, context: GetContext) -> None:
 
 
 def _row(row: dict[str, Any]) -> StatisticsRow:
-    return picked(StatisticsRow, row, country_breakdown=msgspec.json.decode(row["country_breakdown"]))
+    return from_row(StatisticsRow, row, country_breakdown=msgspec.json.decode(row["country_breakdown"]))

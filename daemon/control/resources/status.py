@@ -1,4 +1,4 @@
-"""The daemon's status, its advice, a maintenance round now, and GET /api/events, the stream that the dashboard follows."""
+"""The daemon's status and advice, a maintenance round now, and GET /api/events, which the dashboard follows."""
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict, field

@@ -5,17 +5,16 @@ from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import msgspec
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, note_change, page_of, picked
-from daemon.control.listings import HITS, TRACES, read_one
+from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, from_row, note_change, page_of
+from daemon.control.listings import HITS, TRACES
 from daemon.control.observers import Flight
 from daemon.control.problems import ProblemRaised
-from daemon.database.postgres import Connection
+from daemon.logbook.clicks import read_click
 from daemon.offers.macros import tracking_url
 from daemon.trace.batch_store import add_traces
 
@@ -181,21 +180,21 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
     @validate_response(TracePage)
     async def list_traces(query_args: TracesQuery) -> TracePage:
         """The traces of the last days, the newest first."""
-        return await page_of(context(), TRACES, query_args, TracePage, partial(picked, TraceRow))
+        return await page_of(context(), TRACES, query_args, TracePage, partial(from_row, TraceRow))
 
     @routes.get("/api/traces/<uuid:request_id>")
     @validate_response(TraceDetail)
     async def show_trace(request_id: UUID) -> TraceDetail:
         """One trace with its hops."""
-        row, hit = await context().database.work(_read_trace, request_id)
+        row, hit = await context().database.work(read_click, request_id)
         if row is None:
             raise ProblemRaised(404, f"no trace has the id {request_id}: its row may be older than the retention")
         return TraceDetail(
-            trace=picked(TraceRow, row),
-            hops=[picked(TraceHop, UNKNOWN | hop) for hop in _json(row["redirect_chain"], [])],
-            inbound_params=_json(row["inbound_params"], {}),
-            extracted_params=_json(row["extracted_params"], {}),
-            answer=None if hit is None else picked(TraceAnswer, hit),
+            trace=from_row(TraceRow, row),
+            hops=[from_row(TraceHop, UNKNOWN | hop) for hop in row["redirect_chain"] or ()],
+            inbound_params=row["inbound_params"] or {},
+            extracted_params=row["extracted_params"] or {},
+            answer=None if hit is None else from_row(TraceAnswer, hit),
         )
 
     @routes.get("/api/traces/in-flight")
@@ -211,7 +210,7 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
     @validate_response(HitPage)
     async def list_hits(query_args: HitsQuery) -> HitPage:
         """The answered clicks, the newest first."""
-        return await page_of(context(), HITS, query_args, HitPage, partial(picked, HitRow))
+        return await page_of(context(), HITS, query_args, HitPage, partial(from_row, HitRow))
 
 
 def _add_new(routes: Blueprint, context: GetContext) -> None:
@@ -225,12 +224,3 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
         ids = await context().database.work(add_traces, urls, data.country)
         note_change(traces=len(ids))
         return TracesQueued(ids), 202
-
-
-async def _read_trace(conn: Connection, request_id: UUID) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    return await read_one(conn, TRACES, request_id), await read_one(conn, HITS, request_id)
-
-
-def _json(text: str | None, otherwise: Any) -> Any:
-    """A jsonb column as asyncpg gives it."""
-    return otherwise if text is None else msgspec.json.decode(text)
