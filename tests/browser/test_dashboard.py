@@ -128,7 +128,7 @@ def test_the_picture_is_walked_by_keyboard_and_opens_an_ip(page: Browser) -> Non
     chosen = page.text("#cells-readout").split(": ")[0]
     canvas.send_keys(Keys.ENTER)
     page.until(lambda: chosen in page.text("#detail-title"), "its history opens")
-    page.until(lambda: page.rows("ip-traces") or "No trace that is kept" in page.text("#ip-traces"), "its traces")
+    page.until(lambda: page.rows("ip-traces") or "No recorded trace" in page.text("#ip-traces"), "its traces")
     page.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown'))")
     close_dialog(page)
     assert page.run("return document.activeElement.id") == "cells"
