@@ -92,6 +92,7 @@ def test_lines_of_a_stream_are_shown_as_they_arrive(tmp_path: Path) -> None:
         assert child.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_following_begins_with_the_last_ten_lines_and_survives_a_rotation(tmp_path: Path) -> None:
     log, out = tmp_path / "serve.log", tmp_path / "out"
     log.write_text("".join(click(number) for number in range(1, 31)))
@@ -113,6 +114,7 @@ def test_following_begins_with_the_last_ten_lines_and_survives_a_rotation(tmp_pa
     assert numbers(out.read_text()) == [*range(21, 33)]
 
 
+@pytest.mark.slow
 def test_a_reader_that_closes_the_pipe_ends_the_command(tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
     log.write_text("".join(click(number % 60) for number in range(20_000)))

@@ -61,6 +61,7 @@ async def test_an_offer_is_created_with_every_setting_of_the_command(postgres: P
         assert (await served.ask("/api/offers", "POST", json=shared)).json()["final_url"] == "https://ads.example/a"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(UNSET))
 async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: PostgresServer, name: str) -> None:
     async with face_with_rows(postgres) as (served, _):
@@ -76,6 +77,7 @@ async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: Post
             assert {**after.json(), "updated_at": None} == {**before, name: expected, "updated_at": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -156,6 +158,7 @@ async def test_an_import_adds_skips_or_updates_and_says_what_it_refused(postgres
         assert (old["final_url"], old["notes"], old["deadline_s"]) == ("https://ads.example/new", "n", 7.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", [f"{way}{name}" for name in ("name", "created", "updated", "country") for way in "-:"])
 async def test_offers_are_listed_in_any_order_and_filtered(postgres: PostgresServer, sort: str) -> None:
     sort = sort.lstrip(":")

@@ -150,6 +150,7 @@ async def test_a_client_that_does_not_read_is_disconnected(monkeypatch: pytest.M
             await until(lambda: not watching(observers))
 
 
+@pytest.mark.slow
 async def test_a_stream_may_last_longer_than_an_answer_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.control.service.ANSWER_S", 0.3)
     monkeypatch.setattr("daemon.control.service.TRACE_MARGIN_S", 0.3 - Settings().trace.timeout_s)
