@@ -157,7 +157,7 @@ def _unknown_parameter() -> Denied | None:
     unknown = [name for name in request.args if name not in allowed]
     if not unknown:
         return None
-    which = f"allowed are {', '.join(allowed)}" if allowed else "there are none here"
+    which = f"allowed are {', '.join(allowed)}" if allowed else "this path has none"
     return Denied(400, f"unknown query parameter {unknown[0][:100]!r}: {which}")
 
 

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import msgspec
 from quart import Quart
 from quart_schema import OpenAPIProvider, QuartSchema
 from quart_schema.validation import QUART_SCHEMA_QUERYSTRING_ATTRIBUTE
@@ -10,26 +11,9 @@ from werkzeug.routing.converters import BaseConverter, UUIDConverter
 from werkzeug.routing.rules import Rule
 
 from daemon.control.access import Tokens
-from daemon.control.problems import CONTENT_TYPE
+from daemon.control.problems import CONTENT_TYPE, Problem
 
-PROBLEM_SCHEMA = {
-    "type": "object",
-    "required": ["type", "title", "status"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}
+_, PROBLEM_MODELS = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
 
 
 class ApiDescription(OpenAPIProvider):
@@ -43,7 +27,7 @@ class ApiDescription(OpenAPIProvider):
         schema = super().schema()
         models = schema["components"]["schemas"]
         schema["security"] = [{"token": []}] if self._tokens.are_wanted else []
-        models["Problem"] = PROBLEM_SCHEMA
+        models.update(PROBLEM_MODELS)
         answer = {
             "description": "A problem (RFC 9457): the request is bad, not permitted, or too early",
             "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from pydantic import ValidationError
 from quart import Response
 
@@ -19,14 +21,14 @@ class FieldError(msgspec.Struct, frozen=True):
     message: str
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Problem details. `type` about:blank: the status has the whole meaning (RFC 9457, 4.2.1)."""
+class Problem(msgspec.Struct, frozen=True):
+    """Problem details (RFC 9457). `type` about:blank: the status has the whole meaning (4.2.1)."""
 
-    type: str
+    type: Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
     title: str
     status: int
-    detail: str | None = None
-    errors: list[FieldError] | None = None
+    detail: str | UnsetType = UNSET
+    errors: list[FieldError] | UnsetType = UNSET
 
 
 class ProblemRaised(Exception):
@@ -38,7 +40,7 @@ class ProblemRaised(Exception):
 
 
 def problem(status: int, detail: str | None, *, kind: str = "about:blank", title: str | None = None) -> Problem:
-    return Problem(kind, title or HTTPStatus(status).phrase, status, detail)
+    return Problem(kind, title or HTTPStatus(status).phrase, status, UNSET if detail is None else detail)
 
 
 def not_ready(why: str | None = None) -> ProblemRaised:

@@ -20,14 +20,11 @@ class ListedToken:
 
 async def create_token(conn: Connection, name: str, role: str, token_hash: bytes) -> bool:
     """False if a valid token has that name already."""
-    done = await conn.fetchval(
+    statement = (
         "insert into control_tokens (name, role, hash) values ($1, $2, $3)"
-        " on conflict (name) where revoked_at is null do nothing returning true",
-        name,
-        role,
-        token_hash,
+        " on conflict (name) where revoked_at is null do nothing returning true"
     )
-    return bool(done)
+    return bool(await conn.fetchval(statement, name, role, token_hash))
 
 
 async def list_tokens(conn: Connection) -> list[ListedToken]:
@@ -39,11 +36,8 @@ async def list_tokens(conn: Connection) -> list[ListedToken]:
 
 async def revoke_token(conn: Connection, name: str) -> bool:
     """False if no valid token has that name."""
-    return bool(
-        await conn.fetchval(
-            "update control_tokens set revoked_at = now() where name = $1 and revoked_at is null returning true", name
-        )
-    )
+    statement = "update control_tokens set revoked_at = now() where name = $1 and revoked_at is null returning true"
+    return bool(await conn.fetchval(statement, name))
 
 
 async def note_use(conn: Connection, used: Mapping[bytes, float]) -> None:

@@ -90,8 +90,8 @@ async def test_the_page_needs_no_token_and_a_known_host() -> None:
         ("/api/traces?offer[]=x", "'offer[]': allowed are offer"),
         ("/api/hits?a=1", "'a': allowed are offer"),
         ("/api/statistics?days=1", "'days': allowed are since"),
-        ("/api/pools?country=us", "'country': there are none here"),
-        ("/api/advice?since=1", "'since': there are none here"),
+        ("/api/pools?country=us", "'country': this path has none"),
+        ("/api/advice?since=1", "'since': this path has none"),
     ],
 )
 async def test_an_unknown_query_parameter_is_refused_and_the_allowed_ones_are_named(path: str, says: str) -> None:
