@@ -26,7 +26,6 @@ from pydantic.dataclasses import dataclass as model
 from quart import g
 
 from daemon.control.listings import Listing, PageQuery, read_page
-from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
 from daemon.control.overview import Overview
 from daemon.control.tracing import TracesForOthers
@@ -57,7 +56,6 @@ class ControlContext(TracerContext):
     overview: Overview
     database: Database
     maintenance: Callable[[], Awaitable[Report]]
-    metrics: Metrics
     observers: Observers
 
 

@@ -98,7 +98,6 @@ def context_of(live: LiveSettings, **parts: Any) -> ControlContext:
         "database": cast(Database, Unreached()),
         "maintenance": no_round,
         "stopping": trio.Event(),
-        "metrics": Metrics(live),
         "observers": Observers(Metrics(live), read_clocks),
     }
     return ControlContext(**(given | parts))

@@ -50,7 +50,7 @@ async def test_a_unix_socket_is_for_its_owner_and_group() -> None:
             assert path.stat().st_mode & 0o777 == 0o660
 
 
-@pytest.mark.parametrize("revoked", [False, True], ids=["in force", "all revoked"])
+@pytest.mark.parametrize("revoked", [False, True], ids=["valid", "all revoked"])
 async def test_once_a_token_exists_each_request_needs_one(revoked: bool) -> None:
     async with control_face(rows=[row_of("first", revoked=revoked)]) as served:
         answer = await served.ask("/api/status")

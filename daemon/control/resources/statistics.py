@@ -184,7 +184,7 @@ def _add_figures(routes: Blueprint, context: GetContext) -> None:
     @hide
     async def metrics() -> Response:
         here = context()
-        page = await here.metrics.page(here.overview, request.headers.get("Accept"))
+        page = await here.observers.metrics.page(here.overview, request.headers.get("Accept"))
         return Response(page.body, content_type=page.content_type)
 
 
