@@ -8,7 +8,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from logging import WARNING
 from typing import Any
 
@@ -33,7 +33,7 @@ class Noted:
     facts: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"id": self.id, "at": self.at, "level": self.level, "event": self.event, "facts": self.facts}
 
     def message(self) -> bytes:
         return sse("event", self.as_dict(), self.id)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -56,11 +57,9 @@ def file(path: Path, *, follow: bool) -> Iterator[bytes]:
 
 def _replacement(path: Path, descriptor: int) -> io.FileIO | None:
     """Another file that has this name now; None while there is none."""
-    try:
+    with suppress(OSError):  # no file has the name just now
         if not os.path.samestat(path.stat(), os.fstat(descriptor)):
             return path.open("rb", buffering=0)
-    except OSError:
-        return None
     return None
 
 
