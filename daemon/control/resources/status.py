@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, Response, request
 from quart_schema import hide, validate_response
 
-from daemon.control.api import ControlContext, GetContext, note_change
+from daemon.control.api import ControlContext, GetContext, from_row, note_change
 from daemon.control.events import WATCHERS_MAX, sse
 from daemon.control.problems import ProblemRaised
 from daemon.control.status import AdviceStatus, Status
@@ -92,13 +92,8 @@ def _add_maintenance(routes: Blueprint, context: GetContext) -> None:
     async def ip_pool_maintenance() -> PoolMaintenance:
         """Run a maintenance round now; a short answer."""
         statistics = (await context().maintenance()).statistics
-        stats = PoolStats(
-            total_ips=statistics["total_ips"],
-            available_ips=statistics["available_ips"],
-            utilization_percent=statistics["pool_utilization_percent"],
-            active_requests=statistics["active_requests"],
-            unhealthy_ips=statistics["failed_ips"],
-        )
+        percent, unhealthy = statistics["pool_utilization_percent"], statistics["failed_ips"]
+        stats = from_row(PoolStats, statistics, utilization_percent=percent, unhealthy_ips=unhealthy)
         return PoolMaintenance(True, True, stats, datetime.now(UTC))
 
 
