@@ -9,7 +9,6 @@ Upgrades are refused: a request that offers h2c or WebSocket is answered as HTTP
 knowledge with 400. The app has no lifespan, because the supervisor owns every task.
 """
 
-import math
 from functools import partial
 from typing import Any, cast
 
@@ -27,9 +26,9 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ConnectionSt
 from quart_trio import QuartTrio
 
 from daemon.control.problems import raw_problem
-from daemon.http.connection import LINGER_BYTES_MAX, LINGER_S, SEND_BYTES, STOP_GRACE_S, ServerLimits, is_readable
+from daemon.http.connection import LINGER_BYTES_MAX, LINGER_S, SEND_BYTES, FaceConnection, OnIdle, ServerLimits
 from daemon.http.request_rules import origin_form, refusal_of, with_ascii_request_line
-from daemon.http.server import OnIdle, Server
+from daemon.http.server import Server
 
 RECEIVE_BYTES = 64 * 1024
 
@@ -45,12 +44,10 @@ def control_server(app: QuartTrio, limits: ServerLimits) -> Server:
     return Server(partial(ControlConnection, app, config, limits), limits)
 
 
-class ControlConnection(TCPServer):
-    """Serves one accepted socket; implements http/server.Served.
+class ControlConnection(FaceConnection, TCPServer):
+    """Serves one accepted socket of the control face."""
 
-    The connection's only timer is the deadline of `_connected`: `head_s` while it waits for a request's head, none
-    while the app works, LINGER_S after the last answer.
-    """
+    _awaits_request = True  # no request has come yet, or only a part of a head
 
     def __init__(
         self,
@@ -62,28 +59,13 @@ class ControlConnection(TCPServer):
         on_idle: OnIdle,
     ) -> None:
         stream = cast("trio.SSLStream[trio.SocketStream]", trio.SocketStream(sock))  # TCPServer serves both kinds
-        super().__init__(self._respond, config, WorkerContext(None), LifespanState({}), stream)
+        FaceConnection.__init__(self, limits, sock, peer, on_idle)
+        TCPServer.__init__(self, self._respond, config, WorkerContext(None), LifespanState({}), stream)
         self._quart = app
-        self._limits = limits
-        self._socket = sock
-        self._peer = peer
-        self._on_idle = on_idle
-        self._connected = trio.CancelScope(deadline=trio.current_time() + limits.head_s)
-        self._stopping = False
-        self._closing = False
-        self._awaits_request = True  # no bytes of a request yet, or a part of its head
-        self.idle = True
-
-    def __repr__(self) -> str:
-        return f"<ControlConnection {self.address or 'unix'} {'idle' if self.idle else 'busy'}>"
-
-    @property
-    def address(self) -> str | None:
-        return None if self._peer is None else self._peer[0]
 
     async def run(self) -> None:
         try:
-            with self._connected:
+            with self._timer:
                 async with TaskGroup() as self._task_group:
                     protocol = _HTTP1(
                         self.app, self.config, self.context, self._task_group, ConnectionState({}), False,
@@ -94,15 +76,8 @@ class ControlConnection(TCPServer):
         finally:
             self._socket.close()
 
-    def stop(self) -> None:
-        self._stopping = True
-        if self.idle:
-            awaited = self._awaits_request or is_readable(self._socket.fileno())
-            deadline = trio.current_time() + (STOP_GRACE_S if awaited else 0.0)
-            self._connected.deadline = min(self._connected.deadline, deadline)
-
     def abort(self) -> None:
-        self._connected.cancel()
+        self._timer.cancel()
         self._socket.close()  # ends a send too, although it is shielded
 
     async def _read_data(self) -> None:
@@ -125,7 +100,7 @@ class ControlConnection(TCPServer):
         if isinstance(event, RawData):
             await self._send(event.data)
         elif isinstance(event, Closed):
-            self._close_gently()
+            self._end_answers()
             await self.protocol.handle(Closed())
         elif isinstance(event, Updated):
             # No checkpoint here: Quart cancels the task of an answer as soon as its last part is sent. For that reason
@@ -146,23 +121,10 @@ class ControlConnection(TCPServer):
                 self.abort()
 
     def _note_idle(self, idle: bool) -> None:
-        self.idle = idle
         self._awaits_request = False
-        self._connected.deadline = trio.current_time() + self._limits.head_s if idle else math.inf
-        self._on_idle(self, idle)
+        super()._note_idle(idle)
         if idle and self._stopping:
-            self._connected.cancel()
-
-    def _close_gently(self) -> None:
-        """Sends the end of the stream; the reader waits up to LINGER_S for the client to close first."""
-        if self._closing:
-            return
-        self._closing = True
-        self._connected.deadline = trio.current_time() + LINGER_S
-        try:
-            self._socket.shutdown(trio.socket.SHUT_WR)
-        except OSError:
-            self._connected.cancel()  # the client is gone
+            self._timer.cancel()
 
     async def _respond(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable, sync_spawn: Any, call_soon: Any
@@ -171,9 +133,7 @@ class ControlConnection(TCPServer):
             await self._quart(scope, receive, send)
         except Exception:
             log.exception("handler_crashed")
-            self._connected.deadline = (
-                trio.current_time() + LINGER_S
-            )  # Hypercorn may still wait for the app to read the body
+            self._timer.deadline = trio.current_time() + LINGER_S  # Hypercorn may still wait for the app to read
 
 
 class _HTTP1(H11Protocol):

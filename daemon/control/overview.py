@@ -20,7 +20,7 @@ from daemon.maintenance.advisor import Advisor
 from daemon.nodes.member import Member
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
 from daemon.settings.live import LiveSettings
-from daemon.sql_sync import Adoption
+from daemon.sql_sync import SqlSync
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Tracer
@@ -33,7 +33,7 @@ class Overview:
     server: Server
     clicks: Clicks
     directory: PoolDirectory
-    adoption: Adoption
+    sql_sync: SqlSync
     tracer: Tracer
     dispatcher: Dispatcher
     spool: Spool
@@ -71,7 +71,7 @@ class Overview:
                 database_reachable=self.shipper.reachable,
             ),
             troubles=[trouble.shown() for trouble in self.troubles],
-            node=self.member.standing(),
+            node=self.member.status(),
             node_id=str(self.spool.node_id),
             epoch=self.spool.epoch,
             uptime_s=round(now.tick_s - self.started_s, 1),
@@ -95,7 +95,7 @@ class Overview:
             "workers_busy": (self.tracer.busy, settings.trace.workers),
             "entries_waiting_for_the_disk": (self.writer.pending, PENDING_MAX),
             "journal_spool_bytes": (self.spool.bytes, self.spool.bytes_max),
-            "edits_to_be_adopted": (self.adoption.waiting, NOTIFICATIONS_MAX),
+            "edits_to_be_adopted": (self.sql_sync.waiting, NOTIFICATIONS_MAX),
         }
         for pool in self.directory:
             queues[f"waiting_for_an_ip_{pool.country}"] = (pool.view.counts.waiting, settings.pool.waiting_max)

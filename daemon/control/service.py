@@ -94,7 +94,7 @@ class ControlFace:
             )
 
     def adopted_from(self, database: Database) -> dict[str, Callable[[], Awaitable[None]]]:
-        """For Adoption: a function that reloads the tokens when their rows have changed."""
+        """For SqlSync: a function that reloads the tokens when their rows have changed."""
 
         async def load() -> None:
             self.tokens.replace(await database.fetch("load_tokens"))

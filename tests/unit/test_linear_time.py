@@ -1,8 +1,7 @@
-"""No input that a stranger sends costs a parser more than linear time, or more than the bytes of its size may cost.
+"""No untrusted input costs a parser more than linear time.
 
-Times are compared with that of a loop over as many bytes in the same run, so that neither the machine's speed nor its
-load decides; a time counts as too long only if it is so in each of several tries. The figures themselves:
-`python -m tests.bench parsers`.
+Times are compared with the time of a loop over as many bytes in the same run, so the result does not depend on the
+machine. A time is too long only if it is so in each of several tries. Figures: `python -m tests.bench parsers`.
 """
 
 import time
@@ -25,7 +24,7 @@ SHAPES = [
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of this thread's CPU: other programs do not count."""
+    """CPU time of this thread."""
     began_s = time.thread_time()
     work()
     return time.thread_time() - began_s
@@ -37,7 +36,7 @@ def loop(size: int) -> None:
 
 
 def is_linear(parser: Parser, make: Make) -> str | None:
-    """What is too slow in each try; None where one of them is fast enough."""
+    """A description of the excess if every try is too slow, else None."""
     whole, half = make(parser.bytes_max), make(parser.bytes_max // 2)
     whole_s = half_s = loop_s = float("inf")
     for _ in range(TRIES):
