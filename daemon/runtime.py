@@ -303,7 +303,5 @@ async def runtime_ready(
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )
-        context = ControlContext(
-            live, traces, stopping, overview, database, maintenance.round_now, faces.observers.metrics, faces.observers
-        )
+        context = ControlContext(live, traces, stopping, overview, database, maintenance.round_now, faces.observers)
         yield Runtime(journal, pools, workers, clicks, maintenance, batch, context)

@@ -15,9 +15,8 @@ from rich.text import Text
 
 from daemon.cli.output import say, say_json, say_table, shown, table, warn
 from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
-from daemon.control.reports import TableStatus, read_status
 from daemon.control.socket import ask
-from daemon.control.status import country_status
+from daemon.control.status import TableStatus, country_status, read_status
 from daemon.database.postgres import Connection, Database
 from daemon.errors import TheirFault
 from daemon.maintenance.advisor import advice_by_tables

@@ -115,7 +115,9 @@ where trace_time_ms is not null
 group by 1
 
 -- name: trace_of_click
-select t.*, o.offer_name from active_trace_requests t left join offers o on o.id = t.offer_id where t.request_id = $1
+select t.*, coalesce(h.offer_name, o.offer_name) as offer_name
+from active_trace_requests t left join offers o on o.id = t.offer_id left join hits h using (request_id)
+where t.request_id = $1
 
 -- name: hit_of_click
 select * from hits where request_id = $1

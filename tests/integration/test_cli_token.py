@@ -1,4 +1,4 @@
-"""`tracepool token`: a token is created and shown once, listed and revoked."""
+"""`tracepool token`: created, shown once, listed, revoked."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 import daemon
 from daemon.cli.app import build_app
 from daemon.cli.offers_write import OPTIONS, OfferOptions, import_file
-from daemon.control.resources.offer_models import OfferChanges, OfferNew, OfferRow
+from daemon.control.resources.offers import OfferChanges, OfferNew, OfferRow
 from daemon.offers.model import Offer, Offers
 from daemon.offers.schema import LIVE, SETTINGS, offer_fields, read_offers
 
