@@ -11,7 +11,31 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from daemon.demo.events import Event, OriginEvent
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event"):
+    """One request from an address of the pool. `cid` is its click id, None where it belongs to no chain.
+
+    `began_s` and `ended_s` are readings of CLOCK_MONOTONIC, which all processes of one boot share.
+    """
+
+    wall_s: float
+    began_s: float
+    ended_s: float
+    address: str
+    cid: int | None
+
+
+class OriginEvent(Event, frozen=True, tag="origin"):
+    """One request as the origin saw it. `hop` counts from 0 up to `hops`, the landing; both None off a chain."""
+
+    hop: int | None
+    hops: int | None
+    path: str
+    status: int
+    """0 where the client left before the answer."""
+    bytes_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +84,14 @@ def check(events: Iterable[Event], *, cooldown_s: float, addresses: Collection[s
     return breaches + _moved(stays)
 
 
-def _address(event: Event) -> str:
-    return event.client if isinstance(event, OriginEvent) else event.address
-
-
 def _stays(events: Iterable[Event], addresses: Collection[str] | None) -> dict[str, list[_Stay]]:
     found: dict[str, dict[int, _Stay]] = defaultdict(dict)
     for event in events:
-        address, cid = _address(event), event.cid
-        if cid is None or (addresses is not None and address not in addresses):
+        if (cid := event.cid) is None or (addresses is not None and event.address not in addresses):
             continue
-        stay = found[address].get(cid)
+        stay = found[event.address].get(cid)
         if stay is None:
-            found[address][cid] = _Stay(cid, event.began_s, event.began_s, event.ended_s)
+            found[event.address][cid] = _Stay(cid, event.began_s, event.began_s, event.ended_s)
         else:
             stay.began_s = min(stay.began_s, event.began_s)
             stay.last_request_s = max(stay.last_request_s, event.began_s)

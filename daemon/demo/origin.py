@@ -13,14 +13,17 @@ points to http://<landing host>/landing instead, which waits and serves the same
 import itertools
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
-from daemon.demo.events import TARGET_CHARS_MAX, EventLog, OriginEvent
+from daemon.demo.history import OriginEvent
 from daemon.demo.wire import Connection, Request, answer
 
 DELAY_MS_MAX = 600_000
+TARGET_CHARS_MAX = 2_048
+"""A target is recorded up to this length."""
 HOPS_MAX = 1_000_000
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 CHAINS_KEPT_MAX = 20_000
@@ -44,10 +47,10 @@ class Step:
 
 
 class Origin:
-    """Answers requests and records each."""
+    """Answers requests, and calls `record` with an event for each."""
 
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
+    def __init__(self, record: Callable[[OriginEvent], None]) -> None:
+        self._record = record
         self._cids = itertools.count(1)
         self._landings: dict[int, tuple[int, int, int]] = {}
 
@@ -70,7 +73,7 @@ class Origin:
             finally:
                 path, ended_s = request.target[:TARGET_CHARS_MAX], time.monotonic()
                 status, sent = (step.status, len(response)) if answered else (0, 0)
-                self._log.record(
+                self._record(
                     OriginEvent(wall_s, began_s, ended_s, client, step.cid, step.hop, step.hops, path, status, sent)
                 )
             return answered

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import trio
 
 from daemon.database.postgres import database_loop
 from daemon.demo.display import Display
-from daemon.demo.events import EventLog
+from daemon.demo.history import OriginEvent
 from daemon.demo.network import DemoNetwork
 from daemon.demo.showcase import (
     ADDRESSES,
@@ -150,17 +150,17 @@ async def _send_and_judge(display: Display, network: DemoNetwork, daemon: Daemon
     display.say(f"\n{len(CLICKS)} clicks at once; the last one takes {math.ceil(terms.deadline_s)} s:")
     async with trio.open_nursery() as watching:
         watching.start_soon(display.watch_clicks, CLICKS)
-        await _send_clicks(display, network.log, daemon.url, log)
+        await _send_clicks(display, network.seen, daemon.url, log)
         watching.cancel_scope.cancel()
     results = [display.results[number] for number in range(len(CLICKS))]
     display.clicks(CLICKS)
     display.results_as_json(results)
-    broken = broken_promises(results, network.log.of_origin(), terms)
+    broken = broken_promises(results, network.seen, terms)
     display.verdict(broken, len(CLICKS))
     return BROKEN if broken else KEPT
 
 
-async def _send_clicks(display: Display, seen: EventLog, url: str, log: BinaryIO) -> None:
+async def _send_clicks(display: Display, seen: Collection[OriginEvent], url: str, log: BinaryIO) -> None:
     """All of CLICKS at the same moment; the display shows each when it has ended."""
     lines: dict[str, ClickLine] = {}
 
@@ -185,7 +185,7 @@ async def _send_clicks(display: Display, seen: EventLog, url: str, log: BinaryIO
             country=offer.country,
             gclid=gclid,
             ip=ip,
-            hops=len(hops_of(seen.of_origin(), ip, sent_s, answered_s)),
+            hops=len(hops_of(seen, ip, sent_s, answered_s)),
             wait_ms=round((answered_s - sent_s) * 1000),
             outcome=line.get("outcome"),
             reason=line.get("reason"),

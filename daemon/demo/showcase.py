@@ -5,13 +5,12 @@ What happened is judged by the ad network's own log and by what the visitor got,
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from daemon.demo.events import OriginEvent
-from daemon.demo.history import check
+from daemon.demo.history import OriginEvent, check
 
 ADDRESSES = {
     "us": tuple(f"127.1.0.{number}" for number in range(1, 11)),
@@ -79,10 +78,10 @@ class Terms:
 
 def hops_of(seen: Iterable[OriginEvent], ip: str | None, began_s: float, ended_s: float) -> list[OriginEvent]:
     """The requests from an address that the network had received and answered between two readings of its clock."""
-    return [event for event in seen if event.client == ip and began_s <= event.began_s and event.ended_s <= ended_s]
+    return [event for event in seen if event.address == ip and began_s <= event.began_s and event.ended_s <= ended_s]
 
 
-def broken_promises(results: Sequence[ClickResult], seen: Sequence[OriginEvent], terms: Terms) -> list[str]:
+def broken_promises(results: Sequence[ClickResult], seen: Collection[OriginEvent], terms: Terms) -> list[str]:
     """A line for each promise that was broken; none: the demo shows what it says."""
     offers = {offer.name: offer for offer in OFFERS}
     broken = []
@@ -104,12 +103,12 @@ def _wrong_ip(result: ClickResult, offer: Offer) -> str | None:
     return f"its IP must be one of {offer.country}, but is {result.ip or 'unknown'}"
 
 
-def _not_resolved(result: ClickResult, offer: Offer, seen: Sequence[OriginEvent], _: Terms) -> str | None:
+def _not_resolved(result: ClickResult, offer: Offer, seen: Collection[OriginEvent], _: Terms) -> str | None:
     if result.outcome != "resolved" or result.location is None:
         return f"it must be resolved, but the outcome is {_ending(result)}"
     landed = urlsplit(result.location)
     params = parse_qsl(landed.query, keep_blank_values=True)
-    minted = [str(event.cid) for event in seen if event.client == result.ip and event.hop == 0]
+    minted = [str(event.cid) for event in seen if event.address == result.ip and event.hop == 0]
     if landed.hostname != offer.landing:
         return f"it must land on {offer.landing}, but goes to {result.location}"
     if [value for name, value in params if name == "cid"] != minted:
@@ -123,7 +122,7 @@ def _not_resolved(result: ClickResult, offer: Offer, seen: Sequence[OriginEvent]
     return None
 
 
-def _not_at_the_deadline(result: ClickResult, offer: Offer, _: Sequence[OriginEvent], terms: Terms) -> str | None:
+def _not_at_the_deadline(result: ClickResult, offer: Offer, _: Collection[OriginEvent], terms: Terms) -> str | None:
     if (result.outcome, result.reason) != ("fallback", "deadline"):
         return f"it must fall back at the deadline, but the outcome is {_ending(result)}"
     if abs(result.wait_ms - terms.deadline_s * 1000) > LATE_MAX_MS:

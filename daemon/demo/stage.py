@@ -87,7 +87,7 @@ def _enterable_directory() -> str:
 async def ad_network(say: Say) -> AsyncIterator[DemoNetwork]:
     """The network, its proxies on PROXY_PORT or the next free one. Raises NoLoopbackRange, PortBusy."""
     _refuse_without_loopback_range()
-    async with demo_network(ALL_ADDRESSES, proxy_port=PROXY_PORT, or_next_port=True) as network:
+    async with demo_network(ALL_ADDRESSES, PROXY_PORT) as network:
         if network.proxy_port != PROXY_PORT:
             say(f"port {PROXY_PORT} is busy on these addresses: the proxies take {network.proxy_port} instead")
         yield network

@@ -7,8 +7,9 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from daemon.demo.events import OriginEvent, ProxyEvent
-from daemon.demo.network import DemoNetwork
+from daemon.demo.history import OriginEvent
+from tests.fakes.events import ProxyEvent
+from tests.fakes.network import FakeNetwork
 from tests.support.processes import ADOPTED_S, Serving, network_of, provision, run_command, serving
 from tests.support.waiting import until
 
@@ -40,7 +41,7 @@ def parameters(url: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
 
 
-def first_hops(network: DemoNetwork) -> list[str]:
+def first_hops(network: FakeNetwork) -> list[str]:
     return [event.path for event in network.log.events if isinstance(event, OriginEvent) and event.hop == 0]
 
 
@@ -77,7 +78,7 @@ async def test_parameters_macros_shares_bytes_and_money_from_the_command_to_the_
         assert daemon.faults() == []
 
 
-async def bytes_and_money_agree(daemon: Serving, network: DemoNetwork, traces: int) -> None:
+async def bytes_and_money_agree(daemon: Serving, network: FakeNetwork, traces: int) -> None:
     """The day's table, the IPs, the traces, their hops, the status, and what the proxies themselves counted."""
 
     async def numbers(what: str) -> list[float]:

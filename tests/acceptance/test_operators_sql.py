@@ -8,8 +8,7 @@ import trio
 
 from daemon.control import socket as control
 from daemon.demo.history import check
-from daemon.demo.modes import REFUSE
-from daemon.demo.network import DemoNetwork
+from tests.fakes.network import FakeNetwork
 from tests.support.processes import ADOPTED_S, Clicked, Serving, click, network_of, offer, provision, serving
 from tests.support.waiting import PATIENCE_S, until
 
@@ -56,12 +55,12 @@ async def test_a_reset_brings_failed_ips_back_and_an_inactive_offer_is_404(state
         await provision(daemon, network, network.addresses)
         await offer(daemon, "summer-sale", quick_chain(network))
         for address in network.addresses:
-            network.misbehave(address, REFUSE)
+            network.fail(address, "refuse")
         assert not landed(await click(daemon, "summer-sale"))
         await counted(daemon, "us", failed=1, cooldown=1)  # not both at once: the provider is suspected
         assert daemon.status()["providers"]["luna"]["state"] == "suspected"
         for address in network.addresses:
-            network.behave(address)
+            network.fail(address, None)
         await until(partial(in_step, state_dir), "the rows have what the daemon decided", ADOPTED_S)
         await daemon.psql(RESET)
         await counted(daemon, "us", failed=0, available=1)
@@ -111,7 +110,7 @@ async def test_a_lease_in_flight_outlives_delete_and_update(state_dir: Path) -> 
         assert check(network.log.events, cooldown_s=0, addresses=network.addresses) == []
 
 
-def quick_chain(network: DemoNetwork) -> str:
+def quick_chain(network: FakeNetwork) -> str:
     return network.chain_url(hops=2, delay_ms=10, landing=LANDING)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from daemon.demo.network import DemoNetwork
+from tests.fakes.network import FakeNetwork
 from tests.fakes.wire import free_port
 from tests.support.exchange import exchange
 from tests.support.processes import Serving, network_of, offer, provision, serving
@@ -81,7 +81,7 @@ async def burst(daemon: Serving, count: int, begin: int = 0) -> Burst:
 @asynccontextmanager
 async def overloaded(
     state_dir: Path, settings: Settings, ips: int, hop_ms: int = HOP_MS
-) -> AsyncIterator[tuple[Serving, DemoNetwork]]:
+) -> AsyncIterator[tuple[Serving, FakeNetwork]]:
     """A daemon with so many IPs and an offer that takes TRACE_MS; at the end it is well, and stops so."""
     sections: dict[str, dict[str, Any]] = {
         "click": {"deadline_s": DEADLINE_S},

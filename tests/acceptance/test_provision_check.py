@@ -64,7 +64,7 @@ async def world() -> AsyncIterator[World]:
         _, ports["locked out"] = await stack.enter_async_context(proxy(known, credentials=("somebody", "else")))
         _, ports["refuses"] = await stack.enter_async_context(proxy(known, misbehave=proxies.answering(403)))
         _, ports["mute"] = await stack.enter_async_context(proxy(known, misbehave=proxies.silent))
-        gate, ports["gate"] = await stack.enter_async_context(proxy(known, tells=f"X-Exit-IP: {TOLD}"))
+        gate, ports["gate"] = await stack.enter_async_context(proxy(known, own_header=f"X-Exit-IP: {TOLD}"))
         yield World(ports, gate, works)
 
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from daemon.database import embedded
-from daemon.demo.modes import BAD_GATEWAY, REFUSE, UNAUTHORISED
+from tests.fakes.network import Failure
 from tests.fakes.wire import free_port
 from tests.support.exchange import exchange
 from tests.support.processes import (
@@ -157,9 +157,10 @@ async def test_a_password_appears_nowhere_that_a_daemon_and_its_commands_write(
         await until(lambda: any(line["active"] for line in daemon.log("offers_adopted")), "the offer is adopted")
         await until(lambda: daemon.counts("us")["total"] == len(ADDRESSES), "the IPs are adopted")
         assert (await click(daemon, "sale")).redirected
-        for mode in (UNAUTHORISED, BAD_GATEWAY, REFUSE):
+        failures: tuple[Failure, ...] = (407, 502, "refuse")
+        for failure in failures:
             for address in ADDRESSES:
-                network.misbehave(address, mode)
+                network.fail(address, failure)
             assert (await click(daemon, "sale")).redirected
         for target in (
             "/track-hit",

@@ -92,7 +92,7 @@ async def test_after_a_kill_under_load_what_was_locked_rests_and_every_answer_is
                 late_hits = (await trio.to_thread.run_sync(first.status))["journal"]["late_hits"]
                 await first.stop(signal.SIGKILL)
             answered = {str(clicked.request_id) for clicked in load.redirected()}
-            used = {event.client for event in network.log.of_origin()}
+            used = {event.address for event in network.log.of_origin()}
         async with serving(state_dir, settings) as second:
             assert [line["started"] for line in second.log("embedded_database")] == [False], "its server ran on"
             await only_rested_ips_are_available(second, used)

@@ -16,12 +16,13 @@ from pathlib import Path
 import trio
 import trustme
 
-from daemon.demo.network import DemoNetwork, demo_network, free_port_for
+from daemon.demo.wire import free_port_for
 from daemon.providers.proxies import proxy_for
 from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
 from daemon.trace.wire.session import Fetcher, trace
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import PROXY_PORT_FROM, BenchmarkBroke, Scene
+from tests.fakes.network import FakeNetwork, fake_network
 from tests.fakes.origins import Reply, origin, page, redirect
 
 HOSTS = tuple(f"hop{number}.example" for number in range(5))
@@ -53,7 +54,7 @@ class Cost:
 class Wire:
     """Origins in plain and TLS, and a proxy that counts."""
 
-    def __init__(self, network: DemoNetwork, certificate: Path) -> None:
+    def __init__(self, network: FakeNetwork, certificate: Path) -> None:
         self._network = network
         self._certificate = certificate
         trusting = ssl.create_default_context(cafile=str(certificate))
@@ -94,7 +95,7 @@ async def wire(body: bytes) -> AsyncIterator[Wire]:
         names = {f"{host}:80": ("127.0.0.1", plain_port) for host in HOSTS}
         names |= {f"{host}:443": ("127.0.0.1", tls_port) for host in HOSTS}
         port = free_port_for([ADDRESS], PROXY_PORT_FROM)
-        async with demo_network([ADDRESS], proxy_port=port, resolve=names) as network:
+        async with fake_network([ADDRESS], proxy_port=port, names=names) as network:
             with tempfile.NamedTemporaryFile(suffix=".pem") as certificate:
                 certificate.write(root.cert_pem.bytes())
                 certificate.flush()

@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.demo.events import OriginEvent, read_log
+from daemon.demo.history import OriginEvent
 from tests.bench.figures import Figure, quantile, shown
 from tests.bench.scene import Scene, add_ips, add_offer, loaded, seconds, start_load
+from tests.fakes.events import read_log
 
 IPS, REQUESTS, DELAY_MS, COOLDOWN_S = 40, 5, 100, 1.0
 TRACE_S = REQUESTS * DELAY_MS / 1000
@@ -65,7 +66,7 @@ def _landings(log: Path, from_s: float, to_s: float) -> tuple[dict[str, list[flo
         if event.hop == 0:
             began_s[event.cid] = event.began_s
         if event.hop == event.hops and event.status == 200 and from_s <= event.ended_s <= to_s:
-            landings[event.client].append(event.ended_s)
+            landings[event.address].append(event.ended_s)
             if event.cid in began_s:
                 traces_s.append(event.ended_s - began_s[event.cid])
     return landings, traces_s

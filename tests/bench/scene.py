@@ -138,7 +138,7 @@ class Scene:
         directory = self.fresh_dir("network")
         log, authority = directory / "requests.jsonl", directory / "authority.pem" if secure else None
         port = free_port_for(addresses, PROXY_PORT_FROM)
-        module = "daemon.demo.network" if authority is None else "tests.bench.secure_network"
+        module = "tests.fakes.network" if authority is None else "tests.bench.secure_network"
         command = [sys.executable, "-m", module, "--proxies", ",".join(addresses)]
         command += ["--proxy-port", str(port), "--log", str(log)]
         command += [] if authority is None else ["--authority", str(authority)]

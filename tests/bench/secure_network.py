@@ -3,7 +3,7 @@
     python -m tests.bench.secure_network --authority FILE --proxies … --proxy-port … --log …
 
 FILE is where the certificate of the authority goes that is made for this run and signs HOST's; whoever asks over https
-has to trust it. The other words and the line printed at the start are those of `daemon.demo.network`.
+has to trust it. The other words and the line printed at the start are those of `tests.fakes.network`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 import trustme
 
-from daemon.demo.network import demo_network, parse_addresses
+from tests.fakes.network import fake_network, parse_addresses
 
 HOST = "secure.example"
 RELAY_BYTES_MAX = 64 * 1024
@@ -32,7 +32,7 @@ async def run(addresses: Sequence[str], proxy_port: int, log: Path, authority: P
     names = {f"{HOST}:443": ("127.0.0.1", int(listener.socket.getsockname()[1]))}
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with (
-            demo_network(addresses, proxy_port=proxy_port, log=log, kept_max=0, resolve=names) as network,
+            fake_network(addresses, proxy_port=proxy_port, log=log, kept_max=0, names=names) as network,
             trio.open_nursery() as nursery,
         ):
 

@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 import brotli
 import trio
 
-from daemon.demo.events import EventLog
 from daemon.demo.origin import Origin, Step
 from daemon.demo.wire import Request, accept_from, answer, listen
+from tests.fakes.events import EventLog
 
 PAGE_BYTES = 16 * 1024
 """So many bytes of a page are read."""
@@ -50,7 +50,7 @@ class HostileOrigin(Origin):
     """`served` counts the pages, by kind."""
 
     def __init__(self, log: EventLog, port: int) -> None:
-        super().__init__(log)
+        super().__init__(log.record)
         self.served = dict.fromkeys(KINDS, 0)
         self._port = port
         self._next_cid = itertools.count(FIRST_CID)

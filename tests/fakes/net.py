@@ -76,14 +76,18 @@ async def net(
     tls: ssl.SSLContext | None = None,
     credentials: tuple[str, str] | None = None,
     closes_after_answer: bool = False,
-    tells: str = "",
+    own_header: str = "",
     proxy_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Net]:
     tls = tls or context_for("secure.example", *(f"s{number}.example" for number in range(1, 6)))
     async with origin(plain) as (plain_origin, plain_port), origin(secure or {}, tls=tls) as (tls_origin, tls_port):
         ports = ports_of(plain_port, tls_port)
         async with proxy(
-            ports, credentials=credentials, closes_after_answer=closes_after_answer, tells=tells, tls=proxy_tls
+            ports,
+            credentials=credentials,
+            closes_after_answer=closes_after_answer,
+            own_header=own_header,
+            tls=proxy_tls,
         ) as (served, port):
             yield Net(plain_origin, tls_origin, served, port)
 

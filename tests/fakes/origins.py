@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from daemon.demo.wire import Connection, Request, answer, reset
-from tests.fakes.wire import listening
+from daemon.demo.wire import Connection, Request, answer
+from tests.fakes.wire import listening, reset
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from pathlib import Path
 import trio
 
 from daemon.database import cluster
-from daemon.demo.wire import reset
-from tests.fakes.wire import free_port
+from tests.fakes.wire import free_port, reset
 
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 GREETING_BYTES = 8

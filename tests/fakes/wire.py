@@ -4,7 +4,9 @@ import contextlib
 import itertools
 import os
 import random
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
@@ -52,3 +54,12 @@ def free_port(*addresses: str) -> int:
             continue
         return port
     raise AssertionError("no port is free")
+
+
+def reset(stream: trio.abc.Stream) -> None:
+    """Close with RST rather than FIN."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    assert isinstance(stream, trio.SocketStream)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()

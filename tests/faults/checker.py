@@ -7,8 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlsplit
 
-from daemon.demo.events import Event, OriginEvent
-from daemon.demo.history import check
+from daemon.demo.history import Event, OriginEvent, check
 from tests.faults.records import Breach, Down, History, Rules, TraceRow, Visit, cid_of
 
 UNWRITTEN_S = 1.0
@@ -19,7 +18,7 @@ CLOCKS_APART_S = 0.25
 
 def judge(history: History, rules: Rules) -> list[Breach]:
     """All breaches. Missing rows are none as long as the journal's count of what it dropped covers them."""
-    addresses = {event.client for event in history.events if isinstance(event, OriginEvent)}
+    addresses = {event.address for event in history.events if isinstance(event, OriginEvent)}
     breaches = [
         Breach(found.kind, str(found))
         for found in check(history.events, cooldown_s=rules.cooldown_s, addresses=addresses)
@@ -92,7 +91,7 @@ def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
             forgotten = row is None and rules.were_forgotten(visit.ended_s)
             if not rules.dropped and not forgotten and not _unpromised(visit, history, rules):
                 yield Breach("unfinished", f"{name} was resolved; its trace is {row.status if row else 'not there'}")
-        elif row.cids != {cid} or not (landing is None or _by(row, landing.client, rules)):
+        elif row.cids != {cid} or not (landing is None or _by(row, landing.address, rules)):
             yield Breach("foreign", f"{name} was told of chain {cid}; its trace has {row.cids} by {row.address}")
     for cid, numbers in visitors_of.items():
         if len(numbers) > 1:
@@ -156,9 +155,9 @@ def _missing_traces(history: History, rules: Rules) -> Iterator[Breach]:
         if len(rows) > 1:
             yield Breach("twice", f"chain {cid} is in {len(rows)} traces")
         elif landed and not rows and not unwritten:
-            yield Breach("no trace", f"chain {cid} by {began.client} landed at {ended_s:.3f} and has no row")
-        elif not rows and not unwritten and not _leased(leases[began.client], began.wall_s):
-            yield Breach("no trace", f"chain {cid} by {began.client} began at {began.began_s:.3f} and has no row")
+            yield Breach("no trace", f"chain {cid} by {began.address} landed at {ended_s:.3f} and has no row")
+        elif not rows and not unwritten and not _leased(leases[began.address], began.wall_s):
+            yield Breach("no trace", f"chain {cid} by {began.address} began at {began.began_s:.3f} and has no row")
 
 
 def _near_a_kill(at_s: float, downs: Sequence[Down]) -> bool:

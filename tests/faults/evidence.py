@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from daemon.demo.events import read_log
+from tests.fakes.events import read_log
 from tests.faults.checker import judge
 from tests.faults.records import Breach, History, HitRow, Intervals, Rules, TraceRow, within
 from tests.faults.scene import Scene

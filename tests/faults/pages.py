@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from daemon.demo.events import EventLog
+from tests.fakes.events import EventLog
 from tests.fakes.hostile import KINDS, HostileOrigin, hostile_origin
 from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Knobs, Stage

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from daemon.demo.events import Event
+from daemon.demo.history import Event
 
 Intervals = Sequence[tuple[float, float]]
 

@@ -9,7 +9,7 @@ import time
 import trio
 
 from daemon.database import cluster
-from daemon.demo.events import read_log
+from tests.fakes.events import read_log
 from tests.faults.scene import Scene, until
 from tests.faults.stage import Fault, Stage
 from tests.faults.telling import comes, well_again

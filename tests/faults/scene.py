@@ -282,7 +282,7 @@ def _new_directory() -> Path:
 async def _network(directory: Path, addresses: Sequence[str], proxy_port: int) -> trio.Process:
     words = ["--proxies", f"{addresses[0]}-{addresses[-1]}", "--proxy-port", str(proxy_port)]
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "daemon.demo.network", *words, "--log", str(directory / "network.jsonl")],
+        [sys.executable, "-m", "tests.fakes.network", *words, "--log", str(directory / "network.jsonl")],
         stdout=subprocess.PIPE,
         cwd=REPOSITORY,
         start_new_session=True,

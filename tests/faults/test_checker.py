@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from daemon.demo.events import Event, OriginEvent
+from daemon.demo.history import Event, OriginEvent
 from tests.faults.checker import judge
 from tests.faults.records import Down, History, HitRow, Rules, TraceRow, Visit
 
@@ -20,7 +20,7 @@ def chain(cid: int, at_s: float, address: str = "127.3.0.1", hops: int = 3) -> l
             wall_s=WALL_S + at_s + hop / 10,
             began_s=at_s + hop / 10,
             ended_s=at_s + hop / 10 + 0.1,
-            client=address,
+            address=address,
             cid=cid,
             hop=hop,
             hops=2,

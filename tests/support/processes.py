@@ -23,7 +23,7 @@ from daemon.control import socket as control
 from daemon.database import embedded
 from daemon.database.binaries import psql_path
 from daemon.database.embedded import running_url
-from daemon.demo.network import DemoNetwork, demo_network
+from tests.fakes.network import FakeNetwork, fake_network
 from tests.fakes.wire import free_port
 from tests.support.waiting import PATIENCE_S, POLL_S, until
 
@@ -227,12 +227,12 @@ async def database_of(state_dir: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def network_of(addresses: Sequence[str]) -> AsyncIterator[DemoNetwork]:
-    async with demo_network(addresses, proxy_port=free_port(*addresses)) as network:
+async def network_of(addresses: Sequence[str]) -> AsyncIterator[FakeNetwork]:
+    async with fake_network(addresses, proxy_port=free_port(*addresses)) as network:
         yield network
 
 
-async def provision(daemon: Serving, network: DemoNetwork, addresses: Collection[str], country: str = "us") -> None:
+async def provision(daemon: Serving, network: FakeNetwork, addresses: Collection[str], country: str = "us") -> None:
     """The addresses as IPs of the country, adopted."""
     rows = ", ".join(f"('{address}', '{network.proxy_port}', '{country}')" for address in addresses)
     await daemon.psql(f"INSERT INTO ip_rotation_pool (ip_address, ip_port, country) VALUES {rows}")
