@@ -1,8 +1,8 @@
 """HTTP/1.1 over loopback sockets, for the demo's origin and proxies and for the fakes of the tests.
 
 Responses are written as bytes, so that a fake can also send bytes that are not HTTP. Requests are parsed here, faster
-than by h11, and a send that fits the kernel's buffer is one system call without a checkpoint: benchmarks run this network
-and the daemon on the same small machine.
+than by h11, and a send that fits the kernel's buffer is one system call without a checkpoint: benchmarks run this
+network and the daemon on the same small machine.
 """
 
 import errno

@@ -1,7 +1,6 @@
 """What is broken: the daemon, PostgreSQL and the ad network as processes, in one directory that is kept as evidence."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from tests.support import waiting
 from tests.support.exchange import exchange
 from tests.support.processes import REPOSITORY, as_toml, environment
 from tests.support.servers import Postgres, SceneBroke, furnished
+from tests.support.state_dirs import drop_server
 
 IPS = 120
 COOLDOWN_S = 1.0
@@ -261,14 +261,12 @@ async def _up(scene: Scene, own_postgres: bool, ips: int, equip: Equip) -> Async
 
 
 def _take_down(scene: Scene) -> None:
-    """PostgreSQL, however the scene stands: frozen, killed, half started."""
+    """Stop PostgreSQL, whether it is frozen, killed, half started, or left behind by a killed daemon."""
     data = scene.postgres.server.data_dir
     if cluster.running(data) is not None:
         scene.postgres.thaw()
-        scene.postgres.let_go()
-    if (found := cluster.running(data)) is not None:  # the daemon's embedded one, which it was killed over
-        os.kill(found[0], signal.SIGINT)
-        cluster.wait(lambda: not cluster.is_server_of(found[0], data), 30.0, "PostgreSQL did not stop")
+    drop_server(data)
+    scene.postgres.let_go()
 
 
 def _new_directory() -> Path:
