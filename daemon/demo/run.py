@@ -1,7 +1,7 @@
-"""`tracepool demo`: builds up what it shows, sends its clicks, judges what came of them, and goes on serving.
+"""`tracepool demo`: starts network, database and daemon, sends five clicks, checks them, and goes on serving.
 
-Everything is a context manager inside the one before, so that whatever ends the demo takes all of it down in order: the
-daemon, its database, the network, the directory. A signal cancels the whole.
+The parts are nested context managers, so that every end of the demo stops them in order: the daemon, its database, the
+network, the directory. A signal cancels all of them.
 """
 
 import json
@@ -45,7 +45,7 @@ from daemon.demo.stage import (
 from daemon.settings.model import Settings
 
 KEPT, BROKEN = 0, 1
-SIGNAL_STATUS = 128  # plus the signal's number, as shells have it
+SIGNAL_STATUS = 128  # plus the signal's number, as in shells
 ANSWER_S = 30.0  # far above any deadline of the demo
 LINE_S, LINE_POLL_S = 5.0, 0.03
 LATER_POLL_S = 0.5
@@ -57,7 +57,7 @@ ClickLine = dict[str, Any]
 
 @dataclass(slots=True)
 class _Outcome:
-    """`status` of the clicks, once they were judged; `signal` that ended the demo."""
+    """`status`: KEPT or BROKEN, once the clicks were checked. `signal`: the signal that ended the demo."""
 
     status: int | None = None
     signal: int | None = None
@@ -69,9 +69,9 @@ class _Outcome:
 
 
 def run_demo(*, once: bool, as_json: bool) -> int:
-    """The exit status: 0 if every click got what its offer promises, 1 if not, 130 or 143 if a signal came before.
+    """Return the exit status: 0 if every click got what its offer promises, 1 if not, 130 or 143 after an early signal.
 
-    Raises TheirFault where the surroundings cannot be built up: no loopback range, no ports, no database.
+    Raises TheirFault if the demo cannot run here: no loopback range, no free ports, no database.
     """
     outcome = _Outcome()
     trio.run(_main, Display(as_json=as_json), once, outcome)
@@ -96,7 +96,7 @@ async def _cancel_at_signal(
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
-        async for number in signals:  # further ones change nothing: what is under way is the taking down
+        async for number in signals:  # the demo is stopping already after a further one
             if outcome.signal is None:
                 outcome.signal = number
                 display.say("\nStopping the daemon, removing everything.")
@@ -161,7 +161,7 @@ async def _send_and_judge(display: Display, network: DemoNetwork, daemon: Daemon
 
 
 async def _send_clicks(display: Display, seen: Collection[OriginEvent], url: str, log: BinaryIO) -> None:
-    """All of CLICKS at the same moment; the display shows each when it has ended."""
+    """Send all CLICKS at the same moment; put each result into the display when the click has ended."""
     lines: dict[str, ClickLine] = {}
 
     async def one(client: httpx.AsyncClient, number: int, offer: Offer) -> None:
@@ -172,7 +172,7 @@ async def _send_clicks(display: Display, seen: Collection[OriginEvent], url: str
             request_id = answer.headers.get("x-request-id", "")
             location = answer.headers.get("location") if answer.status_code == httpx.codes.FOUND else None
         except httpx.HTTPError:
-            pass  # a visitor without an answer: the result then has no location, which breaks a promise
+            pass  # the result then has no location, which breaks a promise
         answered_s = time.monotonic()
         with trio.move_on_after(LINE_S):
             while request_id and request_id not in lines:
@@ -201,9 +201,9 @@ async def _send_clicks(display: Display, seen: Collection[OriginEvent], url: str
 
 
 def _new_clicks(log: BinaryIO) -> Iterator[ClickLine]:
-    """What the daemon's log says of the clicks that were answered since the last call."""
+    """The log lines of clicks since the last call."""
     while line := log.readline():
-        if not line.endswith(b"\n"):  # it is being written
+        if not line.endswith(b"\n"):  # the daemon is still writing the line
             log.seek(-len(line), os.SEEK_CUR)
             return
         if b'"event":"click"' in line:
@@ -211,7 +211,7 @@ def _new_clicks(log: BinaryIO) -> Iterator[ClickLine]:
 
 
 async def _go_on(display: Display, daemon: DaemonProcess, log: BinaryIO) -> None:
-    """Until cancelled, with a line for each click that comes."""
+    """Print a line for each click that the user sends, until cancelled."""
     called = Path(sys.argv[0])
     command = str(called) if called.name == "tracepool" else f"{sys.executable} -m daemon"
     display.say("\nIt goes on serving until Ctrl-C. In another terminal:\n")
@@ -220,5 +220,5 @@ async def _go_on(display: Display, daemon: DaemonProcess, log: BinaryIO) -> None
     display.say(f"  {command} psql --config {daemon.config}\n")
     while True:
         for line in _new_clicks(log):
-            display.later(line)
+            display.later_click(line)
         await trio.sleep(LATER_POLL_S)

@@ -1,6 +1,6 @@
-"""What the demo shows and what it promises: its IPs, its offers, its five clicks, and how each of these must end.
+"""The demo's IPs, offers and five clicks, and the check that each click ended as its offer promises.
 
-What happened is judged by the ad network's own log and by what the visitor got, not by what the daemon says of itself.
+The check compares what the ad network saw and what the visitor got, not only what the daemon logged.
 """
 
 import json
@@ -18,12 +18,12 @@ ADDRESSES = {
 }
 ALL_ADDRESSES = tuple(address for addresses in ADDRESSES.values() for address in addresses)
 LATE_MAX_MS = 1_000
-"""How far from the deadline a fallback at the deadline may be seen by a client that shares a small machine."""
+"""How far from the deadline the client may receive a fallback at the deadline; it shares a small machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer and its chain: so many redirects and the landing page, each answered after `delay_ms`."""
+    """An offer and its chain: `redirects` redirects and the landing page, each answered after `delay_ms`."""
 
     name: str
     country: str
@@ -47,10 +47,10 @@ CLICKS = (*(OFFERS[0],) * 3, OFFERS[1], OFFERS[2])
 
 @dataclass(frozen=True, slots=True)
 class ClickResult:
-    """How a click ended. `hops` were answered by the ad network before the visitor was; `wait_ms` is the visitor's.
+    """How a click ended. `hops`: requests that the ad network answered before the visitor got the redirect.
 
-    `ip`, `outcome` and `reason` are those of the daemon's log line; `outcome` and `location` are None where it got no
-    redirect at all.
+    `wait_ms` was measured by the visitor. `ip`, `outcome` and `reason` come from the daemon's log; None where it has
+    no line of the click. `location` is None if the visitor got no redirect.
     """
 
     offer: str
@@ -69,7 +69,7 @@ class ClickResult:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the clicks ran under: the tracking URL of each offer by its name, and the daemon's settings."""
+    """The tracking URL of each offer, by its name, and the daemon's settings during the clicks."""
 
     tracking_urls: dict[str, str]
     deadline_s: float
@@ -77,12 +77,12 @@ class Terms:
 
 
 def hops_of(seen: Iterable[OriginEvent], ip: str | None, began_s: float, ended_s: float) -> list[OriginEvent]:
-    """The requests from an address that the network had received and answered between two readings of its clock."""
+    """The requests from an IP that the ad network received and answered between two times (CLOCK_MONOTONIC)."""
     return [event for event in seen if event.address == ip and began_s <= event.began_s and event.ended_s <= ended_s]
 
 
 def broken_promises(results: Sequence[ClickResult], seen: Collection[OriginEvent], terms: Terms) -> list[str]:
-    """A line for each promise that was broken; none: the demo shows what it says."""
+    """Return a line for each broken promise."""
     offers = {offer.name: offer for offer in OFFERS}
     broken = []
     for result in results:
