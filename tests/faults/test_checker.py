@@ -1,4 +1,4 @@
-"""The checker of the fault tests must clear what is clean and name each kind of breach: else it proves nothing."""
+"""The checker of the fault tests finds no breach in a clean history, and finds each kind of breach."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ TRACKING = "http://track.example/c/0/2/0/0"
 
 
 def chain(cid: int, at_s: float, address: str = "127.3.0.1", hops: int = 3) -> list[Event]:
-    """Requests of a tenth of a second each; with three of them it lands."""
+    """A chain whose requests take 0.1 s each; it lands with the third."""
     return [
         OriginEvent(
             wall_s=WALL_S + at_s + hop / 10,
