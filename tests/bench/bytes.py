@@ -1,8 +1,8 @@
-"""What a five-hop chain onto a 500 KB page costs in bytes through a proxy, beside `curl -L` through the same one.
+"""Bytes of a five-hop chain to a 500 KB page through a proxy, compared with `curl -L` through the same proxy.
 
-Plain, with TLS on every hop (five hosts, so five handshakes, with certificates of a usual size), and where the offer
-stops at the landing's host. Two pages: one whose text begins at once, and one whose head goes on for longer than is
-read. The proxy counts what it put on the wire; what it has only queued, and then thrown away, no provider bills.
+The chain is plain, or has TLS on every hop (five hosts, so five handshakes, with certificates of a usual size), or the
+offer stops at the landing's host. There are two pages: the text of one begins at once, the head of the other is longer
+than the daemon reads. The proxy counts bytes on the wire, as providers bill them, not bytes that it queued and dropped.
 """
 
 import itertools
@@ -41,7 +41,7 @@ RSA = trustme.KeyType.RSA
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Bytes both ways: as the proxy counted them, and as the trace did (curl does not)."""
+    """Bytes in both directions, as counted by the proxy and by the trace (None for curl)."""
 
     proxy: int
     ours: int | None = None
@@ -52,7 +52,7 @@ class Cost:
 
 
 class Wire:
-    """Origins in plain and TLS, and a proxy that counts."""
+    """A proxy that counts bytes, in front of plain and TLS origins."""
 
     def __init__(self, network: FakeNetwork, certificate: Path) -> None:
         self._network = network
@@ -78,7 +78,7 @@ class Wire:
         return Cost(await self._counted() - before)
 
     async def _counted(self) -> int:
-        """What the proxy has counted, once it has seen the last connection end."""
+        """The proxy's count after the end of the last connection."""
         await trio.sleep(SETTLED_S)
         return sum(event.bytes_in + event.bytes_out for event in self._network.log.of_proxies())
 
@@ -145,5 +145,5 @@ def _figure(name: str, ours: Cost, curl: Cost, target_kb: float) -> Figure:
         target_kb,
         reference=curl.proxy / 1_000,
         beside="curl -L through the same proxy",
-        note=f"as the proxy counted, both ways; the trace itself: {shown((ours.ours or 0) / 1_000, 'KB')}",
+        note=f"counted by the proxy, both directions; by the trace: {shown((ours.ours or 0) / 1_000, 'KB')}",
     )

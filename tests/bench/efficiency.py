@@ -1,8 +1,8 @@
-"""How near a saturated pool comes to N / (T + C) traces a second: N IPs, trace time T, cooldown C.
+"""Traces per second of a saturated pool, as a share of N / (T + C): N IPs, trace time T, cooldown C.
 
 T is the chain's nominal time, the sum of the origin's delays, so that connecting, journaling and answering count as
-loss. A rate is taken per IP, from its first to its last landing at the origin within the window, and summed: the
-window's edges, where an IP is in the middle of a trace, then cost nothing.
+loss. The rate is the sum of the rates of all IPs, each from the IP's first to its last landing within the window, so that
+traces that the window cuts do not count as loss.
 """
 
 import time
@@ -56,7 +56,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 
 def _landings(log: Path, from_s: float, to_s: float) -> tuple[dict[str, list[float]], list[float]]:
-    """When each address landed within the window, and the seconds from a chain's first request to its last answer."""
+    """Times of the landings in the window, by address; and seconds from a chain's first request to its last answer."""
     landings: dict[str, list[float]] = defaultdict(list)
     began_s: dict[int, float] = {}
     traces_s = []

@@ -1,9 +1,9 @@
-"""The demo network, and beside it what stands on port 443 of HOST: the same origin behind TLS.
+"""The ad network with proxies, and its origin behind TLS at port 443 of HOST.
 
     python -m tests.bench.secure_network --authority FILE --proxies … --proxy-port … --log …
 
-FILE is where the certificate of the authority goes that is made for this run and signs HOST's; whoever asks over https
-has to trust it. The other words and the line printed at the start are those of `tests.fakes.network`.
+A certificate authority is made for each run. Its certificate is written to FILE; https clients have to trust it. The
+other options and the line printed at the start are those of `tests.fakes.network`.
 """
 
 import argparse
@@ -48,7 +48,7 @@ async def run(addresses: Sequence[str], proxy_port: int, log: Path, authority: P
 
 
 async def _unwrap(secure: "trio.SSLStream[trio.SocketStream]", origin: tuple[str, int]) -> None:
-    """Carries one connection on to the origin without its TLS, until either side closes."""
+    """Relay one TLS connection to the origin, without TLS, until either side closes."""
     try:
         await secure.do_handshake()
         plain = await trio.open_tcp_stream(*origin)
@@ -62,7 +62,7 @@ async def _unwrap(secure: "trio.SSLStream[trio.SocketStream]", origin: tuple[str
             nursery.start_soon(copy, secure, plain)
             nursery.start_soon(copy, plain, secure)
     except* (trio.BrokenResourceError, OSError):
-        pass  # a client that leaves without TLS's farewell, as the daemon does
+        pass  # a client that closes without TLS's close_notify, as the daemon does
     finally:
         secure.transport_stream.socket.close()
 
