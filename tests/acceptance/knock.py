@@ -1,6 +1,6 @@
-"""Visitors as a process, where the tests themselves are not: `python -m tests.acceptance.knock PORT PATH PER_S`.
+"""Visitors as a process, for containers: `python -m tests.acceptance.knock PORT PATH PER_S`.
 
-They come at an even pace, each with a connection, until standard input ends; then there is a line of JSON for each.
+Sends requests at an even pace, each on a new connection, until standard input ends; then prints a JSON line for each.
 """
 
 import http.client
@@ -15,7 +15,7 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Knock:
-    """`error` names what went wrong where there is no `status`."""
+    """One request and its answer. `error` describes the failure if there is no `status`."""
 
     sent_s: float
     answered_s: float

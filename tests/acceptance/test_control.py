@@ -1,4 +1,4 @@
-"""The control face of a running daemon: its tokens come and go by the command, and it says what the status says."""
+"""The control face of a running daemon: tokens made and removed by the command, and the same status as the command."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ async def test_beyond_this_machine_the_daemon_refuses_to_start_until_there_is_a_
 
 
 def _shape(value: Any) -> Any:
-    """Names all the way down, without the values."""
+    """The names of all nested keys, without values."""
     return {key: _shape(inner) for key, inner in value.items()} if isinstance(value, dict) else None
 
 

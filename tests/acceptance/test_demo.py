@@ -1,4 +1,4 @@
-"""`tracepool demo` as a process: what it prints, two at once, and that nothing of it stays."""
+"""`tracepool demo` as a process: its output, two demos at the same time, and that nothing of them remains."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.support.waiting import PATIENCE_S, until
 KEYS = ["offer", "country", "gclid", "ip", "hops", "wait_ms", "outcome", "reason", "location"]
 CLICKS = 5
 DEMO_S = 60.0
-"""Enough for two demos at once, each of which waits for the 10 s deadline, on a machine that has other things to do."""
+"""Enough for two demos at once, each of which waits for the 10 s deadline, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Demo:
     errors: Path
 
     async def said(self, pattern: str) -> str:
-        """The first group of the pattern, once it stands on standard error."""
+        """Wait for the pattern on standard error; return its first group."""
 
         def find() -> str | None:
             found = re.search(pattern, self.errors.read_text())

@@ -1,4 +1,4 @@
-"""What operators say of an offer's parameters, its URLs and its money, by the commands, beside a running daemon."""
+"""An offer's parameter rules, URLs and money, as operators set them by the commands while the daemon runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ PRICE = 5.0
 
 
 async def commanded(daemon: Serving, *arguments: str) -> str:
-    """What a command says, once the daemon has adopted what it changed."""
+    """Run a command; return its output once the daemon has adopted the change."""
     adopted = len(daemon.log("offers_adopted"))
     done = await run_command(*arguments, TRACEPOOL_STATE_DIR=str(daemon.state_dir))
     assert done.returncode == 0, done.stderr
@@ -29,7 +29,7 @@ async def commanded(daemon: Serving, *arguments: str) -> str:
 
 
 async def visit(daemon: Serving, query: str) -> str:
-    """Where a visitor with this query is sent."""
+    """The URL that a visitor with this query is redirected to."""
     async with httpx.AsyncClient(trust_env=False, timeout=20) as visitor:
         answer = await visitor.get(f"{daemon.url}/track-hit?{query}")
     assert answer.status_code == 302
@@ -79,7 +79,7 @@ async def test_parameters_macros_shares_bytes_and_money_from_the_command_to_the_
 
 
 async def bytes_and_money_agree(daemon: Serving, network: FakeNetwork, traces: int) -> None:
-    """The day's table, the IPs, the traces, their hops, the status, and what the proxies themselves counted."""
+    """Traffic in the day's table, IPs, traces, hops and status equals the proxies' own count."""
 
     async def numbers(what: str) -> list[float]:
         [row] = await daemon.psql(f"select {what}")

@@ -1,4 +1,4 @@
-"""What operators do by psql while the daemon runs takes effect at once, and a lease in flight outlives it."""
+"""What operators do in psql while the daemon runs takes effect at once, and breaks no lease."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -119,7 +119,7 @@ def landed(clicked: Clicked) -> bool:
 
 
 async def counted(daemon: Serving, country: str, **expected: int) -> None:
-    """Fails unless the daemon itself counts so within ADOPTED_S."""
+    """Fail unless the daemon's status has these counts within ADOPTED_S."""
 
     def holds() -> bool:
         counts = daemon.counts(country)
@@ -129,13 +129,13 @@ async def counted(daemon: Serving, country: str, **expected: int) -> None:
 
 
 def in_step(state_dir: Path) -> bool:
-    """Whether all that the daemon journaled is in the database."""
+    """Whether all journaled entries are in the database."""
     status = control.ask(state_dir, "status")
     return status is not None and status["journal"]["backlog"] == 0
 
 
 async def operators_look(daemon: Serving) -> None:
-    """The queries that operators keep in their notes: each runs, with as many columns as it names."""
+    """Run the queries that operators have in their notes; each returns the columns that it names."""
     await trio.to_thread.run_sync(control.ask, daemon.state_dir, "maintenance", PATIENCE_S)
     rows: Sequence[list[list[str]]] = [await daemon.psql(look) for look in LOOKS]
     statuses, traces, statistics, newest = rows

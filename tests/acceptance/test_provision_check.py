@@ -1,4 +1,4 @@
-"""`tracepool provision check` as a process, with a daemon and without: each IP gets its word, and nobody loses one."""
+"""`tracepool provision check`, with and without a daemon: each IP gets a result, and no trace loses its IP."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ LOGIN = {"username": "customer", "password": "word-of-the-gate"}
 
 @dataclass
 class World:
-    """Proxies by what they do, their ports; `gate` is a gateway that tells its exit address."""
+    """The ports of proxies, by their behaviour. `gate` is a gateway that sends its exit address."""
 
     ports: dict[str, int]
     gate: Proxy
@@ -153,7 +153,7 @@ async def test_without_a_check_url_it_says_what_to_set(tmp_path: Path) -> None:
 
 
 async def test_a_failed_ip_that_works_again_is_back_in_use_and_what_does_not_stays_out(state_dir: Path) -> None:
-    """They failed an hour before the daemon starts, so that their probes are due at once."""
+    """The IPs failed an hour before the daemon starts, so that their probes are due at once."""
     async with world() as here, database_of(state_dir):
         config, rows = state_dir / "settings.toml", state_dir / "ips.csv"
         config.write_text(as_toml(state_dir, here.settings()))

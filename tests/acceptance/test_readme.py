@@ -1,4 +1,4 @@
-"""The README: each of its commands is run, and each of its SQL statements."""
+"""Runs each command and each SQL statement in the README."""
 
 import functools
 import html
@@ -21,7 +21,7 @@ CONSOLE = re.findall(r"```console\n(.*?)```", README, re.S)
 
 
 def commands() -> list[str]:
-    """Every `tracepool …` of a console block, a line continued by a backslash as one."""
+    """Every `tracepool …` command of a console block; a backslash at its end continues a line."""
     lines = "\n".join(CONSOLE).replace("\\\n", " ").splitlines()
     found = [line.removeprefix("$ ").split(" # ")[0].strip() for line in map(str.strip, lines) if line.startswith("$ ")]
     return [line.rstrip().removesuffix("#") for line in found if line.startswith("tracepool ")]
@@ -57,7 +57,7 @@ async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: 
 
 
 def curl_commands() -> list[str]:
-    """Every curl command that the README, /docs and the commands' help show."""
+    """Every curl command in the README, in /docs and in the commands' help."""
     docs = html.unescape((REPOSITORY / "daemon/control/docs/docs.html").read_text())
     blocks = [*CONSOLE, *re.findall(r"<pre>(.*?)</pre>", docs, re.S)]
     found = [

@@ -1,4 +1,4 @@
-"""SIGHUP: what a running daemon shows and does after it has the new settings."""
+"""What a running daemon shows and does after it has reloaded its settings on SIGHUP."""
 
 import contextlib
 import signal
@@ -45,7 +45,7 @@ def limits_in(page: str) -> dict[str, float]:
 
 
 async def reload(daemon: Serving, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes the settings and sends SIGHUP; returns once the daemon has taken them over."""
+    """Write the settings, send SIGHUP, and wait until the daemon has taken the settings over."""
     sections = {section: dict(values) for section, values in settings.items()}
     sections["click"] = {"bind": [f"127.0.0.1:{daemon.port}"], **sections.get("click", {})}
     sections["control"] = {"bind": "127.0.0.1:0", **sections.get("control", {})}
@@ -79,7 +79,7 @@ async def test_a_new_maintenance_interval_does_not_wait_for_the_old_one(state_di
 
 
 def rounds_of(daemon: Serving) -> list[dict[str, Any]]:
-    """What each round of maintenance has recorded."""
+    """The records of each round of maintenance."""
     return list(asked(daemon, "/api/statistics").json()["items"])
 
 
@@ -96,15 +96,15 @@ async def test_a_tracer_stops_within_the_deadline_of_the_last_reload(state_dir: 
         body = {"url": "http://ads.example/", "proxy_ip": "127.0.0.1", "proxy_port": port}
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, asks_in_vain, tracer, body)
+            nursery.start_soon(trio.to_thread.run_sync, ask_until_it_ends, tracer, body)
             await until(lambda: under_way(tracer, body), "the trace is under way")
             began_s = trio.current_time()
             assert await tracer.stop() == 0
             assert trio.current_time() < began_s + SILENT_S / 4
 
 
-def asks_in_vain(tracer: Serving, body: dict[str, Any]) -> None:
-    """Its connection ends with the tracer."""
+def ask_until_it_ends(tracer: Serving, body: dict[str, Any]) -> None:
+    """Ask for a trace; the tracer's end closes the connection."""
     with contextlib.suppress(httpx.TransportError):
         asked(tracer, "/trace", method="POST", json=body)
 

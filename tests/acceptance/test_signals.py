@@ -1,4 +1,4 @@
-"""A daemon that is stopped or killed under load: what its visitors, its database and the ad network saw of it."""
+"""A daemon that is stopped or killed under load, seen by its visitors, its database and the ad network."""
 
 import signal
 import time
@@ -27,7 +27,7 @@ CLICKS_PER_S = 20.0
 COOLDOWN_S = 60.0
 LANDING = "www.shop.example"
 SETTLED_S = 0.25
-"""A click that was sent so long before a signal has been accepted by then."""
+"""A click sent this long before a signal has been accepted when the signal comes."""
 
 
 def addresses(count: int) -> tuple[str, ...]:

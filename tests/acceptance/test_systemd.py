@@ -47,7 +47,7 @@ print(answer.status, answer.headers.get("Location"))
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Container]:
-    """A container with the units installed, and nothing started."""
+    """A container with the units installed and not started."""
     files = tmp_path / "files"
     files.mkdir()
     with booted(files) as container:
@@ -56,7 +56,7 @@ def machine(tmp_path: Path) -> Iterator[Container]:
 
 
 def ask(machine: Container, path: str, where: str = "8080", *headers: str) -> tuple[int, str | None]:
-    """Status and Location."""
+    """The status and the Location of an answer."""
     told = machine.run(f"{INSTALLED}/bin/python3", "-c", ASK, where, path, *headers).stdout.split()
     return int(told[0]), None if told[1] == "None" else told[1]
 
@@ -82,7 +82,7 @@ def settings(machine: Container, text: str) -> None:
 
 @contextmanager
 def knocking(machine: Container) -> Iterator[list[Knock]]:
-    """Clicks during the block; the list has them after it."""
+    """Send clicks during the block; the list has them afterwards."""
     told: list[Knock] = []
     command = [sys.executable, "-m", "tests.acceptance.knock", "8080", CLICK, str(CLICKS_PER_S)]
     with machine.visitor(*command) as visitors:

@@ -1,4 +1,4 @@
-"""Two daemons: one answers clicks, and the other, which has no database, traces for it."""
+"""Two daemons: one answers clicks; the other, without a database, traces for it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The daemon under a manager that speaks systemd's protocols, played by the test: notifications, watchdog, sockets."""
+"""The daemon under a process manager, which the test plays, with systemd's notifications, watchdog and sockets."""
 
 import resource
 import signal
@@ -22,7 +22,7 @@ PROBES = 3  # in that time
 
 
 class Manager:
-    """`heard` is what it was told, a list of assignments for each message; `address` is its $NOTIFY_SOCKET."""
+    """A manager. `heard`: the assignments of each message that it received. `address`: its $NOTIFY_SOCKET."""
 
     def __init__(self, path: Path) -> None:
         self.address = str(path)

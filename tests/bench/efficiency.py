@@ -1,7 +1,7 @@
 """Traces per second of a saturated pool, as a share of N / (T + C): N IPs, trace time T, cooldown C.
 
 T is the chain's nominal time, the sum of the origin's delays, so that connecting, journaling and answering count as
-loss. The rate is the sum of the rates of all IPs, each from the IP's first to its last landing within the window, so that
+loss. The rate is the sum over all IPs, each measured from the IP's first to its last landing within the window, so that
 traces that the window cuts do not count as loss.
 """
 

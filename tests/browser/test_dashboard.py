@@ -1,4 +1,4 @@
-"""The dashboard in Debian's Chromium, over a daemon that traces: live, filtered, changed, and for everybody to use."""
+"""The dashboard in Debian's Chromium, for a daemon that traces: live values, filters, changes and accessibility."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -23,7 +23,7 @@ HOSTILE = "<img src=//evil.example/x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """First: without Chromium nothing else need be started."""
+    """The browser is the first fixture: without Chromium nothing else is started."""
     with browser(tmp_path_factory.mktemp("profile")) as page:
         yield page
 
@@ -36,7 +36,7 @@ def daemon(window: Browser) -> Iterator[Watched]:
 
 @pytest.fixture
 def page(window: Browser, daemon: Watched) -> Iterator[Browser]:
-    """The dashboard, live. At the end of each test: nothing on its console, and it asked nobody but the daemon."""
+    """The live dashboard. After each test its console must be empty and its requests must all go to the daemon."""
     window.resize(1600)
     window.prefer("light")
     window.driver.get(f"{daemon.serving.control_url}/")

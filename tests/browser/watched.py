@@ -1,4 +1,4 @@
-"""A daemon for a whole file of tests, in a thread of its own: a browser's driver waits in ways that trio must not."""
+"""A daemon for a whole file of tests, in a thread of its own, because a browser's driver blocks its thread."""
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,7 +18,7 @@ START_S = 60.0
 
 @dataclass(slots=True)
 class Watched:
-    """`serving` is for `do` alone."""
+    """A daemon in another thread; only `do` may use `serving`."""
 
     serving: Serving
     _token: trio.lowlevel.TrioToken
@@ -33,7 +33,7 @@ class Watched:
 
 @dataclass(slots=True)
 class _Begun:
-    """What the thread says: that it is ready, or why it is not."""
+    """The thread's result: ready, or an error."""
 
     known: threading.Event = field(default_factory=threading.Event)
     watched: Watched | None = None
@@ -42,7 +42,7 @@ class _Begun:
 
 @contextmanager
 def watched_daemon() -> Iterator[Watched]:
-    """IPs of two countries, two of them unhealthy, and three clicks; one trace is always in flight."""
+    """A daemon with IPs of two countries, two of them unhealthy, and three clicks; one trace is always in flight."""
     begun = _Begun()
 
     def run() -> None:

@@ -1,7 +1,7 @@
-"""An origin whose pages are made to cost the reader: bodies of a few bytes that inflate, scripts that backtrack.
+"""An origin whose pages are expensive to read: small bodies that inflate, scripts that cause backtracking.
 
-Each kind is a chain of two requests, recorded as the demo's origin records its own: the first mints a click id, the
-second serves the page.
+Each kind is a chain of two requests, recorded as those of the ad network: the first gets a click id, the second serves
+the page.
 
     /start/<kind>?<query>  →  302 to  /page/<kind>?cid=<n>&<query>
 """
@@ -19,10 +19,10 @@ from daemon.demo.wire import Request, accept_from, answer, listen
 from tests.fakes.events import EventLog
 
 PAGE_BYTES = 16 * 1024
-"""So many bytes of a page are read."""
+"""The daemon reads so many bytes of a page."""
 BOMB_BYTES = 16 * 1024 * 1024
 FIRST_CID = 1_000_000_000
-"""Above all of the demo's own."""
+"""Above the click ids of the ad network."""
 
 _START = re.compile(r"/start/([a-z-]+)(?:\?(.*))?")
 _PAGE = re.compile(r"/page/([a-z-]+)\?cid=(\d+)(?:&.*)?")
@@ -34,7 +34,7 @@ def _script(code: bytes) -> bytes:
 
 
 def pages() -> dict[str, tuple[bytes, str]]:
-    """Of each kind the body and its Content-Encoding, if any."""
+    """The body of each kind, and its Content-Encoding or ""."""
     html = b"<!doctype html><p>"
     return {
         "classes": (_script(b"/[" * 2_000), ""),
@@ -47,7 +47,7 @@ def pages() -> dict[str, tuple[bytes, str]]:
 
 
 class HostileOrigin(Origin):
-    """`served` counts the pages, by kind."""
+    """An origin of such pages. `served` counts the pages by kind."""
 
     def __init__(self, log: EventLog, port: int) -> None:
         super().__init__(log.record)
@@ -60,7 +60,7 @@ class HostileOrigin(Origin):
         return f"http://127.0.0.1:{self._port}/start/{kind}"
 
     async def prepare(self) -> None:
-        """Makes the pages, which takes a moment."""
+        """Make the pages."""
         for kind, (body, coding) in (await trio.to_thread.run_sync(pages)).items():
             extra = (("Content-Encoding", coding),) if coding else ()
             self._answers[kind] = answer(200, body, *extra, kind="text/html; charset=utf-8")
@@ -81,7 +81,7 @@ KINDS = ("classes", "brotli-bomb", "divisions", "nesting", "attributes", "script
 
 @asynccontextmanager
 async def hostile_origin(log: EventLog) -> AsyncIterator[HostileOrigin]:
-    """Serves on a port of 127.0.0.1 until the block ends."""
+    """Run the origin on a port of 127.0.0.1 until the block ends."""
     with listen("127.0.0.1", 0) as listener:
         origin = HostileOrigin(log, int(listener.getsockname()[1]))
         await origin.prepare()

@@ -1,7 +1,7 @@
-"""Inputs that cost a parser the most time for their size, for every parser of bytes that strangers send.
+"""The slowest known inputs, for their size, of every parser of untrusted bytes.
 
-tests/unit/test_linear_time.py checks that none of them costs more than linear time, and `python -m tests.bench parsers`
-measures them. A new parser, or a new shape that turned out to be slow, is added here once.
+tests/unit/test_linear_time.py checks that each takes linear time, and `python -m tests.bench parsers` measures them.
+New parsers and new slow shapes are added here.
 """
 
 import gzip
@@ -51,7 +51,7 @@ Make = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """`read` takes at most `bytes_max` in the daemon; `shapes` make inputs of about a given size."""
+    """A parser. The daemon passes at most `bytes_max` to `read`. `shapes` make inputs of about a given size."""
 
     name: str
     bytes_max: int
@@ -70,7 +70,7 @@ def repeated(*units: str, before: str = "", after: str = "") -> Make:
 
 
 def numbered(pattern: str, *, before: str = "", after: str = "", share: float = 1) -> Make:
-    """`pattern` again and again, with a hexadecimal number where it has `%x`."""
+    """Repeat `pattern`, with a hexadecimal number in place of `%x`."""
 
     def make(size: int) -> bytes:
         pieces = (pattern % number for number in itertools.count())
@@ -80,7 +80,7 @@ def numbered(pattern: str, *, before: str = "", after: str = "", share: float = 
 
 
 def joined(*makes: Make) -> Make:
-    """Each in an equal share of the size."""
+    """Each part gets an equal share of the size."""
     return lambda size: b"".join(make(size // len(makes)) for make in makes)
 
 
@@ -228,7 +228,7 @@ def _read_page(data: bytes) -> object:
 
 
 def _read_pieces(piece_bytes: int) -> Callable[[bytes], object]:
-    """As it comes from a slow server: looked at again and again."""
+    """Parse a page in pieces, as from a slow server: it is parsed again after each piece."""
 
     def read(data: bytes) -> object:
         body = _page_body()
@@ -243,7 +243,7 @@ def _read_pieces(piece_bytes: int) -> Callable[[bytes], object]:
 
 
 def encoded(*encoders: Callable[[bytes], bytes], data: bytes = bytes(20_000_000)) -> Make:
-    """The beginning of `data`, encoded by one after the other."""
+    """The beginning of `data`, encoded with each coding in turn."""
     whole = cache(lambda: reduce(lambda made, encoder: encoder(made), encoders, data))
     return lambda size: whole()[:size]
 
@@ -271,13 +271,13 @@ CODED: dict[tuple[str, ...], dict[str, Make]] = {
 
 
 class _Played:
-    """A peer that sends `pieces`."""
+    """A stream whose peer sends `pieces`."""
 
     def __init__(self, data: bytes, piece_bytes: int) -> None:
         self._pieces = (data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes))
 
     async def send_all(self, data: bytes) -> None:
-        """Nobody reads it."""
+        """Drops the data."""
 
     async def receive_some(self, bytes_max: int) -> bytes:
         return next(self._pieces, b"")
@@ -289,7 +289,7 @@ class _Unused(CountedStream):
 
 
 def _finished(work: Coroutine[Any, Any, object]) -> object:
-    """Runs what never waits."""
+    """Run a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as stop:
@@ -298,7 +298,7 @@ def _finished(work: Coroutine[Any, Any, object]) -> object:
 
 
 def _read_head(piece_bytes: int) -> Callable[[bytes], object]:
-    """An answer's head, and what a walk makes of it."""
+    """Parse a response's head and follow it in a walk."""
 
     def read(data: bytes) -> object:
         stream = WireStream(_Played(data, piece_bytes), _Unused())
@@ -399,7 +399,7 @@ REQUESTS: dict[str, Make] = {
 
 
 def _read_query(data: bytes) -> object:
-    """A click's query, as far as the visitor's redirect."""
+    """Parse a click's query and make the visitor's redirect."""
     inbound = parse_click(data)
     if not isinstance(inbound, Inbound):
         return inbound
@@ -579,7 +579,7 @@ COMPOSED = [parser for parser in PARSERS if parser.name in _BEFORE]
 
 
 def composed(parser: Parser, seed: int) -> Make:
-    """A shape by chance: up to four phrases of a parser's words, each repeated over its share of the input."""
+    """A random shape: up to four phrases of a parser's words, each repeated over its share of the input."""
     before, words = _BEFORE[parser.name]
     chance = Random(f"{parser.name} {seed}")
     phrases = ["".join(chance.choices(words, k=chance.choice((1, 1, 2, 3)))) for _ in range(chance.randint(1, 4))]

@@ -1,4 +1,4 @@
-"""IPs, requests and a mailbox for answers, for tests of the pool; a pool's decision on a batch."""
+"""IPs, requests and replies for tests of the pool, and a pool's decision on a batch."""
 
 from collections import Counter
 from typing import Any
@@ -18,12 +18,12 @@ def at(tick_s: float) -> Moment:
 
 
 def an_ip(name: str = "192.0.2.1", **changes: Any) -> Ip:
-    """An available one that was never used, but for `changes`."""
+    """An available IP that was never used, with these changes."""
     return Ip(changes.pop("id", None) or uuid4(), name, changes.pop("port", "7000"), "us", "luna", **changes)
 
 
 def row_of(ip: Ip, **changes: Any) -> Ip:
-    """The row of `ip` as it stands, with an operator's `changes`; each edit counts edit_no up."""
+    """The row of `ip` with an operator's `changes`; each edit increases edit_no."""
     row = Ip(**state(ip))
     row.edit_no += 1
     for name, value in changes.items():
@@ -32,12 +32,12 @@ def row_of(ip: Ip, **changes: Any) -> Ip:
 
 
 def state(ip: Ip) -> dict[str, Any]:
-    """Every field, to compare."""
+    """All fields, for comparisons."""
     return {name: getattr(ip, name) for name in ROW_FIELDS}
 
 
 class Unread:
-    """A reply that nobody reads."""
+    """A reply channel that must not be used."""
 
     def send_nowait(self, value: Lease | NoIPAvailable, /) -> None:
         raise AssertionError("a pool answers through its decision only")
@@ -48,7 +48,7 @@ def a_request(deadline_s: float = 1e9, priority: int = 0, tried: frozenset[UUID]
 
 
 def granted(decision: Decision) -> dict[UUID, Lease]:
-    """Leases by the request they answer."""
+    """The leases in a decision, by request."""
     return {r.request_id: answer for r, answer in decision.answers if isinstance(answer, Lease)}
 
 
@@ -57,7 +57,7 @@ def refused(decision: Decision) -> dict[UUID, NoIPAvailable]:
 
 
 def say(pool: Pool, tick_s: float, *messages: Message) -> Decision:
-    """What an actor does with a batch."""
+    """Let the pool decide on a batch of messages, as an actor does."""
     decision = Decision()
     pool.fire_timers(at(tick_s), decision)
     for message in messages:
@@ -75,7 +75,7 @@ def released(lease: Lease, event: Event = Event.RELEASED_OK) -> Release:
 
 
 def recount(pool: Pool) -> Counts:
-    """What `counts` should say, by looking at each IP."""
+    """The pool's counts, counted from its IPs."""
     by = Counter(ip.status for ip in pool.ips.values())
     return Counts(
         total=len(pool.ips),

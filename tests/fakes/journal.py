@@ -1,4 +1,4 @@
-"""A journal in memory, whose disk may be slow, refuse, or raise."""
+"""A journal in memory, whose disk may be slow or refuse writes, and which may raise."""
 
 import trio
 
@@ -6,9 +6,9 @@ from daemon.journal.entries import Entry
 
 
 class MemoryJournal:
-    """`entries`: what is durable, in order; `dropped`: what a refusing disk lost.
+    """A journal. `entries`: durable entries in order. `dropped`: entries lost because the disk refused them.
 
-    `delay_s`: how long `durable` takes. `refuses`: the disk takes nothing. `raises`: a bug in the journal.
+    `delay_s`: duration of `durable`. `refuses`: the disk refuses entries. `raises`: the exception of a faulty journal.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A small internet on loopback: origins under example names, plain and TLS, behind one proxy; and traces through it."""
+"""Plain and TLS origins under example names behind one proxy, all on loopback; and traces through the proxy."""
 
 import contextlib
 import datetime
@@ -63,7 +63,7 @@ class Net:
 
 
 def ports_of(plain_port: int, tls_port: int) -> dict[str, int]:
-    """Where the example names are on loopback, as a proxy resolves them."""
+    """The loopback ports of the example names, for the proxy."""
     ports = {f"{name}.example:80": plain_port for name in ("ads", "b", "c", "d", "e")}
     return ports | {f"{name}.example:443": tls_port for name in ("secure", "s1", "s2", "s3", "s4", "s5")}
 

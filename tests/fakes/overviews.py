@@ -1,4 +1,4 @@
-"""An Overview whose parts stand still, for what is looked at rather than done."""
+"""An Overview whose parts do not change."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +11,7 @@ from tests.fakes.pools import PlayedPools
 
 
 def standing_overview(*advice: Advice, pools: PlayedPools | None = None) -> Overview:
-    """Three IPs in `us`, one of them leased and one failed; a journal whose database is away."""
+    """Three IPs in `us`, one of them leased and one failed; a journal whose database is unreachable."""
     pools = pools or PlayedPools()
     pools.directory.open("us", [an_ip("a"), an_ip("b"), an_ip("c", is_healthy=False)])
     pools.decide(a_request(), at(1.0))

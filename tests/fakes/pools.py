@@ -1,4 +1,4 @@
-"""A directory whose pools the test plays: no actor runs in it until the test starts one."""
+"""A pool directory without actors: the test does their work, or starts one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from daemon.pool.states import Rules
 
 
 class PlayedPools:
-    """The directory, and what the newest country's actor would have: `pool`, `mailbox` and `publish`."""
+    """The directory, and `pool`, `mailbox` and `publish` of the country that was opened last."""
 
     def __init__(self, rules: Rules | None = None) -> None:
         rules = rules or Rules()
@@ -27,7 +27,7 @@ class PlayedPools:
         self.pool, self.mailbox, self.publish = pool, mailbox, publish
 
     def decide(self, message: Message, now: Moment) -> None:
-        """As an actor does it, without answers."""
+        """Let the pool decide on a message and publish the view, as an actor does."""
         self.pool.decide(message, now, Decision())
         self.publish(self.pool, self.pool.view())
 

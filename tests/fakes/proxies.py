@@ -1,4 +1,4 @@
-"""Forward proxies on loopback: CONNECT and absolute-form HTTP, keep-alive, credentials; and ones that misbehave."""
+"""Forward proxies on loopback: CONNECT and absolute-form HTTP, keep-alive, credentials; correct and faulty ones."""
 
 import base64
 import contextlib
@@ -97,7 +97,7 @@ class Proxy:
 
     @property
     def bytes_in(self) -> int:
-        """What passed from clients to the proxy, as a provider's bill counts it."""
+        """Bytes from clients to the proxy, as a provider counts them."""
         return self._closed_bytes[0] + sum(client.bytes_in for client in self._open)
 
     @property
@@ -147,7 +147,7 @@ class _Connection(ReadingProxy):
 
 
 def answering(status: int) -> Misbehaviour:
-    """Answers every request, CONNECT too, with this status."""
+    """Answer every request, also CONNECT, with this status."""
 
     async def misbehave(stream: trio.abc.Stream, request: Request) -> None:
         await stream.send_all(answer(status, reason="As The Test Says"))
@@ -156,7 +156,7 @@ def answering(status: int) -> Misbehaviour:
 
 
 def sending(data: bytes) -> Misbehaviour:
-    """Sends these bytes and closes."""
+    """Send these bytes and close."""
 
     async def misbehave(stream: trio.abc.Stream, request: Request) -> None:
         await stream.send_all(data)
@@ -165,22 +165,22 @@ def sending(data: bytes) -> Misbehaviour:
 
 
 async def closing(stream: trio.abc.Stream, request: Request) -> None:
-    """Closes without an answer."""
+    """Close without an answer."""
 
 
 async def resetting(stream: trio.abc.Stream, request: Request) -> None:
-    """Resets the connection without an answer."""
+    """Reset the connection without an answer."""
     reset(stream)
 
 
 async def opening_nothing(stream: trio.abc.Stream, request: Request) -> None:
-    """Says that the tunnel stands, and nothing more."""
+    """Confirm the tunnel, and send nothing more."""
     await stream.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
     await silent(stream, request)
 
 
 async def silent(stream: trio.abc.Stream, request: Request) -> None:
-    """Reads on and says nothing until the client leaves."""
+    """Read and send nothing until the client disconnects."""
     while await stream.receive_some(65_536):
         continue
 
@@ -196,7 +196,7 @@ async def proxy(
     tls: ssl.SSLContext | None = None,
     misbehaves_from: int = 1,
 ) -> AsyncIterator[tuple[Proxy, int]]:
-    """A serving Proxy and its port; with `tls`, an https proxy."""
+    """Run a Proxy; yield it and its port. With `tls` it is an https proxy."""
     served = Proxy(ports, credentials, misbehave, closes_after_answer, own_header, misbehaves_from)
     async with listening(served.serve, tls=tls) as port:
         yield served, port

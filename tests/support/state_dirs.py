@@ -1,4 +1,4 @@
-"""State directories that the embedded server's account can enter; as root, pytest's tmp_path is closed to it."""
+"""State directories that the embedded server's account can enter; as root, it cannot enter pytest's tmp_path."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""One click at a running daemon, and what an operator can learn of it: its story, its lines, the metrics, advice."""
+"""One click at a running daemon, and how operators see it: its story, its log lines, the metrics, the advice."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ async def test_a_click_can_be_explained_found_in_the_log_and_is_counted(state_di
 
 
 async def test_a_daemon_advises_what_its_clicks_and_rows_speak_for(state_dir: Path) -> None:
-    """Clicks of a country without IPs fall back; ten full minutes are read at the round."""
+    """Clicks for a country without IPs fall back; the round of maintenance reads ten full minutes."""
     async with serving(state_dir, {"maintenance": {"interval_s": 1}}) as daemon:
         await offer(daemon, "sale", "https://ads.example/go")
         for _ in range(3):
