@@ -291,6 +291,7 @@ async def test_what_is_no_request_gets_400_or_a_close(network: FakeNetwork, requ
     assert answer.startswith(b"HTTP/1.1 400 ") or not answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("failure", "outcome"), [("refuse", httpx.ConnectError), ("silent", httpx.ReadTimeout), (407, 407), (502, 502)]
 )
