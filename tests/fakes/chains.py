@@ -1,8 +1,8 @@
 """Redirect chains for tests of any tracer over real sockets: the origins' replies, the landing and the kinds of hops.
 
 `pages` are replies by `host/path?query`, for an Origin (origins.py). Hosts are those of net.py; the first request goes
-to `start`. `kinds` are those of redirect_chain; a landing that is not fetched has none. `posted` has the bodies of posted
-forms, by path.
+to `start`. `kinds` are those of redirect_chain; a landing that is not fetched has none. `posted` has the bodies of
+posted forms, by path.
 """
 
 import gzip
