@@ -96,10 +96,10 @@ async def _cancel_at_signal(
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
-        async for number in signals:  # the demo is stopping already after a further one
+        async for number in signals:  # after a second signal the demo is stopping already
             if outcome.signal is None:
                 outcome.signal = number
-                display.say("\nStopping the daemon, removing everything.")
+                display.say("\nStopping the daemon and removing all files.")
                 show.cancel()
 
 
@@ -117,7 +117,7 @@ async def _show(display: Display, once: bool, outcome: _Outcome) -> None:
 async def _stage(display: Display) -> AsyncIterator[tuple[DemoNetwork, DaemonProcess]]:
     display.say("tracepool demo: an ad network and proxies on loopback, a PostgreSQL of its own, and the real daemon.")
     with private_state_dir(display.warn) as state_dir:
-        display.say(f"All of it lives in {state_dir} and is gone at the end.\n")
+        display.say(f"All files are in {state_dir}, which is removed at the end.\n")
         async with ad_network(display.warn) as network:
             display.fact("proxies", f"{ALL_ADDRESSES[0]} to {ALL_ADDRESSES[-1]}, port {network.proxy_port}")
             display.fact("IPs", ", ".join(f"{len(ips)} in {country}" for country, ips in ADDRESSES.items()))
@@ -214,7 +214,7 @@ async def _go_on(display: Display, daemon: DaemonProcess, log: BinaryIO) -> None
     """Print a line for each click that the user sends, until cancelled."""
     called = Path(sys.argv[0])
     command = str(called) if called.name == "tracepool" else f"{sys.executable} -m daemon"
-    display.say("\nIt goes on serving until Ctrl-C. In another terminal:\n")
+    display.say("\nThe daemon goes on serving until Ctrl-C. In another terminal:\n")
     display.say(f"  curl -si '{daemon.url}/track-hit?offer={OFFERS[0].name}&gclid={TRY_GCLID}'")
     display.say(f"  {command} status --config {daemon.config}")
     display.say(f"  {command} psql --config {daemon.config}\n")

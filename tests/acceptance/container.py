@@ -37,7 +37,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 INSTALLED = Path("/opt/tracepool")
 PATH = f"{INSTALLED}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# In a mount namespace of its own: where no systemd clears /run, what nspawn leaves there would stay.
+# In a mount namespace of its own: without systemd on this machine, nspawn's files in /run would remain.
 LAUNCH = """set -e
 for group in $GROUPS_OF_OURS; do echo $$ > $group/cgroup.procs; done
 [ -d /run/systemd/system ] || mount -t tmpfs run /run
@@ -150,7 +150,7 @@ def booted(files: Path) -> Iterator[Container]:
             yield container
         finally:
             with suppress(ProcessLookupError):
-                os.kill(leader or nspawn.pid, signal.SIGKILL)  # with its process 1 all of the container ends
+                os.kill(leader or nspawn.pid, signal.SIGKILL)  # the end of its process 1 ends the container
             try:
                 nspawn.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
@@ -215,7 +215,7 @@ def _control_groups() -> Iterator[list[Path]]:
     hierarchies = [CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else [CGROUPS / "unified", CGROUPS / "systemd"]
     groups = [hierarchy / f"tracepool-tests-{os.getpid()}" for hierarchy in hierarchies if hierarchy.exists()]
     if Path("/run/systemd/system").exists():
-        groups = []  # the machine's systemd gives nspawn a scope
+        groups = []  # the machine's systemd puts nspawn into a scope
     try:
         for group in groups:
             group.mkdir()

@@ -70,7 +70,7 @@ def _shape(value: Any) -> Any:
     return {key: _shape(inner) for key, inner in value.items()} if isinstance(value, dict) else None
 
 
-async def test_who_follows_the_events_hears_of_clicks_and_holds_up_no_stop(state_dir: Path) -> None:
+async def test_the_event_stream_has_each_click_and_delays_no_stop(state_dir: Path) -> None:
     async with (
         serving(state_dir) as daemon,
         httpx.AsyncClient(base_url=daemon.control_url, trust_env=False, timeout=20) as client,
@@ -88,6 +88,6 @@ async def test_who_follows_the_events_hears_of_clicks_and_holds_up_no_stop(state
             await until(lambda: "event: status" in heard, "the status comes")
             assert '"event":"ready"' in heard
             await click(daemon, "unheard-of")
-            await until(lambda: '"outcome":"refused"' in heard, "the refused click is told")
-            assert await daemon.stop() == 0  # and with it the answer ends, as a whole
+            await until(lambda: '"outcome":"refused"' in heard, "the refused click is in the stream")
+            assert await daemon.stop() == 0  # the stream's response is complete then
         assert daemon.faults() == daemon.log("connections_cut") == []

@@ -40,7 +40,7 @@ class Demo:
         return str(await until(find, f"it says {pattern!r}", DEMO_S))
 
     async def state_dir(self) -> Path:
-        return Path(await self.said(r"lives in (\S+)"))
+        return Path(await self.said(r"files are in (\S+),"))
 
     async def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
@@ -57,7 +57,7 @@ async def demo(place: Path, name: str, *options: str, **env: str) -> AsyncIterat
     try:
         yield Demo(process, output, errors)
     finally:
-        if process.poll() is None:  # only a failed test comes here: let the demo clean up after itself
+        if process.poll() is None:  # after a failed test: let the demo clean up
             process.terminate()
             with trio.move_on_after(PATIENCE_S, shield=True):
                 await process.wait()
@@ -115,7 +115,7 @@ async def test_two_demos_at_once_keep_their_promises_and_leave_nothing(tmp_path:
 @pytest.mark.parametrize(
     ("moment", "number", "status"),
     [
-        (r"(lives in)", signal.SIGINT, 130),
+        (r"(files are in)", signal.SIGINT, 130),
         (r"(database) ", signal.SIGTERM, 143),
         (r"(clicks at once)", signal.SIGINT, 130),
     ],

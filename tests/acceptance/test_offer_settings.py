@@ -67,7 +67,7 @@ async def test_parameters_macros_shares_bytes_and_money_from_the_command_to_the_
         await commanded(daemon, "offers", "update", "sale", "--no-filter", "--no-rename", *shares)
         used = [parameters(await visit(daemon, "offer=sale"))["u"] for _ in range(4)]
         assert set(used) <= {"1", "2"}
-        await commanded(daemon, "maintenance")  # which waits until the journal is in the tables
+        await commanded(daemon, "maintenance")  # it waits until the journal is shipped
         rows = await daemon.psql("select tracking_url from active_trace_requests order by created_at desc limit 4")
         assert [url.rpartition("=")[2] for [url] in rows] == used[::-1]
 

@@ -57,7 +57,7 @@ async def test_a_reset_brings_failed_ips_back_and_an_inactive_offer_is_404(state
         for address in network.addresses:
             network.fail(address, "refuse")
         assert not landed(await click(daemon, "summer-sale"))
-        await counted(daemon, "us", failed=1, cooldown=1)  # not both at once: the provider is suspected
+        await counted(daemon, "us", failed=1, cooldown=1)  # not both failed: the provider is suspected
         assert daemon.status()["providers"]["luna"]["state"] == "suspected"
         for address in network.addresses:
             network.fail(address, None)

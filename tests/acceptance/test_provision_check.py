@@ -171,7 +171,7 @@ async def test_a_failed_ip_that_works_again_is_back_in_use_and_what_does_not_sta
             assert daemon.counts("us")["failed"] == 4
             assert {line["kind"] for line in daemon.log("probe")} == set(EXPECTED)
             assert {fault["event"] for fault in daemon.faults()} == {"provider_credentials_refused"}
-            assert await daemon.stop() == 0  # with everything shipped
+            assert await daemon.stop() == 0  # the journal is shipped then
             look = "select is_healthy, consecutive_failures, probe_failures, count(*) from ip_rotation_pool"
             found = await daemon.psql(f"{look} where country = 'us' group by 1, 2, 3 order by 1, 3")
             assert found == [["f", "5", "2", "1"], ["f", "5", "3", "3"], ["t", "0", "0", "3"]]

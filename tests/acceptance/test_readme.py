@@ -15,7 +15,7 @@ from tests.support.processes import REPOSITORY, asked, environment, offer, run_c
 from tests.support.waiting import PATIENCE_S, until
 
 README = (REPOSITORY / "README.md").read_text()
-# Run elsewhere: the first page's by test_demo, the service by test_serve, units by test_install_units and test_systemd.
+# Other tests run these commands: test_demo, test_serve, test_install_units and test_systemd.
 ELSEWHERE = {"demo", "serve", "install-units"}
 CONSOLE = re.findall(r"```console\n(.*?)```", README, re.S)
 
@@ -44,10 +44,10 @@ async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: 
             if words[0] in ELSEWHERE:
                 continue
             if words[:2] == ["provision", "check"]:
-                words += ["--ip", "192.0.2.7"]  # one of them tells as much as sixty
+                words += ["--ip", "192.0.2.7"]  # one IP is enough
             words = [str(tmp_path / word) if word == "proxies.csv" else word for word in words]
             done = await run_command(*words, **env)
-            # No IP of these works, and no click has come that would be history.
+            # None of these IPs works, and there was no click whose history could be shown.
             expected = int(words[0] == "trace" or words[:2] in (["provision", "check"], ["plan", "--from-history"]))
             assert done.returncode == expected, (command, done.stdout, done.stderr)
         for block in re.findall(r"```sql\n(.*?)```", README, re.S):

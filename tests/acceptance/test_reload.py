@@ -27,7 +27,7 @@ AFTER = {
 SHOWN_ONCE_RELOADED = {
     "clicks_waiting": 77,
     "waiting_for_an_ip_us": 66,
-    # Built into the process: they show what is in force until the restart.
+    # These settings need a restart: the old values are shown until then.
     "connections": 5_000,
     "workers_busy": 20,
     "traces_waiting_for_a_worker": 60,

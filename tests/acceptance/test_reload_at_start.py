@@ -14,7 +14,7 @@ OLD_TOKEN, NEW_TOKEN = "the-token-of-before", "the-token-of-now"
 OLD_DEADLINE_S, NEW_DEADLINE_S = 40, 1.5
 OLD_COOLDOWN_S, NEW_COOLDOWN_S = 3_600, 0.25
 OLD_WAITING_MAX, NEW_WAITING_MAX = 400, 77
-# What the log has by the time of the signal; None: the process has just been started.
+# The log event after which the signal is sent; None: as soon as the process handles the signal.
 MOMENTS = [None, "starting", "embedded_database", "offers_adopted", "ready"]
 
 

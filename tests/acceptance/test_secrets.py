@@ -190,7 +190,7 @@ async def test_a_password_appears_nowhere_that_a_daemon_and_its_commands_write(
     assert uncovered("\n".join(said)) == []
     assert named == []
     assert files_with_a_password(state_dir) == []
-    assert "customer" in daemon.log_file.read_text(), "what is no secret is told"
+    assert "customer" in daemon.log_file.read_text(), "the log has the user name, which is no secret"
 
 
 def files_with_a_password(directory: Path) -> list[str]:
@@ -200,7 +200,7 @@ def files_with_a_password(directory: Path) -> list[str]:
     return [file.name for file in files if CANARY.encode() in file.read_bytes()]
 
 
-async def test_a_crash_tells_its_cause_without_the_password_in_it(state_dir: Path, tmp_path: Path) -> None:
+async def test_a_crash_is_logged_with_its_cause_and_without_the_password(state_dir: Path, tmp_path: Path) -> None:
     program, log, config = tmp_path / "crashing.py", tmp_path / "crash.log", tmp_path / "settings.toml"
     program.write_text(CRASHING)
     port = free_port()

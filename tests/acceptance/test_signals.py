@@ -96,7 +96,7 @@ async def test_after_a_kill_under_load_what_was_locked_rests_and_every_answer_is
         async with serving(state_dir, settings) as second:
             assert [line["started"] for line in second.log("embedded_database")] == [False], "its server ran on"
             await only_rested_ips_are_available(second, used)
-            # More clicks than IPs are left: whoever reused one too soon would do it now.
+            # More clicks than IPs without a cooldown are left: an IP that is leased too soon is leased now.
             async with under_load(second, "summer-sale", CLICKS_PER_S, at_least=30) as more:
                 pass
             answered |= {str(clicked.request_id) for clicked in more.redirected()}

@@ -22,7 +22,7 @@ CLICKS_PER_S = 25.0
 PASSWORD = "sesame-of-the-operator"
 OUTSIDE_PORT = 5433
 
-# A PostgreSQL that is somebody else's, from the same programs.
+# A PostgreSQL that is not the daemon's own, from the same programs.
 OUTSIDE = f"""[Unit]
 Description=a PostgreSQL beside tracepool
 [Service]
@@ -138,7 +138,7 @@ def test_it_is_ready_only_once_its_external_postgresql_is_there(machine: Contain
     machine.run("systemctl", "start", "outside")
     machine.until(lambda: machine.show(UNIT, "ActiveState") == "active", "it is ready")
     assert ask(machine, "/readyz")[0] == 200
-    machine.write(f"{ETC}/tracepool.toml", f'[database]\nurl = "{url}"\n')  # for the command alone, which is root
+    machine.write(f"{ETC}/tracepool.toml", f'[database]\nurl = "{url}"\n')  # only for the command, which runs as root
     add_offer(machine)
     assert ask(machine, CLICK)[0] == 302
     assert "/postgres " not in machine.run("systemctl", "status", "--no-pager", "--full", UNIT).stdout
@@ -173,7 +173,7 @@ def test_a_restart_under_load_refuses_no_connection(machine: Container) -> None:
     with knocking(machine) as knocks:
         answered_a_second_long(machine)
         machine.run("systemctl", "restart", UNIT)
-        machine.run("systemctl", "kill", "--signal=SIGTERM", UNIT)  # it ends in order: no reason for Restart=
+        machine.run("systemctl", "kill", "--signal=SIGTERM", UNIT)  # a clean exit: Restart= does not apply
         machine.until(lambda: len(machine.log(UNIT, "ready")) == 3, "the socket has started it again")
         answered_a_second_long(machine)
     assert [one for one in knocks if one.status != 302] == []

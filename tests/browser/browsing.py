@@ -43,7 +43,7 @@ class Browser:
     def prefer(self, scheme: str) -> None:
         features = [
             {"name": "prefers-color-scheme", "value": scheme},
-            {"name": "prefers-reduced-motion", "value": "reduce"},  # what scrolls on cannot be clicked
+            {"name": "prefers-reduced-motion", "value": "reduce"},  # a page that still scrolls cannot be clicked
         ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 

@@ -99,6 +99,6 @@ async def _serve(begun: _Begun) -> None:
 
 async def _always_one(daemon: Serving) -> None:
     async with trio.open_nursery() as nursery:
-        while True:  # the next one begins before the last one has ended
+        while True:  # each click begins before the previous one has ended
             nursery.start_soon(click, daemon, "slow")
             await trio.sleep(4)

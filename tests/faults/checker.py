@@ -110,7 +110,7 @@ def _rows_of_nobody(history: History) -> Iterator[Breach]:
         gclid = parse_qs(urlsplit(hit.location).query).get("gclid", [""])[0]
         visit = known.get(int(gclid[1:])) if gclid[1:].isdigit() else None
         if visit is None:
-            yield Breach("nobody's", f"hit {hit.request_id} to {hit.location}")
+            yield Breach("unknown click", f"hit {hit.request_id} to {hit.location}")
             continue
         hits_of[visit.number] += 1
         if visit.answered and (hit.request_id, hit.location) != (visit.request_id, visit.location):

@@ -111,7 +111,7 @@ def test_a_click_with_two_hits_is_named() -> None:
 
 def test_a_hit_of_a_click_that_nobody_sent_is_named() -> None:
     history = two_clicks()
-    assert kinds(replace(history, hits=[*history.hits, hit(7, None)])) == {"nobody's"}
+    assert kinds(replace(history, hits=[*history.hits, hit(7, None)])) == {"unknown click"}
 
 
 def test_a_hit_that_says_something_else_than_the_answer_is_named() -> None:
