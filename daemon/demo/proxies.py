@@ -9,6 +9,7 @@ import trio
 from daemon.demo.wire import GONE, Connection, Request, answer
 
 CONNECT_S_MAX = 10.0
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 _AUTHORITY = re.compile(r"([^/?#:@\[\]]+):(\d{1,5})", re.ASCII)
 _ABSOLUTE = re.compile(r"http://([^/?#:@\[\]]+)(?::(\d{1,5}))?(?=[/?]|$)", re.IGNORECASE | re.ASCII)
@@ -29,8 +30,6 @@ class ProxyConnection:
     side closes, the other side is closed at once. Hosts under .example and .test are at `origin`, an IPv4 address and a
     port.
     """
-
-    established = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
     def __init__(self, stream: trio.abc.Stream, source: str, origin: tuple[str, int]) -> None:
         self.client = Connection(stream)
@@ -102,7 +101,7 @@ class ProxyConnection:
             raise ForwardingError(HTTPStatus.BAD_REQUEST, "the target is no host:port")
         at = self.resolve(match[1], int(match[2]))
         self._close_upstream()
-        upstream = await self._connected(*at, greeting=self.established)
+        upstream = await self._connected(*at, greeting=ESTABLISHED)
         while data := await self.client.receive():
             await upstream.send(data)
 
