@@ -122,14 +122,14 @@ def booted(files: Path) -> Iterator[Container]:
     need("systemd-container", "systemd-nspawn")
     base = root_file_system()
     binds = _install(files)
-    with _control_groups() as groups, (files.parent / "boot.log").open("w+") as told:
+    with _control_groups() as groups, (files.parent / "boot.log").open("w+") as boot_log:
         scratch = files.parent / "scratch"
         scratch.mkdir()
         keep = [] if Path("/run/systemd/system").exists() else ["--keep-unit"]
         nspawn = subprocess.Popen(
             ["unshare", "--mount", "--propagation=private", "sh", "-c", LAUNCH, "sh", *keep, *binds],
             stdin=subprocess.DEVNULL,
-            stdout=told,
+            stdout=boot_log,
             stderr=subprocess.STDOUT,
             env={
                 "PATH": os.environ["PATH"],
@@ -144,8 +144,8 @@ def booted(files: Path) -> Iterator[Container]:
         try:
             leader = _process_1(nspawn)
             if leader is None or not _is_up(container := Container(leader), nspawn):
-                told.seek(0)
-                last = (told.read().strip().splitlines() or ["nothing"])[-1]
+                boot_log.seek(0)
+                last = (boot_log.read().strip().splitlines() or ["nothing"])[-1]
                 pytest.skip(f"Debian's systemd cannot be booted in a container here; systemd-nspawn said: {last}")
             yield container
         finally:

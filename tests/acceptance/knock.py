@@ -40,7 +40,7 @@ def knock(port: int, path: str) -> Knock:
 
 def main() -> None:
     port, path, per_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-    told: list[Knock] = []
+    knocks: list[Knock] = []
     ended = threading.Event()
 
     def wait_for_the_end() -> None:
@@ -51,11 +51,11 @@ def main() -> None:
     visitors: list[threading.Thread] = []
     began_s = time.monotonic()
     while not ended.wait(max(0.0, began_s + len(visitors) / per_s - time.monotonic())):
-        visitors.append(threading.Thread(target=lambda: told.append(knock(port, path))))
+        visitors.append(threading.Thread(target=lambda: knocks.append(knock(port, path))))
         visitors[-1].start()
     for visitor in visitors:
         visitor.join()
-    for one in told:
+    for one in knocks:
         sys.stdout.write(json.dumps(asdict(one)) + "\n")
 
 

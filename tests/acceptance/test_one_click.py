@@ -5,7 +5,17 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.processes import CANARY, Serving, asked, click, network_of, offer, provision, run_command, serving
+from tests.support.processes import (
+    CANARY,
+    Serving,
+    click,
+    control_request,
+    network_of,
+    offer,
+    provision,
+    run_command,
+    serving,
+)
 from tests.support.waiting import until
 
 ADDRESSES = ("127.64.9.1", "127.64.9.2")
@@ -19,7 +29,7 @@ async def test_a_click_can_be_explained_found_in_the_log_and_is_counted(state_di
         assert clicked.request_id is not None
         assert refused.request_id is not None
 
-        found = json.loads(await told(daemon, "explain", clicked.request_id, str(daemon.log_file), "--json"))
+        found = json.loads(await output_of(daemon, "explain", clicked.request_id, str(daemon.log_file), "--json"))
         assert found["offer"] == "sale"
         assert found["chosen"]["ip"].partition(":")[0] in ADDRESSES
         assert (found["chosen"]["choices"], found["chosen"]["lease_no"]) == (2, 1)
@@ -28,10 +38,10 @@ async def test_a_click_can_be_explained_found_in_the_log_and_is_counted(state_di
         assert found["answered"]["added"] == {"gclid": "try-me"}
         assert found["answered"]["location"] == clicked.location
         assert {line["event"] for line in found["log"]} == {"click", "trace"}
-        said = await told(daemon, "explain", refused.request_id, str(daemon.log_file))
+        said = await output_of(daemon, "explain", refused.request_id, str(daemon.log_file))
         assert "refused    404: no active offer has that name" in said
 
-        lines = (await told(daemon, "logs", "--request", clicked.request_id, str(daemon.log_file))).splitlines()
+        lines = (await output_of(daemon, "logs", "--request", clicked.request_id, str(daemon.log_file))).splitlines()
         assert [json.loads(line)["event"] for line in lines] == ["trace", "click"]
 
         samples = {
@@ -62,11 +72,11 @@ async def test_a_daemon_advises_what_its_clicks_and_rows_speak_for(state_dir: Pa
         )
         await until(lambda: {"utilisation_high", "fallbacks_high"} <= advised(daemon), "both are advised")
         assert {line["code"] for line in daemon.log("advice")} >= {"utilisation_high", "fallbacks_high"}
-        assert "warning: The pool of all countries has been more than 80% in use" in await told(daemon, "status")
+        assert "warning: The pool of all countries has been more than 80% in use" in await output_of(daemon, "status")
         assert 'tracepool_advice_active{code="utilisation_high",severity="warning"} 1.0' in scraped(daemon)
-        by_api = asked(daemon, "/api/maintenance", method="POST", json={})
+        by_api = control_request(daemon, "/api/maintenance", method="POST", json={})
         assert by_api.status_code == 200, by_api.text
-        for report in (by_api.json(), json.loads(await told(daemon, "maintenance", "--json"))):
+        for report in (by_api.json(), json.loads(await output_of(daemon, "maintenance", "--json"))):
             assert "utilisation_high" in {advice["code"] for advice in report["advice"]}
 
 
@@ -75,13 +85,13 @@ def advised(daemon: Serving) -> set[str]:
 
 
 def scraped(daemon: Serving) -> str:
-    answer = asked(daemon, "/metrics")
+    answer = control_request(daemon, "/metrics")
     assert answer.status_code == 200
     assert CANARY not in answer.text
     return answer.text
 
 
-async def told(daemon: Serving, *arguments: str) -> str:
+async def output_of(daemon: Serving, *arguments: str) -> str:
     done = await run_command(*arguments, TRACEPOOL_STATE_DIR=str(daemon.state_dir))
     assert done.returncode == 0, done.stderr
     return done.stdout

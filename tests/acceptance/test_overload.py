@@ -50,7 +50,7 @@ class Burst:
     reasons: Counter[str | None]
     waits_ms: dict[str | None, list[float]]
 
-    def told_at_once(self, reason: str, *, of: int) -> bool:
+    def answered_at_once(self, reason: str, *, of: int) -> bool:
         """So many clicks have this reason, and each was answered before a trace could have ended."""
         return len([wait_ms for wait_ms in self.waits_ms.get(reason, []) if wait_ms < TRACE_MS / 2]) == of
 
@@ -119,10 +119,10 @@ async def test_with_all_workers_busy_and_their_queue_full_clicks_fall_back_at_on
     async with overloaded(state_dir, settings, ips=8) as (daemon, network):
         found = await burst(daemon, BURST)
         assert found.reasons == {None: 5, "overload": BURST - 5}
-        assert found.told_at_once("overload", of=BURST - 5)
+        assert found.answered_at_once("overload", of=BURST - 5)
         await normal(daemon, 3)
         begun = {event.cid for event in network.log.of_origin()}
-        assert len(begun) == len(daemon.log("trace")), "a click that was told at once is not traced"
+        assert len(begun) == len(daemon.log("trace")), "a click that was answered at once is not traced"
 
 
 async def test_with_no_ip_free_and_its_queue_full_clicks_fall_back_at_once(state_dir: Path) -> None:
@@ -143,11 +143,11 @@ async def test_with_no_ip_free_and_its_queue_full_clicks_fall_back_at_once(state
             async with trio.open_nursery() as late:
                 for number in range(6, BURST):
                     late.start_soon(exchange, daemon.port, f"/track-hit?offer={OFFER}&gclid=g{number}")
-            assert waiting() == 4, "those who came later were told before them"
-        told = [(line["reason"], line["wait_ms"]) for line in daemon.log("click")]
-        assert Counter(reason for reason, _ in told) == {None: 2, "no_ip": BURST - 2}
+            assert waiting() == 4, "later clicks were answered before them"
+        answers = [(line["reason"], line["wait_ms"]) for line in daemon.log("click")]
+        assert Counter(reason for reason, _ in answers) == {None: 2, "no_ip": BURST - 2}
         late_ones = BURST - 6
-        assert [reason for reason, _ in told][:late_ones] == ["no_ip"] * late_ones, "no trace had to end first"
+        assert [reason for reason, _ in answers][:late_ones] == ["no_ip"] * late_ones, "no trace had to end first"
         hits = await until_rows(daemon, "select coalesce(reason, 'resolved'), count(*) from hits group by 1", BURST)
         assert hits == {"resolved": 2, "no_ip": BURST - 2}
 
@@ -174,7 +174,7 @@ async def test_past_waiting_max_clicks_fall_back_at_once(state_dir: Path) -> Non
     async with overloaded(state_dir, settings, ips=8) as (daemon, _):
         found = await burst(daemon, BURST)
         assert found.reasons == {None: 6, "overload": BURST - 6}
-        assert found.told_at_once("overload", of=BURST - 6)
+        assert found.answered_at_once("overload", of=BURST - 6)
         await normal(daemon, 6)
 
 

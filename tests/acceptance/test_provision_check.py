@@ -163,8 +163,8 @@ async def test_a_failed_ip_that_works_again_is_back_in_use_and_what_does_not_sta
             "update ip_rotation_pool set status = 'failed', is_healthy = false, consecutive_failures = 5,"
             " last_health_check = now() - interval '1 hour', probe_failures = 2 where country = 'us'"
         )
-        told = await run_command("psql", "--config", str(config), "-c", failed)
-        assert told.stdout == "UPDATE 7\n", told.stderr
+        done = await run_command("psql", "--config", str(config), "-c", failed)
+        assert done.stdout == "UPDATE 7\n", done.stderr
         async with serving(state_dir, here.settings()) as daemon:
             await until(lambda: daemon.counts("us")["available"] == 3, "those that work are back", 15)
             await until(lambda: len(daemon.log("probe")) == 7, "each was probed", 15)

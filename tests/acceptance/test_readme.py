@@ -11,7 +11,7 @@ import trio
 
 from tests.fakes.wire import free_port
 from tests.support.needs import need
-from tests.support.processes import REPOSITORY, asked, environment, offer, run_command, serving
+from tests.support.processes import REPOSITORY, control_request, environment, offer, run_command, serving
 from tests.support.waiting import PATIENCE_S, until
 
 README = (REPOSITORY / "README.md").read_text()
@@ -96,7 +96,7 @@ async def test_every_curl_command_works_as_it_is_written(state_dir: Path) -> Non
         config = str(state_dir / "settings.toml")
         made = await run_command("token", "create", "ops", "--role", "operator", "--config", config)
         token = made.stdout.split()[-1]
-        await until(lambda: asked(daemon, token=token).status_code == 200, "the token is adopted")
+        await until(lambda: control_request(daemon, token=token).status_code == 200, "the token is adopted")
         for command in commands:
             if "$TOKEN" in command:
                 await answered(command, TOKEN=token)

@@ -11,7 +11,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.wire import listening
-from tests.support.processes import Serving, as_toml, asked, network_of, provision, serving
+from tests.support.processes import Serving, as_toml, control_request, network_of, provision, serving
 from tests.support.waiting import until
 
 BEFORE = {
@@ -61,12 +61,12 @@ async def test_status_and_metrics_show_the_settings_of_the_last_reload(state_dir
         await reload(daemon, AFTER)
         [line] = daemon.log("reloaded")
         assert line["wait_for_a_restart"] == ["click.connections_max", "trace.workers", "trace.queue_max"]
-        queues, page = daemon.status()["queues"], asked(daemon, "/metrics").text
+        queues, page = daemon.status()["queues"], control_request(daemon, "/metrics").text
         limits = limits_in(page)
         assert {name: queues[name]["max"] for name in SHOWN_ONCE_RELOADED} == SHOWN_ONCE_RELOADED
         assert {name: limits[name] for name in SHOWN_ONCE_RELOADED} == SHOWN_ONCE_RELOADED
         assert "tracepool_click_deadline_seconds 8.0" in page
-        assert asked(daemon, "/api/history").json()["deadline_ms"] == 8_000
+        assert control_request(daemon, "/api/history").json()["deadline_ms"] == 8_000
         assert await daemon.stop() == 0
 
 
@@ -80,7 +80,7 @@ async def test_a_new_maintenance_interval_does_not_wait_for_the_old_one(state_di
 
 def rounds_of(daemon: Serving) -> list[dict[str, Any]]:
     """The records of each round of maintenance."""
-    return list(asked(daemon, "/api/statistics").json()["items"])
+    return list(control_request(daemon, "/api/statistics").json()["items"])
 
 
 async def says_nothing(stream: trio.abc.Stream) -> None:
@@ -106,9 +106,9 @@ async def test_a_tracer_stops_within_the_deadline_of_the_last_reload(state_dir: 
 def ask_until_it_ends(tracer: Serving, body: dict[str, Any]) -> None:
     """Ask for a trace; the tracer's end closes the connection."""
     with contextlib.suppress(httpx.TransportError):
-        asked(tracer, "/trace", method="POST", json=body)
+        control_request(tracer, "/trace", method="POST", json=body)
 
 
 def under_way(tracer: Serving, body: dict[str, Any]) -> bool:
     """Whether the proxy is in use: another trace through it is refused."""
-    return asked(tracer, "/trace", method="POST", json={**body, "timeout_ms": 1}).status_code == 409
+    return control_request(tracer, "/trace", method="POST", json={**body, "timeout_ms": 1}).status_code == 409

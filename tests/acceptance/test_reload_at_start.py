@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from tests.fakes.wire import free_port, listening
-from tests.support.processes import Serving, as_toml, asked, click, end_of, offer, serving
+from tests.support.processes import Serving, as_toml, click, control_request, end_of, offer, serving
 from tests.support.waiting import until
 
 OLD_TOKEN, NEW_TOKEN = "the-token-of-before", "the-token-of-now"
@@ -47,9 +47,9 @@ async def says_nothing(stream: trio.abc.Stream) -> None:
 
 async def new_settings_hold(daemon: Serving) -> None:
     """Check that the control face, status, metrics, clicks and pool use the new settings."""
-    await until(lambda: asked(daemon, token=NEW_TOKEN).status_code == 200, "the new token is in force")
-    assert asked(daemon, token=OLD_TOKEN).status_code == 401
-    metrics = asked(daemon, "/metrics", token=NEW_TOKEN).text
+    await until(lambda: control_request(daemon, token=NEW_TOKEN).status_code == 200, "the new token is in force")
+    assert control_request(daemon, token=OLD_TOKEN).status_code == 401
+    metrics = control_request(daemon, "/metrics", token=NEW_TOKEN).text
     assert f"tracepool_click_deadline_seconds {NEW_DEADLINE_S}" in metrics
     async with listening(says_nothing) as silent_port:
         await daemon.psql(

@@ -57,8 +57,8 @@ def machine(tmp_path: Path) -> Iterator[Container]:
 
 def ask(machine: Container, path: str, where: str = "8080", *headers: str) -> tuple[int, str | None]:
     """The status and the Location of an answer."""
-    told = machine.run(f"{INSTALLED}/bin/python3", "-c", ASK, where, path, *headers).stdout.split()
-    return int(told[0]), None if told[1] == "None" else told[1]
+    words = machine.run(f"{INSTALLED}/bin/python3", "-c", ASK, where, path, *headers).stdout.split()
+    return int(words[0]), None if words[1] == "None" else words[1]
 
 
 def start(machine: Container, *, watchdog_s: int | None = None) -> None:
@@ -83,12 +83,12 @@ def settings(machine: Container, text: str) -> None:
 @contextmanager
 def knocking(machine: Container) -> Iterator[list[Knock]]:
     """Send clicks during the block; the list has them afterwards."""
-    told: list[Knock] = []
+    knocks: list[Knock] = []
     command = [sys.executable, "-m", "tests.acceptance.knock", "8080", CLICK, str(CLICKS_PER_S)]
     with machine.visitor(*command) as visitors:
-        yield told
+        yield knocks
         lines, _ = visitors.communicate()
-    told += [Knock(**json.loads(line)) for line in lines.splitlines()]
+    knocks += [Knock(**json.loads(line)) for line in lines.splitlines()]
 
 
 def answered_a_second_long(machine: Container) -> None:
@@ -155,8 +155,8 @@ def test_a_daemon_that_is_stopped_is_restarted_by_the_watchdog_and_its_visitors_
     assert ask(machine, CLICK)[0] == 302, "it waited at the socket"
     assert machine.show(UNIT, "NRestarts") == "1"
     assert machine.show(UNIT, "MainPID") != stopped
-    told = machine.run("journalctl", "--no-pager", "--output=cat", f"--unit={UNIT}").stdout
-    assert "Watchdog timeout" in told
+    log = machine.run("journalctl", "--no-pager", "--output=cat", f"--unit={UNIT}").stdout
+    assert "Watchdog timeout" in log
     machine.until(lambda: machine.show(UNIT, "ActiveState") == "active", "it serves again")
     again_us = int(machine.show(UNIT, "WatchdogTimestampMonotonic"))
 

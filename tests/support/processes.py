@@ -276,7 +276,9 @@ async def click(daemon: Serving, offer_name: str, gclid: str = "g") -> Clicked:
     )
 
 
-def asked(daemon: Serving, path: str = "/api/status", token: str | None = None, **request: Any) -> httpx.Response:
+def control_request(
+    daemon: Serving, path: str = "/api/status", token: str | None = None, **request: Any
+) -> httpx.Response:
     """Send one request to the control face of a daemon."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     method = request.pop("method", "GET")
