@@ -30,10 +30,9 @@ PORTS_TRIED_MAX = 500
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 """Raised by sends and receives once either side has closed the connection."""
 
-
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST_LINE = re.compile(rf"({_NAME}) ([!-~]+) HTTP/1\.([01])")
-_FIELD = re.compile(rf"({_NAME}):[ \t]*([^\0-\x08\n-\x1f\x7f]*?)[ \t]*")
+_FIELD = re.compile(rf"({_NAME}):([^\0-\x08\n-\x1f\x7f]*)")
 
 
 class MalformedRequest(Exception):
@@ -123,7 +122,7 @@ class Connection:
             if request_line is None or len(matches) < len(fields):
                 raise MalformedRequest("the head is no HTTP/1.1 request")
             method, target, version = request_line.groups()
-            headers = [(match[1].lower(), match[2]) for match in matches]
+            headers = [(match[1].lower(), match[2].strip(" \t")) for match in matches]
             values = dict(headers)
             if version == "1" and "host" not in values:
                 raise MalformedRequest("the request has no Host")
