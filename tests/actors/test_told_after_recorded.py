@@ -1,4 +1,4 @@
-"""What a visitor is told stands in the journal already: no crash between the two leaves a hit without its trace."""
+"""A trace is journaled before its visitor is answered, so that no crash leaves a hit without its trace."""
 
 from typing import cast
 

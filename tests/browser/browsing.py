@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by selenium; the console messages and the requests of its pages."""
+"""Debian's Chromium, driven by selenium; the console messages and requested hosts of its pages."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -30,20 +30,20 @@ FLAGS = (
 
 
 class Browser:
-    """One window. A wait fails the test if its condition does not become true."""
+    """One window. A wait whose condition is not met in time fails the test."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
     def resize(self, width: int, height: int = 1000) -> None:
-        """Set the size of the page; Chromium's windows cannot be as narrow as a telephone."""
+        """Resizes the page, not the window: Chromium's windows are never as narrow as a telephone."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def prefer(self, scheme: str) -> None:
         features = [
             {"name": "prefers-color-scheme", "value": scheme},
-            {"name": "prefers-reduced-motion", "value": "reduce"},  # a page that still scrolls cannot be clicked
+            {"name": "prefers-reduced-motion", "value": "reduce"},  # an element that still scrolls cannot be clicked
         ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
@@ -54,7 +54,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str) -> str:
-        """The text in the document, visible or not."""
+        """The element's text, visible or not."""
         return str(self.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector)).strip()
 
     def run(self, script: str, *arguments: object) -> Any:
@@ -80,7 +80,7 @@ class Browser:
         return [f"{line['level']}: {line['message']}" for line in self._log("browser")]
 
     def hosts(self) -> set[str]:
-        """The hosts that the pages sent requests to since the last call."""
+        """The hosts that the pages requested since the last call."""
         hosts = set()
         for entry in self._log("performance"):
             message = json.loads(entry["message"])["message"]
@@ -93,7 +93,7 @@ class Browser:
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """Chromium with a new profile. Skips the test if Chromium is not installed."""
+    """A browser with a new profile. Skips the test if Chromium is missing."""
     chromium, chromedriver = need("chromium"), need("chromium-driver", "chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium

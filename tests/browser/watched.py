@@ -1,4 +1,4 @@
-"""A daemon for a whole file of tests, in a thread of its own, because a browser's driver blocks its thread."""
+"""A daemon for a whole file of tests, in a thread of its own: the browser's driver blocks, which trio must not."""
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,7 +18,7 @@ START_S = 60.0
 
 @dataclass(slots=True)
 class Watched:
-    """A daemon in another thread; only `do` may use `serving`."""
+    """`serving` may be used only by `do`."""
 
     serving: Serving
     _token: trio.lowlevel.TrioToken
@@ -33,7 +33,7 @@ class Watched:
 
 @dataclass(slots=True)
 class _Begun:
-    """The thread's result: ready, or an error."""
+    """The state of the thread: ready, or its error."""
 
     known: threading.Event = field(default_factory=threading.Event)
     watched: Watched | None = None

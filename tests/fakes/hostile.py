@@ -1,7 +1,7 @@
-"""An origin whose pages are expensive to read: small bodies that inflate, scripts that cause backtracking.
+"""An origin with expensive pages: small bodies that inflate, scripts that make a regular expression backtrack.
 
-Each kind is a chain of two requests, recorded as those of the ad network: the first gets a click id, the second serves
-the page.
+Each kind is a chain of two requests, recorded as those of the ad network: the first creates a click id, the
+second serves the page.
 
     /start/<kind>?<query>  →  302 to  /page/<kind>?cid=<n>&<query>
 """
@@ -34,7 +34,7 @@ def _script(code: bytes) -> bytes:
 
 
 def pages() -> dict[str, tuple[bytes, str]]:
-    """The body of each kind, and its Content-Encoding or ""."""
+    """Kind → the body and its Content-Encoding, if any."""
     html = b"<!doctype html><p>"
     return {
         "classes": (_script(b"/[" * 2_000), ""),
@@ -60,7 +60,7 @@ class HostileOrigin(Origin):
         return f"http://127.0.0.1:{self._port}/start/{kind}"
 
     async def prepare(self) -> None:
-        """Make the pages."""
+        """Create the pages, which takes a moment."""
         for kind, (body, coding) in (await trio.to_thread.run_sync(pages)).items():
             extra = (("Content-Encoding", coding),) if coding else ()
             self._answers[kind] = answer(200, body, *extra, kind="text/html; charset=utf-8")
@@ -81,7 +81,7 @@ KINDS = ("classes", "brotli-bomb", "divisions", "nesting", "attributes", "script
 
 @asynccontextmanager
 async def hostile_origin(log: EventLog) -> AsyncIterator[HostileOrigin]:
-    """Run the origin on a port of 127.0.0.1 until the block ends."""
+    """Serve on a port of 127.0.0.1 until the block ends."""
     with listen("127.0.0.1", 0) as listener:
         origin = HostileOrigin(log, int(listener.getsockname()[1]))
         await origin.prepare()

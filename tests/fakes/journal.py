@@ -1,4 +1,4 @@
-"""A journal in memory, whose disk may be slow or refuse writes, and which may raise."""
+"""A Recorder in memory, whose disk may be slow, fail, or raise."""
 
 import trio
 
@@ -6,9 +6,9 @@ from daemon.journal.entries import Entry
 
 
 class MemoryJournal:
-    """A journal. `entries`: durable entries in order. `dropped`: entries lost because the disk refused them.
+    """`entries`: durable ones, in order; `dropped`: lost by a failing disk.
 
-    `delay_s`: duration of `durable`. `refuses`: the disk refuses entries. `raises`: the exception of a faulty journal.
+    `delay_s`: how long `durable` takes. `refuses`: the disk fails. `raises`: a bug in the journal.
     """
 
     def __init__(self) -> None:

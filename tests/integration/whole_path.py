@@ -1,4 +1,4 @@
-"""A click's whole way in one process, on the real clock: clicks, workers, a pool's actor, real sockets; no database."""
+"""A click's whole path in one process, on the real clock: clicks, workers, a pool actor, real sockets; no database."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ VISITOR = Visitor("192.0.2.7", "Browser/1", None, None)
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What became of one click: its answer and hit, how its trace ended, what its IP was told."""
+    """The results of one click: answer, hit, end of the trace, release of the IP."""
 
     answer: Answer
     hit: Hit
@@ -47,13 +47,13 @@ class Told:
 
 
 class Heard:
-    """A journal that keeps what a test asks about, by request, until it is taken."""
+    """A journal that keeps the entries of each request until a test takes them."""
 
     def __init__(self) -> None:
         self.hits: dict[UUID, Hit] = {}
         self.traces: dict[UUID, TraceFinished] = {}
         self.releases: dict[UUID, IpChanged] = {}
-        self._holder: dict[UUID, UUID] = {}  # an IP's request
+        self._holder: dict[UUID, UUID] = {}  # the request that holds an IP
         self._more = trio.Event()
 
     def record(self, *entries: Entry) -> None:
@@ -75,7 +75,7 @@ class Heard:
         return True
 
     async def taken(self, answer: Answer) -> Told:
-        """All of one click, once its trace is over and its IP is back."""
+        """The results of one click, after its trace has ended and its IP is released."""
         which = answer.request_id
         with trio.fail_after(PATIENCE_S):
             while which not in self.traces or which not in self.releases:
@@ -94,7 +94,7 @@ class WholePath:
     tracer: Tracer
 
     def offer(self, tracking_url: str, *landing_schemes: str, **values: object) -> None:
-        """The one offer that clicks are for."""
+        """The only offer of the clicks."""
         row = {"id": uuid4(), "offer_name": "sale", "final_url": tracking_url, "target_country": "us"}
         more = {"deadline_s": None, "user_agent": "default", "landing_schemes": list(landing_schemes)}
         assert all(complaint.usable for complaint in self.offers.replace([{**row, **more, **values}]))
@@ -109,7 +109,7 @@ class WholePath:
 
 @asynccontextmanager
 async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> AsyncIterator[WholePath]:
-    """So many IPs, all of them the proxy at this port of loopback. At the end no IP is locked."""
+    """`Clicks` over so many IPs, which are all the proxy at this port of loopback. At the end no IP may be locked."""
     pool, trace = settings.pool, settings.trace
     rules = Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max)
     journal = Heard()

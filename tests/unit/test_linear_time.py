@@ -1,4 +1,4 @@
-"""No input that a stranger sends costs a parser more than linear time, or more than the bytes of its size may cost.
+"""No untrusted input costs a parser more than linear time.
 
 Times are compared with the time of a loop over as many bytes in the same run, so that the machine's speed does not
 matter. They are CPU times, the shortest of several tries, without garbage collections, whose time grows with the heap
