@@ -269,7 +269,7 @@ async def test_behind_a_socks_tunnel_a_plain_answer_is_the_targets_own() -> None
 
 
 async def told(line: str, url: str, header: str | None = "x-exit-ip") -> TraceResult:
-    async with net({"ads.example/start": page(), "ads.example/end": page()}, SECURE_TO_PLAIN, tells=line) as here:
+    async with net({"ads.example/start": page(), "ads.example/end": page()}, SECURE_TO_PLAIN, own_header=line) as here:
         return await traced(here.port, url, reach=Reach("luna", exit_ip_header=header))
 
 
