@@ -7,7 +7,7 @@ How to add a resource:
 2. `def blueprint(context: GetContext) -> Blueprint` makes the routes: async functions, whose docstring's first line is
    the summary in /openapi.json. Decorators from top to bottom: @routes.get("/api/NOUN"), then quart-schema's
    @validate_querystring, @validate_request, @validate_response. `context()` returns the ControlContext. A list of rows
-   is one `page_of`. A stream ends when `context().stopping` is set.
+   is one `add_list`. A stream ends when `context().stopping` is set.
 3. A refusal is `raise ProblemRaised(404, "what is wrong, and what would be right")`; BadInput and DatabaseUnavailable
    become problems in face.py, which also admits each token to GET and only operators to other methods.
 4. A change adds facts to its audit line: `note_change(ips=3)`.
@@ -18,17 +18,20 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from types import GenericAlias
 from typing import Annotated, Any, TypeVar
 
 import trio
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as model
-from quart import g
+from quart import Blueprint, g
+from quart_schema import validate_querystring, validate_response
 
 from daemon.control.listings import Listing, PageQuery, read_page
 from daemon.control.observers import Observers
 from daemon.control.overview import Overview
 from daemon.control.tracing import TracesForOthers
+from daemon.countries import canonical, names_of
 from daemon.database.postgres import Database
 from daemon.errors import BadInput
 from daemon.maintenance.rounds import Report
@@ -60,7 +63,6 @@ class ControlContext(TracerContext):
 
 
 G = TypeVar("G")
-P = TypeVar("P")
 T = TypeVar("T")
 
 # Bounds that requests share. PostgreSQL's text has no NUL.
@@ -103,22 +105,38 @@ GetContext = Callable[[], ControlContext]
 """Raises ProblemRaised (503) while the daemon starts, and after it has begun to stop."""
 
 
-async def page_of(
-    context: ControlContext,
+def add_list(
+    routes: Blueprint,
+    context: GetContext,
+    name: str,
+    path: str,
     listing: Listing,
-    query: Any,
-    page: Callable[[list[T], str | None], P],
-    row: Callable[[dict[str, Any]], T],
-    **filters: object,
-) -> P:
-    """A page of rows. `query` has `sort`, `limit` and `cursor`.
+    query: type[Any],
+    row: type[Any],
+    read: Callable[[dict[str, Any]], Any] | None = None,
+    *,
+    summary: str,
+) -> None:
+    """Adds GET `path`: a page of rows. `row`: the model NOUNRow of an item, made by `read` or from its columns.
 
-    A field of `query` with the name of one of the listing's filters is a filter; `filters` are further ones.
+    `query`: a model with `sort`, `limit` and `cursor`; each field with the name of a filter of the listing is one.
     """
-    named = {name: getattr(query, name) for name in listing.filters if hasattr(query, name)}
-    wanted = PageQuery(query.sort, query.limit, query.cursor, named | filters)
-    items, following = await context.database.work(read_page, listing, wanted)
-    return page([row(item) for item in items], following)
+    described = {
+        "__doc__": "`next` is the cursor of the following page; null at the end.",
+        "__annotations__": {"items": GenericAlias(list, row), "next": str | None},
+    }
+    page: Any = model(frozen=True, slots=True)(type(row.__name__.replace("Row", "Page"), (), described))
+
+    async def list_rows(query_args: Any) -> Any:
+        filters = {name: getattr(query_args, name) for name in listing.filters if hasattr(query_args, name)}
+        if "countries" in listing.filters and query_args.country is not None:
+            filters["countries"] = names_of(canonical(query_args.country))
+        wanted = PageQuery(query_args.sort, query_args.limit, query_args.cursor, filters)
+        rows, following = await context().database.work(read_page, listing, wanted)
+        return page([read(one) if read else from_row(row, one) for one in rows], following)
+
+    list_rows.__name__, list_rows.__doc__ = name, summary
+    routes.get(path)(validate_querystring(query)(validate_response(page)(list_rows)))
 
 
 def parse_rows(given: Sequence[G], make: Callable[[G], T], *, strict: bool) -> tuple[list[T], list[RowRefused]]:

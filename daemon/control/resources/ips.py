@@ -2,14 +2,13 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
-from quart_schema import validate_querystring, validate_request, validate_response
+from quart_schema import validate_request, validate_response
 
 from daemon.control.api import (
     STRICT,
@@ -19,15 +18,14 @@ from daemon.control.api import (
     Limit,
     RowRefused,
     Word,
+    add_list,
     from_row,
     note_change,
-    page_of,
     parse_rows,
 )
 from daemon.control.listings import IPS, TRACES, PageQuery, read_one, read_page
 from daemon.control.observers import Failure
 from daemon.control.problems import ProblemRaised
-from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.pool.provision_rows import NewIP, new_ip
 from daemon.pool.store import Selection, add_ips, remove_ips, reset_ips
@@ -78,14 +76,6 @@ class IpRow:
     notes: str | None
     created_at: datetime
     updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class IpPage:
-    """`next` is the cursor of the following page; null at the end."""
-
-    items: list[IpRow]
-    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +160,7 @@ def blueprint(context: GetContext) -> Blueprint:
 
 
 def _add_reads(routes: Blueprint, context: GetContext) -> None:
-    @routes.get("/api/ips")
-    @validate_querystring(IpsQuery)
-    @validate_response(IpPage)
-    async def list_ips(query_args: IpsQuery) -> IpPage:
-        """The IPs, a page at a time."""
-        countries = None if query_args.country is None else names_of(canonical(query_args.country))
-        return await page_of(context(), IPS, query_args, IpPage, partial(from_row, IpRow), countries=countries)
+    add_list(routes, context, "list_ips", "/api/ips", IPS, IpsQuery, IpRow, summary="The IPs, a page at a time.")
 
     @routes.get("/api/ips/<uuid:ip_id>")
     @validate_response(IpDetail)

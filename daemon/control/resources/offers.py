@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
-from quart_schema import validate_querystring, validate_request, validate_response
+from quart_schema import validate_request, validate_response
 
 from daemon.control.api import (
     STRICT,
@@ -21,14 +21,13 @@ from daemon.control.api import (
     Limit,
     RowRefused,
     Word,
+    add_list,
     from_row,
     note_change,
-    page_of,
     parse_rows,
 )
 from daemon.control.listings import OFFERS
 from daemon.control.problems import ProblemRaised
-from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
 from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields, with_fields
@@ -87,14 +86,6 @@ class OfferRow:
 
 
 @dataclass(frozen=True, slots=True)
-class OfferPage:
-    """`next` is the cursor of the following page; null at the end."""
-
-    items: list[OfferRow]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class OffersImported:
     """`skipped`: offers that existed already."""
 
@@ -120,13 +111,8 @@ def blueprint(context: GetContext) -> Blueprint:
 
 
 def _add_reads(routes: Blueprint, context: GetContext) -> None:
-    @routes.get("/api/offers")
-    @validate_querystring(OffersQuery)
-    @validate_response(OfferPage)
-    async def list_offers(query_args: OffersQuery) -> OfferPage:
-        """The offers, by name, a page at a time."""
-        countries = None if query_args.country is None else names_of(canonical(query_args.country))
-        return await page_of(context(), OFFERS, query_args, OfferPage, _shown, countries=countries)
+    summary = "The offers, by name, a page at a time."
+    add_list(routes, context, "list_offers", "/api/offers", OFFERS, OffersQuery, OfferRow, _shown, summary=summary)
 
     @routes.get("/api/offers/<path:offer>")
     @validate_response(OfferRow)

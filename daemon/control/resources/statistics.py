@@ -1,7 +1,6 @@
 """Figures over time: statistics by minute and traffic by day from the tables, the last day from memory, /metrics."""
 
 from datetime import date, datetime
-from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, Response, request
 from quart_schema import hide, validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, from_row, page_of
+from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, add_list, from_row
 from daemon.control.history import FALLBACK_REASONS, OTHER
 from daemon.control.listings import STATISTICS, TRAFFIC
 
@@ -53,14 +52,6 @@ class StatisticsRow:
 
 
 @dataclass(frozen=True, slots=True)
-class StatisticsPage:
-    """`next` is the cursor of the following page; null at the end."""
-
-    items: list[StatisticsRow]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class TrafficQuery:
     """The days from `since` to before `until`, in UTC."""
 
@@ -85,14 +76,6 @@ class TrafficRow:
     bytes_received: int
     bytes_sent: int
     cost: float
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficPage:
-    """`next` is the cursor of the following page; null at the end."""
-
-    items: list[TrafficRow]
-    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,28 +117,21 @@ class HistoryAnswer:
 
 def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("statistics", __name__)
-    _add_tables(routes, context)
-    _add_figures(routes, context)
-    return routes
+    summary = "The pool's statistics by minute."
+    add_list(
+        routes,
+        context,
+        "statistics",
+        "/api/statistics",
+        STATISTICS,
+        StatisticsQuery,
+        StatisticsRow,
+        _row,
+        summary=summary,
+    )
+    summary = "Bytes and cost by day, provider and offer, the newest first."
+    add_list(routes, context, "traffic", "/api/traffic", TRAFFIC, TrafficQuery, TrafficRow, summary=summary)
 
-
-def _add_tables(routes: Blueprint, context: GetContext) -> None:
-    @routes.get("/api/statistics")
-    @validate_querystring(StatisticsQuery)
-    @validate_response(StatisticsPage)
-    async def statistics(query_args: StatisticsQuery) -> StatisticsPage:
-        """The pool's statistics by minute."""
-        return await page_of(context(), STATISTICS, query_args, StatisticsPage, _row)
-
-    @routes.get("/api/traffic")
-    @validate_querystring(TrafficQuery)
-    @validate_response(TrafficPage)
-    async def traffic(query_args: TrafficQuery) -> TrafficPage:
-        """Bytes and cost by day, provider and offer, the newest first."""
-        return await page_of(context(), TRAFFIC, query_args, TrafficPage, partial(from_row, TrafficRow))
-
-
-def _add_figures(routes: Blueprint, context: GetContext) -> None:
     @routes.get("/api/history")
     @validate_querystring(HistoryQuery)
     @validate_response(HistoryAnswer)
@@ -186,6 +162,8 @@ def _add_figures(routes: Blueprint, context: GetContext) -> None:
         here = context()
         page = await here.observers.metrics.page(here.overview, request.headers.get("Accept"))
         return Response(page.body, content_type=page.content_type)
+
+    return routes
 
 
 def _row(row: dict[str, Any]) -> StatisticsRow:

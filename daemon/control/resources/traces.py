@@ -1,16 +1,15 @@
 """Traces and clicks: the rows of the last days, the traces in flight, and new traces for the batch lane."""
 
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
-from quart_schema import validate_querystring, validate_request, validate_response
+from quart_schema import validate_request, validate_response
 
-from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, from_row, note_change, page_of
+from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, add_list, from_row, note_change
 from daemon.control.listings import HITS, TRACES
 from daemon.control.observers import Flight
 from daemon.control.problems import ProblemRaised
@@ -61,14 +60,6 @@ class TraceRow:
     bytes_sent: int
     cost: float | None
     priority: int
-
-
-@dataclass(frozen=True, slots=True)
-class TracePage:
-    """`next` is the cursor of the following page; null at the end."""
-
-    items: list[TraceRow]
-    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +150,6 @@ class HitRow:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class HitPage:
-    """`next` is the cursor of the following page; null at the end."""
-
-    items: list[HitRow]
-    next: str | None
-
-
 def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("traces", __name__)
     _add_reads(routes, context)
@@ -175,12 +158,8 @@ def blueprint(context: GetContext) -> Blueprint:
 
 
 def _add_reads(routes: Blueprint, context: GetContext) -> None:
-    @routes.get("/api/traces")
-    @validate_querystring(TracesQuery)
-    @validate_response(TracePage)
-    async def list_traces(query_args: TracesQuery) -> TracePage:
-        """The traces of the last days, the newest first."""
-        return await page_of(context(), TRACES, query_args, TracePage, partial(from_row, TraceRow))
+    summary = "The traces of the last days, the newest first."
+    add_list(routes, context, "list_traces", "/api/traces", TRACES, TracesQuery, TraceRow, summary=summary)
 
     @routes.get("/api/traces/<uuid:request_id>")
     @validate_response(TraceDetail)
@@ -205,12 +184,8 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
         flights = here.observers.flights(here.overview, here.settings().pool.lock_s)
         return FlightList(here.overview.tracer.active, flights)
 
-    @routes.get("/api/hits")
-    @validate_querystring(HitsQuery)
-    @validate_response(HitPage)
-    async def list_hits(query_args: HitsQuery) -> HitPage:
-        """The answered clicks, the newest first."""
-        return await page_of(context(), HITS, query_args, HitPage, partial(from_row, HitRow))
+    summary = "The answered clicks, the newest first."
+    add_list(routes, context, "list_hits", "/api/hits", HITS, HitsQuery, HitRow, summary=summary)
 
 
 def _add_new(routes: Blueprint, context: GetContext) -> None:
