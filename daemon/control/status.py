@@ -20,28 +20,6 @@ from daemon.trace.provider_health import ProviderStatus
 from daemon.trace.traffic_costs import TrafficStatus, by_provider
 from daemon.troubles import TroubleStatus
 
-_COUNTS = """
-select country, count(*) as total,
-       count(*) filter (where status = 'available' and is_healthy) as available,
-       count(*) filter (where status = 'locked') as locked,
-       count(*) filter (where status = 'cooldown') as cooldown,
-       count(*) filter (where status = 'failed' or not is_healthy) as failed
-from ip_rotation_pool group by country
-"""
-_ACTIVE = """
-select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
-"""
-_CLICKS = """
-select count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
-       percentile_cont(0.5) within group (order by wait_ms) as wait_p50_ms,
-       percentile_cont(0.95) within group (order by wait_ms) as wait_p95_ms
-from hits where created_at > now() - interval '1 minute'
-"""
-_FALLBACKS = """
-select coalesce(reason, 'unknown') as reason, count(*) as count
-from hits where created_at > now() - interval '1 minute' and outcome = 'fallback' group by 1 order by 1
-"""
-
 
 @plain(frozen=True, slots=True)
 class CountryStatus(Counts):
@@ -123,16 +101,16 @@ def country_status(counts: Counts) -> CountryStatus:
 async def read_status(conn: Connection) -> TableStatus:
     """The status from the tables. A unit of work."""
     countries: dict[str, dict[str, int]] = {}
-    for row in await conn.fetch(_COUNTS):
+    for row in await conn.fetch(QUERIES["counts_by_country"]):
         counts = countries.setdefault(canonical(row["country"]), dict.fromkeys(list(row.keys())[1:], 0))
         for name in counts:
             counts[name] += row[name]
-    clicks = await conn.fetchrow(_CLICKS)
-    fallbacks = {row["reason"]: row["count"] for row in await conn.fetch(_FALLBACKS)}
+    clicks = await conn.fetchrow(QUERIES["last_minute"])
+    fallbacks = {row["reason"]: row["count"] for row in await conn.fetch(QUERIES["last_minute_fallbacks"])}
     traffic = by_provider(await conn.fetch(QUERIES["traffic_today"]))
     return TableStatus(
         countries={country: Counts(**counts, waiting=0) for country, counts in sorted(countries.items())},
-        active_traces=await conn.fetchval(_ACTIVE),
+        active_traces=await conn.fetchval(QUERIES["active_traces"]),
         last_minute=LastMinute(**clicks, fallbacks=fallbacks).rounded(),
         traffic_today={provider: spent.rounded() for provider, spent in traffic.items()},
     )

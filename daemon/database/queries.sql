@@ -136,6 +136,29 @@ select provider, sum(traces)::bigint as traces, sum(bytes_received)::bigint as b
        sum(bytes_sent)::bigint as bytes_sent, sum(cost) as cost
 from traffic where day = (now() at time zone 'utc')::date group by provider order by provider
 
+-- name: counts_by_country
+-- The IPs in each state. Rows of one country may differ in its spelling.
+select country, count(*) as total,
+       count(*) filter (where status = 'available' and is_healthy) as available,
+       count(*) filter (where status = 'locked') as locked,
+       count(*) filter (where status = 'cooldown') as cooldown,
+       count(*) filter (where status = 'failed' or not is_healthy) as failed
+from ip_rotation_pool group by country
+
+-- name: active_traces
+select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
+
+-- name: last_minute
+-- The clicks of the last minute, without the reasons of their fallbacks.
+select count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
+       percentile_cont(0.5) within group (order by wait_ms) as wait_p50_ms,
+       percentile_cont(0.95) within group (order by wait_ms) as wait_p95_ms
+from hits where created_at > now() - interval '1 minute'
+
+-- name: last_minute_fallbacks
+select coalesce(reason, 'unknown') as reason, count(*) as count
+from hits where created_at > now() - interval '1 minute' and outcome = 'fallback' group by 1 order by 1
+
 -- name: apply_hit
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
