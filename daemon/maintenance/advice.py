@@ -70,29 +70,21 @@ def _fallbacks_high(f: Figures) -> Iterator[Advice]:
 
 
 def _provider_suspected(f: Figures) -> Iterator[Advice]:
-    for provider in f.providers:
-        if provider.suspected:
-            yield Advice(
-                "provider_suspected",
-                Severity.CRITICAL,
-                f"The provider {provider.name} seems to fail, not its single IPs: {provider.suspected}. "
-                "Check its IPs and ask the provider.",
-                "so many IPs of a provider fail at once that the provider itself must be at fault",
-                {},
-                "tracepool provision check",
-                provider.name,
-            )
+    for name, why in sorted(f.suspects.items()):
+        yield Advice(
+            "provider_suspected",
+            Severity.CRITICAL,
+            f"The provider {name} seems to fail, not its single IPs: {why}. Check its IPs and ask the provider.",
+            "so many IPs of a provider fail at once that the provider itself must be at fault",
+            {},
+            "tracepool provision check",
+            name,
+        )
 
 
 def _credentials_refused(f: Figures) -> Iterator[Advice]:
-    refused = dict(f.evidence.credentials_refused)
-    for provider in f.providers:
-        if provider.credentials_refused == 0:
-            refused.pop(provider.name, None)  # the login is accepted again
-        elif provider.credentials_refused is not None:
-            refused.setdefault(provider.name, provider.credentials_refused)
-    for name, traces in sorted(refused.items()):
-        if traces > 0:
+    for name, traces in sorted({**f.refusals, **f.evidence.credentials_refused}.items()):
+        if traces > 0 and f.refusals.get(name) != 0:
             yield Advice(
                 "credentials_refused",
                 Severity.CRITICAL,
@@ -113,7 +105,7 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
     ratio = now / usual
     if TRAFFIC_LESS <= ratio <= TRAFFIC_MORE:
         return
-    prices = [p.price_per_gb for p in f.providers if p.price_per_gb]
+    prices = [price for price in f.prices_per_gb.values() if price]
     numbers = {
         "kb_per_trace": round(now / 1000, 1),
         "usual_kb_per_trace": round(usual / 1000, 1),

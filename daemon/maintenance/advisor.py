@@ -1,7 +1,7 @@
 """Derives advice from the evidence that was last read from the tables and the current figures in memory."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import structlog
@@ -10,7 +10,7 @@ from daemon.clock import Moment
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advice import advise
 from daemon.maintenance.evidence import read_active, read_evidence
-from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance, ProviderState
+from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance
 from daemon.maintenance.tally import LastMinute, Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
@@ -24,34 +24,25 @@ FRESH_S = 1.0  # advice is derived at most once in this time, however often it i
 log = structlog.get_logger("daemon.maintenance")
 
 
+@dataclass(slots=True, eq=False)
 class Advisor:
     """`advice()` works without the database too; its evidence is then as old as the last successful `refresh`."""
 
-    def __init__(
-        self,
-        database: Database,
-        live: LiveSettings,
-        directory: PoolDirectory,
-        tally: Tally,
-        providers: ProviderHealth,
-        now: Callable[[], Moment],
-        troubles: Troubles,
-    ) -> None:
-        self._database = database
-        self._troubles = troubles
-        self._live = live
-        self._directory = directory
-        self._tally = tally
-        self._providers = providers
-        self._now = now
-        self._evidence = Evidence()
-        self._advice: tuple[Advice, ...] = ()
-        self._derived_s = float("-inf")
-        self._logged: set[tuple[str, str]] = set()
+    database: Database
+    live: LiveSettings
+    directory: PoolDirectory
+    tally: Tally
+    providers: ProviderHealth
+    now: Callable[[], Moment]
+    troubles: Troubles
+    _evidence: Evidence = field(default=Evidence(), init=False)
+    _advice: tuple[Advice, ...] = field(default=(), init=False)
+    _derived_s: float = field(default=float("-inf"), init=False)
+    _logged: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     async def refresh(self) -> tuple[Advice, ...]:
         """Read the evidence anew, and log advice that is new or no longer given. Raises DatabaseUnavailable."""
-        self._evidence = await self._database.work(_read_evidence, self._now().wall_s, self._live.current)
+        self._evidence = await self.database.work(_read_evidence, self.now().wall_s, self.live.current)
         self._derived_s = float("-inf")
         found = self.advice()
         given = {(advice.code, advice.about): advice for advice in found}
@@ -63,32 +54,23 @@ class Advisor:
         return found
 
     def advice(self) -> tuple[Advice, ...]:
-        now = self._now()
+        now = self.now()
         if now.tick_s >= self._derived_s + FRESH_S:
             self._derived_s = now.tick_s
-            counts, settings = self._directory.counts(), self._live.current
+            counts, settings = self.directory.counts(), self.live.current
             figures = _figures(
                 settings,
                 now_s=now.wall_s,
                 countries=counts,
                 active={country: found.locked + found.waiting for country, found in counts.items()},
-                clicks=self._tally.last_minute(now.tick_s),
+                clicks=self.tally.last_minute(now.tick_s),
                 evidence=self._evidence,
-                providers=_providers(settings, self._providers.suspects(), self._providers.refusals()),
-                hindrances=tuple(Hindrance(held.activity, held.sentence, held.remedy) for held in self._troubles),
+                suspects=self.providers.suspects(),
+                refusals=self.providers.refusals(),
+                hindrances=tuple(Hindrance(held.activity, held.sentence, held.remedy) for held in self.troubles),
             )
             self._advice = advise(figures)
         return self._advice
-
-
-def _providers(
-    settings: Settings, suspects: Mapping[str, str], refusals: Mapping[str, int]
-) -> tuple[ProviderState, ...]:
-    prices = {name: provider.price_per_gb or None for name, provider in settings.providers.items()}
-    names = sorted({*prices, *suspects, *refusals})
-    return tuple(
-        ProviderState(name, suspects.get(name), refusals.get(name), price_per_gb=prices.get(name)) for name in names
-    )
 
 
 def _figures(settings: Settings, **found: Any) -> Figures:
@@ -96,6 +78,7 @@ def _figures(settings: Settings, **found: Any) -> Figures:
         deadline_s=settings.click.deadline_s,
         cooldown_s=settings.pool.cooldown_s,
         interval_s=settings.maintenance.interval_s,
+        prices_per_gb={name: provider.price_per_gb for name, provider in settings.providers.items()},
         **found,
     )
 
@@ -116,6 +99,5 @@ async def advice_by_tables(
         active=await read_active(conn),
         clicks=clicks,
         evidence=await _read_evidence(conn, now_s, settings),
-        providers=_providers(settings, {}, {}),
     )
     return advise(figures)

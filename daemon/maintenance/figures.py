@@ -124,20 +124,6 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderState:
-    """The health of one provider.
-
-    `suspected`: the reason why the provider itself seems to fail, or None. `credentials_refused`: the number of traces
-    whose login was refused recently, 0 if logins are accepted again, None without a running daemon.
-    """
-
-    name: str
-    suspected: str | None = None
-    credentials_refused: int | None = None
-    price_per_gb: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """Figures from the tables.
 
@@ -169,14 +155,20 @@ class Hindrance:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`active`: traces that have an IP or wait for one, by country. `interval_s`: the time between two samples."""
+    """`active`: traces that have an IP or wait for one, by country. `interval_s`: the time between two samples.
+
+    By provider: `suspects`, the reason why the provider itself seems to fail; `refusals`, the number of traces whose
+    login was refused recently, 0 if logins are accepted again.
+    """
 
     now_s: float
     countries: Mapping[str, Counts] = field(default_factory=dict)
     active: Mapping[str, int] = field(default_factory=dict)
     clicks: LastMinute = NO_CLICKS
     evidence: Evidence = Evidence()
-    providers: tuple[ProviderState, ...] = ()
+    suspects: Mapping[str, str] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    prices_per_gb: Mapping[str, float] = field(default_factory=dict)
     deadline_s: float = 10.0
     cooldown_s: float = 60.0
     interval_s: float = 60.0

@@ -16,7 +16,6 @@ from daemon.maintenance.figures import (
     Figures,
     Landings,
     Peak,
-    ProviderState,
     RecentDemand,
     Sample,
     Severity,
@@ -199,13 +198,13 @@ def test_a_country_that_lost_its_ips_is_not_spoken_of() -> None:
 
 
 def test_a_suspected_provider_is_critical() -> None:
-    advice = only(figures(providers=(ProviderState("luna", suspected="9 of 40 IPs failed within 2 minutes"),)))
+    advice = only(figures(suspects={"luna": "9 of 40 IPs failed within 2 minutes"}))
     assert (advice.code, advice.about, advice.severity) == ("provider_suspected", "luna", Severity.CRITICAL)
     assert "9 of 40 IPs failed" in advice.sentence
 
 
 def test_refused_credentials_are_critical_wherever_they_were_seen() -> None:
-    refused = figures(providers=(ProviderState("luna", credentials_refused=3),), evidence={
+    refused = figures(refusals={"luna": 3}, evidence={
         "credentials_refused": {"luna": 5, "soax": 1, "other": 0}})  # fmt: skip
     assert [(a.about, a.numbers["traces_refused"]) for a in advise(refused)] == [("luna", 5), ("soax", 1)]
     assert "providers.luna.username" in (advise(refused)[0].command or "")
@@ -213,8 +212,8 @@ def test_refused_credentials_are_critical_wherever_they_were_seen() -> None:
 
 def test_a_login_that_is_accepted_again_is_not_spoken_of_though_the_last_hour_has_refusals() -> None:
     evidence = {"credentials_refused": {"luna": 5}}
-    assert codes(figures(providers=(ProviderState("luna", credentials_refused=0),), evidence=evidence)) == []
-    assert only(figures(providers=(ProviderState("luna", credentials_refused=2),))).numbers == {"traces_refused": 2}
+    assert codes(figures(refusals={"luna": 0}, evidence=evidence)) == []
+    assert only(figures(refusals={"luna": 2})).numbers == {"traces_refused": 2}
 
 
 # bytes and money
@@ -228,11 +227,11 @@ def test_a_trace_far_off_its_usual_bytes_is_told(bytes_now: float, told: bool) -
 
 def test_with_a_price_it_is_told_in_money() -> None:
     traffic = Traffic(traces=50, bytes_per_trace=80_000, usual_bytes_per_trace=40_000, usual_hours=24)
-    advice = only(figures(evidence={"traffic": traffic}, providers=(ProviderState("luna", price_per_gb=3.0),)))
+    advice = only(figures(evidence={"traffic": traffic}, prices_per_gb={"luna": 3.0}))
     assert advice.numbers["money_per_1000_traces"] == pytest.approx(0.24)
     assert "cost 0.24 dollars instead of 0.12" in advice.sentence
-    two_prices = (ProviderState("luna", price_per_gb=3.0), ProviderState("soax", price_per_gb=4.0))
-    assert "cost" not in only(figures(evidence={"traffic": traffic}, providers=two_prices)).sentence
+    two_prices = {"luna": 3.0, "soax": 4.0}
+    assert "cost" not in only(figures(evidence={"traffic": traffic}, prices_per_gb=two_prices)).sentence
 
 
 @pytest.mark.parametrize(
@@ -328,7 +327,7 @@ def test_what_would_do_leaves_a_pool_below_eighty_percent(healthy: int, busy: in
 def test_the_gravest_comes_first() -> None:
     given = figures(
         clicks=clicked(100, no_ip=20),
-        providers=(ProviderState("luna", suspected="all fail"),),
+        suspects={"luna": "all fail"},
         evidence={"peaks": {"us": Peak(hours=24, percent=20, busy=8)}},
     )
     assert codes(given) == ["provider_suspected", "fallbacks_high", "oversized"]
