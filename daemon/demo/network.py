@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -16,17 +17,17 @@ EVENTS_MAX = 20_000
 """Events kept; the oldest are dropped first."""
 
 
+@dataclass(eq=False)
 class DemoNetwork:
     """A running network.
 
     `origin` is its address and port. `seen` has the requests that the origin has answered or whose client left.
     """
 
-    def __init__(self, origin: tuple[str, int], addresses: Sequence[str], proxy_port: int) -> None:
-        self.origin = origin
-        self.addresses = tuple(addresses)
-        self.proxy_port = proxy_port
-        self.seen: deque[OriginEvent] = deque(maxlen=EVENTS_MAX)
+    origin: tuple[str, int]
+    addresses: Sequence[str]
+    proxy_port: int
+    seen: deque[OriginEvent] = field(default_factory=lambda: deque(maxlen=EVENTS_MAX), init=False)
 
     def chain_url(
         self,

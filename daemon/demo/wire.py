@@ -1,12 +1,9 @@
 """HTTP/1.1 over loopback sockets, for the demo's origin and proxies and for the fakes of the tests.
 
-h11 parses requests. Responses are written as bytes, so that a fake can also send bytes that are not HTTP. A send that
-fits the kernel's buffer is one system call without a checkpoint: benchmarks run this network and the daemon on the same
-small machine.
+h11 parses requests. Responses are written as bytes, so that a fake can also send bytes that are not HTTP.
 """
 
 import errno
-import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -27,8 +24,8 @@ CONNECTION_S_MAX = 3_600.0
 """A connection is closed after this time, idle or not."""
 BACKLOG = 4_096
 PORTS_TRIED_MAX = 500
-GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
-"""Raised by sends and receives once either side has closed the connection."""
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
+"""Raised by sends and receives once either side has closed the connection, or if two answers are sent at once."""
 
 
 class PortBusy(TheirFault):
@@ -62,14 +59,7 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
-        self.bytes_out = 0
-        self._received = 0
         self._ahead = b""
-
-    @property
-    def bytes_in(self) -> int:
-        """Bytes received, without bytes that were read ahead of the next request."""
-        return self._received - len(self._ahead)
 
     def close(self) -> None:
         """Close a socket at once; a task that waits for it gets ClosedResourceError."""
@@ -84,25 +74,10 @@ class Connection:
         return await self._arrive()
 
     async def _arrive(self) -> bytes:
-        data = bytes(await self.stream.receive_some(RECEIVE_BYTES_MAX))
-        self._received += len(data)
-        return data
+        return bytes(await self.stream.receive_some(RECEIVE_BYTES_MAX))
 
     async def send(self, data: bytes) -> None:
-        """Send all of `data`. `bytes_out` counts what the kernel took, also if the send is cancelled."""
-        if not isinstance(self.stream, trio.SocketStream):
-            await self.stream.send_all(data)
-            self.bytes_out += len(data)
-            return
-        left = memoryview(data)
-        while left:
-            try:
-                taken = os.write(self.stream.socket.fileno(), left)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self.stream.socket)
-            else:
-                self.bytes_out += taken
-                left = left[taken:]
+        await self.stream.send_all(data)
 
     async def request(self) -> Request | None:
         """Return the next request with its whole body, or None if the client closes first.

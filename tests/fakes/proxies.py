@@ -11,8 +11,8 @@ import httptools
 import trio
 
 from daemon.demo.proxies import ForwardingError, ProxyConnection
-from daemon.demo.wire import Connection, Request, answer
-from tests.fakes.wire import listening, reset
+from daemon.demo.wire import Request, answer
+from tests.fakes.wire import CountingConnection, listening, reset
 
 Misbehaviour = Callable[[trio.abc.Stream, Request], Awaitable[None]]
 Server = Callable[[trio.abc.Stream], Awaitable[None]]
@@ -28,6 +28,7 @@ class ReadingProxy(ProxyConnection):
 
     def __init__(self, stream: trio.abc.Stream, source: str, origin: tuple[str, int]) -> None:
         super().__init__(stream, source, origin)
+        self.client: CountingConnection = CountingConnection(stream)
         self.status, self.location = 0, b""
         self._parser: httptools.HttpResponseParser | None = None
         self._has_ended = False
@@ -81,7 +82,7 @@ class Proxy:
     misbehaves_from: int = 1
     seen: list[Request] = field(default_factory=list)
     connections: int = 0
-    _open: set[Connection] = field(default_factory=set)
+    _open: set[CountingConnection] = field(default_factory=set)
     _closed_bytes: tuple[int, int] = 0, 0
 
     async def serve(self, stream: trio.abc.Stream) -> None:

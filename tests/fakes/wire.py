@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
-from daemon.demo.wire import PortBusy, accept_from, listen
+from daemon.demo.wire import Connection, PortBusy, accept_from, listen
 
 
 def _ports_of_this_worker() -> range:
@@ -25,6 +25,44 @@ def _ports_of_this_worker() -> range:
 
 _PORTS = _ports_of_this_worker()
 _next_port = itertools.islice(itertools.cycle(_PORTS), random.randrange(len(_PORTS)), None)
+
+
+class CountingConnection(Connection):
+    """Counts the bytes of a connection."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        super().__init__(stream)
+        self.bytes_out = 0
+        self._received = 0
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes received, without bytes that were read ahead of the next request."""
+        return self._received - len(self._ahead)
+
+    async def _arrive(self) -> bytes:
+        data = await super()._arrive()
+        self._received += len(data)
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`. `bytes_out` counts what the kernel took, also if the send is cancelled.
+
+        A send that fits the kernel's buffer has no checkpoint.
+        """
+        if not isinstance(self.stream, trio.SocketStream):
+            await super().send(data)
+            self.bytes_out += len(data)
+            return
+        left = memoryview(data)
+        while left:
+            try:
+                taken = os.write(self.stream.socket.fileno(), left)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self.stream.socket)
+            else:
+                self.bytes_out += taken
+                left = left[taken:]
 
 
 @contextlib.asynccontextmanager

@@ -17,11 +17,11 @@ import trustme
 
 from daemon.demo.history import OriginEvent, check
 from daemon.demo.network import demo_network
-from daemon.demo.wire import HEAD_BYTES_MAX, Connection, PortBusy, Request, free_port_for
+from daemon.demo.wire import HEAD_BYTES_MAX, PortBusy, Request, free_port_for
 from daemon.errors import BadInput
 from tests.fakes.events import ProxyEvent, read_log
 from tests.fakes.network import Failure, FakeNetwork, fake_network, main, parse_addresses
-from tests.fakes.wire import free_port
+from tests.fakes.wire import CountingConnection, free_port
 from tests.support.waiting import until
 
 ADDRESSES = ("127.1.0.1", "127.1.0.2", "127.1.0.3")
@@ -237,7 +237,7 @@ async def test_a_request_without_an_answer_is_recorded_without_the_status_of_the
 
 async def test_requests_sent_together_come_one_by_one_with_their_bodies() -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    connection, got = Connection(theirs), []
+    connection, got = CountingConnection(theirs), []
     chunked = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     last = b"GET /b HTTP/1.0\r\nX-Some: y\r\n\r\n"
     await ours.send_all(chunked + last + b"more")
