@@ -66,12 +66,14 @@ class Metrics:
         self._clicks = counter(
             "tracepool_clicks", "Clicks, with the reason of a fallback or refusal", "outcome", "reason"
         )
-        for reason in FALLBACK_REASONS:
-            self._clicks["fallback", reason].inc(0)
-        for reason in REFUSALS:
-            self._clicks["refused", reason].inc(0)
-        for outcome in ("resolved", "left"):
-            self._clicks[outcome, ""].inc(0)
+        for outcome, reasons in (
+            ("resolved", [""]),
+            ("left", [""]),
+            ("fallback", FALLBACK_REASONS),
+            ("refused", REFUSALS),
+        ):
+            for reason in reasons:
+                self._clicks[outcome, reason].inc(0)
         self._click_wait = histogram("tracepool_click_wait_seconds", "Time that visitors waited for an answer", WAITS)
         self._traces = counter("tracepool_traces", "Traces that had an IP, by verdict", "verdict", "provider")
         seconds = histogram("tracepool_trace_seconds", "Time from a trace's first hop to its end", TIMES, "landed")
