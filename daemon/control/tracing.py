@@ -5,6 +5,7 @@ an IP of this daemon's own pool, which only a lease may use.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 from msgspec.structs import replace
@@ -28,26 +29,19 @@ async def _is_of_no_pool(endpoint: Endpoint) -> bool:
     return False
 
 
+@dataclass(slots=True, eq=False)
 class TracesForOthers:
-    """`active`: the number of traces that run now; each uses one proxy."""
+    """`active`: the number of traces that run now; each uses one proxy.
 
-    def __init__(
-        self,
-        live: LiveSettings,
-        backend: LocalBackend,
-        *,
-        workers_busy: Callable[[], int] = lambda: 0,
-        is_of_the_pool: Callable[[Endpoint], Awaitable[bool]] = _is_of_no_pool,
-    ) -> None:
-        """`backend` is always the local one: two daemons that trace by each other would forward a request for ever.
+    `backend` is always the local one: two daemons that trace by each other would forward a request for ever.
+    `workers_busy()`: workers that trace this daemon's own clicks; together they are at most trace.workers.
+    """
 
-        `workers_busy()`: workers that trace this daemon's own clicks; together they are at most trace.workers.
-        """
-        self._live = live
-        self._workers_busy = workers_busy
-        self._is_of_the_pool = is_of_the_pool
-        self._backend = backend
-        self._in_use: set[Endpoint] = set()
+    live: LiveSettings
+    backend: LocalBackend
+    workers_busy: Callable[[], int] = field(default=lambda: 0, kw_only=True)
+    is_of_the_pool: Callable[[Endpoint], Awaitable[bool]] = field(default=_is_of_no_pool, kw_only=True)
+    _in_use: set[Endpoint] = field(default_factory=set, init=False)
 
     @property
     def active(self) -> int:
@@ -55,13 +49,13 @@ class TracesForOthers:
 
     async def trace(self, request: TraceRequest) -> TraceAnswer:
         """Raises ProblemRaised: 409 if the proxy is in use, 503 if trace.workers traces run. Raises PoolSilent."""
-        settings = self._live.current
+        settings = self.live.current
         endpoint = request.proxy_ip.strip().strip("[]").lower(), str(request.proxy_port).strip()
-        if await self._is_of_the_pool(endpoint):
+        if await self.is_of_the_pool(endpoint):
             raise _conflict(f"{':'.join(endpoint)} is an IP of this daemon's own pool: only its own traces may use it")
         if endpoint in self._in_use:
             raise _conflict(f"{':'.join(endpoint)} serves another trace now: try again when that trace is over")
-        if self.active + self._workers_busy() >= settings.trace.workers:
+        if self.active + self.workers_busy() >= settings.trace.workers:
             why = f"{settings.trace.workers} traces run already (trace.workers)"
             raise ProblemRaised(503, why, kind="/problems/busy", title="Busy")
         self._in_use.add(endpoint)
@@ -83,7 +77,7 @@ class TracesForOthers:
         lease = request.lease or uuid4().hex
         proxy = LeasedProxy(request.proxy_ip, str(request.proxy_port), request.target_country, request.provider, lease)
         timeout_s = min(trace.timeout_s, request.timeout_ms / 1000)
-        return await self._backend.trace(walk, proxy, timeout_s=timeout_s)
+        return await self.backend.trace(walk, proxy, timeout_s=timeout_s)
 
 
 def _conflict(why: str) -> ProblemRaised:

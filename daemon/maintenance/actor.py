@@ -1,7 +1,7 @@
 """The actor that does a maintenance round each interval and logs its report. The work of a round is in rounds.py."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 import trio
@@ -22,31 +22,26 @@ FLUSH_S = 3.0
 log = structlog.get_logger("daemon.maintenance")
 
 
+@dataclass(slots=True, eq=False)
 class Maintenance:
-    def __init__(
-        self,
-        database: Database,
-        live: LiveSettings,
-        directory: PoolDirectory,
-        queued: Callable[[], int],
-        flush: Callable[[], Awaitable[None]],
-        advisor: Advisor,
-        troubles: Troubles,
-    ) -> None:
-        """`flush` returns once PostgreSQL has every present entry of the journal."""
-        self._database = database
-        self._live = live
-        self._directory = directory
-        self._queued = queued
-        self._flush = flush
-        self._advisor = advisor
-        self._troubles = troubles
-        self._one_at_a_time = trio.Lock()
-        self._paused_s, self._pausing = 0.0, trio.CancelScope()
-        live.subscribe(self._end_pause)
+    """`flush` returns once PostgreSQL has every present entry of the journal."""
+
+    database: Database
+    live: LiveSettings
+    directory: PoolDirectory
+    queued: Callable[[], int]
+    flush: Callable[[], Awaitable[None]]
+    advisor: Advisor
+    troubles: Troubles
+    _one_at_a_time: trio.Lock = field(default_factory=trio.Lock, init=False)
+    _paused_s: float = field(default=0.0, init=False)
+    _pausing: trio.CancelScope = field(default_factory=trio.CancelScope, init=False)
+
+    def __post_init__(self) -> None:
+        self.live.subscribe(self._end_pause)
 
     async def run(self) -> None:
-        await self._patiently(self._advisor.refresh)
+        await self._patiently(self.advisor.refresh)
         while True:
             await self._pause()
             await self._patiently(self.round)
@@ -55,7 +50,7 @@ class Maintenance:
         """Wait for maintenance.interval_s. A reload that changes it changes the end of this pause."""
         self._paused_s = trio.current_time()
         with trio.CancelScope() as self._pausing:
-            self._end_pause(self._live.current)
+            self._end_pause(self.live.current)
             await trio.sleep_forever()
 
     def _end_pause(self, settings: Settings) -> None:
@@ -67,24 +62,24 @@ class Maintenance:
                 await work()
                 break
             except DatabaseUnavailable as e:
-                self._troubles.note(MAINTAINING, e, effect="the round is tried again; clicks are traced as usual")
-                await trio.sleep(min(RETRY_S, self._live.current.maintenance.interval_s))
-        self._troubles.over(MAINTAINING)
+                self.troubles.note(MAINTAINING, e, effect="the round is tried again; clicks are traced as usual")
+                await trio.sleep(min(RETRY_S, self.live.current.maintenance.interval_s))
+        self.troubles.over(MAINTAINING)
 
     async def round_now(self) -> Report:
         """A round that an operator requests, after the journal is shipped. Raises DatabaseUnavailable."""
         with trio.move_on_after(FLUSH_S):  # while PostgreSQL refuses a statement, rows wait longer than a command may
-            await self._flush()
+            await self.flush()
         return await self.round()
 
     async def round(self) -> Report:
         """Do one round, after one that is under way. Raises DatabaseUnavailable."""
         async with self._one_at_a_time:
-            overdue = await self._directory.overdue()
+            overdue = await self.directory.overdue()
             report = await run_once(
-                self._database, self._live.current, queued=self._queued(), overdue_ips=overdue, expire_ips=False
+                self.database, self.live.current, queued=self.queued(), overdue_ips=overdue, expire_ips=False
             )
-            report = replace(report, advice=await self._advisor.refresh())
+            report = replace(report, advice=await self.advisor.refresh())
         if overdue:
             log.error("timer_failed", overdue_ips=overdue, effect="their locks and cooldowns are ended now")
         if report.changed:

@@ -42,7 +42,7 @@ class Advisor:
 
     async def refresh(self) -> tuple[Advice, ...]:
         """Read the evidence anew, and log advice that is new or no longer given. Raises DatabaseUnavailable."""
-        self._evidence = await self.database.work(_read_evidence, self.now().wall_s, self.live.current)
+        self._evidence = await self.database.work(read_evidence, self.now().wall_s, self.live.current)
         self._derived_s = float("-inf")
         found = self.advice()
         given = {(advice.code, advice.about): advice for advice in found}
@@ -83,11 +83,6 @@ def _figures(settings: Settings, **found: Any) -> Figures:
     )
 
 
-async def _read_evidence(conn: Connection, now_s: float, settings: Settings) -> Evidence:
-    times = settings.click.deadline_s, settings.pool.cooldown_s, settings.maintenance.interval_s
-    return await read_evidence(conn, now_s, *times)
-
-
 async def advice_by_tables(
     conn: Connection, countries: Mapping[str, Counts], clicks: LastMinute, settings: Settings, now_s: float
 ) -> tuple[Advice, ...]:
@@ -98,6 +93,6 @@ async def advice_by_tables(
         countries=countries,
         active=await read_active(conn),
         clicks=clicks,
-        evidence=await _read_evidence(conn, now_s, settings),
+        evidence=await read_evidence(conn, now_s, settings),
     )
     return advise(figures)

@@ -8,18 +8,17 @@ from daemon.countries import canonical
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Evidence, Faults, Landings, Peak, RecentDemand, Sample, Slots, Traffic, Use
+from daemon.settings.model import Settings
 
 WINDOW_S = 600.0
 OVERHANG_INTERVALS = 2  # older samples are read too, because a sample counts for the time after it
 
 
-async def read_evidence(
-    conn: Connection, now_s: float, deadline_s: float, cooldown_s: float, interval_s: float
-) -> Evidence:
+async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> Evidence:
     """A unit of work. `now_s` is this machine's wall clock, which may differ from the server's."""
-    span_s = WINDOW_S + OVERHANG_INTERVALS * max(60.0, interval_s)
-    landings = await conn.fetchrow(QUERIES["landings"], deadline_s)
-    rested = await conn.fetchrow(QUERIES["faults_by_rest"], cooldown_s)
+    span_s = WINDOW_S + OVERHANG_INTERVALS * max(60.0, settings.maintenance.interval_s)
+    landings = await conn.fetchrow(QUERIES["landings"], settings.click.deadline_s)
+    rested = await conn.fetchrow(QUERIES["faults_by_rest"], settings.pool.cooldown_s)
     spent = await conn.fetchrow(QUERIES["spent"])
     refused = await conn.fetch(QUERIES["credentials_refused"])
     return Evidence(

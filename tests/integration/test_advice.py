@@ -38,7 +38,7 @@ from generate_series(0, 6) age
 
 
 async def evidence(rows: Rows) -> Evidence:
-    return await rows.database.work(read_evidence, NOW_S, 10.0, 60.0, 60.0)
+    return await rows.database.work(read_evidence, NOW_S, Settings())
 
 
 async def test_empty_tables_are_no_evidence(postgres: PostgresServer) -> None:
