@@ -8,7 +8,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from logging import WARNING
 from typing import Any
 
@@ -32,11 +32,8 @@ class Noted:
     event: str
     facts: Mapping[str, Any]
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"id": self.id, "at": self.at, "level": self.level, "event": self.event, "facts": self.facts}
-
     def message(self) -> bytes:
-        return sse("event", self.as_dict(), self.id)
+        return sse("event", asdict(self), self.id)
 
 
 @dataclass(slots=True, eq=False)

@@ -41,12 +41,6 @@ PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 BYTES_PER_GB = 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    body: bytes
-    content_type: str
-
-
 class Metrics:
     """`click`, `trace` and `without_ip` count; `page` answers a scrape."""
 
@@ -104,12 +98,12 @@ class Metrics:
     def without_ip(self) -> None:
         self._without_ip.inc()
 
-    async def page(self, overview: Overview, accept: str | None) -> Page:
-        """The page in OpenMetrics if `accept` names it, else in Prometheus' text format."""
+    async def page(self, overview: Overview, accept: str | None) -> tuple[bytes, str]:
+        """Body and content type: OpenMetrics if `accept` names it, else Prometheus' text format."""
         scrape: Any = _Scrape(self._registry, self._live.current.click.deadline_s, overview, await overview.backlog())
         if OPENMETRICS in [part.partition(";")[0].strip().lower() for part in (accept or "").split(",")]:
-            return Page(openmetrics.generate_latest(scrape), openmetrics.CONTENT_TYPE_LATEST)  # type: ignore[no-untyped-call]
-        return Page(exposition.generate_latest(scrape), PLAIN)
+            return openmetrics.generate_latest(scrape), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
+        return exposition.generate_latest(scrape), PLAIN
 
     def _known(self, provider: str) -> str:
         if provider not in self._providers:

@@ -24,10 +24,10 @@ RESULT = TraceResult(Landed("https://shop.example/?secret=1"), (), 4_200.0, 30_0
 
 async def scraped(metrics: Metrics, *advice: Advice) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Value by name and labels."""
-    page = await metrics.page(fake_overview(*advice), OPENMETRICS)
+    body, _ = await metrics.page(fake_overview(*advice), OPENMETRICS)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in openmetrics(page.body.decode())  # type: ignore[no-untyped-call]
+        for family in openmetrics(body.decode())  # type: ignore[no-untyped-call]
         for sample in family.samples
     }
 
@@ -131,17 +131,17 @@ async def test_current_figures_are_read_at_the_scrape() -> None:
     ],
 )  # fmt: skip
 async def test_the_accept_header_chooses_the_format(accept: str | None, content_type: str) -> None:
-    page = await Metrics(LiveSettings(SETTINGS)).page(fake_overview(), accept)
-    assert page.content_type.startswith(content_type)
+    body, found = await Metrics(LiveSettings(SETTINGS)).page(fake_overview(), accept)
+    assert found.startswith(content_type)
     parse = openmetrics if "openmetrics" in content_type else plain
-    assert len(list(parse(page.body.decode()))) > 15
+    assert len(list(parse(body.decode()))) > 15
 
 
 async def test_a_scrape_has_no_secret_and_no_data_of_a_click() -> None:
     metrics = Metrics(LiveSettings(SETTINGS))
     metrics.trace("luna", Verdict.OK, 0.2, RESULT)
     for accept in (None, OPENMETRICS):
-        body = (await metrics.page(fake_overview(), accept)).body.decode()
+        body = (await metrics.page(fake_overview(), accept))[0].decode()
         for word in (CANARY, "shop.example", "secret", '"a"', "192.0.2"):
             assert word not in body
 

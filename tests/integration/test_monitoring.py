@@ -37,9 +37,9 @@ def exported() -> Exported:
     metrics = Metrics(LiveSettings(Settings(providers={"luna": {"price_per_gb": 3}})))
     for verdict in Verdict:
         metrics.trace("luna", verdict, 0.1, TraceResult(Landed("https://shop.example/"), (), 1_000.0, 1, 1))
-    page = trio.run(metrics.page, fake_overview(), OPENMETRICS)
+    body, _ = trio.run(metrics.page, fake_overview(), OPENMETRICS)
     found: Exported = {}
-    for family in text_string_to_metric_families(page.body.decode()):  # type: ignore[no-untyped-call]
+    for family in text_string_to_metric_families(body.decode()):  # type: ignore[no-untyped-call]
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})
             for name, value in sample.labels.items():

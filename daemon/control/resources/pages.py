@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ async def _initial_figures(context: GetContext) -> dict[str, Any]:
     except ProblemRaised:
         return {**nothing, "starting": True}
     recent = here.observers.events.recent()[-EVENTS_SHOWN:]
-    return {**nothing, "status": await status_message(here), "events": [noted.as_dict() for noted in reversed(recent)]}
+    return {**nothing, "status": await status_message(here), "events": [asdict(noted) for noted in reversed(recent)]}
 
 
 def _with_policy(response: Response) -> Response:

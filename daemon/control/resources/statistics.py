@@ -160,8 +160,8 @@ def blueprint(context: GetContext) -> Blueprint:
     @hide
     async def metrics() -> Response:
         here = context()
-        page = await here.observers.metrics.page(here.overview, request.headers.get("Accept"))
-        return Response(page.body, content_type=page.content_type)
+        body, content_type = await here.observers.metrics.page(here.overview, request.headers.get("Accept"))
+        return Response(body, content_type=content_type)
 
     return routes
 
