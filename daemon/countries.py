@@ -1,5 +1,8 @@
 """Country codes, case-insensitive, with the aliases that providers and operators use. Pure."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 ALIASES = {"gb": "uk", "gbr": "uk", "usa": "us"}
 
 
@@ -12,6 +15,14 @@ def canonical(country: str) -> str:
 def names_of(country: str) -> list[str]:
     """All spellings of the country with the key `country`, for a query over rows."""
     return [country, *(name for name, key in ALIASES.items() if key == country)]
+
+
+def rows_by_country(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows with a column `country`, by canonical name: several rows may spell one country differently."""
+    by_country: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_country.setdefault(canonical(row["country"]), []).append(row)
+    return by_country
 
 
 def iso_code(country: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass as plain
 
 from pydantic.dataclasses import dataclass
 
-from daemon.countries import canonical
+from daemon.countries import rows_by_country
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
@@ -100,16 +100,15 @@ def country_status(counts: Counts) -> CountryStatus:
 
 async def read_status(conn: Connection) -> TableStatus:
     """The status from the tables. A unit of work."""
-    countries: dict[str, dict[str, int]] = {}
-    for row in await conn.fetch(QUERIES["counts_by_country"]):
-        counts = countries.setdefault(canonical(row["country"]), dict.fromkeys(list(row.keys())[1:], 0))
-        for name in counts:
-            counts[name] += row[name]
+    rows = sorted(rows_by_country(await conn.fetch(QUERIES["counts_by_country"])).items())
     clicks = await conn.fetchrow(QUERIES["last_minute"])
     fallbacks = {row["reason"]: row["count"] for row in await conn.fetch(QUERIES["last_minute_fallbacks"])}
     traffic = by_provider(await conn.fetch(QUERIES["traffic_today"]))
     return TableStatus(
-        countries={country: Counts(**counts, waiting=0) for country, counts in sorted(countries.items())},
+        countries={
+            country: Counts(*(sum(row[name] for row in several) for name in Counts.__slots__))
+            for country, several in rows
+        },
         active_traces=await conn.fetchval(QUERIES["active_traces"]),
         last_minute=LastMinute(**clicks, fallbacks=fallbacks).rounded(),
         traffic_today={provider: spent.rounded() for provider, spent in traffic.items()},

@@ -142,7 +142,7 @@ select country, count(*) as total,
        count(*) filter (where status = 'available' and is_healthy) as available,
        count(*) filter (where status = 'locked') as locked,
        count(*) filter (where status = 'cooldown') as cooldown,
-       count(*) filter (where status = 'failed' or not is_healthy) as failed
+       count(*) filter (where status = 'failed' or not is_healthy) as failed, 0 as waiting
 from ip_rotation_pool group by country
 
 -- name: active_traces

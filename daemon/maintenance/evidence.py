@@ -1,10 +1,10 @@
 """Reads the evidence for advice from the tables. Each query reads a bounded number of rows."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from daemon.countries import canonical
+from daemon.countries import canonical, rows_by_country
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Evidence, Faults, Landings, Peak, RecentDemand, Sample, Slots, Traffic, Use
@@ -21,11 +21,13 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
     rested = await conn.fetchrow(QUERIES["faults_by_rest"], settings.pool.cooldown_s)
     spent = await conn.fetchrow(QUERIES["spent"])
     refused = await conn.fetch(QUERIES["credentials_refused"])
+    demands = rows_by_country(await conn.fetch(QUERIES["demands"]))
+    slots = rows_by_country(await conn.fetch(QUERIES["slots"]))  # by country, the provider with the most IPs first
     return Evidence(
         samples=tuple(_sample(row, now_s) for row in await conn.fetch(QUERIES["samples"], span_s)),
         peaks=_peaks(await conn.fetch(QUERIES["peaks"])),
-        demands=_demands(await conn.fetch(QUERIES["demands"])),
-        slots=_slots(await conn.fetch(QUERIES["slots"])),
+        demands={country: _demand(rows) for country, rows in demands.items()},
+        slots={country: Slots(rows[0]["provider"], rows[0]["highest"]) for country, rows in slots.items()},
         landings=Landings(**dict(landings)),
         gave_up=await conn.fetchval(QUERIES["gave_up"]),
         barely_rested=Faults(rested["barely"], rested["barely_by_ip"]),
@@ -37,11 +39,8 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
 
 async def read_active(conn: Connection) -> dict[str, int]:
     """A unit of work: the number of unfinished traces, by country."""
-    active: dict[str, int] = {}
-    for row in await conn.fetch(QUERIES["active_by_country"]):
-        country = canonical(row["country"])
-        active[country] = active.get(country, 0) + row["traces"]
-    return active
+    rows = await conn.fetch(QUERIES["active_by_country"])
+    return {country: sum(row["traces"] for row in several) for country, several in rows_by_country(rows).items()}
 
 
 def _sample(row: Mapping[str, Any], now_s: float) -> Sample:
@@ -67,33 +66,15 @@ def uses_in(breakdown: str) -> dict[str, Use]:
 
 
 def _peaks(rows: Iterable[Mapping[str, Any]]) -> dict[str, Peak]:
-    peaks: dict[str, Peak] = {}
-    for row in rows:
-        if row["percent"] is not None and row["busy"] is not None:
-            peak = Peak(row["hours"], row["percent"], int(row["busy"]))
-            known = peaks.get(country := canonical(row["country"]), peak)
-            peaks[country] = Peak(
-                max(peak.hours, known.hours), max(peak.percent, known.percent), max(peak.busy, known.busy)
-            )
+    used = [row for row in rows if row["percent"] is not None and row["busy"] is not None]
+    peaks = {}
+    for country, several in rows_by_country(used).items():
+        hours, percent, busy = (max(row[name] for row in several) for name in ("hours", "percent", "busy"))
+        peaks[country] = Peak(hours, percent, int(busy))
     return peaks
 
 
-def _demands(rows: Iterable[Mapping[str, Any]]) -> dict[str, RecentDemand]:
-    parts: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        parts.setdefault(canonical(row["country"]), []).append(row)
-    demands = {}
-    for country, several in parts.items():
-        traces = sum(row["traces"] for row in several)
-        ms = sum(row["traces"] * row["trace_ms"] for row in several if row["traces"])
-        per_minute = sum(row["requests"] / row["minutes"] for row in several)
-        demands[country] = RecentDemand(per_minute, ms / traces / 1000 if traces else None)
-    return demands
-
-
-def _slots(rows: Iterable[Mapping[str, Any]]) -> dict[str, Slots]:
-    """The first row of each country, which is that of the provider with the most IPs."""
-    slots: dict[str, Slots] = {}
-    for row in rows:
-        slots.setdefault(canonical(row["country"]), Slots(row["provider"], row["highest"]))
-    return slots
+def _demand(rows: Sequence[Mapping[str, Any]]) -> RecentDemand:
+    traces = sum(row["traces"] for row in rows)
+    ms = sum(row["traces"] * row["trace_ms"] for row in rows if row["traces"])
+    return RecentDemand(sum(row["requests"] / row["minutes"] for row in rows), ms / traces / 1000 if traces else None)

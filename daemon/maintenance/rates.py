@@ -1,8 +1,9 @@
 """The recorded clicks and traces by country, for `tracepool plan --from-history`."""
 
+from collections import Counter
 from dataclasses import dataclass
 
-from daemon.countries import canonical
+from daemon.countries import rows_by_country
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.errors import TheirFault
@@ -56,28 +57,24 @@ class History:
 
 async def read_history(conn: Connection, days: float) -> History:
     """A unit of work: the clicks and traces of the last `days`."""
-    traced: dict[str, list[tuple[int, float, float]]] = {}
-    for row in await conn.fetch(QUERIES["trace_costs"], days):
-        traced.setdefault(canonical(row["country"]), []).append((row["traces"], row["trace_ms"], row["bytes"]))
-    clicks: dict[str, dict[int, int]] = {}
-    minutes = 0.0
-    for row in await conn.fetch(QUERIES["clicks_by_minute"], days):
-        minutes = max(minutes, row["minutes_since"])
-        by_minute = clicks.setdefault(canonical(row["country"]), {})
-        by_minute[row["minute"]] = by_minute.get(row["minute"], 0) + row["clicks"]
-    minutes = max(minutes, 1.0)
+    traced = rows_by_country(await conn.fetch(QUERIES["trace_costs"], days))
+    clicked = await conn.fetch(QUERIES["clicks_by_minute"], days)
+    minutes = max([1.0, *(row["minutes_since"] for row in clicked)])
     rates = []
-    for country, by_minute in clicks.items():
+    for country, rows in rows_by_country(clicked).items():
         parts = traced.get(country, [])
-        traces = sum(part[0] for part in parts)
+        traces = sum(part["traces"] for part in parts)
+        by_minute: Counter[int] = Counter()
+        for row in rows:
+            by_minute[row["minute"]] += row["clicks"]
         rates.append(
             Rate(
                 country=country,
-                clicks=sum(by_minute.values()),
-                mean_clicks_per_minute=sum(by_minute.values()) / minutes,
+                clicks=by_minute.total(),
+                mean_clicks_per_minute=by_minute.total() / minutes,
                 peak_clicks_per_minute=max(by_minute.values()),
-                trace_s=sum(n * ms for n, ms, _ in parts) / traces / 1000 if traces else None,
-                kb_per_trace=sum(n * size for n, _, size in parts) / traces / 1000 if traces else None,
+                trace_s=sum(part["traces"] * part["trace_ms"] for part in parts) / traces / 1000 if traces else None,
+                kb_per_trace=sum(part["traces"] * part["bytes"] for part in parts) / traces / 1000 if traces else None,
             )
         )
     return History(minutes, tuple(sorted(rates, key=lambda rate: -rate.clicks)))
