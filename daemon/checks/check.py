@@ -1,6 +1,6 @@
-"""Whether an IP works: one GET of a URL through it, and the address that it leaves by.
+"""Checks an IP: one GET of a URL through it, and its exit address.
 
-Whoever calls this has the IP for itself meanwhile: a lease, or no daemon that could lease it.
+The caller has the IP to itself: it holds a lease, or no daemon runs that could lease the IP.
 """
 
 import json
@@ -16,28 +16,28 @@ from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.settings.model import HONEST_USER_AGENT
 from daemon.trace.page.body import FirstBytes
 from daemon.trace.walk.steps import Fetch, HopAnswer, HopFailure
-from daemon.trace.walk.verdicts import Kind, Phase, Verdict, fault_of
+from daemon.trace.walk.verdicts import Failure, Phase, Verdict, fault_of
 from daemon.trace.wire.session import Fetcher
 from daemon.web.headers import wire_url
 
 BODY_BYTES_MAX = 4_096
 _HEADERS = (("User-Agent", HONEST_USER_AGENT), ("Accept", "*/*"))
-_PLAIN_REFUSALS = frozenset({403, 405})  # over plain http the proxy's own answer and the URL's look alike
+_PLAIN_REFUSALS = frozenset({403, 405})  # over plain http the proxy's own answer looks like the URL's
 
 
 class CheckKind(StrEnum):
-    """What a check found."""
+    """The result of a check."""
 
     WORKING = "working"
-    SLOW = "slow"  # it works, but took longer than the threshold
-    REFUSED = "refused"  # its port takes no connection, or it does not let us through
+    SLOW = "slow"  # the IP works, but took longer than the threshold
+    REFUSED = "refused"  # the proxy's port refuses connections, or the proxy refuses the request
     CREDENTIALS = "wrong_credentials"
-    FAILED = "failed"  # whatever else; the message says what
+    FAILED = "failed"  # any other failure; see the message
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`ms` until the answer's end, or until it failed. `exit_ip` is the address that the proxy leaves by, if told."""
+    """`ms` until the end of the answer or the failure. `exit_ip` is the proxy's exit address, if it is known."""
 
     kind: CheckKind
     ms: float
@@ -52,7 +52,7 @@ class CheckResult:
 async def check(
     fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, url: str, *, timeout_s: float, slow_s: float = math.inf
 ) -> CheckResult:
-    """One check within `timeout_s`; any answer of `url` with 2xx or 3xx will do. Raises nothing but trio.Cancelled."""
+    """One check within `timeout_s`: a 2xx or 3xx answer of `url` is a success. Raises nothing but trio.Cancelled."""
     if isinstance(proxy, UnusableProxy):
         return CheckResult(CheckKind.FAILED, 0.0, None, proxy.message)
     began_s = trio.current_time()
@@ -76,27 +76,26 @@ async def check(
 def _failure(failure: HopFailure) -> tuple[CheckKind, str]:
     fault = fault_of(failure.phase, failure.kind, status=failure.status)
     if fault.verdict is Verdict.CREDENTIALS:
-        return CheckKind.CREDENTIALS, fault.words
-    refused = fault.reason == "proxy_refused" or (failure.phase, failure.kind) == (Phase.DIAL, Kind.REFUSED)
-    return (CheckKind.REFUSED if refused else CheckKind.FAILED), fault.words
+        return CheckKind.CREDENTIALS, fault.message
+    refused = fault.reason == "proxy_refused" or (failure.phase, failure.kind) == (Phase.DIAL, Failure.REFUSED)
+    return (CheckKind.REFUSED if refused else CheckKind.FAILED), fault.message
 
 
 def _answer(status: int, *, plain: bool) -> tuple[CheckKind, str]:
     if 200 <= status <= 399:
         return CheckKind.WORKING, ""
     if plain and status == 407:
-        return CheckKind.CREDENTIALS, "the proxy wants other credentials: status 407"
+        return CheckKind.CREDENTIALS, "the proxy refuses the credentials: status 407"
     if plain and status in _PLAIN_REFUSALS:
         return CheckKind.REFUSED, f"answered with status {status}, by the proxy or by the check URL"
     return CheckKind.FAILED, f"the check URL answered with status {status}"
 
 
 def address_in(body: bytes) -> str | None:
-    """The address that a body is, as text or in a JSON object's field `ip`; None if it is neither."""
+    """The IP address in a body: the whole text, or the field `ip` of a JSON object."""
     text = body.decode("utf-8", "replace").strip()
     if text.startswith("{"):
         with suppress(ValueError, RecursionError):
-            found = json.loads(text)
-            return address_of(found.get("ip"))
+            return address_of(json.loads(text).get("ip"))
         return None
     return address_of(text)

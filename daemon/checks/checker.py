@@ -1,8 +1,8 @@
-"""Checks by the running daemon: each one has a lease of its IP, as a trace has, so that no trace goes through it.
+"""Checks by the running daemon. Each check holds a lease of its IP, so that no trace uses the IP meanwhile.
 
-An IP that is in use, or rests, is not checked but told of. A check waits, for PATIENCE_S at most, until it costs no
-click an IP (pool/admission.py), and leaves no rest and no count behind. A probe is a check of one that failed, and
-brings it back into use if it works.
+An IP that is locked or in cooldown is not checked: the result is `skipped`. A check waits, for PATIENCE_S at most,
+until it takes no IP from a click (pool/admission.py). It causes no cooldown and changes no counter. A probe is a check
+of a failed IP; a probe that succeeds makes the IP available.
 """
 
 import time
@@ -31,14 +31,14 @@ CHECKS_MAX = 100  # at once
 PATIENCE_S = 15.0
 RETRY_S = 0.1
 ACQUIRE_S = 5.0
-LEASE_MARGIN_S = 0.5  # a check ends this much before its lock at the latest
+LEASE_MARGIN_S = 0.5  # a check ends this long before its lock expires, at the latest
 SKIPPED = "skipped"
 
 log = structlog.get_logger("daemon.trace")
 
 
 class Checker:
-    """`providers` learns of the logins that probes show to be refused, or to be accepted."""
+    """`providers` receives whether the logins of probes were accepted or refused."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Checker:
 
     @property
     def url(self) -> str:
-        """Empty: nothing can be checked."""
+        """provision.check_url; without it nothing can be checked."""
         return self._live.current.provision.check_url
 
     async def check(self, ip_id: str, country: str, timeout_s: float) -> dict[str, Any]:
@@ -69,36 +69,36 @@ class Checker:
         except ValueError:
             raise TheirFault(f"{ip_id[:80]!r} is no id of an IP") from None
         async with self._places:
-            post = self._directory.known(country)
-            answer = await self._lease(post, asked) if post else NoIPAvailable(None, "gone")
+            pool = self._directory.known(country)
+            answer = await self._lease(pool, asked) if pool else NoIPAvailable(None, "gone")
             if isinstance(answer, NoIPAvailable):
                 return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": self._why(answer)}
-            assert post is not None
-            result = await self._check(post, answer, url, timeout_s)
-        log.info("check", ip=f"{answer.address}:{answer.port}", country=post.country, kind=result.kind,
+            assert pool is not None
+            result = await self._check(pool, answer, url, timeout_s)
+        log.info("check", ip=f"{answer.address}:{answer.port}", country=pool.country, kind=result.kind,
                  ms=round(result.ms, 1), exit_ip=result.exit_ip, why=result.message or None)  # fmt: skip
         return {"kind": result.kind, "ms": result.ms, "exit_ip": result.exit_ip, "message": result.message}
 
-    async def probe(self, post: PoolHandle, ip_id: UUID) -> CheckResult | NoIPAvailable:
-        """Checks one that failed; one that works is available after it."""
+    async def probe(self, pool: PoolHandle, ip_id: UUID) -> CheckResult | NoIPAvailable:
+        """Checks a failed IP, which becomes available if it works."""
         provision = self._live.current.provision
-        answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
+        answer = await acquire(pool, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
         if isinstance(answer, NoIPAvailable):
             return answer
-        return await self._check(post, answer, provision.check_url, provision.check_timeout_s, probes=True)
+        return await self._check(pool, answer, provision.check_url, provision.check_timeout_s, probes=True)
 
-    async def _lease(self, post: PoolHandle, ip_id: UUID) -> Lease | NoIPAvailable:
+    async def _lease(self, pool: PoolHandle, ip_id: UUID) -> Lease | NoIPAvailable:
         ends_s = self._now().tick_s + PATIENCE_S
         while True:
-            answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
+            answer = await acquire(pool, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
             if isinstance(answer, Lease) or answer.why != "busy" or self._now().tick_s >= ends_s:
                 return answer
             await trio.sleep(RETRY_S)
 
     async def _check(
-        self, post: PoolHandle, lease: Lease, url: str, timeout_s: float, *, probes: bool = False
+        self, pool: PoolHandle, lease: Lease, url: str, timeout_s: float, *, probes: bool = False
     ) -> CheckResult:
-        """The lease is given back, whatever comes."""
+        """Checks the IP and releases the lease in any case."""
         event = Event.CHECKED
         try:
             result = await self._checked(lease, url, timeout_s)
@@ -106,7 +106,7 @@ class Checker:
                 event = Event.PROBE_WORKED if result.works else Event.PROBE_FAILED
         finally:
             endpoint = lease.address, lease.port
-            await release(post, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
+            await release(pool, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
         if probes and (result.works or result.kind is CheckKind.CREDENTIALS):
             verdict = Verdict.OK if result.works else Verdict.CREDENTIALS
             self._providers.trace(lease.provider, verdict, self._now())
@@ -126,8 +126,8 @@ class Checker:
         now = self._now()
         if answer.why in ("locked", "cooldown") and answer.until_s is not None:
             until = time.strftime("%H:%M:%S", time.gmtime(now.wall_at(answer.until_s)))
-            return f"in use, until {until} UTC at most" if answer.why == "locked" else f"rests until {until} UTC"
+            return f"in use, until {until} UTC at most" if answer.why == "locked" else f"in cooldown until {until} UTC"
         return {
             "busy": "its country's other IPs are all in use: a check would cost a click its IP",
-            "gone": "the running daemon does not know it",
+            "gone": "the running daemon has no such IP",
         }.get(answer.why, f"no lease ({answer.why})")

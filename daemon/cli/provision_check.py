@@ -136,7 +136,7 @@ def _directly(settings: Settings, timeout_s: float) -> Check:
     async def check_one(ip: CheckableIP) -> dict[str, Any]:
         if ip.rests_until is not None:
             until = time.strftime("%H:%M:%S", ip.rests_until.utctimetuple())
-            return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": f"rests until {until} UTC"}
+            return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": f"in cooldown until {until} UTC"}
         reach = reaches.get(ip.provider)
         proxy = proxy_for(ip.ip_address, ip.ip_port, reach, country=ip.country, lease=str(uuid4()))
         return asdict(await check(fetcher, proxy, url, timeout_s=timeout_s, slow_s=slow_s))

@@ -17,7 +17,7 @@ from daemon.journal.entries import Params
 from daemon.offers.macros import template_of, tracking_url
 from daemon.settings.model import Settings
 from daemon.trace.dispatch import JobRequest
-from daemon.trace.jobs import Finished, Spent
+from daemon.trace.jobs import Finished, TraceTotals
 from daemon.trace.leases import ANSWER_LATE_S
 from daemon.web.query import Inbound, Param
 
@@ -45,7 +45,7 @@ class DirectTraces:
     async def trace(
         self, asked: DirectTraceRequest, here: Overview, database: Database, settings: Settings
     ) -> Finished:
-        """The end of the trace; `reason` is that of a click's fallback, `spent` is None where the trace had no IP.
+        """The end of the trace; `reason` is that of a click's fallback, `totals` is None where the trace had no IP.
 
         Raises BadInput for a URL that no offer may have, ProblemRaised (409) where the id has a trace already.
         """
@@ -85,7 +85,7 @@ async def _traced(asked: DirectTraceRequest, url: str, here: Overview, settings:
     if accepted.ip is None:
         return Finished(None, accepted.reason)
     ms = (here.now().tick_s - now.tick_s) * 1000
-    return Finished(None, "trace_failed", Spent(accepted.ip, ms, 0, 0, "the trace did not end in time"))
+    return Finished(None, "trace_failed", TraceTotals(accepted.ip, ms, 0, 0, "the trace did not end in time"))
 
 
 def _has_a_trace(request_id: uuid.UUID) -> ProblemRaised:

@@ -110,7 +110,7 @@ async def test_what_is_in_use_is_skipped_and_told(
     await trace.lease()
     skipped = await bench.check(ip)
     assert (skipped["kind"], skipped["message"][:13]) == ("skipped", "in use, until")
-    assert (await bench.check(other))["message"] == "the running daemon does not know it"
+    assert (await bench.check(other))["message"] == "the running daemon has no such IP"
     assert (await bench.checker.check(str(ip.id), "fr", 5))["kind"] == "skipped"
     assert bench.asked == []
 

@@ -17,7 +17,7 @@ from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.walk.steps import GaveUp, Landed, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
-from daemon.trace.workers import REACH_MIN_S
+from daemon.trace.workers import PROXY_TIMEOUT_MIN_S
 from tests.actors.tracing import HOP, LANDED, Bench, Tracing, never_ends
 from tests.fakes.entries import of_kind
 
@@ -251,7 +251,7 @@ async def test_wherever_a_cancel_falls_each_ip_of_a_retried_job_is_given_back(
         (2, 2, 9.0, [3.0, math.inf]),  # with no other IP left nothing is gained by haste
         (1, 2, 9.0, [math.inf]),
         (3, 0, 9.0, [math.inf]),
-        (3, 2, 3.0, [REACH_MIN_S, REACH_MIN_S, math.inf]),
+        (3, 2, 3.0, [PROXY_TIMEOUT_MIN_S, PROXY_TIMEOUT_MIN_S, math.inf]),
     ],
 )
 async def test_a_proxy_is_given_up_in_time_for_another_one(
@@ -265,7 +265,7 @@ async def test_a_proxy_is_given_up_in_time_for_another_one(
     bench = Bench(monkeypatch, in_turn(DEAD), retries_max=retries_max, ips=ips)
     bench.job = replace(bench.job, deadline_s=deadline_s)
     await done(bench)
-    assert bench.reaches == reaches
+    assert bench.proxy_timeouts == reaches
 
 
 async def test_a_trace_that_nobody_waits_for_is_retried_until_its_own_deadline_and_left_as_it_is_by_a_stop(

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from daemon.journal.entries import TraceFinished
 from daemon.pool.messages import Acquire
-from daemon.trace.jobs import Finished, News
+from daemon.trace.jobs import Finished, TraceUpdate
 from tests.actors.tracing import LANDED, Bench, ends
 from tests.fakes.entries import of_kind
 
@@ -21,11 +21,11 @@ async def test_a_trace_is_recorded_as_finished_before_its_visitor_hears_of_it(
     recorded_when_told: list[int] = []
 
     class Listening:
-        def send_nowait(self, news: News) -> None:
-            if isinstance(news, Finished):
+        def send_nowait(self, update: TraceUpdate) -> None:
+            if isinstance(update, Finished):
                 recorded_when_told.append(len(of_kind(TraceFinished, bench.journal.entries)))
 
-    bench.job = replace(bench.job, listener=cast("trio.MemorySendChannel[News]", Listening()))
+    bench.job = replace(bench.job, listener=cast("trio.MemorySendChannel[TraceUpdate]", Listening()))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
         request = await bench.message()

@@ -325,7 +325,7 @@ async def test_a_visitor_who_left_does_not_disturb_the_trace(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, ends(LANDED))
-    bench.news.close()
+    bench.updates.close()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
         request = await bench.message()
@@ -371,7 +371,7 @@ async def test_what_went_through_an_ip_is_counted_at_the_price_of_its_provider(
     assert bench.finished().traffic == (Traffic(bench.ip.id, "luna", 4321, 765, cost),)
     assert bench.finished().cost == cost
     spent = TrafficStatus(traces=1, bytes_received=4321, bytes_sent=765, cost=0.000025)
-    assert bench.tracer.spending.today(WALL_S) == {"luna": spent}
+    assert bench.tracer.traffic_costs.today(WALL_S) == {"luna": spent}
 
 
 async def test_without_a_price_bytes_cost_nothing_and_without_an_ip_there_are_none(
@@ -390,4 +390,4 @@ async def test_without_a_price_bytes_cost_nothing_and_without_an_ip_there_are_no
     other.jobs.send_nowait(other.job)
     other.tracer.abandon(other.receive)
     assert (other.finished().cost, other.finished().traffic) == (None, ())
-    assert other.tracer.spending.today(WALL_S) == {}
+    assert other.tracer.traffic_costs.today(WALL_S) == {}

@@ -17,7 +17,7 @@ from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import Backends
-from daemon.trace.jobs import News, TraceJob
+from daemon.trace.jobs import TraceJob, TraceUpdate
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.walk.steps import GaveUp, Hop, Identity, Landed, Walk
 from daemon.trace.wire.session import Fetcher, TraceResult
@@ -54,16 +54,18 @@ class Bench:
         retries_max: int = 0,
         ips: int = 1,
     ) -> None:
-        async def trace(fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float, reach_s: float) -> TraceResult:
+        async def trace(
+            fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float, proxy_timeout_s: float
+        ) -> TraceResult:
             self.proxies.append(proxy)
             self.timeouts.append(timeout_s)
-            self.reaches.append(reach_s)
+            self.proxy_timeouts.append(proxy_timeout_s)
             return await tracing(fetcher, proxy, walk, timeout_s)
 
         monkeypatch.setattr("daemon.trace.backends.trace", trace)
         self.proxies: list[ProxyAddress | UnusableProxy] = []
         self.timeouts: list[float] = []
-        self.reaches: list[float] = []
+        self.proxy_timeouts: list[float] = []
         self.journal = MemoryJournal()
         self.ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, 1 + ips)]
         self.ip = self.ips[0]
@@ -82,7 +84,7 @@ class Bench:
         backends = Backends(self.live, fetcher)
         self.tracer = Tracer(self.live, backends, self.directory, self.journal, now, self.providers)
         self.jobs, self.receive = trio.open_memory_channel[TraceJob](10)
-        send, self.news = trio.open_memory_channel[News](8)
+        send, self.updates = trio.open_memory_channel[TraceUpdate](8)
         self.job = TraceJob(
             request_id=uuid4(),
             offer_id=uuid4(),
@@ -113,13 +115,13 @@ class Bench:
         ip = ip or self.ip
         return Lease(ip.id, ip.address, ip.port, ip.provider, "us", lease_no, locked_until_s, self.job.request_id)
 
-    def heard(self) -> list[News]:
-        news: list[News] = []
+    def heard(self) -> list[TraceUpdate]:
+        updates: list[TraceUpdate] = []
         while True:
             try:
-                news.append(self.news.receive_nowait())
+                updates.append(self.updates.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
-                return news
+                return updates
 
     def states(self) -> list[Entry]:
         """What the trace's row is told, in order."""

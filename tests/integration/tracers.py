@@ -14,7 +14,7 @@ from daemon.host.clocks import read_clocks
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.backends import Backend, LocalBackend
+from daemon.trace.backends import LocalBackend
 from daemon.trace.service import ServiceBackend
 from daemon.trace.walk.steps import Identity, Limits, Walk
 from daemon.trace.wire.session import TraceResult
@@ -57,7 +57,7 @@ async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]
 
 
 @asynccontextmanager
-async def backend_of(name: str, settings: Settings) -> AsyncIterator[Backend]:
+async def backend_of(name: str, settings: Settings) -> AsyncIterator[LocalBackend | ServiceBackend]:
     """`settings` are the tracing daemon's: this one's own, or the service's."""
     if name == "local":
         yield LocalBackend(LiveSettings(settings), fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
@@ -71,7 +71,13 @@ async def backend_of(name: str, settings: Settings) -> AsyncIterator[Backend]:
 
 
 async def traced_by(
-    backend: Backend, proxy_port: int, url: str = START, *, provider: str = "luna", timeout_s: float = 15, **limits: Any
+    backend: LocalBackend | ServiceBackend,
+    proxy_port: int,
+    url: str = START,
+    *,
+    provider: str = "luna",
+    timeout_s: float = 15,
+    **limits: Any,
 ) -> TraceResult:
     given: dict[str, Any] = {"hops_max": 20, "allow_private": True}
     walk = Walk(url, IDENTITY, Limits(**(given | limits)))

@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.trace.page.body import FirstBytes
-from daemon.trace.wire.http1 import Exchange, Garbled
+from daemon.trace.wire.http1 import Garbled, Http1Client
 from daemon.trace.wire.stream import CountedStream, Meter, WireStream
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -29,14 +29,14 @@ class Unused(CountedStream):
         self._meter = Meter()
 
 
-def exchange_with(*pieces: bytes) -> tuple[Exchange, Played, WireStream]:
+def exchange_with(*pieces: bytes) -> tuple[Http1Client, Played, WireStream]:
     peer = Played(*pieces)
     stream = WireStream(peer, Unused())
     stream.allow(65_536)
-    return Exchange(stream), peer, stream
+    return Http1Client(stream), peer, stream
 
 
-async def read(exchange: Exchange) -> tuple[int, bytes]:
+async def read(exchange: Http1Client) -> tuple[int, bytes]:
     status, _ = await exchange.ask("GET", "/", [("Host", "a.example")])
     body = FirstBytes(100)
     await exchange.read(body, 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, ProviderStatus, Standing
+from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, ProviderRecord, ProviderStatus
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.ips import at
 
@@ -12,8 +12,8 @@ class Said:
         self.health = ProviderHealth(self.hear)
         self.heard: list[tuple[str, Health]] = []
 
-    def hear(self, provider: str, standing: Standing) -> None:
-        self.heard.append((provider, standing.health))
+    def hear(self, provider: str, record: ProviderRecord) -> None:
+        self.heard.append((provider, record.health))
 
     def state(self, provider: str = "luna") -> str:
         return str(self.health.status()[provider].state)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, HopFailure, Identity, Landed, Limits, Walk
-from daemon.trace.walk.verdicts import Kind, Phase, Verdict
+from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 
 HERE = "https://ads.example.com/click?gclid=1"
 WHO = Identity("tester/1")
@@ -272,7 +272,7 @@ def test_a_failure_names_hop_and_host_and_is_in_the_chain() -> None:
     traced = walk()
     traced.start()
     traced.answered(to("https://b.example.com/"))
-    step = traced.failed(HopFailure(Phase.TLS, Kind.CERTIFICATE, 7.0, 100, 50))
+    step = traced.failed(HopFailure(Phase.TLS, Failure.CERTIFICATE, 7.0, 100, 50))
     assert step == GaveUp(Verdict.TARGET, "bad_certificate", "hop 2 (b.example.com): the certificate does not verify")
     assert (traced.hops[1].kind, traced.hops[1].status, traced.hops[1].bytes_received) == ("failed", None, 100)
 
@@ -280,7 +280,7 @@ def test_a_failure_names_hop_and_host_and_is_in_the_chain() -> None:
 def test_a_trace_out_of_time_records_the_hop_under_way() -> None:
     traced = walk()
     traced.start()
-    step = traced.out_of_time(75, HopFailure(Phase.FORWARD, Kind.TIMEOUT, 500.0, 1, 2))
+    step = traced.out_of_time(75, HopFailure(Phase.FORWARD, Failure.TIMEOUT, 500.0, 1, 2))
     assert (step.verdict, step.reason) == (Verdict.LIMIT, "trace_timeout")
     assert [hop.kind for hop in traced.hops] == ["failed"]
 

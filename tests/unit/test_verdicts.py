@@ -4,12 +4,20 @@ import itertools
 
 import pytest
 
-from daemon.trace.walk.verdicts import FAULTS, FAULTS_OF_A_PROVEN_PROXY, Kind, Phase, Verdict, fault_of, fault_of_answer
+from daemon.trace.walk.verdicts import (
+    FAULTS,
+    FAULTS_OF_A_PROVEN_PROXY,
+    Failure,
+    Phase,
+    Verdict,
+    fault_of,
+    fault_of_answer,
+)
 
 
 def test_everything_before_the_tunnel_stands_is_the_ips_fault() -> None:
-    told = {(Phase.TUNNEL, Kind.UNREACHABLE), (Phase.TUNNEL, Kind.CREDENTIALS)}  # what a SOCKS proxy says itself
-    left_early = {(Phase.TUNNEL, Kind.SLOW)}
+    told = {(Phase.TUNNEL, Failure.UNREACHABLE), (Phase.TUNNEL, Failure.CREDENTIALS)}  # what a SOCKS proxy says itself
+    left_early = {(Phase.TUNNEL, Failure.SLOW)}
     early = [FAULTS[pair] for pair in FAULTS.keys() - told - left_early if pair[0] in (Phase.DIAL, Phase.TUNNEL)]
     assert {fault.verdict for fault in early} == {Verdict.IP, Verdict.LIMIT}
     assert [fault.reason for fault in early if fault.verdict is Verdict.LIMIT] == ["no_sockets"]
@@ -21,18 +29,18 @@ def test_nothing_behind_the_tunnel_is_the_ips_fault() -> None:
 
 
 def test_a_proxy_that_has_carried_an_answer_is_not_blamed_for_a_break() -> None:
-    assert fault_of(Phase.FORWARD, Kind.RESET).verdict is Verdict.IP
-    assert fault_of(Phase.FORWARD, Kind.RESET, proxy_proven=True).verdict is Verdict.TARGET
+    assert fault_of(Phase.FORWARD, Failure.RESET).verdict is Verdict.IP
+    assert fault_of(Phase.FORWARD, Failure.RESET, proxy_proven=True).verdict is Verdict.TARGET
     assert all(fault.verdict is not Verdict.IP for fault in FAULTS_OF_A_PROVEN_PROXY.values())
     assert FAULTS_OF_A_PROVEN_PROXY.keys() <= FAULTS.keys()
 
 
 def test_a_proxy_that_cannot_be_dialled_is_blamed_even_after_an_answer() -> None:
-    assert fault_of(Phase.DIAL, Kind.REFUSED, proxy_proven=True).verdict is Verdict.IP
+    assert fault_of(Phase.DIAL, Failure.REFUSED, proxy_proven=True).verdict is Verdict.IP
 
 
 def test_silence_in_plain_http_is_the_targets() -> None:
-    assert fault_of(Phase.FORWARD, Kind.TIMEOUT).verdict is Verdict.TARGET
+    assert fault_of(Phase.FORWARD, Failure.TIMEOUT).verdict is Verdict.TARGET
 
 
 @pytest.mark.parametrize(
@@ -51,9 +59,9 @@ def test_silence_in_plain_http_is_the_targets() -> None:
     ],
 )
 def test_a_refused_connect_is_judged_by_its_status(status: int, verdict: Verdict) -> None:
-    fault = fault_of(Phase.TUNNEL, Kind.STATUS, status=status)
+    fault = fault_of(Phase.TUNNEL, Failure.STATUS, status=status)
     assert fault.verdict is verdict
-    assert str(status) in fault.words
+    assert str(status) in fault.message
 
 
 @pytest.mark.parametrize(
@@ -84,11 +92,11 @@ def test_an_answer_over_plain_http_is_the_proxys_where_that_can_be_told(
     fault = fault_of_answer(status, [header] if header else [], proxy_proven=proven)
     assert (fault.verdict if fault else None) is verdict
     if fault:
-        assert str(status) in fault.words
+        assert str(status) in fault.message
 
 
 def test_a_pair_outside_the_table_is_our_own_fault_and_harms_no_ip() -> None:
-    for phase, kind in itertools.product(Phase, Kind):
+    for phase, kind in itertools.product(Phase, Failure):
         if (phase, kind) not in FAULTS:
             assert fault_of(phase, kind).verdict is Verdict.LIMIT
             assert fault_of(phase, kind).reason == "internal"
@@ -97,4 +105,4 @@ def test_a_pair_outside_the_table_is_our_own_fault_and_harms_no_ip() -> None:
 def test_reasons_are_short_codes_and_words_are_sentences_without_an_end() -> None:
     for fault in FAULTS.values():
         assert fault.reason.replace("_", "").isalpha()
-        assert not fault.words.endswith(".")
+        assert not fault.message.endswith(".")

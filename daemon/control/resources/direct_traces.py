@@ -84,9 +84,9 @@ def parallel_routes(context: GetContext) -> Blueprint:
             referrer=data.referrer,
         )
         ended = await traces.trace(asked, here.overview, here.database, here.settings())
-        spent = ended.spent
-        note_change(request_id=str(asked.request_id), offer=asked.offer, reason=ended.reason, ip=spent and spent.ip)
-        if spent is None:
+        totals = ended.totals
+        note_change(request_id=str(asked.request_id), offer=asked.offer, reason=ended.reason, ip=totals and totals.ip)
+        if totals is None:
             return NoIp(success=False, error="No available IP"), 503
         extracted = extracted_params(ended.final_url) if ended.final_url else {}
         answer = ParallelAnswer(
@@ -95,12 +95,12 @@ def parallel_routes(context: GetContext) -> Blueprint:
             final_url=ended.final_url,
             extracted_params=extracted,
             all_params={**asked.inbound, **{name: extracted[name] for name in extracted if name not in asked.inbound}},
-            trace_time_ms=round(spent.ms),
-            ip_used=spent.ip,
+            trace_time_ms=round(totals.ms),
+            ip_used=totals.ip,
             mode_used=MODE,
-            bandwidth_kb=round((spent.bytes_received + spent.bytes_sent) / 1000, 2),
+            bandwidth_kb=round((totals.bytes_received + totals.bytes_sent) / 1000, 2),
         )
-        return answer if spent.error is None else {**answer, "error": spent.error}
+        return answer if totals.error is None else {**answer, "error": totals.error}
 
     return routes
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from daemon.trace.page.budget import SCRIPT_STEPS, Steps
 from daemon.trace.page.statements import HEADED, Call, Code, Link
-from daemon.trace.page.tokens import Kind, tokens_in
+from daemon.trace.page.tokens import TokenKind, tokens_in
 
 DEPTH_MAX = 8  # of blocks and functions within each other
 CALLS_CHARACTERS_MAX = 256  # of a script that neither jumps nor submits by itself, but may call a function that does
@@ -33,8 +33,10 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """A form's submit(). `by` what the form is named with: `forms` is its place or name in document.forms, `global` a
-    variable that may be its id or name; the `nth` of those that `key` fits.
+    """A form's submit(). The form is the `nth` that matches `key`.
+
+    `by` is the kind of `key`: `forms` is an index or a name in document.forms, `global` a variable that may be the
+    form's id or name.
     """
 
     by: Literal["forms", "id", "name", "selector", "global"]
@@ -83,7 +85,7 @@ def read_script(code: str, *, wait_s_max: float, steps: Steps | None = None) -> 
     reading = _Reading(Code(tokens), wait_s_max, steps)
     now, on_load = reading.run(0, len(tokens.all), 0), reading.on_load
     # A cookie that the script sets would have to go along.
-    if any(token.kind is Kind.NAME and token.text == "cookie" for token in tokens.all):
+    if any(token.kind is TokenKind.NAME and token.text == "cookie" for token in tokens.all):
         now, on_load = [UNRESOLVED for _ in now], [UNRESOLVED for _ in on_load]
     return Actions(
         now[-1] if now else None,
@@ -125,7 +127,7 @@ class _Reading:
         code = self._code
         if code.is_at(at, "{"):
             return code.ends[at] + 1, self.run(at + 1, code.ends[at], depth + 1, function=function), False
-        word = code.tokens[at].text if code.tokens[at].kind is Kind.NAME else ""
+        word = code.tokens[at].text if code.tokens[at].kind is TokenKind.NAME else ""
         if word == "if":
             return self._if(at, end, depth, function)
         if word in ("function", "class") or (word == "async" and code.is_at(at + 1, "function")):
@@ -149,7 +151,7 @@ class _Reading:
     def _declare(self, at: int, end: int) -> None:
         """Notes whether the function that is declared at `at` would jump."""
         found, name = self._code.function(at, end), self._code.tokens[min(at + 1, end - 1)]
-        if found is not None and name.kind is Kind.NAME:
+        if found is not None and name.kind is TokenKind.NAME:
             inside = _Reading(self._code, self._wait_s_max, self._steps)
             if inside.run(found[0], found[1], 1, function=True) or inside.on_load or inside.later:
                 self.jumping.add(name.text)
@@ -191,7 +193,7 @@ class _Reading:
             return None
         rest = list(names[1:])
         mark = self._code.tokens[after] if after < stop else None
-        assigned = mark is not None and mark.kind is Kind.MARK and mark.text in _ASSIGNMENTS
+        assigned = mark is not None and mark.kind is TokenKind.MARK and mark.text in _ASSIGNMENTS
         if assigned and rest in ([], ["href"]):
             return self._target(after + 1, stop) if self._code.is_at(after, "=") else UNRESOLVED
         if assigned and len(rest) == 1 and rest[0] in _PARTS_OF_A_LOCATION:
@@ -208,7 +210,7 @@ class _Reading:
         code = self._code
         while code.is_at(at, "(") and code.ends[at] == stop - 1:
             at, stop = at + 1, stop - 1
-        if at < stop and code.tokens[at].kind is Kind.TEXT and (at + 1 == stop or code.is_at(at + 1, ",")):
+        if at < stop and code.tokens[at].kind is TokenKind.TEXT and (at + 1 == stop or code.is_at(at + 1, ",")):
             return Go(code.tokens[at].text)
         return UNRESOLVED
 
@@ -221,7 +223,7 @@ class _Reading:
             begins = place == at or tokens[place - 1].text not in (".", "?.")
             if (
                 begins
-                and tokens[place].kind is Kind.NAME
+                and tokens[place].kind is TokenKind.NAME
                 and (tokens[place].text in _WINDOWS or tokens[place].text == "location")
             ):
                 links, after = self._code.chain(place, stop)
@@ -242,7 +244,7 @@ class _Reading:
             return False
         begins, ends = call.at + 1, code.ends[call.at]
         if names[0] == "addEventListener":
-            if code.tokens[begins].kind is Kind.TEXT and code.tokens[begins].text in _LOADED:
+            if code.tokens[begins].kind is TokenKind.TEXT and code.tokens[begins].text in _LOADED:
                 self._at_load(begins + 2, ends, depth)
             return True
         if names[0] == "setTimeout":
@@ -260,20 +262,22 @@ class _Reading:
     def _at_load(self, at: int, stop: int, depth: int) -> None:
         if (found := self._code.function(at, stop)) is not None:
             self.on_load += self.run(found[0], found[1], depth + 1, function=True)
-        elif at < stop and self._code.tokens[at].kind is Kind.NAME:
+        elif at < stop and self._code.tokens[at].kind is TokenKind.NAME:
             self.called.add(self._code.tokens[at].text)
 
     def _wait(self, at: int, stop: int, depth: int) -> None:
         wait = self._code.tokens[stop - 1]
-        if wait.kind is Kind.NUMBER and not (wait.text.isdecimal() and int(wait.text[:9]) <= self._wait_s_max * 1000):
+        if wait.kind is TokenKind.NUMBER and not (
+            wait.text.isdecimal() and int(wait.text[:9]) <= self._wait_s_max * 1000
+        ):
             return
         if (found := self._code.function(at, stop)) is not None:
             self.later |= bool(self.run(found[0], found[1], depth + 1, function=True))
-        elif at < stop and self._code.tokens[at].kind is Kind.TEXT and depth < DEPTH_MAX:
+        elif at < stop and self._code.tokens[at].kind is TokenKind.TEXT and depth < DEPTH_MAX:
             inner = read_script(self._code.tokens[at].text, wait_s_max=0, steps=self._steps)
             self.later |= inner.now is not None
             self.called |= inner.called
-        elif at < stop and self._code.tokens[at].kind is Kind.NAME:
+        elif at < stop and self._code.tokens[at].kind is TokenKind.NAME:
             self.called.add(self._code.tokens[at].text)
 
 

@@ -17,7 +17,7 @@ from daemon.trace.page.budget import TOKEN_STEPS, Steps
 TOKENS_MAX = 2_048  # a longer script is none that only jumps
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     NAME = "name"  # identifiers and keywords
     TEXT = "text"  # a string, or a template without substitutions; its value, escapes decoded
     NUMBER = "number"
@@ -28,7 +28,7 @@ class Kind(Enum):
 class Token(NamedTuple):
     """`after_line`: the first on its line."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     after_line: bool
     begins_template: bool = False
@@ -36,7 +36,7 @@ class Token(NamedTuple):
     @property
     def is_code(self) -> bool:
         """A word or a mark, not what a string says."""
-        return self.kind is Kind.NAME or self.kind is Kind.MARK
+        return self.kind is TokenKind.NAME or self.kind is TokenKind.MARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Tokens:
     ends: dict[int, int]
 
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {kind.value: kind for kind in TokenKind}
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _SKIPPED = re.compile(r"(?:[ \t\v\f\xa0\ufeff]|//[^\r\n\u2028\u2029]*+|<!--[^\r\n\u2028\u2029]*+)++")
 _LINE = re.compile(r"[\r\n\u2028\u2029]+")
@@ -98,9 +98,9 @@ def tokens_in(code: str, steps: Steps | None = None) -> Tokens | None:
             token, at = read
             if len(found) >= TOKENS_MAX or not steps.take(TOKEN_STEPS):
                 return None
-            if token.kind is Kind.MARK and token.text in "([{":
+            if token.kind is TokenKind.MARK and token.text in "([{":
                 opened.append(len(found))
-            elif token.kind is Kind.MARK and token.text in _PAIRS:
+            elif token.kind is TokenKind.MARK and token.text in _PAIRS:
                 if not opened or found[opened[-1]].text != _PAIRS[token.text]:
                     return None
                 ends[opened.pop()] = len(found)
@@ -116,21 +116,21 @@ def _token(code: str, at: int, before: Token | None, after_line: bool) -> tuple[
     if code[at] == "/" and _may_begin_a_regex(before):
         # No division can stand here: a regular expression without an end is a syntax error (ECMA-262, 12.9.5).
         regex = _REGEX.match(code, at)
-        return None if regex is None else (Token(Kind.OTHER, regex[0], after_line), regex.end())
+        return None if regex is None else (Token(TokenKind.OTHER, regex[0], after_line), regex.end())
     found = _TOKEN.match(code, at)
     if found is None or found.lastgroup is None:
         return None
     kind = _KINDS[found.lastgroup]
-    text = _value(found[0][1:-1]) if kind is Kind.TEXT else found[0]
+    text = _value(found[0][1:-1]) if kind is TokenKind.TEXT else found[0]
     return Token(kind, text, after_line), found.end()
 
 
 def _may_begin_a_regex(before: Token | None) -> bool:
     if before is None:
         return True
-    if before.kind is Kind.NAME:
+    if before.kind is TokenKind.NAME:
         return before.text in _BEFORE_REGEX
-    return before.kind is Kind.MARK and before.text not in (")", "]", "}", "++", "--")
+    return before.kind is TokenKind.MARK and before.text not in (")", "]", "}", "++", "--")
 
 
 def _template(code: str, at: int, after_line: bool) -> tuple[Token, int] | None:
@@ -142,7 +142,7 @@ def _template(code: str, at: int, after_line: bool) -> tuple[Token, int] | None:
             end += 1
         elif depth == 0 and letter == "`":
             inner = code[at + 1 : end]
-            kind, text = (Kind.OTHER, inner) if substitutes else (Kind.TEXT, _value(inner))
+            kind, text = (TokenKind.OTHER, inner) if substitutes else (TokenKind.TEXT, _value(inner))
             return Token(kind, text, after_line, begins_template=True), end + 1
         elif code.startswith("${", end) or (depth and letter == "{"):
             substitutes, depth = True, depth + 1
