@@ -16,7 +16,7 @@ from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.settings.live import changed_keys
 from daemon.settings.model import Settings
-from daemon.trace.provider_health import Health, ProviderRecord, why_of
+from daemon.trace.provider_health import Health, ProviderRecord
 from daemon.trace.wire.session import CONNECTIONS_MAX
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
@@ -56,7 +56,7 @@ def say_provider(provider: str, record: ProviderRecord) -> None:
                   effect="traces through it fail; none of its IPs is blamed",
                   remedy=f"correct providers.{provider}.username and its password, then reload")  # fmt: skip
     elif record.health is Health.SUSPECTED:
-        log.error("provider_suspected", provider=provider, why=why_of(record), remedy="tracepool provision check")
+        log.error("provider_suspected", provider=provider, why=record.why, remedy="tracepool provision check")
     else:
         log.info("provider_recovered", provider=provider)
 

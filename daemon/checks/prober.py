@@ -13,8 +13,7 @@ from uuid import UUID
 import structlog
 import trio
 
-from daemon.checks.check import CheckKind
-from daemon.checks.checker import Checker
+from daemon.checks.checker import Checker, CheckKind
 from daemon.clock import Moment
 from daemon.errors import PoolSilent
 from daemon.pool.directory import PoolDirectory, PoolHandle

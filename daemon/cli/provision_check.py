@@ -10,8 +10,7 @@ from uuid import uuid4
 import trio
 from cyclopts import Parameter
 
-from daemon.checks.check import CheckKind, check
-from daemon.checks.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
+from daemon.checks.checker import CHECKS_MAX, PATIENCE_S, SKIPPED, CheckKind, check
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, warn
 from daemon.cli.progress import progress

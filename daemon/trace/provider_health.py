@@ -11,7 +11,7 @@ A provider without a trace since the daemon's start has no record.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -28,23 +28,6 @@ class Health(StrEnum):
 
 
 @dataclass(slots=True)
-class ProviderRecord:
-    """One provider's counts since `since_s` (wall clock), when its health changed last.
-
-    `accepted`: a trace has succeeded since then. `spared_s` is on the monotonic clock.
-    """
-
-    since_s: float
-    health: Health = Health.OK
-    traces: int = 0
-    credentials_refused: int = 0
-    ips_spared: int = 0
-    accepted: bool = False
-    spared_s: float = 0.0
-    spared_in: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ProviderStatus:
     """The health of a provider since `since`, with the counts since then.
 
@@ -54,9 +37,31 @@ class ProviderStatus:
 
     state: Health
     since: str
-    traces: int
-    credentials_refused: int
-    ips_spared: int
+    traces: int = 0
+    credentials_refused: int = 0
+    ips_spared: int = 0
+
+
+@dataclass(slots=True)
+class ProviderRecord:
+    """`accepted`: a trace has succeeded since `status.since`. `spared_s` is a tick, `spared_in` a country."""
+
+    status: ProviderStatus
+    accepted: bool = False
+    spared_s: float = 0.0
+    spared_in: str = ""
+
+    @property
+    def health(self) -> Health:
+        return self.status.state
+
+    @property
+    def why(self) -> str:
+        """The reason for Health.SUSPECTED."""
+        return (
+            f"IPs of {self.spared_in} go on failing though as many of that country have failed as may at once; they go "
+            "into cooldown instead"
+        )
 
 
 class ProviderHealth:
@@ -71,54 +76,49 @@ class ProviderHealth:
         record = self._record(provider, now)
         if verdict is Verdict.CREDENTIALS:
             record = self._set(provider, Health.CREDENTIALS_REFUSED, now)
-            record.credentials_refused += 1
+            record.status.credentials_refused += 1
         elif verdict is Verdict.OK:
             if record.health is not Health.SUSPECTED or now.tick_s >= record.spared_s + SUSPECTED_S:
                 record = self._set(provider, Health.OK, now)
             record.accepted = True
-        record.traces += 1
+        record.status.traces += 1
 
     def spared(self, provider: str, country: str, now: Moment) -> None:
         """An IP of `country` was exempted from quarantine."""
         record = self._record(provider, now)
         if record.health is Health.OK:
             record = self._set(provider, Health.SUSPECTED, now, spared_in=country)
-        record.ips_spared += 1
+        record.status.ips_spared += 1
         record.spared_s, record.spared_in = now.tick_s, country
 
     def suspects(self) -> dict[str, str]:
         """The suspected providers, each with the reason."""
-        return {name: why_of(record) for name, record in self._records.items() if record.health is Health.SUSPECTED}
+        return {name: record.why for name, record in self._records.items() if record.health is Health.SUSPECTED}
 
     def refusals(self) -> dict[str, int]:
         """Refused logins by provider, 0 if the last logins were accepted. Providers without either are left out."""
         return {
-            name: record.credentials_refused
+            name: record.status.credentials_refused
             for name, record in self._records.items()
             if record.accepted or record.health is Health.CREDENTIALS_REFUSED
         }
 
     def status(self) -> dict[str, ProviderStatus]:
-        return {name: _status(record) for name, record in sorted(self._records.items())}
+        return {name: replace(record.status) for name, record in sorted(self._records.items())}
 
     def _record(self, provider: str, now: Moment) -> ProviderRecord:
-        return self._records.setdefault(provider, ProviderRecord(now.wall_s))
+        if provider not in self._records:
+            self._records[provider] = _new_record(Health.OK, now)
+        return self._records[provider]
 
     def _set(self, provider: str, health: Health, now: Moment, spared_in: str = "") -> ProviderRecord:
         record = self._records[provider]
         if record.health is not health:
-            record = self._records[provider] = ProviderRecord(now.wall_s, health, spared_in=spared_in)
+            record = self._records[provider] = _new_record(health, now, spared_in)
             self._on_change(provider, record)
         return record
 
 
-def why_of(record: ProviderRecord) -> str:
-    return (
-        f"IPs of {record.spared_in} go on failing though as many of that country have failed as may at once; they go "
-        "into cooldown instead"
-    )
-
-
-def _status(record: ProviderRecord) -> ProviderStatus:
-    since = datetime.fromtimestamp(record.since_s, UTC).isoformat(timespec="seconds")
-    return ProviderStatus(record.health, since, record.traces, record.credentials_refused, record.ips_spared)
+def _new_record(health: Health, now: Moment, spared_in: str = "") -> ProviderRecord:
+    since = datetime.fromtimestamp(now.wall_s, UTC).isoformat(timespec="seconds")
+    return ProviderRecord(ProviderStatus(health, since), spared_in=spared_in)

@@ -70,7 +70,7 @@ class ServiceBackend:
                 result = result_of(answer, walk.limits, (trio.current_time() - began_s) * 1000)
                 if isinstance(result, TraceResult):
                     return result
-                fault = _ServiceFault("service_shape", f"gave an answer that cannot be used: {result}")
+                fault = _ServiceFault("service_shape", f"answered with unusable JSON: {result}")
             except _ServiceFault as raised:
                 fault = raised
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
@@ -131,7 +131,7 @@ def _read(body: bytes) -> TraceAnswer:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:100] or "the answer"
-        message = f"gave an answer that cannot be used: {where}: {first['msg']}"
+        message = f"answered with unusable JSON: {where}: {first['msg']}"
         raise _ServiceFault("service_shape", message[:MESSAGE_CHARACTERS_MAX]) from None
     except ValueError:
         raise _ServiceFault("service_shape", "answered something that is not JSON") from None

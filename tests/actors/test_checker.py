@@ -8,8 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.checks.check import CheckKind, CheckResult
-from daemon.checks.checker import PATIENCE_S, Checker
+from daemon.checks.checker import PATIENCE_S, Checker, CheckKind, CheckResult
 from daemon.errors import TheirFault
 from daemon.pool.messages import SetRules
 from daemon.pool.states import Ip, Rules, Status

@@ -12,8 +12,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.checks.check import CheckKind, CheckResult
-from daemon.checks.checker import Checker
+from daemon.checks.checker import Checker, CheckKind, CheckResult
 from daemon.checks.prober import JITTER, LOOK_S, PAUSE_MAX_S, PAUSE_MIN_S, PROBES_MAX, Prober, pause_s
 from daemon.pool.messages import Adopt
 from daemon.pool.states import Ip, Rules, Status

@@ -218,7 +218,7 @@ def _decoder(*codings: str) -> Callable[[bytes], object]:
 
 def _page_body(coding: str = "") -> PageBody:
     headers = ((b"Content-Type", b"text/html"), (b"Content-Encoding", coding.encode()))
-    body = page_body(SOURCE.url, headers, bytes_max=PAGE_BYTES, refresh_max_s=10, refreshed=False)
+    body = page_body(SOURCE.url, headers, PAGE_BYTES, 10, refreshed=False)
     assert body is not None
     return body
 

@@ -3,7 +3,7 @@
 import pytest
 import trustme
 
-from daemon.checks.check import CheckKind, CheckResult, check
+from daemon.checks.checker import CheckKind, CheckResult, check
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from tests.fakes import proxies
 from tests.fakes.net import context_for, fetcher, net

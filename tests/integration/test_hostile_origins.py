@@ -196,7 +196,7 @@ async def test_a_bad_certificate_ends_the_trace_and_is_not_the_ips_fault(host: s
 @pytest.mark.parametrize(
     ("misbehave", "said", "counts"),
     [
-        (proxies.answering(407), "other credentials", 0),
+        (proxies.answering(407), "refuses the credentials", 0),
         (proxies.answering(502), "status 502", 0),
         (proxies.silent, "in time", 0),
         (proxies.resetting, "the proxy broke", 1),

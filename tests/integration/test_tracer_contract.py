@@ -92,7 +92,7 @@ CHAINS = {
 }
 ENDS_OF_PROXIES = {
     "refused": (proxies.answering(403), (Verdict.IP, "proxy_refused")),
-    "other credentials": (proxies.answering(407), (Verdict.CREDENTIALS, "proxy_credentials")),
+    "refused credentials": (proxies.answering(407), (Verdict.CREDENTIALS, "proxy_credentials")),
     "a busy gateway": (proxies.answering(429), (Verdict.PROVIDER, "provider_busy")),
     "closes": (proxies.closing, (Verdict.IP, "proxy_broken")),
     "no HTTP": (proxies.sending(b"hello\r\n\r\n"), (Verdict.IP, "proxy_garbage")),

@@ -33,7 +33,7 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 
 def body(*headers: tuple[str, str], bytes_max: int = BYTES_MAX) -> PageBody | None:
     raw = tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
-    return page_body(URL_HERE, raw, bytes_max=bytes_max, refresh_max_s=10, refreshed=False)
+    return page_body(URL_HERE, raw, bytes_max, 10, refreshed=False)
 
 
 def html(coding: str = "", *, bytes_max: int = BYTES_MAX) -> PageBody:

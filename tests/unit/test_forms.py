@@ -3,7 +3,8 @@
 import pytest
 from ada_url import URL
 
-from daemon.trace.page.html import Jump, Page, Source, read_page
+from daemon.trace.page.forms import Jump
+from daemon.trace.page.html import Page, Source, read_page
 
 HERE = "http://ads.example/dir/page?q=1#top"
 SUBMIT = "<script>document.forms[0].submit()</script>"

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from daemon.trace.page.html import Jump, Page, Source, declared_refresh, read_page
+from daemon.trace.page.forms import Jump
+from daemon.trace.page.html import Page, Source, declared_refresh, read_page
 
 HERE = "http://ads.example/dir/page?q=1"
 

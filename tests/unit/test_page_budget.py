@@ -4,9 +4,8 @@ import pytest
 from ada_url import URL
 from selectolax.lexbor import LexborHTMLParser
 
-from daemon.trace.page.budget import STEPS_MAX, Steps
+from daemon.trace.page.bounds import REOPENED_MAX, ROOT_TAGS_MAX, STEPS_MAX, TAGS_MAX, Steps, bounded
 from daemon.trace.page.html import Source, read_page
-from daemon.trace.page.markup import REOPENED_MAX, ROOT_TAGS_MAX, TAGS_MAX, bounded
 from daemon.trace.page.tokens import tokens_in
 from tests.fakes.hostile_inputs import FORMS, MARKUP, PAGE_BYTES, SCRIPTS, Make
 

@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from daemon.trace.page.html import Jump, Page
+from daemon.trace.page.forms import Jump
+from daemon.trace.page.html import Page
 from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, Identity, Landed, Limits, Walk
 
 HERE = "https://ads.example.com/click?gclid=1"

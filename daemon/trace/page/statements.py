@@ -1,6 +1,6 @@
-"""Where the statements and expressions of a script begin and end: enough of the grammar to tell them apart. Pure.
+"""Where the statements and expressions of a script begin and end. Pure.
 
-Places are indexes into the tokens; an end is the place after the last one. Semicolons may be missing (ECMA-262, 12.10).
+Positions are indexes into the tokens; an end is exclusive. Semicolons may be missing (ECMA-262, 12.10).
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _STATEMENTS_BEGIN = frozenset({"{", "}", "!", "~", "++", "--", "@", "#", ";"})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`(…)` behind a name: from the opening bracket at `at`. `args` is None where one is no literal."""
+    """A call's `(…)`, with its opening bracket at `at`. `args` is None if one of them is no literal."""
 
     at: int
     args: tuple[int | str, ...] | None
@@ -101,7 +101,7 @@ class Code:
         return at, end, end
 
     def called_function(self, at: int, stop: int) -> tuple[int, int] | None:
-        """The body of the function that the expression at `at` calls on the spot: `(function () { … })()`."""
+        """The body of a function expression that is called at once: `(function () { … })()`."""
         while at < stop and self.tokens[at].is_code and self.tokens[at].text in ("!", "+", "-", "~", "void"):
             at += 1
         close = self.ends[at] if at < stop and self.is_at(at, "(") else None
@@ -158,14 +158,14 @@ def _literal(token: Token) -> int | str | None:
 
 
 def _ends_a_line(token: Token) -> bool:
-    """Whether a statement may end with it where no semicolon stands."""
+    """Whether a statement without a semicolon may end with this token."""
     if token.kind is TokenKind.NAME:
         return token.text not in _WORDS_BEFORE_A_VALUE
     return token.kind is not TokenKind.MARK or token.text in _VALUES_END
 
 
 def _begins_a_line(token: Token) -> bool:
-    """Whether a statement may begin with it: what could go on with the line before does."""
+    """Whether a statement may begin with this token, and cannot continue the line before."""
     if token.kind is TokenKind.NAME:
         return token.text not in _OPERATORS_IN_WORDS
     if token.kind is TokenKind.MARK:

@@ -1,10 +1,10 @@
-"""The tokens of a script, as far as telling its statements apart needs them (ECMA-262, 12). Pure.
+"""The tokens of a script (ECMA-262, 12), as far as scripts.py needs them. Pure.
 
-Nothing is evaluated. What is no JavaScript gives None: a browser runs nothing of a script with a syntax error, and what
-this reads wrongly (a regular expression taken for a division) seldom has its brackets in pairs.
+Nothing is evaluated. A text that is no JavaScript has no tokens: a browser runs nothing of a script with a syntax
+error. A script that is misread (a regular expression as a division) rarely has its brackets in pairs.
 
-Time is linear in the script's length: a pattern either matches, and reading goes on behind the match, or ends the
-reading. Loops within a pattern are possessive: they never go back.
+Time is linear in the script's length: reading goes on behind a match, and ends if no pattern matches. Loops inside a
+pattern are possessive: they never backtrack.
 """
 
 import re
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from daemon.trace.page.budget import TOKEN_STEPS, Steps
+from daemon.trace.page.bounds import TOKEN_STEPS, Steps
 
-TOKENS_MAX = 2_048  # a longer script is none that only jumps
+TOKENS_MAX = 2_048  # a longer script does more than jump
 
 
 class TokenKind(Enum):
@@ -26,7 +26,7 @@ class TokenKind(Enum):
 
 
 class Token(NamedTuple):
-    """`after_line`: the first on its line."""
+    """`after_line`: the first token on its line."""
 
     kind: TokenKind
     text: str
@@ -35,13 +35,13 @@ class Token(NamedTuple):
 
     @property
     def is_code(self) -> bool:
-        """A word or a mark, not what a string says."""
+        """A word or a mark, no string."""
         return self.kind is TokenKind.NAME or self.kind is TokenKind.MARK
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """`ends` has the place of each opening bracket's partner."""
+    """`ends` maps the index of each opening bracket to that of its closing bracket."""
 
     all: tuple[Token, ...]
     ends: dict[int, int]
@@ -71,7 +71,7 @@ _BEFORE_REGEX = frozenset({"return", "typeof", "case", "in", "of", "delete", "vo
 
 
 def tokens_in(code: str, steps: Steps | None = None) -> Tokens | None:
-    """All tokens of a script; None where it is no script, has more than TOKENS_MAX, or needs more `steps` than left."""
+    """All tokens of a script; None for a text that is no script, more than TOKENS_MAX, or too few `steps`."""
     steps = Steps() if steps is None else steps
     found: list[Token] = []
     ends: dict[int, int] = {}
@@ -114,7 +114,7 @@ def _token(code: str, at: int, before: Token | None, after_line: bool) -> tuple[
     if code[at] == "`":
         return _template(code, at, after_line)
     if code[at] == "/" and _may_begin_a_regex(before):
-        # No division can stand here: a regular expression without an end is a syntax error (ECMA-262, 12.9.5).
+        # This is no division, so a regular expression without an end is a syntax error (ECMA-262, 12.9.5).
         regex = _REGEX.match(code, at)
         return None if regex is None else (Token(TokenKind.OTHER, regex[0], after_line), regex.end())
     found = _TOKEN.match(code, at)
@@ -134,7 +134,7 @@ def _may_begin_a_regex(before: Token | None) -> bool:
 
 
 def _template(code: str, at: int, after_line: bool) -> tuple[Token, int] | None:
-    """A template from its backtick; what stands in its `${…}` is passed over."""
+    """A template from its backtick on; the text in its `${…}` is skipped."""
     depth, end, substitutes = 0, at + 1, False
     while end < len(code):
         letter = code[end]
@@ -154,7 +154,7 @@ def _template(code: str, at: int, after_line: bool) -> tuple[Token, int] | None:
 
 
 def _value(inside: str) -> str:
-    """What a string's inside stands for (ECMA-262, 12.9.4 and B.1)."""
+    """The value of a string literal's content (ECMA-262, 12.9.4 and B.1)."""
     if "\\" not in inside:
         return inside
     text = _ESCAPE.sub(_unescaped, inside)

@@ -31,16 +31,6 @@ class _Cookie:
     secure: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _RequestUri:
-    """The URL whose answer sets cookies. `is_name`: its host is no IP address."""
-
-    host: str
-    is_name: bool
-    secure: bool
-    default_path: str
-
-
 class Jar:
     """Cookies by (name, domain, path). Beyond COOKIES_MAX the oldest is removed."""
 
@@ -57,10 +47,8 @@ class Jar:
         dates = values_of(headers, b"date")
         answered_s = _seconds(dates[-1].decode("latin-1")) if dates else None
         now_s = _YEAR_2000_S if answered_s is None else answered_s
-        is_name = url.host_type == HostType.DEFAULT
-        uri = _RequestUri(url.hostname, is_name, url.protocol == "https:", _default_path(url.pathname))
         for line in lines:
-            self._keep_one(uri, line.decode("latin-1"), now_s)
+            self._keep_one(url, line.decode("latin-1"), now_s)
 
     def header(self, url: URL) -> str:
         """The value of the Cookie header for a request to `url` (section 5.4), or "".
@@ -80,7 +68,7 @@ class Jar:
         chosen.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in chosen)
 
-    def _keep_one(self, uri: _RequestUri, line: str, now_s: float) -> None:
+    def _keep_one(self, url: URL, line: str, now_s: float) -> None:
         pair, _, rest = line.partition(";")
         name, equals, value = pair.partition("=")
         if not equals:
@@ -89,18 +77,18 @@ class Jar:
         if not (name or value) or len(name) + len(value) > COOKIE_CHARACTERS_MAX or _CONTROL.search(name + value):
             return
         attributes = _attributes(rest)
-        host = uri.host
+        host, is_name = url.hostname, url.host_type == HostType.DEFAULT
         domain = attributes.get("domain", "").removeprefix(".").lower()
-        host_only = not domain or (domain == host and ("." not in host or not uri.is_name))
+        host_only = not domain or (domain == host and ("." not in host or not is_name))
         # A request-host that does not domain-match the domain-attribute may not set the cookie (section 5.3, 6).
-        if not host_only and ("." not in domain or not uri.is_name or not _domain_matches(host, domain)):
+        if not host_only and ("." not in domain or not is_name or not _domain_matches(host, domain)):
             return
         secure = "secure" in attributes
-        if secure and not uri.secure:
+        if secure and url.protocol != "https:":
             return  # only a secure scheme may set a Secure cookie (RFC 6265bis)
         path = attributes.get("path", "")
         if not path.startswith("/"):
-            path = uri.default_path  # section 5.2.4
+            path = url.pathname[: url.pathname.rfind("/")] or "/"  # the default-path (sections 5.2.4 and 5.1.4)
         cookie = _Cookie(name, value, host if host_only else domain, path, host_only, secure)
         key = (cookie.name, cookie.domain, cookie.path)
         if _is_removal(attributes, now_s):
@@ -146,8 +134,3 @@ def _domain_matches(host: str, domain: str) -> bool:
 def _path_matches(path: str, cookie_path: str) -> bool:
     """Section 5.1.4, path-match."""
     return path == cookie_path or path.startswith(cookie_path.removesuffix("/") + "/")
-
-
-def _default_path(path: str) -> str:
-    """Section 5.1.4, default-path."""
-    return path[: path.rfind("/")] or "/"

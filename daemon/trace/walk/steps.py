@@ -15,8 +15,8 @@ fetched a second time if its cookies have changed; otherwise the trace lands the
 from ada_url import URL
 
 from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, page_body
-from daemon.trace.page.forms import FORM_TYPE
-from daemon.trace.page.html import Jump, Page, Refresh, declared_refresh
+from daemon.trace.page.forms import FORM_TYPE, Jump
+from daemon.trace.page.html import Page, Refresh, declared_refresh
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
     REDIRECT_STATUSES,
@@ -96,13 +96,7 @@ class Walk:
         refresh = _refresh(headers, url)
         if refresh is not None and refresh.delay_s <= limits.refresh_max_s:
             return None
-        return page_body(
-            url,
-            headers,
-            bytes_max=limits.body_bytes_max,
-            refresh_max_s=limits.refresh_max_s,
-            refreshed=refresh is not None,
-        )
+        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, refreshed=refresh is not None)
 
     def answered(self, answer: HopAnswer) -> Fetch | Landed | GaveUp:
         """The step after an answer."""

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import trio
 
 from daemon.providers.proxies import ProxyAddress, exit_ip_in
-from daemon.trace.page.body import Body, PageBody
+from daemon.trace.page.body import Body, Headers, PageBody
 from daemon.trace.walk.steps import REDIRECT_STATUSES, Fetch
 from daemon.trace.walk.verdicts import Failure, Phase
-from daemon.trace.wire.http1 import Headers, Http1Client
+from daemon.trace.wire.http1 import Http1Client
 from daemon.trace.wire.socks import open_socks_tunnel
 from daemon.trace.wire.stream import HopError, WireStream
 from daemon.web.headers import location_in, value_of
@@ -42,8 +42,9 @@ Key = Target | None  # None: plain http to the proxy itself, whatever the host
 
 @dataclass(slots=True)
 class Progress:
-    """The state of a hop, for its HopFailure."""
+    """The state of a hop, for its HopFailure, and the limits of its tunnel."""
 
+    head_bytes_max: int
     phase: Phase = Phase.DIAL
     stream: WireStream | None = None
     status: int | None = None
@@ -75,9 +76,6 @@ class ProxyConnection:
     def is_idle(self) -> bool:
         return self._http.idle
 
-    def was_closed_by_peer(self) -> bool:
-        return self.stream.is_readable()
-
     async def request(self, fetch: Fetch, *, head_bytes_max: int) -> tuple[int, Headers]:
         """The status and headers of one request. Raises TooManyBytes for a larger head."""
         _, _, host, rest = fetch.url.split("/", 3)
@@ -100,52 +98,29 @@ class ProxyConnection:
             await self._http.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
 
 
-async def secured(stream: WireStream, proxy: ProxyAddress, context: ssl.SSLContext, *, timeout_s: float) -> WireStream:
-    """TLS with an https proxy itself. Closes `stream` on failure. Raises HopError after `timeout_s`."""
-    try:
-        with trio.move_on_after(timeout_s):
-            return await stream.start_tls(context, proxy.host.rstrip("."))
-        raise HopError(Failure.TIMEOUT)
-    except BaseException:
-        stream.close()
-        raise
-
-
 async def open_tunnel(
-    stream: WireStream,
-    target: Target,
-    proxy: ProxyAddress,
-    context: ssl.SSLContext,
-    progress: Progress,
-    *,
-    head_bytes_max: int,
+    stream: WireStream, target: Target, proxy: ProxyAddress, context: ssl.SSLContext, progress: Progress
 ) -> ProxyConnection:
-    """A tunnel, with TLS inside it if the target has TLS. Closes `stream` on failure."""
-    try:
-        progress.phase, progress.stream = Phase.TUNNEL, stream
-        with trio.move_on_after(progress.tunnel_s) as opening:
-            if proxy.scheme == "socks5":
-                await open_socks_tunnel(stream, target.host, target.port, proxy.username, proxy.password)
-            else:
-                await _connect(stream, target, proxy, progress, head_bytes_max)
-        if opening.cancelled_caught:
-            raise HopError(Failure.SLOW)
-        if target.tls:
-            progress.phase = Phase.TLS
-            # Certificates have hosts without a final dot, and IPv6 addresses without brackets.
-            stream = await stream.start_tls(context, target.host.strip("[]").rstrip("."))
-    except BaseException:
-        stream.close()
-        raise
+    """A tunnel, with TLS inside it if the target has TLS. The caller closes `stream` on failure."""
+    progress.phase, progress.stream = Phase.TUNNEL, stream
+    with trio.move_on_after(progress.tunnel_s) as opening:
+        if proxy.scheme == "socks5":
+            await open_socks_tunnel(stream, target.host, target.port, proxy.username, proxy.password)
+        else:
+            await _connect(stream, target, proxy, progress)
+    if opening.cancelled_caught:
+        raise HopError(Failure.SLOW)
+    if target.tls:
+        progress.phase = Phase.TLS
+        # Certificates have hosts without a final dot, and IPv6 addresses without brackets.
+        stream = await stream.start_tls(context, target.host.strip("[]").rstrip("."))
     return ProxyConnection(stream, Phase.BEHIND, [])
 
 
-async def _connect(
-    stream: WireStream, target: Target, proxy: ProxyAddress, progress: Progress, head_bytes_max: int
-) -> None:
+async def _connect(stream: WireStream, target: Target, proxy: ProxyAddress, progress: Progress) -> None:
     """CONNECT (RFC 9110, 9.3.6)."""
     authority = f"{target.host}:{target.port}"
-    stream.allow(head_bytes_max)
+    stream.allow(progress.head_bytes_max)
     headers = [("Host", authority), *authorization_of(proxy)]
     http = Http1Client(stream)
     try:

@@ -13,7 +13,7 @@ from contextlib import suppress
 import httptools
 import trio
 
-from daemon.trace.page.body import Body
+from daemon.trace.page.body import Body, Headers
 from daemon.trace.walk.verdicts import Failure
 from daemon.trace.wire.stream import Broken, HopError, TooManyBytes, WireStream
 from daemon.web.headers import value_of, values_of
@@ -26,8 +26,6 @@ BODY_LINE_BYTES = 8  # counted for each line of a body: pages have many lines, b
 REPARSED_MAX = 32  # heads of one connection that are parsed again because they repeat Content-Length
 LOOK_AFTER_S = 0.05  # a body that has not ended by then is examined, and again after each doubling of this time
 SLOW_S = 0.4  # from then on the first words of a page count as its text
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Garbled(Exception):

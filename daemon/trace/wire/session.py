@@ -18,11 +18,11 @@ import trio
 
 from daemon.host.clocks import read_boot_clock
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, exit_ip_in
-from daemon.trace.page.body import Body, PageBody
+from daemon.trace.page.body import Body, Headers, PageBody
 from daemon.trace.walk.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
-from daemon.trace.wire.connection import Key, Progress, ProxyConnection, authorization_of, key_of, open_tunnel, secured
-from daemon.trace.wire.http1 import Garbled, Headers
+from daemon.trace.wire.connection import Key, Progress, ProxyConnection, authorization_of, key_of, open_tunnel
+from daemon.trace.wire.http1 import Garbled
 from daemon.trace.wire.stream import Broken, HopError, Meter, TooManyBytes, dial
 
 CONNECTIONS_MAX = 4  # of one session; the least recently used one is closed for a new one
@@ -88,7 +88,7 @@ class Session:
         self._scope = trio.CancelScope()  # around all hops; its deadline is that of the current operation
         self._hop_ends_at = self._ends_at
         self._began: tuple[float, int, int] = (now, 0, 0)  # of the hop: time, bytes received, bytes sent
-        self._progress = Progress()  # of the hop
+        self._progress = Progress(fetcher.headers_bytes_max)  # of the hop
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +124,7 @@ class Session:
         now = trio.current_time()
         self._began = (now, self.meter.received, self.meter.sent)
         self._hop_ends_at = min(now + self._fetcher.hop_timeout_s, self._ends_at)
-        progress = self._progress = Progress()
+        progress = self._progress = Progress(self._fetcher.headers_bytes_max)
         try:
             status, headers, body = await self._request(fetch, progress, reader_of)
         except Exception as error:
@@ -189,7 +189,7 @@ class Session:
     def _take_idle(self, key: Key) -> ProxyConnection | None:
         """Takes an idle connection for `key`, if there is one; otherwise makes room for a new one."""
         connection = self._connections.pop(key, None)
-        if connection is not None and connection.was_closed_by_peer():
+        if connection is not None and connection.stream.is_readable():
             connection.close()
             return None
         if connection is None and len(self._connections) >= CONNECTIONS_MAX:
@@ -205,22 +205,21 @@ class Session:
         proxy_timeout_s = math.inf if self._proven else self._proxy_timeout_s
         timeout_s = min(fetcher.connect_timeout_s, proxy_timeout_s)
         self._scope.deadline = min(trio.current_time() + timeout_s, self._hop_ends_at)
-        stream = await dial(
-            proxy.host,
-            proxy.port,
-            self.meter,
-            timeout_s=timeout_s,
-            receive_buffer_bytes=buffer_bytes,
-            resolvers=fetcher.resolvers,
-        )
+        stream = await dial(proxy.host, proxy.port, self.meter, timeout_s, buffer_bytes, fetcher.resolvers)
         self._scope.deadline = self._hop_ends_at
-        if proxy.scheme == "https":
-            stream = await secured(stream, proxy, fetcher.ssl_context, timeout_s=fetcher.connect_timeout_s)
-        if key is None:
-            return ProxyConnection(stream, Phase.FORWARD, authorization_of(proxy))
-        head_bytes_max, progress.tunnel_s = fetcher.headers_bytes_max, proxy_timeout_s
         try:
-            return await open_tunnel(stream, key, proxy, fetcher.ssl_context, progress, head_bytes_max=head_bytes_max)
+            if proxy.scheme == "https":
+                with trio.move_on_after(fetcher.connect_timeout_s) as securing:
+                    stream = await stream.start_tls(fetcher.ssl_context, proxy.host.rstrip("."))
+                if securing.cancelled_caught:
+                    raise HopError(Failure.TIMEOUT)
+            if key is None:
+                return ProxyConnection(stream, Phase.FORWARD, authorization_of(proxy))
+            progress.tunnel_s = proxy_timeout_s
+            return await open_tunnel(stream, key, proxy, fetcher.ssl_context, progress)
+        except BaseException:
+            stream.close()
+            raise
         finally:
             self.exit_ip = progress.exit_ip or self.exit_ip
 

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import termios
+from dataclasses import dataclass
 from typing import Any
 
 import trio
@@ -42,14 +43,12 @@ class Broken(Exception):
     """The connection broke during a read or a write; the cause is trio's exception."""
 
 
+@dataclass(slots=True)
 class Meter:
     """The bytes of one trace, over all its connections to the proxy."""
 
-    __slots__ = ("received", "sent")
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.sent = 0
+    received: int = 0
+    sent: int = 0
 
 
 class CountedStream:
@@ -166,7 +165,7 @@ class WireStream:
 
 
 async def dial(
-    host: str, port: int, meter: Meter, *, timeout_s: float, receive_buffer_bytes: int, resolvers: trio.CapacityLimiter
+    host: str, port: int, meter: Meter, timeout_s: float, receive_buffer_bytes: int, resolvers: trio.CapacityLimiter
 ) -> WireStream:
     """A connection to a proxy. Each of several addresses gets a share of `timeout_s`. Raises HopError.
 
