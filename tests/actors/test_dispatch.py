@@ -1,4 +1,4 @@
-"""What clicks, direct traces and batch traces share: one country rule, one User-Agent rule, one bound, one deadline."""
+"""The rules that clicks, direct traces and batch traces share: country, User-Agent, waiting_max, deadline."""
 
 from types import SimpleNamespace
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""A tracer with its jobs and a pool that the test plays; the traces themselves are played as well."""
+"""A tracer with its jobs; the test acts as the pool and supplies the results of the traces."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -43,7 +43,7 @@ def result(end: Landed | GaveUp = LANDED, ms: float = 1000.0) -> TraceResult:
 
 
 class Bench:
-    """One tracer, its `jobs`, and a pool: the test's own `mailbox`, or an actor once `start_pool` was called."""
+    """One tracer, its `jobs`, and a pool: the test's own `mailbox`, or an actor after `start_pool`."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Bench:
         nursery.start_soon(self.pools.actor(self.journal, now).run, [])
 
     async def work(self) -> None:
-        """The job, from start to end."""
+        """Runs the job to its end."""
         self.jobs.send_nowait(self.job)
         self.jobs.close()
         await self.tracer.work(self.receive)
@@ -124,7 +124,7 @@ class Bench:
                 return updates
 
     def states(self) -> list[Entry]:
-        """What the trace's row is told, in order."""
+        """The entries for the trace's row, in order."""
         return [e for e in self.journal.entries if isinstance(e, TraceProcessing | TraceFinished)]
 
     def finished(self) -> TraceFinished:

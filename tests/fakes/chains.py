@@ -38,7 +38,7 @@ class Chain:
 def says(
     body: str | bytes, *headers: tuple[str, str], kind: str = "text/html; charset=utf-8", status: int = 200
 ) -> Reply:
-    """A page that says `body`."""
+    """A page with this body."""
     data = body.encode() if isinstance(body, str) else body
     return reply(status, ("Content-Type", kind), *headers, body=data)
 
@@ -49,7 +49,7 @@ def leads(first: Reply | list[Reply], *kinds: str, more: Replies | None = None) 
 
 
 def stays(first: Reply, kind: str = "final") -> tuple[Replies, str, tuple[str, ...]]:
-    """START's answer is where the chain ends."""
+    """A chain that ends at START."""
     return {"ads.example/start": first}, START, (kind,)
 
 
@@ -62,7 +62,7 @@ META = f'<meta http-equiv="refresh" content="0; url={LANDING}">'
 JUMP = f"<script>location.replace('{LANDING}')</script>"
 TO = f"location = '{LANDING}'"
 SHOP_TEXT = "<p>" + "All that you need, at prices that you like. " * 20
-# A page as the big ones are: far more than anybody reads, and a jump that no visitor would be taken by.
+# A large page: far more bytes than are read, and a jump that comes too late to be followed.
 LARGE = f"<!doctype html><title>Shop</title><style>{'a{b:c}' * 500}</style>{SHOP_TEXT * 400}{META}"
 
 HTTP: list[Chain] = [

@@ -1,4 +1,4 @@
-"""Inputs that cost a parser the most time for their size, for every parser of bytes that strangers send.
+"""Inputs that cost a parser the most time for their size, for every parser of untrusted bytes.
 
 tests/unit/test_linear_time.py checks that none of them costs more than linear time, and `python -m tests.bench parsers`
 measures them. A new parser, or a new shape that turned out to be slow, is added here once.
@@ -228,7 +228,7 @@ def _read_page(data: bytes) -> object:
 
 
 def _read_pieces(piece_bytes: int) -> Callable[[bytes], object]:
-    """As it comes from a slow server: looked at again and again."""
+    """Received from a slow server: read several times."""
 
     def read(data: bytes) -> object:
         body = _page_body()
@@ -277,7 +277,7 @@ class _Played:
         self._pieces = (data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes))
 
     async def send_all(self, data: bytes) -> None:
-        """Nobody reads it."""
+        """Does nothing."""
 
     async def receive_some(self, bytes_max: int) -> bytes:
         return next(self._pieces, b"")
@@ -289,7 +289,7 @@ class _Unused(CountedStream):
 
 
 def _finished(work: Coroutine[Any, Any, object]) -> object:
-    """Runs what never waits."""
+    """Runs a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as stop:
@@ -298,7 +298,7 @@ def _finished(work: Coroutine[Any, Any, object]) -> object:
 
 
 def _read_head(piece_bytes: int) -> Callable[[bytes], object]:
-    """An answer's head, and what a walk makes of it."""
+    """An answer's head, and the walk's next step."""
 
     def read(data: bytes) -> object:
         stream = WireStream(_Played(data, piece_bytes), _Unused())
@@ -579,7 +579,7 @@ COMPOSED = [parser for parser in PARSERS if parser.name in _BEFORE]
 
 
 def composed(parser: Parser, seed: int) -> Make:
-    """A shape by chance: up to four phrases of a parser's words, each repeated over its share of the input."""
+    """A random shape: up to four phrases of a parser's words, each repeated over its share of the input."""
     before, words = _BEFORE[parser.name]
     chance = Random(f"{parser.name} {seed}")
     phrases = ["".join(chance.choices(words, k=chance.choice((1, 1, 2, 3)))) for _ in range(chance.randint(1, 4))]

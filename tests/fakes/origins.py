@@ -14,12 +14,12 @@ from tests.fakes.wire import listening
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes written one after the other, `pause_s` apart, then how it ends: keep, close, reset or hang."""
+    """The pieces of an answer, `pause_s` apart, and what follows: keep, close, reset or hang."""
 
     parts: tuple[bytes, ...] = ()
     end: str = "keep"
     pause_s: float = 0.0
-    repeat: bytes = b""  # written after the parts again and again, until the peer leaves
+    repeat: bytes = b""  # repeated after the parts until the peer disconnects
 
 
 def reply(status: int, *headers: tuple[str, str | bytes], body: bytes = b"") -> Reply:
@@ -58,7 +58,7 @@ LARGE_LOCATION = redirect(b"/" + b"a" * 1_048_576)
 
 @dataclass(slots=True)
 class Origin:
-    """`replies` by `host/path?query` as the Host header names the host; a list is served in turn, its last for ever."""
+    """`replies` by `host/path?query`, with the host of the Host header. Of a list the last reply is repeated."""
 
     replies: dict[str, Reply | list[Reply]]
     requests: list[Request] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Origin:
             await stream.send_all(chosen.repeat)
             await trio.sleep(chosen.pause_s)
         if chosen.end == "hang":
-            await stream.receive_some(1)  # until the peer leaves
+            await stream.receive_some(1)  # until the peer disconnects
         elif chosen.end == "reset":
             reset(stream)
         return chosen.end == "keep"

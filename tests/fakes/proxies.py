@@ -49,7 +49,7 @@ class Proxy:
 
     @property
     def bytes_in(self) -> int:
-        """What passed from clients to the proxy, as a provider's bill counts it."""
+        """The bytes between clients and the proxy, as a provider counts them."""
         return self._closed_bytes[0] + sum(client.bytes_in for client in self._open)
 
     @property
@@ -117,22 +117,22 @@ def sending(data: bytes) -> Misbehaviour:
 
 
 async def closing(stream: trio.abc.Stream, request: Request) -> None:
-    """Closes without an answer."""
+    """Closes the connection before its response."""
 
 
 async def resetting(stream: trio.abc.Stream, request: Request) -> None:
-    """Resets the connection without an answer."""
+    """Resets the connection before its response."""
     reset(stream)
 
 
 async def opening_nothing(stream: trio.abc.Stream, request: Request) -> None:
-    """Says that the tunnel stands, and nothing more."""
+    """Answers CONNECT with 200, and then sends nothing."""
     await stream.send_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
     await silent(stream, request)
 
 
 async def silent(stream: trio.abc.Stream, request: Request) -> None:
-    """Reads on and says nothing until the client leaves."""
+    """Reads without an answer until the client disconnects."""
     while await stream.receive_some(65_536):
         continue
 

@@ -1,4 +1,4 @@
-"""A SOCKS5 proxy on loopback (RFC 1928, 1929), and ones that misbehave; nothing here is checked but the login."""
+"""A SOCKS5 proxy on loopback (RFC 1928, 1929), and ones that misbehave. They check only the login."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
@@ -10,7 +10,7 @@ import trio
 from tests.fakes.wire import listening
 
 SUCCEEDED, GENERAL_FAILURE = 0, 1
-LOOPBACK = bytes((1, 127, 0, 0, 1, 0, 0))  # an address and a port, as an answer has them
+LOOPBACK = bytes((1, 127, 0, 0, 1, 0, 0))  # BND.ADDR and BND.PORT of an answer
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class SocksProxy:
         return host, int.from_bytes(await self._read(stream, 2))
 
     async def _say(self, stream: trio.abc.Stream, step: int, answer: bytes) -> bool:
-        """False where this was the last word."""
+        """False if the handshake ends here."""
         if self.says is not None and self.says[0] == step:
             await self._send(stream, self.says[1])
             return False
@@ -112,6 +112,6 @@ class SocksProxy:
 
 @contextlib.asynccontextmanager
 async def socks_proxy(proxy: SocksProxy) -> AsyncIterator[int]:
-    """Serves it; gives its port."""
+    """Serves the proxy; yields its port."""
     async with listening(proxy.serve) as port:
         yield port

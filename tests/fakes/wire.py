@@ -1,4 +1,4 @@
-"""Listeners on loopback for fakes that serve a stream, and ports that nobody listens on."""
+"""Listeners on loopback for fakes that serve a stream, and closed ports."""
 
 import contextlib
 import itertools
@@ -13,7 +13,7 @@ from daemon.demo.wire import PortBusy, accept_from, listen
 
 
 def _ports_of_this_worker() -> range:
-    """Below those that the kernel hands out, so that nothing takes one between a look and its use."""
+    """Below the kernel's ephemeral ports, so that no other program takes one between the choice and the use."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     ports = range(10_000, 32_000)
@@ -29,7 +29,7 @@ _next_port = itertools.islice(itertools.cycle(_PORTS), random.randrange(len(_POR
 async def listening(
     serve: Callable[[trio.abc.Stream], Awaitable[None]], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Serves each connection until the block ends; gives the port. A peer that leaves is no error."""
+    """Serves each connection until the block ends; yields the port. A peer that disconnects is no error."""
 
     async def one(stream: trio.SocketStream) -> None:
         await serve(stream if tls is None else trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
@@ -42,7 +42,7 @@ async def listening(
 
 
 def free_port(*addresses: str) -> int:
-    """A port that nobody listens on, at 127.0.0.1 or these addresses; no other worker of this run is given it."""
+    """A closed port at 127.0.0.1 or these addresses; no other worker of this run gets it."""
     for _ in range(len(_PORTS)):
         port = next(_next_port)
         try:

@@ -37,7 +37,7 @@ PAGES: dict[str, Reply | list[Reply]] = {
 
 
 class Away:
-    """A database that nobody reaches."""
+    """A database that cannot be reached."""
 
     async def work(self, *unit: object) -> object:
         raise DatabaseUnavailable
@@ -72,7 +72,7 @@ async def scene(database: Any = None, *, ips: int = 3, workers: int = 2, **trace
             yield Scene(served, path, here.proxy.seen)
 
 
-async def test_a_trace_says_where_it_landed_and_what_it_took() -> None:
+async def test_an_answer_has_the_landing_url_the_time_and_the_bytes() -> None:
     async with scene() as here:
         request_id = uuid4()
         inbound = {"gclid": "ours", "sub": ["1", "2"]}
@@ -81,10 +81,10 @@ async def test_a_trace_says_where_it_landed_and_what_it_took() -> None:
                 request_id=str(request_id), inbound_params=inbound, referrer="https://from.example/"
             )
         assert answer.status_code == 200, answer.text
-        told = answer.json()
-        assert told.pop("trace_time_ms") >= 0
-        assert 0.1 < told.pop("bandwidth_kb") < 10
-        assert told == {
+        body = answer.json()
+        assert body.pop("trace_time_ms") >= 0
+        assert 0.1 < body.pop("bandwidth_kb") < 10
+        assert body == {
             "success": True,
             "request_id": str(request_id),
             "final_url": "http://b.example/landed?cid=7&gclid=theirs&tag=x&tag=y",
@@ -95,22 +95,22 @@ async def test_a_trace_says_where_it_landed_and_what_it_took() -> None:
         }
         assert here.seen[0].value("referer") == "https://from.example/"
         finished = here.path.journal.traces[request_id]
-        assert (finished.status, finished.final_url) == ("completed", told["final_url"])
+        assert (finished.status, finished.final_url) == ("completed", body["final_url"])
         audit = next(line for line in lines if line["event"] == "audit")
         assert (audit["request_id"], audit["ip"], audit["reason"]) == (str(request_id), "127.0.0.1", None)
 
 
-async def test_a_trace_that_fails_is_told_with_its_error() -> None:
+async def test_the_answer_for_a_failed_trace_has_its_error() -> None:
     async with scene() as here:
         answer = await here.ask(tracking_url="http://ads.example/broken", inbound_params={"a": "b"})
-    told = answer.json()
-    assert (answer.status_code, told["success"], told["final_url"], told["extracted_params"]) == (200, False, None, {})
-    assert "503" in told["error"]
-    assert (told["all_params"], told["ip_used"]) == ({"a": "b"}, "127.0.0.1")
-    assert told["bandwidth_kb"] > 0
+    body = answer.json()
+    assert (answer.status_code, body["success"], body["final_url"], body["extracted_params"]) == (200, False, None, {})
+    assert "503" in body["error"]
+    assert (body["all_params"], body["ip_used"]) == ({"a": "b"}, "127.0.0.1")
+    assert body["bandwidth_kb"] > 0
 
 
-async def test_where_no_ip_is_to_be_had_it_says_so_in_the_agreed_words() -> None:
+async def test_without_an_ip_the_answer_has_the_agreed_error() -> None:
     agreed = {"success": False, "error": "No available IP"}
     async with scene(ips=1) as here:
         nowhere = await here.ask(target_country="xx")
@@ -206,7 +206,7 @@ async def test_an_id_has_one_trace(postgres: PostgresServer) -> None:
         assert first[0].json()["success"] is False
 
 
-async def test_a_program_that_leaves_does_not_end_its_trace() -> None:
+async def test_a_client_that_disconnects_does_not_end_its_trace() -> None:
     async with scene(timeout_s=2) as here:
         request_id = uuid4()
         async with trio.open_nursery() as nursery:

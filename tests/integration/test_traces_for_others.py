@@ -1,4 +1,4 @@
-"""POST /trace of a daemon that traces for others: what it takes, its bounds, and one proxy for one trace."""
+"""POST /trace of a tracer daemon: its fields, its bounds, and one trace per proxy at a time."""
 
 from functools import partial
 from typing import Any
@@ -59,7 +59,7 @@ async def test_a_trace_is_answered_with_the_fields_that_every_service_has() -> N
     }
 
 
-async def test_a_trace_that_fails_is_a_200_that_says_whose_fault_it_was() -> None:
+async def test_a_failed_trace_is_a_200_with_its_verdict() -> None:
     async with tracer_face(tracer_settings()) as served:
         answer = await asked(served, url=START, proxy_port=str(free_port()))
     assert answer.status_code == 200
@@ -85,7 +85,7 @@ async def test_a_trace_that_fails_is_a_200_that_says_whose_fault_it_was() -> Non
         ({"url": START, "proxy_port": 1, "user_agent": "x" * 5_000}, "user_agent"),
     ],
 )
-async def test_a_request_that_does_not_fit_names_its_field(body: dict[str, Any], field: str) -> None:
+async def test_the_error_of_an_invalid_request_has_its_field(body: dict[str, Any], field: str) -> None:
     async with tracer_face(tracer_settings()) as served:
         answer = await asked(served, **body)
     assert answer.status_code == 400
@@ -136,7 +136,7 @@ async def test_a_proxy_serves_one_trace_at_a_time_and_is_free_again_after_it() -
         assert again.json()["type"] == "/problems/proxy-in-use"
         other = await asked(served, url=START, proxy_port=here.port, proxy_ip="127.0.0.2")
         assert other.json()["reason"] == "proxy_unreachable", "another address is another proxy"
-        first.cancel()  # who asked hangs up: the trace ends
+        first.cancel()  # the client disconnects, which ends the trace
 
         async def is_free() -> bool:
             return (await asked(served, url=START, proxy_port=here.port)).status_code == 200
@@ -144,7 +144,7 @@ async def test_a_proxy_serves_one_trace_at_a_time_and_is_free_again_after_it() -
         await until(is_free)
 
 
-async def test_past_trace_workers_it_says_that_it_is_busy() -> None:
+async def test_beyond_trace_workers_it_answers_that_it_is_busy() -> None:
     async with net(CHAIN) as here, tracer_face(tracer_settings(workers=1)) as served, trio.open_nursery() as nursery:
         nursery.start_soon(partial(asked, served, url="http://ads.example/slow", proxy_port=here.port))
         await until(lambda: here.plain.requests)
@@ -167,7 +167,7 @@ async def test_the_own_clicks_count_as_well_and_the_own_pool_is_not_for_others()
         assert (await asked(full, url=START, proxy_port=free_port())).status_code == 503
 
 
-async def test_its_own_limits_hold_whatever_is_asked() -> None:
+async def test_the_daemons_own_limits_bound_the_requested_ones() -> None:
     settings = tracer_settings(hops_max=2, timeout_s=1, allow_private=False)
     replies: dict[str, Reply | list[Reply]] = {
         "ads.example/start": redirect("/2"),
@@ -185,7 +185,7 @@ async def test_its_own_limits_hold_whatever_is_asked() -> None:
         assert await reason("http://10.0.0.1/") == "refused_address"
 
 
-async def test_only_who_has_the_token_may_have_traces_done() -> None:
+async def test_a_trace_needs_the_token() -> None:
     async with tracer_face(tracer_settings()) as served:
         assert (await asked(served, None, url=START, proxy_port=1)).status_code == 401
         assert (await asked(served, "another-token-than-it", url=START, proxy_port=1)).status_code == 401

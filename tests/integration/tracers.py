@@ -1,4 +1,4 @@
-"""Both backends of a trace, so that one test runs against either: by itself, and by a tracer daemon's control face."""
+"""Both backends of a trace, so that one test runs with each: the local one, and the control face of a tracer daemon."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -58,7 +58,7 @@ async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]
 
 @asynccontextmanager
 async def backend_of(name: str, settings: Settings) -> AsyncIterator[LocalBackend | ServiceBackend]:
-    """`settings` are the tracing daemon's: this one's own, or the service's."""
+    """`settings` are those of the daemon that traces: this one, or the service."""
     if name == "local":
         yield LocalBackend(LiveSettings(settings), fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
         return

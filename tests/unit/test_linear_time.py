@@ -1,4 +1,4 @@
-"""No input that a stranger sends costs a parser more than linear time, or more than the bytes of its size may cost.
+"""No untrusted input costs a parser more than linear time, or more than the limit for its size.
 
 Times are compared with that of a loop over as many bytes in the same run, so that neither the machine's speed nor its
 load decides; a time counts as too long only if it is so in each of several tries. The figures themselves:
@@ -25,7 +25,7 @@ SHAPES = [
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of this thread's CPU: other programs do not count."""
+    """The CPU time of this thread."""
     began_s = time.thread_time()
     work()
     return time.thread_time() - began_s
@@ -37,7 +37,7 @@ def loop(size: int) -> None:
 
 
 def is_linear(parser: Parser, make: Make) -> str | None:
-    """What is too slow in each try; None where one of them is fast enough."""
+    """The reason why each try was too slow; None if one was fast enough."""
     whole, half = make(parser.bytes_max), make(parser.bytes_max // 2)
     whole_s = half_s = loop_s = float("inf")
     for _ in range(TRIES):
@@ -60,6 +60,6 @@ def test_a_parser_reads_its_worst_input_in_linear_time(parser: Parser, make: Mak
 
 
 @pytest.mark.parametrize("parser", COMPOSED, ids=lambda parser: parser.name)
-def test_a_parser_reads_input_by_chance_in_linear_time(parser: Parser) -> None:
+def test_a_parser_reads_random_input_in_linear_time(parser: Parser) -> None:
     slow = {seed: why for seed in SEEDS if (why := is_linear(parser, composed(parser, seed))) is not None}
     assert not slow

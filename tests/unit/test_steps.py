@@ -1,4 +1,4 @@
-"""The walk along a chain, played as a transcript: what the origins say, what the walk does next."""
+"""The steps of a walk as a transcript: each answer of an origin, and the walk's next step."""
 
 import pytest
 from hypothesis import given
@@ -82,7 +82,7 @@ def test_a_redirect_without_a_location_lands_where_it_is(location: str) -> None:
     assert other.answered(answer(302)) == Landed(HERE)
 
 
-def test_the_first_location_that_is_not_empty_counts() -> None:
+def test_the_first_location_that_is_not_empty_is_followed() -> None:
     traced = walk()
     traced.start()
     step = traced.answered(answer(302, ("location", ""), ("LOCATION", "/one"), ("Location", "/two")))
@@ -166,7 +166,7 @@ def test_a_fragment_stays_off_the_wire_and_is_inherited() -> None:
 
 
 @pytest.mark.parametrize(("location", "landed"), [("/a#own", "/a#own"), ("/a#", "/a#")])
-def test_a_locations_own_fragment_wins_even_an_empty_one(location: str, landed: str) -> None:
+def test_a_locations_own_fragment_replaces_the_inherited_one_even_if_empty(location: str, landed: str) -> None:
     traced = walk(HERE + "#top")
     traced.start()
     traced.answered(to(location))
@@ -184,7 +184,7 @@ def test_the_same_request_twice_is_a_loop_and_names_the_url() -> None:
     assert len(traced.hops) == 2
 
 
-def test_a_loop_is_seen_through_a_changing_fragment() -> None:
+def test_a_loop_with_changing_fragments_is_a_loop() -> None:
     traced = walk()
     traced.start()
     step = traced.answered(to("#again"))
@@ -250,14 +250,14 @@ def test_the_headers_are_those_of_the_identity_and_the_referrer_is_sent_once() -
     assert header(traced.answered(to("/two")), "Referer") is None
 
 
-def test_line_ends_in_an_identity_reach_no_header() -> None:
+def test_line_breaks_of_an_identity_are_not_in_the_headers() -> None:
     traced = Walk(HERE, Identity("a\r\nX-Evil: 1", "en\x00\n", "\r\nb"), Limits(20, False))
     step = traced.start()
     assert isinstance(step, Fetch)
     assert not any(ord(letter) < 32 for _, value in step.headers for letter in value)
 
 
-def test_a_407_is_the_proxys_in_plain_http_and_a_page_inside_a_tunnel() -> None:
+def test_a_407_is_the_proxys_over_plain_http_and_a_landing_inside_a_tunnel() -> None:
     plain = walk("http://ads.example.com/")
     plain.start()
     step = plain.answered(answer(407))
@@ -268,7 +268,7 @@ def test_a_407_is_the_proxys_in_plain_http_and_a_page_inside_a_tunnel() -> None:
     assert tunnelled.answered(answer(407)) == Landed(HERE)
 
 
-def test_a_failure_names_hop_and_host_and_is_in_the_chain() -> None:
+def test_a_failure_has_hop_and_host_in_its_message_and_is_in_the_chain() -> None:
     traced = walk()
     traced.start()
     traced.answered(to("https://b.example.com/"))
