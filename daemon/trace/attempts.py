@@ -159,8 +159,12 @@ def without_ip(job: TraceJob, answer: NoIPAvailable | None, now: Moment) -> Trac
     else:
         next_s = max(0.0, answer.until_s - now.tick_s)
         why = f"no IP available in {job.country} ({answer.why}); the next one in {math.ceil(next_s)} s"
-    total_ms = round((now.tick_s - job.asked_s) * 1000)
-    return TraceFinished(job.request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0, reason="no_ip")
+    return never_attempted(job.request_id, now, "no_ip", why, round((now.tick_s - job.asked_s) * 1000))
+
+
+def never_attempted(request_id: UUID, now: Moment, reason: str, why: str, total_ms: int = 0) -> TraceFinished:
+    """The row of a trace that ended without an attempt."""
+    return TraceFinished(request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0, reason=reason)
 
 
 def _hop(hop: Hop) -> dict[str, Any]:

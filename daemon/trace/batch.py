@@ -8,6 +8,7 @@ of the workers have one.
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -16,10 +17,10 @@ import trio
 from daemon.clock import Moment
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
-from daemon.journal.entries import TraceFinished
 from daemon.pool.actor import Journal
 from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
+from daemon.trace.attempts import never_attempted
 from daemon.trace.dispatch import Dispatcher, JobRequest
 from daemon.trace.jobs import Finished, Started, TraceUpdate
 from daemon.troubles import Troubles
@@ -145,8 +146,7 @@ class Batch:
         rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), REFUSED_ROWS_MAX)
         why = f"no pool: there is no IP in {country}, and trace.default_country names no other"
         for row in rows:
-            ids = (row["request_id"], "failed", now.wall_s)
-            self._journal.record(TraceFinished(*ids, None, {}, (), why, None, 0, 0, 0, reason="no_pool"))
+            self._journal.record(never_attempted(row["request_id"], now, "no_pool", why))
         return len(rows) == REFUSED_ROWS_MAX
 
     def began(self, country: str) -> None:
@@ -157,16 +157,14 @@ class Batch:
         self.wake()
 
 
+@dataclass(slots=True)
 class _BatchListener:
     """Receives the updates of one batch trace."""
 
-    __slots__ = ("_batch", "_country", "_has_ip", "_request_id")
-
-    def __init__(self, batch: Batch, request_id: UUID, country: str) -> None:
-        self._batch = batch
-        self._request_id = request_id
-        self._country = country
-        self._has_ip = False
+    _batch: Batch
+    _request_id: UUID
+    _country: str
+    _has_ip: bool = False
 
     def send_nowait(self, value: TraceUpdate, /) -> None:
         if isinstance(value, Started | Finished) and not self._has_ip:

@@ -4,7 +4,6 @@ A failure of the service itself has the verdict `service`: neither the IP's faul
 transport is used: its client logs URLs, follows redirects and decodes bodies.
 """
 
-import math
 import ssl
 
 import httpx
@@ -56,10 +55,8 @@ class ServiceBackend:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def trace(
-        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, proxy_timeout_s: float = math.inf
-    ) -> TraceResult:
-        """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled. `proxy_timeout_s` has no effect."""
+    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
+        """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled."""
         if isinstance(step := walk.start(), GaveUp):
             return TraceResult(step, (), 0.0, 0, 0)  # a bad tracking URL needs no service
         began_s = trio.current_time()

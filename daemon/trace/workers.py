@@ -153,7 +153,9 @@ class Tracer:
             if result is None:  # cancelled, or an exception of a bug is being raised
                 why = GaveUp(Verdict.LIMIT, STOPPED, "the daemon stopped before the trace ended")
                 ms = (ended.tick_s - began.tick_s) * 1000
-                result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
+                received = sum(hop.bytes_received for hop in walk.hops)
+                sent = sum(hop.bytes_sent for hop in walk.hops)
+                result = TraceResult(why, tuple(walk.hops), ms, received, sent)
             attempts.end(lease, result, ended.tick_s)
             self._note(attempts)
             retries = attempts.should_retry(self._live.current.trace.retries_max, ended.tick_s)

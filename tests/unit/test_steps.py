@@ -55,7 +55,7 @@ def test_a_chain_is_followed_to_the_page_that_does_not_redirect() -> None:
         (HERE, 302, "http"),
         ("https://b.example.com/two", 200, "final"),
     ]
-    assert (traced.bytes_received, traced.bytes_sent) == (600, 400)
+    assert (sum(hop.bytes_received for hop in traced.hops), sum(hop.bytes_sent for hop in traced.hops)) == (600, 400)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

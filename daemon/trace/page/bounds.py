@@ -16,6 +16,7 @@ as well, which ends the reading of a page a little sooner.
 """
 
 import re
+from dataclasses import dataclass
 from itertools import islice
 
 STEPS_MAX = 12_288  # of one page, over all its readings: about 12 ms
@@ -36,14 +37,12 @@ _FORMATTING = re.compile(rf"<({_NAMES})([\t\n\f\r />])", re.I | re.ASCII)
 _FORMATTING_NAME = re.compile(rf"(</?)(?=(?:{_NAMES})[\t\n\f\r />])", re.I | re.ASCII)
 
 
+@dataclass(slots=True)
 class Steps:
     """The steps that are left. `exhausted`: a request for steps was refused."""
 
-    __slots__ = ("exhausted", "left")
-
-    def __init__(self, left: int = STEPS_MAX) -> None:
-        self.left = left
-        self.exhausted = False
+    left: int = STEPS_MAX
+    exhausted: bool = False
 
     def take(self, count: int) -> bool:
         """Uses `count` steps. False if fewer are left; then every later call returns False too."""

@@ -67,7 +67,7 @@ def percent_encoded(text: str, encoding: Encoding, safe: str) -> str:
     """Percent-encoded after encoding (output encoding, Encoding 4.3); a missing character is %26%23960%3B (URL 1.3)."""
     name = encoding.name
     codec = (UTF_8 if name.startswith("utf-16") or name == "replacement" else encoding).codec_info
-    text = _without_surrogates(text)
+    text = without_lone_surrogates(text)
     pieces = (text[at : at + _ENCODED_AT_ONCE] for at in range(0, len(text), _ENCODED_AT_ONCE))
     return "".join(part for piece in pieces for part in _percent_encoded(piece, codec, safe))
 
@@ -85,7 +85,7 @@ def _percent_encoded(text: str, codec: CodecInfo, safe: str) -> Iterator[str]:
 
 def url_in_document(text: str, base: URL, encoding: Encoding) -> URL | None:
     """A URL that a document names, relative to `base` (HTML 2.4.2, encoding-parsing); None where that fails."""
-    text = _without_surrogates(text)
+    text = without_lone_surrogates(text)
     if not text.isascii() and encoding.name != "utf-8":
         before, mark, rest = text.partition("?")
         query, hash_mark, fragment = rest.partition("#")
@@ -95,5 +95,5 @@ def url_in_document(text: str, base: URL, encoding: Encoding) -> URL | None:
     return parsed(text, base.href)
 
 
-def _without_surrogates(text: str) -> str:
+def without_lone_surrogates(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

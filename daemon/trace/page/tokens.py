@@ -13,6 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from daemon.trace.page.bounds import TOKEN_STEPS, Steps
+from daemon.trace.page.charsets import without_lone_surrogates
 
 TOKENS_MAX = 2_048  # a longer script does more than jump
 
@@ -157,8 +158,7 @@ def _value(inside: str) -> str:
     """The value of a string literal's content (ECMA-262, 12.9.4 and B.1)."""
     if "\\" not in inside:
         return inside
-    text = _ESCAPE.sub(_unescaped, inside)
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return without_lone_surrogates(_ESCAPE.sub(_unescaped, inside))
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -67,14 +67,6 @@ class Walk:
         headers.append(("Accept-Encoding", ACCEPT_ENCODING))
         self._headers = tuple(headers)
 
-    @property
-    def bytes_received(self) -> int:
-        return sum(hop.bytes_received for hop in self.hops)
-
-    @property
-    def bytes_sent(self) -> int:
-        return sum(hop.bytes_sent for hop in self.hops)
-
     def start(self) -> Fetch | GaveUp:
         """The first hop, or GaveUp for a bad tracking URL."""
         url = parsed(self.url)
