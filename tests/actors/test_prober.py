@@ -98,6 +98,7 @@ async def test_an_ip_that_works_again_is_available_five_minutes_after_it_failed(
         assert bench.providers.status()["luna"].state == "ok"
 
 
+@pytest.mark.slow
 async def test_the_pause_doubles_with_each_probe_that_fails_up_to_six_hours(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

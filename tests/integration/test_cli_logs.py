@@ -92,6 +92,7 @@ def test_lines_of_a_stream_come_when_they_come(tmp_path: Path) -> None:
         assert child.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_following_begins_with_the_last_ten_and_goes_over_a_rotation(tmp_path: Path) -> None:
     log, out = tmp_path / "serve.log", tmp_path / "out"
     log.write_text("".join(click(number) for number in range(1, 31)))
@@ -113,6 +114,7 @@ def test_following_begins_with_the_last_ten_and_goes_over_a_rotation(tmp_path: P
     assert numbers(out.read_text()) == [*range(21, 33)]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_it(tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
     log.write_text("".join(click(number % 60) for number in range(20_000)))

@@ -33,6 +33,7 @@ async def items(served: Served, path: str) -> list[dict[str, Any]]:
 SORTS = ("created", "ip", "country", "status", "last_used", "uses", "failures", "response_ms")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", [f"{way}{name}" for name in SORTS for way in ("", "-")])
 async def test_pages_hold_each_row_once_in_any_order(postgres: PostgresServer, sort: str) -> None:
     async with seated(postgres) as (served, rows):

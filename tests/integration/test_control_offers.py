@@ -61,6 +61,7 @@ async def test_an_offer_is_made_with_every_setting_that_the_command_knows(postgr
         assert (await served.ask("/api/offers", "POST", json=shared)).json()["final_url"] == "https://ads.example/a"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(UNSET))
 async def test_a_change_keeps_what_it_does_not_name_and_null_takes_back(postgres: PostgresServer, name: str) -> None:
     async with seated(postgres) as (served, _):
@@ -76,6 +77,7 @@ async def test_a_change_keeps_what_it_does_not_name_and_null_takes_back(postgres
             assert {**after.json(), "updated_at": None} == {**before, name: expected, "updated_at": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -156,6 +158,7 @@ async def test_an_import_adds_skips_or_updates_and_says_what_it_refused(postgres
         assert (old["final_url"], old["notes"], old["deadline_s"]) == ("https://ads.example/new", "n", 7.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", [f"{way}{name}" for name in ("name", "created", "updated", "country") for way in "-:"])
 async def test_offers_come_in_any_order_and_filtered(postgres: PostgresServer, sort: str) -> None:
     sort = sort.lstrip(":")

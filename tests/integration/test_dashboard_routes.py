@@ -150,6 +150,7 @@ async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyP
             await until(lambda: not watching(told))
 
 
+@pytest.mark.slow
 async def test_a_stream_is_not_cut_at_the_time_that_an_answer_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.control.service.ANSWER_S", 0.3)
     monkeypatch.setattr("daemon.control.service.TRACE_MARGIN_S", 0.3 - Settings().trace.timeout_s)

@@ -291,6 +291,7 @@ async def test_what_is_no_request_gets_400_or_a_close(network: DemoNetwork, requ
     assert answer.startswith(b"HTTP/1.1 400 ") or not answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "outcome"),
     [

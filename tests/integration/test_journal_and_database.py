@@ -116,6 +116,7 @@ async def test_a_database_that_lost_its_last_seconds_gets_the_kept_entries_again
     assert (said["entries"], said["applied_again"], said["lost"]) == (3, 3, 0)
 
 
+@pytest.mark.slow
 async def test_kept_entries_leave_the_spool_after_their_time(postgres: PostgresServer, tmp_path: Path) -> None:
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database, keep_s=1.5) as journal:
         journal.writer.record(*(hit() for _ in range(5)))

@@ -85,6 +85,7 @@ async def test_a_second_node_waits_and_joins_once_the_first_has_left(postgres: P
         assert await states(rows) == {"first": "lost", "second": "active"}
 
 
+@pytest.mark.slow
 async def test_a_lost_session_loses_nothing_and_the_trust_is_renewed_on_another(
     postgres: PostgresServer, expected_errors: LoggedErrors
 ) -> None:
@@ -99,6 +100,7 @@ async def test_a_lost_session_loses_nothing_and_the_trust_is_renewed_on_another(
             assert member.may_lease()
 
 
+@pytest.mark.slow
 async def test_a_node_that_is_not_heard_stops_by_itself_and_another_one_joins_after_the_quiet(
     postgres: PostgresServer, expected_errors: LoggedErrors
 ) -> None:
@@ -116,6 +118,7 @@ async def test_a_node_that_is_not_heard_stops_by_itself_and_another_one_joins_af
         assert second.may_lease()
 
 
+@pytest.mark.slow
 async def test_a_node_whose_row_was_taken_leases_nothing_until_it_has_joined_anew_and_its_pools_started_over(
     postgres: PostgresServer, expected_errors: LoggedErrors
 ) -> None:

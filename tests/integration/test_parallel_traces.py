@@ -137,6 +137,7 @@ async def test_an_offers_settings_hold_for_its_traces_and_macros_take_the_parame
         assert macro.json()["final_url"] == "http://b.example/landed?macro=1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -190,6 +191,7 @@ async def test_a_private_host_needs_the_setting() -> None:
         assert (answer.status_code, "public host" in answer.json()["detail"]) == (400, True)
 
 
+@pytest.mark.slow
 async def test_an_id_has_one_trace(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows, scene(rows.database, timeout_s=2) as here:
         recorded = await rows.add_trace()
@@ -206,6 +208,7 @@ async def test_an_id_has_one_trace(postgres: PostgresServer) -> None:
         assert first[0].json()["success"] is False
 
 
+@pytest.mark.slow
 async def test_a_client_that_disconnects_does_not_end_its_trace() -> None:
     async with scene(timeout_s=2) as here:
         request_id = uuid4()

@@ -178,6 +178,7 @@ async def test_a_gateway_gets_the_same_login_for_one_lease_and_its_exit_address_
     assert logins[0] == logins[1] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_a_trace_ends_at_its_timeout_by_every_backend(backend: str) -> None:
     replies: Replies = {"ads.example/start": redirect("/slow"), "ads.example/slow": origins.SILENT}

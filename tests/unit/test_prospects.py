@@ -73,6 +73,7 @@ def scenes(draw: st.DrawFn, *, cooldowns_s: st.SearchStrategy[int], tries: bool 
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(scenes(cooldowns_s=st.integers(10, 60), priorities=3))
 def test_where_rests_are_long_exactly_those_that_no_rest_serves_wait_in_vain(scene: Scene) -> None:
