@@ -37,9 +37,9 @@ class ProviderStatus:
 
     state: Health
     since: str
-    traces: int = 0
-    credentials_refused: int = 0
-    ips_spared: int = 0
+    traces: int
+    credentials_refused: int
+    ips_spared: int
 
 
 @dataclass(slots=True)
@@ -121,4 +121,4 @@ class ProviderHealth:
 
 def _new_record(health: Health, now: Moment, spared_in: str = "") -> ProviderRecord:
     since = datetime.fromtimestamp(now.wall_s, UTC).isoformat(timespec="seconds")
-    return ProviderRecord(ProviderStatus(health, since), spared_in=spared_in)
+    return ProviderRecord(ProviderStatus(health, since, 0, 0, 0), spared_in=spared_in)

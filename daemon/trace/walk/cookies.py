@@ -72,7 +72,7 @@ class Jar:
         pair, _, rest = line.partition(";")
         name, equals, value = pair.partition("=")
         if not equals:
-            name, value = "", pair  # "the name string is empty, and the value string is the value of name-value-pair"
+            name, value = "", pair  # "the name string is empty" (RFC 6265bis, 5.6)
         name, value = name.strip(" \t"), value.strip(" \t")
         if not (name or value) or len(name) + len(value) > COOKIE_CHARACTERS_MAX or _CONTROL.search(name + value):
             return
