@@ -1,4 +1,4 @@
-"""One reading of the clocks: decisions use `tick_s`, which nobody can set; rows and logs use `wall_s`. Pure."""
+"""One reading of the clocks: decisions use `tick_s`, which cannot be set; rows and logs use `wall_s`. Pure."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ import msgspec
 class Moment(msgspec.Struct, frozen=True):
     """`tick_s`: trio's monotonic clock. `wall_s`: seconds since 1970 UTC.
 
-    `boot_s`: seconds since the machine started, those in which it was suspended included, as `tick_s` does not.
+    `boot_s`: the boot clock, seconds since the machine started; unlike `tick_s` it includes suspended time.
     """
 
     tick_s: float
@@ -14,7 +14,7 @@ class Moment(msgspec.Struct, frozen=True):
     boot_s: float = 0.0
 
     def wall_at(self, tick_s: float) -> float:
-        """The wall time at which the monotonic clock will read `tick_s`, as far as is known now."""
+        """The wall time at `tick_s`, if nobody sets the wall clock."""
         return self.wall_s + (tick_s - self.tick_s)
 
     def tick_at(self, wall_s: float) -> float:

@@ -1,21 +1,21 @@
-"""How a country is written: case-blind, with the other names that providers and operators use for it. Pure."""
+"""Country codes, case-insensitive, with the aliases that providers and operators use. Pure."""
 
 ALIASES = {"gb": "uk", "gbr": "uk", "usa": "us"}
 
 
 def canonical(country: str) -> str:
-    """`' GB '` is `uk`: the key of a pool. Rows keep the spelling of whoever wrote them."""
+    """The key of a pool: `' GB '` becomes `uk`. Rows keep their spelling."""
     key = country.strip().lower()
     return ALIASES.get(key, key)
 
 
 def names_of(country: str) -> list[str]:
-    """Every way to write the country whose key is `country`, for a query over rows."""
+    """All spellings of the country with the key `country`, for a query over rows."""
     return [country, *(name for name, key in ALIASES.items() if key == country)]
 
 
 def iso_code(country: str) -> str | None:
-    """The two letters of ISO 3166-1 that providers know a country by, in lower case; None where it is no code."""
+    """The ISO 3166-1 alpha-2 code in lower case, for providers; None if `country` has no two letters."""
     key = canonical(country)
     key = "gb" if key == "uk" else key
     return key if len(key) == 2 and key.isascii() and key.isalpha() else None

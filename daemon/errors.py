@@ -1,9 +1,8 @@
-"""Every exception of tracepool, as one tree: whose fault it is decides what happens next. Pure.
+"""All exceptions of tracepool. Pure.
 
-OurFault is a bug: it is logged with its cause and restarts the actor it happened in. TheirFault names an operator's
-input or a peer that did not do its part: the message says what, where and what would be right. A bound that is
-reached is neither: it is expected, and so a value (NoIPAvailable, the reason of a fallback). A class's docstring is its
-message where none is given.
+OurFault is a bug: it is logged with a traceback and restarts its actor. TheirFault is wrong input or the failure of a
+peer: its message has what, where, and the remedy. A limit that is reached is expected, and so a value (NoIPAvailable,
+the reason of a fallback). A class's docstring is its default message.
 """
 
 
@@ -15,15 +14,15 @@ class TracepoolError(Exception):
 
 
 class OurFault(TracepoolError):
-    """A rule that tracepool sets itself was broken."""
+    """A rule inside tracepool was broken."""
 
 
 class IllegalTransition(OurFault):
-    """The table of IP states has no such step."""
+    """The table of IP states has no such transition."""
 
 
 class TheirFault(TracepoolError):
-    """Something outside tracepool did not do its part."""
+    """Something outside of tracepool failed."""
 
 
 class BadSettings(TheirFault):
@@ -31,36 +30,35 @@ class BadSettings(TheirFault):
 
 
 class BadInput(TheirFault):
-    """What an operator gave cannot be used."""
+    """An operator's input is invalid."""
 
 
 class DatabaseUnavailable(TheirFault):
     """PostgreSQL cannot be reached."""
 
-    def __init__(
-        self, message: str | None = None, remedy: str = "see that PostgreSQL runs and that database.url leads to it"
-    ) -> None:
+    remedy = "check that PostgreSQL runs and that database.url leads to it"
+
+    def __init__(self, message: str | None = None, remedy: str | None = None) -> None:
         """`remedy`: what an operator does next."""
         super().__init__(message)
-        self.remedy = remedy
+        self.remedy = remedy or self.remedy
 
 
 class StatementRefused(DatabaseUnavailable):
-    """PostgreSQL refuses a statement of tracepool's: its tables, rights or triggers are not as tracepool needs them.
+    """PostgreSQL refuses a statement, because of its tables, rights or triggers.
 
-    Waiting and asking again is right, as with an outage: the statement works once an operator has followed `remedy`.
+    As with an outage, the statement is tried again: it works after an operator has followed `remedy`.
     """
 
 
 class DatabaseOccupied(DatabaseUnavailable):
     """Another node works with this database: two would lease the same IPs."""
 
-    def __init__(self, message: str, remedy: str = "nothing: this node joins again by itself") -> None:
-        super().__init__(message, remedy)
+    remedy = "nothing: this node joins again by itself"
 
 
 class PoolSilent(TheirFault):
-    """The actor of a pool does not answer: it waits for the disk or for the database, or ends."""
+    """A pool's actor does not answer: it waits for the disk or the database, or ends."""
 
 
 class DatabaseSetupFailed(TheirFault):

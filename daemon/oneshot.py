@@ -1,7 +1,4 @@
-"""A channel for one value, from whoever has it to the one task that waits for it: no more than an event and a place.
-
-It says what a memory channel says, at a third of the time.
-"""
+"""A channel for one value to one waiting task, at a third of a memory channel's time."""
 
 from typing import Generic, TypeVar
 
@@ -11,17 +8,17 @@ T = TypeVar("T")
 
 
 class OneShot(Generic[T]):
-    """Closed by a `with`: from then on nobody waits."""
+    """The end of a `with` closes it."""
 
-    __slots__ = ("_closed", "_come", "_value")
+    __slots__ = ("_closed", "_sent", "_value")
 
     def __init__(self) -> None:
-        self._come = trio.Event()
+        self._sent = trio.Event()
         self._value: T | None = None
         self._closed = False
 
     def __enter__(self) -> None:
-        """Somebody waits."""
+        pass
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -30,22 +27,21 @@ class OneShot(Generic[T]):
         self._closed = True
 
     def send_nowait(self, value: T, /) -> None:
-        """Raises trio.BrokenResourceError where nobody waits any more, trio.WouldBlock where it has had a value."""
+        """Raises trio.BrokenResourceError if it is closed, trio.WouldBlock if it has a value already."""
         if self._closed:
             raise trio.BrokenResourceError
-        if self._come.is_set():
+        if self._sent.is_set():
             raise trio.WouldBlock
         self._value = value
-        self._come.set()
+        self._sent.set()
 
     async def receive(self) -> T:
-        """The value, which is there for `receive_nowait` as well where this was cancelled as it came."""
-        await self._come.wait()
+        """The value. If this call is cancelled, `receive_nowait` still gives it."""
+        await self._sent.wait()
         return self.receive_nowait()
 
     def receive_nowait(self) -> T:
-        """Raises trio.WouldBlock where there is none."""
-        if not self._come.is_set():
+        """Raises trio.WouldBlock without a value."""
+        if not self._sent.is_set():
             raise trio.WouldBlock
-        value: T = self._value  # type: ignore[assignment]
-        return value
+        return self._value  # type: ignore[return-value]

@@ -1,7 +1,7 @@
-"""An actor that raises: its cause is logged, and it runs again after a pause that doubles with each crash.
+"""Restarts an actor that raises: the error is logged, and the actor runs again after a pause that doubles each time.
 
-No actor is given up: the others go on, and clicks fall back where they need the one that fails. An actor that has run
-for CALM_S begins anew with the shortest pause.
+No actor is given up. The others go on, and clicks that need the failing actor fall back. After CALM_S without a crash
+the pause is the shortest one again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -37,7 +37,7 @@ class Restarts:
         self._crashed_s = float("-inf")
 
     async def after(self, error: Exception) -> None:
-        """Logs a crash; returns once the actor may run again."""
+        """Logs a crash; returns when the actor may run again."""
         now_s = trio.current_time()
         if now_s - self._crashed_s > CALM_S + self._pause_s:
             self._pause_s = PAUSE_MIN_S
@@ -48,7 +48,7 @@ class Restarts:
 
 
 async def restarted(name: str, run: Callable[..., Awaitable[None]], *make_args: Callable[[], Any]) -> None:
-    """Runs an actor until it returns; each run gets what `make_args` make for it."""
+    """Runs an actor until it returns; each run gets new arguments from `make_args`."""
     restarts = Restarts(name)
     while True:
         try:
@@ -65,38 +65,32 @@ async def run_pool_actor(
     now: Callable[[], Moment],
     troubles: Troubles,
 ) -> None:
-    """A country's actor. After a crash or a StartOver it starts from the rows, once these have what was journaled."""
-    restarts = Restarts(f"pool {actor.country}")
+    """Runs a country's actor. After a crash or StartOver it reloads the rows, after the journal has been flushed."""
+    country = actor.pool.country
+    restarts, loading = Restarts(f"pool {country}"), f"loading the pool of {country} again"
+
+    async def current_rows() -> list[Ip]:
+        while True:
+            await flush()
+            try:
+                where = "where lower(trim(country)) = any($1)"
+                ips = await database.work(load_ips, now(), where, names_of(country))
+            except DatabaseUnavailable as e:
+                troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
+                await trio.sleep(RELOAD_PAUSE_S)
+                continue
+            troubles.over(loading)
+            return ips
+
     unfinished: list[Message] = []
     while True:
-        asked: list[StartOver] = []
+        start_over: list[StartOver] = []
         try:
-            asked = await actor.run(unfinished)
-            if not asked:
+            start_over = await actor.run(unfinished)
+            if not start_over:
                 return
         except Exception as error:
             await restarts.after(error)
-        unfinished = actor.start_over(await _rows_of(actor.country, database, flush, now, troubles))
-        for message in asked:
+        unfinished = actor.start_over(await current_rows())
+        for message in start_over:
             message.done()
-
-
-async def _rows_of(
-    country: str,
-    database: Database,
-    flush: Callable[[], Awaitable[None]],
-    now: Callable[[], Moment],
-    troubles: Troubles,
-) -> list[Ip]:
-    """The country's IPs as their rows stand, once PostgreSQL can be asked."""
-    loading = f"loading the pool of {country} again"
-    while True:
-        await flush()
-        try:
-            ips = await database.work(load_ips, now(), "where lower(trim(country)) = any($1)", names_of(country))
-        except DatabaseUnavailable as e:
-            troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
-            await trio.sleep(RELOAD_PAUSE_S)
-            continue
-        troubles.over(loading)
-        return ips

@@ -26,7 +26,7 @@ from daemon.control.overview import Overview
 from daemon.control.service import ControlFace
 from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
-from daemon.database.connect import patiently, reached_database
+from daemon.database.connect import reached_database, retry_until_available
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable, TheirFault
 from daemon.host.clocks import read_boot_clock, read_clocks
@@ -36,7 +36,7 @@ from daemon.journal.spool import FILE, Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
-from daemon.nodes.member import Follower, Identity, Member
+from daemon.nodes.member import Identity, Member, NodeListener
 from daemon.nodes.membership import quiet_s
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
@@ -49,7 +49,7 @@ from daemon.pool.rows import rests_known
 from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.sql_sync import Adoption
+from daemon.sql_sync import SqlSync
 from daemon.start_lines import say_provider
 from daemon.trace.backends import Backends, fetcher_of
 from daemon.trace.batch import Batch
@@ -65,7 +65,7 @@ log = structlog.get_logger("daemon")
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class NodeJournal:
     spool: Spool
     writer: JournalWriter
     shipper: Shipper
@@ -75,7 +75,7 @@ class Journal:
 @dataclass(frozen=True, slots=True)
 class Pools:
     directory: PoolDirectory
-    adoption: Adoption
+    sql_sync: SqlSync
     providers: ProviderHealth
 
 
@@ -103,7 +103,7 @@ class Faces:
 class Runtime:
     """All that a daemon traces clicks with."""
 
-    journal: Journal
+    journal: NodeJournal
     pools: Pools
     workers: Workers
     clicks: Clicks
@@ -167,7 +167,7 @@ async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[Non
 @asynccontextmanager
 async def _journal_shipped(
     live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, troubles: Troubles
-) -> AsyncIterator[Journal]:
+) -> AsyncIterator[NodeJournal]:
     """The whole journal, with all that an earlier run left in the spool shipped, once this node has joined.
 
     While another node has the database, this one's hits and traces are shipped all the same. It leaves at the end,
@@ -185,14 +185,14 @@ async def _journal_shipped(
         await member.decided.wait()
         await shipper.run()
 
-    await patiently(shipper.find_position, troubles)
-    member.follow(Follower(disown=shipper.disown))
+    await retry_until_available(shipper.find_position, troubles)
+    member.subscribe(NodeListener(ips_lost=shipper.discard_states))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(restarted, "shipper", ship)
         await member.join()
         nursery.start_soon(restarted, "membership", member.run)
         await shipper.flush()
-        yield Journal(spool, writer, shipper, member)
+        yield NodeJournal(spool, writer, shipper, member)
         with trio.move_on_after(SHIP_S) as shipping:
             await writer.durable()
             await shipper.flush()
@@ -207,7 +207,7 @@ async def _journal_shipped(
 async def _pools_loaded(
     live: LiveSettings,
     database: Database,
-    journal: Journal,
+    journal: NodeJournal,
     offers: Offers,
     also: Mapping[str, Callable[[], Awaitable[None]]],
     troubles: Troubles,
@@ -215,7 +215,7 @@ async def _pools_loaded(
     """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled.
 
     An IP that rests by what the spool still knows rests, whatever its row says. `also`: other tables whose changes are
-    announced, see Adoption.
+    announced, see SqlSync.
     """
     bodies = await trio.to_thread.run_sync(journal.spool.bodies, "ip_changed")
     departed = rests_known(bodies, read_clocks(), live.current.pool.cooldown_s)
@@ -233,20 +233,20 @@ async def _pools_loaded(
 
         directory = PoolDirectory(new_pool, start_actor)
         live.subscribe(directory.use)
-        journal.member.follow(Follower(look_again=directory.look_again, start_over=directory.start_over))
+        journal.member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
-        adoption = Adoption(database, directory, offers, read_clocks, troubles, remember, also)
+        sql_sync = SqlSync(database, directory, offers, read_clocks, troubles, remember, also)
         async with trio.open_nursery() as listening:
-            listening.start_soon(restarted, "adoption", adoption.run)
-            await adoption.compared.wait()
-            yield Pools(directory, adoption, providers)
+            listening.start_soon(restarted, "adoption", sql_sync.run)
+            await sql_sync.compared.wait()
+            yield Pools(directory, sql_sync, providers)
             listening.cancel_scope.cancel()
         directory.close()
 
 
 @asynccontextmanager
 async def _workers_ready(
-    live: LiveSettings, database: Database, pools: Pools, journal: Journal, troubles: Troubles, observer: Observer
+    live: LiveSettings, database: Database, pools: Pools, journal: NodeJournal, troubles: Troubles, observer: Observer
 ) -> AsyncIterator[Workers]:
     """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
     fetcher = fetcher_of(live.current)
@@ -258,7 +258,7 @@ async def _workers_ready(
     async def read_traffic_costs() -> None:
         tracer.traffic_costs.begin(read_clocks().wall_s, await database.fetch("traffic_today"))
 
-    await patiently(read_traffic_costs, troubles)
+    await retry_until_available(read_traffic_costs, troubles)
     send, receive = trio.open_memory_channel[TraceJob](live.current.trace.queue_max)
     with send, receive:
         async with trio.open_nursery() as nursery:
@@ -291,7 +291,7 @@ async def runtime_ready(
             server=faces.server,
             clicks=clicks,
             directory=directory,
-            adoption=pools.adoption,
+            sql_sync=pools.sql_sync,
             tracer=workers.tracer,
             dispatcher=workers.dispatcher,
             spool=journal.spool,
@@ -309,7 +309,5 @@ async def runtime_ready(
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )
-        context = ControlContext(
-            live, traces, stopping, overview, database, maintenance.round_now, faces.observers.metrics, faces.observers
-        )
+        context = ControlContext(live, traces, stopping, overview, database, maintenance.round_now, faces.observers)
         yield Runtime(journal, pools, workers, clicks, maintenance, batch, context)

@@ -1,8 +1,8 @@
-"""What operators change by SQL reaches the running daemon here: IPs join, change and leave, offers come and go.
+"""Takes over what operators change by SQL while the daemon runs: IPs, offers, tokens.
 
-PostgreSQL announces each such statement. An announcement is a hint: any role can send one, and one may be lost. So what
-cannot be read means "compare everything", as does the first moment after each (re)connect; every CHECK_S, and every
-POLL_S behind a pooler, a fingerprint of the tables is compared. No more than half of the time goes into all that.
+PostgreSQL announces each such statement by NOTIFY. An announcement is a hint: any role can send one, and one may be
+lost. So all rows are compared after each connect and after an unreadable announcement. Every CHECK_S, or POLL_S behind
+a pooler, a fingerprint of the tables is compared. All this takes at most half of the time.
 """
 
 import functools
@@ -30,24 +30,21 @@ from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 
 IPS, OFFERS, GONE = "tracepool_ips", "tracepool_offers", "gone"
-CHECK_S = 15.0  # a connection that hears nothing is asked whether it is still there
+CHECK_S = 15.0  # without an announcement the connection is tested
 POLL_S = 0.5
 REST_MAX_S = 5.0
 EDIT_NO_MAX = 2**63 - 1
-SHOWN = 40
-SAID_EVERY_S = 60.0
-COMPARED = "all rows are compared"
+SHOWN_CHARACTERS = 40
+LOG_EVERY_S = 60.0
 ADOPTING = "taking over edits by SQL"
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
-REMOVE_S = 30.0  # an actor that starts over may lose the message; what it then loads has no such row
-CHUNK_IPS = 5_000  # adopted between two turns of the other tasks
+REMOVE_S = 30.0  # an actor that starts over may lose the message, but then loads rows without these IPs
+CHUNK_IPS = 5_000  # between two turns of the other tasks
 
 log = structlog.get_logger("daemon.pool")
 
 
-class Adoption:
-    """`country_of` each known IP: the actor that has it."""
-
+class SqlSync:
     def __init__(
         self,
         database: Database,
@@ -58,9 +55,9 @@ class Adoption:
         remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
         also: Mapping[str, Callable[[], Awaitable[None]]] = MappingProxyType({}),
     ) -> None:
-        """`remember` keeps the offers' rows for a start without PostgreSQL; it may raise OSError.
+        """`remember` writes the offers' rows to the cache file; it may raise OSError.
 
-        `also`: channels of other tables, and what to do when theirs have changed, or may have.
+        `also`: other channels, with the function to call when their tables may have changed.
         """
         self._remember = remember
         self._also = also
@@ -70,18 +67,18 @@ class Adoption:
         self._now = now
         self._troubles = troubles
         self._fingerprint: dict[str, Any] = {}
-        self._said_s = float("-inf")
-        self._country_of: dict[UUID, str] = {}
+        self._logged_s = float("-inf")
+        self._country_of: dict[UUID, str] = {}  # of each IP: whose actor has it
         self._announcements: Announcements | None = None
-        self.compared = trio.Event()  # set once the rows have been taken over for the first time
+        self.compared = trio.Event()  # set when all rows have been taken over once
 
     @property
     def waiting(self) -> int:
-        """Announcements that have come and are not taken yet; NOTIFICATIONS_MAX at most."""
+        """Received announcements that are not handled yet; at most NOTIFICATIONS_MAX."""
         return self._announcements.received.statistics().current_buffer_used if self._announcements else 0
 
     async def run(self) -> None:
-        """Listens until cancelled, starting over with a pause whenever the connection is lost."""
+        """Listens until cancelled; connects again after a pause if the connection is lost."""
         pause_s = PAUSE_MIN_S
         while True:
             try:
@@ -98,8 +95,8 @@ class Adoption:
             pause_s = min(PAUSE_MAX_S, 2 * pause_s)
 
     async def compare(self) -> None:
-        """Takes over all rows as they stand; IPs without a row leave."""
-        self._fingerprint = await self._read_fingerprint()  # first: what changes meanwhile is compared again
+        """Takes over all current rows, and removes IPs without a row."""
+        self._fingerprint = await self._read_fingerprint()  # first, so that later changes are compared again
         for take_over in self._also.values():
             await take_over()
         await self._adopt(await self._database.work(load_ips, self._now()), everything=True)
@@ -108,7 +105,7 @@ class Adoption:
         self.compared.set()
 
     async def _unhurried(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Rests as long as the work took: announcements without end must not take all of the daemon's time."""
+        """Pauses as long as `work` took, so that endless announcements do not take all of the daemon's time."""
         began_s = trio.current_time()
         await work()
         await trio.sleep(min(REST_MAX_S, trio.current_time() - began_s))
@@ -116,13 +113,13 @@ class Adoption:
     async def _follow(self, announcements: Announcements) -> None:
         check_s = POLL_S if announcements.pooled else CHECK_S
         if announcements.pooled:
-            log.info("adoption_polls", every_s=POLL_S, why="a pooler stands before PostgreSQL: it announces nothing")
+            log.info("adoption_polls", every_s=POLL_S, why="a pooler before PostgreSQL passes no announcements")
         while True:
             batch = []
             with trio.move_on_after(check_s):
                 batch.append(await announcements.received.receive())
             if not batch:
-                await announcements.still_come()
+                await announcements.test_connection()
                 if await self._read_fingerprint() != self._fingerprint:
                     await self._unhurried(self.compare)
             try:
@@ -137,11 +134,11 @@ class Adoption:
         return row
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
-        """IPs without a row leave first: a row in their place may have the same address, never to be leased twice."""
+        """Removes IPs without a row first: a new row may have the same endpoint, which must not be leased twice."""
         payloads = {payload for channel, payload in batch if channel == IPS}
         edits = {payload: edits_in(payload) for payload in payloads - {GONE}}
         if unreadable := [payload for payload, edit in edits.items() if edit is None]:
-            self._say_unreadable(unreadable[0])
+            self._log_unreadable(unreadable[0])
             await self.compare()
             return
         self._fingerprint = await self._read_fingerprint()
@@ -157,13 +154,14 @@ class Adoption:
         if any(channel == OFFERS for channel, _ in batch):
             await self._load_offers()
 
-    def _say_unreadable(self, payload: str) -> None:
-        """At most each SAID_EVERY_S: any role can send as many as it likes."""
+    def _log_unreadable(self, payload: str) -> None:
+        """At most every LOG_EVERY_S, because any role can send any number of them."""
         now_s = trio.current_time()
-        if now_s >= self._said_s + SAID_EVERY_S:
-            self._said_s = now_s
-            why = "tracepool's triggers send no such thing; any role that may connect can"
-            log.warning("notification_unreadable", channel=IPS, payload=payload[:SHOWN], why=why, effect=COMPARED)
+        if now_s >= self._logged_s + LOG_EVERY_S:
+            self._logged_s = now_s
+            log.warning("notification_unreadable", channel=IPS, payload=payload[:SHOWN_CHARACTERS],
+                        why="it is not from tracepool's triggers; any role that may connect can send it",
+                        effect="all rows are compared")  # fmt: skip
 
     async def _load_offers(self) -> None:
         before = len(self._offers)
@@ -173,9 +171,8 @@ class Adoption:
         try:
             await trio.to_thread.run_sync(self._remember, rows)
         except OSError as e:
-            log.warning(
-                "offers_not_remembered", why=str(e), effect="a start without PostgreSQL has older offers, or none"
-            )
+            effect = "a start without PostgreSQL has older offers, or none"
+            log.warning("offers_not_remembered", why=str(e), effect=effect)
         log.info("offers_adopted", active=len(self._offers), before=before)
 
     async def _adopt(self, rows: list[Ip], *, everything: bool = False) -> None:
@@ -191,26 +188,26 @@ class Adoption:
         await self._remove(moved)
         for country, ips in by_country.items():
             self._country_of.update((ip.id, country) for ip in ips)
-            post = self._directory.known(country)
-            if post is None:
+            handle = self._directory.known(country)
+            if handle is None:
                 self._directory.open(country, ips)
                 continue
             for at in range(0, len(ips), CHUNK_IPS):
-                await post.mailbox.send(Adopt(tuple(ips[at : at + CHUNK_IPS])))
+                await handle.mailbox.send(Adopt(tuple(ips[at : at + CHUNK_IPS])))
         if rows:
             log.info("ips_adopted", countries={country: len(ips) for country, ips in by_country.items()})
 
     async def _remove(self, ip_ids: set[UUID]) -> None:
-        """Returns once the actors have let go: an IP that moves to another country must not be in two."""
+        """Returns when the actors have removed the IPs: an IP that moves to another country must not be in two."""
         by_country: dict[str, list[UUID]] = defaultdict(list)
         for ip_id in ip_ids:
             by_country[self._country_of.pop(ip_id)].append(ip_id)
         for country, gone in by_country.items():
-            post = self._directory.known(country)
-            if post is None:
+            handle = self._directory.known(country)
+            if handle is None:
                 continue
             done = trio.Event()
-            await post.mailbox.send(Remove(tuple(gone), done.set))
+            await handle.mailbox.send(Remove(tuple(gone), done.set))
             with trio.move_on_after(REMOVE_S):
                 await done.wait()
         if ip_ids:
@@ -218,10 +215,7 @@ class Adoption:
 
 
 async def load_ips(conn: Connection, now: Moment, where: str = "", *args: Any) -> list[Ip]:
-    """A unit of work: the rows that `where` selects, all without it.
-
-    Rows are turned into IPs as they come, and texts that are alike are kept once: there may be 100,000.
-    """
+    """A unit of work: the rows that `where` selects, all by default. Saves memory, since there may be 100,000."""
     ips = []
     async for chunk in in_chunks(conn, f"{QUERIES['load_ips']} {where}", *args, rows=CHUNK_IPS):
         for row in chunk:
@@ -236,7 +230,7 @@ async def _load_ids(conn: Connection) -> set[UUID]:
 
 
 def edits_in(payload: str) -> tuple[int, int] | None:
-    """The edit numbers, first and last, that tracepool's triggers announce; None for anything else."""
+    """(first, last) edit number of an announcement by tracepool's triggers; None for any other payload."""
     words = payload.split(" ")
     if len(words) != 2 or not all(word.isascii() and word.isdigit() and len(word) < 20 for word in words):
         return None

@@ -1,7 +1,7 @@
-"""What PostgreSQL holds up now, activity by activity: for the log, status, /readyz and advice.
+"""The activities that PostgreSQL blocks now: for the log, status, /readyz and advice.
 
-An outage of PostgreSQL holds up several activities at once and is one line in the log. A refused statement is a line
-for each activity, and again each LOG_EVERY_S while it lasts.
+An outage blocks several activities at once and is one line in the log. A refused statement is one line for each
+activity, repeated every LOG_EVERY_S.
 """
 
 import time
@@ -22,7 +22,7 @@ log = structlog.get_logger("daemon.database")
 
 @dataclass(frozen=True, slots=True)
 class TroubleStatus:
-    """What PostgreSQL holds up: the activity, why, what to do next, and since when (UTC)."""
+    """A blocked activity: the reason, what an operator does next, and since when (UTC)."""
 
     activity: str
     sentence: str
@@ -32,7 +32,7 @@ class TroubleStatus:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """`activity` does not go on; `sentence` says why, `remedy` what an operator does next. `since_s`: wall seconds."""
+    """`activity` is blocked; `sentence`: why; `remedy`: what an operator does next. `since_s`: wall seconds."""
 
     activity: str
     sentence: str
@@ -49,7 +49,7 @@ class Trouble:
 
 
 class Troubles:
-    """`note` an activity that cannot go on, and `over` once it does."""
+    """Call `note` when an activity is blocked, and `over` when it goes on."""
 
     def __init__(self) -> None:
         self._troubles: dict[str, Trouble] = {}
@@ -59,7 +59,7 @@ class Troubles:
         return iter(list(self._troubles.values()))
 
     def lines(self) -> list[str]:
-        """For people; no line shows a secret."""
+        """One line each, with secrets masked."""
         return [masked(trouble.line()) for trouble in self]
 
     def note(self, activity: str, error: DatabaseUnavailable, *, effect: str, repeat_s: float = LOG_EVERY_S) -> None:
@@ -73,11 +73,11 @@ class Troubles:
             return
         self._logged_s[key] = now_s
         event = _event_of(error)
-        tell = log.warning if event == OCCUPIED else log.error
-        tell(event, activity=activity, why=str(error), remedy=error.remedy, effect=effect)
+        write = log.warning if event == OCCUPIED else log.error
+        write(event, activity=activity, why=str(error), remedy=error.remedy, effect=effect)
 
     def over(self, activity: str) -> None:
-        """`activity` goes on. Does nothing where it always did."""
+        """`activity` goes on. Does nothing if it was not blocked."""
         if (trouble := self._troubles.pop(activity, None)) is None:
             return
         if trouble.event == OUTAGE and any(other.event == OUTAGE for other in self):
@@ -93,7 +93,7 @@ def _event_of(error: DatabaseUnavailable) -> str:
 
 
 def _key_of(trouble: Trouble) -> str:
-    """Troubles with one key are one line in the log."""
+    """Troubles with the same key are logged as one."""
     if trouble.event == OUTAGE:
         return OUTAGE
     return f"{trouble.activity}: {trouble.sentence if trouble.event == REFUSED else OCCUPIED}"

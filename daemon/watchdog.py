@@ -22,7 +22,7 @@ HELD_SHARE = 0.5  # of a probe's time; the probe's own commit begins a moment af
 log = structlog.get_logger("daemon")
 
 
-class Journal(Protocol):
+class ProbedJournal(Protocol):
     """What is probed of it."""
 
     @property
@@ -39,10 +39,10 @@ class Watchdog:
         self._watchdog_s = watchdog_s
         self._listeners = listeners
         self._directory: PoolDirectory | None = None
-        self._journal: Journal | None = None
+        self._journal: ProbedJournal | None = None
         self._line: Callable[[], str] | None = None
 
-    def begin(self, directory: PoolDirectory, journal: Journal, line: Callable[[], str]) -> None:
+    def begin(self, directory: PoolDirectory, journal: ProbedJournal, line: Callable[[], str]) -> None:
         """`line`: how things stand, for `systemctl status`."""
         self._directory, self._journal, self._line = directory, journal, line
 
@@ -109,7 +109,7 @@ class Watchdog:
         return self._held_s >= self.patience_s * HELD_SHARE
 
 
-def _journal_probe(journal: Journal) -> Probe:
+def _journal_probe(journal: ProbedJournal) -> Probe:
     async def probe() -> None:
         await journal.durable()  # True, or False: that a disk refuses is known, and no reason to start again
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from daemon.logbook import sources
 from daemon.logbook.clicks import read_click
 from daemon.logbook.filter import Selection
 from daemon.logbook.parse import Line, Splitter
-from daemon.logbook.render_story import told
+from daemon.logbook.render_story import render_story
 from daemon.logbook.story import Story, story_of
 from daemon.settings.model import Settings
 
@@ -56,9 +57,9 @@ def explain(
                        " such as 6f1c2d3e-8a5b-4c7d-9e0f-112233445566") from None  # fmt: skip
     story = _story(settings_of(config), wanted, file)
     if as_json:
-        say_json(story.as_dict())
+        say_json(asdict(story))
         return
-    for line in told(story):
+    for line in render_story(story):
         say(shown(line))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from daemon.cli.output import warn
-from daemon.database.records import Import, Refused, decoded
+from daemon.database.records import Import, RefusedRecord, decoded
 from daemon.errors import BadInput
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def name_of(file: str) -> str:
     return "standard input" if file == "-" else file
 
 
-def report_refused(file: str, refused: tuple[Refused, ...]) -> None:
+def report_refused(file: str, refused: tuple[RefusedRecord, ...]) -> None:
     """A line of standard error for each bad row, the first REFUSED_SHOWN_MAX of them."""
     for row in refused[:REFUSED_SHOWN_MAX]:
         warn(f"tracepool: {name_of(file)}:{row.line}: {row.reason}")

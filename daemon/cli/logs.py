@@ -15,7 +15,7 @@ from daemon.cli.output import say, shown, warn
 from daemon.logbook import sources
 from daemon.logbook.filter import Selection, since_of
 from daemon.logbook.parse import Line, Splitter
-from daemon.logbook.render_line import drawn
+from daemon.logbook.render_line import render_line
 
 LogFile = Annotated[str | None, Parameter(metavar="FILE", help="A log, or - for standard input; else journald.")]
 
@@ -86,7 +86,7 @@ def _painter() -> Callable[[Line], None]:
     console = Console(highlight=False, soft_wrap=True)
 
     def paint(line: Line) -> None:
-        console.print(Text.assemble(*((_printable(text), style) for text, style in drawn(line))))
+        console.print(Text.assemble(*((_printable(text), style) for text, style in render_line(line))))
 
     return paint
 

@@ -8,8 +8,8 @@ from msgspec import convert
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, shown
 from daemon.cli.session import settings_of, with_database
-from daemon.control.reports import read_status
 from daemon.control.socket import ask
+from daemon.control.status import read_status
 from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advisor import advice_by_tables
 from daemon.maintenance.figures import Advice

@@ -88,6 +88,7 @@ def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:
 
 def unknown(settings: Settings, name: str) -> TheirFault:
     """That there is no such offer, and which one may have been meant."""
-    close = difflib.get_close_matches(name, work(settings, store.offer_names), n=1)
+    names = [asdict(offer)["offer_name"] for offer in work(settings, store.list_offers)]
+    close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else "`tracepool offers list` shows all"
     return TheirFault(f"no offer is called {name!r}: {hint}")

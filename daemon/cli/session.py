@@ -11,8 +11,8 @@ import trio
 
 from daemon.cli.exit_codes import leaves
 from daemon.database import embedded
+from daemon.database.connect import migrate
 from daemon.database.postgres import Connection, Database, database_loop, open_database
-from daemon.database.schema import migrate
 from daemon.errors import TheirFault
 from daemon.settings.model import Settings
 from daemon.settings.sources import hide_secrets, load

@@ -17,9 +17,8 @@ from rich.text import Text
 from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, shown, table, warn
 from daemon.cli.session import database_at, settings_of, use_database
-from daemon.control.reports import read_status
 from daemon.control.socket import ask
-from daemon.control.status import country_status
+from daemon.control.status import country_status, read_status
 from daemon.database.postgres import Connection
 from daemon.errors import TheirFault
 from daemon.maintenance.advisor import advice_by_tables

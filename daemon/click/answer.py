@@ -1,4 +1,4 @@
-"""The URLs that a visitor may be sent to. Pure."""
+"""The URLs of redirects. Pure."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,23 +6,15 @@ from daemon.web.query import Param, with_params
 from daemon.web.urls import http_url
 
 
-def safe_location(url: str) -> str:
-    """The URL as a Location header may carry it, changed only where it has to be.
-
-    Raises BadInput if it is not an absolute http or https URL that a browser would accept.
-    """
-    return http_url(url)[0]
-
-
 def landing_location(final_url: str, schemes: Collection[str], params: Sequence[Param]) -> str:
-    """A trace's final URL with the click's parameters. `schemes`: those beyond http and https that the offer allows.
+    """A trace's final URL with the click's parameters. `schemes`: allowed beside http and https.
 
-    Raises BadInput as `safe_location` does.
+    Raises BadInput if the URL has another scheme or a browser would not accept it.
     """
     is_allowed = final_url.partition(":")[0].lower() in schemes
-    return with_params(final_url if is_allowed else safe_location(final_url), params)
+    return with_params(final_url if is_allowed else http_url(final_url)[0], params)
 
 
 def fallback_location(tracking_url: str, params: Sequence[Param]) -> str:
-    """The tracking URL with the visitor's parameters. Raises BadInput as `safe_location` does."""
-    return with_params(safe_location(tracking_url), params)
+    """The tracking URL with the click's parameters. Raises BadInput as `http_url` does."""
+    return with_params(http_url(tracking_url)[0], params)

@@ -1,24 +1,24 @@
-"""Answer slots at the deadline: clicks that wait in vain are answered one after the other, none of them late. Pure.
+"""Answer slots spread the fallbacks at the deadline over time, so that none of them is late. Pure.
 
-An answer takes the daemon a part of a millisecond; thousands that fall due together would be late by seconds. So each
-click has a slot of its own, the latest that is free by its deadline: where clicks come more slowly than they can be
-answered that is the deadline itself, and in a burst the slots reach back before it.
+An answer costs the daemon a fraction of a millisecond, so thousands of answers due at the same moment would be late by
+seconds. Each click takes the latest free slot at or before its deadline. At a low rate of clicks, that is the deadline
+itself; in a burst, the slots reach back before the deadline.
 """
 
 EACH_S = 0.0007
-REACH_MAX = 0.4  # of the time until the deadline: no slot is earlier
-KEPT_MAX = 200_000  # slots in memory; those that have passed are dropped then
+REACH_MAX = 0.4  # slots lie in this last part of the time until the deadline
+KEPT_MAX = 200_000  # taken slots in memory; at this number, past slots are dropped
 
 
 class AnswerSlots:
-    """Times are seconds on one clock. A click that has its landing page in time leaves its slot unused."""
+    """Times are seconds on one clock. A click whose trace ends in time leaves its slot unused."""
 
     def __init__(self) -> None:
-        # The nearest slot at or before a taken one that may be free; paths are shortened as they are walked.
+        # Taken slot → a slot before it that may be free. A union-find forest: `_free_at` shortens its paths.
         self._before: dict[int, int] = {}
 
     def take(self, now_s: float, due_s: float) -> float:
-        """When an answer that is due by `due_s` begins."""
+        """Take a slot and return its time, at which an answer that is due by `due_s` begins."""
         last, first = int(due_s / EACH_S), int((due_s - REACH_MAX * max(0.0, due_s - now_s)) / EACH_S)
         if len(self._before) >= KEPT_MAX:
             self._before = {slot: before for slot, before in self._before.items() if slot * EACH_S >= now_s}

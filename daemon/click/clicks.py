@@ -1,6 +1,5 @@
-"""What a click becomes: an offer, a trace, and in any case an answer by its deadline. HTTP is routes.py's business."""
+"""Answers clicks: finds the offer, dispatches a trace, and redirects by the deadline in any case. No HTTP here."""
 
-import json
 import random
 import uuid
 from collections.abc import Callable
@@ -15,24 +14,23 @@ from daemon.click.answer_slots import AnswerSlots
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
-from daemon.journal.entries import Hit
+from daemon.journal.entries import Hit, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
-from daemon.pool.actor import Journal
 from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
-from daemon.web.query import Inbound, Refused, parse_click
+from daemon.web.query import Inbound, RefusedClick, parse_click
 
-HIT_DELAY_MAX_S = 0.05  # a redirect is held back for its journal entry for this long at most
-ANSWER_BY_S = HIT_DELAY_MAX_S  # and is on its way this long before the deadline, so that it is never late
+HIT_DELAY_MAX_S = 0.05  # a redirect waits for its journal entry for this long at most
+ANSWER_BY_S = HIT_DELAY_MAX_S  # an answer begins this long before the deadline, so that this wait cannot delay it
 NAME_SHOWN_MAX = 100
 
 log = structlog.get_logger("daemon.click")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """`location` for a 302; else `error`, for a JSON body."""
+    """A redirect to `location`, or `error` for a JSON body."""
 
     status: int
     request_id: uuid.UUID
@@ -47,29 +45,29 @@ class _Click:
     inbound: Inbound
     visitor: Visitor
     received: Moment
-    tracking_url: str  # the one of its offer's that it got, macros filled in
+    tracking_url: str  # one of the offer's, with its macros expanded
     trace: TraceHandle | None = None
     hit_is_late: bool = False
 
 
 class Clicks:
-    """`waiting` clicks have no answer yet; `late_hits` of the `answered` ones were not durable before.
+    """Answers clicks, and counts them: `waiting` for their answer, `answered`, `late_hits` answered before their entry.
 
-    Without a dispatcher the daemon is still starting: clicks of offers that an earlier run knew fall back at once.
+    Without a dispatcher the daemon is starting: clicks of the offers in the cache file get a fallback at once.
     """
 
     def __init__(
         self,
         offers: Offers,
         dispatcher: Dispatcher | None,
-        journal: Journal,
+        journal: Recorder,
         now: Callable[[], Moment],
         draw: Callable[[], float] = random.random,
         observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None,
     ) -> None:
-        """`observe` is called at the end of each click with its outcome, its reason and how long it waited.
+        """`observe(outcome, reason, wait_s)` is called at the end of each click.
 
-        `draw` gives numbers in [0, 1): by them the tracking URLs of an offer share its clicks.
+        `draw` returns numbers uniform in [0, 1), which choose among the tracking URLs of an offer.
         """
         self.offers = offers
         self._dispatcher = dispatcher
@@ -88,28 +86,28 @@ class Clicks:
         return self._dispatcher is not None
 
     def begin(self, dispatcher: Dispatcher) -> None:
-        """The start is over: clicks are traced from now on."""
+        """End the start: trace clicks from now on."""
         self._dispatcher = dispatcher
 
     async def answer(self, query: bytes, visitor: Visitor, waited_s: float = 0.0) -> Answer:
-        """Returns by the click's deadline, whatever happens elsewhere.
+        """Returns by the click's deadline, whatever fails elsewhere.
 
-        `waited_s`: for how long the visitor has waited by now, as they do at the socket of a daemon that restarts.
+        `waited_s`: how long the request has waited already, for example in the socket's backlog during a restart.
         """
         now = self._now()
         received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
         request_id = uuid.uuid4()
         parsed = parse_click(query)
-        if isinstance(parsed, Refused):
+        if isinstance(parsed, RefusedClick):
             log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
             self._observe("refused", "bad_request", 0.0)
             return Answer(parsed.status, request_id, error=parsed.error)
         offer = self.offers.find(parsed.offer)
-        if offer is None:
-            self._observe("refused", "unknown_offer" if self.is_tracing else "starting", 0.0)
         if offer is None and not self.is_tracing:
+            self._observe("refused", "starting", 0.0)
             return Answer(503, request_id, error="tracepool is starting: its database is not there yet")
         if offer is None:
+            self._observe("refused", "unknown_offer", 0.0)
             log.info("click_refused", request_id=str(request_id), status=404, offer=parsed.offer[:NAME_SHOWN_MAX])
             return Answer(404, request_id, error="Offer not found or inactive")
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
@@ -123,7 +121,7 @@ class Clicks:
             try:
                 await self._record_hit(click, location, reason)
             except Exception:
-                log.exception("hit_lost", request_id=str(request_id))  # ours; the visitor is answered all the same
+                log.exception("hit_lost", request_id=str(request_id))  # a bug must not cost the visitor's answer
             outcome = "fallback" if reason else "resolved"
         finally:
             self.waiting -= 1
@@ -131,26 +129,26 @@ class Clicks:
         return Answer(302, request_id, location=location)
 
     async def _resolve(self, click: _Click) -> tuple[str, str | None]:
-        """Where to, and the reason if that is a fallback."""
+        """(the redirect's URL, the reason if it is a fallback)."""
         offer, params = click.offer, click.inbound.params
         finished: Finished | str
         try:
             finished = await self._trace(click)
         except Exception:
-            log.exception("click_fault", request_id=str(click.request_id))  # ours; the visitor is answered all the same
+            log.exception("click_fault", request_id=str(click.request_id))  # a bug must not cost the visitor's answer
             finished = "trace_failed"
         if isinstance(finished, Finished) and finished.final_url is not None:
             try:
-                params_there = offer.passing.at_landing(params)
-                return landing_location(finished.final_url, offer.landing_schemes, params_there), None
+                landing_params = offer.param_rules.at_landing(params)
+                return landing_location(finished.final_url, offer.landing_schemes, landing_params), None
             except BadInput as e:
                 log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
                 finished = Finished(None, "trace_failed")
         reason = finished.reason if isinstance(finished, Finished) else finished
-        return fallback_location(click.tracking_url, offer.passing.at_fallback(params)), reason
+        return fallback_location(click.tracking_url, offer.param_rules.at_fallback(params)), reason
 
     async def _trace(self, click: _Click) -> Finished | str:
-        """How the trace ended, or the reason why there is no end by the click's deadline."""
+        """The end of the trace, or the reason why there is none by the click's deadline."""
         if self._dispatcher is None:
             return "starting"
         visitor = click.visitor
@@ -163,15 +161,14 @@ class Clicks:
             offer=click.offer,
             visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
         )
-        accepted = self._dispatcher.dispatch(request, self._answer_by)
+        accepted = self._dispatcher.dispatch(
+            request, lambda now_s, deadline_s: self._slots.take(now_s, deadline_s - ANSWER_BY_S)
+        )
         if isinstance(accepted, str):
             return accepted
         click.trace = accepted
         with accepted:
             return await accepted.finished(accepted.deadline_s) or accepted.reason
-
-    def _answer_by(self, now_s: float, deadline_s: float) -> float:
-        return self._slots.take(now_s, deadline_s - ANSWER_BY_S)
 
     async def _record_hit(self, click: _Click, location: str, reason: str | None) -> None:
         now = self._now()
@@ -212,7 +209,3 @@ class Clicks:
             visitor=click.visitor.address,
             **({"hit_is_late": True} if click.hit_is_late else {}),
         )
-
-
-def error_body(error: str) -> bytes:
-    return json.dumps({"error": error}).encode()

@@ -1,9 +1,10 @@
-"""The click face: `/track-hit`, `/livez`, `/readyz`, and nothing else. Thin: clicks.py decides a click's answer."""
+"""The HTTP routes of the click face: `/track-hit`, `/livez` and `/readyz`. clicks.py decides a click's answer."""
 
+import json
 from collections.abc import Callable
 from http import HTTPStatus
 
-from daemon.click.clicks import Clicks, error_body
+from daemon.click.clicks import Clicks
 from daemon.click.visitor import Network, networks, visitor_of
 from daemon.http.connection import Handler, ServerLimits
 from daemon.http.http1 import Header, Request, Response
@@ -15,17 +16,17 @@ RETRY_AFTER = (b"retry-after", b"2")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 JSON = (b"content-type", b"application/json")
 
-ANSWER_MARGIN_S = 3.0  # that a connection has beyond the longest deadline
+ANSWER_MARGIN_S = 3.0  # a connection's limit is this much above the longest deadline
 
 
 def click_handler(
-    settings: Settings, clicks: Callable[[], Clicks | None], hindrances: Callable[[], list[str]] = list
+    settings: Settings, current_clicks: Callable[[], Clicks | None], hindrances: Callable[[], list[str]] = list
 ) -> Handler:
-    """`clicks()` is None until the journal is open: then clicks get 503. `hindrances()`: lines for /readyz."""
+    """`current_clicks()` is None until the journal is open: clicks get 503. `hindrances()`: lines for /readyz."""
     trusted = networks(settings.click.trusted_proxies)
 
     async def handle(request: Request) -> Response:
-        path, face = request.path, clicks()
+        path, clicks = request.path, current_clicks()
         if path not in CLICK_PATHS and path not in ("/livez", "/readyz"):
             return _error(404, HTTPStatus.NOT_FOUND.phrase)
         if request.method not in METHODS:
@@ -33,12 +34,12 @@ def click_handler(
         if path == "/livez":
             return Response(200, (TEXT,), b"ok\n")
         if path == "/readyz":
-            ready = face is not None and face.is_tracing
+            ready = clicks is not None and clicks.is_tracing
             lines = ["ready" if ready else "not ready", *hindrances(), ""]
             return Response(200 if ready else 503, (TEXT,), "\n".join(lines).encode("utf-8", "replace"))
-        if face is None:
+        if clicks is None:
             return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)
-        return await _clicked(request, face, trusted)
+        return await _answer_click(request, clicks, trusted)
 
     return handle
 
@@ -46,7 +47,7 @@ def click_handler(
 def server_limits(settings: Settings) -> ServerLimits:
     click = settings.click
     return ServerLimits(
-        answer_s=DEADLINE_MAX_S + ANSWER_MARGIN_S,  # an offer may set a deadline of its own
+        answer_s=DEADLINE_MAX_S + ANSWER_MARGIN_S,  # an offer may have a deadline of its own
         head_s=click.head_timeout_s,
         head_bytes_max=click.head_bytes_max,
         connections_max=click.connections_max,
@@ -55,9 +56,9 @@ def server_limits(settings: Settings) -> ServerLimits:
     )
 
 
-async def _clicked(request: Request, face: Clicks, trusted: tuple[Network | str, ...]) -> Response:
+async def _answer_click(request: Request, clicks: Clicks, trusted: tuple[Network | str, ...]) -> Response:
     visitor = visitor_of(request.peer, request.headers, trusted)
-    answer = await face.answer(request.query, visitor, request.waited_s)
+    answer = await clicks.answer(request.query, visitor, request.waited_s)
     headers = [(b"x-request-id", str(answer.request_id).encode()), (b"cache-control", b"no-store")]
     if answer.status == 503:
         headers.append(RETRY_AFTER)
@@ -69,4 +70,4 @@ async def _clicked(request: Request, face: Clicks, trusted: tuple[Network | str,
 
 
 def _error(status: int, error: str, *headers: Header) -> Response:
-    return Response(status, (JSON, *headers), error_body(error))
+    return Response(status, (JSON, *headers), json.dumps({"error": error}).encode())

@@ -1,4 +1,4 @@
-"""Who clicks: address, User-Agent, language, referrer, from a request's peer and headers. Pure."""
+"""The visitor behind a request: address, User-Agent, language and referrer, from the peer and the headers. Pure."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -7,12 +7,11 @@ import msgspec
 
 from daemon.web.headers import RawHeaders, value_of, values_of
 
-FORWARDED_MAX = 64  # addresses of X-Forwarded-For that are looked at, from the right
-HEADER_CHARACTERS_MAX = 2_048  # of what is stored and forwarded
-
+FORWARDED_MAX = 64  # so many addresses of X-Forwarded-For are read, from the right
+HEADER_CHARACTERS_MAX = 2_048  # of each header that is stored and forwarded
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-UNIX = "unix"  # among the trusted: whoever may connect to a unix socket of ours
+UNIX = "unix"  # in `click.trusted_proxies`: every client of the daemon's unix sockets
 
 
 class Visitor(msgspec.Struct, frozen=True):
@@ -28,11 +27,10 @@ def networks(texts: Sequence[str]) -> tuple[Network | str, ...]:
 
 
 def visitor_of(peer: str | None, headers: RawHeaders, trusted: Sequence[Network | str]) -> Visitor:
-    """`peer` is None at a unix socket. The headers' bytes are latin-1 (RFC 9110, 5.5).
+    """`peer` is None at a unix socket. Header values are latin-1 (RFC 9110, 5.5).
 
-    `trusted`: the proxies whose X-Forwarded-For is believed, from the right, up to the first address not theirs.
-
-    Several such headers are one list in their order (RFC 9110, 5.3): a proxy may add a line of its own below ours.
+    `trusted`: reverse proxies whose X-Forwarded-For is believed. The visitor's address is the first one from the right
+    that is not trusted. Several X-Forwarded-For fields form one list in their order (RFC 9110, 5.3).
     """
     return Visitor(
         address=_forwarded(peer, b",".join(values_of(headers, b"x-forwarded-for")).decode("latin-1"), trusted),
@@ -50,7 +48,7 @@ def _forwarded(peer: str | None, forwarded_for: str, trusted: Sequence[Network |
         try:
             address = str(ipaddress.ip_address(text.strip()))
         except ValueError:
-            return address  # the header says nothing more that can be believed
+            return address  # addresses further left cannot be trusted
     return address
 
 

@@ -1,7 +1,7 @@
-"""Who may do what on the control face. Pure: tokens, roles, the Host header, what another site's page may not do.
+"""Access to the control face: tokens, roles, the Host header, requests from pages of other sites. Pure.
 
-Tokens are random (256 bits), so a plain SHA-256 is what to keep of them: nobody can guess a token to try it against the
-hash. Slow hashes (argon2, bcrypt) are for passwords, which people choose; here they would only make requests slow.
+Tokens are random (256 bits), so a plain SHA-256 suffices for the stored hash: nobody can guess a token. Slow hashes
+(argon2, bcrypt) protect passwords, which people choose; here they would only make requests slow.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from enum import StrEnum
 from ipaddress import ip_address
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})  # RFC 9110, 9.2.1
-TOKENS_MAX = 1_000  # that are compared; the newest
+TOKENS_MAX = 1_000  # the newest tokens, which a request's token is compared to
 _BEARER = re.compile(r"bearer +([\x21-\x7e]{1,512})", re.IGNORECASE)
 _PORT = re.compile(r":[0-9]*$")
 
@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: a token's name, `settings` for control.token, `local` where no token is asked for."""
+    """The sender of a request: a token's name, `settings` for control.token, `local` if no token is required."""
 
     name: str
     role: Role
@@ -38,7 +38,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The answer's status, and why."""
+    """The status of the answer, and the reason."""
 
     status: int
     why: str
@@ -59,24 +59,24 @@ def hash_of(token: str) -> bytes:
 
 
 class Tokens:
-    """Which tokens there are. `local`: only this machine can connect; then nobody needs one until there is one.
+    """The tokens. `local`: only this machine can connect; then no token is required until the first one exists.
 
-    Revoked tokens count for that: taking the last one back does not open the face.
+    Revoked tokens count: to revoke the last token does not open the face.
     """
 
     def __init__(self, given: str, *, local: bool) -> None:
-        """`given` is control.token; "" is none."""
+        """`given` is control.token; "" means no token."""
         self._given = hash_of(given) if given else None
         self._local = local
-        self._stored: tuple[StoredToken, ...] | None = None  # None until the database has been asked
-        self.used: dict[bytes, float] = {}  # hash → when, in seconds since the epoch; the keeper of the rows takes them
+        self._stored: tuple[StoredToken, ...] | None = None  # None until the tokens are loaded from the database
+        self.used: dict[bytes, float] = {}  # hash → last use, seconds since 1970; ControlFace records and removes it
 
     def use(self, given: str) -> None:
-        """The settings have another token now."""
+        """Replaces control.token, after a reload of the settings."""
         self._given = hash_of(given) if given else None
 
     def replace(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """All rows of control_tokens, the newest first."""
+        """Replaces the stored tokens. `rows`: all rows of control_tokens, the newest first."""
         self._stored = tuple(
             StoredToken(str(row["name"]), Role(str(row["role"])), bytes(row["hash"]), row["revoked_at"] is not None)  # type: ignore[call-overload]
             for row in rows
@@ -84,7 +84,7 @@ class Tokens:
 
     @property
     def are_wanted(self) -> bool:
-        """Whether a request without one is denied."""
+        """Whether a request without a token is denied."""
         return not self._local or self._given is not None or bool(self._stored)
 
     @property
@@ -92,16 +92,16 @@ class Tokens:
         return self._given is not None or any(not token.is_revoked for token in self._stored or ())
 
     def identify(self, authorization: str | None, now_s: float) -> Principal | Denied:
-        """By the Authorization header. Takes the same time whichever token it is compared to."""
+        """The sender by the Authorization header. Takes the same time whichever token matches."""
         presented = _BEARER.fullmatch(authorization.strip()) if authorization else None
         if presented is not None:
             found = self._find(hash_of(presented[1]), now_s)
             if found is not None:
                 return found
         if self._stored is None and (authorization or not self.are_wanted):
-            return Denied(503, "tracepool is starting: its tokens are not loaded yet")
+            return Denied(503, "tracepool is starting: the tokens are not loaded yet")
         if authorization:
-            return Denied(401, "the Authorization header holds no token that is in force: tracepool token list")
+            return Denied(401, "the Authorization header holds no valid token: tracepool token list shows the tokens")
         if self.are_wanted:
             return Denied(401, "a token is required, as Authorization: Bearer TOKEN; tracepool token create makes one")
         return Principal("local", Role.OPERATOR)
@@ -118,7 +118,7 @@ class Tokens:
 
 
 def is_local(bind: str) -> bool:
-    """Whether only programs of this machine can connect to what listens there."""
+    """Whether only programs of this machine can connect to the address."""
     if bind.startswith("unix:"):
         return True
     host = bind.rpartition(":")[0].strip("[]")
@@ -129,10 +129,10 @@ def is_local(bind: str) -> bool:
 
 
 def refused_host(host: str, hosts: Collection[str]) -> str | None:
-    """Why a Host header is not ours, None if it is: an address, localhost, or one of `control.hosts`.
+    """Why a Host header is refused; None for an address, localhost, or one of `control.hosts`.
 
-    A page of another site can give its own name this machine's address (DNS rebinding) and then reads what it likes
-    as its own; its requests carry its name. An address it cannot take.
+    DNS rebinding: another site points its own name to this machine's address, and its page then reads the answers as
+    its own. Such requests carry the site's name in Host; no site can claim an address.
     """
     name = _PORT.sub("", host.lower()).rstrip(".")
     if name in hosts or name == "localhost" or name.endswith(".localhost"):
@@ -140,15 +140,15 @@ def refused_host(host: str, hosts: Collection[str]) -> str | None:
     try:
         ip_address(name.removeprefix("[").removesuffix("]"))
     except ValueError:
-        return f"the Host {host[:100]!r} is not this face's: name it in control.hosts if a reverse proxy serves it"
+        return f"the Host {host[:100]!r} is not known: name it in control.hosts if a reverse proxy serves this face"
     return None
 
 
 def refused_change(method: str, headers: Mapping[str, str], hosts: Collection[str]) -> Denied | None:
-    """Why a request that may change something is refused: another site's page made a browser send it.
+    """Why a changing request is refused: the page of another site made a browser send it (CSRF). None otherwise.
 
-    Browsers say so: in Sec-Fetch-Site (Fetch Metadata, 2.4), and older ones in the Origin of each such request (Fetch,
-    3.1). Programs that are no browsers, such as curl, send neither and are not refused, whatever the Content-Type.
+    Browsers name the page's site in Sec-Fetch-Site (Fetch Metadata, 2.4), older ones in Origin (Fetch, 3.1). Other
+    programs, such as curl, send neither header and are not refused, whatever the Content-Type.
     """
     if method in SAFE_METHODS:
         return None

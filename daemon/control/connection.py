@@ -1,15 +1,14 @@
 """One client's connection to the control face: Hypercorn's HTTP/1.1 for the Quart app, contained and bounded.
 
-Hypercorn's own `serve()` does not suffice (0.18, on Trio): an exception of one connection ends it for all; the time
-limit of an idle connection ends with its first answer, so that every stop waits the whole grace for it; nothing limits
-the number of connections, nor how long a client takes to read. So click/server.py accepts the connections, contains and
-counts them, and stops them; this module lets Hypercorn's TCPServer serve each.
+Hypercorn's own `serve()` (0.18, on Trio) does not suffice: an exception of one connection ends the whole server; idle
+connections have no time limit after their first answer, so that each stop waits the whole grace period; neither the
+number of connections nor the time that a client takes to read is limited. Therefore http/server.py accepts, contains,
+counts and stops the connections, and this module lets Hypercorn's TCPServer serve each connection.
 
-Upgrades are refused: a request that offers h2c or WebSocket is answered as HTTP/1.1 (RFC 9110, 7.8), and HTTP/2 by
-prior knowledge with 400. The app's lifespan is not run: the app has none, since the supervisor owns every task.
+Upgrades are refused: a request that offers h2c or WebSocket is answered as HTTP/1.1 (RFC 9110, 7.8), HTTP/2 by prior
+knowledge with 400. The app has no lifespan, because the supervisor owns every task.
 """
 
-import math
 from functools import partial
 from typing import Any, cast
 
@@ -26,10 +25,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ConnectionState, LifespanState, Scope
 from quart_trio import QuartTrio
 
-from daemon.control.problems import unseen
-from daemon.http.connection import LINGER_BYTES_MAX, LINGER_S, SEND_BYTES, STOP_GRACE_S, ServerLimits, is_readable
+from daemon.control.problems import raw_problem
+from daemon.http.connection import LINGER_BYTES_MAX, LINGER_S, SEND_BYTES, FaceConnection, OnIdle, ServerLimits
 from daemon.http.request_rules import origin_form, refusal_of, with_ascii_request_line
-from daemon.http.server import OnIdle, Server
+from daemon.http.server import Server
 
 RECEIVE_BYTES = 64 * 1024
 
@@ -37,7 +36,7 @@ log = structlog.get_logger("daemon.control")
 
 
 def control_server(app: QuartTrio, limits: ServerLimits) -> Server:
-    """Serves the app. Its MAX_CONTENT_LENGTH bounds the body of a request."""
+    """A server of the app, whose MAX_CONTENT_LENGTH bounds the body of a request."""
     config = Config()
     config.accesslog = config.errorlog = None
     config.include_server_header = False
@@ -45,12 +44,10 @@ def control_server(app: QuartTrio, limits: ServerLimits) -> Server:
     return Server(partial(ControlConnection, app, config, limits), limits)
 
 
-class ControlConnection(TCPServer):
-    """Serves one accepted socket, as server.Served says.
+class ControlConnection(FaceConnection, TCPServer):
+    """Serves one accepted socket of the control face."""
 
-    The deadline of `_connected` is the connection's only timer: `head_s` while a head is awaited, none while the app
-    works, LINGER_S after the last answer.
-    """
+    _awaits_request = True  # no request has come yet, or only a part of a head
 
     def __init__(
         self,
@@ -61,49 +58,27 @@ class ControlConnection(TCPServer):
         peer: tuple[str, int] | None,
         on_idle: OnIdle,
     ) -> None:
-        stream = cast("trio.SSLStream[trio.SocketStream]", trio.SocketStream(sock))  # Hypercorn serves either
-        super().__init__(self._respond, config, WorkerContext(None), LifespanState({}), stream)
+        stream = cast("trio.SSLStream[trio.SocketStream]", trio.SocketStream(sock))  # TCPServer serves both kinds
+        FaceConnection.__init__(self, limits, sock, peer, on_idle)
+        TCPServer.__init__(self, self._respond, config, WorkerContext(None), LifespanState({}), stream)
         self._quart = app
-        self._limits = limits
-        self._socket = sock
-        self._peer = peer
-        self._on_idle = on_idle
-        self._connected = trio.CancelScope(deadline=trio.current_time() + limits.head_s)
-        self._stopping = False
-        self._closing = False
-        self._awaits_request = True  # nothing came yet, or a part of a head
-        self.idle = True
-
-    def __repr__(self) -> str:
-        return f"<ControlConnection {self.address or 'unix'} {'idle' if self.idle else 'busy'}>"
-
-    @property
-    def address(self) -> str | None:
-        return None if self._peer is None else self._peer[0]
 
     async def run(self) -> None:
         try:
-            with self._connected:
+            with self._timer:
                 async with TaskGroup() as self._task_group:
                     protocol = _HTTP1(
                         self.app, self.config, self.context, self._task_group, ConnectionState({}), False,
                         self._peer, None, self.protocol_send, body_bytes_max=self._quart.config["MAX_CONTENT_LENGTH"],
                     )  # fmt: skip
-                    self.protocol = cast(ProtocolWrapper, protocol)  # without the wrapper's way into HTTP/2
+                    self.protocol = cast(ProtocolWrapper, protocol)  # not ProtocolWrapper, which can switch to HTTP/2
                     await self._read_data()
         finally:
             self._socket.close()
 
-    def stop(self) -> None:
-        self._stopping = True
-        if self.idle:
-            awaited = self._awaits_request or is_readable(self._socket.fileno())
-            deadline = trio.current_time() + (STOP_GRACE_S if awaited else 0.0)
-            self._connected.deadline = min(self._connected.deadline, deadline)
-
     def abort(self) -> None:
-        self._connected.cancel()
-        self._socket.close()  # which ends a send, shielded as it is
+        self._timer.cancel()
+        self._socket.close()  # ends a send too, although it is shielded
 
     async def _read_data(self) -> None:
         lingered_bytes = 0
@@ -125,18 +100,18 @@ class ControlConnection(TCPServer):
         if isinstance(event, RawData):
             await self._send(event.data)
         elif isinstance(event, Closed):
-            self._take_leave()
+            self._end_answers()
             await self.protocol.handle(Closed())
         elif isinstance(event, Updated):
-            # No checkpoint here: Quart cancels the task that sends the last part of an answer once it is sent. That is
-            # why Hypercorn's own timer of idle connections, which starts after a checkpoint, never starts again.
+            # No checkpoint here: Quart cancels the task of an answer as soon as its last part is sent. For that reason
+            # Hypercorn's own idle timer, which starts after a checkpoint, never starts again.
             self._note_idle(event.idle)
 
     async def _send(self, data: bytes) -> None:
         async with self.send_lock:
             try:
                 for start in range(0, len(data), SEND_BYTES):
-                    # Shielded, so that a handler that is cancelled leaves no half of what it was sending.
+                    # Shielded, so that a cancelled handler does not leave a part unfinished.
                     with trio.fail_after(self._limits.head_s, shield=True):
                         await self.stream.send_all(data[start : start + SEND_BYTES])
             except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -146,23 +121,10 @@ class ControlConnection(TCPServer):
                 self.abort()
 
     def _note_idle(self, idle: bool) -> None:
-        self.idle = idle
         self._awaits_request = False
-        self._connected.deadline = trio.current_time() + self._limits.head_s if idle else math.inf
-        self._on_idle(self, idle)
+        super()._note_idle(idle)
         if idle and self._stopping:
-            self._connected.cancel()
-
-    def _take_leave(self) -> None:
-        """Send the end of the stream, and let the reader wait a moment for the client to close first."""
-        if self._closing:
-            return
-        self._closing = True
-        self._connected.deadline = trio.current_time() + LINGER_S
-        try:
-            self._socket.shutdown(trio.socket.SHUT_WR)
-        except OSError:
-            self._connected.cancel()  # the client is gone
+            self._timer.cancel()
 
     async def _respond(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable, sync_spawn: Any, call_soon: Any
@@ -171,18 +133,18 @@ class ControlConnection(TCPServer):
             await self._quart(scope, receive, send)
         except Exception:
             log.exception("handler_crashed")
-            self._connected.deadline = trio.current_time() + LINGER_S  # Hypercorn may still wait for the app to read
+            self._timer.deadline = trio.current_time() + LINGER_S  # Hypercorn may still wait for the app to read
 
 
 class _HTTP1(H11Protocol):
-    """Hypercorn's HTTP/1.1 without its ways into HTTP/2 and WebSocket, and with our rules for request heads."""
+    """Hypercorn's HTTP/1.1 without HTTP/2 and WebSocket, with the rules of http/request_rules.py for request heads."""
 
     def __init__(self, *connection: Any, body_bytes_max: int) -> None:
         super().__init__(*connection)
         self._body_bytes_max = body_bytes_max
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Hypercorn goes over to HTTP/2 here."""
+        """Does nothing: Hypercorn switches to HTTP/2 here."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         method, headers = request.method.decode("ascii"), list(request.headers)
@@ -200,7 +162,7 @@ class _HTTP1(H11Protocol):
 
     async def _send_error_response(self, status_code: int, reason: str | None = None, *, has_body: bool = True) -> None:
         log.debug("request_refused", address=self.client and self.client[0], reason=reason)
-        content_type, body = unseen(status_code, reason)
+        content_type, body = raw_problem(status_code, reason)
         headers = [
             (b"content-type", content_type.encode()),
             (b"content-length", b"%d" % len(body)),

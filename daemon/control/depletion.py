@@ -1,4 +1,4 @@
-"""When a country's pool runs dry if IPs go on being leased as in the last minute. Pure."""
+"""When a country's pool runs dry if leases go on at the rate of the last minute. Pure."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ SAMPLE_S = 1.0
 
 @dataclass(frozen=True)
 class Depletion:
-    """`leases_per_minute`: None until it has been watched for a second. `dry_in_s`: None where it does not run dry."""
+    """`leases_per_minute`: None in the first second of measurement. `dry_in_s`: None if the pool does not run dry."""
 
     leases_per_minute: float | None
     dry_in_s: float | None
 
 
 class Rates:
-    """How many leases each country gave in the last minute, from counters that are looked at now and then."""
+    """The rate of leases by country over the last minute, from samples of their counters."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, dict[str, int]]] = deque(maxlen=round(WINDOW_S / SAMPLE_S) + 2)
 
     def per_s(self, now_s: float, leases: Mapping[str, int]) -> dict[str, float]:
-        """`leases`: given so far, by country. A country that is not in the answer has not been watched long enough."""
+        """`leases`: counters by country. Empty in the first second of measurement."""
         while len(self._samples) > 1 and self._samples[1][0] <= now_s - WINDOW_S:
             self._samples.popleft()
         if not self._samples or now_s - self._samples[-1][0] >= SAMPLE_S:
@@ -38,10 +38,10 @@ class Rates:
 
 
 def runs_dry_s(counts: Counts, leases_per_s: float, cooldown_s: float) -> float | None:
-    """In how many seconds none is available; None if that does not happen.
+    """In how many seconds no IP is available; None if that does not happen.
 
-    Until one cooldown has passed, only those come back that rest now, evenly over that time. After it those come back
-    that are leased from now on, as fast as they are leased: what has lasted until then lasts.
+    During the first cooldown, the IPs that rest now become available, evenly over that time. After it, IPs become
+    available as fast as they are leased, so a pool that has lasted one cooldown does not run dry.
     """
     if not counts.available:
         return 0.0 if leases_per_s else None

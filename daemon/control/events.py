@@ -1,7 +1,7 @@
-"""What the daemon says of itself, for who looks on: the latest notable lines of its log, and clicks and traces live.
+"""The event feed of GET /api/events: notable log lines, the latest of which are kept, and clicks and traces live.
 
-It is fed by the log (logs.tapped), behind its masking. A line is told from any thread; those who look on come for what
-is theirs several times a second, so that telling wakes nobody. Without them a click costs one look at an empty list.
+The log delivers its lines here after masking (logs.tapped), from any thread. Each watcher polls its queue several times
+a second, so that a line wakes no task. Without watchers a click costs one check of an empty list.
 """
 
 import json
@@ -16,31 +16,15 @@ RECENT_MAX = 200
 WATCHERS_MAX = 32
 QUEUE_MAX = 400
 LIVE = {"click": "click", "click_refused": "click", "trace": "trace"}
-NOTABLE = frozenset(
-    {
-        "advice_over",
-        "audit",
-        "database_back",
-        "database_held_again",
-        "database_migrated",
-        "embedded_database",
-        "ips_adopted",
-        "ips_removed",
-        "maintenance",
-        "offers_adopted",
-        "ready",
-        "reloaded",
-        "signal",
-        "socket_activated",
-        "starting",
-        "stopping",
-    }
-)
+OF_THE_PROCESS = {"starting", "socket_activated", "ready", "reloaded", "signal", "stopping"}
+OF_THE_DATABASE = {"embedded_database", "database_migrated", "database_back", "database_held_again"}
+OF_OPERATORS = {"audit", "advice_over", "ips_adopted", "ips_removed", "maintenance", "offers_adopted"}
+NOTABLE = OF_THE_PROCESS | OF_THE_DATABASE | OF_OPERATORS  # and each warning and error
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A line of the log. `id` grows by one with each; `facts` are what the line says beside."""
+    """A notable log line. `id` grows by one with each line; `facts` are its further fields."""
 
     id: int
     at: str
@@ -51,12 +35,15 @@ class Noted:
     def as_dict(self) -> dict[str, Any]:
         return {"id": self.id, "at": self.at, "level": self.level, "event": self.event, "facts": self.facts}
 
+    def message(self) -> bytes:
+        return sse("event", self.as_dict(), self.id)
+
 
 @dataclass(slots=True, eq=False)
 class Watcher:
-    """One who looks on. `waiting` are the messages to come; `skipped` clicks and traces came too fast for it.
+    """A client of the feed. `waiting`: its queue of messages; `skipped`: clicks and traces that found the queue full.
 
-    `dropped`: it did not even take the events; nothing is kept for it any longer.
+    `dropped`: an event found the queue full; the stream ends.
     """
 
     waiting: deque[bytes] = field(default_factory=deque)
@@ -64,7 +51,7 @@ class Watcher:
     dropped: bool = False
 
     def taken(self) -> bytes:
-        """What waits, together."""
+        """Empties the queue, and returns its messages as one piece."""
         pieces = []
         while self.waiting:
             pieces.append(self.waiting.popleft())
@@ -82,7 +69,7 @@ class Events:
         return len(self._watchers) >= WATCHERS_MAX
 
     def recent(self, after: int = 0) -> list[Noted]:
-        """The oldest first; all of them where `after` is of an earlier run, whose numbers went further."""
+        """The kept lines with an id above `after`, the oldest first; all lines if `after` is of an earlier run."""
         after = after if after <= self._last_id else 0
         return [noted for noted in tuple(self._recent) if noted.id > after]
 
@@ -92,7 +79,7 @@ class Events:
         return level >= WARNING or event in NOTABLE
 
     def take(self, level: int, line: Mapping[str, Any]) -> None:
-        """A line of the log, masked, with its `event`, `level` and `ts`."""
+        """Takes a masked log line with its `event`, `level` and `ts`."""
         event = str(line.get("event", ""))
         if not self.wants(level, event):
             return
@@ -102,7 +89,7 @@ class Events:
                 facts.setdefault("outcome", "refused")
             message = sse(kind, {"at": line.get("ts"), **facts})
             for watcher in tuple(self._watchers):
-                if len(watcher.waiting) < QUEUE_MAX // 2:  # the rest is kept for events
+                if len(watcher.waiting) < QUEUE_MAX // 2:  # the other half is kept for events
                     watcher.waiting.append(message)
                 else:
                     watcher.skipped += 1
@@ -112,15 +99,15 @@ class Events:
         self._recent.append(noted)
         for watcher in tuple(self._watchers):
             if len(watcher.waiting) < QUEUE_MAX:
-                watcher.waiting.append(sse("event", noted.as_dict(), noted.id))
+                watcher.waiting.append(noted.message())
             else:
                 watcher.dropped = True
 
     @contextmanager
     def watched(self, after: int = 0) -> Iterator[Watcher]:
-        """From now on, and the events that came after the one with this id."""
+        """A watcher of all lines from now on, and of the kept ones with an id above `after`."""
         watcher = Watcher()
-        watcher.waiting.extend(sse("event", noted.as_dict(), noted.id) for noted in self.recent(after))
+        watcher.waiting.extend(noted.message() for noted in self.recent(after))
         self._watchers.append(watcher)
         try:
             yield watcher
@@ -129,6 +116,6 @@ class Events:
 
 
 def sse(kind: str, body: object, number: int | None = None) -> bytes:
-    """One message of an event stream (HTML, 9.2.6). JSON has no line ends, so its data is one line."""
+    """One message of an event stream (HTML, 9.2.6). JSON has no line ends, so the data is one line."""
     head = f"event: {kind}\n" if number is None else f"event: {kind}\nid: {number}\n"
     return f"{head}data: {json.dumps(body, default=str, separators=(',', ':'))}\n\n".encode()

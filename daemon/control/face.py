@@ -1,7 +1,6 @@
-"""The control face: who may come in, what every answer has in common, and which resources there are.
+"""The control face's app: access, errors, and what all answers have in common. api.py tells how to add a resource.
 
-A request passes, in this order: the Host header, the token, its role, what another site's page could have sent. What a
-resource does is its own file's; api.py says how to add one.
+The checks of a request, in this order: Host header, token, request from another site's page, role, query parameters.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +22,8 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 from daemon import __version__
 from daemon.clock import Moment
-from daemon.control.access import SAFE_METHODS, Denied, Principal, Tokens, refused_change, refused_host
-from daemon.control.openapi import Described
+from daemon.control.access import SAFE_METHODS, Denied, Tokens, refused_change, refused_host
+from daemon.control.openapi import ApiDescription
 from daemon.control.problems import ProblemRaised, invalid, problem, respond
 from daemon.errors import BadInput, DatabaseUnavailable, PoolSilent, TheirFault
 from daemon.settings.live import LiveSettings
@@ -32,14 +31,14 @@ from daemon.settings.model import Settings
 from daemon.web.strict_json import decode_json
 
 BODY_BYTES_MAX = 4 * 1024 * 1024
-BODY_S = 120.0  # less than an answer may take: a body that does not come is 408, not a fault of ours
-OPEN_PATHS = frozenset({"/livez", "/readyz"})  # they tell a probe nothing but that the daemon is there
-SHELL = "/"  # without a token it is an empty page that asks for one; its assets are the same for everybody
-DOCS = "/docs"  # so is this, and says nothing of what runs here
+BODY_S = 120.0  # less than an answer may take, so that a body that does not arrive is 408, not an error of ours
+OPEN_PATHS = frozenset({"/livez", "/readyz"})  # for probes, which have no token; the answers reveal nothing else
+DASHBOARD = "/"  # without a token an empty page that asks for one; the assets are the same for everybody
+DOCS = "/docs"  # the same for everybody
 ASSETS = "/static/"
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # pages say what they need themselves
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",  # pages send a policy of their own
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -49,9 +48,9 @@ log = structlog.get_logger("daemon.control")
 
 
 class StrictRequest(TrioRequest):
-    """JSON as RFC 8259 has it: UTF-8, no lone surrogates, no NaN, not nested without end.
+    """JSON bodies by RFC 8259: UTF-8, no lone surrogates, no NaN, bounded nesting.
 
-    Every body is JSON here, whatever its Content-Type: `curl -d` calls it a form.
+    Every body is read as JSON, whatever its Content-Type: `curl -d` sends that of a form.
     """
 
     async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
@@ -62,7 +61,7 @@ class StrictRequest(TrioRequest):
 
 
 class _App(QuartTrio):
-    """Limits how long a resource takes to answer; the parts of a stream come afterwards and are not limited."""
+    """Limits the time until a resource answers; the parts of a stream come later and are not limited."""
 
     def __init__(self, answer_s: Callable[[], float]) -> None:
         super().__init__("daemon.control", static_folder=None)
@@ -73,7 +72,7 @@ class _App(QuartTrio):
         with trio.move_on_after(answer_s):
             return await super().dispatch_request(request_context)
         log.error("handler_too_slow", path=request.path[:200], answer_s=answer_s)
-        raise ProblemRaised(503, f"no answer within {answer_s:g} s: the log says more")
+        raise ProblemRaised(503, f"no answer within {answer_s:g} s: see the log")
 
 
 def control_app(
@@ -91,7 +90,7 @@ def control_app(
     app.config.update(
         PROVIDE_AUTOMATIC_OPTIONS=False, MAX_CONTENT_LENGTH=BODY_BYTES_MAX, BODY_TIMEOUT=BODY_S, RESPONSE_TIMEOUT=None
     )
-    app.url_map.merge_slashes = False  # it would redirect to wherever the request's Host says
+    app.url_map.merge_slashes = False  # the redirect would go to the request's Host
     QuartSchema(
         app,
         swagger_ui_path=None,
@@ -100,7 +99,7 @@ def control_app(
         info=Info(title="tracepool", version=__version__),
         security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
         conversion_preference="pydantic",
-        openapi_provider_class=cast(type[Described], partial(Described, tokens)),
+        openapi_provider_class=cast(type[ApiDescription], partial(ApiDescription, tokens)),
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for blueprint in resources:
@@ -112,7 +111,7 @@ def control_app(
         if request.path in OPEN_PATHS:
             return None
         denied = _denied(live.current, tokens, now) or _unknown_parameter()
-        if denied is None or (denied.status in (401, 503) and _is_of_the_page()):
+        if denied is None or (denied.status in (401, 503) and _is_public_page()):
             return None
         log.info("control_denied", status=denied.status, why=denied.why, what=_what(), peer=_peer())
         return respond(problem(denied.status, denied.why))
@@ -132,7 +131,7 @@ def control_app(
 
 
 def _denied(settings: Settings, tokens: Tokens, now: Callable[[], Moment]) -> Denied | None:
-    """Leaves who asks in `g.principal`."""
+    """Why the request is denied; None if it is admitted, with its sender in `g.principal`."""
     hosts = settings.control.hosts
     if (why := refused_host(request.headers.get("Host", ""), hosts)) is not None:
         return Denied(421, why)  # RFC 9110, 15.5.20
@@ -149,7 +148,7 @@ def _denied(settings: Settings, tokens: Tokens, now: Callable[[], Moment]) -> De
 
 
 def _unknown_parameter() -> Denied | None:
-    """A slip in a filter's name would otherwise be answered with a list that nobody asked for."""
+    """Refuses unknown query parameters: a misspelled filter would otherwise return an unfiltered list."""
     view = current_app.view_functions.get(request.endpoint or "")
     if view is None or request.method not in SAFE_METHODS or getattr(view, QUART_SCHEMA_HIDDEN_ATTRIBUTE, False):
         return None
@@ -158,12 +157,12 @@ def _unknown_parameter() -> Denied | None:
     unknown = [name for name in request.args if name not in allowed]
     if not unknown:
         return None
-    which = f"allowed are {', '.join(allowed)}" if allowed else "there are none here"
+    which = f"allowed are {', '.join(allowed)}" if allowed else "this path has none"
     return Denied(400, f"unknown query parameter {unknown[0][:100]!r}: {which}")
 
 
-def _is_of_the_page() -> bool:
-    return request.path in (SHELL, DOCS) or request.path.startswith(ASSETS)
+def _is_public_page() -> bool:
+    return request.path in (DASHBOARD, DOCS) or request.path.startswith(ASSETS)
 
 
 def _add_probes(app: QuartTrio, is_ready: Callable[[], bool]) -> None:
@@ -202,7 +201,7 @@ def _add_error_handlers(app: QuartTrio) -> None:
     @app.errorhandler(Exception)
     async def ours(error: Exception) -> Response:
         log.exception("control_failed", what=_what())
-        return respond(problem(500, "a fault of tracepool itself: its log says why"))
+        return respond(problem(500, "an error in tracepool itself: see the daemon's log"))
 
 
 def _what() -> str:
@@ -212,10 +211,3 @@ def _what() -> str:
 def _peer() -> str | None:
     client = request.scope.get("client")
     return client[0] if client else None
-
-
-def principal() -> Principal:
-    """Who sent the request that is being answered."""
-    found = g.principal
-    assert isinstance(found, Principal)
-    return found

@@ -1,7 +1,7 @@
-"""What the last hour's and the last day's clicks and traces came to, for curves. Pure: the time comes with each call.
+"""Time series of the last hour's and the last day's clicks and traces. Pure: the time is an argument of each call.
 
-The size is fixed whatever comes: counts in rings of buckets, times as a histogram of the present minute, of which its
-percentiles stay. A click costs a few additions and a search among EDGES_MS.
+Memory is constant: counts are rings of buckets; times are a histogram of the current minute, whose percentiles are kept
+when the minute ends. A click costs a few additions and a search in EDGES_MS.
 """
 
 import math
@@ -12,12 +12,12 @@ from itertools import accumulate
 from typing import Literal
 
 FALLBACK_REASONS = ("deadline", "no_ip", "no_pool", "trace_failed", "overload", "starting")
-OTHER = "other"  # a reason that is not named here
+OTHER = "other"  # all other reasons
 COLUMNS = ("resolved", "left", "refused", *FALLBACK_REASONS, OTHER)
 MINUTE_S = 60.0
 DAY_MINUTES, HOUR_MINUTES = 1_440, 60
 PERCENTS = (50, 95, 99)
-# Fine where deadlines lie, so that a wait of 9.9 s is not shown as one of more than 10.
+# Fine steps near usual deadlines, so that a wait of 9.9 s is not shown as more than 10 s.
 EDGES_MS = (
     *(1.1**n for n in range(90)),
     *(float(ms) for ms in range(5_500, 15_000, 100)),
@@ -25,7 +25,7 @@ EDGES_MS = (
 )
 
 Span = Literal["hour", "day"]
-Percentiles = dict[str, list[float | None]]  # p50, p95, p99: milliseconds by minute; None where nothing came
+Percentiles = dict[str, list[float | None]]  # p50, p95, p99: milliseconds by minute; None for an empty minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Series:
 
 
 class History:
-    """`began_s`: when it was made; there is nothing to show of the time before."""
+    """`began_s`: when recording began."""
 
     def __init__(self, began_s: float) -> None:
         self.began_s = began_s
@@ -50,7 +50,7 @@ class History:
         self._waits, self._traces = _Times(), _Times()
 
     def click(self, now_s: float, outcome: str, reason: str | None, wait_s: float) -> None:
-        """`outcome`: resolved, fallback, left or refused; a refused one did not wait."""
+        """`outcome`: resolved, fallback, left or refused; a refused click did not wait."""
         column = reason or OTHER if outcome == "fallback" else outcome
         self._hour.add(now_s, column)
         self._day.add(now_s, column)
@@ -61,7 +61,7 @@ class History:
         self._traces.add(now_s, ms)
 
     def series(self, span: Span, now_s: float) -> Series:
-        """Up to the present bucket, which is not over yet."""
+        """The series up to the current bucket, which is not over yet."""
         counts, minutes = (self._hour, HOUR_MINUTES) if span == "hour" else (self._day, DAY_MINUTES)
         newest, columns = counts.read(now_s)
         return Series(
@@ -75,7 +75,7 @@ class History:
 
 
 class _Counts:
-    """A ring of `size` buckets of `step_s` for each column."""
+    """For each column a ring of `size` buckets of `step_s`."""
 
     def __init__(self, step_s: float, size: int) -> None:
         self.step_s, self.size = step_s, size
@@ -87,7 +87,7 @@ class _Counts:
         self._columns.get(column, self._columns[OTHER])[at] += 1
 
     def read(self, now_s: float) -> tuple[int, dict[str, list[int]]]:
-        """The present bucket's number, and each column from the oldest bucket to that one."""
+        """The current bucket's number, and each column from the oldest bucket to the current one."""
         newest = self._advance(now_s)
         first = (newest + 1) % self.size
         return newest, {name: [*column[first:], *column[:first]] for name, column in self._columns.items()}
@@ -104,7 +104,7 @@ class _Counts:
 
 
 class _Times:
-    """Percentiles by minute: those of the minutes before are kept, of the present one its histogram."""
+    """Percentiles by minute: stored for past minutes, computed from the histogram for the current one."""
 
     def __init__(self) -> None:
         self._past = [array("d", [math.nan]) * DAY_MINUTES for _ in PERCENTS]
@@ -144,7 +144,7 @@ class _Times:
         return [self._value(below, percent / 100 * below[-1]) for percent in PERCENTS]
 
     def _value(self, below: list[int], rank: float) -> float:
-        """Between the edges of the bucket that holds the rank, as if its values lay evenly there."""
+        """The value of a rank, interpolated linearly inside its bucket."""
         at = next(bucket for bucket, count in enumerate(below) if count >= rank)
         low = EDGES_MS[at - 1] if at else 0.0
         high = min(EDGES_MS[at] if at < len(EDGES_MS) else math.inf, self._most_ms)

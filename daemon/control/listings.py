@@ -1,13 +1,16 @@
 """Lists of rows for the control face, a page at a time: units of work.
 
-The SQL is put together from the constants here; what a client gives is an argument, never a part of it.
+The SQL is made of the constants here; a client's values are arguments, never a part of the SQL. A cursor is text that
+names the last row of a page by its sort key and its id: a page costs the same wherever it begins, and no row is skipped
+or repeated while rows come and go.
 """
 
+import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.control.cursors import Position, cursor_of, position_at
 from daemon.database.failures import REFUSALS
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
@@ -23,7 +26,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """`filters` by name: a condition with `{}` for its argument. `orders` by name; `-name` is the other way round."""
+    """`filters` by name: a condition with `{}` for its argument. `orders` by name; `-name` is descending."""
 
     source: str
     columns: str
@@ -33,11 +36,10 @@ class Listing:
 
 
 _TIME = "timestamptz"
-_SINCE = {"since": "{at} >= {{}}::timestamptz", "until": "{at} < {{}}::timestamptz"}
 
 
 def _between(column: str) -> dict[str, str]:
-    return {name: condition.format(at=column) for name, condition in _SINCE.items()}
+    return {"since": f"{column} >= {{}}::timestamptz", "until": f"{column} < {{}}::timestamptz"}
 
 
 IPS = Listing(
@@ -139,8 +141,8 @@ TRAFFIC = Listing(
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a page is to hold. `filters` whose value is None are none."""
+class PageQuery:
+    """The page that a client asks for. A filter whose value is None does not apply."""
 
     sort: str
     limit: int
@@ -148,13 +150,44 @@ class Asked:
     filters: Mapping[str, Any]
 
 
-async def read_page(conn: Connection, listing: Listing, asked: Asked) -> dict[str, Any]:
-    """`items`, and `next`: the cursor of the page after it, None at the end. Raises BadInput for a bad cursor."""
-    descending = asked.sort.startswith("-")
-    order = listing.orders[asked.sort.removeprefix("-")]
-    conditions, arguments = _conditions(listing, asked.filters)
-    if asked.cursor is not None:
-        position = position_at(asked.cursor, asked.sort)
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last row of a page. `key`: the sort key as PostgreSQL's text; `id` orders rows with equal keys."""
+
+    sort: str
+    key: str
+    id: str
+
+
+def cursor_of(position: Position) -> str:
+    text = json.dumps([position.sort, position.key, position.id], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def position_at(cursor: str, sort: str) -> Position:
+    """Raises BadInput for a cursor that no list with this sort returned."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not isinstance(found, list):
+            raise ValueError("no list")
+        given_sort, key, row_id = found
+        if "\0" in given_sort + key + row_id:
+            raise ValueError("NUL")
+    except (ValueError, TypeError, RecursionError):
+        raise BadInput("cursor: this list did not return it; leave it out to begin at the first page") from None
+    if given_sort != sort:
+        raise BadInput(f"cursor: it belongs to sort={given_sort[:40]}; leave it out when the order changes")
+    return Position(given_sort, key, row_id)
+
+
+async def read_page(conn: Connection, listing: Listing, query: PageQuery) -> tuple[list[dict[str, Any]], str | None]:
+    """The rows, and the cursor of the following page; None at the end. Raises BadInput for a bad cursor."""
+    descending = query.sort.startswith("-")
+    order = listing.orders[query.sort.removeprefix("-")]
+    conditions, arguments = _conditions(listing, query.filters)
+    if query.cursor is not None:
+        position = position_at(query.cursor, query.sort)
         arguments += [position.key, position.id]
         key, row_id = f"${len(arguments) - 1}::text::{order.type}", f"${len(arguments)}"
         conditions.append(
@@ -165,18 +198,18 @@ async def read_page(conn: Connection, listing: Listing, asked: Asked) -> dict[st
     statement = (
         f"select {listing.columns}, ({order.expression})::text as page_key, {listing.id}::text as page_id"  # noqa: S608
         f" from {listing.source} where {where}"
-        f" order by {order.expression} {way}, {listing.id}::text {way} limit {asked.limit + 1}"
+        f" order by {order.expression} {way}, {listing.id}::text {way} limit {query.limit + 1}"
     )
     try:
         rows = [dict(row) for row in await conn.fetch(statement, *arguments)]
     except REFUSALS as e:
-        if asked.cursor is None:
+        if query.cursor is None:
             raise
-        raise BadInput(f"cursor: not one that this list gave: {e}") from None
-    more, rows = rows[asked.limit :], rows[: asked.limit]
-    last = rows[-1] if more else None
-    after = None if last is None else cursor_of(Position(asked.sort, last["page_key"], last["page_id"]))
-    return {"items": rows, "next": after}
+        raise BadInput(f"cursor: this list did not return it: {e}") from None
+    if len(rows) <= query.limit:
+        return rows, None
+    last = rows[query.limit - 1]
+    return rows[: query.limit], cursor_of(Position(query.sort, last["page_key"], last["page_id"]))
 
 
 def _conditions(listing: Listing, filters: Mapping[str, Any]) -> tuple[list[str], list[Any]]:

@@ -1,8 +1,8 @@
-"""What Prometheus reads: counted as it happens, or looked at when it asks. Only this module knows prometheus-client.
+"""The metrics for Prometheus: clicks and traces counted as they happen, the rest read at each scrape.
 
-Base units. No label has a value from outside: countries and providers are the operator's own, all others are words of
-this program; never an IP, a URL, an offer or a click. The children of labels are kept, so that a click costs two dict
-look-ups and an observation.
+Base units. No label has a value from outside: countries and providers are the operator's own, all other values are
+constants of this program; never an IP, a URL, an offer or a click. The children of labels are kept, so that a click
+costs two dict look-ups and an observation.
 """
 
 import platform
@@ -31,11 +31,10 @@ from daemon.settings.live import LiveSettings
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 
-BELOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7)
-AROUND_THE_DEADLINE = (8, 9, 9.5, 10, 10.5, 12)
-BEYOND = (15, 20, 30, 45, 60, 75)
+WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7, 8, 9, 9.5, 10, 10.5, 12)  # fine around the deadline
+TIMES = (*WAITS, 15, 20, 30, 45, 60, 75)
 REFUSALS = ("bad_request", "unknown_offer", "starting")
-PROVIDERS_MAX = 100  # the rest are "other": a column that operators fill could hold anything
+PROVIDERS_MAX = 100  # further ones are "other": operators may fill the column with any text
 OTHER = "other"
 OPENMETRICS = "application/openmetrics-text"
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,7 +48,7 @@ class Page:
 
 
 class Metrics:
-    """`click` and `trace` count as it happens; `page` is what a scrape gets."""
+    """`click`, `trace` and `without_ip` count; `page` answers a scrape."""
 
     def __init__(self, live: LiveSettings) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -58,49 +57,33 @@ class Metrics:
         self._providers: set[str] = set()
         ProcessCollector(registry=self._registry)
 
-        def counter(name: str, what: str, *labels: str) -> Counter:
-            return Counter(name, what, labels, registry=self._registry)
+        def counter(name: str, what: str, *labels: str) -> _Children:
+            return _Children(Counter(name, what, labels, registry=self._registry))
 
         def histogram(name: str, what: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(name, what, labels, buckets=buckets, registry=self._registry)
 
-        clicks = counter(
-            "tracepool_clicks", "Clicks by outcome, and why they fell back or were refused", "outcome", "reason"
+        self._clicks = counter(
+            "tracepool_clicks", "Clicks, with the reason of a fallback or refusal", "outcome", "reason"
         )
-        self._clicks = _Children(clicks)
         for reason in FALLBACK_REASONS:
             self._clicks["fallback", reason].inc(0)
         for reason in REFUSALS:
             self._clicks["refused", reason].inc(0)
         for outcome in ("resolved", "left"):
             self._clicks[outcome, ""].inc(0)
-        self._click_wait = histogram(
-            "tracepool_click_wait_seconds", "How long visitors waited for their answer", BELOW + AROUND_THE_DEADLINE
-        )
-        traces = counter(
-            "tracepool_traces", "Traces that had an IP, by whose fault it was if they failed", "verdict", "provider"
-        )
-        self._traces = _Children(traces)
-        trace_seconds = histogram(
-            "tracepool_trace_seconds",
-            "Time from the first hop to the end of a trace",
-            BELOW + AROUND_THE_DEADLINE + BEYOND,
-            "landed",
-        )
-        self._landed, self._failed = trace_seconds.labels("yes"), trace_seconds.labels("no")
-        self._trace_wait = histogram(
-            "tracepool_trace_wait_seconds", "How long traces waited for their IP", BELOW + AROUND_THE_DEADLINE
-        )
-        self._without_ip = counter("tracepool_traces_without_ip", "Traces that got no IP in time")
-        proxied = counter(
-            "tracepool_proxy_bytes", "Bytes through proxies, TLS and CONNECT included", "provider", "direction"
-        )
-        self._bytes = _Children(proxied)
-        cost = counter("tracepool_proxy_cost", "What bytes cost, in US dollars as price_per_gb is", "provider")
-        self._cost = _Children(cost)
+        self._click_wait = histogram("tracepool_click_wait_seconds", "Time that visitors waited for an answer", WAITS)
+        self._traces = counter("tracepool_traces", "Traces that had an IP, by verdict", "verdict", "provider")
+        seconds = histogram("tracepool_trace_seconds", "Time from a trace's first hop to its end", TIMES, "landed")
+        self._landed, self._failed = seconds.labels("yes"), seconds.labels("no")
+        self._trace_wait = histogram("tracepool_trace_wait_seconds", "Time that traces waited for their IP", WAITS)
+        without_ip = "Traces that got no IP in time"
+        self._without_ip = Counter("tracepool_traces_without_ip", without_ip, registry=self._registry)
+        self._bytes = counter("tracepool_proxy_bytes", "Bytes through proxies, with TLS", "provider", "direction")
+        self._cost = counter("tracepool_proxy_cost", "Cost of the bytes in US dollars, by price_per_gb", "provider")
 
     def click(self, outcome: str, reason: str | None, wait_s: float) -> None:
-        """`outcome`: resolved, fallback, left or refused; a refused one did not wait."""
+        """`outcome`: resolved, fallback, left or refused; a refused click did not wait."""
         self._clicks[outcome, reason or ""].inc()
         if outcome != "refused":
             self._click_wait.observe(wait_s)
@@ -120,7 +103,7 @@ class Metrics:
         self._without_ip.inc()
 
     async def page(self, overview: Overview, accept: str | None) -> Page:
-        """As OpenMetrics where `accept` asks for it, else in Prometheus' text format."""
+        """The page in OpenMetrics if `accept` names it, else in Prometheus' text format."""
         scrape: Any = _Scrape(self._registry, self._live.current.click.deadline_s, overview, await overview.backlog())
         if OPENMETRICS in [part.partition(";")[0].strip().lower() for part in (accept or "").split(",")]:
             return Page(openmetrics.generate_latest(scrape), openmetrics.CONTENT_TYPE_LATEST)  # type: ignore[no-untyped-call]
@@ -135,7 +118,7 @@ class Metrics:
 
 
 class _Children(dict[tuple[str, ...], Counter]):
-    """The children of a counter's labels, each made when it is first asked for."""
+    """The children of a counter by label values, each made at its first use."""
 
     def __init__(self, parent: Counter) -> None:
         super().__init__()
@@ -148,7 +131,7 @@ class _Children(dict[tuple[str, ...], Counter]):
 
 @dataclass(frozen=True, slots=True)
 class _Scrape:
-    """One scrape: how the pools, queues, journal and advice stand now, then what `counted` has."""
+    """The collector of one scrape: current pools, queues, journal and advice, then the metrics in `counted`."""
 
     counted: CollectorRegistry
     deadline_s: float
@@ -157,18 +140,16 @@ class _Scrape:
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
-            "tracepool_build", "What runs", {"version": __version__, "python": platform.python_version()}
+            "tracepool_build",
+            "Versions of tracepool and Python",
+            {"version": __version__, "python": platform.python_version()},
         )
-        yield _gauge("tracepool_click_deadline_seconds", "The setting click.deadline_s", self.deadline_s)
+        yield GaugeMetricFamily("tracepool_click_deadline_seconds", "The setting click.deadline_s", self.deadline_s)
         yield from _pools(self.overview)
         yield from _queues(self.overview)
         yield from _journal(self.overview, self.backlog)
         yield from _advice(self.overview)
         yield from self.counted.collect()
-
-
-def _gauge(name: str, what: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, what, value=value)
 
 
 def _pools(overview: Overview) -> Iterator[Metric]:
@@ -178,46 +159,46 @@ def _pools(overview: Overview) -> Iterator[Metric]:
     )
     waiting = GaugeMetricFamily("tracepool_pool_waiting", "Traces that wait for an IP", labels=("country",))
     leases = CounterMetricFamily("tracepool_leases", "Leases given", labels=("country",))
-    for post in overview.directory:
-        counts = post.view.counts
+    for handle in overview.directory:
+        country, counts = handle.country, handle.view.counts
         for state in ("available", "locked", "cooldown", "failed"):
-            ips.add_metric((post.country, state), getattr(counts, state))
-        used.add_metric((post.country,), counts.utilisation_percent / 100)
-        waiting.add_metric((post.country,), counts.waiting)
-        leases.add_metric((post.country,), post.view.leases)
+            ips.add_metric((country, state), getattr(counts, state))
+        used.add_metric((country,), counts.utilisation_percent / 100)
+        waiting.add_metric((country,), counts.waiting)
+        leases.add_metric((country,), handle.view.leases)
     yield from (ips, used, waiting, leases)
 
 
 def _queues(overview: Overview) -> Iterator[Metric]:
-    length = GaugeMetricFamily("tracepool_queue_length", "How many wait, or how much is taken", labels=("queue",))
-    limit = GaugeMetricFamily("tracepool_queue_limit", "The bound of that", labels=("queue",))
+    length = GaugeMetricFamily("tracepool_queue_length", "Length of a queue, or use of a resource", labels=("queue",))
+    limit = GaugeMetricFamily("tracepool_queue_limit", "Limit of the queue or resource", labels=("queue",))
     for name, queue in overview.queues().items():
         length.add_metric((name,), queue.length)
         limit.add_metric((name,), queue.max)
     yield from (length, limit)
-    yield _gauge("tracepool_active_traces", "Traces that have an IP", overview.tracer.active)
-    yield _gauge("tracepool_clicks_waiting", "Clicks without an answer yet", overview.clicks.waiting)
+    yield GaugeMetricFamily("tracepool_active_traces", "Traces that have an IP", overview.tracer.active)
+    yield GaugeMetricFamily("tracepool_clicks_waiting", "Clicks without an answer yet", overview.clicks.waiting)
 
 
 def _journal(overview: Overview, backlog: int | None) -> Iterator[Metric]:
     writer, shipper = overview.writer, overview.shipper
     for name, what, count in (
         ("recorded", "Entries taken by the journal", writer.recorded),
-        ("dropped", "Entries that the disk or a bound refused", writer.dropped),
-        ("refused", "Entries that PostgreSQL would not take", shipper.refused),
+        ("dropped", "Entries that the disk or a limit refused", writer.dropped),
+        ("refused", "Entries that PostgreSQL refused", shipper.refused),
         ("late_hits", "Clicks answered before their hit was on the disk", overview.clicks.late_hits),
     ):
         yield CounterMetricFamily(f"tracepool_journal_{name}", what, value=count)
     if backlog is not None:
-        yield _gauge("tracepool_journal_backlog_entries", "Entries that PostgreSQL does not have yet", backlog)
-    yield _gauge("tracepool_database_reachable", "1 where PostgreSQL takes what is shipped", shipper.reachable)
+        yield GaugeMetricFamily("tracepool_journal_backlog_entries", "Entries still to be shipped", backlog)
+    yield GaugeMetricFamily("tracepool_database_reachable", "1 if PostgreSQL accepts entries", shipper.reachable)
 
 
 def _advice(overview: Overview) -> Iterator[Metric]:
-    """Each rule and severity is there, so that an alert sees 0 instead of nothing."""
+    """A series for each rule and severity, so that an alert sees 0 instead of no data."""
     given = Counted((advice.code, advice.severity) for advice in overview.advisor.advice())
     active = GaugeMetricFamily(
-        "tracepool_advice_active", "How often a rule's advice is given now", labels=("code", "severity")
+        "tracepool_advice_active", "Advice given now, by rule and severity", labels=("code", "severity")
     )
     for code in RULES:
         for severity in Severity:

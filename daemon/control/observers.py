@@ -1,4 +1,4 @@
-"""Who is told of each click and trace as it happens: the metrics, and what the dashboard shows of the last day."""
+"""Observers of clicks and traces: counters, time series, the event feed, and the last failure of each IP."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,15 @@ from daemon.trace.walk.hops import GaveUp
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 
-FAILURES_MAX = 10_000  # IPs whose last failure is remembered
-FLIGHTS_MAX = 200  # of the traces under way are listed, those first that began first
+FAILURES_MAX = 10_000  # IPs whose last failure is kept
+FLIGHTS_MAX = 200  # traces in flight that are listed, the oldest first
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A trace under way. `deadline_in_s`: until its visitor is sent on without it, negative after that, null where
-    nobody waits. `lock_in_s`: until its IP is taken back.
+    """A trace in flight. `lock_in_s`: seconds until the lock of its IP expires.
+
+    `deadline_in_s`: seconds until its visitor gets a fallback, negative after that, null if no visitor waits.
     """
 
     request_id: str
@@ -38,7 +39,7 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """When and why an IP failed, by its own fault."""
+    """When and why an IP failed by its own fault."""
 
     at: datetime
     why: str
@@ -50,7 +51,7 @@ class Observers:
         self.events = Events()
         self.history = History(now().tick_s)
         self._rates = Rates()
-        self._failures: dict[UUID, Failure] = {}  # the latest last
+        self._failures: dict[UUID, Failure] = {}  # oldest first
         self._now = now
 
     def click(self, outcome: str, reason: str | None, wait_s: float) -> None:
@@ -58,7 +59,7 @@ class Observers:
         self.history.click(self._now().tick_s, outcome, reason, wait_s)
 
     def trace(self, lease: Lease, verdict: Verdict, wait_s: float, result: TraceResult) -> None:
-        """One attempt, through this lease's IP."""
+        """An attempt through the lease's IP has ended."""
         now = self._now()
         self.metrics.trace(lease.provider, verdict, wait_s, result)
         self.history.trace(now.tick_s, result.ms)
@@ -69,32 +70,30 @@ class Observers:
                 del self._failures[next(iter(self._failures))]
 
     def last_failure(self, ip_id: UUID) -> Failure | None:
-        """Why the IP failed last since the daemon started."""
+        """The IP's last failure since the daemon started."""
         return self._failures.get(ip_id)
 
     def without_ip(self) -> None:
         self.metrics.without_ip()
 
     def depletion(self, overview: Overview, cooldown_s: float) -> dict[str, Depletion]:
-        """By country: when its pool runs dry at the last minute's rate."""
-        posts = list(overview.directory)
-        rates = self._rates.per_s(self._now().tick_s, {post.country: post.view.leases for post in posts})
-        return {post.country: depletion_of(post.view.counts, rates.get(post.country), cooldown_s) for post in posts}
+        """By country: when the pool runs dry at the rate of the last minute."""
+        views = {handle.country: handle.view for handle in overview.directory}
+        rates = self._rates.per_s(self._now().tick_s, {country: view.leases for country, view in views.items()})
+        return {country: depletion_of(view.counts, rates.get(country), cooldown_s) for country, view in views.items()}
 
     def flights(self, overview: Overview, lock_s: float) -> list[Flight]:
         now_s = self._now().tick_s
-        found = []
-        for job, lease in list(overview.tracer.in_flight.values())[:FLIGHTS_MAX]:
-            found.append(
-                Flight(
-                    request_id=str(job.request_id),
-                    offer_name=job.offer_name,
-                    tracking_url=job.tracking_url,
-                    country=lease.country,
-                    ip=f"{lease.address}:{lease.port}",
-                    running_s=round(max(0.0, now_s - (lease.locked_until_s - lock_s)), 1),
-                    deadline_in_s=None if job.priority else round(job.deadline_s - now_s, 1),
-                    lock_in_s=round(lease.locked_until_s - now_s, 1),
-                )
+        return [
+            Flight(
+                request_id=str(job.request_id),
+                offer_name=job.offer_name,
+                tracking_url=job.tracking_url,
+                country=lease.country,
+                ip=f"{lease.address}:{lease.port}",
+                running_s=round(max(0.0, now_s - (lease.locked_until_s - lock_s)), 1),
+                deadline_in_s=None if job.priority else round(job.deadline_s - now_s, 1),
+                lock_in_s=round(lease.locked_until_s - now_s, 1),
             )
-        return found
+            for job, lease in list(overview.tracer.in_flight.values())[:FLIGHTS_MAX]
+        ]

@@ -1,8 +1,9 @@
-"""What /openapi.json says beyond what quart-schema reads from the routes."""
+"""/openapi.json: what quart-schema reads from the routes, and what it cannot read there."""
 
 import inspect
 from typing import Any
 
+import msgspec
 from quart import Quart
 from quart_schema import OpenAPIProvider, QuartSchema
 from quart_schema.validation import QUART_SCHEMA_QUERYSTRING_ATTRIBUTE
@@ -10,32 +11,13 @@ from werkzeug.routing.converters import BaseConverter, UUIDConverter
 from werkzeug.routing.rules import Rule
 
 from daemon.control.access import Tokens
-from daemon.control.problems import CONTENT_TYPE
+from daemon.control.problems import CONTENT_TYPE, Problem
 
-PROBLEM_SCHEMA = {
-    "type": "object",
-    "required": ["type", "title", "status"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}
+_, PROBLEM_MODELS = msgspec.json.schema_components([Problem], ref_template="#/components/schemas/{name}")
 
 
-class Described(OpenAPIProvider):
-    """The document as it holds here: each operation can also answer with a problem, and may need no token; each model
-    has its name; a query parameter is there or not, and never null.
-    """
+class ApiDescription(OpenAPIProvider):
+    """Adds problem answers and the token to each operation, names each model, and makes query parameters non-null."""
 
     def __init__(self, tokens: Tokens, app: Quart, extension: QuartSchema) -> None:
         super().__init__(app, extension)
@@ -45,15 +27,15 @@ class Described(OpenAPIProvider):
         schema = super().schema()
         models = schema["components"]["schemas"]
         schema["security"] = [{"token": []}] if self._tokens.are_wanted else []
-        models["Problem"] = PROBLEM_SCHEMA
+        models.update(PROBLEM_MODELS)
         answer = {
-            "description": "A problem (RFC 9457): a request that cannot be used, is not permitted, or comes too early",
+            "description": "A problem (RFC 9457): the request is bad, not permitted, or too early",
             "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for operations in schema["paths"].values():
             for operation in operations.values():
-                for spoken in (operation.get("requestBody", {}), *operation["responses"].values()):
-                    for content in spoken.get("content", {}).values():
+                for message in (operation.get("requestBody", {}), *operation["responses"].values()):
+                    for content in message.get("content", {}).values():
                         content["schema"] = _named(content["schema"], models)
                 operation["responses"].setdefault("default", answer)
                 if "requestBody" in operation:
@@ -84,7 +66,7 @@ class Described(OpenAPIProvider):
 
 
 def _named(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
-    """A reference to a model, in place of the model itself."""
+    """A reference to the model in place of its schema, which goes to `models`."""
     name = schema.get("title")
     if not name or models.setdefault(name, schema) != schema:
         return schema

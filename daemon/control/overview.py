@@ -1,4 +1,4 @@
-"""What `tracepool status` shows, from memory alone: it answers with the database away as well."""
+"""The status of the running daemon, from memory alone: it is complete while the database is away."""
 
 import sqlite3
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from daemon.maintenance.advisor import Advisor
 from daemon.nodes.member import Member
 from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
 from daemon.settings.live import LiveSettings
-from daemon.sql_sync import Adoption
+from daemon.sql_sync import SqlSync
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Tracer
@@ -33,7 +33,7 @@ class Overview:
     server: Server
     clicks: Clicks
     directory: PoolDirectory
-    adoption: Adoption
+    sql_sync: SqlSync
     tracer: Tracer
     dispatcher: Dispatcher
     spool: Spool
@@ -47,12 +47,12 @@ class Overview:
     started_s: float
 
     def queued(self) -> int:
-        """Clicks without an IP yet: those no worker has taken, and those who wait in a pool."""
+        """Clicks without an IP: those in the queue of jobs, and those that wait in a pool."""
         waiting = sum(counts.waiting for counts in self.directory.counts().values())
         return self.dispatcher.queued + waiting
 
     async def status(self) -> dict[str, Any]:
-        """A `Status` for JSON: percentages and milliseconds to one decimal."""
+        """A `Status` as a dict for JSON, percentages and milliseconds to one decimal."""
         counts, now = self.directory.counts(), self.now()
         status = Status(
             countries={country: country_status(counts[country]) for country in sorted(counts)},
@@ -71,7 +71,7 @@ class Overview:
                 database_reachable=self.shipper.reachable,
             ),
             troubles=[trouble.shown() for trouble in self.troubles],
-            node=self.member.standing(),
+            node=self.member.status(),
             node_id=str(self.spool.node_id),
             epoch=self.spool.epoch,
             uptime_s=round(now.tick_s - self.started_s, 1),
@@ -80,7 +80,7 @@ class Overview:
         return asdict(status)
 
     async def backlog(self) -> int | None:
-        """Entries to be shipped; None while the disk refuses to say, when the rest of the status is wanted most."""
+        """Entries to be shipped; None while the disk cannot be read, so that the rest of the status is still shown."""
         try:
             return await trio.to_thread.run_sync(self.spool.backlog, self.shipper.shipped_seq)
         except sqlite3.Error:
@@ -95,9 +95,9 @@ class Overview:
             "workers_busy": (self.tracer.busy, settings.trace.workers),
             "entries_waiting_for_the_disk": (self.writer.pending, PENDING_MAX),
             "journal_spool_bytes": (self.spool.bytes, self.spool.bytes_max),
-            "edits_to_be_adopted": (self.adoption.waiting, NOTIFICATIONS_MAX),
+            "edits_to_be_adopted": (self.sql_sync.waiting, NOTIFICATIONS_MAX),
         }
-        for post in self.directory:
-            queues[f"waiting_for_an_ip_{post.country}"] = (post.view.counts.waiting, settings.pool.waiting_max)
-            queues[f"mailbox_{post.country}"] = (post.mailbox.statistics().current_buffer_used, MAILBOX_MAX)
-        return {name: QueueStatus(length, most) for name, (length, most) in queues.items()}
+        for pool in self.directory:
+            queues[f"waiting_for_an_ip_{pool.country}"] = (pool.view.counts.waiting, settings.pool.waiting_max)
+            queues[f"mailbox_{pool.country}"] = (pool.mailbox.statistics().current_buffer_used, MAILBOX_MAX)
+        return {name: QueueStatus(length, limit) for name, (length, limit) in queues.items()}

@@ -1,11 +1,11 @@
-"""What went wrong, as a client of the control face reads it: problem details (RFC 9457)."""
+"""The error answers of the control face: problem details (RFC 9457)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 from pydantic import ValidationError
 from quart import Response
 
@@ -14,27 +14,25 @@ RETRY_AFTER_S = 2
 INPUT_SHOWN_MAX = 100
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """One field that cannot be used. `field` is its path in the request, such as `ips.3.country`."""
+class FieldError(msgspec.Struct, frozen=True):
+    """A field with a bad value. `field`: its path in the request, such as `rows.3.country`."""
 
     field: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Problem details. `type` is about:blank where the status says it all (RFC 9457, 4.2.1)."""
+class Problem(msgspec.Struct, frozen=True):
+    """Problem details (RFC 9457). `type` about:blank: the status has the whole meaning (4.2.1)."""
 
-    type: str
+    type: Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
     title: str
     status: int
-    detail: str | None = None
-    errors: list[FieldError] | None = None
+    detail: str | UnsetType = UNSET
+    errors: list[FieldError] | UnsetType = UNSET
 
 
 class ProblemRaised(Exception):
-    """Ends a request with this status and detail, from wherever it is raised."""
+    """Ends the request with this status and detail."""
 
     def __init__(self, status: int, detail: str, *, kind: str = "about:blank", title: str | None = None) -> None:
         super().__init__(detail)
@@ -42,16 +40,16 @@ class ProblemRaised(Exception):
 
 
 def problem(status: int, detail: str | None, *, kind: str = "about:blank", title: str | None = None) -> Problem:
-    return Problem(kind, title or HTTPStatus(status).phrase, status, detail)
+    return Problem(kind, title or HTTPStatus(status).phrase, status, UNSET if detail is None else detail)
 
 
 def not_ready(why: str | None = None) -> ProblemRaised:
-    detail = why or "tracepool is starting: its database is not there yet"
+    detail = why or "tracepool is starting: the database is not ready yet"
     return ProblemRaised(503, detail, kind="/problems/not-ready", title="Not ready")
 
 
 def invalid(error: Exception | None) -> Problem:
-    """A request that does not fit its schema. What was given is not repeated: it may be a secret."""
+    """The problem of a request that does not fit its schema. Its values are not repeated: they may be secrets."""
     errors = [FieldError("", "must be a JSON object" if error is None else str(error)[:INPUT_SHOWN_MAX])]
     if isinstance(error, ValidationError):
         found = error.errors(include_url=False, include_input=False, include_context=False)
@@ -60,18 +58,9 @@ def invalid(error: Exception | None) -> Problem:
     return Problem("/problems/invalid", "The request does not fit its schema", 400, detail, errors)
 
 
-def unseen(status: int, reason: str | None) -> tuple[str, bytes]:
-    """Content type and body of the answer to a request that no handler sees."""
-    return CONTENT_TYPE, _body(problem(status, reason))
-
-
-def _body(problem: Problem) -> bytes:
-    body: dict[str, Any] = {"type": problem.type, "title": problem.title, "status": problem.status}
-    if problem.detail is not None:
-        body["detail"] = problem.detail
-    if problem.errors is not None:
-        body["errors"] = [{"field": one.field, "message": one.message} for one in problem.errors]
-    return msgspec.json.encode(body)
+def raw_problem(status: int, reason: str | None) -> tuple[str, bytes]:
+    """Content type and body of the answer to a request that does not reach the app."""
+    return CONTENT_TYPE, msgspec.json.encode(problem(status, reason))
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
@@ -80,4 +69,4 @@ def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
         more.setdefault("Retry-After", str(RETRY_AFTER_S))
     if problem.status == 401:
         more.setdefault("WWW-Authenticate", 'Bearer realm="tracepool"')
-    return Response(_body(problem), problem.status, more, content_type=CONTENT_TYPE)
+    return Response(msgspec.json.encode(problem), problem.status, more, content_type=CONTENT_TYPE)

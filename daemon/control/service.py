@@ -1,7 +1,8 @@
-"""The control face as a part of the daemon: it listens from the start to the end, and answers with a context."""
+"""The control face as a part of the daemon: listens from start to stop, serves resources while it has a context."""
 
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import cast
 
 import structlog
@@ -25,34 +26,25 @@ from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 TOKENS = "tracepool_tokens"
 BACKLOG = 128
-CONNECTIONS_MAX = 1_000  # beside one for each trace
+CONNECTIONS_MAX = 1_000  # and one more for each worker
 HEAD_S = 15.0
 ANSWER_S = 150.0  # a maintenance round takes up to 120 s
 TRACE_MARGIN_S = 5.0
-STOP_S = 3.0  # what answers get at the end of a stop; what they need has stopped by then
+STOP_S = 3.0  # for answers in progress at the end of a stop, when the parts they use have stopped
 NOTE_USE_S = 30.0
-UNIX_MODE = 0o660  # its owner and group: who can connect may be all that is asked
+UNIX_MODE = 0o660  # owner and group; the socket's permissions may be the only access control
 
 RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
-    status.status_routes,
-    pools.pools_routes,
-    pools.cells_routes,
+    status.blueprint,
+    pools.blueprint,
     ips.blueprint,
     offers.blueprint,
-    traces.traces_routes,
-    traces.in_flight_routes,
-    traces.hits_routes,
-    statistics.traffic_routes,
-    statistics.statistics_routes,
-    statistics.history_routes,
-    status.maintenance_routes,
-    status.advice_routes,
+    traces.blueprint,
+    statistics.blueprint,
     direct_traces.parallel_routes,
-    statistics.metrics_routes,
-    status.events_routes,
+    direct_traces.trace_for_others_routes,
     pages.dashboard_routes,
     pages.docs_routes,
-    direct_traces.trace_for_others_routes,
 )
 
 log = structlog.get_logger("daemon.control")
@@ -67,7 +59,7 @@ async def open_control(settings: Settings) -> list[trio.SocketListener]:
 
 
 class ControlFace:
-    """`serve` runs it once; `run` gives it its context for as long as that goes on; `end` stops it."""
+    """`serve` listens and answers, once; `run` provides the context while it runs; `end` stops the face."""
 
     def __init__(self, live: LiveSettings, now: Callable[[], Moment]) -> None:
         settings = live.current
@@ -76,42 +68,33 @@ class ControlFace:
         self._context: TracerContext | None = None
         self._stop, self._stopped = trio.Event(), trio.Event()
         self.tokens = Tokens("", local=is_local(settings.control.bind))
-        live.subscribe(self._use)
+        live.subscribe(lambda settings: self.tokens.use(settings.control.token.get_secret_value()))
         if settings.role == "tracer":
-            self.tokens.replace([])  # there is no database to ask
+            self.tokens.replace([])  # this role has no database
             resources = [direct_traces.trace_for_others_routes(self._current), pages.docs_routes(self._current)]
         else:
             resources = [make(cast(GetContext, self._current)) for make in RESOURCES]
-        app = control_app(
-            live,
-            self.tokens,
-            resources,
-            lambda: self._context is not None,
-            now,
-            answer_s=lambda: _answer_s(live.current),
-        )
-        self._server = control_server(app, _limits(settings))
+        answer_s, is_ready = partial(_answer_s, live), lambda: self._context is not None
+        app = control_app(live, self.tokens, resources, is_ready, now, answer_s=answer_s)
+        self._server = control_server(app, _limits(settings, answer_s()))
 
     def _current(self) -> TracerContext:
         if self._context is None:
             raise not_ready("tracepool is stopping" if self._stop.is_set() else None)
         return self._context
 
-    def _use(self, settings: Settings) -> None:
-        self.tokens.use(settings.control.token.get_secret_value())
-
     def check_token(self) -> None:
-        """Once the tokens are loaded. Raises BadSettings where others could connect and nobody could be let in."""
+        """Raises BadSettings if other machines can connect and no token exists. Call it when the tokens are loaded."""
         bind = self._live.current.control.bind
         if not is_local(bind) and not self.tokens.any_in_force:
-            make = "make one with `tracepool token create NAME`, set" if self._live.current.role == "full" else "set"
+            remedy = "make one with `tracepool token create NAME`, set" if self._live.current.role == "full" else "set"
             raise BadSettings(
-                f"control.bind: {bind} can be reached from other machines, and there is no token: {make} control.token,"
-                " or bind to 127.0.0.1:8081 or unix:/path"
+                f"control.bind: other machines can reach {bind}, and there is no token: {remedy} control.token, or bind"
+                " to 127.0.0.1:8081 or unix:/path"
             )
 
     def adopted_from(self, database: Database) -> dict[str, Callable[[], Awaitable[None]]]:
-        """What Adoption does when the tokens have changed."""
+        """For SqlSync: a function that reloads the tokens when their rows have changed."""
 
         async def load() -> None:
             self.tokens.replace(await database.fetch("load_tokens"))
@@ -133,7 +116,7 @@ class ControlFace:
         serving.cancel()
 
     async def run(self, context: TracerContext) -> None:
-        """Answers by `context` until cancelled, and writes down which tokens were used."""
+        """Provides the context until cancelled, and records the use of tokens each NOTE_USE_S."""
         self._context = context
         try:
             while True:
@@ -157,19 +140,19 @@ class ControlFace:
                 del self.tokens.used[token]
 
     async def end(self, within_s: float = STOP_S) -> None:
-        """Answers under way are waited for as long as `within_s`."""
+        """Stops the face. Answers in progress have `within_s` to end."""
         self._stop_s = within_s
         self._stop.set()
         await self._stopped.wait()
 
 
-def _answer_s(settings: Settings) -> float:
-    return max(ANSWER_S, DEADLINE_MAX_S + settings.trace.timeout_s + TRACE_MARGIN_S)
+def _answer_s(live: LiveSettings) -> float:
+    return max(ANSWER_S, DEADLINE_MAX_S + live.current.trace.timeout_s + TRACE_MARGIN_S)
 
 
-def _limits(settings: Settings) -> ServerLimits:
+def _limits(settings: Settings, answer_s: float) -> ServerLimits:
     return ServerLimits(
-        answer_s=_answer_s(settings),
+        answer_s=answer_s,
         head_s=HEAD_S,
         head_bytes_max=65_536,
         connections_max=CONNECTIONS_MAX + settings.trace.workers,

@@ -1,4 +1,4 @@
-"""The private Unix socket in the state directory by which commands ask the running daemon: one JSON line each way."""
+"""The private Unix socket in the state directory: commands send the running daemon a JSON line and get one back."""
 
 import inspect
 import json
@@ -20,13 +20,13 @@ LINE_BYTES_MAX = 4_096
 ANSWER_S = 120.0
 BACKLOG = 128
 
-Commands = dict[str, Callable[..., Awaitable[dict[str, Any]]]]  # called with the asker's arguments, by name
+Commands = dict[str, Callable[..., Awaitable[dict[str, Any]]]]  # by name; called with the client's keyword arguments
 log = structlog.get_logger("daemon.control")
 
 
 @contextmanager
 def _address(state_dir: Path) -> Iterator[str]:
-    """A path of the socket that is short enough for the kernel's 107 bytes, however deep the directory lies."""
+    """A path of the socket within the kernel's limit of 107 bytes, however long the directory's path is."""
     directory = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{directory}/{NAME}"
@@ -37,9 +37,10 @@ def _address(state_dir: Path) -> Iterator[str]:
 def ask(
     state_dir: Path, command: str, timeout_s: float = 5.0, arguments: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """The daemon's answer to the command with these arguments, or None where none runs with this state directory.
+    """The daemon's answer to the command; None if no daemon runs with this state directory.
 
-    Raises TheirFault when it does not answer in `timeout_s`, and DatabaseUnavailable when it says so.
+    Raises TheirFault if there is no answer within `timeout_s`, DatabaseUnavailable if the answer is an error, BadInput
+    without permission to connect.
     """
     try:
         with _address(state_dir) as address, socket.socket(socket.AF_UNIX) as client:
@@ -52,13 +53,13 @@ def ask(
     except PermissionError:
         raise BadInput(f"{state_dir / NAME}: no permission: run this as the daemon's user or as root") from None
     except (ConnectionResetError, BrokenPipeError):
-        raise TheirFault("the daemon stopped while it was asked: ask again") from None
+        raise TheirFault("the daemon stopped before it answered: try again") from None
     except TimeoutError:
-        raise TheirFault(f"the daemon did not answer within {timeout_s:g} s: look at its log") from None
+        raise TheirFault(f"the daemon did not answer within {timeout_s:g} s: see its log") from None
     try:
         result: dict[str, Any] = json.loads(answer)
     except ValueError:
-        raise TheirFault("the daemon stopped while it was asked, or needed too long: look at its log") from None
+        raise TheirFault("the daemon stopped before it answered, or took too long: see its log") from None
     if "error" in result:
         raise DatabaseUnavailable(result["error"])
     return result
@@ -67,9 +68,9 @@ def ask(
 async def serve(
     state_dir: Path, commands: Commands, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Answers until cancelled. Only the daemon's own user, and root, can connect."""
+    """Answers until cancelled. Only the daemon's own user and root can connect."""
     with suppress(FileNotFoundError):
-        (state_dir / NAME).unlink()  # left by a daemon that was killed; daemon.lock says that none runs now
+        (state_dir / NAME).unlink()  # left by a killed daemon; daemon.lock ensures that no other daemon runs
     with _address(state_dir) as address:
         listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
         previous = os.umask(0o177)
@@ -106,15 +107,15 @@ async def _answer(stream: trio.SocketStream, commands: Commands) -> None:
 
 async def _run(line: bytes, commands: Commands) -> dict[str, Any]:
     try:
-        asked = json.loads(line)
-        command, arguments = commands[asked["command"]], asked.get("arguments", {})
+        request = json.loads(line)
+        command, arguments = commands[request["command"]], request.get("arguments", {})
         inspect.signature(command).bind(**arguments)
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {"error": f"unknown command, or not its arguments; known: {', '.join(commands)}"}
+        return {"error": f"unknown command or arguments; known commands: {', '.join(commands)}"}
     try:
         return await command(**arguments)
     except TracepoolError as e:
         return {"error": str(e)}
     except Exception:
         log.exception("command_failed", line=line.decode("utf-8", "replace"))
-        return {"error": "the command failed inside the daemon: its log says why"}
+        return {"error": "the command failed inside the daemon: see its log"}

@@ -1,25 +1,51 @@
-"""What GET /api/status and `tracepool status --json` say of a running daemon.
+"""The records of GET /api/status and `tracepool status --json`, and the status from the tables while no daemon runs.
 
-The records of a single part of the daemon stand beside what fills them in; here is what is put together of several.
+A record of one part of the daemon is defined beside the code that fills it; here are those made of several parts.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, field
 from dataclasses import dataclass as plain
 
 from pydantic.dataclasses import dataclass
 
+from daemon.countries import canonical
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.tally import LastMinute
 from daemon.nodes.member import NodeStatus
 from daemon.pool.messages import Counts
 from daemon.trace.provider_health import ProviderStatus
-from daemon.trace.traffic_costs import TrafficStatus
+from daemon.trace.traffic_costs import TrafficStatus, by_provider
 from daemon.troubles import TroubleStatus
+
+_COUNTS = """
+select country, count(*) as total,
+       count(*) filter (where status = 'available' and is_healthy) as available,
+       count(*) filter (where status = 'locked') as locked,
+       count(*) filter (where status = 'cooldown') as cooldown,
+       count(*) filter (where status = 'failed' or not is_healthy) as failed
+from ip_rotation_pool group by country
+"""
+_ACTIVE = """
+select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
+"""
+_CLICKS = """
+select count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
+       percentile_cont(0.5) within group (order by wait_ms) as wait_p50_ms,
+       percentile_cont(0.95) within group (order by wait_ms) as wait_p95_ms
+from hits where created_at > now() - interval '1 minute'
+"""
+_FALLBACKS = """
+select coalesce(reason, 'unknown') as reason, count(*) as count
+from hits where created_at > now() - interval '1 minute' and outcome = 'fallback' group by 1 order by 1
+"""
 
 
 @plain(frozen=True, slots=True)
 class CountryStatus(Counts):
-    """One country's pool. `waiting` are clicks, the rest IPs; utilisation is (locked + cooldown) / healthy."""
+    """One country's pool. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy."""
 
     utilisation_percent: float = field()
 
@@ -31,8 +57,9 @@ class LastMinuteStatus(LastMinute):
 
 @plain(frozen=True, slots=True)
 class AdviceStatus(Advice):
-    """What should be done. `about` is a country, a provider or an offer; `rule` says when this is advised, `numbers`
-    what it was met with, `command` what to run or set next.
+    """What should be done. `about`: a country, a provider or an offer. `rule`: when this advice is given.
+
+    `numbers`: the figures that met the rule. `command`: what to run or set next.
     """
 
     about: str = field()
@@ -40,7 +67,7 @@ class AdviceStatus(Advice):
 
 @plain(frozen=True, slots=True)
 class QueueStatus:
-    """How full something is, and its bound."""
+    """The length of a queue, or the use of a resource, and its limit."""
 
     length: int
     max: int
@@ -48,7 +75,7 @@ class QueueStatus:
 
 @plain(frozen=True, slots=True)
 class JournalStatus:
-    """`backlog` entries are to be shipped to PostgreSQL; null while the disk refuses to say."""
+    """`backlog`: entries that PostgreSQL does not have yet; null while the disk cannot be read."""
 
     recorded: int
     dropped: int
@@ -60,7 +87,7 @@ class JournalStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How things stand, from the daemon's memory alone."""
+    """The status of a running daemon, from its memory alone."""
 
     countries: dict[str, CountryStatus]
     active_traces: int
@@ -78,6 +105,34 @@ class Status:
     version: str
 
 
+@plain(frozen=True, slots=True)
+class TableStatus:
+    """The part of a daemon's status that the tables have. In `countries`, `waiting` is 0."""
+
+    countries: Mapping[str, Counts]
+    active_traces: int
+    last_minute: LastMinute
+    traffic_today: dict[str, TrafficStatus]
+
+
 def country_status(counts: Counts) -> CountryStatus:
-    """The percentage to one decimal."""
+    """With the utilisation to one decimal."""
     return CountryStatus(**asdict(counts), utilisation_percent=round(counts.utilisation_percent, 1))
+
+
+async def read_status(conn: Connection) -> TableStatus:
+    """The status from the tables. A unit of work."""
+    countries: dict[str, dict[str, int]] = {}
+    for row in await conn.fetch(_COUNTS):
+        counts = countries.setdefault(canonical(row["country"]), dict.fromkeys(list(row.keys())[1:], 0))
+        for name in counts:
+            counts[name] += row[name]
+    clicks = await conn.fetchrow(_CLICKS)
+    fallbacks = {row["reason"]: row["count"] for row in await conn.fetch(_FALLBACKS)}
+    traffic = by_provider(await conn.fetch(QUERIES["traffic_today"]))
+    return TableStatus(
+        countries={country: Counts(**counts, waiting=0) for country, counts in sorted(countries.items())},
+        active_traces=await conn.fetchval(_ACTIVE),
+        last_minute=LastMinute(**clicks, fallbacks=fallbacks).rounded(),
+        traffic_today={provider: spent.rounded() for provider, spent in traffic.items()},
+    )

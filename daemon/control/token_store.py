@@ -1,4 +1,4 @@
-"""Units of work on the rows of control_tokens. A running daemon hears of each change by a trigger."""
+"""Units of work on the rows of control_tokens. A trigger notifies a running daemon of each change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from daemon.database.postgres import Connection
 
 @dataclass(frozen=True, slots=True)
 class ListedToken:
-    """A row as an operator looks at it: not even the hash."""
+    """A row as `tracepool token list` shows it, without the hash."""
 
     name: str
     role: str
@@ -19,35 +19,29 @@ class ListedToken:
 
 
 async def create_token(conn: Connection, name: str, role: str, token_hash: bytes) -> bool:
-    """False where a token of that name is in force already."""
-    done = await conn.fetchval(
+    """False if a valid token has that name already."""
+    statement = (
         "insert into control_tokens (name, role, hash) values ($1, $2, $3)"
-        " on conflict (name) where revoked_at is null do nothing returning true",
-        name,
-        role,
-        token_hash,
+        " on conflict (name) where revoked_at is null do nothing returning true"
     )
-    return bool(done)
+    return bool(await conn.fetchval(statement, name, role, token_hash))
 
 
 async def list_tokens(conn: Connection) -> list[ListedToken]:
-    """Those in force first, then the revoked ones, each from old to new."""
+    """Valid tokens first, then revoked ones, each from old to new."""
     columns = ", ".join(ListedToken.__slots__)
     order = "order by revoked_at is not null, created_at, name"
     return [ListedToken(*row) for row in await conn.fetch(f"select {columns} from control_tokens {order}")]  # noqa: S608
 
 
 async def revoke_token(conn: Connection, name: str) -> bool:
-    """False where no token of that name is in force."""
-    return bool(
-        await conn.fetchval(
-            "update control_tokens set revoked_at = now() where name = $1 and revoked_at is null returning true", name
-        )
-    )
+    """False if no valid token has that name."""
+    statement = "update control_tokens set revoked_at = now() where name = $1 and revoked_at is null returning true"
+    return bool(await conn.fetchval(statement, name))
 
 
 async def note_use(conn: Connection, used: Mapping[bytes, float]) -> None:
-    """When tokens, by their hashes, were last used, in seconds since the epoch."""
+    """Records when tokens were last used: hash → seconds since 1970."""
     await conn.execute(
         "update control_tokens t set last_used_at = to_timestamp(u.at)"
         " from unnest($1::bytea[], $2::float8[]) as u(hash, at) where t.hash = u.hash",

@@ -1,7 +1,7 @@
-"""Traces for other daemons: what POST /trace asks for is done here, within this daemon's own bounds.
+"""Traces for other daemons (POST /trace), within this daemon's own bounds.
 
-One proxy serves one trace at a time here too: a second request that names it while the first runs is refused, and so is
-one that names an IP of this daemon's own pool, which only a lease may use.
+One proxy serves one trace at a time: a second request with a proxy that is in use is refused, and so is a request with
+an IP of this daemon's own pool, which only a lease may use.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ async def _is_of_no_pool(endpoint: Endpoint) -> bool:
 
 
 class TracesForOthers:
-    """`active` ones hold a proxy now."""
+    """`active`: the number of traces that run now; each uses one proxy."""
 
     def __init__(
         self,
@@ -39,9 +39,9 @@ class TracesForOthers:
         workers_busy: Callable[[], int] = lambda: 0,
         is_of_the_pool: Callable[[Endpoint], Awaitable[bool]] = _is_of_no_pool,
     ) -> None:
-        """It traces by itself always: two daemons that trace by each other would pass a request on for ever.
+        """`backend` is always the local one: two daemons that trace by each other would forward a request for ever.
 
-        `workers_busy` with this daemon's own clicks: both together keep to trace.workers.
+        `workers_busy()`: workers that trace this daemon's own clicks; together they are at most trace.workers.
         """
         self._live = live
         self._workers_busy = workers_busy
@@ -53,36 +53,36 @@ class TracesForOthers:
     def active(self) -> int:
         return len(self._in_use)
 
-    async def trace(self, asked: TraceRequest) -> TraceAnswer:
-        """Raises ProblemRaised: 409 where the proxy is in use, 503 where trace.workers are. Raises PoolSilent."""
+    async def trace(self, request: TraceRequest) -> TraceAnswer:
+        """Raises ProblemRaised: 409 if the proxy is in use, 503 if trace.workers traces run. Raises PoolSilent."""
         settings = self._live.current
-        endpoint = asked.proxy_ip.strip().strip("[]").lower(), str(asked.proxy_port).strip()
+        endpoint = request.proxy_ip.strip().strip("[]").lower(), str(request.proxy_port).strip()
         if await self._is_of_the_pool(endpoint):
-            raise _conflict(f"{':'.join(endpoint)} is of this daemon's own pool: its traces lease it, nobody else may")
+            raise _conflict(f"{':'.join(endpoint)} is an IP of this daemon's own pool: only its own traces may use it")
         if endpoint in self._in_use:
-            raise _conflict(f"{':'.join(endpoint)} serves another trace now: try again when that is over")
+            raise _conflict(f"{':'.join(endpoint)} serves another trace now: try again when that trace is over")
         if self.active + self._workers_busy() >= settings.trace.workers:
-            why = f"{settings.trace.workers} traces are under way (trace.workers)"
+            why = f"{settings.trace.workers} traces run already (trace.workers)"
             raise ProblemRaised(503, why, kind="/problems/busy", title="Busy")
         self._in_use.add(endpoint)
         try:
-            result = await self._trace(asked, settings)
+            result = await self._trace(request, settings)
         finally:
             self._in_use.remove(endpoint)
-        return answer_of(result, asked)
+        return answer_of(result, request)
 
-    async def _trace(self, asked: TraceRequest, settings: Settings) -> TraceResult:
+    async def _trace(self, request: TraceRequest, settings: Settings) -> TraceResult:
         trace = settings.trace
         limits = replace(
             limits_of(settings),
-            hops_max=min(trace.hops_max, asked.max_redirects + 1),
-            landing_schemes=WEB_SCHEMES | frozenset(asked.landing_schemes),
-            stop_at=frozenset(asked.stop_at),
+            hops_max=min(trace.hops_max, request.max_redirects + 1),
+            landing_schemes=WEB_SCHEMES | frozenset(request.landing_schemes),
+            stop_at=frozenset(request.stop_at),
         )
-        walk = Walk(asked.url, identity_of(asked, own_user_agent(settings)), limits)
-        lease = asked.lease or uuid4().hex
-        proxy = LeasedProxy(asked.proxy_ip, str(asked.proxy_port), asked.target_country, asked.provider, lease)
-        timeout_s = min(trace.timeout_s, asked.timeout_ms / 1000)
+        walk = Walk(request.url, identity_of(request, own_user_agent(settings)), limits)
+        lease = request.lease or uuid4().hex
+        proxy = LeasedProxy(request.proxy_ip, str(request.proxy_port), request.target_country, request.provider, lease)
+        timeout_s = min(trace.timeout_s, request.timeout_ms / 1000)
         return await self._backend.trace(walk, proxy, timeout_s=timeout_s)
 
 

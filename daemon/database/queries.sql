@@ -1,7 +1,7 @@
--- Every statement that tracepool runs, by name. A line `-- name: x` begins one; the comment below it says what it is for.
+-- Named statements, see queries.py; evidence.sql has those for advice and plans, and some modules build their own.
 
 -- name: load_ips
--- All rows as the pool actors take them over.
+-- All rows for the pool actors.
 select id, ip_address, ip_port, country, provider, status, extract(epoch from locked_until)::float8 as locked_until,
        locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
        failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
@@ -9,11 +9,11 @@ select id, ip_address, ip_port, country, provider, status, extract(epoch from lo
 from ip_rotation_pool
 
 -- name: load_ids
--- Which rows there are: what is not among them has left.
+-- Used to find deleted rows.
 select id from ip_rotation_pool
 
 -- name: fingerprint
--- Differs after each edit that the daemon takes over: edit_no only grows, so no edit leaves count and sum as they were.
+-- Changes with each edit that the daemon takes over: edit_no only grows, so each edit changes count or sum.
 select (select count(*) from ip_rotation_pool) as ips,
        (select coalesce(sum(edit_no), 0)::text from ip_rotation_pool) as edits,
        (select coalesce(sum(hashtextextended(o::text, 0)), 0)::text from offers o) as offers,
@@ -21,12 +21,12 @@ select (select count(*) from ip_rotation_pool) as ips,
         from control_tokens) as tokens
 
 -- name: load_tokens
--- All of them, the newest first: that there were any closes the control face to those who show none.
+-- All tokens, also revoked ones, the newest first: if there is any, the control face requires a token.
 select name, role, hash, revoked_at from control_tokens order by created_at desc, name
 
 -- name: move_position
--- $1 node, $2 epoch, $3 seq reached, $4 seq before. No row: this batch, or a part of it, has been applied already; or
--- this database has lost what came before.
+-- $1 node, $2 epoch, $3 new seq, $4 previous seq. No row: this batch, or a part of it, has been applied already, or
+-- this database has lost earlier entries.
 insert into journal_position as p (node_id, epoch, seq)
 select $1, $2, $3 where $4::bigint = 0 or exists (select from journal_position where node_id = $1)
 on conflict (node_id) do update set epoch = $2, seq = $3, applied_at = now() where p.seq = $4 and p.seq < $3
@@ -36,7 +36,8 @@ returning seq
 select seq from journal_position where node_id = $1
 
 -- name: apply_ip_changed
--- $1: an array of entries in order; the last of each IP counts. A row that an operator edited since keeps their word.
+-- $1: an array of entries in order; the last of each IP is applied. A row that an operator has edited since keeps the
+-- operator's values.
 update ip_rotation_pool p
 set status = case when fresh then e.status else p.status end,
     locked_until = case when fresh then to_timestamp(e.locked_until) else p.locked_until end,
@@ -78,7 +79,7 @@ from jsonb_to_recordset($1::jsonb) as (
 on conflict (request_id) do nothing
 
 -- name: apply_trace_processing
--- $1: an array of entries in order; of a trace that went through one IP after the other, the last one counts.
+-- $1: an array of entries in order; the last one of each trace is applied.
 update active_trace_requests t
 set status = 'processing', ip_assigned = e.ip_assigned, ip_locked_at = to_timestamp(e.ip_locked_at),
     wait_time_ms = e.wait_time_ms, provider = e.provider, ip_unused_s = e.ip_unused_s, ip_choices = e.ip_choices
@@ -93,7 +94,7 @@ from (
 where t.request_id = e.request_id
 
 -- name: apply_trace_finished
--- What an earlier version recorded lacks some of these; traffic is counted here by IP, and by day (UTC) and provider.
+-- Entries of earlier versions lack some fields. Traffic is added by IP, and by day (UTC), provider and offer.
 with e as materialized (
     select * from jsonb_to_recordset($1::jsonb) as e (
         request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
@@ -130,7 +131,7 @@ from e
 where t.request_id = e.request_id
 
 -- name: traffic_today
--- By provider; a day is one of UTC.
+-- By provider; the day is in UTC.
 select provider, sum(traces)::bigint as traces, sum(bytes_received)::bigint as bytes_received,
        sum(bytes_sent)::bigint as bytes_sent, sum(cost) as cost
 from traffic where day = (now() at time zone 'utc')::date group by provider order by provider
@@ -147,7 +148,7 @@ from jsonb_to_recordset($1::jsonb) as (
 on conflict (request_id) do nothing
 
 -- name: time_out_traces
--- $1: how many at once. Traces past their time: the daemon that had them is gone.
+-- $1: the most rows. Traces past timeout_at: their daemon has stopped.
 update active_trace_requests
 set status = 'timeout', completed_at = now(),
     error_message = coalesce(error_message, 'its daemon stopped before the trace ended')
@@ -157,7 +158,7 @@ where request_id in (
 returning request_id
 
 -- name: remove_old_traces
--- $1: days kept, $2: how many at once.
+-- $1: days kept, $2: the most rows.
 delete from active_trace_requests
 where request_id in (
     select request_id from active_trace_requests
@@ -171,7 +172,7 @@ select ip_address, ip_port, country, provider, consecutive_failures, failure_cou
 from ip_rotation_pool where not is_healthy order by country, ip_address, ip_port limit $1
 
 -- name: expire_ips
--- Only while no daemon runs. $1: cooldown in seconds, which counts from the end of the lock.
+-- Only while no daemon runs. $1: cooldown in seconds, from the end of the lock.
 with ended as (
     update ip_rotation_pool
     set status = case
@@ -187,8 +188,8 @@ with ended as (
 select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
 
 -- name: record_statistics
--- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy; an IP that was marked unhealthy while
--- it is in use counts as locked until it is given back.
+-- $1: requests queued in the daemon. Utilisation is (locked + cooldown) / healthy; an IP that is marked unhealthy while
+-- it is leased counts as locked until the lease ends.
 insert into ip_pool_statistics (
     total_ips, available_ips, locked_ips, cooldown_ips, failed_ips, pool_utilization_percent, country_breakdown,
     active_requests, completed_requests_1h, failed_requests_1h, avg_wait_time_ms, avg_trace_time_ms, bytes_per_trace_1h,
@@ -232,17 +233,17 @@ insert into active_trace_requests (request_id, tracking_url, target_country, pri
 select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond' from asked order by place
 
 -- name: batch_countries
--- Where traces wait that nobody waits for.
+-- The countries of pending batch traces.
 select distinct target_country from active_trace_requests where priority > 0 and status = 'pending'
 
 -- name: next_batch_traces
--- $1 country, $2 ids under way, $3 how many.
+-- $1 country, $2 ids of running traces, $3 the most rows.
 select request_id, tracking_url from active_trace_requests
 where priority > 0 and status = 'pending' and target_country = $1 and request_id <> all($2::uuid[])
 order by priority, created_at limit $3
 
 -- name: restart_batch_traces
--- What an earlier run of the daemon began and did not end begins anew.
+-- Traces that an earlier run of the daemon did not finish start again.
 update active_trace_requests set status = 'pending', ip_assigned = null, ip_locked_at = null, wait_time_ms = null
 where priority > 0 and status = 'processing' returning request_id
 
@@ -253,8 +254,8 @@ from active_trace_requests where request_id = any($1::uuid[]) and status not in 
 
 -- name: past_traces
 -- $1: days, $2: how many of the newest traces, $3: an offer's name, null for all. An offer without traces has one row.
--- URLs are as a browser writes them: the text between the second and the third slash is the host with what belongs to it.
--- redirect_chain's last hop is the landing page where its kind says so.
+-- URLs are serialised by WHATWG's rules: between the second and the third slash are the host and the port.
+-- redirect_chain's last hop is the landing page if its kind is final or script_unresolved.
 select o.offer_name, o.stop_at, t.landing, t.places, t.fetched, t.same_page, count(t.request_id) as traces,
        avg(t.ms)::float8 as ms, avg(t.bytes)::float8 as bytes
 from offers o left join (
@@ -291,11 +292,12 @@ select node_id, name, epoch, state, extract(epoch from trusted_until)::float8 as
 from nodes order by started_at
 
 -- name: take_over
--- $1: this node. Whatever the others began is over: what their journals still hold of IPs is out of date.
+-- $1: this node. The leases of all other nodes are over, and the states of IPs in their journals are out of date.
 update nodes set state = 'lost', claim = null, epoch = epoch + 1 where node_id <> $1 and state <> 'lost'
 
 -- name: join_node
--- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version. An earlier quiet holds while it may run.
+-- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version. A longer quiet_s of an earlier run
+-- stays until it has passed.
 insert into nodes as n (node_id, name, epoch, claim, state, trusted_until, quiet_s, version)
 values ($1, $2, $3, $4, 'active', clock_timestamp() + make_interval(secs => $5::float8), $6, $7)
 on conflict (node_id) do update
@@ -306,25 +308,25 @@ set name = $2, epoch = greatest(n.epoch + 1, $3), claim = $4, state = 'active', 
 returning epoch
 
 -- name: renew_node
--- $1 node, $2 claim, $3 trust in seconds, $4 quiet. No row: the claim is lost.
+-- $1 node, $2 claim, $3 trust and $4 quiet in seconds. No row: the claim is lost.
 update nodes
 set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4)
 where node_id = $1 and claim = $2 and state = 'active' returning node_id
 
 -- name: leave_node
--- $1 node, $2 claim. All that it decided is in the rows.
+-- $1 node, $2 claim. Only after all entries of the node are applied.
 update nodes set state = 'left', trusted_until = clock_timestamp() where node_id = $1 and claim = $2
 
 -- name: remove_node
--- $1 node. Its trust ends now; its quiet does not.
+-- $1 node. Its trust ends now; quiet_s still applies.
 update nodes
 set state = 'removed', claim = null, epoch = epoch + 1, trusted_until = least(trusted_until, clock_timestamp())
 where node_id = $1 and state = 'active' returning node_id
 
 -- name: hold_claim
--- $1 node, $2 claim. Until the transaction ends, nobody takes over.
+-- $1 node, $2 claim. Until the transaction ends, no other node can take over.
 select from nodes where node_id = $1 and claim = $2 and state = 'active' for share
 
 -- name: keep_nodes_out
--- $1, $2: the lock's key. Until the transaction ends, no node joins.
+-- $1, $2: the lock's key. Until the transaction ends, no node can join.
 select pg_advisory_xact_lock($1, $2)

@@ -1,8 +1,7 @@
-"""Records of a file that an operator imports: CSV with a header, or JSON lines. Pure.
+"""Records of an imported file: CSV with a header (RFC 4180, blanks around values ignored), or JSON lines. Pure.
 
-A file that cannot be read at all raises BadInput; a bad record is a value, Refused, and the next one is read.
-CSV as RFC 4180 has it, with blanks around a value ignored; JSON lines: one object on each line. Blank lines are passed
-over.
+BadInput is raised for a file that cannot be read at all. A bad record is a RefusedRecord, and the import goes on. Blank
+lines are skipped.
 """
 
 import csv
@@ -32,30 +31,24 @@ JSON_TYPES: dict[type, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """`line` is where it begins, from 1. What a file leaves out, or JSON calls null, is not among the fields."""
-
-    line: int
-    fields: Mapping[str, object]
+# (line from 1, the fields that are given and not null, or why the record is refused)
+Record = tuple[int, Mapping[str, object] | str]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRecord:
     line: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Import(Generic[T]):
-    """What a file came to."""
-
     rows: tuple[T, ...]
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedRecord, ...]
 
 
 def decoded(content: bytes) -> str:
-    """A file's text, without a byte order mark. What is not UTF-8 stays as lone surrogates, for its row to refuse."""
+    """A file's text, without a byte order mark. Invalid UTF-8 becomes lone surrogates, and its record is refused."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BadInput("the file is UTF-16: save it as UTF-8")
     return content.decode("utf-8-sig", "surrogateescape")
@@ -64,45 +57,44 @@ def decoded(content: bytes) -> str:
 def import_rows(
     text: str, columns: Sequence[str], required: Sequence[str], row_of: Callable[[Mapping[str, object]], T]
 ) -> Import[T]:
-    """Every record through `row_of`, which raises BadInput with the reason for a bad one."""
+    """Applies `row_of`, which raises BadInput with the reason for a bad record, to each record."""
     rows: list[T] = []
-    refused: list[Refused] = []
-    for record in records(text, columns, required):
-        if isinstance(record, Refused):
-            refused.append(record)
-            continue
+    refused: list[RefusedRecord] = []
+    for line, fields in records(text, columns, required):
         try:
-            rows.append(row_of(record.fields))
+            if isinstance(fields, str):
+                raise BadInput(fields)
+            rows.append(row_of(fields))
         except BadInput as e:
-            refused.append(Refused(record.line, str(e)))
+            refused.append(RefusedRecord(line, str(e)))
     return Import(tuple(rows), tuple(refused))
 
 
-def records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | Refused]:
-    """The records of `text`, in order. Raises BadInput where the header, or the kind of file, is wrong."""
+def records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record]:
+    """The records of `text`, in order. Raises BadInput for a wrong header or kind of file."""
     first = text.lstrip()[:1]
     if first == "[":
         raise BadInput("the file is a JSON array: write JSON lines, one object on each line (jq -c '.[]' makes them)")
     return _json_records(text, columns, required) if first == "{" else _csv_records(text, columns, required)
 
 
-def _csv_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | Refused]:
+def _csv_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record]:
     header: list[str] | None = None
     for line, row in _csv_rows(text):
         if isinstance(row, str):
             if header is None:
                 raise BadInput(f"line {line}: {row}; the first line must name the columns: {', '.join(columns)}")
-            yield Refused(line, row)
+            yield line, row
         elif header is None:
             header = _checked_header(line, row, columns, required)
         elif len(row) != len(header):
-            yield Refused(line, f"{len(row)} fields where the header has {len(header)}")
+            yield line, f"{len(row)} fields where the header has {len(header)}"
         else:
-            yield Record(line, dict(zip(header, row, strict=True)))
+            yield line, dict(zip(header, row, strict=True))
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
-    """(line, the fields or what is wrong with them); ends with the text, as each turn reads one line at least."""
+    """(line, the fields or what is wrong with them)."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     while True:
         line = reader.line_num + 1
@@ -131,7 +123,7 @@ def _checked_header(line: int, row: Sequence[str], columns: Sequence[str], requi
     return header
 
 
-def _json_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record | Refused]:
+def _json_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record]:
     # Not splitlines(): U+2028 and others that it splits at may stand inside a JSON string.
     for line, raw in enumerate(text.split("\n"), start=1):
         if not raw.strip():
@@ -139,25 +131,25 @@ def _json_records(text: str, columns: Sequence[str], required: Sequence[str]) ->
         try:
             fields = json.loads(raw)
         except ValueError as e:
-            yield Refused(line, f"not JSON: {e}")
+            yield line, f"not JSON: {e}"
             continue
         except RecursionError:
-            yield Refused(line, "not JSON that can be read: nested too deeply")
+            yield line, "not JSON that can be read: nested too deeply"
             continue
         if not isinstance(fields, dict):
-            yield Refused(line, "not a JSON object")
+            yield line, "not a JSON object"
         elif unknown := [name for name in fields if name not in columns]:
-            yield Refused(line, f"unknown key {_shown(unknown[0])}; allowed: {', '.join(columns)}")
+            yield line, f"unknown key {_shown(unknown[0])}; allowed: {', '.join(columns)}"
         elif missing := [name for name in required if fields.get(name) is None]:
-            yield Refused(line, f"{missing[0]} is missing")
+            yield line, f"{missing[0]} is missing"
         else:
-            yield Record(line, {name: value for name, value in fields.items() if value is not None})
+            yield line, {name: value for name, value in fields.items() if value is not None}
 
 
 def text_in(fields: Mapping[str, object], column: str, characters_max: int) -> str | None:
-    """The column's text without the blanks around it, which may leave nothing; None where it is not given.
+    """The column's text without surrounding blanks, maybe empty; None if it is not given.
 
-    Raises BadInput for what is no text, is too long or holds control characters or broken UTF-8.
+    Raises BadInput if it is not text, too long, or has control characters or invalid UTF-8.
     """
     value = fields.get(column)
     if value is None:
@@ -178,7 +170,7 @@ def text_in(fields: Mapping[str, object], column: str, characters_max: int) -> s
 
 
 def filled_text_in(fields: Mapping[str, object], column: str, characters_max: int) -> str | None:
-    """As `text_in`; BadInput where the column is given and blank."""
+    """As `text_in`; BadInput if the column is given and blank."""
     value = text_in(fields, column, characters_max)
     if value == "":
         raise BadInput(f"{column} is blank")

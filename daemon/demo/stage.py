@@ -22,8 +22,8 @@ import daemon
 from daemon.control import socket as control
 from daemon.database import embedded
 from daemon.database.binaries import choose_account, refuse_unless_reachable
+from daemon.database.connect import migrate
 from daemon.database.postgres import open_database
-from daemon.database.schema import migrate
 from daemon.demo.network import DemoNetwork, demo_network
 from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
 from daemon.demo.wire import free_port_for, listen

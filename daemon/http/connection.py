@@ -1,15 +1,13 @@
-"""One client's connection to the click face, from accept to close: HTTP/1.1, with every wait and size bounded.
+"""One client's connection, from accept to close: what both faces share, and HTTP/1.1 of the click face.
 
-No ready-made server is used, because of what a client can do to one (hypercorn 0.18): an upgrade with a broken header
-ends it, an idle connection keeps its time limit only until its first answer, a send waits for ever; and its layers cost
-a click more than the click itself. Here
+The click face has a server of its own because hypercorn 0.18 fails under hostile clients (a broken upgrade header ends
+the server, idle connections lose their time limit after the first answer, a send may wait for ever), and because its
+layers cost more CPU than a whole click. Rules of a click connection:
 
-- HTTP/1.0 and 1.1 are spoken, nothing else: upgrades are ignored, HTTP/2 and request bodies are refused;
-- one task serves a connection, one request after the other; its cancel scope's deadline is the connection's only
-  timer: `head_s` while a head is awaited, none while a handler works (the handler has its own limit), LINGER_S after
-  the last answer;
-- hangups.py detects, for all connections at once, that a client disconnects while its request is handled;
-- 64 KiB of an answer are taken by the client within `head_s`, or the connection ends.
+- HTTP/1.0 and 1.1 only. Upgrades are ignored; HTTP/2 and request bodies are refused.
+- One task serves a connection, one request after the other.
+- disconnects.py detects, for all connections, that a client disconnects while its request is handled.
+- The client must take each 64 KiB of an answer within `head_s`, or the connection ends.
 """
 
 import math
@@ -17,6 +15,7 @@ import os
 import select
 import struct
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,27 +32,27 @@ from daemon.http.request_rules import Refusal
 RECEIVE_BYTES = 16 * 1024
 SEND_BYTES = 64 * 1024
 LINGER_S = 1.0
-"""How long a client may take to close after its last answer: closing before it did may reset, and lose the answer."""
+"""A client may take this long to close after its last answer. Closing before it may reset and lose the answer."""
 LINGER_BYTES_MAX = 256 * 1024
 LAST_DATA_RECEIVED = struct.Struct("=52xI")
-"""Of the tcp_info of linux/tcp.h: tcpi_last_data_recv, milliseconds."""
+"""tcpi_last_data_recv of linux/tcp.h's tcp_info, in milliseconds."""
 STOP_GRACE_S = 1.0
-"""How long a stop waits for a request that is on its way."""
+"""A stop waits this long for a request that may be on its way."""
 
 log = structlog.get_logger("daemon.click")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What one client, and all of them together, may take of a face.
+    """The limits of a face, for one client and for all.
 
-    answer_s: a handler begins its answer within this; a graceful stop waits at most this.
-    head_s: a request head is complete within this of the connect or of the answer before; 64 KiB of an answer are taken
-        by the client within this.
+    answer_s: limit for a handler's answer, and for a graceful stop.
+    head_s: limit for a complete request head, from the connect or the answer before; also for the client to take 64 KiB
+        of an answer.
     head_bytes_max: of a request line and its headers. One read more (16 KiB) may pass.
-    connections_max: open at once; past it the connection that is idle longest gives way to a new one.
-    connections_per_address_max: open at once from one address; 0 is off, as behind a reverse proxy.
-    backlog: connections that the kernel holds for us.
+    connections_max: open at once; a further connection replaces the one that is idle longest.
+    connections_per_address_max: open at once from one address; 0: no limit, as behind a reverse proxy.
+    backlog: the listen backlog of a socket.
     """
 
     answer_s: float
@@ -65,29 +64,83 @@ class ServerLimits:
 
 
 Handler = Callable[[Request], Awaitable[Response]]
-"""It is cancelled when the client disconnects, and after `answer_s`. What it raises is logged and answered with 500."""
+"""Cancelled when the client disconnects, and after `answer_s`. An exception is logged and answered with 500."""
+
+OnIdle = Callable[["FaceConnection", bool], None]
+"""Called with a connection that becomes idle (True) or busy (False)."""
 
 
-class Connection:
-    """Serves one accepted socket. `run` returns when it is closed; `stop` and `abort` may be called from any task."""
+class FaceConnection(ABC):
+    """One client's connection to either face. `stop` and `abort` may be called from any task.
 
-    __slots__ = (
-        "_broken",
-        "_client_left",
-        "_closing",
-        "_disconnects",
-        "_handler",
-        "_handling",
-        "_http",
-        "_limits",
-        "_on_idle",
-        "_peer",
-        "_reading",
-        "_socket",
-        "_stopping",
-        "_waited_s",
-        "idle",
-    )
+    `idle`: no request is being answered. The deadline of `_timer` is the connection's only time limit: `head_s` while
+    a request head is awaited, none while a handler works, LINGER_S after the last answer.
+    """
+
+    __slots__ = ("_closing", "_limits", "_on_idle", "_peer", "_socket", "_stopping", "_timer", "idle")
+
+    def __init__(
+        self, limits: ServerLimits, sock: trio.socket.SocketType, peer: tuple[str, int] | None, on_idle: OnIdle
+    ) -> None:
+        """`peer` is None at a unix socket."""
+        self._limits = limits
+        self._socket = sock
+        self._peer = peer
+        self._on_idle = on_idle
+        self._timer = trio.CancelScope(deadline=trio.current_time() + limits.head_s)
+        self._stopping = False
+        self._closing = False
+        self.idle = True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address or 'unix'} {'idle' if self.idle else 'busy'}>"
+
+    @property
+    def address(self) -> str | None:
+        return None if self._peer is None else self._peer[0]
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Serve the connection until it is closed."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close at once and cancel a running handler."""
+
+    @property
+    @abstractmethod
+    def _awaits_request(self) -> bool:
+        """While idle: a first request has not come yet, or only a part of a head has come."""
+
+    def stop(self) -> None:
+        """Close now if no request has come, else after the answer."""
+        self._stopping = True
+        if self.idle:
+            awaited = self._awaits_request or is_readable(self._socket.fileno())
+            deadline = trio.current_time() + (STOP_GRACE_S if awaited else 0.0)
+            self._timer.deadline = min(self._timer.deadline, deadline)
+
+    def _note_idle(self, idle: bool) -> None:
+        self.idle = idle
+        self._timer.deadline = trio.current_time() + self._limits.head_s if idle else math.inf
+        self._on_idle(self, idle)
+
+    def _end_answers(self) -> None:
+        """Send the end of the stream, then let the reader wait up to LINGER_S for the client to close."""
+        if self._closing:
+            return
+        self._closing = True
+        self._timer.deadline = trio.current_time() + LINGER_S
+        try:
+            self._socket.shutdown(trio.socket.SHUT_WR)
+        except OSError:
+            self._timer.cancel()  # the client has disconnected
+
+
+class Connection(FaceConnection):
+    """Serves one accepted socket of the click face."""
+
+    __slots__ = ("_broken", "_client_left", "_disconnects", "_handler", "_handling", "_http", "_waited_s")
 
     def __init__(
         self,
@@ -96,68 +149,48 @@ class Connection:
         disconnects: DisconnectWatcher,
         sock: trio.socket.SocketType,
         peer: tuple[str, int] | None,
-        on_idle: Callable[["Connection", bool], None],
+        on_idle: OnIdle,
     ) -> None:
+        super().__init__(limits, sock, peer, on_idle)
         self._handler = handler
-        self._socket = sock
-        self._peer = peer
-        self._limits = limits
         self._disconnects = disconnects
-        self._on_idle = on_idle
         self._http = PlainHTTP(head_bytes_max=limits.head_bytes_max)
-        self._reading = trio.CancelScope(deadline=trio.current_time() + limits.head_s)
         self._handling: trio.CancelScope | None = None  # around the handler, while it works
         self._client_left = False
-        self._stopping = False
-        self._closing = False
         self._broken = False
-        self._waited_s = 0.0  # in the kernel, before it was accepted
-        self.idle = True
-
-    def __repr__(self) -> str:
-        return f"<Connection {self.address or 'unix'} {'idle' if self.idle else 'busy'}>"
-
-    @property
-    def address(self) -> str | None:
-        return None if self._peer is None else self._peer[0]
+        self._waited_s = 0.0  # in the kernel, before the accept
 
     async def run(self) -> None:
         """Read requests and send the handler's answers until either side closes."""
         try:
             self._waited_s = waited_s(self._socket)
-            with self._reading:
+            with self._timer:
                 await self._read()
         finally:
             self._socket.close()
             self._http.close()
 
-    def stop(self) -> None:
-        """Close now if nothing is asked, else after the answer."""
-        self._stopping = True
-        if not self.idle:
-            return
-        awaited = not self._http.requests or self._http.has_partial_head or is_readable(self._socket.fileno())
-        deadline = trio.current_time() + (STOP_GRACE_S if awaited else 0.0)
-        self._reading.deadline = min(self._reading.deadline, deadline)
+    @property
+    def _awaits_request(self) -> bool:
+        return not self._http.requests or self._http.has_partial_head
 
     def abort(self) -> None:
-        """Close at once, whatever is under way. A handler is cancelled."""
         self._broken = self._closing = True
         if self._handling is None:
-            self._reading.cancel()
+            self._timer.cancel()
         else:
-            self.disconnected()
+            self._cancel_handler()
         self._socket.close()
 
-    def disconnected(self) -> None:
-        """The client is gone: cancel its handler."""
+    def _cancel_handler(self) -> None:
+        """Cancel the handler, because its client has disconnected."""
         self._client_left = True
         if self._handling is not None:
             self._handling.cancel()
 
     async def _read(self) -> None:
         lingered_bytes = 0
-        waits = False  # at first: a request has mostly come along with its connection
+        waits = False  # the first request mostly arrives with its connection
         while lingered_bytes <= LINGER_BYTES_MAX:
             data = await self._receive(waits=waits)
             waits = True
@@ -169,7 +202,7 @@ class Connection:
                 return
 
     async def _receive(self, *, waits: bool = True) -> bytes:
-        """What comes next; nothing at the end. It `waits` before it looks, so that others have their turn."""
+        """Read once; b"" at the end. `waits`: wait before the read, so that other tasks run."""
         while not self._broken:
             try:
                 if waits:
@@ -188,7 +221,7 @@ class Connection:
                 log.debug("request_refused", address=self.address, reason=found.reason)
                 await self._send_last(found.status)
                 return
-            self._waited_s = 0.0  # only the first request waited in the kernel
+            self._waited_s = 0.0  # only the first request may have waited in the kernel
             await self._serve(found)
 
     async def _serve(self, request: Request) -> None:
@@ -196,7 +229,7 @@ class Connection:
         fd = self._socket.fileno()
         answer, keeps = b"", False
         self._handling = handling = trio.CancelScope(deadline=trio.current_time() + self._limits.answer_s)
-        self._disconnects.watch(fd, self)
+        self._disconnects.watch(fd, self._cancel_handler)
         try:
             with handling:
                 response = await self._handler(request)
@@ -206,9 +239,9 @@ class Connection:
             log.exception("handler_crashed")
         finally:
             self._handling = None
-            self._disconnects.unwatch(fd, self)
+            self._disconnects.unwatch(fd, self._cancel_handler)
         if self._client_left:
-            self._take_leave()
+            self._end_answers()
         elif not answer:
             if handling.cancelled_caught:
                 log.error("handler_too_slow", path=request.path[:200], answer_s=self._limits.answer_s)
@@ -216,24 +249,19 @@ class Connection:
         else:
             await self._send_all(answer)
             if not keeps or self._stopping:
-                self._take_leave()
+                self._end_answers()
             else:
                 self._note_idle(True)
         if self._http.has_more:
-            await trio.lowlevel.checkpoint()  # the answers to many requests at once may take no wait of their own
+            await trio.lowlevel.checkpoint()  # answers to pipelined requests may contain no other checkpoint
 
     async def _send_last(self, status: int) -> None:
-        """Answer with a status alone, and close."""
+        """Answer with only a status, and close."""
         await self._send_all(response_bytes(Response(status), date(), keeps=False))
-        self._take_leave()
-
-    def _note_idle(self, idle: bool) -> None:
-        self.idle = idle
-        self._reading.deadline = trio.current_time() + self._limits.head_s if idle else math.inf
-        self._on_idle(self, idle)
+        self._end_answers()
 
     async def _send_all(self, data: bytes) -> None:
-        """Returns when the kernel has it all, or the connection is broken. Nearly always at once."""
+        """Returns when the kernel has all of the data, nearly always at once, or when the connection is broken."""
         if self._broken or not data:
             return
         try:
@@ -250,7 +278,7 @@ class Connection:
         while data and not self._broken:
             piece, data = data[:SEND_BYTES], data[SEND_BYTES:]
             try:
-                # Shielded, so that a handler that is cancelled leaves no half of what it was sending.
+                # Shielded: a cancellation must not leave half an answer on the wire.
                 with trio.fail_after(self._limits.head_s, shield=True):
                     while piece:
                         await trio.lowlevel.wait_writable(self._socket)
@@ -262,20 +290,9 @@ class Connection:
                 log.debug("connection_closed", address=self.address, reason="the client does not read its answer")
                 self.abort()
 
-    def _take_leave(self) -> None:
-        """Say that nothing follows, and let the reader wait a moment for the client to close first."""
-        if self._closing or self._broken:
-            return
-        self._closing = True
-        self._reading.deadline = trio.current_time() + LINGER_S
-        try:
-            self._socket.shutdown(trio.socket.SHUT_WR)
-        except OSError:
-            self._reading.cancel()  # the client is gone
-
 
 def waited_s(sock: trio.socket.SocketType) -> float:
-    """How long a connection that was just accepted had lain in the kernel since its last byte (or its beginning)."""
+    """How long a just accepted connection has waited in the kernel, since its last byte or else its connect."""
     if sock.family not in {trio.socket.AF_INET, trio.socket.AF_INET6}:
         return 0.0
     info = sock.getsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_INFO, LAST_DATA_RECEIVED.size)
@@ -284,7 +301,7 @@ def waited_s(sock: trio.socket.SocketType) -> float:
 
 
 def is_readable(fd: int) -> bool:
-    """Say whether a read (or an accept) on this descriptor would return at once."""
+    """Whether a read or an accept on this descriptor would return at once."""
     if fd < 0:
         return False
     poll = select.poll()

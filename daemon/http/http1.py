@@ -1,7 +1,7 @@
 """HTTP/1.0 and 1.1 of the click face: bytes in, requests out; responses in, bytes out. No sockets, no clock.
 
-llhttp (in httptools) does the parsing; heads.py decides which requests are refused. Every request body is refused.
-An offer to upgrade to HTTP/2 or WebSockets is ignored (RFC 9110, 7.8).
+llhttp (in httptools) does the parsing; request_rules.py decides which requests are refused. Every request body is
+refused. An Upgrade to HTTP/2 or WebSocket is ignored (RFC 9110, 7.8).
 """
 
 from collections import deque
@@ -14,13 +14,13 @@ import msgspec
 
 from daemon.http.request_rules import Refusal, origin_form, path_of, refusal_of, with_ascii_request_line
 
-REQUESTS_MAX = 1_000  # of one connection; the response to the last says that the connection closes
+REQUESTS_MAX = 1_000  # of one connection; the last response carries `Connection: close`
 
 Header = tuple[bytes, bytes]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """`path` is percent-decoded, the names of `headers` are in lower case.
+    """`path` is percent-decoded; the names of `headers` are in lower case.
 
     keeps: the connection stays open after the response.
     peer: the client's address; None at a unix socket.
@@ -37,7 +37,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """`status` is one that allows a body (not 1xx, 204, 304). Content-Length, Date and Connection are added."""
+    """`status` must allow a body (not 1xx, 204, 304). Content-Length, Date and Connection are added on the wire."""
 
     status: int
     headers: Sequence[Header] = ()
@@ -45,7 +45,7 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class PlainHTTP:
-    """The requests of one connection. `requests` is how many came out."""
+    """The parser of one connection. `requests` counts those that `next_request` returned."""
 
     __slots__ = (
         "_head_bytes",
@@ -62,23 +62,23 @@ class PlainHTTP:
     )
 
     def __init__(self, *, head_bytes_max: int) -> None:
-        self._head_bytes = 0  # of the head that is coming, without the read in which it began
+        self._head_bytes = 0  # of the incomplete head, without the read in which it began
         self._head_bytes_max = head_bytes_max
-        self._heads: deque[tuple[str, bytes, str, list[Header], bool]] = deque()  # parsed, not yet judged
+        self._heads: deque[tuple[str, bytes, str, list[Header], bool]] = deque()  # parsed, not yet checked
         self._heads_begun = 0
         self._in_head = self._in_message = False
-        self._refusal: Refusal | None = None  # of what comes after `_heads`
+        self._refusal: Refusal | None = None  # of the request after `_heads`
         self._parser: httptools.HttpRequestParser | None = self._new_parser()
         self.requests = 0
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
-        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)  # RFC 9112, 2.2: clients by hand
+        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)  # RFC 9112, 2.2: a bare LF
         return parser
 
     @property
     def has_more(self) -> bool:
-        """A further request was received already."""
+        """A further request has been received already."""
         return bool(self._heads)
 
     @property
@@ -86,16 +86,16 @@ class PlainHTTP:
         return self._in_head or self.has_more
 
     def close(self) -> None:
-        """Parser and callbacks refer to each other: this frees both without the garbage collector."""
+        """Break the reference cycle of parser and callbacks: both are freed without the garbage collector."""
         self._parser = None
 
     def receive(self, data: bytes) -> None:
-        """Take what the client sent; b"" when it sends no more."""
+        """Parse data from the client; b"" when the client sends no more."""
         if self._refusal is not None:
             return
         if not data:
             if self._in_message:
-                self._refusal = Refusal(400, "the client left in the middle of a request")
+                self._refusal = Refusal(400, "the client disconnected in the middle of a request")
             return
         heads_begun = self._heads_begun
         if not self._in_message:
@@ -117,12 +117,12 @@ class PlainHTTP:
             try:
                 self._parser.feed_data(rest)
                 return
-            except httptools.HttpParserUpgrade as upgrade:  # it is ignored: what follows is HTTP as before
+            except httptools.HttpParserUpgrade as upgrade:  # ignored: HTTP/1.1 goes on after it
                 rest = rest[upgrade.args[0] :]
                 self._parser = self._new_parser()
 
     def next_request(self, peer: str | None = None, waited_s: float = 0.0) -> Request | Refusal | None:
-        """Return the next request, or None before more is received. After a Refusal nothing more may be asked."""
+        """Return the next request, or None until more is received. A Refusal is the last result."""
         if not self._heads:
             return self._refusal
         method, target, version, headers, keeps = self._heads.popleft()
@@ -135,7 +135,7 @@ class PlainHTTP:
             method, path_of(raw_path), query, headers, keeps and self.requests < REQUESTS_MAX, peer, waited_s
         )
 
-    # What the parser calls, in the order of what it finds.
+    # Callbacks of the parser, in the order of a message's parts.
 
     def on_message_begin(self) -> None:
         self._heads_begun += 1
@@ -153,7 +153,7 @@ class PlainHTTP:
     def on_headers_complete(self) -> None:
         self._in_head = False
         parser = self._parser
-        assert parser is not None, "the parser itself calls this"
+        assert parser is not None, "the parser calls this method"
         method, version = parser.get_method().decode("ascii"), parser.get_http_version()
         keeps = version == "1.1" and parser.should_keep_alive()
         self._heads.append((method, self._target, version, self._headers, keeps))
@@ -163,7 +163,7 @@ class PlainHTTP:
 
 
 def response_bytes(response: Response, date: bytes, *, keeps: bool, bodiless: bool = False) -> bytes:
-    """The response for the wire. `bodiless`: without its body, as the response to HEAD is.
+    """The response for the wire. `bodiless`: without the body, as for HEAD.
 
     Raises ValueError for a header with a line break or a NUL.
     """

@@ -1,4 +1,4 @@
-"""Opens the sockets that a face listens on, from the strings that an operator writes, or takes those of systemd."""
+"""Opens the listening sockets of a face from an operator's settings, or takes over those that systemd passes."""
 
 import errno
 import os
@@ -27,11 +27,11 @@ _ADVICE = {
 async def open_listeners(binds: Sequence[str], *, backlog: int) -> list[trio.SocketListener]:
     """Listen on each of `host:port`, `[::1]:port` and `unix:/path`; port 0 lets the kernel choose one.
 
-    A host name may give several listeners. A unix socket's file that nobody listens on any more is replaced, and the
-    file stays when the listener is closed: a later start replaces it.
+    A host name may give several listeners. The file of a unix socket stays when its listener closes; the next start
+    replaces a file without a listener.
 
-    Raises BadSettings if a bind is not written like that or names no address of this machine, and TheirFault if the
-    address is taken or not permitted. Both name the bind and say what to do. All listeners are closed in that case.
+    Raises BadSettings for another form or an address that this machine does not have, and TheirFault for an address
+    that is in use or not permitted; both name the bind and the remedy. All listeners are closed in that case.
     """
     if not binds:
         raise BadSettings("no address to listen on; give at least one, such as 127.0.0.1:8080")
@@ -49,14 +49,14 @@ async def open_listeners(binds: Sequence[str], *, backlog: int) -> list[trio.Soc
 def passed_listeners(passed: Sequence[PassedSocket]) -> list[trio.SocketListener]:
     """The listeners that systemd opened for clicks.
 
-    Raises BadSettings for a socket that does not listen, and for one of another name: it is not meant for clicks.
+    Raises BadSettings for a socket that does not listen, and for a name that is not meant for clicks.
     """
     listeners: list[trio.SocketListener] = []
     for one in passed:
-        if one.name not in ("click", "unknown") and not one.name.endswith(".socket"):  # what systemd says of itself
+        if one.name not in ("click", "unknown") and not one.name.endswith(".socket"):  # systemd's default names
             raise BadSettings(f"FileDescriptorName={one.name} of a socket unit: unknown; allowed: click")
         try:
-            listeners.append(_passed(one.fd))
+            listeners.append(_listener_of(socket.socket(fileno=one.fd)))
         except (OSError, ValueError) as error:
             raise BadSettings(
                 f"descriptor {one.fd} ({one.name}) of a socket unit: {error}: use ListenStream= and Accept=no"
@@ -64,8 +64,8 @@ def passed_listeners(passed: Sequence[PassedSocket]) -> list[trio.SocketListener
     return listeners
 
 
-def _passed(fd: int) -> trio.SocketListener:
-    sock = socket.socket(fileno=fd)
+def _listener_of(sock: socket.socket) -> trio.SocketListener:
+    """Wrap a listening socket; close it if that fails."""
     try:
         return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
     except BaseException:
@@ -107,14 +107,14 @@ def _open_unix(path: str, backlog: int) -> trio.SocketListener:
     try:
         sock.bind(path)
         sock.listen(backlog)
-        return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
     except BaseException:
         sock.close()
         raise
+    return _listener_of(sock)
 
 
 def name_of(listener: trio.SocketListener) -> str:
-    """`127.0.0.1:8080`, `[::1]:8080` or `unix:/path`, as click.bind has it."""
+    """`127.0.0.1:8080`, `[::1]:8080` or `unix:/path`, as in click.bind."""
     address = listener.socket.getsockname()
     if isinstance(address, bytes):
         return "unix:@" + address[1:].decode(errors="replace")
@@ -125,7 +125,7 @@ def name_of(listener: trio.SocketListener) -> str:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket file at `path` if nobody listens on it; a file of another kind stays, and the bind fails."""
+    """Remove the socket file at `path` if no process listens on it. Raises BadSettings for a file of another kind."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise BadSettings(f"cannot listen on unix:{path}: a file that is not a socket stands there; remove it")
@@ -138,4 +138,4 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
         except BlockingIOError:
-            return  # somebody listens and is busy: the bind says so
+            return  # a busy process listens there: the bind will fail with EADDRINUSE

@@ -1,4 +1,4 @@
-"""Asks the daemon's own listeners for /livez, as a visitor would: by a connection, through the whole server."""
+"""Requests /livez from the daemon's own listeners, through the whole server, as a visitor would."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -9,14 +9,14 @@ from daemon.http.server import Server
 
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 LIVE = b"HTTP/1.1 200"
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where an address that is all of them can be reached
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach a wildcard address
 
 Probe = Callable[[], Awaitable[str | None]]
-"""None once it has answered, or what is wrong."""
+"""Returns None for a good answer, else the fault."""
 
 
 def listener_probes(server: Server, listeners: Sequence[trio.SocketListener], *, passed: bool) -> dict[str, Probe]:
-    """A probe for each listener. `passed`: they are systemd's own."""
+    """A probe for each listener, by name. `passed`: systemd opened the listeners."""
     return {f"listener {name_of(listener)}": _probe(server, listener, passed) for listener in listeners}
 
 
@@ -26,12 +26,12 @@ def _probe(server: Server, listener: trio.SocketListener, passed: bool) -> Probe
         try:
             client = await _connected(listener)
         except OSError as e:
-            # Whether systemd's own socket can be reached from here is for its unit to say; no restart changes it.
+            # A socket unit may forbid connections from this host; a restart of the daemon would change nothing.
             return None if passed else f"cannot be connected to: {e}"
         async with client:
             answer = await _answer_of(client)
         if answer.startswith(LIVE) or (not answer and server.turned_away > turned_away):
-            return None  # at a full house the server is alive enough to turn connections away
+            return None  # the server is full, but alive: it refuses connections
         return f"/livez answers {answer[: len(LIVE)]!r}" if answer else "closes the connection without an answer"
 
     return probe
@@ -51,7 +51,7 @@ async def _connected(listener: trio.SocketListener) -> trio.SocketStream:
 
 
 async def _answer_of(client: trio.SocketStream) -> bytes:
-    """The beginning of the answer; nothing where the server closes without one."""
+    """The beginning of the answer; b"" if the server closes without one."""
     answer = b""
     try:
         await client.send_all(REQUEST)

@@ -1,10 +1,10 @@
-"""Serves the connections of one face: whatever one client does, the others are answered.
+"""Accepts and contains the connections of one face: a client's fault ends its own connection only.
 
-A face brings the class of its connections (connection.py of the click face, control/connection.py).
+Each face has its class of connections: http/connection.py for clicks, control/connection.py for the control face.
 
-The order of a stop: what the kernel already holds is accepted, the listeners close, idle connections close, the answers
-under way get up to `answer_s`, then every socket is closed whatever its client does.
-Listeners that another process holds as well are left to the next server: what the kernel holds waits there for it.
+The order of a stop: connections that wait in the kernel are accepted, the listeners close, idle connections close,
+running answers get up to `answer_s`, then every socket is closed. If another process also holds the listeners
+(systemd), the waiting connections are left in the kernel for the next server.
 """
 
 import errno
@@ -12,13 +12,13 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import trio
 
 from daemon.errors import OurFault
-from daemon.http.connection import Connection, Handler, ServerLimits, is_readable
+from daemon.http.connection import Connection, FaceConnection, Handler, OnIdle, ServerLimits, is_readable
 from daemon.http.disconnects import DisconnectWatcher
 
 ACCEPT_PAUSE_S = 0.1
@@ -29,32 +29,13 @@ CLIENTS_ERRORS = frozenset(
 )  # fmt: skip
 """Errors of a single connection (see accept(2)): retry at once."""
 TCP_USER_TIMEOUT = 18
-"""tcp(7): bytes that nobody acknowledges for so many ms end a connection; the kernel keeps no dead client's answer."""
+"""The socket option of tcp(7): a connection ends after so many ms with unacknowledged data."""
 
 log = structlog.get_logger("daemon.click")
 
 
-class Served(Protocol):
-    """One client's connection. `idle`: no request of it is being answered."""
-
-    idle: bool
-
-    @property
-    def address(self) -> str | None: ...
-
-    async def run(self) -> None:
-        """Serve it until it is closed."""
-
-    def stop(self) -> None:
-        """Close now if no request came, else after the answer."""
-
-    def abort(self) -> None:
-        """Close at once, whatever is under way."""
-
-
-OnIdle = Callable[[Served, bool], None]
-Connect = Callable[[trio.socket.SocketType, tuple[str, int] | None, OnIdle], Served]
-"""Makes the connection of an accepted socket and its peer (None at a unix socket), which reports when it is idle."""
+Connect = Callable[[trio.socket.SocketType, tuple[str, int] | None, OnIdle], FaceConnection]
+"""Creates the connection of an accepted socket and its peer (None at a unix socket)."""
 
 
 def click_server(handler: Handler, limits: ServerLimits) -> "Server":
@@ -63,19 +44,16 @@ def click_server(handler: Handler, limits: ServerLimits) -> "Server":
 
 
 class Server:
-    """One face: `serve` runs it once; `connections` is how many are open now.
-
-    `listeners` are closed when `serve` ends, however it ends.
-    """
+    """The server of one face. `serve` may run once."""
 
     def __init__(self, connect: Connect, limits: ServerLimits, *beside: Callable[[], Awaitable[None]]) -> None:
-        """`beside` run while it serves."""
+        """`beside`: functions to run while the server runs."""
         self._connect = connect
         self._limits = limits
         self._beside = beside
-        self._open: set[Served] = set()
-        self._idle: dict[Served, None] = {}  # in the order in which they became idle
-        self._per_address: Counter[str] = Counter()
+        self._open: set[FaceConnection] = set()
+        self._idle: dict[FaceConnection, None] = {}  # in the order in which they became idle
+        self._per_address: Counter[str | None] = Counter()  # None: unix sockets
         self._last_closed = trio.Event()
         self.turned_away = 0  # refused, or closed to make room for others
         self._refusals = _OncePerSecond()
@@ -86,6 +64,7 @@ class Server:
 
     @property
     def connections(self) -> int:
+        """The number of open connections."""
         return len(self._open)
 
     async def serve(
@@ -96,10 +75,10 @@ class Server:
         handed_back: bool = False,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Answer requests until `stop` is set, and return when the stop is complete.
+        """Answer requests until `stop` is set, and return when the stop is complete. Always closes the listeners.
 
-        `handed_back`: the listeners are another process's as well, who keeps them open for the next server.
-        Raises OurFault, in an ExceptionGroup, if it ends for another reason (a listener was closed by somebody else).
+        `handed_back`: another process holds the listeners too and keeps them open for the next server.
+        Raises OurFault, in an ExceptionGroup, if other code closes a listener.
         """
         try:
             for listener in listeners:
@@ -128,7 +107,7 @@ class Server:
                     listener.socket.close()
                 await self._finish()
             finally:
-                # A send is shielded from cancellation; closing its socket is what ends it.
+                # A send is shielded from cancellation: only closing its socket ends it.
                 for connection in tuple(self._open):
                     connection.abort()
             clients.cancel_scope.cancel()
@@ -136,11 +115,11 @@ class Server:
     async def _finish(self) -> None:
         for connection in tuple(self._open):
             connection.stop()
-        with trio.move_on_after(self._limits.answer_s) as patience:
+        with trio.move_on_after(self._limits.answer_s) as waiting:
             while self._open:
                 self._last_closed = trio.Event()
                 await self._last_closed.wait()
-        if patience.cancelled_caught:
+        if waiting.cancelled_caught:
             log.warning("connections_cut", connections=len(self._open), after_s=self._limits.answer_s)
 
     async def _accept(self, listener: trio.SocketListener, clients: trio.Nursery) -> None:
@@ -152,7 +131,7 @@ class Server:
                     raise OurFault("a listener was closed while it was being served") from None
                 if error.errno in CLIENTS_ERRORS:
                     continue
-                # EMFILE and its like: an idle connection's descriptor may help, and time.
+                # EMFILE and similar errors: free the descriptor of an idle connection, and wait.
                 self._close_longest_idle()
                 self._accept_errors.log("accept_failed", reason=str(error), retry_s=ACCEPT_PAUSE_S)
                 await trio.sleep(ACCEPT_PAUSE_S)
@@ -160,11 +139,11 @@ class Server:
                 self._admit(sock, address, clients)
 
     async def _accept_waiting(self, listener: trio.SocketListener, clients: trio.Nursery) -> None:
-        """Accept what came before the stop: closing the listener would reset it."""
+        """Accept the connections that came before the stop: closing the listener would reset them."""
         for _ in range(self._limits.backlog):
             if not is_readable(listener.socket.fileno()):
                 return
-            with trio.move_on_after(ACCEPT_PAUSE_S):  # the client may have gone since
+            with trio.move_on_after(ACCEPT_PAUSE_S):  # the client may have disconnected since
                 try:
                     sock, address = await listener.socket.accept()
                     self._admit(sock, address, clients)
@@ -177,27 +156,23 @@ class Server:
         is_inet = sock.family in {trio.socket.AF_INET, trio.socket.AF_INET6}
         peer = (str(peer_name[0]), int(peer_name[1])) if is_inet else None  # a unix socket's clients have no address
         address = None if peer is None else peer[0]
-        if limits.connections_per_address_max and address is not None:
-            if self._per_address[address] >= limits.connections_per_address_max:
-                self._turn_away(sock, "connections_per_address_max", address)
-                return
+        if address is not None and 0 < limits.connections_per_address_max <= self._per_address[address]:
+            reason = "connections_per_address_max"
+        elif len(self._open) >= limits.connections_max and not self._close_longest_idle():
+            reason = "connections_max"
+        else:
+            connection = self._connect(sock, peer, self._note_idle)
+            self._open.add(connection)
+            self._idle[connection] = None
             self._per_address[address] += 1
-        if len(self._open) >= limits.connections_max and not self._close_longest_idle():
-            self._turn_away(sock, "connections_max", address)
-            self._forget_address(address)
+            clients.start_soon(self._contain, connection)
             return
-        connection = self._connect(sock, peer, self._note_idle)
-        self._open.add(connection)
-        self._idle[connection] = None
-        clients.start_soon(self._contain, connection)
-
-    def _turn_away(self, sock: trio.socket.SocketType, reason: str, address: str | None) -> None:
         self.turned_away += 1
         sock.close()
         self._refusals.log("connection_refused", reason=reason, address=address)
 
-    async def _contain(self, connection: Served) -> None:
-        """Run one connection; no exception of it gets past here, or it would end the server."""
+    async def _contain(self, connection: FaceConnection) -> None:
+        """Run one connection. Its exceptions must not reach the nursery: they would end the server."""
         try:
             await connection.run()
         except* OSError as errors:
@@ -207,7 +182,7 @@ class Server:
         finally:
             self._forget(connection)
 
-    def _note_idle(self, connection: Served, idle: bool) -> None:
+    def _note_idle(self, connection: FaceConnection, idle: bool) -> None:
         if idle and connection in self._open:
             self._idle[connection] = None
         else:
@@ -222,30 +197,26 @@ class Server:
         self._forget(connection)
         return True
 
-    def _forget(self, connection: Served) -> None:
+    def _forget(self, connection: FaceConnection) -> None:
         self._idle.pop(connection, None)
         if connection in self._open:
             self._open.remove(connection)
-            self._forget_address(connection.address)
+            self._per_address[connection.address] -= 1
+            if not self._per_address[connection.address]:
+                del self._per_address[connection.address]
         if not self._open:
             self._last_closed.set()
 
-    def _forget_address(self, address: str | None) -> None:
-        if address is not None and address in self._per_address:
-            self._per_address[address] -= 1
-            if self._per_address[address] <= 0:
-                del self._per_address[address]
-
     def _prepare(self, listener: trio.SocketListener) -> None:
         if listener.socket.family in {trio.socket.AF_INET, trio.socket.AF_INET6}:
-            # Accepted sockets inherit it.
+            # Accepted sockets inherit these options.
             timeout_ms = math.ceil(self._limits.head_s * 1000)
             listener.socket.setsockopt(trio.socket.IPPROTO_TCP, TCP_USER_TIMEOUT, timeout_ms)
             listener.socket.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
 
 
 class _OncePerSecond:
-    """Logs a warning at most once a second, with the count of those that it kept back before."""
+    """Logs a warning at most once a second, with the number of warnings suppressed since the last one."""
 
     def __init__(self) -> None:
         self._next_at = -math.inf

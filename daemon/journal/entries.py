@@ -1,12 +1,12 @@
-"""What the daemon decided, as frozen records: the only things that reach the spool and, from there, PostgreSQL. Pure.
+"""The journal's entries: frozen records of what the daemon decided. Pure.
 
-Each entry carries everything its row needs, so that applying it asks nobody. Times are wall seconds since 1970 (UTC).
-`encode` gives the kind and the JSON that database/queries.sql reads with `jsonb_to_recordset`: a field's name here is a
-column's name there.
+An entry has all values of its row, so that applying it needs no other data. Times are wall seconds since 1970 (UTC).
+`encode` gives the kind and the JSON that database/queries.sql reads with `jsonb_to_recordset`: a field has the name of
+its column.
 """
 
 import re
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -20,7 +20,7 @@ Params = dict[str, str | list[str]]
 class IpChanged(msgspec.Struct, frozen=True):
     """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`.
 
-    `address` and `port` say which endpoint rests until `locked_until`, whatever becomes of the row.
+    The endpoint `address`, `port` rests until `locked_until`, even if the row is deleted or edited.
     """
 
     id: UUID
@@ -54,7 +54,7 @@ class TracePending(msgspec.Struct, frozen=True):
 
 
 class TraceProcessing(msgspec.Struct, frozen=True):
-    """`ip_unused_s`: since the IP's last lease began, None for its first. `ip_choices`: IPs that were available."""
+    """`ip_unused_s`: time since the IP's previous lease began, None for the first. `ip_choices`: IPs available then."""
 
     request_id: UUID
     ip_assigned: str
@@ -66,7 +66,7 @@ class TraceProcessing(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """What one attempt of a trace moved through an IP, as the proxy counts it. `cost` in US dollars, at that time."""
+    """The bytes of one attempt through an IP, as the proxy counts them. `cost` in US dollars, by the prices then."""
 
     ip_id: UUID
     provider: str
@@ -78,8 +78,8 @@ class Traffic(msgspec.Struct, frozen=True):
 class TraceFinished(msgspec.Struct, frozen=True):
     """`redirect_chain`: one mapping per hop with url, status, ms, kind.
 
-    `verdict` and `reason` as trace/verdicts.py has them; without an IP there is a reason only. `ips_tried` by address,
-    in order; `traffic` by attempt, and `cost` of them all.
+    `verdict` and `reason`: see trace/walk/verdicts.py; a trace that got no IP has only a reason. `ips_tried`: addresses
+    in order. `traffic`: one record per attempt; `cost` is their sum.
     """
 
     request_id: UUID
@@ -131,13 +131,21 @@ KINDS: dict[type[Entry], str] = {
 }
 
 
+class Recorder(Protocol):
+    """Accepts entries. `record` returns at once. `durable` returns when they are on disk; False if the disk failed."""
+
+    def record(self, *entries: Entry) -> None: ...
+
+    async def durable(self, *entries: Entry) -> bool: ...
+
+
 _ENCODER = msgspec.json.Encoder(enc_hook=str)  # asyncpg's UUIDs are of a class of their own
 
 
 def encode(entry: Entry) -> tuple[str, str]:
     """(kind, JSON object). UUIDs become strings.
 
-    What jsonb refuses is replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
+    Values that jsonb refuses are replaced: NUL and lone surrogates by U+FFFD, numbers that are not finite by null.
     """
     try:
         body = _ENCODER.encode(entry)

@@ -1,9 +1,9 @@
-"""Takes the spool to PostgreSQL, in order, in batches; the transaction that applies a batch moves journal_position.
+"""Applies the spool to PostgreSQL in order, in batches. The transaction of a batch also moves journal_position.
 
-So an entry is applied once, however often it is sent. PostgreSQL away, or refusing a statement, only makes the spool
-longer. An entry whose values PostgreSQL refuses, while it takes others of the kind, is found by halving its batch,
-logged and left out, so that it does not hold up the others. Applied entries stay in the spool for `keep_s`: a database
-that comes back without its last seconds, from a failover or a backup, gets them again.
+So an entry is applied once, however often it is sent. During an outage, or while PostgreSQL refuses a statement, the
+spool grows. If PostgreSQL refuses the values of one entry, that entry is found by halving its batch, logged and left
+out. Applied entries stay in the spool for `keep_s`: a database that lost its last seconds, by a failover or a restored
+backup, gets them again.
 """
 
 import sqlite3
@@ -26,8 +26,8 @@ from daemon.journal.writer import JournalWriter
 from daemon.troubles import Troubles
 
 BATCH_MAX = 2_000
-# Between two batches, so that the entries of many clicks travel together: a transaction costs more than what a click
-# writes. A few entries wait for the shortest time, and each of the last batch adds to it.
+# The pause between two batches joins the entries of many clicks: a transaction costs more than the rows of a click.
+# Each entry of the last batch makes it longer.
 GATHER_MIN_S = 0.2
 GATHER_EACH_S = 0.005
 GATHER_MAX_S = 2.0
@@ -38,7 +38,7 @@ ALL = tuple(KINDS.values())  # in the order of a trace's states
 FACTS = tuple(kind for kind in ALL if kind != KINDS[IpChanged])
 INSERTED = (KINDS[TracePending], KINDS[Hit])
 OTHERS_TRIED_MAX = 20
-EVERY_ROW_REMEDY = "change or drop the constraint, trigger, index or column type that refuses them"
+EVERY_ROW_REMEDY = "change or drop the constraint, trigger, index or column type that refuses the rows"
 SHIPPING = "writing rows"
 
 T = TypeVar("T")
@@ -56,9 +56,9 @@ async def apply_batch(
     claim: UUID | None,
     kinds: Sequence[str],
 ) -> bool:
-    """A unit of work. False, with nothing changed, when the position is not at `after_seq`.
+    """A unit of work. False, with nothing changed, if the position is not `after_seq`.
 
-    `claim`: this node's, which must hold until the rows are there; None: it need not. `kinds`: those to apply.
+    `claim`: this node's, checked and locked for the transaction if given. `kinds`: the kinds to apply.
     """
     if claim is not None and not await conn.fetch(QUERIES["hold_claim"], node_id, claim):
         raise DatabaseOccupied("this node has lost its claim on the database")
@@ -72,11 +72,10 @@ async def apply_batch(
 
 
 class Shipper:
-    """`shipped_seq`: how far PostgreSQL has it. `refused`: entries it would not take.
+    """`shipped_seq`: the last applied entry. `refused`: how many entries PostgreSQL refused.
 
-    `claim()` is this node's; None while another node has the database: then facts alone are applied, and what the
-    entries say of IPs is passed over. It raises DatabaseOccupied where nothing may be written. Without `claim` no other
-    node is thought of.
+    `claim()` gives this node's claim, or None while another node has the database: then only facts are applied. It
+    raises DatabaseOccupied while nothing may be written. Without `claim` there are no other nodes.
     """
 
     def __init__(
@@ -95,20 +94,20 @@ class Shipper:
         self._troubles = troubles
         self._keep_s = keep_s
         self._claim = claim
-        self._applied: deque[tuple[float, int]] = deque()  # when each position was reached, while it is kept
+        self._applied: deque[tuple[float, int]] = deque()  # (time, position) while the entries are kept
         self._accepted: dict[str, SpooledEntry] = {}  # the last one of each kind
-        self._noted_seq = 0  # the position that the spool notes with its next commit
+        self._noted_seq = 0  # the position given to the spool last
         self._progress = trio.Event()
-        self._hurry = trio.Event()  # somebody waits for rows
+        self._hurry = trio.Event()  # `flush` waits for rows
         self.shipped_seq = 0
         self.refused = 0
         self.reachable = True
 
     async def find_position(self) -> None:
-        """Where PostgreSQL stands; raises DatabaseUnavailable.
+        """Reads the position from PostgreSQL; raises DatabaseUnavailable.
 
-        A database that once was further lacks entries. Those that the spool still has are applied again; the position
-        passes over the others, which nobody has.
+        A database that was further before has lost entries. The spool's entries are applied again, and the position
+        skips those that the spool has no more.
         """
         rows = await self._database.fetch("read_position", self._spool.node_id)
         position = rows[0]["seq"] if rows else 0
@@ -122,10 +121,10 @@ class Shipper:
         if position < known:
             lost = max(0, min(known, begins_after) - position)
             log.error("database_is_older", entries=known - position, applied_again=known - position - lost, lost=lost,
-                      why="PostgreSQL has lost rows that it had: a backup, a failover, or another database",
-                      effect="entries that the spool still has are applied again")  # fmt: skip
+                      why="PostgreSQL has lost rows: a restored backup, a failover, or another database",
+                      effect="the entries that are still in the spool are applied again")  # fmt: skip
         if position < begins_after:
-            await self._database.work(_move_position, self._spool.node_id, self._spool.epoch, begins_after, position)
+            await self._database.fetch("move_position", self._spool.node_id, self._spool.epoch, begins_after, position)
             position = begins_after
         self.shipped_seq = position
         self._keep(position)
@@ -155,28 +154,28 @@ class Shipper:
                 await self._gather(len(batch))
 
     async def flush(self) -> None:
-        """Returns once PostgreSQL has everything that was recorded before the call, but for what was dropped."""
+        """Returns when PostgreSQL has all entries that were recorded before the call and not dropped."""
         await self._writer.durable()
         target_seq = await self._read(self._spool.last_seq)
         self._hurry.set()
         while self.shipped_seq < target_seq:
             await self._progress.wait()
 
-    async def disown(self) -> None:
-        """Another node has had the IPs since: what the spool still says of them is not applied."""
+    async def discard_states(self) -> None:
+        """The spooled states of IPs are not applied, because another node has leased the IPs since."""
         if passed := await trio.to_thread.run_sync(self._spool.pass_over, "ip_changed", self.shipped_seq):
-            log.warning("states_passed_over", entries=passed, why="another node has had these IPs since")
+            log.warning("states_passed_over", entries=passed, why="another node has leased these IPs since")
 
     async def _gather(self, entries: int) -> None:
         with trio.move_on_after(min(GATHER_MAX_S, GATHER_MIN_S + GATHER_EACH_S * entries)):
             await self._hurry.wait()
         self._hurry = trio.Event()
 
-    async def _read(self, ask: Callable[[*Ts], T], *args: *Ts) -> T:
-        """What the spool says. A disk that refuses even reads is asked again: what it holds may come back with it."""
+    async def _read(self, method: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Calls a reading method of the spool, again while the disk fails."""
         while True:
             try:
-                return await trio.to_thread.run_sync(ask, *args)
+                return await trio.to_thread.run_sync(method, *args)
             except sqlite3.Error as e:
                 log.error("journal_unreadable", why=str(e), retry_in_s=PAUSE_MAX_S, effect="rows wait; clicks go on")
                 await trio.sleep(PAUSE_MAX_S)
@@ -192,7 +191,7 @@ class Shipper:
             if not await self._takes_others(batch[0]):
                 name = f"apply_{batch[0].kind}"
                 raise StatementRefused(f"PostgreSQL refuses every row of {name}: {e}", EVERY_ROW_REMEDY) from e
-            applied = await self._apply([_passed_over(batch[0])])
+            applied = await self._apply([SpooledEntry(batch[0].seq, "passed_over", "{}")])
             self.refused += applied
             log.error("entry_refused", kind=batch[0].kind, seq=batch[0].seq, body=batch[0].body, why=str(e))
         if applied:
@@ -208,9 +207,9 @@ class Shipper:
         self._progress = trio.Event()
 
     async def _takes_others(self, refused: SpooledEntry) -> bool:
-        """Whether PostgreSQL takes another entry of this kind: then the refused one's own values are at fault.
+        """Whether PostgreSQL takes another entry of this kind: then the cause is the refused entry's values.
 
-        Else a constraint, a trigger or a column's type is, and the rows wait as for any statement that is refused.
+        Otherwise the cause is a constraint, a trigger or a column's type, and the rows wait as for a refused statement.
         """
         later = await self._read(self._spool.read, refused.seq, BATCH_MAX)
         others = [entry for entry in later if entry.kind == refused.kind][:OTHERS_TRIED_MAX]
@@ -219,7 +218,7 @@ class Shipper:
         for other in others:
             try:
                 await self._database.work(_try, other, own=True)
-            except _Taken:
+            except _Accepted:
                 return True
             except REFUSALS:
                 continue
@@ -238,7 +237,7 @@ class Shipper:
         self._applied.append((now_s, seq))
 
     def _forget(self) -> None:
-        """Lets go of entries that were applied `keep_s` ago."""
+        """Removes the entries that were applied `keep_s` ago."""
         until_s, forget_seq = trio.current_time() - self._keep_s(), 0
         while self._applied and self._applied[0][0] <= until_s:
             forget_seq = self._applied.popleft()[1]
@@ -247,23 +246,14 @@ class Shipper:
             self._writer.applied(self.shipped_seq, forget_seq)
 
 
-class _Taken(Exception):
-    """PostgreSQL took the entry; nothing of it stays."""
+class _Accepted(Exception):
+    """Rolls back an entry that PostgreSQL accepted."""
 
 
 async def _try(conn: Connection, entry: SpooledEntry) -> None:
-    """A unit of work that always raises, so that nothing stays: _Taken, or what PostgreSQL says."""
+    """A unit of work that always raises, for a rollback: _Accepted, or PostgreSQL's error."""
     body = entry.body
-    if entry.kind in INSERTED:  # as a row of its own: of one that is there, not everything would be looked at
+    if entry.kind in INSERTED:  # with a new id, since PostgreSQL does not check all of a row that exists
         body = msgspec.json.encode(msgspec.json.decode(body) | {"request_id": str(uuid4())}).decode()
     await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
-    raise _Taken
-
-
-async def _move_position(conn: Connection, node_id: object, epoch: int, to_seq: int, from_seq: int) -> None:
-    await conn.execute(QUERIES["move_position"], node_id, epoch, to_seq, from_seq)
-
-
-def _passed_over(entry: SpooledEntry) -> SpooledEntry:
-    """The same place in the order, with nothing to apply."""
-    return SpooledEntry(entry.seq, "passed_over", "{}")
+    raise _Accepted

@@ -1,11 +1,11 @@
-"""The local, durable end of the journal: one SQLite file in the state directory. Synchronous: it runs in a thread.
+"""The journal's local spool: one SQLite file in the state directory. Synchronous: it runs in a thread.
 
-WAL with synchronous=FULL: what `append` returned for survives a power cut. Every write goes through one connection;
-the shipper reads through one of its own, so that neither waits for the other. Sequence numbers never repeat in a file,
-and a file made anew has another node id, so that (node_id, seq) names an entry for ever.
+WAL with synchronous=FULL: entries survive a power cut after `append` has returned. One connection writes; the shipper
+reads through another one, so that neither waits for the other. Sequence numbers never repeat in a file, and a new file
+has a new node id, so (node_id, seq) identifies an entry for ever.
 
-Entries that PostgreSQL has applied stay for a while, for a database that lost them again and for what they say of IPs
-that rest. `applied_seq` of the file says how far PostgreSQL once had it.
+Applied entries stay for a while: a database may lose them again, and they tell which IPs rest. `applied_seq` is the
+last entry that PostgreSQL has had.
 """
 
 import sqlite3
@@ -26,8 +26,8 @@ INSERT = "insert into entries (kind, body) values (?, ?)"
 BYTES_USED = (
     "select (page_count - freelist_count) * page_size from pragma_page_count, pragma_freelist_count, pragma_page_size"
 )
-ROWS_AT_ONCE = 50  # each step of a statement gives the interpreter away and has to get it back
-MEASURED_EACH_BYTES = 65_536  # and whenever entries go
+ROWS_AT_ONCE = 50  # per statement, since each statement releases and takes the GIL
+MEASURED_EACH_BYTES = 65_536  # and whenever entries are removed
 BUSY_TIMEOUT_S = 5.0
 BYTES_MAX = 1024**3
 DROP_ENTRIES = 5_000  # at a time, when the bound is reached
@@ -42,7 +42,7 @@ class SpooledEntry:
 
 
 def node_id_of(path: Path) -> uuid.UUID | None:
-    """The node whose spool this file is; None where there is none yet."""
+    """The node id in a spool's file; None without one."""
     if not path.exists():
         return None
     connection = sqlite3.connect(path, BUSY_TIMEOUT_S)
@@ -56,9 +56,9 @@ def node_id_of(path: Path) -> uuid.UUID | None:
 
 
 class Spool:
-    """Raises sqlite3.Error when the disk refuses; what was being written is not there then.
+    """Raises sqlite3.Error if the disk fails; the write is rolled back then.
 
-    Past `bytes_max` the oldest hits and traces make room. IP transitions never do: a lease must not be forgotten.
+    Above `bytes_max` the oldest hits and traces are removed, but no states of IPs: a lease must not be forgotten.
     """
 
     def __init__(self, path: Path, bytes_max: int = BYTES_MAX) -> None:
@@ -79,7 +79,7 @@ class Spool:
             self.applied_seq: int = self._writer.execute("select seq from applied").fetchone()[0]
         self.node_id = uuid.UUID(row[0])
         self.epoch = row[1] + 1
-        self.bytes = self.bytes_used()  # as it was measured last
+        self.bytes = self.bytes_used()  # of the last measurement
         self._unmeasured_bytes = 0
 
     def _connect(self) -> sqlite3.Connection:
@@ -90,11 +90,10 @@ class Spool:
         return connection
 
     def append(self, entries: Sequence[tuple[str, str]], forget_seq: int = 0, applied_seq: int = 0) -> int:
-        """Makes (kind, body) pairs durable in order, and removes entries up to `forget_seq`, 0 for none.
+        """Makes (kind, body) pairs durable in order, removes entries up to `forget_seq`, and notes `applied_seq`.
 
-        `applied_seq`: how far PostgreSQL has the file, if that is to be noted. Gives the number of entries that had to
-        make room before PostgreSQL had them. With nothing to write it still commits, so that the disk says whether it
-        would.
+        0 means none. Returns how many entries were removed for room before PostgreSQL had them. Without entries it
+        still commits, so that a failing disk is noticed.
         """
         self._unmeasured_bytes += sum(len(body) for _, body in entries)
         alone = not forget_seq and not applied_seq
@@ -121,11 +120,11 @@ class Spool:
             yield
 
     def bytes_used(self) -> int:
-        """Of the file's pages, those that hold something."""
+        """The size of the pages in use."""
         return int(self._writer.execute(BYTES_USED).fetchone()[0])
 
     def _make_room(self) -> int:
-        """Applied hits and traces go first, then applied states, then other hits and traces, which are counted."""
+        """Removes applied hits and traces, else applied states, else other hits and traces; returns how many others."""
         oldest = "delete from entries where seq in (select seq from entries where {} order by seq limit ?)"
         for which in ("seq <= ? and kind <> 'ip_changed'", "seq <= ?"):
             if self._writer.execute(oldest.format(which), (self.applied_seq, DROP_ENTRIES)).rowcount:
@@ -139,24 +138,24 @@ class Spool:
         return [SpooledEntry(*row) for row in rows]
 
     def backlog(self, after_seq: int) -> int:
-        """How many entries wait to be shipped."""
+        """How many entries follow `after_seq`."""
         count: int = self._reader.execute("select count(*) from entries where seq > ?", (after_seq,)).fetchone()[0]
         return count
 
     def bounds(self) -> tuple[int | None, int]:
-        """The first entry that is there, and the last one that was: of one moment, however much is being written."""
+        """(the first entry that is there, the last one that was ever written), read in one transaction."""
         first, last = self._reader.execute(
             "select (select min(seq) from entries), (select seq from sqlite_sequence where name = 'entries')"
         ).fetchone()
         return first, last or 0
 
     def bodies(self, kind: str) -> list[str]:
-        """Of all entries of a kind that are there, in order, applied ones too."""
+        """The bodies of all entries of a kind, applied ones too, in order."""
         rows = self._reader.execute("select body from entries where kind = ? order by seq", (kind,))
         return [body for (body,) in rows]
 
     def pass_over(self, kind: str, after_seq: int) -> int:
-        """Entries of a kind after `after_seq` keep their places, with nothing to apply. Gives their number."""
+        """Makes the entries of a kind after `after_seq` empty, so that they are not applied. Returns their number."""
         with self._transaction():
             changed = self._writer.execute(
                 "update entries set kind = 'passed_over', body = '{}' where kind = ? and seq > ?", (kind, after_seq)
@@ -168,7 +167,7 @@ class Spool:
         return int(row[0]) if row else 0
 
     def continue_after(self, seq: int) -> None:
-        """Numbers entries from `seq` + 1 on: this file is an old copy of one that had come as far."""
+        """Numbers new entries from `seq` + 1 on: this file is an old copy of one that has reached `seq`."""
         with self._transaction():
             self._writer.execute("insert into entries (seq, kind, body) values (?, 'passed_over', '{}')", (seq,))
             self._writer.execute("delete from entries where seq = ?", (seq,))

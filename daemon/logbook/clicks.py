@@ -1,4 +1,4 @@
-"""The rows of one click: its trace and its hit. A unit of work."""
+"""Reads the rows of one click: its trace and its hit. A unit of work."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ JSON = ("inbound_params", "extracted_params", "redirect_chain")
 
 
 async def read_click(conn: Connection, request_id: UUID) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """The row of active_trace_requests, with its offer's name and its JSON read, and the row of hits."""
+    """The row of active_trace_requests with the offer's name and with JSON columns decoded, and the row of hits."""
     row = await conn.fetchrow(QUERIES["trace_of_click"], request_id)
     hit = await conn.fetchrow(QUERIES["hit_of_click"], request_id)
     trace = None if row is None else {**row, **{name: row[name] and json.loads(row[name]) for name in JSON}}

@@ -1,4 +1,4 @@
-"""Which lines of a log are wanted. Pure."""
+"""Filters of log lines. Pure."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a line has to meet, all of it; None is met by any. `request` may be the beginning of an id."""
+    """Conditions that a line must all meet; None is no condition. `request` may be the beginning of an id."""
 
     outcome: str | None = None
     offer: str | None = None
@@ -29,7 +29,7 @@ class Selection:
             raise BadInput(f"--outcome is {self.outcome!r}; allowed: {', '.join(OUTCOMES)}")
 
     def wanted(self) -> Callable[[Line], bool]:
-        """A function to ask of each line, in order: one without a time of its own goes with the line before it."""
+        """A predicate, to be called for each line in order: a line without a time counts as the line before it."""
         was_in_time = self.since_s is None
 
         def wants(line: Line) -> bool:
@@ -60,9 +60,9 @@ def _ips(fields: Any) -> list[str]:
     return [ip for ip in named if isinstance(ip, str)]
 
 
-def _is_ip(asked: str, named: str) -> bool:
-    """Either of them may be with its port or without."""
-    return asked == named or asked == named.rpartition(":")[0] or asked.rpartition(":")[0] == named
+def _is_ip(wanted: str, named: str) -> bool:
+    """Whether the addresses are equal; one of them may lack the port."""
+    return wanted == named or wanted == named.rpartition(":")[0] or wanted.rpartition(":")[0] == named
 
 
 def _id(value: object) -> str:
@@ -70,7 +70,7 @@ def _id(value: object) -> str:
 
 
 def since_of(text: str, now: datetime) -> float:
-    """`10m` before `now`, or a time as ISO 8601 has it, in the zone of `now` if it names none. Raises BadInput."""
+    """`10m` before `now`, or a time in ISO 8601, by default in the zone of `now`. Raises BadInput."""
     if span := _SPAN.fullmatch(text.strip()):
         return now.timestamp() - float(span[1]) * SECONDS[span[2]]
     try:

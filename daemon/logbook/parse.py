@@ -1,4 +1,4 @@
-"""A log as lines, whatever comes: bounded, and never an exception. Pure."""
+"""Splits a log into lines. Any input is accepted, and memory is bounded. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-LINE_BYTES_MAX = 1024 * 1024  # the daemon's own are cut to far less
-CUT_BYTES = 2_000  # of a longer one, that are kept
+LINE_BYTES_MAX = 1024 * 1024  # the daemon cuts its own lines to far less
+CUT_BYTES = 2_000  # the kept beginning of a longer line
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`fields` of a JSON object, empty for anything else. `at_s`: the line's own `ts`, on the wall clock."""
+    """`fields` of a JSON object, empty for other text. `at_s`: the line's own `ts`, in seconds since 1970."""
 
     text: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -24,14 +24,14 @@ class Line:
         return bool(self.fields)
 
     def as_json(self) -> str:
-        """One JSON object on one line: its own if it is one, else one around its text."""
+        """One JSON object on one line: the line itself if it is one, else an object with the text."""
         if self.is_ours:
             return self.text
         return json.dumps({"event": "line_too_long" if self.is_cut else "not_json", "text": self.text})
 
 
 class Splitter:
-    """Pieces of a stream in, whole lines out. Of a line longer than LINE_BYTES_MAX its beginning is kept."""
+    """Turns pieces of a stream into lines. Of a line longer than LINE_BYTES_MAX only the beginning is kept."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -45,7 +45,7 @@ class Splitter:
         self._take(parts[-1])
 
     def end(self) -> Iterator[Line]:
-        """What stands there without a line's end, if anything does. Then a new line begins."""
+        """The unfinished line, if there is one. A new line begins."""
         rest, is_cut = bytes(self._rest), self._is_cut
         self._rest.clear()
         self._is_cut = False

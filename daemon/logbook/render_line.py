@@ -1,11 +1,11 @@
-"""A line of the log for a person at a terminal: pieces of text, each with its style. Pure."""
+"""Renders a log line for a terminal: pieces of text, each with a style. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from daemon.logbook.parse import Line
 
-Piece = tuple[str, str]  # text, and a style as rich knows it
+Piece = tuple[str, str]  # text, and a style of rich
 
 OUTCOMES = {"resolved": "green", "fallback": "yellow", "left": "dim"}
 LEVELS = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red", "critical": "bold red"}
@@ -13,20 +13,20 @@ SHOWN_ELSEWHERE = frozenset({"ts", "level", "event", "logger"})
 VALUE_CHARACTERS_MAX = 300
 
 
-def drawn(line: Line) -> list[Piece]:
+def render_line(line: Line) -> list[Piece]:
     fields = line.fields
     if not line.is_ours:
         return [(line.text + (" …" if line.is_cut else ""), "dim")]
     event, level = str(fields.get("event", "")), str(fields.get("level", "info"))
     pieces: list[Piece] = [(_time(fields.get("ts")), "dim"), (f"  {event:<9}", LEVELS.get(level, "") or "bold")]
-    draw = DRAWN.get(event)
-    # A line of ours that has not what it should have is drawn as any other.
-    pieces += draw(fields) if draw and level == "info" and "request_id" in fields else _anything(fields)
+    render = RENDERERS.get(event)
+    # A line of ours without its usual fields is rendered as any other line.
+    pieces += render(fields) if render and level == "info" and "request_id" in fields else _anything(fields)
     return pieces
 
 
 def _time(ts: object) -> str:
-    """`11-25 10:02:45.123`, in UTC as the log has it."""
+    """`11-25 10:02:45.123`, in UTC like the log."""
     text = ts if isinstance(ts, str) else ""
     return f"{text[5:10]} {text[11:23]}".rstrip("Z")
 
@@ -78,11 +78,8 @@ def _anything(f: Mapping[str, Any]) -> Iterator[Piece]:
             yield _text(value), ""
 
 
-DRAWN: dict[str, Callable[[Mapping[str, Any]], Iterator[Piece]]] = {
-    "click": _click,
-    "trace": _trace,
-    "click_refused": _refused,
-}
+Renderer = Callable[[Mapping[str, Any]], Iterator[Piece]]
+RENDERERS: dict[str, Renderer] = {"click": _click, "trace": _trace, "click_refused": _refused}
 
 
 def _ms(value: object) -> str:

@@ -1,4 +1,4 @@
-"""A story in lines for people. Pure."""
+"""Renders the story of a click as lines of text. Pure."""
 
 from collections.abc import Iterator
 
@@ -8,9 +8,9 @@ from daemon.logbook.story import VERDICTS, Chosen, Story, Trace, span
 LABEL = 10
 
 
-def told(story: Story) -> Iterator[str]:
+def render_story(story: Story) -> Iterator[str]:
     of = f" of offer {story.offer}" if story.offer else ""
-    yield f"click {story.request_id}{of}, {story.received_at or 'at a time that is not known'}"
+    yield f"click {story.request_id}{of}, {story.received_at or 'at an unknown time'}"
     yield from _asked(story)
     if story.chosen is not None:
         yield from _ip(story.chosen)
@@ -34,7 +34,7 @@ def _asked(story: Story) -> Iterator[str]:
 def _ip(chosen: Chosen) -> Iterator[str]:
     more = [text for text in (chosen.country, chosen.provider) if text]
     lease = [] if chosen.lease_no is None else [f"its lease {chosen.lease_no}"]
-    waited = "" if chosen.waited_ms is None else f", {_ms(chosen.waited_ms)} after the click came"
+    waited = "" if chosen.waited_ms is None else f", {_ms(chosen.waited_ms)} after the click arrived"
     yield _line("IP", f"{chosen.ip} ({', '.join([*more, *lease])}){waited}")
     yield _line("", chosen.why)
     if len(chosen.tried) > 1:
@@ -56,13 +56,15 @@ def _end(trace: Trace) -> Iterator[str]:
         yield _line("", f"with {_params(trace.extracted_params)}")
     else:
         whose = f" ({VERDICTS[trace.verdict]})" if trace.verdict in VERDICTS else ""
-        yield _line(trace.status, f"{' '.join(cost)}{whose}: {trace.error or 'why is not recorded'}".lstrip(" :"))
+        yield _line(
+            trace.status, f"{' '.join(cost)}{whose}: {trace.error or 'the reason is not recorded'}".lstrip(" :")
+        )
 
 
 def _answer(story: Story) -> Iterator[str]:
     answer = story.answered
     if answer is None:
-        yield _line("answered", "not yet, or nobody waited for it")
+        yield _line("answered", "not yet, or no visitor waited for it")
         return
     if answer.outcome == "refused":
         yield _line("refused", f"{answer.reason}: {answer.why}")
@@ -83,7 +85,7 @@ def _answer(story: Story) -> Iterator[str]:
 
 
 def _late(story: Story) -> str | None:
-    """What became of the trace behind the visitor's back."""
+    """How the trace ended after the visitor's fallback."""
     trace, answer = story.trace, story.answered
     if trace is None or answer is None or trace.total_ms is None or answer.waited_ms is None:
         return None
@@ -96,12 +98,8 @@ def _line(label: str, text: str) -> str:
 
 
 def _params(params: Params) -> str:
-    pairs = [
-        f"{name}={value}"
-        for name, values in params.items()
-        for value in (values if isinstance(values, list) else [values])
-    ]
-    return ", ".join(pairs) if pairs else "no parameters"
+    listed = {name: value if isinstance(value, list) else [value] for name, value in params.items()}
+    return ", ".join(f"{name}={value}" for name, values in listed.items() for value in values) or "no parameters"
 
 
 def _ms(milliseconds: float) -> str:

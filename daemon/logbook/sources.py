@@ -1,6 +1,6 @@
-"""Where the log comes from: a file, which may be rotated while it is followed, standard input, or journald.
+"""The sources of a log: a file, which may be rotated while it is followed, standard input, or journald.
 
-Each source is an iterator of pieces of bytes; an empty piece says that there is nothing more just now.
+Each source is an iterator of pieces of bytes; an empty piece means that no more bytes are there for now.
 """
 
 import io
@@ -10,28 +10,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from daemon.errors import BadInput, TheirFault
 
 PIECE_BYTES = 256 * 1024
-LOOK_EVERY_S = 0.2
+POLL_S = 0.2
 TAIL_LINES = 10
 UNITS = ("tracepool.service", "tracepool@*.service")
 
 
 def standard_input() -> Iterator[bytes]:
-    """As it comes, until its end."""
+    """Its bytes as they arrive, until the end."""
     buffer = cast(io.BufferedReader, sys.stdin.buffer)
     while piece := buffer.read1(PIECE_BYTES):
         yield piece
 
 
 def file(path: Path, *, follow: bool) -> Iterator[bytes]:
-    """From its beginning; with `follow` without an end. What takes its place is read from its beginning as well.
+    """The file from its beginning; with `follow` without end. A file that replaces it is read from the beginning too.
 
-    Raises BadInput where it cannot be read.
+    Raises BadInput if the file cannot be read.
     """
     try:
         opened = path.open("rb", buffering=0)
@@ -42,27 +43,23 @@ def file(path: Path, *, follow: bool) -> Iterator[bytes]:
             yield from _read(opened.fileno())
             if not follow or not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
                 return
-            while (next_one := _replacement(path, opened.fileno())) is None:
+            while (replacement := _replacement(path, opened.fileno())) is None:
                 yield b""
-                time.sleep(LOOK_EVERY_S)
+                time.sleep(POLL_S)
                 if os.fstat(opened.fileno()).st_size < os.lseek(opened.fileno(), 0, os.SEEK_CUR):
                     yield b"\n"
-                    os.lseek(opened.fileno(), 0, os.SEEK_SET)  # it was truncated
+                    os.lseek(opened.fileno(), 0, os.SEEK_SET)  # the file was truncated
                 yield from _read(opened.fileno())
-            yield from _read(opened.fileno())  # what was written to it before it went
-        yield b"\n"  # a line that was never ended ends here
-        opened = next_one
+            yield from _read(opened.fileno())  # written before the file was replaced
+        yield b"\n"  # ends an unfinished line
+        opened = replacement
 
 
 def _replacement(path: Path, descriptor: int) -> io.FileIO | None:
-    """Another file that is there by that name now. None at all is not another one: it will come."""
-    ours = os.fstat(descriptor)
-    try:
-        there = path.stat()
-        if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+    """Another file that has this name now; None while there is none."""
+    with suppress(OSError):  # no file has the name just now
+        if not os.path.samestat(path.stat(), os.fstat(descriptor)):
             return path.open("rb", buffering=0)
-    except OSError:
-        return None
     return None
 
 
@@ -72,7 +69,7 @@ def _read(descriptor: int) -> Iterator[bytes]:
 
 
 def journald(*, follow: bool, since_s: float | None, pattern: str | None = None) -> Iterator[bytes]:
-    """What tracepool's units logged, or what of it holds `pattern`. Raises TheirFault where journalctl cannot say."""
+    """The log of tracepool's units, or its lines that match `pattern`. Raises TheirFault if journalctl fails."""
     command = ["journalctl", "--output=cat", "--all", "--no-pager", "--quiet"]
     command += [f"--unit={unit}" for unit in UNITS]
     if since_s is not None:
@@ -91,8 +88,8 @@ def journald(*, follow: bool, since_s: float | None, pattern: str | None = None)
         try:
             while piece := os.read(reader.stdout.fileno(), PIECE_BYTES):
                 yield piece
-            said = reader.stderr.read(PIECE_BYTES).decode("utf-8", "replace").strip()
-            if reader.wait() != 0 and said:
-                raise TheirFault(f"journalctl: {said}")
+            complaint = reader.stderr.read(PIECE_BYTES).decode("utf-8", "replace").strip()
+            if reader.wait() != 0 and complaint:
+                raise TheirFault(f"journalctl: {complaint}")
         finally:
             reader.terminate()

@@ -1,10 +1,10 @@
-"""The story of one click, from its rows and its log lines: whatever is there of them. Pure.
+"""The story of one click, from the rows and log lines that exist. Pure.
 
-Rows come first, as they are exact; the log tells what no row holds, such as a click that was refused.
+Rows have precedence, because they are exact; only the log has some facts, such as a refused click.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +13,11 @@ from daemon.logbook.parse import Line
 from daemon.web.query import extracted_params
 
 WHY = {
-    "deadline": "the trace had begun, and did not end while the visitor waited",
-    "no_ip": "no IP of the country could come free in time",
+    "deadline": "the trace had begun, but did not end before the deadline",
+    "no_ip": "no IP of the country became available in time",
     "no_pool": "the offer's country has no IPs, and trace.default_country names no other",
     "trace_failed": "the trace ended without a landing page",
-    "overload": "more clicks came than trace.workers and its queue take",
+    "overload": "more clicks arrived than trace.workers and the queue of jobs can take",
     "starting": "the daemon was starting and could not trace yet",
 }
 VERDICTS = {
@@ -26,13 +26,13 @@ VERDICTS = {
     "provider": "the provider's fault",
     "target": "the target's fault",
     "operator": "the offer's tracking URL is at fault",
-    "limit": "a limit of ours",
+    "limit": "a limit of tracepool",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """`began_ms`: after the first hop's beginning."""
+    """`began_ms`: after the first hop began."""
 
     began_ms: float
     ms: float
@@ -45,9 +45,10 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The IP that a trace had, the last one if it had several: `tried` has those, in order.
+    """The IP of a trace, or the last one of several: `tried` names all, in order.
 
-    `unused_s`: since its last lease began, None if that was its first or is not known. `exit_ip`: as the provider said.
+    `unused_s`: time since its previous lease began; None for the first lease, or if unknown. `exit_ip`: the address
+    that the provider reported.
     """
 
     ip: str
@@ -85,8 +86,9 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """`added` parameters were not in the URL that the chain, or for a fallback the offer, gave; `replaced` ones were
-    there with another value, which is the one shown.
+    """`added`: parameters that the landing URL, or for a fallback the tracking URL, did not have.
+
+    `replaced`: parameters that it had with another value; the new value is shown.
     """
 
     outcome: str
@@ -113,14 +115,11 @@ class Story:
     answered: Answered | None
     log: tuple[Mapping[str, Any], ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def story_of(
     request_id: str, row: Mapping[str, Any] | None, hit: Mapping[str, Any] | None, lines: Sequence[Line]
 ) -> Story | None:
-    """`row` of active_trace_requests and `hit` of hits, their JSON read; None where nothing is known at all."""
+    """The story; None if nothing is known. `row` of active_trace_requests and `hit` of hits have their JSON decoded."""
     log = tuple(line.fields for line in lines if line.is_ours)
     if row is None and hit is None and not log:
         return None
@@ -179,13 +178,13 @@ def _chosen(row: Mapping[str, Any], traced: Mapping[str, Any]) -> Chosen | None:
 
 def _why_chosen(unused_s: float | None, choices: int | None) -> str:
     if choices is None:
-        return "why this one was not recorded"
-    used = "it had never been used" if unused_s is None else f"its last use began {span(unused_s)} before"
+        return "why this IP was chosen is not recorded"
+    used = "the IP had never been used" if unused_s is None else f"its last use began {span(unused_s)} before"
     if choices == 1:
-        return f"the only one available then; {used}"
+        return f"the only available IP; {used}"
     if unused_s is None:
-        return f"it had never been used, and of the {choices} available ones such come first"
-    return f"of the {choices} available ones it had rested longest: {used}"
+        return f"of the {choices} available IPs, those that were never used come first"
+    return f"of the {choices} available IPs this one had rested longest: {used}"
 
 
 def _hops(chain: Sequence[Mapping[str, Any]]) -> tuple[Hop, ...]:
@@ -256,10 +255,10 @@ def _refusal(refused: Mapping[str, Any]) -> Answered:
 
 
 def span(seconds: float) -> str:
-    """`4 min 12 s`, with two units at most."""
+    """A duration with two units at most, such as `4 min 12 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     parts = ((whole // 86_400, "d"), (whole // 3_600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s"))
-    first = next(place for place, (count, _) in enumerate(parts) if count)
+    first = next(index for index, (count, _) in enumerate(parts) if count)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)

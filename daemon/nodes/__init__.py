@@ -1,1 +1,1 @@
-"""Which node may lease the IPs of a database. membership.py decides, member.py talks to PostgreSQL."""
+"""Which node may lease the IPs of a database: membership.py decides, member.py does the I/O."""

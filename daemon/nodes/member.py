@@ -1,7 +1,7 @@
-"""This node's place in the table `nodes`: it joins, renews its trust each second, and leaves.
+"""This node's row in the table `nodes`: the node joins, renews its trust each second, and leaves.
 
-It may lease while it trusts itself. PostgreSQL away only matters once the trust ends; a claim that is gone ends it at
-once, and the node joins anew. What that means for the pools, its `Follower` does.
+It may lease while it trusts itself. An outage of PostgreSQL stops it only when the trust ends. If it loses its claim,
+it stops at once and joins again. Each `NodeListener` is notified of these changes.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +17,7 @@ from daemon import __version__
 from daemon.database.postgres import Connection, Database, OwnConnection
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable
-from daemon.nodes.membership import NodeRow, Occupied, admitted, trusts_itself_until
+from daemon.nodes.membership import Joined, NodeRow, Occupied, admitted, trusts_itself_until
 from daemon.troubles import Troubles
 
 NODES_LOCK = (0x74726163, 3)  # of an advisory lock that ends with its transaction
@@ -33,7 +33,7 @@ log = structlog.get_logger("daemon.nodes")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`trust_s`: how long it leases on unheard. `quiet_s()`: how long after that something it began may run."""
+    """`trust_s`: how long the node leases without PostgreSQL. `quiet_s()`: how long its leases may last after that."""
 
     node_id: UUID
     name: str
@@ -43,16 +43,8 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class _Joined:
-    continues: bool
-    claim: UUID
-
-
-@dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """This daemon among the nodes of its database. `trusted_for_s`: how long it leases on without PostgreSQL; null: for
-    ever, as the database is its own.
-    """
+    """This node. `trusted_for_s`: how long it may lease without PostgreSQL; null: no limit, with its own database."""
 
     name: str
     node_id: str
@@ -61,24 +53,20 @@ class NodeStatus:
     trusted_for_s: float | None
 
 
-async def _nothing() -> None:
-    """A Follower's step where it has none."""
-
-
 @dataclass(frozen=True, slots=True)
-class Follower:
-    """What a part of the daemon does when this node's standing changes."""
+class NodeListener:
+    """Callbacks. `ips_lost`: another node has leased this node's IPs, so their spooled states are out of date.
 
-    look_again: Callable[[], Awaitable[None]] = _nothing
-    """Leasing has ended."""
-    disown: Callable[[], Awaitable[None]] = _nothing
-    """Another node has had the IPs: what the spool still says of them is out of date."""
-    start_over: Callable[[], Awaitable[None]] = _nothing
-    """The node has joined again: another one may have had the IPs."""
+    `rejoined`: the node has joined again after losing its claim, and another one may have leased its IPs.
+    """
+
+    leasing_ended: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    ips_lost: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    rejoined: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
 
 
 class Member:
-    """One run of the daemon as a node: `join`, then `run`, then `leave` where nothing of it is left."""
+    """One run of the daemon as a node: `join`, then `run`, and `leave` if all its entries are shipped."""
 
     def __init__(
         self,
@@ -89,71 +77,71 @@ class Member:
         *,
         alone: bool = False,
     ) -> None:
-        """`boot_s` reads a clock that counts while the machine is suspended. `alone`: no other node can be there."""
+        """`boot_s` reads the boot clock. `alone`: there can be no other node."""
         self._database = database
         self._identity = identity
         self._troubles = troubles
         self._boot_s = boot_s
         self._alone = alone
         self._trusted_until_s = float("-inf")
-        self._joins = 0  # how often it had to join anew
-        self._started_over = 0  # for which of them its followers are done
-        self._followers: list[Follower] = []
+        self._rejoins = 0  # how often the claim was lost
+        self._rejoins_handled = 0  # by all listeners
+        self._listeners: list[NodeListener] = []
         self._epoch: int | None = None  # of the row, once this run has joined
         self._claim: UUID | None = None
-        self.decided = trio.Event()  # once it is known whether another node has the database
-        self._is_followed = False  # another node has the database: what this one knew of IPs is out of date
+        self.decided = trio.Event()  # set when it is known whether another node has the database
+        self._is_occupied = False  # another node has the database
 
-    def follow(self, follower: Follower) -> None:
-        self._followers.append(follower)
+    def subscribe(self, listener: NodeListener) -> None:
+        self._listeners.append(listener)
 
     def may_lease(self) -> bool:
-        return self._started_over == self._joins and self._boot_s() < self._trusted_until_s
+        return self._rejoins_handled == self._rejoins and self._boot_s() < self._trusted_until_s
 
     def claim(self) -> UUID | None:
-        """This run's; None while another node has the database, so that this one may write facts alone.
+        """This run's claim; None while another node has the database: then this node may write only facts.
 
-        Raises DatabaseOccupied while neither is known: nothing is to be written.
+        Raises DatabaseOccupied while neither is known: then nothing may be written.
         """
-        if self._claim is None and not self._is_followed:
+        if self._claim is None and not self._is_occupied:
             raise DatabaseOccupied("this node has no claim on the database now")
         return self._claim
 
     @property
     def trusted_for_s(self) -> float | None:
-        """How long it may lease without PostgreSQL; None for ever."""
+        """How long the node may lease without PostgreSQL; None: no limit."""
         return None if self._alone else max(0.0, self._trusted_until_s - self._boot_s())
 
     async def join(self) -> None:
         """Returns once no other node has the database."""
         while True:
-            asked_s = self._boot_s()
+            asked_s, claim = self._boot_s(), uuid4()
             try:
-                found = await self._database.work(self._join)
-                if isinstance(found, _Joined):
+                found = await self._database.work(self._join, claim)
+                if isinstance(found, Joined):
                     break
-                await self._disown()
+                await self._lose_ips()
                 raise occupied_by(found)
             except DatabaseUnavailable as e:
                 self._troubles.note(JOINING, e, effect="this node leases nothing: clicks fall back")
                 await trio.sleep(JOIN_RETRY_S)
         if not found.continues:
-            await self._disown()
-        self._claim, self._is_followed = found.claim, False
+            await self._lose_ips()
+        self._claim, self._is_occupied = claim, False
         self.decided.set()
         self._trust_from(asked_s)
         self._troubles.over(JOINING)
         log.info("node_joined", name=self._identity.name, node_id=str(self._identity.node_id))
 
-    async def _disown(self) -> None:
+    async def _lose_ips(self) -> None:
         """Another node has, or had, the database."""
-        if not self._is_followed:
-            for follower in self._followers:
-                await follower.disown()
-            self._is_followed = True
+        if not self._is_occupied:
+            for listener in self._listeners:
+                await listener.ips_lost()
+            self._is_occupied = True
             self.decided.set()
 
-    async def _join(self, conn: Connection) -> "_Joined | Occupied":
+    async def _join(self, conn: Connection, claim: UUID) -> Joined | Occupied:
         me = self._identity
         await conn.execute(QUERIES["keep_nodes_out"], *NODES_LOCK)
         rows = await conn.fetch(QUERIES["load_nodes"])
@@ -162,22 +150,18 @@ class Member:
         if self._alone:
             known = [row for row in known if row.node_id == me.node_id]
         found = admitted(known, me.node_id, self._epoch, now_s)
-        if isinstance(found, Occupied):
-            return found
-        claim = uuid4()
-        await conn.execute(QUERIES["take_over"], me.node_id)
-        values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__
-        self._epoch = await conn.fetchval(QUERIES["join_node"], *values)
-        return _Joined(found.continues, claim)
+        if isinstance(found, Joined):
+            await conn.execute(QUERIES["take_over"], me.node_id)
+            values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__
+            self._epoch = await conn.fetchval(QUERIES["join_node"], *values)
+        return found
 
     def _trust_from(self, asked_s: float) -> None:
-        if self._alone:
-            self._trusted_until_s = float("inf")
-        else:
-            self._trusted_until_s = trusts_itself_until(asked_s, self._identity.trust_s)
+        trust_s = float("inf") if self._alone else self._identity.trust_s
+        self._trusted_until_s = trusts_itself_until(asked_s, trust_s)
 
     async def run(self) -> None:
-        """Renews until cancelled, and joins anew where the claim is lost."""
+        """Renews the trust until cancelled; joins again if the claim is lost."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_trust)
             while True:
@@ -190,7 +174,7 @@ class Member:
                     self._troubles.note(RENEWING, e, effect=self._while_unheard())
                     await trio.sleep(RENEW_S)
                     continue
-                await self._join_anew(nursery)
+                await self._rejoin(nursery)
 
     async def _renewed(self, connection: OwnConnection) -> bool:
         me, asked_s = self._identity, self._boot_s()
@@ -199,32 +183,32 @@ class Member:
         self._trust_from(asked_s)
         return True
 
-    async def _join_anew(self, nursery: trio.Nursery) -> None:
+    async def _rejoin(self, nursery: trio.Nursery) -> None:
         self._claim, self._trusted_until_s = None, float("-inf")
-        self._joins += 1
+        self._rejoins += 1
         log.critical("node_claim_lost", effect="no IP is leased until this node has joined again",
                      why="its row in the table nodes was removed, or has another claim")  # fmt: skip
-        for follower in self._followers:
-            await follower.look_again()
+        for listener in self._listeners:
+            await listener.leasing_ended()
         await self.join()
-        nursery.start_soon(self._start_over, self._joins)  # the trust is renewed meanwhile
+        nursery.start_soon(self._notify_rejoined, self._rejoins)  # the trust is renewed meanwhile
 
-    async def _start_over(self, join: int) -> None:
-        for follower in self._followers:
-            await follower.start_over()
-        self._started_over = join
+    async def _notify_rejoined(self, rejoin: int) -> None:
+        for listener in self._listeners:
+            await listener.rejoined()
+        self._rejoins_handled = rejoin
 
     async def _watch_trust(self) -> None:
-        leads = self.may_lease()
+        leases = self.may_lease()
         while True:
-            led, leads = leads, self.may_lease()
-            if leads and not led:
+            leased, leases = leases, self.may_lease()
+            if leases and not leased:
                 log.info("node_leases_again")
-            elif led and not leads and self._claim is not None and self._boot_s() >= self._trusted_until_s:
-                why = f"PostgreSQL was not heard for {self._identity.trust_s:g} s (node.trust_s)"
-                log.critical("node_trust_ended", why=why, effect="no IP is leased: clicks fall back until it is back")
-                for follower in self._followers:
-                    await follower.look_again()
+            elif leased and not leases and self._claim is not None and self._boot_s() >= self._trusted_until_s:
+                why = f"PostgreSQL did not answer for {self._identity.trust_s:g} s (node.trust_s)"
+                log.critical("node_trust_ended", why=why, effect="no IP is leased: clicks fall back until it answers")
+                for listener in self._listeners:
+                    await listener.leasing_ended()
             await trio.sleep(RENEW_S)
 
     def _while_unheard(self) -> str:
@@ -234,7 +218,7 @@ class Member:
         return f"clicks are traced as before for {left_s:.0f} s more" if left_s else "clicks fall back"
 
     async def leave(self) -> None:
-        """Others may take over at once. For a stop after which nothing of this node's is left to be shipped."""
+        """Lets other nodes take over at once. Only for a stop after which no entry is left in the spool."""
         with trio.move_on_after(LEAVE_S, shield=True):
             try:
                 await self._database.fetch("leave_node", self._identity.node_id, self._claim)
@@ -242,7 +226,7 @@ class Member:
                 log.warning("node_could_not_leave", why=str(e), effect="another node waits until its trust has ended")
         self._claim = None
 
-    def standing(self) -> NodeStatus:
+    def status(self) -> NodeStatus:
         left_s = self.trusted_for_s
         return NodeStatus(
             name=self._identity.name,
@@ -255,10 +239,10 @@ class Member:
 
 @asynccontextmanager
 async def nodes_kept_out(database: Database, node_id: UUID | None) -> AsyncIterator[None]:
-    """No node joins meanwhile, and none leases. `node_id`: one that is known not to run.
+    """No node joins or leases inside the block. `node_id`: a node that is known not to run.
 
-    Raises DatabaseOccupied where another one may lease; and DatabaseUnavailable, inside the block too, when the
-    connection that keeps them out is lost.
+    Raises DatabaseOccupied if another node may lease, and DatabaseUnavailable, also inside the block, if the connection
+    that holds the lock is lost.
     """
     async with database.own_connection(RENEW_TIMEOUT_S) as connection:
         await connection.execute("begin")
@@ -268,26 +252,26 @@ async def nodes_kept_out(database: Database, node_id: UUID | None) -> AsyncItera
         if isinstance(found, Occupied):
             raise occupied_by(found)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_look_after, connection)
+            nursery.start_soon(_watch_connection, connection)
             yield
             nursery.cancel_scope.cancel()
 
 
-async def _look_after(connection: OwnConnection) -> None:
+async def _watch_connection(connection: OwnConnection) -> None:
     while True:
         await trio.sleep(RENEW_S)
         await connection.execute("select 1")
 
 
 def node_row(row: Any) -> NodeRow:
-    """Of `load_nodes`."""
+    """From a row of `load_nodes`."""
     return NodeRow(**{name: row[name] for name in NodeRow.__slots__})
 
 
 def occupied_by(found: Occupied) -> DatabaseOccupied:
     node = found.node
     return DatabaseOccupied(
-        f"node {node.name} ({node.node_id}) works with this database, and two would lease the same IPs: "
+        f"node {node.name} ({node.node_id}) works with this database, and two nodes would lease the same IPs: "
         f"its IPs are free in {found.wait_s:.0f} s, unless it renews its trust",
         f"stop that daemon; if its machine is gone for good: tracepool nodes remove {node.name}",
     )

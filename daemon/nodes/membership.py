@@ -1,8 +1,8 @@
 """When a node may join, and until when it may lease. Pure.
 
-Two clocks are used and never compared with each other. Another node reads `trusted_until` by PostgreSQL's clock. The
-node itself counts from before it asked for trust, by its boot clock, which goes on while the machine is suspended. So a
-node stops before another one may begin, as long as the two clocks run alike within MARGIN_SHARE.
+Two clocks are used and never compared. Other nodes compare `trusted_until` with PostgreSQL's clock. The node itself
+counts from before its request for trust, on its boot clock, which includes suspended time. So a node stops before
+another one may begin, if the rates of the two clocks differ by less than MARGIN_SHARE.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ MARGIN_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A row of `nodes`. Times in seconds by PostgreSQL's clock; states as the table's comment has them."""
+    """A row of `nodes`. Times in seconds on PostgreSQL's clock; `state`: see the table's comment."""
 
     node_id: UUID
     name: str
@@ -27,14 +27,14 @@ class NodeRow:
 
     @property
     def free_at_s(self) -> float:
-        """From when on nothing that the node began can run, so that another node may use its IPs."""
+        """When the node's leases and cooldowns are over, so that another node may use its IPs."""
         at_once = self.state in ("left", "lost")
         return self.trusted_until_s if at_once else self.trusted_until_s + self.quiet_s
 
 
 @dataclass(frozen=True, slots=True)
 class Occupied:
-    """Another node may still lease: it has the database until `free_at_s`, by PostgreSQL's clock `now_s`."""
+    """Another node has the database until its `free_at_s`. `now_s`: PostgreSQL's clock."""
 
     node: NodeRow
     now_s: float
@@ -46,15 +46,15 @@ class Occupied:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """`continues`: no other node has had the database since this one had it, so its journaled states still hold."""
+    """`continues`: no other node has had the database meanwhile, so this node's journaled states are still valid."""
 
     continues: bool
 
 
 def admitted(rows: Iterable[NodeRow], node_id: UUID, epoch: int | None, now_s: float) -> Joined | Occupied:
-    """Whether `node_id` may join now; with several others, the one that keeps it out for longest is named.
+    """Whether `node_id` may join now. Occupied names the node that keeps it out for the longest time.
 
-    `epoch`: of this run, once it has joined. An active row of its own with a later one is another daemon's that has a
+    `epoch`: of this run, if it has joined before. If the node's own row has a later epoch, another daemon runs with a
     copy of the state directory.
     """
     known = list(rows)
@@ -71,5 +71,5 @@ def quiet_s(lock_s: float, cooldown_s: float) -> float:
 
 
 def trusts_itself_until(asked_s: float, trust_s: float) -> float:
-    """By the boot clock that read `asked_s` before PostgreSQL was asked for `trust_s` more."""
+    """On the boot clock, which read `asked_s` before the request for `trust_s`."""
     return asked_s + trust_s * (1 - MARGIN_SHARE) - MARGIN_S

@@ -1,8 +1,8 @@
-"""Macros of tracking URLs: `{gclid}` stands for the click's parameter of that name, `{request_id}` for its number.
+"""Macros of tracking URLs: `{gclid}` stands for the click's parameter of that name, `{request_id}` for its UUID.
 
-Pure. A value is percent-encoded, byte by byte, down to letters, digits, "-", ".", "_" and "~": it decodes to the bytes
-that the visitor sent, and cannot end the path segment, the query's name or value, or the fragment that it stands in.
-Macros before the path are refused, so that none chooses a host, a scheme or a port.
+Pure. Every byte of a value except letters, digits, "-", ".", "_" and "~" is percent-encoded. So the value decodes to
+the bytes that the visitor sent, and cannot end its path segment, its name or value of the query, or the fragment.
+A macro before the path is refused, so that no click chooses the scheme, the host or the port.
 """
 
 import re
@@ -14,10 +14,10 @@ from uuid import UUID
 from daemon.errors import BadInput
 from daemon.web.addresses import refused_host
 from daemon.web.query import OFFER, Inbound
-from daemon.web.urls import header_safe, http_url, safe_piece, shown, unescaped
+from daemon.web.urls import header_safe, http_url, quoted, safe_piece, unescaped
 
 VALUES_CHARACTERS_MAX = 32_768
-"""What the values of one URL may come to, encoded; one that does not fit stays out."""
+"""The longest total of one URL's encoded values. A value that does not fit is left out."""
 
 REQUEST_ID = "request_id"
 
@@ -28,7 +28,7 @@ _PATH = re.compile(r"[^?#]*")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A URL with macros. Each piece of it is literal text and macro names by turns, beginning and ending with text."""
+    """A URL with macros. Its pieces alternate between literal text and macro names, and begin and end with text."""
 
     front: str  # up to the path: no macros
     path: tuple[tuple[str, ...], ...]  # by segments
@@ -38,8 +38,8 @@ class Template:
     def expanded(self, inbound: Inbound, request_id: UUID) -> str:
         """The URL for one click: printable ASCII, on the template's own host. Never raises.
 
-        A parameter that came more than once gives its first value. What did not come, or does not fit, stays empty; so
-        does a value that would make a path segment "." or "..", where a browser would climb.
+        A repeated parameter gives its first value. A macro becomes empty if the click has no such parameter, if the
+        value does not fit, or if it would make a path segment "." or "..", which a browser resolves to another path.
         """
         values = {REQUEST_ID: str(request_id)}
         if OFFER in self.names:
@@ -63,12 +63,12 @@ class Template:
 
 
 def template_of(url: str) -> Template | None:
-    """The macros of a URL that `macro_url` gave; None where it has none."""
+    """The template of a URL that `macro_url` returned; None for a URL without macros."""
     if not _MACRO.search(url):
         return None
     front = _before_path(url)
     path = _PATH.match(url, len(front))
-    assert path is not None, "it matches the empty text as well"
+    assert path is not None, "the pattern matches the empty text too"
     return Template(
         front=front,
         path=tuple(tuple(_MACRO.split(segment)) for segment in path[0].split("/")),
@@ -80,32 +80,33 @@ def template_of(url: str) -> Template | None:
 def macro_url(url: str) -> tuple[str, str]:
     """As `http_url`, with the braces of macros kept: (the URL fit for a header, its host as a browser reads it).
 
-    Raises BadInput as `http_url` does, and where a macro stands before the path.
+    Raises BadInput as `http_url` does, and for a macro before the path.
     """
     safe, host = http_url(url)
-    if _MACRO.search(url) and safe != url:  # what was mended may have had its braces escaped
+    if _MACRO.search(url) and safe != url:  # `http_url` may have escaped the braces
         safe = _mended_around_macros(url)
     if found := _MACRO.search(_before_path(safe)):
         raise BadInput(
-            f"{shown(url)}: the macro {found[0]} stands before the path: a macro may stand in the path, the query or"
+            f"{quoted(url)}: the macro {found[0]} stands before the path: a macro may stand in the path, the query or"
             " the fragment, and never choose the host"
         )
     return safe, host
 
 
 def tracking_url(url: str, *, allow_private: bool) -> str:
-    """An operator's tracking URL, fit for storing: absolute http or https, on a public host unless `allow_private`.
+    """An operator's tracking URL, ready to be stored: absolute http or https, on a public host unless `allow_private`.
 
-    Its macros stay; it is judged without them. Raises BadInput that names what is wrong and what would be right.
+    Its macros stay. Raises BadInput that names the fault and a correct form.
     """
     safe, host = macro_url(url)
     reason = None if allow_private else refused_host(host)
     if reason is not None:
-        raise BadInput(f"{shown(url)}: {reason}; a tracking URL needs a public host, unless private ones are allowed")
+        raise BadInput(f"{quoted(url)}: {reason}; a tracking URL needs a public host, unless private ones are allowed")
     return safe
 
 
 def _mended_around_macros(url: str) -> str:
+    """`header_safe(url)` with each macro replaced by a word that the URL does not hold, and put back afterwards."""
     longest = max((len(found) for found in re.findall(r"macro(x*)", url.lower())), default=0)
     prefix = "macro" + "x" * (longest + 1)
     macros: list[str] = []

@@ -1,8 +1,7 @@
-"""The offers that clicks name, as last read. Pure; pool/adoption.py keeps it current.
+"""The active offers in memory, by which clicks are answered. Pure; sql_sync.py keeps them current.
 
-Operators edit rows by SQL, so nothing of a row is taken on trust. Without a name, an id or any usable tracking URL an
-offer is left out, and its clicks get 404. Every other bad value is left out alone, and the offer goes on as if it had
-not been set; of lists, only the bad item.
+Operators edit rows by SQL, so every value of a row is checked. An offer without a name, an id or a usable tracking URL
+is left out, and its clicks get 404. Any other bad value counts as not set; of a list, only the bad item is left out.
 """
 
 import json
@@ -25,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A tracking URL. `template`: its macros, None where it has none."""
+    """A tracking URL. `template` is None for a URL without macros."""
 
     url: str
     template: Template | None = None
@@ -36,11 +35,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What an ad sells. `deadline_s`: its own longest wait, None for the setting. `user_agent`: default or visitor.
+    """One row of `offers` as clicks use it.
 
-    `landing_schemes`: where its chain may land beyond http and https, such as market or intent. `stop_at`: hosts whose
-    first Location ends its traces. `trace_backend`: local or service, None for the setting. `cuts` of the unit interval
-    between the `targets` that share its clicks.
+    deadline_s, trace_backend: None: the setting click.deadline_s, trace.backend.
+    user_agent: default or visitor.
+    landing_schemes: allowed schemes of the final URL beside http and https, such as market or intent.
+    stop_at: the first Location on one of these hosts, or below one, ends a trace.
+    cuts: divide the unit interval between the `targets`, in proportion to their weights.
     """
 
     id: UUID
@@ -51,22 +52,22 @@ class Offer:
     user_agent: str = "default"
     landing_schemes: frozenset[str] = frozenset()
     stop_at: frozenset[str] = frozenset()
-    passing: ParamRules = field(default_factory=ParamRules)
+    param_rules: ParamRules = field(default_factory=ParamRules)
     trace_backend: str | None = None
     cuts: tuple[float, ...] = ()
 
     def target(self, draw: float) -> Target:
-        """By a number drawn evenly from 0 (may be) to 1 (never)."""
+        """Choose a target by `draw`, uniform in [0, 1)."""
         return self.targets[bisect_right(self.cuts, draw)]
 
 
-# The settings that an Offer holds as they are read.
+# The settings that an Offer holds without conversion.
 _PLAIN = [column for column in LIVE if column in Offer.__slots__]
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A sentence about a row. Where the offer is not `usable`, its clicks get 404."""
+    """A sentence about a bad value. `usable`: the offer serves clicks all the same."""
 
     usable: bool
     sentence: str
@@ -85,12 +86,12 @@ class Offers:
         return self._by_name.get(name)
 
     def known(self, key: str) -> Offer | None:
-        """By its id, or else by its name; for what is asked now and then."""
+        """Find an offer by its id, else by its name. Takes linear time: not for clicks."""
         by_id = (offer for offer in self._by_name.values() if str(offer.id) == key.lower())
         return next(by_id, None) or self.find(key)
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> list[Complaint]:
-        """Takes rows of `load_offers`, jsonb as text, for all there is. Says what of them cannot be used."""
+        """Replace all offers by rows of `load_offers`, with jsonb as text. Returns a complaint for each bad value."""
         offers, complaints = {}, []
         for row in rows:
             reading = _Reading(row)
@@ -103,7 +104,7 @@ class Offers:
 
 
 class _Reading:
-    """One row on its way to an Offer."""
+    """Converts one row to an Offer and collects the complaints."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self._row = row
@@ -112,7 +113,7 @@ class _Reading:
     def offer(self) -> Offer | None:
         name, offer_id = self._row.get("offer_name"), self._row.get("id")
         if not isinstance(name, str) or not name or not isinstance(offer_id, UUID):
-            self._complain("it has no name or no id: nobody can ask for it", usable=False)
+            self._complain("it has no name or no id, so no click can name it", usable=False)
             return None
         targets, cuts = self._targets()
         if not targets:
@@ -123,12 +124,12 @@ class _Reading:
             targets=targets,
             cuts=cuts,
             country=str(self._row.get("target_country")),
-            passing=self._passing(),
+            param_rules=self._param_rules(),
             **{column: value for column in _PLAIN if (value := self._read(column)) is not None},
         )
 
     def _targets(self) -> tuple[tuple[Target, ...], tuple[float, ...]]:
-        """The URLs that share the offer's clicks, and where they part; none where the offer cannot be used."""
+        """`targets` and `cuts`; both are empty if the offer has no usable tracking URL."""
         shares = self._each("tracking_urls", values.share_in)
         if not shares:
             try:
@@ -141,13 +142,12 @@ class _Reading:
         targets = tuple(Target(share.url, template_of(macro_url(share.url)[0])) for share in shares)
         return targets, tuple(part / sums[-1] for part in sums[:-1])
 
-    def _passing(self) -> ParamRules:
-        chosen = self._read("param_filter")
-        filters = {chosen.does: frozenset(chosen.names)} if chosen is not None else {}
+    def _param_rules(self) -> ParamRules:
+        filters = {kind: frozenset(names) for kind, names in (self._read("param_filter") or {}).items()}
         return ParamRules(**filters, rename=self._read("rename") or {})
 
     def _read(self, column: str) -> Any:
-        """What of a setting can be used; None where there is none."""
+        """The usable part of a setting. None: not set, or not usable."""
         setting = SETTINGS[column]
         assert setting.live is not None, column
         if setting.sql == "text[]":
@@ -155,7 +155,7 @@ class _Reading:
         return self._one(column, setting.live)
 
     def _one(self, column: str, read: Callable[[object], T]) -> T | None:
-        """None where the row says nothing, or nothing that can be used."""
+        """The checked value of a column. None: null, or not usable."""
         try:
             value = self._value(column)
             return None if value is None else read(value)
@@ -164,7 +164,7 @@ class _Reading:
             return None
 
     def _each(self, column: str, read: Callable[[object], T]) -> list[T]:
-        """What of a list can be used."""
+        """The usable items of a list."""
         good = []
         for item in self._one(column, values.list_in) or ():
             try:

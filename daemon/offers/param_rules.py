@@ -1,4 +1,4 @@
-"""Which of a click's parameters are added to the URL that the visitor is sent to, and under which names. Pure."""
+"""An offer's rules for the parameters that a redirect adds to its URL: which ones, and under which names. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,10 @@ from daemon.web.query import Param
 
 @dataclass(frozen=True, slots=True)
 class ParamRules:
-    """An offer's rules, by inbound names: first `keep` or `drop` (at a landing only), then `rename`.
+    """The rules, by inbound names: `keep` or `drop` (for a landing URL only), then `rename` (old name → new name).
 
-    A fallback gets every parameter: the tracking URL belongs to the ad, and what it leaves out is lost to all. A new
-    name is the offer's word: a parameter that arrives under it by itself gives way. Two that get the same name stand
-    together, in the order in which they came.
+    A fallback keeps every parameter: the chain behind the tracking URL may need any of them. A renamed parameter
+    replaces an inbound one that has the new name already. Parameters with the same new name all stay, in their order.
     """
 
     keep: frozenset[str] | None = None  # None: all
@@ -30,18 +29,15 @@ class ParamRules:
     def at_fallback(self, params: Sequence[Param]) -> Sequence[Param]:
         if not self.rename:
             return params
-        given = {self.rename[param.name] for param in params if param.name in self.rename}
-        passed = []
-        for param in params:
-            name = self.rename.get(param.name)
-            if name is not None:
-                passed.append(_named(name, param))
-            elif param.name not in given:
-                passed.append(param)
-        return passed
+        new_names = {self.rename[param.name] for param in params if param.name in self.rename}
+        return [
+            _renamed(param, self.rename[param.name]) if param.name in self.rename else param
+            for param in params
+            if param.name in self.rename or param.name not in new_names
+        ]
 
 
-def _named(name: str, param: Param) -> Param:
-    """The value stays byte for byte."""
+def _renamed(param: Param, name: str) -> Param:
+    """The parameter under another name; its value stays byte for byte."""
     _, equals, value = param.raw.partition("=")
     return Param(name, param.value, f"{quote(name, safe='', errors='replace')}{equals}{value}")

@@ -1,9 +1,9 @@
-"""An offer's settings, each declared once, as a field of `OfferFields` with its `Setting`. Pure.
+"""An offer's settings: each is declared once, as a field of `OfferFields` with its `Setting`. Pure.
 
-SQL statements, imports, options of the commands, models of the API and the file of offers for a start without
-PostgreSQL derive from it. To add a setting: a field here; a migration with the column and its constraint; where clicks
-need it, a field of the same name in `Offer`; a line in README.md and one in the help of `tracepool offers import`.
-Where one of these lacks it, the tests of this file fail with its name.
+SQL statements, imports, command options, API models and the cache file derive from these declarations. To add a
+setting: a field here; a migration with the column and its constraint; a field of the same name in `Offer` if clicks
+need the setting; a line in README.md and one in the help of `tracepool offers import`. The tests of this file fail with
+the name of the setting if one of these is missing.
 """
 
 import json
@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as model
 
 from daemon.database.records import Import, import_rows
 from daemon.errors import BadInput
-from daemon.offers import rows, values
+from daemon.offers import readers, values
 
 T = TypeVar("T")
 
@@ -24,9 +24,9 @@ SQL_TYPES = {str: "text", bool: "boolean", float: "double precision", list[str]:
 COUNTRY_CHARACTERS_MAX = 64
 NOTES_CHARACTERS_MAX = 1_000
 
-# Types in a request of the API. PostgreSQL's text has no NUL.
+# Types of an API request's fields. PostgreSQL's text cannot hold NUL.
 Word = Annotated[str, Field(min_length=1, max_length=values.NAME_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
-Url = Annotated[str, Field(min_length=1, max_length=rows.URL_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
+Url = Annotated[str, Field(min_length=1, max_length=readers.URL_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
 Country = Annotated[str, Field(min_length=1, max_length=COUNTRY_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
 Notes = Annotated[str, Field(max_length=NOTES_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
 Flag = Annotated[bool, Field(strict=True)]
@@ -51,7 +51,7 @@ Shares = Annotated[list[TrackingShare], Field(max_length=values.URLS_MAX)]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of `tracepool offers add` and `update`. `means`: the setting's value, by what the option was given."""
+    """An option of `tracepool offers add` and `update`. `means` converts the option's value to the setting's value."""
 
     name: str
     help: str
@@ -67,17 +67,19 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is known of a column of `offers`.
+    """The declaration of a column of `offers`.
 
-    `body`, `stored`: its type in a request and in an answer of the API. `read`: reads what an operator gives, such as
-    `example` in a CSV file. `default`: its value where none is given, None for null. `empty`: what null in a request
-    stands for, where that is neither. `check`: the constraint on its values. `live`: reads it, or each item of
-    a list, for clicks; None: clicks do not need it.
+    body, stored: the type in an API request and in an API answer.
+    read: reads the value that an operator gives, such as `example` in a CSV file.
+    default: the value of a new row; None: null.
+    empty: the meaning of null in a request, if it is not `default`.
+    check: the name of the constraint on the values.
+    live: checks the column, or each item of a list, for clicks. None: clicks do not need the column.
     """
 
     body: Any
     stored: Any
-    read: rows.Reader
+    read: readers.Reader
     example: str
     default: object = None
     empty: str | None = None
@@ -87,67 +89,67 @@ class Setting:
 
     @property
     def sql(self) -> str:
-        """Its type in PostgreSQL."""
+        """The column's type in PostgreSQL."""
         return next((sql for kind, sql in SQL_TYPES.items() if self.stored in (kind, kind | None)), "jsonb")
 
     @property
     def unset(self) -> object:
-        """What null in a request stands for."""
+        """The meaning of null in a request."""
         return self.empty if self.default is None else self.default
 
 
 # fmt: off
 @dataclass(frozen=True, slots=True)
 class OfferFields:
-    """Checked values of an offer; None is "not given": the default for a new offer, unchanged for one that exists.
+    """Checked values of an offer. None: not given, so a new offer gets the default and an existing one keeps its value.
 
-    `param_filter`, `rename` and `tracking_urls` are JSON; these, and `stop_at`, are empty where they are taken back.
+    `param_filter`, `rename` and `tracking_urls` are JSON text. An empty JSON text or `stop_at` clears the column.
     """
 
     offer_name: Annotated[str, Setting(
-        body=Word, stored=str, read=rows.text(values.NAME_CHARACTERS_MAX), example="summer-sale",
+        body=Word, stored=str, read=readers.text(values.NAME_CHARACTERS_MAX), example="summer-sale",
         check="offers_offer_name_check", live=str,
     )]
     final_url: Annotated[str | None, Setting(
-        body=Url, stored=str, read=rows.url, example="https://ads.example/click?id=7", live=str,
+        body=Url, stored=str, read=readers.url, example="https://ads.example/click?id=7", live=str,
     )] = None
     target_country: Annotated[str | None, Setting(
-        body=Country, stored=str, read=rows.text(COUNTRY_CHARACTERS_MAX), example="uk", default="us", live=str,
-        options=(Option("country", "Whose IPs trace it.", str, "C"),),
+        body=Country, stored=str, read=readers.text(COUNTRY_CHARACTERS_MAX), example="uk", default="us", live=str,
+        options=(Option("country", "The country whose IPs trace it.", str, "C"),),
     )] = None
     is_active: Annotated[bool | None, Setting(
-        body=Flag, stored=bool, read=rows.truth, example="false", default=True,
+        body=Flag, stored=bool, read=readers.truth, example="false", default=True,
     )] = None
     deadline_s: Annotated[float | None, Setting(
-        body=Deadline, stored=float | None, read=rows.deadline, example="8",
+        body=Deadline, stored=float | None, read=readers.deadline, example="8",
         check="offers_deadline_s_check", live=values.deadline_in,
         options=(Option("deadline", "A visitor's longest wait in seconds, "
                         f"{values.DEADLINE_MIN_S:g} to {values.DEADLINE_MAX_S:g}.", float, "S"),),
     )] = None
     user_agent: Annotated[str | None, Setting(
-        body=values.UserAgent, stored=str, read=rows.word(values.user_agent_in), example="visitor", default="default",
-        check="offers_user_agent_check", live=values.user_agent_in,
-        options=(Option("user_agent", "What a trace says it is: trace.user_agent, or what the visitor's browser says.",
+        body=values.UserAgent, stored=str, read=readers.word(values.user_agent_in), example="visitor",
+        default="default", check="offers_user_agent_check", live=values.user_agent_in,
+        options=(Option("user_agent", "A trace's User-Agent: as trace.user_agent, or the visitor's.",
                         values.UserAgent),),
     )] = None
     notes: Annotated[str | None, Setting(
-        body=Notes, stored=str | None, read=rows.text(NOTES_CHARACTERS_MAX, blank=True), example="for June", empty="",
-        options=(Option("notes", "For yourself.", str, "TEXT"),),
+        body=Notes, stored=str | None, read=readers.text(NOTES_CHARACTERS_MAX, blank=True), example="for June",
+        empty="", options=(Option("notes", "Notes for yourself.", str, "TEXT"),),
     )] = None
     landing_schemes: Annotated[tuple[str, ...] | None, Setting(
-        body=Schemes, stored=list[str], read=rows.schemes, example="market intent", default=(),
+        body=Schemes, stored=list[str], read=readers.schemes, example="market intent", default=(),
         live=values.scheme_in,
         options=(Option("landing_scheme", "Where its chain may end beside http and https, such as market or intent."
                         " Repeatable.", metavar="NAME", negative="--no-landing-schemes"),),
     )] = None
     stop_at: Annotated[tuple[str, ...] | None, Setting(
-        body=Hosts, stored=list[str] | None, read=rows.hosts, example="shop.example other.example",
+        body=Hosts, stored=list[str] | None, read=readers.hosts, example="shop.example other.example",
         check="offers_stop_at_holds_hosts_without_scheme_port_or_path", live=values.host_in,
         options=(Option("stop_at", "A trace ends at the first redirect to this host or one below it, unfetched."
                         " Repeatable.", metavar="HOST", negative="--no-stop-at"),),
     )] = None
     param_filter: Annotated[str | None, Setting(
-        body=Filter, stored=dict[str, list[str]] | None, read=rows.param_filter, example="keep gclid wbraid",
+        body=Filter, stored=dict[str, list[str]] | None, read=readers.param_filter, example="keep gclid wbraid",
         check="offers_param_filter_is_keep_or_drop_with_a_list_of_names", live=values.param_filter_in,
         options=(
             Option("keep", "Add only parameters of this name to the landing URL. Repeatable.", metavar="NAME",
@@ -159,22 +161,22 @@ class OfferFields:
         ),
     )] = None
     rename: Annotated[str | None, Setting(
-        body=Renamed, stored=dict[str, str] | None, read=rows.rename, example="gclid=sub1 wbraid=sub2",
+        body=Renamed, stored=dict[str, str] | None, read=readers.rename, example="gclid=sub1 wbraid=sub2",
         check="offers_rename_maps_names_to_names", live=values.rename_in,
         options=(Option("rename", "Add a parameter under another name. Repeatable.", metavar="FROM=TO",
                         negative="--no-rename"),),
     )] = None
     tracking_urls: Annotated[str | None, Setting(
-        body=Shares, stored=list[values.StoredShare] | None, read=rows.tracking_urls,
+        body=Shares, stored=list[values.StoredShare] | None, read=readers.tracking_urls,
         example="3:https://ads.example/a 1:https://ads.example/b",
         check="offers_tracking_urls_is_a_list_of_url_and_weight", live=values.share_in,
         options=(Option("tracking_url", "These share its clicks by their weights, instead of its URL. Repeatable.",
                         metavar="[WEIGHT:]URL", negative="--no-tracking-urls"),),
     )] = None
     trace_backend: Annotated[str | None, Setting(
-        body=values.Backend, stored=str, read=rows.word(values.backend_in), example="local", default="default",
+        body=values.Backend, stored=str, read=readers.word(values.backend_in), example="local", default="default",
         check="offers_trace_backend_is_default_local_or_service", live=values.own_backend_in,
-        options=(Option("trace_backend", "Who traces: as trace.backend says, or this.", values.Backend),),
+        options=(Option("trace_backend", "The backend that traces it: as trace.backend, or this.", values.Backend),),
     )] = None
 # fmt: on
 
@@ -189,7 +191,7 @@ JSON_COLUMNS = tuple(column for column, setting in SETTINGS.items() if setting.s
 
 
 def with_fields(types: Mapping[str, Any], *, optional: bool = False) -> Callable[[type[T]], type[T]]:
-    """Gives a class these fields before its own, for `dataclass` to read. `optional`: each is None by default."""
+    """Return a decorator that puts these fields before a dataclass's own. `optional`: each is None by default."""
 
     def add(cls: type[T]) -> type[T]:
         cls.__annotations__ = {**types, **cls.__annotations__}
@@ -201,14 +203,14 @@ def with_fields(types: Mapping[str, Any], *, optional: bool = False) -> Callable
 
 
 def offer_fields(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
-    """Raises BadInput that says which column is wrong and why."""
+    """Check all columns of an offer. Raises BadInput, which names the column and the fault."""
     if given.get("offer_name") is None:
         raise BadInput("offer_name is missing")
     return OfferFields(**{column: setting.read(given, column, allow_private) for column, setting in SETTINGS.items()})
 
 
 def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferFields:
-    """As `offer_fields`, for one to be added: without a final_url it has the first of its tracking_urls."""
+    """As `offer_fields`, for a new offer: without a final_url, the first of the tracking_urls serves as one."""
     offer = offer_fields(given, allow_private=allow_private)
     if offer.final_url is not None:
         return offer
@@ -218,11 +220,11 @@ def new_offer(given: Mapping[str, object], *, allow_private: bool) -> OfferField
 
 
 def urls_of(offer: OfferFields) -> list[str]:
-    """Those that share its clicks."""
+    """The tracking URLs that share the offer's clicks."""
     return [share["url"] for share in json.loads(offer.tracking_urls or "[]")]
 
 
 def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
-    """The offers of a file. Raises BadInput where it cannot be read at all."""
+    """The offers of a file. Raises BadInput if the file as a whole cannot be read."""
     required = ("offer_name", "final_url")
     return import_rows(text, tuple(SETTINGS), required, lambda given: offer_fields(given, allow_private=allow_private))

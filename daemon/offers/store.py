@@ -1,4 +1,4 @@
-"""Units of work on the rows of `offers` as operators do them. A running daemon hears of each change by a trigger."""
+"""SQL on the table `offers`. A trigger notifies running daemons of each change."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ _STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
 @dataclass(frozen=True, slots=True)
 @with_fields({column: setting.stored for column, setting in SETTINGS.items()})
 class StoredOffer:
-    """A row as an operator looks at it."""
+    """A row as operators see it."""
 
     created_at: datetime
     updated_at: datetime
@@ -23,7 +23,7 @@ class StoredOffer:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of the rows of a file."""
+    """The counts of an import."""
 
     added: int
     updated: int
@@ -31,19 +31,19 @@ class Stored:
 
 
 async def add_offer(conn: Connection, offer: OfferFields) -> bool:
-    """False where one of that name is there already."""
+    """Return False if an offer of that name exists already."""
     return (await add_offers(conn, [offer], update=False)).added == 1
 
 
 async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bool) -> Stored:
-    """Adds each; one that is there already is skipped, or given the values that `offers` names for it."""
+    """Add each offer. An existing one gets the given values if `update`, else it is skipped."""
     results: list[bool | None] = []
     for given in map(_columns, offers):
         places = enumerate(given, start=1)
-        # A new row has null for a text that is empty.
+        # A new row holds null in place of an empty text.
         values = [f"nullif(${n}::text, '')" if SETTINGS[column].sql == "text" else f"${n}" for n, column in places]
         otherwise = f"update set {_changes(given)}" if update else "nothing"
-        # xmax is 0 in a row that this very statement inserted; no row comes back where nothing was done.
+        # xmax is 0 in a row that this statement inserted. A skipped offer returns no row.
         statement = (
             f"insert into offers ({', '.join(given)}) values ({', '.join(values)})"  # noqa: S608
             f" on conflict (offer_name) do {otherwise} returning offers.xmax = 0"
@@ -53,13 +53,13 @@ async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bo
 
 
 def _columns(offer: OfferFields) -> dict[str, object]:
-    """What is given, by column, the name first; null for an empty list or text that its column does not hold."""
+    """The given values by column, the name first. An empty list or text that is not the default becomes null."""
     given = {column: value for column in SETTINGS if (value := getattr(offer, column)) is not None}
     return {c: None if value in ((), "") and value != SETTINGS[c].unset else value for c, value in given.items()}
 
 
 def _changes(given: Iterable[str]) -> str:
-    """Of all but the name."""
+    """The SET clause for all columns but the name."""
     return ", ".join([f"{column} = ${n}" for n, column in enumerate(given, start=1) if n > 1] + ["updated_at = now()"])
 
 
@@ -74,29 +74,25 @@ async def find_offer(conn: Connection, name: str) -> StoredOffer | None:
 
 
 def with_json_read(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `offers`: jsonb comes as text."""
+    """The row with its jsonb columns, which asyncpg gives as text, parsed."""
     return {**row, **{column: json.loads(row[column]) for column in JSON_COLUMNS if row[column] is not None}}
 
 
 async def load_offers(conn: Connection) -> list[dict[str, Any]]:
-    """The active offers, with what clicks need."""
+    """The active offers with the columns that clicks need."""
     return [dict(row) for row in await conn.fetch(f"select id, {', '.join(LIVE)} from offers where is_active")]  # noqa: S608
 
 
 async def find_offer_row(conn: Connection, key: str) -> dict[str, Any] | None:
-    """The whole row, by its id or else by its name."""
+    """The whole row of the offer with this id, else of the one with this name."""
     row = await conn.fetchrow(
         "select * from offers where id::text = lower($1) or offer_name = $1 order by offer_name = $1 limit 1", key
     )
     return dict(row) if row else None
 
 
-async def offer_names(conn: Connection) -> list[str]:
-    return [row["offer_name"] for row in await conn.fetch("select offer_name from offers order by offer_name")]
-
-
 async def update_offer(conn: Connection, changes: OfferFields, cleared: Collection[str] = ()) -> bool:
-    """Gives the offer what `changes` names, and null to the columns of `cleared`. False: no such offer."""
+    """Set the given values, and null in the columns of `cleared`. Returns False if there is no such offer."""
     given = _columns(changes)
     nulls = "".join(f"{column} = null, " for column in SETTINGS if column in cleared)
     statement = f"update offers set {nulls}{_changes(given)} where offer_name = $1 returning true"  # noqa: S608
@@ -104,5 +100,5 @@ async def update_offer(conn: Connection, changes: OfferFields, cleared: Collecti
 
 
 async def remove_offer(conn: Connection, name: str) -> bool:
-    """False: no such offer. Its hits and traces stay."""
+    """Delete the offer; its hits and traces stay. Returns False if there is no such offer."""
     return bool(await conn.fetchval("delete from offers where offer_name = $1 returning true", name))

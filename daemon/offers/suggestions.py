@@ -1,4 +1,4 @@
-"""Where the past traces of offers landed, and what of that speaks for a stop_at: units of work, and a judgement."""
+"""Suggests an offer's `stop_at` from where its past traces landed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -8,25 +8,27 @@ from ada_url import URL
 
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
+from daemon.web.headers import is_host_in
 
 TRACES_MAX = 100_000
-"""How many of the newest traces are read."""
+"""At most this many of the newest traces are read."""
 
 TRACES_MIN = 20
-"""How many an offer must have for a proposal to rest on."""
+"""An offer needs this many traces for a suggestion."""
 
 HOSTS_NAMED_MAX = 5
 
 Registrable = Callable[[str], str | None]
-"""The registrable domain of a host, such as shop.co.uk of www.shop.co.uk; None where it has none."""
+"""The registrable domain of a host (www.shop.co.uk → shop.co.uk); None for a public suffix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """Traces that went over the same `hosts`, in order, to `landing`; None stands for what is no http host.
+    """Traces over the same `hosts`, in order, to the host `landing`. None: the URL is neither http nor https.
 
-    `fetched`: the landing page was, so it is the last of `hosts`. `same_page`: the hop before it differs by no more
-    than http and www. `ms` and `bytes` of the last hop, on average.
+    fetched: the landing page was fetched, so its host is the last of `hosts`.
+    same_page: the URL of the hop before the landing page differs from its URL in http/https and www at most.
+    ms, bytes: of the last hop, on average.
     """
 
     landing: str | None
@@ -47,7 +49,7 @@ class PastTraces:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What an offer's stop_at should have, or why nothing is proposed. The savings are those of one trace."""
+    """The hosts to add to an offer's `stop_at`, or the reason for none. The savings are per trace."""
 
     offer: str
     stop_at: tuple[str, ...] | None
@@ -58,7 +60,7 @@ class Suggestion:
 
 
 async def read_past_traces(conn: Connection, days: float, offer_name: str | None) -> list[PastTraces]:
-    """Of the completed traces of so many days; of one offer, or all of them, by name."""
+    """The completed traces of the last `days`, by offer name; of one offer, or of all."""
     stops: dict[str, tuple[str, ...]] = {}
     walked = defaultdict[str, list[Walked]](list)
     for row in await conn.fetch(QUERIES["past_traces"], days, TRACES_MAX, offer_name):
@@ -71,13 +73,13 @@ async def read_past_traces(conn: Connection, days: float, offer_name: str | None
 
 
 async def add_stop_at(conn: Connection, suggestions: Sequence[Suggestion]) -> None:
-    """Beside the hosts that the offers have."""
+    """Add the suggested hosts to those that the offers have."""
     for suggestion in suggestions:
         await conn.execute(QUERIES["add_stop_at"], suggestion.offer, suggestion.stop_at)
 
 
 def suggested(past: PastTraces, days: float, traces_min: int, registrable: Registrable) -> Suggestion:
-    """Proposes hosts that end every one of the traces where it landed, and none before."""
+    """Find hosts at which every past trace would have ended on its landing page, and none before."""
     traces = sum(walked.traces for walked in past.walked)
 
     def none(why: str) -> Suggestion:
@@ -99,7 +101,7 @@ def suggested(past: PastTraces, days: float, traces_min: int, registrable: Regis
         more = "" if len(sites) <= HOSTS_NAMED_MAX else ", …"
         return none(f"its traces landed on {len(sites)} sites: {named}{more}")
     [site] = sites
-    if all(covers(past.stop_at, host) for host in hosts):
+    if all(is_host_in(host, past.stop_at) for host in hosts):
         return none(f"its stop_at has {' '.join(past.stop_at)} already")
     if all(walked.fetched and len(walked.hosts) < 2 for walked in past.walked):
         return none("its tracking URL is the landing page: there is no hop to save")
@@ -112,20 +114,15 @@ def suggested(past: PastTraces, days: float, traces_min: int, registrable: Regis
     return none(f"{early} of {traces} traces pass {site} on their way to the landing page: they would end too early")
 
 
-def covers(stop_at: Collection[str], host: str) -> bool:
-    """Whether a host is one of these or below one."""
-    return any(host == named or host.endswith(f".{named}") for named in stop_at)
-
-
 def ends_early(stop_at: Collection[str], walked: Walked) -> bool:
-    """Whether a trace would end at another page than it did. What it begins with is no redirect, and ends nothing."""
+    """Whether `stop_at` would end the traces before their landing page. The first URL, no redirect, never ends one."""
     end = len(walked.hosts) - 1 if walked.fetched else len(walked.hosts)
-    first = next((at for at in range(1, end) if covers(stop_at, walked.hosts[at] or "")), end)
+    first = next((at for at in range(1, end) if is_host_in(walked.hosts[at] or "", stop_at)), end)
     return first < end - (1 if walked.same_page else 0)
 
 
 def _host(origin: str | None) -> str | None:
-    """None for what is not of http or https."""
+    """The host of an http or https URL, else None."""
     try:
         url = URL(origin or "")
     except ValueError:
@@ -134,7 +131,7 @@ def _host(origin: str | None) -> str | None:
 
 
 def _last_hop(walked: Sequence[Walked]) -> tuple[int | None, int | None]:
-    """Its milliseconds and its bytes, on average over the traces that fetched their landing page."""
+    """(ms, bytes) of the last hop, on average over the traces that fetched their landing page."""
     fetched = [w for w in walked if w.fetched]
     return _mean([(w.ms, w.traces) for w in fetched]), _mean([(w.bytes, w.traces) for w in fetched])
 

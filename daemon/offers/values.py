@@ -1,7 +1,7 @@
-"""The values of an offer's settings, as the columns of its row hold them: what is accepted, and why the rest is not.
+"""Checks of the values that the columns of `offers` hold. Pure.
 
-Pure. The commands refuse what raises BadInput here; the cache of offers complains of it and goes on without it. The
-CHECK constraints of migrations/0002 say the same as far as SQL can.
+A bad value raises BadInput with the reason. The commands and the API refuse such a value; the offers that serve clicks
+ignore it with a complaint. The CHECK constraints of migrations/0002 hold the same rules as far as SQL can.
 """
 
 import math
@@ -14,12 +14,12 @@ from ada_url import URL
 
 from daemon.errors import BadInput
 from daemon.offers.macros import macro_url
-from daemon.web.urls import SHOWN_CHARS_MAX
+from daemon.web.urls import quoted
 
 UserAgent = Literal["default", "visitor"]
-"""What a trace says it is; default for the setting trace.user_agent."""
+"""The User-Agent that a trace sends; default: the setting trace.user_agent."""
 Backend = Literal["default", "local", "service"]
-"""Who traces; default for the setting trace.backend."""
+"""Which backend traces; default: the setting trace.backend."""
 FilterKind = Literal["keep", "drop"]
 
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
@@ -29,20 +29,12 @@ NAMES_MAX = 100
 NAME_CHARACTERS_MAX = 255
 URLS_MAX = 50
 WEIGHT_MAX = 1_000_000
-# A redirect must not run or show what a chain's server wrote, whatever an offer says.
+# Never allowed as a landing scheme: a redirect must neither run nor show content that a chain's server wrote.
 RUNNING_SCHEMES = frozenset({"javascript", "vbscript", "data", "blob", "file", "about", "view-source"})
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,63}")  # RFC 3986, 3.1
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s/\\?#@:%*\[\]{}]+")
 _UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff\u2028\u2029]")
-
-
-@dataclass(frozen=True, slots=True)
-class ParamFilter:
-    """Keeps only these names of a click's parameters, or drops them."""
-
-    does: FilterKind
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +47,7 @@ class StoredShare:
 
 def list_in(value: object) -> list[object]:
     if not isinstance(value, list | tuple):
-        raise BadInput(f"{_shown(value)} is no list")
+        raise BadInput(f"{quoted(value)} is no list")
     return list(value)
 
 
@@ -63,17 +55,17 @@ def deadline_in(value: object) -> float:
     """`deadline_s`."""
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not DEADLINE_MIN_S <= number <= DEADLINE_MAX_S:
-        raise BadInput(f"deadline_s must be {DEADLINE_MIN_S:g} to {DEADLINE_MAX_S:g} seconds, not {_shown(value)}")
+        raise BadInput(f"deadline_s must be {DEADLINE_MIN_S:g} to {DEADLINE_MAX_S:g} seconds, not {quoted(value)}")
     return float(number)
 
 
 def one_of(column: str, words: Any) -> Callable[[object], str]:
-    """Reads a column that holds a word of a Literal."""
+    """Return a check of a column that holds a word of the Literal `words`."""
     *others, last = get_args(words)
 
     def read(value: object) -> str:
         if value not in (*others, last):
-            raise BadInput(f"{column} must be {', '.join(others)} or {last}, not {_shown(value)}")
+            raise BadInput(f"{column} must be {', '.join(others)} or {last}, not {quoted(value)}")
         return str(value)
 
     return read
@@ -84,23 +76,21 @@ backend_in = one_of("trace_backend", Backend)
 
 
 def own_backend_in(value: object) -> str | None:
-    """`trace_backend` of an offer that has its own; None for default."""
+    """`trace_backend` of an offer; None for default."""
     return None if backend_in(value) == "default" else str(value)
 
 
 def scheme_in(value: object) -> str:
-    """One of `landing_schemes`, in lower case."""
+    """An item of `landing_schemes`, in lower case."""
     if not isinstance(value, str) or not _SCHEME.fullmatch(value.lower()):
-        raise BadInput(
-            f"landing_schemes: {str(value)[:SCHEMES_MAX]!r} is no scheme such as market or intent, without ://"
-        )
+        raise BadInput(f"landing_schemes: {quoted(str(value))} is no scheme such as market or intent, without ://")
     if value.lower() in RUNNING_SCHEMES:
         raise BadInput(f"landing_schemes: {value!r} runs in the visitor's browser or reads their files: never allowed")
     return value.lower()
 
 
 def host_in(value: object) -> str:
-    """One of `stop_at`, as a browser reads it."""
+    """An item of `stop_at`, normalized as a browser does (WHATWG host parser)."""
     text = value.strip().removesuffix(".") if isinstance(value, str) else ""
     try:
         if text.startswith(".") or not _HOST.fullmatch(text):
@@ -108,46 +98,42 @@ def host_in(value: object) -> str:
         return URL(f"http://{text}/").hostname
     except ValueError:
         raise BadInput(
-            f"stop_at: {_shown(value)} is no host such as shop.example, without scheme, port or path; it covers the"
+            f"stop_at: {quoted(value)} is no host such as shop.example, without scheme, port or path; it covers the"
             " hosts below it"
         ) from None
 
 
-def param_filter_in(value: object) -> ParamFilter | None:
-    """`param_filter`: {"keep": [names]} or {"drop": [names]}; None for an empty object."""
-    if value == {}:
-        return None
-    if isinstance(value, Mapping) and len(value) == 1:
-        for does in get_args(FilterKind):
-            if does in value:
-                return ParamFilter(does, _names("param_filter", value[does]))
-    raise BadInput(f'param_filter must be {{"keep": [names]}} or {{"drop": [names]}}, not {_shown(value)}')
+def param_filter_in(value: object) -> dict[str, tuple[str, ...]]:
+    """`param_filter`: {"keep": [names]}, {"drop": [names]} or an empty object."""
+    if isinstance(value, Mapping) and len(value) <= 1 and value.keys() <= set(get_args(FilterKind)):
+        return {kind: _names("param_filter", names) for kind, names in value.items()}
+    raise BadInput(f'param_filter must be {{"keep": [names]}} or {{"drop": [names]}}, not {quoted(value)}')
 
 
 def rename_in(value: object) -> dict[str, str]:
-    """`rename`: an object of inbound names and what they become."""
+    """`rename`: an object from inbound names to new names."""
     if not isinstance(value, Mapping):
-        raise BadInput(f'rename must be an object such as {{"gclid": "sub1"}}, not {_shown(value)}')
+        raise BadInput(f'rename must be an object such as {{"gclid": "sub1"}}, not {quoted(value)}')
     if len(value) > NAMES_MAX:
         raise BadInput(f"rename holds {len(value)} names; at most {NAMES_MAX} are allowed")
     return {_name("rename", old): _name("rename", new) for old, new in value.items()}
 
 
 def share_in(value: object) -> StoredShare:
-    """One of `tracking_urls`; without a weight it is 1. The URL stays as it is given."""
+    """An item of `tracking_urls`. The weight is 1 by default; the URL stays as given."""
     if not isinstance(value, Mapping) or not {"url"} <= value.keys() <= {"url", "weight"}:
         raise BadInput(
             'tracking_urls must hold objects such as {"url": "https://ads.example/click", "weight": 3}, not '
-            + _shown(value)
+            + quoted(value)
         )
     url, weight = value["url"], value.get("weight", 1)
     if not isinstance(url, str):
-        raise BadInput(f"tracking_urls: url must be text, not {_shown(url)}")
+        raise BadInput(f"tracking_urls: url must be text, not {quoted(url)}")
     macro_url(url)
     number = weight if isinstance(weight, int | float) and not isinstance(weight, bool) else math.nan
     if not 0 < number <= WEIGHT_MAX:
         raise BadInput(
-            f"tracking_urls: a weight must be a number above 0, up to {WEIGHT_MAX}, not {_shown(weight)};"
+            f"tracking_urls: a weight must be a number above 0, up to {WEIGHT_MAX}, not {quoted(weight)};"
             " to give a URL no clicks, leave it out"
         )
     return StoredShare(url, float(number))
@@ -163,11 +149,6 @@ def _names(column: str, value: object) -> tuple[str, ...]:
 def _name(column: str, value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX or _UNSTORABLE.search(value):
         raise BadInput(
-            f"{column}: {_shown(value)} is no parameter's name: text of 1 to {NAME_CHARACTERS_MAX} characters"
+            f"{column}: {quoted(value)} is no parameter's name: text of 1 to {NAME_CHARACTERS_MAX} characters"
         )
     return value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "…"

@@ -1,20 +1,20 @@
-"""The actor around one country's Pool: one mailbox, one loop: drain a batch, decide, journal, answer, publish a view.
+"""The actor around one country's Pool. Its loop: drain a batch, decide, journal, answer, publish a view.
 
-A grant is answered only once its entries are durable; everything else is recorded without waiting. Nothing is awaited
-between taking a message and the end of the decision. When the loop raises, `start_over` takes the rows, and the next
-`run` first does what was left unfinished.
+A lease is answered when its entries are durable; other entries are recorded without waiting. No await between taking a
+message and the end of the decision. After a crash `start_over` reloads the rows; the next `run` begins with the
+messages that were left unfinished.
 """
 
 import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 import trio
 
 from daemon.clock import Moment
-from daemon.journal.entries import Entry
+from daemon.journal.entries import Recorder
 from daemon.pool.messages import (
     CountOverdue,
     Decision,
@@ -35,7 +35,7 @@ from daemon.pool.rows import described
 from daemon.pool.states import Event, Ip
 
 BATCH_MAX = 256
-TIMERS_EACH_S = 0.1  # where nobody waits: the next request fires what is due itself, so this delays rows alone
+TIMERS_EACH_S = 0.1  # while no request waits: a new request fires due timers itself, so this only delays rows
 
 Publish = Callable[[Pool, PoolView], None]
 T = TypeVar("T")
@@ -43,29 +43,21 @@ T = TypeVar("T")
 log = structlog.get_logger("daemon.pool")
 
 
-class Journal(Protocol):
-    """Where entries go. `record` returns at once; `durable` once they are on disk, False if the disk refused them."""
-
-    def record(self, *entries: Entry) -> None: ...
-
-    async def durable(self, *entries: Entry) -> bool: ...
-
-
 class PoolActor:
     def __init__(
         self,
         pool: Pool,
         mailbox: trio.MemoryReceiveChannel[Message],
-        journal: Journal,
+        journal: Recorder,
         now: Callable[[], Moment],
         may_lease: Callable[[], bool] = lambda: True,
         spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None,
         publish: Publish = lambda pool, view: None,
     ) -> None:
-        """`may_lease` is asked before each decision: False refuses every request.
+        """`may_lease` is called before each decision: False refuses all requests.
 
-        `spared` is called for each IP that should have failed and rests instead: its provider, and the country.
-        `publish` is called after each batch.
+        `spared(provider, country, now)` is called for each IP that cools down instead of failing. `publish` is called
+        after each batch.
         """
         self.pool = pool
         self._mailbox = mailbox
@@ -75,34 +67,27 @@ class PoolActor:
         self._spared = spared
         self._publish = publish
         self._batch: list[Message] = []
-        self._at = -1  # which message of the batch is being decided
+        self._at = -1  # index of the message that is being decided
         self._decision = Decision()
-
-    @property
-    def country(self) -> str:
-        return self.pool.country
 
     def __repr__(self) -> str:
         return f"<PoolActor {self.pool!r}>"
 
     def unfinished(self) -> list[Message]:
-        """After a crash: all that was taken and not answered, but for the one message that was being decided."""
+        """After a crash: the messages that have no answer, without the one whose decision raised."""
         poison = self._batch[self._at] if self._at >= 0 else None
-        asked = [*self.pool.waiting, *(request for request, _ in self._decision.answers), *self._batch]
-        return [message for message in {id(m): m for m in asked}.values() if message is not poison]
+        taken = [*self.pool.waiting, *(request for request, _ in self._decision.answers), *self._batch]
+        return [message for message in {id(m): m for m in taken}.values() if message is not poison]
 
     async def run(self, first: list[Message]) -> list[StartOver]:
-        """Serves the mailbox, `first` before anything else. Returns what asks for a start from the rows.
-
-        Empty: the mailbox's senders are all closed.
-        """
+        """Handles `first`, then the mailbox. Returns the StartOver messages of a batch; none: the mailbox is closed."""
         batch = first
         try:
             while True:
                 await self._handle(batch)
-                if asked := [message for message in batch if isinstance(message, StartOver)]:
+                if start_over := [message for message in batch if isinstance(message, StartOver)]:
                     self._publish(self.pool, self.pool.view(starts_over=True))
-                    return asked
+                    return start_over
                 try:
                     batch = await self._next_batch()
                 except trio.EndOfChannel:
@@ -112,14 +97,14 @@ class PoolActor:
             raise
 
     def start_over(self, rows: Iterable[Ip]) -> list[Message]:
-        """Takes the IPs over as their rows stand now. Returns what `run` is to serve first: see `unfinished`."""
+        """Reloads the pool from its current rows. Returns the messages that `run` must handle first (`unfinished`)."""
         unfinished = self.unfinished()
         self.pool = self.pool.reloaded(rows)
         self._publish(self.pool, self.pool.view())
         return unfinished
 
     async def _next_batch(self) -> list[Message]:
-        """At least one message, or none when a timer is due."""
+        """At least one message, or none if a timer is due."""
         batch: list[Message] = []
         due_s = self.pool.next_due_s()
         if due_s is not None and not self.pool.waiting:
@@ -144,9 +129,9 @@ class PoolActor:
                     case Remove() | Ping() | SetRules():
                         message.done()
                     case Describe():
-                        _tell(message.reply, described(message, self.pool.ips, self.pool.quarantine.ids))
+                        _send(message.reply, described(message, self.pool.ips, self.pool.quarantine.ids))
                     case CountOverdue():
-                        _tell(message.reply, decision.overdue)
+                        _send(message.reply, decision.overdue)
             self._at = -1
             for remark in decision.remarks:
                 log.warning("lease_lost", country=self.pool.country, why=remark)
@@ -164,21 +149,21 @@ class PoolActor:
         self._batch, self._decision = [], Decision()
 
     def _answer(self, decision: Decision, durable: bool) -> list[Message]:
-        """Sends the answers; gives the releases of leases that nobody took, or that could not be made durable."""
-        back: list[Message] = []
+        """Sends the answers. Returns releases for the leases that no requester took, or that are not durable."""
+        releases: list[Message] = []
         for request, answer in decision.answers:
             lease = answer if isinstance(answer, Lease) else None
             try:
                 request.reply.send_nowait(answer if durable or not lease else NoIPAvailable(None, "journal"))
                 taken = durable
-            except (trio.BrokenResourceError, trio.WouldBlock):  # it left, or it has had an answer already
+            except (trio.BrokenResourceError, trio.WouldBlock):  # the requester left, or has an answer already
                 log.debug("requester_left", request_id=str(request.request_id), lease=repr(lease))
                 taken = False
             if lease and not taken:
-                back.append(Release(lease.ip_id, lease.lease_no, Event.RELEASED_TARGET_AT_FAULT))
-        return back
+                releases.append(Release(lease.ip_id, lease.lease_no, Event.RELEASED_TARGET_AT_FAULT))
+        return releases
 
 
-def _tell(reply: Reply[T], value: T) -> None:
-    with suppress(trio.BrokenResourceError, trio.WouldBlock):  # the asker left, or has had the answer before a crash
+def _send(reply: Reply[T], value: T) -> None:
+    with suppress(trio.BrokenResourceError, trio.WouldBlock):  # the requester left, or has the answer since a crash
         reply.send_nowait(value)

@@ -1,8 +1,7 @@
-"""Whether a request is admitted. Pure.
+"""Whether a request may wait for an IP, by an estimate; certain refusals are in prospects.py. Pure.
 
-Under load a request is refused if it must expect to wait for too long. That is an estimate, from the pool's own heaps
-and counts; what is certain about a request is in prospects.py. A check of one IP gets its lease at once or not at all,
-and never at the cost of a click.
+Under load a request is refused if its expected wait is too long, by the pool's heaps and counts. A check of one IP gets
+its lease at once or not at all, and takes no IP that clicks need.
 """
 
 from collections.abc import Mapping
@@ -11,14 +10,14 @@ from daemon.pool.messages import Counts, NoIPAvailable
 from daemon.pool.queues import IpHeap
 from daemon.pool.states import Ip, Rules, Status
 
-WAIT_SHARE_MAX = 0.3  # of what a request would wait at most: one that must expect more is refused at once
-QUEUE_SHORT = 8  # requests; behind fewer the expected wait is not estimated
-HOLD_WEIGHT = 0.1  # of the newest lease in the mean of how long one lasts
-KEPT_SHARE = 0.2  # of a country's healthy IPs: as many stay available for the clicks to come
+WAIT_SHARE_MAX = 0.3  # of the time until the deadline: with a longer expected wait a request is refused
+QUEUE_SHORT = 8  # waiting requests; with fewer the wait is not estimated
+HOLD_WEIGHT = 0.1  # of the newest lease in the mean duration of a lease
+KEPT_SHARE = 0.2  # of a country's healthy IPs: kept from checks, for clicks
 
 
 class WaitEstimate:
-    """`hold_s`: how long a lease lasts, as of late."""
+    """`hold_s`: the mean duration of recent leases."""
 
     def __init__(self, by_status: Mapping[Status, int], rests: IpHeap) -> None:
         self._by_status = by_status
@@ -29,11 +28,10 @@ class WaitEstimate:
         self.hold_s += (HOLD_WEIGHT if self.hold_s else 1.0) * (held_s - self.hold_s)
 
     def expects_too_long(self, waiting: int, deadline_s: float, now_s: float, rules: Rules) -> bool:
-        """Whether a request that came now, behind so many, must expect to wait for too long to be let in.
+        """Whether a new request behind `waiting` others must expect more than WAIT_SHARE_MAX of its time.
 
-        Too long is more than WAIT_SHARE_MAX of its time. Under a load beyond the pool's means a queue of `waiting_max`
-        would be of requests that run into their deadlines one and all, and those that come after the load would stand
-        behind them. A short queue cannot do that: there prospects.py alone decides.
+        Under overload a full queue would consist of requests that all reach their deadlines, and requests that come
+        after the overload would wait behind them. A short queue has no such effect: there prospects.py alone decides.
         """
         if waiting < QUEUE_SHORT:
             return False
@@ -41,14 +39,14 @@ class WaitEstimate:
         return self._leases_by(by_s, now_s, rules.cooldown_s, waiting + 1) <= waiting
 
     def _leases_by(self, by_s: float, now_s: float, cooldown_s: float, enough: int) -> float:
-        """How many leases can be expected by a time, while none is free now; counted up to `enough`.
+        """How many leases are expected to begin until `by_s` if no IP is available now; counted up to `enough`.
 
-        The ends of rests are known. A lease is expected to last as long as those of late, from a start nobody knows.
+        The ends of rests are known. A lease is expected to last `hold_s`; how much of that has passed is unknown.
         """
         cycle_s = self.hold_s + cooldown_s
         if not cycle_s:
             return enough
-        in_use_s = by_s - now_s - cooldown_s  # what of the time is left for leases that are under way
+        in_use_s = by_s - now_s - cooldown_s  # a lease must end within this time for its IP to be leased again
         leases = 0.0
         if in_use_s > 0:
             first = min(1.0, in_use_s / self.hold_s) if self.hold_s else 1.0
@@ -61,7 +59,7 @@ class WaitEstimate:
 
 
 def refused_check(ip: Ip, until_s: float | None, counts: Counts, now_s: float) -> NoIPAvailable | None:
-    """Why the check has to wait, or None. `until_s`: the end of a lock or a rest, one that a failed IP has left too."""
+    """Why a check of `ip` gets no lease, or None. `until_s`: the end of its lock or rest, also of a failed IP."""
     if ip.leaving:
         return NoIPAvailable(None, "gone")
     if until_s is not None and until_s > now_s:

@@ -18,47 +18,46 @@ from daemon.settings.model import Settings
 
 T = TypeVar("T")
 MAILBOX_MAX = 10_000
-ANSWER_S = 2.0  # for questions; an actor answers none while it waits for the disk or for rows
+ANSWER_S = 2.0  # an actor does not answer while it waits for the disk or for rows
 
 StartActor = Callable[[Pool, "trio.MemoryReceiveChannel[Message]", Publish], None]
 
 
 class PoolHandle:
-    """A country's pool for all but its actor: the mailbox to write to, and the `view` that the actor published last."""
+    """A country's pool for other tasks than its actor: its mailbox, and the `view` that the actor published last."""
 
-    __slots__ = ("_owed", "_pool", "country", "mailbox", "view")
+    __slots__ = ("_pool", "_unsent", "country", "mailbox", "view")
 
     def __init__(self, mailbox: "trio.MemorySendChannel[Message]", pool: Pool) -> None:
         self.country = pool.country
         self.mailbox = mailbox
         self.view = pool.view()
         self._pool = pool
-        self._owed: Rules | None = None  # that the mailbox had no room for
+        self._unsent: Rules | None = None  # the mailbox was full
 
     def __repr__(self) -> str:
         return f"<PoolHandle {self.country}: {self.view.counts}>"
 
     def publish(self, pool: Pool, view: PoolView) -> None:
-        """For the actor alone."""
+        """Only for the actor."""
         self._pool, self.view = pool, view
-        if self._owed is not None:
-            self.set_rules(self._owed)
+        if self._unsent is not None:
+            self.set_rules(self._unsent)
 
     def set_rules(self, rules: Rules) -> None:
-        """Sends SetRules; where the mailbox is full, once the actor has made room."""
-        self._owed = None
+        """Sends SetRules; if the mailbox is full, after the actor's next batch."""
+        self._unsent = None
         try:
             self.mailbox.send_nowait(SetRules(rules))
         except trio.WouldBlock:
-            self._owed = rules
+            self._unsent = rules
         except trio.ClosedResourceError:
-            return  # the daemon ends
+            return  # the daemon stops
 
     def would_refuse(self, deadline_s: float, now_s: float) -> str | None:
-        """Why a request that came now would not even wait (see NoIPAvailable); None if it would, or need not.
+        """See Pool.would_refuse: the only read of a pool outside of its actor's task.
 
-        This alone reads the pool outside of its actor's task, and changes nothing: a click that gets no IP has its
-        answer at once, although the actor may wait for the disk.
+        So a click that gets no IP is answered at once, even while the actor waits for the disk.
         """
         return self._pool.would_refuse(deadline_s, now_s)
 
@@ -67,16 +66,16 @@ class PoolHandle:
     ) -> tuple[IpView, ...]:
         """Copies of IPs, see messages.Describe. Raises PoolSilent."""
         reply: OneShot[tuple[IpView, ...]] = OneShot()
-        return await self._asked(Describe(reply, start, count, unhealthy, endpoint), reply)
+        return await self._request(Describe(reply, start, count, unhealthy, endpoint), reply)
 
     async def overdue(self) -> int:
         """See messages.CountOverdue. Raises PoolSilent."""
         reply: OneShot[int] = OneShot()
-        return await self._asked(CountOverdue(reply), reply)
+        return await self._request(CountOverdue(reply), reply)
 
-    async def _asked(self, question: Describe | CountOverdue, reply: OneShot[T]) -> T:
+    async def _request(self, message: Describe | CountOverdue, reply: OneShot[T]) -> T:
         with reply, trio.move_on_after(ANSWER_S), suppress(trio.ClosedResourceError):
-            await self.mailbox.send(question)
+            await self.mailbox.send(message)
             return await reply.receive()
         raise PoolSilent(
             f"the pool of {self.country} does not answer: its actor waits for the disk or the database, or ends"
@@ -89,7 +88,7 @@ def rules_of(settings: Settings) -> Rules:
 
 
 class PoolDirectory:
-    """`start_actor` is called once for each new country, with the pool of the IPs that it begins with."""
+    """`start_actor` is called once for each new country, with its pool of the first IPs."""
 
     def __init__(self, new_pool: Callable[[str], Pool], start_actor: StartActor) -> None:
         self._new_pool = new_pool
@@ -124,21 +123,21 @@ class PoolDirectory:
         return handle
 
     def use(self, settings: Settings) -> None:
-        """New rules for what happens from now on, see messages.SetRules."""
+        """Sends the new rules to each actor, see messages.SetRules."""
         for handle in self:
             handle.set_rules(rules_of(settings))
 
-    async def look_again(self) -> None:
-        """Whether the node may lease has changed: each actor looks at its waiting requests."""
-        for post in self:
-            await post.mailbox.send(Adopt(()))  # an actor looks at its requests after every message
+    async def recheck_requests(self) -> None:
+        """Makes each actor examine its waiting requests, after a change of whether the node may lease."""
+        for handle in self:
+            await handle.mailbox.send(Adopt(()))  # after each message an actor examines its requests
 
     async def start_over(self) -> None:
-        """Returns once each actor has loaded its pool from the rows again."""
+        """Returns when each actor has reloaded its pool from the rows."""
         done = []
-        for post in self:
+        for handle in self:
             done.append(trio.Event())
-            await post.mailbox.send(StartOver(done[-1].set))
+            await handle.mailbox.send(StartOver(done[-1].set))
         for event in done:
             await event.wait()
 
@@ -146,14 +145,14 @@ class PoolDirectory:
         return {handle.country: handle.view.counts for handle in self}
 
     async def overdue(self) -> int:
-        """IPs whose lock or rest should have ended over OVERDUE_S ago: 0, unless a timer failed. They end now."""
+        """How many locks and rests a failed timer has missed, see messages.CountOverdue."""
         count = 0
         for handle in self:
-            with suppress(PoolSilent):  # no timer failed: the actor waits for something else
+            with suppress(PoolSilent):  # the actor waits for the disk or for rows: no timer failed
                 count += await handle.overdue()
         return count
 
     def close(self) -> None:
-        """No more messages: the actors end once they have handled what was sent."""
+        """Closes the mailboxes: the actors end after the messages that were sent."""
         for handle in self:
             handle.mailbox.close()

@@ -1,4 +1,4 @@
-"""The messages to a pool actor, its answers and its decisions. Times are seconds on the monotonic clock. Pure."""
+"""The messages to a pool actor, its answers and decisions. Times are seconds on the monotonic clock. Pure."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Reply(Protocol[T_contra]):
-    """Where an answer goes: a OneShot or a memory channel's send end; BrokenResourceError where nobody waits."""
+    """Takes an answer: a OneShot or a memory channel's send end. BrokenResourceError if no task waits for it."""
 
     def send_nowait(self, value: T_contra, /) -> None: ...
 
@@ -23,8 +23,8 @@ class Reply(Protocol[T_contra]):
 class Lease(msgspec.Struct, frozen=True):
     """The exclusive right of one trace to one IP until `locked_until_s`. `lease_no` grows with each lease of an IP.
 
-    `unused_s`: since its last lease began, None for its first. `choices`: IPs that were available, this one included.
-    `ends_boot_s`: its end by the clock that counts while the machine is suspended (Moment.boot_s).
+    `unused_s`: time since the previous lease began, None for the first. `choices`: available IPs, with this one.
+    `ends_boot_s`: the lease's end on the boot clock (Moment.boot_s).
     """
 
     ip_id: UUID
@@ -44,14 +44,16 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class NoIPAvailable(msgspec.Struct, frozen=True):
-    """No lease. `until_s`: when the next IP frees up, if that is known. `why`:
+    """No lease. `until_s`: when the next IP becomes available, if known.
 
-    - `too_late`: no IP can be free for it by its deadline; `tried`: the same, where it has tried some IPs
-    - `full`: as many requests wait as may; `hopeless`: it would have to expect a long wait behind them
-    - `deadline`: its deadline came; `journal`: the lease could not be recorded
+    `why`:
+
+    - `too_late`: no IP can be free before the deadline; `tried`: the same, for a request that has tried some IPs
+    - `full`: `waiting_max` requests wait; `hopeless`: the expected wait behind them is too long (admission.py)
+    - `deadline`: the deadline has passed; `journal`: the lease could not be recorded
     - `untrusted`: this node may not lease now (nodes/member.py)
 
-    Where one IP was asked for, `until_s` is its own, and `why` gone, locked, cooldown or busy.
+    For a request with `ip_id`, `until_s` is that IP's, and `why` is gone, locked, cooldown or busy.
     """
 
     until_s: float | None
@@ -59,10 +61,10 @@ class NoIPAvailable(msgspec.Struct, frozen=True):
 
 
 class Acquire(msgspec.Struct, frozen=True):
-    """Asks for an IP, and waits for one until `deadline_s`. A lower `priority` goes first; 0 is a click's.
+    """Requests an IP and waits until `deadline_s`. A lower `priority` is served first; a click has 0.
 
-    `ip_id` asks for that one alone, for a check: it is had at once or not at all, and may be one that failed.
-    It gets none of the IPs that it has `tried`, and waits only while another one can be free in time.
+    `tried`: IPs that the request does not get again. `ip_id`: only this IP, for a check; it may have failed. Such a
+    request never waits.
     """
 
     request_id: UUID
@@ -74,9 +76,9 @@ class Acquire(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """Gives a lease back; `event` is one of the RELEASED_ ones, or of a check's.
+    """Ends a lease; `event` is a RELEASED_ event or one of CHECKS.
 
-    `endpoint`: the address and port that a check was of; it says nothing of another one that an edit gave the IP since.
+    `endpoint`: the checked address and port. The result does not apply to another endpoint that an edit has set since.
     """
 
     ip_id: UUID
@@ -86,45 +88,40 @@ class Release(msgspec.Struct, frozen=True):
     endpoint: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Adopt:
-    """IPs as their rows stand now: new ones join, known ones take over what an operator changed."""
+class Adopt(msgspec.Struct, frozen=True):
+    """Current rows as IPs: the pool adds new IPs, and takes over an operator's changes of known ones."""
 
     ips: tuple[Ip, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """IPs whose rows are gone from this country. `done` is called once they left, or will when their leases end."""
+class Remove(msgspec.Struct, frozen=True):
+    """IPs without a row in this country. `done` is called when they are removed, or marked to go after their leases."""
 
     ip_ids: tuple[UUID, ...]
     done: Callable[[], None] = lambda: None
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """Asks whether the actor still runs. `done` is called when it comes by."""
+class Ping(msgspec.Struct, frozen=True):
+    """Tests that the actor runs: it calls `done`."""
 
     done: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class StartOver:
-    """Another node may have had the IPs: the pool is loaded from the rows again. `done` is called once it is."""
+class StartOver(msgspec.Struct, frozen=True):
+    """Reloads the pool from the rows, since another node may have leased the IPs. `done` is called afterwards."""
 
     done: Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class SetRules:
-    """The settings changed. The rules hold from now on; a lock or a rest that has begun keeps its end."""
+class SetRules(msgspec.Struct, frozen=True):
+    """New rules after a change of the settings. A lock or a rest that has begun keeps its end."""
 
     rules: Rules
     done: Callable[[], None] = lambda: None
 
 
 class IpView(msgspec.Struct, frozen=True):
-    """A copy of what others may know of an IP; the fields are those of states.Ip."""
+    """A copy of some fields of states.Ip for other tasks."""
 
     id: UUID
     address: str
@@ -135,10 +132,9 @@ class IpView(msgspec.Struct, frozen=True):
 
 
 class Describe(msgspec.Struct, frozen=True):
-    """Asks for copies of IPs in the order in which they joined: of `count` of them from the place `start` on.
+    """Requests copies of `count` IPs in the order in which they joined, from index `start` on.
 
-    `unhealthy`: only of those in quarantine. `endpoint`: only of those with this address (in lower case, without
-    brackets) and port.
+    `unhealthy`: only unhealthy IPs. `endpoint`: only IPs with this address (lower case, no brackets) and port.
     """
 
     reply: Reply[tuple[IpView, ...]]
@@ -149,7 +145,7 @@ class Describe(msgspec.Struct, frozen=True):
 
 
 class CountOverdue(msgspec.Struct, frozen=True):
-    """Asks how many locks and rests should have ended over OVERDUE_S ago, had a timer not failed. They end now."""
+    """Ends the locks and rests that a failed timer has missed by over OVERDUE_S, and requests their number."""
 
     reply: Reply[int]
 
@@ -159,7 +155,7 @@ Message = Acquire | Release | Adopt | Remove | Ping | StartOver | SetRules | Des
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One country's pool at a glance; `waiting` are requests, the rest IPs."""
+    """One country's IPs by status; `waiting` counts requests."""
 
     total: int
     available: int
@@ -176,15 +172,15 @@ class Counts:
 
     @property
     def utilisation_percent(self) -> float:
-        """(locked + cooldown) / healthy, as ip_pool_statistics has it; 0 with no healthy IP."""
+        """(locked + cooldown) / healthy, as in ip_pool_statistics; 0 without healthy IPs."""
         healthy = self.total - self.failed
         return 100 * (self.locked + self.cooldown) / healthy if healthy else 0.0
 
 
 class PoolView(msgspec.Struct, frozen=True):
-    """What others see of a pool, as it was after its actor's last batch. `leases`: given since the daemon started.
+    """A pool's state after its actor's last batch. `leases`: granted since the daemon started.
 
-    `starts_over`: the pool is being loaded from the rows, and its actor takes no message.
+    `starts_over`: the pool is being reloaded from the rows, and its actor takes no message.
     """
 
     counts: Counts
@@ -195,10 +191,10 @@ class PoolView(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Decision:
-    """What one or more events led to. `answers` go out once `entries` are durable; `remarks` are for the log.
+    """The effects of one or more events. `answers` are sent when `entries` are durable; `remarks` go to the log.
 
-    `spared`: the provider of each IP that should have failed, and rests instead. `may_lease`: False refuses requests.
-    `overdue`: locks and rests that a timer ended too late.
+    `spared`: the provider of each IP that cools down instead of failing (Quarantine). `may_lease`: False refuses all
+    requests. `overdue`: locks and rests that ended too late, because a timer failed.
     """
 
     may_lease: bool = True

@@ -1,9 +1,6 @@
-"""One country's IPs and those who wait for one. Synchronous, without a clock: an event and the time in, a Decision out.
-Pure.
+"""One country's IPs and the requests that wait for one: event and time in, Decision out, synchronous. Pure.
 
-The actor around it journals a decision's entries before it sends the answers.
-
-`departed`, which all pools share, has the endpoints that left while they were in use or rested (rows.py).
+The actor journals a decision's entries before it sends the answers. `departed` is shared by all pools: see rows.py.
 """
 
 import math
@@ -27,16 +24,15 @@ from daemon.pool.messages import (
     SetRules,
 )
 from daemon.pool.prospects import Newcomer, Prospects, too_late
-from daemon.pool.quarantine import Quarantine
 from daemon.pool.queues import IpHeap, Waiting, fast_one
 from daemon.pool.rows import Departed, departed_until_s, forget, ip_changed, keep_ticks, remember
-from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Rules, Status, move
+from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Quarantine, Rules, Status, move
 
-OVERDUE_S = 1.0  # so late, a lock or a rest has ended without its timer
+OVERDUE_S = 1.0  # a lock or a rest that ends later than this was missed by its timer
 
 
 class Pool:
-    """`ips` by id. Change it only through `decide`, `fire_timers` and `load`. `chance` is random, from 0 to below 1."""
+    """`ips` by id. Only `decide`, `fire_timers` and `load` change it. `chance()` is random, in [0, 1)."""
 
     def __init__(
         self, country: str, rules: Rules, departed: Departed | None = None, chance: Callable[[], float] = lambda: 0.0
@@ -54,7 +50,7 @@ class Pool:
         self._heaps = {Status.AVAILABLE: self._rested, Status.LOCKED: self._locks, Status.COOLDOWN: self._rests}
         self.quarantine = Quarantine()
         self.waiting = Waiting()
-        self._began_s = math.inf  # when timers were first looked at
+        self._began_s = math.inf  # of the first `fire_timers`
         self._estimate = WaitEstimate(self._by_status, self._rests)
         self._prospects = Prospects(self._rests, self._locks, self.waiting)
 
@@ -62,12 +58,12 @@ class Pool:
         return f"<Pool {self.country}: {self.counts()}>"
 
     def load(self, ips: Iterable[Ip]) -> None:
-        """Takes IPs over as they stand, without a decision: at start, from rows."""
+        """Adds IPs as their rows have them, without a decision: at the start."""
         for ip in ips:
             self._join(ip)
 
     def reloaded(self, ips: Iterable[Ip]) -> "Pool":
-        """The same country's pool, from rows as they stand now. No request waits in it."""
+        """The same country's pool from its current rows. No request waits in it."""
         fresh = type(self)(self.country, self.rules, self.departed, self.chance)
         fresh.leases = self.leases
         for ip in ips:
@@ -84,22 +80,22 @@ class Pool:
         return Counts(len(self.ips), available, locked, cooldown, failed, len(self.waiting))
 
     def would_refuse(self, deadline_s: float, now_s: float) -> str | None:
-        """Why a request that came now would not even wait (see NoIPAvailable); None if it would, or need not.
+        """Why a new request would be refused at once (see NoIPAvailable); None if it would wait or get an IP.
 
-        It changes nothing: a PoolHandle asks from outside of the actor's task.
+        Changes nothing, because a PoolHandle calls it outside of the actor's task.
         """
         if self._by_status[Status.AVAILABLE]:
             return None  # every waiting request has tried the available IPs
         return self._refusal(Newcomer(deadline_s), now_s)
 
     def next_due_s(self) -> float | None:
-        """When `fire_timers` has something to do again."""
+        """When `fire_timers` must be called next; None if nothing is due."""
         waiting = self.waiting
         dues = (self._locks.first_s(), self._rests.first_s(), waiting.next_deadline_s(), self._prospects.due_s())
         return min((due_s for due_s in dues if due_s is not None), default=None)
 
     def decide(self, message: Message, now: Moment, decision: Decision) -> None:
-        """Adds to `decision` what `message` leads to at `now`. Raises nothing but our own faults."""
+        """Adds the effects of `message` at `now` to `decision`. Raises only OurFault."""
         match message:
             case Acquire():
                 self._acquire(message, now, decision)
@@ -123,15 +119,15 @@ class Pool:
         self._refuse_hopeless(now, decision)
 
     def fire_timers(self, now: Moment, decision: Decision) -> None:
-        """Everything that is due at `now`: locks and rests that end, and waiters whose deadline has come.
+        """Ends the locks and rests that are due at `now`, and refuses the requests whose deadline has come.
 
-        A rest after a lock counts from `now`, however late that is: the IP may have been in use until now. But a lock
-        that ended before this pool began had nobody left to use it.
+        The rest after an expired lock begins `now`, however late: the IP may have been in use until now. If the lock
+        ended before this pool began, no trace used it any more: the rest begins at the lock's end.
         """
         self._began_s = min(self._began_s, now.tick_s)
         late_s = now.tick_s - OVERDUE_S
         while (ip := self._locks.first()) and (until_s := ip.locked_until_s or 0.0) <= now.tick_s:
-            decision.remarks.append(f"{ip!r} kept its lock to the end: its trace never gave it back")
+            decision.remarks.append(f"{ip!r}: its lock expired, because its trace did not release it")
             ended_s = until_s if until_s < self._began_s else now.tick_s
             decision.overdue += until_s < late_s
             self._step(ip, Occurrence(Event.LOCK_EXPIRED, ended_s), now, decision)
@@ -144,7 +140,7 @@ class Pool:
         self._refuse_hopeless(now, decision)
 
     def _refuse_hopeless(self, now: Moment, decision: Decision) -> None:
-        """The waiting requests that no IP can be free for in time, as soon as that is certain."""
+        """Refuses the waiting requests that certainly get no IP before their deadline."""
         for request in self._prospects.take_hopeless(now.tick_s, self.rules):
             self._refuse(request, too_late(request), decision)
 
@@ -167,7 +163,7 @@ class Pool:
             self._prospects.joined(request, now.tick_s, self.rules)
 
     def _refusal(self, request: Acquire | Newcomer, now_s: float) -> str | None:
-        """Why a request does not wait for an IP; None if it does."""
+        """Why a request may not wait for an IP; None if it may."""
         if len(self.waiting) >= self.rules.waiting_max:
             return "full"
         if not self._prospects.has_any(request, now_s, self.rules):
@@ -187,7 +183,7 @@ class Pool:
             self._prospects.note_check(ip)
 
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
-        """Afterwards, whatever is available has been tried by all who wait."""
+        """Leases available IPs to waiting requests. Afterwards each waiting request has tried all available IPs."""
         if not decision.may_lease:
             decision.answers += [(request, NoIPAvailable(None, "untrusted")) for request in self.waiting.take_all()]
             return
@@ -197,7 +193,7 @@ class Pool:
                 self.waiting.take_first()
             else:
                 self.waiting.pass_over_first()
-        self.waiting.look_again()
+        self.waiting.restore_passed_over()
 
     def _next(self, tried: frozenset[UUID]) -> Ip | None:
         if self.rules.fastest and (ip := fast_one(self._rested, self._by_status[Status.AVAILABLE], tried, self.chance)):
@@ -219,13 +215,13 @@ class Pool:
     def _release(self, release: Release, now: Moment, decision: Decision) -> None:
         ip = self.ips.get(release.ip_id)
         if ip is None or ip.status is not Status.LOCKED or ip.lease_no != release.lease_no:
-            decision.remarks.append(f"release of lease {release.lease_no} of {ip or release.ip_id} came too late")
+            decision.remarks.append(f"{ip or release.ip_id}: lease {release.lease_no} ended before its release")
             return
         event = release.event
         if event in CHECKS and self.departed.get((ip.address, ip.port), -math.inf) > now.tick_s:
-            event = Event.RELEASED_TARGET_AT_FAULT  # an edit gave it an endpoint that rests
+            event = Event.RELEASED_TARGET_AT_FAULT  # an edit has set an endpoint that rests
         elif event in CHECKS and release.endpoint not in (None, (ip.address, ip.port)):
-            event = Event.CHECKED  # of the endpoint that an edit gave it nothing is known
+            event = Event.CHECKED  # an edit has set another endpoint than the checked one
         if release.event not in CHECKS:
             self._estimate.note_hold(now.tick_s - ip.last_used_s)
         spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self.quarantine.is_full(len(self.ips))
@@ -236,7 +232,7 @@ class Pool:
             self.fire_timers(now, decision)
 
     def _adopt(self, row: Ip, now: Moment, decision: Decision) -> None:
-        """A row as it stands now. An edit may change where a known IP is and whether it is fit; never its lease."""
+        """Takes over a current row. An edit may change a known IP's endpoint and health, but never its lease."""
         ip = self.ips.get(row.id)
         if ip is None:
             as_written = row.status, row.locked_until_s
@@ -250,7 +246,7 @@ class Pool:
             self._relocate(ip, row, now)
         ip.provider, ip.country = row.provider, row.country
         if ip.leaving:
-            self.departed.pop((ip.address, ip.port), None)  # it never left: its rest will be its own
+            self.departed.pop((ip.address, ip.port), None)  # the IP was not removed: it has its own rest
         ip.edit_no, ip.leaving = row.edit_no, False
         if row.consecutive_failures == 0:
             ip.consecutive_failures = 0
@@ -267,37 +263,37 @@ class Pool:
         elif not fit:
             self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)
             return
-        decision.entries.append(ip_changed(ip, "edited", now))  # the row says again what holds
+        decision.entries.append(ip_changed(ip, "edited", now))  # the row gets the pool's state again
 
     def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
-        """An edit gives an IP another endpoint. What the old one, and the new one, have left of a rest still holds."""
+        """An edit sets another endpoint. The remaining rests of the old and of the new endpoint still apply."""
         remember(self.departed, ip, now.tick_s, self.rules)
         ip.address, ip.port = row.address, row.port
         if ip.status is not Status.LOCKED:
             self._by_status[ip.status] -= 1
             self._join(ip)
 
-    def _step(self, ip: Ip, what: Occurrence, now: Moment, decision: Decision) -> None:
+    def _step(self, ip: Ip, occurrence: Occurrence, now: Moment, decision: Decision) -> None:
         before = ip.status
-        self._prospects.changed(what.event, now.tick_s, self.rules.cooldown_s)
-        move(ip, what, self.rules)
+        self._prospects.changed(occurrence.event, now.tick_s, self.rules.cooldown_s)
+        move(ip, occurrence, self.rules)
         self._by_status[before] -= 1
         self.quarantine.note(ip, self.rules)
         self._prospects.note(ip)
         if ip.status is Status.GONE:
-            del self.ips[ip.id]  # its row is gone already
+            del self.ips[ip.id]  # its row is deleted already
             return
         self._by_status[ip.status] += 1
         if (
             ip.status is Status.COOLDOWN
             and (rests_until_s := departed_until_s(self.departed, ip, self.rules)) is not None
         ):
-            ip.locked_until_s = rests_until_s  # an edit gave it this endpoint while it was in use through another
-        decision.entries.append(ip_changed(ip, what.event.value, now))
+            ip.locked_until_s = rests_until_s  # an edit set this endpoint while the IP was leased with another one
+        decision.entries.append(ip_changed(ip, occurrence.event.value, now))
         self._file(ip)
 
     def _join(self, ip: Ip) -> None:
-        """An IP as its row has it, but for what the row cannot know or says by halves."""
+        """Adds an IP of a row. A row with only one of `failed` and `not is_healthy` gets both; departed rests apply."""
         if ip.status is not Status.LOCKED and not (ip.is_healthy and ip.status is not Status.FAILED):
             ip.status, ip.is_healthy = Status.FAILED, False
         if (rests_until_s := departed_until_s(self.departed, ip, self.rules)) is not None:
@@ -310,6 +306,5 @@ class Pool:
         self._file(ip)
 
     def _file(self, ip: Ip) -> None:
-        """Puts an IP where its status makes it be found."""
         if (heap := self._heaps.get(ip.status)) is not None:
             heap.put(ip)

@@ -1,15 +1,13 @@
-"""Which requests can still get an IP before their deadline, by what the pool knows. Pure.
-
-What the pool knows:
+"""Which requests can still get an IP before their deadline. Pure.
 
 - A resting IP becomes available when its rest ends, at a known time.
-- A leased IP may be released at any moment. It rests for the cooldown after that.
+- A leased IP may be released at any moment and rests for the cooldown after that.
 - An IP under a check may be released at any moment and does not rest.
-- Failed IPs, and IPs whose rows are deleted, do not come back. Nobody waits for the IPs that operators may bring.
+- Failed IPs, IPs of deleted rows, and IPs that operators may add are not expected.
 - An IP that becomes available goes to the first waiting request, by priority and arrival, that has not tried it.
 
-A request is refused only if no release, whenever it comes, could give it an IP in time. Where the cooldown is longer
-than the requests wait, leased IPs do not matter, and the answer is exact. Otherwise it errs on the side of waiting.
+A request is refused only if no release, at any time, could give it an IP before its deadline. If the cooldown is longer
+than the requests wait, leased IPs do not matter, and the answer is exact. Otherwise requests wait in case of doubt.
 """
 
 import math
@@ -20,7 +18,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Protocol
 from uuid import UUID
 
 from daemon.pool.messages import Acquire
@@ -28,36 +25,26 @@ from daemon.pool.queues import IpHeap, Waiting
 from daemon.pool.states import Event, Ip, Rules, Status
 
 
-class Asks(Protocol):
-    """A request, as far as its prospects go; see messages.Acquire."""
-
-    @property
-    def deadline_s(self) -> float: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def tried(self) -> frozenset[UUID]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """A request that has not been sent yet."""
+    """A request that may be sent, with the fields of messages.Acquire that prospects depend on."""
 
     deadline_s: float
     priority: int = 0
     tried: frozenset[UUID] = frozenset()
 
 
-def too_late(asks: Asks) -> str:
-    """Why it is refused; see messages.NoIPAvailable."""
-    return "tried" if asks.tried else "too_late"
+IpRequest = Acquire | Newcomer
+
+
+def too_late(request: IpRequest) -> str:
+    """The reason for messages.NoIPAvailable."""
+    return "tried" if request.tried else "too_late"
 
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """The IPs that may become available. `rests`: by the end of their rest. `leased`: those that rest once they are
-    released; `checked`: those that do not.
-    """
+    """The IPs that may become available: `rests` by the end of their rest; `leased`; `checked`, under a check."""
 
     rests: Iterable[Ip]
     leased: AbstractSet[UUID]
@@ -66,10 +53,10 @@ class Supply:
 
 @dataclass(slots=True)
 class Forecast:
-    """What happens if no leased IP is released. `unserved`: places in the queue. `rests`: when which rest ends, in that
-    order, up to the deadlines of the unserved requests at least.
+    """What happens if no leased IP is released.
 
-    `random_from_s`: from then on a draw decides which request gets which IP.
+    `unserved`: indices in the queue. `rests`: (end, IP) in order, at least up to the deadlines of the unserved
+    requests. `random_from_s`: from then on a draw decides which request gets which IP.
     """
 
     unserved: list[int]
@@ -77,8 +64,8 @@ class Forecast:
     random_from_s: float = math.inf
 
 
-def forecast(queue: Sequence[Asks], rests: Iterable[Ip], now_s: float, *, fastest: bool) -> Forecast:
-    """Plays the ends of rests, in their order, until each request of `queue` has an IP or is past its deadline."""
+def forecast(queue: Sequence[IpRequest], rests: Iterable[Ip], now_s: float, *, fastest: bool) -> Forecast:
+    """Simulates the ends of rests in order, until each request of `queue` has an IP or has passed its deadline."""
     left = deque(range(len(queue)))
     found = Forecast([], [])
     for at_s, together in groupby(rests, lambda ip: max(now_s, ip.locked_until_s or 0.0)):
@@ -89,13 +76,13 @@ def forecast(queue: Sequence[Asks], rests: Iterable[Ip], now_s: float, *, fastes
         passed_over = []
         while free and left:
             place = left.popleft()
-            asks = queue[place]
-            if asks.deadline_s <= at_s:
+            request = queue[place]
+            if request.deadline_s <= at_s:
                 found.unserved.append(place)
                 continue
-            if asks.tried and fastest and len(free) > 1:
+            if request.tried and fastest and len(free) > 1:
                 found.random_from_s = min(found.random_from_s, at_s)
-            choice = next((ip for ip in free if ip.id not in asks.tried), None)
+            choice = next((ip for ip in free if ip.id not in request.tried), None)
             if choice is None:
                 passed_over.append(place)
             else:
@@ -106,9 +93,9 @@ def forecast(queue: Sequence[Asks], rests: Iterable[Ip], now_s: float, *, fastes
 
 
 def in_vain(
-    queue: Sequence[Asks], supply: Supply, now_s: float, cooldown_s: float, *, fastest: bool = False
+    queue: Sequence[IpRequest], supply: Supply, now_s: float, cooldown_s: float, *, fastest: bool = False
 ) -> tuple[list[int], float]:
-    """Places of the requests of `queue` that cannot be served in time, and when time alone adds one to them."""
+    """Indices of the requests of `queue` that cannot be served in time, and when the next one will be added by time."""
     found = forecast(queue, supply.rests, now_s, fastest=fastest)
     if not found.unserved:
         return [], math.inf
@@ -123,31 +110,33 @@ def in_vain(
     return hopeless, changes_s
 
 
-def _ahead(queue: Sequence[Asks]) -> list[int]:
-    """For each request, how many must be served before it: those ahead whose deadline is not earlier.
+def _ahead(queue: Sequence[IpRequest]) -> list[int]:
+    """For each request, how many requests ahead of it have no earlier deadline, and so are served before.
 
-    A request that has tried some IPs is not counted: an IP that it has tried goes to the next one.
+    Requests that have tried IPs are not counted: an IP that they have tried goes to the next request.
     """
     counts, deadlines = list[int](), list[float]()
-    for asks in queue:
-        counts.append(len(deadlines) - bisect_left(deadlines, asks.deadline_s))
-        if not asks.tried:
-            insort(deadlines, asks.deadline_s)
+    for request in queue:
+        counts.append(len(deadlines) - bisect_left(deadlines, request.deadline_s))
+        if not request.tried:
+            insort(deadlines, request.deadline_s)
     return counts
 
 
-def _served_until_s(asks: Asks, ahead: int, found: Forecast, supply: Supply, now_s: float, cooldown_s: float) -> float:
-    """Until when a release may still lead to an IP for `asks` in time; -inf if none can.
+def _served_until_s(
+    request: IpRequest, ahead: int, found: Forecast, supply: Supply, now_s: float, cooldown_s: float
+) -> float:
+    """Until when a release may still give `request` an IP before its deadline; -inf if no release can.
 
     Each IP counts as often as it can be leased before the deadline. The request needs one lease more than `ahead`.
     """
-    deadline_s, checked = asks.deadline_s, len(supply.checked)
-    is_untried_resting = _is_untried_resting(asks, found)
+    deadline_s, checked = request.deadline_s, len(supply.checked)
+    is_untried_resting = _is_untried_resting(request, found)
     rests_twice = bool(found.rests) and found.rests[0][0] + cooldown_s < deadline_s
     if not (rests_twice or checked or (supply.leased and now_s < deadline_s - cooldown_s)):
         return deadline_s if found.random_from_s < deadline_s and is_untried_resting else -math.inf
-    is_near = is_untried_resting or not supply.checked <= asks.tried  # without the release of a leased IP
-    if not is_near and supply.leased <= asks.tried:
+    is_near = is_untried_resting or not supply.checked <= request.tried  # without the release of a leased IP
+    if not is_near and supply.leased <= request.tried:
         return -math.inf
     cooldowns = 0 if is_near and (rests_twice or checked) else 1  # that must pass between now and the deadline
     if not cooldown_s:
@@ -165,20 +154,20 @@ def _served_until_s(asks: Asks, ahead: int, found: Forecast, supply: Supply, now
     return deadline_s - cooldowns * cooldown_s
 
 
-def _is_untried_resting(asks: Asks, found: Forecast) -> bool:
-    """Whether the rest of an IP that `asks` has not tried ends before its deadline."""
+def _is_untried_resting(request: IpRequest, found: Forecast) -> bool:
+    """Whether the rest of an IP that `request` has not tried ends before its deadline."""
     for at_s, ip in found.rests:
-        if at_s >= asks.deadline_s:
+        if at_s >= request.deadline_s:
             return False
-        if ip.id not in asks.tried:
+        if ip.id not in request.tried:
             return True
     return False
 
 
 class Prospects:
-    """The prospects of the requests that wait in a pool. `note` and `changed` keep up with its IPs.
+    """The prospects of a pool's waiting requests. The pool reports each change of an IP by `changed` and `note`.
 
-    The requests are looked at again only when something has taken a chance from one of them: O(waiting).
+    The requests are examined again, in O(waiting), only after an event that may have made one hopeless.
     """
 
     def __init__(self, rests: IpHeap, locks: IpHeap, waiting: Waiting) -> None:
@@ -187,13 +176,13 @@ class Prospects:
         self._waiting = waiting
         self._leased: set[UUID] = set()
         self._checked: set[UUID] = set()
-        self._under_check: set[UUID] = set()  # those that failed or leave included
+        self._under_check: set[UUID] = set()  # including failed and leaving IPs
         self._is_stale = False
-        self._cooldown_s = math.nan  # for which the requests were looked at
+        self._cooldown_s = math.nan  # of the last examination
         self._changes_s = math.inf
 
     def note(self, ip: Ip) -> None:
-        """The IP as it stands now."""
+        """Call it after each change of `ip`."""
         self._leased.discard(ip.id)
         self._checked.discard(ip.id)
         if ip.status is not Status.LOCKED:
@@ -202,59 +191,61 @@ class Prospects:
             (self._checked if ip.id in self._under_check else self._leased).add(ip.id)
 
     def note_check(self, ip: Ip) -> None:
-        """The IP was leased for a check just now."""
+        """Call it after a lease for a check."""
         self._under_check.add(ip.id)
         self.note(ip)
 
     def changed(self, event: Event, now_s: float, cooldown_s: float) -> None:
-        """`event` happens to an IP. Leases and releases matter where leased IPs can be free in time, or where requests
-        have tried IPs: which of several IPs each request gets is not foreseen if a timer comes late.
+        """Call it before `event` changes an IP.
+
+        Leases and releases matter if leased IPs can be free in time, or if requests have tried IPs: a late timer can
+        change which request gets which IP.
         """
         if not self._waiting or event is Event.COOLDOWN_OVER:
             return
         if self._waiting.any_tried or self._checked or now_s + cooldown_s < self._waiting.latest_s:
             self._is_stale = True
 
-    def joined(self, asks: Asks, now_s: float, rules: Rules) -> None:
-        """A request waits from now on. One that rests alone can serve takes nothing from those before it."""
-        jumps_queue = asks.priority < self._waiting.last_priority
-        if jumps_queue or self._checked or now_s + rules.cooldown_s < asks.deadline_s:
+    def joined(self, request: IpRequest, now_s: float, rules: Rules) -> None:
+        """A request waits from now on. If rests alone can serve it, the requests before it are not affected."""
+        jumps_queue = request.priority < self._waiting.last_priority
+        if jumps_queue or self._checked or now_s + rules.cooldown_s < request.deadline_s:
             self._is_stale = True
 
     def review(self) -> None:
-        """Rows changed: the requests are to be looked at again."""
+        """Rows changed: examine the requests again."""
         self._is_stale = True
 
     def next_free_s(self, rules: Rules) -> float | None:
-        """When the next IP that rests or is in use can be had, if every trace keeps its IP to the lock's end."""
+        """When the next IP becomes available if every trace keeps its IP until the lock ends."""
         rests_s, locks_s = self._rests.first_s(), self._locks.first_s()
         if locks_s is None:
             return rests_s
         return min(locks_s + rules.cooldown_s, math.inf if rests_s is None else rests_s)
 
     def due_s(self) -> float | None:
-        """When a request is refused if nothing happens until then."""
+        """When the next request is refused if no event happens until then."""
         return self._changes_s if self._waiting and self._changes_s < math.inf else None
 
-    def has_any(self, asks: Asks, now_s: float, rules: Rules) -> bool:
-        """Whether a request that comes now, while no IP is free for it, can be served in time."""
+    def has_any(self, request: IpRequest, now_s: float, rules: Rules) -> bool:
+        """Whether a new request for which no IP is available can be served in time."""
         ahead = len(self._waiting)
         resting = set[UUID]()
-        for ip in self._rests.up_to(asks.deadline_s):
-            if ip.id not in asks.tried and (ip.locked_until_s or 0.0) < asks.deadline_s:
+        for ip in self._rests.up_to(request.deadline_s):
+            if ip.id not in request.tried and (ip.locked_until_s or 0.0) < request.deadline_s:
                 resting.add(ip.id)
                 if len(resting) > ahead:
                     return True
-        is_lease_near = bool(self._leased) and now_s < asks.deadline_s - rules.cooldown_s
+        is_lease_near = bool(self._leased) and now_s < request.deadline_s - rules.cooldown_s
         if not (resting or self._checked or is_lease_near):
             return False
-        queue: list[Asks] = [request for _, request in self._waiting.queue()]
-        place = bisect_right(queue, asks.priority, key=attrgetter("priority"))
-        queue.insert(place, asks)
+        queue: list[IpRequest] = [waiting for _, waiting in self._waiting.queue()]
+        place = bisect_right(queue, request.priority, key=attrgetter("priority"))
+        queue.insert(place, request)
         return place not in self._in_vain(queue, now_s, rules)[0]
 
     def take_hopeless(self, now_s: float, rules: Rules) -> list[Acquire]:
-        """The waiting requests that cannot be served in time: they wait no longer."""
+        """Removes the waiting requests that cannot be served in time."""
         if not self._waiting:
             return []
         if not self._is_stale and now_s < self._changes_s and rules.cooldown_s == self._cooldown_s:
@@ -264,7 +255,7 @@ class Prospects:
         self._is_stale, self._cooldown_s = False, rules.cooldown_s
         return [self._waiting.take(queue[place][0]) for place in hopeless]
 
-    def _in_vain(self, queue: Sequence[Asks], now_s: float, rules: Rules) -> tuple[list[int], float]:
-        latest_s = max(asks.deadline_s for asks in queue)
+    def _in_vain(self, queue: Sequence[IpRequest], now_s: float, rules: Rules) -> tuple[list[int], float]:
+        latest_s = max(request.deadline_s for request in queue)
         supply = Supply(self._rests.in_order(latest_s), self._leased, self._checked)
         return in_vain(queue, supply, now_s, rules.cooldown_s, fastest=rules.fastest)

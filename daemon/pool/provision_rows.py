@@ -1,4 +1,4 @@
-"""IPs that an operator adds, as rows of ip_rotation_pool: from a file or by number. Pure."""
+"""New rows of ip_rotation_pool, from a file or by number. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ GENERATED_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class NewIP:
-    """Checked: it can be dialled as a proxy, and stored."""
+    """A valid proxy address, within the limits of its columns."""
 
     ip_address: str
     ip_port: str
@@ -29,7 +29,7 @@ class NewIP:
 
 
 def new_ip(fields: Mapping[str, object]) -> NewIP:
-    """Raises BadInput that says which column is wrong and why. A country stays as it is spelt."""
+    """Raises BadInput with the wrong column and the reason. A country keeps its spelling."""
     address = filled_text_in(fields, "ip_address", ADDRESS_CHARACTERS_MAX)
     if address is None:
         raise BadInput("ip_address is missing")
@@ -50,12 +50,12 @@ def new_ip(fields: Mapping[str, object]) -> NewIP:
 
 
 def read_ips(text: str) -> Import[NewIP]:
-    """The IPs of a file. Raises BadInput where it cannot be read at all."""
+    """The IPs of a file. Raises BadInput if it cannot be read at all."""
     return import_rows(text, COLUMNS, REQUIRED, new_ip)
 
 
 def generated_ips(prefix: str, count: int, port: str, country: str, provider: str) -> Iterator[NewIP]:
-    """`prefix`1 to `prefix``count`. Raises BadInput where such rows would be refused in a file."""
+    """`prefix`1 to `prefix``count`. Raises BadInput for values that would be refused in a file."""
     if not 1 <= count <= GENERATED_MAX:
         raise BadInput(f"--count {count}: must be 1 to {GENERATED_MAX}")
     fields = {"ip_port": port, "country": country, "provider": provider}

@@ -1,11 +1,10 @@
-"""What comes next, in O(log n): which IP, which timer, which waiter. Pure.
+"""Heaps that give the next IP, timer and waiting request in O(log n). Pure.
 
-These heaps may hold what is outdated: it is passed over when it comes up, and a heap is rebuilt once the outdated part
-outgrows the rest.
+The heaps may hold outdated entries. They are skipped, and a heap is rebuilt when outdated entries prevail.
 
-pool.selection = "fastest": of the half of the available IPs that rested longest, one is drawn by its speed, the inverse
-of avg_response_time_ms. One that was never measured counts as the fastest, so that it gets tried, the less the more
-often in a row it has failed. Where there are many, the half is that of a sample of SAMPLE_MAX.
+By default the next IP is the one that rested longest. With pool.selection = "fastest" it is drawn from the half of the
+available IPs that rested longest, weighted by speed, the inverse of avg_response_time_ms. An IP without a measurement
+counts as the fastest, divided by its failures in a row plus one. Of many IPs a random sample of SAMPLE_MAX is used.
 """
 
 import heapq
@@ -23,7 +22,7 @@ MS_MIN = 1.0
 
 
 class IpHeap:
-    """The IPs of one status by a time, the lowest first; of equal ones the first to be put. `key` reads the time."""
+    """The IPs of one status, ordered by the time that `key` gives, then by insertion."""
 
     def __init__(self, ips: Mapping[UUID, Ip], status: Status, key: Callable[[Ip], float]) -> None:
         self._ips = ips
@@ -33,7 +32,7 @@ class IpHeap:
         self._order = 0
 
     def __len__(self) -> int:
-        """With what is outdated."""
+        """Includes outdated entries."""
         return len(self._heap)
 
     def put(self, ip: Ip) -> None:
@@ -43,7 +42,7 @@ class IpHeap:
             self._rebuild()
 
     def first(self) -> Ip | None:
-        """It stays the first until its status or its time changes."""
+        """The first IP; it stays the first until its status or its time changes."""
         while self._heap:
             if ip := self._current(self._heap[0]):
                 return ip
@@ -55,7 +54,7 @@ class IpHeap:
         return self._key(ip) if ip else None
 
     def first_but(self, ids: frozenset[UUID]) -> Ip | None:
-        """The first that is not among `ids`, of which there are few."""
+        """The first IP that is not among `ids`, which should be few."""
         aside = []
         while (ip := self.first()) is not None and ip.id in ids:
             aside.append(heapq.heappop(self._heap))
@@ -64,10 +63,7 @@ class IpHeap:
         return ip
 
     def some(self, count: int, most: int, chance: Callable[[], float]) -> list[Ip]:
-        """About `most` of them at random, each once; all where there are hardly more. `count`: how many there are.
-
-        Takes so many steps however many there are: a heap that is mostly outdated is rebuilt before.
-        """
+        """At most about `most` of the `count` IPs at random, each once, in O(most); all if there are hardly more."""
         if len(self._heap) > 2 * count + HEAP_MIN:
             self._rebuild()
         heap = self._heap
@@ -83,7 +79,7 @@ class IpHeap:
         return list(found.values())
 
     def up_to(self, limit_s: float) -> Iterator[Ip]:
-        """Those whose time is not above `limit_s`, in no order; each takes a step or two, however many there are."""
+        """The IPs whose time is at most `limit_s`, in no order, in O(1) each."""
         places = [0]
         while places:
             place = places.pop()
@@ -93,7 +89,7 @@ class IpHeap:
                 places += (2 * place + 1, 2 * place + 2)
 
     def in_order(self, below_s: float) -> Iterator[Ip]:
-        """Those whose time is below `below_s`, the lowest first, each once; the k-th takes O(log k)."""
+        """The IPs whose time is below `below_s`, the lowest first, each once; the k-th in O(log k)."""
         front = [(self._heap[0], 0)] if self._heap else []
         seen = set[UUID]()
         while front and front[0][0][0] < below_s:
@@ -115,16 +111,16 @@ class IpHeap:
 
 
 def fast_one(rested: IpHeap, available: int, tried: frozenset[UUID], chance: Callable[[], float]) -> Ip | None:
-    """One of `rested` (`available` in number) that is not among `tried`. `chance`: random, from 0 to below 1.
+    """One of the `available` IPs of `rested` that is not among `tried`. `chance()` is random, in [0, 1).
 
-    None where all are tried; among very many, also where chance has it that only those were looked at.
+    None if all IPs of the sample are tried.
     """
     some = rested.some(available, SAMPLE_MAX, chance)
     return drawn((ip for ip in some if ip.id not in tried), chance())
 
 
 def drawn(ips: Iterable[Ip], chance: float) -> Ip | None:
-    """One of the half that rested longest, the middle one included."""
+    """One of the half (rounded up) of `ips` that rested longest."""
     longest_first = sorted(ips, key=lambda ip: ip.last_used_s)
     half = longest_first[: (len(longest_first) + 1) // 2]
     if not half:
@@ -145,10 +141,10 @@ def _ms(ip: Ip, best_ms: float) -> float:
 
 
 class Waiting:
-    """Requests that wait for an IP, by priority, then arrival, until each one's deadline.
+    """Requests that wait for an IP, ordered by priority, then arrival.
 
-    Of the requests since the queue was last empty, `latest_s` is the latest deadline, `last_priority` the highest
-    number, and `any_tried` says whether one has tried an IP.
+    Over the requests since the queue was last empty: `latest_s` is the latest deadline, `last_priority` the highest
+    number, `any_tried` whether one has tried an IP.
     """
 
     def __init__(self) -> None:
@@ -168,7 +164,7 @@ class Waiting:
         return iter(self._here.values())
 
     def queue(self) -> list[tuple[int, Acquire]]:
-        """In the order in which they are served, each with the number that `take` wants."""
+        """(number for `take`, request) in the order in which they are served."""
         return sorted(self._here.items(), key=lambda entry: entry[1].priority)
 
     def add(self, request: Acquire) -> None:
@@ -195,24 +191,24 @@ class Waiting:
         return None
 
     def take_first(self) -> None:
-        """The one that `first` gave just now has its answer."""
+        """Removes the request that `first` gave just now."""
         del self._here[heapq.heappop(self._by_priority)[1]]
 
     def pass_over_first(self) -> None:
-        """The one that `first` gave just now can use nothing that there is: the next one's turn, until `look_again`."""
+        """The request that `first` gave just now has tried all available IPs: skip it until `restore_passed_over`."""
         self._passed_over.append(heapq.heappop(self._by_priority))
 
-    def look_again(self) -> None:
+    def restore_passed_over(self) -> None:
         for entry in self._passed_over:
             heapq.heappush(self._by_priority, entry)
         self._passed_over.clear()
 
     def take(self, number: int) -> Acquire:
-        """One of `queue`: it waits no longer."""
+        """Removes a request of `queue`."""
         return self._here.pop(number)
 
     def take_due(self, now_s: float) -> list[Acquire]:
-        """Those whose deadline has come: they wait no longer."""
+        """Removes the requests whose deadline has come."""
         due = []
         while (deadline_s := self.next_deadline_s()) is not None and deadline_s <= now_s:
             due.append(self._here.pop(heapq.heappop(self._by_deadline)[1]))

@@ -1,10 +1,10 @@
-"""A row of ip_rotation_pool, the pool's IP, and the journal's entry about it: each turned into the next. Pure.
+"""Converts rows of ip_rotation_pool to IPs, and IPs to journal entries. Pure.
 
-Rows and entries have their times on the wall clock, a pool on the monotonic clock.
+Rows and entries have times on the wall clock, a pool on the monotonic clock.
 
-An endpoint may rest although no row says so: its row was deleted, edited to another endpoint, or moved to another
-country while it was in use or rested. It has departed. A row that has this endpoint later rests until then first. All
-pools share one table of departed endpoints, which begins with what the spool knows.
+An endpoint has departed if its row was deleted, edited to another endpoint, or moved to another country while the
+endpoint was leased or rested. A later row with this endpoint rests first until the old rest ends. All pools share one
+table of departed endpoints, initially from the spool.
 """
 
 import math
@@ -21,14 +21,14 @@ from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Describe, IpView
 from daemon.pool.states import NEVER_USED, Ip, Rules, Status
 
-SAME_S = 0.001  # a row's time has whole microseconds: what differs by less is the same
+SAME_S = 0.001  # times that differ by less are equal: rows have microseconds
 
 Endpoint = tuple[str, str]  # address, port
 Departed = dict[Endpoint, float]
 
 
 class _Rest(msgspec.Struct):
-    """What an entry `ip_changed` says of an endpoint. Earlier versions wrote no address."""
+    """An endpoint's rest in an entry `ip_changed`. Earlier versions wrote no address."""
 
     status: str
     locked_until: float | None = None
@@ -40,10 +40,9 @@ _DECODER = msgspec.json.Decoder(_Rest)
 
 
 def rests_known(bodies: Iterable[str], now: Moment, cooldown_s: float) -> Departed:
-    """(address, port) and the tick until which it rests, by entries `ip_changed` in their order.
+    """The endpoints that rest according to entries `ip_changed` in order. A leased IP rests after its lock.
 
-    The rows may say less: a database may be empty, or older than the spool. One that was in use when the entries end
-    rests after its lock.
+    The rows may lack these rests: a database may be empty, or older than the spool.
     """
     last = {(rest.address, rest.port): rest for rest in map(_DECODER.decode, bodies) if rest.address}
     rests: Departed = {}
@@ -59,7 +58,7 @@ def rests_known(bodies: Iterable[str], now: Moment, cooldown_s: float) -> Depart
 def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
     """A row of `load_ips` (times as wall seconds) as an Ip (times as ticks).
 
-    A lock or a rest without an end, which only an edit by hand can make, ends now; so does one that ends at infinity.
+    A lock or rest without an end or with the end `infinity`, which only a manual edit can make, ends now.
     """
     status = Status(row["status"])
     until, used, checked = (_finite(row[name]) for name in ("locked_until", "last_used_at", "last_health_check"))
@@ -74,7 +73,7 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         country=row["country"],
         provider=row["provider"],
         status=status,
-        locked_until_s=None if until is None else now.tick_at(until),  # a failed one may still owe a rest
+        locked_until_s=None if until is None else now.tick_at(until),  # a failed IP may have a rest too
         locked_by=row["locked_by_request"],
         last_used_s=NEVER_USED if used is None else now.tick_at(used),
         total_uses=row["total_uses"],
@@ -91,10 +90,7 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
 
 
 def keep_ticks(row: Ip, before: Ip) -> None:
-    """Times that this run has measured stay as they are.
-
-    By the wall clock, which may have been set since, a lock or a rest would end too early or too late.
-    """
+    """Keeps the times that this run has measured: the wall clock of the row may have been set since."""
     if row.lease_no == before.lease_no:
         row.last_used_s = before.last_used_s
         if row.status is before.status:
@@ -102,7 +98,6 @@ def keep_ticks(row: Ip, before: Ip) -> None:
 
 
 def described(asked: Describe, by_id: Mapping[UUID, Ip], unhealthy: AbstractSet[UUID]) -> tuple[IpView, ...]:
-    """Copies of those IPs that are asked for."""
     ips: Iterable[Ip] = (by_id[ip_id] for ip_id in unhealthy) if asked.unhealthy else by_id.values()
     if asked.endpoint is not None:
         ips = (ip for ip in ips if (ip.address.strip().strip("[]").lower(), ip.port.strip()) == asked.endpoint)
@@ -113,12 +108,10 @@ def described(asked: Describe, by_id: Mapping[UUID, Ip], unhealthy: AbstractSet[
 
 
 def _finite(wall_s: float | None) -> float | None:
-    """PostgreSQL's timestamps may be `infinity`."""
     return wall_s if wall_s is not None and math.isfinite(wall_s) else None
 
 
 def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
-    """The IP's whole changeable state, its times on the wall clock."""
     until_s, health_s = ip.locked_until_s, ip.last_health_check_s
     return IpChanged(
         id=ip.id,
@@ -143,7 +136,7 @@ def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
 
 
 def remember(departed: Departed, ip: Ip, now_s: float, rules: Rules) -> None:
-    """The rest that is left to the endpoint of `ip`, which departs; if it is in use, its lock and the rest after it."""
+    """Keeps the remaining rest of a departing IP's endpoint; for a leased IP its lock and the rest after it."""
     if ip.locked_until_s is None:
         return
     rests_until_s = ip.locked_until_s + (rules.cooldown_s if ip.status is Status.LOCKED else 0.0)
@@ -152,7 +145,7 @@ def remember(departed: Departed, ip: Ip, now_s: float, rules: Rules) -> None:
 
 
 def departed_until_s(departed: Departed, ip: Ip, rules: Rules) -> float | None:
-    """When the rest that an IP's endpoint brought along ends, if that is later than what the IP knows of."""
+    """When the rest of an IP's departed endpoint ends, if that is later than the IP's own rest."""
     until_s = departed.get((ip.address, ip.port))
     if until_s is None:
         return None
@@ -163,6 +156,6 @@ def departed_until_s(departed: Departed, ip: Ip, rules: Rules) -> float | None:
 
 
 def forget(departed: Departed, now_s: float) -> None:
-    """Endpoints whose rest is over."""
+    """Removes the endpoints whose rest is over."""
     for endpoint in [e for e, until_s in departed.items() if until_s <= now_s]:
         del departed[endpoint]

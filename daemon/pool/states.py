@@ -1,14 +1,13 @@
-"""What may happen to an IP. The rules of this file: no clock, no I/O, no logger; nothing else changes an IP's status.
-Pure.
+"""The state machine of an IP: only `move` changes an IP's status. Pure.
 
-An IP is `available` until it is leased, `locked` while a trace has it, in `cooldown` after that, and `failed` once it
-broke too often in a row; where too many of its country have, it rests instead (quarantine.py). `TABLE` is the whole of
-it: a pair that is not there raises IllegalTransition and changes nothing. Every way out of `locked` that leads back to
-use goes through `cooldown`, the lock's expiry too, since the IP may have been in use until that instant. But a check,
-which fetches no offer's URL, leaves an IP as it found it.
+An IP is `available` until it is leased, `locked` while a trace has it, and in `cooldown` after that. It is `failed`
+after `failures_max` failures in a row, unless too many IPs of its country have failed (Quarantine): then it cools down.
+`TABLE` has all transitions: a pair that is missing raises IllegalTransition and changes nothing. A lease ends in
+`cooldown`, also when the lock expires, because the IP may have been in use until then. A check fetches no URL of an
+offer, so the IP returns to the status that it had before.
 
-`locked_until_s` ends a lock or a rest and is read on the monotonic clock, as all times here are. An IP that an operator
-takes out of use keeps the end of its rest, so that a reset does not cut it short; one that broke too often has none.
+`locked_until_s`, on the monotonic clock like all times here, ends a lock or a cooldown. An IP that an operator marks
+failed keeps the end of its cooldown, so that a reset does not shorten it.
 """
 
 import math
@@ -22,6 +21,7 @@ import msgspec
 from daemon.errors import IllegalTransition
 
 NEVER_USED = -math.inf
+FAILED_MAX_ONE_IN = 5  # of a country's IPs, and at least one, may have failed at once: 20%
 
 
 class Status(StrEnum):
@@ -29,29 +29,27 @@ class Status(StrEnum):
     LOCKED = "locked"
     COOLDOWN = "cooldown"
     FAILED = "failed"
-    GONE = "gone"  # not in any row: what is left when a deleted row's IP is let go
+    GONE = "gone"  # in no row: the status after the IP of a deleted row is removed
 
 
 class Event(StrEnum):
     LEASE = "lease"
     RELEASED_OK = "released_ok"
     RELEASED_IP_AT_FAULT = "released_ip_at_fault"
-    RELEASED_TARGET_AT_FAULT = "released_target_at_fault"  # and whatever else the IP cannot help
-    CHECKED = "checked"  # a lease for a check alone is given back
-    PROBE_WORKED = "probe_worked"  # so is one for a check that decides whether a failed IP comes back
+    RELEASED_TARGET_AT_FAULT = "released_target_at_fault"  # or any other cause than the IP
+    CHECKED = "checked"  # the lease of a check ends
+    PROBE_WORKED = "probe_worked"  # a check that decides whether a failed IP becomes available
     PROBE_FAILED = "probe_failed"
     LOCK_EXPIRED = "lock_expired"
     COOLDOWN_OVER = "cooldown_over"
     RESET = "reset"
-    MARKED_FAILED = "marked_failed"  # an operator's UPDATE takes it out of use
+    MARKED_FAILED = "marked_failed"  # by an operator's UPDATE
     REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Times in seconds. `failures_max`: failures in a row that make an IP `failed`. `fastest`: see queues.py; else
-    the next IP is the one that rested longest.
-    """
+    """Times in seconds. `failures_max`: failures in a row that make an IP `failed`. `fastest`: see queues.py."""
 
     lock_s: float = 90
     cooldown_s: float = 60
@@ -83,14 +81,14 @@ class Ip:
     lease_no: int = 0
     edit_no: int = 0
     probe_failures: int = 0  # in a row, since it failed
-    leaving: bool = False  # its row is deleted; it goes when its lease ends
+    leaving: bool = False  # its row is deleted; the IP is removed when its lease ends
 
     def __repr__(self) -> str:
         return f"<Ip {self.address}:{self.port} {self.country} {self.status} lease {self.lease_no}>"
 
 
 class Occurrence(msgspec.Struct, frozen=True):
-    """An event with what its effect needs. `response_ms`: of the trace that ended. `spared`: it may not fail."""
+    """An event and its values. `response_ms`: of the trace that ended. `spared`: the IP does not become failed."""
 
     event: Event
     now_s: float
@@ -99,10 +97,10 @@ class Occurrence(msgspec.Struct, frozen=True):
     spared: bool = False
 
 
-def _lease(ip: Ip, what: Occurrence, rules: Rules) -> Status:
-    ip.locked_until_s = what.now_s + rules.lock_s
-    ip.locked_by = what.request_id
-    ip.last_used_s = what.now_s
+def _lease(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
+    ip.locked_until_s = occurrence.now_s + rules.lock_s
+    ip.locked_by = occurrence.request_id
+    ip.last_used_s = occurrence.now_s
     ip.total_uses += 1
     ip.lease_no += 1
     return Status.LOCKED
@@ -114,79 +112,79 @@ def _rest(ip: Ip, until_s: float | None) -> Status:
         ip.locked_until_s = None
         return Status.GONE
     ip.locked_until_s = until_s
-    return Status.COOLDOWN if ip.is_healthy else Status.FAILED  # failed just now, or marked so while it was in use
+    return Status.COOLDOWN if ip.is_healthy else Status.FAILED
 
 
-def _succeed(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+def _succeed(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.success_count += 1
     ip.consecutive_failures = 0
-    ip.last_health_check_s = what.now_s
-    if what.response_ms is not None:
+    ip.last_health_check_s = occurrence.now_s
+    if occurrence.response_ms is not None:
         before = ip.avg_response_time_ms
         ip.avg_response_time_ms = (
-            what.response_ms if before is None else before + (what.response_ms - before) / ip.success_count
+            occurrence.response_ms if before is None else before + (occurrence.response_ms - before) / ip.success_count
         )
-    return _rest(ip, what.now_s + rules.cooldown_s)
+    return _rest(ip, occurrence.now_s + rules.cooldown_s)
 
 
-def _fail(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+def _fail(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.failure_count += 1
     ip.consecutive_failures += 1
-    ip.last_health_check_s = what.now_s
-    if ip.consecutive_failures >= rules.failures_max and not what.spared:
+    ip.last_health_check_s = occurrence.now_s
+    if ip.consecutive_failures >= rules.failures_max and not occurrence.spared:
         ip.is_healthy = False
         return _rest(ip, None)
-    return _rest(ip, what.now_s + rules.cooldown_s)
+    return _rest(ip, occurrence.now_s + rules.cooldown_s)
 
 
-def _blameless(ip: Ip, what: Occurrence, rules: Rules) -> Status:
-    return _rest(ip, what.now_s + rules.cooldown_s)
+def _blameless(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
+    return _rest(ip, occurrence.now_s + rules.cooldown_s)
 
 
-def _as_before(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+def _as_before(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.locked_by = ip.locked_until_s = None
     return Status.GONE if ip.leaving else Status.AVAILABLE if ip.is_healthy else Status.FAILED
 
 
-def _recover(ip: Ip, what: Occurrence, rules: Rules) -> Status:
-    ip.last_health_check_s = what.now_s
-    if not ip.is_healthy:  # else an operator was faster
+def _recover(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
+    ip.last_health_check_s = occurrence.now_s
+    if not ip.is_healthy:  # else an operator has reset it meanwhile
         ip.is_healthy = True
         ip.consecutive_failures = ip.probe_failures = 0
-    return _as_before(ip, what, rules)
+    return _as_before(ip, occurrence, rules)
 
 
-def _fail_again(ip: Ip, what: Occurrence, rules: Rules) -> Status:
-    ip.last_health_check_s = what.now_s
+def _fail_again(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
+    ip.last_health_check_s = occurrence.now_s
     if not ip.is_healthy:
         ip.probe_failures += 1
-    return _as_before(ip, what, rules)
+    return _as_before(ip, occurrence, rules)
 
 
-def _awake(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+def _awake(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.locked_until_s = None
     return Status.AVAILABLE
 
 
-def _reset(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+def _reset(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.is_healthy = True
     ip.consecutive_failures = ip.probe_failures = 0
-    if ip.locked_until_s is not None and ip.locked_until_s > what.now_s:
+    if ip.locked_until_s is not None and ip.locked_until_s > occurrence.now_s:
         return Status.COOLDOWN
     ip.locked_until_s = None
     return Status.AVAILABLE
 
 
-def _mark_failed(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+def _mark_failed(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.is_healthy = False
     return Status.FAILED
 
 
-def _leave(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+def _leave(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     return Status.GONE
 
 
-def _leave_later(ip: Ip, what: Occurrence, rules: Rules) -> Status:
+def _leave_later(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.leaving = True
     return Status.LOCKED
 
@@ -195,8 +193,8 @@ CHECKS = frozenset({Event.CHECKED, Event.PROBE_WORKED, Event.PROBE_FAILED})
 
 Effect = Callable[[Ip, Occurrence, Rules], Status]
 
-# (from, event): (where it may lead, what changes). After LOCKED: cooldown, or failed, or gone when its row is deleted.
-# One that is FAILED is leased for a check alone and stays unhealthy: only a probe that worked brings it back.
+# (from, event): (the possible next statuses, the effect). A FAILED IP is leased only for a check and stays unhealthy:
+# only PROBE_WORKED or RESET makes it healthy.
 _AFTER_CHECK = (Status.AVAILABLE, Status.FAILED, Status.GONE)
 _AFTER_LEASE = (Status.COOLDOWN, Status.FAILED, Status.GONE)
 TABLE: dict[tuple[Status, Event], tuple[tuple[Status, ...], Effect]] = {
@@ -220,9 +218,35 @@ TABLE: dict[tuple[Status, Event], tuple[tuple[Status, ...], Effect]] = {
 }
 
 
-def move(ip: Ip, what: Occurrence, rules: Rules) -> None:
-    """The one function that changes an IP's status. Raises IllegalTransition, with `ip` untouched, off the table."""
-    step = TABLE.get((ip.status, what.event))
+def move(ip: Ip, occurrence: Occurrence, rules: Rules) -> None:
+    """Applies an event. Raises IllegalTransition, with `ip` unchanged, if TABLE has no such transition."""
+    step = TABLE.get((ip.status, occurrence.event))
     if step is None:
-        raise IllegalTransition(f"{ip!r} cannot take {what.event.value}: nothing in the table leads from there")
-    ip.status = step[1](ip, what, rules)
+        raise IllegalTransition(f"{ip!r}: the table of states has no transition for {occurrence.event.value}")
+    ip.status = step[1](ip, occurrence, rules)
+
+
+class Quarantine:
+    """Counts a country's unhealthy IPs, and limits how many may fail by failures in a row.
+
+    If many IPs fail at once, their provider is the likely cause, and a pool without IPs would serve no click. `ids`:
+    all unhealthy IPs. Those that operators mark failed do not count towards the limit.
+    """
+
+    def __init__(self) -> None:
+        self.ids: set[UUID] = set()
+        self._broken: set[UUID] = set()  # by failures in a row
+
+    def note(self, ip: Ip, rules: Rules) -> None:
+        """Call it after each change of `ip`."""
+        if ip.is_healthy or ip.status is Status.GONE:
+            self.ids.discard(ip.id)
+            self._broken.discard(ip.id)
+        elif ip.id not in self.ids:
+            self.ids.add(ip.id)
+            if ip.consecutive_failures >= rules.failures_max:
+                self._broken.add(ip.id)
+
+    def is_full(self, total: int) -> bool:
+        """Whether no more of `total` IPs may fail now."""
+        return len(self._broken) >= max(1, total // FAILED_MAX_ONE_IN)

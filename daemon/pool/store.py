@@ -1,11 +1,12 @@
-"""Units of work on the pool's rows as operators do them: add, list, remove, reset.
+"""An operator's units of work on ip_rotation_pool: add, list, remove, reset.
 
-None of them is the daemon's own, so the triggers announce what they change and a running daemon adopts it.
+The triggers announce these changes, as those of any role but the daemon, and a running daemon takes them over.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from daemon.countries import canonical, names_of
@@ -13,9 +14,9 @@ from daemon.database.postgres import Connection
 from daemon.pool.provision_rows import COLUMNS, NewIP
 
 COPY_BATCH_ROWS = 5_000
-INSERT_TIMEOUT_S = 900.0  # a million rows on a slow disk; the pool's limit is for small statements
+INSERT_TIMEOUT_S = 900.0  # a million rows on a slow disk; the connection's limit is for small statements
 
-# As canonical() reads a country: case and the blanks around it do not count.
+# As in canonical(), a country's case and surrounding blanks are ignored.
 _SELECTED = r"""
     ($1::text[] is null or lower(btrim(country, E' \t\n\r')) = any($1))
     and ($2::text is null or ip_address = $2 or ip_address || ':' || ip_port = $2)
@@ -27,7 +28,7 @@ _SELECTED = r"""
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows: those that meet each condition given. `ip` is an address, or address:port; `country` any spelling."""
+    """The rows that meet all given conditions. `ip`: address or address:port. `country`: any spelling."""
 
     country: str | None = None
     ip: str | None = None
@@ -43,7 +44,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class PoolIP:
-    """A row as an operator looks at it."""
+    """A row as operators see it."""
 
     ip_address: str
     ip_port: str
@@ -65,7 +66,7 @@ class PoolIP:
 
 @dataclass(frozen=True, slots=True)
 class CheckableIP:
-    """A row as a check needs it. `rests_until`: the end of a lock or a rest, where it has not come yet."""
+    """A row for a check. `rests_until`: the end of a lock or rest, if in the future."""
 
     id: UUID
     ip_address: str
@@ -79,9 +80,9 @@ _POOL_IP = ", ".join(PoolIP.__slots__)
 
 
 async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int], None]) -> int:
-    """Adds what is not there yet, by (ip_address, ip_port), the first of several; gives their number.
+    """Adds the IPs whose (ip_address, ip_port) is new; of duplicates the first. Returns how many were added.
 
-    `copied` hears after each batch how many rows went over.
+    `copied` is called with each batch's number of rows.
     """
     await conn.execute(
         "create temp table incoming (place bigint, ip_address text, ip_port text, country text, provider text,"
@@ -91,7 +92,7 @@ async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int]
         batch = [(start + place, *astuple(ip)) for place, ip in enumerate(ips[start : start + COPY_BATCH_ROWS])]
         await conn.copy_records_to_table("incoming", records=batch, columns=["place", *COLUMNS])
         copied(len(batch))
-    # In order: of a file's doubles the first one wins, and two imports at once do not wait for each other crosswise.
+    # In order: of duplicates in a file the first is added, and two concurrent imports do not deadlock.
     done: str = await conn.execute(
         f"insert into ip_rotation_pool ({', '.join(COLUMNS)}) select {', '.join(COLUMNS)} from incoming order by place"  # noqa: S608
         " on conflict (ip_address, ip_port) do nothing",
@@ -101,28 +102,25 @@ async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int]
 
 
 async def list_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
-    rows = await conn.fetch(
-        f"select {_POOL_IP} from ip_rotation_pool where {_SELECTED}"  # noqa: S608
-        " order by lower(country), provider, length(ip_address), ip_address, ip_port",
-        *selection.arguments,
-        timeout=INSERT_TIMEOUT_S,
-    )
-    return [PoolIP(*row) for row in rows]
+    return [PoolIP(*row) for row in await _select(conn, _POOL_IP, selection)]
 
 
 async def checkable_ips(conn: Connection, selection: Selection) -> list[CheckableIP]:
-    rows = await conn.fetch(
-        "select id, ip_address, ip_port, country, provider, case when locked_until > now() then locked_until end"  # noqa: S608
-        f" from ip_rotation_pool where {_SELECTED}"
+    columns = "id, ip_address, ip_port, country, provider, case when locked_until > now() then locked_until end"
+    return [CheckableIP(*row) for row in await _select(conn, columns, selection)]
+
+
+async def _select(conn: Connection, columns: str, selection: Selection) -> list[Any]:
+    return await conn.fetch(  # type: ignore[no-any-return]
+        f"select {columns} from ip_rotation_pool where {_SELECTED}"  # noqa: S608
         " order by lower(country), provider, length(ip_address), ip_address, ip_port",
         *selection.arguments,
         timeout=INSERT_TIMEOUT_S,
     )
-    return [CheckableIP(*row) for row in rows]
 
 
 async def remove_ips(conn: Connection, selection: Selection) -> tuple[int, int]:
-    """(how many rows are gone, how many of them were locked: a running daemon lets those leases end)."""
+    """(deleted rows, how many of them were locked). A running daemon lets their leases end."""
     row = await conn.fetchrow(
         f"with gone as (delete from ip_rotation_pool where {_SELECTED} returning status)"  # noqa: S608
         " select count(*) as removed, count(*) filter (where status = 'locked') as locked from gone",
@@ -133,7 +131,7 @@ async def remove_ips(conn: Connection, selection: Selection) -> tuple[int, int]:
 
 
 async def reset_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
-    """Unhealthy and failed IPs back to available; gives their rows as they are now."""
+    """Makes unhealthy and failed IPs available; returns their new rows."""
     rows = await conn.fetch(
         "update ip_rotation_pool set is_healthy = true, consecutive_failures = 0, status = 'available',"  # noqa: S608
         " locked_until = null, locked_by_request = null"

@@ -1,7 +1,7 @@
-"""How an IP of the pool is reached: from its row, its provider's settings and its lease to a proxy's address. Pure.
+"""The proxy address of an IP, from its row, its provider's settings and its lease. Pure.
 
-A row is dialled directly, at its own address and port, or stands for a session at its provider's gateway. Then the
-username (or the password) carries the session, by a pattern: `{username}-country-{country}-session-{session}`.
+A row is either a proxy at its own address and port, or a session at its provider's gateway. The username or the
+password then carries the session, by a pattern such as `{username}-country-{country}-session-{session}`.
 """
 
 import base64
@@ -20,16 +20,16 @@ from daemon.web.headers import RawHeaders, values_of
 Scheme = Literal["http", "https", "socks5"]
 
 PLACEHOLDERS = ("username", "password", "country", "session", "lock_minutes", "fail_closed")
-DEFAULT_PORT = "7000"  # ip_rotation_pool's own: a row that was given no port
+DEFAULT_PORT = "7000"  # the default of ip_rotation_pool.ip_port
 SOCKS_TEXT_BYTES_MAX = 255  # RFC 1929
-DIGEST_CHARACTERS = 12  # two of a million rows have the same one with a chance of one to five million
-READABLE_CHARACTERS_MIN = 4  # of a row's own text beside it; with less room there is none of it
+DIGEST_CHARACTERS = 12  # among a million rows, two share a digest with a probability of one in five million
+READABLE_CHARACTERS_MIN = 4  # of a row's own text before the digest; with less room, only the digest
 NUMBER_DIGITS_MAX = 7
 EXIT_IP_CHARACTERS_MAX = 64
 
 _PORT_MAX = 65_535
 _HOST_CHARACTERS_MAX = 253  # RFC 1035, 2.3.4, as text without the root's dot
-# Addresses and names; an underscore is common in names that operators give. Nothing that could end a header line.
+# Addresses and names. Operators' names often have underscores. No character may end a header line.
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?\]?")
 _ALLOWED = {"digits": r"[0-9]+", "alphanumeric": r"[A-Za-z0-9]+", "any": r"[A-Za-z0-9._-]+"}
 _DIGITS, _BASE_36 = string.digits, string.digits + string.ascii_lowercase
@@ -37,7 +37,7 @@ _DIGITS, _BASE_36 = string.digits, string.digits + string.ascii_lowercase
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """What a gateway takes as a session: its characters ("any" are letters, digits, and `.`, `_`, `-`) and length."""
+    """The sessions that a gateway accepts: their characters ("any": letters, digits, `.`, `_`, `-`) and length."""
 
     characters: Literal["any", "alphanumeric", "digits"] = "any"
     length_min: int = 1
@@ -50,9 +50,9 @@ class SessionRules:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How the proxies of the provider `name` are reached; the settings, checked. The password stands in no repr.
+    """The checked settings by which the proxies of the provider `name` are reached. `repr` hides the password.
 
-    `gateway`: host and port; None dials each row's own. `session`: one for each row ("ip"), or for each lease.
+    `gateway`: host and port; None: each row has its own. `session`: one for each row ("ip") or for each lease.
     """
 
     name: str = ""
@@ -71,10 +71,7 @@ class Reach:
 
 
 class LeasedProxy(msgspec.Struct, frozen=True):
-    """An IP as its row has it. How it is reached is its provider's matter, whose login whoever traces has.
-
-    `lease` is a text that no other lease has.
-    """
+    """A leased IP as in its row. The tracing backend has the login of its provider. `lease` is unique to the lease."""
 
     address: str
     port: str
@@ -85,9 +82,9 @@ class LeasedProxy(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ProxyAddress:
-    """A proxy: `host` is a name or an address without brackets. Credentials stand in no repr.
+    """A proxy. `host` is a name or an address without brackets. `repr` hides the credentials.
 
-    `exit_ip_header`: the header, in lower case, by which it tells the address that it leaves by.
+    `exit_ip_header`: the response header, in lower case, that holds the proxy's exit IP.
     """
 
     host: str
@@ -108,7 +105,7 @@ class ProxyAddress:
 
 @dataclass(frozen=True, slots=True)
 class UnusableProxy:
-    """An IP's row does not say how to reach it; `message` says what is wrong. The verdict is `ip`."""
+    """An IP's row gives no usable proxy; `message` names the fault. The verdict is `ip`."""
 
     message: str
 
@@ -116,10 +113,10 @@ class UnusableProxy:
 def proxy_for(
     ip_address: str, ip_port: str, reach: Reach | None = None, *, country: str = "", lease: str = ""
 ) -> ProxyAddress | UnusableProxy:
-    """The proxy that a row of ip_rotation_pool stands for; without a `reach`, plain HTTP to it and no credentials.
+    """The proxy of a row of ip_rotation_pool. Without a `reach`: a plain HTTP proxy without credentials.
 
-    The texts are as operators inserted them; surrounding blanks are ignored. `lease` is a text that no other lease
-    has. Without a username and a password no credentials are sent.
+    Blanks around `ip_address` and `ip_port`, which operators insert, are ignored. `lease` is unique to the lease. A
+    provider with neither username nor password gets no credentials.
     """
     host, port = ip_address.strip(), ip_port.strip()
     if len(host) > _HOST_CHARACTERS_MAX or not _HOST.fullmatch(host):
@@ -151,21 +148,21 @@ def proxy_for(
 
 
 def _session(host: str, port: str, reach: Reach, country: str, lease: str) -> str:
-    """A row's session is its ip_address where the gateway takes that; else a text that no other row has."""
+    """The session: the row's ip_address if the gateway accepts it, else a text that is unique to the row."""
     rules = reach.session_rules
     digest_length = max(rules.length_min, min(DIGEST_CHARACTERS, rules.length_max))
     if reach.session == "lease":
         return _digest(lease, rules, digest_length)
-    slot = host if port == DEFAULT_PORT else f"{host}-{port}"  # rows differ in either
+    slot = host if port == DEFAULT_PORT else f"{host}-{port}"  # rows differ in one of the two
     if rules.allow(slot):
         return slot
     if rules.characters == "digits":
-        # `tracepool provision generate` numbers the rows of a provider and country; a digest is longer than that.
+        # `tracepool provision generate` numbers the rows of a provider and country. A digest is longer than any number.
         numbered = re.fullmatch(re.escape(f"{reach.name}-{country}-") + r"([1-9][0-9]*)", slot)
         if numbered and len(numbered[1]) <= NUMBER_DIGITS_MAX < digest_length and rules.allow(numbered[1]):
             return numbered[1]
     elif rules.length_max >= DIGEST_CHARACTERS + READABLE_CHARACTERS_MIN:
-        # For whoever looks at the provider's own lists: as much of the row's text as there is room for.
+        # The row's text comes first, as far as it fits, so that operators recognize it in the provider's lists.
         readable = re.sub(r"[^A-Za-z0-9]", "", slot)[: rules.length_max - DIGEST_CHARACTERS]
         return readable + _digest(slot, rules, max(DIGEST_CHARACTERS, rules.length_min - len(readable)))
     return _digest(slot, rules, digest_length)
@@ -187,7 +184,7 @@ def is_port(text: str) -> bool:
 
 
 def host_and_port(text: str) -> tuple[str, int] | None:
-    """`gate.example:7000` or `[2001:db8::7]:7000`, or None if it is neither."""
+    """Parse `gate.example:7000` or `[2001:db8::7]:7000`; None for any other text."""
     host, _, port = text.strip().rpartition(":")
     bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
     if bare_v6 or len(host) > _HOST_CHARACTERS_MAX or not _HOST.fullmatch(host) or not is_port(port):
@@ -196,7 +193,7 @@ def host_and_port(text: str) -> tuple[str, int] | None:
 
 
 def complaint_of(pattern: str) -> str | None:
-    """What is wrong with a pattern of a username or password, or None."""
+    """The fault of a username_pattern or password_pattern, or None."""
     allowed = "allowed are " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
     try:
         parts = list(string.Formatter().parse(pattern))
@@ -210,7 +207,7 @@ def complaint_of(pattern: str) -> str | None:
 
 
 def address_of(text: object) -> str | None:
-    """An IP address as it is written canonically, or None if `text` is none."""
+    """An IP address in canonical form, or None if `text` is no IP address."""
     if not isinstance(text, str) or len(text) > EXIT_IP_CHARACTERS_MAX:
         return None
     try:
@@ -220,7 +217,7 @@ def address_of(text: object) -> str | None:
 
 
 def exit_ip_in(headers: RawHeaders, name: str | None) -> str | None:
-    """The address in the header `name`, which is in lower case; None where there is none."""
+    """The first IP address in the header fields of this `name` (in lower case), or None."""
     if name is None:
         return None
     values = (value.decode("latin-1") for value in values_of(headers, name.encode()))

@@ -1,4 +1,4 @@
-"""The settings of a provider, `[providers.NAME]`: how its proxies are reached. providers.toml has the templates."""
+"""The settings `[providers.NAME]`: how to reach a provider's proxies. providers.toml holds the templates."""
 
 import re
 import tomllib
@@ -18,12 +18,12 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 
 @cache
 def templates() -> Mapping[str, Mapping[str, Any]]:
-    """By the name that `template` takes: what a section leaves out."""
+    """Template name → the values of the keys that a section does not set."""
     return tomllib.loads((files("daemon.providers") / "providers.toml").read_text("utf-8"))
 
 
 class Provider(BaseModel):
-    """One provider. `price_per_gb`: US dollars for 10^9 bytes, received and sent together."""
+    """One provider. `price_per_gb`: US dollars for 10^9 bytes, both directions together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +45,7 @@ class Provider(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _filled_from_its_template(cls, given: Any) -> Any:
+    def _fill_from_template(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
         template = given.get("template")
@@ -59,13 +59,13 @@ class Provider(BaseModel):
             raise ValueError(f"must be one of {', '.join(templates())}, or empty")
         return template
 
-    @field_validator("username", "username_pattern", "password_pattern", "fail_closed")
+    @field_validator("username", "password", "username_pattern", "password_pattern", "fail_closed")
     @classmethod
-    def _fits_a_login(cls, text: str) -> str:
-        """RFC 7617, 2: no control characters, and in the username no colon."""
-        if _CONTROL.search(text):
+    def _has_no_control_characters(cls, value: str | SecretStr) -> str | SecretStr:
+        """RFC 7617, 2."""
+        if _CONTROL.search(value if isinstance(value, str) else value.get_secret_value()):
             raise ValueError("must have no control characters")
-        return text
+        return value
 
     @field_validator("username", "username_pattern")
     @classmethod
@@ -73,13 +73,6 @@ class Provider(BaseModel):
         if ":" in text:
             raise ValueError("must have no colon: it would end the username")
         return text
-
-    @field_validator("password")
-    @classmethod
-    def _is_one_line(cls, password: SecretStr) -> SecretStr:
-        if _CONTROL.search(password.get_secret_value()):
-            raise ValueError("must have no control characters")
-        return password
 
     @field_validator("username_pattern", "password_pattern")
     @classmethod
@@ -118,7 +111,7 @@ class Provider(BaseModel):
         return self
 
     def reach(self, name: str, lock_s: float) -> Reach:
-        """What the traces need of it, for leases of `lock_s`."""
+        """The part of the settings that traces use, for leases of `lock_s`."""
         return Reach(
             name=name,
             username=self.username,

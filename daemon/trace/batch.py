@@ -17,7 +17,7 @@ import trio
 from daemon.clock import Moment
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
-from daemon.pool.actor import Journal
+from daemon.journal.entries import Recorder
 from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
@@ -57,7 +57,7 @@ class Batch:
         self,
         database: Database,
         dispatcher: Dispatcher,
-        journal: Journal,
+        journal: Recorder,
         flush: Callable[[], Awaitable[None]],
         live: LiveSettings,
         now: Callable[[], Moment],
@@ -104,7 +104,7 @@ class Batch:
                             await announcements.received.receive()
                             self.wake()
                         if silence.cancelled_caught:
-                            await announcements.still_come()
+                            await announcements.test_connection()
             except (DatabaseUnavailable, trio.EndOfChannel) as e:
                 log.debug("batch_listens_again", why=str(e))
                 await trio.sleep(RETRY_S)

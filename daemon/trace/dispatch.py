@@ -12,10 +12,9 @@ import msgspec
 import trio
 
 from daemon.clock import Moment
-from daemon.journal.entries import Params, TracePending
+from daemon.journal.entries import Params, Recorder, TracePending
 from daemon.offers.model import Offer
 from daemon.oneshot import OneShot
-from daemon.pool.actor import Journal
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import HONEST_USER_AGENT, Settings
@@ -98,7 +97,7 @@ class Dispatcher:
     def __init__(
         self,
         directory: PoolDirectory,
-        journal: Journal,
+        journal: Recorder,
         jobs: "trio.MemorySendChannel[TraceJob]",
         live: LiveSettings,
         now: Callable[[], Moment],

@@ -15,8 +15,7 @@ import trio
 from msgspec.structs import replace
 
 from daemon.clock import Moment
-from daemon.journal.entries import TraceProcessing
-from daemon.pool.actor import Journal
+from daemon.journal.entries import Recorder, TraceProcessing
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
@@ -68,7 +67,7 @@ class Tracer:
         live: LiveSettings,
         backends: Backends,
         directory: PoolDirectory,
-        journal: Journal,
+        journal: Recorder,
         now: Callable[[], Moment],
         providers: ProviderHealth,
         observer: Observer | None = None,

@@ -1,8 +1,8 @@
-"""Which hosts a trace may not go to: whatever is not an address or a name of the public internet.
+"""Refuses hosts outside the public internet as targets of a trace. Pure.
 
-Pure; no name is resolved here (the proxy does that). Hosts are read by ada-url as a browser reads them, so `0x7f.1`,
-`2130706433` and full-width digits are all 127.0.0.1. Sources: IANA's special-purpose address registries (RFC 6890 and
-later), RFC 6761, 6762, 8375 for names.
+No name is resolved here: the proxy does that. ada-url parses hosts as a browser does, so `0x7f.1`, `2130706433` and
+full-width digits are all 127.0.0.1. Sources: IANA's special-purpose address registries (RFC 6890 and later), RFC 6761,
+6762, 8375 for names.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -33,7 +33,7 @@ _IPV4 = [
     )
 ]
 
-# The first network that holds the address decides. Outside 2000::/3 nothing is public.
+# The first network with the address decides. Addresses outside 2000::/3 are not public.
 _IPV6 = [
     (IPv6Network(network), kind)
     for network, kind in (
@@ -53,7 +53,7 @@ _IPV6 = [
 ]
 _IPV6_GLOBAL = IPv6Network("2000::/3")
 
-# Networks whose addresses lead to the IPv4 address inside, with the bits to its right.
+# Networks whose addresses lead to an embedded IPv4 address; the number of bits to the right of it.
 _IPV4_INSIDE = [
     (IPv6Network("::ffff:0:0/96"), 0),  # mapped, RFC 4291
     (IPv6Network("::ffff:0:0:0/96"), 0),  # translated, RFC 2765
@@ -65,18 +65,16 @@ _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "home.arpa")
 
 
 def refused_host(url_or_host: str) -> str | None:
-    """Why a host is not public ("127.0.0.1 is a loopback address"), or None if it is.
+    """The reason why a host is not public ("127.0.0.1 is a loopback address"), or None.
 
-    Takes a URL of any scheme, or a host alone: a name, an IPv4 address, an IPv6 address with or without brackets.
+    Accepts a URL of any scheme, or only a host: a name, an IPv4 address, an IPv6 address with or without brackets.
     """
     parsed = _parsed(url_or_host)
-    if parsed is None:
-        return f"{url_or_host[:200]!r} is no host"
-    return refused_host_of(parsed)
+    return f"{url_or_host[:200]!r} is no host" if parsed is None else refused_host_of(parsed)
 
 
 def refused_host_of(url: URL) -> str | None:
-    """The same of an http or https URL that is parsed."""
+    """As `refused_host`, of a parsed http or https URL."""
     host = url.hostname
     if url.host_type == HostType.IPV4:
         return _refused_ipv4(IPv4Address(host))
@@ -91,7 +89,7 @@ def _parsed(url_or_host: str) -> URL | None:
             url = URL(url_or_host)
             if url.protocol in ("http:", "https:"):
                 return url
-            host = url.hostname  # of another scheme: opaque, so numbers in it have not been read as an address yet
+            host = url.hostname  # opaque in other schemes: a number in it is not parsed as an address yet
         else:
             host = url_or_host
         if not host.startswith("[") and host.count(":") > 1:
@@ -104,10 +102,7 @@ def _parsed(url_or_host: str) -> URL | None:
 
 
 def _refused_ipv4(address: IPv4Address) -> str | None:
-    for network, kind in _IPV4:
-        if address in network:
-            return f"{address} is {kind}"
-    return None
+    return next((f"{address} is {kind}" for network, kind in _IPV4 if address in network), None)
 
 
 def _refused_ipv6(address: IPv6Address) -> str | None:

@@ -1,7 +1,7 @@
-"""Queries: that of a click, as an offer and its parameters; that of a landing URL; parameters set on a URL.
+"""Queries: parse a click's query and a landing URL's query, and set parameters on a URL. Pure.
 
-Pure. A query that cannot be a click is a value (Refused), never an exception. No parameter can choose a URL's host:
-parameters are only put behind the "?" and before the "#".
+A query that is no valid click gives a value (RefusedClick), never an exception. No parameter can choose a URL's host:
+parameters are put only between the "?" and the "#".
 """
 
 import re
@@ -14,7 +14,7 @@ import msgspec
 from daemon.web.urls import decoded, header_safe, safe_piece, safe_query
 
 PARAMS_MAX = 1_000
-"""The most parameters one query may hold, counted by the "&" between them."""
+"""A query may hold this many parameters, counted by the "&" between them."""
 
 OFFER = "offer"
 
@@ -23,7 +23,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Param(msgspec.Struct, frozen=True):
-    """One parameter: `name` and `value` decoded, `raw` as the piece of the query it stood in ("gclid=a+b", "gclid")."""
+    """One parameter: `name` and `value` decoded; `raw` is its piece of the query ("gclid=a+b", "gclid")."""
 
     name: str
     value: str
@@ -31,27 +31,27 @@ class Param(msgspec.Struct, frozen=True):
 
 
 class Inbound(msgspec.Struct, frozen=True):
-    """A click: the offer's name, decoded, not empty; every other parameter in the order it came, repeated ones kept."""
+    """A click: the offer's name, decoded and not empty, and all other parameters in order, with repeated ones."""
 
     offer: str
     params: tuple[Param, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A click that is answered with an HTTP status and `{"error": error}`."""
+class RefusedClick:
+    """A query that is no valid click. The answer is the HTTP status and `{"error": error}`."""
 
     status: int
     error: str
 
 
-def parse_click(query: bytes) -> Inbound | Refused:
-    """The click in a raw query string (what stands between "?" and the end of the request target, undecoded).
+def parse_click(query: bytes) -> Inbound | RefusedClick:
+    """The click in a raw query string: the part of the request target after the "?", undecoded.
 
-    By WHATWG's application/x-www-form-urlencoded rules. Names compare decoded, so `%6Fffer=x` names the offer too.
+    Parsed as application/x-www-form-urlencoded (WHATWG URL). Names compare decoded: `%6Fffer=x` names the offer too.
     """
     if query.count(b"&") >= PARAMS_MAX:
-        return Refused(400, f"at most {PARAMS_MAX} parameters are accepted")
+        return RefusedClick(400, f"at most {PARAMS_MAX} parameters are accepted")
     offers: list[str] = []
     params: list[Param] = []
     for param in params_of(safe_query(query)):
@@ -60,14 +60,14 @@ def parse_click(query: bytes) -> Inbound | Refused:
         else:
             params.append(param)
     if len(offers) > 1:
-        return Refused(400, "offer parameter must be given once")
+        return RefusedClick(400, "offer parameter must be given once")
     if not offers or not offers[0]:
-        return Refused(400, "offer parameter is required")
+        return RefusedClick(400, "offer parameter is required")
     return Inbound(offers[0], tuple(params))
 
 
 def params_of(query: str) -> list[Param]:
-    """The first PARAMS_MAX parameters of a query that is ASCII already (`safe_query`); empty pieces are none."""
+    """The first PARAMS_MAX parameters of an ASCII query (see `safe_query`). Empty pieces are skipped."""
     params = []
     for piece in islice(query.split("&"), PARAMS_MAX):
         if piece:
@@ -77,37 +77,29 @@ def params_of(query: str) -> list[Param]:
 
 
 def storable(text: str) -> str:
-    """The text as PostgreSQL can hold it: U+0000 and lone surrogates become U+FFFD."""
+    """The text with U+FFFD for what PostgreSQL cannot hold: U+0000 and lone surrogates."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
 def as_mapping(params: Iterable[Param]) -> dict[str, str | list[str]]:
-    """Parameters for a jsonb column, storable, repeated names as lists: `{"gclid": "a", "tag": ["x", "y"]}`."""
-    mapping: dict[str, str | list[str]] = {}
+    """Parameters for a jsonb column, with lists for repeated names: `{"gclid": "a", "tag": ["x", "y"]}`."""
+    values: dict[str, list[str]] = {}
     for param in params:
-        name, value = storable(param.name), storable(param.value)
-        before = mapping.get(name)
-        if before is None:
-            mapping[name] = value
-        elif isinstance(before, list):
-            before.append(value)
-        else:
-            mapping[name] = [before, value]
-    return mapping
+        values.setdefault(storable(param.name), []).append(storable(param.value))
+    return {name: found if len(found) > 1 else found[0] for name, found in values.items()}
 
 
 def extracted_params(url: str) -> dict[str, str | list[str]]:
-    """The parameters of a landing URL for a jsonb column, repeated names as lists; the first PARAMS_MAX of them."""
+    """The first PARAMS_MAX parameters of a landing URL, as `as_mapping` gives them."""
     return as_mapping(params_of(_parted(header_safe(url))[1]))
 
 
 def with_params(url: str, params: Sequence[Param]) -> str:
     """The URL with each parameter set on its query, ready for a Location header: printable ASCII without spaces.
 
-    As URLSearchParams.set does it, but byte for byte elsewhere: the first parameter of the same decoded name is
-    replaced where it stands and further ones of that name go; a new name is appended. Values given more than once for
-    a name stand together, in order. The fragment stays last. Setting the same parameters twice changes nothing.
-    Never raises, whatever the scheme.
+    As URLSearchParams.set, with everything else byte for byte: the first parameter of the same decoded name is replaced
+    in its place, further ones of that name are removed, and a new name is appended. Several values of one name stand
+    together, in order. Idempotent. Never raises, for any scheme.
     """
     url = header_safe(url)
     if not params:
@@ -127,7 +119,7 @@ def with_params(url: str, params: Sequence[Param]) -> str:
             placed.add(name)
             pieces.extend(arriving[name])
 
-    # An empty last piece is an empty query or a trailing "&": what is appended takes its place, so that no "&" doubles.
+    # An empty last piece comes from an empty query or a trailing "&". Appended pieces replace it, so no "&" doubles.
     if pieces and not pieces[-1] and len(placed) < len(arriving):
         pieces.pop()
     for name, raws in arriving.items():
@@ -137,7 +129,7 @@ def with_params(url: str, params: Sequence[Param]) -> str:
 
 
 def _parted(url: str) -> tuple[str, str, str]:
-    """(before the "?", the query without its "?", the fragment with its "#" or nothing)."""
+    """(the part before the "?", the query without its "?", the fragment with its "#" or "")."""
     rest, mark, fragment = url.partition("#")
     front, _, query = rest.partition("?")
     return front, query, mark + fragment

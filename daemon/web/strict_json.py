@@ -1,4 +1,4 @@
-"""JSON from outside as RFC 8259 has it: UTF-8, no lone surrogates, no NaN, not nested without end. Pure."""
+"""Strict decoding of JSON from outside (RFC 8259): UTF-8, no lone surrogates, no NaN, bounded nesting. Pure."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 def decode_json(text: bytes | str) -> Any:
-    """Raises ValueError with the reason. The nesting is bounded by the interpreter's recursion limit."""
+    """Raises ValueError with the reason. The interpreter's recursion limit bounds the nesting."""
     try:
         return msgspec.json.decode(text)
     except RecursionError:

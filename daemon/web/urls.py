@@ -1,9 +1,7 @@
-"""Text rules of URLs and their queries, shared by parse.py and answer.py.
+"""Decode and percent-encode URLs and queries, with as few changes as a header field allows. Pure.
 
-Pure: strings in, strings out. What stands here changes as little of a URL as a header needs; what a browser makes of a
-host is asked of ada-url, never guessed.
-
-Source: the WHATWG URL standard, "percent-encoded bytes", "basic URL parser", "application/x-www-form-urlencoded".
+Hosts are parsed by ada-url as a browser does. Source: the WHATWG URL standard, "percent-encoded bytes", "basic URL
+parser", "application/x-www-form-urlencoded".
 """
 
 import re
@@ -14,11 +12,11 @@ from ada_url import URL
 from daemon.errors import BadInput
 
 SHOWN_CHARS_MAX = 200
-"""How much of a URL an error message repeats."""
+"""An error message repeats at most this many characters of a value."""
 
 _PRINTABLE = re.compile(r"[!-~]*")
 _UNPRINTABLE = re.compile(r"[^!-~]+")
-# The query percent-encode set, and "&", which would end the piece. "#" belongs to the set.
+# The query percent-encode set, which includes "#", and "&", which would end the piece.
 _UNSAFE_IN_PIECE = re.compile(r'[^!-~]+|["#<>&]')
 _UNSAFE_IN_QUERY = re.compile(rb'[^!-~]|["#<>]')
 _HEX = "0123456789ABCDEFabcdef"
@@ -30,8 +28,8 @@ _REMOVED_BY_BROWSERS = re.compile(r"[\t\n\r]")
 _C0_AND_SPACE = "".join(map(chr, range(0x21)))
 
 _HTTP = re.compile(r"https?:", re.IGNORECASE)
-# A front (all before "?" or "#") that every client reads alike: two slashes, at most one "@", no backslash, a host
-# without escapes. Anything else is rewritten, or two clients could see two hosts in it.
+# A front (all before "?" or "#") that all clients parse alike: two slashes, at most one "@", no backslash, a host
+# without escapes. Any other front is rewritten, because two clients could see two hosts in it.
 _CLEAR_FRONT = re.compile(
     r"https?://"
     r"(?:[^@/?#\\]*@)?"
@@ -44,9 +42,9 @@ _CLEAR_FRONT = re.compile(
 
 
 def decoded(text: str) -> str:
-    """A name or value of a query as it was meant: "+" is a space, percent-escapes are UTF-8.
+    """Decode a name or value of a query: "+" is a space, percent-escapes are UTF-8. `text` is ASCII.
 
-    Broken escapes stay as they stand (`%zz`), broken UTF-8 becomes U+FFFD. `text` is ASCII.
+    Broken escapes stay (`%zz`); broken UTF-8 becomes U+FFFD.
     """
     if "+" in text:
         text = text.replace("+", " ")
@@ -56,7 +54,7 @@ def decoded(text: str) -> str:
 
 
 def unescaped(text: str) -> bytes:
-    """The bytes that an ASCII text stands for; broken escapes stay. As unquote_to_bytes, which is slow for those."""
+    """Percent-decode an ASCII text; broken escapes stay. As unquote_to_bytes, which is slow for broken escapes."""
     first, *rest = text.encode("ascii").split(b"%")
     return first + b"".join(
         _BYTE_OF[piece[:2]] + piece[2:] if piece[:2] in _BYTE_OF else b"%" + piece for piece in rest
@@ -64,9 +62,9 @@ def unescaped(text: str) -> bytes:
 
 
 def safe_query(query: bytes) -> str:
-    """A query as it came over the wire, with what no header or URL may hold percent-encoded; "&" still divides it.
+    """Percent-encode the bytes of a query that a header or URL must not hold.
 
-    It decodes to the same names and values as `query`.
+    The result decodes to the same names and values as `query`.
     """
     if _UNSAFE_IN_QUERY.search(query):
         query = b"".join(map(_IN_A_QUERY.__getitem__, query))
@@ -74,16 +72,16 @@ def safe_query(query: bytes) -> str:
 
 
 def safe_piece(raw: str) -> str:
-    """One `name=value` of a query, with all percent-encoded that would leave the query or end the piece."""
+    """One `name=value` of a query, with all characters percent-encoded that would end the piece or the query."""
     return _escaped(_UNSAFE_IN_PIECE, raw) if _UNSAFE_IN_PIECE.search(raw) else raw
 
 
 def header_safe(url: str) -> str:
-    """The URL as printable ASCII without spaces, fit for a Location header; never raises.
+    """The URL as printable ASCII without spaces, for a Location header. Never raises.
 
-    A URL that is so already, and whose host is unmistakable, comes back byte for byte. Otherwise the part before the
-    query is what a browser makes of it (IDN hosts in punycode, backslashes as slashes), and the query and fragment only
-    have their unprintable and non-ASCII characters percent-encoded, as UTF-8.
+    A URL that is printable ASCII already, with an unambiguous host, is returned byte for byte. Otherwise the part
+    before the query is normalized as a browser does (IDN hosts to punycode, backslashes to slashes), and in query and
+    fragment only unprintable and non-ASCII characters are percent-encoded, as UTF-8.
     """
     is_http = _HTTP.match(url) is not None
     if _PRINTABLE.fullmatch(url) and (not is_http or _CLEAR_FRONT.match(url)):
@@ -92,9 +90,9 @@ def header_safe(url: str) -> str:
     end = min((at for at in (url.find("?"), url.find("#")) if at >= 0), default=len(url))
     front, rest = url[:end], url[end:]
     if _HTTP.match(front):
-        # What no browser accepts stays as unusable as it is, but must not break a header either.
+        # A URL that no browser accepts stays unusable, but must not break the header.
         with suppress(ValueError):
-            # The "?" keeps a space at the end of the path inside the URL, where it is %20 and not stripped.
+            # Without the "?", a space at the end of the path would be stripped instead of encoded as %20.
             front = URL(f"{front}?").href.removesuffix("?")
     return _escaped(_UNPRINTABLE, front + rest)
 
@@ -102,25 +100,26 @@ def header_safe(url: str) -> str:
 def http_url(url: str) -> tuple[str, str]:
     """`(header_safe(url), its host as a browser reads it)` of an absolute http or https URL.
 
-    Raises BadInput, saying what would be right, for anything else.
+    Raises BadInput for any other text, with an example of a correct URL.
     """
     safe = header_safe(url)
     if not _HTTP.match(safe):
         raise BadInput(
-            f"{shown(url)} does not start with http:// or https://: write it as in https://ads.example/click?id=1"
+            f"{quoted(url)} does not start with http:// or https://: write it as in https://ads.example/click?id=1"
         )
     try:
         return safe, URL(safe).hostname
     except ValueError:
         raise BadInput(
-            f"{shown(url)} is no URL that a browser accepts: its host must be a name or an address,"
+            f"{quoted(url)} is no URL that a browser accepts: its host must be a name or an address,"
             " its port a number up to 65535, as in https://ads.example:8443/click?id=1"
         ) from None
 
 
-def shown(url: str) -> str:
-    """The URL for a message: quoted, on one line, cut short."""
-    return repr(url if len(url) <= SHOWN_CHARS_MAX else url[:SHOWN_CHARS_MAX] + "…")
+def quoted(value: object) -> str:
+    """A value for a message: quoted, on one line, cut short."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS_MAX else text[:SHOWN_CHARS_MAX] + "…"
 
 
 def _escaped(unsafe: re.Pattern[str], text: str) -> str:

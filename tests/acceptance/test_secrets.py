@@ -42,12 +42,12 @@ TABLES = "select table_name from information_schema.tables where table_schema = 
 CRASHING = """
 import sys
 from daemon.__main__ import main
-from daemon.trace import tracers
+from daemon.trace import backends
 
 def proxy_for(address, port, reach, **lease):
     raise ValueError(f"cannot use {reach.password} or {reach.password!r} for {address}")
 
-tracers.proxy_for = proxy_for
+backends.proxy_for = proxy_for
 sys.exit(main(sys.argv[1:]))
 """
 CRASHES = 6

@@ -1,4 +1,4 @@
-"""Clicks with everything behind them played by the test, and trace workers of several kinds."""
+"""`Clicks` with a fake journal and pool, and trace workers of several kinds."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ def now() -> Moment:
 
 
 class Face:
-    """Clicks with everything behind them played by the test: `jobs` are heard here."""
+    """`Clicks` with fakes behind it. `jobs` receives the trace jobs."""
 
     def __init__(self, queue_max: int = 10, draw: Callable[[], float] = lambda: 0.0, **settings: Any) -> None:
         send, self.jobs = trio.open_memory_channel[TraceJob](queue_max)
@@ -92,13 +92,13 @@ def lands_at(url: str, after_s: float = 1.0) -> Worker:
         try:
             job.listener.send_nowait(Finished(url, None))
         except trio.BrokenResourceError:
-            return  # the visitor has an answer
+            return  # the visitor has its answer already
 
     return worker
 
 
 async def hears_only(job: TraceJob) -> None:
-    """Takes the job and gets no IP."""
+    """Receives the job and gets no IP."""
     job.listener.send_nowait(WaitingForIp())
 
 

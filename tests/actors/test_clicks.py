@@ -1,4 +1,4 @@
-"""A click from its query to its answer, on a virtual clock, with a trace worker that the test plays."""
+"""A click from its query to its answer, on a virtual clock, with a fake trace worker."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ from tests.fakes.entries import of_kind
 from tests.support.logged_errors import LoggedErrors
 
 
-async def test_the_answer_goes_out_the_moment_the_trace_ends(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_click_is_answered_as_soon_as_its_trace_ends(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
     async with served_by(face, lands_at("https://shop.example/item?x=1#top", after_s=2.25)):
         answer = await face.click()
@@ -53,7 +53,7 @@ async def test_the_answer_goes_out_the_moment_the_trace_ends(autojump_clock: tri
 @pytest.mark.parametrize(
     ("worker", "reason"), [(starts_only, "deadline"), (hears_only, "no_ip")], ids=["deadline", "no_ip"]
 )
-async def test_at_the_deadline_the_fallback_says_how_far_it_came(
+async def test_the_reason_of_a_fallback_at_the_deadline_names_the_reached_stage(
     worker: Worker, reason: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     face = Face()
@@ -157,7 +157,7 @@ async def test_a_late_hit_does_not_hold_back_the_redirect(autojump_clock: trio.t
     assert face.clicks.late_hits == 1
 
 
-async def test_what_a_visitor_waited_before_counts_against_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
+async def test_time_waited_in_the_kernel_counts_against_the_deadline(autojump_clock: trio.testing.MockClock) -> None:
     face = Face(click={"deadline_s": 10})
     await trio.sleep(100)
     async with served_by(face, starts_only):
@@ -186,7 +186,7 @@ async def test_even_with_a_late_hit_the_answer_keeps_the_deadline(autojump_clock
     assert trio.current_time() == pytest.approx(10)
 
 
-async def test_a_disk_that_refuses_delays_no_answer(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_failing_disk_delays_no_answer(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
     face.journal.refuses = True
     async with served_by(face, lands_at("https://shop.example/")):
@@ -194,7 +194,7 @@ async def test_a_disk_that_refuses_delays_no_answer(autojump_clock: trio.testing
     assert trio.current_time() == 1
 
 
-async def test_a_visitor_who_leaves_is_no_answered_click(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_visitor_who_disconnects_is_not_counted_as_answered(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
     heard: list[BaseException] = []
 
@@ -237,7 +237,7 @@ async def test_an_offer_may_allow_other_schemes_but_none_that_runs(autojump_cloc
         assert (await face.click()).location == FALLBACK
 
 
-async def test_the_visitors_own_user_agent_goes_along_where_it_should(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_visitors_user_agent_is_in_the_job(autojump_clock: trio.testing.MockClock) -> None:
     async def identity_of(face: Face, visitor: Visitor = VISITOR) -> tuple[str, str | None]:
         jobs: list[TraceJob] = []
 
@@ -271,7 +271,7 @@ async def test_the_visitors_own_user_agent_goes_along_where_it_should(autojump_c
         (b"offer=" + b"x" * 10_240, 404, "Offer not found or inactive"),
     ],
 )
-async def test_what_is_no_click_is_refused(query: bytes, status: int, error: str) -> None:
+async def test_an_invalid_query_is_refused(query: bytes, status: int, error: str) -> None:
     face = Face()
     with structlog.testing.capture_logs() as logs:
         answer = await face.click(query)
@@ -282,7 +282,7 @@ async def test_what_is_no_click_is_refused(query: bytes, status: int, error: str
     assert len(line.get("offer", "")) <= 100, "a long name is logged cut short"
 
 
-async def test_a_fault_of_ours_still_answers_the_click(
+async def test_an_exception_still_answers_the_click(
     monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
 ) -> None:
     expected_errors.expect("click_fault", "hit_lost")
@@ -297,7 +297,7 @@ async def test_a_fault_of_ours_still_answers_the_click(
     assert [error["event"] for error in expected_errors.seen] == ["click_fault", "hit_lost"]
 
 
-async def test_one_line_tells_each_click_and_the_minute_counts_it(autojump_clock: trio.testing.MockClock) -> None:
+async def test_each_click_has_one_log_line_and_is_counted(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
     with structlog.testing.capture_logs() as logs:
         async with served_by(face, lands_at("https://shop.example/", after_s=0.5)):
@@ -309,7 +309,7 @@ async def test_one_line_tells_each_click_and_the_minute_counts_it(autojump_clock
     assert (minute.clicks, minute.resolved, minute.fallbacks) == (2, 1, {"overload": 1})
 
 
-async def test_new_settings_hold_for_the_next_click(autojump_clock: trio.testing.MockClock) -> None:
+async def test_new_settings_apply_to_the_next_click(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
     face.live.replace(Settings(click={"deadline_s": 3}))
     async with served_by(face, starts_only):
@@ -331,9 +331,7 @@ async def test_a_landing_gets_the_parameters_that_the_offer_passes_on_and_a_fall
         assert pending.inbound_params == {"gclid": "a b", "x": "1", "z": "2"}, "the row has what came"
 
 
-async def test_macros_are_filled_in_for_the_trace_and_the_fallback_alike(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
+async def test_macros_are_expanded_for_trace_and_fallback(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
     face.offer(final_url="https://ads.example/{x}/go?g={gclid}&r={request_id}&n={none}")
     jobs: list[TraceJob] = []
@@ -365,7 +363,7 @@ async def test_tracking_urls_share_the_clicks_and_each_falls_back_to_its_own(
     assert traced == ["https://a.example/7"] * 2 + ["https://b.example/"]
 
 
-async def test_a_trace_is_told_where_to_stop_and_by_whom_it_is_done(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_job_has_the_offers_stop_at_and_backend(autojump_clock: trio.testing.MockClock) -> None:
     face = Face()
     jobs: list[TraceJob] = []
 

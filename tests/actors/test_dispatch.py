@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from daemon.control.direct_trace import DirectTraceRequest, DirectTraces
 from daemon.control.problems import ProblemRaised
+from daemon.control.resources.direct_traces import DirectTraces, ParallelRequest
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished, TracePending
 from daemon.pool.states import Ip
@@ -50,14 +50,9 @@ class Rows:
 
 
 async def direct(face: Face, *, traces: DirectTraces | None = None, **given: Any) -> Finished:
-    asked: dict[str, Any] = {
-        "request_id": uuid4(), "offer": "none", "tracking_url": TRACKING, "country": "us", "inbound": {},
-        "referrer": None, **given,
-    }  # fmt: skip
-    here: Any = SimpleNamespace(now=now, clicks=face.clicks, dispatcher=face.dispatcher)
-    return await (traces or DirectTraces()).trace(
-        DirectTraceRequest(**asked), here, cast(Any, Rows()), face.live.current
-    )
+    request = ParallelRequest(**{"request_id": uuid4(), "offer_id": "none", "tracking_url": TRACKING, **given})
+    overview: Any = SimpleNamespace(now=now, clicks=face.clicks, dispatcher=face.dispatcher)
+    return await (traces or DirectTraces()).trace(request, overview, cast(Any, Rows()), face.live.current)
 
 
 def batch_of(face: Face, rows: Rows) -> Batch:
@@ -83,7 +78,7 @@ async def test_an_empty_default_country_names_no_pool(default: str, autojump_clo
     face.offer(target_country="fr")
     await face.click()
     assert face.hit.reason == "no_pool"
-    assert await direct(face, country="fr") == Finished(None, "no_pool")
+    assert await direct(face, target_country="fr") == Finished(None, "no_pool")
     assert await jobs_of(face, Rows("fr")) == []
     assert {row.reason for row in of_kind(TraceFinished, face.journal.entries)} == {"no_pool"}
 
@@ -96,7 +91,7 @@ async def test_the_default_country_serves_clicks_direct_traces_and_the_batch_lan
     assert (job.country, job.priority) == ("us", 1)
     async with served_by(face, lands_at("https://shop.example/")):
         await face.click()
-        assert (await direct(face, country="fr")).final_url == "https://shop.example/"
+        assert (await direct(face, target_country="fr")).final_url == "https://shop.example/"
     assert face.hit.outcome == "resolved"
     assert {row.target_country for row in of_kind(TracePending, face.journal.entries)} == {"us"}
 

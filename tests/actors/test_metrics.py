@@ -1,4 +1,4 @@
-"""What a scrape gets: what was counted, how things stand, and nothing that must not be there."""
+"""A scrape of the metrics: counters, current figures, and no secrets."""
 
 import time
 
@@ -14,7 +14,7 @@ from daemon.settings.model import Settings
 from daemon.trace.walk.steps import Landed
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
-from tests.fakes.overviews import standing_overview
+from tests.fakes.overviews import fake_overview
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 CANARY = "c4n4ry-password"
@@ -24,7 +24,7 @@ RESULT = TraceResult(Landed("https://shop.example/?secret=1"), (), 4_200.0, 30_0
 
 async def scraped(metrics: Metrics, *advice: Advice) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Value by name and labels."""
-    page = await metrics.page(standing_overview(*advice), OPENMETRICS)
+    page = await metrics.page(fake_overview(*advice), OPENMETRICS)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in openmetrics(page.body.decode())  # type: ignore[no-untyped-call]
@@ -36,7 +36,7 @@ def value_in(samples: dict[tuple[str, tuple[tuple[str, str], ...]], float], name
     return samples[name, tuple(sorted(labels.items()))]
 
 
-async def test_before_anything_happened_everything_is_there_at_zero() -> None:
+async def test_before_the_first_click_the_counters_are_zero() -> None:
     found = await scraped(Metrics(LiveSettings(SETTINGS)))
     assert value_in(found, "tracepool_clicks_total", outcome="fallback", reason="no_ip") == 0
     assert value_in(found, "tracepool_clicks_total", outcome="resolved", reason="") == 0
@@ -44,7 +44,7 @@ async def test_before_anything_happened_everything_is_there_at_zero() -> None:
     assert {dict(labels)["code"] for name, labels in found if name == "tracepool_advice_active"} == set(RULES)
 
 
-async def test_clicks_are_counted_by_outcome_and_reason_and_refused_ones_have_not_waited() -> None:
+async def test_clicks_are_counted_by_outcome_and_reason_and_refused_ones_without_a_wait() -> None:
     metrics = Metrics(LiveSettings(SETTINGS))
     metrics.click("resolved", None, 2.5)
     metrics.click("fallback", "deadline", 9.96)
@@ -66,7 +66,7 @@ async def test_buckets_are_finest_around_the_deadline(name: str) -> None:
     assert [bound for bound in bounds if 5 <= bound <= 12] == [5, 7, 8, 9, 9.5, 10, 10.5, 12]
 
 
-async def test_traces_are_counted_with_bytes_and_money_by_provider() -> None:
+async def test_traces_are_counted_with_bytes_and_cost_by_provider() -> None:
     metrics = Metrics(LiveSettings(SETTINGS))
     metrics.trace("luna", Verdict.OK, 0.2, RESULT)
     metrics.trace("luna", Verdict.IP, 0.2, RESULT)
@@ -86,7 +86,7 @@ async def test_traces_are_counted_with_bytes_and_money_by_provider() -> None:
     ]
 
 
-async def test_new_settings_bring_new_prices_and_a_new_deadline() -> None:
+async def test_new_settings_change_prices_and_deadline() -> None:
     live = LiveSettings(SETTINGS)
     metrics = Metrics(live)
     live.replace(Settings(click={"deadline_s": 8}, providers={"own": {"price_per_gb": 1}}))
@@ -96,7 +96,7 @@ async def test_new_settings_bring_new_prices_and_a_new_deadline() -> None:
     assert value_in(found, "tracepool_click_deadline_seconds") == 8
 
 
-async def test_how_things_stand_is_looked_at_when_asked_for() -> None:
+async def test_current_figures_are_read_at_the_scrape() -> None:
     advice = Advice("oversized", Severity.INFO, "Too many.", "below 50%", {}, None, "us")
     found = await scraped(Metrics(LiveSettings(SETTINGS)), advice)
     states = [value_in(found, "tracepool_pool_ips", country="us", state=s) for s in ("available", "locked", "failed")]
@@ -130,23 +130,23 @@ async def test_how_things_stand_is_looked_at_when_asked_for() -> None:
         ("\x00;;,,=", "text/plain"),
     ],
 )  # fmt: skip
-async def test_the_asker_chooses_the_format(accept: str | None, content_type: str) -> None:
-    page = await Metrics(LiveSettings(SETTINGS)).page(standing_overview(), accept)
+async def test_the_accept_header_chooses_the_format(accept: str | None, content_type: str) -> None:
+    page = await Metrics(LiveSettings(SETTINGS)).page(fake_overview(), accept)
     assert page.content_type.startswith(content_type)
     parse = openmetrics if "openmetrics" in content_type else plain
     assert len(list(parse(page.body.decode()))) > 15
 
 
-async def test_no_secret_and_nothing_of_a_click_is_in_it() -> None:
+async def test_a_scrape_has_no_secret_and_no_data_of_a_click() -> None:
     metrics = Metrics(LiveSettings(SETTINGS))
     metrics.trace("luna", Verdict.OK, 0.2, RESULT)
     for accept in (None, OPENMETRICS):
-        body = (await metrics.page(standing_overview(), accept)).body.decode()
+        body = (await metrics.page(fake_overview(), accept)).body.decode()
         for word in (CANARY, "shop.example", "secret", '"a"', "192.0.2"):
             assert word not in body
 
 
-async def test_a_column_full_of_providers_does_not_make_a_series_each() -> None:
+async def test_the_number_of_providers_with_a_series_is_bounded() -> None:
     metrics = Metrics(LiveSettings(SETTINGS))
     for number in range(PROVIDERS_MAX + 50):
         metrics.trace(f"p{number}", Verdict.OK, 0.2, RESULT)
@@ -158,8 +158,8 @@ async def test_a_column_full_of_providers_does_not_make_a_series_each() -> None:
     assert value_in(found, "tracepool_traces_total", verdict="target", provider="p0") == PROVIDERS_MAX + 50
 
 
-async def test_what_a_click_counts_costs_next_to_nothing() -> None:
-    """A bound far above what it takes (0.02 ms), so that only a look-up per label, or a lock waited for, breaks it."""
+async def test_counting_a_click_costs_almost_nothing() -> None:
+    """The bound is far above the usual 0.02 ms, so that only a real regression exceeds it."""
     metrics = Metrics(LiveSettings(SETTINGS))
     began = time.process_time()
     for _ in range(2_000):

@@ -22,7 +22,7 @@ REFUSED_AFTER_S = 0.25
 
 
 class Running:
-    """Clicks before workers before a pool; `answers`: reason, and after how many seconds, in order of the answers."""
+    """Clicks, workers and a pool. `answers`: (reason, seconds) in order."""
 
     def __init__(self, bench: Bench, clicks: Clicks) -> None:
         self.bench = bench

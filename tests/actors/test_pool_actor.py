@@ -1,4 +1,4 @@
-"""The actor around a pool, on a virtual clock: what is answered when, and what outlives a crash."""
+"""A pool's actor on a virtual clock: its answers, their times, and its state after a crash."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from daemon.pool.messages import Adopt, Lease, Message, NoIPAvailable, Release, 
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.asked import Asked, clocks
-from tests.fakes.ips import WALL_S, an_ip
+from tests.fakes.ips import WALL_S, a_pool, an_ip
 from tests.fakes.journal import MemoryJournal
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5, waiting_max=1000)
@@ -40,8 +40,7 @@ class Running:
 async def running(
     *ips: Ip, rules: Rules = RULES, now: Callable[[], Moment] = clocks, journal: MemoryJournal | None = None
 ) -> AsyncIterator[Running]:
-    pool, journal = Pool("us", rules), journal or MemoryJournal()
-    pool.load(ips)
+    pool, journal = a_pool(*ips, rules=rules), journal or MemoryJournal()
     send, receive = trio.open_memory_channel[Message](10_000)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(PoolActor(pool, receive, journal, now).run, [])
@@ -50,7 +49,7 @@ async def running(
         nursery.cancel_scope.deadline = trio.current_time() + 1
 
 
-def told(entries: list[Entry]) -> list[str]:
+def events_of(entries: list[Entry]) -> list[str]:
     return [entry.event for entry in entries if isinstance(entry, IpChanged)]
 
 
@@ -62,7 +61,7 @@ async def test_a_grant_is_answered_only_when_it_is_durable(autojump_clock: MockC
         assert (asked.answered, us.journal.entries) == (False, [])
         lease = await asked.lease()
         assert trio.current_time() == began_s + 3
-        assert told(us.journal.entries) == ["lease"]
+        assert events_of(us.journal.entries) == ["lease"]
         assert lease.locked_until_s == began_s + 90  # from the decision on, not from the answer
 
 
@@ -72,7 +71,7 @@ async def test_a_release_is_recorded_without_waiting_for_the_disk(autojump_clock
         us.journal.delay_s = 1e9
         us.release(lease)
         await wait_all_tasks_blocked()
-        assert told(us.journal.entries) == ["lease", "released_ok"]
+        assert events_of(us.journal.entries) == ["lease", "released_ok"]
 
 
 async def test_a_rest_ends_exactly_a_cooldown_after_the_release(autojump_clock: MockClock) -> None:
@@ -96,7 +95,7 @@ async def test_a_lock_that_nobody_gives_back_ends_exactly_then_rests(autojump_cl
         us.release(lease)  # too late: it must not shorten or renew the rest
         await us.ask().lease()
         assert trio.current_time() == pytest.approx(began_s + 150, abs=1e-6)
-        assert told(us.journal.entries) == ["lease", "lock_expired", "cooldown_over", "lease"]
+        assert events_of(us.journal.entries) == ["lease", "lock_expired", "cooldown_over", "lease"]
 
 
 async def test_a_deadline_is_answered_exactly_when_it_comes(autojump_clock: MockClock) -> None:
@@ -138,7 +137,7 @@ async def test_a_requester_that_left_gives_its_lease_back(autojump_clock: MockCl
         asked = us.ask()
         asked.receive.close()
         await wait_all_tasks_blocked()
-        assert told(us.journal.entries) == ["lease", "released_target_at_fault"]
+        assert events_of(us.journal.entries) == ["lease", "released_target_at_fault"]
         assert us.pool.counts().cooldown == 1
         began_s = trio.current_time()
         assert (await us.ask().lease()).lease_no == 2
@@ -246,8 +245,7 @@ async def test_a_step_of_the_wall_clock_moves_no_timer(step_s: float, autojump_c
 
 
 async def test_it_ends_when_all_senders_are_closed_and_after_what_they_sent(autojump_clock: MockClock) -> None:
-    pool, journal = Pool("us", RULES), MemoryJournal()
-    pool.load([an_ip()])
+    pool, journal = a_pool(an_ip(), rules=RULES), MemoryJournal()
     send, receive = trio.open_memory_channel[Message](10)
     asked = Asked()
     send.send_nowait(asked.message)
@@ -260,8 +258,7 @@ async def test_an_ip_that_is_spared_is_told_of(autojump_clock: MockClock) -> Non
     told: list[object] = []
     failed = Ip(uuid4(), "a", "7000", "us", "luna", Status.FAILED, is_healthy=False, consecutive_failures=5)
     ip = Ip(uuid4(), "b", "7000", "us", "soax", consecutive_failures=4)
-    pool = Pool("us", RULES)
-    pool.load([failed, ip])
+    pool = a_pool(failed, ip, rules=RULES)
     send, receive = trio.open_memory_channel[Message](10)
     async with trio.open_nursery() as nursery:
         actor = PoolActor(pool, receive, MemoryJournal(), clocks, spared=lambda *what: told.append(what[:2]))
@@ -279,8 +276,7 @@ async def test_while_this_node_may_not_lease_requests_are_refused_at_once_and_re
     autojump_clock: MockClock,
 ) -> None:
     trusted = True
-    pool, journal = Pool("us", RULES), MemoryJournal()
-    pool.load([an_ip("192.0.2.1"), an_ip("192.0.2.2")])
+    pool, journal = a_pool(an_ip("192.0.2.1"), an_ip("192.0.2.2"), rules=RULES), MemoryJournal()
     send, receive = trio.open_memory_channel[Message](10)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(PoolActor(pool, receive, journal, clocks, lambda: trusted).run, [])
@@ -294,7 +290,7 @@ async def test_while_this_node_may_not_lease_requests_are_refused_at_once_and_re
         await wait_all_tasks_blocked()
         trusted = False
         began_s = trio.current_time()
-        send.send_nowait(Adopt(()))  # as the member does when its trust ends
+        send.send_nowait(Adopt(()))  # as when the node's trust ends
         assert (await waits.refusal()).why == "untrusted"
         send.send_nowait(Release(lease.ip_id, lease.lease_no, Event.RELEASED_OK, 800.0))
         late = Asked(patience_s=1_000)

@@ -1,4 +1,4 @@
-"""A pool actor that raises: what it had not answered is done by the next one, which starts from what was journaled."""
+"""A pool actor that raises: the next run handles the unanswered messages, after a reload from the journaled rows."""
 
 from collections import Counter, defaultdict
 from uuid import UUID
@@ -21,7 +21,7 @@ RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5, waiting_max=1000)
 
 
 class Crash(Exception):
-    """A bug, for once."""
+    """A simulated bug."""
 
 
 class FragilePool(Pool):
@@ -40,7 +40,7 @@ class FragilePool(Pool):
 
 
 def from_journal(ips: list[Ip], entries: list[Entry]) -> list[Ip]:
-    """The rows as PostgreSQL has them once all that was journaled is applied."""
+    """The rows after all journaled entries are applied."""
     rows = {ip.id: row_of(ip, edit_no=ip.edit_no) for ip in ips}
     for entry in entries:
         assert isinstance(entry, IpChanged)
@@ -53,7 +53,7 @@ def from_journal(ips: list[Ip], entries: list[Entry]) -> list[Ip]:
 
 
 class History:
-    """Twelve requests for three IPs, each held for 10 s. Checks each lease against all that were given before."""
+    """Twelve requests for three IPs, each leased for 10 s. Compares each lease with all earlier ones."""
 
     def __init__(self) -> None:
         self.ends_s: dict[UUID, float] = defaultdict(lambda: -1.0)

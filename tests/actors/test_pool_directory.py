@@ -1,4 +1,4 @@
-"""What others see of a pool and say to its actor: the view, new rules, and copies of its IPs."""
+"""Pool handles: the view, new rules, and copies of IPs."""
 
 import pytest
 import trio

@@ -1,4 +1,4 @@
-"""Actors that crash: restarted with their cause logged, after growing pauses; a pool's actor starts from the rows."""
+"""Crashed actors are logged and restarted after growing pauses; a pool's actor reloads the rows."""
 
 from itertools import pairwise
 from typing import Any
@@ -33,7 +33,7 @@ def now() -> Moment:
 
 
 class Crashing:
-    """An actor that lives `lives_s` and raises; `runs` are the times at which it was started."""
+    """An actor that raises after `lives_s`; `runs` are its start times."""
 
     def __init__(self, lives_s: float, returns_at_run: int = 1_000) -> None:
         self.lives_s = lives_s
@@ -97,7 +97,7 @@ async def test_a_cancel_is_no_crash(autojump_clock: trio.testing.MockClock) -> N
 
 
 class Table:
-    """The rows as PostgreSQL would have them once all that was journaled is there."""
+    """The rows after all journaled entries are applied."""
 
     def __init__(self, journal: MemoryJournal, ips: list[Ip]) -> None:
         self._journal = journal
@@ -171,11 +171,11 @@ class Scene:
         self.table = Table(self.journal, ips)
         self.directory = PoolDirectory(lambda country: Pool(country, RULES), self._start)
         self._nursery = nursery
-        self.wall_set_s = 0.0  # by how much somebody has set the wall clock
+        self.wall_set_s = 0.0  # how far the wall clock was set
         self.post = self.directory.open("us", [ip_from_row(self.table._row(ip.id), now()) for ip in ips])
 
     def _start(self, pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
-        table: Any = self.table  # all of a Database that an actor asks for
+        table: Any = self.table  # the only method of Database that an actor uses
         self.actor = PoolActor(pool, mailbox, self.journal, self.now, publish=publish)
         self._nursery.start_soon(run_pool_actor, self.actor, table, self.table.flush, self.now, Troubles())
 
@@ -278,7 +278,7 @@ async def test_a_pool_starts_over_from_the_rows_when_it_is_asked_to(autojump_clo
         with trio.fail_after(1):
             await done.wait()
         assert scene.table.loads == 1
-        await lease_from(waits)  # once the lock of the first has ended, and its rest
+        await lease_from(waits)  # after the first lease's lock and rest
         nursery.cancel_scope.cancel()
 
 
@@ -312,7 +312,7 @@ async def test_a_wall_clock_that_was_set_before_a_crash_moves_no_lock_and_no_res
 async def test_a_row_that_another_lease_or_status_speaks_of_is_read_by_the_wall_clock(
     monkeypatch: pytest.MonkeyPatch, expected_errors: LoggedErrors, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """A grant that was not recorded before the crash is none."""
+    """A lease that was not recorded before the crash does not count."""
     expected_errors.expect("actor_crashed")
     async with trio.open_nursery() as nursery:
         scene = Scene(nursery, count=1)
@@ -356,7 +356,7 @@ async def short_run() -> list[Use]:
                 began = trio.current_time()
                 await trio.sleep(1.5)
                 if number in (2, 5):
-                    uses.append((answer.address, began, began + RULES.lock_s))  # it never gives the lease back
+                    uses.append((answer.address, began, began + RULES.lock_s))  # it does not release the lease
                 else:
                     uses.append((answer.address, began, trio.current_time()))
                     scene.give_back(answer)

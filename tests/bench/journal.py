@@ -16,11 +16,11 @@ import trio_asyncio
 
 from daemon.database.postgres import open_database
 from daemon.host.clocks import read_clocks
-from daemon.journal.entries import Entry, TraceProcessing, encode
+from daemon.journal.entries import Entry, Recorder, TraceProcessing, encode
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
-from daemon.pool.actor import Journal, PoolActor
+from daemon.pool.actor import PoolActor
 from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
@@ -135,7 +135,7 @@ async def _spooled(path: Path) -> AsyncIterator[JournalWriter]:
 
 
 @asynccontextmanager
-async def _actor(journal: Journal, ip_ids: list[uuid.UUID], cooldown_s: float) -> AsyncIterator[Mailbox]:
+async def _actor(journal: Recorder, ip_ids: list[uuid.UUID], cooldown_s: float) -> AsyncIterator[Mailbox]:
     pool = Pool("us", Rules(cooldown_s=cooldown_s))
     pool.load(Ip(ip_id, f"p{i}.example", "7000", "us", "luna") for i, ip_id in enumerate(ip_ids))
     send, receive = trio.open_memory_channel[Message](10_000)
@@ -210,7 +210,7 @@ def _commits_ms(path: Path) -> list[float]:
     return waits_ms
 
 
-async def _click_cpu_ms(journal: Journal, ip_ids: list[uuid.UUID], length_s: float) -> float:
+async def _click_cpu_ms(journal: Recorder, ip_ids: list[uuid.UUID], length_s: float) -> float:
     """This process's CPU per click, each with the seven entries of a real one."""
     clicks = 0
 

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by selenium; what its pages say on the console and whom they ask."""
+"""Debian's Chromium, driven by selenium; the console messages and requested hosts of its pages."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -30,20 +30,20 @@ FLAGS = (
 
 
 class Browser:
-    """One window. Waits end with the test where what they wait for does not come."""
+    """One window. A wait whose condition is not met in time fails the test."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
 
     def resize(self, width: int, height: int = 1000) -> None:
-        """Of the page, not of the window: Chromium's own are never as narrow as a telephone."""
+        """Resizes the page, not the window: Chromium's windows are never as narrow as a telephone."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def prefer(self, scheme: str) -> None:
         features = [
             {"name": "prefers-color-scheme", "value": scheme},
-            {"name": "prefers-reduced-motion", "value": "reduce"},  # what scrolls on cannot be clicked
+            {"name": "prefers-reduced-motion", "value": "reduce"},  # an element that still scrolls cannot be clicked
         ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
@@ -54,7 +54,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def text(self, selector: str) -> str:
-        """As it stands in the document, shown or not."""
+        """The element's text, visible or not."""
         return str(self.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector)).strip()
 
     def run(self, script: str, *arguments: object) -> Any:
@@ -64,7 +64,7 @@ class Browser:
         return WebDriverWait(self.driver, patience_s, 0.1).until(lambda _: holds(), f"this did not happen: {what}")
 
     def rows(self, table: str) -> list[str]:
-        """The text of each row of a table that a reader sees, its headers left out."""
+        """The text of each visible row of a table, without headers."""
         script = (
             "return [...document.querySelectorAll(`#${arguments[0]} > tbody > tr[data-key]`)]"
             ".filter((row) => !row.hidden).map((row) => row.innerText)"
@@ -76,11 +76,11 @@ class Browser:
         return [line for line in lines if "chrome://" not in line["message"]]
 
     def complaints(self) -> list[str]:
-        """What the console has said since it was last asked."""
+        """The console's messages since the last call."""
         return [f"{line['level']}: {line['message']}" for line in self._log("browser")]
 
     def hosts(self) -> set[str]:
-        """Whom the pages have asked since that was last asked."""
+        """The hosts that the pages requested since the last call."""
         hosts = set()
         for entry in self._log("performance"):
             message = json.loads(entry["message"])["message"]
@@ -93,7 +93,7 @@ class Browser:
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """With a profile of its own. Skips the test where there is no Chromium."""
+    """A browser with a new profile. Skips the test if Chromium is missing."""
     chromium, chromedriver = need("chromium"), need("chromium-driver", "chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium

@@ -1,4 +1,4 @@
-"""The dashboard in Debian's Chromium, over a daemon that traces: live, filtered, changed, and for everybody to use."""
+"""The dashboard in Debian's Chromium, with a daemon that traces: live data, filters, changes, accessibility."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -23,7 +23,7 @@ HOSTILE = "<img src=//evil.example/x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """First: without Chromium nothing else need be started."""
+    """Comes first: without Chromium, no daemon is started."""
     with browser(tmp_path_factory.mktemp("profile")) as page:
         yield page
 
@@ -36,7 +36,7 @@ def daemon(window: Browser) -> Iterator[Watched]:
 
 @pytest.fixture
 def page(window: Browser, daemon: Watched) -> Iterator[Browser]:
-    """The dashboard, live. At the end of each test: nothing on its console, and it asked nobody but the daemon."""
+    """The live dashboard. After each test: no console message, and no request to another host than the daemon."""
     window.resize(1600)
     window.prefer("light")
     window.driver.get(f"{daemon.serving.control_url}/")
@@ -68,14 +68,14 @@ async def an_offer_that_is_hostile(daemon: Serving) -> None:
     )
 
 
-def test_numbers_move_and_the_trace_comes_after_a_click(page: Browser, daemon: Watched) -> None:
+def test_after_a_click_the_figures_change_and_its_trace_is_listed(page: Browser, daemon: Watched) -> None:
     traces = len(page.rows("traces"))
     recorded = page.text("#journal")
     daemon.do(a_click, "sale")
     page.until(lambda: len(page.rows("traces")) > traces, "the trace is in the list")
     page.until(lambda: page.text("#journal") != recorded, "the journal's figures move")
     page.until(lambda: int(page.text("#f-clicks")) >= 4, "the clicks of the last minute")
-    page.until(lambda: "clicks in the last hour" in page.text("#rate-words"), "the curves say how many there were")
+    page.until(lambda: "clicks in the last hour" in page.text("#rate-words"), "the curves' captions have totals")
 
 
 def test_a_trace_in_flight_has_its_time_left(page: Browser) -> None:
@@ -108,7 +108,7 @@ def test_every_table_filters(page: Browser, table: str) -> None:
     page.until(lambda: page.rows(table), "it is whole again")
 
 
-def test_traces_and_ips_are_chosen_by_the_daemon_too(page: Browser) -> None:
+def test_the_daemon_filters_traces_and_ips_too(page: Browser) -> None:
     type_into(page, "#traces-form [name=ip]", "192.0.2.200")
     page.until(lambda: page.rows("traces") == [], "no trace went through that")
     page.run("document.getElementById('ips-details').open = true")
@@ -116,7 +116,7 @@ def test_traces_and_ips_are_chosen_by_the_daemon_too(page: Browser) -> None:
     page.until(lambda: sorted(row.split(":")[0] for row in page.rows("ips")) == list(SICK), "the failed ones")
 
 
-def test_the_picture_is_walked_by_keyboard_and_opens_an_ip(page: Browser) -> None:
+def test_the_picture_works_by_keyboard_and_opens_an_ip(page: Browser) -> None:
     page.until(lambda: "7 IPs" in page.text("#cells-total"), "the largest pool is shown")
     canvas = page.find("#cells")
     page.run("arguments[0].focus()", canvas)
@@ -128,13 +128,13 @@ def test_the_picture_is_walked_by_keyboard_and_opens_an_ip(page: Browser) -> Non
     chosen = page.text("#cells-readout").split(": ")[0]
     canvas.send_keys(Keys.ENTER)
     page.until(lambda: chosen in page.text("#detail-title"), "its history opens")
-    page.until(lambda: page.rows("ip-traces") or "No trace that is kept" in page.text("#ip-traces"), "its traces")
+    page.until(lambda: page.rows("ip-traces") or "No recorded trace" in page.text("#ip-traces"), "its traces")
     page.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown'))")
     close_dialog(page)
     assert page.run("return document.activeElement.id") == "cells"
 
 
-def test_a_reset_asks_once_does_nothing_on_no_and_says_what_it_did(page: Browser, daemon: Watched) -> None:
+def test_a_reset_asks_first_does_nothing_on_no_and_shows_its_result(page: Browser, daemon: Watched) -> None:
     sick = f"#sick tr[data-key] button[aria-label='Reset {SICK[0]}:7000']"
     page.until(lambda: len(page.rows("sick")) == 2, "both unhealthy IPs are there")
     page.find(sick).click()
@@ -153,7 +153,7 @@ def test_a_reset_asks_once_does_nothing_on_no_and_says_what_it_did(page: Browser
     ]
 
 
-def test_what_a_page_out_there_says_is_text_and_no_link(page: Browser, daemon: Watched) -> None:
+def test_data_of_foreign_pages_is_text_and_not_a_link(page: Browser, daemon: Watched) -> None:
     daemon.do(an_offer_that_is_hostile)
     type_into(page, "#traces-form [name=status]", "failed")
     page.until(lambda: any(HOSTILE in row for row in page.rows("traces")), "it is in the list, as it is")
@@ -166,14 +166,14 @@ def test_what_a_page_out_there_says_is_text_and_no_link(page: Browser, daemon: W
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1600])
-def test_axe_finds_no_serious_violation_and_nothing_sticks_out(page: Browser, width: int, scheme: str) -> None:
+def test_axe_finds_no_serious_violation_and_the_page_fits_its_width(page: Browser, width: int, scheme: str) -> None:
     page.resize(width)
     page.prefer(scheme)
     page.run("document.getElementById('ips-details').open = true")
     page.until(lambda: page.rows("ips"), "the table of IPs is open")
     assert page.run("return document.documentElement.scrollWidth") <= width
     assert serious(page) == []
-    if width == 390:  # a dialog is the same at any width, but has more to hide here
+    if width == 390:  # a dialog is most cramped at this width
         type_into(page, "#traces-form [name=status]", "completed")
         page.until(lambda: all("completed" in row for row in page.rows("traces")), "the list is of traces with hops")
         page.find("#traces tbody tr[data-key] button").click()
@@ -190,7 +190,7 @@ def serious(page: Browser) -> list[tuple[str, str]]:
     return [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in SERIOUS]
 
 
-async def test_where_tokens_exist_it_asks_for_one_and_keeps_it_in_the_tab(window: Browser) -> None:
+async def test_once_tokens_exist_the_page_asks_for_one_and_keeps_it_in_the_tab(window: Browser) -> None:
     token = "a-token-of-the-settings-that-is-long"
 
     def visit(daemon: Serving) -> None:

@@ -1,4 +1,4 @@
-"""A daemon for a whole file of tests, in a thread of its own: a browser's driver waits in ways that trio must not."""
+"""A daemon for a whole file of tests, in a thread of its own: the browser's driver blocks, which trio must not."""
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,7 +18,7 @@ START_S = 60.0
 
 @dataclass(slots=True)
 class Watched:
-    """`serving` is for `do` alone."""
+    """`serving` may be used only by `do`."""
 
     serving: Serving
     _token: trio.lowlevel.TrioToken
@@ -33,7 +33,7 @@ class Watched:
 
 @dataclass(slots=True)
 class _Begun:
-    """What the thread says: that it is ready, or why it is not."""
+    """The state of the thread: ready, or its error."""
 
     known: threading.Event = field(default_factory=threading.Event)
     watched: Watched | None = None
@@ -99,6 +99,6 @@ async def _serve(begun: _Begun) -> None:
 
 async def _always_one(daemon: Serving) -> None:
     async with trio.open_nursery() as nursery:
-        while True:  # the next one begins before the last one has ended
+        while True:  # each click begins before the previous one has ended
             nursery.start_soon(click, daemon, "slow")
             await trio.sleep(4)

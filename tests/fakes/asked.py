@@ -1,4 +1,4 @@
-"""Requests for an IP with an end on which the answer comes, on whatever clock trio has."""
+"""Requests for an IP with the channel for their answer, on trio's clock."""
 
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ def clocks() -> Moment:
 
 
 class Asked:
-    """A request on its way, and the end on which its answer comes."""
+    """A request, and the receive end for its answer."""
 
     def __init__(self, patience_s: float = 1e6, priority: int = 0) -> None:
         self.send, self.receive = trio.open_memory_channel[Lease | NoIPAvailable](1)

@@ -1,10 +1,10 @@
-"""A pool's possible futures, played step by step with no heap and no bound, to compare prospects.py with."""
+"""A pool's possible futures, simulated step by step without heaps or limits, to compare prospects.py with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from daemon.pool.prospects import Asks
+from daemon.pool.prospects import IpRequest
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Returning:
 
 
 def served(
-    queue: Sequence[Asks],
+    queue: Sequence[IpRequest],
     ips: list[Returning],
     again: Callable[[Returning, float], float],
     pick: Callable[[list[Returning]], Returning] = lambda free: min(free, key=lambda ip: ip.last_used_s),
@@ -44,7 +44,7 @@ def served(
 
 
 def _first_lease(
-    queue: Sequence[Asks], left: list[int], free: list[Returning], pick: Callable[[list[Returning]], Returning]
+    queue: Sequence[IpRequest], left: list[int], free: list[Returning], pick: Callable[[list[Returning]], Returning]
 ) -> tuple[int, Returning] | None:
     for place in left:
         if untried := [ip for ip in free if ip.id not in queue[place].tried]:

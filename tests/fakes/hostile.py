@@ -1,6 +1,6 @@
-"""An origin whose pages are made to cost the reader: bodies of a few bytes that inflate, scripts that backtrack.
+"""An origin with expensive pages: small bodies that inflate, scripts that make a regular expression backtrack.
 
-Each kind is a chain of two requests, recorded as the demo's origin records its own: the first mints a click id, the
+Each kind is a chain of two requests, recorded as the demo's origin records its own: the first creates a click id, the
 second serves the page.
 
     /start/<kind>?<query>  →  302 to  /page/<kind>?cid=<n>&<query>
@@ -34,7 +34,7 @@ def _script(code: bytes) -> bytes:
 
 
 def pages() -> dict[str, tuple[bytes, str]]:
-    """Of each kind the body and its Content-Encoding, if any."""
+    """Kind → the body and its Content-Encoding, if any."""
     html = b"<!doctype html><p>"
     return {
         "classes": (_script(b"/[" * 2_000), ""),
@@ -60,7 +60,7 @@ class HostileOrigin(Origin):
         return f"http://127.0.0.1:{self._port}/start/{kind}"
 
     async def prepare(self) -> None:
-        """Makes the pages, which takes a moment."""
+        """Create the pages, which takes a moment."""
         for kind, (body, coding) in (await trio.to_thread.run_sync(pages)).items():
             extra = (("Content-Encoding", coding),) if coding else ()
             self._answers[kind] = answer(200, body, *extra, kind="text/html; charset=utf-8")
@@ -81,7 +81,7 @@ KINDS = ("classes", "brotli-bomb", "divisions", "nesting", "attributes", "script
 
 @asynccontextmanager
 async def hostile_origin(log: EventLog) -> AsyncIterator[HostileOrigin]:
-    """Serves on a port of 127.0.0.1 until the block ends."""
+    """Serve on a port of 127.0.0.1 until the block ends."""
     with listen("127.0.0.1", 0) as listener:
         origin = HostileOrigin(log, int(listener.getsockname()[1]))
         await origin.prepare()

@@ -1,7 +1,7 @@
-"""Inputs that cost a parser the most time for their size, for every parser of untrusted bytes.
+"""The inputs with the highest cost for their size, for every parser of untrusted bytes.
 
-tests/unit/test_linear_time.py checks that none of them costs more than linear time, and `python -m tests.bench parsers`
-measures them. A new parser, or a new shape that turned out to be slow, is added here once.
+tests/unit/test_linear_time.py checks that none of them takes more than linear time; `python -m tests.bench parsers`
+measures them. New parsers and newly found slow inputs are added here.
 """
 
 import gzip
@@ -38,7 +38,7 @@ from daemon.web.headers import is_host_in, parsed, wire_url
 from daemon.web.query import Inbound, extracted_params, parse_click, with_params
 from daemon.web.strict_json import decode_json
 
-PAGE_BYTES, HEAD_BYTES = 16_384, 65_536  # trace.body_bytes_max and the limits of heads, as they are by default
+PAGE_BYTES, HEAD_BYTES = 16_384, 65_536  # the defaults of trace.body_bytes_max and of the limits of heads
 SOCKS_BYTES = 263
 SOURCE = Source(URL("http://ads.example/a/b"), None, 10)
 LIMITS = Limits(hops_max=20, allow_private=False, stop_at=frozenset({"shop.example"}))
@@ -51,7 +51,7 @@ Make = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """`read` takes at most `bytes_max` in the daemon; `shapes` make inputs of about a given size."""
+    """The daemon gives `read` at most `bytes_max` bytes; `shapes` create inputs of about a given size."""
 
     name: str
     bytes_max: int
@@ -60,7 +60,7 @@ class Parser:
 
 
 def repeated(*units: str, before: str = "", after: str = "") -> Make:
-    """`before`, each unit as often as fits its equal share of the size, and `after`."""
+    """`before`, then each unit repeated over an equal share of the size, then `after`."""
 
     def make(size: int) -> bytes:
         room = (size - len(before.encode()) - len(after.encode())) // len(units)
@@ -70,7 +70,7 @@ def repeated(*units: str, before: str = "", after: str = "") -> Make:
 
 
 def numbered(pattern: str, *, before: str = "", after: str = "", share: float = 1) -> Make:
-    """`pattern` again and again, with a hexadecimal number where it has `%x`."""
+    """`pattern` repeated, each time with the next hexadecimal number in place of `%x`."""
 
     def make(size: int) -> bytes:
         pieces = (pattern % number for number in itertools.count())
@@ -80,7 +80,7 @@ def numbered(pattern: str, *, before: str = "", after: str = "", share: float = 
 
 
 def joined(*makes: Make) -> Make:
-    """Each in an equal share of the size."""
+    """All of the shapes, each over an equal share of the size."""
     return lambda size: b"".join(make(size // len(makes)) for make in makes)
 
 
@@ -228,7 +228,7 @@ def _read_page(data: bytes) -> object:
 
 
 def _read_pieces(piece_bytes: int) -> Callable[[bytes], object]:
-    """Received from a slow server: read several times."""
+    """Read the body as from a slow server: parse again after each piece."""
 
     def read(data: bytes) -> object:
         body = _page_body()
@@ -243,7 +243,7 @@ def _read_pieces(piece_bytes: int) -> Callable[[bytes], object]:
 
 
 def encoded(*encoders: Callable[[bytes], bytes], data: bytes = bytes(20_000_000)) -> Make:
-    """The beginning of `data`, encoded by one after the other."""
+    """The beginning of `data`, encoded by one encoding after the other."""
     whole = cache(lambda: reduce(lambda made, encoder: encoder(made), encoders, data))
     return lambda size: whole()[:size]
 
@@ -271,13 +271,13 @@ CODED: dict[tuple[str, ...], dict[str, Make]] = {
 
 
 class _Played:
-    """A peer that sends `pieces`."""
+    """A fake peer that sends `pieces`."""
 
     def __init__(self, data: bytes, piece_bytes: int) -> None:
         self._pieces = (data[at : at + piece_bytes] for at in range(0, len(data), piece_bytes))
 
     async def send_all(self, data: bytes) -> None:
-        """Does nothing."""
+        """Discard the data."""
 
     async def receive_some(self, bytes_max: int) -> bytes:
         return next(self._pieces, b"")
@@ -289,7 +289,7 @@ class _Unused(CountedStream):
 
 
 def _finished(work: Coroutine[Any, Any, object]) -> object:
-    """Runs a coroutine that never waits."""
+    """Run a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as stop:
@@ -298,7 +298,7 @@ def _finished(work: Coroutine[Any, Any, object]) -> object:
 
 
 def _read_head(piece_bytes: int) -> Callable[[bytes], object]:
-    """An answer's head, and the walk's next step."""
+    """Parse an answer's head and take the walk's next step."""
 
     def read(data: bytes) -> object:
         stream = WireStream(_Played(data, piece_bytes), _Unused())
@@ -399,7 +399,7 @@ REQUESTS: dict[str, Make] = {
 
 
 def _read_query(data: bytes) -> object:
-    """A click's query, as far as the visitor's redirect."""
+    """Process a click's query up to the visitor's redirect."""
     inbound = parse_click(data)
     if not isinstance(inbound, Inbound):
         return inbound

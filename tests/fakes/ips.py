@@ -5,11 +5,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from daemon.clock import Moment
-from daemon.pool.messages import Acquire, Counts, Decision, Lease, Message, NoIPAvailable, Release
+from daemon.pool.messages import Acquire, Adopt, Counts, Decision, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
-from daemon.pool.states import Event, Ip, Status
+from daemon.pool.states import Event, Ip, Rules, Status
 
 WALL_S = 1_700_000_000.0
+RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5, waiting_max=3)
 ROW_FIELDS = tuple(name for name in Ip.__slots__)
 
 
@@ -18,12 +19,12 @@ def at(tick_s: float) -> Moment:
 
 
 def an_ip(name: str = "192.0.2.1", **changes: Any) -> Ip:
-    """An available one that was never used, but for `changes`."""
+    """An available, unused IP with `changes`."""
     return Ip(changes.pop("id", None) or uuid4(), name, changes.pop("port", "7000"), "us", "luna", **changes)
 
 
 def row_of(ip: Ip, **changes: Any) -> Ip:
-    """The row of `ip` as it stands, with an operator's `changes`; each edit counts edit_no up."""
+    """The current row of `ip` with an operator's `changes`; each edit increments edit_no."""
     row = Ip(**state(ip))
     row.edit_no += 1
     for name, value in changes.items():
@@ -32,8 +33,14 @@ def row_of(ip: Ip, **changes: Any) -> Ip:
 
 
 def state(ip: Ip) -> dict[str, Any]:
-    """Every field, to compare."""
+    """All fields, to compare."""
     return {name: getattr(ip, name) for name in ROW_FIELDS}
+
+
+def a_pool(*ips: Ip, rules: Rules = RULES, **options: Any) -> Pool:
+    pool = Pool("us", rules, **options)
+    pool.load(ips)
+    return pool
 
 
 class Unread:
@@ -48,7 +55,7 @@ def a_request(deadline_s: float = 1e9, priority: int = 0, tried: frozenset[UUID]
 
 
 def granted(decision: Decision) -> dict[UUID, Lease]:
-    """Leases by the request they answer."""
+    """The leases by their request."""
     return {r.request_id: answer for r, answer in decision.answers if isinstance(answer, Lease)}
 
 
@@ -57,7 +64,7 @@ def refused(decision: Decision) -> dict[UUID, NoIPAvailable]:
 
 
 def say(pool: Pool, tick_s: float, *messages: Message) -> Decision:
-    """What an actor does with a batch."""
+    """Handles a batch like an actor."""
     decision = Decision()
     pool.fire_timers(at(tick_s), decision)
     for message in messages:
@@ -74,8 +81,12 @@ def released(lease: Lease, event: Event = Event.RELEASED_OK) -> Release:
     return Release(lease.ip_id, lease.lease_no, event, 800.0)
 
 
+def adopt(*rows: Ip) -> Adopt:
+    return Adopt(rows)
+
+
 def recount(pool: Pool) -> Counts:
-    """What `counts` should say, by looking at each IP."""
+    """The counts, computed from each IP."""
     by = Counter(ip.status for ip in pool.ips.values())
     return Counts(
         total=len(pool.ips),

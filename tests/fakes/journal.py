@@ -1,4 +1,4 @@
-"""A journal in memory, whose disk may be slow, refuse, or raise."""
+"""A Recorder in memory, whose disk may be slow, fail, or raise."""
 
 import trio
 
@@ -6,9 +6,9 @@ from daemon.journal.entries import Entry
 
 
 class MemoryJournal:
-    """`entries`: what is durable, in order; `dropped`: what a refusing disk lost.
+    """`entries`: durable ones, in order; `dropped`: lost by a failing disk.
 
-    `delay_s`: how long `durable` takes. `refuses`: the disk takes nothing. `raises`: a bug in the journal.
+    `delay_s`: how long `durable` takes. `refuses`: the disk fails. `raises`: a bug in the journal.
     """
 
     def __init__(self) -> None:

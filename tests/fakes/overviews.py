@@ -1,4 +1,4 @@
-"""An Overview whose parts stand still, for what is looked at rather than done."""
+"""A fake Overview with constant figures, for what only reads the figures."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,8 +10,8 @@ from tests.fakes.ips import a_request, an_ip, at
 from tests.fakes.pools import PlayedPools
 
 
-def standing_overview(*advice: Advice, pools: PlayedPools | None = None) -> Overview:
-    """Three IPs in `us`, one of them leased and one failed; a journal whose database is away."""
+def fake_overview(*advice: Advice, pools: PlayedPools | None = None) -> Overview:
+    """Three IPs in `us`, one of them leased and one failed; a journal whose database is unreachable."""
     pools = pools or PlayedPools()
     pools.directory.open("us", [an_ip("a"), an_ip("b"), an_ip("c", is_healthy=False)])
     pools.decide(a_request(), at(1.0))

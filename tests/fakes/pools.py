@@ -1,4 +1,4 @@
-"""A directory whose pools the test plays: no actor runs in it until the test starts one."""
+"""A PoolDirectory without actors: the test decides in their place, or starts one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import trio
 
 from daemon.clock import Moment
-from daemon.pool.actor import Journal, PoolActor, Publish
+from daemon.journal.entries import Recorder
+from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Decision, Message
 from daemon.pool.pool import Pool
@@ -14,7 +15,7 @@ from daemon.pool.states import Rules
 
 
 class PlayedPools:
-    """The directory, and what the newest country's actor would have: `pool`, `mailbox` and `publish`."""
+    """The directory, and the newest country's `pool`, `mailbox` and `publish`."""
 
     def __init__(self, rules: Rules | None = None) -> None:
         rules = rules or Rules()
@@ -27,9 +28,9 @@ class PlayedPools:
         self.pool, self.mailbox, self.publish = pool, mailbox, publish
 
     def decide(self, message: Message, now: Moment) -> None:
-        """As an actor does it, without answers."""
+        """Decides like an actor, without answers."""
         self.pool.decide(message, now, Decision())
         self.publish(self.pool, self.pool.view())
 
-    def actor(self, journal: Journal, now: Callable[[], Moment], **options: Any) -> PoolActor:
+    def actor(self, journal: Recorder, now: Callable[[], Moment], **options: Any) -> PoolActor:
         return PoolActor(self.pool, self.mailbox, journal, now, publish=self.publish, **options)

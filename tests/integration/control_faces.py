@@ -1,4 +1,4 @@
-"""The control face on loopback, with a context made of what a test gives it, and clients that ask it."""
+"""The control face on loopback, with a context made of a test's parts, and a client."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -70,16 +70,16 @@ STATUS: dict[str, Any] = {
 
 
 class FixedOverview:
-    """An Overview that says the same each time."""
+    """An Overview with a constant status."""
 
-    def __init__(self, said: Mapping[str, Any] = STATUS) -> None:
-        self.said = dict(said)
+    def __init__(self, constant: Mapping[str, Any] = STATUS) -> None:
+        self.constant = dict(constant)
         self.directory: list[Any] = []
         self.tracer = SimpleNamespace(active=0, in_flight={})
         self.now = read_clocks
 
     async def status(self) -> dict[str, Any]:
-        return dict(self.said)
+        return dict(self.constant)
 
 
 class Unreached:
@@ -87,7 +87,7 @@ class Unreached:
 
 
 async def no_round() -> Report:
-    raise AssertionError("no round is asked for here")
+    raise AssertionError("this test requests no maintenance round")
 
 
 def context_of(live: LiveSettings, **parts: Any) -> ControlContext:
@@ -98,20 +98,19 @@ def context_of(live: LiveSettings, **parts: Any) -> ControlContext:
         "database": cast(Database, Unreached()),
         "maintenance": no_round,
         "stopping": trio.Event(),
-        "metrics": Metrics(live),
         "observers": Observers(Metrics(live), read_clocks),
     }
     return ControlContext(**(given | parts))
 
 
 def row_of(token: str, role: str = "operator", *, name: str = "anna", revoked: bool = False) -> dict[str, Any]:
-    """As the query load_tokens gives it."""
+    """A row of the query load_tokens."""
     return {"name": name, "role": role, "hash": hash_of(token), "revoked_at": 1 if revoked else None}
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A face that listens; `ask` is one request on a connection of its own."""
+    """A control face that listens; `ask` sends one request on a new connection."""
 
     face: ControlFace
     url: str
@@ -128,13 +127,9 @@ class Served:
 
 @asynccontextmanager
 async def control_face(
-    settings: Settings | None = None,
-    rows: Sequence[Mapping[str, Any]] | None = (),
-    *,
-    seated: bool = True,
-    **parts: Any,
+    settings: Settings | None = None, rows: Sequence[Mapping[str, Any]] | None = (), *, ready: bool = True, **parts: Any
 ) -> AsyncIterator[Served]:
-    """Serves until the block ends. `rows` None: the database has not been asked for tokens yet."""
+    """Serves until the block ends. `rows` None: the tokens are not loaded yet. `ready`: the face has a context."""
     settings = settings or Settings(control={"bind": "127.0.0.1:0"})
     listeners = await open_control(settings)
     live = LiveSettings(settings)
@@ -147,7 +142,7 @@ async def control_face(
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(face.serve, listeners)
-        if seated:
+        if ready:
             nursery.start_soon(face.run, context_of(live, **parts))
             await trio.testing.wait_all_tasks_blocked()
         yield Served(face, url, socket)

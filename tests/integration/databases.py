@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import trio
 
 from daemon.database import embedded
+from daemon.database.connect import migrate
 from daemon.database.postgres import Connection, Database, database_loop, open_database
-from daemon.database.schema import migrate
 from tests.support.state_dirs import open_state_dir, stop_server
 
 _numbers = itertools.count(1)
@@ -40,7 +40,7 @@ class PostgresServer:
         stop_server(self.server.data_dir)
 
     def start(self) -> None:
-        embedded.start(self.state_dir).stop()  # the fixture still holds it: it goes on running
+        embedded.start(self.state_dir).stop()  # the fixture still uses it, so it runs on
 
     def _psql(self, statement: str) -> None:
         psql = [str(self.server.bin_dir / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.server.socket_dir)]
@@ -64,7 +64,7 @@ def running_postgres() -> Iterator[PostgresServer]:
 
 
 class Rows:
-    """An operator at the database: `sql` is a transaction that the daemon has not made."""
+    """An operator's session: `sql` runs a transaction that is not the daemon's."""
 
     def __init__(self, database: Database, url: str) -> None:
         self.database = database

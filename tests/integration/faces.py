@@ -1,4 +1,4 @@
-"""A small click app behind the server of either face on loopback, and the raw clients that talk to it."""
+"""A small click app behind the server of either face on loopback, and raw clients for it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -35,7 +35,7 @@ def limits_with(**changes: float) -> ServerLimits:
 
 
 class ClickApp:
-    """`/track-hit` answers 302; with `?wait` once `open_gate` was called. As a handler, and as a Quart-Trio app."""
+    """`/track-hit` answers 302; with `?wait`, after a call of `open_gate`. Both a handler and a Quart-Trio app."""
 
     def __init__(self) -> None:
         self.quart = QuartTrio("clicks")
@@ -118,9 +118,9 @@ class Running:
 async def running(
     limits: ServerLimits | None = None, kind: str = "click", *, handler: Handler | None = None, body_bytes_max: int = 0
 ) -> AsyncIterator[Running]:
-    """Serve a ClickApp by the server of the face `kind`, until the block ends; then stop it, and fail if it goes on.
+    """Serve a ClickApp by the server of the face `kind` until the block ends; fail if the server then does not stop.
 
-    `handler`: what the click face answers by in its place. `body_bytes_max`: of a request to the control face.
+    `handler`: replaces the app on the click face. `body_bytes_max`: of a request to the control face.
     """
     clicks = ClickApp()
     clicks.quart.config["MAX_CONTENT_LENGTH"] = body_bytes_max
@@ -163,7 +163,7 @@ async def read_all(client: trio.SocketStream) -> bytes:
 
 
 async def read_answers(client: trio.SocketStream, count: int) -> bytes:
-    """Read until so many heads without bodies have come."""
+    """Read until so many heads, of answers without bodies, have arrived."""
     received = b""
     with trio.fail_after(PATIENCE_S):
         while received.count(b"\r\n\r\n") < count:

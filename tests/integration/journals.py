@@ -1,4 +1,4 @@
-"""A journal on a spool whose commits are counted and whose disk can refuse, and entries for it."""
+"""A journal whose spool counts commits and can fail, and entries for it."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
@@ -23,7 +23,7 @@ AT = 1_700_000_000.0
 
 
 class CountedSpool(Spool):
-    """`commits` so far; `broken` makes the disk refuse."""
+    """`commits` so far; `broken`: the disk's error."""
 
     commits = 0
     broken: str | None = None

@@ -1,4 +1,4 @@
-"""The pools, actors, journal and adoption of a daemon around one database, without its faces and workers."""
+"""The pools, actors, journal and SqlSync of a daemon with one database, without its faces and workers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from daemon.pool.messages import Counts, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import run_pool_actor
-from daemon.sql_sync import Adoption
+from daemon.sql_sync import SqlSync
 from tests.fakes.asked import Asked
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 from tests.integration.journals import Journal, running_journal
@@ -24,7 +24,7 @@ RULES = Rules(lock_s=60, cooldown_s=30, failures_max=5)
 
 
 class Daemon:
-    """Pools, actors, journal and adoption around one database."""
+    """Pools, actors, journal and SqlSync with one database."""
 
     def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
         departed: dict[tuple[str, str], float] = {}
@@ -41,7 +41,7 @@ class Daemon:
         self.journal = journal
         self.offers = Offers()
         self.directory = PoolDirectory(lambda country: Pool(country, RULES, departed), start_actor)
-        self.adoption = Adoption(rows.database, self.directory, self.offers, read_clocks, journal.troubles)
+        self.sql_sync = SqlSync(rows.database, self.directory, self.offers, read_clocks, journal.troubles)
 
     def counts(self, country: str) -> Counts:
         post = self.directory.known(country)
@@ -93,8 +93,8 @@ async def daemon_on(postgres: PostgresServer, tmp_path: Path, *before: str) -> A
             await rows.sql(statement)
         async with trio.open_nursery() as nursery:
             daemon = Daemon(rows, journal, nursery)
-            await daemon.adoption.compare()
-            nursery.start_soon(daemon.adoption.run)
+            await daemon.sql_sync.compare()
+            nursery.start_soon(daemon.sql_sync.run)
             await rows.add_offer("sentinel")
             await until(lambda: daemon.offers.find("sentinel"))
             await rows.sql("truncate offers")

@@ -1,4 +1,4 @@
-"""Units of work that are cancelled while PostgreSQL stands still: nothing of them is left behind."""
+"""Units of work that are cancelled while PostgreSQL hangs leave no connection, lock or transaction."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""`tracepool logs` and `explain`, and their sources: rotated files, streams that stop midway, a journald of ours."""
+"""`tracepool logs` and `explain`, and their sources: rotated files, unfinished streams, a fake journalctl."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def numbers(out: str) -> list[int]:
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Commands:
-    """Without a database: a log needs none."""
+    """Commands without a database: a log needs none."""
     return Commands("postgresql://127.0.0.1:1/none", tmp_path, monkeypatch, capfd)
 
 
@@ -76,7 +76,7 @@ def test_wrong_usage_is_one_line_with_a_hint(command: Commands, arguments: tuple
 
 
 @pytest.mark.slow
-def test_lines_of_a_stream_come_when_they_come(tmp_path: Path) -> None:
+def test_lines_of_a_stream_are_shown_as_they_arrive(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with out.open("w") as written, subprocess.Popen(
         [sys.executable, "-m", "daemon", "logs", "-"], cwd=PROJECT, stdin=subprocess.PIPE, stdout=written, text=True
@@ -93,7 +93,7 @@ def test_lines_of_a_stream_come_when_they_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_following_begins_with_the_last_ten_and_goes_over_a_rotation(tmp_path: Path) -> None:
+def test_following_begins_with_the_last_ten_lines_and_survives_a_rotation(tmp_path: Path) -> None:
     log, out = tmp_path / "serve.log", tmp_path / "out"
     log.write_text("".join(click(number) for number in range(1, 31)))
     with out.open("w") as written, running("logs", str(log), "--follow", state_dir=tmp_path) as child:
@@ -115,7 +115,7 @@ def test_following_begins_with_the_last_ten_and_goes_over_a_rotation(tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_ends_it(tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_ends_the_command(tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
     log.write_text("".join(click(number % 60) for number in range(20_000)))
     with running("logs", str(log), state_dir=tmp_path) as child:
@@ -125,7 +125,7 @@ def test_a_reader_that_leaves_ends_it(tmp_path: Path) -> None:
         assert child.wait(20) == 141
 
 
-def test_on_a_terminal_lines_have_colours_and_nothing_that_it_would_obey(tmp_path: Path) -> None:
+def test_on_a_terminal_lines_have_colours_and_no_control_sequences_of_the_log(tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
     log.write_text(click(1) + click(2, "fallback", reason="no_ip", offer="s\u001b[2Jale") + "plain \u0007 text\n")
     master, slave = pty.openpty()
@@ -135,16 +135,16 @@ def test_on_a_terminal_lines_have_colours_and_nothing_that_it_would_obey(tmp_pat
         [sys.executable, "-m", "daemon", "logs", str(log)], cwd=PROJECT, stdout=slave, env=environment
     )  # fmt: skip
     os.close(slave)
-    said = b""
+    output = b""
     try:
         while piece := os.read(master, 65_536):
-            said += piece
+            output += piece
     except OSError:
         pass  # the other end is closed: how Linux says so
     finally:
         os.close(master)
     assert done.wait(20) == 0
-    text = said.decode()
+    text = output.decode()
     assert "\x1b[32m  resolved" in text
     assert "\x1b[33m  fallback" in text
     assert "\x1b[2J" not in text
@@ -160,15 +160,15 @@ def pieces_of(source: Iterator[bytes]) -> list[Line]:
 
 
 class Followed:
-    """A file that is followed, a look at a time."""
+    """A file that is followed, one read at a time."""
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("daemon.logbook.sources.LOOK_EVERY_S", 0.0)
+        monkeypatch.setattr("daemon.logbook.sources.POLL_S", 0.0)
         self._source = sources.file(path, follow=True)
         self._splitter = Splitter()
 
-    def look(self) -> list[int]:
-        """What came until there is nothing more, twice: a rotation is seen at the first, read at the second."""
+    def read(self) -> list[int]:
+        """Reads until the second pause: a rotation is detected at the first one, and the new file is read after it."""
         found: list[Line] = []
         pauses = 0
         for piece in self._source:
@@ -185,23 +185,23 @@ def test_a_followed_file_may_be_appended_to_truncated_renamed_and_gone_for_a_whi
     log = tmp_path / "serve.log"
     log.write_text(click(1))
     followed = Followed(log, monkeypatch)
-    assert followed.look() == [1]
+    assert followed.read() == [1]
     with log.open("a") as more:
         more.write(click(2) + click(3)[:10])
         more.flush()
-        assert followed.look() == [2]
+        assert followed.read() == [2]
         more.write(click(3)[10:])
-    assert followed.look() == [3]
+    assert followed.read() == [3]
     log.write_text(click(4))
-    assert followed.look() == [4], "truncated, and written anew"
+    assert followed.read() == [4], "truncated and rewritten"
     with log.open("a") as old:
         log.rename(tmp_path / "serve.log.1")
         old.write(click(5) + '{"never ended')
         old.flush()
-        assert followed.look() == [5], "it is gone: the old one may still be written to"
+        assert followed.read() == [5], "no new file yet: the old file may still be written to"
         old.write("\n" + click(6))
     log.write_text(click(7))
-    assert followed.look() == [-1, 6, 7]
+    assert followed.read() == [-1, 6, 7]
 
 
 def test_a_fifo_is_read_to_its_end_even_if_it_is_followed(tmp_path: Path) -> None:
@@ -213,31 +213,29 @@ def test_a_fifo_is_read_to_its_end_even_if_it_is_followed(tmp_path: Path) -> Non
 
 @contextmanager
 def journalctl(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A program of that name, first on PATH, that leaves its arguments in a file."""
-    program, asked = directory / "journalctl", directory / "asked"
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {asked}\n{script}\n')
+    """A fake journalctl, first on PATH; yields the file that it writes its arguments to."""
+    program, arguments = directory / "journalctl", directory / "arguments"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {arguments}\n{script}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
-    yield asked
+    yield arguments
 
 
-def test_journald_is_asked_for_the_units_and_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_journalctl_gets_the_units_and_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = click(1).strip()
-    with journalctl(tmp_path, f"echo '{line}'", monkeypatch) as asked:
+    with journalctl(tmp_path, f"echo '{line}'", monkeypatch) as recorded:
         assert len(pieces_of(sources.journald(follow=False, since_s=1_700_000_000.4, pattern="6f1c"))) == 1
-        arguments = asked.read_text().split()
+        arguments = recorded.read_text().split()
         assert {"--unit=tracepool.service", "--unit=tracepool@*.service"} <= set(arguments)
         assert {"--since=@1700000000", "--grep=6f1c", "--output=cat", "--all"} <= set(arguments)
         assert "--follow" not in arguments
         pieces_of(sources.journald(follow=True, since_s=None))
-        assert {"--follow", "--lines=10"} <= set(asked.read_text().split())
+        assert {"--follow", "--lines=10"} <= set(recorded.read_text().split())
         pieces_of(sources.journald(follow=True, since_s=5.0))
-        assert {"--follow", "--no-tail", "--since=@5"} <= set(asked.read_text().split())
+        assert {"--follow", "--no-tail", "--since=@5"} <= set(recorded.read_text().split())
 
 
-def test_what_journalctl_complains_of_is_told(
-    command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_journalctl_is_shown(command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with journalctl(tmp_path, "echo 'Failed to open the journal' >&2; exit 1", monkeypatch):
         done = command("logs")
     assert (done.status, done.out) == (1, "")
@@ -246,7 +244,7 @@ def test_what_journalctl_complains_of_is_told(
         assert "A file can be named" in command("logs").err
 
 
-def test_without_journalctl_a_file_is_asked_for(
+def test_without_journalctl_the_error_asks_for_a_file(
     command: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -271,7 +269,7 @@ def tracepool(
         yield Commands(postgres.new_database(), tmp_path, monkeypatch, capfd)
 
 
-def test_explain_tells_a_click_from_rows_and_log(tracepool: Commands, tmp_path: Path) -> None:
+def test_explain_shows_a_click_from_rows_and_log(tracepool: Commands, tmp_path: Path) -> None:
     tracepool.sql(
         "insert into active_trace_requests (request_id, tracking_url, target_country, status, verdict, provider,"
         " inbound_params, ip_assigned, ip_unused_s, ip_choices, final_url, redirect_chain, trace_time_ms, wait_time_ms)"
@@ -283,21 +281,21 @@ def test_explain_tells_a_click_from_rows_and_log(tracepool: Commands, tmp_path: 
         "insert into hits (request_id, offer_name, outcome, location, visitor_address, wait_ms) values"
         f" ('{REQUEST}', 'sale', 'resolved', 'https://shop.example/?cid=7&gclid=x', '192.0.2.7', 910)"
     )
-    said = tracepool("explain", REQUEST.upper())
-    assert (said.status, said.err) == (0, "")
-    assert "of the 28 available ones it had rested longest: its last use began 4 min 12 s before" in said.out
-    assert "  added      gclid=x" in said.lines
+    done = tracepool("explain", REQUEST.upper())
+    assert (done.status, done.err) == (0, "")
+    assert "of the 28 available IPs this one had rested longest: its last use began 4 min 12 s before" in done.out
+    assert "  added      gclid=x" in done.lines
     log = tmp_path / "serve.log"
     log.write_text(click(1) + click(2, request_id=REQUEST, visitor="192.0.2.9"))
     found = tracepool("explain", REQUEST, str(log), "--json").json
     assert found["answered"]["added"] == {"gclid": "x"}
-    assert found["visitor"] == "192.0.2.7", "rows come first"
+    assert found["visitor"] == "192.0.2.7", "rows have precedence"
     assert [line["request_id"] for line in found["log"]] == [REQUEST]
     piped = tracepool("explain", REQUEST, "-", "--json", stdin=log.read_text()).json
     assert piped == found
 
 
-def test_what_is_not_known_and_what_is_no_id_are_helpful_errors(tracepool: Commands) -> None:
+def test_an_unknown_id_and_a_bad_id_are_helpful_errors(tracepool: Commands) -> None:
     unknown = tracepool("explain", REQUEST)
     assert (unknown.status, unknown.out) == (1, "")
     assert f"nothing is known of {REQUEST}" in unknown.err
@@ -307,13 +305,13 @@ def test_what_is_not_known_and_what_is_no_id_are_helpful_errors(tracepool: Comma
     assert "'6f1c' is no request id" in wrong.err
 
 
-def test_with_the_database_away_the_log_alone_is_told(
+def test_while_the_database_is_away_only_the_log_is_used(
     tracepool: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACEPOOL_DATABASE__URL", "postgresql://127.0.0.1:1/none")
     log = tmp_path / "serve.log"
     log.write_text(click(2, "fallback", request_id=REQUEST, reason="deadline"))
-    said = tracepool("explain", REQUEST, str(log))
-    assert said.status == 0
-    assert "the log alone is told" in said.err
-    assert "fallback   deadline" in said.out
+    done = tracepool("explain", REQUEST, str(log))
+    assert done.status == 0
+    assert "the log alone is told" in done.err
+    assert "fallback   deadline" in done.out

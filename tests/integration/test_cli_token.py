@@ -1,4 +1,4 @@
-"""`tracepool token`: made once, shown once, listed, taken back."""
+"""`tracepool token`: created, shown once, listed, revoked."""
 
 from pathlib import Path
 

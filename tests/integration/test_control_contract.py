@@ -1,4 +1,4 @@
-"""The control face keeps to its own description: schemathesis asks it all that it can think of, over real rows."""
+"""The control face conforms to its OpenAPI document: schemathesis generates requests, over real rows."""
 
 import os
 import sys
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.slow
 
 TOKEN = "a-token-that-operates"
 IPS = 50
-EXAMPLES = 5  # of each operation
-RUN_S_MAX = 300.0  # on a busy machine; it takes a fraction of that
-# What fits the schema may be refused all the same, such as a URL on a private host or a name that is taken; and where
-# names stand in paths, /api/offers/import is an offer's as well.
+EXAMPLES = 5  # for each operation
+RUN_S_MAX = 300.0  # on a busy machine; usually a fraction of this
+# A request that fits the schema may be refused, such as a URL with a private host or a name that exists; and
+# /api/offers/import is also the path of an offer with the name "import".
 EXCLUDED = "positive_data_acceptance,allow_header_conformance"
 CONFIG = """
 [checks.negative_data_rejection]
@@ -49,8 +49,8 @@ SETTINGS = Settings(
 
 
 @asynccontextmanager
-async def whole_seat(postgres: PostgresServer) -> AsyncIterator[Served]:
-    """Everything that resources reach is there and works; the status alone is always the same."""
+async def full_face(postgres: PostgresServer) -> AsyncIterator[Served]:
+    """A control face with all parts that resources use; only the status is constant."""
     async with (
         fresh_database(postgres) as rows,
         net({}) as network,
@@ -101,10 +101,8 @@ async def fill(rows: Rows) -> None:
     )
 
 
-async def test_no_answer_breaks_the_description_and_none_is_a_fault_of_ours(
-    postgres: PostgresServer, tmp_path: Path
-) -> None:
-    """The command runs beside the face: it is another program, with a loop of its own."""
+async def test_each_answer_fits_the_openapi_document_and_none_is_500(postgres: PostgresServer, tmp_path: Path) -> None:
+    """Schemathesis runs as a child process, with an event loop of its own."""
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run"),
         *("--exclude-checks", EXCLUDED, "--max-examples", str(EXAMPLES), "--no-shrink"),
@@ -114,12 +112,12 @@ async def test_no_answer_breaks_the_description_and_none_is_a_fault_of_ours(
     ]
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     environment = os.environ | {"SCHEMATHESIS_HOOKS": contract_hooks.__name__, "PYTHONPATH": os.getcwd()}
-    async with whole_seat(postgres) as served:
+    async with full_face(postgres) as served:
         with trio.fail_after(RUN_S_MAX):
             done = await trio.run_process(
                 [*command, f"{served.url}/openapi.json"],
                 capture_stdout=True, capture_stderr=True, check=False, cwd=tmp_path, env=environment,
             )  # fmt: skip
-    told = done.stdout.decode() + done.stderr.decode()
-    assert done.returncode == 0, told
-    assert "No issues found" in told, told
+    output = done.stdout.decode() + done.stderr.decode()
+    assert done.returncode == 0, output
+    assert "No issues found" in output, output

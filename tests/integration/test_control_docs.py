@@ -1,4 +1,4 @@
-"""/docs over a real socket: all of the API, from this page alone; and slips in a query, which are refused."""
+"""/docs over a real socket: the whole API without further files; and unknown names in a query."""
 
 import base64
 import hashlib
@@ -10,11 +10,11 @@ import pytest
 from daemon.settings.model import Settings
 from tests.integration.control_faces import control_face, row_of
 
-CHANGES_THE_PAGE = {"src", "srcset", "action", "formaction", "data", "poster", "background", "style"}
+LOADING_ATTRIBUTES = {"src", "srcset", "action", "formaction", "data", "poster", "background", "style"}
 
 
-class Read(HTMLParser):
-    """The ids of a page, its links, and whatever could make a browser ask for more."""
+class Parsed(HTMLParser):
+    """The ids and links of a page, and all that could make a browser load something else."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Read(HTMLParser):
             self.links.append(values["href"])
         if tag in ("script", "link", "iframe", "object", "img", "form"):
             self.loads.append(tag)
-        self.loads += [name for name in values if name in CHANGES_THE_PAGE or name.startswith("on")]
+        self.loads += [name for name in values if name in LOADING_ATTRIBUTES or name.startswith("on")]
 
 
 async def test_every_operation_and_model_is_on_the_page_and_nothing_is_loaded_for_it() -> None:
@@ -39,7 +39,7 @@ async def test_every_operation_and_model_is_on_the_page_and_nothing_is_loaded_fo
         answer = await served.ask("/docs")
         document = (await served.ask("/openapi.json")).json()
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    page = Read(answer.text)
+    page = Parsed(answer.text)
     assert page.loads == []
     assert len(page.ids) == len(set(page.ids))
     assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
@@ -56,7 +56,7 @@ async def test_every_operation_and_model_is_on_the_page_and_nothing_is_loaded_fo
     assert "@media (prefers-color-scheme: dark)" in answer.text
 
 
-async def test_its_policy_lets_in_its_own_style_and_nothing_else() -> None:
+async def test_the_policy_allows_only_the_pages_own_style() -> None:
     async with control_face() as served:
         answer = await served.ask("/docs")
         other = (await served.ask("/api/status")).headers["content-security-policy"]
@@ -73,13 +73,13 @@ async def test_its_policy_lets_in_its_own_style_and_nothing_else() -> None:
     assert other == "default-src 'none'; frame-ancestors 'none'"
 
 
-async def test_a_browser_reads_it_without_a_token_under_the_faces_own_name_alone() -> None:
+async def test_the_page_needs_no_token_and_a_known_host() -> None:
     async with control_face(rows=[row_of("there")]) as served:
         assert (await served.ask("/docs")).status_code == 200
         assert (await served.ask("/docs", headers={"Host": "evil.example"})).status_code == 421
         assert (await served.ask("/openapi.json")).status_code == 401
-    async with control_face(Settings(control={"bind": "127.0.0.1:0"}), seated=False) as served:
-        assert (await served.ask("/docs")).status_code == 200, "it can be read while the daemon starts"
+    async with control_face(Settings(control={"bind": "127.0.0.1:0"}), ready=False) as served:
+        assert (await served.ask("/docs")).status_code == 200, "the page is served while the daemon starts"
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ async def test_a_browser_reads_it_without_a_token_under_the_faces_own_name_alone
         ("/api/traces?offer[]=x", "'offer[]': allowed are offer"),
         ("/api/hits?a=1", "'a': allowed are offer"),
         ("/api/statistics?days=1", "'days': allowed are since"),
-        ("/api/pools?country=us", "'country': there are none here"),
-        ("/api/advice?since=1", "'since': there are none here"),
+        ("/api/pools?country=us", "'country': this path has none"),
+        ("/api/advice?since=1", "'since': this path has none"),
     ],
 )
-async def test_a_slip_in_a_query_is_refused_with_the_names_that_are_known(path: str, says: str) -> None:
+async def test_an_unknown_query_parameter_is_refused_and_the_allowed_ones_are_named(path: str, says: str) -> None:
     async with control_face() as served:
         answer = await served.ask(path)
     assert answer.status_code == 400

@@ -1,4 +1,4 @@
-"""The control face over real sockets: who may come in, what every answer has, and what an error looks like."""
+"""The control face over real sockets: access, what all answers have in common, and errors."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from daemon.control.face import BODY_BYTES_MAX
 from daemon.errors import BadSettings
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from tests.fakes.overviews import standing_overview
+from tests.fakes.overviews import fake_overview
 from tests.integration.control_faces import STATUS, Served, control_face, row_of
 from tests.support.state_dirs import open_state_dir
 
@@ -32,7 +32,7 @@ def problem(answer: httpx.Response, status: int) -> dict[str, object]:
     return body
 
 
-async def test_without_any_token_this_machine_may_look() -> None:
+async def test_without_any_token_this_machine_may_read() -> None:
     async with control_face() as served:
         answer = await served.ask("/api/status")
     assert answer.status_code == 200
@@ -42,7 +42,7 @@ async def test_without_any_token_this_machine_may_look() -> None:
     assert not [name for name in answer.headers if name.startswith("access-control") or name == "set-cookie"]
 
 
-async def test_a_unix_socket_serves_its_owner_and_group_alone() -> None:
+async def test_a_unix_socket_is_for_its_owner_and_group() -> None:
     with open_state_dir() as directory:
         path = directory / "face.sock"
         async with control_face(settings(bind=f"unix:{path}")) as served:
@@ -50,8 +50,8 @@ async def test_a_unix_socket_serves_its_owner_and_group_alone() -> None:
             assert path.stat().st_mode & 0o777 == 0o660
 
 
-@pytest.mark.parametrize("revoked", [False, True], ids=["in force", "all revoked"])
-async def test_once_there_was_a_token_everybody_needs_one(revoked: bool) -> None:
+@pytest.mark.parametrize("revoked", [False, True], ids=["valid", "all revoked"])
+async def test_once_a_token_exists_each_request_needs_one(revoked: bool) -> None:
     async with control_face(rows=[row_of("first", revoked=revoked)]) as served:
         answer = await served.ask("/api/status")
         assert "token create" in str(problem(answer, 401)["detail"])
@@ -72,15 +72,15 @@ async def test_a_token_of_the_settings_works_while_the_database_is_away() -> Non
         problem(await served.ask("/api/status", token="perhaps-one-of-the-database"), 503)
 
 
-async def test_before_the_tokens_are_known_nobody_is_let_in() -> None:
+async def test_before_the_tokens_are_loaded_no_request_is_admitted() -> None:
     async with control_face(rows=None) as served:
         assert (await served.ask("/api/status")).headers["retry-after"]
         served.face.tokens.replace([])
         assert (await served.ask("/api/status")).status_code == 200
 
 
-async def test_until_the_daemon_is_ready_only_its_probes_answer_well() -> None:
-    async with control_face(seated=False) as served:
+async def test_until_the_daemon_is_ready_only_probes_are_answered() -> None:
+    async with control_face(ready=False) as served:
         assert problem(await served.ask("/api/status"), 503)["type"] == "/problems/not-ready"
         assert (await served.ask("/livez")).status_code == 200
         assert (await served.ask("/readyz")).status_code == 503
@@ -94,17 +94,17 @@ async def test_until_the_daemon_is_ready_only_its_probes_answer_well() -> None:
         ("pool.localhost", 200),
         ("192.0.2.7:9", 200),
         ("[::1]:8081", 200),
-        ("seat.example", 200),
-        ("Seat.Example:443", 200),
+        ("control.example", 200),
+        ("Control.Example:443", 200),
         ("evil.example:8081", 421),
-        ("seat.example.evil.example", 421),
+        ("control.example.evil.example", 421),
         ("localhost.evil.example", 421),
         ("127.0.0.1.evil.example", 421),
         ("", 421),
     ],
 )
-async def test_a_name_that_is_not_its_own_is_refused(host: str, status: int) -> None:
-    async with control_face(settings(hosts=["seat.example"])) as served:
+async def test_an_unknown_host_is_refused(host: str, status: int) -> None:
+    async with control_face(settings(hosts=["control.example"])) as served:
         answer = await served.ask("/api/status", headers={"Host": host})
         assert answer.status_code == status
         if status == 421:
@@ -112,7 +112,7 @@ async def test_a_name_that_is_not_its_own_is_refused(host: str, status: int) -> 
         assert (await served.ask("/livez", headers={"Host": host})).status_code == 200
 
 
-CHANGE = "/api/status"  # no resource has a POST here: what gets past the guards is 405
+CHANGE = "/api/status"  # no resource has a POST here: an admitted request is 405
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -129,44 +129,44 @@ FORM = "application/x-www-form-urlencoded"
         ({"Content-Type": "application/json", "Origin": "http://127.0.0.1:1"}, 403),
         ({"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"}, 403),
         ({"Content-Type": "application/json", "Sec-Fetch-Site": "same-site"}, 403),
-        ({"Content-Type": "application/json", "Origin": "https://seat.example"}, 405),
+        ({"Content-Type": "application/json", "Origin": "https://control.example"}, 405),
         ({"Content-Type": "application/json; charset=utf-8"}, 405),
         ({"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}, 405),
     ],
 )
-async def test_another_sites_page_changes_nothing(headers: dict[str, str], status: int) -> None:
-    async with control_face(settings(hosts=["seat.example"])) as served:
+async def test_the_page_of_another_site_may_not_change_anything(headers: dict[str, str], status: int) -> None:
+    async with control_face(settings(hosts=["control.example"])) as served:
         problem(await served.ask(CHANGE, "POST", headers=headers), status)
 
 
-async def test_a_page_of_its_own_may_change_things() -> None:
+async def test_a_page_of_the_face_itself_may_change_things() -> None:
     async with control_face() as served:
         headers = {"Content-Type": "application/json", "Origin": served.url}
         problem(await served.ask(CHANGE, "POST", headers=headers), 405)
 
 
-async def test_a_reader_may_look_and_change_nothing() -> None:
-    async with control_face(rows=[row_of("looking", "read", name="grafana")]) as served:
-        assert (await served.ask("/api/status", token="looking")).status_code == 200
+async def test_a_read_token_may_read_and_not_change() -> None:
+    async with control_face(rows=[row_of("reading", "read", name="grafana")]) as served:
+        assert (await served.ask("/api/status", token="reading")).status_code == 200
         for method in ("POST", "PUT", "PATCH", "DELETE"):
-            assert "grafana" in str(problem(await served.ask(CHANGE, method, "looking"), 403)["detail"])
+            assert "grafana" in str(problem(await served.ask(CHANGE, method, "reading"), 403)["detail"])
 
 
-async def test_metrics_are_for_those_who_may_look_in_the_format_they_ask_for() -> None:
-    reader = [row_of("looking", "read", name="prometheus")]
-    async with control_face(rows=reader, overview=standing_overview()) as served:
+async def test_metrics_need_a_token_and_have_the_requested_format() -> None:
+    reader = [row_of("reading", "read", name="prometheus")]
+    async with control_face(rows=reader, overview=fake_overview()) as served:
         problem(await served.ask("/metrics"), 401)
-        answer = await served.ask("/metrics", token="looking")
+        answer = await served.ask("/metrics", token="reading")
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert 'tracepool_pool_ips{country="us",state="locked"} 1.0' in answer.text.splitlines()
         accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-        answer = await served.ask("/metrics", token="looking", headers=accept)
+        answer = await served.ask("/metrics", token="reading", headers=accept)
         assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
         assert answer.text.endswith("# EOF\n")
 
 
-async def test_what_is_not_there_and_what_is_not_done_there_are_problems() -> None:
+async def test_unknown_paths_and_methods_are_problems() -> None:
     async with control_face() as served:
         problem(await served.ask("/api/nothing"), 404)
         answer = await served.ask(CHANGE, "DELETE")
@@ -174,7 +174,7 @@ async def test_what_is_not_there_and_what_is_not_done_there_are_problems() -> No
         assert answer.headers["allow"] == "GET, HEAD"
 
 
-async def test_a_fault_of_ours_says_nothing_of_its_inside(expected_errors: object) -> None:
+async def test_an_internal_error_reveals_nothing(expected_errors: object) -> None:
     expected_errors.expect("control_failed")  # type: ignore[attr-defined]
 
     class Broken:
@@ -193,7 +193,7 @@ async def test_the_openapi_document_describes_the_answers_and_the_problems() -> 
         document = (await served.ask("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     operation = document["paths"]["/api/status"]["get"]
-    assert operation["summary"].startswith("How things stand")
+    assert operation["summary"].startswith("The status of pools")
     assert set(operation["responses"]) == {"200", "default"}
     assert document["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
     assert "CountryStatus" in document["components"]["schemas"]
@@ -204,7 +204,7 @@ async def test_the_openapi_document_describes_the_answers_and_the_problems() -> 
 
 
 @pytest.mark.slow
-async def test_a_request_under_way_does_not_hold_up_the_stop_for_long() -> None:
+async def test_a_request_in_progress_does_not_delay_the_stop_for_long() -> None:
     entered = trio.Event()
 
     class Slow:
@@ -233,13 +233,13 @@ async def test_a_request_under_way_does_not_hold_up_the_stop_for_long() -> None:
         ("localhost:8081", "", [], False),
         ("0.0.0.0:8081", "", [], True),
         ("[::]:8081", "", [], True),
-        ("seat.example:8081", "", [], True),
+        ("control.example:8081", "", [], True),
         ("0.0.0.0:8081", "", [row_of("gone", revoked=True)], True),
         ("0.0.0.0:8081", GIVEN, [], False),
         ("0.0.0.0:8081", "", [row_of("there")], False),
     ],
 )
-def test_beyond_this_machine_it_does_not_start_without_a_token(
+def test_reachable_from_other_machines_the_face_does_not_start_without_a_token(
     bind: str, given: str, rows: list[dict[str, object]], refused: bool, tmp_path: Path
 ) -> None:
     from daemon.control.service import ControlFace
@@ -254,7 +254,7 @@ def test_beyond_this_machine_it_does_not_start_without_a_token(
         face.check_token()
 
 
-async def test_a_body_that_no_resource_sees_is_refused_as_a_problem_too() -> None:
+async def test_a_body_that_is_refused_before_the_app_is_a_problem_too() -> None:
     head = f"POST /api/ips/import HTTP/1.1\r\nHost: localhost\r\nContent-Length: {BODY_BYTES_MAX + 1}\r\n\r\n"
     async with (
         control_face() as served,
@@ -273,6 +273,6 @@ async def test_a_body_that_no_resource_sees_is_refused_as_a_problem_too() -> Non
 @pytest.mark.parametrize(
     "time", ["0", "0.5", "yesterday", "2026-01-31", "2026-01-31T12:00:00", "0001-01-01T00:00:00%2B23:00"]
 )
-async def test_a_time_that_is_none_or_far_from_ours_is_refused(path: str, time: str) -> None:
+async def test_a_malformed_or_distant_time_is_refused(path: str, time: str) -> None:
     async with control_face() as served:
         assert "since" in str(problem(await served.ask(f"{path}?since={time}"), 400)["detail"])

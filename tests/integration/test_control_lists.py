@@ -1,4 +1,4 @@
-"""The lists of the control face over real rows: pages, filters, orders; and what can be changed there."""
+"""The lists of the control face over real rows: pages, filters, orders; and changes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from tests.integration.databases import PostgresServer, Rows, fresh_database
 
 
 @asynccontextmanager
-async def seated(postgres: PostgresServer) -> AsyncIterator[tuple[Served, Rows]]:
+async def face_with_rows(postgres: PostgresServer) -> AsyncIterator[tuple[Served, Rows]]:
     async with fresh_database(postgres) as rows, control_face(database=rows.database) as served:
         yield served, rows
 
@@ -35,8 +35,8 @@ SORTS = ("created", "ip", "country", "status", "last_used", "uses", "failures", 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sort", [f"{way}{name}" for name in SORTS for way in ("", "-")])
-async def test_pages_hold_each_row_once_in_any_order(postgres: PostgresServer, sort: str) -> None:
-    async with seated(postgres) as (served, rows):
+async def test_pages_have_each_row_once_in_any_order(postgres: PostgresServer, sort: str) -> None:
+    async with face_with_rows(postgres) as (served, rows):
         for number in range(7):
             await rows.add_ip(f"192.0.2.{number}", country="us" if number % 2 else "DE", total_uses=number // 3)
         await rows.sql(
@@ -51,8 +51,8 @@ async def test_pages_hold_each_row_once_in_any_order(postgres: PostgresServer, s
         assert [item["total_uses"] for item in found] == sorted(item["total_uses"] for item in found)
 
 
-async def test_ips_are_filtered_as_the_commands_do_it(postgres: PostgresServer) -> None:
-    async with seated(postgres) as (served, rows):
+async def test_ips_are_filtered_as_by_the_commands(postgres: PostgresServer) -> None:
+    async with face_with_rows(postgres) as (served, rows):
         await rows.add_ip("192.0.2.1", country="GB", provider="soax")
         await rows.add_ip("192.0.2.2", country="uk", is_healthy=False, status="failed")
         await rows.add_ip("192.0.2.3", country="us", ip_port="9000")
@@ -68,8 +68,8 @@ async def test_ips_are_filtered_as_the_commands_do_it(postgres: PostgresServer) 
         assert await addresses("provider=soax") == {"1"}
 
 
-async def test_rows_that_come_between_two_pages_double_nothing(postgres: PostgresServer) -> None:
-    async with seated(postgres) as (served, rows):
+async def test_rows_added_between_two_pages_repeat_no_row(postgres: PostgresServer) -> None:
+    async with face_with_rows(postgres) as (served, rows):
         for number in range(4):
             await rows.add_ip(f"192.0.2.{number}")
         first = (await served.ask("/api/ips?sort=-created&limit=2")).json()
@@ -78,11 +78,11 @@ async def test_rows_that_come_between_two_pages_double_nothing(postgres: Postgre
     assert [item["ip_address"][-1] for item in first["items"] + second["items"]] == ["3", "2", "1", "0"]
 
 
-async def test_a_trace_comes_with_its_hops_and_what_its_visitor_was_told(postgres: PostgresServer) -> None:
+async def test_a_trace_has_its_hops_and_the_answer_to_its_visitor(postgres: PostgresServer) -> None:
     chain = (
         '[{"url": "http://a.example/", "status": 302, "kind": "http", "ms": 1.5, "bytes_received": 7, "bytes_sent": 9}]'
     )
-    async with seated(postgres) as (served, rows):
+    async with face_with_rows(postgres) as (served, rows):
         offer_id = await rows.add_offer("sale")
         request_id = await rows.add_trace(
             offer_id=offer_id, ip_assigned="192.0.2.1", status="completed", redirect_chain=chain,
@@ -109,8 +109,8 @@ async def test_a_trace_comes_with_its_hops_and_what_its_visitor_was_told(postgre
         assert missing.status_code == 404
 
 
-async def test_ips_are_added_reset_and_retired_each_as_an_edit_that_is_announced(postgres: PostgresServer) -> None:
-    async with seated(postgres) as (served, rows):
+async def test_ips_are_added_reset_and_retired(postgres: PostgresServer) -> None:
+    async with face_with_rows(postgres) as (served, rows):
         added = await served.ask("/api/ips", "POST", json={"ip_address": "192.0.2.1", "country": "uk"})
         assert added.status_code == 201
         assert (await served.ask("/api/ips", "POST", json={"ip_address": "192.0.2.1"})).status_code == 409
@@ -125,9 +125,9 @@ async def test_ips_are_added_reset_and_retired_each_as_an_edit_that_is_announced
         assert (await served.ask(f"/api/ips/{ip_id}", "DELETE", json=json)).status_code == 404
 
 
-async def test_an_import_says_which_rows_it_refused(postgres: PostgresServer) -> None:
+async def test_an_import_reports_the_refused_rows(postgres: PostgresServer) -> None:
     given = [{"ip_address": "192.0.2.1"}, {"ip_address": "192.0.2.1"}, {"ip_address": "-"}]
-    async with seated(postgres) as (served, rows):
+    async with face_with_rows(postgres) as (served, rows):
         strict = (await served.ask("/api/ips/import", "POST", json={"rows": given, "strict": True})).json()
         assert (strict["added"], [refused["row"] for refused in strict["refused"]]) == (0, [3])
         loose = (await served.ask("/api/ips/import", "POST", json={"rows": given})).json()
@@ -136,7 +136,7 @@ async def test_an_import_says_which_rows_it_refused(postgres: PostgresServer) ->
 
 
 async def test_urls_are_queued_for_the_daemon_all_or_none(postgres: PostgresServer) -> None:
-    async with seated(postgres) as (served, rows):
+    async with face_with_rows(postgres) as (served, rows):
         urls = ["https://ads.example/a", "https://ads.example/b"]
         queued = await served.ask("/api/traces", "POST", json={"urls": urls, "country": "GB"})
         assert queued.status_code == 202
@@ -149,8 +149,8 @@ async def test_urls_are_queued_for_the_daemon_all_or_none(postgres: PostgresServ
         assert await rows.one("select count(*) from active_trace_requests") == 2
 
 
-async def test_bytes_and_money_come_by_day_provider_and_offer(postgres: PostgresServer) -> None:
-    async with seated(postgres) as (served, rows):
+async def test_bytes_and_cost_are_by_day_provider_and_offer(postgres: PostgresServer) -> None:
+    async with face_with_rows(postgres) as (served, rows):
         await rows.sql(
             "insert into traffic (day, provider, offer_id, offer_name, traces, bytes_received, bytes_sent, cost)"
             " select day::date, provider, gen_random_uuid(), offer, 2, size, 10, size / 1e6 from (values"

@@ -1,4 +1,4 @@
-"""/api/offers over real rows: what `tracepool offers` can do, in the same words; and the advice."""
+"""/api/offers over real rows: all that `tracepool offers` can do, with the same names; and the advice."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import structlog
 
 from daemon.maintenance.figures import Advice, Severity
 from daemon.offers.schema import SETTINGS
-from tests.fakes.overviews import standing_overview
+from tests.fakes.overviews import fake_overview
 from tests.integration.control_faces import control_face, row_of
 from tests.integration.databases import PostgresServer, fresh_database
-from tests.integration.test_control_lists import items, seated
+from tests.integration.test_control_lists import face_with_rows, items
 
 URL = "https://ads.example/click?id={gclid}"
 EVERYTHING: dict[str, Any] = {
@@ -44,9 +44,9 @@ UNSET: dict[str, Any] = {
 
 
 @pytest.mark.slow
-async def test_an_offer_is_made_with_every_setting_that_the_command_knows(postgres: PostgresServer) -> None:
+async def test_an_offer_is_created_with_every_setting_of_the_command(postgres: PostgresServer) -> None:
     assert list(EVERYTHING) == list(SETTINGS)
-    async with seated(postgres) as (served, _):
+    async with face_with_rows(postgres) as (served, _):
         made = await served.ask("/api/offers", "POST", json=EVERYTHING)
         assert made.status_code == 201, made.text
         assert {name: made.json()[name] for name in EVERYTHING} == EVERYTHING
@@ -63,8 +63,8 @@ async def test_an_offer_is_made_with_every_setting_that_the_command_knows(postgr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(UNSET))
-async def test_a_change_keeps_what_it_does_not_name_and_null_takes_back(postgres: PostgresServer, name: str) -> None:
-    async with seated(postgres) as (served, _):
+async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: PostgresServer, name: str) -> None:
+    async with face_with_rows(postgres) as (served, _):
         before = (await served.ask("/api/offers", "POST", json=EVERYTHING)).json()
         path = "/api/offers/summer sale"
         for change, expected in (
@@ -98,10 +98,10 @@ async def test_a_change_keeps_what_it_does_not_name_and_null_takes_back(postgres
         ({"deadline": 5}, "deadline"),
     ],
 )
-async def test_what_the_command_refuses_is_refused_with_a_reason(
+async def test_settings_that_the_command_refuses_are_refused_with_a_reason(
     postgres: PostgresServer, change: dict[str, Any], says: str
 ) -> None:
-    async with seated(postgres) as (served, _):
+    async with face_with_rows(postgres) as (served, _):
         before = (await served.ask("/api/offers", "POST", json=EVERYTHING)).json()
         new = {"offer_name": "another", **({"final_url": URL} | change)}
         for answer in (
@@ -114,7 +114,7 @@ async def test_what_the_command_refuses_is_refused_with_a_reason(
 
 
 async def test_an_offer_that_is_removed_leaves_its_hits(postgres: PostgresServer) -> None:
-    async with seated(postgres) as (served, rows):
+    async with face_with_rows(postgres) as (served, rows):
         await rows.add_offer("sale")
         await rows.sql(
             "insert into hits (request_id, offer_name, outcome, location, wait_ms)"
@@ -127,7 +127,7 @@ async def test_an_offer_that_is_removed_leaves_its_hits(postgres: PostgresServer
 
 
 async def test_an_offer_that_was_made_by_sql_under_an_odd_name_can_be_changed(postgres: PostgresServer) -> None:
-    async with seated(postgres) as (served, rows):
+    async with face_with_rows(postgres) as (served, rows):
         offer_id = await rows.add_offer(" odd\n")
         changed = await served.ask(f"/api/offers/{offer_id}", "PATCH", json={"is_active": False})
         assert (changed.json()["offer_name"], changed.json()["is_active"]) == (" odd\n", False)
@@ -140,7 +140,7 @@ async def test_an_import_adds_skips_or_updates_and_says_what_it_refused(postgres
         {"offer_name": "bad", "final_url": "nonsense"},
         {"offer_name": "worse"},
     ]
-    async with seated(postgres) as (served, rows):
+    async with face_with_rows(postgres) as (served, rows):
         await rows.add_offer("old", "https://ads.example/old", deadline_s=7.0)
 
         async def imported(**more: Any) -> dict[str, Any]:
@@ -160,9 +160,9 @@ async def test_an_import_adds_skips_or_updates_and_says_what_it_refused(postgres
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sort", [f"{way}{name}" for name in ("name", "created", "updated", "country") for way in "-:"])
-async def test_offers_come_in_any_order_and_filtered(postgres: PostgresServer, sort: str) -> None:
+async def test_offers_are_listed_in_any_order_and_filtered(postgres: PostgresServer, sort: str) -> None:
     sort = sort.lstrip(":")
-    async with seated(postgres) as (served, rows):
+    async with face_with_rows(postgres) as (served, rows):
         for number, country in enumerate(("us", "GB", "uk", "de", "de")):
             await rows.add_offer(f"offer {number}", target_country=country, is_active=number > 0)
         names = [offer["offer_name"] for offer in await items(served, f"/api/offers?sort={sort}")]
@@ -174,8 +174,8 @@ async def test_offers_come_in_any_order_and_filtered(postgres: PostgresServer, s
 
 
 @pytest.mark.slow
-async def test_who_changed_an_offer_and_what_is_in_the_log_and_a_reader_changes_none(postgres: PostgresServer) -> None:
-    tokens = [row_of("operating"), row_of("looking", "read", name="grafana")]
+async def test_a_change_is_in_the_audit_log_and_a_read_token_changes_nothing(postgres: PostgresServer) -> None:
+    tokens = [row_of("operating"), row_of("reading", "read", name="grafana")]
     with structlog.testing.capture_logs() as lines:
         async with fresh_database(postgres) as rows, control_face(rows=tokens, database=rows.database) as served:
             for method, path, body in (
@@ -184,11 +184,11 @@ async def test_who_changed_an_offer_and_what_is_in_the_log_and_a_reader_changes_
                 ("POST", "/api/offers/import", {"rows": [{"offer_name": "b", "final_url": URL}]}),
                 ("DELETE", "/api/offers/b", {}),
             ):
-                assert (await served.ask(path, method, "looking", json=body)).status_code == 403
+                assert (await served.ask(path, method, "reading", json=body)).status_code == 403
                 other_host = await served.ask(path, method, "operating", json=body, headers={"Host": "evil.example"})
                 assert other_host.status_code == 421
                 assert (await served.ask(path, method, "operating", json=body)).status_code < 300
-            assert (await served.ask("/api/offers", token="looking")).status_code == 200
+            assert (await served.ask("/api/offers", token="reading")).status_code == 200
     audit = [line for line in lines if line["event"] == "audit"]
     assert [(line["who"], line["what"], line["result"]) for line in audit] == [
         ("anna", "POST /api/offers", 201),
@@ -202,9 +202,9 @@ async def test_who_changed_an_offer_and_what_is_in_the_log_and_a_reader_changes_
     assert audit[3]["removed"] == "b"
 
 
-async def test_advice_comes_with_its_rule_and_figures() -> None:
+async def test_advice_has_its_rule_and_figures() -> None:
     given = Advice("oversized", Severity.INFO, "Too many.", "half idle", {"ips": 9.0}, "tracepool plan", "us")
-    async with control_face(overview=standing_overview(given)) as served:
+    async with control_face(overview=fake_overview(given)) as served:
         assert (await served.ask("/api/advice")).json() == {
             "items": [
                 {

@@ -1,4 +1,4 @@
-"""The private socket: commands get their answer, and whatever connects, the daemon goes on."""
+"""The private socket: commands get their answers, and no client disturbs the daemon."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import PATIENCE_S
 
 
-class Asked:
-    """The daemon's side: what the commands were asked, and what they say."""
+class FakeDaemon:
+    """The daemon's side of the socket: commands with fixed answers."""
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
@@ -41,7 +41,7 @@ class Asked:
     async def large(self) -> dict[str, Any]:
         return {"text": "x" * 3_000_000}
 
-    async def told(self, ip: str, timeout_s: float) -> dict[str, Any]:
+    async def echo(self, ip: str, timeout_s: float) -> dict[str, Any]:
         return {"ip": ip, "timeout_s": timeout_s}
 
     async def ask(
@@ -60,52 +60,52 @@ class Asked:
 
 
 @asynccontextmanager
-async def served(state_dir: Path) -> AsyncIterator[Asked]:
-    asked = Asked(state_dir)
+async def served(state_dir: Path) -> AsyncIterator[FakeDaemon]:
+    daemon = FakeDaemon(state_dir)
     commands: control.Commands = {
-        name: getattr(asked, name) for name in ("status", "unreachable", "broken", "slow", "large", "told")
+        name: getattr(daemon, name) for name in ("status", "unreachable", "broken", "slow", "large", "echo")
     }
     async with trio.open_nursery() as nursery:
         await nursery.start(control.serve, state_dir, commands)
-        yield asked
+        yield daemon
         nursery.cancel_scope.cancel()
 
 
 async def test_a_command_gets_its_answer(tmp_path: Path) -> None:
-    async with served(tmp_path) as asked:
+    async with served(tmp_path) as daemon:
         for _ in range(3):
-            assert await asked.ask("status") == {"countries": {"us": {"total": 3}}, "text": "ü\n"}
-        answer = await asked.ask("large")
+            assert await daemon.ask("status") == {"countries": {"us": {"total": 3}}, "text": "ü\n"}
+        answer = await daemon.ask("large")
         assert answer is not None
         assert len(answer["text"]) == 3_000_000
 
 
-async def test_a_command_gets_its_arguments_and_those_it_does_not_know_are_refused(tmp_path: Path) -> None:
-    async with served(tmp_path) as asked:
-        assert await asked.ask("told", arguments={"ip": "ü", "timeout_s": 2}) == {"ip": "ü", "timeout_s": 2}
+async def test_a_command_gets_its_arguments_and_unknown_ones_are_refused(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
+        assert await daemon.ask("echo", arguments={"ip": "ü", "timeout_s": 2}) == {"ip": "ü", "timeout_s": 2}
         for wrong in ({}, {"ip": "x"}, {"ip": "x", "timeout_s": 1, "more": 1}):
-            with pytest.raises(TheirFault, match="not its arguments"):
-                await asked.ask("told", arguments=wrong)
-        with pytest.raises(TheirFault, match="not its arguments"):
-            await asked.ask("status", arguments={"ip": "x"})
+            with pytest.raises(TheirFault, match="unknown command or arguments"):
+                await daemon.ask("echo", arguments=wrong)
+        with pytest.raises(TheirFault, match="unknown command or arguments"):
+            await daemon.ask("status", arguments={"ip": "x"})
 
 
-async def test_only_the_owner_can_connect_and_the_file_goes_with_the_daemon(tmp_path: Path) -> None:
+async def test_only_the_owner_can_connect_and_a_stop_removes_the_file(tmp_path: Path) -> None:
     umask = os.umask(0o022)
     os.umask(umask)
     async with served(tmp_path):
         mode = (tmp_path / control.NAME).stat().st_mode
         assert stat.S_ISSOCK(mode)
         assert stat.S_IMODE(mode) == 0o600
-        assert os.umask(umask) == umask, "the process's own mask is as it was"
+        assert os.umask(umask) == umask, "the process's umask is unchanged"
     assert not (tmp_path / control.NAME).exists()
 
 
-async def test_a_deep_state_directory_is_no_obstacle(tmp_path: Path) -> None:
+async def test_the_path_of_the_state_directory_may_be_long(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
     deep.mkdir(parents=True)
-    async with served(deep) as asked:
-        assert await asked.ask("status")
+    async with served(deep) as daemon:
+        assert await daemon.ask("status")
 
 
 async def test_without_a_daemon_there_is_no_answer(tmp_path: Path) -> None:
@@ -115,40 +115,40 @@ async def test_without_a_daemon_there_is_no_answer(tmp_path: Path) -> None:
     left.bind(str(tmp_path / control.NAME))
     left.close()  # as a killed daemon leaves it
     assert control.ask(tmp_path, "status") is None
-    async with served(tmp_path) as asked:
-        assert await asked.ask("status")
+    async with served(tmp_path) as daemon:
+        assert await daemon.ask("status")
 
 
-async def test_what_the_command_says_went_wrong_is_raised(tmp_path: Path, expected_errors: LoggedErrors) -> None:
+async def test_an_error_of_the_command_is_raised(tmp_path: Path, expected_errors: LoggedErrors) -> None:
     expected_errors.expect("command_failed")
-    async with served(tmp_path) as asked:
+    async with served(tmp_path) as daemon:
         with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
-            await asked.ask("unreachable")
-        with pytest.raises(TheirFault, match="its log says why"):
-            await asked.ask("broken")
-        with pytest.raises(TheirFault, match="known: status, unreachable"):
-            await asked.ask("no-such-command")
-        assert await asked.ask("status")
+            await daemon.ask("unreachable")
+        with pytest.raises(TheirFault, match="see its log"):
+            await daemon.ask("broken")
+        with pytest.raises(TheirFault, match="known commands: status, unreachable"):
+            await daemon.ask("no-such-command")
+        assert await daemon.ask("status")
     assert len(expected_errors.named("command_failed")) == 1
 
 
-async def test_a_daemon_that_does_not_answer_is_said_after_the_timeout(tmp_path: Path) -> None:
-    async with served(tmp_path) as asked:
+async def test_a_daemon_that_does_not_answer_is_an_error_after_the_timeout(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
         with pytest.raises(TheirFault, match=r"did not answer within 0\.05 s"):
-            await asked.ask("slow", 0.05)
-        asked.gate.set()
-        assert await asked.ask("slow") == {}
+            await daemon.ask("slow", 0.05)
+        daemon.gate.set()
+        assert await daemon.ask("slow") == {}
 
 
-async def test_a_daemon_that_stops_while_it_is_asked_is_said(tmp_path: Path) -> None:
+async def test_a_daemon_that_stops_before_it_answers_is_an_error(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
 
-        async def ask(asked: Asked) -> None:
-            with pytest.raises(TheirFault, match="stopped while it was asked"):
-                await asked.ask("slow")
+        async def ask(daemon: FakeDaemon) -> None:
+            with pytest.raises(TheirFault, match="stopped before it answered"):
+                await daemon.ask("slow")
 
-        async with served(tmp_path) as asked:
-            nursery.start_soon(ask, asked)
+        async with served(tmp_path) as daemon:
+            nursery.start_soon(ask, daemon)
             await trio.sleep(0.2)
 
 
@@ -160,8 +160,8 @@ HOSTILE = [
     b"null\n",
     b'"status"\n',
     b'{"command": []}\n',
-    b'{"command": "told", "arguments": 7}\n',
-    b'{"command": "told", "arguments": [1, 2]}\n',
+    b'{"command": "echo", "arguments": 7}\n',
+    b'{"command": "echo", "arguments": [1, 2]}\n',
     b'{"command": "status"',
     b"\xff\xfe\n",
     b"[" * 4_000 + b"\n",
@@ -171,18 +171,18 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
-async def test_nonsense_harms_nobody(line: bytes, tmp_path: Path) -> None:
-    async with served(tmp_path) as asked:
+async def test_malformed_lines_do_not_disturb_the_daemon(line: bytes, tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon:
         try:
-            answer = await asked.raw(line)
+            answer = await daemon.raw(line)
         except trio.BrokenResourceError:
-            answer = b""  # closed before all of it was read
+            answer = b""  # closed before the whole line was read
         assert not answer or list(json.loads(answer)) == ["error"]
-        assert await asked.ask("status")
+        assert await daemon.ask("status")
 
 
-async def test_who_connects_and_leaves_or_never_reads_harms_nobody(tmp_path: Path) -> None:
-    async with served(tmp_path) as asked, trio.open_nursery() as nursery:
+async def test_clients_that_leave_or_never_read_do_not_disturb_the_daemon(tmp_path: Path) -> None:
+    async with served(tmp_path) as daemon, trio.open_nursery() as nursery:
         path = str(tmp_path / control.NAME)
         for _ in range(10):
             await (await trio.open_unix_socket(path)).aclose()
@@ -192,8 +192,8 @@ async def test_who_connects_and_leaves_or_never_reads_harms_nobody(tmp_path: Pat
         silent = await trio.open_unix_socket(path)
         unread = await trio.open_unix_socket(path)
         await unread.send_all(b'{"command": "large"}\n')
-        assert await asked.ask("status")
+        assert await daemon.ask("status")
         await silent.aclose()
         await unread.aclose()
-        assert await asked.ask("status")
+        assert await daemon.ask("status")
         nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""The page, its assets, the event stream and what else the dashboard asks for, over real sockets."""
+"""The dashboard's page, assets, event stream and API requests, over real sockets."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +22,7 @@ from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from tests.fakes.ips import a_request, at
 from tests.fakes.journal import MemoryJournal
-from tests.fakes.overviews import standing_overview
+from tests.fakes.overviews import fake_overview
 from tests.fakes.pools import PlayedPools
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
 from tests.support.waiting import until
@@ -30,16 +30,16 @@ from tests.support.waiting import until
 PATIENCE_S = 10.0
 
 
-def observers() -> Observers:
+def new_observers() -> Observers:
     return Observers(Metrics(LiveSettings(Settings())), read_clocks)
 
 
-def watching(told: Observers) -> int:
-    return len(told.events._watchers)
+def watching(observers: Observers) -> int:
+    return len(observers.events._watchers)
 
 
 class Stream:
-    """An event stream that is read message by message, on a connection of its own."""
+    """An event stream on a connection of its own, read message by message."""
 
     def __init__(self, connection: trio.SocketStream) -> None:
         self._connection = connection
@@ -78,7 +78,7 @@ class Stream:
             elif isinstance(event, h11.Data):
                 return bytes(event.data)
             else:
-                assert isinstance(event, h11.EndOfMessage), "the stream ends as a whole answer does"
+                assert isinstance(event, h11.EndOfMessage), "the stream ends like a complete answer"
                 raise EOFError
 
 
@@ -90,10 +90,10 @@ async def stream(served: Served, *headers: tuple[str, str]) -> AsyncIterator[Str
         yield found
 
 
-async def test_the_stream_tells_the_status_each_second_and_what_happens() -> None:
-    told = observers()
-    told.events.take(INFO, {"event": "ready", "level": "info", "ts": "t"})
-    async with control_face(observers=told) as served, stream(served) as events:
+async def test_the_stream_has_the_status_each_second_and_events_as_they_happen() -> None:
+    observers = new_observers()
+    observers.events.take(INFO, {"event": "ready", "level": "info", "ts": "t"})
+    async with control_face(observers=observers) as served, stream(served) as events:
         assert (await events.next("event"))["event"] == "ready"
         assert events.content_type.startswith("text/event-stream")
         status = await events.next("status")
@@ -102,28 +102,28 @@ async def test_the_stream_tells_the_status_each_second_and_what_happens() -> Non
         began_s = trio.current_time()
         await events.next("status")
         assert trio.current_time() - began_s > 0.3
-        told.events.take(INFO, {"event": "click", "level": "info", "ts": "t", "offer": "sale"})
+        observers.events.take(INFO, {"event": "click", "level": "info", "ts": "t", "offer": "sale"})
         assert (await events.next("click"))["offer"] == "sale"
-        assert watching(told) == 1
+        assert watching(observers) == 1
 
 
-async def test_the_stream_goes_on_where_it_was_left() -> None:
-    told = observers()
+async def test_the_stream_continues_after_the_last_event_id() -> None:
+    observers = new_observers()
     for number in range(5):
-        told.events.take(INFO, {"event": "audit", "level": "info", "ts": "t", "number": number})
-    async with control_face(observers=told) as served, stream(served, ("Last-Event-ID", "3")) as events:
+        observers.events.take(INFO, {"event": "audit", "level": "info", "ts": "t", "number": number})
+    async with control_face(observers=observers) as served, stream(served, ("Last-Event-ID", "3")) as events:
         assert (await events.next("event"))["facts"]["number"] == 3
 
 
-async def test_who_leaves_is_forgotten_and_no_more_than_a_bound_look_on() -> None:
-    told = observers()
-    async with control_face(observers=told) as served:
+async def test_a_watcher_that_leaves_is_removed_and_their_number_is_bounded() -> None:
+    observers = new_observers()
+    async with control_face(observers=observers) as served:
         async with stream(served) as events:
             await events.next("status")
-        await until(lambda: not watching(told))
+        await until(lambda: not watching(observers))
         with ExitStack() as others:
             for _ in range(WATCHERS_MAX):
-                others.enter_context(told.events.watched())
+                others.enter_context(observers.events.watched())
             refused = await served.ask("/api/events")
         assert (refused.status_code, refused.json()["type"]) == (503, "/problems/busy")
 
@@ -136,22 +136,22 @@ async def test_a_stop_ends_the_stream() -> None:
         await events.end()
 
 
-async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.control.service.HEAD_S", 0.5)
-    told = observers()
+    observers = new_observers()
     large = {"event": "audit", "level": "info", "ts": "t", "text": "x" * 200_000}
-    async with control_face(observers=told) as served:
+    async with control_face(observers=observers) as served:
         client = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
         async with client:
             await client.send_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            await until(lambda: watching(told))
-            for _ in range(100):  # more than the kernel takes for it
-                told.events.take(INFO, large)
-            await until(lambda: not watching(told))
+            await until(lambda: watching(observers))
+            for _ in range(100):  # more than the kernel buffers
+                observers.events.take(INFO, large)
+            await until(lambda: not watching(observers))
 
 
 @pytest.mark.slow
-async def test_a_stream_is_not_cut_at_the_time_that_an_answer_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_may_last_longer_than_an_answer_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.control.service.ANSWER_S", 0.3)
     monkeypatch.setattr("daemon.control.service.TRACE_MARGIN_S", 0.3 - Settings().trace.timeout_s)
     async with control_face() as served, stream(served) as events:
@@ -160,7 +160,7 @@ async def test_a_stream_is_not_cut_at_the_time_that_an_answer_may_take(monkeypat
 
 
 @pytest.mark.parametrize("file", sorted(file.name for file in (DASHBOARD / "static" / "js").iterdir()))
-async def test_each_script_is_served_to_everybody_as_what_it_is(file: str) -> None:
+async def test_each_script_is_served_without_a_token_and_with_its_type(file: str) -> None:
     async with control_face(rows=[row_of("right")]) as served:
         answer = await served.ask(f"/static/js/{file}")
     assert answer.status_code == 200
@@ -171,17 +171,17 @@ async def test_each_script_is_served_to_everybody_as_what_it_is(file: str) -> No
 @pytest.mark.parametrize(
     "path", ["/static/", "/static/none.js", "/static/../templates/parts.html", "/static/%2e%2e/templates/parts.html"]
 )
-async def test_nothing_but_an_asset_is_served(path: str) -> None:
+async def test_only_assets_are_served(path: str) -> None:
     async with control_face() as served:
         assert (await served.ask(path)).status_code == 404
 
 
-async def test_on_open_loopback_the_page_holds_the_first_figures() -> None:
-    told = observers()
-    told.events.take(INFO, {"event": "ips_adopted", "level": "info", "ts": "2030-01-01T12:34:56Z", "text": "<b>&"})
+async def test_without_tokens_the_page_has_the_first_figures() -> None:
+    observers = new_observers()
+    observers.events.take(INFO, {"event": "ips_adopted", "level": "info", "ts": "2030-01-01T12:34:56Z", "text": "<b>&"})
     overview = FixedOverview()
-    overview.directory = list(standing_overview().directory)
-    async with control_face(observers=told, overview=cast(Overview, overview)) as served:
+    overview.directory = list(fake_overview().directory)
+    async with control_face(observers=observers, overview=cast(Overview, overview)) as served:
         answer = await served.ask("/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -194,34 +194,34 @@ async def test_on_open_loopback_the_page_holds_the_first_figures() -> None:
         assert forbidden not in answer.text
 
 
-async def test_where_there_are_tokens_the_page_holds_nothing_and_asks_for_one() -> None:
+async def test_once_tokens_exist_the_page_has_no_figures_and_asks_for_a_token() -> None:
     async with control_face(rows=[row_of("right")]) as served:
         page = await served.ask("/")
         assert page.status_code == 200
         assert 'id="login"' in page.text
         assert "clicks fell back" not in page.text
-        assert str(FixedOverview().said["node_id"]) not in page.text
+        assert str(FixedOverview().constant["node_id"]) not in page.text
         assert (await served.ask("/", token="wrong")).status_code == 200
         for path in ("/api/events", "/api/history", "/api/pools/us/cells", "/api/traces/in-flight", "/api/traffic"):
             assert (await served.ask(path)).status_code == 401, path
 
 
-async def test_another_name_gets_no_page_and_no_asset() -> None:
+async def test_an_unknown_host_gets_no_page_and_no_asset() -> None:
     async with control_face() as served:
         for path in ("/", "/static/base.css"):
             assert (await served.ask(path, headers={"Host": "evil.example"})).status_code == 421
 
 
-async def test_while_the_daemon_starts_the_page_says_so() -> None:
-    async with control_face(seated=False) as served:
+async def test_while_the_daemon_starts_the_page_shows_it() -> None:
+    async with control_face(ready=False) as served:
         answer = await served.ask("/")
     assert answer.status_code == 200
     assert "starting" in answer.text
 
 
-async def test_a_pool_is_a_letter_for_each_ip_and_names_only_what_is_new() -> None:
+async def test_cells_have_a_letter_for_each_ip_and_names_only_if_they_changed() -> None:
     pools = PlayedPools()
-    overview = standing_overview(pools=pools)
+    overview = fake_overview(pools=pools)
     async with trio.open_nursery() as nursery, control_face(overview=overview) as served:
         nursery.start_soon(pools.actor(MemoryJournal(), lambda: at(1.0)).run, [])
         first = (await served.ask("/api/pools/US/cells")).json()
@@ -236,16 +236,16 @@ async def test_a_pool_is_a_letter_for_each_ip_and_names_only_what_is_new() -> No
         nursery.cancel_scope.cancel()
 
 
-async def test_a_pool_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pool_that_does_not_answer_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.pool.directory.ANSWER_S", 0.05)
-    async with control_face(overview=standing_overview()) as served:
+    async with control_face(overview=fake_overview()) as served:
         answer = await served.ask("/api/pools/us/cells")
     assert (answer.status_code, "us does not answer" in answer.json()["detail"]) == (503, True)
 
 
-async def test_the_pools_say_when_they_run_dry() -> None:
+async def test_the_pools_show_when_they_run_dry() -> None:
     pools = PlayedPools()
-    overview = standing_overview(pools=pools)
+    overview = fake_overview(pools=pools)
     pools.decide(a_request(), at(2.0))
     async with control_face(overview=overview) as served:
         (pool,) = (await served.ask("/api/pools")).json()["items"]
@@ -253,11 +253,11 @@ async def test_the_pools_say_when_they_run_dry() -> None:
 
 
 @pytest.mark.parametrize(("span", "step_s", "buckets", "minutes"), [("hour", 5, 720, 60), ("day", 60, 1_440, 1_440)])
-async def test_the_history_has_what_came(span: str, step_s: int, buckets: int, minutes: int) -> None:
-    told = observers()
-    told.click("resolved", None, 0.2)
-    told.click("fallback", "no_ip", 0.001)
-    async with control_face(observers=told) as served:
+async def test_the_history_has_the_clicks(span: str, step_s: int, buckets: int, minutes: int) -> None:
+    observers = new_observers()
+    observers.click("resolved", None, 0.2)
+    observers.click("fallback", "no_ip", 0.001)
+    async with control_face(observers=observers) as served:
         found = (await served.ask(f"/api/history?span={span}")).json()
         assert (await served.ask("/api/history?span=week")).status_code == 400
     assert found["step_s"] == step_s
@@ -269,15 +269,15 @@ async def test_the_history_has_what_came(span: str, step_s: int, buckets: int, m
     assert abs(found["from_s"] + buckets * step_s - read_clocks().wall_s) < 2 * step_s
 
 
-async def test_a_trace_in_flight_says_what_time_it_has_left() -> None:
-    overview = standing_overview()
+async def test_a_trace_in_flight_shows_the_time_it_has_left() -> None:
+    overview = fake_overview()
     now_s = read_clocks().tick_s
     job = SimpleNamespace(
         request_id=uuid4(), offer_name="sale", tracking_url="http://ads.example/", priority=0, deadline_s=now_s + 7
     )
-    nobody_waits = SimpleNamespace(**{**vars(job), "priority": 1})
+    batch_job = SimpleNamespace(**{**vars(job), "priority": 1})
     lease = SimpleNamespace(address="192.0.2.1", port="7000", country="us", locked_until_s=now_s + 85)
-    overview.tracer.in_flight.update({uuid4(): (job, lease), uuid4(): (nobody_waits, lease)})  # type: ignore[dict-item]
+    overview.tracer.in_flight.update({uuid4(): (job, lease), uuid4(): (batch_job, lease)})  # type: ignore[dict-item]
     async with control_face(overview=overview) as served:
         found = (await served.ask("/api/traces/in-flight")).json()
     first, second = found["items"]

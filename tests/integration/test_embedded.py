@@ -56,7 +56,7 @@ def ask(url: str, sql: str) -> object:
 
 
 def another_user(state_dir: Path) -> subprocess.Popen[str]:
-    """A process in a group of its own that uses the server until its stdin closes."""
+    """A process in its own group that uses the server until its stdin closes."""
     return subprocess.Popen(
         [sys.executable, "-c", START_AND_STAY, str(state_dir)],
         cwd=PROJECT,

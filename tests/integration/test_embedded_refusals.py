@@ -1,4 +1,4 @@
-"""What keeps the embedded PostgreSQL from starting, and that the error says what and what to do."""
+"""Why the embedded PostgreSQL may not start, and that the error has the cause and the remedy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_data_of_another_major_version_are_refused_with_the_way_to_dump_them(emp
 
 def test_what_the_disk_refuses_is_named(empty_dir: Path) -> None:
     assert "disk is full" in str(cluster.failed("initdb failed.", "could not write: No space left on device"))
-    with pytest.raises(DatabaseSetupFailed, match="disk is full"), cluster.named_errors(empty_dir):
+    with pytest.raises(DatabaseSetupFailed, match="disk is full"), cluster.translated_errors(empty_dir):
         raise OSError(28, "No space left on device")
     (empty_dir / "postgres").write_text("a file where a directory belongs")
     with pytest.raises(DatabaseSetupFailed, match="Not a directory"):

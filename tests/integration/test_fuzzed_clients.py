@@ -1,4 +1,4 @@
-"""Thousands of requests that a program with a grudge might send to either face, the same ones in each run."""
+"""Thousands of fuzzed requests to both faces, the same ones in each run."""
 
 import logging
 import random
@@ -120,15 +120,13 @@ async def send_them(face: Running, chance: random.Random, count: int, statuses: 
                     await trio.lowlevel.checkpoint()
                 await client.send_all(request[cut:] + LAST)
             except trio.BrokenResourceError:
-                pass  # refused after its first piece; the answer may still be there
+                pass  # refused after its first piece; the answer may still arrive
             answer = await read_all(client)
         statuses += [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d{3}) ", answer, re.MULTILINE)]
 
 
 @both_faces
-async def test_thousands_of_fuzzed_requests_find_no_failure_of_ours(
-    kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_thousands_of_fuzzed_requests_cause_no_server_error(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     statuses: list[int] = []
     with structlog.testing.capture_logs() as logs:

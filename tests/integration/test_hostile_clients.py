@@ -1,4 +1,4 @@
-"""What clients may do to either face: each of these leaves it answering the others, with nothing in the log."""
+"""Hostile clients of both faces: other clients are still answered, and nothing is logged as an error."""
 
 import re
 import resource
@@ -94,7 +94,7 @@ REFUSED_BY_CONTROL = {"a length beyond all": 413, "an unknown transfer coding": 
 
 @pytest.fixture(autouse=True)
 def quiet_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No client's doing is an error of ours: neither structlog nor any stdlib logger says so."""
+    """Fail if structlog or a stdlib logger logs an error: a client's fault is none of the daemon's."""
     with structlog.testing.capture_logs() as logs:
         yield
     loud = [entry for entry in logs if entry["log_level"] in {"error", "critical"} or "exc_info" in entry]
@@ -103,7 +103,7 @@ def quiet_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 async def send_what_is_taken(client: trio.SocketStream, data: bytes) -> None:
-    """Send until the server has closed; a client of this kind does not mind."""
+    """Send until the server has closed; ignore the broken connection."""
     with trio.fail_after(PATIENCE_S):
         try:
             await client.send_all(data)
@@ -112,13 +112,13 @@ async def send_what_is_taken(client: trio.SocketStream, data: bytes) -> None:
 
 
 async def until_closed(talk: Callable[[trio.SocketStream], Awaitable[None]], client: trio.SocketStream) -> None:
-    """Talk for ever, until the server has closed the connection."""
+    """Send forever, until the server closes the connection."""
     with trio.fail_after(PATIENCE_S), pytest.raises(trio.BrokenResourceError):
         await talk(client)
 
 
 @both_faces
-async def test_odd_requests_are_answered_and_the_connection_goes_on(kind: str) -> None:
+async def test_unusual_requests_are_answered_and_the_connection_stays_open(kind: str) -> None:
     async with running(kind=kind) as face:
         for name, (request, status) in ANSWERED_AND_OPEN.items():
             async with await face.connect() as client:
@@ -136,7 +136,7 @@ async def test_odd_requests_are_answered_and_the_connection_goes_on(kind: str) -
     [("click", name) for name in REFUSED_AND_CLOSED]
     + [("control", name) for name in REFUSED_AND_CLOSED if name not in LEFT_TO_THE_CONTROL_APP],
 )
-async def test_what_is_no_click_is_refused_and_closed(kind: str, name: str) -> None:
+async def test_invalid_requests_are_refused_and_the_connection_closed(kind: str, name: str) -> None:
     request, status = REFUSED_AND_CLOSED[name]
     if kind == "control":
         status = REFUSED_BY_CONTROL.get(name, status)
@@ -174,7 +174,7 @@ async def test_broken_chunking_of_an_allowed_body_is_400() -> None:
         assert (await read_all(client)).startswith(b"HTTP/1.1 400")
 
 
-async def test_two_ways_to_measure_a_body_are_refused() -> None:
+async def test_two_body_lengths_are_refused() -> None:
     request = POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"
     async with running(kind="control", body_bytes_max=1000) as face, await face.connect() as client:
         await client.send_all(request)
@@ -182,7 +182,7 @@ async def test_two_ways_to_measure_a_body_are_refused() -> None:
 
 
 @both_faces
-async def test_a_head_that_drips_is_closed_when_its_time_is_over(kind: str) -> None:
+async def test_a_dripping_head_is_closed_at_its_time_limit(kind: str) -> None:
     async with running(limits_with(head_s=0.2), kind) as face:
         async with await face.connect() as answered_once, await face.connect() as fresh:
             await answered_once.send_all(click())
@@ -213,7 +213,7 @@ async def test_a_body_that_never_ends_is_refused_and_cut(kind: str) -> None:
 
 @both_faces
 @pytest.mark.parametrize("kernel_helps", [True, False])
-async def test_a_client_that_never_reads_is_closed_when_its_time_is_over(
+async def test_a_client_that_never_reads_is_closed_at_its_time_limit(
     kind: str, kernel_helps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not kernel_helps:
@@ -226,7 +226,7 @@ async def test_a_client_that_never_reads_is_closed_when_its_time_is_over(
 
 
 @both_faces
-async def test_a_refused_client_may_finish_its_sentence(kind: str) -> None:
+async def test_a_refused_client_may_finish_sending(kind: str) -> None:
     async with running(kind=kind) as face, await face.connect() as client:
         await client.send_all(POST + b"Content-Length: 100000\r\n\r\n")
         assert (await read_all(client)).startswith(b"HTTP/1.1 413")

@@ -1,4 +1,4 @@
-"""The journal against a real spool and a real PostgreSQL: everything arrives, once, in order, whatever breaks."""
+"""The journal with a real spool and PostgreSQL: each entry arrives once, in order, through all failures."""
 
 import json
 from pathlib import Path
@@ -271,7 +271,7 @@ async def test_terminated_sessions_cost_no_entry(
             journal.writer.record(hit())
             await journal.flush()
         await until(lambda: journal.shipper.reachable)
-        async with opened(rows.url) as looker:  # the other connections may be dead and not know it yet
+        async with opened(rows.url) as looker:  # the other connections may be lost too
             assert await looker.one("select count(*) from hits") == 15
 
 
@@ -325,7 +325,7 @@ async def test_traffic_is_counted_once_by_ip_by_trace_and_by_day_provider_and_of
             trace(Traffic(two, "other", 10, 1, 0.0), offer_id=None, name=None),
             trace(Traffic(two, "other", 20, 2, 0.0), offer_id=None, name=None),
             trace(Traffic(one, "luna", 7, 7, 0.0), Traffic(one, "luna", 8, 8, 0.0), at=AT + 86_400),
-            trace(Traffic(uuid4(), "luna", 5, 5, 0.0)),  # its IP has left
+            trace(Traffic(uuid4(), "luna", 5, 5, 0.0)),  # its IP is deleted
             trace(),
         ]
         batches = [spooled(1, *entries[:4]), spooled(5, *entries[4:])]

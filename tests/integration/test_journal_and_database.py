@@ -1,4 +1,4 @@
-"""The journal before a database that refuses statements, has lost rows, or belongs to another node."""
+"""The journal with a database that refuses statements, has lost rows, or is another node's."""
 
 import random
 import string
@@ -30,7 +30,7 @@ async def test_a_statement_that_is_refused_waits_with_all_behind_it_until_it_is_
         await until(journal.troubles.lines)
         [line] = journal.troubles.lines()
         assert 'PostgreSQL refuses apply_hit: relation "hits" does not exist' in line
-        assert "give tracepool's tables" in line
+        assert "restore the names and types of tracepool's tables" in line
         assert journal.shipper.reachable
         journal.writer.record(hit())
         await rows.sql("alter table elsewhere rename to hits")
@@ -84,7 +84,7 @@ async def test_an_empty_database_behind_a_spool_that_had_been_shipped_is_said_an
         await until(lambda: journal.spool.applied_seq == 7)
         await until(lambda: journal.spool.bounds()[0] is None)
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
-        await journal.flush()  # this never came
+        await journal.flush()  # this entry was not applied
         journal.writer.record(hit())
         await journal.flush()
         assert await rows.one("select count(*) from hits") == 1
@@ -125,7 +125,7 @@ async def test_kept_entries_leave_the_spool_after_their_time(postgres: PostgresS
         kept_until_s = trio.current_time() + 1.5
 
         async def gone() -> bool:
-            journal.writer.record(hit())  # a daemon at work
+            journal.writer.record(hit())  # a running daemon
             await trio.sleep(0.2)
             return journal.spool.read(0, 1)[0].seq > 5
 
@@ -143,7 +143,7 @@ async def test_without_a_claim_nothing_is_written_and_states_that_another_node_o
         journal.writer.record(leased(ip, await edit_no_of(rows, ip)), hit())
         await until(journal.troubles.lines)
         assert await rows.one("select count(*) from hits") == 0
-        await journal.shipper.disown()
+        await journal.shipper.discard_states()
         claims[0] = None  # another node has the database
         journal.writer.record(leased(ip, await edit_no_of(rows, ip)))
         await journal.flush()
@@ -154,7 +154,7 @@ async def test_without_a_claim_nothing_is_written_and_states_that_another_node_o
 async def test_an_entry_that_is_written_while_the_position_is_looked_for_is_not_passed_over(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The very first one, as of a click that came while the daemon started."""
+    """The very first entry, as of a click while the daemon starts."""
     bounds = Spool.bounds
 
     def bounds_and_an_entry(spool: Spool) -> tuple[int | None, int]:

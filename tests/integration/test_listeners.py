@@ -1,4 +1,4 @@
-"""The addresses that a face listens on, as an operator writes them."""
+"""The addresses that a face listens on, from an operator's settings."""
 
 import socket
 from pathlib import Path
@@ -12,7 +12,7 @@ from daemon.http.server import click_server
 from tests.integration.faces import ClickApp, click, limits_with, read_answers
 
 
-async def test_a_busy_port_is_named_with_what_to_do() -> None:
+async def test_a_busy_port_is_named_with_advice() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(TheirFault, match=f"{bind}.*another port"):

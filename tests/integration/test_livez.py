@@ -1,4 +1,4 @@
-"""The daemon's own listeners asked for /livez, over real sockets."""
+"""The probes of the daemon's own listeners by /livez, over real sockets."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -48,14 +48,14 @@ async def asked(server: Server, listener: trio.SocketListener, *, passed: bool =
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0", "unix:"])
-async def test_a_listener_answers_wherever_it_is(bind: str, tmp_path: Path) -> None:
+async def test_a_listener_on_any_address_answers(bind: str, tmp_path: Path) -> None:
     if bind.startswith("[") and not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6 here")
     async with served(f"unix:{tmp_path}/face.sock" if bind == "unix:" else bind) as (server, listener):
         assert await asked(server, listener) is None
 
 
-async def test_the_probe_is_named_as_click_bind_has_it(tmp_path: Path) -> None:
+async def test_a_probe_has_the_name_of_its_bind(tmp_path: Path) -> None:
     async with served(f"unix:{tmp_path}/face.sock") as (server, listener):
         assert list(listener_probes(server, [listener], passed=False)) == [f"listener unix:{tmp_path}/face.sock"]
     async with served("[::1]:0") as (server, listener):
@@ -63,12 +63,12 @@ async def test_the_probe_is_named_as_click_bind_has_it(tmp_path: Path) -> None:
         assert list(listener_probes(server, [listener], passed=False)) == [f"listener [::1]:{port}"]
 
 
-async def test_another_answer_than_ok_is_said() -> None:
+async def test_an_answer_other_than_200_is_reported() -> None:
     async with served("127.0.0.1:0", status=500) as (server, listener):
         assert await asked(server, listener) == "/livez answers b'HTTP/1.1 500'"
 
 
-async def test_a_full_house_is_alive() -> None:
+async def test_a_full_server_is_alive() -> None:
     async with (
         served("127.0.0.1:0", connections_max=1) as (server, listener),
         await trio.open_tcp_stream(*listener.socket.getsockname()) as visitor,
@@ -84,7 +84,7 @@ async def closing(listener: trio.SocketListener) -> None:
         await (await listener.accept()).aclose()
 
 
-async def test_a_connection_closed_without_an_answer_is_said() -> None:
+async def test_a_connection_closed_without_an_answer_is_reported() -> None:
     [listener] = await open_listeners(["127.0.0.1:0"], backlog=8)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(closing, listener)
@@ -94,7 +94,7 @@ async def test_a_connection_closed_without_an_answer_is_said() -> None:
     listener.socket.close()
 
 
-async def test_a_socket_of_systemds_that_cannot_be_reached_is_systemds_affair(tmp_path: Path) -> None:
+async def test_an_unreachable_socket_of_systemd_is_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "face.sock"
     async with served(f"unix:{path}") as (server, listener):
         path.unlink()

@@ -17,7 +17,7 @@ from daemon.settings.model import Settings
 from daemon.trace.walk.steps import Landed
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
-from tests.fakes.overviews import standing_overview
+from tests.fakes.overviews import fake_overview
 from tests.support.needs import need
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -37,7 +37,7 @@ def exported() -> Exported:
     metrics = Metrics(LiveSettings(Settings(providers={"luna": {"price_per_gb": 3}})))
     for verdict in Verdict:
         metrics.trace("luna", verdict, 0.1, TraceResult(Landed("https://shop.example/"), (), 1_000.0, 1, 1))
-    page = trio.run(metrics.page, standing_overview(), OPENMETRICS)
+    page = trio.run(metrics.page, fake_overview(), OPENMETRICS)
     found: Exported = {}
     for family in text_string_to_metric_families(page.body.decode()):  # type: ignore[no-untyped-call]
         for sample in family.samples:
@@ -48,7 +48,7 @@ def exported() -> Exported:
 
 
 def strings_in(value: Any, key: str) -> Iterator[str]:
-    """Each string that stands under `key`, however deep."""
+    """Each string under `key`, at any depth."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name == key and isinstance(inner, str):
@@ -62,14 +62,14 @@ def strings_in(value: Any, key: str) -> Iterator[str]:
 def expressions() -> list[str]:
     dashboard = json.loads(DASHBOARD.read_text())
     variables = [text for text in strings_in(dashboard["templating"], "query") if "tracepool" in text]
-    asked = [*strings_in(dashboard["panels"], "expr"), *strings_in(dashboard["annotations"], "expr"), *variables]
+    queries = [*strings_in(dashboard["panels"], "expr"), *strings_in(dashboard["annotations"], "expr"), *variables]
     rules = re.findall(r"^ +expr: (?:>\n)?((?:.+\n)(?: {10}.+\n)*)", ALERTS.read_text(), flags=re.MULTILINE)
-    assert len(asked) > 30
+    assert len(queries) > 30
     assert len(rules) == ALERTS.read_text().count("- alert:")
-    return asked + rules
+    return queries + rules
 
 
-def test_both_files_ask_for_names_labels_and_values_that_are_exported(exported: Exported) -> None:
+def test_both_files_use_only_exported_names_labels_and_values(exported: Exported) -> None:
     for expression in expressions():
         selectors = SELECTOR.findall(expression)
         assert selectors or expression.startswith("up{"), expression
@@ -86,14 +86,14 @@ def test_both_files_ask_for_names_labels_and_values_that_are_exported(exported: 
             assert {word.strip() for word in group.split(",")} <= labels, expression
 
 
-def test_everything_of_the_daemons_own_that_is_exported_is_shown(exported: Exported) -> None:
-    asked = {name for expression in expressions() for name, _ in SELECTOR.findall(expression)}
+def test_each_metric_of_the_daemon_is_used_in_one_of_the_files(exported: Exported) -> None:
+    queries = {name for expression in expressions() for name, _ in SELECTOR.findall(expression)}
     parts = re.compile("_(?:count|sum|bucket)$")
-    shown = {parts.sub("", name) for name in asked}
+    shown = {parts.sub("", name) for name in queries}
     assert {name for name in exported if name.startswith("tracepool") and parts.sub("", name) not in shown} == set()
 
 
-def test_the_dashboard_is_one_that_grafana_takes() -> None:
+def test_the_dashboard_fits_grafanas_rules() -> None:
     dashboard = json.loads(DASHBOARD.read_text())
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -121,7 +121,7 @@ def test_promtool_accepts_the_rules_and_each_expression() -> None:
     assert f"{ALERTS.read_text().count('- alert:')} rules found" in promtool("check", "rules", str(ALERTS))
 
 
-def test_promtool_accepts_what_the_dashboard_asks(tmp_path: Path) -> None:
+def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
     """As recording rules, with Grafana's variables filled in."""
     filled = [
         expression.replace("$__rate_interval", "1m").replace("$instance", ".*")
@@ -133,5 +133,5 @@ def test_promtool_accepts_what_the_dashboard_asks(tmp_path: Path) -> None:
     assert f"{len(rules)} rules found" in promtool("check", "rules", str(file))
 
 
-def test_promtool_sees_the_alerts_fire_and_be_silent_where_they_should() -> None:
+def test_promtool_confirms_when_the_alerts_fire() -> None:
     promtool("test", "rules", str(ALERT_TESTS))

@@ -1,4 +1,4 @@
-"""A database belongs to one node at a time, by a row and its time: through lost sessions, pauses and removals."""
+"""One node at a time has a database, by its row's trust: through lost sessions, pauses and removals."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied
 from daemon.host.clocks import read_boot_clock
-from daemon.nodes.member import Follower, Identity, Member, nodes_kept_out
+from daemon.nodes.member import Identity, Member, NodeListener, nodes_kept_out
 from daemon.troubles import Troubles
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
 from tests.support.logged_errors import LoggedErrors
@@ -21,20 +21,20 @@ TRUST_S, QUIET_S = 900.0, 160.0
 
 
 class Seen:
-    """What a follower was told, in order."""
+    """Records what a listener is notified of, in order."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
-        self.follower = Follower(self.look_again, self.disown, self.start_over)
+        self.events: list[str] = []
+        self.listener = NodeListener(self.leasing_ended, self.ips_lost, self.rejoined)
 
-    async def look_again(self) -> None:
-        self.told.append("look again")
+    async def leasing_ended(self) -> None:
+        self.events.append("leasing ended")
 
-    async def disown(self) -> None:
-        self.told.append("disown")
+    async def ips_lost(self) -> None:
+        self.events.append("ips lost")
 
-    async def start_over(self) -> None:
-        self.told.append("start over")
+    async def rejoined(self) -> None:
+        self.events.append("rejoined")
 
 
 def member_of(
@@ -45,10 +45,10 @@ def member_of(
 
 
 @asynccontextmanager
-async def running(member: Member, *followers: Follower) -> AsyncIterator[None]:
+async def running(member: Member, *listeners: NodeListener) -> AsyncIterator[None]:
     await member.join()
-    for follower in followers:
-        member.follow(follower)
+    for listener in listeners:
+        member.subscribe(listener)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(member.run)
         yield
@@ -104,10 +104,10 @@ async def test_a_lost_session_loses_nothing_and_the_trust_is_renewed_on_another(
 async def test_a_node_that_is_not_heard_stops_by_itself_and_another_one_joins_after_the_quiet(
     postgres: PostgresServer, expected_errors: LoggedErrors
 ) -> None:
-    """By the rows alone: no message passes between the two."""
+    """Two nodes communicate only through the rows."""
     async with fresh_database(postgres) as rows:
         first, second = member_of(rows, "first", trust_s=2.0, quiet_s=1.0), member_of(rows, "second")
-        await first.join()  # it never renews
+        await first.join()  # it does not renew
         assert first.may_lease()
         await until(lambda: not first.may_lease())
         assert await rows.one("select trusted_until > clock_timestamp() from nodes"), "it stops before its row says so"
@@ -125,19 +125,19 @@ async def test_a_node_whose_row_was_taken_leases_nothing_until_it_has_joined_ane
     expected_errors.expect("node_claim_lost")
     async with fresh_database(postgres) as rows:
         first, second, seen = member_of(rows, "first"), member_of(rows, "second"), Seen()
-        async with running(first, seen.follower):
+        async with running(first, seen.listener):
             await rows.sql(
                 "update nodes set state = 'removed', claim = null, trusted_until = now() - interval '1 hour'"
             )
             await second.join()
-            await until(lambda: seen.told)
-            assert seen.told == ["look again"]
+            await until(lambda: seen.events)
+            assert seen.events == ["leasing ended"]
             assert not first.may_lease()
-            await until(lambda: "disown" in seen.told)
+            await until(lambda: "ips lost" in seen.events)
             assert first.claim() is None
             await second.leave()
             await until(first.may_lease)
-            assert seen.told == ["look again", "disown", "start over"]
+            assert seen.events == ["leasing ended", "ips lost", "rejoined"]
             assert await states(rows) == {"first": "active", "second": "lost"}
 
 
@@ -147,10 +147,10 @@ async def test_a_node_that_was_removed_while_nobody_else_came_keeps_what_it_know
     expected_errors.expect("node_claim_lost")
     async with fresh_database(postgres) as rows:
         member, seen = member_of(rows, "first"), Seen()
-        async with running(member, seen.follower):
+        async with running(member, seen.listener):
             await rows.sql("delete from nodes")
-            await until(lambda: "start over" in seen.told)
-            assert seen.told == ["look again", "start over"]
+            await until(lambda: "rejoined" in seen.events)
+            assert seen.events == ["leasing ended", "rejoined"]
             await until(member.may_lease)
 
 
@@ -168,7 +168,7 @@ async def test_a_restart_in_place_joins_at_once_with_a_claim_of_its_own(
         assert again.claim() != killed.claim()
         assert await rows.one("select epoch from nodes") == 2
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(killed.run)  # a copy of the directory, it turns out: it may not take the row back
+            nursery.start_soon(killed.run)  # a copy of the state directory may not take the row back
             await until(lambda: not killed.may_lease())
             await wait_all_tasks_blocked(0.1)
             assert await rows.sql(QUERIES["hold_claim"], node_id, again.claim())
@@ -205,4 +205,4 @@ async def test_with_a_database_of_its_own_the_trust_never_ends(postgres: Postgre
         member = Member(rows.database, identity, Troubles(), lambda: 1e12, alone=True)
         await member.join()
         assert member.may_lease()
-        assert member.standing().trusted_for_s is None
+        assert member.status().trusted_for_s is None

@@ -1,6 +1,6 @@
-"""The table `offers`: it has what the schema of an offer's settings says of it.
+"""The table `offers` has the columns, types and defaults that offers/schema.py declares.
 
-What an operator writes into it by SQL and makes no sense is refused by a constraint whose name says why.
+A constraint refuses a bad value that an operator writes by SQL, and the constraint's name gives the reason.
 """
 
 import json
@@ -53,7 +53,7 @@ TAKEN = [
 ]  # fmt: skip
 
 
-async def test_nonsense_is_refused_by_name_and_sense_is_taken(postgres: PostgresServer) -> None:
+async def test_bad_values_are_refused_by_name_and_good_ones_accepted(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows:
         await rows.add_offer("sale")
         for constraint, change in REFUSED:
@@ -65,7 +65,7 @@ async def test_nonsense_is_refused_by_name_and_sense_is_taken(postgres: Postgres
             await rows.sql(f"update offers set {change}")
 
 
-async def test_the_table_has_each_setting_as_the_schema_says(postgres: PostgresServer) -> None:
+async def test_the_table_has_each_setting_as_declared(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows:
         columns = await rows.sql(
             "select attname, format_type(atttypid, atttypmod) as type, not attnotnull as nullable"

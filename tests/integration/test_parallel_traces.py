@@ -72,7 +72,7 @@ async def scene(database: Any = None, *, ips: int = 3, workers: int = 2, **trace
             yield Scene(served, path, here.proxy.seen)
 
 
-async def test_an_answer_has_the_landing_url_the_time_and_the_bytes() -> None:
+async def test_a_trace_is_answered_with_landing_url_and_figures() -> None:
     async with scene() as here:
         request_id = uuid4()
         inbound = {"gclid": "ours", "sub": ["1", "2"]}
@@ -81,10 +81,10 @@ async def test_an_answer_has_the_landing_url_the_time_and_the_bytes() -> None:
                 request_id=str(request_id), inbound_params=inbound, referrer="https://from.example/"
             )
         assert answer.status_code == 200, answer.text
-        body = answer.json()
-        assert body.pop("trace_time_ms") >= 0
-        assert 0.1 < body.pop("bandwidth_kb") < 10
-        assert body == {
+        answered = answer.json()
+        assert answered.pop("trace_time_ms") >= 0
+        assert 0.1 < answered.pop("bandwidth_kb") < 10
+        assert answered == {
             "success": True,
             "request_id": str(request_id),
             "final_url": "http://b.example/landed?cid=7&gclid=theirs&tag=x&tag=y",
@@ -95,22 +95,27 @@ async def test_an_answer_has_the_landing_url_the_time_and_the_bytes() -> None:
         }
         assert here.seen[0].value("referer") == "https://from.example/"
         finished = here.path.journal.traces[request_id]
-        assert (finished.status, finished.final_url) == ("completed", body["final_url"])
+        assert (finished.status, finished.final_url) == ("completed", answered["final_url"])
         audit = next(line for line in lines if line["event"] == "audit")
         assert (audit["request_id"], audit["ip"], audit["reason"]) == (str(request_id), "127.0.0.1", None)
 
 
-async def test_the_answer_for_a_failed_trace_has_its_error() -> None:
+async def test_a_failed_trace_is_answered_with_its_error() -> None:
     async with scene() as here:
         answer = await here.ask(tracking_url="http://ads.example/broken", inbound_params={"a": "b"})
-    body = answer.json()
-    assert (answer.status_code, body["success"], body["final_url"], body["extracted_params"]) == (200, False, None, {})
-    assert "503" in body["error"]
-    assert (body["all_params"], body["ip_used"]) == ({"a": "b"}, "127.0.0.1")
-    assert body["bandwidth_kb"] > 0
+    answered = answer.json()
+    assert (answer.status_code, answered["success"], answered["final_url"], answered["extracted_params"]) == (
+        200,
+        False,
+        None,
+        {},
+    )
+    assert "503" in answered["error"]
+    assert (answered["all_params"], answered["ip_used"]) == ({"a": "b"}, "127.0.0.1")
+    assert answered["bandwidth_kb"] > 0
 
 
-async def test_without_an_ip_the_answer_has_the_agreed_error() -> None:
+async def test_without_an_ip_the_answer_has_the_agreed_text() -> None:
     agreed = {"success": False, "error": "No available IP"}
     async with scene(ips=1) as here:
         nowhere = await here.ask(target_country="xx")
@@ -123,7 +128,7 @@ async def test_without_an_ip_the_answer_has_the_agreed_error() -> None:
 
 
 @pytest.mark.slow
-async def test_an_offers_settings_hold_for_its_traces_and_macros_take_the_parameters() -> None:
+async def test_an_offers_settings_apply_to_its_traces_and_macros_take_the_parameters() -> None:
     async with scene() as here:
         here.path.offer(URL, stop_at=["b.example"])
         offer = here.path.offers.find("sale")
@@ -153,7 +158,7 @@ async def test_an_offers_settings_hold_for_its_traces_and_macros_take_the_parame
         ({"offer_id": 42}, "offer_id"),
     ],
 )
-async def test_what_cannot_be_traced_is_refused_with_a_reason(given: dict[str, Any], says: str) -> None:
+async def test_a_bad_request_is_refused_with_a_reason(given: dict[str, Any], says: str) -> None:
     async with scene() as here:
         answer = await here.ask(**given)
         assert answer.status_code == 400
@@ -162,7 +167,7 @@ async def test_what_cannot_be_traced_is_refused_with_a_reason(given: dict[str, A
 
 
 @pytest.mark.parametrize("null", [True, False])
-async def test_an_optional_field_that_is_null_is_as_one_left_out(null: bool) -> None:
+async def test_an_optional_field_that_is_null_counts_as_left_out(null: bool) -> None:
     optional = ("target_country", "inbound_params", "referrer")
     body: dict[str, Any] = {"request_id": str(uuid4()), "offer_id": "sale", "tracking_url": URL}
     if null:
@@ -171,7 +176,7 @@ async def test_an_optional_field_that_is_null_is_as_one_left_out(null: bool) -> 
         answer = await here.served.ask(PATH, "POST", json=body)
     assert answer.status_code == 200, answer.text
     assert answer.json()["success"]
-    assert answer.json()["all_params"] == answer.json()["extracted_params"], "none came in"
+    assert answer.json()["all_params"] == answer.json()["extracted_params"], "the request had no parameters"
 
 
 @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded", "text/plain"])

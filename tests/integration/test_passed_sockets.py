@@ -1,4 +1,4 @@
-"""Sockets that another process opened and keeps: a server leaves them to the next one, with all that waits in them."""
+"""Sockets that another process opened and keeps: the next server gets them with the connections that wait in them."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -32,7 +32,7 @@ def passed(kept: socket.socket, name: str = "click") -> list[trio.SocketListener
 
 @asynccontextmanager
 async def served(kept: socket.socket, handler: Handler) -> AsyncIterator[trio.Event]:
-    """A server on the socket; it ends in order, at the end of the block or when the event is set."""
+    """A server on the socket. It stops at the end of the block or when the event is set."""
     stop = trio.Event()
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
@@ -47,13 +47,13 @@ async def served(kept: socket.socket, handler: Handler) -> AsyncIterator[trio.Ev
 
 
 async def asking(kept: socket.socket, offer: str) -> trio.SocketStream:
-    """A visitor who has sent a click."""
+    """The connection of a visitor who has sent a click."""
     visitor = await trio.open_tcp_stream(*kept.getsockname())
     await visitor.send_all(click(offer, "Connection: close"))
     return visitor
 
 
-async def test_what_comes_during_a_stop_and_after_it_is_answered_by_the_next_server() -> None:
+async def test_the_next_server_answers_connections_that_come_during_and_after_a_stop() -> None:
     app = ClickApp()
     with kept_socket() as kept:
         async with served(kept, app.handle) as stop, await trio.open_tcp_stream(*kept.getsockname()) as in_flight:
@@ -72,7 +72,7 @@ async def test_what_comes_during_a_stop_and_after_it_is_answered_by_the_next_ser
             assert b"offer=between" in await read_all(between)
 
 
-async def test_the_time_at_the_socket_is_told_to_the_first_request_of_a_connection_alone() -> None:
+async def test_only_the_first_request_of_a_connection_has_the_time_waited_at_the_socket() -> None:
     told: list[float] = []
 
     async def handle(request: Request) -> Response:
@@ -88,7 +88,7 @@ async def test_the_time_at_the_socket_is_told_to_the_first_request_of_a_connecti
                 await visitor.send_all(click())
                 await read_answers(visitor, 1)
     [first, second] = told
-    assert first >= BEFORE_S - 0.05  # the kernel counts in ticks
+    assert first >= BEFORE_S - 0.05  # the kernel's resolution is a tick
     assert second == 0.0
 
 
@@ -107,6 +107,6 @@ async def test_a_socket_that_does_not_listen_is_a_bad_setting() -> None:
         passed(datagrams)
 
 
-async def test_a_descriptor_that_is_none_is_a_bad_setting() -> None:
+async def test_a_closed_descriptor_is_a_bad_setting() -> None:
     with pytest.raises(BadSettings, match="descriptor 987"):
         passed_listeners([PassedSocket(987, "click")])

@@ -1,4 +1,4 @@
-"""The public face over real sockets: every header and body as documented, whatever the query holds."""
+"""The click face over real sockets: headers and bodies are as documented for every query."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,7 +63,7 @@ class Face:
 
 @asynccontextmanager
 async def face(landing: str | None = LANDING, *, ready: bool = True, **settings: Any) -> AsyncIterator[Face]:
-    """The public app; its traces land at `landing`, or fail where that is None."""
+    """The click face; its traces land at `landing`, or fail if `landing` is None."""
     configured = Settings(**settings)
     send, receive = trio.open_memory_channel[TraceJob](100)
     journal, offers = MemoryJournal(), Offers()
@@ -181,7 +181,7 @@ async def test_until_the_daemon_is_ready_clicks_are_503() -> None:
         assert (await public.get("/livez")).status == 200
 
 
-async def test_a_ready_daemon_says_so() -> None:
+async def test_readyz_of_a_ready_daemon_is_200() -> None:
     async with face() as public:
         assert [(await public.get(path)).status for path in ("/readyz", "/livez")] == [200, 200]
 
@@ -209,7 +209,7 @@ async def test_other_methods_are_405_with_those_allowed(method: str, path: str) 
     ],
 )
 async def test_other_paths_are_404_and_never_a_redirect(path: str) -> None:
-    """A redirect of the framework's own would go to whatever the request's Host says."""
+    """A framework's own redirect would lead to the request's Host."""
     async with face() as public:
         answer = await public.get(path)
     assert (answer.status, "location" in answer.headers) == (404, False)

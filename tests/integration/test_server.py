@@ -1,4 +1,4 @@
-"""The server over real sockets: answers, the limits on connections and handlers, errors that stay where they arise."""
+"""The server over real sockets: answers, limits on connections and handlers, containment of errors."""
 
 import errno
 import socket
@@ -56,14 +56,14 @@ async def test_http_1_0_is_answered_and_closed(kind: str) -> None:
         assert b" 302 " in (await read_all(client)).split(b"\r\n")[0]
 
 
-async def test_the_end_follows_a_last_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_connection_ends_right_after_its_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.http.connection.LINGER_S", 1000.0)
     async with running() as face:
         await face.assert_still_answers()
 
 
 @both_faces
-async def test_a_visitor_who_leaves_cancels_the_handler(kind: str) -> None:
+async def test_a_client_that_disconnects_cancels_the_handler(kind: str) -> None:
     async with running(kind=kind) as face:
         async with await face.connect() as client:
             await client.send_all(click(query="&wait"))
@@ -88,7 +88,7 @@ async def test_a_handler_that_raises_answers_500_and_the_server_goes_on(
         assert "broken on purpose" in caplog.text, "Quart logs what its own resources raise"
 
 
-async def test_a_handler_that_never_answers_is_ended_and_named_in_the_log() -> None:
+async def test_a_handler_that_never_answers_is_cancelled_and_logged() -> None:
     with structlog.testing.capture_logs() as logs:
         async with running(limits_with(answer_s=0.1)) as face, await face.connect() as client:
             await client.send_all(click(query="&wait"))
@@ -111,7 +111,7 @@ async def test_an_answer_that_cannot_be_sent_is_500() -> None:
 
 
 @both_faces
-async def test_past_the_most_connections_the_longest_idle_gives_way(kind: str) -> None:
+async def test_at_connections_max_the_longest_idle_one_is_closed(kind: str) -> None:
     async with running(limits_with(connections_max=3), kind) as face:
         oldest, middle, busy = [await face.connect() for _ in range(3)]
         await face.until_connections(3)
@@ -151,7 +151,7 @@ async def test_when_all_connections_are_busy_a_new_one_is_closed_and_logged_once
 
 
 @both_faces
-async def test_one_address_opens_only_its_share_and_gets_it_back(kind: str) -> None:
+async def test_connections_per_address_are_limited_and_freed_on_close(kind: str) -> None:
     async with running(limits_with(connections_per_address_max=2), kind) as face:
         first, second = await face.connect(), await face.connect()
         await face.until_connections(2)

@@ -1,4 +1,4 @@
-"""How the server stops: nobody in flight is lost, nobody can hold it up, and it never ends without being asked."""
+"""The server's stop: running requests are answered, and no client can delay it or cause it."""
 
 import socket
 
@@ -24,7 +24,7 @@ from tests.integration.faces import (
 
 
 @both_faces
-async def test_a_stop_answers_what_is_in_flight_and_closes_what_is_idle_at_once(kind: str) -> None:
+async def test_a_stop_answers_running_requests_and_closes_idle_connections_at_once(kind: str) -> None:
     async with running(kind=kind) as face, await face.connect() as idle, await face.connect() as busy:
         await idle.send_all(click())
         await read_answers(idle, 1)
@@ -41,12 +41,12 @@ async def test_a_stop_answers_what_is_in_flight_and_closes_what_is_idle_at_once(
 
 
 @both_faces
-async def test_a_stop_still_answers_what_the_kernel_had_accepted(kind: str) -> None:
+async def test_a_stop_answers_connections_that_waited_in_the_kernel(kind: str) -> None:
     async with running(kind=kind) as face:
         clients = [socket.create_connection(("127.0.0.1", face.port)) for _ in range(20)]
         for client in clients:
             client.sendall(click(headers_end := "early", "Connection: close"))
-        face.stop.set()  # no checkpoint since the connects: the server has accepted none of them
+        face.stop.set()  # no checkpoint since the connects, so the server has accepted none of them
         assert face.server.connections == 0
         for client in clients:
             async with trio.SocketStream(trio.socket.from_stdlib_socket(client)) as stream:
@@ -54,11 +54,11 @@ async def test_a_stop_still_answers_what_the_kernel_had_accepted(kind: str) -> N
 
 
 @both_faces
-async def test_a_stop_waits_no_longer_than_an_answer_may_take(kind: str) -> None:
+async def test_a_stop_waits_at_most_answer_s(kind: str) -> None:
     with structlog.testing.capture_logs() as logs:
         async with running(limits_with(answer_s=0.2), kind) as face, await face.connect() as client:
             await client.send_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-            await client.receive_some(1)  # the answer has begun; the rest stays unread
+            await client.receive_some(1)  # the answer has begun; the client reads no more of it
             face.stop.set()
             await face.until_ended()
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["connections_cut"]

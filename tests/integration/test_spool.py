@@ -1,4 +1,4 @@
-"""The local end of the journal, on a real disk: what is durable stays so, in order, and bounded."""
+"""The spool on a real disk: durable entries stay, in order, and its size is limited."""
 
 import sqlite3
 from contextlib import closing
@@ -36,7 +36,7 @@ async def test_what_was_recorded_before_a_cancel_is_on_disk_after_it(tmp_path: P
         writer = JournalWriter(spool)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer.run)
-            for _ in range(wakes):  # cancel the writer asleep, on its way to the disk, and there
+            for _ in range(wakes):  # cancel the writer while it sleeps, at the start of a commit, and during one
                 await trio.lowlevel.checkpoint()
             writer.record(hit())
             if wakes:

@@ -1,4 +1,4 @@
-"""POST /trace of a tracer daemon: its fields, its bounds, and one trace per proxy at a time."""
+"""POST /trace of a daemon that traces for others: requests, bounds, and one trace per proxy."""
 
 from functools import partial
 from typing import Any
@@ -23,20 +23,20 @@ CHAIN: dict[str, Reply | list[Reply]] = {
 }
 
 
-async def asked(served: Served, token: str | None = TOKEN, **body: Any) -> httpx.Response:
+async def post_trace(served: Served, token: str | None = TOKEN, **body: Any) -> httpx.Response:
     return await served.ask("/trace", "POST", token, json={"proxy_ip": "127.0.0.1", **body})
 
 
-async def test_a_trace_is_answered_with_the_fields_that_every_service_has() -> None:
+async def test_a_trace_is_answered_with_the_fields_of_every_trace_service() -> None:
     async with net(CHAIN) as here, tracer_face(tracer_settings()) as served:
-        answer = await asked(served, url=START, proxy_port=here.port)
+        answer = await post_trace(served, url=START, proxy_port=here.port)
     assert answer.status_code == 200
-    said = answer.json()
-    for timed in (said, *said["chain"]):
-        assert timed.pop("total_timing_ms" if timed is said else "timing_ms") >= 0
+    answered = answer.json()
+    for timed in (answered, *answered["chain"]):
+        assert timed.pop("total_timing_ms" if timed is answered else "timing_ms") >= 0
         assert timed.pop("bytes_received") > 0
         assert timed.pop("bytes_sent") > 0
-    assert said == {
+    assert answered == {
         "success": True,
         "chain": [
             {"url": START, "status": 302, "redirect_type": "http", "params": {}, "error": None},
@@ -61,13 +61,13 @@ async def test_a_trace_is_answered_with_the_fields_that_every_service_has() -> N
 
 async def test_a_failed_trace_is_a_200_with_its_verdict() -> None:
     async with tracer_face(tracer_settings()) as served:
-        answer = await asked(served, url=START, proxy_port=str(free_port()))
+        answer = await post_trace(served, url=START, proxy_port=str(free_port()))
     assert answer.status_code == 200
-    said = answer.json()
-    assert (said["success"], said["verdict"], said["reason"]) == (False, "ip", "proxy_unreachable")
-    assert said["final_url"] is None
-    assert "refuses connections" in said["error"]
-    assert said["chain"][0]["error"] == said["error"]
+    answered = answer.json()
+    assert (answered["success"], answered["verdict"], answered["reason"]) == (False, "ip", "proxy_unreachable")
+    assert answered["final_url"] is None
+    assert "refuses connections" in answered["error"]
+    assert answered["chain"][0]["error"] == answered["error"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def test_a_failed_trace_is_a_200_with_its_verdict() -> None:
 )
 async def test_the_error_of_an_invalid_request_has_its_field(body: dict[str, Any], field: str) -> None:
     async with tracer_face(tracer_settings()) as served:
-        answer = await asked(served, **body)
+        answer = await post_trace(served, **body)
     assert answer.status_code == 400
     assert any(error["field"].startswith(field) for error in answer.json()["errors"])
 
@@ -113,9 +113,9 @@ async def test_a_body_that_is_no_json_object_is_a_problem(body: bytes) -> None:
         {"url": "x" * 100_000, "proxy_port": 1},
     ],
 )
-async def test_odd_values_fail_the_trace_and_nothing_else(body: dict[str, Any]) -> None:
+async def test_odd_values_fail_only_the_trace(body: dict[str, Any]) -> None:
     async with tracer_face(tracer_settings(connect_timeout_s=0.2)) as served:
-        answer = await asked(served, **body)
+        answer = await post_trace(served, **body)
     assert answer.status_code == 200
     assert answer.json()["success"] is False
 
@@ -127,47 +127,47 @@ async def test_a_proxy_serves_one_trace_at_a_time_and_is_free_again_after_it() -
 
         async def ask_slowly() -> None:
             with first:
-                await asked(served, url=slow, proxy_port=here.port)
+                await post_trace(served, url=slow, proxy_port=here.port)
 
         nursery.start_soon(ask_slowly)
         await until(lambda: here.plain.requests)
-        again = await asked(served, url=START, proxy_port=f" {here.port}", proxy_ip="127.0.0.1 ")
+        again = await post_trace(served, url=START, proxy_port=f" {here.port}", proxy_ip="127.0.0.1 ")
         assert again.status_code == 409
         assert again.json()["type"] == "/problems/proxy-in-use"
-        other = await asked(served, url=START, proxy_port=here.port, proxy_ip="127.0.0.2")
+        other = await post_trace(served, url=START, proxy_port=here.port, proxy_ip="127.0.0.2")
         assert other.json()["reason"] == "proxy_unreachable", "another address is another proxy"
-        first.cancel()  # the client disconnects, which ends the trace
+        first.cancel()  # the client disconnects: the trace ends
 
         async def is_free() -> bool:
-            return (await asked(served, url=START, proxy_port=here.port)).status_code == 200
+            return (await post_trace(served, url=START, proxy_port=here.port)).status_code == 200
 
         await until(is_free)
 
 
-async def test_beyond_trace_workers_it_answers_that_it_is_busy() -> None:
+async def test_beyond_trace_workers_the_answer_is_busy() -> None:
     async with net(CHAIN) as here, tracer_face(tracer_settings(workers=1)) as served, trio.open_nursery() as nursery:
-        nursery.start_soon(partial(asked, served, url="http://ads.example/slow", proxy_port=here.port))
+        nursery.start_soon(partial(post_trace, served, url="http://ads.example/slow", proxy_port=here.port))
         await until(lambda: here.plain.requests)
-        answer = await asked(served, url=START, proxy_port=free_port())
+        answer = await post_trace(served, url=START, proxy_port=free_port())
         assert (answer.status_code, answer.json()["type"]) == (503, "/problems/busy")
         assert answer.headers["retry-after"]
         nursery.cancel_scope.cancel()
 
 
-async def test_the_own_clicks_count_as_well_and_the_own_pool_is_not_for_others() -> None:
+async def test_own_clicks_count_too_and_the_own_pool_is_not_for_others() -> None:
     async def is_ours(endpoint: tuple[str, str]) -> bool:
         return endpoint == ("127.0.0.1", "7000")
 
     async with tracer_face(tracer_settings(workers=5), workers_busy=lambda: 4, is_of_the_pool=is_ours) as one:
-        assert (await asked(one, url=START, proxy_port=free_port())).status_code == 200
-        refused = await asked(one, url=START, proxy_port=7000)
+        assert (await post_trace(one, url=START, proxy_port=free_port())).status_code == 200
+        refused = await post_trace(one, url=START, proxy_port=7000)
         assert refused.status_code == 409
         assert "own pool" in refused.json()["detail"]
     async with tracer_face(tracer_settings(workers=5), workers_busy=lambda: 5) as full:
-        assert (await asked(full, url=START, proxy_port=free_port())).status_code == 503
+        assert (await post_trace(full, url=START, proxy_port=free_port())).status_code == 503
 
 
-async def test_the_daemons_own_limits_bound_the_requested_ones() -> None:
+async def test_the_daemons_own_limits_apply_to_each_request() -> None:
     settings = tracer_settings(hops_max=2, timeout_s=1, allow_private=False)
     replies: dict[str, Reply | list[Reply]] = {
         "ads.example/start": redirect("/2"),
@@ -177,7 +177,7 @@ async def test_the_daemons_own_limits_bound_the_requested_ones() -> None:
     async with net(replies) as here, tracer_face(settings) as served:
 
         async def reason(url: str, **more: Any) -> Any:
-            return (await asked(served, url=url, proxy_port=here.port, **more)).json()["reason"]
+            return (await post_trace(served, url=url, proxy_port=here.port, **more)).json()["reason"]
 
         assert await reason(START, max_redirects=100) == "hops_max"
         assert await reason(START, max_redirects=0) == "hops_max"
@@ -187,8 +187,8 @@ async def test_the_daemons_own_limits_bound_the_requested_ones() -> None:
 
 async def test_a_trace_needs_the_token() -> None:
     async with tracer_face(tracer_settings()) as served:
-        assert (await asked(served, None, url=START, proxy_port=1)).status_code == 401
-        assert (await asked(served, "another-token-than-it", url=START, proxy_port=1)).status_code == 401
-        assert (await served.ask("/api/status", token=TOKEN)).status_code == 404, "a tracer has nothing else"
+        assert (await post_trace(served, None, url=START, proxy_port=1)).status_code == 401
+        assert (await post_trace(served, "another-token-than-it", url=START, proxy_port=1)).status_code == 401
+        assert (await served.ask("/api/status", token=TOKEN)).status_code == 404, "a tracer has no other resource"
         document = (await served.ask("/openapi.json", token=TOKEN)).json()
         assert list(document["paths"]) == ["/trace"]

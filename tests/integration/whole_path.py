@@ -1,4 +1,4 @@
-"""A click's whole way in one process, on the real clock: clicks, workers, a pool's actor, real sockets; no database."""
+"""A click's whole path in one process, on the real clock: clicks, workers, a pool actor, real sockets; no database."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ class Heard:
         self.hits: dict[UUID, Hit] = {}
         self.traces: dict[UUID, TraceFinished] = {}
         self.releases: dict[UUID, IpChanged] = {}
-        self._holder: dict[UUID, UUID] = {}  # an IP's request
+        self._holder: dict[UUID, UUID] = {}  # the request that holds an IP
         self._more = trio.Event()
 
     def record(self, *entries: Entry) -> None:

@@ -1,4 +1,4 @@
-"""Who may do what on the control face: tokens, where it listens, and a hostile page's requests."""
+"""Access to the control face: tokens, listen addresses, hosts, requests from hostile pages."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def tokens(*rows: tuple[str, str, bool], given: str = "", local: bool = True) ->
     return made
 
 
-def test_each_token_stands_for_its_name_and_role() -> None:
+def test_each_token_has_its_name_and_role() -> None:
     known = tokens(("one", "read", False), ("two", "operator", False), given="three")
     assert known.identify("Bearer one", NOW_S) == Principal("ONE", Role.READ)
     assert known.identify("bearer  two ", NOW_S) == Principal("TWO", Role.OPERATOR)
@@ -37,21 +37,21 @@ def test_each_token_stands_for_its_name_and_role() -> None:
         "Bearer ü",
     ],
 )
-def test_what_holds_no_token_is_denied_even_where_none_is_wanted(authorization: str) -> None:
+def test_an_invalid_token_is_denied_even_if_none_is_required(authorization: str) -> None:
     for known in (tokens(), tokens(("one", "read", False))):
         denied = known.identify(authorization, NOW_S)
         assert isinstance(denied, Denied)
         assert denied.status == 401
 
 
-def test_a_revoked_token_is_denied_and_its_use_not_noted() -> None:
+def test_a_revoked_token_is_denied_and_its_use_not_recorded() -> None:
     known = tokens(("one", "read", True))
     assert isinstance(known.identify("Bearer one", NOW_S), Denied)
     assert not known.used
     assert not known.any_in_force
 
 
-def test_a_token_of_the_settings_can_be_changed_and_taken_away() -> None:
+def test_the_token_of_the_settings_can_be_changed_and_removed() -> None:
     known = tokens(given="before")
     known.use("after")
     assert isinstance(known.identify("Bearer before", NOW_S), Denied)
@@ -61,7 +61,7 @@ def test_a_token_of_the_settings_can_be_changed_and_taken_away() -> None:
     assert known.identify(None, NOW_S) == Principal("local", Role.OPERATOR)
 
 
-def test_beyond_this_machine_nobody_comes_in_without_a_token() -> None:
+def test_a_request_from_another_machine_needs_a_token() -> None:
     denied = tokens(local=False).identify(None, NOW_S)
     assert isinstance(denied, Denied)
     assert denied.status == 401
@@ -83,23 +83,23 @@ def test_beyond_this_machine_nobody_comes_in_without_a_token() -> None:
         ("[::ffff:192.0.2.1]:8081", False),
     ],
 )
-def test_which_listeners_only_this_machine_reaches(bind: str, local: bool) -> None:
+def test_which_addresses_only_this_machine_reaches(bind: str, local: bool) -> None:
     assert is_local(bind) is local
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "localhost.", "a.localhost:1", "127.0.0.1", "[::1]", "[::1]:80", "SEAT.example"]
+    "host", ["localhost", "localhost.", "a.localhost:1", "127.0.0.1", "[::1]", "[::1]:80", "CONTROL.example"]
 )
-def test_hosts_of_its_own(host: str) -> None:
-    assert refused_host(host, ("seat.example",)) is None
+def test_known_hosts(host: str) -> None:
+    assert refused_host(host, ("control.example",)) is None
 
 
 @pytest.mark.parametrize(
     "host",
     ["", ":8081", "evil.example", "xlocalhost", "localhost.evil.example", "127.0.0.1.evil.example", "1", "0x7f.1"],
 )
-def test_hosts_that_another_site_could_have_pointed_here(host: str) -> None:
-    assert refused_host(host, ("seat.example",)) is not None
+def test_hosts_that_another_site_could_point_here_are_refused(host: str) -> None:
+    assert refused_host(host, ("control.example",)) is not None
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -108,7 +108,7 @@ def test_reading_is_never_a_change(method: str) -> None:
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
-def test_a_program_that_is_no_browser_may_change_things_with_any_content_type(content_type: str | None) -> None:
+def test_a_program_other_than_a_browser_may_change_things_with_any_content_type(content_type: str | None) -> None:
     headers = {"Host": "127.0.0.1:8081"} | ({"Content-Type": content_type} if content_type else {})
     assert refused_change("POST", headers, ()) is None
 
@@ -125,13 +125,15 @@ def test_a_program_that_is_no_browser_may_change_things_with_any_content_type(co
         {"Origin": "http://127.0.0.1:8081", "Sec-Fetch-Site": "cross-site"},
     ],
 )
-def test_a_page_of_another_site_changes_nothing_even_with_a_token(method: str, headers: dict[str, str]) -> None:
+def test_the_page_of_another_site_may_not_change_anything_even_with_a_token(
+    method: str, headers: dict[str, str]
+) -> None:
     denied = refused_change(method, {"Host": "127.0.0.1:8081", "Authorization": "Bearer x", **headers}, ())
     assert denied is not None
     assert denied.status == 403
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
-def test_a_page_of_its_own_changes_things(site: str) -> None:
+def test_a_page_of_the_face_itself_may_change_things(site: str) -> None:
     headers = {"Host": "127.0.0.1:8081", "Origin": "http://127.0.0.1:8081", "Sec-Fetch-Site": site}
     assert refused_change("POST", headers, ()) is None

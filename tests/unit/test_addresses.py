@@ -1,4 +1,4 @@
-"""Which hosts are public, however they are spelt."""
+"""Public and refused hosts, in every spelling."""
 
 from ipaddress import IPv4Address, IPv6Address
 
@@ -144,7 +144,7 @@ def test_a_name_that_is_not_public_is_refused(host: str, kind: str) -> None:
         ),
     ],
 )
-def test_what_is_no_host_is_refused(host: str) -> None:
+def test_a_text_that_is_no_host_is_refused(host: str) -> None:
     assert refused_host(host) is not None
 
 
@@ -171,13 +171,13 @@ def test_what_is_no_host_is_refused(host: str) -> None:
         ),
     ],
 )
-def test_a_public_host_is_let_through(host: str) -> None:
+def test_a_public_host_is_allowed(host: str) -> None:
     assert refused_host(host) is None
     assert refused_host(f"https://{f'[{host}]' if ':' in host else host}/x") is None
 
 
 @given(st.ip_addresses(v=4))
-def test_no_address_that_python_calls_local_is_let_through(address: IPv4Address) -> None:
+def test_no_address_that_python_calls_local_is_allowed(address: IPv4Address) -> None:
     local = address.is_private or address.is_multicast or address.is_reserved or not address.is_global
     dotted, number, hexadecimal = str(address), str(int(address)), hex(int(address))
     reasons = {refused_host(spelling) for spelling in (dotted, number, hexadecimal)}
@@ -187,7 +187,7 @@ def test_no_address_that_python_calls_local_is_let_through(address: IPv4Address)
 
 
 @given(st.one_of(st.ip_addresses(v=6), st.ip_addresses(v=6, network="2000::/3")))
-def test_no_ipv6_address_that_python_calls_local_is_let_through(address: IPv6Address) -> None:
+def test_no_ipv6_address_that_python_calls_local_is_allowed(address: IPv6Address) -> None:
     if not address.is_global and address.ipv4_mapped is None:
         assert refused_host(str(address)) is not None
 

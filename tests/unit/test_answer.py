@@ -1,4 +1,4 @@
-"""Where a visitor is sent: parameters set on a URL, and nothing else about it changed."""
+"""The URLs of redirects: parameters are set on a URL, and everything else stays byte for byte."""
 
 import re
 
@@ -7,7 +7,7 @@ from ada_url import URL
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from daemon.click.answer import fallback_location, safe_location
+from daemon.click.answer import fallback_location
 from daemon.errors import BadInput
 from daemon.offers.macros import tracking_url
 from daemon.web.query import Inbound, Param, extracted_params, parse_click, with_params
@@ -23,13 +23,13 @@ def params(query: str | bytes) -> tuple[Param, ...]:
 @pytest.mark.parametrize(
     ("url", "query", "location"),
     [
-        # where there is no query
+        # a URL without a query
         ("https://shop.example/l", "gclid=a", "https://shop.example/l?gclid=a"),
         ("https://shop.example", "gclid=a", "https://shop.example?gclid=a"),
         ("https://shop.example/l?", "gclid=a", "https://shop.example/l?gclid=a"),
         ("https://shop.example/l", "", "https://shop.example/l"),
         ("https://shop.example/l?", "", "https://shop.example/l?"),
-        # beside a query, which stays byte for byte
+        # a URL with a query, which stays byte for byte
         ("https://shop.example/l?b=%7E+~%20|{x}'\"", "a=1", "https://shop.example/l?b=%7E+~%20|{x}'\"&a=1"),
         ("https://shop.example/l?justtext", "gclid=a", "https://shop.example/l?justtext&gclid=a"),
         ("https://shop.example/l?/path/?x", "gclid=a", "https://shop.example/l?/path/?x&gclid=a"),
@@ -39,7 +39,7 @@ def params(query: str | bytes) -> tuple[Param, ...]:
         ("https://shop.example/l#top", "a=1", "https://shop.example/l?a=1#top"),
         ("https://shop.example/l?b=1#/r?a=2#x", "a=1", "https://shop.example/l?b=1&a=1#/r?a=2#x"),
         ("https://shop.example/l?#", "a=1", "https://shop.example/l?a=1#"),
-        # in place of one of that name
+        # a parameter of that name is replaced
         ("https://shop.example/?x=0&a=9&y=%20", "a=1", "https://shop.example/?x=0&a=1&y=%20"),
         ("https://shop.example/?a=8&x&a=9&y", "a=1", "https://shop.example/?a=1&x&y"),
         ("https://shop.example/?x&a=8&a=9&", "a=1", "https://shop.example/?x&a=1&"),
@@ -49,19 +49,19 @@ def params(query: str | bytes) -> tuple[Param, ...]:
         ("https://shop.example/?a+b=9", "a%20b=1", "https://shop.example/?a%20b=1"),
         ("https://shop.example/?A=9", "a=1", "https://shop.example/?A=9&a=1"),
         ("https://shop.example/?justtext", "justtext=1", "https://shop.example/?justtext=1"),
-        # repeated and empty ones
+        # repeated and empty parameters
         ("https://shop.example/?x", "a=1&a=2", "https://shop.example/?x&a=1&a=2"),
         ("https://shop.example/?a=9&x&a=8", "a=1&a=2&a=", "https://shop.example/?a=1&a=2&a=&x"),
         ("https://shop.example/?x", "a=&b&=v", "https://shop.example/?x&a=&b&=v"),
         ("https://shop.example/?=9&&x", "=v", "https://shop.example/?=v&&x"),
-        # as the visitor sent them
+        # values stay as the visitor sent them
         ("https://shop.example/", "q=a+b&r=a%20b&s=%zz&t=%C3", "https://shop.example/?q=a+b&r=a%20b&s=%zz&t=%C3"),
         ("https://shop.example/", "q=é", "https://shop.example/?q=%C3%A9"),
-        # nothing before the query is touched
+        # the part before the query is unchanged
         ("http://u:p%40w@shop.example:8080/a/../b;c", "a=1", "http://u:p%40w@shop.example:8080/a/../b;c?a=1"),
         ("HTTP://Shop.Example:80/", "a=1", "HTTP://Shop.Example:80/?a=1"),
         ("http://[2001:db8::1]:81/x", "a=1", "http://[2001:db8::1]:81/x?a=1"),
-        # other schemes survive
+        # other schemes stay
         ("market://details?id=com.example", "a=1", "market://details?id=com.example&a=1"),
         ("intent://x/y#Intent;scheme=https;end", "a=1", "intent://x/y?a=1#Intent;scheme=https;end"),
         ("mailto:someone@shop.example", "a=1", "mailto:someone@shop.example?a=1"),
@@ -92,12 +92,12 @@ def test_parameters_are_set_and_the_rest_stays_byte_for_byte(url: str, query: st
         ("http://a b/ é", "http://a%20b/%20%C3%A9"),
     ],
 )
-def test_a_url_that_no_header_can_carry_is_mended_only_where_it_has_to_be(url: str, location: str) -> None:
+def test_a_url_is_encoded_only_where_a_header_needs_it(url: str, location: str) -> None:
     assert with_params(url, ()) == location
 
 
 @pytest.mark.parametrize("piece", ["a=1\r\nX: y", "a=1&b=2", "a=1#x", "a=\x00\xe9 ", 'a="<>'])
-def test_a_raw_form_made_by_hand_cannot_leave_its_place(piece: str) -> None:
+def test_a_parameter_cannot_end_its_piece_of_the_query(piece: str) -> None:
     location = with_params("https://shop.example/?x=0#end", [Param("a", "1", piece)])
     assert re.fullmatch(r"https://shop\.example/\?x=0&a=[^&#\s]*#end", location, re.ASCII)
     assert all("!" <= char <= "~" for char in location)
@@ -116,19 +116,19 @@ def test_a_parameter_of_8_kb_arrives_whole() -> None:
         *("http://[::1", "http://1.2.3.4.5/", "data:text/html,x", "\ud800", "http://\ud800\x00/"),
     ],
 )
-def test_what_no_browser_would_open_as_a_page_is_no_location(url: str) -> None:
+def test_a_url_that_a_browser_would_not_open_is_refused(url: str) -> None:
     with pytest.raises(BadInput, match=r"https://ads\.example"):
-        safe_location(url)
+        fallback_location(url, ())
 
 
 def test_a_usable_location_stays_as_it_is() -> None:
     url = "https://u:p@Shop.Example:443/a/../b?x=%zz&y=|#'"
-    assert safe_location(url) == url
+    assert fallback_location(url, ()) == url
 
 
 def test_a_message_about_a_long_url_is_short_and_one_line() -> None:
     with pytest.raises(BadInput) as caught:
-        safe_location("nothing\n" + "x" * 100_000)
+        fallback_location("nothing\n" + "x" * 100_000, ())
     assert len(str(caught.value)) < 2 * SHOWN_CHARS_MAX
     assert "\n" not in str(caught.value)
 
@@ -191,7 +191,7 @@ def test_a_private_tracking_url_is_taken_where_private_hosts_are_allowed() -> No
         tracking_url("127.0.0.1:9000/click", allow_private=True)
 
 
-# Pieces that collide in name, in escapes and in what ends a query.
+# Pieces that collide in names, in escapes and in characters that end a query.
 _scraps = st.sampled_from(
     ["a", "b", "%61", "+", "%20", " ", "=", "é", "%zz", "%", "\r\n", "%0d%0a", "@", "//", ":", "?"]
 )
@@ -214,7 +214,7 @@ def _query(url: str) -> str:
 
 
 @given(st.one_of(urls, st.text(), st.text().map(lambda text: f"http://{text}")), queries)
-def test_whatever_goes_in_a_header_can_carry_what_comes_out(url: str, query: bytes) -> None:
+def test_any_url_becomes_fit_for_a_header(url: str, query: bytes) -> None:
     assert re.fullmatch(r"[!-~]*", with_params(url, params(query)))
 
 

@@ -1,4 +1,4 @@
-"""Answer slots at the deadline: each click has one of its own, in time, and as late as it can be."""
+"""Answer slots: each click gets its own slot, the latest free one by its deadline."""
 
 import random
 
@@ -12,12 +12,12 @@ from daemon.click.answer_slots import EACH_S, REACH_MAX, AnswerSlots
 DUE_S = 10.0
 
 
-def test_who_is_alone_is_answered_at_the_deadline() -> None:
+def test_a_single_click_is_answered_at_the_deadline() -> None:
     assert AnswerSlots().take(0.0, DUE_S) == DUE_S
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=300), st.floats(2, 30))
-def test_each_has_a_slot_of_its_own_and_none_is_late(arrivals: list[float], patience_s: float) -> None:
+def test_each_click_has_its_own_slot_and_none_is_late(arrivals: list[float], patience_s: float) -> None:
     taking = AnswerSlots()
     taken = [(taking.take(at, at + patience_s), at + patience_s) for at in sorted(arrivals)]
     assert all(due - REACH_MAX * patience_s - EACH_S <= slot <= due for slot, due in taken)
@@ -25,7 +25,7 @@ def test_each_has_a_slot_of_its_own_and_none_is_late(arrivals: list[float], pati
 
 
 @pytest.mark.parametrize("clicks_per_s", [10, 900])
-def test_what_comes_more_slowly_than_it_is_answered_waits_its_deadline_out(clicks_per_s: int) -> None:
+def test_clicks_at_a_low_rate_wait_until_their_deadline(clicks_per_s: int) -> None:
     taking, draw, at, early = AnswerSlots(), random.Random(1), 0.0, []
     for _ in range(5_000):
         at += draw.expovariate(clicks_per_s)
@@ -41,7 +41,7 @@ def test_a_burst_reaches_back_and_no_further_than_its_bound() -> None:
     assert min(found) == pytest.approx(DUE_S * (1 - REACH_MAX), abs=2 * EACH_S)
 
 
-def test_slots_that_have_passed_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_past_slots_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_slots, "KEPT_MAX", 1_000)
     taking = AnswerSlots()
     for number in range(20_000):

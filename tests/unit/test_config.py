@@ -257,8 +257,8 @@ def test_no_secret_of_a_file_is_ever_in_an_error(toml: str, tmp_path: Path) -> N
     [
         ("control", "token", "too-short", "16 to 512 visible ASCII characters"),
         ("control", "token", "with a blank in it", "16 to 512 visible ASCII characters"),
-        ("control", "hosts", "https://seat.example", "'https://seat.example' is not a host name"),
-        ("control", "hosts", "seat.example:443", "'seat.example:443' is not a host name"),
+        ("control", "hosts", "https://control.example", "'https://control.example' is not a host name"),
+        ("control", "hosts", "control.example:443", "'control.example:443' is not a host name"),
         ("trace", "backend", "remote", "should be 'local' or 'service'"),
         ("trace", "service_url", "tracer.example:8081", "must be an http or https URL"),
         ("trace", "service_url", "https://user:pw@tracer.example", "no query, fragment or login"),

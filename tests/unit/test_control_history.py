@@ -1,4 +1,4 @@
-"""What curves are drawn from: buckets that give way and percentiles by minute, whether much comes or nothing at all."""
+"""The time series behind the curves: counts in rings of buckets, and percentiles by minute."""
 
 import pytest
 from hypothesis import given
@@ -21,14 +21,14 @@ def test_a_click_is_in_the_bucket_of_its_time() -> None:
     assert hour.step_s == 5
     assert hour.from_s == NOW_S - 719 * 5
     at = [number for number, count in enumerate(hour.counts["resolved"]) if count]
-    assert at == [716]  # 100,000 begins a bucket: 12 s before it is the third before that
+    assert at == [716]  # 100,000 begins a bucket: 12 s earlier is the third bucket before it
     assert hour.counts["no_ip"][716] == 1
     day = history.series("day", NOW_S)
     assert (day.step_s, len(day.counts["resolved"])) == (60, 1_440)
     assert sum(day.counts["resolved"]) == 1
 
 
-def test_what_is_older_than_the_span_is_gone() -> None:
+def test_figures_older_than_the_span_are_dropped() -> None:
     history = History(0)
     history.click(NOW_S, "resolved", None, 0.1)
     assert sums(history, "hour", NOW_S + 3_590) == {"resolved": 1}
@@ -38,7 +38,7 @@ def test_what_is_older_than_the_span_is_gone() -> None:
     assert history.series("day", NOW_S + 10 * 86_400).wait_ms["p50"] == [None] * 1_440
 
 
-def test_every_outcome_and_reason_has_its_column_and_an_unknown_reason_one_too() -> None:
+def test_each_outcome_and_reason_has_a_column_and_unknown_reasons_share_one() -> None:
     history = History(0)
     for reason in FALLBACK_REASONS:
         history.click(NOW_S, "fallback", reason, 1)
@@ -49,7 +49,7 @@ def test_every_outcome_and_reason_has_its_column_and_an_unknown_reason_one_too()
     assert sums(history, "hour", NOW_S) == dict.fromkeys(COLUMNS, 1)
 
 
-def test_percentiles_are_of_their_minute_and_a_refused_click_waited_for_nothing() -> None:
+def test_percentiles_are_by_minute_and_a_refused_click_has_no_wait() -> None:
     history = History(0)
     minute_s = NOW_S // 60 * 60
     for ms in range(1, 101):
@@ -76,14 +76,14 @@ def test_no_percentile_is_above_the_longest_time(times_ms: list[float]) -> None:
 
 
 @given(st.floats(1, 90_000))
-def test_a_time_is_known_to_a_tenth_and_near_a_deadline_to_a_hundredth(ms: float) -> None:
+def test_a_time_is_exact_to_a_tenth_and_near_a_deadline_to_a_fiftieth(ms: float) -> None:
     history = History(0)
     for _ in range(10):
         history.trace(NOW_S, ms)
-    history.trace(NOW_S, 200_000)  # so that the longest time says nothing of the others
+    history.trace(NOW_S, 200_000)  # so that the maximum does not bound the others
     found = history.series("hour", NOW_S).trace_ms["p50"][-1]
     assert found == pytest.approx(ms, rel=0.02 if 5_500 <= ms < 15_000 else 0.101, abs=1.0)
 
 
-def test_edges_grow() -> None:
+def test_edges_ascend() -> None:
     assert list(EDGES_MS) == sorted(set(EDGES_MS))

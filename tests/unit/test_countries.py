@@ -1,4 +1,4 @@
-"""How a country may be written."""
+"""Spellings of countries."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Cursors: what a list gives comes back, and nothing else does harm."""
+"""Cursors: a cursor comes back as its position, and other text is refused."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.control.cursors import Position, cursor_of, position_at
+from daemon.control.listings import Position, cursor_of, position_at
 from daemon.errors import BadInput
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -28,7 +28,7 @@ def test_any_other_text_is_bad_input(text: str) -> None:
 
 @pytest.mark.parametrize("found", [[], ["created", "a"], ["created", 1, "b"], ["created", "a", None], {}, "abc", 7])
 def test_json_of_another_shape_is_bad_input(found: object) -> None:
-    with pytest.raises(BadInput, match="not one that this list gave"):
+    with pytest.raises(BadInput, match="this list did not return it"):
         position_at(base64.urlsafe_b64encode(json.dumps(found).encode()).decode(), "created")
 
 

@@ -1,4 +1,4 @@
-"""Entries on their way to the spool: JSON that says the same, and that jsonb takes."""
+"""Encoded entries: JSON with the same values that jsonb accepts."""
 
 import json
 from typing import Any, get_args

@@ -1,4 +1,4 @@
-"""What is noted of the log and told to who looks on: bounded, masked, and nothing where nobody does."""
+"""The event feed: notable log lines, watchers and their bounds, masking."""
 
 import io
 import json
@@ -16,7 +16,7 @@ def line(event: str, level: str = "info", **facts: object) -> dict[str, Any]:
     return {"event": event, "level": level, "ts": "2030-01-01T00:00:00Z", **facts}
 
 
-def heard(watcher: Watcher) -> list[tuple[str, dict[str, Any]]]:
+def messages_of(watcher: Watcher) -> list[tuple[str, dict[str, Any]]]:
     found = []
     for message in watcher.taken().decode().split("\n\n")[:-1]:
         fields = dict(part.split(": ", 1) for part in message.split("\n"))
@@ -24,7 +24,7 @@ def heard(watcher: Watcher) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def test_warnings_and_named_events_are_noted_and_the_rest_is_not() -> None:
+def test_warnings_and_notable_events_are_kept_and_other_lines_are_not() -> None:
     events = Events()
     events.take(INFO, line("ips_adopted", countries={"us": 3}))
     events.take(INFO, line("maintenance"))
@@ -40,7 +40,7 @@ def test_warnings_and_named_events_are_noted_and_the_rest_is_not() -> None:
     assert events.recent()[0].facts == {"countries": {"us": 3}}
 
 
-def test_the_latest_are_kept_and_numbered_on() -> None:
+def test_the_latest_events_are_kept_and_numbered() -> None:
     events = Events()
     for number in range(RECENT_MAX + 5):
         events.take(INFO, line("audit", number=number))
@@ -51,7 +51,7 @@ def test_the_latest_are_kept_and_numbered_on() -> None:
     assert len(events.recent(after=10_000)) == RECENT_MAX  # a number of an earlier run
 
 
-def test_nobody_who_looks_on_is_nothing_to_do_for_a_click() -> None:
+def test_without_watchers_clicks_are_not_wanted() -> None:
     events = Events()
     assert not events.wants(INFO, "click")
     with events.watched():
@@ -62,23 +62,23 @@ def test_nobody_who_looks_on_is_nothing_to_do_for_a_click() -> None:
     assert events.wants(WARNING, "anything")
 
 
-def test_who_looks_on_hears_what_was_and_what_comes() -> None:
+def test_a_watcher_gets_kept_events_and_new_lines() -> None:
     events = Events()
     events.take(INFO, line("ready"))
     with events.watched() as watcher:
         events.take(INFO, line("click", outcome="fallback", offer="sale"))
         events.take(INFO, line("click_refused", status=404))
         events.take(INFO, line("trace", status="completed"))
-    kinds = heard(watcher)
+    kinds = messages_of(watcher)
     assert [kind for kind, _ in kinds] == ["event", "click", "click", "trace"]
     assert kinds[0][1]["event"] == "ready"
     assert kinds[1][1] == {"at": "2030-01-01T00:00:00Z", "outcome": "fallback", "offer": "sale"}
     assert kinds[2][1]["outcome"] == "refused"
     events.take(INFO, line("click"))
-    assert heard(watcher) == []
+    assert messages_of(watcher) == []
 
 
-def test_who_is_slow_misses_clicks_first_and_is_dropped_when_events_are_too_many() -> None:
+def test_a_slow_watcher_misses_clicks_first_and_is_dropped_when_events_fill_its_queue() -> None:
     events = Events()
     with events.watched() as watcher:
         for _ in range(1_000):
@@ -93,7 +93,7 @@ def test_who_is_slow_misses_clicks_first_and_is_dropped_when_events_are_too_many
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\r\n\r\ndata: x", "\ud800", "ü"])
-def test_a_message_is_one_message_whatever_it_holds(text: str) -> None:
+def test_any_text_stays_within_one_message(text: str) -> None:
     message = sse("click", {"offer": text}, 7)
     assert message.count(b"\n") == 4
     assert message.endswith(b"\n\n")
@@ -101,7 +101,7 @@ def test_a_message_is_one_message_whatever_it_holds(text: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["info", "error"])
-def test_the_log_tells_its_tap_what_it_wants_masked_whatever_the_level(level: str) -> None:
+def test_the_log_delivers_wanted_lines_masked_at_any_level(level: str) -> None:
     before, written = structlog.get_config(), io.StringIO()
     events = Events()
     logs.hide("s3cret-of-this-test")
@@ -116,11 +116,11 @@ def test_the_log_tells_its_tap_what_it_wants_masked_whatever_the_level(level: st
     finally:
         structlog.configure(**before)
         logs._secrets.remove("s3cret-of-this-test")
-    told = heard(watcher)
-    assert [(kind, body.get("event", body.get("offer"))) for kind, body in told] == [
+    messages = messages_of(watcher)
+    assert [(kind, body.get("event", body.get("offer"))) for kind, body in messages] == [
         ("click", logs.MASK),
         ("event", "ips_adopted"),
     ]
-    assert told[1][1]["facts"] == {"why": logs.MASK}
+    assert messages[1][1]["facts"] == {"why": logs.MASK}
     assert "s3cret" not in written.getvalue()
     assert len(written.getvalue().splitlines()) == (4 if level == "info" else 0)

@@ -1,8 +1,7 @@
-"""No untrusted input costs a parser more than linear time, or more than the limit for its size.
+"""No untrusted input costs a parser more than linear time.
 
-Times are compared with that of a loop over as many bytes in the same run, so that neither the machine's speed nor its
-load decides; a time counts as too long only if it is so in each of several tries. The figures themselves:
-`python -m tests.bench parsers`.
+Times are compared with the time of a loop over as many bytes in the same run, so the result does not depend on the
+machine. A time is too long only if it is so in each of several tries. Figures: `python -m tests.bench parsers`.
 """
 
 import time
@@ -25,7 +24,7 @@ SHAPES = [
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The CPU time of this thread."""
+    """CPU time of this thread."""
     began_s = time.thread_time()
     work()
     return time.thread_time() - began_s
@@ -37,7 +36,7 @@ def loop(size: int) -> None:
 
 
 def is_linear(parser: Parser, make: Make) -> str | None:
-    """The reason why each try was too slow; None if one was fast enough."""
+    """A description of the excess if every try is too slow, else None."""
     whole, half = make(parser.bytes_max), make(parser.bytes_max // 2)
     whole_s = half_s = loop_s = float("inf")
     for _ in range(TRIES):

@@ -1,4 +1,4 @@
-"""A log read again: lines of whatever bytes, which of them are wanted, and how they are drawn."""
+"""The log read again: splitting any bytes into lines, filtering lines, rendering lines."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from daemon.errors import BadInput
 from daemon.logbook.filter import Selection, since_of
 from daemon.logbook.parse import CUT_BYTES, LINE_BYTES_MAX, Line, Splitter
-from daemon.logbook.render_line import drawn
+from daemon.logbook.render_line import render_line
 
 NOW = datetime(2026, 1, 2, 10, 0, tzinfo=UTC)
 REQUEST = "6f1c2d3e-8a5b-4c7d-9e0f-112233445566"
@@ -58,7 +58,7 @@ def line(fields: dict[str, Any], **changes: Any) -> Line:
 
 
 @given(st.lists(st.binary(max_size=60)), st.data())
-def test_where_a_stream_is_cut_into_pieces_does_not_matter(raw: list[bytes], data: st.DataObject) -> None:
+def test_the_pieces_of_a_stream_do_not_change_its_lines(raw: list[bytes], data: st.DataObject) -> None:
     stream = b"\n".join(raw)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
     pieces = [stream[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
@@ -66,12 +66,11 @@ def test_where_a_stream_is_cut_into_pieces_does_not_matter(raw: list[bytes], dat
 
 
 @given(st.binary())
-def test_whatever_the_bytes_each_line_can_be_told_as_json(raw: bytes) -> None:
+def test_any_bytes_give_lines_that_can_be_written_as_json(raw: bytes) -> None:
     for found in read(raw):
-        told = json.loads(found.as_json())
-        assert isinstance(told, dict)
+        assert isinstance(json.loads(found.as_json()), dict)
         assert "\n" not in found.as_json()
-        assert drawn(found)
+        assert render_line(found)
 
 
 def test_a_line_of_ours_is_passed_on_as_it_is() -> None:
@@ -84,7 +83,7 @@ def test_a_line_of_ours_is_passed_on_as_it_is() -> None:
 @pytest.mark.parametrize(
     "raw", [b"Traceback (most recent call last):", b'{"event": "cl', b"[1]", b"3", b"\xff\xfe", b"[" * 100_000]
 )
-def test_what_is_no_json_object_keeps_its_text(raw: bytes) -> None:
+def test_text_that_is_not_a_json_object_is_kept(raw: bytes) -> None:
     [found] = read(raw)
     assert not found.is_ours
     assert json.loads(found.as_json()) == {"event": "not_json", "text": raw.decode("utf-8", "replace")}
@@ -105,20 +104,20 @@ def test_a_huge_line_is_cut_and_the_next_one_is_whole() -> None:
     assert len(splitter._rest) <= LINE_BYTES_MAX
 
 
-def test_blank_lines_are_none() -> None:
+def test_blank_lines_are_skipped() -> None:
     assert read(b"\n  \n\r\n\n") == []
 
 
 # selection
 
 
-def chosen(given: Selection, *lines: Line) -> list[bool]:
+def matches(given: Selection, *lines: Line) -> list[bool]:
     wants = given.wanted()
     return [wants(one) for one in lines]
 
 
 def test_without_conditions_everything_is_wanted() -> None:
-    assert chosen(Selection(), line(CLICK), Line("Traceback")) == [True, True]
+    assert matches(Selection(), line(CLICK), Line("Traceback")) == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -148,18 +147,18 @@ def test_without_conditions_everything_is_wanted() -> None:
     ],
 )
 def test_a_condition_is_met_or_not(condition: dict[str, Any], fields: dict[str, Any], wanted: bool) -> None:
-    assert chosen(Selection(**condition), line(fields)) == [wanted]
+    assert matches(Selection(**condition), line(fields)) == [wanted]
 
 
 @pytest.mark.parametrize("condition", [{"outcome": "fallback"}, {"offer": "sale"}, {"ip": "a"}, {"request": "6f1c"}])
-def test_what_is_not_ours_meets_no_condition(condition: dict[str, Any]) -> None:
-    assert chosen(Selection(**condition), Line("Traceback")) == [False]
+def test_a_line_of_another_program_meets_no_condition(condition: dict[str, Any]) -> None:
+    assert matches(Selection(**condition), Line("Traceback")) == [False]
 
 
-def test_a_line_without_a_time_goes_with_the_one_before_it() -> None:
+def test_a_line_without_a_time_counts_as_the_line_before_it() -> None:
     early, late = line(CLICK), line(CLICK, ts="2026-01-02T11:00:00Z")
     since = Selection(since_s=NOW.timestamp() + 60)
-    assert chosen(since, Line("?"), early, Line("Traceback"), late, Line("Traceback")) == [
+    assert matches(since, Line("?"), early, Line("Traceback"), late, Line("Traceback")) == [
         False,
         False,
         False,
@@ -168,7 +167,7 @@ def test_a_line_without_a_time_goes_with_the_one_before_it() -> None:
     ]
 
 
-def test_an_outcome_that_there_is_not_is_refused_with_those_there_are() -> None:
+def test_an_unknown_outcome_is_refused_and_the_allowed_ones_are_named() -> None:
     with pytest.raises(BadInput, match="allowed: resolved, fallback, left, refused"):
         Selection(outcome="lost")
 
@@ -188,16 +187,16 @@ def test_a_time_without_a_zone_is_local() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "-5m", "10 minutes ago", "1e3s", "99999999999h", "2026-13-01"])
-def test_what_is_neither_is_refused_with_examples(text: str) -> None:
+def test_text_that_is_neither_span_nor_time_is_refused_with_examples(text: str) -> None:
     with pytest.raises(BadInput, match="such as 90s, 10m"):
         since_of(text, NOW)
 
 
-# drawing
+# rendering
 
 
 def text_of(fields: dict[str, Any]) -> str:
-    return "".join(text for text, _ in drawn(line(fields)))
+    return "".join(text for text, _ in render_line(line(fields)))
 
 
 def test_a_click_is_one_line_with_what_matters() -> None:
@@ -207,7 +206,7 @@ def test_a_click_is_one_line_with_what_matters() -> None:
     )
 
 
-def test_a_trace_is_one_line_with_whose_fault_it_was() -> None:
+def test_a_trace_is_one_line_with_its_verdict() -> None:
     assert text_of(TRACE) == (
         "01-02 10:00:02  trace     sale  failed ip  us 192.0.2.7:7000  1 hops in 12 ms, 31.2 KB  "
         f"hop 1: the proxy's port refuses connections  {REQUEST}"
@@ -216,10 +215,10 @@ def test_a_trace_is_one_line_with_whose_fault_it_was() -> None:
 
 def test_outcomes_have_colours() -> None:
     for outcome, colour in (("resolved", "green"), ("fallback", "yellow"), ("left", "dim")):
-        assert (f"  {outcome}", colour) in drawn(line(CLICK, outcome=outcome))
+        assert (f"  {outcome}", colour) in render_line(line(CLICK, outcome=outcome))
 
 
-def test_a_refused_click_says_why() -> None:
+def test_a_refused_click_shows_the_reason() -> None:
     refused = {"event": "click_refused", "level": "info", "ts": CLICK["ts"], "request_id": REQUEST}
     assert "404 no active offer nope" in text_of({**refused, "status": 404, "offer": "nope"})
     assert "400 offer parameter is required" in text_of(
@@ -227,15 +226,15 @@ def test_a_refused_click_says_why() -> None:
     )
 
 
-def test_any_other_line_is_its_values_and_an_exception_stands_below_it() -> None:
+def test_any_other_line_shows_its_fields_and_an_exception_below() -> None:
     fields = {"event": "boom", "level": "error", "ts": CLICK["ts"], "a": 1, "b": None, "exception": "Traceback\nOops"}
     assert text_of(fields) == "01-02 10:00:00.123  boom      a=1\nTraceback\nOops"
-    assert (f"  {'boom':<9}", "bold red") in drawn(line(fields))
+    assert (f"  {'boom':<9}", "bold red") in render_line(line(fields))
 
 
 @given(
     st.dictionaries(st.sampled_from([*CLICK, *TRACE, "x"]), st.none() | st.text() | st.integers() | st.lists(st.text()))
 )
-def test_a_line_of_ours_with_anything_in_it_can_be_drawn(fields: dict[str, Any]) -> None:
+def test_a_line_of_ours_with_any_fields_can_be_rendered(fields: dict[str, Any]) -> None:
     for event in ("click", "trace", "click_refused", "other"):
-        assert drawn(line({**fields, "event": event}))
+        assert render_line(line({**fields, "event": event}))

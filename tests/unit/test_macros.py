@@ -1,4 +1,4 @@
-"""Macros of tracking URLs: what stands in their place, and what it can never do to the URL."""
+"""Macros of tracking URLs: their values, and which parts of the URL a value can never change."""
 
 import re
 from urllib.parse import quote, unquote_to_bytes
@@ -39,13 +39,13 @@ def expanded(url: str, query: str | bytes) -> str:
         ("https://ads.example?r={request_id}", "", f"https://ads.example?r={REQUEST_ID}"),
         ("https://ads.example/?r={request_id}", "request_id=mine", f"https://ads.example/?r={REQUEST_ID}"),
         ("https://ads.example/{offer}", "", "https://ads.example/demo"),
-        # what did not come stays empty; the first of several; names are told apart by case, and decoded
+        # a missing parameter is empty; the first of repeated ones; names are case-sensitive and decoded
         ("https://ads.example/{x}/c?g={gclid}", "", "https://ads.example//c?g="),
         ("https://ads.example/?g={gclid}", "gclid=1&gclid=2", "https://ads.example/?g=1"),
         ("https://ads.example/?g={gclid}", "GCLID=1", "https://ads.example/?g="),
         ("https://ads.example/?g={gclid}", "%67clid=1", "https://ads.example/?g=1"),
         ("https://ads.example/?g={utm_source}{sub.1}{x-y}", "utm_source=a&sub.1=b&x-y=c", "https://ads.example/?g=abc"),
-        # encoded for where they stand
+        # encoded for path, query and fragment
         ("https://ads.example/{a}?b={a}#{a}", "a=x/y", "https://ads.example/x%2Fy?b=x%2Fy#x%2Fy"),
         ("https://ads.example/{a}?b={a}", "a=1%262%3D3%23%3F", "https://ads.example/1%262%3D3%23%3F?b=1%262%3D3%23%3F"),
         ("https://ads.example/{a}?b={a}", "a=x+y%2Bz%20", "https://ads.example/x%20y%2Bz%20?b=x%20y%2Bz%20"),
@@ -53,21 +53,21 @@ def expanded(url: str, query: str | bytes) -> str:
         ("https://ads.example/?b={a}", "a=%e9%C3%A9", "https://ads.example/?b=%E9%C3%A9"),
         ("https://ads.example/?b={a}", b"a=\xc3\xa9\x00", "https://ads.example/?b=%C3%A9%00"),
         ("https://ads.example/?b={a}", "a=%0d%0aX:%20y", "https://ads.example/?b=%0D%0AX%3A%20y"),
-        # a value is no template itself
+        # a value is not expanded again
         ("https://ads.example/?b={a}", "a={request_id}", "https://ads.example/?b=%7Brequest_id%7D"),
-        # a path does not climb by a value
+        # a value cannot make a "." or ".." segment
         ("https://ads.example/a/{b}/c", "b=..", "https://ads.example/a//c"),
         ("https://ads.example/a/{b}{b}/c", "b=.", "https://ads.example/a//c"),
         ("https://ads.example/a/.{b}", "b=%2e", "https://ads.example/a/."),
         ("https://ads.example/a/%2E{b}/c", "b=.", "https://ads.example/a/%2E/c"),
         ("https://ads.example/a/x{b}/c?{b}", "b=..", "https://ads.example/a/x../c?.."),
-        # braces that are no macro
+        # braces without a macro
         ('https://ads.example/?j={"a":{}}&k={a b}&l={1}&m={', "a=1", 'https://ads.example/?j={"a":{}}&k={a%20b}&l={1}&m={'),
         ("https://ads.example/?a={{a}}", "a=1", "https://ads.example/?a={1}"),
         ("https://ads.example/?a=%7Ba%7D", "a=1", "https://ads.example/?a=%7Ba%7D"),
     ],
 )  # fmt: skip
-def test_a_macro_gives_way_to_its_value(url: str, query: str | bytes, result: str) -> None:
+def test_a_macro_is_replaced_by_its_value(url: str, query: str | bytes, result: str) -> None:
     assert expanded(url, query) == result
 
 
@@ -111,7 +111,7 @@ def test_a_private_host_is_refused_beside_macros_as_well() -> None:
         tracking_url("http://127.0.0.1/{a}", allow_private=False)
 
 
-def test_values_that_come_to_too_much_stay_out() -> None:
+def test_values_beyond_the_total_length_are_left_out() -> None:
     url = "https://ads.example/?a={a}&b={b}&c={c}"
     almost = "x" * (VALUES_CHARACTERS_MAX - 1)
     assert expanded(url, f"a={almost}&b=xx&c=1") == f"https://ads.example/?a={almost}&b=&c=1"
@@ -147,7 +147,7 @@ def _queried(a: str, b: str) -> bytes:
 @example("https://ads.example/{a}?#", "..", "")
 @example("https://ads.example//{a}/?#", "evil.example", "")
 def test_no_value_changes_scheme_host_port_or_depth(url: str, a: str, b: str) -> None:
-    # Dots of the operator's own, escaped ones too, may make a "." segment of an empty value.
+    # The operator's own dots, also escaped ones, may make a "." segment around an empty value.
     assume(not re.search(r"\}(\.|%2e)|(\.|%2e)\{", url, re.IGNORECASE))
     result, blank = URL(expanded(url, _queried(a, b))), URL(expanded(url, _queried("x", "x")))
     assert (result.protocol, result.host, result.username, result.password) == (
@@ -157,12 +157,12 @@ def test_no_value_changes_scheme_host_port_or_depth(url: str, a: str, b: str) ->
 
 
 @given(_urls, _values, _values)
-def test_a_header_can_carry_what_comes_out(url: str, a: str, b: str) -> None:
+def test_an_expanded_url_is_fit_for_a_header(url: str, a: str, b: str) -> None:
     assert re.fullmatch(r"[!-~]*", expanded(url, _queried(a, b)))
 
 
 @given(_values, st.sampled_from(["/x{a}/y?z=1#f", "/y?z={a}&w=1#f", "/y?{a}=1", "/y?z=1#{a}"]))
-def test_what_stands_in_its_place_decodes_to_the_value(value: str, where: str) -> None:
+def test_the_expanded_text_decodes_to_the_value(value: str, where: str) -> None:
     front, back = f"https://ads.example{where}".split("{a}")
     result = expanded(front + "{a}" + back, _queried(value, ""))
     assert result.startswith(front)

@@ -1,4 +1,4 @@
-"""When a node may join: the one rule that keeps two daemons from leasing the same IPs."""
+"""When a node may join: the rule that prevents two daemons from leasing the same IPs."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -68,6 +68,6 @@ def test_the_one_that_keeps_it_out_for_longest_is_named() -> None:
 def test_a_node_stops_leasing_before_its_row_says_so(
     asked_s: float, trust_s: float, late_s: float, lock_s: float
 ) -> None:
-    """PostgreSQL counts from when it was reached, `late_s` after the node asked; both clocks run alike here."""
+    """PostgreSQL's trust begins `late_s` after the node's request; both clocks have the same rate."""
     assert trusts_itself_until(asked_s, trust_s) < asked_s + late_s + trust_s
     assert quiet_s(lock_s, 60) > lock_s + 60

@@ -1,4 +1,4 @@
-"""What is remembered of each IP's last failure."""
+"""The last failure of each IP."""
 
 from uuid import uuid4
 
@@ -32,25 +32,25 @@ def observers_at(tick_s: float = 5.0) -> Observers:
     return Observers(Metrics(LiveSettings(Settings())), lambda: Moment(tick_s, 1_893_456_000.0))
 
 
-def test_an_ips_own_failure_is_remembered_and_no_other() -> None:
-    told, ip, target, fine = observers_at(), a_lease(), a_lease(), a_lease()
-    told.trace(ip, Verdict.IP, 0.1, gave_up(Verdict.IP))
-    told.trace(target, Verdict.TARGET, 0.1, gave_up(Verdict.TARGET))
-    told.trace(fine, Verdict.OK, 0.1, ended(Landed("http://shop.example/")))
-    failure = told.last_failure(ip.ip_id)
+def test_only_an_ips_own_failure_is_kept() -> None:
+    observed, ip, target, fine = observers_at(), a_lease(), a_lease(), a_lease()
+    observed.trace(ip, Verdict.IP, 0.1, gave_up(Verdict.IP))
+    observed.trace(target, Verdict.TARGET, 0.1, gave_up(Verdict.TARGET))
+    observed.trace(fine, Verdict.OK, 0.1, ended(Landed("http://shop.example/")))
+    failure = observed.last_failure(ip.ip_id)
     assert failure is not None
     assert (failure.why, failure.at.isoformat()) == ("its port refuses connections", "2030-01-01T00:00:00+00:00")
-    assert told.last_failure(target.ip_id) is told.last_failure(fine.ip_id) is None
-    assert told.history.series("hour", 5.0).trace_ms["p50"][-1] == pytest.approx(250, rel=0.1)
+    assert observed.last_failure(target.ip_id) is observed.last_failure(fine.ip_id) is None
+    assert observed.history.series("hour", 5.0).trace_ms["p50"][-1] == pytest.approx(250, rel=0.1)
 
 
-def test_no_more_failures_are_remembered_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_kept_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observers, "FAILURES_MAX", 2)
-    told, leases = observers_at(), [a_lease() for _ in range(3)]
-    told.trace(leases[0], Verdict.IP, 0.1, gave_up(Verdict.IP))
-    told.trace(leases[1], Verdict.IP, 0.1, gave_up(Verdict.IP))
-    told.trace(leases[0], Verdict.IP, 0.1, gave_up(Verdict.IP, "again"))
-    told.trace(leases[2], Verdict.IP, 0.1, gave_up(Verdict.IP))
-    known = [told.last_failure(lease.ip_id) for lease in leases]
+    observed, leases = observers_at(), [a_lease() for _ in range(3)]
+    observed.trace(leases[0], Verdict.IP, 0.1, gave_up(Verdict.IP))
+    observed.trace(leases[1], Verdict.IP, 0.1, gave_up(Verdict.IP))
+    observed.trace(leases[0], Verdict.IP, 0.1, gave_up(Verdict.IP, "again"))
+    observed.trace(leases[2], Verdict.IP, 0.1, gave_up(Verdict.IP))
+    known = [observed.last_failure(lease.ip_id) for lease in leases]
     assert known[1] is None
     assert [failure.why for failure in known if failure] == ["again", "its port refuses connections"]

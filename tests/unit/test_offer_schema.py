@@ -1,7 +1,7 @@
 """Every setting of an offer reaches every surface: files, commands, the API, clicks and the documentation.
 
-Each test runs for each setting of daemon/offers/schema.py: a field that is added there and forgotten elsewhere fails by
-its name. What PostgreSQL holds is compared in tests/integration/test_offer_constraints.py.
+Each test runs for each setting of daemon/offers/schema.py, so it names a setting that another place lacks.
+tests/integration/test_offer_constraints.py compares the table.
 """
 
 import csv
@@ -17,14 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 import daemon
 from daemon.cli.app import build_app
 from daemon.cli.offers_write import OPTIONS, OfferOptions, import_file
-from daemon.control.resources.offer_models import OfferChanges, OfferNew, OfferRow
+from daemon.control.resources.offers import OfferChanges, OfferNew, OfferRow
 from daemon.offers.model import Offer, Offers
 from daemon.offers.schema import LIVE, SETTINGS, offer_fields, read_offers
 
 README = (Path(daemon.__file__).parent.parent / "README.md").read_text()
 EXAMPLES = {column: setting.example for column, setting in SETTINGS.items()}
 REST = {column: EXAMPLES[column] for column in ("offer_name", "final_url")}
-# What the commands call those that are no options of both.
+# The arguments of the commands for settings that are not options of both.
 ARGUMENTS = {"offer_name": "NAME", "final_url": "--url", "is_active": "--active --inactive"}
 UNFIT: dict[str, object] = {
     "offer_name": "",
@@ -44,7 +44,7 @@ UNFIT: dict[str, object] = {
 
 
 def stored(column: str) -> Any:
-    """A setting's example, as its column holds it and the API shows it."""
+    """The example of a setting, as the column holds it and the API returns it."""
     value = getattr(offer_fields({**REST, column: EXAMPLES[column]}, allow_private=False), column)
     return json.loads(value) if SETTINGS[column].sql == "jsonb" else list(value) if isinstance(value, tuple) else value
 
@@ -58,7 +58,7 @@ def of_clicks(**row: Any) -> Offer:
 
 
 @pytest.mark.parametrize("column", SETTINGS)
-def test_a_file_says_it_in_csv_and_in_json_lines(column: str) -> None:
+def test_an_import_reads_it_from_csv_and_json_lines(column: str) -> None:
     given = {**REST, column: EXAMPLES[column]}
     written = io.StringIO()
     csv.writer(written).writerows([given.keys(), given.values()])
@@ -87,13 +87,13 @@ def test_the_commands_have_its_options(column: str, command: str) -> None:
         assert bound.arguments["options"].columns()[column] is not None, option.flag
 
 
-def test_options_that_are_not_given_say_nothing() -> None:
+def test_options_that_are_not_given_are_none() -> None:
     assert set(OfferOptions().columns().values()) == {None}
     assert len({option.name for option in OPTIONS}) == len(OPTIONS)
 
 
 @pytest.mark.parametrize("column", SETTINGS)
-def test_the_api_takes_and_shows_it(column: str) -> None:
+def test_the_api_accepts_and_returns_it(column: str) -> None:
     value = stored(column)
     assert getattr(TypeAdapter(OfferNew).validate_python({**REST, column: value}), column) is not None
     shown = {name: setting.default for name, setting in SETTINGS.items()} | {"landing_schemes": []}
@@ -108,13 +108,13 @@ def test_the_api_takes_and_shows_it(column: str) -> None:
 def test_what_the_api_refuses_an_import_refuses_too(column: str) -> None:
     line = json.dumps({**REST, column: UNFIT[column]})
     assert read_offers(line, allow_private=False).refused, "an import takes it"
-    if column not in ("final_url", "rename"):  # of these the type in a request says less than the reader
+    if column not in ("final_url", "rename"):  # for these, the request's type checks less than the reader
         with pytest.raises(ValidationError):
             TypeAdapter(SETTINGS[column].body).validate_python(UNFIT[column])
 
 
 @pytest.mark.parametrize("column", LIVE)
-def test_a_click_goes_by_it(column: str) -> None:
+def test_clicks_use_it(column: str) -> None:
     value = stored(column)
     plain, told = of_clicks(), of_clicks(**{column: json.dumps(value) if SETTINGS[column].sql == "jsonb" else value})
     assert told != plain, f"Offer has no field for {column}"

@@ -1,4 +1,4 @@
-"""The cache of offers: what it takes from rows, and what it says of those that it cannot use."""
+"""The offers in memory: which values of rows are used, and the complaints about the others."""
 
 import json
 from collections import Counter
@@ -30,7 +30,7 @@ def row(name: str = "summer-sale", **values: Any) -> dict[str, Any]:
 
 
 def only(**values: Any) -> Offer:
-    """The one offer of a row that has nothing to complain of."""
+    """The offer of a row without bad values."""
     offers = Offers()
     assert offers.replace([row(id=UUID(int=1), **values)]) == []
     found = offers.find("summer-sale")
@@ -49,7 +49,7 @@ def test_an_offer_is_found_by_its_exact_name() -> None:
     assert offers.find("Summer-Sale") is offers.find("summer-sale ") is offers.find("") is None
 
 
-def test_rows_replace_all_that_was_known() -> None:
+def test_new_rows_replace_all_offers() -> None:
     offers = Offers()
     offers.replace([row("a"), row("b")])
     offers.replace([row("b", final_url="https://other.example/")])
@@ -87,7 +87,7 @@ def test_landing_schemes_are_compared_in_lower_case_and_never_run_code() -> None
     assert [complaint.usable for complaint in complaints] == [True, True]
 
 
-def test_what_a_row_says_of_parameters_hosts_and_backends_is_taken_over() -> None:
+def test_parameter_rules_hosts_and_backends_are_read_from_a_row() -> None:
     found = only(
         stop_at=["Shop.Example.", "bücher.example"],
         param_filter='{"keep": ["gclid", "a b"]}',
@@ -95,16 +95,16 @@ def test_what_a_row_says_of_parameters_hosts_and_backends_is_taken_over() -> Non
         trace_backend="service",
     )
     assert found.stop_at == {"shop.example", "xn--bcher-kva.example"}
-    assert found.passing == ParamRules(keep=frozenset({"gclid", "a b"}), rename={"gclid": "sub1"})
+    assert found.param_rules == ParamRules(keep=frozenset({"gclid", "a b"}), rename={"gclid": "sub1"})
     assert found.trace_backend == "service"
-    assert only(param_filter='{"drop": ["x"]}').passing == ParamRules(drop=frozenset({"x"}))
-    assert only(param_filter='{"keep": []}').passing == ParamRules(keep=frozenset())
+    assert only(param_filter='{"drop": ["x"]}').param_rules == ParamRules(drop=frozenset({"x"}))
+    assert only(param_filter='{"keep": []}').param_rules == ParamRules(keep=frozenset())
 
 
-def test_what_a_row_does_not_say_is_as_if_there_were_no_such_setting() -> None:
+def test_null_columns_count_as_not_set() -> None:
     found = only(stop_at=None, param_filter=None, rename=None, tracking_urls=None, trace_backend="default")
     assert found == only()
-    assert (found.stop_at, found.passing, found.trace_backend) == (frozenset(), ParamRules(), None)
+    assert (found.stop_at, found.param_rules, found.trace_backend) == (frozenset(), ParamRules(), None)
     assert found.target(0.0) == found.target(0.999) == Target("https://ads.example/go")
 
 
@@ -159,7 +159,7 @@ def test_a_bad_value_is_named_in_a_sentence_and_the_offer_serves_without_it(valu
     assert offers.find("other") is not None
 
 
-def test_of_lists_only_the_bad_item_is_left_out() -> None:
+def test_only_the_bad_item_of_a_list_is_left_out() -> None:
     urls = '[{"url": "https://a.example/", "weight": 1}, {"url": "nowhere"}, {"url": "https://b.example/"}]'
     offers = Offers()
     assert len(offers.replace([row(tracking_urls=urls, stop_at=["a b", "shop.example"], final_url="nowhere")])) == 2
@@ -184,7 +184,7 @@ def test_a_row_without_a_name_or_an_id_is_no_offer(broken: dict[str, Any]) -> No
     assert not complaint.usable
 
 
-def test_rows_that_an_earlier_version_remembered_still_serve() -> None:
+def test_rows_cached_by_an_earlier_version_still_serve() -> None:
     old = {name: value for name, value in row().items() if name != "landing_schemes"}
     offers = Offers()
     assert offers.replace([old]) == []

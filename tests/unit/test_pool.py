@@ -1,4 +1,4 @@
-"""Who gets which IP, when: requests, releases and timers through Pool.decide, with the time as an argument."""
+"""Requests, releases and timers through Pool.decide: which request gets which IP, and when."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -8,12 +8,14 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged
-from daemon.pool.messages import Acquire, Adopt, Counts, Decision, Lease, Message, Release
-from daemon.pool.pool import Pool
+from daemon.pool.messages import Acquire, Counts, Decision, Lease, Release
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import (
+    RULES,
     WALL_S,
+    a_pool,
     a_request,
+    adopt,
     an_ip,
     at,
     granted,
@@ -26,18 +28,7 @@ from tests.fakes.ips import (
     state,
 )
 
-RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5, waiting_max=3)
 OK = Event.RELEASED_OK
-
-
-def a_pool(*ips: Ip, rules: Rules = RULES) -> Pool:
-    pool = Pool("us", rules)
-    pool.load(ips)
-    return pool
-
-
-def adopt(*rows: Ip) -> Message:
-    return Adopt(rows)
 
 
 def test_never_used_first_then_the_longest_rested() -> None:
@@ -286,7 +277,7 @@ def test_a_lock_ends_at_its_time_then_rests_a_whole_cooldown() -> None:
 
 
 def test_a_lock_that_is_found_late_rests_from_then_on() -> None:
-    """The process may have stood still with the trace's connection open."""
+    """The process may have been suspended while the trace's connection was open."""
     pool = a_pool(an_ip())
     leased(pool, 0)
     say(pool, 1000)
@@ -360,7 +351,7 @@ def test_what_is_kept_stays_bounded_however_long_it_runs() -> None:
         tick_s = float(2 * n)
         decision = say(pool, tick_s, *(a_request(deadline_s=tick_s + 1, priority=1) for _ in range(8)))
         if n == 50:
-            say(pool, tick_s, holds_on)  # a first in line that no IP comes for must not hide those who left
+            say(pool, tick_s, holds_on)  # the first request, for which no IP comes, must not hide outdated entries
             for ip in list(pool.ips.values()):
                 say(pool, tick_s, adopt(row_of(ip, status=Status.FAILED, is_healthy=False)))
         for lease in granted(decision).values():

@@ -1,4 +1,4 @@
-"""What operators change by SQL, as the pool takes it over: a lease in flight is never broken, no rest is cut short."""
+"""How the pool takes over operators' edits: no edit breaks a lease or shortens a rest."""
 
 from typing import Any
 from uuid import uuid4
@@ -27,14 +27,27 @@ class Country:
         return say(self.pool, tick_s, *messages)
 
     def lease(self, tick_s: float) -> Lease | None:
-        """None if no IP is free; then nobody is left waiting."""
+        """None if no IP is available; then no request is left waiting."""
         request = a_request(deadline_s=tick_s + 1e-6)
         answer = granted(self.say(tick_s, request)).get(request.request_id)
         self.say(tick_s + 2e-6)
         return answer
 
+    def becomes_available_at(self, tick_s: float) -> None:
+        assert self.lease(tick_s - 0.001) is None
+        assert self.lease(tick_s)
+
     def edit(self, tick_s: float, ip: Ip, **changes: Any) -> Decision:
         return self.say(tick_s, Adopt((row_of(ip, **changes),)))
+
+
+def in_use(address: str = "192.0.2.1") -> tuple[Country, Ip, Lease]:
+    """A country with one IP, leased at 0."""
+    ip = an_ip(address)
+    country = Country(ip)
+    lease = country.lease(0)
+    assert lease
+    return country, ip, lease
 
 
 def events(decision: Decision) -> list[tuple[str, str]]:
@@ -117,10 +130,7 @@ def test_a_reset_of_a_healthy_one_clears_its_failures_only() -> None:
 
 @pytest.mark.parametrize("changes", [RESET, MARKED, {"status": Status.COOLDOWN}, {"locked_until_s": None}])
 def test_no_edit_breaks_a_lease(changes: dict[str, Any]) -> None:
-    ip = an_ip()
-    country = Country(ip)
-    lease = country.lease(0)
-    assert lease
+    country, ip, lease = in_use()
     country.edit(1, ip, **changes)
     assert (ip.status, ip.lease_no, ip.locked_until_s, ip.locked_by) == (Status.LOCKED, 1, 90.0, lease.request_id)
     assert country.lease(2) is None
@@ -128,21 +138,15 @@ def test_no_edit_breaks_a_lease(changes: dict[str, Any]) -> None:
 
 
 def test_one_that_is_marked_in_use_fails_when_its_lease_ends() -> None:
-    ip = an_ip()
-    country = Country(ip)
-    lease = country.lease(0)
-    assert lease
+    country, ip, _ = in_use()
     country.edit(1, ip, **MARKED)
     assert events(country.say(5, Release(ip.id, 1, Event.RELEASED_OK))) == [("released_ok", "failed")]
     country.edit(10, ip, **RESET)
-    assert country.lease(64.999) is None
-    assert country.lease(65)
+    country.becomes_available_at(65)
 
 
 def test_one_that_is_marked_and_reset_in_use_goes_on() -> None:
-    ip = an_ip()
-    country = Country(ip)
-    country.lease(0)
+    country, ip, _ = in_use()
     country.edit(1, ip, **MARKED)
     country.edit(2, ip, **RESET)
     assert events(country.say(5, Release(ip.id, 1, Event.RELEASED_OK))) == [("released_ok", "cooldown")]
@@ -153,8 +157,7 @@ def test_no_edit_cuts_a_rest_short(changes: dict[str, Any]) -> None:
     ip = an_ip(status=Status.COOLDOWN, locked_until_s=50.0)
     country = Country(ip)
     assert events(country.edit(1, ip, **changes)) == [("edited", "cooldown")]
-    assert country.lease(49.999) is None
-    assert country.lease(50)
+    country.becomes_available_at(50)
 
 
 def test_a_mark_and_a_reset_do_not_cut_a_rest_short() -> None:
@@ -163,8 +166,7 @@ def test_a_mark_and_a_reset_do_not_cut_a_rest_short() -> None:
     country.edit(1, ip, **MARKED)
     assert country.pool.next_due_s() is None
     assert events(country.edit(2, ip, **RESET)) == [("reset", "cooldown")]
-    assert country.lease(49.999) is None
-    assert country.lease(50)
+    country.becomes_available_at(50)
 
 
 @pytest.mark.parametrize("status", [Status.AVAILABLE, Status.COOLDOWN, Status.FAILED])
@@ -177,10 +179,7 @@ def test_a_deleted_row_that_is_not_in_use_leaves_at_once(status: Status) -> None
 
 
 def test_a_row_deleted_while_in_use_leaves_when_the_lease_ends() -> None:
-    ip = an_ip()
-    country = Country(ip)
-    lease = country.lease(0)
-    assert lease
+    country, ip, lease = in_use()
     country.say(1, Remove((ip.id,)))
     country.say(1.5, Remove((ip.id,)))
     assert (country.pool.counts().locked, ip.locked_until_s, lease.locked_until_s) == (1, 90.0, 90.0)
@@ -189,18 +188,14 @@ def test_a_row_deleted_while_in_use_leaves_when_the_lease_ends() -> None:
 
 
 def test_a_row_deleted_while_in_use_leaves_when_the_lock_ends() -> None:
-    ip = an_ip()
-    country = Country(ip)
-    country.lease(0)
+    country, ip, _ = in_use()
     country.say(1, Remove((ip.id,)))
     country.say(90)
     assert country.pool.ips == {}
 
 
 def test_a_row_that_comes_back_under_its_id_while_in_use_stays() -> None:
-    ip = an_ip()
-    country = Country(ip)
-    country.lease(0)
+    country, ip, _ = in_use()
     country.say(1, Remove((ip.id,)))
     country.edit(2, ip)
     country.say(3, Release(ip.id, 1, Event.RELEASED_OK))
@@ -208,13 +203,10 @@ def test_a_row_that_comes_back_under_its_id_while_in_use_stays() -> None:
 
 
 def put_back(*, moved: bool, **changes: Any) -> tuple[Country, Ip, Country]:
-    """An endpoint in use from 0, deleted at 10 and inserted at 20 under a new id, perhaps in another country."""
-    departed: dict[tuple[str, str], float] = {}
-    ip = an_ip("192.0.2.5")
-    country = Country(ip, departed=departed)
-    assert country.lease(0)
+    """An endpoint leased at 0, deleted at 10 and inserted at 20 with a new id, in another country if `moved`."""
+    country, ip, _ = in_use("192.0.2.5")
     country.say(10, Remove((ip.id,)))
-    after = Country(departed=departed) if moved else country
+    after = Country(departed=country.pool.departed) if moved else country
     after.say(20, Adopt((an_ip("192.0.2.6"), an_ip("192.0.2.5", **changes))))
     lease = after.lease(20)
     assert lease
@@ -244,33 +236,26 @@ def test_one_put_back_as_failed_and_then_reset_rests_first() -> None:
     _, _, after = put_back(moved=False, **MARKED)
     (failed,) = (ip for ip in after.pool.ips.values() if ip.status is Status.FAILED)
     after.edit(30, failed, **RESET)
-    assert after.lease(149.999) is None
-    assert after.lease(150)
+    after.becomes_available_at(150)
 
 
 def test_one_put_back_says_in_its_row_that_it_rests() -> None:
-    ip = an_ip()
-    country = Country(ip)
-    country.lease(0)
+    country, ip, _ = in_use()
     country.say(5, Release(ip.id, 1, Event.RELEASED_OK))
     country.say(10, Remove((ip.id,)))
     decision = country.say(20, Adopt((an_ip(),)))
     assert events(decision) == [("joined", "cooldown")]
-    assert country.lease(64.999) is None
-    assert country.lease(65)
+    country.becomes_available_at(65)
 
 
 def test_a_new_country_loads_with_the_rests_of_what_departed_elsewhere() -> None:
     departed = {("192.0.2.1", "7000"): 150.0}
     country = Country(an_ip(), departed=departed)
-    assert country.lease(149.999) is None
-    assert country.lease(150)
+    country.becomes_available_at(150)
 
 
 def test_an_endpoint_that_an_edit_leaves_still_rests() -> None:
-    ip = an_ip("192.0.2.5")
-    country = Country(ip)
-    country.lease(0)
+    country, ip, _ = in_use("192.0.2.5")
     country.edit(1, ip, address="192.0.2.6")
     country.say(2, Adopt((an_ip("192.0.2.5"),)))
     assert country.lease(149.999) is None
@@ -283,8 +268,7 @@ def test_an_endpoint_that_an_edit_brings_still_rests() -> None:
     country.say(0, Adopt((ip,)))
     country.edit(1, ip, address="192.0.2.5")
     assert (country.pool.counts().available, country.pool.counts().total) == (0, 1)
-    assert country.lease(149.999) is None
-    assert country.lease(150)
+    country.becomes_available_at(150)
 
 
 def test_an_edit_that_brings_a_resting_endpoint_to_one_in_use_adds_its_rest_to_the_lease() -> None:
@@ -293,8 +277,7 @@ def test_an_edit_that_brings_a_resting_endpoint_to_one_in_use_adds_its_rest_to_t
     country.lease(0)
     country.edit(1, ip, address="192.0.2.5")
     country.say(2, Release(ip.id, 1, Event.RELEASED_OK))
-    assert country.lease(149.999) is None
-    assert country.lease(150)
+    country.becomes_available_at(150)
 
 
 def test_what_departed_is_forgotten_when_its_rest_is_over() -> None:

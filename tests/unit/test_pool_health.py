@@ -1,4 +1,4 @@
-"""What takes an IP out of use, and how many at once; what brings it back."""
+"""When an IP fails, how many may fail at once, and what makes one available again."""
 
 from uuid import uuid4
 
@@ -9,8 +9,7 @@ from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Lease, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules, Status
-from tests.fakes.ips import a_request, an_ip, granted, leased, refused, released, row_of, say
-from tests.unit.test_pool import RULES, a_pool, adopt
+from tests.fakes.ips import RULES, a_pool, a_request, adopt, an_ip, granted, leased, refused, released, row_of, say
 
 FAULT = Event.RELEASED_IP_AT_FAULT
 
@@ -20,7 +19,7 @@ def about_to_fail(count: int) -> list[Ip]:
 
 
 def all_break(pool: Pool, tick_s: float = 0.0) -> list[str]:
-    """Each available IP is leased and breaks; the providers of those that were spared."""
+    """Leases each available IP and reports a fault; returns the providers of the spared IPs."""
     leases = [leased(pool, tick_s) for _ in range(pool.counts().available)]
     return say(pool, tick_s + 1, *(released(lease, FAULT) for lease in leases)).spared
 

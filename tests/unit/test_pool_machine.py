@@ -1,7 +1,7 @@
-"""Anything in any order: a pool beside a plain model of what was promised. The model knows no heap and no status.
+"""Random messages in any order: a pool compared with a simple model that has no heaps and no statuses.
 
-Per endpoint, the model keeps until when nobody may use it; per IP, who has it and what was counted; and who waits.
-Journaled entries are applied to `rows`, as PostgreSQL would, and must say what the pool holds.
+The model keeps per endpoint when it may be used again, per IP its lease and counters, and the waiting requests.
+Journaled entries are applied to `rows`, as PostgreSQL would do, and must equal the pool's state.
 """
 
 import math
@@ -37,7 +37,7 @@ FIELDS = ("status", "lease_no", "total_uses", "success_count", "failure_count", 
 
 @dataclass(eq=False)
 class Known:
-    """What the model knows of one IP. `lock_end_s` is None while nobody has it."""
+    """The model's state of one IP. `lock_end_s` is None without a lease."""
 
     endpoint: str
     lock_end_s: float | None = None
@@ -46,7 +46,7 @@ class Known:
     last_used_s: float = NEVER_USED
     fit: bool = True
     probes_failed: int = 0
-    broke: bool = False  # out of use since it failed too often
+    broke: bool = False  # failed by failures in a row
     leaving: bool = False
     uses: int = 0
     good: int = 0
@@ -67,9 +67,9 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         self.held: list[Lease] = []
         self.checks: list[Lease] = []
         self.old: list[Lease] = []
-        self.busy_until_s: dict[str, float] = {}  # endpoints as their traces see them
+        self.busy_until_s: dict[str, float] = {}  # endpoints as used by their traces
         self.departed: dict[str, float] = {}
-        self.addresses: dict[UUID, str] = {}  # through which the lease of an IP goes, whatever its row says by now
+        self.addresses: dict[UUID, str] = {}  # the address of an IP's lease, even after an edit
 
     # what the model expects ------------------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         return found
 
     def can_be_served(self, request: Acquire) -> bool:
-        """By one of three futures: no lease ends; all end at once; all end just in time for this request."""
+        """In one of three futures: no lease ends; all end at once; all end just in time for this request."""
         queue = sorted(self.waiting, key=lambda r: r.priority)
         place = queue.index(request)
         just_in_time_s = request.deadline_s - 0.01
@@ -119,18 +119,16 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         )
 
     def depends_on_order(self) -> bool:
-        """IPs that were leased at the same time are leased again in an order that the model does not know; who has
-        tried one of them may gain or lose by it.
-        """
+        """Whether a retried request depends on the order of IPs leased at the same time, which the model lacks."""
         last_used_s = [known.last_used_s for known in self.known.values()]
         return len(set(last_used_s)) < len(last_used_s) and any(request.tried for request in self.waiting)
 
     def is_reachable(self, request: Acquire) -> bool:
-        """An IP that it has not tried can become available before its deadline."""
+        """Whether an IP that it has not tried can become available before its deadline."""
         return any(ip.free_s < request.deadline_s for ip in self.returning(lambda: 0.0) if ip.id not in request.tried)
 
     def lease_ends(self, ip_id: UUID, address: str, *, fails: bool = False) -> None:
-        """One way only leads past the rest: broken too often in a row, and then reset by an operator."""
+        """Only an IP that failed by failures in a row and was reset by an operator skips its rest."""
         known = self.known[ip_id]
         rests_until_s = self.now_s + RULES.cooldown_s
         self.busy_until_s[address] = self.now_s if fails else rests_until_s
@@ -147,7 +145,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         ends_s = known.rests_until_s if known.lock_end_s is None else known.lock_end_s + RULES.cooldown_s
         self.departed[known.endpoint] = max(ends_s, self.departed.get(known.endpoint, -math.inf))
 
-    # how it is fed ---------------------------------------------------------------------------------------------------
+    # inputs ---------------------------------------------------------------------------------------------------------
 
     def say(self, *messages: Message) -> None:
         """One batch of the actor; the answers are checked in the order in which they were decided."""
@@ -168,7 +166,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
                 self.rows[entry.id] = {name: getattr(entry, name) for name in FIELDS}
 
     def check_answers(self, decision: Decision) -> None:
-        """Refusals first: of those who waited too long. Then the grants, each to the first in line."""
+        """First the refusals of requests that waited too long, then the leases, each to the first request."""
         for request, answer in decision.answers:
             assert request in self.waiting
             if isinstance(answer, Lease):
@@ -266,7 +264,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         rests = max(known.rests_until_s, self.departed.get(known.endpoint, -math.inf)) > self.now_s
         if isinstance(answer, NoIPAvailable):
             whys = {"gone": known.leaving, "locked": known.lock_end_s is not None, "cooldown": rests}
-            # Even where all who wait have tried it; and one of five stays for the clicks to come.
+            # Even if all waiting requests have tried it; and one of five IPs is kept for clicks.
             whys["busy"] = bool(self.waiting) or len(self.free()) <= len(self.known) // 5
             assert whys[answer.why]
             return
@@ -278,7 +276,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
     @precondition(lambda self: self.checks)
     @rule(pick=PICKS, event=st.sampled_from(sorted(CHECKS)))
     def a_check_ends(self, pick: int, event: Event) -> None:
-        """It needs no rest of its own; but an endpoint that an edit gave the IP meanwhile may have one left."""
+        """A check causes no rest, but an endpoint that an edit has set meanwhile may rest."""
         self.say()
         lease = self.checks.pop(pick % len(self.checks))
         if not self.is_current(lease):
@@ -312,7 +310,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     @rule(step_s=st.sampled_from(STEPS_S))
     def time_passes(self, step_s: float) -> None:
-        """Either to when the pool wants to be woken, or past it, as after a stop of the whole process."""
+        """To the time of the pool's next timer, or later, as after a suspended process."""
         due_s = self.pool.next_due_s()
         assert due_s is None or due_s > self.now_s
         self.now_s = due_s if step_s == NEXT_DUE and due_s is not None else self.now_s + step_s
@@ -393,7 +391,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
                 move(illegal[pick % len(illegal)], Occurrence(event, self.now_s), RULES)
             assert self.everything() == before
 
-    # what always holds -----------------------------------------------------------------------------------------------
+    # invariants ----------------------------------------------------------------------------------------------------
 
     def everything(self) -> Any:
         ips = [state(ip) for ip in self.pool.ips.values()]

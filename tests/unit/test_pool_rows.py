@@ -1,4 +1,4 @@
-"""Rows become the pool's state again: what was locked or resting when the power went is so still, by the wall clock."""
+"""Rows become IPs again: locks and rests from before a power cut continue, by the wall clock."""
 
 import math
 from typing import Any
@@ -101,7 +101,7 @@ def test_counters_are_taken_over() -> None:
 
 
 def leased_at(pool: Pool, tick_s: float) -> bool:
-    """Whether an IP is lent then; timers fire at each second up to there."""
+    """Whether an IP is leased at that time; timers fire each second until then."""
     decision = Decision()
     for second in range(int(NOW.tick_s), int(tick_s) + 1):
         pool.fire_timers(Moment(float(second), NOW.wall_at(second)), decision)
@@ -132,7 +132,7 @@ def said(address: str, status: Status, until_s: float | None) -> str:
 
 
 def test_the_spool_knows_what_rests_though_no_row_does() -> None:
-    later = Moment(tick_s=20.0, wall_s=NOW.wall_s + 10.0)  # another run: its ticks begin anew
+    later = Moment(tick_s=20.0, wall_s=NOW.wall_s + 10.0)  # another run, with other ticks
     bodies = [
         said("in-use", Status.LOCKED, NOW.tick_s + 50),
         said("rests", Status.LOCKED, NOW.tick_s + 90),
@@ -140,7 +140,7 @@ def test_the_spool_knows_what_rests_though_no_row_does() -> None:
         said("rested", Status.COOLDOWN, NOW.tick_s + 9),
         said("free", Status.COOLDOWN, NOW.tick_s + 30),
         said("free", Status.AVAILABLE, None),
-        '{"id": "x", "status": "locked", "locked_until": 4e9}',  # an earlier version's, which names no endpoint
+        '{"id": "x", "status": "locked", "locked_until": 4e9}',  # of an earlier version, without an endpoint
     ]
     rests = rests_known(bodies, later, cooldown_s=60.0)
     assert rests == {("in-use", "7000"): pytest.approx(20 + 40 + 60), ("rests", "7000"): pytest.approx(20 + 20)}

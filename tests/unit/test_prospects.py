@@ -1,4 +1,4 @@
-"""Who can still get an IP in time, compared with futures that are played step by step."""
+"""Which requests can still get an IP in time, compared with simulated futures."""
 
 import math
 from collections.abc import Callable
@@ -176,7 +176,7 @@ def test_who_is_overtaken_by_a_higher_priority_is_refused_when_that_is_certain()
 
 
 def test_who_gets_nothing_when_a_timer_comes_late_is_refused_then() -> None:
-    """Both rests are over by the time the pool looks: the first request takes the other IP than foreseen."""
+    """Both rests are over when the late timer fires: the first request gets another IP than forecast."""
     tried, other = resting(5.0, 6.0).ips.values()
     tried.last_used_s, other.last_used_s = -1.0, -2.0
     pool, decision = Pool("us", LONG), Decision()

@@ -1,4 +1,4 @@
-"""The settings of providers: what each template makes of a row, and what is told of a section that cannot be used."""
+"""The settings of providers: the login that each template gives, and the errors of a bad section."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from daemon.settings.sources import load
 
 LOCK_S = 90
 
-# By template: gateway, username and password for the username `customer`, the password `word`, the country us and the
-# session abc1 (or what its rules make of that) with leases of 90 s.
+# Template → gateway, username and password, for the username `customer`, the password `word`, the country us, leases of
+# 90 s and the session abc1 (or the one that the template's rules give for it).
 DOCUMENTED = {
     "luna": ("pr.lunaproxy.com", 12233, "user-customer-region-us-sessid-abc1-sesstime-2", "word"),
     "brightdata": ("brd.superproxy.io", 33335, "customer-country-us-session-abc1-const", "word"),
@@ -76,7 +76,7 @@ def test_webshare_takes_the_number_of_a_generated_row() -> None:
     assert proxy_of(provider(template="webshare"), "webshare-us-17", "webshare").username == "customer-us-17"
 
 
-def test_brightdata_tells_the_exit_address_by_its_header() -> None:
+def test_brightdata_has_a_header_for_the_exit_ip() -> None:
     assert proxy_of(provider(template="brightdata")).exit_ip_header == "x-brd-ip"
 
 
@@ -116,7 +116,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("key", WRONG)
-def test_what_is_wrong_is_named_with_what_would_be_right(key: str, tmp_path: Path) -> None:
+def test_an_error_names_the_fault_and_the_allowed_values(key: str, tmp_path: Path) -> None:
     line, right = WRONG[key]
     file = tmp_path / "tracepool.toml"
     file.write_text(f"[providers.luna]\n{line}\n")
@@ -134,7 +134,7 @@ def test_what_is_wrong_is_named_with_what_would_be_right(key: str, tmp_path: Pat
         ("session_length_min = 9\nsession_length_max = 8", "session_length_min must not be above"),
     ],
 )
-def test_what_does_not_go_together_is_told(section: str, right: str, tmp_path: Path) -> None:
+def test_contradicting_keys_are_refused(section: str, right: str, tmp_path: Path) -> None:
     file = tmp_path / "tracepool.toml"
     file.write_text(f"[providers.luna]\n{section}\n")
     with pytest.raises(BadSettings, match=right) as refused:

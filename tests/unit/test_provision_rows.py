@@ -1,4 +1,4 @@
-"""Files of IPs: what goes in, what is refused for which reason, and that nothing else can happen."""
+"""Files of IPs: which records are accepted, which are refused and why; no other outcome."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.database.records import Refused, decoded
+from daemon.database.records import RefusedRecord, decoded
 from daemon.errors import BadInput
 from daemon.pool.provision_rows import COLUMNS, NewIP, generated_ips, new_ip, read_ips
 
@@ -78,7 +78,7 @@ def test_a_country_stays_as_it_is_spelt() -> None:
 def test_a_bad_row_is_refused_with_its_line_and_the_rest_goes_in(row: str, reason: str) -> None:
     read = read_ips(f"ip_address,ip_port,country\n192.0.2.8,7000,us\n{row}\n192.0.2.9,7000,us\n")
     assert read.rows == (ip("192.0.2.8"), ip("192.0.2.9"))
-    assert read.refused == (Refused(3, reason),)
+    assert read.refused == (RefusedRecord(3, reason),)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_bad_row_is_refused_with_its_line_and_the_rest_goes_in(row: str, reaso
 def test_a_bad_line_of_json_is_refused_and_the_rest_goes_in(line: str, reason: str) -> None:
     read = read_ips(f'{{"ip_address": "192.0.2.8"}}\n{line}\n{{"ip_address": "192.0.2.9"}}\n')
     assert read.rows == (ip("192.0.2.8"), ip("192.0.2.9"))
-    assert read.refused == (Refused(2, reason),)
+    assert read.refused == (RefusedRecord(2, reason),)
 
 
 def test_a_line_that_is_no_json_is_refused_with_the_parsers_reason() -> None:
@@ -114,7 +114,7 @@ def test_a_line_that_is_no_json_is_refused_with_the_parsers_reason() -> None:
 def test_a_quote_left_open_costs_what_follows_it_and_says_where_it_began() -> None:
     read = read_ips('ip_address,notes\n192.0.2.1,a\n192.0.2.2,"b\n192.0.2.3,c\n')
     assert read.rows == (ip("192.0.2.1", notes="a"),)
-    assert read.refused == (Refused(3, "a quote is opened and never closed"),)
+    assert read.refused == (RefusedRecord(3, "a quote is opened and never closed"),)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From a row, its provider's settings and its lease to a proxy."""
+"""The proxy address of a row, its provider's settings and its lease."""
 
 import re
 from dataclasses import replace
@@ -72,7 +72,7 @@ def test_a_text_that_is_no_port_is_a_value_not_an_exception(ip_port: str) -> Non
     assert isinstance(proxy_for("198.51.100.7", ip_port), UnusableProxy)
 
 
-def test_a_password_shows_in_no_repr_nor_a_username_that_holds_it() -> None:
+def test_no_repr_shows_a_password_or_a_username() -> None:
     reach = replace(GATE, username_pattern="{username}-{password}", password_pattern="{password}_x")
     proxy = proxy_for("198.51.100.7", "7000", reach)
     assert isinstance(proxy, ProxyAddress)
@@ -80,7 +80,7 @@ def test_a_password_shows_in_no_repr_nor_a_username_that_holds_it() -> None:
     assert (proxy.username, proxy.password) == ("customer-canary-word", "canary-word_x")
 
 
-def test_credentials_go_as_basic_and_empty_ones_do_not_go() -> None:
+def test_credentials_are_sent_as_basic_and_empty_ones_are_not_sent() -> None:
     proxy = proxy_for("198.51.100.7", "7000", Reach("luna", "user", "canary-word"))
     assert isinstance(proxy, ProxyAddress)
     assert proxy.authorization == "Basic dXNlcjpjYW5hcnktd29yZA=="
@@ -115,12 +115,12 @@ def test_a_country_goes_by_its_code_in_the_gateways_case(
 
 
 @pytest.mark.parametrize("country", ["", "germany", "d-e", "ü1", "u"])
-def test_a_country_that_is_no_code_is_told_where_the_login_needs_it(country: str) -> None:
+def test_a_country_without_a_code_is_refused_if_the_login_needs_it(country: str) -> None:
     assert isinstance(proxy_for("luna-us-1", "7000", GATE, country=country), UnusableProxy)
     assert login(replace(GATE, username_pattern="{session}"), country=country) == "luna-us-1"
 
 
-def test_a_text_that_the_gateway_does_not_take_becomes_one_that_it_takes() -> None:
+def test_a_text_that_the_gateway_refuses_becomes_an_accepted_one() -> None:
     assert re.fullmatch(r"lunaus1[a-z0-9]{12}", session(ALPHANUMERIC))
     assert re.fullmatch(r"[a-z0-9]{8}", session(EIGHT))
     assert re.fullmatch(r"[1-9][0-9]{11}", session(DIGITS, "198.51.100.7"))
@@ -159,7 +159,7 @@ def test_a_session_for_each_lease_is_new_each_time_and_the_same_within_it() -> N
     assert len(session(replace(EIGHT, session="lease"))) == 8
 
 
-def test_a_login_too_long_for_socks_is_told() -> None:
+def test_a_login_too_long_for_socks_is_refused() -> None:
     long = Reach("luna", "u" * 256, "word", scheme="socks5")
     assert isinstance(proxy_for("198.51.100.7", "7000", long), UnusableProxy)
     assert isinstance(proxy_for("198.51.100.7", "7000", replace(long, scheme="http")), ProxyAddress)
@@ -185,7 +185,7 @@ def test_a_gateway_is_a_host_and_a_port(text: str, found: tuple[str, int] | None
 @pytest.mark.parametrize(
     "pattern", ["{sesion}", "{}", "{0}", "{username!r}", "{session:>9}", "{username.x}", "{", "a}"]
 )
-def test_an_unknown_placeholder_is_told_with_those_allowed(pattern: str) -> None:
+def test_an_unknown_placeholder_is_named_with_the_allowed_ones(pattern: str) -> None:
     complaint = complaint_of(pattern)
     assert complaint is not None
     assert all(f"{{{name}}}" in complaint for name in PLACEHOLDERS)

@@ -1,4 +1,4 @@
-"""Who is taken where pool.selection is "fastest": the well-rested, the faster the more often, at a bounded cost."""
+"""Selection with pool.selection = "fastest": well-rested IPs, fast ones more often, at a bounded cost."""
 
 from collections import Counter
 from random import Random
@@ -12,7 +12,7 @@ from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.pool import Pool
 from daemon.pool.queues import HEAP_MIN, SAMPLE_MAX, IpHeap, drawn, fast_one
 from daemon.pool.states import Event, Ip, Rules, Status
-from tests.fakes.ips import a_request, an_ip, leased, released, say
+from tests.fakes.ips import a_pool, a_request, an_ip, leased, released, say
 
 FASTEST = Rules(lock_s=90, cooldown_s=60, fastest=True)
 
@@ -64,8 +64,7 @@ def test_a_mean_that_is_none_still_leaves_a_choice(odd_ms: float) -> None:
 
 def test_what_is_drawn_goes_by_the_given_chance_alone() -> None:
     def order(seed: int) -> list[str]:
-        pool = Pool("us", FASTEST, chance=Random(seed).random)
-        pool.load(ips_by_ms(*(100.0 + n for n in range(200))))
+        pool = a_pool(*ips_by_ms(*(100.0 + n for n in range(200))), rules=FASTEST, chance=Random(seed).random)
         return [leased(pool, second).address for second in range(50)]
 
     assert order(1) == order(1) != order(2)
@@ -109,8 +108,7 @@ def test_however_many_there_are_only_a_few_are_looked_at(count: int) -> None:
 
 
 def test_leases_for_hours_leave_no_heap_that_grows() -> None:
-    pool = Pool("us", FASTEST, chance=Random(1).random)
-    pool.load(ips_by_ms(*(50.0 + 10 * n for n in range(100))))
+    pool = a_pool(*ips_by_ms(*(50.0 + 10 * n for n in range(100))), rules=FASTEST, chance=Random(1).random)
     uses = Counter[str]()
     for second in range(0, 10_000, 2):
         lease = leased(pool, second)

@@ -1,4 +1,4 @@
-"""Every pair of status and event: what the table allows does just that, and what it lacks changes nothing."""
+"""All pairs of status and event: a transition of the table has its effect, any other pair changes nothing."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -40,7 +40,7 @@ ENDS_OF_A_LEASE = [Event.RELEASED_OK, Event.RELEASED_IP_AT_FAULT, Event.RELEASED
 
 
 def an_ip_that_is(status: Status, **changes: Any) -> Ip:
-    """One with a past, so that a counter that is set to 0 differs from one that is left alone."""
+    """An IP with counters, so that a counter set to 0 differs from an unchanged one."""
     until_s = {Status.LOCKED: 1040.0, Status.COOLDOWN: 1030.0}.get(status)
     past: dict[str, Any] = {
         "status": status,
@@ -62,7 +62,7 @@ def an_ip_that_is(status: Status, **changes: Any) -> Ip:
 
 
 def after(ip: Ip, event: Event, *, rules: Rules = RULES, response_ms: float | None = None) -> dict[str, Any]:
-    """Moves `ip`; the fields that differ then, with their new values."""
+    """Moves `ip`; returns the changed fields with their new values."""
     before = state(ip)
     move(ip, Occurrence(event, NOW_S, REQUEST, response_ms), rules)
     return {name: value for name, value in state(ip).items() if value != before[name]}

@@ -1,13 +1,14 @@
-"""The story of a click from its rows and its log lines, whichever of them there are."""
+"""The story of a click from the rows and log lines that exist."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from daemon.logbook.parse import Line, Splitter
-from daemon.logbook.render_story import told
+from daemon.logbook.render_story import render_story
 from daemon.logbook.story import Story, span, story_of
 
 REQUEST = "6f1c2d3e-8a5b-4c7d-9e0f-112233445566"
@@ -64,21 +65,21 @@ def log(*lines: dict[str, Any]) -> list[Line]:
 def story(row: dict[str, Any] | None = ROW, hit: dict[str, Any] | None = HIT, *lines: dict[str, Any]) -> Story:
     found = story_of(REQUEST, row, hit, log(*lines))
     assert found is not None
-    assert json.dumps(found.as_dict())
+    assert json.dumps(asdict(found))
     return found
 
 
-def test_nothing_known_is_no_story() -> None:
+def test_without_rows_and_lines_there_is_no_story() -> None:
     assert story_of(REQUEST, None, None, []) is None
     assert story_of(REQUEST, None, None, [Line("Traceback")]) is None
 
 
-def test_a_resolved_click_is_told_from_its_rows() -> None:
-    assert list(told(story())) == [
+def test_a_resolved_click_is_shown_from_its_rows() -> None:
+    assert list(render_story(story())) == [
         f"click {REQUEST} of offer sale, 2026-01-02T10:00:00.000+00:00",
         "  asked      by 192.0.2.7 (Browser/1) with gclid=x, tag=a, tag=b",
-        "  IP         luna-us-3 (us, luna), 2.00 s after the click came",
-        "             of the 28 available ones it had rested longest: its last use began 4 min 12 s before",
+        "  IP         luna-us-3 (us, luna), 2.00 s after the click arrived",
+        "             of the 28 available IPs this one had rested longest: its last use began 4 min 12 s before",
         "  hop 1      at 0 ms for 210 ms: 302 http, 1.2 KB in, 0.4 KB out: https://ads.example/go?c=1",
         "  hop 2      at 210 ms for 1.09 s: 200 final, 0.0 KB in, 0.0 KB out: https://shop.example/?cid=7&gclid=old",
         "  landed     in 1.30 s for 6.1 KB: https://shop.example/?cid=7&gclid=old",
@@ -89,59 +90,59 @@ def test_a_resolved_click_is_told_from_its_rows() -> None:
     ]
 
 
-def test_a_fallback_at_the_deadline_says_what_became_of_its_trace() -> None:
+def test_a_fallback_at_the_deadline_shows_how_its_trace_ended() -> None:
     location = "https://ads.example/go?c=1&gclid=x"
     hit = {**HIT, "outcome": "fallback", "reason": "deadline", "location": location, "wait_ms": 2300}
-    lines = list(told(story(hit=hit)))
+    lines = list(render_story(story(hit=hit)))
     assert lines[-4:] == [
         "  added      gclid=x",
-        "  fallback   deadline: the trace had begun, and did not end while the visitor waited",
+        "  fallback   deadline: the trace had begun, but did not end before the deadline",
         "             it landed 1.00 s later",
         f"  answered   fallback after 2.30 s: {location}",
     ]
 
 
-def test_a_trace_that_is_not_over_says_so() -> None:
+def test_a_trace_that_is_not_over_is_shown_as_such() -> None:
     row = {**ROW, "status": "processing", "final_url": None, "redirect_chain": None, "extracted_params": None,
            "total_time_ms": None, "trace_time_ms": None, "verdict": None, "completed_at": None}  # fmt: skip
-    lines = list(told(story(row, None)))
+    lines = list(render_story(story(row, None)))
     assert "  trace      not over yet (processing)" in lines
-    assert lines[-1] == "  answered   not yet, or nobody waited for it"
+    assert lines[-1] == "  answered   not yet, or no visitor waited for it"
 
 
-def test_a_failed_trace_says_whose_fault_it_was() -> None:
+def test_a_failed_trace_shows_its_verdict() -> None:
     row = {**ROW, "status": "failed", "verdict": "ip", "final_url": None,
            "error_message": "hop 1 (ads.example): refused", "retry_count": 2}  # fmt: skip
-    lines = list(told(story(row)))
+    lines = list(render_story(story(row)))
     assert "  failed     in 1.30 s for 6.1 KB after 2 retries (the IP's fault): hop 1 (ads.example): refused" in lines
 
 
-def test_ips_tried_the_exit_address_and_the_cost_are_told_where_they_are_known() -> None:
+def test_known_ips_tried_exit_address_and_cost_are_shown() -> None:
     row = {**ROW, "ips_tried": ["luna-us-1", "luna-us-3"], "exit_ip": "198.51.100.9", "cost": 0.0000183}
-    lines = list(told(story(row)))
+    lines = list(render_story(story(row)))
     assert "             tried one after the other: luna-us-1, luna-us-3" in lines
     assert "             seen by the target as 198.51.100.9" in lines
     assert "  landed     in 1.30 s for 6.1 KB ($0.000018): https://shop.example/?cid=7&gclid=old" in lines
 
 
-def test_a_click_without_an_ip_says_so() -> None:
+def test_a_click_without_an_ip_shows_the_reason() -> None:
     row = {**ROW, "ip_assigned": None, "status": "failed", "final_url": None, "redirect_chain": [], "verdict": None,
            "error_message": "no IP available in us (deadline); the next one in 7 s", "trace_time_ms": None,
            "bytes_received": 0}  # fmt: skip
     hit = {**HIT, "outcome": "fallback", "reason": "no_ip", "location": "https://ads.example/go?c=1"}
-    lines = list(told(story(row, hit)))
+    lines = list(render_story(story(row, hit)))
     assert not [line for line in lines if line.startswith("  IP")]
     assert "  failed     no IP available in us (deadline); the next one in 7 s" in lines
-    assert "  fallback   no_ip: no IP of the country could come free in time" in lines
+    assert "  fallback   no_ip: no IP of the country became available in time" in lines
 
 
 @pytest.mark.parametrize(
     ("unused_s", "choices", "why"),
     [
-        (None, 3, "it had never been used, and of the 3 available ones such come first"),
-        (None, 1, "the only one available then; it had never been used"),
-        (70.0, 1, "the only one available then; its last use began 1 min 10 s before"),
-        (None, None, "why this one was not recorded"),
+        (None, 3, "of the 3 available IPs, those that were never used come first"),
+        (None, 1, "the only available IP; the IP had never been used"),
+        (70.0, 1, "the only available IP; its last use began 1 min 10 s before"),
+        (None, None, "why this IP was chosen is not recorded"),
     ],
 )
 def test_why_an_ip_was_chosen(unused_s: float | None, choices: int | None, why: str) -> None:
@@ -150,7 +151,7 @@ def test_why_an_ip_was_chosen(unused_s: float | None, choices: int | None, why: 
     assert found.chosen.why == why
 
 
-def test_the_log_tells_what_no_row_holds() -> None:
+def test_the_log_supplies_facts_that_no_row_has() -> None:
     click = {"event": "click", "ts": "2026-01-02T10:00:09Z", "offer": "sale", "outcome": "fallback",
              "reason": "overload", "wait_ms": 3.1, "location": "https://ads.example/go?c=1",
              "visitor": "192.0.2.7"}  # fmt: skip
@@ -163,19 +164,19 @@ def test_the_log_tells_what_no_row_holds() -> None:
     assert found.answered is not None
     assert (found.answered.outcome, found.answered.reason, found.answered.added) == ("fallback", "overload", {})
     assert len(found.log) == 2
-    assert next(iter(told(found))) == f"click {REQUEST} of offer sale, 2026-01-02T10:00:09Z"
-    assert "its lease 12" in "\n".join(told(found))
+    assert next(iter(render_story(found))) == f"click {REQUEST} of offer sale, 2026-01-02T10:00:09Z"
+    assert "its lease 12" in "\n".join(render_story(found))
 
 
-def test_refused_and_left_clicks_are_in_the_log_alone() -> None:
+def test_refused_and_left_clicks_are_only_in_the_log() -> None:
     refused = {"event": "click_refused", "ts": "2026-01-02T10:00:09Z", "status": 404, "offer": "nope"}
-    assert list(told(story(None, None, refused))) == [
+    assert list(render_story(story(None, None, refused))) == [
         f"click {REQUEST} of offer nope, 2026-01-02T10:00:09Z",
         "  refused    404: no active offer has that name",
     ]
     left = {"event": "click", "ts": "2026-01-02T10:00:09Z", "offer": "sale", "outcome": "left", "wait_ms": 1500.0,
             "location": ""}  # fmt: skip
-    assert list(told(story(None, None, left)))[-1] == (
+    assert list(render_story(story(None, None, left)))[-1] == (
         "  left       the visitor closed the connection after 1.50 s, before there was an answer"
     )
 

@@ -1,4 +1,4 @@
-"""JSON from outside: what is taken, and what is refused with a reason."""
+"""JSON from outside: accepted documents, and refusals with a reason."""
 
 import pytest
 

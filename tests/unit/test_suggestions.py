@@ -1,9 +1,10 @@
-"""When past traces speak for a stop_at, and what is said where they do not."""
+"""Suggestions of a stop_at from past traces, and the reasons for none."""
 
 import pytest
 
 from daemon.cli.offers_suggest import registrable
-from daemon.offers.suggestions import PastTraces, Suggestion, Walked, covers, suggested
+from daemon.offers.suggestions import PastTraces, Suggestion, Walked, suggested
+from daemon.web.headers import is_host_in
 
 ADS, SHOP, WWW = "ads.example", "shop.example", "www.shop.example"
 
@@ -58,7 +59,7 @@ def test_a_site_is_what_one_party_registered(host: str, site: str | None) -> Non
         ([walked(ADS, WWW), walked(ADS, None, traces=2)], "2 of 32 traces landed outside http and https"),
         ([walked(ADS, "co.uk")], "co.uk is a public suffix"),
         ([walked(WWW)], "its tracking URL is the landing page: there is no hop to save"),
-        # its way to the page leads over the page's own site
+        # the chain passes the landing page's own site
         (
             [walked(ADS, WWW, "t.example", WWW, traces=10), walked(ADS, WWW)],
             "10 of 40 traces pass shop.example on their way to the landing page",
@@ -102,8 +103,8 @@ def test_figures_that_are_not_known_are_not_made_up() -> None:
 
 
 def test_a_host_covers_itself_and_those_below_it() -> None:
-    assert covers((SHOP,), SHOP)
-    assert covers((SHOP,), "a.b.shop.example")
-    assert not covers((SHOP,), "myshop.example")
-    assert not covers((WWW,), SHOP)
-    assert not covers((), SHOP)
+    assert is_host_in(SHOP, (SHOP,))
+    assert is_host_in("a.b.shop.example", (SHOP,))
+    assert not is_host_in("myshop.example", (SHOP,))
+    assert not is_host_in(SHOP, (WWW,))
+    assert not is_host_in(SHOP, ())

@@ -1,4 +1,4 @@
-"""What PostgreSQL holds up: one line in the log for an outage, one for each refused statement."""
+"""Activities blocked by PostgreSQL: one log line for an outage, one for each refused statement."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""URLs that strangers send, as the trace reads and writes them."""
+"""URLs from untrusted input: parsing, escaping, and header fields."""
 
 import pytest
 import webencodings

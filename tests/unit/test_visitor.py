@@ -1,4 +1,4 @@
-"""Who clicks: the address that can be believed, and headers cut to what is stored."""
+"""The visitor of a request: the trusted address, and headers cut to the stored length."""
 
 import pytest
 
@@ -20,42 +20,42 @@ def test_without_trusted_proxies_the_peer_is_the_visitor() -> None:
     assert address(PROXY, "203.0.113.9", trusted=()) == PROXY
 
 
-def test_a_trusted_proxys_word_is_taken() -> None:
+def test_the_forwarded_address_of_a_trusted_proxy_is_used() -> None:
     assert address(PROXY, "203.0.113.9") == "203.0.113.9"
     assert address("2001:db8::1", "2001:4860::8") == "2001:4860::8"
 
 
-def test_a_stranger_is_not_believed() -> None:
+def test_the_forwarded_address_of_an_untrusted_peer_is_ignored() -> None:
     assert address("192.0.2.7", "203.0.113.9") == "192.0.2.7"
 
 
-def test_what_the_visitor_wrote_before_the_proxies_is_not_believed() -> None:
+def test_addresses_that_the_visitor_forwarded_are_ignored() -> None:
     assert address(PROXY, "1.1.1.1, 203.0.113.9") == "203.0.113.9"
     assert address(PROXY, "1.1.1.1, 203.0.113.9, 10.2.3.4") == "203.0.113.9"
 
 
 def test_several_header_lines_are_one_list() -> None:
-    """A proxy may add a line of its own below the one that the visitor sent."""
+    """A proxy may add its own field after the one that the visitor sent."""
     assert address(PROXY, "1.1.1.1", "203.0.113.9") == "203.0.113.9"
     assert address(PROXY, "1.1.1.1, 203.0.113.9", "10.2.3.4") == "203.0.113.9"
 
 
 @pytest.mark.parametrize("nonsense", ["", " ", "unknown", "203.0.113.9:4711", "<script>", "999.1.1.1", ",", "\x00"])
-def test_past_nonsense_nothing_is_believed(nonsense: str) -> None:
+def test_addresses_left_of_an_invalid_one_are_ignored(nonsense: str) -> None:
     assert address(PROXY, nonsense) == PROXY
     assert address(PROXY, f"1.1.1.1, {nonsense}, 10.9.9.9") == "10.9.9.9"
 
 
-def test_all_of_them_proxies_leaves_the_first() -> None:
+def test_if_all_are_proxies_the_first_is_the_visitor() -> None:
     assert address(PROXY, "10.1.1.1, 10.2.2.2") == "10.1.1.1"
 
 
-def test_only_so_many_addresses_are_looked_at_from_the_right() -> None:
+def test_a_limited_number_of_addresses_is_read_from_the_right() -> None:
     assert address(PROXY, "203.0.113.9" + ", 10.1.1.1" * (FORWARDED_MAX - 1)) == "203.0.113.9"
     assert address(PROXY, "203.0.113.9" + ", 10.1.1.1" * (FORWARDED_MAX + 1)) == "10.1.1.1"
 
 
-def test_addresses_are_written_one_way() -> None:
+def test_addresses_are_canonical() -> None:
     assert address(PROXY, "2A02:0:0::7") == "2a02::7"
 
 
@@ -71,7 +71,7 @@ def test_a_proxy_at_a_unix_socket_is_believed_where_it_is_trusted() -> None:
 
 
 @pytest.mark.parametrize("peer", ["", "not-an-address", "fe80::1%eth0"])
-def test_an_odd_peer_is_no_proxy(peer: str) -> None:
+def test_an_invalid_peer_is_no_proxy(peer: str) -> None:
     assert address(peer, "203.0.113.9") == peer
 
 

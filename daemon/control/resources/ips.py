@@ -1,4 +1,4 @@
-"""/api/ips: the proxy IPs, as rows. The pools adopt what is changed here as they do an edit by SQL."""
+"""/api/ips: the rows of the proxy IPs. The pools adopt a change made here as they adopt an edit by SQL."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -19,12 +19,12 @@ from daemon.control.api import (
     Limit,
     RowRefused,
     Word,
-    accepted,
+    from_row,
     note_change,
     page_of,
-    picked,
+    parse_rows,
 )
-from daemon.control.listings import IPS, TRACES, Asked, read_one, read_page
+from daemon.control.listings import IPS, TRACES, PageQuery, read_one, read_page
 from daemon.control.observers import Failure
 from daemon.control.problems import ProblemRaised
 from daemon.countries import canonical, names_of
@@ -34,36 +34,20 @@ from daemon.pool.store import Selection, add_ips, remove_ips, reset_ips
 
 HISTORY_MAX = 100
 Status = Literal["available", "locked", "cooldown", "failed"]
-Sort = Literal[
-    "-created",
-    "created",
-    "-ip",
-    "ip",
-    "-country",
-    "country",
-    "-status",
-    "status",
-    "-last_used",
-    "last_used",
-    "-uses",
-    "uses",
-    "-failures",
-    "failures",
-    "-response_ms",
-    "response_ms",
-]
+Ascending = Literal["created", "ip", "country", "status", "last_used", "uses", "failures", "response_ms"]
+Descending = Literal["-created", "-ip", "-country", "-status", "-last_used", "-uses", "-failures", "-response_ms"]
 
 
 @dataclass(frozen=True, slots=True)
 class IpsQuery:
-    """`ip`: an address, or address:port. `cursor`: what the page before gave as `next`."""
+    """`ip`: an address, or address:port. `cursor`: the `next` of the page before."""
 
     country: Word | None = None
     provider: Word | None = None
     status: Status | None = None
     healthy: bool | None = None
     ip: Word | None = None
-    sort: Sort = "created"
+    sort: Literal[Ascending, Descending] = "created"
     cursor: Cursor | None = None
     limit: Limit = 50
 
@@ -106,7 +90,7 @@ class IpPage:
 
 @dataclass(frozen=True, slots=True)
 class IpTrace:
-    """A trace that went through the IP."""
+    """A trace through the IP."""
 
     request_id: UUID
     offer_name: str | None
@@ -119,7 +103,7 @@ class IpTrace:
 
 @dataclass(frozen=True, slots=True)
 class IpDetail:
-    """One IP, and its latest traces. `last_failure`: by its own fault; null where none was since the daemon started."""
+    """One IP and its latest traces. `last_failure`: the IP's last own fault since the daemon started, or null."""
 
     ip: IpRow
     traces: list[IpTrace]
@@ -128,7 +112,7 @@ class IpDetail:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IpNew:
-    """An IP to add; what is left out is as `tracepool provision import` has it."""
+    """An IP to add. The defaults are those of `tracepool provision import`."""
 
     ip_address: Word
     ip_port: Word | None = None
@@ -139,7 +123,7 @@ class IpNew:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IpsNew:
-    """Rows to add. `strict`: one that cannot be used refuses them all."""
+    """Rows to add. `strict`: a bad row refuses all rows."""
 
     rows: Annotated[list[IpNew], Field(min_length=1, max_length=50_000)]
     strict: Flag = False
@@ -147,7 +131,7 @@ class IpsNew:
 
 @dataclass(frozen=True, slots=True)
 class IpsAdded:
-    """`skipped` were there already."""
+    """`skipped`: IPs that existed already."""
 
     added: int
     skipped: int
@@ -156,7 +140,7 @@ class IpsAdded:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IpSelection:
-    """Which unhealthy IPs: those that meet each condition given; all of them without any."""
+    """The unhealthy IPs that meet each condition given; without a condition, all unhealthy IPs."""
 
     country: Word | None = None
     ip: Word | None = None
@@ -172,7 +156,7 @@ class IpsReset:
 
 @dataclass(frozen=True, slots=True)
 class IpRetired:
-    """`locked`: it is in use, and leaves when its lease ends."""
+    """`locked`: the IP is in use, and is removed when its lease ends."""
 
     removed: int
     locked: int
@@ -192,15 +176,15 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
     async def list_ips(query_args: IpsQuery) -> IpPage:
         """The IPs, a page at a time."""
         countries = None if query_args.country is None else names_of(canonical(query_args.country))
-        return await page_of(context(), IPS, query_args, IpPage, partial(picked, IpRow), countries=countries)
+        return await page_of(context(), IPS, query_args, IpPage, partial(from_row, IpRow), countries=countries)
 
     @routes.get("/api/ips/<uuid:ip_id>")
     @validate_response(IpDetail)
     async def show_ip(ip_id: UUID) -> IpDetail:
-        """One IP with its history: its latest 100 traces."""
+        """One IP with its latest 100 traces."""
         row, traces = await context().database.work(_read_detail, ip_id)
         failure = context().observers.last_failure(ip_id)
-        return IpDetail(picked(IpRow, _known(row, ip_id)), [picked(IpTrace, trace) for trace in traces], failure)
+        return IpDetail(from_row(IpRow, _known(row, ip_id)), [from_row(IpTrace, trace) for trace in traces], failure)
 
 
 def _add_changes(routes: Blueprint, context: GetContext) -> None:
@@ -208,20 +192,20 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @validate_request(IpNew)
     @validate_response(IpRow, 201)
     async def add_ip(data: IpNew) -> tuple[IpRow, int]:
-        """Add an IP; 409 where it is there already."""
+        """Add an IP; 409 if the pool has it already."""
         ip = new_ip(_given(data))
         added, row = await context().database.work(_add_one, ip)
         if not added:
             raise ProblemRaised(409, f"{ip.ip_address}:{ip.ip_port} is in the pool already")
         note_change(ip=f"{ip.ip_address}:{ip.ip_port}")
-        return picked(IpRow, row), 201
+        return from_row(IpRow, row), 201
 
     @routes.post("/api/ips/import")
     @validate_request(IpsNew)
     @validate_response(IpsAdded)
     async def import_ips(data: IpsNew) -> IpsAdded:
-        """Add many IPs; those that are there already are skipped."""
-        rows, refused = accepted(data.rows, lambda row: new_ip(_given(row)), strict=data.strict)
+        """Add many IPs. An IP that exists is skipped."""
+        rows, refused = parse_rows(data.rows, lambda row: new_ip(_given(row)), strict=data.strict)
         added = await context().database.work(add_ips, rows, lambda _: None) if rows else 0
         note_change(added=added, refused=len(refused))
         return IpsAdded(added, len(rows) - added, refused)
@@ -230,17 +214,15 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @validate_request(IpSelection)
     @validate_response(IpsReset)
     async def reset(data: IpSelection) -> IpsReset:
-        """Unhealthy IPs back to available."""
-        rows = await context().database.work(
-            reset_ips, Selection(country=data.country, ip=data.ip, provider=data.provider)
-        )
+        """Make unhealthy IPs available again."""
+        rows = await context().database.work(reset_ips, Selection(**asdict(data)))
         note_change(reset=len(rows))
         return IpsReset([row.name for row in rows])
 
     @routes.post("/api/ips/<uuid:ip_id>/reset")
     @validate_response(IpsReset)
     async def reset_one(ip_id: UUID) -> IpsReset:
-        """One unhealthy IP back to available."""
+        """Make one unhealthy IP available again."""
         database = context().database
         _known(await database.work(read_one, IPS, ip_id), ip_id)
         rows = await database.work(reset_ips, Selection(id=ip_id))
@@ -250,7 +232,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @routes.delete("/api/ips/<uuid:ip_id>")
     @validate_response(IpRetired)
     async def retire(ip_id: UUID) -> IpRetired:
-        """Retire an IP; a lease that it serves ends first."""
+        """Retire an IP. A lease of the IP ends first."""
         removed, locked = await context().database.work(remove_ips, Selection(id=ip_id))
         if not removed:
             _known(None, ip_id)
@@ -262,14 +244,14 @@ async def _read_detail(conn: Connection, ip_id: UUID) -> tuple[dict[str, Any] | 
     row = await read_one(conn, IPS, ip_id)
     if row is None:
         return None, []
-    asked = Asked("-created", HISTORY_MAX, None, {"ip": row["ip_address"]})
-    return row, (await read_page(conn, TRACES, asked))["items"]
+    traces, _ = await read_page(conn, TRACES, PageQuery("-created", HISTORY_MAX, None, {"ip": row["ip_address"]}))
+    return row, traces
 
 
 async def _add_one(conn: Connection, ip: NewIP) -> tuple[int, dict[str, Any]]:
     added = await add_ips(conn, [ip], lambda _: None)
-    page = await read_page(conn, IPS, Asked("created", 1, None, {"ip": f"{ip.ip_address}:{ip.ip_port}"}))
-    return added, page["items"][0]
+    [row], _ = await read_page(conn, IPS, PageQuery("created", 1, None, {"ip": f"{ip.ip_address}:{ip.ip_port}"}))
+    return added, row
 
 
 def _given(new: IpNew) -> dict[str, object]:

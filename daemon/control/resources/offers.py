@@ -1,35 +1,44 @@
-"""/api/offers: the offers and each of their settings. A running daemon adopts what is changed here within a second."""
+"""/api/offers: the offers and their settings, which `tracepool offers add --help` explains.
+
+A running daemon adopts each change within a second.
+"""
 
 from dataclasses import asdict, replace
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint, request
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import Cursor, GetContext, Limit, Word, accepted, note_change, page_of, picked
+from daemon.control.api import (
+    STRICT,
+    Cursor,
+    Flag,
+    GetContext,
+    Limit,
+    RowRefused,
+    Word,
+    from_row,
+    note_change,
+    page_of,
+    parse_rows,
+)
 from daemon.control.listings import OFFERS
 from daemon.control.problems import ProblemRaised
-from daemon.control.resources.offer_models import (
-    OfferChanges,
-    OfferNew,
-    OfferPage,
-    OfferRemoved,
-    OfferRow,
-    OffersImported,
-    OffersNew,
-)
 from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.errors import BadInput
-from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields
+from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields, with_fields
 from daemon.offers.store import add_offer, add_offers, find_offer_row, remove_offer, update_offer, with_json_read
 from daemon.offers.values import Backend, UserAgent
 
 
 @dataclass(frozen=True, slots=True)
 class OffersQuery:
-    """`offer`: the whole name. `cursor`: what the page before gave as `next`."""
+    """`offer`: the whole name. `cursor`: the `next` of the page before."""
 
     offer: Word | None = None
     country: Word | None = None
@@ -39,6 +48,67 @@ class OffersQuery:
     sort: Literal["name", "-name", "created", "-created", "updated", "-updated", "country", "-country"] = "name"
     cursor: Cursor | None = None
     limit: Limit = 50
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+@with_fields({name: setting.body | None for name, setting in SETTINGS.items() if name != "offer_name"}, optional=True)
+class OfferChanges:
+    """The settings to change. A list or an object replaces the old one; null, or an empty one, removes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class OfferNew(OfferChanges):
+    """An offer to add. Without `final_url` the offer gets the first of its `tracking_urls`.
+
+    `stop_at`: a trace ends at the first redirect to one of these hosts, which is not fetched. `param_filter`:
+    {"keep": [names]} or {"drop": [names]}. `rename`: {"gclid": "sub1"}. `tracking_urls` share the offer's clicks
+    instead of `final_url`.
+    """
+
+    offer_name: Word
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class OffersNew:
+    """Offers to add. `update`: an offer that exists gets the row's values. `strict`: a bad row refuses all rows."""
+
+    rows: Annotated[list[OfferNew], Field(min_length=1, max_length=10_000)]
+    update: Flag = False
+    strict: Flag = False
+
+
+@dataclass(frozen=True, slots=True)
+@with_fields({"id": UUID} | {name: setting.stored for name, setting in SETTINGS.items()})
+class OfferRow:
+    """A row of offers. `deadline_s` null: click.deadline_s applies."""
+
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OfferPage:
+    """`next` is the cursor of the following page; null at the end."""
+
+    items: list[OfferRow]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OffersImported:
+    """`skipped`: offers that existed already."""
+
+    added: int
+    updated: int
+    skipped: int
+    refused: list[RowRefused]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRemoved:
+    """`removed`: the offer's name."""
+
+    removed: str
 
 
 def blueprint(context: GetContext) -> Blueprint:
@@ -73,7 +143,7 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
     @validate_request(OfferNew)
     @validate_response(OfferRow, 201)
     async def create_offer(data: OfferNew) -> tuple[OfferRow, int]:
-        """Add an offer, as `tracepool offers add` does; 409 where one has its name already."""
+        """Add an offer, as `tracepool offers add` does; 409 if another offer has its name."""
         offer = new_offer(asdict(data), allow_private=private())
         added, row = await context().database.work(_add, offer)
         if not added:
@@ -85,9 +155,9 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
     @validate_request(OffersNew)
     @validate_response(OffersImported)
     async def import_offers(data: OffersNew) -> OffersImported:
-        """Add many offers; those that exist are skipped, or changed with `update`."""
+        """Add many offers. An offer that exists is skipped, or changed with `update`."""
         allow_private = private()
-        rows, refused = accepted(
+        rows, refused = parse_rows(
             data.rows, lambda row: new_offer(asdict(row), allow_private=allow_private), strict=data.strict
         )
         stored = await context().database.work(add_offers, rows, data.update)
@@ -100,7 +170,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @validate_request(OfferChanges)
     @validate_response(OfferRow)
     async def change_offer(offer: str, data: OfferChanges) -> OfferRow:
-        """Change of an offer what the body names; null takes a setting back (RFC 7396)."""
+        """Change the settings of an offer that the body names; null removes a setting (RFC 7396)."""
         named = sorted(await request.get_json())
         values = asdict(data)
         given = {name: SETTINGS[name].unset if values[name] is None else values[name] for name in named}
@@ -120,9 +190,9 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
 
 
 def _changes(given: dict[str, object], allow_private: bool) -> OfferFields:
-    """They are for any offer: the name stays open."""
+    """The changes, checked. `offer_name` is a placeholder: the caller sets it."""
     if given.get("final_url", "") is None:
-        raise BadInput("final_url cannot be taken back: an offer needs one")
+        raise BadInput("final_url cannot be removed: an offer needs one")
     return offer_fields({"offer_name": "any", **given}, allow_private=allow_private)
 
 
@@ -150,4 +220,4 @@ async def _known(conn: Connection, key: str) -> dict[str, Any]:
 
 
 def _shown(row: dict[str, Any]) -> OfferRow:
-    return picked(OfferRow, with_json_read(row))
+    return from_row(OfferRow, with_json_read(row))

@@ -1,4 +1,4 @@
-"""The pages for a browser: GET / is the dashboard, GET /docs the API to be read. All of it comes from this package."""
+"""The pages for a browser: GET / is the dashboard, GET /docs describes the API. All assets are in this package."""
 
 import base64
 import hashlib
@@ -12,8 +12,8 @@ from quart_schema import hide
 
 from daemon import __version__
 from daemon.control.api import GetContext
+from daemon.control.api_docs import models_of, operations_of
 from daemon.control.problems import ProblemRaised
-from daemon.control.reading import models_of, operations_of
 from daemon.control.resources.status import status_message
 
 DASHBOARD = Path(__file__).parents[1] / "dashboard"
@@ -35,28 +35,28 @@ EVENTS_SHOWN = 50
 def dashboard_routes(context: GetContext) -> Blueprint:
     routes = Blueprint("dashboard", __name__, template_folder=str(DASHBOARD / "templates"))
     assets = {file.relative_to(DASHBOARD / "static").as_posix(): file for file in (DASHBOARD / "static").rglob("*.*")}
-    read: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
 
     @routes.get("/")
     @hide
     async def dashboard() -> Response:
-        page = await render_template("dashboard.html", version=__version__, **await _first(context))
-        return _guarded(Response(page, content_type="text/html; charset=utf-8"))
+        page = await render_template("dashboard.html", version=__version__, **await _initial_figures(context))
+        return _with_policy(Response(page, content_type="text/html; charset=utf-8"))
 
     @routes.get("/static/<path:name>")
     @hide
     async def asset(name: str) -> Response:
         if name not in assets:
             raise ProblemRaised(404, "no such asset")
-        if name not in read:
-            read[name] = assets[name].read_bytes()  # a local file of this package, once
-        return _guarded(Response(read[name], content_type=TYPES[assets[name].suffix]))
+        if name not in contents:
+            contents[name] = assets[name].read_bytes()
+        return _with_policy(Response(contents[name], content_type=TYPES[assets[name].suffix]))
 
     return routes
 
 
-async def _first(context: GetContext) -> dict[str, Any]:
-    """What the page shows before any script has run."""
+async def _initial_figures(context: GetContext) -> dict[str, Any]:
+    """The figures in the page as it is sent, before a script runs."""
     nothing: dict[str, Any] = {"status": None, "events": [], "starting": False}
     if g.get("principal") is None:
         return nothing
@@ -68,7 +68,7 @@ async def _first(context: GetContext) -> dict[str, Any]:
     return {**nothing, "status": await status_message(here), "events": [noted.as_dict() for noted in reversed(recent)]}
 
 
-def _guarded(response: Response) -> Response:
+def _with_policy(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
@@ -77,10 +77,10 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def docs_routes(context: object) -> Blueprint:
-    """It needs no context: it says nothing of what runs here."""
+    """`context` is not used: the page describes the API, not this daemon."""
     routes = Blueprint("docs", __name__, template_folder=str(DOCS))
     style = (DOCS / "docs.css").read_text()
-    pages: list[str] = []  # the one, once somebody has asked: what it says stays as it is
+    pages: list[str] = []  # the page, rendered at the first request
 
     @routes.get("/docs")
     @hide
@@ -108,9 +108,9 @@ def docs_routes(context: object) -> Blueprint:
 
 
 def _prose(text: str) -> Markup:
-    """A docstring's text: what stands between backticks is code, an empty line ends a paragraph."""
+    """A docstring's text as HTML: backticks enclose code, an empty line ends a paragraph."""
     paragraphs = (_CODE.sub(r"<code>\1</code>", str(escape(part.strip()))) for part in text.split("\n\n"))
-    return Markup("".join(f"<p>{part}</p>" for part in paragraphs if part))  # noqa: S704 it is escaped
+    return Markup("".join(f"<p>{part}</p>" for part in paragraphs if part))  # noqa: S704 escaped above
 
 
 def _hash_of(style: str) -> str:

@@ -1,4 +1,4 @@
-"""The pools by country, from the daemon's memory: /api/pools, and a letter for each IP for a picture of a pool."""
+"""/api/pools: the pools by country, and the state of each IP of a pool as one letter. All from the daemon's memory."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -17,7 +17,7 @@ from daemon.control.status import CountryStatus, country_status
 from daemon.pool.messages import IpView
 from daemon.pool.states import Status
 
-CELLS_MAX = 5_000  # a page: reading them keeps the daemon for two milliseconds
+CELLS_MAX = 5_000  # a page: to read them takes two milliseconds, in which the daemon does nothing else
 LETTERS = {Status.AVAILABLE: "a", Status.LOCKED: "l", Status.COOLDOWN: "c", Status.FAILED: "f"}
 
 
@@ -28,9 +28,10 @@ class _Named:
 
 @dataclass(frozen=True, slots=True)
 class PoolState(Depletion, CountryStatus, _Named):  # an answer has the fields of the last base first
-    """One country's pool. `waiting` are clicks, the rest IPs; utilisation is (locked + cooldown) / healthy.
+    """One country's pool. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy.
 
-    `dry_in_s`: when none is available if leases go on as in the last minute; null where they can, or are not known yet.
+    `dry_in_s`: in how many seconds no IP is available if leases go on as in the last minute; null if that does not
+    happen, or the rate is not known yet.
     """
 
 
@@ -41,7 +42,7 @@ class PoolList:
 
 @dataclass(frozen=True, slots=True)
 class CellsQuery:
-    """5,000 IPs from `start` on. `known`: the `revision` of an answer whose `ips` need not be repeated."""
+    """5,000 IPs from `start` on. `known`: the `revision` of an earlier answer; its `ips` are not sent again."""
 
     start: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     known: Word | None = None
@@ -49,7 +50,7 @@ class CellsQuery:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Which IP a letter stands for."""
+    """The IP of a letter. `name`: address:port."""
 
     id: UUID
     name: str
@@ -57,8 +58,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """`states`: a letter for each IP: available, locked, cooldown, failed. `ips`: which they are, in that order; null
-    where the revision is the known one.
+    """`states`: a letter for each IP: available, locked, cooldown, failed.
+
+    `ips`: the IPs in the same order; null if the revision is the known one.
     """
 
     country: str
@@ -69,7 +71,7 @@ class Cells:
     ips: list[Cell] | None
 
 
-def pools_routes(context: GetContext) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("pools", __name__)
 
     @routes.get("/api/pools")
@@ -86,27 +88,21 @@ def pools_routes(context: GetContext) -> Blueprint:
             ]
         )
 
-    return routes
-
-
-def cells_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("pool_cells", __name__)
-
     @routes.get("/api/pools/<country>/cells")
     @validate_querystring(CellsQuery)
     @validate_response(Cells)
     async def cells(country: str, query_args: CellsQuery) -> Cells:
-        """The states of a pool's IPs, a letter each."""
-        post = context().overview.directory.known(country)
-        if post is None:
-            raise ProblemRaised(404, f"no IP is in the country {country[:100]!r}: GET /api/pools lists those that are")
+        """The states of a pool's IPs, one letter each."""
+        handle = context().overview.directory.known(country)
+        if handle is None:
+            raise ProblemRaised(404, f"no IP is in the country {country[:100]!r}: GET /api/pools lists the countries")
         start = query_args.start
-        ips = await post.describe(start=start, count=CELLS_MAX)
+        ips = await handle.describe(start=start, count=CELLS_MAX)
         revision = _revision(ips)
         known = query_args.known == revision
         return Cells(
-            country=post.country,
-            total=post.view.counts.total,
+            country=handle.country,
+            total=handle.view.counts.total,
             start=start,
             revision=revision,
             states="".join(LETTERS.get(ip.status, "f") for ip in ips),

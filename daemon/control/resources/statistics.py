@@ -1,4 +1,4 @@
-"""Figures over time: minute by minute from the tables, the last day from memory, traffic by day, and /metrics."""
+"""Figures over time: statistics by minute and traffic by day from the tables, the last day from memory, /metrics."""
 
 from datetime import date, datetime
 from functools import partial
@@ -11,14 +11,14 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, Response, request
 from quart_schema import hide, validate_querystring, validate_response
 
-from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, page_of, picked
+from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, from_row, page_of
 from daemon.control.history import FALLBACK_REASONS, OTHER
 from daemon.control.listings import STATISTICS, TRAFFIC
 
 
 @dataclass(frozen=True, slots=True)
 class StatisticsQuery:
-    """A series: the rows from `since` to before `until`. 1,440 rows are a day."""
+    """The rows from `since` to before `until`. 1,440 rows are a day."""
 
     since: Time | None = None
     until: Time | None = None
@@ -60,26 +60,6 @@ class StatisticsPage:
     next: str | None
 
 
-def statistics_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("statistics", __name__)
-
-    @routes.get("/api/statistics")
-    @validate_querystring(StatisticsQuery)
-    @validate_response(StatisticsPage)
-    async def statistics(query_args: StatisticsQuery) -> StatisticsPage:
-        """The pool's statistics as a series."""
-        return await page_of(context(), STATISTICS, query_args, StatisticsPage, _row)
-
-    return routes
-
-
-def _row(row: dict[str, Any]) -> StatisticsRow:
-    return picked(StatisticsRow, row, country_breakdown=msgspec.json.decode(row["country_breakdown"]))
-
-
-Sort = Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "traces"]
-
-
 @dataclass(frozen=True, slots=True)
 class TrafficQuery:
     """The days from `since` to before `until`, in UTC."""
@@ -88,14 +68,14 @@ class TrafficQuery:
     until: Day | None = None
     provider: Word | None = None
     offer: Word | None = None
-    sort: Sort = "-day"
+    sort: Literal["-day", "day", "-bytes", "bytes", "-cost", "cost", "-traces", "traces"] = "-day"
     cursor: Cursor | None = None
     limit: Limit = 50
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficRow:
-    """What the traces of an offer took of a provider on a day (UTC). `cost`: US dollars, at the prices of that time."""
+    """The traffic of one offer through one provider on one day (UTC). `cost`: US dollars, at that day's prices."""
 
     day: date
     provider: str
@@ -115,29 +95,16 @@ class TrafficPage:
     next: str | None
 
 
-def traffic_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("traffic", __name__)
-
-    @routes.get("/api/traffic")
-    @validate_querystring(TrafficQuery)
-    @validate_response(TrafficPage)
-    async def traffic(query_args: TrafficQuery) -> TrafficPage:
-        """Bytes and money by day, provider and offer, the newest first."""
-        return await page_of(context(), TRAFFIC, query_args, TrafficPage, partial(picked, TrafficRow))
-
-    return routes
-
-
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """The hour comes in steps of 5 s, the day in minutes."""
+    """The hour is in steps of 5 s, the day in minutes."""
 
     span: Literal["hour", "day"] = "hour"
 
 
 @dataclass(frozen=True, slots=True)
 class TimePercentiles:
-    """Milliseconds by minute; null where nothing came."""
+    """Milliseconds by minute; null for a minute without clicks or traces."""
 
     p50: list[float | None]
     p95: list[float | None]
@@ -146,8 +113,9 @@ class TimePercentiles:
 
 @dataclass(frozen=True, slots=True)
 class HistoryAnswer:
-    """Counts in buckets of `step_s` from `from_s` (seconds since 1970) on, the last of which is not over yet; times by
-    minute from `minutes_from_s` on. Nothing is known of the time before `began_s`, when the daemon started.
+    """Counts in buckets of `step_s` from `from_s` (seconds since 1970) on; the last bucket is not over yet.
+
+    Times by minute from `minutes_from_s` on. There are no figures from before `began_s`, when the daemon started.
     """
 
     span: str
@@ -164,9 +132,30 @@ class HistoryAnswer:
     deadline_ms: float
 
 
-def history_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("history", __name__)
+def blueprint(context: GetContext) -> Blueprint:
+    routes = Blueprint("statistics", __name__)
+    _add_tables(routes, context)
+    _add_figures(routes, context)
+    return routes
 
+
+def _add_tables(routes: Blueprint, context: GetContext) -> None:
+    @routes.get("/api/statistics")
+    @validate_querystring(StatisticsQuery)
+    @validate_response(StatisticsPage)
+    async def statistics(query_args: StatisticsQuery) -> StatisticsPage:
+        """The pool's statistics by minute."""
+        return await page_of(context(), STATISTICS, query_args, StatisticsPage, _row)
+
+    @routes.get("/api/traffic")
+    @validate_querystring(TrafficQuery)
+    @validate_response(TrafficPage)
+    async def traffic(query_args: TrafficQuery) -> TrafficPage:
+        """Bytes and cost by day, provider and offer, the newest first."""
+        return await page_of(context(), TRAFFIC, query_args, TrafficPage, partial(from_row, TrafficRow))
+
+
+def _add_figures(routes: Blueprint, context: GetContext) -> None:
     @routes.get("/api/history")
     @validate_querystring(HistoryQuery)
     @validate_response(HistoryAnswer)
@@ -191,17 +180,13 @@ def history_routes(context: GetContext) -> Blueprint:
             deadline_ms=here.settings().click.deadline_s * 1000,
         )
 
-    return routes
-
-
-def metrics_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("metrics", __name__)
-
     @routes.get("/metrics")
     @hide
     async def metrics() -> Response:
         here = context()
-        page = await here.metrics.page(here.overview, request.headers.get("Accept"))
+        page = await here.observers.metrics.page(here.overview, request.headers.get("Accept"))
         return Response(page.body, content_type=page.content_type)
 
-    return routes
+
+def _row(row: dict[str, Any]) -> StatisticsRow:
+    return from_row(StatisticsRow, row, country_breakdown=msgspec.json.decode(row["country_breakdown"]))

@@ -1,4 +1,4 @@
-"""How things stand, what should be done, a maintenance round, and GET /api/events: all of that as it happens."""
+"""The daemon's status and advice, a maintenance round now, and GET /api/events, which the dashboard follows."""
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict, field
@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from quart import Blueprint, Response, request
 from quart_schema import hide, validate_response
 
-from daemon.control.api import ControlContext, GetContext, note_change
+from daemon.control.api import ControlContext, GetContext, from_row, note_change
 from daemon.control.events import WATCHERS_MAX, sse
 from daemon.control.problems import ProblemRaised
 from daemon.control.status import AdviceStatus, Status
@@ -19,20 +19,20 @@ from daemon.maintenance.rounds import Report
 BEAT_S = 0.2
 STATUS_S = 1.0
 STREAM_S_MAX = 900.0
-AT_FIRST = b": tracepool\nretry: 2000\n\n"
+STREAM_START = b": tracepool\nretry: 2000\n\n"
 KEEP_ALIVE = b": still here\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class AdviceList:
-    """The gravest first."""
+    """The most severe first."""
 
     items: list[AdviceStatus]
 
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceReport(Report):
-    """What a round found and did. `statistics` is the row of ip_pool_statistics that it wrote."""
+    """What a round found and did. `statistics` is the row of ip_pool_statistics that the round wrote."""
 
     advice: tuple[AdviceStatus, ...] = field()
 
@@ -48,7 +48,7 @@ class PoolStats:
 
 @dataclass(frozen=True, slots=True)
 class PoolMaintenance:
-    """`timestamp`: when the round had ended."""
+    """`timestamp`: when the round ended."""
 
     success: bool
     maintenance_completed: bool
@@ -56,37 +56,33 @@ class PoolMaintenance:
     timestamp: datetime
 
 
-def status_routes(context: GetContext) -> Blueprint:
+def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("status", __name__)
-
-    @routes.get("/api/status")
-    @validate_response(Status)
-    async def status() -> dict[str, Any]:
-        """How things stand: pools, clicks, queues, journal."""
-        return await context().overview.status()
-
+    _add_status(routes, context)
+    _add_maintenance(routes, context)
+    _add_events(routes, context)
     return routes
 
 
-def advice_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("advice", __name__)
+def _add_status(routes: Blueprint, context: GetContext) -> None:
+    @routes.get("/api/status")
+    @validate_response(Status)
+    async def status() -> dict[str, Any]:
+        """The status of pools, clicks, queues and journal."""
+        return await context().overview.status()
 
     @routes.get("/api/advice")
     @validate_response(AdviceList)
     async def advice() -> dict[str, Any]:
-        """What should be done, each with its rule and the figures that met it."""
+        """What should be done: each advice with its rule and the figures that met the rule."""
         return {"items": [asdict(advice) for advice in context().overview.advisor.advice()]}
 
-    return routes
 
-
-def maintenance_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("maintenance", __name__)
-
+def _add_maintenance(routes: Blueprint, context: GetContext) -> None:
     @routes.post("/api/maintenance")
     @validate_response(MaintenanceReport)
     async def round_now() -> MaintenanceReport:
-        """A maintenance round now."""
+        """Run a maintenance round now."""
         report = await context().maintenance()
         note_change(timed_out_traces=report.timed_out_traces, removed_traces=report.removed_traces)
         return MaintenanceReport(**report.as_dict())
@@ -94,71 +90,61 @@ def maintenance_routes(context: GetContext) -> Blueprint:
     @routes.post("/functions/v1/ip-pool-maintenance")
     @validate_response(PoolMaintenance)
     async def ip_pool_maintenance() -> PoolMaintenance:
-        """A maintenance round now, told in brief."""
+        """Run a maintenance round now; a short answer."""
         statistics = (await context().maintenance()).statistics
-        stats = PoolStats(
-            total_ips=statistics["total_ips"],
-            available_ips=statistics["available_ips"],
-            utilization_percent=statistics["pool_utilization_percent"],
-            active_requests=statistics["active_requests"],
-            unhealthy_ips=statistics["failed_ips"],
-        )
+        percent, unhealthy = statistics["pool_utilization_percent"], statistics["failed_ips"]
+        stats = from_row(PoolStats, statistics, utilization_percent=percent, unhealthy_ips=unhealthy)
         return PoolMaintenance(True, True, stats, datetime.now(UTC))
 
-    return routes
 
+def _add_events(routes: Blueprint, context: GetContext) -> None:
+    """GET /api/events, a stream of server-sent events (HTML, 9.2).
 
-def events_routes(context: GetContext) -> Blueprint:
-    """GET /api/events, a stream (HTML, 9.2).
-
-    `status` is what GET /api/status says, with `outlook` by country as in GET /api/pools and `in_flight` as in
-    GET /api/traces/in-flight; `click` and `trace` are lines of the log; `event` is a notable one, the last 200 first
-    (after Last-Event-ID, if that is sent). A stream ends after a while, so that who asks proves again that they may.
+    `status` is the answer of GET /api/status, with `outlook` by country as in GET /api/pools and `in_flight` as in
+    GET /api/traces/in-flight; `click` and `trace` are log lines; `event` is a notable log line, the last 200 first
+    (those after Last-Event-ID, if the client sends that header). A stream ends after STREAM_S_MAX, so that a client
+    must show a valid token again.
     """
-    routes = Blueprint("events", __name__)
-    pulse = _Pulse()
+    cache = _StatusCache()
 
     @routes.get("/api/events")
     @hide
     async def events() -> Response:
         here = context()
         if here.observers.events.full:
-            raise ProblemRaised(
-                503, f"{WATCHERS_MAX} clients follow the events already", kind="/problems/busy", title="Busy"
-            )
+            why = f"{WATCHERS_MAX} clients follow the events already"
+            raise ProblemRaised(503, why, kind="/problems/busy", title="Busy")
         after = request.headers.get("Last-Event-ID", "")
-        stream = _stream(here, pulse, int(after) if after.isdecimal() and len(after) < 16 else 0)
+        stream = _stream(here, cache, int(after) if after.isdecimal() and len(after) < 16 else 0)
         return Response(stream, content_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
-    return routes
 
-
-async def _stream(context: ControlContext, pulse: "_Pulse", after: int) -> AsyncIterator[bytes]:
-    events, began_s, told_s = context.observers.events, trio.current_time(), float("-inf")
-    if events.full:  # many came at once
+async def _stream(context: ControlContext, cache: "_StatusCache", after: int) -> AsyncIterator[bytes]:
+    events, began_s, sent_s = context.observers.events, trio.current_time(), float("-inf")
+    if events.full:  # other streams have begun since the handler checked
         return
-    yield AT_FIRST
+    yield STREAM_START
     with events.watched(after) as watcher:
         while not context.stopping.is_set() and not watcher.dropped and trio.current_time() < began_s + STREAM_S_MAX:
             piece = watcher.taken()
-            if trio.current_time() >= told_s + STATUS_S - BEAT_S / 2:
-                told_s = trio.current_time()
-                piece += await pulse.status(context) + KEEP_ALIVE
+            if trio.current_time() >= sent_s + STATUS_S - BEAT_S / 2:
+                sent_s = trio.current_time()
+                piece += await cache.status(context) + KEEP_ALIVE
             if piece:
                 yield piece
             await trio.sleep(BEAT_S)
 
 
-class _Pulse:
-    """The status as a message, made once a second however many look on."""
+class _StatusCache:
+    """The `status` message, made once a second however many clients follow the events."""
 
     def __init__(self) -> None:
-        self._at_s = float("-inf")
+        self._made_s = float("-inf")
         self._message = b""
 
     async def status(self, context: ControlContext) -> bytes:
-        if trio.current_time() >= self._at_s + STATUS_S - BEAT_S:
-            self._at_s = trio.current_time()
+        if trio.current_time() >= self._made_s + STATUS_S - BEAT_S:
+            self._made_s = trio.current_time()
             self._message = sse("status", await status_message(context))
         return self._message
 

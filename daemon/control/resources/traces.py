@@ -1,21 +1,20 @@
-"""Traces and clicks: the rows of the last days, the traces under way, and new traces that nobody waits for."""
+"""Traces and clicks: the rows of the last days, the traces in flight, and new traces for the batch lane."""
 
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import msgspec
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_querystring, validate_request, validate_response
 
-from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, note_change, page_of, picked
-from daemon.control.listings import HITS, TRACES, read_one
+from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Word, from_row, note_change, page_of
+from daemon.control.listings import HITS, TRACES
 from daemon.control.observers import Flight
 from daemon.control.problems import ProblemRaised
-from daemon.database.postgres import Connection
+from daemon.logbook.clicks import read_click
 from daemon.offers.macros import tracking_url
 from daemon.trace.batch_store import add_traces
 
@@ -26,7 +25,7 @@ Sort = Literal["-created", "created", "-trace_ms", "trace_ms", "-wait_ms", "wait
 
 @dataclass(frozen=True, slots=True)
 class TracesQuery:
-    """`batch`: true for those that nobody waited for. Times: RFC 3339, with their zone."""
+    """`batch`: true for traces of the batch lane. Times: RFC 3339 with a zone."""
 
     offer: Word | None = None
     status: Status | None = None
@@ -42,7 +41,7 @@ class TracesQuery:
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
-    """A row of active_trace_requests, without its chain. `cost` in US dollars; null without an IP."""
+    """A row of active_trace_requests, without its redirect chain. `cost` in US dollars; null without an IP."""
 
     request_id: UUID
     offer_name: str | None
@@ -74,7 +73,7 @@ class TracePage:
 
 @dataclass(frozen=True, slots=True)
 class TraceHop:
-    """One request of the chain. `kind`: how it went on from there."""
+    """One request of the redirect chain. `kind`: how the chain went on from there."""
 
     url: str
     status: int | None
@@ -86,7 +85,7 @@ class TraceHop:
 
 @dataclass(frozen=True, slots=True)
 class TraceAnswer:
-    """What its visitor was told."""
+    """The answer that the trace's visitor got."""
 
     outcome: str
     reason: str | None
@@ -97,7 +96,7 @@ class TraceAnswer:
 
 @dataclass(frozen=True, slots=True)
 class TraceDetail:
-    """One trace with its hops, and the click that it was for; `answer` is null where nobody waited, or still waits."""
+    """One trace with its hops and its click; `answer` is null if no visitor waited, or one still waits."""
 
     trace: TraceRow
     hops: list[TraceHop]
@@ -108,7 +107,7 @@ class TraceDetail:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class TracesNew:
-    """URLs to trace through a country's IPs."""
+    """URLs to trace through the IPs of a country."""
 
     urls: Annotated[list[Url], Field(min_length=1, max_length=10_000)]
     country: Word = "us"
@@ -116,84 +115,22 @@ class TracesNew:
 
 @dataclass(frozen=True, slots=True)
 class TracesQueued:
-    """Their ids, in the order of the URLs; GET /api/traces/ID says how each one goes."""
+    """The traces' ids, in the order of the URLs; GET /api/traces/ID shows each one's state."""
 
     request_ids: list[UUID]
 
 
-def traces_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("traces", __name__)
-
-    @routes.get("/api/traces")
-    @validate_querystring(TracesQuery)
-    @validate_response(TracePage)
-    async def list_traces(query_args: TracesQuery) -> TracePage:
-        """The traces of the last days, the newest first."""
-        return await page_of(context(), TRACES, query_args, TracePage, partial(picked, TraceRow))
-
-    @routes.get("/api/traces/<uuid:request_id>")
-    @validate_response(TraceDetail)
-    async def show_trace(request_id: UUID) -> TraceDetail:
-        """One trace with its hops."""
-        row, hit = await context().database.work(_read_trace, request_id)
-        if row is None:
-            raise ProblemRaised(404, f"no trace has the id {request_id}: its row may be older than the retention")
-        return TraceDetail(
-            trace=picked(TraceRow, row),
-            hops=[picked(TraceHop, UNKNOWN | hop) for hop in _json(row["redirect_chain"], [])],
-            inbound_params=_json(row["inbound_params"], {}),
-            extracted_params=_json(row["extracted_params"], {}),
-            answer=None if hit is None else picked(TraceAnswer, hit),
-        )
-
-    @routes.post("/api/traces")
-    @validate_request(TracesNew)
-    @validate_response(TracesQueued, 202)
-    async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
-        """Trace URLs at low priority: while the country's pool is below pool.batch_below_percent."""
-        private = context().settings().trace.allow_private
-        urls = [tracking_url(url, allow_private=private) for url in data.urls]
-        ids = await context().database.work(add_traces, urls, data.country)
-        note_change(traces=len(ids))
-        return TracesQueued(ids), 202
-
-    return routes
-
-
-async def _read_trace(conn: Connection, request_id: UUID) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    return await read_one(conn, TRACES, request_id), await read_one(conn, HITS, request_id)
-
-
-def _json(text: str | None, otherwise: Any) -> Any:
-    """A jsonb column as asyncpg gives it."""
-    return otherwise if text is None else msgspec.json.decode(text)
-
-
 @dataclass(frozen=True, slots=True)
 class FlightList:
-    """`total` have an IP; at most 200 of them are listed, those that began first."""
+    """`total`: the traces that have an IP. `items`: at most 200 of them, the oldest first."""
 
     total: int
     items: list[Flight]
 
 
-def in_flight_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("in_flight", __name__)
-
-    @routes.get("/api/traces/in-flight")
-    @validate_response(FlightList)
-    async def in_flight() -> FlightList:
-        """The traces under way, and the time each has left."""
-        here = context()
-        flights = here.observers.flights(here.overview, here.settings().pool.lock_s)
-        return FlightList(here.overview.tracer.active, flights)
-
-    return routes
-
-
 @dataclass(frozen=True, slots=True)
 class HitsQuery:
-    """`reason`: of a fallback. Times: RFC 3339, with their zone."""
+    """`reason`: of a fallback. Times: RFC 3339 with a zone."""
 
     offer: Word | None = None
     outcome: Literal["resolved", "fallback"] | None = None
@@ -230,14 +167,60 @@ class HitPage:
     next: str | None
 
 
-def hits_routes(context: GetContext) -> Blueprint:
-    routes = Blueprint("hits", __name__)
+def blueprint(context: GetContext) -> Blueprint:
+    routes = Blueprint("traces", __name__)
+    _add_reads(routes, context)
+    _add_new(routes, context)
+    return routes
+
+
+def _add_reads(routes: Blueprint, context: GetContext) -> None:
+    @routes.get("/api/traces")
+    @validate_querystring(TracesQuery)
+    @validate_response(TracePage)
+    async def list_traces(query_args: TracesQuery) -> TracePage:
+        """The traces of the last days, the newest first."""
+        return await page_of(context(), TRACES, query_args, TracePage, partial(from_row, TraceRow))
+
+    @routes.get("/api/traces/<uuid:request_id>")
+    @validate_response(TraceDetail)
+    async def show_trace(request_id: UUID) -> TraceDetail:
+        """One trace with its hops."""
+        row, hit = await context().database.work(read_click, request_id)
+        if row is None:
+            raise ProblemRaised(404, f"no trace has the id {request_id}: its row may be older than the retention")
+        return TraceDetail(
+            trace=from_row(TraceRow, row),
+            hops=[from_row(TraceHop, UNKNOWN | hop) for hop in row["redirect_chain"] or ()],
+            inbound_params=row["inbound_params"] or {},
+            extracted_params=row["extracted_params"] or {},
+            answer=None if hit is None else from_row(TraceAnswer, hit),
+        )
+
+    @routes.get("/api/traces/in-flight")
+    @validate_response(FlightList)
+    async def in_flight() -> FlightList:
+        """The traces in flight, each with the time it has left."""
+        here = context()
+        flights = here.observers.flights(here.overview, here.settings().pool.lock_s)
+        return FlightList(here.overview.tracer.active, flights)
 
     @routes.get("/api/hits")
     @validate_querystring(HitsQuery)
     @validate_response(HitPage)
     async def list_hits(query_args: HitsQuery) -> HitPage:
         """The answered clicks, the newest first."""
-        return await page_of(context(), HITS, query_args, HitPage, partial(picked, HitRow))
+        return await page_of(context(), HITS, query_args, HitPage, partial(from_row, HitRow))
 
-    return routes
+
+def _add_new(routes: Blueprint, context: GetContext) -> None:
+    @routes.post("/api/traces")
+    @validate_request(TracesNew)
+    @validate_response(TracesQueued, 202)
+    async def new_traces(data: TracesNew) -> tuple[TracesQueued, int]:
+        """Trace URLs at low priority: they wait while the country's pool is above pool.batch_below_percent."""
+        private = context().settings().trace.allow_private
+        urls = [tracking_url(url, allow_private=private) for url in data.urls]
+        ids = await context().database.work(add_traces, urls, data.country)
+        note_change(traces=len(ids))
+        return TracesQueued(ids), 202

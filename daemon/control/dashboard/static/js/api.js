@@ -1,8 +1,8 @@
-// Talking to the daemon: the token, requests, the event stream. No cookies.
+// The API client: the token, requests, the event stream. No cookies.
 
 const KEY = "tracepool-token";
 
-export class Trouble extends Error {
+export class ApiError extends Error {
   constructor(status, text) {
     super(text);
     this.status = status;
@@ -19,33 +19,33 @@ function headers(more = {}) {
   return given ? { Authorization: `Bearer ${given}`, ...more } : more;
 }
 
-async function asked(path, options) {
+async function request(path, options) {
   let answer;
   try {
     answer = await fetch(path, { cache: "no-store", credentials: "omit", ...options });
   } catch {
-    throw new Trouble(0, "tracepool does not answer");
+    throw new ApiError(0, "tracepool does not answer");
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw new Trouble(answer.status, problem.detail ?? problem.title ?? `status ${answer.status}`);
+  throw new ApiError(answer.status, problem.detail ?? problem.title ?? `status ${answer.status}`);
 }
 
 export async function get(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== "" && value !== null && value !== undefined);
   const tail = new URLSearchParams(given).toString();
-  return (await asked(tail ? `${path}?${tail}` : path, { headers: headers() })).json();
+  return (await request(tail ? `${path}?${tail}` : path, { headers: headers() })).json();
 }
 
 export async function post(path, body = {}) {
   const options = { method: "POST", headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body) };
-  return (await asked(path, options)).json();
+  return (await request(path, options)).json();
 }
 
-/** Reads the event stream until it ends; `tell(kind, body)` for each message. Raises Trouble. */
-export async function follow(after, tell) {
+/** Reads the event stream until it ends, and calls `receive(kind, body)` for each message. Throws ApiError. */
+export async function follow(after, receive) {
   const more = { Accept: "text/event-stream", ...(after ? { "Last-Event-ID": after } : {}) };
-  const answer = await asked("/api/events", { headers: headers(more) });
+  const answer = await request("/api/events", { headers: headers(more) });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
@@ -53,14 +53,14 @@ export async function follow(after, tell) {
     try {
       piece = await reader.read();
     } catch {
-      throw new Trouble(0, "the connection broke");
+      throw new ApiError(0, "the connection broke");
     }
     if (piece.done) return;
     const messages = (text + piece.value).split("\n\n");
     text = messages.pop();
     for (const message of messages) {
       const fields = Object.fromEntries(message.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)));
-      if (fields.event && fields.data) tell(fields.event, JSON.parse(fields.data));
+      if (fields.event && fields.data) receive(fields.event, JSON.parse(fields.data));
     }
   }
 }

@@ -1,4 +1,4 @@
-// The picture of a pool: a cell for each IP on one canvas, by colour and shape, for the mouse and for the keyboard.
+// The picture of a pool: one canvas with a cell for each IP, by colour and shape, for mouse and keyboard.
 
 import { get } from "./api.js";
 import { $, count, h } from "./dom.js";
@@ -16,14 +16,14 @@ export class Cells {
     this.revision = "";
     this.chosen = -1;
     this.start = 0;
-    $("cells-country").addEventListener("change", () => this.turnTo($("cells-country").value, 0));
-    $("cells-page").addEventListener("change", () => this.turnTo(this.country, Number($("cells-page").value)));
+    $("cells-country").addEventListener("change", () => this.select($("cells-country").value, 0));
+    $("cells-page").addEventListener("change", () => this.select(this.country, Number($("cells-page").value)));
     this.canvas.addEventListener("mousemove", (event) => this.choose(this.under(event), false));
     this.canvas.addEventListener("click", (event) => this.open(this.under(event)));
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.draw()).observe($("cells-box"));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
-    setInterval(() => this.look(), EVERY_MS);
+    setInterval(() => this.refresh(), EVERY_MS);
   }
 
   status({ countries }) {
@@ -36,20 +36,20 @@ export class Cells {
     if (!names.includes(this.country) && names.length) {
       const largest = names.reduce((a, b) => (countries[b].total > countries[a].total ? b : a));
       select.value = largest;
-      this.turnTo(largest, 0);
+      this.select(largest, 0);
     }
   }
 
-  turnTo(country, start) {
+  select(country, start) {
     Object.assign(this, { country, start, revision: "", chosen: -1 });
     document.dispatchEvent(new CustomEvent("country", { detail: country }));
-    this.look();
+    this.refresh();
   }
 
-  async look() {
-    if (!this.country || document.hidden || this.looking) return;
+  async refresh() {
+    if (!this.country || document.hidden || this.loading) return;
     const { country, start } = this;
-    this.looking = true;
+    this.loading = true;
     try {
       const found = await get(`/api/pools/${encodeURIComponent(country)}/cells`, { start, known: this.revision });
       if (country !== this.country || start !== this.start) return;
@@ -58,9 +58,9 @@ export class Cells {
       this.pages();
       this.draw();
     } catch {
-      this.revision = ""; // the lamp at the top says that nothing is live
+      this.revision = ""; // the indicator at the top shows that the page is not live
     } finally {
-      this.looking = false;
+      this.loading = false;
     }
   }
 
@@ -75,9 +75,9 @@ export class Cells {
     select.parentElement.hidden = pages === 1;
     const tally = { a: 0, l: 0, c: 0, f: 0 };
     for (const state of this.states) tally[state] += 1;
-    const said = Object.entries(tally).filter(([, n]) => n).map(([state, n]) => `${n} ${NAMES[state]}`).join(", ");
+    const summary = Object.entries(tally).filter(([, n]) => n).map(([state, n]) => `${n} ${NAMES[state]}`).join(", ");
     $("cells-total").textContent = `${count(this.total)} IPs`;
-    this.canvas.setAttribute("aria-label", `Pool of ${this.country}, ${this.total} IPs: ${said || "none"}`);
+    this.canvas.setAttribute("aria-label", `Pool of ${this.country}, ${this.total} IPs: ${summary || "none"}`);
   }
 
   layout() {
@@ -109,7 +109,7 @@ export class Cells {
       pen.strokeStyle = colour("ink");
       pen.lineWidth = 2;
       pen.strokeRect((this.chosen % columns) * side, Math.floor(this.chosen / columns) * side, side - 1, side - 1);
-      if (document.activeElement === canvas || this.pointed) this.say();
+      if (document.activeElement === canvas || this.pointed) this.showReadout();
     }
   }
 
@@ -126,7 +126,7 @@ export class Cells {
     this.chosen = at;
     this.pointed = !byKey;
     this.draw();
-    this.say();
+    this.showReadout();
     if (byKey) {
       const { side, columns } = this.layout();
       const top = Math.floor(at / columns) * side;
@@ -136,7 +136,7 @@ export class Cells {
     }
   }
 
-  say() {
+  showReadout() {
     const text = `${this.ips[this.chosen]?.name ?? "?"}: ${NAMES[this.states[this.chosen]]}`;
     if ($("cells-readout").textContent !== text) $("cells-readout").textContent = text;
   }
@@ -159,7 +159,7 @@ export class Cells {
   }
 }
 
-/** Available is a frame, locked full, cooldown half, failed a cross: told apart without their colours. */
+/** Available is a frame, locked full, cooldown half, failed a cross: the shapes differ without colours. */
 function shape(pen, state, x, y, side, colour) {
   const gap = side > 9 ? 2 : 1;
   const size = side - gap;

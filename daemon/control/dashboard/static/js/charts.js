@@ -8,14 +8,14 @@ const HEIGHT = 170;
 const DASHES = [[], [6, 3], [2, 3], [10, 4], [8, 3, 2, 3], [4, 4]];
 const PERCENTS = ["p50", "p95", "p99"];
 const POWERS = [1, 10, 100, 1000, 10000, 100000];
-const YOUNG_S = 600; // the least that is shown of a daemon that has just begun
+const YOUNG_S = 600; // the shortest time shown after a start of the daemon
 
 const hour = (at) => new Date(at * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 class Chart {
-  /** lines: [label, colour, fill]; `mark` is the height of a line of its own, such as the deadline. */
+  /** lines: [label, colour, fill]. `mark`: the value of a horizontal line, such as the deadline. */
   constructor(id, lines, { value, log = false }) {
     Object.assign(this, { place: $(id), lines, value, log, data: null, mark: null });
     new ResizeObserver(() => this.resize()).observe(this.place);
@@ -86,23 +86,23 @@ export class Charts {
       button.addEventListener("click", () => {
         this.span = button.dataset.span;
         for (const other of document.querySelectorAll("[data-span]")) other.setAttribute("aria-pressed", String(other === button));
-        this.look();
+        this.refresh();
       });
     }
-    setInterval(() => this.look(), EVERY_MS);
-    this.look();
+    setInterval(() => this.refresh(), EVERY_MS);
+    this.refresh();
   }
 
-  async look() {
+  async refresh() {
     if (document.hidden) return;
-    const asked = this.span;
+    const { span } = this;
     let found;
     try {
-      found = await get("/api/history", { span: asked });
+      found = await get("/api/history", { span });
     } catch {
-      return; // the lamp at the top says that nothing is live
+      return; // the indicator at the top shows that the page is not live
     }
-    if (asked === this.span) this.draw(found);
+    if (span === this.span) this.draw(found);
   }
 
   draw(found) {
@@ -121,7 +121,7 @@ export class Charts {
     if (lines.length) this.fallbacks.show([at, ...reasons.map(([, counts]) => perMinute(counts))], lines);
     else this.fallbacks.show([at, known(fell)], [["none", "s6"]]);
     this.times(found);
-    this.say(found, all, fell, reasons);
+    this.showSums(found, all, fell, reasons);
   }
 
   times(found) {
@@ -131,13 +131,13 @@ export class Charts {
       chart.show([at, ...PERCENTS.map((name) => values[name].map((value) => (value === null ? null : Math.max(1, value))))]);
     }
     const latest = (values) => PERCENTS.map((name) => values[name].findLast((value) => value !== null));
-    const said = (values) => latest(values).map(ms).join(" / ");
+    const summary = (values) => latest(values).map(ms).join(" / ");
     const line = `dotted red: the deadline, ${ms(found.deadline_ms)}`;
-    $("wait-words").textContent = `What visitors waited, p50 / p95 / p99: ${said(found.wait_ms)}; ${line}`;
-    $("trace-words").textContent = `What traces took, p50 / p95 / p99: ${said(found.trace_ms)}; ${line}`;
+    $("wait-words").textContent = `Wait times of visitors, p50 / p95 / p99: ${summary(found.wait_ms)}; ${line}`;
+    $("trace-words").textContent = `Trace times, p50 / p95 / p99: ${summary(found.trace_ms)}; ${line}`;
   }
 
-  say(found, all, fell, reasons) {
+  showSums(found, all, fell, reasons) {
     const sum = (values) => values.reduce((a, b) => a + b, 0);
     const of = this.span === "hour" ? "last hour" : "last day";
     $("rate-words").textContent = `Clicks per second: ${count(sum(all))} clicks in the ${of}, ${percent(sum(fell), sum(all))} fell back`;
@@ -146,7 +146,7 @@ export class Charts {
   }
 }
 
-/** Of steps of 5 s the mean of three, so that few clicks make a curve; minutes stay as they are. */
+/** The mean of three steps of 5 s, so that few clicks make a curve; minutes stay as they are. */
 function smoothed(counts, step) {
   if (step >= 60) return counts;
   return counts.map((n, at) => (at > 1 ? (n + counts[at - 1] + counts[at - 2]) / 3 : n));

@@ -1,4 +1,4 @@
-// Pools by country: a bar of states, how much is in use against the band, and when it runs dry.
+// Pools by country: a bar of states, the use against its target band, and when the pool runs dry.
 
 import { count, span, tag } from "./dom.js";
 import { made, strip, Table } from "./table.js";
@@ -21,7 +21,7 @@ function bar(item) {
 
 function use({ c }) {
   const used = c.utilisation_percent;
-  return strip("band", `${used} percent in use; ${BAND[0]} to ${BAND[1]} is right`, [
+  return strip("band", `${used} percent in use; ${BAND[0]} to ${BAND[1]} is the target`, [
     ["band-all", 0, 100, { y: 2, height: 6 }],
     ["band-good", BAND[0], BAND[1] - BAND[0], { y: 2, height: 6 }],
     ["band-now", 0, Math.min(100, used), { y: 3.5, height: 3 }],
@@ -55,7 +55,7 @@ export class Countries {
         (item) => made(item.c.utilisation_percent, () => inUse(item)),
         (item) => made(dry(item).join(), () => tag(...dry(item))),
       ],
-      { key: (item) => item.name, empty: "No IPs yet: tracepool provision generate makes some.", classes: [null, null, null, null, null, null, "use"] },
+      { key: (item) => item.name, empty: "No IPs yet: tracepool provision generate creates IPs.", classes: [null, null, null, null, null, null, "use"] },
     );
   }
 

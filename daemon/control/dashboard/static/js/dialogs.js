@@ -1,8 +1,8 @@
-// The two dialogs: what something is in detail, and a question that is asked once.
+// The two dialogs: details, and a question.
 
 import { $ } from "./dom.js";
 
-/** Shows a title and nodes; focus returns to where it was. */
+/** Shows a title and nodes. On close, focus returns to the element that had it. */
 export function detail(title, ...nodes) {
   const dialog = $("detail");
   $("detail-title").textContent = title;

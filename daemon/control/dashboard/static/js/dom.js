@@ -1,4 +1,4 @@
-// Elements and words. Whatever comes from outside becomes text, never markup.
+// Elements and texts. Data from outside becomes text, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -16,7 +16,7 @@ function filled(element, attributes, children) {
 export const h = (tag, attributes = {}, ...children) => filled(document.createElement(tag), attributes, children);
 export const s = (tag, attributes = {}, ...children) => filled(document.createElementNS(SVG, tag), attributes, children);
 
-/** A link to what a trace met, if a browser may go there; else its text. */
+/** A link to an http(s) URL; for any other URL its text. */
 export function link(url) {
   if (!/^https?:\/\//i.test(url ?? "")) return h("span", { class: "url" }, url ?? "–");
   return h("a", { class: "url", href: url, rel: "noreferrer noopener", target: "_blank" }, url);
@@ -27,7 +27,7 @@ export function setText(element, text) {
 }
 
 let announced = 0;
-/** Says it to a screen reader, and not again and again. */
+/** Announces a text to screen readers, the same text at most once a second. */
 export function announce(text) {
   const now = Date.now();
   if (now - announced < 1000 && $("announce").textContent === text) return;

@@ -5,7 +5,7 @@ import { made, Table } from "./table.js";
 
 const EVENTS_MAX = 200;
 
-export class Standing {
+export class Overview {
   constructor() {
     this.queues = new Table(
       "queues",
@@ -38,7 +38,7 @@ export class Standing {
     const mark = JSON.stringify(all);
     if (mark === this.mark) return;
     const codes = all.map((advice) => `${advice.code} ${advice.about}`).join();
-    if (this.codes !== undefined && codes !== this.codes) announce(all.length ? `Advice: ${all[0].sentence}` : "Nothing to advise");
+    if (this.codes !== undefined && codes !== this.codes) announce(all.length ? `Advice: ${all[0].sentence}` : "No advice");
     Object.assign(this, { mark, codes });
     const lines = all.map((advice) =>
       h(
@@ -48,14 +48,14 @@ export class Standing {
         h("div", {}, h("p", {}, advice.sentence), h("p", { class: "note" }, `Rule: ${advice.rule}`), advice.command ? h("code", {}, advice.command) : null),
       ),
     );
-    $("advice-list").replaceChildren(...(lines.length ? lines : [h("li", { class: "calm" }, "Nothing to advise.")]));
+    $("advice-list").replaceChildren(...(lines.length ? lines : [h("li", { class: "calm" }, "No advice.")]));
   }
 
   journal({ journal, node_id: node, epoch }) {
     const bad = (n) => (n ? tag(count(n), "bad") : "0");
     const facts = [
-      ["Database", journal.database_reachable ? tag("reachable", "good") : tag("away: rows wait in the journal", "bad")],
-      ["Rows to ship", journal.backlog === null ? tag("the disk does not say", "bad") : count(journal.backlog)],
+      ["Database", journal.database_reachable ? tag("reachable", "good") : tag("away: entries wait in the spool", "bad")],
+      ["Entries to ship", journal.backlog === null ? tag("unknown: the disk cannot be read", "bad") : count(journal.backlog)],
       ["Recorded", count(journal.recorded)],
       ["Dropped", bad(journal.dropped)],
       ["Refused", bad(journal.refused)],
@@ -80,18 +80,18 @@ function figure(id, text, mood = "") {
 export class Events {
   constructor() {
     this.items = [];
-    const said = (value) => {
-      if (Array.isArray(value)) return value.map(said).join(", ");
-      if (value && typeof value === "object") return Object.entries(value).map(([name, inner]) => `${name} ${said(inner)}`).join(", ");
+    const text = (value) => {
+      if (Array.isArray(value)) return value.map(text).join(", ");
+      if (value && typeof value === "object") return Object.entries(value).map(([name, inner]) => `${name} ${text(inner)}`).join(", ");
       return String(value);
     };
-    const facts = (event) => event.facts.sentence ?? Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}: ${said(value)}`).join("; ");
+    const facts = (event) => event.facts.sentence ?? Object.entries(event.facts).filter(([, value]) => value !== null).map(([name, value]) => `${words(name)}: ${text(value)}`).join("; ");
     this.table = new Table(
       "events",
       [(event) => clock(event.at), (event) => made(event.level, () => tag(event.level)), (event) => (event.times ? `${words(event.event)}, ${event.times + 1} times` : words(event.event)), facts],
       {
         key: (event) => event.id,
-        empty: "Nothing of note yet.",
+        empty: "No events yet.",
         classes: [null, null, null, "facts-cell"],
         row: (row, event) => row.setAttribute("data-level", event.level),
       },
@@ -100,10 +100,10 @@ export class Events {
 
   add(event) {
     if (this.items[0] && event.id <= this.items[0].id && event.at <= this.items[0].at) return;
-    if (this.items[0] && event.id <= this.items[0].id) this.items = []; // another run counts from 1 again
+    if (this.items[0] && event.id <= this.items[0].id) this.items = []; // after a restart of the daemon, ids begin at 1
     const last = this.items[0];
     if (last && last.event === event.event && JSON.stringify(last.facts) === JSON.stringify(event.facts)) {
-      event.times = (last.times ?? 0) + 1; // one row for what is said again and again
+      event.times = (last.times ?? 0) + 1; // repeated events share a row
       this.items.shift();
     }
     this.items = [event, ...this.items].slice(0, EVENTS_MAX);

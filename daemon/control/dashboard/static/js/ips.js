@@ -1,4 +1,4 @@
-// IPs: one with its history, all of a country as a table, and the unhealthy ones with a way back.
+// IPs: one with its history, all of a country as a table, and the unhealthy ones with a reset.
 
 import { get, post } from "./api.js";
 import { detail, question } from "./dialogs.js";
@@ -6,7 +6,7 @@ import { $, announce, button, bytes, count, dateTime, h, ms, percent, tag, words
 import { made, newTable, Table } from "./table.js";
 import { showTrace, statusTag } from "./traces.js";
 
-const WHYS_AT_ONCE = 12; // unhealthy IPs whose last error is looked up at a time
+const LOOKUPS_MAX = 12; // unhealthy IPs whose last error is loaded at a time
 
 const nameOf = (ip) => `${ip.ip_address}:${ip.ip_port}`;
 const MOODS = { available: "good", locked: null, cooldown: "warn", failed: "bad" };
@@ -37,11 +37,11 @@ export async function showIp(id) {
     fact("Failed in a row", count(ip.consecutive_failures)),
     fact("Mean time", ms(ip.avg_response_time_ms)),
     fact("Last used", dateTime(ip.last_used_at)),
-    fact("Busy until", dateTime(ip.locked_until)),
+    fact("Unavailable until", dateTime(ip.locked_until)),
     fact("Leases", count(ip.lease_no)),
   );
   const parts = newTable("ip-traces", "Its latest traces", ["Began", "Offer", "Status", "#Took", "#Bytes", "Why it failed"], "Filter its traces");
-  const last = failure ? h("p", { class: "outcome", "data-mood": "bad" }, `Failed last at ${dateTime(failure.at)}: ${failure.why}`) : null;
+  const last = failure ? h("p", { class: "outcome", "data-mood": "bad" }, `Last failure at ${dateTime(failure.at)}: ${failure.why}`) : null;
   detail(`IP ${nameOf(ip)}`, ...[facts, last].filter(Boolean), h("h3", {}, "Its latest traces"), ...parts);
   new Table(
     "ip-traces",
@@ -53,7 +53,7 @@ export async function showIp(id) {
       (trace) => bytes(trace.bytes_received),
       (trace) => trace.error_message ?? "",
     ],
-    { key: (trace) => trace.request_id, empty: "No trace that is kept ended through it." },
+    { key: (trace) => trace.request_id, empty: "No recorded trace used this IP." },
   ).show(traces);
 }
 
@@ -63,7 +63,7 @@ export class AllIps {
     this.table = new Table(
       "ips",
       [opener, ipStatus, (ip) => ip.provider, (ip) => count(ip.total_uses), (ip) => count(ip.consecutive_failures), (ip) => ms(ip.avg_response_time_ms), (ip) => dateTime(ip.last_used_at)],
-      { key: (ip) => ip.id, empty: "No IP is like that." },
+      { key: (ip) => ip.id, empty: "No IP matches." },
     );
     document.addEventListener("country", ({ detail: country }) => {
       this.country = country;
@@ -77,12 +77,12 @@ export class AllIps {
 
   async load(cursor = null) {
     if (!$("ips-details").open || !this.country) return;
-    const asked = Object.fromEntries(new FormData($("ips-form")));
+    const filters = Object.fromEntries(new FormData($("ips-form")));
     try {
-      const page = await get("/api/ips", { country: this.country, sort: "ip", limit: 100, cursor, ...asked });
+      const page = await get("/api/ips", { country: this.country, sort: "ip", limit: 100, cursor, ...filters });
       this.items = cursor ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
-      this.table.empty = "No IP is like that.";
+      this.table.empty = "No IP matches.";
     } catch (trouble) {
       this.items = [];
       this.next = null;
@@ -115,12 +115,12 @@ export class Unhealthy {
     const failed = Object.values(countries).map((c) => c.failed).join();
     if (failed !== this.failed) {
       this.failed = failed;
-      setTimeout(() => this.load(), 500); // once its row says so too
+      setTimeout(() => this.load(), 500); // when the row has changed too
     }
   }
 
   why(ip) {
-    return this.whys.get(`${ip.id} ${ip.lease_no}`) ?? ip.notes ?? "its last error is looked up";
+    return this.whys.get(`${ip.id} ${ip.lease_no}`) ?? ip.notes ?? "loading";
   }
 
   async load() {
@@ -136,14 +136,14 @@ export class Unhealthy {
   }
 
   async lookUp() {
-    const unknown = this.items.filter((ip) => !this.whys.has(`${ip.id} ${ip.lease_no}`)).slice(0, WHYS_AT_ONCE);
+    const unknown = this.items.filter((ip) => !this.whys.has(`${ip.id} ${ip.lease_no}`)).slice(0, LOOKUPS_MAX);
     for (const ip of unknown) {
       try {
         const { traces, last_failure: failure } = await get(`/api/ips/${ip.id}`);
         const error = failure?.why ?? traces.find((trace) => trace.error_message)?.error_message;
         this.whys.set(`${ip.id} ${ip.lease_no}`, error ?? (ip.failure_count ? "failed before this daemon started" : "marked unhealthy by hand"));
       } catch {
-        return; // asked again with the next load
+        return; // the next load tries again
       }
     }
     if (unknown.length) this.table.show(this.items);

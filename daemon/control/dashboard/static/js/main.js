@@ -1,23 +1,23 @@
-// The page: signs in where that is asked for, follows the events, and tells each panel what concerns it.
+// The page: asks for a token if one is required, follows the events, and passes data to the panels.
 
-import { follow, get, token, Trouble } from "./api.js";
+import { follow, get, token, ApiError } from "./api.js";
 import { Cells } from "./cells.js";
 import { Charts } from "./charts.js";
 import { Countries } from "./countries.js";
 import { $, announce } from "./dom.js";
-import { Events, Standing } from "./health.js";
+import { Events, Overview } from "./health.js";
 import { AllIps, Unhealthy } from "./ips.js";
 import { InFlight, RecentTraces } from "./traces.js";
 import { Traffic } from "./traffic.js";
 
 const RETRY_MS = 2000;
-const SLOW_MS = 15000; // how often what changes little is asked for
+const SLOW_MS = 15000; // how often panels with slow data are loaded
 
 const panels = {};
 let lastEvent = 0;
 
 function build() {
-  panels.standing = new Standing();
+  panels.overview = new Overview();
   panels.countries = new Countries();
   panels.cells = new Cells();
   panels.charts = new Charts();
@@ -29,7 +29,7 @@ function build() {
   panels.events = new Events();
 }
 
-function tell(kind, body) {
+function receive(kind, body) {
   if (kind === "status") {
     live("on", "live");
     for (const panel of Object.values(panels)) panel.status?.(body);
@@ -67,7 +67,7 @@ async function signedIn() {
 }
 
 function ask(why) {
-  live("wait", "a token is asked for");
+  live("wait", "a token is required");
   token.set(null);
   $("login").hidden = false;
   $("login-trouble").textContent = why;
@@ -96,9 +96,9 @@ async function main() {
   setInterval(loadSlow, SLOW_MS);
   for (;;) {
     try {
-      await follow(lastEvent, tell);
+      await follow(lastEvent, receive);
     } catch (trouble) {
-      if (!(trouble instanceof Trouble)) throw trouble;
+      if (!(trouble instanceof ApiError)) throw trouble;
       live("lost", trouble.message);
       if (trouble.status === 401) await signedIn();
     }

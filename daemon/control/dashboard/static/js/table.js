@@ -1,9 +1,9 @@
-// A table that is drawn again and again: rows are kept by key, cells change only where their content did.
+// A table that is updated often: rows are kept by key, and a cell changes only if its content did.
 
 import { $, h, s } from "./dom.js";
 
 export class Table {
-  /** columns: functions from an item to what its cell shows, or to {node, text}; the first one is the row's header. */
+  /** columns: functions from an item to the text of its cell, or to {mark, node}; the first one is the row's header. */
   constructor(id, columns, { key, empty, row = () => {}, classes = [] }) {
     Object.assign(this, { id, columns, key, empty, row, classes, rows: new Map() });
     this.table = typeof id === "string" ? $(id) : id;
@@ -56,13 +56,13 @@ export class Table {
   }
 
   sift() {
-    const asked = (this.filter?.value ?? "").trim().toLowerCase();
+    const wanted = (this.filter?.value ?? "").trim().toLowerCase();
     let found = 0;
     for (const row of this.rows.values()) {
-      row.hidden = asked !== "" && !row.textContent.toLowerCase().includes(asked);
+      row.hidden = wanted !== "" && !row.textContent.toLowerCase().includes(wanted);
       found += row.hidden ? 0 : 1;
     }
-    if (this.matches) this.matches.textContent = asked ? `${found} of ${this.rows.size}` : "";
+    if (this.matches) this.matches.textContent = wanted ? `${found} of ${this.rows.size}` : "";
     this.nothing?.remove();
     if (!found) {
       const text = this.rows.size ? "Nothing matches the filter." : this.empty;
@@ -72,10 +72,10 @@ export class Table {
   }
 }
 
-/** A cell with an element in it, made anew only where `mark` changed. */
+/** A cell with an element, which is made again only if `mark` changed. */
 export const made = (mark, node) => ({ mark: String(mark), node });
 
-/** Beside scroll and filter, as the page's own tables have them; for dialogs. */
+/** A table for a dialog, with a scroll area and a filter like the page's own tables. */
 export function newTable(id, caption, columns, label) {
   const head = columns.map((name) => h("th", { scope: "col", class: name.startsWith("#") ? "number" : null }, name.replace("#", "")));
   const table = h("table", { id }, h("caption", {}, caption), h("thead", {}, h("tr", {}, ...head)), h("tbody"));

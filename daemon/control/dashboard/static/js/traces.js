@@ -1,17 +1,17 @@
-// Traces: those in flight with the time each has left, recent ones, and one as a waterfall of its hops.
+// Traces: those in flight with the time left, recent ones, and one trace as a waterfall of its hops.
 
 import { get } from "./api.js";
 import { detail } from "./dialogs.js";
 import { $, button, bytes, clock, dateTime, h, link, ms, tag } from "./dom.js";
 import { made, newTable, strip, Table } from "./table.js";
 
-const AGAIN_MS = 1500; // a burst of traces asks for the list once
+const AGAIN_MS = 1500; // a burst of traces loads the list once
 const MOODS = { completed: "good", failed: "bad", timeout: "warn" };
 
 export const statusTag = (status) => made(status, () => tag(status, MOODS[status]));
 
 function left({ deadline_in_s: seconds }, deadline) {
-  if (seconds === null) return h("span", { class: "left" }, "nobody waits");
+  if (seconds === null) return h("span", { class: "left" }, "no visitor waits");
   const mood = seconds <= 0 ? "bad" : seconds < deadline * 0.3 ? "warn" : "good";
   const text = seconds <= 0 ? `over by ${(-seconds).toFixed(1)} s` : `${seconds.toFixed(1)} s`;
   const share = Math.max(0, Math.min(100, (100 * seconds) / deadline));
@@ -29,7 +29,7 @@ export class InFlight {
         (flight) => `${flight.running_s.toFixed(1)} s`,
         (flight) => made(flight.deadline_in_s, () => left(flight, this.deadline)),
       ],
-      { key: (flight) => flight.request_id, empty: "None now." },
+      { key: (flight) => flight.request_id, empty: "No traces in flight." },
     );
   }
 
@@ -55,7 +55,7 @@ export class RecentTraces {
         (trace) => bytes(trace.bytes_received),
         (trace) => trace.error_message ?? "",
       ],
-      { key: (trace) => trace.request_id, empty: "No trace is like that.", classes: [null, null, null, null, null, null, null, "why"] },
+      { key: (trace) => trace.request_id, empty: "No trace matches.", classes: [null, null, null, null, null, null, null, "why"] },
     );
     $("traces-form").addEventListener("input", () => this.load());
     $("traces-form").addEventListener("submit", (event) => event.preventDefault());
@@ -70,15 +70,15 @@ export class RecentTraces {
   }
 
   async load(cursor = null) {
-    const asked = Object.fromEntries(new FormData($("traces-form")));
-    this.asked = asked;
-    if (!cursor && this.items.length > 50) return; // who reads on is not sent back to the first page
+    const filters = Object.fromEntries(new FormData($("traces-form")));
+    this.filters = filters;
+    if (!cursor && this.items.length > 50) return; // do not replace the further pages that were loaded
     try {
-      const page = await get("/api/traces", { limit: 50, cursor, ...asked });
-      if (asked !== this.asked) return;
+      const page = await get("/api/traces", { limit: 50, cursor, ...filters });
+      if (filters !== this.filters) return;
       this.items = cursor ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
-      this.table.empty = "No trace is like that.";
+      this.table.empty = "No trace matches.";
     } catch (trouble) {
       this.items = [];
       this.next = null;
@@ -112,13 +112,13 @@ export async function showTrace(id) {
     fact("Received", bytes(trace.bytes_received)),
     fact("Sent", bytes(trace.bytes_sent)),
     trace.cost ? fact("Cost", `$${trace.cost.toFixed(6)}`) : null,
-    trace.retry_count ? fact("Tried again", `${trace.retry_count} times`) : null,
-    fact("The visitor", answer ? `${answer.outcome}${answer.reason ? `, ${answer.reason}` : ""} after ${ms(answer.wait_ms)}` : "nobody was answered"),
+    trace.retry_count ? fact("Retries", trace.retry_count) : null,
+    fact("The visitor", answer ? `${answer.outcome}${answer.reason ? `, ${answer.reason}` : ""} after ${ms(answer.wait_ms)}` : "no visitor was answered"),
     trace.error_message ? fact("Why it failed", trace.error_message) : null,
   );
   const parts = newTable("hops", "Hops", ["#Hop", "Host and path", "Answer", "Time", "#ms", "#Received", "#Sent"], "Filter hops");
-  const end = h("p", {}, "Sent on to ", link(answer?.location ?? trace.final_url));
-  detail(`Trace ${trace.request_id}`, facts, h("h3", {}, `${hops.length === 1 ? "One hop" : `${hops.length} hops`} through ${trace.ip_assigned ?? "no IP"}`), ...parts, h("h3", {}, "Where it led"), end);
+  const end = h("p", {}, "Redirected to ", link(answer?.location ?? trace.final_url));
+  detail(`Trace ${trace.request_id}`, facts, h("h3", {}, `${hops.length === 1 ? "One hop" : `${hops.length} hops`} through ${trace.ip_assigned ?? "no IP"}`), ...parts, h("h3", {}, "Destination"), end);
   fall(hops);
 }
 
@@ -144,6 +144,6 @@ function fall(hops) {
       (hop) => bytes(hop.bytes_received),
       (hop) => bytes(hop.bytes_sent),
     ],
-    { key: (hop) => hop.at, empty: "It made no request.", classes: ["number", "url", "nowrap", "time"] },
+    { key: (hop) => hop.at, empty: "The trace made no request.", classes: ["number", "url", "nowrap", "time"] },
   ).show(rows);
 }

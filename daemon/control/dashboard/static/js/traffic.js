@@ -1,4 +1,4 @@
-// Bytes and money by day, provider and offer.
+// Bytes and cost by day, provider and offer.
 
 import { get } from "./api.js";
 import { $, bytes, count, h } from "./dom.js";
@@ -20,18 +20,18 @@ export class Traffic {
         (row) => bytes(row.bytes_sent),
         (row) => money(row.cost),
       ],
-      { key: (row) => `${row.day} ${row.provider} ${row.offer_id}`, empty: "No bytes are counted yet." },
+      { key: (row) => `${row.day} ${row.provider} ${row.offer_id}`, empty: "No traffic yet." },
     );
     $("traffic-more").addEventListener("click", () => this.load(this.next));
   }
 
   async load(cursor = null) {
-    if (!cursor && this.items.length > 100) return; // who reads on is not sent back to the first page
+    if (!cursor && this.items.length > 100) return; // do not replace the further pages that were loaded
     try {
       const page = await get("/api/traffic", { limit: 100, cursor });
       this.items = cursor ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
-      this.table.empty = "No bytes are counted yet.";
+      this.table.empty = "No traffic yet.";
     } catch (trouble) {
       this.items = [];
       this.next = null;

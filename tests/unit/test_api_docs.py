@@ -1,10 +1,10 @@
-"""An OpenAPI document as /docs shows it."""
+"""The OpenAPI document as /docs shows it."""
 
 from typing import Any
 
 import pytest
 
-from daemon.control.reading import models_of, operations_of, type_of
+from daemon.control.api_docs import models_of, operations_of, type_of
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from daemon.control.reading import models_of, operations_of, type_of
         ({}, "anything"),
     ],
 )
-def test_a_type_reads_as_a_person_would_say_it(schema: dict[str, Any], text: str) -> None:
-    assert "".join(word.text for word in type_of(schema)) == text
+def test_a_type_is_described_in_words(schema: dict[str, Any], text: str) -> None:
+    assert "".join(part.text for part in type_of(schema)) == text
 
 
-def test_what_looks_comes_before_what_changes_and_every_model_is_there() -> None:
+def test_get_comes_before_post_and_every_model_is_listed() -> None:
     answer = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Row"}}}, "description": "d"}
     operation = {
         "parameters": [],
@@ -49,7 +49,7 @@ def test_what_looks_comes_before_what_changes_and_every_model_is_there() -> None
         ("GET", "/b", "get-b"),
         ("POST", "/b", "post-b"),
     ]
-    assert (found[1].parameters[0].name, found[1].parameters[0].fallback) == ("limit", "50")
+    assert (found[1].parameters[0].name, found[1].parameters[0].default) == ("limit", "50")
     assert [(answer.status, answer.type[0].schema) for answer in found[0].answers] == [("200", "Row")]
     [row] = models_of(document)
     assert (row.fields[0].name, row.fields[0].required) == ("id", True)

@@ -1,5 +1,6 @@
-"""An OpenAPI document as a person reads it: for /docs. Pure."""
+"""Prepares the OpenAPI document for the page /docs: operations and models, with types in words. Pure."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,8 @@ METHODS = ("get", "post", "patch", "put", "delete")
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """A piece of a type's description; `schema` is the name of the one that it refers to."""
+class TypePart:
+    """A part of a type's description. `schema`: the name of the model that the part links to."""
 
     text: str
     schema: str | None = None
@@ -18,24 +19,23 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`fallback`: what it is where it is left out, as JSON-like text; None where that says nothing."""
+    """A parameter, or a field of a model. `default`: as text; None if there is none, or null."""
 
     name: str
-    type: tuple[Word, ...]
+    type: tuple[TypePart, ...]
     required: bool
-    fallback: str | None
+    default: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: str
-    type: tuple[Word, ...]
-    description: str
+    type: tuple[TypePart, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`anchor` is its id in the page."""
+    """`anchor`: the id of its section in the page."""
 
     anchor: str
     method: str
@@ -43,7 +43,7 @@ class Operation:
     summary: str
     description: str
     parameters: tuple[Field, ...]
-    body: tuple[Word, ...]
+    body: tuple[TypePart, ...]
     answers: tuple[Answer, ...]
 
 
@@ -55,13 +55,9 @@ class Model:
 
 
 def operations_of(document: Document) -> list[Operation]:
-    """By path, and what looks before what changes."""
-    found = []
-    for path, methods in sorted(document["paths"].items()):
-        for method in METHODS:
-            if method in methods:
-                found.append(_operation(path, method, methods[method]))
-    return found
+    """Ordered by path, then by method: GET first."""
+    paths = sorted(document["paths"].items())
+    return [_operation(path, name, methods[name]) for path, methods in paths for name in METHODS if name in methods]
 
 
 def models_of(document: Document) -> list[Model]:
@@ -69,28 +65,29 @@ def models_of(document: Document) -> list[Model]:
     return [Model(name, schema.get("description", ""), _fields(schema)) for name, schema in sorted(schemas.items())]
 
 
-def type_of(schema: Mapping[str, Any]) -> Iterator[Word]:
+def type_of(schema: Mapping[str, Any]) -> Iterator[TypePart]:
+    """The description of a JSON schema's type."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        yield Word(name, name)
+        yield TypePart(name, name)
     elif "enum" in schema:
-        yield Word(" or ".join(map(_value, schema["enum"])))
+        yield TypePart(" or ".join(map(_value, schema["enum"])))
     elif "const" in schema:
-        yield Word(_value(schema["const"]))
+        yield TypePart(_value(schema["const"]))
     elif "anyOf" in schema:
-        for place, part in enumerate(schema["anyOf"]):
-            if place:
-                yield Word(" or ")
-            yield from type_of(part)
+        for number, choice in enumerate(schema["anyOf"]):
+            if number:
+                yield TypePart(" or ")
+            yield from type_of(choice)
     elif schema.get("type") == "array":
-        yield Word("list of ")
+        yield TypePart("list of ")
         yield from type_of(schema.get("items", {}))
         yield from _bounds(schema, "Items", "items")
     elif isinstance(schema.get("additionalProperties"), Mapping):
-        yield Word("object of ")
+        yield TypePart("object of ")
         yield from type_of(schema["additionalProperties"])
     else:
-        yield Word(schema.get("format", schema.get("type", "anything")))
+        yield TypePart(schema.get("format", schema.get("type", "anything")))
         yield from _bounds(schema, "Length", "characters")
         yield from _range(schema)
 
@@ -109,14 +106,11 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> Operatio
         ),
         body=tuple(word for content in body.values() for word in type_of(content["schema"])),
         answers=tuple(
-            _answer(str(status), answer) for status, answer in operation["responses"].items() if status != "default"
+            Answer(str(status), tuple(type_of(answer["content"]["application/json"]["schema"])))
+            for status, answer in operation["responses"].items()
+            if status != "default"
         ),
     )
-
-
-def _answer(status: str, answer: Mapping[str, Any]) -> Answer:
-    schema = answer["content"]["application/json"]["schema"]
-    return Answer(status, tuple(type_of(schema)), answer.get("description", ""))
 
 
 def _fields(schema: Mapping[str, Any]) -> tuple[Field, ...]:
@@ -125,22 +119,22 @@ def _fields(schema: Mapping[str, Any]) -> tuple[Field, ...]:
 
 
 def _field(name: str, schema: Mapping[str, Any], required: bool) -> Field:
-    fallback = _value(schema["default"]) if schema.get("default") is not None and not required else None
-    return Field(name, tuple(type_of(schema)), required, fallback)
+    default = None if required or schema.get("default") is None else _value(schema["default"])
+    return Field(name, tuple(type_of(schema)), required, default)
 
 
 def _value(value: object) -> str:
-    words = {True: "true", False: "false", None: "null"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)
+    """A constant as JSON writes it, strings without quotes."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
-def _bounds(schema: Mapping[str, Any], of: str, unit: str) -> Iterator[Word]:
-    least, most = schema.get(f"min{of}", 0), schema.get(f"max{of}")
-    if most is not None:
-        yield Word(f", {least} to {most:,} {unit}" if least else f", up to {most:,} {unit}")
+def _bounds(schema: Mapping[str, Any], of: str, unit: str) -> Iterator[TypePart]:
+    minimum, maximum = schema.get(f"min{of}", 0), schema.get(f"max{of}")
+    if maximum is not None:
+        yield TypePart(f", {minimum} to {maximum:,} {unit}" if minimum else f", up to {maximum:,} {unit}")
 
 
-def _range(schema: Mapping[str, Any]) -> Iterator[Word]:
+def _range(schema: Mapping[str, Any]) -> Iterator[TypePart]:
     if "maximum" in schema:
-        least = schema.get("minimum", schema.get("exclusiveMinimum"))
-        yield Word(f", {least:g} to {schema['maximum']:,}" if least is not None else f", up to {schema['maximum']:,}")
+        minimum, maximum = schema.get("minimum", schema.get("exclusiveMinimum")), schema["maximum"]
+        yield TypePart(f", up to {maximum:,}" if minimum is None else f", {minimum:g} to {maximum:,}")

@@ -1,22 +1,20 @@
-"""What operators give for a column of `offers`, in a file, on the command line or in a request, as the column holds it.
+"""Readers of the columns of `offers` as operators give them: in a file, on the command line or in a request. Pure.
 
-Pure. Each reader raises BadInput that names the column and what is wrong. JSON columns are JSON text; these and
-`stop_at` are empty where they are taken back.
+A reader returns the value that the column holds; a JSON column holds JSON text. An empty JSON text or an empty
+`stop_at` clears the column. A reader raises BadInput, which names the column and the fault.
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any
 
 from daemon.database.records import filled_text_in, text_in
 from daemon.errors import BadInput
 from daemon.offers import values
 from daemon.offers.macros import tracking_url
 from daemon.web.addresses import refused_host
-
-T = TypeVar("T")
 
 WORD_CHARACTERS_MAX = 64
 URL_CHARACTERS_MAX = 8_192
@@ -26,9 +24,8 @@ YES, NO = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 
 _SHARE = re.compile(r"([^:/]*):(https?:.*)", re.IGNORECASE | re.DOTALL)
 
-
 Reader = Callable[[Mapping[str, object], str, bool], Any]
-"""Reads a column out of what is given; the third argument: private hosts are allowed. None: it is not given."""
+"""(all given values, the column, whether private hosts are allowed) → the column's value; None: not given."""
 
 
 def text(characters_max: int, *, blank: bool = False) -> Reader:
@@ -37,7 +34,7 @@ def text(characters_max: int, *, blank: bool = False) -> Reader:
 
 
 def word(read: Callable[[object], str]) -> Reader:
-    """A text that `read` knows; a blank one is not given."""
+    """A text that `read` accepts. A blank text counts as not given."""
     return lambda fields, column, _: read(given) if (given := text_in(fields, column, WORD_CHARACTERS_MAX)) else None
 
 
@@ -57,71 +54,64 @@ def truth(fields: Mapping[str, object], column: str, _: bool) -> bool | None:
 
 def deadline(fields: Mapping[str, object], column: str, _: bool) -> float | None:
     value = fields.get(column)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return values.deadline_in(value)
-    given = text_in(fields, column, NUMBER_CHARACTERS_MAX)
-    if not given:
-        return None
-    try:
-        number = float(given)
-    except ValueError:
-        number = math.nan
-    return values.deadline_in(given if math.isnan(number) else number)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = text_in(fields, column, NUMBER_CHARACTERS_MAX)
+        if not value:
+            return None
+        with suppress(ValueError):  # `deadline_in` refuses a text that is no number
+            value = float(value)
+    return values.deadline_in(value)
 
 
-def schemes(fields: Mapping[str, object], column: str, _: bool) -> tuple[str, ...] | None:
-    return _each_in(fields, column, values.scheme_in, "schemes", values.SCHEMES_MAX)
+def items(read: Callable[[object, bool], str], noun: str, items_max: int) -> Reader:
+    """A list, or a text with blanks or commas between the items, without duplicates. Blank counts as not given."""
+
+    def read_items(fields: Mapping[str, object], column: str, allow_private: bool) -> tuple[str, ...] | None:
+        given = _words_or_json(fields, column, _words)
+        if given is None:
+            return None
+        found = tuple(dict.fromkeys(read(item, allow_private) for item in values.list_in(given)))
+        if len(found) > items_max:
+            raise BadInput(f"{column} holds {len(found)} {noun}; at most {items_max} are allowed")
+        return found
+
+    return read_items
 
 
-def hosts(fields: Mapping[str, object], column: str, allow_private: bool) -> tuple[str, ...] | None:
-    return _each_in(fields, column, lambda host: _host_in(host, allow_private), "hosts", values.HOSTS_MAX)
-
-
-def _each_in(
-    fields: Mapping[str, object], column: str, read: Callable[[object], T], what: str, most: int
-) -> tuple[T, ...] | None:
-    """Each once: a list, or a text with blanks or commas between them (blank: not given)."""
-    given = _words_or_json(fields, column, _words)
-    if given is None:
-        return None
-    found = tuple(dict.fromkeys(map(read, values.list_in(given))))
-    if len(found) > most:
-        raise BadInput(f"{column} holds {len(found)} {what}; at most {most} are allowed")
-    return found
-
-
-def _host_in(value: object, allow_private: bool) -> str:
-    """One that names no host of the public internet can only be a slip, such as com: it would cover all below it."""
+def _public_host_in(value: object, allow_private: bool) -> str:
+    """A host that is not public is refused as a mistake: `com`, for example, would cover every host below it."""
     host = values.host_in(value)
     if not allow_private and (why := refused_host(f"http://{host}/")) is not None:
         raise BadInput(f"stop_at: {why}; a chain cannot lead there, unless private hosts are allowed")
     return host
 
 
+schemes = items(lambda value, _: values.scheme_in(value), "schemes", values.SCHEMES_MAX)
+hosts = items(_public_host_in, "hosts", values.HOSTS_MAX)
+
+
 def param_filter(fields: Mapping[str, object], column: str, _: bool) -> str | None:
     """An object, or words: `keep gclid wbraid`, `drop fbclid`."""
     given = _words_or_json(fields, column, _filter_words)
-    if given is None:
-        return None
-    chosen = values.param_filter_in(given)
-    return "" if chosen is None else _json({chosen.does: chosen.names})
+    return None if given is None else _json(values.param_filter_in(given))
 
 
 def rename(fields: Mapping[str, object], column: str, _: bool) -> str | None:
     """An object, or words: `gclid=sub1 wbraid=sub2`."""
     given = _words_or_json(fields, column, _words)
-    if isinstance(given, list | tuple):
-        pairs = [str(pair).partition("=") for pair in given]
-        for (old, equals, _new), pair in zip(pairs, given, strict=True):
-            if not equals:
-                raise BadInput(f"{column}: {pair!r} must read FROM=TO, such as gclid=sub1")
-            if [other for other, _, _ in pairs].count(old) > 1:
-                raise BadInput(f"{column}: {old!r} is given twice")
-        given = {old: new for old, _, new in pairs}
     if given is None:
         return None
-    renamed = values.rename_in(given)
-    return _json(renamed) if renamed else ""
+    if isinstance(given, list | tuple):
+        renamed: dict[str, str] = {}
+        for pair in given:
+            old, equals, new = str(pair).partition("=")
+            if not equals:
+                raise BadInput(f"{column}: {pair!r} must read FROM=TO, such as gclid=sub1")
+            if old in renamed:
+                raise BadInput(f"{column}: {old!r} is given twice")
+            renamed[old] = new
+        given = renamed
+    return _json(values.rename_in(given))
 
 
 def tracking_urls(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
@@ -136,7 +126,7 @@ def tracking_urls(fields: Mapping[str, object], column: str, allow_private: bool
     for share in shares:
         weight = int(share.weight) if share.weight.is_integer() else share.weight
         stored.append({"url": url({column: share.url}, column, allow_private), "weight": weight})
-    return _json(stored) if stored else ""
+    return _json(stored)
 
 
 def _share_of(word: str) -> dict[str, object]:
@@ -152,8 +142,8 @@ def _share_of(word: str) -> dict[str, object]:
 
 
 def _filter_words(given: str) -> dict[str, list[str]]:
-    does, *names = _words(given) or [""]
-    return {does.removesuffix(":"): names}
+    kind, *names = _words(given) or [""]
+    return {kind.removesuffix(":"): names}
 
 
 def _words(given: str) -> list[str]:
@@ -161,7 +151,10 @@ def _words(given: str) -> list[str]:
 
 
 def _words_or_json(fields: Mapping[str, object], column: str, split: Callable[[str], object]) -> object:
-    """What JSON lines have, as it is; a text that is JSON, read; other text, split; None for none and for a blank."""
+    """A list or an object as it is, JSON text parsed, other text split. None for a blank text, or if nothing is given.
+
+    JSON lines give lists and objects; CSV files and the command line give text.
+    """
     value = fields.get(column)
     if isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str)):
         return value
@@ -177,4 +170,4 @@ def _words_or_json(fields: Mapping[str, object], column: str, split: Callable[[s
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False) if value else ""

@@ -1,4 +1,4 @@
-"""The file by which a start without PostgreSQL redirects."""
+"""The cache file of offers, for a start without PostgreSQL."""
 
 import stat
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_offers_come_back_as_they_were(tmp_path: Path) -> None:
     assert after.find("söhne & sale") == before.find("söhne & sale") is not None
 
 
-def test_only_the_daemons_user_can_read_them(tmp_path: Path) -> None:
+def test_only_the_daemons_user_can_read_the_file(tmp_path: Path) -> None:
     remember_offers(tmp_path, [ROW])
     assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
 
@@ -35,7 +35,7 @@ def test_only_the_daemons_user_can_read_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [None, b"", b"[", b"{}", b"[1]", b'[{"id": "x"}]', b'[{"id": null}]', b"\xff", b"null"]
 )
-def test_a_file_that_says_nothing_is_no_offer(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unreadable_file_gives_no_offers(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / NAME).write_bytes(content)
     assert remembered_offers(tmp_path) == []

@@ -1,4 +1,4 @@
-"""One click at a running daemon, and what an operator can learn of it: its story, its lines, the metrics, advice."""
+"""What an operator sees of the clicks at a running daemon: explain, logs, metrics, advice."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ async def test_a_click_can_be_explained_found_in_the_log_and_is_counted(state_di
         assert clicked.request_id is not None
         assert refused.request_id is not None
 
-        found = json.loads(await told(daemon, "explain", clicked.request_id, str(daemon.log_file), "--json"))
+        found = json.loads(await run_output(daemon, "explain", clicked.request_id, str(daemon.log_file), "--json"))
         assert found["offer"] == "sale"
         assert found["chosen"]["ip"].partition(":")[0] in ADDRESSES
         assert (found["chosen"]["choices"], found["chosen"]["lease_no"]) == (2, 1)
@@ -28,10 +28,10 @@ async def test_a_click_can_be_explained_found_in_the_log_and_is_counted(state_di
         assert found["answered"]["added"] == {"gclid": "try-me"}
         assert found["answered"]["location"] == clicked.location
         assert {line["event"] for line in found["log"]} == {"click", "trace"}
-        said = await told(daemon, "explain", refused.request_id, str(daemon.log_file))
-        assert "refused    404: no active offer has that name" in said
+        text = await run_output(daemon, "explain", refused.request_id, str(daemon.log_file))
+        assert "refused    404: no active offer has that name" in text
 
-        lines = (await told(daemon, "logs", "--request", clicked.request_id, str(daemon.log_file))).splitlines()
+        lines = (await run_output(daemon, "logs", "--request", clicked.request_id, str(daemon.log_file))).splitlines()
         assert [json.loads(line)["event"] for line in lines] == ["trace", "click"]
 
         samples = {
@@ -49,8 +49,8 @@ async def test_a_click_can_be_explained_found_in_the_log_and_is_counted(state_di
         assert daemon.faults() == []
 
 
-async def test_a_daemon_advises_what_its_clicks_and_rows_speak_for(state_dir: Path) -> None:
-    """Clicks of a country without IPs fall back; ten full minutes are read at the round."""
+async def test_a_daemon_gives_advice_from_its_clicks_and_rows(state_dir: Path) -> None:
+    """Clicks of a country without IPs fall back; the maintenance round reads ten minutes of high utilisation."""
     async with serving(state_dir, {"maintenance": {"interval_s": 1}}) as daemon:
         await offer(daemon, "sale", "https://ads.example/go")
         for _ in range(3):
@@ -62,11 +62,11 @@ async def test_a_daemon_advises_what_its_clicks_and_rows_speak_for(state_dir: Pa
         )
         await until(lambda: {"utilisation_high", "fallbacks_high"} <= advised(daemon), "both are advised")
         assert {line["code"] for line in daemon.log("advice")} >= {"utilisation_high", "fallbacks_high"}
-        assert "warning: The pool of all countries has been more than 80% in use" in await told(daemon, "status")
+        assert "warning: The pool of all countries has been more than 80% in use" in await run_output(daemon, "status")
         assert 'tracepool_advice_active{code="utilisation_high",severity="warning"} 1.0' in scraped(daemon)
         by_api = asked(daemon, "/api/maintenance", method="POST", json={})
         assert by_api.status_code == 200, by_api.text
-        for report in (by_api.json(), json.loads(await told(daemon, "maintenance", "--json"))):
+        for report in (by_api.json(), json.loads(await run_output(daemon, "maintenance", "--json"))):
             assert "utilisation_high" in {advice["code"] for advice in report["advice"]}
 
 
@@ -81,7 +81,7 @@ def scraped(daemon: Serving) -> str:
     return answer.text
 
 
-async def told(daemon: Serving, *arguments: str) -> str:
+async def run_output(daemon: Serving, *arguments: str) -> str:
     done = await run_command(*arguments, TRACEPOOL_STATE_DIR=str(daemon.state_dir))
     assert done.returncode == 0, done.stderr
     return done.stdout

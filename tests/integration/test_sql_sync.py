@@ -1,4 +1,4 @@
-"""Operators' SQL reaches the running pool within moments, word for word as they write it; leases are never broken."""
+"""The running daemon takes over operators' SQL within a moment, and no lease is broken."""
 
 from pathlib import Path
 
@@ -189,7 +189,7 @@ async def test_notes_are_no_edit_and_the_daemons_own_writes_are_not_announced(
             await daemon.rows.sql("update ip_rotation_pool set notes = 'from the reseller'")
             await daemon.release(await daemon.lease("us"))
             await daemon.journal.flush()
-            await daemon.rows.add_offer("later")  # whatever was announced before this has been heard before it
+            await daemon.rows.add_offer("later")  # earlier announcements have been received before this one
             await until(lambda: len(daemon.offers) == 1)
         assert not [line for line in logs if line["event"] in ("ips_adopted", "ips_removed")]
         after = await daemon.rows.one("select array_agg(edit_no order by edit_no) from ip_rotation_pool")
@@ -245,15 +245,15 @@ async def test_edits_of_parameters_and_urls_reach_the_running_offers(postgres: P
             rename = '{"gclid": "sub1"}', trace_backend = 'service',
             tracking_urls = '[{"url": "https://a.example/{gclid}", "weight": 3}, {"url": "https://b.example/"}]'""")
         assert (offer.stop_at, offer.trace_backend) == (frozenset({"shop.example"}), "service")
-        assert offer.passing == ParamRules(keep=frozenset({"gclid"}), rename={"gclid": "sub1"})
+        assert offer.param_rules == ParamRules(keep=frozenset({"gclid"}), rename={"gclid": "sub1"})
         assert ([target.url for target in offer.targets], offer.cuts) == (
             ["https://a.example/{gclid}", "https://b.example/"],
             (0.75,),
         )
         offer = await edited("""param_filter = '{"drop": ["x"]}', tracking_urls = null, stop_at = '{}'""")
-        assert (offer.passing.drop, len(offer.targets), offer.stop_at) == (frozenset({"x"}), 1, frozenset())
+        assert (offer.param_rules.drop, len(offer.targets), offer.stop_at) == (frozenset({"x"}), 1, frozenset())
         offer = await edited("param_filter = null, rename = null, trace_backend = 'default', stop_at = null")
-        assert (offer.passing, offer.trace_backend) == (ParamRules(), None)
+        assert (offer.param_rules, offer.trace_backend) == (ParamRules(), None)
 
 
 async def test_a_value_that_slipped_in_is_told_and_its_offer_goes_on(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ async def test_a_country_may_have_any_name(postgres: PostgresServer, tmp_path: P
 async def test_after_a_lost_connection_everything_is_compared(postgres: PostgresServer, tmp_path: Path) -> None:
     async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
         await trio.to_thread.run_sync(postgres.end_sessions, daemon.rows.url)
-        # Nobody may be listening now: what is announced is lost.
+        # There may be no listener now: announcements are lost.
         async with opened(daemon.rows.url) as operator:
             await operator.sql("delete from ip_rotation_pool where ip_address = 'ip-1'")
             await operator.sql("insert into ip_rotation_pool (ip_address) values ('ip-4')")
@@ -377,7 +377,7 @@ async def test_notifications_without_end_leave_time_for_the_clicks_and_edits_sti
 async def test_behind_a_pooler_edits_that_nobody_announces_are_found_by_polling(
     postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda conn: 1)  # a pooler's own
+    monkeypatch.setattr(asyncpg.Connection, "get_server_pid", lambda conn: 1)  # of the pooler
     async with daemon_on(postgres, tmp_path, ADD_ONE) as daemon:
         await daemon.rows.sql(
             "drop trigger announce_insert on ip_rotation_pool; drop trigger announce_offers on offers"

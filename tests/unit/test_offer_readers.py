@@ -1,4 +1,4 @@
-"""Values of offers: what is accepted, and what an error says."""
+"""Readers of offers' columns: accepted values and error messages."""
 
 import pytest
 
@@ -12,11 +12,11 @@ def offer(**values: object) -> OfferFields:
     return offer_fields({"offer_name": "summer", "final_url": URL, **values}, allow_private=False)
 
 
-def test_what_is_not_given_is_none() -> None:
+def test_a_column_that_is_not_given_is_none() -> None:
     assert offer() == OfferFields("summer", URL, None, None, None, None, None)
 
 
-def test_a_csv_file_and_json_lines_say_the_same() -> None:
+def test_a_csv_file_and_json_lines_are_read_alike() -> None:
     as_csv = f"offer_name,final_url,is_active,deadline_s\nsummer,{URL},no,8\nwinter,{URL},,\n"
     as_json = (
         f'{{"offer_name": "summer", "final_url": "{URL}", "is_active": false, "deadline_s": 8}}\n'
@@ -126,7 +126,7 @@ def test_landing_schemes_are_a_list_or_words(given: object, read: tuple[str, ...
         ({"trace_backend": ""}, None),
     ],
 )  # fmt: skip
-def test_what_may_be_more_than_a_word_is_words_or_json(values: dict[str, object], stored: object) -> None:
+def test_lists_and_objects_are_words_or_json(values: dict[str, object], stored: object) -> None:
     [column] = values
     assert getattr(offer(**values), column) == stored
 

@@ -1,4 +1,4 @@
-"""Which parameters are passed on, and under which names: filters and renames, and what they do together."""
+"""Parameter rules: filters, renames, and both together."""
 
 import pytest
 from hypothesis import given
@@ -35,11 +35,11 @@ def drop(*names: str, **rename: str) -> ParamRules:
         (drop("A"), "a=1", "?a=1", "?a=1"),
         (keep("a b"), "a+b=1&a%20b=2&c=3", "?a+b=1&a%20b=2", "?a+b=1&a%20b=2&c=3"),
         (drop(gclid="sub1"), "gclid=a+b%zz&x=1", "?sub1=a+b%zz&x=1", "?sub1=a+b%zz&x=1"),
-        # the filter goes by the names that came
+        # the filter compares inbound names
         (keep("gclid", gclid="sub1"), "gclid=1&sub1=2", "?sub1=1", "?sub1=1"),
         (keep("sub1", gclid="sub1"), "gclid=1&sub1=2", "?sub1=2", "?sub1=1"),
         (drop("gclid", gclid="sub1"), "gclid=1&x=2", "?x=2", "?sub1=1&x=2"),
-        # a name that came by itself gives way to one that was renamed to it; without that it stays
+        # a renamed parameter replaces an inbound one of its new name; otherwise the inbound one stays
         (drop(gclid="sub1"), "sub1=2&gclid=1", "?sub1=1", "?sub1=1"),
         (drop(gclid="sub1"), "sub1=2", "?sub1=2", "?sub1=2"),
         (drop(a="b", b="a"), "a=1&b=2", "?b=1&a=2", "?b=1&a=2"),
@@ -48,12 +48,14 @@ def drop(*names: str, **rename: str) -> ParamRules:
         (drop(a="b"), "a&a=", "?b&b=", "?b&b="),
     ],
 )
-def test_what_is_added(passing: ParamRules, query: str, landing: str, fallback: str) -> None:
+def test_filters_and_renames_choose_the_added_parameters(
+    passing: ParamRules, query: str, landing: str, fallback: str
+) -> None:
     assert with_params(URL, passing.at_landing(params(query))) == URL + landing
     assert with_params(URL, passing.at_fallback(params(query))) == URL + fallback
 
 
-def test_a_new_name_cannot_leave_its_place() -> None:
+def test_a_new_name_cannot_end_its_piece_of_the_query() -> None:
     renamed = ParamRules(rename={"a": "x=1&y#é \r\n"}).at_landing(params("a=1"))
     assert with_params(URL, renamed) == f"{URL}?x%3D1%26y%23%C3%A9%20%0D%0A=1"
     assert decoded("x%3D1%26y%23%C3%A9%20%0D%0A") == renamed[0].name
@@ -82,7 +84,7 @@ def test_keeping_and_dropping_the_same_names_share_the_parameters_between_them(
 
 
 @given(queries, names, renames)
-def test_a_landing_gets_what_a_fallback_of_the_kept_ones_would(
+def test_a_landing_gets_the_fallbacks_result_for_the_kept_parameters(
     query: str, chosen: frozenset[str], rename: dict[str, str]
 ) -> None:
     kept = ParamRules(keep=chosen).at_landing(params(query))

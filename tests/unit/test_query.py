@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.web.query import PARAMS_MAX, Inbound, Param, Refused, as_mapping, parse_click, storable
+from daemon.web.query import PARAMS_MAX, Inbound, Param, RefusedClick, as_mapping, parse_click, storable
 
 
 def params(query: bytes) -> tuple[Param, ...]:
-    """The parameters beside the offer."""
+    """The parameters other than the offer."""
     click = parse_click(b"offer=demo&" + query)
     assert isinstance(click, Inbound)
     return click.params
@@ -28,12 +28,12 @@ def test_the_offer_is_taken_out_and_the_rest_keeps_its_order() -> None:
 
 @pytest.mark.parametrize("query", [b"", b"gclid=1", b"offer", b"offer=", b"offer=&gclid=1", b"Offer=x", b"&&"])
 def test_a_click_without_an_offer_is_refused(query: bytes) -> None:
-    assert parse_click(query) == Refused(400, "offer parameter is required")
+    assert parse_click(query) == RefusedClick(400, "offer parameter is required")
 
 
 @pytest.mark.parametrize("query", [b"offer=a&offer=b", b"offer=a&offer=a", b"offer&offer=a", b"offer=a&x=1&%6Fffer=b"])
 def test_an_offer_given_twice_is_refused(query: bytes) -> None:
-    assert parse_click(query) == Refused(400, "offer parameter must be given once")
+    assert parse_click(query) == RefusedClick(400, "offer parameter must be given once")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_as_many_parameters_as_the_bound_are_taken_and_one_more_is_refused() -> 
     assert isinstance(click, Inbound)
     assert len(click.params) == PARAMS_MAX - 1
     refused = parse_click(most + b"&a=1")
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RefusedClick)
     assert refused.status == 400
     assert str(PARAMS_MAX) in refused.error
 
@@ -138,7 +138,7 @@ def test_a_mapping_has_repeated_names_as_lists() -> None:
     assert as_mapping(params(b"a=1&b=2&a=3&a=&=x")) == {"a": ["1", "3", ""], "b": "2", "": "x"}
 
 
-# Bytes that make up the interesting queries, more often than chance would bring them.
+# Bytes that matter in queries, drawn more often than uniform bytes would be.
 queries = st.lists(
     st.one_of(st.sampled_from([b"&", b"=", b"+", b"%", b"%4", b"41", b"%C3", b"%a9", b"#", b" ", b"\r\n"]), st.binary())
 ).map(b"".join)

@@ -1,4 +1,4 @@
-"""HTTP as a server speaks it, without sockets: how a response is framed, and what keeps a connection open."""
+"""HTTP/1 of the click face without sockets: request parsing, response framing, keep-alive."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def request_of(data: bytes) -> Request:
     return found
 
 
-def test_a_head_comes_in_whatever_pieces() -> None:
+def test_a_head_may_arrive_in_any_pieces() -> None:
     http = PlainHTTP(head_bytes_max=1_000)
     for byte in GET[:-1]:
         http.receive(bytes([byte]))
@@ -38,11 +38,11 @@ def test_a_head_comes_in_whatever_pieces() -> None:
         (GET.replace(b"Host", b"Connection: Upgrade\r\nUpgrade: h2c\r\nHost"), True),
     ],
 )
-def test_a_client_says_whether_the_connection_goes_on(request_head: bytes, keeps: bool) -> None:
+def test_the_request_decides_whether_the_connection_stays_open(request_head: bytes, keeps: bool) -> None:
     assert request_of(request_head).keeps is keeps
 
 
-def test_a_response_says_where_it_ends_and_whether_the_connection_goes_on() -> None:
+def test_a_response_has_its_length_and_says_whether_the_connection_closes() -> None:
     response = Response(200, [(b"x", b"y")], b"hello")
     head = b"HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 5\r\ndate: " + DATE + b"\r\n"
     assert response_bytes(response, DATE, keeps=True) == head + b"\r\nhello"
@@ -51,7 +51,7 @@ def test_a_response_says_where_it_ends_and_whether_the_connection_goes_on() -> N
 
 
 @pytest.mark.parametrize("value", [b"a\r\nx: b", b"a\nb", b"a\rb", b"\0"])
-def test_a_header_that_would_be_two_is_refused(value: bytes) -> None:
+def test_a_response_header_with_a_line_break_is_refused(value: bytes) -> None:
     with pytest.raises(ValueError, match="line break"):
         response_bytes(Response(302, [(b"location", value)]), DATE, keeps=True)
 
@@ -80,13 +80,13 @@ def test_a_long_head_is_refused_and_many_short_ones_are_not() -> None:
 
 
 @pytest.mark.parametrize("header", [b"Content-Length: 2", b"Transfer-Encoding: chunked"])
-def test_a_body_is_refused_and_nothing_of_it_is_a_request(header: bytes) -> None:
+def test_a_body_is_refused_and_never_parsed_as_a_request(header: bytes) -> None:
     http = PlainHTTP(head_bytes_max=1_000)
     http.receive(b"POST / HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n\r\n" + GET)
     assert http.next_request() == Refusal(413, "a request with a body")
 
 
-def test_an_end_in_the_middle_is_refused_and_one_between_requests_is_none() -> None:
+def test_an_end_within_a_request_is_refused_and_one_between_requests_is_not() -> None:
     http = PlainHTTP(head_bytes_max=1_000)
     http.receive(b"GET /")
     http.receive(b"")
