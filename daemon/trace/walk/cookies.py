@@ -31,6 +31,16 @@ class _Cookie:
     secure: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _RequestUri:
+    """The parts of a URL, read once for all cookies of its answer. `is_name`: its host is no IP address."""
+
+    host: str
+    is_name: bool
+    secure: bool
+    default_path: str
+
+
 class Jar:
     """Cookies by (name, domain, path). Beyond COOKIES_MAX the oldest is removed."""
 
@@ -47,8 +57,10 @@ class Jar:
         dates = values_of(headers, b"date")
         answered_s = _seconds(dates[-1].decode("latin-1")) if dates else None
         now_s = _YEAR_2000_S if answered_s is None else answered_s
+        default_path = url.pathname[: url.pathname.rfind("/")] or "/"  # section 5.1.4
+        uri = _RequestUri(url.hostname, url.host_type == HostType.DEFAULT, url.protocol == "https:", default_path)
         for line in lines:
-            self._keep_one(url, line.decode("latin-1"), now_s)
+            self._keep_one(uri, line.decode("latin-1"), now_s)
 
     def header(self, url: URL) -> str:
         """The value of the Cookie header for a request to `url` (section 5.4), or "".
@@ -68,7 +80,7 @@ class Jar:
         chosen.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in chosen)
 
-    def _keep_one(self, url: URL, line: str, now_s: float) -> None:
+    def _keep_one(self, uri: _RequestUri, line: str, now_s: float) -> None:
         pair, _, rest = line.partition(";")
         name, equals, value = pair.partition("=")
         if not equals:
@@ -77,18 +89,18 @@ class Jar:
         if not (name or value) or len(name) + len(value) > COOKIE_CHARACTERS_MAX or _CONTROL.search(name + value):
             return
         attributes = _attributes(rest)
-        host, is_name = url.hostname, url.host_type == HostType.DEFAULT
+        host = uri.host
         domain = attributes.get("domain", "").removeprefix(".").lower()
-        host_only = not domain or (domain == host and ("." not in host or not is_name))
+        host_only = not domain or (domain == host and ("." not in host or not uri.is_name))
         # A request-host that does not domain-match the domain-attribute may not set the cookie (section 5.3, 6).
-        if not host_only and ("." not in domain or not is_name or not _domain_matches(host, domain)):
+        if not host_only and ("." not in domain or not uri.is_name or not _domain_matches(host, domain)):
             return
         secure = "secure" in attributes
-        if secure and url.protocol != "https:":
+        if secure and not uri.secure:
             return  # only a secure scheme may set a Secure cookie (RFC 6265bis)
         path = attributes.get("path", "")
         if not path.startswith("/"):
-            path = url.pathname[: url.pathname.rfind("/")] or "/"  # the default-path (sections 5.2.4 and 5.1.4)
+            path = uri.default_path  # section 5.2.4
         cookie = _Cookie(name, value, host if host_only else domain, path, host_only, secure)
         key = (cookie.name, cookie.domain, cookie.path)
         if _is_removal(attributes, now_s):
