@@ -1,21 +1,21 @@
-"""The command `tracepool`, and `python -m daemon`: its outcome becomes the exit status here, and nowhere else."""
+"""The command `tracepool`, also as `python -m daemon`. The exit status is decided here and nowhere else."""
 
 import sys
 
-from daemon.host import hangup
+from daemon.host import signals
 
 if sys.argv[1:2] == ["serve"]:
-    hangup.record()  # before anything slow is imported: SIGHUP asks for a reload from the first moment on
+    signals.record_hangup()  # before the slow imports: SIGHUP asks for a reload from the first moment on
 
 
 def main(argv: list[str] | tuple[str, ...] | None = None) -> int:
-    """The exit status, as cli/outcomes.py lists them; what went wrong is told on standard error. Raises nothing."""
+    """Return the exit status, as cli/exit_codes.py lists them. Errors are written to standard error; none is raised."""
     try:
-        from daemon.cli.app import run  # inside, because Ctrl-C may come while it is imported
+        from daemon.cli.app import run  # inside, because Ctrl-C may come during the import
 
         status = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except KeyboardInterrupt:  # by itself: half of what explains the others may not be imported yet
+    except KeyboardInterrupt:  # not left to exit_codes: its imports may be incomplete
         return 130
     except (Exception, BaseExceptionGroup) as e:
         from daemon.cli.exit_codes import explain

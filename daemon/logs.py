@@ -1,7 +1,7 @@
-"""Logs: one JSON object per line on standard error, ours and the libraries' alike, with secrets masked.
+"""The log: one JSON object per line on standard error, for tracepool and its libraries, with secrets masked.
 
-`ts` is UTC, `event` a word to search for, `level` as usual. A secret is masked wherever its text turns up, in an
-exception's too: `hide` makes it known.
+`ts` is UTC, `event` is a name to search for. `hide` registers a secret, which is then masked in every text, including
+those of exceptions.
 """
 
 import base64
@@ -18,20 +18,20 @@ from urllib.parse import quote, quote_plus, unquote
 import msgspec
 import structlog
 from structlog.processors import NAME_TO_LEVEL
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, WrappedLogger
 
 MASK = "**********"
-SECRET_CHARACTERS_MIN = 4  # anything shorter would mask ordinary words
+SECRET_CHARACTERS_MIN = 4  # a shorter secret would mask ordinary words
 TEXT_CHARACTERS_MAX = 4_000
-BEGIN_CHARACTERS = 1_000  # of these, where more are cut
+BEGIN_CHARACTERS = 1_000  # the part of a cut text before the gap
 
 _WITHOUT_TEXT = frozenset({NoneType, bool, int, float})
 
-_secrets: list[str] = []  # the longest first: a shorter one inside it would leave the rest of it readable
+_secrets: list[str] = []  # the longest first: masking a part of a secret first would leave its rest readable
 
 
 def hide(secret: str) -> None:
-    """From now on `secret` is written as MASK, also where it is escaped for a URL, for JSON or as Python's repr."""
+    """Write `secret` as MASK from now on, also where it is escaped for a URL, for JSON or as Python's repr."""
     plain = unquote(secret)
     forms = {secret, plain, quote(plain), quote(plain, safe=""), quote_plus(plain)}
     for form in (secret, plain):
@@ -41,9 +41,10 @@ def hide(secret: str) -> None:
 
 
 def inside_base64(secret: str) -> list[str]:
-    """What the Base64 of any text with `secret` in it has of it: a login carries a session, so it is never twice alike.
+    """The parts of `secret` in the Base64 form of any text around it, such as a login with a changing session.
 
-    Three forms, by how many bytes of three stand before it; the characters that its neighbours have a part in are left.
+    There are three forms, one for each offset of the secret in a group of three bytes. Characters that depend on the
+    neighbouring bytes are left out.
     """
     content = secret.encode("utf-8", "replace")
     pieces = []
@@ -60,14 +61,8 @@ def masked(text: str) -> str:
     return text
 
 
-def _mask(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    for key, value in event.items():
-        event[key] = _clean(value)
-    return event
-
-
 def _clean(value: Any) -> Any:
-    """The same value with its texts masked and cut, however deep they lie."""
+    """The value with all texts in it masked and cut, at any depth."""
     if type(value) in _WITHOUT_TEXT:
         return value
     if isinstance(value, bytes):
@@ -80,18 +75,18 @@ def _clean(value: Any) -> Any:
         return [_clean(inner) for inner in value]
     if isinstance(value, int | float):
         return value
-    return _cut(masked(str(value)))  # what JSON does not know would be written so, but unmasked
+    return _cut(masked(str(value)))  # the encoder would write str(value) too, but unmasked
 
 
 def _cut(text: str) -> str:
-    """In the middle: a traceback begins with where it was heard of and ends with its cause."""
+    """Cut the middle out: the ends of a traceback tell where it was caught and what was raised."""
     if len(text) <= TEXT_CHARACTERS_MAX:
         return text
     return f"{text[:BEGIN_CHARACTERS]} … {text[BEGIN_CHARACTERS - TEXT_CHARACTERS_MAX :]}"
 
 
 class Tap(Protocol):
-    """Who is told of lines too, behind their masking, also of those below the level that is written."""
+    """A second receiver of log lines after masking, including lines below the level of the log."""
 
     def wants(self, level: int, event: str) -> bool: ...
 
@@ -99,9 +94,9 @@ class Tap(Protocol):
 
 
 class _Out:
-    """Where structlog's lines go, without the way through a stdlib record, which costs thrice as much as the rest.
+    """The output of structlog, without a stdlib LogRecord, which costs three times as much as everything else.
 
-    There is one, as loggers that exist already keep what they began with; `configure` sets what it holds.
+    There is one instance, because existing loggers keep their output. `configure` changes its attributes.
     """
 
     def __init__(self) -> None:
@@ -110,16 +105,16 @@ class _Out:
         self.tap: Tap | None = None
 
     def __call__(self, *_: object) -> "_Out":
-        """As structlog's factory of loggers."""
+        """Act as structlog's logger factory."""
         return self
 
-    def from_level(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    def from_level(self, method: str, event: EventDict) -> EventDict:
         level = NAME_TO_LEVEL[method]
         if level < self.level and (self.tap is None or not self.tap.wants(level, event["event"])):
             raise structlog.DropEvent
         return event
 
-    def to_tap(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    def to_tap(self, method: str, event: EventDict) -> EventDict:
         level = NAME_TO_LEVEL[method]
         if self.tap is not None:
             self.tap.take(level, event)
@@ -134,7 +129,7 @@ class _Out:
             handler.stream.write(line + handler.terminator)
             handler.flush()
         except (OSError, ValueError):
-            pass  # a log that cannot be written must not end what it tells of
+            pass  # a log that cannot be written must not end the daemon
         finally:
             handler.release()
 
@@ -152,19 +147,24 @@ def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
         return json.dumps(event, default=str)
 
 
-def _whole(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """All that happens to a line of ours, as the foreign ones' chain of processors does it, in one call."""
-    event = _out.from_level(logger, method, event)
+def _prepared(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """The event with level, time, traceback and masked texts. Raises DropEvent below the level of the log."""
     structlog.processors.add_log_level(logger, method, event)
     event["ts"] = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
     if event.get("exc_info"):
         event = structlog.processors.format_exc_info(logger, method, event)
-    return _line(logger, method, _out.to_tap(logger, method, _mask(logger, method, event)))
+    for key, value in event.items():
+        event[key] = _clean(value)
+    return _out.to_tap(method, event)
+
+
+def _own_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    return _line(logger, method, _prepared(logger, method, _out.from_level(method, event)))
 
 
 @contextmanager
 def tapped(tap: Tap) -> Iterator[None]:
-    """`tap` is told of what it wants for as long as this lasts."""
+    """Send log lines to `tap` inside this context."""
     _out.tap = tap
     try:
         yield
@@ -173,15 +173,9 @@ def tapped(tap: Tap) -> Iterator[None]:
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Sets structlog and the standard library's logging up. Call it once, before anything logs."""
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
-        structlog.processors.format_exc_info,
-        _mask,
-    ]
+    """Set up structlog and the standard library's logging. A reload calls this again with another level."""
     structlog.configure(
-        processors=[_whole],
+        processors=[_own_line],
         logger_factory=_out,
         wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         cache_logger_on_first_use=True,
@@ -189,7 +183,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _out.to_tap],
+            foreign_pre_chain=[_prepared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _line],
         )
     )

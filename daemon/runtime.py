@@ -1,7 +1,7 @@
-"""Builds the parts of the daemon, in their order, and yields them as one frozen Runtime.
+"""Builds the components of the daemon in their order and yields them as one frozen Runtime.
 
-Async context managers, one for each stage: each yields once its parts work, and drains them on exit. What a part needs
-is an argument of its constructor. supervisor.py says what starts and stops when.
+There is one async context manager per stage: it yields when its components are ready, and drains them on exit. All
+dependencies are constructor arguments. supervisor.py describes the order of start and stop.
 """
 
 import functools
@@ -50,7 +50,7 @@ from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.sql_sync import SqlSync
-from daemon.start_lines import say_provider
+from daemon.start_lines import log_provider
 from daemon.trace.backends import Backends, fetcher_of
 from daemon.trace.batch import Batch
 from daemon.trace.dispatch import Dispatcher
@@ -90,7 +90,7 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class Faces:
-    """What works from the daemon's first moment on, before a click can be traced."""
+    """The components that work from the start on, before clicks can be traced."""
 
     live: LiveSettings
     troubles: Troubles
@@ -101,7 +101,7 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """All that a daemon traces clicks with."""
+    """All components of a daemon that is ready to trace clicks."""
 
     journal: NodeJournal
     pools: Pools
@@ -112,7 +112,7 @@ class Runtime:
     context: ControlContext
 
     def commands(self) -> Commands:
-        """What commands may ask of a daemon that is ready."""
+        """The requests that the control socket answers."""
 
         async def maintain() -> dict[str, Any]:
             return (await self.maintenance.round_now()).as_dict()
@@ -129,12 +129,12 @@ def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
 
 @asynccontextmanager
 async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, JournalWriter]]:
-    """The local end of the journal. What is recorded inside is on disk when this ends."""
+    """The spool and its writer. On exit, all recorded entries are on disk."""
     path = settings.state_dir / FILE
     try:
         spool = await trio.to_thread.run_sync(Spool, path, settings.journal.spool_bytes_max)
     except sqlite3.Error as e:
-        raise TheirFault(f"{path}: {e}: the journal needs a disk that can be written to") from e
+        raise TheirFault(f"{path}: {e}: make the disk of the state directory writable") from e
     writer = JournalWriter(spool)
     try:
         async with trio.open_nursery() as nursery:
@@ -145,21 +145,10 @@ async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, Jour
         spool.close()
 
 
-def _member_of(live: LiveSettings, spool: Spool, database: Database, troubles: Troubles) -> Member:
-    """This run of the daemon as a node of its database; it has not joined yet."""
-
-    def quiet() -> float:
-        return quiet_s(live.current.pool.lock_s, live.current.pool.cooldown_s)
-
-    node = live.current.node
-    identity = Identity(spool.node_id, node.shown_name(), spool.epoch, node.trust_s, quiet)
-    return Member(database, identity, troubles, read_boot_clock, alone=live.current.database.url is None)
-
-
 @asynccontextmanager
 async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[None]:
-    """The offers as the rows have them, so that clicks fall back to them while this node waits for another one."""
-    with suppress(DatabaseUnavailable):  # those that an earlier run knew serve; what is wrong is said by what follows
+    """Load the offers, so that clicks fall back to their URLs while this node waits for another node."""
+    with suppress(DatabaseUnavailable):  # the offers of the cache file serve; the next stage reports the error
         offers.replace(await database.work(load_offers))
     yield
 
@@ -168,17 +157,22 @@ async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[Non
 async def _journal_shipped(
     live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, troubles: Troubles
 ) -> AsyncIterator[NodeJournal]:
-    """The whole journal, with all that an earlier run left in the spool shipped, once this node has joined.
+    """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
 
-    While another node has the database, this one's hits and traces are shipped all the same. It leaves at the end,
-    unless something is left in the spool.
+    This node's hits and traces are shipped even while another node has the database. On exit this node leaves, unless
+    something stays in the spool.
     """
 
-    def keep_s() -> float:  # what says of IPs that they rest stays for as long as they do
+    def keep_s() -> float:  # entries about IPs in cooldown are kept at least as long as the cooldown
         settings = live.current
         return max(settings.journal.keep_s, settings.pool.lock_s + settings.pool.cooldown_s)
 
-    member = _member_of(live, spool, database, troubles)
+    def quiet() -> float:
+        return quiet_s(live.current.pool.lock_s, live.current.pool.cooldown_s)
+
+    node = live.current.node
+    identity = Identity(spool.node_id, node.shown_name(), spool.epoch, node.trust_s, quiet)
+    member = Member(database, identity, troubles, read_boot_clock, alone=live.current.database.url is None)
     shipper = Shipper(spool, writer, database, troubles, keep_s=keep_s, claim=member.claim)
 
     async def ship() -> None:
@@ -198,7 +192,7 @@ async def _journal_shipped(
             await shipper.flush()
         nursery.cancel_scope.cancel()
     if shipping.cancelled_caught:
-        log.warning("not_all_shipped", effect="the rest is in the spool for the next start")
+        log.warning("not_all_shipped", effect="the next start ships the rest from the spool")
     else:
         await member.leave()
 
@@ -212,14 +206,14 @@ async def _pools_loaded(
     also: Mapping[str, Callable[[], Awaitable[None]]],
     troubles: Troubles,
 ) -> AsyncIterator[Pools]:
-    """The pools as the rows have them, an actor for each. They end when all that was sent to them is handled.
+    """The pools, loaded from the rows, with an actor each. The actors end when all their messages are handled.
 
-    An IP that rests by what the spool still knows rests, whatever its row says. `also`: other tables whose changes are
-    announced, see SqlSync.
+    An IP that is in cooldown by an entry of the spool stays in cooldown, whatever its row has. `also`: further tables
+    whose changes are announced, see SqlSync.
     """
     bodies = await trio.to_thread.run_sync(journal.spool.bodies, "ip_changed")
     departed = rests_known(bodies, read_clocks(), live.current.pool.cooldown_s)
-    providers = ProviderHealth(say_provider)
+    providers = ProviderHealth(log_provider)
     async with trio.open_nursery() as actors:
 
         def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
@@ -248,7 +242,7 @@ async def _pools_loaded(
 async def _workers_ready(
     live: LiveSettings, database: Database, pools: Pools, journal: NodeJournal, troubles: Troubles, observer: Observer
 ) -> AsyncIterator[Workers]:
-    """`trace.workers` of them. Leaving cancels the traces that go on behind their visitors' backs."""
+    """`trace.workers` workers. The exit cancels the traces that go on after their visitors were redirected."""
     fetcher = fetcher_of(live.current)
     backends = Backends(live, fetcher)
     tracer = Tracer(live, backends, pools.directory, journal.writer, read_clocks, pools.providers, observer)
@@ -275,7 +269,7 @@ async def _workers_ready(
 async def runtime_ready(
     faces: Faces, spool: Spool, writer: JournalWriter, clicks: Clicks, stopping: trio.Event
 ) -> AsyncIterator[Runtime]:
-    """From the database to the workers. `clicks` are not traced before `Clicks.begin`."""
+    """All stages from the database to the workers. Clicks are traced only after `Clicks.begin`."""
     live, troubles, offers = faces.live, faces.troubles, clicks.offers
     async with (
         reached_database(live.current, troubles) as database,

@@ -1,6 +1,8 @@
-"""Lines of the log about the daemon itself: its versions, addresses and settings, what it lacks, and its providers."""
+"""Texts about the daemon itself, for the log, `systemctl status` and commands: versions, settings, readiness."""
 
 import platform
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ log = structlog.get_logger("daemon")
 
 
 def start_facts(settings: Settings, config_file: Path | None, listeners: list[trio.SocketListener]) -> dict[str, Any]:
-    """Versions, addresses, and what differs from the defaults; secrets are masked by their types."""
+    """Versions, addresses, and the settings that differ from the defaults; SecretStr masks the secrets."""
     given = settings.model_dump(mode="json")
     changed = changed_keys(Settings(state_dir=settings.state_dir), settings)
     return {
@@ -36,11 +38,11 @@ def start_facts(settings: Settings, config_file: Path | None, listeners: list[tr
         "listening": [name_of(listener) for listener in listeners],
         "state_dir": str(settings.state_dir),
         "config": str(config_file) if config_file else None,
-        "settings": {key: _value_of(given, key) for key in changed},
+        "settings": {key: reduce(getitem, key.split("."), given) for key in changed},
     }
 
 
-def say_ready(directory: PoolDirectory, offers: Offers) -> None:
+def log_ready(directory: PoolDirectory, offers: Offers) -> None:
     counts = directory.counts()
     log.info("ready", ips={country: c.total for country, c in counts.items()}, offers=len(offers))
     if not any(c.total for c in counts.values()):
@@ -49,11 +51,11 @@ def say_ready(directory: PoolDirectory, offers: Offers) -> None:
         log.warning("no_offers", next="tracepool offers add NAME URL --country us")
 
 
-def say_provider(provider: str, record: ProviderRecord) -> None:
-    """A provider stands otherwise than before."""
+def log_provider(provider: str, record: ProviderRecord) -> None:
+    """Log that the health of a provider has changed."""
     if record.health is Health.CREDENTIALS_REFUSED:
         log.error("provider_credentials_refused", provider=provider, why="its proxies answer 407",
-                  effect="traces through it fail; none of its IPs is blamed",
+                  effect="traces through it fail; its IPs are not counted as failed",
                   remedy=f"correct providers.{provider}.username and its password, then reload")  # fmt: skip
     elif record.health is Health.SUSPECTED:
         log.error("provider_suspected", provider=provider, why=record.why, remedy="tracepool provision check")
@@ -61,33 +63,23 @@ def say_provider(provider: str, record: ProviderRecord) -> None:
         log.info("provider_recovered", provider=provider)
 
 
-def superseded(settings: Settings) -> dict[str, Any]:
-    """The settings that a socket unit stands in for."""
-    return {"click.bind": list(settings.click.bind), "click.backlog": settings.click.backlog}
-
-
 def status_line(directory: PoolDirectory, clicks: Clicks, tracer: Tracer) -> str:
-    """How things stand, for `systemctl status`."""
+    """The figures of a ready daemon, for `systemctl status`."""
     counts = directory.counts().values()
     ips, available = sum(c.total for c in counts), sum(c.available for c in counts)
     return f"serving: {available} of {ips} IPs available, {tracer.active} traces, {clicks.waiting} clicks waiting"
 
 
-def _value_of(given: dict[str, Any], key: str) -> Any:
-    section, _, name = key.partition(".")
-    return given[section][name] if name else given[section]
-
-
 def starting_commands(troubles: Troubles) -> Commands:
-    """What commands get from a daemon that is not ready: why it is not."""
+    """The control socket's answers while the daemon starts: an error with the reason."""
 
-    async def say_it_starts(**_: object) -> dict[str, Any]:
-        why = "; ".join(troubles.lines()) or "its database is not there yet"
-        raise DatabaseUnavailable(f"the daemon is starting, clicks of offers that it knows fall back: {why}")
+    async def refuse(**_: object) -> dict[str, Any]:
+        why = "; ".join(troubles.lines()) or "its database is not ready yet"
+        raise DatabaseUnavailable(f"the daemon is starting, clicks of known offers fall back: {why}")
 
-    return dict.fromkeys(("status", "maintenance", "check"), say_it_starts)
+    return dict.fromkeys(("status", "maintenance", "check"), refuse)
 
 
 def descriptors_wanted(settings: Settings) -> int:
-    """With every visitor's connection open, and every worker at a chain that needs all the connections it may have."""
+    """File descriptors for all connections of visitors, and for workers that use all their connections."""
     return settings.click.connections_max + CONNECTIONS_MAX * settings.trace.workers + SPARE_DESCRIPTORS

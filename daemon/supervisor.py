@@ -1,17 +1,16 @@
-"""The order of the daemon: what starts when, what restarts, what stops in which order. Read this first.
+"""Starts, restarts and stops the daemon, in this order. Read this first.
 
-Start: the listeners (clicks and the control face get 503), the spool (clicks of offers that an earlier run knew fall
-back), the database; this node joins, which waits for another node to end; what the spool holds is shipped; the pools
-are loaded from the rows, the workers start, and clicks are traced. A database that refuses a statement is waited for
-like one that cannot be reached.
+Start: the listeners (clicks and the control face get 503), the spool (clicks of offers in the cache file fall back),
+the database; this node joins and waits for another node to end; the spool is shipped; the pools are loaded from the
+rows, the workers start, and clicks are traced. The start waits for a database that cannot be used yet.
 
-Restart (restarts.py): an actor that raises is logged with its cause and started again after a pause; a pool actor
-starts over from the rows, with the messages it had not answered.
+Restart (restarts.py): if an actor raises, the error is logged and the actor is started again after a pause. A pool
+actor loads its rows again and keeps its unanswered messages.
 
-Stop, from the innermost nursery outwards: no new connections, the clicks in flight get their answers, the workers hand
-back their leases, the pool actors handle what was sent to them, the journal is committed and shipped, the node leaves,
-the database is let go, the control face stops. What cannot be shipped in runtime.SHIP_S stays in the spool for the next
-start. A second signal cancels all of it.
+Stop, from the innermost nursery outwards: no new connections, the clicks in flight are answered, the workers release
+their leases, the pool actors handle their remaining messages, the journal is committed and shipped, the node leaves,
+the database is closed, the control face stops. Entries that are not shipped within runtime.SHIP_S stay in the spool for
+the next start. A second signal cancels all of this.
 """
 
 import functools
@@ -28,8 +27,7 @@ from daemon.control.service import open_control
 from daemon.database.postgres import database_loop
 from daemon.host import systemd
 from daemon.host.clocks import read_clocks
-from daemon.host.collector import settle_collector
-from daemon.host.descriptors import allow_descriptors
+from daemon.host.process import allow_descriptors, settle_collector
 from daemon.host.signals import watch_signals
 from daemon.host.state_dir import state_dir_held
 from daemon.http.listeners import open_listeners, passed_listeners
@@ -40,7 +38,7 @@ from daemon.restarts import restarted
 from daemon.runtime import Runtime, faces_of, journal_spooled, runtime_ready
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.start_lines import descriptors_wanted, say_ready, start_facts, starting_commands, status_line, superseded
+from daemon.start_lines import descriptors_wanted, log_ready, start_facts, starting_commands, status_line
 from daemon.watchdog import Watchdog
 
 HOLD_S = 3.0
@@ -49,7 +47,7 @@ log = structlog.get_logger("daemon")
 
 
 async def run_daemon(settings: Settings, config_file: Path | None) -> None:
-    """The daemon, until SIGTERM or SIGINT. Returns after a stop; raises what ended it otherwise."""
+    """Run the daemon until SIGTERM or SIGINT. Raises the error if anything else ends it."""
     with state_dir_held(settings.state_dir):
         async with database_loop():
             passed = passed_listeners(systemd.passed_sockets(os.environ))
@@ -59,8 +57,9 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
             with logs.tapped(daemon.faces.observers.events):
                 log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
                 if passed:
-                    log.info("socket_activated", superseded=superseded(settings))
-                systemd.notify(systemd.status("starting: clicks of offers that are known fall back"))
+                    superseded = {"click.bind": list(settings.click.bind), "click.backlog": settings.click.backlog}
+                    log.info("socket_activated", superseded=superseded)
+                systemd.notify(systemd.status("starting: clicks of known offers fall back"))
                 allow_descriptors(descriptors_wanted(settings))
                 async with trio.open_nursery() as outermost:
 
@@ -77,16 +76,16 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
 
 
 class _Daemon:
-    """One run. A stop that comes before its clicks are traced cancels the start."""
+    """One run of the daemon. A stop before clicks are traced cancels the start."""
 
     def __init__(self, live: LiveSettings, listeners: list[trio.SocketListener], *, passed: bool) -> None:
         self.clicks: Clicks | None = None
         self._live = live
         self.faces = faces_of(live, lambda: self.clicks)
         self._listeners = listeners
-        self._passed = passed  # the listeners are systemd's own, which keeps them open for the next run
+        self._passed = passed  # systemd opened the listeners and keeps them open for the next run
         self._starting = trio.CancelScope()
-        self._accept = trio.Event()  # connections at a socket of systemd's
+        self._accept = trio.Event()  # set when passed listeners may accept connections
         self._stop = trio.Event()
         self._stop_clicks = trio.Event()
         self._clicks_stopped = trio.Event()
@@ -100,17 +99,17 @@ class _Daemon:
 
     @property
     def _remark(self) -> str:
-        """What the status of the unit says of a reload that was refused."""
+        """An addition to the status of the unit while the last reload is refused."""
         why = self._live.refused
-        return f"; the settings as they stand now are refused: {why}" if why else ""
+        return f"; the last reload was refused: {why}" if why else ""
 
     async def reload(self) -> None:
-        """The settings are read again, and systemd is notified of it."""
-        told = self._is_ready and not self._stop.is_set()
-        if told:
+        """Read the settings again, and notify systemd of the reload."""
+        notifies = self._is_ready and not self._stop.is_set()
+        if notifies:
             systemd.notify(*systemd.reloading())
         await self._live.reload()
-        if told and not self._stop.is_set():
+        if notifies and not self._stop.is_set():
             systemd.notify("READY=1", systemd.status(f"serving{self._remark}"))
 
     def stop(self) -> None:
@@ -120,7 +119,7 @@ class _Daemon:
             self._starting.cancel()
 
     async def serve_clicks(self) -> None:
-        """Until `_stop_clicks`. Connections at systemd's socket wait a moment for the pools, rather than fall back."""
+        """Serve until `_stop_clicks`. Connections to a passed socket wait up to HOLD_S for the pools."""
         try:
             if self._passed:
                 with trio.move_on_after(HOLD_S):
@@ -135,7 +134,7 @@ class _Daemon:
             self._clicks_stopped.set()
 
     async def run(self) -> None:
-        """From the spool inwards, and out again after `stop`. Returns once no click is served."""
+        """Run everything inside the listeners until `stop`. Returns once no click is served."""
         with self._starting:
             await self._run()
         await self._end_clicks()
@@ -144,21 +143,21 @@ class _Daemon:
         settings, offers = self._live.current, Offers()
         offers.replace(await trio.to_thread.run_sync(remembered_offers, settings.state_dir))
         commands: control.Commands = starting_commands(self.faces.troubles)
-        async with journal_spooled(settings) as (spool, writer), trio.open_nursery() as asked:
-            await asked.start(control.serve, settings.state_dir, commands)
+        async with journal_spooled(settings) as (spool, writer), trio.open_nursery() as socket_nursery:
+            await socket_nursery.start(control.serve, settings.state_dir, commands)
             observe = self.faces.observers.click
             self.clicks = clicks = Clicks(offers, None, writer, read_clocks, observe=observe)
             try:
                 async with runtime_ready(self.faces, spool, writer, clicks, self._stop) as runtime:
                     await self._serve(runtime, commands)
             finally:
-                with trio.CancelScope(shield=True):  # what is answered until the end is recorded as well
+                with trio.CancelScope(shield=True):  # the last answers are recorded too
                     await self._end_clicks()
                     await self.faces.control.end()
-            asked.cancel_scope.cancel()
+            socket_nursery.cancel_scope.cancel()
 
     async def _serve(self, runtime: Runtime, commands: control.Commands) -> None:
-        """Runs what nothing else waits for, and traces clicks until the stop."""
+        """Run the background actors, and trace clicks until the stop."""
         face, context = self.faces.control, runtime.context
         face.check_token()
         async with trio.open_nursery() as background:
@@ -172,11 +171,11 @@ class _Daemon:
             background.cancel_scope.cancel()
 
     async def _trace_clicks(self, runtime: Runtime) -> None:
-        """Clicks are traced, until those in flight have their answers once `stop` is set."""
+        """Trace clicks until `stop` is set and the clicks in flight are answered."""
         clicks, directory, tracer = runtime.clicks, runtime.pools.directory, runtime.workers.tracer
         clicks.begin(runtime.workers.dispatcher)
         self._accept.set()
-        say_ready(directory, clicks.offers)
+        log_ready(directory, clicks.offers)
         if self._watchdog is not None:
             line = functools.partial(status_line, directory, clicks, tracer)
             self._watchdog.begin(directory, runtime.journal.writer, lambda: line() + self._remark)

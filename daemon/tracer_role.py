@@ -1,7 +1,7 @@
-"""role = "tracer": a daemon that traces for others and does nothing else. No clicks, no database, nothing on disk.
+"""role = "tracer": a daemon that only traces for other daemons. It has no clicks, no database and no files.
 
-It listens on control.bind for POST /trace, and for probes. A stop waits for the traces under way as long as a click
-elsewhere may (click.deadline_s); a second signal ends them at once.
+It answers POST /trace and probes on control.bind. A stop waits up to click.deadline_s for the traces in flight; a
+second signal cancels them.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from daemon.control.service import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
 from daemon.host import systemd
 from daemon.host.clocks import read_clocks
-from daemon.host.descriptors import allow_descriptors
+from daemon.host.process import allow_descriptors
 from daemon.host.signals import watch_signals
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
@@ -25,7 +25,7 @@ log = structlog.get_logger("daemon")
 
 
 async def run_tracer(settings: Settings, config_file: Path | None) -> None:
-    """Until SIGTERM or SIGINT. Raises BadSettings where others could connect and control.token is not set."""
+    """Run until SIGTERM or SIGINT. Raises BadSettings if other hosts could connect and control.token is not set."""
     live, stop = LiveSettings(settings, config_file), trio.Event()
     face = ControlFace(live, read_clocks)
     face.check_token()

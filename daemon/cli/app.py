@@ -1,4 +1,4 @@
-"""The command line: which commands there are. Their modules import what is slow to load only when they run."""
+"""The command line: its commands and their order in the help."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,22 +9,17 @@ from rich.box import Box
 
 from daemon import __version__
 from daemon.cli import (
-    database_url,
     demo,
     explain,
     install_units,
     logs,
-    maintenance,
     nodes,
     offers,
-    offers_suggest,
     offers_write,
     plan,
     provision,
-    provision_add,
     provision_check,
     psql,
-    reset,
     serve,
     status,
     token,
@@ -33,8 +28,9 @@ from daemon.cli import (
 
 ABOUT = """Answers ad clicks, each through a proxy IP of its own.
 
-For every click it leases one IP, follows the offer's redirect chain through it,
-and sends the visitor to where the chain lands. To see it: tracepool demo
+For each click tracepool leases one IP, follows the offer's redirect chain
+through it, and redirects the visitor to the landing page.
+To see this: tracepool demo
 
 To begin:
 
@@ -43,12 +39,12 @@ To begin:
     tracepool serve
     curl -i 'http://127.0.0.1:8080/track-hit?offer=summer-sale&gclid=1'
 
-Without database.url in the settings, tracepool runs a PostgreSQL of its own in
-the state directory; every command finds it there. All commands work while the
-daemon runs, which adopts what they change within a second, and without it.
+Without database.url in the settings, tracepool runs its own PostgreSQL in the
+state directory. All commands work while the daemon runs and while it does not.
+A running daemon uses within a second what they change.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 bad settings."""
-ABOUT_PROVISION = """Bring proxy IPs into the pool, look at them, try them, take them out.
+ABOUT_PROVISION = """Add proxy IPs to the pool, list, check and remove them.
 
 With a gateway provider an IP is a session slot, not an address.
 
@@ -57,35 +53,39 @@ With a gateway provider an IP is a session slot, not an address.
     tracepool provision list --country us --status failed
     tracepool provision check --country us
     tracepool provision remove --country de"""
-ABOUT_OFFERS = """What the ads sell: add, change, show and remove offers.
+ABOUT_OFFERS = """Add, change, show and remove offers: what the ads sell.
 
-An offer has a name, a tracking URL and a country whose IPs trace it. Clicks
-come to /track-hit?offer=NAME.
+An offer has a name, a tracking URL and the country of the IPs that trace it.
+Its clicks arrive at /track-hit?offer=NAME.
 
     tracepool offers add summer-sale 'https://ads.example/click?id=7'
     tracepool offers update summer-sale --country uk --deadline 8
     tracepool offers update summer-sale --inactive
     tracepool offers list"""
-ABOUT_ACCESS = """Who may use the control face (control.bind, 127.0.0.1:8081).
+ABOUT_ACCESS = """Create, list and revoke tokens for the control face.
 
-While there is no token, programs of this machine may use it as they like; from
-the first one on, each request needs one. Beyond this machine it always does.
+The control face listens on control.bind (127.0.0.1:8081). Until a token is
+created, any program on this machine may use it. From then on each request needs
+a token. Requests from other machines always do.
 
     tracepool token create anna --role operator
     tracepool token list
     tracepool token revoke anna"""
-ABOUT_NODES = """The daemons of one database: which one may lease its IPs.
+ABOUT_NODES = """List the daemons of one database, and remove one that will not return.
 
-One works at a time. A second one waits until the first has stopped, or has not
-been heard of for node.trust_s and what its last traces may take.
+One daemon at a time may lease the IPs. A second one waits until the first has
+stopped, or until the first has not renewed for node.trust_s and its last traces
+must have ended.
 
     tracepool nodes list
     tracepool nodes remove tracer-1"""
 _NO_LINES = Box("    \n" * 8)
 
+Command = tuple[str, Callable[..., Any]] | App
+
 
 def build_app() -> App:
-    """The app; it raises what goes wrong and returns the exit status, for __main__ to deal with."""
+    """The app. It returns the exit status and raises all errors, which __main__ handles."""
     app = App(
         name="tracepool",
         help=ABOUT,
@@ -98,74 +98,75 @@ def build_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    pool = App(name="provision", help=ABOUT_PROVISION)
-    _add(
-        pool,
-        ("generate", provision_add.generate),
-        ("import", provision_add.import_file),
+    provision_group = _group(
+        "provision",
+        ABOUT_PROVISION,
+        ("generate", provision.generate),
+        ("import", provision.import_file),
         ("list", provision.list_ips),
         ("check", provision_check.check_ips),
         ("remove", provision.remove),
     )
-    sold = App(name="offers", help=ABOUT_OFFERS)
-    _add(
-        sold,
+    offers_group = _group(
+        "offers",
+        ABOUT_OFFERS,
         ("add", offers_write.add),
         ("import", offers_write.import_file),
         ("list", offers.list_offers),
         ("show", offers.show),
         ("update", offers_write.update),
         ("remove", offers.remove),
-        ("suggest", offers_suggest.suggest),
+        ("suggest", offers.suggest),
     )
-    tokens = App(name="token", help=ABOUT_ACCESS)
-    members = App(name="nodes", help=ABOUT_NODES)
-    _add(members, ("list", nodes.list_nodes), ("remove", nodes.remove))
-    _add(tokens, ("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))
-    _add(
+    tokens = (("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))
+    return _with_commands(
         app,
         ("demo", demo.demo),
         ("serve", serve.serve),
-        ("provision", pool),
-        ("offers", sold),
+        provision_group,
+        offers_group,
         ("trace", trace.trace),
         ("status", status.status),
         ("logs", logs.logs),
         ("explain", explain.explain),
-        ("reset", reset.reset),
-        ("maintenance", maintenance.maintenance),
+        ("reset", provision.reset),
+        ("maintenance", status.maintenance),
         ("plan", plan.plan),
-        ("token", tokens),
-        ("nodes", members),
+        _group("token", ABOUT_ACCESS, *tokens),
+        _group("nodes", ABOUT_NODES, ("list", nodes.list_nodes), ("remove", nodes.remove)),
         ("psql", psql.psql),
-        ("database-url", database_url.database_url),
+        ("database-url", psql.database_url),
         ("install-units", install_units.install_units),
     )
-    return app
 
 
-def _add(app: App, *commands: tuple[str, Callable[..., Any] | App]) -> None:
-    """In the order in which --help is to show them."""
-    for place, (name, command) in enumerate(commands):
+def _group(name: str, about: str, *commands: Command) -> App:
+    return _with_commands(App(name=name, help=about), *commands)
+
+
+def _with_commands(app: App, *commands: Command) -> App:
+    """Add the commands, in the order in which --help shows them."""
+    for place, command in enumerate(commands):
         if isinstance(command, App):
             command.sort_key = place
             app.command(command)
         else:
-            app.command(command, name=name, sort_key=place)
+            app.command(command[1], name=command[0], sort_key=place)
+    return app
 
 
 def run(argv: list[str]) -> int:
     """The exit status of the command that `argv` names. Raises CycloptsError for wrong usage."""
-    tokens = _for_psql(argv[1:]) if argv[:1] == ["psql"] else argv
-    if (
-        argv[1:2] == ["import"] or argv[:1] in (["trace"], ["logs"], ["explain"])
-    ) and "-" in argv:  # a lone hyphen is a file here
-        tokens = [word for word in argv if word != "-"] + ["--", "-"]
+    tokens = argv
+    if argv[:1] == ["psql"]:
+        tokens = _for_psql(argv[1:])
+    elif (argv[1:2] == ["import"] or argv[:1] in (["trace"], ["logs"], ["explain"])) and "-" in argv:
+        tokens = [word for word in argv if word != "-"] + ["--", "-"]  # here a lone hyphen is the file
     return build_app()(tokens) or 0
 
 
 def _for_psql(arguments: list[str]) -> list[str]:
-    """All of them are for psql, whatever they look like, but a first --config or a lone --help."""
+    """Pass all arguments to psql, except a --config that comes first and a lone --help."""
     if arguments in (["--help"], ["-h"]):
         return ["psql", *arguments]
     ours = 2 if arguments[:1] == ["--config"] else 1 if arguments and arguments[0].startswith("--config=") else 0

@@ -1,7 +1,7 @@
-"""From what a command raised to what is told and the exit status.
+"""Maps the exception that ended a command to an error message and an exit status.
 
-0 done or stopped, 1 failed or crashed, 2 wrong usage, 78 bad settings (EX_CONFIG of sysexits.h), 130 Ctrl-C, 141 nobody
-reads the output any more (as a shell shows a death by SIGPIPE). psql's own status is passed on.
+0 done or stopped, 1 failed or crashed, 2 wrong usage, 78 bad settings (EX_CONFIG of sysexits.h), 130 Ctrl-C, 141 the
+reader of the output has closed the pipe (a shell reports SIGPIPE as 141). The status of psql is passed on.
 """
 
 import os
@@ -13,36 +13,36 @@ from cyclopts import CycloptsError
 from daemon.errors import BadInput, BadSettings, TracepoolError
 from daemon.logs import masked
 
-FAILED, USAGE, BAD_SETTINGS, INTERRUPTED, NOBODY_READS = 1, 2, 78, 130, 141
+FAILED, USAGE, BAD_SETTINGS, INTERRUPTED, PIPE_CLOSED = 1, 2, 78, 130, 141
 
 
 def explain(error: BaseException) -> int:
-    """Tells on standard error what went wrong, if there is anything to tell; gives the exit status."""
+    """Write what went wrong to standard error, if it needs words. Returns the exit status."""
     causes = leaves(error)
     first = causes[0]
     if any(isinstance(cause, KeyboardInterrupt) for cause in causes):
         return INTERRUPTED
     if isinstance(first, BrokenPipeError):
-        # Else the interpreter complains when it flushes standard output at its end.
+        # Otherwise the interpreter writes an error when it flushes standard output at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOBODY_READS
+        return PIPE_CLOSED
     if isinstance(first, CycloptsError):
         command = " ".join(("tracepool", *(first.command_chain or ())))
         _complain(f"{' '.join(str(first).split())} Try: {command} --help")
         return USAGE
-    if isinstance(first, TracepoolError):
-        for line in str(first).splitlines() if isinstance(first, BadSettings) else [str(first)]:
+    if isinstance(first, BadSettings):
+        for line in str(first).splitlines():
             _complain(line)
-        return BAD_SETTINGS if isinstance(first, BadSettings) else USAGE if isinstance(first, BadInput) else FAILED
-    if isinstance(first, OSError):
+        return BAD_SETTINGS
+    if isinstance(first, TracepoolError | OSError):
         _complain(str(first))
-        return FAILED
+        return USAGE if isinstance(first, BadInput) else FAILED
     _complain("a fault of tracepool itself:\n" + "".join(traceback.format_exception(error)).rstrip())
     return FAILED
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions inside the groups that nurseries wrap around them."""
+    """The exceptions inside the exception groups that nurseries raise."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in leaves(inner)]
     return [error]

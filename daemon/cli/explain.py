@@ -1,21 +1,18 @@
-"""`tracepool explain`: the story of one click."""
+"""`tracepool explain`: what happened to one click."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 from cyclopts import Parameter
 
-from daemon.cli.logs import LogFile
-from daemon.cli.options import AsJSON, ConfigFile
+from daemon.cli.logs import LogFile, pieces_of
 from daemon.cli.output import say, say_json, shown, warn
-from daemon.cli.session import settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
 from daemon.control.socket import ask
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
-from daemon.logbook import sources
 from daemon.logbook.clicks import read_click
 from daemon.logbook.filter import Selection
 from daemon.logbook.parse import Line, Splitter
@@ -24,7 +21,7 @@ from daemon.logbook.story import Story, story_of
 from daemon.settings.model import Settings
 
 LINES_MAX = 200
-SHIPPED_S = 1.5  # how long the rows of a click of just now are waited for
+SHIPPED_S = 1.5  # the longest wait for the rows of a click that was answered just now
 POLL_S = 0.3
 
 Rows = tuple[dict[str, Any] | None, dict[str, Any] | None]
@@ -38,14 +35,14 @@ def explain(
     as_json: AsJSON = False,
     config: ConfigFile = None,
 ) -> None:
-    """Tell the story of one click: when, through which IP, hop by hop, where to.
+    """Show what happened to one click: its time, its IP, each hop, and its redirect.
 
-    It says why that IP was chosen, what each hop took, which parameters were added,
-    and why a click fell back. It goes by the rows of the click, which are kept
-    for maintenance.retention_days, and by its lines of the log: of journald, of
-    FILE, or of standard input. Clicks that were refused are in the log alone.
+    The output includes why that IP was chosen, the duration of each hop, which
+    parameters were added, and the reason of a fallback. The sources are the rows of
+    the click, which are kept for maintenance.retention_days, and its lines of the
+    log (journald, FILE, or standard input). Refused clicks are only in the log.
 
-    Exit status: 1 where nothing is known of it.
+    Exit status: 1 if nothing is known about the click.
 
         tracepool explain 6f1c2d3e-8a5b-4c7d-9e0f-112233445566
         tracepool explain 6f1c2d3e-8a5b-4c7d-9e0f-112233445566 serve.log --json
@@ -77,13 +74,13 @@ def _story(settings: Settings, wanted: UUID, file: str | None) -> Story:
 
 
 def _rows(settings: Settings, wanted: UUID) -> Rows:
-    """Rows of a click of just now may be on their way to the database."""
+    """The trace and the hit. While the daemon runs, waits up to SHIPPED_S until the journal has shipped the hit."""
     until_s = time.monotonic() + SHIPPED_S
     while True:
         try:
             trace, hit = work(settings, read_click, wanted)
         except DatabaseUnavailable as e:
-            warn(f"tracepool: {e}; the log alone is told")
+            warn(f"tracepool: {e}; only the log is used")
             return None, None
         if hit is not None or time.monotonic() > until_s or ask(settings.state_dir, "status") is None:
             return trace, hit
@@ -91,12 +88,12 @@ def _rows(settings: Settings, wanted: UUID) -> Rows:
 
 
 def _lines(wanted: UUID, file: str | None) -> Iterator[Line]:
-    """Of the click, LINES_MAX at most."""
+    """The log lines of the click, about LINES_MAX at most."""
     wants = Selection(request=str(wanted)).wanted()
     splitter = Splitter()
     found = 0
     try:
-        for piece in _pieces(wanted, file):
+        for piece in pieces_of(file, pattern=str(wanted)):
             for line in filter(wants, splitter.feed(piece)):
                 found += 1
                 if found <= LINES_MAX:
@@ -106,9 +103,3 @@ def _lines(wanted: UUID, file: str | None) -> Iterator[Line]:
         if file is not None:
             raise
         warn(f"tracepool: {e}")
-
-
-def _pieces(wanted: UUID, file: str | None) -> Iterator[bytes]:
-    if file is None:
-        return sources.journald(follow=False, since_s=None, pattern=str(wanted))
-    return sources.standard_input() if file == "-" else sources.file(Path(file), follow=False)

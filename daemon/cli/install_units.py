@@ -12,17 +12,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from daemon.cli.output import say, warn
+from daemon.cli.session import flag
 from daemon.errors import BadInput, TheirFault
 from daemon.host import unit_files
 
 Prefix = Annotated[Path, Parameter(metavar="DIRECTORY", help="Where the units are written.")]
 UnitConfig = Annotated[
     Path | None,
-    Parameter(name="--config", metavar="FILE", help="The settings that the units name; else /etc/tracepool/."),
+    Parameter(name="--config", metavar="FILE", help="The settings file of the units; else in /etc/tracepool/."),
 ]
-Force = Annotated[
-    bool, Parameter(negative=(), show_default=False, help="Overwrite files that say something else by now.")
-]
+Force = Annotated[bool, flag("Overwrite files that differ.")]
 NEXT = """Next:
     systemctl daemon-reload
     systemctl enable --now tracepool.socket tracepool.service
@@ -33,12 +32,13 @@ MODE = 0o644
 def install_units(
     *, prefix: Prefix = Path("/etc/systemd/system"), config: UnitConfig = None, force: Force = False
 ) -> None:
-    """Write the systemd units: the service, its socket, and both for several on one host.
+    """Write the systemd units: the service and its socket, and both as templates.
 
-    They name this installation's own tracepool. tracepool@shop is a second one,
-    with the settings /etc/tracepool/shop/tracepool.toml. Secrets are files in
-    /etc/tracepool/credentials, such as database__url: systemd hands them over.
-    What stands in the directory already and differs stays, and is shown.
+    They start the tracepool of this installation. The templates are for several
+    daemons on one host: tracepool@shop has the settings file
+    /etc/tracepool/shop/tracepool.toml. Secrets are files in
+    /etc/tracepool/credentials, such as database__url, which systemd passes on.
+    If a file exists and differs, the difference is shown and nothing is written.
 
         tracepool install-units
         tracepool install-units --prefix ./units
@@ -60,9 +60,11 @@ def install_units(
         say(f"{verb} {path}")
     if version is None or version < unit_files.RELOAD_SYSTEMD:
         have = "no systemd" if version is None else f"systemd {version}"
-        warn(f"tracepool: without {unit_files.RELOAD}, which needs systemd {unit_files.RELOAD_SYSTEMD}: {have} here")
+        warn(
+            f"tracepool: {unit_files.RELOAD} is left out: it needs systemd {unit_files.RELOAD_SYSTEMD}, this is {have}"
+        )
     for closed in _closed(installation):
-        warn(f"tracepool: {closed} is closed to other users, and the daemon is one: chmod o+rx {closed}")
+        warn(f"tracepool: the daemon runs as another user and may not enter {closed}: chmod o+rx {closed}")
     say(NEXT)
 
 
@@ -72,17 +74,17 @@ def _command() -> Path:
         return beside
     if found := shutil.which("tracepool"):
         return Path(found)
-    raise BadInput(f"no tracepool in {beside.parent}, nor on PATH, that a unit could start: pip install it first")
+    raise BadInput(f"there is no tracepool in {beside.parent} or on PATH for a unit to start: pip install it first")
 
 
 def _systemd_version() -> int | None:
     if (systemctl := shutil.which("systemctl")) is None:
         return None
     try:
-        asked = subprocess.run([systemctl, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - a fixed program
+        done = subprocess.run([systemctl, "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - a fixed program
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.match(r"systemd (\d+)", asked.stdout)
+    found = re.match(r"systemd (\d+)", done.stdout)
     return int(found[1]) if found else None
 
 
@@ -103,7 +105,7 @@ def _show(path: Path, before: str, after: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, readable by everybody."""
+    """Replace the file atomically, readable by everybody."""
     unfinished = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,11 +117,12 @@ def _write(path: Path, text: str) -> None:
 
 
 def _closed(installation: unit_files.Installation) -> list[Path]:
-    """The directories on the way to the code that other users may not enter, where the unit does not bind past them."""
-    ways = {
-        step
-        for place in installation.needs
-        if not unit_files.is_below(place, unit_files.HIDDEN)
-        for step in (place, *place.parents)
-    } | {place for place in installation.needs if unit_files.is_below(place, unit_files.HIDDEN)}
-    return sorted(way for way in ways if way.exists() and not os.stat(way).st_mode & 0o001)
+    """The directories of the code, and their parents, that other users may not enter.
+
+    Parents do not matter where the unit binds a directory itself.
+    """
+    paths = set(installation.needs)
+    for path in installation.needs:
+        if not unit_files.is_below(path, unit_files.HIDDEN):
+            paths.update(path.parents)
+    return sorted(path for path in paths if path.exists() and not os.stat(path).st_mode & 0o001)

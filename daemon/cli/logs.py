@@ -12,30 +12,31 @@ from rich.console import Console
 from rich.text import Text
 
 from daemon.cli.output import say, shown, warn
+from daemon.cli.session import flag
 from daemon.logbook import sources
 from daemon.logbook.filter import Selection, since_of
 from daemon.logbook.parse import Line, Splitter
 from daemon.logbook.render_line import render_line
 
-LogFile = Annotated[str | None, Parameter(metavar="FILE", help="A log, or - for standard input; else journald.")]
+LogFile = Annotated[str | None, Parameter(metavar="FILE", help="A log file, or - for standard input; else journald.")]
 
 
 def logs(
     file: LogFile = None,
     /,
     *,
-    follow: Annotated[bool, Parameter(negative=(), show_default=False, help="Go on with what comes.")] = False,
+    follow: Annotated[bool, flag("Go on with new lines.")] = False,
     outcome: Annotated[str | None, Parameter(metavar="O", help="resolved, fallback, left or refused.")] = None,
     offer: Annotated[str | None, Parameter(metavar="X", help="Clicks and traces of this offer.")] = None,
-    ip: Annotated[str | None, Parameter(metavar="A", help="What went through ADDRESS or ADDRESS:PORT.")] = None,
+    ip: Annotated[str | None, Parameter(metavar="A", help="Traces through ADDRESS or ADDRESS:PORT.")] = None,
     request: Annotated[str | None, Parameter(metavar="ID", help="One click, by X-Request-Id or its beginning.")] = None,
     since: Annotated[str | None, Parameter(metavar="T", help="90s, 10m, 2h, 1d ago, or a time.")] = None,
 ) -> None:
     """Show the daemon's log: coloured lines on a terminal, JSON lines otherwise.
 
-    It is read from journald (journalctl -u tracepool), from FILE, or from standard
-    input. Conditions narrow it down together. Times on a terminal are UTC, as they
-    are in the log. --follow begins with the last ten lines, or with those --since.
+    The log is read from journald (journalctl -u tracepool), from FILE, or from
+    standard input. A line is shown if it meets all given conditions. Times are UTC.
+    --follow begins with the last ten lines, or with those since --since.
 
         tracepool logs --follow
         tracepool logs --outcome fallback --since 10m
@@ -47,21 +48,24 @@ def logs(
     tail = sources.TAIL_LINES if follow and since is None and file not in (None, "-") else None
     say_line = _painter() if sys.stdout.isatty() else _say_json
     seen = 0
-    for line in _lines(_pieces(file, follow, since_s), wants, tail):
+    for line in _lines(pieces_of(file, follow=follow, since_s=since_s), wants, tail):
         seen += 1
         say_line(line)
     if not seen and file is None:
-        warn("tracepool: journald has nothing like that of tracepool.service; is it read as root? A file can be named")
+        warn("tracepool: journald has no such line of tracepool.service: run this as root, or name a log file")
 
 
-def _pieces(file: str | None, follow: bool, since_s: float | None) -> Iterator[bytes]:
+def pieces_of(
+    file: str | None, *, follow: bool = False, since_s: float | None = None, pattern: str | None = None
+) -> Iterator[bytes]:
+    """The bytes of the log. `since_s` and `pattern` limit what journald returns; a file is read as a whole."""
     if file is None:
-        return sources.journald(follow=follow, since_s=since_s)
+        return sources.journald(follow=follow, since_s=since_s, pattern=pattern)
     return sources.standard_input() if file == "-" else sources.file(Path(file), follow=follow)
 
 
 def _lines(pieces: Iterator[bytes], wants: Callable[[Line], bool], tail: int | None) -> Iterator[Line]:
-    """The wanted ones. `tail`: of what is there before the first pause, only so many of the last."""
+    """The wanted lines. `tail`: show only so many of those that were written before the first pause."""
     splitter = Splitter()
     before: deque[Line] | None = None if tail is None else deque(maxlen=tail)
     for piece in pieces:
@@ -92,5 +96,5 @@ def _painter() -> Callable[[Line], None]:
 
 
 def _printable(text: str) -> str:
-    """What a terminal would obey is replaced, but for the ends of a traceback's lines."""
+    """The text without control characters of a terminal, except the line ends of a traceback."""
     return "\n".join(shown(part) for part in text.split("\n"))

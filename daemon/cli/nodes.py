@@ -1,4 +1,4 @@
-"""`tracepool nodes`: the daemons that know this database, and one that will not come back."""
+"""`tracepool nodes`: the daemons of this database, and the removal of one that will not return."""
 
 import sys
 import time
@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_rows_json, say_table, shown
-from daemon.cli.session import settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.errors import BadInput
@@ -20,7 +19,7 @@ COLUMNS = ("name", "state", "free in", "version", "started", "node")
 
 @dataclass(frozen=True, slots=True)
 class ListedNode:
-    """A row of `nodes` as it is reported. `free_in_s`: until another node can use its IPs."""
+    """A row of `nodes` as it is reported. `free_in_s`: seconds until another node can use its IPs."""
 
     name: str
     state: str
@@ -38,10 +37,10 @@ Name = Annotated[str, Parameter(metavar="NAME")]
 def list_nodes(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     """List the daemons that have worked with this database.
 
-    An active one renews its trust each second. "free in" is how long another one
-    waits before it takes over, if this one is not heard of again: what is left of
-    its trust (node.trust_s), and then its quiet, in which the last trace that it
-    began ends and its IP rests.
+    An active daemon renews its trust each second. "free in" is how long another
+    daemon waits before it takes over, if this one does not renew again: the rest of
+    its trust (node.trust_s) and its quiet time, in which its last traces end and
+    their IPs rest.
 
         tracepool nodes list
         tracepool nodes list --json
@@ -54,19 +53,15 @@ def list_nodes(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
     say_table(COLUMNS, table, right=("free in",))
 
 
-def remove(
-    name: Name,
-    *,
-    yes: Annotated[bool, Parameter(negative=(), show_default=False, help="Do not ask.")] = False,
-    config: ConfigFile = None,
-) -> None:
-    """Take from a daemon its right to lease, so that another one need not wait for its trust to end.
+def remove(name: Name, *, yes: Annotated[bool, flag("Do not ask.")] = False, config: ConfigFile = None) -> None:
+    """End a daemon's trust, so that another daemon need not wait for it to run out.
 
-    For a machine that is gone for good. Its quiet is still waited for. A daemon
-    that does run, and reaches PostgreSQL, stops leasing within seconds; one that
-    runs cut off from PostgreSQL does not know, and both would use the same IPs.
+    For a machine that will not return. Another daemon still waits for the quiet
+    time. A daemon that runs and reaches PostgreSQL stops leasing within seconds.
+    But a daemon that runs without reaching PostgreSQL goes on leasing: two daemons
+    would use the same IPs.
 
-    NAME is the daemon's name, or the beginning of its node id where two have one name.
+    NAME is the daemon's name, or the beginning of its node id if two have one name.
 
         tracepool nodes remove tracer-1
         tracepool nodes remove tracer-1 --yes
@@ -87,16 +82,16 @@ def _chosen(rows: list[ListedNode], name: str) -> ListedNode:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise BadInput(f"there is no node {shown(name)}: tracepool nodes list shows those that there are")
+        raise BadInput(f"there is no node {shown(name)}: tracepool nodes list shows all")
     ids = ", ".join(row.node_id for row in found)
     raise BadInput(f"{len(found)} nodes are called {shown(name)}: give the beginning of a node id: {ids}")
 
 
 def _ask(row: ListedNode) -> None:
     if not sys.stdin.isatty():
-        raise BadInput("this asks for a yes, and there is no terminal: add --yes")
+        raise BadInput("this needs a confirmation, and there is no terminal: add --yes")
     say(f"{shown(row.name)} ({row.node_id}) may lease for {row.trusted_for_s:.0f} s more without PostgreSQL.")
-    if input("Does its daemon certainly not run any more? [y/N] ").strip().lower() not in ("y", "yes"):
+    if input("Are you certain that its daemon no longer runs? [y/N] ").strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was removed")
 
 

@@ -1,22 +1,24 @@
 """`tracepool offers add`, `update` and `import`."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
+from urllib.parse import quote
 
 from cyclopts import Parameter
 
-from daemon.cli.imports import name_of, read_text, refuses_whole
+from daemon.cli.import_file import ImportFile, Strict, imported
 from daemon.cli.offers import OfferName, unknown
-from daemon.cli.options import AllowPrivate, ConfigFile, ImportFile, Strict
 from daemon.cli.output import say, shown
-from daemon.cli.session import settings_of, work
+from daemon.cli.session import ConfigFile, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.offers import store
 from daemon.offers.schema import SETTINGS, Option, new_offer, offer_fields, read_offers, urls_of, with_fields
 
-NO_URL = "say where its chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
+AllowPrivate = Annotated[bool, flag("Accept URLs and hosts that are private or loopback.")]
+NO_URL = "give the URL where the chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
 OPTIONS = [option for setting in SETTINGS.values() for option in setting.options]
-NO_CHANGES = "name what is to change: --url, " + ", ".join(
+NO_CHANGES = "say what to change: --url, " + ", ".join(
     flag for option in OPTIONS for flag in (option.flag, option.negative) if flag
 ).replace("--deadline", "--deadline, --no-deadline, --active, --inactive")
 
@@ -28,57 +30,56 @@ NO_CHANGES = "name what is to change: --url, " + ", ".join(
     optional=True,
 )
 class OfferOptions:
-    """What may be said of an offer beside its name and its URL. None: not given; an empty list takes back."""
+    """The options for an offer, beside its name and URL. None: not given. An empty list removes a setting."""
 
     def columns(self) -> dict[str, object]:
-        """As `offer_fields` reads them. Raises BadInput where options contradict each other."""
+        """Values by column, as `offer_fields` reads them. Raises BadInput if options exclude each other."""
         return {column: self._value(setting.options) for column, setting in SETTINGS.items() if setting.options}
 
     def _value(self, options: tuple[Option, ...]) -> object:
         given = [option for option in options if getattr(self, option.name) is not None]
         if len(given) > 1:
             *others, last = [option.flag for option in options]
-            raise BadInput(f"{', '.join(others)} and {last} exclude each other: say one of them")
+            raise BadInput(f"{', '.join(others)} and {last} exclude each other: give one of them")
         return given[0].means(getattr(self, given[0].name)) if given else None
 
 
 def add(
     name: OfferName,
-    url: Annotated[str | None, Parameter(metavar="URL", help="Where its chain starts, and a fallback goes.")] = None,
+    url: Annotated[str | None, Parameter(metavar="URL", help="Where the chain starts and a fallback goes.")] = None,
     /,
     *,
     options: OfferOptions | None = None,
-    inactive: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Answer its clicks with 404 for now.")
-    ] = False,
+    inactive: Annotated[bool, flag("Answer its clicks with 404 for now.")] = False,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,
 ) -> None:
-    """Add an offer. A running daemon serves it within a second.
+    r"""Add an offer. A running daemon serves it within a second.
 
     URL is the tracking URL: absolute, http or https, on a public host unless
-    --allow-private or the setting trace.allow_private. Quote it for the shell.
-    Without --country it is us; without --deadline, click.deadline_s holds.
+    --allow-private or the setting trace.allow_private is given. Quote it for the
+    shell. The default --country is us; the default --deadline is click.deadline_s.
 
-    Macros: behind the host, URL may say {gclid} for the click's parameter of that
-    name (the first, where it came more than once), {request_id} and {offer}. The
-    value is percent-encoded; without one, nothing stands there. Macros take the
-    parameters as they came, whatever is kept, dropped or renamed.
+    Macros: behind the host, URL may contain {gclid} for the click's parameter of
+    that name (the first, if it is repeated), {request_id} and {offer}. The value is
+    percent-encoded; without a value the macro is replaced by nothing. Macros use
+    the parameters as they arrived: --keep, --drop and --rename do not change them.
 
-    Parameters: the click's are added to the URL that the visitor is sent to, each
-    in place of one of its name. --keep and --drop choose among them by the names
-    they came under, for the landing URL only: a fallback gets all. --rename then
-    names them anew, for both; one that came under the new name gives way.
+    Parameters: those of the click are added to the URL that the visitor is sent to
+    and replace parameters of the same name there. --keep and --drop choose among
+    them by the names under which they arrived, for the landing URL only: a fallback
+    gets all. --rename then renames them, for both; a parameter that arrived under
+    the new name is left out.
 
-    Tracking URLs: with --tracking-url, those share the clicks by weight, and URL
-    serves only once --no-tracking-urls takes them back. It may be left out then.
+    Tracking URLs: the URLs of --tracking-url share the clicks by weight. URL then
+    gets no clicks until --no-tracking-urls, and need not be given.
 
         tracepool offers add summer-sale 'https://ads.example/click?id=7'
         tracepool offers add winter 'https://ads.example/c?w={gclid}' --country uk
         tracepool offers add app 'https://ads.example/a' --landing-scheme market
-        tracepool offers add shoes 'https://ads.example/s' --stop-at shop.example \\
+        tracepool offers add shoes 'https://ads.example/s' --stop-at shop.example \
             --keep gclid --rename gclid=sub1
-        tracepool offers add split --tracking-url 3:https://ads.example/a \\
+        tracepool offers add split --tracking-url 3:https://ads.example/a \
             --tracking-url 1:https://ads.example/b
     """
     settings = settings_of(config)
@@ -90,31 +91,31 @@ def add(
     offer = new_offer(fields, allow_private=allow_private)
     if not work(settings, store.add_offer, offer):
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
-    say(f"added {shown(offer.offer_name)}: /track-hit?offer={_in_query(offer.offer_name)}")
+    say(f"added {shown(offer.offer_name)}: /track-hit?offer={quote(offer.offer_name, safe='')}")
     if url is not None and offer.tracking_urls and offer.final_url not in urls_of(offer):
-        say(f"{shown(offer.final_url)} gets none of its clicks: the tracking URLs share them")
+        say(f"{shown(offer.final_url)} gets no clicks: the tracking URLs share them")
 
 
 def update(
     name: OfferName,
     /,
     *,
-    url: Annotated[str | None, Parameter(metavar="URL", help="Another tracking URL.")] = None,
+    url: Annotated[str | None, Parameter(metavar="URL", help="The new tracking URL.")] = None,
     options: OfferOptions | None = None,
-    no_deadline: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="The setting click.deadline_s holds again.")
-    ] = False,
-    active: Annotated[bool | None, Parameter(negative="--inactive", help="Serve it, or answer 404.")] = None,
+    no_deadline: Annotated[bool, flag("Use the setting click.deadline_s again.")] = False,
+    active: Annotated[
+        bool | None, Parameter(negative="--inactive", help="Serve it, or answer its clicks with 404.")
+    ] = None,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,
 ) -> None:
-    """Change an offer: only what you name. A running daemon adopts it in a second.
+    """Change what you name of an offer. A running daemon uses it within a second.
 
-    What may be given more than once replaces all that was there. What the options
-    do: tracepool offers add --help. Clicks that are being traced end by the old
-    values.
+    An option that can be given more than once replaces all earlier values. The
+    options are described in: tracepool offers add --help. Clicks that are being
+    traced keep the old values.
 
-    Exit status: 1 where there is no such offer.
+    Exit status: 1 if there is no such offer.
 
         tracepool offers update summer-sale --inactive
         tracepool offers update summer-sale --country uk --deadline 8
@@ -125,7 +126,7 @@ def update(
     if not no_deadline and all(value is None for value in fields.values()):
         raise BadInput(NO_CHANGES)
     if no_deadline and fields["deadline_s"] is not None:
-        raise BadInput("--deadline and --no-deadline contradict each other")
+        raise BadInput("--deadline and --no-deadline exclude each other: give one of them")
     changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
     if not work(settings, store.update_offer, changes, ["deadline_s"] if no_deadline else []):
         raise unknown(settings, name)
@@ -136,9 +137,7 @@ def import_file(
     file: ImportFile,
     /,
     *,
-    update: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Change offers that exist instead of skipping them.")
-    ] = False,
+    update: Annotated[bool, flag("Change offers that exist instead of skipping them.")] = False,
     strict: Strict = False,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,
@@ -157,33 +156,24 @@ def import_file(
         tracking_urls    3:https://ads.example/a 1:https://ads.example/b
 
     In JSON lines the last five may be lists and objects, as `tracepool offers list
-    --json` shows them; an empty one takes back what an offer has. An offer that
-    exists is skipped and counted, or with --update given the file's values.
+    --json` shows them; an empty one removes what the offer has. An offer that
+    exists is skipped and counted, or with --update changed to the file's values.
 
-    A bad row is told on standard error with its line and its reason; the others
-    go in, all together or, when something fails, none.
+    Each bad row is reported on standard error with its line and the reason. The
+    good rows are added together: if adding fails, none is added.
 
-    Exit status: 0 every row was good, 1 some were refused (with --strict then
-    nothing went in), 2 the file cannot be read.
+    Exit status: 0 all rows were good, 1 some were refused (with --strict nothing
+    is added then), 2 the file cannot be read.
 
         tracepool offers import store.csv
         tracepool offers import --update - < store.jsonl
     """
     settings = settings_of(config)
-    text = read_text(file)
-    try:
-        read = read_offers(text, allow_private=allow_private or settings.trace.allow_private)
-    except BadInput as e:
-        raise BadInput(f"{name_of(file)}: {e}") from None
-    if refuses_whole(file, read, strict):
+    allow_private = allow_private or settings.trace.allow_private
+    read = imported(file, partial(read_offers, allow_private=allow_private), strict=strict)
+    if read is None:
         return 1
     stored = work(settings, store.add_offers, read.rows, update)
     changed = f"updated {stored.updated}, " if update else ""
     say(f"added {stored.added}, {changed}skipped {stored.skipped} (already there), refused {len(read.refused)}")
     return 1 if read.refused else 0
-
-
-def _in_query(name: str) -> str:
-    from urllib.parse import quote
-
-    return quote(name, safe="")

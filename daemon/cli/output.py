@@ -1,8 +1,9 @@
-"""What commands say: tables for people on a terminal, tab-separated lines for other programs, JSON where asked for."""
+"""Output of commands: tables on a terminal, tab-separated lines into a pipe, JSON on request, progress bars."""
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ def say(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """For people, beside the result: on standard error."""
+    """A line on standard error, beside the result."""
     sys.stdout.flush()
     sys.stderr.write(f"{masked(line)}\n")
 
@@ -30,8 +31,8 @@ def say_json(value: Any) -> None:
 
 
 def say_rows_json(rows: Iterable[Any]) -> None:
-    """Dataclass instances as an array of objects, one on each line."""
-    # Line by line: one huge write to a pipe whose reader leaves can look like a success when Python runs unbuffered.
+    """Dataclass instances as a JSON array, one object on each line."""
+    # Line by line: with unbuffered output, one huge write to a pipe that the reader closes can look like a success.
     before = "[\n"
     for row in rows:
         sys.stdout.write(before + json.dumps(asdict(row), ensure_ascii=False, default=_json_value))
@@ -40,7 +41,7 @@ def say_rows_json(rows: Iterable[Any]) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()) -> None:
-    """`right`: the columns of numbers."""
+    """`right`: the columns to align to the right."""
     if sys.stdout.isatty():
         sys.stdout.flush()
         Console().print(table(columns, rows, right=right))
@@ -62,7 +63,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Co
 
 
 def shown(value: object) -> str:
-    """One line without anything that a terminal would obey; nothing for None."""
+    """The value as one line without control characters of a terminal; empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -77,3 +78,17 @@ def shown(value: object) -> str:
 
 def _json_value(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar if standard error is a terminal. Yields a function to call with the number of items just done."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    columns = (SpinnerColumn(), TextColumn(label), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.advance(task, done)

@@ -1,4 +1,4 @@
-"""`tracepool plan`: how many IPs, and what their bytes cost."""
+"""`tracepool plan`: how many IPs a rate of clicks needs, and what the traces cost."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -6,16 +6,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, shown
-from daemon.cli.session import settings_of, work
-from daemon.errors import BadInput, TheirFault
-from daemon.maintenance.plan import MONTH_DAYS, SHARES, TRAFFIC, Demand, Plan, demands_of, plan_for, shares_of
-from daemon.maintenance.rates import History, read_history
+from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
+from daemon.errors import BadInput
+from daemon.maintenance.plan import MONTH_DAYS, SHARES, TRAFFIC, Plan, demands_of, plan_for, shares_of
+from daemon.maintenance.rates import HISTORY_DAYS, History, read_history
 from daemon.maintenance.sizing import IN_USE_MAX_PERCENT
 from daemon.settings.model import Settings
 
-HISTORY_DAYS = 7.0
 KB_PER_TRACE = 40.0  # five hops over plain HTTP to a page of 500 KB whose body is not read
 CLICKS_PER_MINUTE_MAX = 600_000
 COLUMNS = ("country", "share", "clicks/min", "busy", "IPs", "none free", "in use", "at 80%")
@@ -26,30 +24,30 @@ NEXT_MAX = 5
 def plan(
     *,
     clicks_per_minute: Annotated[float | None, Parameter(metavar="N", help="Of all countries together.")] = None,
-    trace_seconds: Annotated[float | None, Parameter(metavar="S", help="What a trace takes.")] = None,
+    trace_seconds: Annotated[float | None, Parameter(metavar="S", help="The duration of a trace.")] = None,
     cooldown: Annotated[float | None, Parameter(metavar="S", help="Instead of pool.cooldown_s.")] = None,
-    fallback_percent: Annotated[float, Parameter(metavar="P", help="Clicks that may find no IP free.")] = 1.0,
+    fallback_percent: Annotated[float, Parameter(metavar="P", help="Clicks that may find no available IP.")] = 1.0,
     shares: Annotated[str | None, Parameter(metavar="C=P,…", help="Instead of us=60,uk=20,ca=20.")] = None,
-    price_per_gb: Annotated[float | None, Parameter(metavar="M", help="US dollars; else the settings'.")] = None,
-    kb_per_trace: Annotated[float | None, Parameter(metavar="K", help="Instead of 40, or what the tables say.")] = None,
-    from_history: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Rates and times from the tables.")
-    ] = False,
+    price_per_gb: Annotated[float | None, Parameter(metavar="M", help="In US dollars; else from the settings.")] = None,
+    kb_per_trace: Annotated[
+        float | None, Parameter(metavar="K", help="Instead of 40, or the value from the tables.")
+    ] = None,
+    from_history: Annotated[bool, flag("Take rates and durations from the tables.")] = False,
     as_json: AsJSON = False,
     config: ConfigFile = None,
 ) -> None:
-    """Say how many IPs each country needs for a rate of clicks, and what it costs.
+    """Compute how many IPs each country needs for a rate of clicks, and the cost.
 
-    A click keeps an IP for its trace and the cooldown. "busy" is how many that
-    are on average (Little's law). "IPs" are the fewest with which at most
-    --fallback-percent of the clicks find none free (Erlang's loss formula); then
-    "none free" of the clicks do, and "in use" of the IPs are busy. "at 80%" are
-    the IPs of which at most 80% are in use as well: above it, tracepool status
-    advises more.
-    The second table has the IPs for low, medium and high traffic.
+    A click occupies an IP for its trace and the cooldown. "busy" is the average
+    number of occupied IPs (Little's law). "IPs" is the smallest number with which
+    at most --fallback-percent of the clicks find no available IP (Erlang's loss
+    formula). With that number, "none free" is the share of such clicks and "in use"
+    the share of occupied IPs. "at 80%" is the number of IPs that also keeps "in
+    use" at 80% or less; above 80%, tracepool status advises more IPs. The second
+    table has the IPs for low, medium and high traffic.
 
-    --from-history takes each country's clicks of the last 7 days instead, sizes
-    for the busiest minute, and reads what a trace took and weighed.
+    --from-history uses each country's clicks of the last 7 days, sizes for the
+    busiest minute, and reads the duration and the bytes of a trace.
 
         tracepool plan --clicks-per-minute 300 --trace-seconds 10
         tracepool plan --clicks-per-minute 300 --trace-seconds 4 --shares us=1,de=1
@@ -68,12 +66,12 @@ def plan(
         weights = shares_of(shares) if shares else SHARES
         demands = demands_of(clicks_per_minute or 0, trace_seconds or 0, weights)
     else:
-        demands = _demands_in(history, trace_seconds)
+        demands = history.demands(trace_seconds)
     found = plan_for(
         demands,
         cooldown_s=settings.pool.cooldown_s if cooldown is None else cooldown,
         fallback_percent=fallback_percent,
-        kb_per_trace=kb_per_trace or _kb_in(history) or KB_PER_TRACE,
+        kb_per_trace=kb_per_trace or (history and history.kb_per_trace()) or KB_PER_TRACE,
         price_per_gb=_price_in(settings) if price_per_gb is None else price_per_gb,
     )
     if as_json:
@@ -94,31 +92,12 @@ def _check(from_history: bool, clicks_per_minute: float | None, trace_s: float |
 
 
 def _in_range(option: str, value: float | None, least: float, most: float) -> None:
-    if value is not None and not least <= value <= most:  # a NaN is in no range
+    if value is not None and not least <= value <= most:  # NaN is in no range
         raise BadInput(f"{option} is {value:g}; allowed: {least:g} to {most:.0f}")
 
 
-def _demands_in(history: History, trace_s: float | None) -> tuple[Demand, ...]:
-    if not history.rates:
-        raise TheirFault("there is no history yet: no click of an offer in the last 7 days; give --clicks-per-minute")
-    known = [(rate.clicks, rate.trace_s) for rate in history.rates if rate.trace_s is not None]
-    if not known and trace_s is None:
-        raise TheirFault("no trace has ended in the last 7 days: give --trace-seconds as well")
-    usual = sum(n * s for n, s in known) / sum(n for n, _ in known) if known else 0.0
-    return tuple(
-        Demand(rate.country, rate.peak_clicks_per_minute, rate.mean_clicks_per_minute, trace_s or rate.trace_s or usual)
-        for rate in history.rates
-    )
-
-
-def _kb_in(history: History | None) -> float | None:
-    """What a click's trace weighed on average."""
-    known = [(r.clicks, r.kb_per_trace) for r in history.rates if r.kb_per_trace is not None] if history else []
-    return sum(n * kb for n, kb in known) / sum(n for n, _ in known) if known else None
-
-
 def _price_in(settings: Settings) -> float | None:
-    """What a GB costs, where all providers that have a price have the same."""
+    """The price of a GB, if all providers that have a price have the same."""
     prices = {provider.price_per_gb for provider in settings.providers.values() if provider.price_per_gb}
     return prices.pop() if len(prices) == 1 else None
 
@@ -151,8 +130,8 @@ def _total(found: Plan) -> dict[str, Any]:
 def _lines(found: Plan, history: History | None) -> Iterable[str]:
     spent, times = found.bytes, {one.trace_s for one in found.needs}
     yield (
-        f"a click keeps its IP for {' to '.join(f'{s:.3g}' for s in sorted({min(times), max(times)}))} s of trace "
-        f"and {found.cooldown_s:g} s of cooldown; at most {found.fallback_percent:g}% of clicks may find none free"
+        f"a click occupies its IP for {' to '.join(f'{s:.3g}' for s in sorted({min(times), max(times)}))} s of trace "
+        f"and {found.cooldown_s:g} s of cooldown; at most {found.fallback_percent:g}% of clicks find no available IP"
     )
     if history is not None:
         mean = sum(rate.mean_clicks_per_minute for rate in history.rates)
@@ -160,7 +139,7 @@ def _lines(found: Plan, history: History | None) -> Iterable[str]:
     carried = f"a GB carries {spent.traces_per_gb:,.0f} traces of {spent.kb_per_trace:.3g} KB"
     yield f"{carried}; a day takes {spent.gb_per_day:.3g} GB"
     if spent.price_per_gb is None:
-        yield "what that costs: --price-per-gb, or providers.NAME.price_per_gb in the settings"
+        yield "for the cost give --price-per-gb, or set providers.NAME.price_per_gb"
     else:
         yield (
             f"at {spent.price_per_gb:g} dollars a GB: {spent.money_per_1000_clicks:.4g} per 1,000 clicks, "

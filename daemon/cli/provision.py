@@ -1,36 +1,91 @@
-"""`tracepool provision list` and `tracepool provision remove`."""
+"""`tracepool provision generate`, `import`, `list` and `remove`; `tracepool reset`: the IPs of the pool."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from daemon.cli.options import AsJSON, ConfigFile
-from daemon.cli.output import say, say_rows_json, say_table
-from daemon.cli.session import settings_of, work
+from daemon.cli.import_file import ImportFile, Strict, imported
+from daemon.cli.output import progress, say, say_rows_json, say_table, shown
+from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.pool import store
+from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PORT, DEFAULT_PROVIDER, NewIP, generated_ips, read_ips
 from daemon.pool.store import PoolIP, Selection
+from daemon.settings.model import Settings
 
 TERMINAL_ROWS_MAX = 500
+RESET_NAMED_MAX = 20
 COLUMNS = ("ip", "country", "provider", "status", "until", "uses", "failures")
+
+
+def generate(
+    *,
+    count: Annotated[int, Parameter(metavar="N", help="How many, 1 to 1000000.")],
+    country: Annotated[str, Parameter(metavar="C", help="The country of the IPs.")] = DEFAULT_COUNTRY,
+    provider: Annotated[str, Parameter(metavar="P", help="The provider's name in the settings.")] = DEFAULT_PROVIDER,
+    prefix: Annotated[str | None, Parameter(metavar="TEXT", help="The text before the number.")] = None,
+    port: Annotated[str, Parameter(metavar="N", help="ip_port of each.")] = DEFAULT_PORT,
+    config: ConfigFile = None,
+) -> int:
+    """Add numbered IPs, PREFIX1 to PREFIXn, for providers that number sessions.
+
+    The default prefix is {provider}-{country}-. IPs that are already in the pool
+    are skipped and counted: a second run changes nothing, and a run with a larger
+    --count adds what is missing.
+
+        tracepool provision generate --country us --count 30 --provider luna
+        tracepool provision generate --count 5 --prefix exit-
+    """
+    settings = settings_of(config)
+    prefix = f"{provider.strip()}-{country.strip()}-" if prefix is None else prefix
+    return _add(settings, list(generated_ips(prefix, count, port, country, provider)), refused=0)
+
+
+def import_file(file: ImportFile, /, *, strict: Strict = False, config: ConfigFile = None) -> int:
+    """Add the IPs of a file: CSV with a header, or JSON lines.
+
+    Columns: ip_address, ip_port (7000), country (us), provider (luna), notes. Only
+    ip_address is required; a missing column gets the value in parentheses. An IP
+    whose address and port are already in the pool is skipped and counted.
+
+    Each bad row is reported on standard error with its line and the reason. The
+    good rows are added together: if adding fails, none is added.
+
+    Exit status: 0 all rows were good, 1 some were refused (with --strict nothing
+    is added then), 2 the file cannot be read.
+
+        tracepool provision import ips.csv
+        echo '{"ip_address": "192.0.2.7"}' | tracepool provision import -
+    """
+    settings = settings_of(config)
+    found = imported(file, read_ips, strict=strict)
+    return 1 if found is None else _add(settings, found.rows, refused=len(found.refused))
+
+
+def _add(settings: Settings, ips: Sequence[NewIP], *, refused: int) -> int:
+    with progress("copying rows", len(ips)) as copied:
+        added = work(settings, store.add_ips, ips, copied)
+    say(f"added {added}, skipped {len(ips) - added} (already there), refused {refused}")
+    return 1 if refused else 0
 
 
 def list_ips(
     *,
-    country: Annotated[str | None, Parameter(metavar="C", help="Of this country only; gb is uk, usa is us.")] = None,
+    country: IpCountry = None,
     status: Annotated[
-        Literal["available", "locked", "cooldown", "failed"] | None, Parameter(help="In this status only.")
+        Literal["available", "locked", "cooldown", "failed"] | None, Parameter(help="Only this status.")
     ] = None,
     as_json: AsJSON = False,
     config: ConfigFile = None,
 ) -> None:
-    """Show the pool's IPs, as their rows in PostgreSQL say.
+    """Show the pool's IPs, as their rows in PostgreSQL have them.
 
-    A table on a terminal (its first 500 rows); into a pipe all columns of all
-    rows, with tabs between them.
-    Times are UTC. "uses" counts leases, "failures" are those in a row and in all.
+    On a terminal, a table of the first 500 rows; into a pipe, all columns of all
+    rows, separated by tabs. Times are UTC. "uses" counts leases, "failures" are
+    those in a row and those in total.
 
         tracepool provision list --status failed
         tracepool provision list --country us | cut -f1
@@ -55,28 +110,47 @@ def list_ips(
     ]
     say_table(COLUMNS, rows, right=("uses", "failures"))
     if len(ips) > TERMINAL_ROWS_MAX:
-        say(f"and {len(ips) - TERMINAL_ROWS_MAX} more: narrow it down, or pipe it into a pager")
+        say(f"and {len(ips) - TERMINAL_ROWS_MAX} more: use --country and --status, or pipe the output into a pager")
 
 
 def remove(
     *,
-    ip: Annotated[str | None, Parameter(metavar="A", help="This address, or ADDRESS:PORT.")] = None,
-    country: Annotated[str | None, Parameter(metavar="C", help="Of this country; gb is uk, usa is us.")] = None,
-    provider: Annotated[str | None, Parameter(metavar="P", help="Of this provider.")] = None,
-    every: Annotated[bool, Parameter(name="--all", negative=(), show_default=False, help="All there are.")] = False,
+    ip: IpAddress = None,
+    country: IpCountry = None,
+    provider: IpProvider = None,
+    every: Annotated[bool, flag("All IPs.", "--all")] = False,
     config: ConfigFile = None,
 ) -> None:
-    """Take IPs out of the pool: those that meet every condition given.
+    """Remove IPs from the pool: those that meet all of the given conditions.
 
-    It does not ask; it says how many went. A running daemon lets the trace of a
-    locked one end first.
+    There is no prompt. The number of removed IPs is printed. An IP that a trace of
+    the running daemon uses is removed when that trace ends.
 
         tracepool provision remove --country de
         tracepool provision remove --provider luna --country us
         tracepool provision remove --ip 192.0.2.7
     """
     if every == any(condition is not None for condition in (ip, country, provider)):
-        raise BadInput("say which IPs: --ip, --country and --provider together narrow it down; --all stands alone")
+        raise BadInput("say which IPs: give --ip, --country or --provider, which may be combined, or --all alone")
     selection = Selection(country=country, ip=ip, provider=provider)
     removed, locked = work(settings_of(config), store.remove_ips, selection)
     say(f"removed {removed}" + (f" ({locked} of them locked: their traces end first)" if locked else ""))
+
+
+def reset(*, country: IpCountry = None, ip: IpAddress = None, config: ConfigFile = None) -> None:
+    """Make unhealthy IPs available again: all of them, or those that you name.
+
+    An IP becomes unhealthy after pool.failures_max failures in a row and is not
+    used any more. Reset it once its provider has repaired it. Healthy IPs and
+    leases in use do not change.
+
+        tracepool reset
+        tracepool reset --country us
+        tracepool reset --ip 192.0.2.7
+    """
+    ips = work(settings_of(config), store.reset_ips, Selection(country=country, ip=ip))
+    say(f"reset {len(ips)}" + (":" if ips else " (none was unhealthy)"))
+    for one in ips[:RESET_NAMED_MAX]:
+        say(f"  {shown(one.name)} ({shown(one.country)}, {shown(one.provider)})")
+    if len(ips) > RESET_NAMED_MAX:
+        say(f"  and {len(ips) - RESET_NAMED_MAX} more")

@@ -1,4 +1,4 @@
-"""`tracepool provision check`: each IP is tried."""
+"""`tracepool provision check`: fetches a URL through each IP."""
 
 import sys
 import time
@@ -11,10 +11,8 @@ import trio
 from cyclopts import Parameter
 
 from daemon.checks.checker import CHECKS_MAX, PATIENCE_S, SKIPPED, CheckKind, check
-from daemon.cli.options import AsJSON, ConfigFile
-from daemon.cli.output import say, say_json, say_table, warn
-from daemon.cli.progress import progress
-from daemon.cli.session import settings_of, with_database, work
+from daemon.cli.output import progress, say, say_json, say_table, warn
+from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, settings_of, with_database, work
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, BadSettings, TheirFault
@@ -26,8 +24,8 @@ from daemon.settings.model import Settings, reaches_of
 from daemon.trace.backends import fetcher_of
 
 TIMEOUT_MAX_S = 60
-ANSWER_LATE_S = 15.0  # beyond a check's own time, and what it may wait for its lease
-TERMINAL_ROWS_MAX = 500  # past it only those that want a look
+ANSWER_LATE_S = 15.0  # in addition to the check itself and its wait for a lease
+TERMINAL_ROWS_MAX = 500  # with more rows, only the IPs that do not work well are shown
 COLUMNS = ("ip", "country", "provider", "result", "ms", "exit ip", "message")
 
 
@@ -50,9 +48,9 @@ Check = Callable[[CheckableIP], Awaitable[dict[str, Any]]]
 
 def check_ips(
     *,
-    country: Annotated[str | None, Parameter(metavar="C", help="Of this country only; gb is uk, usa is us.")] = None,
-    provider: Annotated[str | None, Parameter(metavar="P", help="Of this provider only.")] = None,
-    ip: Annotated[str | None, Parameter(metavar="A", help="This address, or ADDRESS:PORT.")] = None,
+    country: IpCountry = None,
+    provider: IpProvider = None,
+    ip: IpAddress = None,
     timeout: Annotated[
         float | None, Parameter(metavar="S", help="Seconds for each, 0.1 to 60; else provision.check_timeout_s.")
     ] = None,
@@ -60,20 +58,19 @@ def check_ips(
     as_json: AsJSON = False,
     config: ConfigFile = None,
 ) -> int:
-    """Try each IP: fetch provision.check_url through it.
+    """Check each IP: fetch provision.check_url through it.
 
-    It says of each one whether it works, is slow (longer than
-    provision.check_slow_s), is refused by the proxy, has the wrong credentials or
-    fails otherwise, and the address that it leaves by: as the provider tells it
-    (exit_ip_header), else as the URL does, in a body that is an address or JSON
-    with a field "ip". No counter and no status of an IP changes.
+    The result is: working, slow (longer than provision.check_slow_s), refused by
+    the proxy, wrong credentials, or failed. The exit address comes from the
+    provider's exit_ip_header, else from the URL's body: an address, or JSON with a
+    field "ip". A check changes no counter and no status of an IP.
 
-    A running daemon does the checks itself, each with a lease: what is in use or
-    rests is skipped and said, and no click loses its IP to a check. Without one,
-    none can start while IPs are checked.
+    A running daemon does the checks itself, each with a lease: IPs that are locked
+    or in cooldown are skipped and reported, and no click loses its IP to a check.
+    Without a daemon, none can start while IPs are checked.
 
-    Exit status: 0 all that were checked work, slow or not; 1 some do not, or none
-    was checked; 2 wrong usage; 78 provision.check_url is not set.
+    Exit status: 0 all checked IPs work, even if slowly; 1 some do not, or none was
+    checked; 2 wrong usage; 78 provision.check_url is not set.
 
         tracepool provision check --country us
         tracepool provision check --ip luna-us-7 --json
@@ -81,8 +78,8 @@ def check_ips(
     settings = settings_of(config)
     if not settings.provision.check_url:
         raise BadSettings(
-            "provision.check_url is not set: name an http or https URL that answers 2xx, best with the caller's"
-            " address, and that you may use"
+            "provision.check_url is not set: set it to an http or https URL that you may use and that answers 2xx,"
+            " best with the caller's address"
         )
     timeout_s = settings.provision.check_timeout_s if timeout is None else timeout
     if not 0.1 <= timeout_s <= TIMEOUT_MAX_S:
@@ -118,7 +115,7 @@ def _by_the_daemon(settings: Settings, timeout_s: float) -> Check:
 
 
 def _without_daemon(settings: Settings, selection: Selection, timeout_s: float, concurrency: int) -> list[CheckedIP]:
-    node_id = node_id_of(settings.state_dir / FILE)  # its daemon was asked and does not run
+    node_id = node_id_of(settings.state_dir / FILE)  # the node of this state directory, whose daemon does not run
 
     async def use(database: Database) -> list[CheckedIP]:
         async with nodes_kept_out(database, node_id):
@@ -144,7 +141,7 @@ def _directly(settings: Settings, timeout_s: float) -> Check:
 
 
 async def _checked(ips: Sequence[CheckableIP], check_one: Check, concurrency: int) -> list[CheckedIP]:
-    """In the order of `ips`, `concurrency` at once."""
+    """The results in the order of `ips`. Runs `concurrency` checks at once."""
     found: dict[int, CheckedIP] = {}
     places = iter(range(len(ips)))
 
@@ -179,11 +176,11 @@ def _report(checked: list[CheckedIP], *, as_json: bool) -> None:
         say_table(COLUMNS, rows, right=("ms",))
     else:
         say_table(CheckedIP.__slots__, map(astuple, shown))
-    tell = say if on_terminal else warn
+    say_summary = say if on_terminal else warn
     found = ", ".join(f"{count} {_words(kind)}" for kind, count in counts.items() if count)
-    tell(f"checked {len(checked) - counts[SKIPPED]}: {found or 'no IP is of this kind'}")
+    say_summary(f"checked {len(checked) - counts[SKIPPED]}: {found or 'no IP meets these conditions'}")
     if exits:
-        tell(f"exit addresses: {len(set(exits))}, of {len(exits)} IPs")
+        say_summary(f"exit addresses: {len(set(exits))}, of {len(exits)} IPs")
 
 
 def _words(result: str) -> str:

@@ -3,11 +3,11 @@
 import os
 
 from daemon import logs
-from daemon.cli.exit_codes import leaves
-from daemon.cli.options import ConfigFile
+from daemon.cli.exit_codes import FAILED, leaves
+from daemon.cli.session import ConfigFile, settings_of
 from daemon.errors import TheirFault
-from daemon.host import hangup
-from daemon.settings.sources import config_path, hide_secrets, load
+from daemon.host import signals
+from daemon.settings.sources import config_path
 
 
 def serve(*, config: ConfigFile = None) -> int:
@@ -15,11 +15,11 @@ def serve(*, config: ConfigFile = None) -> int:
 
     It answers clicks on click.bind (0.0.0.0:8080) and logs one line of JSON for
     each click and each trace to standard error. A first SIGTERM or Ctrl-C stops
-    it in order: clicks in flight are answered. A second one stops it at once.
-    SIGHUP reads the settings anew, from the first moment of the start on.
+    the daemon after the clicks in flight are answered; a second one stops it at
+    once. SIGHUP reloads the settings, even while the daemon starts.
 
-    Without database.url it runs its own PostgreSQL in the state directory:
-    $STATE_DIRECTORY, /var/lib/tracepool for root, ~/.local/state/tracepool else.
+    Without database.url the daemon runs its own PostgreSQL in the state directory:
+    $STATE_DIRECTORY, /var/lib/tracepool for root, else ~/.local/state/tracepool.
 
     Exit status: 0 stopped, 1 crashed, 78 bad settings (the message names the file,
     the key and what is allowed).
@@ -27,8 +27,8 @@ def serve(*, config: ConfigFile = None) -> int:
         tracepool serve --config /etc/tracepool/tracepool.toml
         TRACEPOOL_CLICK__BIND=127.0.0.1:8080 tracepool serve
     """
-    settings = load(config)
-    # Only now, so that bad settings are told at once: these bring the whole daemon with them.
+    settings = settings_of(config)
+    # These import the whole daemon: only now, so that bad settings are reported at once.
     import structlog
     import trio
 
@@ -36,14 +36,13 @@ def serve(*, config: ConfigFile = None) -> int:
     from daemon.tracer_role import run_tracer
 
     logs.configure(settings.log.level)
-    hide_secrets(settings)
     try:
         trio.run(run_tracer if settings.role == "tracer" else run_daemon, settings, config_path(config, os.environ))
     except Exception as e:
         if all(isinstance(cause, TheirFault) for cause in leaves(e)):
             raise
         structlog.get_logger("daemon").critical("crashed", exc_info=True)
-        return 1
+        return FAILED
     finally:
-        hangup.ignore()
+        signals.ignore_hangup()
     return 0

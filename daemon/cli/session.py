@@ -1,13 +1,14 @@
-"""What a command works with: the settings, and the database for as long as the command needs it."""
+"""What the commands share: options, the settings, and the database for as long as a command needs it."""
 
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
+from typing import Annotated, TypeVar, TypeVarTuple
 
 import asyncpg
 import trio
+from cyclopts import Parameter
 
 from daemon.cli.exit_codes import leaves
 from daemon.database import embedded
@@ -23,8 +24,27 @@ Ts = TypeVarTuple("Ts")
 CONNECTIONS_MAX = 2
 
 
+def flag(description: str, name: str | None = None) -> Parameter:
+    """An option without a value, and without a --no- form."""
+    return Parameter(name=name, negative=(), show_default=False, help=description)
+
+
+ConfigFile = Annotated[
+    Path | None,
+    Parameter(
+        name="--config",
+        metavar="FILE",
+        help="Settings; else $TRACEPOOL_CONFIG, else /etc/tracepool/tracepool.toml if it exists.",
+    ),
+]
+AsJSON = Annotated[bool, flag("JSON on standard output.", "--json")]
+IpAddress = Annotated[str | None, Parameter(metavar="A", help="Only this ADDRESS or ADDRESS:PORT.")]
+IpCountry = Annotated[str | None, Parameter(metavar="C", help="Only this country; gb is uk, usa is us.")]
+IpProvider = Annotated[str | None, Parameter(metavar="P", help="Only this provider.")]
+
+
 def settings_of(config: Path | None) -> Settings:
-    """As `serve` reads them. From now on no log line or error message shows a secret. Raises BadSettings."""
+    """The settings as `serve` reads them. From now on all output masks their secrets. Raises BadSettings."""
     settings = load(config)
     hide_secrets(settings)
     return settings
@@ -32,7 +52,7 @@ def settings_of(config: Path | None) -> Settings:
 
 @contextmanager
 def database_at(settings: Settings) -> Iterator[str]:
-    """The address of a database that stays reachable inside: the embedded server is attached to, or started."""
+    """Yield the URL of the database. An embedded server that does not run is started, and stopped at the end."""
     if settings.database.url is not None:
         yield settings.database.url.get_secret_value()
         return
@@ -44,15 +64,27 @@ def database_at(settings: Settings) -> Iterator[str]:
 
 
 def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
-    """What `use` gives, run on Trio with a database whose tables are there.
+    """Run `use` on Trio with a migrated database, and return its result.
 
-    Raises DatabaseUnavailable, DatabaseSetupFailed, and TheirFault with what PostgreSQL says of a statement.
+    Raises DatabaseUnavailable, DatabaseSetupFailed, or TheirFault with PostgreSQL's error if it refuses a statement.
     """
 
     async def main() -> T:
+        given = settings.database
+        opened = open_database(
+            url,
+            connections_max=CONNECTIONS_MAX,
+            connect_timeout_s=given.connect_timeout_s,
+            statement_timeout_s=given.statement_timeout_s,
+        )
         async with database_loop(), trio.open_nursery() as nursery:
             await nursery.start(_end_at_ctrl_c)
-            result = await _used(url, settings, use)
+            async with opened as database:
+                try:
+                    await database.work(migrate)
+                    result = await use(database)
+                except asyncpg.PostgresError as e:
+                    raise TheirFault(f"PostgreSQL refuses: {e}") from e
             nursery.cancel_scope.cancel()
         return result
 
@@ -63,22 +95,8 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
         raise next((cause for cause in causes if isinstance(cause, KeyboardInterrupt)), causes[0]) from e
 
 
-async def _used(url: str, settings: Settings, use: Callable[[Database], Awaitable[T]]) -> T:
-    async with open_database(
-        url,
-        connections_max=CONNECTIONS_MAX,
-        connect_timeout_s=settings.database.connect_timeout_s,
-        statement_timeout_s=settings.database.statement_timeout_s,
-    ) as database:
-        try:
-            await database.work(migrate)
-            return await use(database)
-        except asyncpg.PostgresError as e:
-            raise TheirFault(f"PostgreSQL refuses: {e}") from e
-
-
-async def _end_at_ctrl_c(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Python's own KeyboardInterrupt can come up in a callback of asyncio, which swallows it and waits for ever."""
+async def _end_at_ctrl_c(*, task_status: trio.TaskStatus[None]) -> None:
+    """Raise KeyboardInterrupt here: raised by Python in a callback of asyncio it is swallowed, and the wait goes on."""
     with trio.open_signal_receiver(signal.SIGINT) as signals:
         task_status.started()
         async for _ in signals:
@@ -91,5 +109,5 @@ def with_database(settings: Settings, use: Callable[[Database], Awaitable[T]]) -
 
 
 def work(settings: Settings, unit: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts) -> T:
-    """One unit of work, in one transaction."""
+    """Run one unit of work, in one transaction."""
     return with_database(settings, lambda database: database.work(unit, *args))

@@ -1,50 +1,52 @@
-"""`tracepool status`: how things stand, from the running daemon or else from the tables."""
+"""`tracepool status` and `tracepool maintenance`: from the running daemon, or else from the tables."""
 
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from itertools import starmap
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from msgspec import convert
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_json, say_table, shown, table, warn
-from daemon.cli.session import database_at, settings_of, use_database
+from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
 from daemon.control.socket import ask
-from daemon.control.status import country_status, read_status
-from daemon.database.postgres import Connection
+from daemon.control.status import TableStatus, country_status, read_status
+from daemon.database.postgres import Connection, Database
 from daemon.errors import TheirFault
 from daemon.maintenance.advisor import advice_by_tables
+from daemon.maintenance.figures import Advice
+from daemon.maintenance.rounds import Report, run_once
 from daemon.settings.model import Settings
 
 REFRESH_S = 1.0
+ROUND_S = 120.0
 COLUMNS = ("country", "total", "available", "locked", "cooldown", "failed", "in use", "waiting")
 
 
 def status(
     *,
     as_json: AsJSON = False,
-    watch: Annotated[bool, Parameter(negative=(), show_default=False, help="Again each second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, flag("Refresh each second, until Ctrl-C.")] = False,
     config: ConfigFile = None,
 ) -> None:
     """Show pools, traces, the last minute's clicks, and advice on what to do.
 
-    "in use" is (locked + cooldown) / healthy. p50 and p95 are the wait of half,
-    and of 95 in a hundred, clicks. The running daemon is asked; without one the
-    figures come from the tables, where a lock may stand that is long over.
+    "in use" is (locked + cooldown) / healthy. p50 and p95 are percentiles of the
+    time that a click waits. The figures are those of the running daemon. Without a
+    daemon they come from the tables, where an IP may still be marked as locked
+    although its lock has expired.
 
-    Bytes are those of today's traces (UTC), as the proxies count them, and what
-    they cost in US dollars by each provider's price_per_gb.
+    Bytes are those of today's traces (UTC), as the proxies count them, with their
+    cost in US dollars by each provider's price_per_gb.
 
     --json: countries, active_traces, last_minute, traffic_today by provider, advice
-    and, from a running daemon, its queues with their bounds and its journal;
+    and, from a running daemon, its queues with their limits and its journal;
     "daemon" is null without one.
 
         tracepool status
@@ -52,7 +54,8 @@ def status(
         tracepool status --json | jq .countries.us.available
     """
     settings = settings_of(config)
-    with _source(settings) as source:
+    with ExitStack() as held:
+        source = _Source(settings, held)
         if watch:
             _watch(source, as_json)
         elif as_json:
@@ -63,10 +66,10 @@ def status(
 
 @dataclass(slots=True)
 class _Source:
-    """Where the figures come from. A server that was started for them stays up while `held` is open."""
+    """Where the figures come from. An embedded server that was started for this stays up while `held` is open."""
 
     settings: Settings
-    held: ExitStack = field(default_factory=ExitStack)
+    held: ExitStack
     url: str | None = None
 
     def read(self) -> dict[str, Any]:
@@ -77,8 +80,7 @@ class _Source:
             self.url = self.held.enter_context(database_at(self.settings))
 
         async def read(conn: Connection) -> dict[str, Any]:
-            found = await read_status(conn)
-            advice = await advice_by_tables(conn, found.countries, found.last_minute, self.settings, time.time())
+            found, advice = await _read_tables(conn, self.settings)
             countries = {country: asdict(country_status(counts)) for country, counts in found.countries.items()}
             for counts in countries.values():
                 del counts["waiting"]
@@ -87,14 +89,14 @@ class _Source:
         return use_database(self.url, self.settings, lambda database: database.work(read))
 
 
-@contextmanager
-def _source(settings: Settings) -> Iterator[_Source]:
-    with ExitStack() as held:
-        yield _Source(settings, held)
+async def _read_tables(conn: Connection, settings: Settings) -> tuple[TableStatus, tuple[Advice, ...]]:
+    """A unit of work, for when no daemon runs."""
+    found = await read_status(conn)
+    return found, await advice_by_tables(conn, found.countries, found.last_minute, settings, time.time())
 
 
 def _watch(source: _Source, as_json: bool) -> None:
-    """Until Ctrl-C: on a terminal in place, else one line of JSON or one block of text each second."""
+    """Repeat until Ctrl-C: redraw a terminal; else write one line of JSON or one block of text each second."""
     if as_json or not sys.stdout.isatty():
         while True:
             _say_again(source, as_json)
@@ -109,7 +111,7 @@ def _watch(source: _Source, as_json: bool) -> None:
 def _say_again(source: _Source, as_json: bool) -> None:
     try:
         found = source.read()
-    except TheirFault as e:  # the daemon is stopping, or the database is away: who watches wants to see its return
+    except TheirFault as e:  # the daemon is stopping or the database is away: keep watching until it returns
         warn(f"tracepool: {e}")
         return
     if as_json:
@@ -171,13 +173,13 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"{'?' if journal['backlog'] is None else journal['backlog']} to ship, "
         f"{journal['dropped']} dropped"
     )
-    if "node" in found:  # a daemon of an earlier version says nothing of it
+    if "node" in found:  # a daemon of an earlier version does not report its node
         lines.append(_node(found["node"]))
     return [shown(line) for line in lines + full]
 
 
 def _node(node: dict[str, Any]) -> str:
-    """How this daemon stands among those of its database."""
+    """Whether this daemon may lease IPs, and for how long without PostgreSQL."""
     trust = node["trusted_for_s"]
     if not node["leasing"]:
         return f"node: {node['name']}, NOT leasing: clicks fall back; the log says why"
@@ -185,7 +187,7 @@ def _node(node: dict[str, Any]) -> str:
 
 
 def _full(queues: dict[str, dict[str, int]]) -> list[str]:
-    """Queues that hold half of what they may, or more."""
+    """The queues that are at least half full."""
     return [
         f"filling up: {name} {queue['length']} of {queue['max']}"
         for name, queue in queues.items()
@@ -194,7 +196,7 @@ def _full(queues: dict[str, dict[str, int]]) -> list[str]:
 
 
 def _traffic(provider: str, spent: dict[str, Any]) -> str:
-    """Bytes in decimal units, as providers sell them; no money where there is no price."""
+    """Bytes in decimal units, as providers sell them, and their cost if the provider has a price."""
     size, units = float(spent["bytes_received"] + spent["bytes_sent"]), ["B", "KB", "MB", "GB", "TB"]
     while size >= 999.5 and len(units) > 1:
         size, units = size / 1_000, units[1:]
@@ -205,3 +207,32 @@ def _traffic(provider: str, spent: dict[str, Any]) -> str:
 
 def _ms(milliseconds: float | None) -> str:
     return "-" if milliseconds is None else f"{milliseconds:g} ms"
+
+
+def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
+    """Do a maintenance round now, and print its report.
+
+    A round ends locks and traces that are overdue, records a row of
+    ip_pool_statistics, lists unhealthy IPs, removes traces older than
+    maintenance.retention_days and gives advice. A running daemon does a round every
+    minute, and does this one. Without a daemon, the command does it on the tables.
+
+        tracepool maintenance
+        tracepool maintenance --json
+    """
+    settings = settings_of(config)
+    answer = ask(settings.state_dir, "maintenance", timeout_s=ROUND_S)
+    report = _round_without_daemon(settings) if answer is None else convert(answer, Report)
+    if as_json:
+        say_json(answer or report.as_dict())
+        return
+    for line in report.lines():
+        say(shown(line))
+
+
+def _round_without_daemon(settings: Settings) -> Report:
+    async def round_on(database: Database) -> Report:
+        report = await run_once(database, settings)
+        return replace(report, advice=(await database.work(_read_tables, settings))[1])
+
+    return with_database(settings, round_on)

@@ -1,13 +1,12 @@
-"""`tracepool token`: who may use the control face."""
+"""`tracepool token`: access to the control face."""
 
 import secrets
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from daemon.cli.options import AsJSON, ConfigFile
 from daemon.cli.output import say, say_rows_json, say_table, shown, warn
-from daemon.cli.session import settings_of, work
+from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
 from daemon.control import token_store
 from daemon.control.access import hash_of
 from daemon.errors import BadInput
@@ -20,12 +19,12 @@ Name = Annotated[str, Parameter(metavar="NAME")]
 def create(
     name: Name,
     *,
-    role: Annotated[Literal["read", "operator"], Parameter(help="operator may change things too.")] = "read",
+    role: Annotated[Literal["read", "operator"], Parameter(help="operator may also change things.")] = "read",
     config: ConfigFile = None,
 ) -> None:
-    """Make a token and print it: this once, as only its hash is kept.
+    """Create a token and print it. It is shown only once: only its hash is stored.
 
-    NAME says whose it is; the log has it beside each change.
+    NAME tells whose token it is; the log names it with each change.
 
         tracepool token create grafana
         tracepool token create anna --role operator
@@ -35,13 +34,13 @@ def create(
         raise BadInput(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
     token = f"tp_{secrets.token_urlsafe(TOKEN_BYTES)}"
     if not work(settings_of(config), token_store.create_token, name, role, hash_of(token)):
-        raise BadInput(f"there is a token {shown(name)} in force: choose another name, or revoke it first")
+        raise BadInput(f"a token {shown(name)} is in force: choose another name, or revoke it first")
     say(token)
-    warn(f"tracepool: keep it: it is not shown again. From now on the control face wants a token ({role}: {name})")
+    warn(f"tracepool: keep this token: it is not shown again. The control face now needs a token ({role}: {name})")
 
 
 def list_tokens(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
-    """List the tokens: names, roles, when they were made, used and revoked.
+    """List the tokens: names, roles, and when each was created, used and revoked.
 
     tracepool token list
     tracepool token list --json
@@ -57,7 +56,7 @@ def list_tokens(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
 
 
 def revoke(name: Name, *, config: ConfigFile = None) -> None:
-    """Take a token back. A running daemon refuses it from within a second on.
+    """Revoke a token. A running daemon refuses it within a second.
 
     tracepool token revoke grafana
     """  # fmt: skip

@@ -1,4 +1,4 @@
-"""`tracepool trace`: URLs through the pool's IPs, behind every click."""
+"""`tracepool trace`: traces URLs through the pool, with a lower priority than clicks."""
 
 import json
 import sys
@@ -10,11 +10,9 @@ from uuid import UUID
 import trio
 from cyclopts import Parameter
 
-from daemon.cli.imports import name_of, read_text
-from daemon.cli.options import ConfigFile
-from daemon.cli.output import say, say_table, warn
-from daemon.cli.progress import progress
-from daemon.cli.session import database_at, settings_of, use_database
+from daemon.cli.import_file import name_of, read_text
+from daemon.cli.output import progress, say, say_table, warn
+from daemon.cli.session import ConfigFile, database_at, flag, settings_of, use_database
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
@@ -24,27 +22,22 @@ from daemon.trace.batch_store import add_traces, traces_of
 
 POLL_S = 0.5
 URLS_MAX = 1_000_000
-ASKED_AT_ONCE = 2_000  # they end about in their order
+QUERIED_AT_ONCE = 2_000  # the first ones only, because traces end roughly in their order
 COLUMNS = ("url", "status", "hops", "ms", "ip", "final url or error")
 
 
 def trace(
     *urls: Annotated[str, Parameter(metavar="URL", help="Where a chain starts; - reads one a line from stdin.")],
-    country: Annotated[str, Parameter(metavar="C", help="Whose IPs trace them.")] = "us",
-    as_json: Annotated[
-        bool, Parameter(name="--json", negative=(), show_default=False, help="A JSON object a line, as each ends.")
-    ] = False,
-    no_wait: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Leave them to the daemon and print their ids.")
-    ] = False,
+    country: Annotated[str, Parameter(metavar="C", help="The country of the IPs.")] = "us",
+    as_json: Annotated[bool, flag("A JSON object a line, as each trace ends.", "--json")] = False,
+    no_wait: Annotated[bool, flag("Print their ids and leave them to the daemon.")] = False,
     config: ConfigFile = None,
 ) -> int:
-    """Trace URLs through the pool, as clicks are traced, but behind every click.
+    """Trace URLs through the pool, as clicks are traced, but after every click.
 
-    They use an IP only while their country's utilisation is below
-    pool.batch_below_percent (60), and wait otherwise. They are rows of
-    active_trace_requests from the beginning: Ctrl-C, or a restart of the daemon,
-    loses none.
+    A trace starts only while less than pool.batch_below_percent (60) of its
+    country's IPs are in use. The traces are stored in active_trace_requests first:
+    Ctrl-C or a restart of the daemon loses none.
 
     Exit status: 0 all of them landed, 1 some did not.
 
@@ -54,9 +47,11 @@ def trace(
     settings = settings_of(config)
     wanted, refused = _read(urls, settings)
     if not wanted:
-        raise BadInput("there is no URL to trace: give some, or - and one a line on standard input")
+        raise BadInput("there is no URL to trace: give URLs, or - and one a line on standard input")
     if not no_wait and ask(settings.state_dir, "status") is None:
-        raise TheirFault("the daemon is not running: start it (tracepool serve), or leave them to it with --no-wait")
+        raise TheirFault(
+            "the daemon is not running: start it (tracepool serve), or store the URLs for it with --no-wait"
+        )
 
     async def use(database: Database) -> bool:
         ids = await database.work(add_traces, wanted, country)
@@ -72,7 +67,7 @@ def trace(
 
 
 def _read(urls: Sequence[str], settings: Settings) -> tuple[list[str], int]:
-    """The URLs that can be traced, and how many cannot, each of which is told."""
+    """The URLs that can be traced, and the number of refused ones, which are reported on standard error."""
     wanted: list[str] = []
     refused = 0
     for given in urls:
@@ -91,13 +86,13 @@ def _read(urls: Sequence[str], settings: Settings) -> tuple[list[str], int]:
 
 
 async def _wait(database: Database, ids: Sequence[UUID], as_json: bool) -> bool:
-    """Shows each trace once it has ended; whether all of them landed."""
+    """Show each trace when it ends. Returns whether all of them landed."""
     order = {request_id: place for place, request_id in enumerate(ids)}
     left, ended = dict.fromkeys(ids), dict[UUID, dict[str, Any]]()
     try:
         with progress("tracing", len(ids)) as advanced:
             while left:
-                rows = await database.work(traces_of, list(islice(left, ASKED_AT_ONCE)))
+                rows = await database.work(traces_of, list(islice(left, QUERIED_AT_ONCE)))
                 for row in sorted(rows, key=lambda row: order[row["request_id"]]):
                     del left[row["request_id"]]
                     ended[row["request_id"]] = row
@@ -112,7 +107,7 @@ async def _wait(database: Database, ids: Sequence[UUID], as_json: bool) -> bool:
         if not as_json:
             say_table(COLUMNS, (_shown(ended[i]) for i in ids if i in ended), right=("hops", "ms"))
         if left:
-            warn(f"tracepool: {len(left)} of {len(ids)} are still to be traced: the daemon goes on with them")
+            warn(f"tracepool: {len(left)} of {len(ids)} are not traced yet: the daemon goes on with them")
     return all(row["status"] == "completed" for row in ended.values())
 
 

@@ -1,4 +1,4 @@
-"""Reads the clocks. Decisions never do: they are given a Moment."""
+"""Reads the clocks. Functions that decide do not read clocks: they take a Moment as an argument."""
 
 import time
 
@@ -8,7 +8,7 @@ from daemon.clock import Moment
 
 
 def read_boot_clock() -> float:
-    """Seconds since the machine started, those in which it was suspended included."""
+    """Seconds since the machine started, including the time in which it was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

@@ -1,14 +1,32 @@
-"""The signals of a running daemon: SIGHUP reloads the settings, SIGTERM and SIGINT stop it, a second one at once."""
+"""Signals: SIGHUP reloads the settings, SIGTERM and SIGINT stop the daemon, a second one of these stops it at once.
+
+`tracepool serve` calls `record_hangup` before it imports anything slow, because until then a SIGHUP ends the process.
+Therefore this module imports only the standard library when it is loaded.
+"""
 
 import signal
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-import structlog
-import trio
+if TYPE_CHECKING:
+    import trio
 
-from daemon.host import hangup
+_hangup_received = False
 
-log = structlog.get_logger("daemon")
+
+def record_hangup() -> None:
+    """Record each SIGHUP from now on, except while trio receives signals."""
+    signal.signal(signal.SIGHUP, _record)
+
+
+def ignore_hangup() -> None:
+    """Ignore SIGHUP from now on: the process is about to end."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _record(number: int, frame: object) -> None:
+    global _hangup_received
+    _hangup_received = True
 
 
 async def watch_signals(
@@ -16,13 +34,17 @@ async def watch_signals(
     stop: Callable[[], None],
     stop_now: Callable[[], None],
     *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: "trio.TaskStatus[None]",
 ) -> None:
-    """Until a second SIGTERM or SIGINT has called `stop_now`. A SIGHUP that came before it watched counts as well."""
+    """Handle signals until a second SIGTERM or SIGINT has called `stop_now`. A SIGHUP recorded earlier counts too."""
+    import structlog
+    import trio
+
+    log = structlog.get_logger("daemon")
     is_stopping = False
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
-        if hangup.taken():
+        if _hangup_received:
             log.info("signal", signal="SIGHUP", received="while the process started")
             await reload()
         async for number in signals:

@@ -1,4 +1,4 @@
-"""The state directory: made where it is missing, and held by one daemon at a time."""
+"""The state directory: created if it is missing, and locked by one daemon at a time."""
 
 import fcntl
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from daemon.errors import AlreadyRunning, BadSettings
 
-MODE = 0o711  # as root, the embedded server's account has to pass through
+MODE = 0o711  # if the daemon is root, the account of the embedded server has to enter it
 
 
 @contextmanager
 def state_dir_held(path: Path) -> Iterator[None]:
-    """Raises AlreadyRunning with the other daemon's pid, or BadSettings where the directory cannot be used."""
+    """Lock the directory. Raises AlreadyRunning with the other daemon's pid, or BadSettings if it cannot be used."""
     try:
         path.mkdir(mode=MODE, parents=True, exist_ok=True)
         lock = os.open(path / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -25,7 +25,7 @@ def state_dir_held(path: Path) -> Iterator[None]:
         except BlockingIOError:
             pid = os.read(lock, 32).decode().strip() or "unknown"
             raise AlreadyRunning(
-                f"another tracepool daemon (process {pid}) works in {path}: stop it, or set another state_dir"
+                f"another tracepool daemon (process {pid}) uses {path}: stop it, or set another state_dir"
             ) from None
         os.truncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

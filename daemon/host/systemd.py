@@ -1,6 +1,6 @@
-"""What systemd and the daemon say to each other: sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
+"""systemd's protocols: sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3).
 
-Without systemd, where none of their variables is set, all of it does nothing.
+Without systemd their environment variables are not set, and these functions do nothing.
 """
 
 import os
@@ -14,14 +14,14 @@ import structlog
 from daemon.errors import BadSettings
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
-SEND_S = 0.1  # the whole daemon waits: a manager that is busy for longer misses a message
+SEND_S = 0.1  # sending blocks the whole daemon; a message that systemd does not read in this time is lost
 STATUS_CHARACTERS_MAX = 200
 
 log = structlog.get_logger("daemon")
 
 
 def notify(*assignments: str) -> None:
-    """`READY=1`, `WATCHDOG=1` and the like. A manager that does not listen is no reason to stop."""
+    """Send assignments such as `READY=1` and `WATCHDOG=1`. An error is only logged."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -35,39 +35,39 @@ def notify(*assignments: str) -> None:
 
 
 def status(line: str) -> str:
-    """The assignment that `systemctl status` shows a line by."""
+    """The assignment that makes `systemctl status` show a line."""
     return "STATUS=" + " ".join(line.split())[:STATUS_CHARACTERS_MAX]
 
 
 def reloading() -> tuple[str, str]:
-    """What begins a reload; READY=1 ends it. Type=notify-reload tells by the time which SIGHUP it answers."""
+    """The assignments at the begin of a reload, which READY=1 ends. systemd matches the time with its SIGHUP."""
     return "RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
 def watchdog_s(environ: MutableMapping[str, str]) -> float | None:
-    """How long the manager waits for a WATCHDOG=1 before it ends us, or None where it does not."""
+    """The time after which systemd kills this process without a WATCHDOG=1; None without a watchdog."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None  # it is the process's that started us
+        return None  # it is for the parent process
     microseconds = environ.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1e6 if microseconds.isdecimal() and int(microseconds) > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
 class PassedSocket:
-    """A descriptor that the manager opened for us, and the FileDescriptorName= of its unit."""
+    """A descriptor that systemd opened for this process, and the FileDescriptorName= of its unit."""
 
     fd: int
     name: str
 
 
 def passed_sockets(environ: MutableMapping[str, str]) -> list[PassedSocket]:
-    """The sockets that came with the start, taken out of the environment: they are no child's.
+    """The sockets that systemd passed. Their variables are removed, so that no child process uses them.
 
-    Raises BadSettings where the variables contradict each other.
+    Raises BadSettings if the variables contradict each other.
     """
     pid, count, names = (environ.pop(f"LISTEN_{what}", "") for what in ("PID", "FDS", "FDNAMES"))
     if pid != str(os.getpid()):
-        return []  # they are the process's that started us
+        return []  # they are for the parent process
     if not count.isdecimal():
         raise BadSettings(f"environment variable LISTEN_FDS: {count!r} is not a number of sockets")
     fds = range(FIRST_FD, FIRST_FD + int(count))

@@ -1,6 +1,6 @@
-"""The systemd units as this installation needs them: the files that are shipped, with its own paths.
+"""The systemd units with the paths of this installation.
 
-One copy of them stands in systemd/ of the sources; the wheel has it as daemon/units.
+The unit files are in systemd/ of the sources; the wheel has them as daemon/units.
 """
 
 import os
@@ -16,26 +16,25 @@ from daemon.errors import BadInput
 UNITS = ("tracepool.service", "tracepool.socket", "tracepool@.service", "tracepool@.socket")
 RELOAD = "notify-reload.conf"
 RELOAD_SYSTEMD = 253
-"""The first version that knows Type=notify-reload."""
-ETC_CONFIG = Path("/etc/tracepool/tracepool.toml")
+"""The first version with Type=notify-reload."""
 
-# What the units say of a place that nobody has chosen yet, each once.
+# The parts of the shipped units that depend on the installation. Each occurs once.
 SEARCHED = "Environment=PATH=/opt/tracepool/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
 SHELL = """ExecStart=/bin/sh -c 'trap "" HUP; exec "$$0" "$$@"' """
 START = f"{SHELL}/usr/bin/env tracepool serve"
 INSTANCE_CONFIG = " --config /etc/tracepool/%i/tracepool.toml"
 NO_HOME = "ProtectHome=yes\n"
-ROOT_OPEN = "TemporaryFileSystem=/root:ro,mode=0755\n"  # ProtectHome=tmpfs alone closes it to the daemon's account
+ROOT_OPEN = "TemporaryFileSystem=/root:ro,mode=0755\n"  # with ProtectHome=tmpfs alone the daemon may not enter it
 
-HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))  # what ProtectHome= hides
-HIDDEN = (*HOMES, Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - and PrivateTmp=
+HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))  # hidden by ProtectHome=
+HIDDEN = (*HOMES, Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - and by PrivateTmp=
 _PLAIN = re.compile(r"[A-Za-z0-9/._+@~=,-]+")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f\"'\\$:]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """`command` is its `tracepool`, `needs` are the directories of its code, `config` is None for the usual place."""
+    """`command`: the `tracepool` program. `needs`: the directories of its code. `config`: None for the default path."""
 
     command: Path
     needs: tuple[Path, ...]
@@ -43,24 +42,24 @@ class Installation:
 
 
 def this_installation(command: Path, config: Path | None) -> Installation:
-    """The interpreter that runs now, its packages, and these sources."""
+    """The running interpreter, its packages, and the sources of this module."""
     places = [Path(sys.prefix), Path(sys.base_prefix), Path(daemon.__file__).parents[1], command.parent]
-    # A virtual environment may name its interpreter by way of links; both ends must be there.
+    # A virtual environment may refer to its interpreter by symbolic links: links and targets are needed.
     needs = {place.absolute() for place in places} | {Path(os.path.realpath(place)) for place in places}
     return Installation(command.absolute(), tuple(sorted(needs)), config and config.absolute())
 
 
 def shipped(name: str) -> str:
-    """A unit file as it stands in the sources."""
+    """The text of a unit file of the sources."""
     package = Path(daemon.__file__).parent
     packed = package / "units" / name
     return (packed if packed.exists() else package.parent / "systemd" / name).read_text()
 
 
 def units(installation: Installation, systemd_version: int | None) -> dict[str, str]:
-    """File names below the directory of units, and their texts.
+    """The texts of the units by their file names relative to the directory of units.
 
-    Raises BadInput where a path has characters that mean something else in a unit.
+    Raises BadInput if a path has characters that a unit does not allow.
     """
     files = {name: _with_paths(shipped(name), installation) for name in UNITS}
     if systemd_version is not None and systemd_version >= RELOAD_SYSTEMD:
@@ -92,7 +91,7 @@ def is_below(path: Path, directories: Collection[Path]) -> bool:
 
 
 def outermost(paths: Iterable[Path]) -> list[Path]:
-    """Without those that lie in another one of them."""
+    """The paths that are not below another one of them."""
     kept: list[Path] = []
     for path in sorted(set(paths)):
         if not is_below(path, kept):
@@ -101,7 +100,7 @@ def outermost(paths: Iterable[Path]) -> list[Path]:
 
 
 def _word(*parts: Path | str) -> str:
-    """A path as one word of a unit. Parts that are text are specifiers, or names beside one."""
+    """A path as one word of a unit. A part of type str is a specifier or a file name."""
     for part in parts:
         if isinstance(part, Path) and not _PRINTABLE.fullmatch(str(part)):
             raise BadInput(f"{part}: a path in a unit cannot have quotes, colons, $, backslashes or control characters")

@@ -1,4 +1,4 @@
-"""Ticks, and says what a round found; the work is in rounds.py. A round asked for by hand waits for one under way."""
+"""The actor that does a maintenance round each interval and logs its report. The work of a round is in rounds.py."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -33,7 +33,7 @@ class Maintenance:
         advisor: Advisor,
         troubles: Troubles,
     ) -> None:
-        """`flush` returns once PostgreSQL has every entry that the journal has now."""
+        """`flush` returns once PostgreSQL has every present entry of the journal."""
         self._database = database
         self._live = live
         self._directory = directory
@@ -52,7 +52,7 @@ class Maintenance:
             await self._patiently(self.round)
 
     async def _pause(self) -> None:
-        """Waits for maintenance.interval_s; a reload that changes it moves the end."""
+        """Wait for maintenance.interval_s. A reload that changes it changes the end of this pause."""
         self._paused_s = trio.current_time()
         with trio.CancelScope() as self._pausing:
             self._end_pause(self._live.current)
@@ -67,18 +67,18 @@ class Maintenance:
                 await work()
                 break
             except DatabaseUnavailable as e:
-                self._troubles.note(MAINTAINING, e, effect="it is tried again; clicks go on")
+                self._troubles.note(MAINTAINING, e, effect="the round is tried again; clicks are traced as usual")
                 await trio.sleep(min(RETRY_S, self._live.current.maintenance.interval_s))
         self._troubles.over(MAINTAINING)
 
     async def round_now(self) -> Report:
-        """A round that an operator asks for: it sees what the journal has now. Raises DatabaseUnavailable."""
-        with trio.move_on_after(FLUSH_S):  # while a statement is refused, rows wait for longer than a command does
+        """A round that an operator requests, after the journal is shipped. Raises DatabaseUnavailable."""
+        with trio.move_on_after(FLUSH_S):  # while PostgreSQL refuses a statement, rows wait longer than a command may
             await self._flush()
         return await self.round()
 
     async def round(self) -> Report:
-        """One round now. Raises DatabaseUnavailable."""
+        """Do one round, after one that is under way. Raises DatabaseUnavailable."""
         async with self._one_at_a_time:
             overdue = await self._directory.overdue()
             report = await run_once(
@@ -86,10 +86,10 @@ class Maintenance:
             )
             report = replace(report, advice=await self._advisor.refresh())
         if overdue:
-            log.error("timer_failed", overdue_ips=overdue, effect="they are ended now")
+            log.error("timer_failed", overdue_ips=overdue, effect="their locks and cooldowns are ended now")
         if report.changed:
             log.info("maintenance", timed_out_traces=report.timed_out_traces, removed_traces=report.removed_traces)
         if report.unhealthy:
             log.warning("ips_unhealthy", count=len(report.unhealthy), ips=[u.ip for u in report.unhealthy][:10],
-                        advice="tracepool reset --ip A once it works again")  # fmt: skip
+                        advice="when an IP works again: tracepool reset --ip ADDRESS")  # fmt: skip
         return report

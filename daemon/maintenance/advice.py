@@ -1,7 +1,7 @@
-"""What an operator should do, and why: one function from figures to advice. Pure.
+"""Advice for the operator, derived from figures by one function per rule. Pure.
 
-Each rule is a function, with its rule in words, which is shown beside the figures that met it. Nothing is advised on
-what is not known: no samples, no clicks, no traces.
+Each advice carries its rule in words and the figures that met the rule. A rule without data (samples, clicks, traces)
+gives no advice.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +12,17 @@ from daemon.maintenance.figures import Advice, Figures, Severity
 
 FALLBACKS_MAX_PERCENT = 10.0
 FALLBACKS_CRITICAL_PERCENT = 50.0
-CLICKS_SURE = 10  # fewer clicks than these are worth a mention, not a warning
-SPENT_HOURS_MIN = 6.0
-SPENT_TRACES_MIN = 20
-SPENT_MORE, SPENT_LESS = 1.5, 0.5
+CLICKS_SURE = 10  # with fewer clicks the severity is only info
+TRAFFIC_HOURS_MIN = 6.0
+TRAFFIC_TRACES_MIN = 20
+TRAFFIC_MORE, TRAFFIC_LESS = 1.5, 0.5
 LOGS = "tracepool logs --outcome fallback --since 10m"
 FALLBACK_REASONS = {
-    "no_ip": ("no IP came free in time", "tracepool plan --from-history"),
+    "no_ip": ("no IP became available in time", "tracepool plan --from-history"),
     "no_pool": ("their country has no IPs", "tracepool provision generate --country C --count N --provider P"),
     "deadline": ("their traces took longer than the deadline", LOGS),
     "trace_failed": ("their traces failed", LOGS),
-    "overload": ("more came than trace.workers and its queue take", "tracepool status"),
+    "overload": ("there were more clicks than trace.workers and trace.queue_max allow", "tracepool status"),
     "starting": ("the daemon was starting", "tracepool status"),
 }
 
@@ -30,22 +30,22 @@ Rule = Callable[[Figures], Iterator[Advice]]
 
 
 def advise(figures: Figures) -> tuple[Advice, ...]:
-    """All there is to say, the gravest first."""
+    """All advice, the most severe first."""
     found = [advice for rule in RULES.values() for advice in rule(figures)]
-    grave = list(Severity)
-    return tuple(sorted(found, key=lambda advice: (-grave.index(advice.severity), advice.code, advice.about)))
+    severities = list(Severity)
+    return tuple(sorted(found, key=lambda advice: (-severities.index(advice.severity), advice.code, advice.about)))
 
 
 def _database_hinders(f: Figures) -> Iterator[Advice]:
-    for held in f.hindrances:
+    for hindrance in f.hindrances:
         yield Advice(
             "database_hinders",
             Severity.CRITICAL,
-            f"PostgreSQL holds up {held.activity}: {held.sentence}.",
-            "PostgreSQL cannot be reached, or refuses a statement of tracepool's",
+            f"PostgreSQL prevents {hindrance.activity}: {hindrance.sentence}.",
+            "PostgreSQL cannot be reached, or refuses a statement of tracepool",
             {},
-            held.remedy,
-            held.activity,
+            hindrance.remedy,
+            hindrance.activity,
         )
 
 
@@ -75,8 +75,9 @@ def _provider_suspected(f: Figures) -> Iterator[Advice]:
             yield Advice(
                 "provider_suspected",
                 Severity.CRITICAL,
-                f"The provider {provider.name} itself seems to fail, not single IPs: {provider.suspected}.",
-                "so many IPs of a provider fail at once that it must be the provider",
+                f"The provider {provider.name} seems to fail, not its single IPs: {provider.suspected}. "
+                "Check its IPs and ask the provider.",
+                "so many IPs of a provider fail at once that the provider itself must be at fault",
                 {},
                 "tracepool provision check",
                 provider.name,
@@ -97,7 +98,7 @@ def _credentials_refused(f: Figures) -> Iterator[Advice]:
                 Severity.CRITICAL,
                 f"The proxies of {name} refused the login {traces} times in the last hour: correct its username and "
                 "password.",
-                "a proxy answers 407: the provider's credentials are wrong or used up",
+                "a proxy answered 407: the provider's credentials are wrong, or its quota is used up",
                 {"traces_refused": traces},
                 f"set providers.{name}.username and its password, then: systemctl reload tracepool",
                 name,
@@ -105,19 +106,19 @@ def _credentials_refused(f: Figures) -> Iterator[Advice]:
 
 
 def _money_unusual(f: Figures) -> Iterator[Advice]:
-    spent = f.evidence.spent
-    now, usual = spent.bytes_per_trace, spent.usual_bytes_per_trace
-    if not now or not usual or spent.traces < SPENT_TRACES_MIN or spent.usual_hours < SPENT_HOURS_MIN:
+    traffic = f.evidence.traffic
+    now, usual = traffic.bytes_per_trace, traffic.usual_bytes_per_trace
+    if not now or not usual or traffic.traces < TRAFFIC_TRACES_MIN or traffic.usual_hours < TRAFFIC_HOURS_MIN:
         return
     ratio = now / usual
-    if SPENT_LESS <= ratio <= SPENT_MORE:
+    if TRAFFIC_LESS <= ratio <= TRAFFIC_MORE:
         return
     prices = [p.price_per_gb for p in f.providers if p.price_per_gb]
     numbers = {
         "kb_per_trace": round(now / 1000, 1),
         "usual_kb_per_trace": round(usual / 1000, 1),
         "times_usual": round(ratio, 2),
-        "traces": spent.traces,
+        "traces": traffic.traces,
     }
     money = ""
     if len(set(prices)) == 1:
@@ -127,9 +128,10 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
     yield Advice(
         "money_unusual",
         Severity.WARNING if ratio > 1 else Severity.INFO,
-        f"A trace of the last hour took {now / 1000:.1f} KB, {ratio:.1f} times the usual {usual / 1000:.1f} KB: look "
-        f"for a chain that has changed.{money}",
-        f"bytes, and so money, per trace above {SPENT_MORE:g} or below {SPENT_LESS:g} times the median of days before",
+        f"A trace of the last hour took {now / 1000:.1f} KB on average, {ratio:.1f} times the usual "
+        f"{usual / 1000:.1f} KB: look for a chain that has changed.{money}",
+        f"bytes, and so money, per trace above {TRAFFIC_MORE:g} or below {TRAFFIC_LESS:g} times the median of the "
+        "days before",
         numbers,
         "tracepool logs --since 1h",
     )
@@ -149,4 +151,4 @@ RULES: Mapping[str, Rule] = {
     "cooldown_long": cooldown_long,
     "oversized": oversized,
 }
-"""By code: each gives advice of its own code only."""
+"""By code. A rule gives advice of its own code only."""

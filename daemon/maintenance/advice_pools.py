@@ -1,4 +1,4 @@
-"""Advice on the size of a pool: too full, about to be, too large. Pure."""
+"""Advice on the size of a pool: too small, about to be too small, too large. Pure."""
 
 from collections.abc import Iterator
 
@@ -14,14 +14,14 @@ from daemon.maintenance.sizing import (
 
 WINDOW_MIN = 10
 FULL_MIN = 5
-HOLD_INTERVALS = 1.5  # a sample speaks for the minutes after it, until the next one is overdue
+HOLD_INTERVALS = 1.5  # a sample counts for the minutes after it, until the next sample is overdue
 NONE_FREE_MAX = 0.01
 FULL_PERCENT = 95.0
 OVERSIZED_H = 1.0
 
 
 def utilisation_high(f: Figures) -> Iterator[Advice]:
-    for country, busy in pressed(f).items():
+    for country, busy in full_pools(f).items():
         used = [use for use in _minutes(f, country) if use is not None]
         counts = f.countries.get(country)
         healthy = counts.total - counts.failed if counts else max(use.healthy for use in used)
@@ -46,7 +46,7 @@ def utilisation_high(f: Figures) -> Iterator[Advice]:
 
 
 def ips_to_add(f: Figures, country: str, busy: int, healthy: int) -> int:
-    """So many that the load is about 65% of the pool, and hardly a click finds none free. At least one."""
+    """Enough IPs that the load is about 65% of the pool and at most 1% of clicks find no available IP. At least 1."""
     load = float(busy)
     demand = f.evidence.demands.get(country)
     if demand is not None and demand.trace_s is not None:
@@ -54,8 +54,8 @@ def ips_to_add(f: Figures, country: str, busy: int, healthy: int) -> int:
     return max(1, ips_within(load, IN_USE_AIM_PERCENT) - healthy, ips_needed(load, NONE_FREE_MAX) - healthy)
 
 
-def pressed(f: Figures) -> dict[str, int]:
-    """The countries that meet the rule, or POOL where no single one does, with the most IPs busy in that time."""
+def full_pools(f: Figures) -> dict[str, int]:
+    """The countries that meet the rule, or POOL if only all together do, with the most busy IPs in that time."""
     countries = sorted({country for sample in f.evidence.samples for country in sample.countries})
     full = [country for country in countries if _full_minutes(f, country) >= FULL_MIN]
     if not full and _full_minutes(f, POOL) >= FULL_MIN:
@@ -68,7 +68,7 @@ def _full_minutes(f: Figures, country: str) -> int:
 
 
 def _minutes(f: Figures, country: str) -> list[Use | None]:
-    """How full it was in each of the last ten minutes, the present one first; None where no sample says."""
+    """The utilisation in each of the last ten minutes, the newest first; None for a minute without a sample."""
     hold_s = HOLD_INTERVALS * max(60.0, f.interval_s)
     newest_first = sorted(f.evidence.samples, key=lambda sample: -sample.recorded_s)
 
@@ -83,7 +83,7 @@ def _more_ips(f: Figures, country: str, add: int) -> str:
     slots = f.evidence.slots.get(country)
     if slots is None or slots.highest is None:
         return "tracepool provision import ips.csv"
-    count = slots.highest + add  # generate counts from 1, and skips what is there
+    count = slots.highest + add  # generate counts from 1 and skips IPs that exist
     return f"tracepool provision generate --country {country} --count {count} --provider {slots.provider}"
 
 
@@ -97,7 +97,7 @@ def active_above_available(f: Figures) -> Iterator[Advice]:
             "active_above_available",
             Severity.WARNING,
             f"{active} traces are active in {country}, and {counts.available} of its IPs are available: the next "
-            f"clicks will wait. {add} more IPs would carry this.",
+            f"clicks may have to wait. Add {add} IPs.",
             "more traces are active than IPs are available",
             {"active_traces": active, "available_ips": counts.available, "waiting": counts.waiting, "ips_to_add": add},
             _more_ips(f, country, add),
@@ -118,8 +118,8 @@ def oversized(f: Figures) -> Iterator[Advice]:
             "oversized",
             Severity.INFO,
             f"The {country} pool was never more than {peak.percent:.0f}% in use in {peak.hours:.0f} h: {enough} of its "
-            f"{healthy} IPs would do.",
-            f"utilisation below {IN_USE_MIN_PERCENT:g}% for as long as is recorded, an hour to a day",
+            f"{healthy} IPs are enough.",
+            f"utilisation below {IN_USE_MIN_PERCENT:g}% for all of the recorded time, an hour to a day",
             {
                 "hours": round(peak.hours, 1),
                 "utilisation_percent_max": round(peak.percent, 1),

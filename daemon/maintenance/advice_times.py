@@ -1,16 +1,16 @@
-"""Advice on the deadline and the cooldown, where the traces' own times and failures speak against them. Pure."""
+"""Advice on the deadline and the cooldown, from the durations and failures of traces. Pure."""
 
 import math
 from collections.abc import Iterator
 
-from daemon.maintenance.advice_pools import pressed
+from daemon.maintenance.advice_pools import full_pools
 from daemon.maintenance.figures import Advice, Figures, Severity
 from daemon.maintenance.sizing import IN_USE_AIM_PERCENT
 
 LATE_MAX_PERCENT = 5.0
 LANDED_MIN = 20
 LANDED_SURE = 100
-ONE_OFFER_SHARE = 0.8  # of the late traces: then it is that offer's deadline
+ONE_OFFER_SHARE = 0.8  # if one offer has this share of the late traces, the advice is about its deadline
 GAVE_UP_MIN = 10
 DEADLINE_LONG_FACTOR = 3
 DEADLINE_MAX_S = 60
@@ -20,7 +20,7 @@ IP_FAULTS_MAX_PERCENT = 10.0
 IP_FAULTS_FEW_PERCENT = 1.0
 RESTED_MIN = 30
 RESTED_SURE = 100
-COOLDOWN_CUT_MAX = 4  # nothing shorter than a fourth of the present cooldown is proposed
+COOLDOWN_CUT_MAX = 4  # a cooldown below a fourth of the present one is never proposed
 
 
 def deadline_short(f: Figures) -> Iterator[Advice]:
@@ -35,8 +35,8 @@ def deadline_short(f: Figures) -> Iterator[Advice]:
     yield Advice(
         "deadline_short",
         Severity.WARNING,
-        f"{percent:.0f}% of the last hour's traces landed only after their visitor's deadline had sent them on; 95% "
-        f"landed within {landed.p95_s:.1f} s. {whose}, {landed.late_of_offer if one else landed.late} were late.",
+        f"{percent:.0f}% of the last hour's traces landed after the visitor's deadline; 95% landed within "
+        f"{landed.p95_s:.1f} s. {whose}, {landed.late_of_offer if one else landed.late} were late. Raise the deadline.",
         f"more than {LATE_MAX_PERCENT:g}% of the traces that land take longer than the deadline",
         {
             "landed_traces": landed.traces,
@@ -59,9 +59,9 @@ def deadline_long(f: Figures) -> Iterator[Advice]:
     yield Advice(
         "deadline_long",
         Severity.INFO,
-        f"{gave_up} clicks of the last hour waited the whole {f.deadline_s:g} s for nothing, while 99% of the traces "
-        f"that land do so within {landed.p99_s:.1f} s: a deadline of {better_s} s would lose hardly any.",
-        "99% of the traces that land do so within a fraction of the deadline, and clicks wait it out in vain",
+        f"{gave_up} clicks of the last hour waited the whole deadline of {f.deadline_s:g} s and fell back, while 99% "
+        f"of the traces that land do so within {landed.p99_s:.1f} s: lower the deadline to {better_s} s.",
+        "99% of the traces that land do so within a fraction of the deadline, and clicks fall back at the deadline",
         {
             "gave_up_clicks": gave_up,
             "landed_traces": landed.traces,
@@ -78,13 +78,13 @@ def cooldown_short(f: Figures) -> Iterator[Advice]:
     if barely.traces < RESTED_MIN or barely.percent <= IP_FAULTS_MAX_PERCENT:
         return
     if well.traces >= RESTED_MIN and barely.percent < 2 * well.percent:
-        return  # rest is not what they lack
+        return  # a longer rest would not help
     longer_s = max(1.0, 2 * f.cooldown_s)
     yield Advice(
         "cooldown_short",
         Severity.WARNING,
-        f"{barely.percent:.0f}% of the traces fail by their IP's fault where it had rested for little more than its "
-        f"cooldown, and {well.percent:.0f}% where it had rested long: give IPs {longer_s:g} s.",
+        f"{barely.percent:.0f}% of the traces fail by their IP's fault if it rested little longer than its cooldown, "
+        f"and {well.percent:.0f}% if it rested long: raise the cooldown to {longer_s:g} s.",
         f"more than {IP_FAULTS_MAX_PERCENT:g}% of traces through barely rested IPs fail by the IP's fault, and "
         "twice as many as through well rested ones",
         {
@@ -104,7 +104,7 @@ def cooldown_long(f: Figures) -> Iterator[Advice]:
     if barely.traces < RESTED_SURE or barely.percent > IP_FAULTS_FEW_PERCENT:
         return
     better = []
-    for country in pressed(f):
+    for country in full_pools(f):
         counts, demand = f.countries.get(country), f.evidence.demands.get(country)
         if counts is not None and demand is not None and demand.per_minute > 0 and demand.trace_s is not None:
             healthy = counts.total - counts.failed
@@ -115,8 +115,8 @@ def cooldown_long(f: Figures) -> Iterator[Advice]:
     yield Advice(
         "cooldown_long",
         Severity.INFO,
-        f"IPs that rested barely their cooldown fail in {barely.percent:.1f}% of traces only: with a cooldown of "
-        f"{shorter_s} s instead of {f.cooldown_s:g} s the pool would do as it is.",
+        f"IPs that rested little longer than their cooldown fail in only {barely.percent:.1f}% of traces: with a "
+        f"cooldown of {shorter_s} s instead of {f.cooldown_s:g} s the pool is large enough.",
         f"a pool is too full, and at most {IP_FAULTS_FEW_PERCENT:g}% of traces through barely rested IPs fail by the "
         "IP's fault",
         {

@@ -1,7 +1,8 @@
-"""Who keeps the figures for advice: what the tables said last, and how things are in memory now."""
+"""Derives advice from the evidence that was last read from the tables and the current figures in memory."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import structlog
 
@@ -18,13 +19,13 @@ from daemon.settings.model import Settings
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 
-FRESH_S = 1.0  # advice is worked out anew after this at the soonest, however many ask
+FRESH_S = 1.0  # advice is derived at most once in this time, however often it is requested
 
 log = structlog.get_logger("daemon.maintenance")
 
 
 class Advisor:
-    """`advice()` answers from memory, with the database away as well: what it then says of history grows old."""
+    """`advice()` works without the database too; its evidence is then as old as the last successful `refresh`."""
 
     def __init__(
         self,
@@ -45,41 +46,38 @@ class Advisor:
         self._now = now
         self._evidence = Evidence()
         self._advice: tuple[Advice, ...] = ()
-        self._worked_out_s = float("-inf")
-        self._told: set[tuple[str, str]] = set()
+        self._derived_s = float("-inf")
+        self._logged: set[tuple[str, str]] = set()
 
     async def refresh(self) -> tuple[Advice, ...]:
-        """Reads the evidence anew, and logs what advice is new or no longer given. Raises DatabaseUnavailable."""
-        self._evidence = await self._database.work(read_evidence, self._now().wall_s, *_asked(self._live.current))
-        self._worked_out_s = float("-inf")
+        """Read the evidence anew, and log advice that is new or no longer given. Raises DatabaseUnavailable."""
+        self._evidence = await self._database.work(_read_evidence, self._now().wall_s, self._live.current)
+        self._derived_s = float("-inf")
         found = self.advice()
         given = {(advice.code, advice.about): advice for advice in found}
-        for key in given.keys() - self._told:
+        for key in given.keys() - self._logged:
             log.warning("advice", **asdict(given[key]))
-        for code, about in self._told - given.keys():
+        for code, about in self._logged - given.keys():
             log.info("advice_over", code=code, about=about)
-        self._told = set(given)
+        self._logged = set(given)
         return found
 
     def advice(self) -> tuple[Advice, ...]:
         now = self._now()
-        if now.tick_s >= self._worked_out_s + FRESH_S:
-            self._worked_out_s = now.tick_s
+        if now.tick_s >= self._derived_s + FRESH_S:
+            self._derived_s = now.tick_s
             counts, settings = self._directory.counts(), self._live.current
-            self._advice = advise(
-                Figures(
-                    now_s=now.wall_s,
-                    countries=counts,
-                    active={country: found.locked + found.waiting for country, found in counts.items()},
-                    clicks=self._tally.last_minute(now.tick_s),
-                    evidence=self._evidence,
-                    providers=_providers(settings, self._providers.suspects(), self._providers.refusals()),
-                    deadline_s=settings.click.deadline_s,
-                    cooldown_s=settings.pool.cooldown_s,
-                    interval_s=settings.maintenance.interval_s,
-                    hindrances=tuple(Hindrance(held.activity, held.sentence, held.remedy) for held in self._troubles),
-                )
+            figures = _figures(
+                settings,
+                now_s=now.wall_s,
+                countries=counts,
+                active={country: found.locked + found.waiting for country, found in counts.items()},
+                clicks=self._tally.last_minute(now.tick_s),
+                evidence=self._evidence,
+                providers=_providers(settings, self._providers.suspects(), self._providers.refusals()),
+                hindrances=tuple(Hindrance(held.activity, held.sentence, held.remedy) for held in self._troubles),
             )
+            self._advice = advise(figures)
         return self._advice
 
 
@@ -93,23 +91,31 @@ def _providers(
     )
 
 
-def _asked(settings: Settings) -> tuple[float, float, float]:
-    return settings.click.deadline_s, settings.pool.cooldown_s, settings.maintenance.interval_s
+def _figures(settings: Settings, **found: Any) -> Figures:
+    return Figures(
+        deadline_s=settings.click.deadline_s,
+        cooldown_s=settings.pool.cooldown_s,
+        interval_s=settings.maintenance.interval_s,
+        **found,
+    )
+
+
+async def _read_evidence(conn: Connection, now_s: float, settings: Settings) -> Evidence:
+    times = settings.click.deadline_s, settings.pool.cooldown_s, settings.maintenance.interval_s
+    return await read_evidence(conn, now_s, *times)
 
 
 async def advice_by_tables(
     conn: Connection, countries: Mapping[str, Counts], clicks: LastMinute, settings: Settings, now_s: float
 ) -> tuple[Advice, ...]:
-    """A unit of work: while no daemon runs. `countries` and `clicks` are those that `read_status` gave."""
-    figures = Figures(
+    """A unit of work, for when no daemon runs. `countries` and `clicks` come from `read_status`."""
+    figures = _figures(
+        settings,
         now_s=now_s,
         countries=countries,
         active=await read_active(conn),
         clicks=clicks,
-        evidence=await read_evidence(conn, now_s, *_asked(settings)),
+        evidence=await _read_evidence(conn, now_s, settings),
         providers=_providers(settings, {}, {}),
-        deadline_s=settings.click.deadline_s,
-        cooldown_s=settings.pool.cooldown_s,
-        interval_s=settings.maintenance.interval_s,
     )
     return advise(figures)

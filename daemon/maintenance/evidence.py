@@ -1,4 +1,4 @@
-"""What advice goes by, read from the tables: a unit of work, of which each query looks at a bounded number of rows."""
+"""Reads the evidence for advice from the tables. Each query reads a bounded number of rows."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,16 @@ from typing import Any
 from daemon.countries import canonical
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
-from daemon.maintenance.figures import Demand, Evidence, Faults, Landings, Peak, Sample, Slots, Spent, Use
+from daemon.maintenance.figures import Evidence, Faults, Landings, Peak, RecentDemand, Sample, Slots, Traffic, Use
 
 WINDOW_S = 600.0
-OVERHANG_INTERVALS = 2  # of samples older than the window: one speaks for the time after it
+OVERHANG_INTERVALS = 2  # older samples are read too, because a sample counts for the time after it
 
 
 async def read_evidence(
     conn: Connection, now_s: float, deadline_s: float, cooldown_s: float, interval_s: float
 ) -> Evidence:
-    """`now_s` is this machine's wall clock, which the server's need not agree with."""
+    """A unit of work. `now_s` is this machine's wall clock, which may differ from the server's."""
     span_s = WINDOW_S + OVERHANG_INTERVALS * max(60.0, interval_s)
     landings = await conn.fetchrow(QUERIES["landings"], deadline_s)
     rested = await conn.fetchrow(QUERIES["faults_by_rest"], cooldown_s)
@@ -31,13 +31,13 @@ async def read_evidence(
         gave_up=await conn.fetchval(QUERIES["gave_up"]),
         barely_rested=Faults(rested["barely"], rested["barely_by_ip"]),
         well_rested=Faults(rested["well"], rested["well_by_ip"]),
-        spent=Spent(spent["traces"], spent["bytes"], spent["usual_bytes"], spent["usual_hours"]),
+        traffic=Traffic(spent["traces"], spent["bytes"], spent["usual_bytes"], spent["usual_hours"]),
         credentials_refused={row["provider"]: row["traces"] for row in refused},
     )
 
 
 async def read_active(conn: Connection) -> dict[str, int]:
-    """A unit of work: traces that are not over, by country."""
+    """A unit of work: the number of unfinished traces, by country."""
     active: dict[str, int] = {}
     for row in await conn.fetch(QUERIES["active_by_country"]):
         country = canonical(row["country"])
@@ -54,9 +54,7 @@ def _sample(row: Mapping[str, Any], now_s: float) -> Sample:
 
 
 def uses_in(breakdown: str) -> dict[str, Use]:
-    """Of the column country_breakdown, which an operator may have written: what is not as the daemon has it is left
-    out.
-    """
+    """Parse the column country_breakdown. Malformed entries are left out, because operators may edit the column."""
     by_country = json.loads(breakdown)
     uses = {}
     for country, counts in by_country.items() if isinstance(by_country, dict) else ():
@@ -81,7 +79,7 @@ def _peaks(rows: Iterable[Mapping[str, Any]]) -> dict[str, Peak]:
     return peaks
 
 
-def _demands(rows: Iterable[Mapping[str, Any]]) -> dict[str, Demand]:
+def _demands(rows: Iterable[Mapping[str, Any]]) -> dict[str, RecentDemand]:
     parts: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         parts.setdefault(canonical(row["country"]), []).append(row)
@@ -90,12 +88,12 @@ def _demands(rows: Iterable[Mapping[str, Any]]) -> dict[str, Demand]:
         traces = sum(row["traces"] for row in several)
         ms = sum(row["traces"] * row["trace_ms"] for row in several if row["traces"])
         per_minute = sum(row["requests"] / row["minutes"] for row in several)
-        demands[country] = Demand(per_minute, ms / traces / 1000 if traces else None)
+        demands[country] = RecentDemand(per_minute, ms / traces / 1000 if traces else None)
     return demands
 
 
 def _slots(rows: Iterable[Mapping[str, Any]]) -> dict[str, Slots]:
-    """The provider with the most IPs of a country comes first."""
+    """The first row of each country, which is that of the provider with the most IPs."""
     slots: dict[str, Slots] = {}
     for row in rows:
         slots.setdefault(canonical(row["country"]), Slots(row["provider"], row["highest"]))

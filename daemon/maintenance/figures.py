@@ -1,7 +1,7 @@
-"""What advice is, and what it is given on: how the pools stood and stand, what came, what it took. Pure.
+"""Advice and the figures that it is derived from. Pure.
 
-`Evidence` is what the tables say and changes with each maintenance round; the rest of `Figures` is of this instant.
-Countries go by their canonical names; an instant is in seconds on the wall clock.
+`Evidence` is read from the tables in each maintenance round; the other fields of `Figures` are current. Countries have
+their canonical names. Instants are seconds on the wall clock.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from daemon.maintenance.tally import LastMinute
 from daemon.pool.messages import Counts
 
 NO_CLICKS = LastMinute(0, 0, {}, None, None)
-POOL = ""  # all countries together, where a row says nothing of each
+POOL = ""  # all countries together, for rows without figures by country
 
 
 class Severity(StrEnum):
@@ -23,8 +23,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """`about`: the country, provider or offer, if it is about one. `numbers`: what the rule was met with, units last in
-    each name. `command`: what to run or set next, for people to read.
+    """One piece of advice for the operator.
+
+    `numbers`: the figures that met the rule, with the unit last in each name. `command`: what to run or set next.
+    `about`: the country, provider or offer that the advice concerns, if it concerns one.
     """
 
     code: str
@@ -36,13 +38,13 @@ class Advice:
     about: str = ""
 
     def line(self) -> str:
-        """For people, in one line."""
+        """The advice as one line of text."""
         return f"{self.severity}: {self.sentence} Next: {self.command} (rule: {self.rule})"
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How full a pool was: `percent` = `busy` (locked + cooldown) / `healthy`, as it was recorded."""
+    """A recorded utilisation of a pool: `percent` is `busy` (locked + cooldown) / `healthy`."""
 
     percent: float
     busy: int
@@ -60,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The most of a country's pool that was in use in the last `hours`, a day at most."""
+    """The highest utilisation of a country's pool in the last `hours`, at most a day."""
 
     hours: float
     percent: float
@@ -68,8 +70,8 @@ class Peak:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """What came to one country in the last ten minutes, whether or not it got an IP."""
+class RecentDemand:
+    """The requests of one country in the last ten minutes, with and without an IP, and the mean duration of a trace."""
 
     per_minute: float
     trace_s: float | None
@@ -77,10 +79,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Where more IPs of a country would come from: its main provider, and the highest of its numbered session slots.
-
-    `highest` is None where its IPs are addresses, not slots.
-    """
+    """A country's main provider, and its highest numbered session slot; None if its IPs are addresses."""
 
     provider: str
     highest: int | None
@@ -88,9 +87,9 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class Landings:
-    """The last hour's traces that landed: how many, how many of them took longer than their deadline, and their times.
+    """The last hour's traces that landed: their number, how many were later than their deadline, and their durations.
 
-    `late_offer` is the offer of most of the late ones, `late_of_offer` how many those are.
+    `late_offer` is the offer with the most late traces, `late_of_offer` their number.
     """
 
     traces: int = 0
@@ -104,7 +103,7 @@ class Landings:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Traces of the last hour, and how many of them failed by their IP's fault."""
+    """Traces of the last hour, and how many of them failed with the verdict `ip`."""
 
     traces: int = 0
     by_ip: int = 0
@@ -115,8 +114,8 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """Bytes per trace in the last hour, beside the median of the `usual_hours` before it. None: not known."""
+class Traffic:
+    """Bytes per trace in the last hour, and the median of the `usual_hours` before. None: not known."""
 
     traces: int = 0
     bytes_per_trace: float | None = None
@@ -126,9 +125,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class ProviderState:
-    """`suspected`: why, where so many of its IPs fail at once that it must be the provider. `credentials_refused`:
-    traces that its proxies would not log in of late, 0 if they do again, None where the daemon does not know.
-    `price_per_gb`: of the settings.
+    """The health of one provider.
+
+    `suspected`: the reason why the provider itself seems to fail, or None. `credentials_refused`: the number of traces
+    whose login was refused recently, 0 if logins are accepted again, None without a running daemon.
     """
 
     name: str
@@ -139,26 +139,28 @@ class ProviderState:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the tables say. `samples`: of the last ten minutes and a little more. `gave_up`: the last hour's clicks that
-    fell back at their deadline. `barely_rested`: traces whose IP had rested for its cooldown and at most half as long
-    again; `well_rested`: three times as long, or never used.
+    """Figures from the tables.
+
+    `samples`: of the last ten minutes and a little more. `gave_up`: the last hour's clicks that fell back at their
+    deadline. `barely_rested`: traces whose IP had rested for at most 1.5 cooldowns; `well_rested`: traces whose IP had
+    rested for at least three cooldowns, or was new.
     """
 
     samples: tuple[Sample, ...] = ()
     peaks: Mapping[str, Peak] = field(default_factory=dict)
-    demands: Mapping[str, Demand] = field(default_factory=dict)
+    demands: Mapping[str, RecentDemand] = field(default_factory=dict)
     slots: Mapping[str, Slots] = field(default_factory=dict)
     landings: Landings = Landings()
     gave_up: int = 0
     barely_rested: Faults = Faults()
     well_rested: Faults = Faults()
-    spent: Spent = Spent()
+    traffic: Traffic = Traffic()
     credentials_refused: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Hindrance:
-    """An activity of the daemon that PostgreSQL holds up, why, and what to do next."""
+    """An activity of the daemon that PostgreSQL prevents, the reason, and what to do next."""
 
     activity: str
     sentence: str
@@ -167,7 +169,7 @@ class Hindrance:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`active`: traces that have an IP or wait for one, by country. `interval_s`: between two samples."""
+    """`active`: traces that have an IP or wait for one, by country. `interval_s`: the time between two samples."""
 
     now_s: float
     countries: Mapping[str, Counts] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""A plan of pools: how many IPs each country needs for a rate of clicks, and what the bytes cost. Pure."""
+"""A plan of pools: how many IPs each country needs for a rate of clicks, and what the traffic costs. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ COUNTRIES_MAX = 300
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What comes to one country's pool. A pool is sized for `clicks_per_minute`; bytes are paid for the mean."""
+    """The clicks of one country. The pool is sized for `clicks_per_minute`; the cost is computed from the mean."""
 
     country: str
     clicks_per_minute: float
@@ -28,7 +28,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """What traces cost. Money is in US dollars, as prices are, and None without a price."""
+    """The traffic of traces and its cost in US dollars, None without a price."""
 
     kb_per_trace: float
     traces_per_gb: float
@@ -41,7 +41,7 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`traffic`: the IPs of each country, by level of TRAFFIC and with the shares that the needs have."""
+    """`traffic`: the IPs of each country by level of TRAFFIC, with the same shares as `needs`."""
 
     cooldown_s: float
     fallback_percent: float
@@ -52,7 +52,7 @@ class Plan:
 
 
 def shares_of(text: str) -> dict[str, float]:
-    """`us=60,uk=20` as weights by country. Raises BadInput."""
+    """Parse `us=60,uk=20` to weights by country. Raises BadInput."""
     shares: dict[str, float] = {}
     for part in text.split(","):
         name, mark, weight = part.partition("=")
@@ -64,7 +64,7 @@ def shares_of(text: str) -> dict[str, float]:
         if not country or not 0 < value <= 1e6:
             raise BadInput(f"--shares: {part.strip()!r} is not a country and its share such as us=60")
         if country in shares:
-            raise BadInput(f"--shares: {country} is there twice")
+            raise BadInput(f"--shares: {country} is given twice")
         shares[country] = value
     if len(shares) > COUNTRIES_MAX:
         raise BadInput(f"--shares: {len(shares)} countries; at most {COUNTRIES_MAX} are allowed")
@@ -85,7 +85,7 @@ def plan_for(
     kb_per_trace: float,
     price_per_gb: float | None,
 ) -> Plan:
-    """`demands`: at least one, with clicks."""
+    """The plan for `demands`, which are not empty and have clicks."""
     whole = sum(demand.mean_clicks_per_minute for demand in demands)
     shares = {demand.country: demand.mean_clicks_per_minute / whole for demand in demands}
     needs = [need(d.country, d.clicks_per_minute, d.trace_s, cooldown_s, fallback_percent) for d in demands]
@@ -109,14 +109,16 @@ def plan_for(
 def bytes_of(clicks_per_minute: float, kb_per_trace: float, price_per_gb: float | None) -> Bytes:
     per_trace_gb = kb_per_trace * BYTES_PER_KB / BYTES_PER_GB
     per_day_gb = clicks_per_minute * MINUTES_PER_DAY * per_trace_gb
-    priced = price_per_gb is not None
-    price = price_per_gb or 0.0
+
+    def cost(gb: float) -> float | None:
+        return None if price_per_gb is None else gb * price_per_gb
+
     return Bytes(
         kb_per_trace=kb_per_trace,
         traces_per_gb=1 / per_trace_gb,
         gb_per_day=per_day_gb,
         price_per_gb=price_per_gb,
-        money_per_1000_clicks=1_000 * per_trace_gb * price if priced else None,
-        money_per_day=per_day_gb * price if priced else None,
-        money_per_month=per_day_gb * price * MONTH_DAYS if priced else None,
+        money_per_1000_clicks=cost(1_000 * per_trace_gb),
+        money_per_day=cost(per_day_gb),
+        money_per_month=cost(per_day_gb * MONTH_DAYS),
     )

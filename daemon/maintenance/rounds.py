@@ -1,7 +1,7 @@
-"""One maintenance round: what is overdue ends, what is old goes, how things stand is recorded and reported.
+"""One maintenance round: ends overdue traces, removes old ones, records statistics and returns a report.
 
-In a running daemon the pool actors' own timers end locks and rests; a round only looks whether one failed to. With the
-daemon stopped (`expire_ips`) the round does it on the rows.
+In a running daemon the timers of the pool actors end locks and cooldowns, and a round only reports overdue ones. While
+no daemon runs (`expire_ips`), the round ends them in the rows.
 """
 
 import json
@@ -14,12 +14,12 @@ from daemon.maintenance.figures import Advice
 from daemon.settings.model import Settings
 
 UNHEALTHY_NAMED_MAX = 100
-BATCHES_MAX = 200  # of one round: what is left is for the next
+BATCHES_MAX = 200  # in one round; the next round goes on
 
 
 @dataclass(frozen=True, slots=True)
 class UnhealthyIp:
-    """An IP that failed too often in a row."""
+    """An IP with too many failures in a row."""
 
     ip: str
     country: str
@@ -31,7 +31,7 @@ class UnhealthyIp:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`overdue_ips`: locks and rests past their end that a timer should have caught, a fault in a running daemon."""
+    """`overdue_ips`: IPs whose lock or cooldown a timer should have ended: a fault in a running daemon."""
 
     overdue_ips: int
     expired_locks: int
@@ -47,7 +47,7 @@ class Report:
 
     @property
     def changed(self) -> bool:
-        """Whether there is anything to say beyond the statistics."""
+        """Whether the round did or found anything, apart from the statistics."""
         return bool(self.overdue_ips or self.expired_locks or self.timed_out_traces or self.removed_traces)
 
     def lines(self) -> list[str]:
@@ -61,7 +61,7 @@ class Report:
             f"{self.timed_out_traces} traces past their time; {self.removed_traces} old traces removed",
         ]
         if self.overdue_ips:
-            lines.append(f"FAULT: {self.overdue_ips} IPs were overdue: a timer failed; the log says more")
+            lines.append(f"FAULT: {self.overdue_ips} IPs were overdue: a timer failed; see timer_failed in the log")
         lines += [
             f"Unhealthy: {u.ip} ({u.country}, {u.provider}): {u.consecutive_failures} failures in a row; when it works "
             f"again: tracepool reset --ip {u.ip.rpartition(':')[0]}"
@@ -73,14 +73,14 @@ class Report:
 async def run_once(
     database: Database, settings: Settings, *, queued: int = 0, overdue_ips: int = 0, expire_ips: bool = True
 ) -> Report:
-    """Each part is a transaction of its own. Raises DatabaseUnavailable; what was done until then stays done."""
+    """Do one round. Each part is a transaction of its own. Raises DatabaseUnavailable; completed parts stay done."""
     expired = {"locks": 0, "cooldowns": 0}
     if expire_ips:
         expired = (await database.fetch("expire_ips", settings.pool.cooldown_s))[0]
     rows = settings.maintenance.delete_batch_rows
     timed_out = await _in_batches(database, "time_out_traces", rows)
     removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
-    statistics = (await database.work(_record_statistics, queued))[0]
+    statistics = await database.work(_record_statistics, queued)
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
     return Report(
         overdue_ips=overdue_ips,
@@ -106,8 +106,6 @@ async def _in_batches(database: Database, query: str, batch_rows: int, *args: An
     return total
 
 
-async def _record_statistics(conn: Connection, queued: int) -> list[dict[str, Any]]:
-    rows = [dict(row) for row in await conn.fetch(QUERIES["record_statistics"], queued)]
-    for row in rows:
-        row["country_breakdown"] = json.loads(row["country_breakdown"])
-    return rows
+async def _record_statistics(conn: Connection, queued: int) -> dict[str, Any]:
+    row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued))
+    return row | {"country_breakdown": json.loads(row["country_breakdown"])}

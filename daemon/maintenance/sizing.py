@@ -1,28 +1,28 @@
 """How many IPs a rate of clicks needs. Pure.
 
-A click keeps its IP for the trace and the rest after it, so on average clicks/s × (trace + cooldown) IPs are not free
-(J. D. C. Little, 1961: L = λW). That mean is the load, in erlangs. How many more it takes, because clicks do not come
-evenly, A. K. Erlang's loss formula says (1917): the chance that a click finds none of n IPs free. It holds however the
-times of traces are spread. Clicks that wait instead of giving up at once, as tracepool's do, lose out less often.
+A click occupies its IP for the trace and the cooldown, so on average clicks/s × (trace + cooldown) IPs are occupied
+(J. D. C. Little, 1961: L = λW). This mean is the load, in erlangs. More IPs are needed because clicks arrive
+irregularly: A. K. Erlang's loss formula (1917) gives the probability that a click finds none of n IPs available, for
+any distribution of the traces' durations. Clicks of tracepool wait for an IP, so fewer fall back than the formula says.
 """
 
 import math
 from dataclasses import dataclass
 
-IN_USE_MAX_PERCENT = 80.0  # above it, `tracepool status` says that a pool is too small
+IN_USE_MAX_PERCENT = 80.0  # above it, `tracepool status` reports that a pool is too small
 IN_USE_MIN_PERCENT = 50.0  # below it, too large
 IN_USE_AIM_PERCENT = 65.0
 
 
 def mean_busy(clicks_per_minute: float, trace_s: float, cooldown_s: float) -> float:
-    """IPs that are locked or rest, on average."""
+    """The average number of IPs that are locked or in cooldown."""
     return clicks_per_minute / 60 * (trace_s + cooldown_s)
 
 
 def none_free(ips: int, load: float) -> float:
-    """Erlang B: the chance, 0 to 1, that a click finds none of `ips` free under `load` erlangs.
+    """Erlang B: the probability that a click finds none of `ips` available under `load` erlangs.
 
-    By the recursion on 1/B (Jagerman), which neither over- nor underflows: 1/B(n) = 1 + n/load × 1/B(n-1).
+    Uses Jagerman's recursion on 1/B, which neither over- nor underflows: 1/B(n) = 1 + n/load × 1/B(n-1).
     """
     if load <= 0:
         return 0.0 if ips > 0 else 1.0
@@ -35,7 +35,7 @@ def none_free(ips: int, load: float) -> float:
 
 
 def ips_needed(load: float, none_free_max: float) -> int:
-    """The fewest IPs with which the chance to find none free is at most `none_free_max`, above 0 to 1."""
+    """The fewest IPs such that the probability to find none available is at most `none_free_max`, in (0, 1]."""
     if load <= 0:
         return 0
     ips, inverse = 0, 1.0
@@ -46,15 +46,17 @@ def ips_needed(load: float, none_free_max: float) -> int:
 
 
 def ips_within(load: float, in_use_percent: float) -> int:
-    """The fewest IPs of which `load` is at most so many percent."""
+    """The fewest IPs of which `load` is at most `in_use_percent`."""
     return math.ceil(load * 100 / in_use_percent - 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one country needs. `mean_busy`: by Little's law. `ips`: the fewest with at most the asked-for chance of none
-    free, which with so many is `none_free_percent`, and then `in_use_percent` of them are in use on average.
-    `ips_in_band`: with those, at most IN_USE_MAX_PERCENT are in use as well.
+    """The IPs that one country needs.
+
+    `mean_busy`: by Little's law. `ips`: the fewest IPs that meet the limit for clicks without an IP. With them,
+    `none_free_percent` of the clicks find none and `in_use_percent` of the IPs are in use on average. `ips_in_band`:
+    the fewest that also keep at most IN_USE_MAX_PERCENT of the IPs in use.
     """
 
     country: str

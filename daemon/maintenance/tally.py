@@ -1,10 +1,10 @@
-"""What the last minute's clicks came to, for `status`. Pure: the time comes with each click."""
+"""Outcomes and waits of the last minute's clicks, for `status`. Pure: the time is an argument."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
 WINDOW_S = 60.0
-CLICKS_MAX = 60_000  # remembered: at more than 1,000 clicks/s the window is shorter
+CLICKS_MAX = 60_000  # at more than 1,000 clicks/s the window is shorter than a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class LastMinute:
     wait_p95_ms: float | None
 
     def rounded(self) -> "LastMinute":
-        """As `status` gives it: milliseconds to one decimal."""
+        """With milliseconds to one decimal, as `status` reports them."""
         p50, p95 = self.wait_p50_ms, self.wait_p95_ms
         return replace(
             self, wait_p50_ms=None if p50 is None else round(p50, 1), wait_p95_ms=None if p95 is None else round(p95, 1)
@@ -30,7 +30,7 @@ class Tally:
         self._clicks: deque[tuple[float, str | None, float]] = deque(maxlen=CLICKS_MAX)
 
     def add(self, at_s: float, reason: str | None, wait_ms: float) -> None:
-        """`reason`: of a fallback; None for a click that was resolved."""
+        """`reason`: that of a fallback, or None for a resolved click."""
         self._clicks.append((at_s, reason, wait_ms))
 
     def last_minute(self, now_s: float) -> LastMinute:

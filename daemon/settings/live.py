@@ -1,7 +1,7 @@
-"""The settings of a running daemon: those that hold now, and what a reload (SIGHUP) changes about them.
+"""The current settings of a running daemon, which a reload (SIGHUP) changes.
 
-A reload takes over the keys that are `Live` in the model. All other keys are built into listeners, queues and
-connections: their new values wait for a restart.
+A reload changes only the keys that are `Live` in the model. All other keys are built into listeners, queues and
+connections: their new values need a restart.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ log = structlog.get_logger("daemon")
 
 
 class LiveSettings:
-    """Every part of the daemon reads `current` at each use, and keeps no value of a live key.
+    """Every component reads `current` at each use and stores no value of a live key.
 
-    A part that must act on a change, or derives from the settings what is too dear to derive at each use, subscribes.
+    A component subscribes if it must act on a change, or derives values that are too expensive to derive at each use.
     """
 
     def __init__(self, current: Settings, config_file: Path | None = None) -> None:
@@ -37,21 +37,21 @@ class LiveSettings:
 
     @property
     def refused(self) -> str | None:
-        """Why the last reload was refused; None if it was not."""
+        """The error of the last reload, or None if it succeeded."""
         return self._refused
 
     def subscribe(self, use: Callable[[Settings], None]) -> None:
-        """Calls `use` with the current settings at once, and with the new ones after each reload."""
+        """Call `use` with the current settings at once, and with the new settings after each reload."""
         use(self._current)
         self._subscribers.append(use)
 
     async def reload(self) -> None:
-        """Reads all sources again. Settings that are not valid change nothing: see `refused`."""
+        """Read all sources again. Invalid settings change nothing and set `refused`."""
         try:
             after = await trio.to_thread.run_sync(load, self._config_file)
         except BadSettings as e:
             self._refused = str(e)
-            log.error("reload_refused", why=str(e), effect="the settings stay as they were")
+            log.error("reload_refused", why=str(e), effect="the settings stay unchanged")
             return
         self._refused = None
         hide_secrets(after)
@@ -60,15 +60,15 @@ class LiveSettings:
         log.info("reloaded", taken_over=live, wait_for_a_restart=waiting)
 
     def replace(self, after: Settings) -> tuple[list[str], list[str]]:
-        """Takes over the live keys of `after`. Returns the keys that have new values now, and those that wait."""
-        self._current, live, waiting = taken_over(self._current, after)
+        """Use the live keys of `after`. Returns the keys that have changed now, and those that need a restart."""
+        self._current, live, waiting = merged(self._current, after)
         for use in self._subscribers:
             use(self._current)
         return live, waiting
 
 
 def changed_keys(before: Settings, after: Settings) -> list[str]:
-    """`section.key` of each setting that differs; providers, state_dir and role by their first word."""
+    """`section.key` of each setting that differs; only `providers`, `state_dir` and `role` without a section."""
     changed = []
     for section in Settings.model_fields:
         old, new = getattr(before, section), getattr(after, section)
@@ -80,8 +80,8 @@ def changed_keys(before: Settings, after: Settings) -> list[str]:
     return changed
 
 
-def taken_over(before: Settings, after: Settings) -> tuple[Settings, list[str], list[str]]:
-    """The settings to run with from now on, the keys among them that are new, and those that wait for a restart."""
+def merged(before: Settings, after: Settings) -> tuple[Settings, list[str], list[str]]:
+    """The settings to use from now on, the live keys that differ, and the keys that need a restart."""
     changed = changed_keys(before, after)
     live = [key for key in changed if _is_live(before, key)]
     update: dict[str, Any] = {}

@@ -1,40 +1,31 @@
-"""The settings: frozen, every bound validated and named with its unit.
+"""The model of the settings: frozen, each value with its bounds, units last in the names.
 
-Only what the settings are; where they are read from, and the words for what is wrong with them, is config_sources.py.
-`config/tracepool.toml` documents each key; a test keeps the two the same.
+sources.py reads the settings and words their errors; values.py has the checks. `config/tracepool.toml` documents each
+key, and a test compares the two.
 """
 
-import contextlib
-import ipaddress
-import json
 import os
-import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon import __version__
-from daemon.errors import BadInput
 from daemon.providers.proxies import Reach
 from daemon.providers.settings import Provider
-from daemon.web.urls import http_url
+from daemon.settings import values
 
 ENV_PREFIX = "TRACEPOOL_"
 DEADLINE_MAX_S = 60
 HONEST_USER_AGENT = f"tracepool/{__version__}"
-TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
-HOST_NAME = re.compile(
-    r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
-)
-
 
 T = TypeVar("T")
 LIVE = "live"
-Live = Annotated[T, LIVE]  # a reload takes it over: it is read at each use; other settings wait for a restart
+Live = Annotated[T, LIVE]
+"""A setting that a reload changes, because it is read at each use. All others change with a restart."""
 
 
 class Section(BaseModel):
@@ -42,23 +33,14 @@ class Section(BaseModel):
 
 
 class Database(Section):
-    url: SecretStr | None = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
+    url: values.PostgresUrl = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
     connections_max: int = Field(8, ge=2, le=100)
     connect_timeout_s: float = Field(5, ge=0.1, le=60)
     statement_timeout_s: float = Field(30, ge=1, le=600)
 
-    @field_validator("url")
-    @classmethod
-    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is None or not url.get_secret_value():
-            return None
-        if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must be a PostgreSQL address such as postgresql://user@host:5432/tracepool")
-        return url
-
 
 class Click(Section):
-    bind: Annotated[tuple[str, ...], NoDecode] = Field(("0.0.0.0:8080",), min_length=1)
+    bind: values.BindAddresses = Field(("0.0.0.0:8080",), min_length=1)
     deadline_s: Live[float] = Field(10, ge=1, le=DEADLINE_MAX_S)
     waiting_max: Live[int] = Field(10_000, ge=1, le=100_000)
     head_timeout_s: float = Field(15, ge=1, le=120)
@@ -66,61 +48,13 @@ class Click(Section):
     connections_max: int = Field(20_000, ge=1, le=200_000)
     connections_per_address_max: int = Field(0, ge=0, le=200_000)
     backlog: int = Field(4_096, ge=16, le=65_535)
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
-
-    @field_validator("bind", "trusted_proxies", mode="before")
-    @classmethod
-    def _from_commas(cls, value: Any) -> Any:
-        return from_commas(value)
-
-    @field_validator("bind")
-    @classmethod
-    def _are_addresses(cls, binds: tuple[str, ...]) -> tuple[str, ...]:
-        for bind in binds:
-            check_bind(bind)
-        return binds
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            if network == "unix":
-                continue
-            try:
-                ipaddress.ip_network(network, strict=False)
-            except ValueError:
-                raise ValueError(f"{network!r} is not an address or network such as 10.0.0.0/8, nor unix") from None
-        return networks
+    trusted_proxies: values.Networks = ()
 
 
 class Control(Section):
-    bind: str = "127.0.0.1:8081"
-    token: Live[SecretStr] = SecretStr("")
-    hosts: Live[Annotated[tuple[str, ...], NoDecode]] = ()
-
-    @field_validator("bind")
-    @classmethod
-    def _is_address(cls, bind: str) -> str:
-        check_bind(bind)
-        return bind
-
-    @field_validator("token")
-    @classmethod
-    def _is_hard_to_guess(cls, token: SecretStr) -> SecretStr:
-        return check_token(token)
-
-    @field_validator("hosts", mode="before")
-    @classmethod
-    def _from_commas(cls, value: Any) -> Any:
-        return from_commas(value)
-
-    @field_validator("hosts")
-    @classmethod
-    def _are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        for host in hosts:
-            if not HOST_NAME.fullmatch(host):
-                raise ValueError(f"{host!r} is not a host name such as tracepool.example, without scheme and port")
-        return tuple(host.lower() for host in hosts)
+    bind: values.BindAddress = "127.0.0.1:8081"
+    token: Live[values.OwnToken] = SecretStr("")
+    hosts: Live[values.HostNames] = ()
 
 
 class Pool(Section):
@@ -138,17 +72,10 @@ class Journal(Section):
 
 
 class Node(Section):
-    """This daemon among those that know the same database."""
+    """This daemon among the nodes of one database."""
 
-    name: str = Field("", max_length=64, description="empty: the host's name")
+    name: values.NodeName = Field("", max_length=64, description="empty: the host's name")
     trust_s: float = Field(900, ge=2, le=86_400, description="how long it leases on without PostgreSQL")
-
-    @field_validator("name")
-    @classmethod
-    def _is_printable(cls, name: str) -> str:
-        if not name.isprintable() or name != name.strip():
-            raise ValueError("must be printable, without blanks around it, such as tracer-1")
-        return name
 
     def shown_name(self) -> str:
         return self.name or socket.gethostname()
@@ -169,29 +96,8 @@ class Trace(Section):
     user_agent: Live[str] = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
     default_country: Live[str] = Field("", max_length=64)
     backend: Live[Literal["local", "service"]] = "local"
-    service_url: Live[str] = Field("", max_length=2_048)
-    service_token: Live[SecretStr] = SecretStr("")
-
-    @field_validator("service_url")
-    @classmethod
-    def _is_web_url(cls, text: str) -> str:
-        """Without the slash at its end."""
-        if not text.strip():
-            return ""
-        try:
-            url = http_url(text)[0]
-        except BadInput:
-            raise ValueError("must be an http or https URL such as https://tracer.example:8081, or empty") from None
-        if any(mark in url for mark in "?#@"):
-            raise ValueError("must have no query, fragment or login; the token is trace.service_token")
-        return url.rstrip("/")
-
-    @field_validator("service_token")
-    @classmethod
-    def _fits_a_header(cls, token: SecretStr) -> SecretStr:
-        if not re.fullmatch(r"[\x21-\x7e]{0,4096}", token.get_secret_value()):
-            raise ValueError("must have visible ASCII characters only")
-        return token
+    service_url: Live[values.ServiceUrl] = Field("", max_length=2_048)
+    service_token: Live[values.HeaderToken] = SecretStr("")
 
     @model_validator(mode="after")
     def _a_service_has_an_address(self) -> "Trace":
@@ -201,21 +107,11 @@ class Trace(Section):
 
 
 class Provision(Section):
-    """How IPs are checked: `tracepool provision check`, and the probes of those that failed."""
+    """How IPs are checked: `tracepool provision check`, and the probes of failed IPs."""
 
-    check_url: Live[str] = Field("", max_length=2_048, description="empty: nothing can be checked")
+    check_url: Live[values.CheckUrl] = Field("", max_length=2_048, description="empty: nothing can be checked")
     check_timeout_s: Live[float] = Field(15, ge=0.1, le=60)
     check_slow_s: Live[float] = Field(5, ge=0.01, le=60)
-
-    @field_validator("check_url")
-    @classmethod
-    def _is_web_url(cls, url: str) -> str:
-        if not url.strip():
-            return ""
-        try:
-            return http_url(url)[0].partition("#")[0]
-        except BadInput:
-            raise ValueError("must be an absolute http or https URL such as https://ip.example/, or empty") from None
 
 
 class Maintenance(Section):
@@ -258,7 +154,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """`Settings()` is the defaults alone: config_sources.load knows which source said what."""
+        """`Settings()` has the defaults only. sources.load reads the other sources, because errors name the source."""
         return (init_settings,)
 
     @field_validator("state_dir")
@@ -276,37 +172,9 @@ class Settings(BaseSettings):
         return self
 
 
-def from_commas(value: Any) -> Any:
-    """The environment holds lists as `a,b`, or as JSON."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith('["'):
-        with contextlib.suppress(ValueError):  # then it is no JSON, and its parts are complained of
-            return json.loads(value)
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def check_token(token: SecretStr) -> SecretStr:
-    """Raises ValueError unless `token` is empty or something that nobody guesses and a header can carry."""
-    text = token.get_secret_value()
-    if text and not TOKEN.fullmatch(text):
-        raise ValueError("must have 16 to 512 visible ASCII characters: openssl rand -hex 32 makes one")
-    return token
-
-
 def reaches_of(settings: Settings) -> dict[str, Reach]:
-    """How each provider that the settings name is reached; rows of others are dialled directly, without a login."""
+    """How to reach each provider of the settings. IPs of other providers are connected to directly, without a login."""
     return {name: provider.reach(name, settings.pool.lock_s) for name, provider in settings.providers.items()}
-
-
-def check_bind(bind: str) -> None:
-    """Raises ValueError unless `bind` reads host:port, [v6]:port or unix:/path."""
-    if bind.startswith("unix:/"):
-        return
-    host, _, port = bind.rpartition(":")
-    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-    if not host or bare_v6 or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
-        raise ValueError(f"{bind!r} is not an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/tracepool.sock")
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

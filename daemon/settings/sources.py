@@ -1,7 +1,7 @@
-"""Where the settings come from: `load()` reads every source, and says which one is wrong where.
+"""Reads the settings from their sources. An error names the source and the key.
 
-The later wins: the defaults, the TOML file, files of `$CREDENTIALS_DIRECTORY` (named like `tracepool_database__url`),
-the environment (`TRACEPOOL_POOL__COOLDOWN_S=30`). Nothing secret is ever put into an error.
+A later source overrides an earlier one: the defaults, the TOML file, files of `$CREDENTIALS_DIRECTORY` (with names such
+as `tracepool_database__url`), the environment (`TRACEPOOL_POOL__COOLDOWN_S=30`). No error contains a secret.
 """
 
 import base64
@@ -24,20 +24,13 @@ from daemon.providers.settings import Provider
 from daemon.settings.model import ENV_PREFIX, Settings
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
-SECRETS = {
-    ("database",),
-    ("database", "url"),
-    ("control",),
-    ("control", "token"),
-    ("trace",),
-    ("trace", "service_token"),
-}
+SECRETS = ("database.url", "control.token", "trace.service_token")
 SYSTEM_CONFIG = Path("/etc/tracepool/tracepool.toml")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where values came from: `name_of` turns a key's path into the words for an error."""
+    """One source of settings, with its values."""
 
     name: str
     values: Mapping[str, Any]
@@ -51,13 +44,14 @@ class Source:
         return True
 
     def locate(self, path: tuple[Any, ...]) -> str:
+        """The source and the key, as errors name them."""
         if self.name == "environment":
             return "environment variable " + ENV_PREFIX + "__".join(str(part).upper() for part in path)
         return f"{self.name}: {'.'.join(map(str, path))}"
 
 
 def config_path(given: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to read: --config, $TRACEPOOL_CONFIG, /etc/tracepool/tracepool.toml if it is there, else none."""
+    """The file to read: --config, $TRACEPOOL_CONFIG, /etc/tracepool/tracepool.toml if it exists, else none."""
     if given is not None:
         return given
     if named := environ.get("TRACEPOOL_CONFIG"):
@@ -66,7 +60,7 @@ def config_path(given: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def load(file: Path | None = None) -> Settings:
-    """Read all sources and validate. Raises BadSettings with one line for each thing that is wrong."""
+    """Read all sources and validate them. Raises BadSettings with one line for each error."""
     path = config_path(file, os.environ)
     try:
         sources = _read_sources(path)
@@ -88,7 +82,7 @@ def load(file: Path | None = None) -> Settings:
 def _read_sources(path: Path | None) -> list[Source]:
     sources = []
     if path is not None:
-        with path.open("rb"):  # pydantic-settings passes over a file that is missing; an operator named this one
+        with path.open("rb"):  # raises if it is missing, which pydantic-settings would ignore
             sources.append(Source(str(path), TomlConfigSettingsSource(Settings, path)()))
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     if credentials and Path(credentials).is_dir():
@@ -120,40 +114,37 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
 
 def _explain(error: Any, sources: list[Source]) -> str:
     path = tuple(error["loc"])
-    if not path:  # the rule that ties trace.timeout_s to pool.lock_s
+    if not path:  # the rule about trace.timeout_s and pool.lock_s
         held = [s.locate(p) for p in (("trace", "timeout_s"), ("pool", "lock_s")) for s in sources if s.holds(p)]
         return f"{', '.join(held)}: " + str(error["msg"]).removeprefix("Value error, ")
     holder = next((s for length in range(len(path), 0, -1) for s in reversed(sources) if s.holds(path[:length])), None)
     where = holder.locate(path) if holder else ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key; allowed here: {', '.join(_siblings(path))}"
+        return f"{where}: unknown key; allowed here: {', '.join(sorted(_model_of(path).model_fields))}"
     what = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     given = error["input"]
-    # A secret may stand where its section should.
-    secret = path[0] == "providers" or path in SECRETS or isinstance(given, Mapping)
+    # Not only the keys of secrets: a secret may be given in place of its section.
+    key = ".".join(map(str, path))
+    secret = isinstance(given, Mapping) or path[0] == "providers" or any(f"{s}.".startswith(f"{key}.") for s in SECRETS)
     shown = "" if secret else f" (it is {given!r})"
     return f"{where}: {what}{shown}{_range_of(path)}"
 
 
-def _siblings(path: tuple[Any, ...]) -> list[str]:
+def _model_of(path: tuple[Any, ...]) -> type[BaseModel]:
+    """The model of the section that the key belongs to."""
     model: type[BaseModel] = Settings
     for part in path[:-1]:
         field = model.model_fields.get(str(part))
         below = field.annotation if field else Provider
         model = below if isinstance(below, type) and issubclass(below, BaseModel) else Provider
-    return sorted(model.model_fields)
+    return model
 
 
 def _range_of(path: tuple[Any, ...]) -> str:
-    """`; allowed: 1 to 60` where the field has bounds."""
-    if len(path) != (3 if path[0] == "providers" else 2) or str(path[0]) not in Settings.model_fields:
-        return ""
-    section = Provider if path[0] == "providers" else Settings.model_fields[str(path[0])].annotation
-    path = (path[0], path[-1])
-    if not (isinstance(section, type) and issubclass(section, BaseModel)) or str(path[1]) not in section.model_fields:
-        return ""
+    """`; allowed: 1 to 60` if the field has bounds."""
+    field = _model_of(path).model_fields.get(str(path[-1]))
     bounds = {}
-    for rule in section.model_fields[str(path[1])].metadata:
+    for rule in field.metadata if field else ():
         for side in ("ge", "gt", "le"):
             if getattr(rule, side, None) is not None:
                 bounds[side] = getattr(rule, side)
@@ -164,11 +155,11 @@ def _range_of(path: tuple[Any, ...]) -> str:
 
 
 def hide_secrets(settings: Settings) -> None:
-    """Masks every password that the settings hold, from now on, in every log line."""
+    """Mask every secret of the settings in every log line from now on."""
     for provider in settings.providers.values():
         password = provider.password.get_secret_value()
         logs.hide(password)
-        if len(password) >= logs.SECRET_CHARACTERS_MIN:  # as Proxy-Authorization has it (RFC 7617)
+        if len(password) >= logs.SECRET_CHARACTERS_MIN:  # as in Proxy-Authorization (RFC 7617)
             logs.hide(base64.b64encode(f"{provider.username}:{password}".encode()).decode())
             for piece in logs.inside_base64(password):
                 logs.hide(piece)
@@ -180,7 +171,7 @@ def hide_secrets(settings: Settings) -> None:
 
 
 def _passwords_in(url: str) -> list[str]:
-    """What of a PostgreSQL address is secret; its parts too, as a character that was not escaped would part it."""
+    """The secrets of a PostgreSQL URL. Parts of a password too, because an unescaped delimiter splits it."""
     before, _, query = url.partition("://")[2].partition("?")
     userinfo, _, _ = before.rpartition("@")
     _, _, password = userinfo.partition(":")

@@ -1,4 +1,4 @@
-"""`tracepool provision check` as a process, with a daemon and without: each IP gets its word, and nobody loses one."""
+"""`tracepool provision check` as a process, with and without a daemon: no click loses its IP."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ LOGIN = {"username": "customer", "password": "word-of-the-gate"}
 
 @dataclass
 class World:
-    """Proxies by what they do, their ports; `gate` is a gateway that tells its exit address."""
+    """The ports of proxies by their behaviour; `gate` is a gateway that reports its exit address."""
 
     ports: dict[str, int]
     gate: Proxy
@@ -72,7 +72,7 @@ EXPECTED = ["working", "wrong_credentials", "refused", "refused", "failed", "wor
 
 
 def results(world: World, report: dict[str, Any]) -> list[tuple[str, str | None]]:
-    """In the order of `World.rows`."""
+    """The results in the order of `World.rows`."""
     found = {ip["ip_port"] if ip["provider"] == "other" else ip["ip_address"]: ip for ip in report["ips"]}
     keys = [str(world.ports[name]) for name in DIRECT]
     return [(found[key]["result"], found[key]["exit_ip"]) for key in [*keys, "gate-us-1", "gate-us-2"]]
@@ -153,7 +153,7 @@ async def test_without_a_check_url_it_says_what_to_set(tmp_path: Path) -> None:
 
 
 async def test_a_failed_ip_that_works_again_is_back_in_use_and_what_does_not_stays_out(state_dir: Path) -> None:
-    """They failed an hour before the daemon starts, so that their probes are due at once."""
+    """The IPs failed an hour before the daemon starts, so that their probes are due at once."""
     async with world() as here, database_of(state_dir):
         config, rows = state_dir / "settings.toml", state_dir / "ips.csv"
         config.write_text(as_toml(state_dir, here.settings()))
@@ -171,7 +171,7 @@ async def test_a_failed_ip_that_works_again_is_back_in_use_and_what_does_not_sta
             assert daemon.counts("us")["failed"] == 4
             assert {line["kind"] for line in daemon.log("probe")} == set(EXPECTED)
             assert {fault["event"] for fault in daemon.faults()} == {"provider_credentials_refused"}
-            assert await daemon.stop() == 0  # with everything shipped
+            assert await daemon.stop() == 0  # when everything is shipped
             look = "select is_healthy, consecutive_failures, probe_failures, count(*) from ip_rotation_pool"
             found = await daemon.psql(f"{look} where country = 'us' group by 1, 2, 3 order by 1, 3")
             assert found == [["f", "5", "2", "1"], ["f", "5", "3", "3"], ["t", "0", "0", "3"]]

@@ -1,4 +1,4 @@
-"""The README: each of its commands is run, and each of its SQL statements."""
+"""Each command and each SQL statement of the README is run."""
 
 import functools
 import html
@@ -15,13 +15,13 @@ from tests.support.processes import REPOSITORY, asked, environment, offer, run_c
 from tests.support.waiting import PATIENCE_S, until
 
 README = (REPOSITORY / "README.md").read_text()
-# Run elsewhere: the first page's by test_demo, the service by test_serve, units by test_install_units and test_systemd.
+# Tested elsewhere: demo by test_demo, serve by test_serve, the units by test_install_units and test_systemd.
 ELSEWHERE = {"demo", "serve", "install-units"}
 CONSOLE = re.findall(r"```console\n(.*?)```", README, re.S)
 
 
 def commands() -> list[str]:
-    """Every `tracepool …` of a console block, a line continued by a backslash as one."""
+    """Every `tracepool …` of a console block, with continued lines joined."""
     lines = "\n".join(CONSOLE).replace("\\\n", " ").splitlines()
     found = [line.removeprefix("$ ").split(" # ")[0].strip() for line in map(str.strip, lines) if line.startswith("$ ")]
     return [line.rstrip().removesuffix("#") for line in found if line.startswith("tracepool ")]
@@ -44,10 +44,10 @@ async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: 
             if words[0] in ELSEWHERE:
                 continue
             if words[:2] == ["provision", "check"]:
-                words += ["--ip", "192.0.2.7"]  # one of them tells as much as sixty
+                words += ["--ip", "192.0.2.7"]  # one watched refresh is enough
             words = [str(tmp_path / word) if word == "proxies.csv" else word for word in words]
             done = await run_command(*words, **env)
-            # No IP of these works, and no click has come that would be history.
+            # None of these IPs works, and there are no clicks in the history.
             expected = int(words[0] == "trace" or words[:2] in (["provision", "check"], ["plan", "--from-history"]))
             assert done.returncode == expected, (command, done.stdout, done.stderr)
         for block in re.findall(r"```sql\n(.*?)```", README, re.S):

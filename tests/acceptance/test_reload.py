@@ -1,4 +1,4 @@
-"""SIGHUP: what a running daemon shows and does after it has the new settings."""
+"""SIGHUP: the output and the behaviour of a running daemon with the new settings."""
 
 import contextlib
 import signal
@@ -27,7 +27,7 @@ AFTER = {
 SHOWN_ONCE_RELOADED = {
     "clicks_waiting": 77,
     "waiting_for_an_ip_us": 66,
-    # Built into the process: they show what is in force until the restart.
+    # Fixed at the start: the old values are shown until the restart.
     "connections": 5_000,
     "workers_busy": 20,
     "traces_waiting_for_a_worker": 60,
@@ -45,7 +45,7 @@ def limits_in(page: str) -> dict[str, float]:
 
 
 async def reload(daemon: Serving, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes the settings and sends SIGHUP; returns once the daemon has taken them over."""
+    """Write the settings and send SIGHUP. Returns once the daemon uses them."""
     sections = {section: dict(values) for section, values in settings.items()}
     sections["click"] = {"bind": [f"127.0.0.1:{daemon.port}"], **sections.get("click", {})}
     sections["control"] = {"bind": "127.0.0.1:0", **sections.get("control", {})}
@@ -79,7 +79,7 @@ async def test_a_new_maintenance_interval_does_not_wait_for_the_old_one(state_di
 
 
 def rounds_of(daemon: Serving) -> list[dict[str, Any]]:
-    """What each round of maintenance has recorded."""
+    """The rows that the maintenance rounds have recorded."""
     return list(asked(daemon, "/api/statistics").json()["items"])
 
 
@@ -104,7 +104,7 @@ async def test_a_tracer_stops_within_the_deadline_of_the_last_reload(state_dir: 
 
 
 def asks_in_vain(tracer: Serving, body: dict[str, Any]) -> None:
-    """Its connection ends with the tracer."""
+    """The connection ends with the tracer."""
     with contextlib.suppress(httpx.TransportError):
         asked(tracer, "/trace", method="POST", json=body)
 

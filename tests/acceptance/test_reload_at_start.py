@@ -1,4 +1,4 @@
-"""SIGHUP from the first moment of the process on: it lives, and all its parts take the settings as they stand then."""
+"""SIGHUP from the first moment of the process on: the process survives, and all components use the new settings."""
 
 import signal
 from pathlib import Path
@@ -14,7 +14,7 @@ OLD_TOKEN, NEW_TOKEN = "the-token-of-before", "the-token-of-now"
 OLD_DEADLINE_S, NEW_DEADLINE_S = 40, 1.5
 OLD_COOLDOWN_S, NEW_COOLDOWN_S = 3_600, 0.25
 OLD_WAITING_MAX, NEW_WAITING_MAX = 400, 77
-# What the log has by the time of the signal; None: the process has just been started.
+# The log event before the signal; None: the process has just been started.
 MOMENTS = [None, "starting", "embedded_database", "offers_adopted", "ready"]
 
 
@@ -31,7 +31,7 @@ def settings(port: int, *, new: bool) -> dict[str, dict[str, object]]:
 
 
 async def python_runs(daemon: Serving) -> None:
-    """The few milliseconds until then no program of Python's can handle a signal; see systemd/tracepool.service."""
+    """In the few milliseconds before, no Python program can handle a signal; see systemd/tracepool.service."""
     status = Path(f"/proc/{daemon.process.pid}/status")
 
     def catches_sighup() -> bool:
@@ -46,7 +46,7 @@ async def says_nothing(stream: trio.abc.Stream) -> None:
 
 
 async def new_settings_hold(daemon: Serving) -> None:
-    """For the control face, its status, the metrics, the clicks and the pool."""
+    """Check the control face, its status, the metrics, the clicks and the pool."""
     await until(lambda: asked(daemon, token=NEW_TOKEN).status_code == 200, "the new token is in force")
     assert asked(daemon, token=OLD_TOKEN).status_code == 401
     metrics = asked(daemon, "/metrics", token=NEW_TOKEN).text

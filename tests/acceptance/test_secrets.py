@@ -1,4 +1,4 @@
-"""Passwords of every source appear nowhere: no log, traceback, answer, row, file or process list has a word of them."""
+"""No log, traceback, response, row, file or process list shows a password, from whatever source it is."""
 
 import json
 import socket
@@ -70,7 +70,7 @@ WRONG: dict[str, dict[str, str]] = {
 
 @pytest.fixture
 def postgres() -> Iterator[str]:
-    """A server that is nobody's own, which takes any password."""
+    """An external server that accepts any password."""
     with open_state_dir() as directory:
         server = embedded.start(directory)
         try:
@@ -84,7 +84,7 @@ def with_password(url: str, password: str) -> str:
 
 
 def credentials_in(directory: Path, database_url: str) -> str:
-    """$CREDENTIALS_DIRECTORY as systemd fills it."""
+    """$CREDENTIALS_DIRECTORY as systemd creates it."""
     directory.mkdir(mode=0o700)
     (directory / "tracepool_database__url").write_text(database_url + "\n")
     (directory / "tracepool_providers__luna__password").write_text(PROVIDER)
@@ -97,7 +97,7 @@ def uncovered(text: str) -> list[str]:
 
 @asynccontextmanager
 async def watched_processes() -> AsyncIterator[list[str]]:
-    """The command lines that named a password while the block ran."""
+    """The command lines that contained a password during the block."""
     named: list[str] = []
 
     def look() -> None:
@@ -116,7 +116,7 @@ async def watched_processes() -> AsyncIterator[list[str]]:
 
 
 def asked(state_dir: Path, line: bytes) -> str:
-    """What the control socket answers, as it comes."""
+    """The raw response of the control socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(state_dir / "control.sock"))
         client.sendall(line + b"\n")
@@ -193,7 +193,7 @@ async def test_a_password_appears_nowhere_that_a_daemon_and_its_commands_write(
 
 
 def files_with_a_password(directory: Path) -> list[str]:
-    """Spool, logs and locks among them."""
+    """The files include the spool, logs and locks."""
     files = [file for file in directory.rglob("*") if file.is_file()]
     assert any(file.name == "journal.sqlite" for file in files)
     return [file.name for file in files if CANARY.encode() in file.read_bytes()]

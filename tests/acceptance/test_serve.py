@@ -62,7 +62,7 @@ async def test_while_postgres_is_away_clicks_get_503_and_each_try_is_a_line(tmp_
 
 
 async def test_a_start_without_postgres_redirects_by_the_offers_that_it_knew(state_dir: Path) -> None:
-    """And the hits are rows once PostgreSQL is back."""
+    """The hits are rows once PostgreSQL is back."""
     postgres = Postgres(state_dir / "postgres")
     await trio.to_thread.run_sync(postgres.start)
     settings = {"database": {"url": postgres.server.url}}

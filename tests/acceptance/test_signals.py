@@ -1,4 +1,4 @@
-"""A daemon that is stopped or killed under load: what its visitors, its database and the ad network saw of it."""
+"""A daemon is stopped or killed under load: the effects for visitors, the database and the ad network."""
 
 import signal
 import time
@@ -96,7 +96,7 @@ async def test_after_a_kill_under_load_what_was_locked_rests_and_every_answer_is
         async with serving(state_dir, settings) as second:
             assert [line["started"] for line in second.log("embedded_database")] == [False], "its server ran on"
             await only_rested_ips_are_available(second, used)
-            # More clicks than IPs are left: whoever reused one too soon would do it now.
+            # There are more clicks than IPs left: reuse during a cooldown would happen now.
             async with under_load(second, "summer-sale", CLICKS_PER_S, at_least=30) as more:
                 pass
             answered |= {str(clicked.request_id) for clicked in more.redirected()}

@@ -1,4 +1,4 @@
-"""The units under Debian's own systemd, in a container: start, sandbox, watchdog, restart, reload."""
+"""The units under Debian's systemd in a container: start, sandbox, watchdog, restart, reload."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.container import INSTALLED, Container, booted
 from tests.acceptance.knock import Knock
 
-pytestmark = [pytest.mark.slow, pytest.mark.root]  # a container is booted
+pytestmark = [pytest.mark.slow, pytest.mark.root]  # booting a container
 
 UNIT, SOCKET = "tracepool.service", "tracepool.socket"
 ETC, UNITS = "/etc/tracepool", "/etc/systemd/system"
@@ -22,7 +22,7 @@ CLICKS_PER_S = 25.0
 PASSWORD = "sesame-of-the-operator"
 OUTSIDE_PORT = 5433
 
-# A PostgreSQL that is somebody else's, from the same programs.
+# An external PostgreSQL, run with the same programs.
 OUTSIDE = f"""[Unit]
 Description=a PostgreSQL beside tracepool
 [Service]
@@ -47,7 +47,7 @@ print(answer.status, answer.headers.get("Location"))
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Container]:
-    """A container with the units installed, and nothing started."""
+    """A container with the units installed and not started."""
     files = tmp_path / "files"
     files.mkdir()
     with booted(files) as container:
@@ -56,7 +56,7 @@ def machine(tmp_path: Path) -> Iterator[Container]:
 
 
 def ask(machine: Container, path: str, where: str = "8080", *headers: str) -> tuple[int, str | None]:
-    """Status and Location."""
+    """The status and the Location header."""
     told = machine.run(f"{INSTALLED}/bin/python3", "-c", ASK, where, path, *headers).stdout.split()
     return int(told[0]), None if told[1] == "None" else told[1]
 
@@ -82,7 +82,7 @@ def settings(machine: Container, text: str) -> None:
 
 @contextmanager
 def knocking(machine: Container) -> Iterator[list[Knock]]:
-    """Clicks during the block; the list has them after it."""
+    """Send clicks during the block. Afterwards the list has their results."""
     told: list[Knock] = []
     command = [sys.executable, "-m", "tests.acceptance.knock", "8080", CLICK, str(CLICKS_PER_S)]
     with machine.visitor(*command) as visitors:
@@ -138,7 +138,7 @@ def test_it_is_ready_only_once_its_external_postgresql_is_there(machine: Contain
     machine.run("systemctl", "start", "outside")
     machine.until(lambda: machine.show(UNIT, "ActiveState") == "active", "it is ready")
     assert ask(machine, "/readyz")[0] == 200
-    machine.write(f"{ETC}/tracepool.toml", f'[database]\nurl = "{url}"\n')  # for the command alone, which is root
+    machine.write(f"{ETC}/tracepool.toml", f'[database]\nurl = "{url}"\n')  # for the command only, which runs as root
     add_offer(machine)
     assert ask(machine, CLICK)[0] == 302
     assert "/postgres " not in machine.run("systemctl", "status", "--no-pager", "--full", UNIT).stdout
@@ -173,7 +173,7 @@ def test_a_restart_under_load_refuses_no_connection(machine: Container) -> None:
     with knocking(machine) as knocks:
         answered_a_second_long(machine)
         machine.run("systemctl", "restart", UNIT)
-        machine.run("systemctl", "kill", "--signal=SIGTERM", UNIT)  # it ends in order: no reason for Restart=
+        machine.run("systemctl", "kill", "--signal=SIGTERM", UNIT)  # an orderly stop is no reason for Restart=
         machine.until(lambda: len(machine.log(UNIT, "ready")) == 3, "the socket has started it again")
         answered_a_second_long(machine)
     assert [one for one in knocks if one.status != 302] == []

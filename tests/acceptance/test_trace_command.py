@@ -1,4 +1,4 @@
-"""`tracepool trace`: rows that a daemon traces when its pool has IPs to spare, through a restart as well."""
+"""`tracepool trace`: rows that a daemon traces while its pool has enough IPs, even across a restart."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The daemon under a manager that speaks systemd's protocols, played by the test: notifications, watchdog, sockets."""
+"""The daemon under a fake manager with systemd's protocols: notifications, watchdog, sockets."""
 
 import resource
 import signal
@@ -18,11 +18,11 @@ from tests.support.processes import Serving, click, offer, serving
 from tests.support.waiting import until
 
 WATCHDOG_S, WATCHDOG_US = 1.5, "1500000"
-PROBES = 3  # in that time
+PROBES = 3  # within that time
 
 
 class Manager:
-    """`heard` is what it was told, a list of assignments for each message; `address` is its $NOTIFY_SOCKET."""
+    """`heard`: the received messages, each a list of assignments. `address`: its $NOTIFY_SOCKET."""
 
     def __init__(self, path: Path) -> None:
         self.address = str(path)
@@ -121,7 +121,7 @@ async def test_a_disk_that_hangs_is_no_reason_to_start_again(state_dir: Path) ->
         async with serving(state_dir, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC=WATCHDOG_US) as daemon:
             await offer(daemon, "summer-sale", "https://ads.example/c?id=7")
             with closing(sqlite3.connect(state_dir / "journal.sqlite", isolation_level=None)) as held:
-                held.execute("begin immediate")  # a commit waits for it, as for a disk
+                held.execute("begin immediate")  # commits wait for this file, as for a disk
                 await daemon.logged("disk_hangs")
                 fed = manager.count("WATCHDOG=1")
                 assert (await click(daemon, "summer-sale")).redirected

@@ -1,4 +1,4 @@
-"""The watchdog on a virtual clock: what keeps it fed, what does not, and what is excused."""
+"""The watchdog on a virtual clock: when it is fed, when it is not, and what does not count as a hang."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,10 +26,10 @@ RULES = Rules(lock_s=90, cooldown_s=60)
 
 
 class Parts:
-    """A listener, two pools and a journal, each of which can hang; `told` is what systemd heard, and when."""
+    """A listener, two pools and a journal, which can hang. `notifications`: each with its time."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[float, tuple[str, ...]]] = []
+        self.notifications: list[tuple[float, tuple[str, ...]]] = []
         self.journal = ProbedJournal()
         self.listener_hangs = False
         self.listener_says: str | None = None
@@ -43,7 +43,7 @@ class Parts:
         return self.listener_says
 
     def fed_s(self) -> list[float]:
-        return [at_s for at_s, message in self.told if "WATCHDOG=1" in message]
+        return [at_s for at_s, message in self.notifications if "WATCHDOG=1" in message]
 
     def longest_hunger_s(self, until_s: float) -> float:
         fed = [0.0, *self.fed_s(), until_s]
@@ -51,12 +51,12 @@ class Parts:
 
 
 class ProbedJournal(MemoryJournal):
-    """`held_s` as the writer has it: since when the disk has had the commit under way."""
+    """How long the present commit has waited for the disk, as in JournalWriter."""
 
     def __init__(self) -> None:
         super().__init__()
         self._since_s: float | None = None
-        self.hangs = False  # without the disk being at it: a fault of ours
+        self.hangs = False  # not because of the disk: a fault of the daemon
 
     @property
     def held_s(self) -> float:
@@ -67,14 +67,14 @@ class ProbedJournal(MemoryJournal):
             await trio.sleep_forever()
         self._since_s = self._since_s if self._since_s is not None else trio.current_time()
         await trio.sleep(self.delay_s)
-        self._since_s = None  # who asks may have left by then; the disk has the commit still
+        self._since_s = None  # even if the caller was cancelled, the disk still has the commit
         return not self.refuses
 
 
 @asynccontextmanager
 async def watched(monkeypatch: pytest.MonkeyPatch, *, begun: bool = True) -> AsyncIterator[Parts]:
     parts = Parts()
-    monkeypatch.setattr(systemd, "notify", lambda *message: parts.told.append((trio.current_time(), message)))
+    monkeypatch.setattr(systemd, "notify", lambda *message: parts.notifications.append((trio.current_time(), message)))
     async with trio.open_nursery() as nursery:
 
         async def act(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
@@ -102,7 +102,7 @@ async def test_it_is_fed_in_good_time_while_all_answer(
     async with watched(monkeypatch) as parts:
         await trio.sleep(WHILE_S)
         assert parts.longest_hunger_s(WHILE_S) <= WATCHDOG_S / 2, "systemd advises half of its time"
-        assert {message for _, message in parts.told} == {("WATCHDOG=1", "STATUS=serving")}
+        assert {message for _, message in parts.notifications} == {("WATCHDOG=1", "STATUS=serving")}
 
 
 @pytest.mark.parametrize("part", ["listener", "wrong answer", "pool", "journal"])
@@ -127,7 +127,7 @@ async def test_it_starves_when_one_part_does_not_answer(
         silent = expected_errors.named("watchdog_not_fed")[-1]["silent"]
         name = {"listener": "listener 127.0.0.1:8080", "pool": "pool de", "journal": "journal"}.get(part)
         assert list(silent) == [name or "listener 127.0.0.1:8080"]
-        assert any("STATUS=not answering: " in message[0] for _, message in parts.told[-2:])
+        assert any("STATUS=not answering: " in message[0] for _, message in parts.notifications[-2:])
 
 
 async def test_a_disk_that_refuses_is_no_reason_to_start_again(
@@ -146,7 +146,7 @@ async def test_a_disk_that_hangs_is_no_reason_to_start_again_and_is_shown(
         parts.journal.delay_s = 10 * WHILE_S
         await trio.sleep(WHILE_S)
         assert parts.longest_hunger_s(WHILE_S) < WATCHDOG_S
-        assert "the disk holds up the journal for" in parts.told[-1][1][1]
+        assert "the disk holds up the journal for" in parts.notifications[-1][1][1]
 
 
 async def test_a_listener_that_does_not_answer_is_not_excused_by_the_disk(
@@ -184,16 +184,16 @@ async def test_before_the_daemon_is_ready_the_start_gets_more_time_while_listene
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     async with watched(monkeypatch, begun=False) as parts:
-        parts.journal.hangs = True  # nobody has asked for it yet
+        parts.journal.hangs = True  # no probe has asked for it yet
         await trio.sleep(WHILE_S)
         assert parts.longest_hunger_s(WHILE_S) <= WATCHDOG_S / 2
-        assert {message for _, message in parts.told} == {("WATCHDOG=1", "EXTEND_TIMEOUT_USEC=30000000")}
+        assert {message for _, message in parts.notifications} == {("WATCHDOG=1", "EXTEND_TIMEOUT_USEC=30000000")}
 
 
 async def test_it_ends_with_the_daemon(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
     async with watched(monkeypatch) as parts:
-        parts.listener_hangs = True  # as listeners do that are closed
+        parts.listener_hangs = True  # as closed listeners do
         await trio.sleep(1)
-    told = len(parts.told)
+    notifications = len(parts.notifications)
     await trio.sleep(WHILE_S)
-    assert len(parts.told) == told
+    assert len(parts.notifications) == notifications

@@ -1,4 +1,4 @@
-"""Advice from real rows: what operators' tables come to, by `status`, by a round, and with the database away."""
+"""Advice from real rows: by `status`, by a round, and without the database."""
 
 import json
 from pathlib import Path
@@ -111,12 +111,12 @@ async def test_traces_become_demand_landings_faults_and_refusals(postgres: Postg
         assert (landings.late_offer, landings.late_of_offer) == ("quick", 1)
         assert (landings.p50_s, landings.p95_s) == pytest.approx((15, 15))
         assert found.gave_up == 2
-        # Unused for 70, 75 and 100 s, less a mean trace of 10 s: up to 90 s are barely rested, from 180 s on well.
+        # Unused for 70, 75 and 100 s, minus a mean trace of 10 s. Up to 90 s: barely rested; from 180 s: well.
         assert found.barely_rested == Faults(3, 1)
         assert found.well_rested == Faults(2, 0)
         assert found.credentials_refused == {"luna": 1}
-        assert (found.spent.traces, found.spent.bytes_per_trace) == (5, 10000)
-        assert found.spent.usual_bytes_per_trace is None
+        assert (found.traffic.traces, found.traffic.bytes_per_trace) == (5, 10000)
+        assert found.traffic.usual_bytes_per_trace is None
         assert await rows.database.work(read_active) == {"uk": 1}
 
 
@@ -127,7 +127,7 @@ async def test_what_a_trace_usually_receives_is_the_median_of_days_before(postgr
             "update ip_pool_statistics set recorded_at = now() - id * interval '10 hours',"
             " bytes_per_trace_1h = 1000 * id"
         )
-        spent = (await evidence(rows)).spent
+        spent = (await evidence(rows)).traffic
         assert spent.usual_bytes_per_trace == 4000
         assert spent.usual_hours == pytest.approx(60, abs=0.1)
 

@@ -1,4 +1,4 @@
-"""`tracepool provision check` beside daemons that it cannot ask: an IP has one user at a time, whoever it is."""
+"""`tracepool provision check` beside a daemon with another state directory: an IP has one user at a time."""
 
 from functools import partial
 from pathlib import Path
@@ -85,4 +85,4 @@ def test_what_rests_is_skipped_and_alone_it_is_no_success(tracepool: Commands, m
 def test_no_ip_of_the_kind_is_no_success(tracepool: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEPOOL_PROVISION__CHECK_URL", "http://check.example/")
     ended = tracepool("provision", "check", "--country", "fr")
-    assert (ended.status, ended.err) == (1, "checked 0: no IP is of this kind\n")
+    assert (ended.status, ended.err) == (1, "checked 0: no IP meets these conditions\n")

@@ -140,7 +140,7 @@ def test_on_a_terminal_lines_have_colours_and_no_control_sequences_of_the_log(tm
         while piece := os.read(master, 65_536):
             output += piece
     except OSError:
-        pass  # the other end is closed: how Linux says so
+        pass  # the error of Linux when the other end is closed
     finally:
         os.close(master)
     assert done.wait(20) == 0
@@ -241,7 +241,7 @@ def test_an_error_of_journalctl_is_shown(command: Commands, tmp_path: Path, monk
     assert (done.status, done.out) == (1, "")
     assert done.err == "tracepool: journalctl: Failed to open the journal\n"
     with journalctl(tmp_path, "exit 0", monkeypatch):
-        assert "A file can be named" in command("logs").err
+        assert "or name a log file" in command("logs").err
 
 
 def test_without_journalctl_the_error_asks_for_a_file(
@@ -313,5 +313,5 @@ def test_while_the_database_is_away_only_the_log_is_used(
     log.write_text(click(2, "fallback", request_id=REQUEST, reason="deadline"))
     done = tracepool("explain", REQUEST, str(log))
     assert done.status == 0
-    assert "the log alone is told" in done.err
+    assert "only the log is used" in done.err
     assert "fallback   deadline" in done.out

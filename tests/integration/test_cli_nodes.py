@@ -1,4 +1,4 @@
-"""`tracepool nodes`: who works with the database, and one that will not come back."""
+"""`tracepool nodes`: the daemons of the database, and the removal of one that will not return."""
 
 from pathlib import Path
 from uuid import UUID

@@ -144,7 +144,7 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
 
 def test_a_url_beside_tracking_urls_is_told_to_get_no_clicks(tracepool: Commands) -> None:
     added = tracepool("offers", "add", "a", URL, "--tracking-url", "https://ads.example/b")
-    assert added.lines[1:] == [f"{URL} gets none of its clicks: the tracking URLs share them"]
+    assert added.lines[1:] == [f"{URL} gets no clicks: the tracking URLs share them"]
     assert len(tracepool("offers", "add", "b", URL, "--tracking-url", URL).lines) == 1
 
 
@@ -169,8 +169,8 @@ def test_an_import_takes_what_a_list_shows(tracepool: Commands) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("x",), "say where its chain starts: URL, or --tracking-url. Try: tracepool offers add --help"),
-        (("x", "--no-tracking-urls"), "say where its chain starts"),
+        (("x",), "give the URL where the chain starts: URL, or --tracking-url. Try: tracepool offers add --help"),
+        (("x", "--no-tracking-urls"), "give the URL where the chain starts"),
         (("x", "https://{gclid}.example/"), "the macro {gclid} stands before the path"),
         (("x", "--tracking-url", "https://{gclid}.example/"), "the macro {gclid} stands before the path"),
         (("x", "--tracking-url", "http://127.0.0.1/"), "loopback"),
@@ -187,7 +187,7 @@ def test_a_wrong_offer_is_wrong_usage(tracepool: Commands, options: tuple[str, .
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ((), "name what is to change: --url"),
+        ((), "say what to change: --url"),
         (("--keep", "a", "--drop", "b"), "--keep, --drop and --no-filter exclude each other"),
         (("--keep", "a", "--no-filter"), "--keep, --drop and --no-filter exclude each other"),
         (("--stop-at", "https://shop.example/"), "is no host such as shop.example"),
@@ -198,7 +198,7 @@ def test_a_wrong_offer_is_wrong_usage(tracepool: Commands, options: tuple[str, .
         (("--tracking-url", "ads.example"), "does not start with http"),
         (("--deadline", "61"), "deadline_s must be 1 to 60 seconds, not 61.0"),
         (("--deadline", "0"), "deadline_s must be 1 to 60 seconds, not 0.0"),
-        (("--deadline", "8", "--no-deadline"), "contradict each other"),
+        (("--deadline", "8", "--no-deadline"), "exclude each other"),
         (("--url", "http://10.1.2.3/"), "private address"),
         (("--landing-scheme", "javascript"), "runs in the visitor's browser"),
         (("--landing-scheme", "market://"), "is no scheme"),

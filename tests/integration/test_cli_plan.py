@@ -1,4 +1,4 @@
-"""`tracepool plan`: from what is given, and from the rows of clicks and traces that there were."""
+"""`tracepool plan`, from options and from recorded clicks and traces."""
 
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def test_the_settings_have_the_price(tracepool: Commands, monkeypatch: pytest.Mo
 def test_no_history_and_clicks_without_a_trace_ask_for_the_time_of_one(tracepool: Commands) -> None:
     empty = tracepool("plan", "--from-history")
     assert (empty.status, empty.out) == (1, "")
-    assert "there is no history yet" in empty.err
+    assert "there was no click of an offer" in empty.err
     clicks(tracepool, "sale", "us", 5, minutes_ago=10)
     assert "give --trace-seconds as well" in tracepool("plan", "--from-history").err
     assert tracepool("plan", "--from-history", "--trace-seconds", "3").status == 0

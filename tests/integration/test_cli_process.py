@@ -25,14 +25,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def state_dir() -> Iterator[Path]:
-    """One cluster for the module: a second start of it takes 0.2 s."""
+    """One cluster for the module, because starting it again takes only 0.2 s."""
     with open_state_dir() as path:
         yield path
 
 
 @contextmanager
 def running(*arguments: str, state_dir: Path, **options: Any) -> Iterator["subprocess.Popen[str]"]:
-    """A process in a group of its own, dead at the end."""
+    """A process in its own process group, which is killed at the end."""
     child = subprocess.Popen(
         [sys.executable, "-m", "daemon", *arguments],
         cwd=PROJECT,
@@ -157,7 +157,7 @@ def test_ctrl_c_in_psql_cancels_its_query(state_dir: Path) -> None:
         assert child.stdout.readline() == "begun\n"
         os.killpg(child.pid, signal.SIGINT)
         child.stdin.close()
-        assert child.wait(PATIENCE_S) == 3  # what psql gives for a script that Ctrl-C ended
+        assert child.wait(PATIENCE_S) == 3  # the status of psql for a script that Ctrl-C ended
         assert child.stdout.read() == ""
         assert child.stderr is not None
         assert "Traceback" not in child.stderr.read()

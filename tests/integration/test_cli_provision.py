@@ -1,4 +1,4 @@
-"""`tracepool provision`, `reset` on a real database: what goes in once, stays once; what is refused leaves no trace."""
+"""`tracepool provision` and `reset` on a real database: no IP is added twice, and a refused file adds nothing."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`tracepool status` and `maintenance`: from the tables, from a daemon's socket; what both say is the same."""
+"""`tracepool status` and `maintenance`: the tables and a daemon's control socket give the same output."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ def tracepool(
 
 @contextmanager
 def daemon_that_answers(state_dir: Path, **answers: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """The control socket of a daemon, in a thread with a Trio of its own."""
+    """The control socket of a daemon, in a thread with its own Trio run."""
     ready = threading.Event()
     stop: list[Callable[[], None]] = []
 

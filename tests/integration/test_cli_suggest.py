@@ -23,7 +23,7 @@ def hop(url: str, ms: float = 20, kind: str = "http", received: int = 400) -> di
 
 
 def traced(tracepool: Commands, offer: str, *urls: str, times: int = 20, age: str = "1 hour", ms: float = 250) -> None:
-    """So many completed traces of an offer over these URLs, the last of them the landing page."""
+    """Completed traces of an offer over these URLs, of which the last one is the landing page."""
     hops = [*(hop(url) for url in urls[:-1]), hop(urls[-1], ms, "final", 5_900)]
     tracepool.sql(
         "insert into active_trace_requests (offer_id, tracking_url, target_country, status, final_url, redirect_chain,"

@@ -38,7 +38,7 @@ def test_a_name_is_in_force_once_and_free_again_when_revoked(tracepool: Commands
     first = tracepool("token", "create", "anna").out
     again = tracepool("token", "create", "anna")
     assert (again.status, again.out) == (2, "")
-    assert "anna in force" in again.err
+    assert "anna is in force" in again.err
     assert tracepool("token", "revoke", "anna").out == "revoked anna\n"
     assert tracepool("token", "revoke", "anna").status == 2
     assert tracepool("token", "create", "anna").out not in ("", first)

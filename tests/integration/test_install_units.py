@@ -1,4 +1,4 @@
-"""`tracepool install-units` into a directory, and what systemd-analyze says of it and of what is shipped."""
+"""`tracepool install-units` into a directory; systemd-analyze on the installed and the shipped units."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from daemon.host import unit_files
 from tests.integration.commands import PROJECT, Outcome
 from tests.support.needs import need
 
-EXPOSURE_MAX = "15"  # tenths
+EXPOSURE_MAX = "15"  # in tenths
 NEXT = [
     "    systemctl daemon-reload",
     "    systemctl enable --now tracepool.socket tracepool.service",
@@ -32,7 +32,7 @@ def prefix(tmp_path: Path) -> Path:
 def install(
     tmp_path: Path, prefix: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Install:
-    """The command; where this run's environment has none itself, a stand-in is the `tracepool` that it finds."""
+    """The command. If this environment has no `tracepool`, the command finds a stand-in."""
     stand_in = tmp_path / "bin" / "tracepool"
     stand_in.parent.mkdir()
     stand_in.write_text("#!/bin/sh\n")

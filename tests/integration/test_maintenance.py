@@ -1,4 +1,4 @@
-"""A maintenance round against prepared rows: each number of its report, and what it leaves behind."""
+"""A maintenance round on prepared rows: each number of its report, and the rows after it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -192,7 +192,7 @@ async def test_the_statistics_row_counts_what_is_there(postgres: PostgresServer)
             "locked_ips": 3,
             "cooldown_ips": 1,
             "failed_ips": 1,
-            "pool_utilization_percent": 44.44,  # (3 + 1) / 9 healthy
+            "pool_utilization_percent": 44.44,  # (3 + 1) of 9 healthy IPs
             "active_requests": 2,
             "completed_requests_1h": 2,
             "failed_requests_1h": 2,

@@ -1,4 +1,4 @@
-"""The Grafana dashboard and the alert rules under config/ ask for what the daemon exports, in Prometheus' own words."""
+"""The Grafana dashboard and the alert rules in config/ use only exported metrics and valid PromQL."""
 
 import json
 import re
@@ -128,7 +128,7 @@ def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
         for expression in strings_in(json.loads(DASHBOARD.read_text())["panels"], "expr")
     ]
     rules = [{"record": f"panel:{number}", "expr": expression} for number, expression in enumerate(filled)]
-    file = tmp_path / "panels.yml"  # JSON is YAML
+    file = tmp_path / "panels.yml"  # JSON is valid YAML
     file.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
     assert f"{len(rules)} rules found" in promtool("check", "rules", str(file))
 

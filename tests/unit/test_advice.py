@@ -1,4 +1,4 @@
-"""Every rule of advice: when it speaks, what it says, and that it is silent on what is not known."""
+"""Every rule of advice: its condition, its text, and no advice without data."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,17 +11,17 @@ from daemon.maintenance.advice import RULES, advise
 from daemon.maintenance.figures import (
     POOL,
     Advice,
-    Demand,
     Evidence,
     Faults,
     Figures,
     Landings,
     Peak,
     ProviderState,
+    RecentDemand,
     Sample,
     Severity,
     Slots,
-    Spent,
+    Traffic,
     Use,
 )
 from daemon.maintenance.tally import LastMinute
@@ -32,7 +32,7 @@ US = Counts(total=40, available=30, locked=2, cooldown=8, failed=0, waiting=0)
 
 
 def figures(**changes: Any) -> Figures:
-    """A pool at ease. `evidence` may be a dict of what differs."""
+    """Figures that meet no rule. `evidence` may be a dict of fields that differ."""
     changes = dict(changes)
     evidence = Evidence(**changes.pop("evidence", {}))
     return replace(Figures(NOW_S, countries={"us": US}, evidence=evidence), **changes)
@@ -43,7 +43,7 @@ def used(percent: float, healthy: int = 40) -> Use:
 
 
 def minutes(*percents: float, country: str = "us", spacing_s: float = 60.0) -> tuple[Sample, ...]:
-    """A sample for each, the newest first and five seconds old."""
+    """A sample for each value, the newest first and five seconds old."""
     return tuple(
         Sample(NOW_S - 5 - spacing_s * age, used(percent), {} if country == POOL else {country: used(percent)})
         for age, percent in enumerate(percents)
@@ -74,7 +74,7 @@ def test_five_full_minutes_of_ten_ask_for_more_ips_and_say_how_many() -> None:
     assert (advice.code, advice.about, advice.severity) == ("utilisation_high", "us", Severity.CRITICAL)
     assert advice.numbers["minutes_above"] == 5
     assert advice.numbers["utilisation_percent_max"] == 95
-    assert advice.numbers["ips_to_add"] == 19  # 38 busy of 40, to be 65% of 59
+    assert advice.numbers["ips_to_add"] == 19  # 38 of 40 are busy, and 65% of 59
     assert "add 19 IPs" in advice.sentence
     assert advice.rule == "utilisation above 80% for 5 of the last 10 minutes"
     assert advice.command == "tracepool provision generate --country us --count 59 --provider luna"
@@ -121,8 +121,8 @@ def test_a_full_country_is_named_and_the_pool_is_not_named_beside_it() -> None:
 
 
 def test_demand_beyond_the_pool_counts_as_well() -> None:
-    """A full pool shows no more than its size; what came to it shows the rest."""
-    evidence = {"samples": minutes(*[100] * 6), "demands": {"us": Demand(per_minute=120, trace_s=10)}}
+    """The number of busy IPs never exceeds the size of the pool, but the demand may."""
+    evidence = {"samples": minutes(*[100] * 6), "demands": {"us": RecentDemand(per_minute=120, trace_s=10)}}
     assert only(figures(evidence=evidence)).numbers["ips_to_add"] == 216 - 40  # 140 erlangs are 65% of 216
 
 
@@ -132,7 +132,7 @@ def test_with_the_ips_added_the_pool_is_in_its_band(healthy: int, busy: int, per
     full = Use(100.0, busy, healthy)
     samples = tuple(replace(s, countries={"us": full}, pool=full) for s in minutes(*[90] * 6))
     counts = replace(US, total=healthy, available=healthy)
-    evidence = {"samples": samples, "demands": {"us": Demand(per_minute, trace_s)}}
+    evidence = {"samples": samples, "demands": {"us": RecentDemand(per_minute, trace_s)}}
     advice = only(figures(countries={"us": counts}, evidence=evidence))
     after = healthy + advice.numbers["ips_to_add"]
     load = max(busy, per_minute / 60 * (trace_s + 60))
@@ -158,8 +158,8 @@ def test_more_than_a_tenth_of_fallbacks_is_told_with_the_main_reason() -> None:
     advice = only(figures(clicks=clicked(100, no_ip=9, deadline=2)))
     assert (advice.code, advice.severity) == ("fallbacks_high", Severity.WARNING)
     assert advice.sentence == (
-        "11 of the last minute's 100 clicks (11%) fell back to their tracking URL, most of them because no IP came "
-        "free in time."
+        "11 of the last minute's 100 clicks (11%) fell back to their tracking URL, most of them because no IP became "
+        "available in time."
     )
     assert advice.numbers["fallbacks_deadline"] == 2
     assert advice.command == "tracepool plan --from-history"
@@ -222,25 +222,25 @@ def test_a_login_that_is_accepted_again_is_not_spoken_of_though_the_last_hour_ha
 
 @pytest.mark.parametrize(("bytes_now", "told"), [(61_000, True), (59_000, False), (21_000, False), (19_000, True)])
 def test_a_trace_far_off_its_usual_bytes_is_told(bytes_now: float, told: bool) -> None:
-    spent = Spent(traces=50, bytes_per_trace=bytes_now, usual_bytes_per_trace=40_000, usual_hours=24)
-    assert codes(figures(evidence={"spent": spent})) == (["money_unusual"] if told else [])
+    traffic = Traffic(traces=50, bytes_per_trace=bytes_now, usual_bytes_per_trace=40_000, usual_hours=24)
+    assert codes(figures(evidence={"traffic": traffic})) == (["money_unusual"] if told else [])
 
 
 def test_with_a_price_it_is_told_in_money() -> None:
-    spent = Spent(traces=50, bytes_per_trace=80_000, usual_bytes_per_trace=40_000, usual_hours=24)
-    advice = only(figures(evidence={"spent": spent}, providers=(ProviderState("luna", price_per_gb=3.0),)))
+    traffic = Traffic(traces=50, bytes_per_trace=80_000, usual_bytes_per_trace=40_000, usual_hours=24)
+    advice = only(figures(evidence={"traffic": traffic}, providers=(ProviderState("luna", price_per_gb=3.0),)))
     assert advice.numbers["money_per_1000_traces"] == pytest.approx(0.24)
     assert "cost 0.24 dollars instead of 0.12" in advice.sentence
     two_prices = (ProviderState("luna", price_per_gb=3.0), ProviderState("soax", price_per_gb=4.0))
-    assert "cost" not in only(figures(evidence={"spent": spent}, providers=two_prices)).sentence
+    assert "cost" not in only(figures(evidence={"traffic": traffic}, providers=two_prices)).sentence
 
 
 @pytest.mark.parametrize(
     "changes", [{"traces": 19}, {"usual_hours": 5.9}, {"usual_bytes_per_trace": None}, {"bytes_per_trace": None}]
 )
 def test_what_is_usual_must_be_known_first(changes: dict[str, Any]) -> None:
-    spent = Spent(traces=50, bytes_per_trace=90_000, usual_bytes_per_trace=40_000, usual_hours=24)
-    assert codes(figures(evidence={"spent": replace(spent, **changes)})) == []
+    traffic = Traffic(traces=50, bytes_per_trace=90_000, usual_bytes_per_trace=40_000, usual_hours=24)
+    assert codes(figures(evidence={"traffic": replace(traffic, **changes)})) == []
 
 
 # deadline and cooldown
@@ -282,7 +282,7 @@ def test_ips_that_fail_when_barely_rested_need_more_rest() -> None:
 def test_a_cooldown_that_fills_the_pool_and_mends_nothing_may_be_shorter() -> None:
     evidence = {
         "samples": minutes(*[90] * 6),
-        "demands": {"us": Demand(per_minute=33, trace_s=5)},
+        "demands": {"us": RecentDemand(per_minute=33, trace_s=5)},
         "barely_rested": Faults(200, 2),
     }
     found = {advice.code: advice for advice in advise(figures(evidence=evidence))}
@@ -291,7 +291,7 @@ def test_a_cooldown_that_fills_the_pool_and_mends_nothing_may_be_shorter() -> No
     assert shorter_s == 42
     assert 33 / 60 * (5 + shorter_s) <= 0.65 * 40
     assert "cooldown_long" not in codes(figures(evidence={**evidence, "barely_rested": Faults(200, 3)}))
-    too_many = {**evidence, "demands": {"us": Demand(per_minute=90, trace_s=5)}}
+    too_many = {**evidence, "demands": {"us": RecentDemand(per_minute=90, trace_s=5)}}
     assert "cooldown_long" not in codes(figures(evidence=too_many)), "a fourth of the cooldown would not do either"
 
 
@@ -322,7 +322,7 @@ def test_what_would_do_leaves_a_pool_below_eighty_percent(healthy: int, busy: in
         assert advice.numbers["ips_to_spare"] > 0
 
 
-# all of it
+# all rules
 
 
 def test_the_gravest_comes_first() -> None:
@@ -347,13 +347,13 @@ EVIDENCE = st.builds(
         st.sampled_from(["us", "uk"]), st.builds(Peak, st.floats(0, 24), PERCENTS, st.integers(0, 300))
     ),
     demands=st.dictionaries(
-        st.sampled_from(["us", "uk"]), st.builds(Demand, st.floats(0, 500), st.none() | st.floats(0, 60))
+        st.sampled_from(["us", "uk"]), st.builds(RecentDemand, st.floats(0, 500), st.none() | st.floats(0, 60))
     ),
     landings=st.builds(Landings, *[st.integers(0, 500)] * 2, *[st.floats(0, 75)] * 3, st.none() | st.just("sale")),
     gave_up=st.integers(0, 100),
     barely_rested=st.builds(Faults, st.integers(0, 200), st.integers(0, 200)),
     well_rested=st.builds(Faults, st.integers(0, 200), st.integers(0, 200)),
-    spent=st.builds(Spent, st.integers(0, 100), *[st.none() | st.floats(0, 1e6)] * 2, st.floats(0, 200)),
+    traffic=st.builds(Traffic, st.integers(0, 100), *[st.none() | st.floats(0, 1e6)] * 2, st.floats(0, 200)),
 )
 
 

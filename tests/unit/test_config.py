@@ -1,4 +1,4 @@
-"""Settings: every bound holds, and every error says where the value stands, which key it is and what is allowed."""
+"""Settings: every bound is checked, and every error names the source, the key and what is allowed."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from daemon.errors import BadSettings
-from daemon.settings.model import Settings, check_bind, default_state_dir
+from daemon.settings.model import Settings, default_state_dir
 from daemon.settings.sources import config_path, load
+from daemon.settings.values import bind_address
 
 CANARY = "c4n4ry-pa55word"
 
@@ -35,7 +36,7 @@ def complaint(file: Path | None = None) -> str:
 
 
 def bounds() -> list[tuple[str, str, float, float, bool]]:
-    """(section, key, lowest, highest, whether the lowest is allowed itself) of every number."""
+    """(section, key, lowest, highest, whether the lowest value is allowed) of every number."""
     found = []
     for section, field in Settings.model_fields.items():
         if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
@@ -57,7 +58,7 @@ def bounds() -> list[tuple[str, str, float, float, bool]]:
 
 
 BOUNDS = bounds()
-# What else has to be set for a value at its bound to pass the rule that ties a trace to its lock.
+# Further values, so that a value at its bound satisfies trace.timeout_s < pool.lock_s.
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("pool", "lock_s"): {"trace": {"timeout_s": 1}},
     ("trace", "timeout_s"): {"pool": {"lock_s": 3_600}},
@@ -75,7 +76,7 @@ def test_a_number_is_taken_at_its_bounds_and_refused_beyond(
     beside = BESIDE.get((section, key), {})
     at_the_bounds = [low if inclusive else low + 0.5, high]
     if (section, key) == ("pool", "lock_s"):
-        at_the_bounds[0] = low + 1  # at 1 s no trace fits below it
+        at_the_bounds[0] = low + 1  # no trace.timeout_s is below 1 s
     for value in at_the_bounds:
         settings = Settings(**{**beside, section: {key: value}})
         assert getattr(getattr(settings, section), key) == value
@@ -158,7 +159,7 @@ def test_trusted_proxies_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     "bind", ["0.0.0.0:8080", "[::1]:0", "localhost:65535", "unix:/run/tracepool.sock", "clicks.example:80"]
 )
 def test_a_bind_is_an_address(bind: str) -> None:
-    check_bind(bind)
+    bind_address(bind)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_a_bind_is_an_address(bind: str) -> None:
 )
 def test_a_bind_that_is_none_is_refused(bind: str) -> None:
     with pytest.raises(ValueError, match="is not an address such as"):
-        check_bind(bind)
+        bind_address(bind)
 
 
 def test_no_bind_at_all_is_refused(tmp_path: Path) -> None:

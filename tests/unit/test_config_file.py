@@ -1,4 +1,4 @@
-"""config/tracepool.toml documents the defaults; it cannot say anything else than the code."""
+"""config/tracepool.toml documents every key with the default of the code."""
 
 import re
 import tomllib

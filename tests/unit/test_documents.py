@@ -45,7 +45,7 @@ APP = build_app()
 
 
 def code_of(text: str) -> Iterator[str]:
-    """What stands in backticks, in a sentence or a block, and the lines of blocks one by one."""
+    """The code in backticks of sentences, and each line of code blocks."""
     for block in re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         yield from block.replace("\\\n", " ").splitlines()
     yield from re.findall(
@@ -78,7 +78,7 @@ def missing_settings(text: str) -> Iterator[str]:
 
 
 def is_understood(words: list[str]) -> bool:
-    """Whether the commands and options among these words of a command line exist."""
+    """Whether all commands and options in these words of a command line exist."""
     app = APP
     while words and app.default_command is None:
         if words[0] not in app:
@@ -93,7 +93,7 @@ def is_understood(words: list[str]) -> bool:
 
 
 def missing_commands(text: str) -> Iterator[str]:
-    """In `tracepool nodes list / remove` each of the two words is a command of `nodes`."""
+    """The commands that do not exist. `tracepool nodes list / remove` names two commands of `nodes`."""
     for code in code_of(text):
         found = COMMAND.match(code.strip())
         if found is None:
@@ -140,7 +140,7 @@ def test_a_block_of_settings_that_would_be_refused_is_seen() -> None:
 
 
 def inline(text: str) -> list[str]:
-    """Every `tracepool …` in a sentence or a table."""
+    """Every `tracepool …` of a sentence or a table."""
     return [text for text in re.findall(r"`(tracepool [a-z][^`]*)`", text) if "…" not in text and " / " not in text]
 
 

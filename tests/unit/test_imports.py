@@ -1,7 +1,7 @@
-"""The shape of the code, read from its syntax: imports run downward, pure files are pure, functions fit a screen.
+"""Rules of the code, checked on its syntax tree: imports point down, pure modules are pure, functions are short.
 
-The order of the packages and the owners of libraries stand in daemon/ARCHITECTURE.md; a pure module says "Pure" in its
-docstring.
+The order of the packages and the owners of libraries are in daemon/ARCHITECTURE.md. The docstring of a pure module
+has the word "Pure".
 """
 
 import ast
@@ -19,7 +19,7 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 320
 EMPTY_NAMES = {"utils", "helpers", "common", "manager", "util", "helper", "misc", "handler", "data"}
 
-# What a pure module may import beside the standard library's pure part and other pure modules.
+# A pure module may import these, the pure part of the standard library, and other pure modules.
 PARSERS = {"ada_url", "backports", "brotli", "compression", "msgspec", "pydantic", "selectolax", "webencodings"}
 IMPURE_STANDARD = {"asyncio", "logging", "os", "pathlib", "random", "select", "signal", "socket", "sqlite3"}
 IMPURE_STANDARD |= {"subprocess", "sys", "tempfile", "threading", "time"}
@@ -40,7 +40,7 @@ def section(title: str) -> str:
 
 
 def order_of_packages() -> dict[str, int]:
-    """A package's or top module's place, from the list items that begin with names in backticks: 0 is the top."""
+    """The place of each package and top-level module, 0 is the top. Its list item begins with the name in backticks."""
     names = [
         name.rstrip("/").removesuffix(".py")
         for item in re.findall(r"^- ((?:`[\w/.]+`,? ?)+)", section("The packages, in their order"), re.MULTILINE)
@@ -51,7 +51,7 @@ def order_of_packages() -> dict[str, int]:
 
 
 def owners_of_libraries() -> dict[str, list[str]]:
-    """Library → the modules and packages that may import it, from the rows `| library | modules |`."""
+    """For each library the modules and packages that may import it, from the rows `| library | modules |`."""
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section("Libraries in one place"), re.MULTILINE)
     return {
         library: ["daemon." + name.rstrip("/").removesuffix(".py").replace("/", ".") for name in where]
@@ -70,7 +70,7 @@ def tree_of(module: str) -> ast.Module:
 
 @cache
 def imports_of(module: str) -> frozenset[str]:
-    """What a module imports anywhere in it; `from daemon.database import cluster` is daemon.database.cluster."""
+    """All imports of a module; `from daemon.database import cluster` counts as daemon.database.cluster."""
     found: set[str] = set()
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
@@ -89,7 +89,7 @@ def ours(module: str) -> list[str]:
 
 
 def package_of(module: str) -> str:
-    """`daemon.trace.wire.tls` → `trace`; `daemon` itself, with the version, belongs to the bottom."""
+    """`trace` for `daemon.trace.wire.tls`. `daemon` itself, which has the version, is at the bottom."""
     return module.split(".")[1] if "." in module else "daemon"
 
 
@@ -145,7 +145,7 @@ def test_a_library_is_imported_in_its_place_only(library: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("daemon.control.resources.")])
 def test_a_resource_has_models_whose_schema_is_built_once(module: str) -> None:
-    """quart-schema builds the schema of a plain dataclass anew for each request."""
+    """quart-schema builds the schema of a plain dataclass again for each request."""
     plain = [
         node for node in ast.walk(tree_of(module)) if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
     ]
@@ -183,7 +183,7 @@ def test_a_file_is_named_for_what_it_is(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_error_is_passed_over_in_silence(module: str) -> None:
-    """`except …: pass` says nothing to anybody; contextlib.suppress with a reason does."""
+    """`except …: pass` needs a comment with the reason."""
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, f"line {node.lineno}: a bare except"

@@ -1,8 +1,8 @@
-"""The environment that says to psql what an address says, so that no password stands on a command line."""
+"""libpq's environment variables for a URL, so that no password is on a command line."""
 
 import pytest
 
-from daemon.cli.psql import environment_of
+from daemon.database.libpq import environment_of
 
 
 @pytest.mark.parametrize(

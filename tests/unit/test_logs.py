@@ -1,4 +1,4 @@
-"""What a log line shows of a secret: nothing, in whatever form it turns up."""
+"""A log line shows no secret, in whatever form the secret occurs."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ SHORT, LONG = "c4n4ry", "c4n4ry-and-more"
 
 @pytest.fixture(autouse=True)
 def lines() -> Iterator[io.StringIO]:
-    """What is logged in a test. Afterwards logging, and what is secret, is as it was."""
+    """The log of a test. Afterwards the set-up of logging and the secrets are restored."""
     root, configured = logging.getLogger(), structlog.get_config()
     before = root.handlers[:], root.level, logs._secrets[:]
     stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""A plan of pools: the shares, the sizes by country and traffic, the money."""
+"""A plan of pools: shares, sizes by country and traffic, cost."""
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ def test_what_is_no_share_is_refused_with_an_example(text: str) -> None:
 
 
 def test_a_country_stands_there_once() -> None:
-    with pytest.raises(BadInput, match="uk is there twice"):
+    with pytest.raises(BadInput, match="uk is given twice"):
         shares_of("uk=1,gb=2")
     with pytest.raises(BadInput, match="at most 300"):
         shares_of(",".join(f"c{n}=1" for n in range(301)))

@@ -1,27 +1,27 @@
-"""What a reload takes over, and what it leaves for a restart."""
+"""Which settings a reload changes, and which need a restart."""
 
 from pathlib import Path
 
-from daemon.settings.live import LiveSettings, changed_keys, taken_over
+from daemon.settings.live import LiveSettings, changed_keys, merged
 from daemon.settings.model import Settings
 
 
-def test_a_live_setting_is_taken_over_and_another_waits() -> None:
+def test_a_live_setting_is_merged_and_another_waits() -> None:
     before = Settings()
     after = Settings(click={"deadline_s": 5, "backlog": 100}, pool={"cooldown_s": 1})
-    now, live, waiting = taken_over(before, after)
+    now, live, waiting = merged(before, after)
     assert (now.click.deadline_s, now.click.backlog, now.pool.cooldown_s) == (5, before.click.backlog, 1)
     assert sorted(live) == ["click.deadline_s", "pool.cooldown_s"]
     assert waiting == ["click.backlog"]
 
 
 def test_nothing_changed_is_nothing_to_do() -> None:
-    assert taken_over(Settings(), Settings()) == (Settings(), [], [])
+    assert merged(Settings(), Settings()) == (Settings(), [], [])
 
 
-def test_a_provider_is_taken_over_whole() -> None:
+def test_a_provider_is_merged_whole() -> None:
     after = Settings(providers={"luna": {"username": "customer", "password": "secret"}})
-    now, live, waiting = taken_over(Settings(), after)
+    now, live, waiting = merged(Settings(), after)
     assert now.providers["luna"].password.get_secret_value() == "secret"
     assert (live, waiting) == (["providers"], [])
 
@@ -29,7 +29,7 @@ def test_a_provider_is_taken_over_whole() -> None:
 def test_a_moved_state_directory_waits_for_a_restart() -> None:
     after = Settings(state_dir=Path("/elsewhere"))
     assert changed_keys(Settings(), after) == ["state_dir"]
-    assert taken_over(Settings(), after)[2] == ["state_dir"]
+    assert merged(Settings(), after)[2] == ["state_dir"]
 
 
 def test_a_subscriber_gets_the_current_settings_at_once_and_those_of_each_reload() -> None:

@@ -1,4 +1,4 @@
-"""Pool sizes: Erlang's tables, Little's law, and what holds for any load."""
+"""Pool sizes: Erlang's tables, Little's law, and properties for any load."""
 
 import math
 
@@ -13,7 +13,7 @@ CHANCES = st.floats(0.0001, 0.9)
 
 
 def by_the_formula(ips: int, load: float) -> float:
-    """B(n, a) = (a^n / n!) / Σ a^k / k!, as textbooks write it."""
+    """B(n, a) = (a^n / n!) / Σ a^k / k!, as in textbooks."""
     terms = [math.exp(k * math.log(load) - math.lgamma(k + 1)) for k in range(ips + 1)]
     return terms[-1] / math.fsum(terms)
 
@@ -26,7 +26,7 @@ def test_erlangs_loss_formula_gives_its_known_values(ips: int, load: float, chan
     assert none_free(ips, load) == pytest.approx(chance, abs=1e-6)
 
 
-# Printed traffic tables: the load in erlangs that n lines carry at 1% loss.
+# From printed traffic tables: the load in erlangs that n lines carry at 1% loss.
 @pytest.mark.parametrize(
     ("ips", "load"), [(1, 0.0101), (2, 0.153), (5, 1.36), (10, 4.46), (20, 12.03), (50, 37.90), (100, 84.06)]
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from daemon.cli.offers_suggest import registrable
+from daemon.cli.offers import registrable
 from daemon.offers.suggestions import PastTraces, Suggestion, Walked, suggested
 from daemon.web.headers import is_host_in
 

@@ -1,4 +1,4 @@
-"""What systemd says by the environment, and what it is told: sd_listen_fds(3), sd_notify(3)."""
+"""systemd's protocols: sd_listen_fds(3), sd_watchdog_enabled(3), sd_notify(3)."""
 
 import os
 import socket
@@ -86,7 +86,7 @@ def test_a_manager_that_is_gone_or_busy_is_no_reason_to_stop(tmp_path: Path, mon
         manager.bind(str(tmp_path / "busy"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "busy"))
         manager.setblocking(False)
-        for _ in range(30):  # more than an unread socket holds: net.unix.max_dgram_qlen is 10, or more
+        for _ in range(30):  # more messages than an unread socket holds: net.unix.max_dgram_qlen is at least 10
             systemd.notify("WATCHDOG=1")
 
 

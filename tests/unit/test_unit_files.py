@@ -1,4 +1,4 @@
-"""The systemd units as an installation gets them: its own paths, and nothing else changed."""
+"""The installed systemd units differ from the shipped ones only in the paths of the installation."""
 
 import difflib
 import tomllib
@@ -16,7 +16,7 @@ SERVICE, INSTANCES = "tracepool.service", "tracepool@.service"
 
 
 def changed(installation: Installation, name: str = SERVICE) -> tuple[list[str], list[str]]:
-    """Lines that go, and lines that come instead."""
+    """The removed and the added lines."""
     after = units(installation, None)[name]
     lines = list(difflib.ndiff(shipped(name).splitlines(), after.splitlines()))
     return [line[2:] for line in lines if line[0] == "-"], [line[2:] for line in lines if line[0] == "+"]

@@ -1,4 +1,4 @@
-"""How the daemon is put together: constructors take everything that a part needs."""
+"""Constructors take all dependencies of a component."""
 
 import ast
 from pathlib import Path

@@ -1,0 +1,126 @@
+"""Types of setting values with their checks: addresses, networks, host names, tokens and URLs.
+
+A check raises ValueError with a text that completes "KEY: …" and says what is allowed.
+"""
+
+import contextlib
+import ipaddress
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic_settings import NoDecode
+
+from daemon.errors import BadInput
+from daemon.web.urls import http_url
+
+TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
+HEADER_TOKEN = re.compile(r"[\x21-\x7e]{0,4096}")
+HOST_NAME = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
+)
+
+
+def _from_commas(value: Any) -> Any:
+    """A list in the environment: `a,b`, or JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith('["'):
+        with contextlib.suppress(ValueError):  # not JSON after all: the checks of its parts report it
+            return json.loads(value)
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _each(check: Callable[[str], str]) -> AfterValidator:
+    return AfterValidator(lambda values: tuple(map(check, values)))
+
+
+def bind_address(bind: str) -> str:
+    """Accept host:port, [v6]:port and unix:/path."""
+    if bind.startswith("unix:/"):
+        return bind
+    host, _, port = bind.rpartition(":")
+    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if not host or bare_v6 or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ValueError(f"{bind!r} is not an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/tracepool.sock")
+    return bind
+
+
+def _network(text: str) -> str:
+    try:
+        if text != "unix":
+            ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address or network such as 10.0.0.0/8, nor unix") from None
+    return text
+
+
+def _host_name(host: str) -> str:
+    if not HOST_NAME.fullmatch(host):
+        raise ValueError(f"{host!r} is not a host name such as tracepool.example, without scheme and port")
+    return host.lower()
+
+
+def _own_token(token: SecretStr) -> SecretStr:
+    """Accept an empty token, or one that is hard to guess and fits into a header."""
+    text = token.get_secret_value()
+    if text and not TOKEN.fullmatch(text):
+        raise ValueError("must have 16 to 512 visible ASCII characters: openssl rand -hex 32 makes one")
+    return token
+
+
+def _header_token(token: SecretStr) -> SecretStr:
+    if not HEADER_TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("must have visible ASCII characters only")
+    return token
+
+
+def _postgres_url(url: SecretStr | None) -> SecretStr | None:
+    if url is None or not url.get_secret_value():
+        return None
+    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must be a PostgreSQL address such as postgresql://user@host:5432/tracepool")
+    return url
+
+
+def _service_url(text: str) -> str:
+    """The URL without the slash at its end."""
+    if not text.strip():
+        return ""
+    try:
+        url = http_url(text)[0]
+    except BadInput:
+        raise ValueError("must be an http or https URL such as https://tracer.example:8081, or empty") from None
+    if any(mark in url for mark in "?#@"):
+        raise ValueError("must have no query, fragment or login; the token is trace.service_token")
+    return url.rstrip("/")
+
+
+def _check_url(url: str) -> str:
+    if not url.strip():
+        return ""
+    try:
+        return http_url(url)[0].partition("#")[0]
+    except BadInput:
+        raise ValueError("must be an absolute http or https URL such as https://ip.example/, or empty") from None
+
+
+def _node_name(name: str) -> str:
+    if not name.isprintable() or name != name.strip():
+        raise ValueError("must be printable, without blanks around it, such as tracer-1")
+    return name
+
+
+Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_commas)]
+BindAddress = Annotated[str, AfterValidator(bind_address)]
+BindAddresses = Annotated[Strings, _each(bind_address)]
+Networks = Annotated[Strings, _each(_network)]
+HostNames = Annotated[Strings, _each(_host_name)]
+OwnToken = Annotated[SecretStr, AfterValidator(_own_token)]
+HeaderToken = Annotated[SecretStr, AfterValidator(_header_token)]
+PostgresUrl = Annotated[SecretStr | None, AfterValidator(_postgres_url)]
+ServiceUrl = Annotated[str, AfterValidator(_service_url)]
+CheckUrl = Annotated[str, AfterValidator(_check_url)]
+NodeName = Annotated[str, AfterValidator(_node_name)]
