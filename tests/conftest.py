@@ -1,4 +1,4 @@
-"""What holds for every test: errors in its log, its markers, and whether coverage measures it."""
+"""Settings for every test: errors in its log, its markers, and whether coverage measures it."""
 
 import os
 from collections import Counter
@@ -15,9 +15,9 @@ __all__ = ["expected_errors"]
 TESTS = Path(__file__).parent
 MARKERS = ("slow", "root", "browser")
 MEASURED = {"unit", "actors"}
-"""The tiers in which `--cov` measures: they call the code itself, without processes, and wait for nothing."""
+"""The tiers in which `--cov` measures: they call the code directly, without processes and waits."""
 
-# In a clean checkout Hypothesis's first text costs seconds: it gathers Unicode's characters into .hypothesis.
+# In a clean checkout Hypothesis's first text takes seconds: it writes tables of Unicode's characters to .hypothesis.
 settings.register_profile("tracepool", suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tracepool")
 
@@ -38,9 +38,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class _LeftOut:
-    """Tells at the end of a run how many tests `-m` left out, and the command that runs them.
+    """Prints at the end of a run how many tests `-m` left out, and the command that runs them.
 
-    With pytest-xdist the workers leave tests out, all of them the same ones, and this is told by the main process.
+    With pytest-xdist each worker leaves the same tests out, and the main process prints the line.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -64,8 +64,8 @@ class _LeftOut:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._counts:
-            told = ", ".join(f"{count} {mark}" for mark, count in self._counts.items())
-            terminalreporter.write_line(f"Left out: {told}. They run by: pytest -m '{' or '.join(self._counts)}'")
+            counts = ", ".join(f"{count} {mark}" for mark, count in self._counts.items())
+            terminalreporter.write_line(f"Left out: {counts}. They run by: pytest -m '{' or '.join(self._counts)}'")
 
 
 def pytest_configure(config: pytest.Config) -> None:

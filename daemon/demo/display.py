@@ -1,6 +1,6 @@
-"""What the demo says: lines for people, a table that fills while the clicks wait, one JSON object per click if asked.
+"""What the demo prints: lines for people, a table that fills while the clicks wait, and, with --json, JSON objects.
 
-With JSON, standard output has these objects and nothing else; all that is for people goes to standard error.
+With --json, standard output has one object per click and nothing else; everything else goes to standard error.
 """
 
 import shutil
@@ -17,12 +17,12 @@ from rich.text import Text
 from daemon.demo.showcase import ClickResult, Offer
 
 ONE_LINE_COLUMNS = 130
-"""With so much room a click's final URL stands in its row, else in a line of its own below it."""
+"""On a terminal at least this wide a click's final URL is in its row, else in a list below the table."""
 REDRAW_S = 0.1
 
 
 class Display:
-    """`say` is for one line; it is never wrapped, so that addresses and commands can be copied."""
+    """`results` are the clicks that have ended, by their index. Lines are not wrapped, so that they can be copied."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -36,14 +36,14 @@ class Display:
         self._console.print(Text(line), soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        """A line on standard error, whatever else is shown where."""
+        """Print a line on standard error."""
         self._errors.print(Text(line), soft_wrap=True)
 
     def fact(self, label: str, text: str) -> None:
         self._console.print(Text.assemble("  ", (f"{label:<12}", "bold"), text), soft_wrap=True)
 
     async def watch_clicks(self, offers: Sequence[Offer]) -> None:
-        """On a terminal, the table as it fills, until cancelled; elsewhere nothing."""
+        """On a terminal, redraw the table until cancelled; elsewhere show nothing."""
         if not self._console.is_terminal:
             return
         began_s = trio.current_time()
@@ -53,7 +53,7 @@ class Display:
                 await trio.sleep(REDRAW_S)
 
     def clicks(self, offers: Sequence[Offer]) -> None:
-        """The table as it is now."""
+        """Print the table with the results so far."""
         self._console.print(self._clicks(offers, 0.0))
 
     def results_as_json(self, results: Sequence[ClickResult]) -> None:
@@ -68,8 +68,8 @@ class Display:
             return
         self.say(f"All {clicks} clicks got what their offers promise, each through an IP of its own.")
 
-    def later(self, line: Mapping[str, Any]) -> None:
-        """A click of the visitors' own, by the daemon's log line of it."""
+    def later_click(self, line: Mapping[str, Any]) -> None:
+        """Print a click that the user sent, given the daemon's log line of the click."""
         ending = f"{line['outcome']} ({line['reason']})" if line.get("reason") else line["outcome"]
         ip, location = line.get("ip") or "no IP", _shown(line["location"])
         self.say(f"  {line['offer']}  {ip}  {_seconds(line['wait_ms'])}  {ending}  {location}")
@@ -111,5 +111,5 @@ def _seconds(wait_ms: float) -> str:
 
 
 def _shown(text: str) -> str:
-    """Without anything that a terminal would obey."""
+    """Replace control characters: the text comes from a visitor."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

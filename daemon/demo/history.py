@@ -1,9 +1,9 @@
-"""Checks a history of requests against the promise "one IP, one trace". It reads no clock and no file.
+"""Checks requests that an ad network saw against the promise "one IP, one trace". It reads no clock and no file.
 
-A trace is what carries one click id; on each address it lasts from the begin of its first request to the end of its
-last. For every address, no trace may begin while another lasts (`overlap`), nor sooner after another's last request
-began than the cooldown (`cooldown`); and no trace may show up at two addresses (`moved`). A walk that starts again at
-hop 0 mints a new id and so is a new trace, as it would be to a real ad network.
+All requests with one click id are one trace. At an address a trace lasts from the begin of its first request to the end
+of its last. No trace may begin while another one lasts at the same address (`overlap`), nor within the cooldown after
+the begin of another one's last request (`cooldown`); and no trace may use two addresses (`moved`). An attempt that
+starts again at hop 0 gets a new click id, so it counts as a new trace, as it does for a real ad network.
 """
 
 from collections import defaultdict
@@ -11,15 +11,39 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from daemon.demo.events import Event, OriginEvent
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event"):
+    """One request from an address of the pool. `cid` is its click id, None where it belongs to no chain.
+
+    `began_s` and `ended_s` are readings of CLOCK_MONOTONIC, which all processes of one boot share.
+    """
+
+    wall_s: float
+    began_s: float
+    ended_s: float
+    address: str
+    cid: int | None
+
+
+class OriginEvent(Event, frozen=True, tag="origin"):
+    """One request as the origin saw it. `hop` counts from 0 up to `hops`, the landing; both None off a chain."""
+
+    hop: int | None
+    hops: int | None
+    path: str
+    status: int
+    """0 where the client left before the answer."""
+    bytes_out: int
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """One broken promise, between the traces `first` and `second` (click ids; the same for `moved`).
+    """A broken promise between the traces `first` and `second`, which are click ids, equal for `moved`.
 
-    `gap_s` is the time from `first`'s end (overlap: negative) or last request (cooldown: below it) to `second`'s begin;
-    for `moved` it lies between the first requests at `other_address` and `address`.
+    `gap_s` is the time until `second` began: since the end of `first` for `overlap`, where it is negative; since the
+    last request of `first` for `cooldown`; since the first request at `other_address` for `moved`.
     """
 
     kind: Literal["overlap", "cooldown", "moved"]
@@ -50,29 +74,24 @@ class _Stay:
 
 
 def check(events: Iterable[Event], *, cooldown_s: float, addresses: Collection[str] | None = None) -> list[Breach]:
-    """All breaches in the events of the origin, the proxies or both, in any order; by address, then time.
+    """Return all breaches, ordered by address, then by time. The events may be in any order.
 
-    `addresses` are the pool's; given, other clients (a person who opens a final URL) are not judged. Nor are events
-    without a click id: tunnels, error answers, paths off the chains.
+    With `addresses`, those of the pool, events of other clients are ignored, such as a person who opens a final URL.
+    Events without a click id are ignored too.
     """
     stays = _stays(events, addresses)
     breaches = [breach for address in sorted(stays) for breach in _at_one(address, stays[address], cooldown_s)]
     return breaches + _moved(stays)
 
 
-def _address(event: Event) -> str:
-    return event.client if isinstance(event, OriginEvent) else event.address
-
-
 def _stays(events: Iterable[Event], addresses: Collection[str] | None) -> dict[str, list[_Stay]]:
     found: dict[str, dict[int, _Stay]] = defaultdict(dict)
     for event in events:
-        address, cid = _address(event), event.cid
-        if cid is None or (addresses is not None and address not in addresses):
+        if (cid := event.cid) is None or (addresses is not None and event.address not in addresses):
             continue
-        stay = found[address].get(cid)
+        stay = found[event.address].get(cid)
         if stay is None:
-            found[address][cid] = _Stay(cid, event.began_s, event.began_s, event.ended_s)
+            found[event.address][cid] = _Stay(cid, event.began_s, event.began_s, event.ended_s)
         else:
             stay.began_s = min(stay.began_s, event.began_s)
             stay.last_request_s = max(stay.last_request_s, event.began_s)
@@ -84,8 +103,8 @@ def _stays(events: Iterable[Event], addresses: Collection[str] | None) -> dict[s
 
 def _at_one(address: str, stays: list[_Stay], cooldown_s: float) -> list[Breach]:
     breaches = []
-    # Compared with the latest end and the latest request of all before, not with the neighbour alone: a long trace may
-    # reach past several short ones.
+    # Each trace is compared with the latest end and the latest request of all earlier traces, not only with the trace
+    # before it: a long trace may outlast several short ones.
     longest = latest = stays[0]
     for stay in stays[1:]:
         since_end_s = stay.began_s - longest.ended_s

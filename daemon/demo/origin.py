@@ -4,27 +4,30 @@
     /landing?cid=<n>&<query>
     /ip
 
-`/c/` waits, then redirects (302, relative Location) to k + 1 until k equals hops, and there serves so many bytes of
-HTML: a chain of 5 hops is five redirects and the landing page, six requests. Hop 0 mints a click id that no other chain
-has and puts `cid=<n>&` before the caller's query, which is carried on as it is. With a landing host, the last redirect
-points to http://<landing host>/landing instead, which waits and serves the same. `/ip` tells the client its address.
+Each request is answered after `delay_ms`. While k < hops the answer is a redirect (302, relative Location) to k + 1;
+at k = hops it is a page of so many bytes. So a chain of 5 hops is five redirects and the landing page, six requests.
+Hop 0 puts a new click id, `cid=<n>&`, before the caller's query, which stays unchanged. With a landing host, the last
+redirect points to http://<landing host>/landing, which serves the page. `/ip` answers with the client's address.
 """
 
 import itertools
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
 
-from daemon.demo.events import TARGET_CHARS_MAX, EventLog, OriginEvent
+from daemon.demo.history import OriginEvent
 from daemon.demo.wire import Connection, Request, answer
 
 DELAY_MS_MAX = 600_000
+TARGET_CHARS_MAX = 2_048
+"""A request's target is recorded up to this length."""
 HOPS_MAX = 1_000_000
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 CHAINS_KEPT_MAX = 20_000
-"""Chains on their way to a landing host whose delay and size are remembered; past it the oldest is forgotten."""
+"""Chains between their last redirect and their landing host. Above this number the oldest is dropped."""
 
 _CHAIN = re.compile(r"/c/(\d{1,9})/(\d{1,9})/(\d{1,9})/(\d{1,9})(?:/([A-Za-z0-9.:-]{1,255}))?", re.ASCII)
 _CID = re.compile(r"cid=(\d{1,18})(?:&|$)", re.ASCII)
@@ -33,7 +36,7 @@ _PAGE = b"<!doctype html><html lang=en><title>You have arrived</title><p>Thank y
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The answer to one request. `cid`, `hop` and `hops` are None where the request belongs to no chain."""
+    """The answer to one request. `cid`, `hop` and `hops` are None if the request belongs to no chain."""
 
     response: bytes
     status: int
@@ -44,15 +47,15 @@ class Step:
 
 
 class Origin:
-    """Answers requests and records each."""
+    """Answers requests, and calls `record` with an event for each."""
 
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
+    def __init__(self, record: Callable[[OriginEvent], None]) -> None:
+        self._record = record
         self._cids = itertools.count(1)
         self._landings: dict[int, tuple[int, int, int]] = {}
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """One connection, kept alive between requests."""
+        """Serve the requests of one connection."""
         client, connection = str(stream.socket.getpeername()[0]), Connection(stream)
 
         async def answer_one(request: Request) -> bool:
@@ -63,14 +66,14 @@ class Origin:
                 response = response[: response.index(b"\r\n\r\n") + 4]
             answered = False
             try:
-                # Reading while it waits: a client that gives up ends the hop there and then, not at the delay's end.
+                # `stays` also reads: when the client disconnects, the hop ends at once, not after the delay.
                 if not step.delay_ms or await connection.stays(step.delay_ms / 1000):
                     await connection.send(response)
                     answered = True
             finally:
                 path, ended_s = request.target[:TARGET_CHARS_MAX], time.monotonic()
                 status, sent = (step.status, len(response)) if answered else (0, 0)
-                self._log.record(
+                self._record(
                     OriginEvent(wall_s, began_s, ended_s, client, step.cid, step.hop, step.hops, path, status, sent)
                 )
             return answered
@@ -114,7 +117,7 @@ class Origin:
         match = _CID.match(query)
         cid = int(match[1]) if match else None
         if cid is None or (known := self._landings.pop(cid, None)) is None:
-            # A second visit, by a person with the final URL: it is no part of the chain that led there.
+            # A second visit, such as a person who opens the final URL: it does not belong to the chain.
             return Step(_page(len(_PAGE)), 200)
         delay_ms, hops, page_bytes = known
         return Step(_page(page_bytes), 200, cid, hops, hops, delay_ms)

@@ -1,7 +1,7 @@
-"""`tracepool demo`: builds up what it shows, sends its clicks, judges what came of them, and goes on serving.
+"""`tracepool demo`: starts network, database and daemon, sends five clicks, checks them, and goes on serving.
 
-Everything is a context manager inside the one before, so that whatever ends the demo takes all of it down in order: the
-daemon, its database, the network, the directory. A signal cancels the whole.
+The parts are nested context managers, so that every end of the demo stops them in order: the daemon, its database, the
+network, the directory. A signal cancels all of them.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import trio
 
 from daemon.database.postgres import database_loop
 from daemon.demo.display import Display
-from daemon.demo.events import EventLog
+from daemon.demo.history import OriginEvent
 from daemon.demo.network import DemoNetwork
 from daemon.demo.showcase import (
     ADDRESSES,
@@ -45,7 +45,7 @@ from daemon.demo.stage import (
 from daemon.settings.model import Settings
 
 KEPT, BROKEN = 0, 1
-SIGNAL_STATUS = 128  # plus the signal's number, as shells have it
+SIGNAL_STATUS = 128  # plus the signal's number, as in shells
 ANSWER_S = 30.0  # far above any deadline of the demo
 LINE_S, LINE_POLL_S = 5.0, 0.03
 LATER_POLL_S = 0.5
@@ -57,7 +57,7 @@ ClickLine = dict[str, Any]
 
 @dataclass(slots=True)
 class _Outcome:
-    """`status` of the clicks, once they were judged; `signal` that ended the demo."""
+    """`status`: KEPT or BROKEN, once the clicks were checked. `signal`: the signal that ended the demo."""
 
     status: int | None = None
     signal: int | None = None
@@ -69,9 +69,9 @@ class _Outcome:
 
 
 def run_demo(*, once: bool, as_json: bool) -> int:
-    """The exit status: 0 if every click got what its offer promises, 1 if not, 130 or 143 if a signal came before.
+    """Return the exit status: 0 if every click got what its offer promises, 1 if not, 130 or 143 after an early signal.
 
-    Raises TheirFault where the surroundings cannot be built up: no loopback range, no ports, no database.
+    Raises TheirFault if the demo cannot run here: no loopback range, no free ports, no database.
     """
     outcome = _Outcome()
     trio.run(_main, Display(as_json=as_json), once, outcome)
@@ -96,10 +96,10 @@ async def _cancel_at_signal(
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
-        async for number in signals:  # further ones change nothing: what is under way is the taking down
+        async for number in signals:  # after a second signal the demo is stopping already
             if outcome.signal is None:
                 outcome.signal = number
-                display.say("\nStopping the daemon, removing everything.")
+                display.say("\nStopping the daemon and removing all files.")
                 show.cancel()
 
 
@@ -117,7 +117,7 @@ async def _show(display: Display, once: bool, outcome: _Outcome) -> None:
 async def _stage(display: Display) -> AsyncIterator[tuple[DemoNetwork, DaemonProcess]]:
     display.say("tracepool demo: an ad network and proxies on loopback, a PostgreSQL of its own, and the real daemon.")
     with private_state_dir(display.warn) as state_dir:
-        display.say(f"All of it lives in {state_dir} and is gone at the end.\n")
+        display.say(f"All files are in {state_dir}, which is removed at the end.\n")
         async with ad_network(display.warn) as network:
             display.fact("proxies", f"{ALL_ADDRESSES[0]} to {ALL_ADDRESSES[-1]}, port {network.proxy_port}")
             display.fact("IPs", ", ".join(f"{len(ips)} in {country}" for country, ips in ADDRESSES.items()))
@@ -150,18 +150,18 @@ async def _send_and_judge(display: Display, network: DemoNetwork, daemon: Daemon
     display.say(f"\n{len(CLICKS)} clicks at once; the last one takes {math.ceil(terms.deadline_s)} s:")
     async with trio.open_nursery() as watching:
         watching.start_soon(display.watch_clicks, CLICKS)
-        await _send_clicks(display, network.log, daemon.url, log)
+        await _send_clicks(display, network.seen, daemon.url, log)
         watching.cancel_scope.cancel()
     results = [display.results[number] for number in range(len(CLICKS))]
     display.clicks(CLICKS)
     display.results_as_json(results)
-    broken = broken_promises(results, network.log.of_origin(), terms)
+    broken = broken_promises(results, network.seen, terms)
     display.verdict(broken, len(CLICKS))
     return BROKEN if broken else KEPT
 
 
-async def _send_clicks(display: Display, seen: EventLog, url: str, log: BinaryIO) -> None:
-    """All of CLICKS at the same moment; the display shows each when it has ended."""
+async def _send_clicks(display: Display, seen: Collection[OriginEvent], url: str, log: BinaryIO) -> None:
+    """Send all CLICKS at the same moment; put each result into the display when the click has ended."""
     lines: dict[str, ClickLine] = {}
 
     async def one(client: httpx.AsyncClient, number: int, offer: Offer) -> None:
@@ -172,7 +172,7 @@ async def _send_clicks(display: Display, seen: EventLog, url: str, log: BinaryIO
             request_id = answer.headers.get("x-request-id", "")
             location = answer.headers.get("location") if answer.status_code == httpx.codes.FOUND else None
         except httpx.HTTPError:
-            pass  # a visitor without an answer: the result then has no location, which breaks a promise
+            pass  # the result then has no location, which breaks a promise
         answered_s = time.monotonic()
         with trio.move_on_after(LINE_S):
             while request_id and request_id not in lines:
@@ -185,7 +185,7 @@ async def _send_clicks(display: Display, seen: EventLog, url: str, log: BinaryIO
             country=offer.country,
             gclid=gclid,
             ip=ip,
-            hops=len(hops_of(seen.of_origin(), ip, sent_s, answered_s)),
+            hops=len(hops_of(seen, ip, sent_s, answered_s)),
             wait_ms=round((answered_s - sent_s) * 1000),
             outcome=line.get("outcome"),
             reason=line.get("reason"),
@@ -201,9 +201,9 @@ async def _send_clicks(display: Display, seen: EventLog, url: str, log: BinaryIO
 
 
 def _new_clicks(log: BinaryIO) -> Iterator[ClickLine]:
-    """What the daemon's log says of the clicks that were answered since the last call."""
+    """The log lines of clicks since the last call."""
     while line := log.readline():
-        if not line.endswith(b"\n"):  # it is being written
+        if not line.endswith(b"\n"):  # the daemon is still writing the line
             log.seek(-len(line), os.SEEK_CUR)
             return
         if b'"event":"click"' in line:
@@ -211,14 +211,14 @@ def _new_clicks(log: BinaryIO) -> Iterator[ClickLine]:
 
 
 async def _go_on(display: Display, daemon: DaemonProcess, log: BinaryIO) -> None:
-    """Until cancelled, with a line for each click that comes."""
+    """Print a line for each click that the user sends, until cancelled."""
     called = Path(sys.argv[0])
     command = str(called) if called.name == "tracepool" else f"{sys.executable} -m daemon"
-    display.say("\nIt goes on serving until Ctrl-C. In another terminal:\n")
+    display.say("\nThe daemon goes on serving until Ctrl-C. In another terminal:\n")
     display.say(f"  curl -si '{daemon.url}/track-hit?offer={OFFERS[0].name}&gclid={TRY_GCLID}'")
     display.say(f"  {command} status --config {daemon.config}")
     display.say(f"  {command} psql --config {daemon.config}\n")
     while True:
         for line in _new_clicks(log):
-            display.later(line)
+            display.later_click(line)
         await trio.sleep(LATER_POLL_S)

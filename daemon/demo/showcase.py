@@ -1,17 +1,16 @@
-"""What the demo shows and what it promises: its IPs, its offers, its five clicks, and how each of these must end.
+"""The demo's IPs, offers and five clicks, and the check that each click ended as its offer promises.
 
-What happened is judged by the ad network's own log and by what the visitor got, not by what the daemon says of itself.
+The check compares what the ad network saw and what the visitor got, not only what the daemon logged.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from daemon.demo.events import OriginEvent
-from daemon.demo.history import check
+from daemon.demo.history import OriginEvent, check
 
 ADDRESSES = {
     "us": tuple(f"127.1.0.{number}" for number in range(1, 11)),
@@ -19,12 +18,12 @@ ADDRESSES = {
 }
 ALL_ADDRESSES = tuple(address for addresses in ADDRESSES.values() for address in addresses)
 LATE_MAX_MS = 1_000
-"""How far from the deadline a fallback at the deadline may be seen by a client that shares a small machine."""
+"""How far from the deadline the client may receive a fallback at the deadline; it shares a small machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer and its chain: so many redirects and the landing page, each answered after `delay_ms`."""
+    """An offer and its chain: `redirects` redirects and the landing page, each answered after `delay_ms`."""
 
     name: str
     country: str
@@ -48,10 +47,10 @@ CLICKS = (*(OFFERS[0],) * 3, OFFERS[1], OFFERS[2])
 
 @dataclass(frozen=True, slots=True)
 class ClickResult:
-    """How a click ended. `hops` were answered by the ad network before the visitor was; `wait_ms` is the visitor's.
+    """How a click ended. `hops`: requests that the ad network answered before the visitor got the redirect.
 
-    `ip`, `outcome` and `reason` are those of the daemon's log line; `outcome` and `location` are None where it got no
-    redirect at all.
+    `wait_ms` was measured by the visitor. `ip`, `outcome` and `reason` come from the daemon's log; None where it has
+    no line of the click. `location` is None if the visitor got no redirect.
     """
 
     offer: str
@@ -70,7 +69,7 @@ class ClickResult:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the clicks ran under: the tracking URL of each offer by its name, and the daemon's settings."""
+    """The tracking URL of each offer, by its name, and the daemon's settings during the clicks."""
 
     tracking_urls: dict[str, str]
     deadline_s: float
@@ -78,12 +77,12 @@ class Terms:
 
 
 def hops_of(seen: Iterable[OriginEvent], ip: str | None, began_s: float, ended_s: float) -> list[OriginEvent]:
-    """The requests from an address that the network had received and answered between two readings of its clock."""
-    return [event for event in seen if event.client == ip and began_s <= event.began_s and event.ended_s <= ended_s]
+    """The requests from an IP that the ad network received and answered between two times (CLOCK_MONOTONIC)."""
+    return [event for event in seen if event.address == ip and began_s <= event.began_s and event.ended_s <= ended_s]
 
 
-def broken_promises(results: Sequence[ClickResult], seen: Sequence[OriginEvent], terms: Terms) -> list[str]:
-    """A line for each promise that was broken; none: the demo shows what it says."""
+def broken_promises(results: Sequence[ClickResult], seen: Collection[OriginEvent], terms: Terms) -> list[str]:
+    """Return a line for each broken promise."""
     offers = {offer.name: offer for offer in OFFERS}
     broken = []
     for result in results:
@@ -104,12 +103,12 @@ def _wrong_ip(result: ClickResult, offer: Offer) -> str | None:
     return f"its IP must be one of {offer.country}, but is {result.ip or 'unknown'}"
 
 
-def _not_resolved(result: ClickResult, offer: Offer, seen: Sequence[OriginEvent], _: Terms) -> str | None:
+def _not_resolved(result: ClickResult, offer: Offer, seen: Collection[OriginEvent], _: Terms) -> str | None:
     if result.outcome != "resolved" or result.location is None:
         return f"it must be resolved, but the outcome is {_ending(result)}"
     landed = urlsplit(result.location)
     params = parse_qsl(landed.query, keep_blank_values=True)
-    minted = [str(event.cid) for event in seen if event.client == result.ip and event.hop == 0]
+    minted = [str(event.cid) for event in seen if event.address == result.ip and event.hop == 0]
     if landed.hostname != offer.landing:
         return f"it must land on {offer.landing}, but goes to {result.location}"
     if [value for name, value in params if name == "cid"] != minted:
@@ -123,7 +122,7 @@ def _not_resolved(result: ClickResult, offer: Offer, seen: Sequence[OriginEvent]
     return None
 
 
-def _not_at_the_deadline(result: ClickResult, offer: Offer, _: Sequence[OriginEvent], terms: Terms) -> str | None:
+def _not_at_the_deadline(result: ClickResult, offer: Offer, _: Collection[OriginEvent], terms: Terms) -> str | None:
     if (result.outcome, result.reason) != ("fallback", "deadline"):
         return f"it must fall back at the deadline, but the outcome is {_ending(result)}"
     if abs(result.wait_ms - terms.deadline_s * 1000) > LATE_MAX_MS:

@@ -1,6 +1,6 @@
-"""What the demo builds up: a private state directory, the ad network, a database with IPs and offers, the real daemon.
+"""The parts of the demo: a state directory, the ad network, a database with IPs and offers, and the real daemon.
 
-Each is a context manager that leaves nothing behind, whatever ends the block.
+Each part is a context manager that removes everything that it made.
 """
 
 import json
@@ -37,15 +37,15 @@ from daemon.settings.model import Settings
 PROXY_PORT, CLICK_PORT, CONTROL_PORT = 7000, 8080, 8081
 CLICK_HOST = "127.0.0.1"
 PORTS_LOST_MAX = 20
-"""How often another program may take a port between our look at it and the daemon's use of it."""
-STATE_DIR_MODE = 0o711  # as root, the embedded server's account has to pass through
+"""How often another program may take a port between the check that it is free and the daemon's start."""
+STATE_DIR_MODE = 0o711  # as root, so that the embedded server's account can enter
 START_S = 60.0
 STOP_S = 20.0
-"""A stop takes as long as the clicks in flight, and those hang up when the demo ends."""
+"""A stop waits for the clicks in flight, whose clients disconnect when the demo ends."""
 POLL_S = 0.03
 CONNECT_S_MAX = 5.0
 LOG_LINES_SHOWN = 12
-# What would turn the child to another database, state directory or supervisor than the demo's own.
+# They would give the daemon another state directory, other secrets or another supervisor than the demo's own.
 FOREIGN_VARIABLES = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "STATE_DIRECTORY")
 
 Say = Callable[[str], None]
@@ -61,7 +61,10 @@ class DaemonEnded(TheirFault):
 
 @contextmanager
 def private_state_dir(say: Say) -> Iterator[Path]:
-    """A new directory for everything the demo writes, gone at the end. Raises DatabaseSetupFailed, OSError."""
+    """Make a directory for everything that the demo writes; remove it at the end.
+
+    Raises DatabaseSetupFailed, OSError.
+    """
     path = Path(tempfile.mkdtemp(prefix="tracepool-demo-", dir=_enterable_directory())).resolve()
     try:
         path.chmod(STATE_DIR_MODE if os.geteuid() == 0 else 0o700)
@@ -74,20 +77,20 @@ def private_state_dir(say: Say) -> Iterator[Path]:
 
 
 def _enterable_directory() -> str:
-    """Where temporary files go; as root, the first such place that the embedded server's account can enter too."""
+    """The directory for temporary files; as root, one that the embedded server's account can enter too."""
     first, account = tempfile.gettempdir(), choose_account()
-    for place in (first, "/tmp", "/var/tmp"):  # noqa: S108  # mkdtemp makes a private one in it
+    for place in (first, "/tmp", "/var/tmp"):  # noqa: S108  # mkdtemp makes a private directory in it
         with suppress(DatabaseSetupFailed, OSError):
             refuse_unless_reachable(Path(place), account)
             return place
-    return first  # the server's start then names the directory that is closed
+    return first  # the start of the server then fails with the name of the directory that it cannot enter
 
 
 @asynccontextmanager
 async def ad_network(say: Say) -> AsyncIterator[DemoNetwork]:
-    """The network, its proxies on PROXY_PORT or the next free one. Raises NoLoopbackRange, PortBusy."""
+    """Run the network; its proxies use PROXY_PORT or the next free port. Raises NoLoopbackRange, PortBusy."""
     _refuse_without_loopback_range()
-    async with demo_network(ALL_ADDRESSES, proxy_port=PROXY_PORT, or_next_port=True) as network:
+    async with demo_network(ALL_ADDRESSES, PROXY_PORT) as network:
         if network.proxy_port != PROXY_PORT:
             say(f"port {PROXY_PORT} is busy on these addresses: the proxies take {network.proxy_port} instead")
         yield network
@@ -100,7 +103,7 @@ def _refuse_without_loopback_range() -> None:
         )
     for address in ("127.0.0.1", ALL_ADDRESSES[0], ALL_ADDRESSES[-1]):
         try:
-            with listen(address, 0) as listener:  # an interface that is down lets programs listen and not connect
+            with listen(address, 0) as listener:  # where the interface is down, only the connect fails
                 socket.create_connection(listener.getsockname(), CONNECT_S_MAX).close()
         except OSError as e:
             raise NoLoopbackRange(
@@ -110,7 +113,7 @@ def _refuse_without_loopback_range() -> None:
 
 
 def tracking_urls(network: DemoNetwork) -> dict[str, str]:
-    """Where each offer's chain begins, by the offer's name."""
+    """The first URL of each offer's chain, by the offer's name."""
     return {
         offer.name: network.chain_url(
             offer.redirects, offer.delay_ms, host=f"track.{offer.name}.example", landing=offer.landing
@@ -121,9 +124,9 @@ def tracking_urls(network: DemoNetwork) -> dict[str, str]:
 
 @asynccontextmanager
 async def provisioned_database(state_dir: Path, network: DemoNetwork) -> AsyncIterator[None]:
-    """The embedded PostgreSQL of the state directory with the demo's IPs and offers as an operator would add them.
+    """Run the embedded PostgreSQL of the state directory, and add the demo's IPs and offers.
 
-    It is started here and shared with the daemon; the last one out stops it. Raises DatabaseSetupFailed.
+    The daemon uses the same server, which stops when neither uses it any more. Raises DatabaseSetupFailed.
     """
     server = await trio.to_thread.run_sync(embedded.start, state_dir)
     try:
@@ -149,13 +152,13 @@ async def provisioned_database(state_dir: Path, network: DemoNetwork) -> AsyncIt
             await database.work(add_offers, [offer_fields(row, allow_private=True) for row in rows], False)
         yield
     finally:
-        with trio.CancelScope(shield=True):  # it ends within the server's own limit on stopping
+        with trio.CancelScope(shield=True):  # `stop` has a limit of its own
             await trio.to_thread.run_sync(server.stop)
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonProcess:
-    """A running daemon. `config` is its settings file, `log` where its lines go."""
+    """A running daemon with its settings file and its log file."""
 
     process: trio.Process
     config: Path
@@ -164,16 +167,16 @@ class DaemonProcess:
     dashboard_url: str
 
     async def ended(self) -> DaemonEnded:
-        """Waits for its end; the error has the last lines of its log."""
+        """Wait for the end of the process. The error has the last lines of the log."""
         status = await self.process.wait()
         return DaemonEnded(f"the daemon ended with status {status}. The end of its log:\n{self._tail()}")
 
     async def ready(self, ips: Mapping[str, int]) -> None:
-        """Returns once it answers clicks and has adopted these numbers of IPs. Raises DaemonEnded, TheirFault."""
+        """Wait until the daemon is ready and has adopted so many IPs per country. Raises DaemonEnded, TheirFault."""
         with trio.move_on_after(START_S):
             async with httpx.AsyncClient(trust_env=False) as client:
                 while self.process.poll() is None:
-                    with suppress(httpx.HTTPError):  # it does not listen yet, or is ending: its process says so
+                    with suppress(httpx.HTTPError):  # it does not listen yet, or its process has ended
                         answer = await client.get(f"{self.url}/readyz")
                         if answer.status_code == httpx.codes.OK and await self._adopted(ips):
                             return
@@ -187,7 +190,7 @@ class DaemonProcess:
         return {country: counts["total"] for country, counts in countries.items()} == dict(ips)
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL after STOP_S. Its embedded database is shared: whoever leaves last stops that."""
+        """Send SIGTERM, and SIGKILL after STOP_S."""
         if self.process.poll() is None:
             self.process.terminate()
         with trio.move_on_after(STOP_S):
@@ -203,7 +206,7 @@ class DaemonProcess:
 
 @asynccontextmanager
 async def running_daemon(state_dir: Path, say: Say) -> AsyncIterator[DaemonProcess]:
-    """A ready daemon on CLICK_PORT, or on the next port that is free. Raises DaemonEnded, PortBusy, TheirFault."""
+    """Run a ready daemon on CLICK_PORT or the next free port. Raises DaemonEnded, PortBusy, TheirFault."""
     ips = {country: len(addresses) for country, addresses in ADDRESSES.items()}
     port, control_port = CLICK_PORT, CONTROL_PORT
     for attempt in range(PORTS_LOST_MAX):
@@ -238,9 +241,9 @@ async def _started(state_dir: Path, port: int, control_port: int) -> AsyncIterat
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=Path(daemon.__file__).parents[1],  # `-m daemon` is then this very package, installed or not
+            cwd=Path(daemon.__file__).parents[1],  # so that `-m daemon` is this package, installed or not
             env={name: value for name, value in kept.items() if not name.startswith("TRACEPOOL_")},
-            start_new_session=True,  # a terminal's Ctrl-C is for the demo, which stops the daemon itself
+            start_new_session=True,  # a terminal's Ctrl-C reaches only the demo, which then stops the daemon
         )
     child = DaemonProcess(process, config, log, f"http://{CLICK_HOST}:{port}", f"http://{CLICK_HOST}:{control_port}/")
     try:

@@ -1,18 +1,15 @@
 """HTTP/1.1 over loopback sockets, for the demo's origin and proxies and for the fakes of the tests.
 
-h11 parses requests, see `Connection.request`. Responses are written as bytes, so that a fake can also send what is not
-HTTP. A send that fits the kernel's buffer is one system call and no checkpoint: the network shares a small machine with
-the daemon that is measured against it.
+h11 parses requests. Responses are written as bytes, so that a fake can also send bytes that are not HTTP. A send that
+fits the kernel's buffer is one system call without a checkpoint: benchmarks run this network and the daemon on the same
+small machine.
 """
 
-import array
 import errno
-import fcntl
 import os
 import socket
-import struct
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -25,19 +22,17 @@ HEAD_BYTES_MAX = 256 * 1024
 BODY_BYTES_MAX = 16 * 1024 * 1024
 RECEIVE_BYTES_MAX = 64 * 1024
 CONNECTIONS_MAX = 20_000
-"""Open connections of one network; past it new ones are closed at once."""
+"""Open connections of one network; further ones are closed at once."""
 CONNECTION_S_MAX = 3_600.0
-"""No connection lives longer, idle or not."""
+"""A connection is closed after this time, idle or not."""
 BACKLOG = 4_096
 PORTS_TRIED_MAX = 500
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
-"""What sending and receiving raise once the peer, or this side, has closed the connection."""
-
-_SIOCOUTQNSD = 0x894B  # linux/sockios.h; no module names it
+"""Raised by sends and receives once either side has closed the connection."""
 
 
 class PortBusy(TheirFault):
-    """An address and port to listen on is in use already."""
+    """The address and port are in use already."""
 
     def __init__(self, address: str, port: int) -> None:
         super().__init__(f"cannot listen on {address}:{port}: the port is in use already")
@@ -47,11 +42,11 @@ class PortBusy(TheirFault):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it came. Header names are in lower case; `closes`: the client wants no further request served."""
+    """A request. Header names are in lower case; `closes`: the client wants no further request served."""
 
     method: str
     target: str
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
     closes: bool = False
 
@@ -60,7 +55,7 @@ class Request:
 
 
 class Connection:
-    """Reads requests or plain bytes off a stream and writes bytes to it. One task reads, one writes.
+    """Reads requests or plain bytes from a stream and writes bytes to it, for one reading and one writing task.
 
     All methods raise one of GONE when the connection breaks.
     """
@@ -73,11 +68,16 @@ class Connection:
 
     @property
     def bytes_in(self) -> int:
-        """Bytes received, without those that were only read ahead."""
+        """Bytes received, without bytes that were read ahead of the next request."""
         return self._received - len(self._ahead)
 
+    def close(self) -> None:
+        """Close a socket at once; a task that waits for it gets ClosedResourceError."""
+        assert isinstance(self.stream, trio.SocketStream)
+        self.stream.socket.close()
+
     async def receive(self) -> bytes:
-        """At least a byte; b"" once the peer has closed."""
+        """Return at least one byte, or b"" once the peer has closed."""
         if self._ahead:
             data, self._ahead = self._ahead, b""
             return data
@@ -89,7 +89,7 @@ class Connection:
         return data
 
     async def send(self, data: bytes) -> None:
-        """Send all of it. To a socket it is counted as far as the kernel took it, also where the send is cancelled."""
+        """Send all of `data`. `bytes_out` counts what the kernel took, also if the send is cancelled."""
         if not isinstance(self.stream, trio.SocketStream):
             await self.stream.send_all(data)
             self.bytes_out += len(data)
@@ -105,10 +105,10 @@ class Connection:
                 left = left[taken:]
 
     async def request(self) -> Request | None:
-        """The next request with its whole body, or None when the client closed instead.
+        """Return the next request with its whole body, or None if the client closes first.
 
-        Raises h11.RemoteProtocolError. Each request has a parser of its own: h11 then does not ask how the previous
-        one was answered.
+        Raises h11.RemoteProtocolError. Each request has a parser of its own, so that h11 does not need to know how the
+        previous request was answered.
         """
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
         head, body = None, bytearray()
@@ -130,9 +130,9 @@ class Connection:
         return Request(head.method.decode(), head.target.decode(), headers, bytes(body), closes)
 
     async def serve(self, answer_one: Callable[[Request], Awaitable[bool]]) -> None:
-        """Pass each request to `answer_one`, until that returns False, or the client closes or asks for a close.
+        """Pass each request to `answer_one` until it returns False, or the client closes or asks for a close.
 
-        Bytes that are no request are answered with 400.
+        A malformed request gets 400 and a close.
         """
         goes_on = True
         while goes_on:
@@ -144,7 +144,7 @@ class Connection:
             goes_on = request is not None and await answer_one(request) and not request.closes
 
     async def stays(self, wait_s: float) -> bool:
-        """Let so much time pass; False as soon as the peer closes. What it sends meanwhile is kept for later."""
+        """Wait for `wait_s`; return False as soon as the peer closes. Bytes that arrive meanwhile are kept."""
         with trio.move_on_after(wait_s):
             while len(self._ahead) <= HEAD_BYTES_MAX:
                 data = await self._arrive()
@@ -155,23 +155,6 @@ class Connection:
         return True
 
 
-def unsent(stream: trio.SocketStream) -> int:
-    """Bytes that were sent and that the kernel still holds because the peer has not made room for them."""
-    waiting = array.array("i", [0])
-    if stream.socket.fileno() >= 0:
-        fcntl.ioctl(stream.socket.fileno(), _SIOCOUTQNSD, waiting)
-    return waiting[0]
-
-
-def reset(stream: trio.abc.Stream) -> None:
-    """Close with RST rather than FIN."""
-    while isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    assert isinstance(stream, trio.SocketStream)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.socket.close()
-
-
 def answer(
     status: int,
     body: bytes = b"",
@@ -179,7 +162,7 @@ def answer(
     kind: str | None = "text/plain",
     reason: str | None = None,
 ) -> bytes:
-    """A whole response with Content-Length, and a Content-Type unless `kind` is None."""
+    """Return a whole response with Content-Length, and a Content-Type unless `kind` is None."""
     fields = [*headers, *([("Content-Type", kind)] if kind else []), ("Content-Length", str(len(body)))]
     lines = [b"HTTP/1.1 %d %b" % (status, (reason or HTTPStatus(status).phrase).encode())]
     lines += [name.encode() + b": " + (value if isinstance(value, bytes) else value.encode()) for name, value in fields]
@@ -187,13 +170,13 @@ def answer(
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """A listening socket on a loopback address; port 0 takes a free one. Raises PortBusy, OSError."""
+    """Return a listening socket on a loopback address; port 0 means any free port. Raises PortBusy, OSError."""
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
-        # Two binds with SO_REUSEADDR may both succeed; the second to listen is the one that is refused.
+        # With SO_REUSEADDR two sockets can bind to one port; the second `listen` fails.
         sock.listen(BACKLOG)
     except OSError as refused:
         sock.close()
@@ -203,41 +186,42 @@ def listen(address: str, port: int) -> socket.socket:
     return sock
 
 
-def free_port_for(addresses: Sequence[str], preferred: int) -> int:
-    """The first port from `preferred` upwards that is free on each address. Raises PortBusy when none of 500 is.
+def listen_from(addresses: Sequence[str], first: int) -> tuple[int, list[socket.socket]]:
+    """Listen on every address, on the first port from `first` upwards that is free on all of them.
 
-    The port is only looked at, not kept: another process may take it before the caller listens.
+    Returns the port and the sockets. Raises PortBusy if no port is free among 500, OSError.
     """
-    busy = PortBusy(addresses[0] if addresses else "127.0.0.1", preferred)
-    for port in range(preferred, min(preferred + PORTS_TRIED_MAX, 65_536)):
+    busy = PortBusy("127.0.0.1", first)
+    for port in range(first, min(first + PORTS_TRIED_MAX, 65_536)):
         try:
-            for address in addresses:
-                listen(address, port).close()
-        except PortBusy as taken:
-            busy = taken
+            with ExitStack() as undo:
+                listeners = [undo.enter_context(listen(address, port)) for address in addresses]
+                undo.pop_all()
+        except PortBusy as error:
+            busy = error
         else:
-            return port
+            return port, listeners
     raise busy
+
+
+def free_port_for(addresses: Sequence[str], first: int) -> int:
+    """As `listen_from`, but return only the port, which another process may take before the caller listens."""
+    port, listeners = listen_from(addresses, first)
+    for listener in listeners:
+        listener.close()
+    return port
 
 
 async def accept_from(
     listener: socket.socket, serve: Callable[[trio.SocketStream], Awaitable[None]], connections: trio.Nursery
 ) -> None:
-    """Run `serve` in the nursery for each connection, until `close_listener`; open connections stay."""
+    """Run `serve` in the nursery `connections` for each connection. When cancelled, it closes only the listener."""
 
     async def one(stream: trio.SocketStream) -> None:
-        # A peer that leaves or resets ends its own connection and nothing else.
+        # A peer that closes or resets its connection ends that connection and nothing else.
         with suppress(*GONE), trio.move_on_after(CONNECTION_S_MAX):
             if len(connections.child_tasks) <= CONNECTIONS_MAX:
                 await serve(stream)
 
     accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-    try:
-        await trio.serve_listeners(one, [accepting], handler_nursery=connections)
-    except* trio.ClosedResourceError:
-        pass  # `close_listener` was called
-
-
-def close_listener(listener: socket.socket) -> None:
-    trio.lowlevel.notify_closing(listener)
-    listener.close()
+    await trio.serve_listeners(one, [accepting], handler_nursery=connections)

@@ -8,6 +8,6 @@ from tests.support.state_dirs import open_state_dir
 
 @pytest.fixture
 def state_dir() -> Iterator[Path]:
-    """Empty, and open to the account of the embedded PostgreSQL."""
+    """An empty directory that the account of the embedded PostgreSQL can enter."""
     with open_state_dir() as directory:
         yield directory

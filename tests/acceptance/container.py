@@ -1,8 +1,7 @@
-"""Debian's own systemd, booted in a container: a root file system by debootstrap, processes by systemd-nspawn.
+"""Debian's systemd, booted in a container: the root file system by debootstrap, the processes by systemd-nspawn.
 
-Nothing of it reaches the machine: the container has network, /tmp, /run, processes and control groups of its own, and
-what it writes goes to memory, over the root file system that is kept for the next run. Its interpreter, the installed
-packages and the sources are this run's, read-only.
+The container has its own network, /tmp, /run, processes and control groups. Its writes go to memory, above the root
+file system, which is kept for the next run. It uses this run's interpreter, packages and sources, read-only.
 """
 
 import hashlib
@@ -38,7 +37,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 INSTALLED = Path("/opt/tracepool")
 PATH = f"{INSTALLED}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# In a mount namespace of its own: where no systemd clears /run, what nspawn leaves there would stay.
+# In a mount namespace of its own: without systemd on this machine, nspawn's files in /run would remain.
 LAUNCH = """set -e
 for group in $GROUPS_OF_OURS; do echo $$ > $group/cgroup.procs; done
 [ -d /run/systemd/system ] || mount -t tmpfs run /run
@@ -58,14 +57,14 @@ sys.exit(main())
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A booted system; `leader` is its process 1 as this machine numbers it."""
+    """A booted system. `leader`: the number of its process 1 on this machine."""
 
     leader: int
 
     def run(
         self, *command: str, check: bool = True, stdin: str = "", timeout_s: float = 120.0
     ) -> subprocess.CompletedProcess[str]:
-        """A command inside, as root."""
+        """Run a command in the container, as root."""
         inside = ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--"]
         done = subprocess.run(
             [*inside, "env", "-i", f"PATH={PATH}", "LC_ALL=C.UTF-8", *command],
@@ -80,7 +79,7 @@ class Container:
 
     @contextmanager
     def visitor(self, *command: str) -> Iterator[subprocess.Popen[str]]:
-        """A program of this machine in the container's network."""
+        """Run a program of this machine in the container's network."""
         process = subprocess.Popen(
             ["nsenter", f"--target={self.leader}", "--net", "--", *command],
             stdin=subprocess.PIPE,
@@ -101,7 +100,7 @@ class Container:
         return self.run("systemctl", "show", "--value", f"--property={name}", unit).stdout.strip()
 
     def log(self, unit: str, event: str | None = None) -> list[dict[str, Any]]:
-        """What the daemon told the journal: its lines of JSON, or those of one event."""
+        """The daemon's lines of JSON in systemd's journal, or those of one event."""
         text = self.run("journalctl", "--quiet", "--no-pager", "--output=cat", f"--unit={unit}").stdout
         lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"')]
         return [line for line in lines if event is None or line["event"] == event]
@@ -116,21 +115,21 @@ class Container:
 
 @contextmanager
 def booted(files: Path) -> Iterator[Container]:
-    """A container with what stands in `files` on its file system, and tracepool in /opt/tracepool; gone afterwards.
+    """Run a container with `files` on its file system and tracepool in /opt/tracepool, until the block ends.
 
-    Skips the test where this machine lets none be booted.
+    Skips the test if no container can be booted on this machine.
     """
     need("systemd-container", "systemd-nspawn")
     base = root_file_system()
     binds = _install(files)
-    with _control_groups() as groups, (files.parent / "boot.log").open("w+") as told:
+    with _control_groups() as groups, (files.parent / "boot.log").open("w+") as boot_log:
         scratch = files.parent / "scratch"
         scratch.mkdir()
         keep = [] if Path("/run/systemd/system").exists() else ["--keep-unit"]
         nspawn = subprocess.Popen(
             ["unshare", "--mount", "--propagation=private", "sh", "-c", LAUNCH, "sh", *keep, *binds],
             stdin=subprocess.DEVNULL,
-            stdout=told,
+            stdout=boot_log,
             stderr=subprocess.STDOUT,
             env={
                 "PATH": os.environ["PATH"],
@@ -145,13 +144,13 @@ def booted(files: Path) -> Iterator[Container]:
         try:
             leader = _process_1(nspawn)
             if leader is None or not _is_up(container := Container(leader), nspawn):
-                told.seek(0)
-                last = (told.read().strip().splitlines() or ["nothing"])[-1]
+                boot_log.seek(0)
+                last = (boot_log.read().strip().splitlines() or ["nothing"])[-1]
                 pytest.skip(f"Debian's systemd cannot be booted in a container here; systemd-nspawn said: {last}")
             yield container
         finally:
             with suppress(ProcessLookupError):
-                os.kill(leader or nspawn.pid, signal.SIGKILL)  # with its process 1 all of the container ends
+                os.kill(leader or nspawn.pid, signal.SIGKILL)  # the end of its process 1 ends the container
             try:
                 nspawn.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
@@ -160,7 +159,7 @@ def booted(files: Path) -> Iterator[Container]:
 
 
 def root_file_system() -> Path:
-    """Debian as debootstrap makes it, in this machine's release; made once (one to two minutes), and kept."""
+    """Debian of this machine's release, from debootstrap; it is made once, in one to two minutes, and kept."""
     release = platform.freedesktop_os_release()
     suite = release.get("VERSION_CODENAME", "") if release.get("ID") == "debian" else ""
     if not Path("/usr/share/debootstrap/scripts", suite or "none").exists():
@@ -191,7 +190,7 @@ def root_file_system() -> Path:
 
 
 def _install(files: Path) -> list[str]:
-    """A virtual environment in /opt/tracepool like this run's; gives what nspawn binds for it."""
+    """Make a virtual environment like this run's in /opt/tracepool. Returns the paths that nspawn binds for it."""
     python, packages = Path(os.path.realpath(sys.executable)), Path(sysconfig.get_path("purelib"))
     home = files / INSTALLED.relative_to("/")
     inside = INSTALLED / "lib" / packages.parent.name / "site-packages"
@@ -212,11 +211,11 @@ def _install(files: Path) -> list[str]:
 
 @contextmanager
 def _control_groups() -> Iterator[list[Path]]:
-    """A control group of our own in each hierarchy that systemd uses; nspawn goes on below it."""
+    """Make a control group in each hierarchy that systemd uses; nspawn works below them."""
     hierarchies = [CGROUPS] if (CGROUPS / "cgroup.controllers").exists() else [CGROUPS / "unified", CGROUPS / "systemd"]
     groups = [hierarchy / f"tracepool-tests-{os.getpid()}" for hierarchy in hierarchies if hierarchy.exists()]
     if Path("/run/systemd/system").exists():
-        groups = []  # the machine's systemd gives nspawn a scope
+        groups = []  # the machine's systemd puts nspawn into a scope
     try:
         for group in groups:
             group.mkdir()

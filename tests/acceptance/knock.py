@@ -1,6 +1,6 @@
-"""Visitors as a process, where the tests themselves are not: `python -m tests.acceptance.knock PORT PATH PER_S`.
+"""Visitors as a process, for containers: `python -m tests.acceptance.knock PORT PATH PER_S`.
 
-They come at an even pace, each with a connection, until standard input ends; then there is a line of JSON for each.
+Sends requests at an even pace, each on a new connection, until standard input ends; then prints a JSON line for each.
 """
 
 import http.client
@@ -15,7 +15,7 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Knock:
-    """`error` names what went wrong where there is no `status`."""
+    """One request and its answer. `error` describes the failure if there is no `status`."""
 
     sent_s: float
     answered_s: float
@@ -40,7 +40,7 @@ def knock(port: int, path: str) -> Knock:
 
 def main() -> None:
     port, path, per_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-    told: list[Knock] = []
+    knocks: list[Knock] = []
     ended = threading.Event()
 
     def wait_for_the_end() -> None:
@@ -51,11 +51,11 @@ def main() -> None:
     visitors: list[threading.Thread] = []
     began_s = time.monotonic()
     while not ended.wait(max(0.0, began_s + len(visitors) / per_s - time.monotonic())):
-        visitors.append(threading.Thread(target=lambda: told.append(knock(port, path))))
+        visitors.append(threading.Thread(target=lambda: knocks.append(knock(port, path))))
         visitors[-1].start()
     for visitor in visitors:
         visitor.join()
-    for one in told:
+    for one in knocks:
         sys.stdout.write(json.dumps(asdict(one)) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Clicks at an even pace beside what a test does to the daemon."""
+"""Clicks at an even pace, while a test does something else to the daemon."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from tests.support.waiting import until
 
 @dataclass(slots=True)
 class Load:
-    """Clicks at an even pace until `stop` is set; `clicks` holds those that have ended."""
+    """Clicks at an even pace until `stop` is set. `clicks` are those that have ended."""
 
     daemon: Serving
     offer_name: str
@@ -37,7 +37,7 @@ class Load:
 
 @asynccontextmanager
 async def under_load(daemon: Serving, offer_name: str, clicks_per_s: float, at_least: int) -> AsyncIterator[Load]:
-    """A load that goes on during the block, which begins after so many redirects; all its clicks end with the block."""
+    """Run a load during the block, which begins after so many redirects; wait for the last clicks at its end."""
     load = Load(daemon, offer_name, clicks_per_s, [], trio.Event())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(load.run)

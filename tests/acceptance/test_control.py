@@ -1,4 +1,4 @@
-"""The control face of a running daemon: its tokens come and go by the command, and it says what the status says."""
+"""The control face of a running daemon: tokens made and removed by the command, and the same status as the command."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import trio
 
-from tests.support.processes import ADOPTED_S, Serving, as_toml, asked, click, run_command, serving
+from tests.support.processes import ADOPTED_S, Serving, as_toml, click, control_request, run_command, serving
 from tests.support.waiting import until
 
 
@@ -19,27 +19,29 @@ async def token_command(daemon: Serving, *words: str) -> str:
 
 async def test_tokens_are_made_and_taken_back_while_the_daemon_runs(state_dir: Path) -> None:
     async with serving(state_dir) as daemon:
-        open_to_all = asked(daemon)
+        open_to_all = control_request(daemon)
         assert open_to_all.status_code == 200
         assert _shape(open_to_all.json()) == _shape(daemon.status()), "the models lack nothing that the status has"
 
         reader = await token_command(daemon, "create", "grafana")
-        await until(lambda: asked(daemon).status_code == 401, "a token is wanted", ADOPTED_S)
+        await until(lambda: control_request(daemon).status_code == 401, "a token is wanted", ADOPTED_S)
         operator = await token_command(daemon, "create", "anna", "--role", "operator")
-        await until(lambda: asked(daemon, token=operator).status_code == 200, "the second is adopted", ADOPTED_S)
-        assert asked(daemon, token=reader, method="POST", json={}).status_code == 403
-        assert asked(daemon, token=operator, method="POST", json={}).status_code == 405
+        await until(
+            lambda: control_request(daemon, token=operator).status_code == 200, "the second is adopted", ADOPTED_S
+        )
+        assert control_request(daemon, token=reader, method="POST", json={}).status_code == 403
+        assert control_request(daemon, token=operator, method="POST", json={}).status_code == 405
         (change,) = daemon.log("audit")
         assert (change["who"], change["what"], change["result"]) == ("anna", "POST /api/status", 405)
 
         await daemon.psql("insert into ip_rotation_pool (ip_address, ip_port) values ('[::1]', '7000')")
         await until(lambda: daemon.counts("us")["total"] == 1, "the IP is adopted", ADOPTED_S)
         of_the_pool = {"url": "http://ads.example/", "proxy_ip": "::1", "proxy_port": 7000}
-        leased = asked(daemon, "/trace", operator, method="POST", json=of_the_pool)
+        leased = control_request(daemon, "/trace", operator, method="POST", json=of_the_pool)
         assert (leased.status_code, leased.json()["type"]) == (409, "/problems/proxy-in-use")
 
         await token_command(daemon, "revoke", "grafana")
-        await until(lambda: asked(daemon, token=reader).status_code == 401, "it is refused", ADOPTED_S)
+        await until(lambda: control_request(daemon, token=reader).status_code == 401, "it is refused", ADOPTED_S)
         assert await daemon.psql("select count(*) from control_tokens where revoked_at is not null") == [["1"]]
         assert await daemon.stop() == 0
         assert daemon.faults() == []
@@ -66,11 +68,11 @@ async def test_beyond_this_machine_the_daemon_refuses_to_start_until_there_is_a_
 
 
 def _shape(value: Any) -> Any:
-    """Names all the way down, without the values."""
+    """The names of all nested keys, without values."""
     return {key: _shape(inner) for key, inner in value.items()} if isinstance(value, dict) else None
 
 
-async def test_who_follows_the_events_hears_of_clicks_and_holds_up_no_stop(state_dir: Path) -> None:
+async def test_the_event_stream_has_each_click_and_delays_no_stop(state_dir: Path) -> None:
     async with (
         serving(state_dir) as daemon,
         httpx.AsyncClient(base_url=daemon.control_url, trust_env=False, timeout=20) as client,
@@ -88,6 +90,6 @@ async def test_who_follows_the_events_hears_of_clicks_and_holds_up_no_stop(state
             await until(lambda: "event: status" in heard, "the status comes")
             assert '"event":"ready"' in heard
             await click(daemon, "unheard-of")
-            await until(lambda: '"outcome":"refused"' in heard, "the refused click is told")
-            assert await daemon.stop() == 0  # and with it the answer ends, as a whole
+            await until(lambda: '"outcome":"refused"' in heard, "the refused click is in the stream")
+            assert await daemon.stop() == 0  # the stream's response is complete then
         assert daemon.faults() == daemon.log("connections_cut") == []

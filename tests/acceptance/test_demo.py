@@ -1,4 +1,4 @@
-"""`tracepool demo` as a process: what it prints, two at once, and that nothing of it stays."""
+"""`tracepool demo` as a process: its output, two demos at the same time, and that nothing of them remains."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.support.waiting import PATIENCE_S, until
 KEYS = ["offer", "country", "gclid", "ip", "hops", "wait_ms", "outcome", "reason", "location"]
 CLICKS = 5
 DEMO_S = 60.0
-"""Enough for two demos at once, each of which waits for the 10 s deadline, on a machine that has other things to do."""
+"""Enough for two demos at once, each of which waits for the 10 s deadline, on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Demo:
     errors: Path
 
     async def said(self, pattern: str) -> str:
-        """The first group of the pattern, once it stands on standard error."""
+        """Wait for the pattern on standard error; return its first group."""
 
         def find() -> str | None:
             found = re.search(pattern, self.errors.read_text())
@@ -40,7 +40,7 @@ class Demo:
         return str(await until(find, f"it says {pattern!r}", DEMO_S))
 
     async def state_dir(self) -> Path:
-        return Path(await self.said(r"lives in (\S+)"))
+        return Path(await self.said(r"files are in (\S+),"))
 
     async def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
@@ -57,7 +57,7 @@ async def demo(place: Path, name: str, *options: str, **env: str) -> AsyncIterat
     try:
         yield Demo(process, output, errors)
     finally:
-        if process.poll() is None:  # only a failed test comes here: let the demo clean up after itself
+        if process.poll() is None:  # after a failed test: let the demo clean up
             process.terminate()
             with trio.move_on_after(PATIENCE_S, shield=True):
                 await process.wait()
@@ -115,7 +115,7 @@ async def test_two_demos_at_once_keep_their_promises_and_leave_nothing(tmp_path:
 @pytest.mark.parametrize(
     ("moment", "number", "status"),
     [
-        (r"(lives in)", signal.SIGINT, 130),
+        (r"(files are in)", signal.SIGINT, 130),
         (r"(database) ", signal.SIGTERM, 143),
         (r"(clicks at once)", signal.SIGINT, 130),
     ],

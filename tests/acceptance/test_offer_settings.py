@@ -1,4 +1,4 @@
-"""What operators say of an offer's parameters, its URLs and its money, by the commands, beside a running daemon."""
+"""An offer's parameter rules, URLs and money, as operators set them by the commands while the daemon runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +7,9 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from daemon.demo.events import OriginEvent, ProxyEvent
-from daemon.demo.network import DemoNetwork
+from daemon.demo.history import OriginEvent
+from tests.fakes.events import ProxyEvent
+from tests.fakes.network import FakeNetwork
 from tests.support.processes import ADOPTED_S, Serving, network_of, provision, run_command, serving
 from tests.support.waiting import until
 
@@ -18,7 +19,7 @@ PRICE = 5.0
 
 
 async def commanded(daemon: Serving, *arguments: str) -> str:
-    """What a command says, once the daemon has adopted what it changed."""
+    """Run a command; return its output once the daemon has adopted the change."""
     adopted = len(daemon.log("offers_adopted"))
     done = await run_command(*arguments, TRACEPOOL_STATE_DIR=str(daemon.state_dir))
     assert done.returncode == 0, done.stderr
@@ -28,7 +29,7 @@ async def commanded(daemon: Serving, *arguments: str) -> str:
 
 
 async def visit(daemon: Serving, query: str) -> str:
-    """Where a visitor with this query is sent."""
+    """The URL that a visitor with this query is redirected to."""
     async with httpx.AsyncClient(trust_env=False, timeout=20) as visitor:
         answer = await visitor.get(f"{daemon.url}/track-hit?{query}")
     assert answer.status_code == 302
@@ -40,7 +41,7 @@ def parameters(url: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
 
 
-def first_hops(network: DemoNetwork) -> list[str]:
+def first_hops(network: FakeNetwork) -> list[str]:
     return [event.path for event in network.log.events if isinstance(event, OriginEvent) and event.hop == 0]
 
 
@@ -66,7 +67,7 @@ async def test_parameters_macros_shares_bytes_and_money_from_the_command_to_the_
         await commanded(daemon, "offers", "update", "sale", "--no-filter", "--no-rename", *shares)
         used = [parameters(await visit(daemon, "offer=sale"))["u"] for _ in range(4)]
         assert set(used) <= {"1", "2"}
-        await commanded(daemon, "maintenance")  # which waits until the journal is in the tables
+        await commanded(daemon, "maintenance")  # it waits until the journal is shipped
         rows = await daemon.psql("select tracking_url from active_trace_requests order by created_at desc limit 4")
         assert [url.rpartition("=")[2] for [url] in rows] == used[::-1]
 
@@ -77,8 +78,8 @@ async def test_parameters_macros_shares_bytes_and_money_from_the_command_to_the_
         assert daemon.faults() == []
 
 
-async def bytes_and_money_agree(daemon: Serving, network: DemoNetwork, traces: int) -> None:
-    """The day's table, the IPs, the traces, their hops, the status, and what the proxies themselves counted."""
+async def bytes_and_money_agree(daemon: Serving, network: FakeNetwork, traces: int) -> None:
+    """Traffic in the day's table, IPs, traces, hops and status equals the proxies' own count."""
 
     async def numbers(what: str) -> list[float]:
         [row] = await daemon.psql(f"select {what}")

@@ -1,4 +1,4 @@
-"""What operators do by psql while the daemon runs takes effect at once, and a lease in flight outlives it."""
+"""What operators do in psql while the daemon runs takes effect at once, and breaks no lease."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,8 +8,7 @@ import trio
 
 from daemon.control import socket as control
 from daemon.demo.history import check
-from daemon.demo.modes import REFUSE
-from daemon.demo.network import DemoNetwork
+from tests.fakes.network import FakeNetwork
 from tests.support.processes import ADOPTED_S, Clicked, Serving, click, network_of, offer, provision, serving
 from tests.support.waiting import PATIENCE_S, until
 
@@ -56,12 +55,12 @@ async def test_a_reset_brings_failed_ips_back_and_an_inactive_offer_is_404(state
         await provision(daemon, network, network.addresses)
         await offer(daemon, "summer-sale", quick_chain(network))
         for address in network.addresses:
-            network.misbehave(address, REFUSE)
+            network.fail(address, "refuse")
         assert not landed(await click(daemon, "summer-sale"))
-        await counted(daemon, "us", failed=1, cooldown=1)  # not both at once: the provider is suspected
+        await counted(daemon, "us", failed=1, cooldown=1)  # not both failed: the provider is suspected
         assert daemon.status()["providers"]["luna"]["state"] == "suspected"
         for address in network.addresses:
-            network.behave(address)
+            network.fail(address, None)
         await until(partial(in_step, state_dir), "the rows have what the daemon decided", ADOPTED_S)
         await daemon.psql(RESET)
         await counted(daemon, "us", failed=0, available=1)
@@ -111,7 +110,7 @@ async def test_a_lease_in_flight_outlives_delete_and_update(state_dir: Path) -> 
         assert check(network.log.events, cooldown_s=0, addresses=network.addresses) == []
 
 
-def quick_chain(network: DemoNetwork) -> str:
+def quick_chain(network: FakeNetwork) -> str:
     return network.chain_url(hops=2, delay_ms=10, landing=LANDING)
 
 
@@ -120,7 +119,7 @@ def landed(clicked: Clicked) -> bool:
 
 
 async def counted(daemon: Serving, country: str, **expected: int) -> None:
-    """Fails unless the daemon itself counts so within ADOPTED_S."""
+    """Fail unless the daemon's status has these counts within ADOPTED_S."""
 
     def holds() -> bool:
         counts = daemon.counts(country)
@@ -130,13 +129,13 @@ async def counted(daemon: Serving, country: str, **expected: int) -> None:
 
 
 def in_step(state_dir: Path) -> bool:
-    """Whether all that the daemon journaled is in the database."""
+    """Whether all journaled entries are in the database."""
     status = control.ask(state_dir, "status")
     return status is not None and status["journal"]["backlog"] == 0
 
 
 async def operators_look(daemon: Serving) -> None:
-    """The queries that operators keep in their notes: each runs, with as many columns as it names."""
+    """Run the queries that operators have in their notes; each returns the columns that it names."""
     await trio.to_thread.run_sync(control.ask, daemon.state_dir, "maintenance", PATIENCE_S)
     rows: Sequence[list[list[str]]] = [await daemon.psql(look) for look in LOOKS]
     statuses, traces, statistics, newest = rows

@@ -5,7 +5,17 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.processes import CANARY, Serving, asked, click, network_of, offer, provision, run_command, serving
+from tests.support.processes import (
+    CANARY,
+    Serving,
+    click,
+    control_request,
+    network_of,
+    offer,
+    provision,
+    run_command,
+    serving,
+)
 from tests.support.waiting import until
 
 ADDRESSES = ("127.64.9.1", "127.64.9.2")
@@ -64,7 +74,7 @@ async def test_a_daemon_gives_advice_from_its_clicks_and_rows(state_dir: Path) -
         assert {line["code"] for line in daemon.log("advice")} >= {"utilisation_high", "fallbacks_high"}
         assert "warning: The pool of all countries has been more than 80% in use" in await run_output(daemon, "status")
         assert 'tracepool_advice_active{code="utilisation_high",severity="warning"} 1.0' in scraped(daemon)
-        by_api = asked(daemon, "/api/maintenance", method="POST", json={})
+        by_api = control_request(daemon, "/api/maintenance", method="POST", json={})
         assert by_api.status_code == 200, by_api.text
         for report in (by_api.json(), json.loads(await run_output(daemon, "maintenance", "--json"))):
             assert "utilisation_high" in {advice["code"] for advice in report["advice"]}
@@ -75,7 +85,7 @@ def advised(daemon: Serving) -> set[str]:
 
 
 def scraped(daemon: Serving) -> str:
-    answer = asked(daemon, "/metrics")
+    answer = control_request(daemon, "/metrics")
     assert answer.status_code == 200
     assert CANARY not in answer.text
     return answer.text

@@ -1,6 +1,6 @@
-"""More clicks than can be traced: each is answered, at once where a bound is reached, and all is well afterwards.
+"""More clicks than can be traced: each is answered, at once where a limit is reached; afterwards the service is normal.
 
-Nothing here asserts a time on the clock: what is told at once is compared with what waits in the same run.
+No test compares waits with fixed times: immediate answers are compared with waits in the same run.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from daemon.demo.network import DemoNetwork
+from tests.fakes.network import FakeNetwork
 from tests.fakes.wire import free_port
 from tests.support.exchange import exchange
 from tests.support.processes import Serving, network_of, offer, provision, serving
@@ -45,18 +45,18 @@ Settings = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Clicks that came at once. `reasons` of each, None for a resolved one; `waits_ms` by reason, shortest first."""
+    """Simultaneous clicks. `reasons`: of each click, None if resolved. `waits_ms`: by reason, shortest first."""
 
     reasons: Counter[str | None]
     waits_ms: dict[str | None, list[float]]
 
-    def told_at_once(self, reason: str, *, of: int) -> bool:
-        """So many of this reason, each before a trace could have ended."""
+    def answered_at_once(self, reason: str, *, of: int) -> bool:
+        """So many clicks have this reason, and each was answered before a trace could have ended."""
         return len([wait_ms for wait_ms in self.waits_ms.get(reason, []) if wait_ms < TRACE_MS / 2]) == of
 
 
 async def burst(daemon: Serving, count: int, begin: int = 0) -> Burst:
-    """Every one of them must be redirected to where its offer or its trace says, with its own parameter."""
+    """Send simultaneous clicks; each must be redirected as its offer or its trace requires, with its own parameter."""
     seen = len(daemon.log("click"))
 
     async def one(number: int) -> None:
@@ -81,8 +81,8 @@ async def burst(daemon: Serving, count: int, begin: int = 0) -> Burst:
 @asynccontextmanager
 async def overloaded(
     state_dir: Path, settings: Settings, ips: int, hop_ms: int = HOP_MS
-) -> AsyncIterator[tuple[Serving, DemoNetwork]]:
-    """A daemon with so many IPs and an offer that takes TRACE_MS; at the end it is well, and stops so."""
+) -> AsyncIterator[tuple[Serving, FakeNetwork]]:
+    """Run a daemon with so many IPs and an offer that takes TRACE_MS; at the end it has no trouble and stops with 0."""
     sections: dict[str, dict[str, Any]] = {
         "click": {"deadline_s": DEADLINE_S},
         "pool": {"cooldown_s": 0.2},
@@ -106,7 +106,7 @@ def is_idle(daemon: Serving) -> bool:
 
 
 async def normal(daemon: Serving, clicks: int) -> None:
-    """So many clicks, as many as there are IPs, are resolved soon after a load."""
+    """Soon after a load, as many clicks as there are IPs are resolved."""
     with trio.move_on_after(NORMAL_AFTER_S):
         while True:
             if (await burst(daemon, clicks)).reasons == {None: clicks}:
@@ -119,14 +119,14 @@ async def test_with_all_workers_busy_and_their_queue_full_clicks_fall_back_at_on
     async with overloaded(state_dir, settings, ips=8) as (daemon, network):
         found = await burst(daemon, BURST)
         assert found.reasons == {None: 5, "overload": BURST - 5}
-        assert found.told_at_once("overload", of=BURST - 5)
+        assert found.answered_at_once("overload", of=BURST - 5)
         await normal(daemon, 3)
         begun = {event.cid for event in network.log.of_origin()}
-        assert len(begun) == len(daemon.log("trace")), "a click that was told at once is not traced"
+        assert len(begun) == len(daemon.log("trace")), "a click that was answered at once is not traced"
 
 
 async def test_with_no_ip_free_and_its_queue_full_clicks_fall_back_at_once(state_dir: Path) -> None:
-    """Even with all workers busy: two trace, the other four wait themselves, for as long as an IP may come in time."""
+    """All workers are busy: two trace, the other four wait for an IP as long as one may be available in time."""
     settings: Settings = {
         "trace": {"workers": 6, "queue_max": 50},
         "pool": {"waiting_max": 4, "cooldown_s": 3},
@@ -143,17 +143,17 @@ async def test_with_no_ip_free_and_its_queue_full_clicks_fall_back_at_once(state
             async with trio.open_nursery() as late:
                 for number in range(6, BURST):
                     late.start_soon(exchange, daemon.port, f"/track-hit?offer={OFFER}&gclid=g{number}")
-            assert waiting() == 4, "those who came later were told before them"
-        told = [(line["reason"], line["wait_ms"]) for line in daemon.log("click")]
-        assert Counter(reason for reason, _ in told) == {None: 2, "no_ip": BURST - 2}
+            assert waiting() == 4, "later clicks were answered before them"
+        answers = [(line["reason"], line["wait_ms"]) for line in daemon.log("click")]
+        assert Counter(reason for reason, _ in answers) == {None: 2, "no_ip": BURST - 2}
         late_ones = BURST - 6
-        assert [reason for reason, _ in told][:late_ones] == ["no_ip"] * late_ones, "no trace had to end first"
+        assert [reason for reason, _ in answers][:late_ones] == ["no_ip"] * late_ones, "no trace had to end first"
         hits = await until_rows(daemon, "select coalesce(reason, 'resolved'), count(*) from hits group by 1", BURST)
         assert hits == {"resolved": 2, "no_ip": BURST - 2}
 
 
 async def test_with_dead_proxies_alone_no_click_waits_for_its_deadline(state_dir: Path) -> None:
-    """Three proxies refuse connections; each rests after that for longer than a visitor waits."""
+    """Three proxies refuse connections; after that each cooldown is longer than a visitor waits."""
     deadline_s, dead_port = 8, free_port()
     rows = ", ".join(f"('{address}', '{dead_port}', 'us')" for address in ADDRESSES[:3])
     async with serving(state_dir, {"click": {"deadline_s": deadline_s}}) as daemon:
@@ -174,7 +174,7 @@ async def test_past_waiting_max_clicks_fall_back_at_once(state_dir: Path) -> Non
     async with overloaded(state_dir, settings, ips=8) as (daemon, _):
         found = await burst(daemon, BURST)
         assert found.reasons == {None: 6, "overload": BURST - 6}
-        assert found.told_at_once("overload", of=BURST - 6)
+        assert found.answered_at_once("overload", of=BURST - 6)
         await normal(daemon, 6)
 
 
@@ -211,7 +211,7 @@ async def test_under_ten_times_what_can_be_traced_no_queue_passes_its_bound(stat
 
 
 async def until_rows(daemon: Serving, statement: str, total: int) -> dict[str, int]:
-    """Counts by name, once they come to `total`."""
+    """The counts by name, once their sum is `total`."""
     counts: dict[str, int] = {}
     with trio.fail_after(PATIENCE_S):
         while sum(counts.values()) < total:

@@ -1,4 +1,4 @@
-"""PgBouncer before the database, in the mode that the daemon cannot work with. The faults have the other two."""
+"""PgBouncer in statement mode, which the daemon refuses. tests/faults uses the other two modes."""
 
 from pathlib import Path
 

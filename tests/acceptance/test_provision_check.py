@@ -1,4 +1,4 @@
-"""`tracepool provision check` as a process, with and without a daemon: no click loses its IP."""
+"""`tracepool provision check`, with and without a daemon: each IP gets a result, and no trace loses its IP."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ LOGIN = {"username": "customer", "password": "word-of-the-gate"}
 
 @dataclass
 class World:
-    """The ports of proxies by their behaviour; `gate` is a gateway that reports its exit address."""
+    """The ports of proxies, by their behaviour. `gate` is a gateway that sends its exit address."""
 
     ports: dict[str, int]
     gate: Proxy
@@ -64,7 +64,7 @@ async def world() -> AsyncIterator[World]:
         _, ports["locked out"] = await stack.enter_async_context(proxy(known, credentials=("somebody", "else")))
         _, ports["refuses"] = await stack.enter_async_context(proxy(known, misbehave=proxies.answering(403)))
         _, ports["mute"] = await stack.enter_async_context(proxy(known, misbehave=proxies.silent))
-        gate, ports["gate"] = await stack.enter_async_context(proxy(known, tells=f"X-Exit-IP: {TOLD}"))
+        gate, ports["gate"] = await stack.enter_async_context(proxy(known, own_header=f"X-Exit-IP: {TOLD}"))
         yield World(ports, gate, works)
 
 
@@ -163,15 +163,15 @@ async def test_a_failed_ip_that_works_again_is_back_in_use_and_what_does_not_sta
             "update ip_rotation_pool set status = 'failed', is_healthy = false, consecutive_failures = 5,"
             " last_health_check = now() - interval '1 hour', probe_failures = 2 where country = 'us'"
         )
-        told = await run_command("psql", "--config", str(config), "-c", failed)
-        assert told.stdout == "UPDATE 7\n", told.stderr
+        done = await run_command("psql", "--config", str(config), "-c", failed)
+        assert done.stdout == "UPDATE 7\n", done.stderr
         async with serving(state_dir, here.settings()) as daemon:
             await until(lambda: daemon.counts("us")["available"] == 3, "those that work are back", 15)
             await until(lambda: len(daemon.log("probe")) == 7, "each was probed", 15)
             assert daemon.counts("us")["failed"] == 4
             assert {line["kind"] for line in daemon.log("probe")} == set(EXPECTED)
             assert {fault["event"] for fault in daemon.faults()} == {"provider_credentials_refused"}
-            assert await daemon.stop() == 0  # when everything is shipped
+            assert await daemon.stop() == 0  # the journal is shipped then
             look = "select is_healthy, consecutive_failures, probe_failures, count(*) from ip_rotation_pool"
             found = await daemon.psql(f"{look} where country = 'us' group by 1, 2, 3 order by 1, 3")
             assert found == [["f", "5", "2", "1"], ["f", "5", "3", "3"], ["t", "0", "0", "3"]]

@@ -1,4 +1,4 @@
-"""Each command and each SQL statement of the README is run."""
+"""Runs each command and each SQL statement in the README."""
 
 import functools
 import html
@@ -11,17 +11,17 @@ import trio
 
 from tests.fakes.wire import free_port
 from tests.support.needs import need
-from tests.support.processes import REPOSITORY, asked, environment, offer, run_command, serving
+from tests.support.processes import REPOSITORY, control_request, environment, offer, run_command, serving
 from tests.support.waiting import PATIENCE_S, until
 
 README = (REPOSITORY / "README.md").read_text()
-# Tested elsewhere: demo by test_demo, serve by test_serve, the units by test_install_units and test_systemd.
+# Other tests run these commands: test_demo, test_serve, test_install_units and test_systemd.
 ELSEWHERE = {"demo", "serve", "install-units"}
 CONSOLE = re.findall(r"```console\n(.*?)```", README, re.S)
 
 
 def commands() -> list[str]:
-    """Every `tracepool …` of a console block, with continued lines joined."""
+    """Every `tracepool …` command of a console block; a backslash at its end continues a line."""
     lines = "\n".join(CONSOLE).replace("\\\n", " ").splitlines()
     found = [line.removeprefix("$ ").split(" # ")[0].strip() for line in map(str.strip, lines) if line.startswith("$ ")]
     return [line.rstrip().removesuffix("#") for line in found if line.startswith("tracepool ")]
@@ -44,10 +44,10 @@ async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: 
             if words[0] in ELSEWHERE:
                 continue
             if words[:2] == ["provision", "check"]:
-                words += ["--ip", "192.0.2.7"]  # one watched refresh is enough
+                words += ["--ip", "192.0.2.7"]  # one IP is enough
             words = [str(tmp_path / word) if word == "proxies.csv" else word for word in words]
             done = await run_command(*words, **env)
-            # None of these IPs works, and there are no clicks in the history.
+            # None of these IPs works, and there was no click whose history could be shown.
             expected = int(words[0] == "trace" or words[:2] in (["provision", "check"], ["plan", "--from-history"]))
             assert done.returncode == expected, (command, done.stdout, done.stderr)
         for block in re.findall(r"```sql\n(.*?)```", README, re.S):
@@ -57,7 +57,7 @@ async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: 
 
 
 def curl_commands() -> list[str]:
-    """Every curl command that the README, /docs and the commands' help show."""
+    """Every curl command in the README, in /docs and in the commands' help."""
     docs = html.unescape((REPOSITORY / "daemon/control/docs/docs.html").read_text())
     blocks = [*CONSOLE, *re.findall(r"<pre>(.*?)</pre>", docs, re.S)]
     found = [
@@ -96,7 +96,7 @@ async def test_every_curl_command_works_as_it_is_written(state_dir: Path) -> Non
         config = str(state_dir / "settings.toml")
         made = await run_command("token", "create", "ops", "--role", "operator", "--config", config)
         token = made.stdout.split()[-1]
-        await until(lambda: asked(daemon, token=token).status_code == 200, "the token is adopted")
+        await until(lambda: control_request(daemon, token=token).status_code == 200, "the token is adopted")
         for command in commands:
             if "$TOKEN" in command:
                 await answered(command, TOKEN=token)

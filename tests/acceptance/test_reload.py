@@ -1,4 +1,4 @@
-"""SIGHUP: the output and the behaviour of a running daemon with the new settings."""
+"""What a running daemon shows and does after it has reloaded its settings on SIGHUP."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes.wire import listening
-from tests.support.processes import Serving, as_toml, asked, network_of, provision, serving
+from tests.support.processes import Serving, as_toml, control_request, network_of, provision, serving
 from tests.support.waiting import until
 
 BEFORE = {
@@ -27,7 +27,7 @@ AFTER = {
 SHOWN_ONCE_RELOADED = {
     "clicks_waiting": 77,
     "waiting_for_an_ip_us": 66,
-    # Fixed at the start: the old values are shown until the restart.
+    # These settings need a restart: the old values are shown until then.
     "connections": 5_000,
     "workers_busy": 20,
     "traces_waiting_for_a_worker": 60,
@@ -45,7 +45,7 @@ def limits_in(page: str) -> dict[str, float]:
 
 
 async def reload(daemon: Serving, settings: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the settings and send SIGHUP. Returns once the daemon uses them."""
+    """Write the settings, send SIGHUP, and wait until the daemon has taken the settings over."""
     sections = {section: dict(values) for section, values in settings.items()}
     sections["click"] = {"bind": [f"127.0.0.1:{daemon.port}"], **sections.get("click", {})}
     sections["control"] = {"bind": "127.0.0.1:0", **sections.get("control", {})}
@@ -61,12 +61,12 @@ async def test_status_and_metrics_show_the_settings_of_the_last_reload(state_dir
         await reload(daemon, AFTER)
         [line] = daemon.log("reloaded")
         assert line["wait_for_a_restart"] == ["click.connections_max", "trace.workers", "trace.queue_max"]
-        queues, page = daemon.status()["queues"], asked(daemon, "/metrics").text
+        queues, page = daemon.status()["queues"], control_request(daemon, "/metrics").text
         limits = limits_in(page)
         assert {name: queues[name]["max"] for name in SHOWN_ONCE_RELOADED} == SHOWN_ONCE_RELOADED
         assert {name: limits[name] for name in SHOWN_ONCE_RELOADED} == SHOWN_ONCE_RELOADED
         assert "tracepool_click_deadline_seconds 8.0" in page
-        assert asked(daemon, "/api/history").json()["deadline_ms"] == 8_000
+        assert control_request(daemon, "/api/history").json()["deadline_ms"] == 8_000
         assert await daemon.stop() == 0
 
 
@@ -79,8 +79,8 @@ async def test_a_new_maintenance_interval_does_not_wait_for_the_old_one(state_di
 
 
 def rounds_of(daemon: Serving) -> list[dict[str, Any]]:
-    """The rows that the maintenance rounds have recorded."""
-    return list(asked(daemon, "/api/statistics").json()["items"])
+    """The records of each round of maintenance."""
+    return list(control_request(daemon, "/api/statistics").json()["items"])
 
 
 async def says_nothing(stream: trio.abc.Stream) -> None:
@@ -96,19 +96,19 @@ async def test_a_tracer_stops_within_the_deadline_of_the_last_reload(state_dir: 
         body = {"url": "http://ads.example/", "proxy_ip": "127.0.0.1", "proxy_port": port}
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.to_thread.run_sync, asks_in_vain, tracer, body)
+            nursery.start_soon(trio.to_thread.run_sync, ask_until_it_ends, tracer, body)
             await until(lambda: under_way(tracer, body), "the trace is under way")
             began_s = trio.current_time()
             assert await tracer.stop() == 0
             assert trio.current_time() < began_s + SILENT_S / 4
 
 
-def asks_in_vain(tracer: Serving, body: dict[str, Any]) -> None:
-    """The connection ends with the tracer."""
+def ask_until_it_ends(tracer: Serving, body: dict[str, Any]) -> None:
+    """Ask for a trace; the tracer's end closes the connection."""
     with contextlib.suppress(httpx.TransportError):
-        asked(tracer, "/trace", method="POST", json=body)
+        control_request(tracer, "/trace", method="POST", json=body)
 
 
 def under_way(tracer: Serving, body: dict[str, Any]) -> bool:
     """Whether the proxy is in use: another trace through it is refused."""
-    return asked(tracer, "/trace", method="POST", json={**body, "timeout_ms": 1}).status_code == 409
+    return control_request(tracer, "/trace", method="POST", json={**body, "timeout_ms": 1}).status_code == 409

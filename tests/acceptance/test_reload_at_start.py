@@ -1,4 +1,4 @@
-"""SIGHUP from the first moment of the process on: the process survives, and all components use the new settings."""
+"""SIGHUP at any moment of the start: the process survives, and all its parts use the new settings."""
 
 import signal
 from pathlib import Path
@@ -7,14 +7,14 @@ import pytest
 import trio
 
 from tests.fakes.wire import free_port, listening
-from tests.support.processes import Serving, as_toml, asked, click, end_of, offer, serving
+from tests.support.processes import Serving, as_toml, click, control_request, end_of, offer, serving
 from tests.support.waiting import until
 
 OLD_TOKEN, NEW_TOKEN = "the-token-of-before", "the-token-of-now"
 OLD_DEADLINE_S, NEW_DEADLINE_S = 40, 1.5
 OLD_COOLDOWN_S, NEW_COOLDOWN_S = 3_600, 0.25
 OLD_WAITING_MAX, NEW_WAITING_MAX = 400, 77
-# The log event before the signal; None: the process has just been started.
+# The log event after which the signal is sent; None: as soon as the process handles the signal.
 MOMENTS = [None, "starting", "embedded_database", "offers_adopted", "ready"]
 
 
@@ -30,8 +30,8 @@ def settings(port: int, *, new: bool) -> dict[str, dict[str, object]]:
     }
 
 
-async def python_runs(daemon: Serving) -> None:
-    """In the few milliseconds before, no Python program can handle a signal; see systemd/tracepool.service."""
+async def handles_sighup(daemon: Serving) -> None:
+    """Wait until the process handles SIGHUP, which ended it before. See systemd/tracepool.service."""
     status = Path(f"/proc/{daemon.process.pid}/status")
 
     def catches_sighup() -> bool:
@@ -46,10 +46,10 @@ async def says_nothing(stream: trio.abc.Stream) -> None:
 
 
 async def new_settings_hold(daemon: Serving) -> None:
-    """Check the control face, its status, the metrics, the clicks and the pool."""
-    await until(lambda: asked(daemon, token=NEW_TOKEN).status_code == 200, "the new token is in force")
-    assert asked(daemon, token=OLD_TOKEN).status_code == 401
-    metrics = asked(daemon, "/metrics", token=NEW_TOKEN).text
+    """Check that the control face, status, metrics, clicks and pool use the new settings."""
+    await until(lambda: control_request(daemon, token=NEW_TOKEN).status_code == 200, "the new token is in force")
+    assert control_request(daemon, token=OLD_TOKEN).status_code == 401
+    metrics = control_request(daemon, "/metrics", token=NEW_TOKEN).text
     assert f"tracepool_click_deadline_seconds {NEW_DEADLINE_S}" in metrics
     async with listening(says_nothing) as silent_port:
         await daemon.psql(
@@ -73,7 +73,7 @@ async def test_a_sighup_at_any_moment_of_the_start_is_honoured_by_all_parts(
     port = free_port()
     async with serving(state_dir, settings(port, new=False), ready=False) as daemon:
         daemon = Serving(daemon.process, daemon.state_dir, port, daemon.log_file)
-        await (python_runs(daemon) if moment is None else daemon.logged(moment))
+        await (handles_sighup(daemon) if moment is None else daemon.logged(moment))
         (state_dir / "settings.toml").write_text(as_toml(state_dir, settings(port, new=True)))
         daemon.process.send_signal(signal.SIGHUP)
         await daemon.ready()
@@ -84,7 +84,7 @@ async def test_a_sighup_at_any_moment_of_the_start_is_honoured_by_all_parts(
 
 async def test_sighups_while_it_starts_and_stops_end_nothing(state_dir: Path) -> None:
     async with serving(state_dir, ready=False) as daemon:
-        await python_runs(daemon)
+        await handles_sighup(daemon)
         while not daemon.log("ready"):
             assert daemon.process.poll() is None
             daemon.process.send_signal(signal.SIGHUP)
@@ -100,7 +100,7 @@ async def test_sighups_while_it_starts_and_stops_end_nothing(state_dir: Path) ->
 
 async def test_a_sigterm_while_it_starts_ends_it_cleanly(state_dir: Path) -> None:
     async with serving(state_dir, ready=False) as daemon:
-        await python_runs(daemon)
+        await handles_sighup(daemon)
         assert await daemon.stop() in (0, -signal.SIGTERM)
     async with serving(state_dir, ready=False) as daemon:
         await daemon.logged("starting")

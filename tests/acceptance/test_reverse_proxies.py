@@ -1,4 +1,4 @@
-"""The reverse proxies of config/: their syntax, and a click through them with the address of its visitor."""
+"""TLS by the reverse proxies in config/: their syntax, and a click through each with the visitor's own address."""
 
 import socket
 import ssl
@@ -22,7 +22,7 @@ QUERY = "offer=summer-sale&gclid=a%2Fb+c;d&empty=&odd=%zz&tag=1&tag=2"
 
 
 class Front:
-    """The files of a proxy with the certificate of clicks.example. `port`: its TLS port."""
+    """A directory for a proxy's files, a certificate for clicks.example, and the proxy's TLS `port`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -53,7 +53,7 @@ def port_taken(address: str, port: int) -> bool:
 
 
 def edited(text: str, *changes: tuple[str, str]) -> str:
-    """The example with replaced values, each of which must occur in it."""
+    """The example with an operator's values in place of the example's, each of which must occur."""
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
@@ -62,7 +62,7 @@ def edited(text: str, *changes: tuple[str, str]) -> str:
 
 @asynccontextmanager
 async def running(command: Sequence[str], directory: Path, port: int) -> AsyncIterator[None]:
-    """A running proxy; yields once its port is open."""
+    """Run a proxy; yield when its port is open."""
     environment = {"HOME": str(directory), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     with (directory / "proxy.log").open("w") as log:
         process = await trio.lowlevel.open_process(command, stdout=log, stderr=log, env=environment, cwd=directory)
@@ -85,7 +85,7 @@ async def check(command: Sequence[str], directory: Path) -> None:
 
 
 async def a_click_comes_through(front: Front, daemon: Serving) -> None:
-    """The address that the daemon saw, and the response that the visitor got."""
+    """Check what the daemon received from a visitor, and what the visitor received."""
     async with front.visitor() as visitor, httpx.AsyncClient(trust_env=False) as beside:
         assert (await front.get(visitor, "/elsewhere")).status_code == 404
         for path in ("/track-hit", "/functions/v1/track-hit"):

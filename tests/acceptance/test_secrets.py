@@ -1,4 +1,4 @@
-"""No log, traceback, response, row, file or process list shows a password, from whatever source it is."""
+"""No password of any source appears in a log, traceback, answer, row, file or process list."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from daemon.database import embedded
-from daemon.demo.modes import BAD_GATEWAY, REFUSE, UNAUTHORISED
+from tests.fakes.network import Failure
 from tests.fakes.wire import free_port
 from tests.support.exchange import exchange
 from tests.support.processes import (
@@ -70,7 +70,7 @@ WRONG: dict[str, dict[str, str]] = {
 
 @pytest.fixture
 def postgres() -> Iterator[str]:
-    """An external server that accepts any password."""
+    """A PostgreSQL server that accepts any password."""
     with open_state_dir() as directory:
         server = embedded.start(directory)
         try:
@@ -84,7 +84,7 @@ def with_password(url: str, password: str) -> str:
 
 
 def credentials_in(directory: Path, database_url: str) -> str:
-    """$CREDENTIALS_DIRECTORY as systemd creates it."""
+    """A directory with credentials, as systemd makes it for $CREDENTIALS_DIRECTORY."""
     directory.mkdir(mode=0o700)
     (directory / "tracepool_database__url").write_text(database_url + "\n")
     (directory / "tracepool_providers__luna__password").write_text(PROVIDER)
@@ -97,7 +97,7 @@ def uncovered(text: str) -> list[str]:
 
 @asynccontextmanager
 async def watched_processes() -> AsyncIterator[list[str]]:
-    """The command lines that contained a password during the block."""
+    """Collect the command lines of processes that have a password in them while the block runs."""
     named: list[str] = []
 
     def look() -> None:
@@ -116,7 +116,7 @@ async def watched_processes() -> AsyncIterator[list[str]]:
 
 
 def asked(state_dir: Path, line: bytes) -> str:
-    """The raw response of the control socket."""
+    """The control socket's answer, as bytes."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(state_dir / "control.sock"))
         client.sendall(line + b"\n")
@@ -157,9 +157,10 @@ async def test_a_password_appears_nowhere_that_a_daemon_and_its_commands_write(
         await until(lambda: any(line["active"] for line in daemon.log("offers_adopted")), "the offer is adopted")
         await until(lambda: daemon.counts("us")["total"] == len(ADDRESSES), "the IPs are adopted")
         assert (await click(daemon, "sale")).redirected
-        for mode in (UNAUTHORISED, BAD_GATEWAY, REFUSE):
+        failures: tuple[Failure, ...] = (407, 502, "refuse")
+        for failure in failures:
             for address in ADDRESSES:
-                network.misbehave(address, mode)
+                network.fail(address, failure)
             assert (await click(daemon, "sale")).redirected
         for target in (
             "/track-hit",
@@ -189,17 +190,17 @@ async def test_a_password_appears_nowhere_that_a_daemon_and_its_commands_write(
     assert uncovered("\n".join(said)) == []
     assert named == []
     assert files_with_a_password(state_dir) == []
-    assert "customer" in daemon.log_file.read_text(), "what is no secret is told"
+    assert "customer" in daemon.log_file.read_text(), "the log has the user name, which is no secret"
 
 
 def files_with_a_password(directory: Path) -> list[str]:
-    """The files include the spool, logs and locks."""
+    """The files that have a password in them, of all files in the state directory."""
     files = [file for file in directory.rglob("*") if file.is_file()]
     assert any(file.name == "journal.sqlite" for file in files)
     return [file.name for file in files if CANARY.encode() in file.read_bytes()]
 
 
-async def test_a_crash_tells_its_cause_without_the_password_in_it(state_dir: Path, tmp_path: Path) -> None:
+async def test_a_crash_is_logged_with_its_cause_and_without_the_password(state_dir: Path, tmp_path: Path) -> None:
     program, log, config = tmp_path / "crashing.py", tmp_path / "crash.log", tmp_path / "settings.toml"
     program.write_text(CRASHING)
     port = free_port()

@@ -61,8 +61,8 @@ async def test_while_postgres_is_away_clicks_get_503_and_each_try_is_a_line(tmp_
         assert "c4n4ry-word" not in daemon.log_file.read_text()
 
 
-async def test_a_start_without_postgres_redirects_by_the_offers_that_it_knew(state_dir: Path) -> None:
-    """The hits are rows once PostgreSQL is back."""
+async def test_a_start_without_postgres_redirects_by_the_cached_offers(state_dir: Path) -> None:
+    """The hits become rows once PostgreSQL is back."""
     postgres = Postgres(state_dir / "postgres")
     await trio.to_thread.run_sync(postgres.start)
     settings = {"database": {"url": postgres.server.url}}

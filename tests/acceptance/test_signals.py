@@ -1,4 +1,4 @@
-"""A daemon is stopped or killed under load: the effects for visitors, the database and the ad network."""
+"""A daemon that is stopped or killed under load, seen by its visitors, its database and the ad network."""
 
 import signal
 import time
@@ -27,7 +27,7 @@ CLICKS_PER_S = 20.0
 COOLDOWN_S = 60.0
 LANDING = "www.shop.example"
 SETTLED_S = 0.25
-"""A click that was sent so long before a signal has been accepted by then."""
+"""A click sent this long before a signal has been accepted when the signal comes."""
 
 
 def addresses(count: int) -> tuple[str, ...]:
@@ -92,11 +92,11 @@ async def test_after_a_kill_under_load_what_was_locked_rests_and_every_answer_is
                 late_hits = (await trio.to_thread.run_sync(first.status))["journal"]["late_hits"]
                 await first.stop(signal.SIGKILL)
             answered = {str(clicked.request_id) for clicked in load.redirected()}
-            used = {event.client for event in network.log.of_origin()}
+            used = {event.address for event in network.log.of_origin()}
         async with serving(state_dir, settings) as second:
             assert [line["started"] for line in second.log("embedded_database")] == [False], "its server ran on"
             await only_rested_ips_are_available(second, used)
-            # There are more clicks than IPs left: reuse during a cooldown would happen now.
+            # More clicks than IPs without a cooldown are left: an IP that is leased too soon is leased now.
             async with under_load(second, "summer-sale", CLICKS_PER_S, at_least=30) as more:
                 pass
             answered |= {str(clicked.request_id) for clicked in more.redirected()}

@@ -22,7 +22,7 @@ CLICKS_PER_S = 25.0
 PASSWORD = "sesame-of-the-operator"
 OUTSIDE_PORT = 5433
 
-# An external PostgreSQL, run with the same programs.
+# A PostgreSQL that is not the daemon's own, from the same programs.
 OUTSIDE = f"""[Unit]
 Description=a PostgreSQL beside tracepool
 [Service]
@@ -56,9 +56,9 @@ def machine(tmp_path: Path) -> Iterator[Container]:
 
 
 def ask(machine: Container, path: str, where: str = "8080", *headers: str) -> tuple[int, str | None]:
-    """The status and the Location header."""
-    told = machine.run(f"{INSTALLED}/bin/python3", "-c", ASK, where, path, *headers).stdout.split()
-    return int(told[0]), None if told[1] == "None" else told[1]
+    """The status and the Location of an answer."""
+    words = machine.run(f"{INSTALLED}/bin/python3", "-c", ASK, where, path, *headers).stdout.split()
+    return int(words[0]), None if words[1] == "None" else words[1]
 
 
 def start(machine: Container, *, watchdog_s: int | None = None) -> None:
@@ -82,13 +82,13 @@ def settings(machine: Container, text: str) -> None:
 
 @contextmanager
 def knocking(machine: Container) -> Iterator[list[Knock]]:
-    """Send clicks during the block. Afterwards the list has their results."""
-    told: list[Knock] = []
+    """Send clicks during the block; the list has them afterwards."""
+    knocks: list[Knock] = []
     command = [sys.executable, "-m", "tests.acceptance.knock", "8080", CLICK, str(CLICKS_PER_S)]
     with machine.visitor(*command) as visitors:
-        yield told
+        yield knocks
         lines, _ = visitors.communicate()
-    told += [Knock(**json.loads(line)) for line in lines.splitlines()]
+    knocks += [Knock(**json.loads(line)) for line in lines.splitlines()]
 
 
 def answered_a_second_long(machine: Container) -> None:
@@ -138,7 +138,7 @@ def test_it_is_ready_only_once_its_external_postgresql_is_there(machine: Contain
     machine.run("systemctl", "start", "outside")
     machine.until(lambda: machine.show(UNIT, "ActiveState") == "active", "it is ready")
     assert ask(machine, "/readyz")[0] == 200
-    machine.write(f"{ETC}/tracepool.toml", f'[database]\nurl = "{url}"\n')  # for the command only, which runs as root
+    machine.write(f"{ETC}/tracepool.toml", f'[database]\nurl = "{url}"\n')  # only for the command, which runs as root
     add_offer(machine)
     assert ask(machine, CLICK)[0] == 302
     assert "/postgres " not in machine.run("systemctl", "status", "--no-pager", "--full", UNIT).stdout
@@ -155,8 +155,8 @@ def test_a_daemon_that_is_stopped_is_restarted_by_the_watchdog_and_its_visitors_
     assert ask(machine, CLICK)[0] == 302, "it waited at the socket"
     assert machine.show(UNIT, "NRestarts") == "1"
     assert machine.show(UNIT, "MainPID") != stopped
-    told = machine.run("journalctl", "--no-pager", "--output=cat", f"--unit={UNIT}").stdout
-    assert "Watchdog timeout" in told
+    log = machine.run("journalctl", "--no-pager", "--output=cat", f"--unit={UNIT}").stdout
+    assert "Watchdog timeout" in log
     machine.until(lambda: machine.show(UNIT, "ActiveState") == "active", "it serves again")
     again_us = int(machine.show(UNIT, "WatchdogTimestampMonotonic"))
 
@@ -173,7 +173,7 @@ def test_a_restart_under_load_refuses_no_connection(machine: Container) -> None:
     with knocking(machine) as knocks:
         answered_a_second_long(machine)
         machine.run("systemctl", "restart", UNIT)
-        machine.run("systemctl", "kill", "--signal=SIGTERM", UNIT)  # an orderly stop is no reason for Restart=
+        machine.run("systemctl", "kill", "--signal=SIGTERM", UNIT)  # a clean exit: Restart= does not apply
         machine.until(lambda: len(machine.log(UNIT, "ready")) == 3, "the socket has started it again")
         answered_a_second_long(machine)
     assert [one for one in knocks if one.status != 302] == []

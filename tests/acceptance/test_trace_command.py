@@ -1,4 +1,4 @@
-"""`tracepool trace`: rows that a daemon traces while its pool has enough IPs, even across a restart."""
+"""`tracepool trace`: rows that a daemon traces while its pool has free IPs, also across a restart."""
 
 import json
 import signal
@@ -8,7 +8,16 @@ from pathlib import Path
 import trio
 
 from daemon.demo.history import check
-from tests.support.processes import asked, end_of, network_of, offer, provision, run_command, serving, start_command
+from tests.support.processes import (
+    control_request,
+    end_of,
+    network_of,
+    offer,
+    provision,
+    run_command,
+    serving,
+    start_command,
+)
 from tests.support.waiting import until
 
 ADDRESSES = tuple(f"127.2.9.{number}" for number in range(1, 11))
@@ -75,11 +84,11 @@ async def test_a_trace_that_a_program_waits_for_has_a_clicks_row(state_dir: Path
             "request_id": request_id, "offer_id": "sale", "tracking_url": network.chain_url(2, 5),
             "target_country": "us", "inbound_params": {"gclid": "g"},
         }  # fmt: skip
-        ask = partial(asked, daemon, "/functions/v1/process-trace-parallel", method="POST", json=body)
-        told = await trio.to_thread.run_sync(ask)
-        assert (told.status_code, told.json()["ip_used"]) == (200, ADDRESSES[0])
+        ask = partial(control_request, daemon, "/functions/v1/process-trace-parallel", method="POST", json=body)
+        response = await trio.to_thread.run_sync(ask)
+        assert (response.status_code, response.json()["ip_used"]) == (200, ADDRESSES[0])
         row = "select status, ip_assigned, final_url, priority, inbound_params->>'gclid', offer_id is not null"
-        expected = [["completed", ADDRESSES[0], told.json()["final_url"], "0", "g", "t"]]
+        expected = [["completed", ADDRESSES[0], response.json()["final_url"], "0", "g", "t"]]
         statement = f"{row} from active_trace_requests where request_id = '{request_id}'"
         with trio.fail_after(20):
             found: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""Two daemons: one answers clicks, and the other, which has no database, traces for it."""
+"""Two daemons: one answers clicks; the other, without a database, traces for it."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import pytest
 from tests.support.processes import (
     Serving,
     as_toml,
-    asked,
     click,
+    control_request,
     end_of,
     network_of,
     offer,
@@ -25,7 +25,7 @@ LANDING = "www.shop.example"
 
 def trace_by(tracer: Serving) -> httpx.Response:
     body = {"url": "ftp://ads.example/", "proxy_ip": "127.0.0.1", "proxy_port": 1}
-    return asked(tracer, "/trace", method="POST", json=body)
+    return control_request(tracer, "/trace", method="POST", json=body)
 
 
 async def test_one_daemon_traces_for_another(state_dir: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_one_daemon_traces_for_another(state_dir: Path, tmp_path: Path) ->
 async def test_a_tracer_needs_nothing_on_disk_reloads_its_token_and_stops_in_order(tmp_path: Path) -> None:
     nothing = tmp_path / "not-there"
     async with serving(tmp_path, TRACEPOOL_ROLE="tracer", TRACEPOOL_STATE_DIR=str(nothing)) as tracer:
-        assert asked(tracer, "/readyz").status_code == 200
+        assert control_request(tracer, "/readyz").status_code == 200
         assert trace_by(tracer).json()["verdict"] == "operator"
         config = tmp_path / "settings.toml"
         config.write_text(f'{config.read_text()}token = "{TOKEN}"\n')  # its last section is [control]

@@ -1,4 +1,4 @@
-"""The daemon under a fake manager with systemd's protocols: notifications, watchdog, sockets."""
+"""The daemon under a process manager, which the test plays, with systemd's notifications, watchdog and sockets."""
 
 import resource
 import signal
@@ -22,7 +22,7 @@ PROBES = 3  # within that time
 
 
 class Manager:
-    """`heard`: the received messages, each a list of assignments. `address`: its $NOTIFY_SOCKET."""
+    """A manager. `heard`: the assignments of each message that it received. `address`: its $NOTIFY_SOCKET."""
 
     def __init__(self, path: Path) -> None:
         self.address = str(path)
@@ -121,7 +121,7 @@ async def test_a_disk_that_hangs_is_no_reason_to_start_again(state_dir: Path) ->
         async with serving(state_dir, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC=WATCHDOG_US) as daemon:
             await offer(daemon, "summer-sale", "https://ads.example/c?id=7")
             with closing(sqlite3.connect(state_dir / "journal.sqlite", isolation_level=None)) as held:
-                held.execute("begin immediate")  # commits wait for this file, as for a disk
+                held.execute("begin immediate")  # a commit waits for this transaction, as for a slow disk
                 await daemon.logged("disk_hangs")
                 fed = manager.count("WATCHDOG=1")
                 assert (await click(daemon, "summer-sale")).redirected

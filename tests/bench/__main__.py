@@ -1,7 +1,7 @@
-"""The figures: `python -m tests.bench [NAME…] [--quick] [--json FILE] [--peer COMMAND]`.
+"""Benchmarks: `python -m tests.bench [NAME…] [--quick] [--json FILE] [--peer COMMAND]`.
 
-Measures, on loopback and with processes of its own, what the daemon promises, beside a reference from the same run.
-Figures are no assertions: a missed target is shown, and the exit status is 0 unless a benchmark itself broke (1).
+Measures on loopback, with its own processes, what the daemon promises, and a reference in the same run. A missed target
+is shown but is no error: the exit status is 1 only if a benchmark could not be carried out.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
     names = options.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         _parser().error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    # The parts that run in this process would otherwise mix their log into the progress.
+    # Some benchmarks run the daemon's code in this process; its log must not mix with the progress lines.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     out, progress = Console(), Console(stderr=True, highlight=False)
     found: dict[str, list[Figure]] = {}
@@ -81,12 +81,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"benchmarks:\n{listed}\n\nexample:\n  python -m tests.bench lease cpu --quick",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks to run; all without it")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go (bench-<date>.json)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; default: all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures (default: bench-<date>.json)")
     parser.add_argument(
-        "--peer", default="", metavar="COMMAND", help="another service, for cpu: see tests/bench/cpu.py"
+        "--peer",
+        default="",
+        metavar="COMMAND",
+        help="command of another service to compare with: see tests/bench/cpu.py",
     )
-    parser.add_argument("--quick", action="store_true", help="shorter runs, to see that everything works")
+    parser.add_argument("--quick", action="store_true", help="short runs, to check that everything works")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""What a five-hop chain onto a 500 KB page costs in bytes through a proxy, beside `curl -L` through the same one.
+"""Bytes of a five-hop chain to a 500 KB page through a proxy, compared with `curl -L` through the same proxy.
 
-Plain, with TLS on every hop (five hosts, so five handshakes, with certificates of a usual size), and where the offer
-stops at the landing's host. Two pages: one whose text begins at once, and one whose head goes on for longer than is
-read. The proxy counts what it put on the wire; what it has only queued, and then thrown away, no provider bills.
+The chain is plain, or has TLS on every hop (five hosts, so five handshakes, with certificates of a usual size), or the
+offer stops at the landing's host. There are two pages: the text of one begins at once, the head of the other is longer
+than the daemon reads. The proxy counts bytes on the wire, as providers bill them, not bytes that it queued and dropped.
 """
 
 import itertools
@@ -16,12 +16,13 @@ from pathlib import Path
 import trio
 import trustme
 
-from daemon.demo.network import DemoNetwork, demo_network, free_port_for
+from daemon.demo.wire import free_port_for
 from daemon.providers.proxies import proxy_for
 from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
 from daemon.trace.wire.session import Fetcher, trace
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import PROXY_PORT_FROM, BenchmarkBroke, Scene
+from tests.fakes.network import FakeNetwork, fake_network
 from tests.fakes.origins import Reply, origin, page, redirect
 
 HOSTS = tuple(f"hop{number}.example" for number in range(5))
@@ -40,7 +41,7 @@ RSA = trustme.KeyType.RSA
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Bytes both ways: as the proxy counted them, and as the trace did (curl does not)."""
+    """Bytes in both directions, as counted by the proxy and by the trace (None for curl)."""
 
     proxy: int
     ours: int | None = None
@@ -51,9 +52,9 @@ class Cost:
 
 
 class Wire:
-    """Origins in plain and TLS, and a proxy that counts."""
+    """A proxy that counts bytes, in front of plain and TLS origins."""
 
-    def __init__(self, network: DemoNetwork, certificate: Path) -> None:
+    def __init__(self, network: FakeNetwork, certificate: Path) -> None:
         self._network = network
         self._certificate = certificate
         trusting = ssl.create_default_context(cafile=str(certificate))
@@ -77,7 +78,7 @@ class Wire:
         return Cost(await self._counted() - before)
 
     async def _counted(self) -> int:
-        """What the proxy has counted, once it has seen the last connection end."""
+        """The proxy's count after the end of the last connection."""
         await trio.sleep(SETTLED_S)
         return sum(event.bytes_in + event.bytes_out for event in self._network.log.of_proxies())
 
@@ -94,7 +95,7 @@ async def wire(body: bytes) -> AsyncIterator[Wire]:
         names = {f"{host}:80": ("127.0.0.1", plain_port) for host in HOSTS}
         names |= {f"{host}:443": ("127.0.0.1", tls_port) for host in HOSTS}
         port = free_port_for([ADDRESS], PROXY_PORT_FROM)
-        async with demo_network([ADDRESS], proxy_port=port, resolve=names) as network:
+        async with fake_network([ADDRESS], proxy_port=port, names=names) as network:
             with tempfile.NamedTemporaryFile(suffix=".pem") as certificate:
                 certificate.write(root.cert_pem.bytes())
                 certificate.flush()
@@ -144,5 +145,5 @@ def _figure(name: str, ours: Cost, curl: Cost, target_kb: float) -> Figure:
         target_kb,
         reference=curl.proxy / 1_000,
         beside="curl -L through the same proxy",
-        note=f"as the proxy counted, both ways; the trace itself: {shown((ours.ours or 0) / 1_000, 'KB')}",
+        note=f"counted by the proxy, both directions; by the trace: {shown((ours.ours or 0) / 1_000, 'KB')}",
     )

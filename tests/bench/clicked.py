@@ -1,4 +1,4 @@
-"""The entries that real clicks leave, for the benchmarks of the journal: five hops, a browser's names."""
+"""Journal entries as real clicks leave them, for benchmarks: chains of five hops, a browser's headers."""
 
 import asyncio
 import itertools
@@ -59,7 +59,7 @@ def hit(request_id: uuid.UUID, at_s: float) -> Hit:
 
 
 def entries_of(ip_ids: Sequence[uuid.UUID], count: int) -> Iterator[Entry]:
-    """`count` entries of clicks one after the other, each through the next IP."""
+    """`count` entries of successive clicks, each through the next IP."""
     return itertools.islice(
         itertools.chain.from_iterable(map(_click, itertools.count(), itertools.cycle(ip_ids))), count
     )

@@ -1,18 +1,19 @@
-"""CPU of the daemon's process along five-hop chains, plain and https: what a click adds (slope) and idle (floor).
+"""CPU time of the daemon's process per click (slope) and without clicks (floor), for five-hop chains, plain and https.
 
-The slope is the CPU between two rates, divided by the clicks between them: it leaves out what each second costs.
+The slope is the difference in CPU time between two rates, divided by the difference in clicks: it leaves out costs that
+are per second.
 
-Only what the daemon's own process takes is counted, user and system time of all its threads; PostgreSQL, the network
-and the load have processes of their own. The https hops go to one host: one tunnel and one handshake for each click.
+CPU time is user and system time of all threads of the daemon's process; PostgreSQL, the network and the load generator
+are other processes. The https hops go to one host, so each click has one tunnel and one handshake.
 
-Another service can be measured in turns with it, through the same proxies at the same rate:
+Another service can be measured alternately with the daemon, through the same proxies at the same rate:
 
     python -m tests.bench cpu --peer "/path/to/its/venv/bin/python service.py"
 
-Its command gets PEER_DSN (an empty database), PEER_PORT (where on 127.0.0.1 it is to listen), PEER_COOLDOWN_S and, for
-https, SSL_CERT_FILE. It creates `ip_rotation_pool` (ip_address, ip_port, country) and `offers` (offer_name, final_url,
-target_country) there before it listens, and answers /track-hit?offer=plain&gclid=… as the daemon does. Its processes
-count with their children's.
+The command's environment has PEER_DSN (an empty database), PEER_PORT (the port to listen on at 127.0.0.1),
+PEER_COOLDOWN_S and, for https, SSL_CERT_FILE. The service must create `ip_rotation_pool` (ip_address, ip_port, country)
+and `offers` (offer_name, final_url, target_country) before it listens, and answer /track-hit?offer=plain&gclid=… as the
+daemon does. The CPU time of its child processes is included.
 """
 
 import os
@@ -29,14 +30,14 @@ LOW_RATE, HIGH_RATE = 50.0, 150.0
 PROXIES = 500
 COOLDOWN_S = 1
 WARM_S = 4.0
-SETTLE_S = 2.0  # the last rests end, the last rows are shipped
+SETTLE_S = 2.0  # the last cooldowns end, the last rows are shipped
 IDLE_S = 10.0
 TARGET_MS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """What some seconds of load at one rate took."""
+    """A measurement of one period of load at one rate."""
 
     cpu_s: float
     resolved: int
@@ -45,7 +46,7 @@ class _Turn:
 
 @dataclass(slots=True)
 class _Measured:
-    """A service that answers clicks at `url`, and what was found of it."""
+    """A service that answers clicks at `url`, and its measurements by rate."""
 
     url: str
     cpu_s: Callable[[], float]
@@ -53,7 +54,7 @@ class _Measured:
     turns: dict[float, list[_Turn]] = field(default_factory=lambda: {LOW_RATE: [], HIGH_RATE: []})
 
     def rest(self) -> None:
-        """Measures the CPU without clicks, as a share of a core."""
+        """Measure the CPU time without clicks, as a share of one core."""
         before_s = self.cpu_s()
         time.sleep(IDLE_S)
         self.idle_share = (self.cpu_s() - before_s) / IDLE_S
@@ -66,12 +67,12 @@ class _Measured:
         self.turns[rate].append(_Turn(self.cpu_s() - before_s, resolved, len(found["waits_ms"])))
 
     def per_click_ms(self, rate: float) -> float:
-        """All of the CPU at that rate, divided by the clicks resolved."""
+        """CPU time at that rate, divided by the resolved clicks."""
         return 1000 * self._cpu_s(rate) / max(1, self._resolved(rate))
 
     @property
     def slope_ms(self) -> float:
-        """The CPU that one more click costs. The turns at both rates are equally long."""
+        """CPU time per additional click. The periods at both rates are equally long."""
         clicks = self._resolved(HIGH_RATE) - self._resolved(LOW_RATE)
         return 1000 * (self._cpu_s(HIGH_RATE) - self._cpu_s(LOW_RATE)) / max(1, clicks)
 

@@ -1,8 +1,8 @@
-"""How near a saturated pool comes to N / (T + C) traces a second: N IPs, trace time T, cooldown C.
+"""Traces per second of a saturated pool, as a share of N / (T + C): N IPs, trace time T, cooldown C.
 
 T is the chain's nominal time, the sum of the origin's delays, so that connecting, journaling and answering count as
-loss. A rate is taken per IP, from its first to its last landing at the origin within the window, and summed: the
-window's edges, where an IP is in the middle of a trace, then cost nothing.
+loss. The rate is the sum over all IPs, each measured from the IP's first to its last landing within the window, so that
+traces that the window cuts do not count as loss.
 """
 
 import time
@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.demo.events import OriginEvent, read_log
+from daemon.demo.history import OriginEvent
 from tests.bench.figures import Figure, quantile, shown
 from tests.bench.scene import Scene, add_ips, add_offer, loaded, seconds, start_load
+from tests.fakes.events import read_log
 
 IPS, REQUESTS, DELAY_MS, COOLDOWN_S = 40, 5, 100, 1.0
 TRACE_S = REQUESTS * DELAY_MS / 1000
@@ -55,7 +56,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 
 def _landings(log: Path, from_s: float, to_s: float) -> tuple[dict[str, list[float]], list[float]]:
-    """When each address landed within the window, and the seconds from a chain's first request to its last answer."""
+    """Times of the landings in the window, by address; and seconds from a chain's first request to its last answer."""
     landings: dict[str, list[float]] = defaultdict(list)
     began_s: dict[int, float] = {}
     traces_s = []
@@ -65,7 +66,7 @@ def _landings(log: Path, from_s: float, to_s: float) -> tuple[dict[str, list[flo
         if event.hop == 0:
             began_s[event.cid] = event.began_s
         if event.hop == event.hops and event.status == 200 and from_s <= event.ended_s <= to_s:
-            landings[event.client].append(event.ended_s)
+            landings[event.address].append(event.ended_s)
             if event.cid in began_s:
                 traces_s.append(event.ended_s - began_s[event.cid])
     return landings, traces_s

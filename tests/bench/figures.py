@@ -1,4 +1,4 @@
-"""What a benchmark gives: figures, each with its target and what was measured beside it in the same run. Pure."""
+"""A benchmark's result: figures, each with a target and a reference from the same run. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -8,10 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. `unit` is that of `measured`, `reference` and `target` alike.
+    """One line of the table. `measured`, `reference` and `target` have the same `unit`.
 
-    `at_least`: the target is a floor, else a ceiling. Without a target the figure is there to be known.
-    `beside` says what the reference is, or why there is none.
+    `at_least`: the target is a minimum, else a maximum. `beside` describes the reference, or says why there is none.
     """
 
     name: str
@@ -34,7 +33,7 @@ class Figure:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of them does not exceed; NaN of nothing."""
+    """The smallest value that is not exceeded by at least this share of the values; NaN if there are none."""
     if not values:
         return math.nan
     ordered = sorted(values)
@@ -42,7 +41,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def shown(value: float, unit: str) -> str:
-    """Three or four digits that matter, with the unit."""
+    """The value with three or four significant digits and its unit."""
     if math.isnan(value):
         return "none"
     digits = 0 if abs(value) >= 1_000 else 1 if abs(value) >= 100 else 2 if abs(value) >= 1 else 3

@@ -1,6 +1,6 @@
-"""The journal on a real disk: durable leases, what it costs in CPU, and how fast it reaches PostgreSQL.
+"""The journal on a real disk: the wait for durable leases, CPU time per click, and entries shipped per second.
 
-Leases are measured where a worker asks for them: from the Acquire in the actor's mailbox to the durable answer.
+The wait for a lease is measured from the Acquire in the actor's mailbox to the durable answer.
 """
 
 import time
@@ -41,7 +41,7 @@ Mailbox = trio.MemorySendChannel[Message]
 
 
 class MemoryJournal:
-    """Takes entries as the journal does, and forgets them."""
+    """Encodes entries as the journal does, and drops them."""
 
     def __init__(self) -> None:
         self._taken: list[tuple[str, str]] = []
@@ -211,7 +211,7 @@ def _commits_ms(path: Path) -> list[float]:
 
 
 async def _click_cpu_ms(journal: Recorder, ip_ids: list[uuid.UUID], length_s: float) -> float:
-    """This process's CPU per click, each with the seven entries of a real one."""
+    """This process's CPU time per click; each click has seven entries, as a real one."""
     clicks = 0
 
     async def one(mailbox: Mailbox) -> None:
@@ -230,7 +230,7 @@ async def _click_cpu_ms(journal: Recorder, ip_ids: list[uuid.UUID], length_s: fl
             async for _ in _arrivals(CLICK_RATE, length_s):
                 clicks += 1
                 nursery.start_soon(one, mailbox)
-        await trio.sleep(1.5)  # the last rests end
+        await trio.sleep(1.5)  # the last cooldowns end
         return (time.process_time() - began_s) / clicks * 1000
 
 

@@ -1,6 +1,6 @@
-"""What a click waits beyond its chain, beside `curl -L` through the same proxies, at the same rate, in turns.
+"""A click's wait beyond its chain's own time, compared with `curl -L` through the same proxies at the same rate.
 
-In turns, because starting 20 curls a second takes a good part of a core, which a click beside them would wait for.
+They are measured alternately, because starting 20 curl processes a second takes a large part of a core.
 """
 
 import math

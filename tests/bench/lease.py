@@ -1,10 +1,10 @@
-"""Lease and release: decided and journaled in memory, beside the same work by SQL that 50 clients send at once.
+"""Lease and release in memory, compared with the same work in SQL by 50 concurrent clients.
 
-Ours: Pool.decide for an Acquire and for its Release, and the encoding of both entries, as the journal takes them. What
-ends the rest of an IP is a timer's work and has a figure of its own. The clock is an argument: it is stepped so that
-the whole pool goes round in a lock's and a rest's time, with half of it at rest.
-SQL: an UPDATE of the longest-rested available row FOR UPDATE SKIP LOCKED, and the UPDATE that gives it back, on the
-embedded PostgreSQL with its usual settings. The rows go straight back to available, so that no client finds none.
+In memory: Pool.decide for an Acquire and for its Release, and the encoding of both journal entries. The end of a
+cooldown, by a timer, has a figure of its own. The time is an argument of the pool: it is advanced so that half of the
+pool's IPs are in their cooldown at any moment.
+SQL: an UPDATE of the least recently used available row, found with FOR UPDATE SKIP LOCKED, and the UPDATE that releases
+the row, on the embedded PostgreSQL with its usual settings. Rows become available at once, so that no client waits.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
                 TARGET_US,
                 reference=p50 * 1000,
                 beside=f"SQL, {CLIENTS} clients: p50 {shown(p50, 'ms')}, p99 {shown(p99, 'ms')}, {per_s:,.0f}/s",
-                note=f"p99 {shown(quantile(lease_us, 0.99), 'µs')}; the rest's end by timer "
+                note=f"p99 {shown(quantile(lease_us, 0.99), 'µs')}; the end of a cooldown by timer "
                 f"{shown(quantile(rest_us, 0.5), 'µs')}",
             )
         )
@@ -83,7 +83,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 
 def _decided(size: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Microseconds of each lease with its release, and of each time the timers put an IP back."""
+    """Microseconds of each lease with its release, and of each end of a cooldown."""
     pool = Pool("us", RULES)
     pool.load(Ip(uuid.uuid4(), f"p{i}.example", "7000", "us", "luna") for i in range(size))
     step_s = 2 * RULES.cooldown_s / size
@@ -117,7 +117,7 @@ def _decided(size: int, rounds: int) -> tuple[list[float], list[float]]:
 
 
 async def _by_sql(url: str, size: int, seconds: float) -> tuple[list[float], float]:
-    """Milliseconds of each lease with its release, and how many a second all clients had together."""
+    """Milliseconds of each lease with its release, and the number of leases per second of all clients."""
     waits_ms: list[float] = []
     async with asyncpg.create_pool(url, min_size=CLIENTS, max_size=CLIENTS) as pool:
         await pool.execute(TABLE)
@@ -132,7 +132,7 @@ async def _by_sql(url: str, size: int, seconds: float) -> tuple[list[float], flo
             async with pool.acquire() as connection:
                 while (began_s := time.perf_counter()) < ends_s:
                     address = await connection.fetchval(LEASE, uuid.uuid4(), "us")
-                    if address is not None:  # all candidates were being taken by others: the client asks again
+                    if address is not None:  # other clients had locked all candidates: try again
                         await connection.execute(RELEASE, address)
                         waits_ms.append((time.perf_counter() - began_s) * 1000)
 

@@ -1,13 +1,13 @@
-"""Open-loop load as a process of its own: arrivals of a Poisson process, whether or not earlier ones have their answer.
+"""Open-loop load in a separate process: requests start as a Poisson process, even if earlier ones have no answer yet.
 
     python -m tests.bench.load clicks URL RATE SECONDS
     python -m tests.bench.load curl URL RATE SECONDS PROXY,PROXY,…
     python -m tests.bench.load walk URL RATE SECONDS PROXY,PROXY,…
 
-`clicks` asks the daemon; `curl` and `walk` follow the chain at URL through the proxies in turn, by `curl -L` and by
-sockets. Prints one JSON object: `waits_ms` in the order of the answers, `outcomes` by kind, `clicks` as
-[sent_s, wait_ms, outcome], `began_s` and `ended_s`.
-Sockets are used directly: the generator shares the machine with what it measures.
+`clicks` sends clicks to the daemon; `curl` and `walk` follow the chain at URL through each proxy in turn, by `curl -L`
+and by sockets. Prints one JSON object: `waits_ms` in the order of the answers, `outcomes` by kind, `clicks` as
+[sent_s, wait_ms, outcome], `began_s` and `ended_s`. It uses sockets directly, because it shares the machine with the
+service that it measures.
 """
 
 import itertools
@@ -36,7 +36,7 @@ class Found:
 
 
 async def exchange(host: str, port: int, request: bytes) -> bytes:
-    """The head of the answer to one request on a connection of its own. Raises OSError, trio.TooSlowError."""
+    """Send one request on a new connection; return the response's head. Raises OSError, trio.TooSlowError."""
     with trio.fail_after(ANSWER_S_MAX), trio.socket.socket() as sock:
         await sock.connect((host, port))
         await sock.send(request)
@@ -58,7 +58,7 @@ def location_of(head: bytes) -> str | None:
 
 
 async def click(url: str, number: int, found: Found) -> None:
-    """One click; the landing page's URL has a `cid`, a fallback has none."""
+    """Send one click. A landing URL has a `cid`, a fallback has none."""
     parts = urlsplit(url)
     target = f"{parts.path}?{parts.query}&gclid=g{number}"
     request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\r\n"
@@ -74,14 +74,14 @@ async def click(url: str, number: int, found: Found) -> None:
 
 
 async def walk(url: str, proxy: str, found: Found) -> None:
-    """The chain through a proxy, one connection for all of it."""
+    """Follow the chain through a proxy, on one connection."""
     host, _, port = proxy.rpartition(":")
     began_s = time.perf_counter()
     with trio.fail_after(ANSWER_S_MAX), trio.socket.socket() as sock:
         await sock.connect((host, int(port)))
         for _ in range(HOPS_MAX):
             await sock.send(f"GET {url} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n\r\n".encode())
-            head = await sock.recv(HEAD_BYTES_MAX)  # the demo's answers are small and come whole
+            head = await sock.recv(HEAD_BYTES_MAX)  # the network's answers are small and arrive whole
             location = location_of(head)
             if location is None:
                 break
@@ -91,7 +91,7 @@ async def walk(url: str, proxy: str, found: Found) -> None:
 
 
 async def curl(url: str, proxy: str, found: Found) -> None:
-    """`curl -L`, timed by itself: the start of its process is not in it."""
+    """Run `curl -L`; its own time leaves out the start of its process."""
     command = ["curl", "-q", "-sSL", "-o", "/dev/null", "--noproxy", "", "-x", f"http://{proxy}"]
     command += ["-w", "%{time_total} %{http_code}", url]
     said = (await trio.run_process(command, capture_stdout=True, check=False)).stdout.split()
@@ -100,7 +100,7 @@ async def curl(url: str, proxy: str, found: Found) -> None:
 
 
 async def open_loop(rate: float, seconds: float, one: Callable[[int], Awaitable[None]], found: Found) -> None:
-    """`rate` per second for so long; then waits for the answers that are still due."""
+    """Start `rate` requests per second for `seconds`, then wait for the remaining answers."""
 
     async def contained(number: int) -> None:
         try:

@@ -1,4 +1,4 @@
-"""What 100,000 IPs cost at the start: resident memory and time over those of a daemon that has none."""
+"""Memory and start time of a daemon with 100,000 IPs, beyond those of a daemon without IPs."""
 
 import time
 from collections.abc import Callable

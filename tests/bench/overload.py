@@ -1,6 +1,7 @@
-"""Ten times the load that the pool can trace, with settings as they come; and 5,000 clicks that wait at once.
+"""Ten times the load that the pool can trace, with default settings; and 5,000 clicks that wait at the same time.
 
-What can be traced is N / (T + C). The first seconds of the load, in which the queues fill, are not counted.
+The pool can trace N / (T + C) clicks a second: N IPs, trace time T, cooldown C. The first seconds, while the queues
+fill, are not counted.
 """
 
 import time
@@ -55,14 +56,14 @@ def _overload(scene: Scene, length_s: float, say: Callable[[str], None]) -> list
             last_s,
             "s",
             NORMAL_TARGET_S,
-            beside="none since the load began to end is 0",
+            beside="after the end of the load; 0 if there was none",
             note=f"{after['outcomes']}; waits p50 {shown(quantile(after['waits_ms'], 0.5), 'ms')}",
         ),
     ]
 
 
 def _waiting(scene: Scene, say: Callable[[str], None]) -> list[Figure]:
-    """A worker for each click, and an IP for each worker, at a chain that does not end in time."""
+    """All clicks wait for their deadline: the chain takes longer, and every IP is leased."""
     url = scene.database()
     with scene.network(IPS) as network:
         add_ips(url, network)

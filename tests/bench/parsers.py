@@ -1,7 +1,7 @@
-"""Milliseconds for each KiB of the worst input of every parser of strangers' bytes, with the event loop held meanwhile.
+"""Milliseconds per KiB that each parser of untrusted bytes takes for its worst input; the event loop waits meanwhile.
 
-The inputs are those of tests/fakes/hostile_inputs.py, as large as the daemon reads by default. An input that is
-smaller, because it is encoded, counts as that many bytes: what matters is how long one page holds the loop.
+The inputs are those of tests/fakes/hostile_inputs.py, as large as the daemon reads by default. An encoded input, which
+is smaller, counts with its decoded size, because the time that one page holds the loop matters.
 """
 
 import time
@@ -33,7 +33,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 
 def _took_ms(parser: Parser, make: Make, quick: bool) -> float:
-    """CPU time, the shortest of several."""
+    """The shortest CPU time of several tries."""
     data = make(parser.bytes_max)
     took_s = []
     for _ in range(1 if quick else TIMES):

@@ -1,8 +1,8 @@
-"""Fallbacks without a trace, per second: the click face alone, beside two common ways to write the same answer.
+"""Fallbacks without a trace per second, compared with two common web servers that answer a fixed redirect.
 
-wrk keeps its connections open and sends the next request on each answer. The two references answer a fixed redirect,
-without looking for an offer and without keeping a hit: a Quart-Trio app on Hypercorn, and a bare ASGI app on uvicorn
-with httptools. Each service is one process. The turns alternate. `--peer` adds another service, see tests/bench/cpu.py.
+wrk keeps its connections open and sends the next request after each answer. The references look up no offer and record
+no hit: a Quart-Trio app on Hypercorn, and a plain ASGI app on uvicorn with httptools. Each service is one process. They
+are measured alternately. `--peer` adds another service, see tests/bench/cpu.py.
 """
 
 import re
@@ -18,7 +18,7 @@ from tests.bench.figures import Figure
 from tests.bench.scene import BenchmarkBroke, Scene, add_offer
 
 CONNECTIONS = 50
-ADOPTED_S = 3.0  # until the peer knows its offer
+ADOPTED_S = 3.0  # until the peer has loaded its offer
 TARGET_URL = "http://landing.example/?gclid=g1"
 
 QUART_APP = """
@@ -60,7 +60,9 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
         raise BenchmarkBroke("uvicorn is not installed: pip install uvicorn")
     turns, turn_s = (1, 3) if quick else (4, 5)
     url = scene.database()
-    add_offer(url, "empty", "http://track.example/a", country="zz")  # no IP of that country: the fallback comes at once
+    add_offer(
+        url, "empty", "http://track.example/a", country="zz"
+    )  # no IP in that country, so the fallback comes at once
     with ExitStack() as running:
         daemon = running.enter_context(scene.daemon(url))
         urls = {"daemon": daemon.click_url("empty") + "&gclid=g1"}
@@ -94,12 +96,12 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 
 def _redirects_per_s(url: str, length_s: int) -> float:
-    """Wrk's own count. Raises BenchmarkBroke where an answer was no redirect or a connection failed."""
+    """Wrk's own count. Raises BenchmarkBroke if a response was no redirect or a connection failed."""
     command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{length_s}s", url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if re.search("Non-2xx|Socket errors", said):
         raise BenchmarkBroke(f"not every request to {url} was redirected:\n{said}")
     found = re.search(r"Requests/sec:\s+([\d.]+)", said)
     if found is None:
-        raise BenchmarkBroke(f"wrk names no rate:\n{said}")
+        raise BenchmarkBroke(f"wrk printed no rate:\n{said}")
     return float(found[1])

@@ -1,4 +1,4 @@
-"""From the start of the process to the first answered click, with 100,000 IPs and 100,000 entries in the spool."""
+"""Time from the start of the process to the first resolved click, with 100,000 IPs and 100,000 entries in the spool."""
 
 import time
 from collections.abc import Callable

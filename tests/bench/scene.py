@@ -41,9 +41,9 @@ class BenchmarkBroke(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A running demo network. `log` is a file with a JSON line for each request that ended.
+    """A running ad network with proxies. `log` is a file with a JSON line for each request that ended.
 
-    `authority` is the certificate that those who ask over https have to trust; None where nothing is served so.
+    `authority` is the certificate that https clients have to trust; None if the network has no https.
     """
 
     addresses: tuple[str, ...]
@@ -53,7 +53,7 @@ class Network:
     authority: Path | None = None
 
     def chain_url(self, requests: int, delay_ms: int) -> str:
-        """A tracking URL whose chain is so many requests, the landing page's among them; https where that is served."""
+        """A tracking URL of a chain of `requests` requests, the last for the landing page; https if that is served."""
         start = "http://track.example" if self.authority is None else f"https://{secure_network.HOST}"
         return f"{start}/c/{delay_ms}/{requests - 1}/0/0"
 
@@ -69,14 +69,14 @@ class Service:
         return f"http://127.0.0.1:{self.port}/track-hit?offer={offer}"
 
     def cpu_s(self) -> float:
-        """User and system time so far, that of its children included."""
+        """User and system time so far, including child processes."""
         times = [one.cpu_times() for one in (self.process, *self.process.children(recursive=True))]
         return sum(one.user + one.system for one in times)
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon(Service):
-    """A running daemon. `ready_s`: from the start of its process until it said READY=1."""
+    """A running daemon. `ready_s`: from the start of its process until it sent READY=1."""
 
     ready_s: float
     log: Path
@@ -90,9 +90,9 @@ class Daemon(Service):
 
 
 class Scene:
-    """A context manager: a temporary directory and, once asked for, a PostgreSQL server in it.
+    """A context manager for a temporary directory and, once `database` is called, a PostgreSQL server in it.
 
-    `peer_command` starts another service to be measured beside the daemon; empty for none.
+    `peer_command` starts another service to compare with; empty for none.
     """
 
     def __init__(self, peer_command: str = "") -> None:
@@ -117,7 +117,7 @@ class Scene:
         return path
 
     def database(self, *, migrated: bool = True) -> str:
-        """The URL of a new database on the shared server."""
+        """Create a database on the shared server; return its URL."""
         if self._server is None:
             self._server = embedded.start(self.directory)
             self._stack.callback(self._server.stop)
@@ -133,12 +133,12 @@ class Scene:
 
     @contextmanager
     def network(self, addresses_count: int, *, secure: bool = False) -> Iterator[Network]:
-        """The demo network with so many proxies, 250 to a subnet; `secure`: with an https origin."""
+        """Run the network with so many proxies, 250 in each subnet; `secure`: with an https origin."""
         addresses = tuple(f"127.1.{i // 250}.{i % 250 + 1}" for i in range(addresses_count))
         directory = self.fresh_dir("network")
         log, authority = directory / "requests.jsonl", directory / "authority.pem" if secure else None
         port = free_port_for(addresses, PROXY_PORT_FROM)
-        module = "daemon.demo.network" if authority is None else "tests.bench.secure_network"
+        module = "tests.fakes.network" if authority is None else "tests.bench.secure_network"
         command = [sys.executable, "-m", module, "--proxies", ",".join(addresses)]
         command += ["--proxy-port", str(port), "--log", str(log)]
         command += [] if authority is None else ["--authority", str(authority)]
@@ -146,7 +146,7 @@ class Scene:
             try:
                 assert process.stdout is not None
                 if not process.stdout.readline():
-                    raise BenchmarkBroke("the demo network did not start")
+                    raise BenchmarkBroke("the ad network did not start")
                 yield Network(addresses, port, log, process.pid, authority)
             finally:
                 _stop(process)
@@ -160,9 +160,9 @@ class Scene:
         state_dir: Path | None = None,
         authority: Path | None = None,
     ) -> Iterator[Daemon]:
-        """The daemon at a database, ready. `sections` are settings beyond those that a benchmark on loopback needs.
+        """Run the daemon with a database until the block ends; yield when it is ready. `sections`: more settings.
 
-        `authority` is a certificate that it trusts in place of the system's.
+        `authority` is a certificate that the daemon trusts instead of the system's certificates.
         """
         state_dir = state_dir or self.fresh_dir("state")
         with _free_port() as port:
@@ -189,12 +189,12 @@ class Scene:
                     notify.unlink()
 
     def peer(self, environment: Mapping[str, str]) -> AbstractContextManager[Service]:
-        """The other service, listening on the port that PEER_PORT names to it."""
+        """Run the other service; it listens on the port in PEER_PORT."""
         return self.service(shlex.split(self.peer_command), environment)
 
     @contextmanager
     def service(self, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Service]:
-        """A command that listens on 127.0.0.1 at the port that PEER_PORT names to it."""
+        """Run a command that listens on 127.0.0.1 at the port in PEER_PORT."""
         with _free_port() as port:
             environment = {**os.environ, **environment, "PEER_PORT": str(port)}
         with subprocess.Popen(command, env=environment) as process:
@@ -206,7 +206,7 @@ class Scene:
 
 
 def execute(url: str, *statements: str) -> None:
-    """Runs statements, each in a transaction of its own."""
+    """Run statements, each in a transaction of its own."""
 
     async def run() -> None:
         connection = await asyncpg.connect(url)
@@ -220,13 +220,13 @@ def execute(url: str, *statements: str) -> None:
 
 
 def add_ips(url: str, network: Network, country: str = "us") -> None:
-    """A row for each of the network's proxies."""
+    """Add a row for each of the network's proxies."""
     values = ",".join(f"('{address}', '{network.proxy_port}', '{country}')" for address in network.addresses)
     execute(url, f"insert into ip_rotation_pool (ip_address, ip_port, country) values {values}")
 
 
 def add_idle_ips(url: str, count: int, country: str = "us") -> None:
-    """Rows that no proxy stands behind: they fill a pool."""
+    """Add rows without proxies, to fill a pool."""
     execute(
         url,
         "insert into ip_rotation_pool (ip_address, country) "
@@ -243,12 +243,12 @@ def add_offer(url: str, name: str, tracking_url: str, country: str = "us") -> No
 
 
 def start_load(*words: str) -> "subprocess.Popen[str]":
-    """The load generator as a process of its own, so that its work does not delay what it measures."""
+    """Start the load generator in a separate process, so that its work does not delay its measurements."""
     return subprocess.Popen([sys.executable, "-m", "tests.bench.load", *words], stdout=subprocess.PIPE, text=True)
 
 
 def loaded(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """What a load generator found."""
+    """Wait for a load generator; return its figures."""
     out, _ = process.communicate()
     if process.returncode:
         raise BenchmarkBroke(f"the load generator ended with {process.returncode}")

@@ -1,9 +1,9 @@
-"""The demo network, and beside it what stands on port 443 of HOST: the same origin behind TLS.
+"""The ad network with proxies, and its origin behind TLS at port 443 of HOST.
 
     python -m tests.bench.secure_network --authority FILE --proxies … --proxy-port … --log …
 
-FILE is where the certificate of the authority goes that is made for this run and signs HOST's; whoever asks over https
-has to trust it. The other words and the line printed at the start are those of `daemon.demo.network`.
+A certificate authority is made for each run. Its certificate is written to FILE; https clients have to trust it. The
+other options and the line printed at the start are those of `tests.fakes.network`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 import trustme
 
-from daemon.demo.network import demo_network, parse_addresses
+from tests.fakes.network import fake_network, parse_addresses
 
 HOST = "secure.example"
 RELAY_BYTES_MAX = 64 * 1024
@@ -32,7 +32,7 @@ async def run(addresses: Sequence[str], proxy_port: int, log: Path, authority: P
     names = {f"{HOST}:443": ("127.0.0.1", int(listener.socket.getsockname()[1]))}
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with (
-            demo_network(addresses, proxy_port=proxy_port, log=log, kept_max=0, resolve=names) as network,
+            fake_network(addresses, proxy_port=proxy_port, log=log, kept_max=0, names=names) as network,
             trio.open_nursery() as nursery,
         ):
 
@@ -48,7 +48,7 @@ async def run(addresses: Sequence[str], proxy_port: int, log: Path, authority: P
 
 
 async def _unwrap(secure: "trio.SSLStream[trio.SocketStream]", origin: tuple[str, int]) -> None:
-    """Carries one connection on to the origin without its TLS, until either side closes."""
+    """Relay one TLS connection to the origin, without TLS, until either side closes."""
     try:
         await secure.do_handshake()
         plain = await trio.open_tcp_stream(*origin)
@@ -62,7 +62,7 @@ async def _unwrap(secure: "trio.SSLStream[trio.SocketStream]", origin: tuple[str
             nursery.start_soon(copy, secure, plain)
             nursery.start_soon(copy, plain, secure)
     except* (trio.BrokenResourceError, OSError):
-        pass  # a client that leaves without TLS's farewell, as the daemon does
+        pass  # a client that closes without TLS's close_notify, as the daemon does
     finally:
         secure.transport_stream.socket.close()
 

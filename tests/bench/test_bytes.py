@@ -1,4 +1,4 @@
-"""What a trace costs in bytes, counted by the trace and by the proxy, over real sockets."""
+"""The bytes of a trace, counted by the trace and by the proxy, over real sockets."""
 
 import pytest
 

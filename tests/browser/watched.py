@@ -42,7 +42,7 @@ class _Begun:
 
 @contextmanager
 def watched_daemon() -> Iterator[Watched]:
-    """IPs of two countries, two of them unhealthy, and three clicks; one trace is always in flight."""
+    """A daemon with IPs of two countries, two of them unhealthy, and three clicks; one trace is always in flight."""
     begun = _Begun()
 
     def run() -> None:

@@ -1,8 +1,8 @@
-"""Chains as origins serve them, with where each lands and by which kinds: for any tracer, over a real socket.
+"""Redirect chains for tests of any tracer over real sockets: the origins' replies, the landing and the kinds of hops.
 
-`pages` has whole answers by `host/path?query`, as an Origin (origins.py) serves them; a list is served in turn, its
-last for ever. Hosts are those of net.py; the first request goes to `start`. `kinds` is redirect_chain's; a landing that
-is not fetched has no entry. What a form posts is in `posted`, by the path that it goes to.
+`pages` are replies by `host/path?query`, for an Origin (origins.py). Hosts are those of net.py; the first request goes
+to `start`. `kinds` are those of redirect_chain; a landing that is not fetched has none. `posted` has the bodies of
+posted forms, by path.
 """
 
 import gzip
@@ -23,7 +23,7 @@ LANDING = "http://b.example/landed?cid=7"
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One case. `stop_at` and `landing_schemes` are the offer's."""
+    """One chain. `stop_at` and `landing_schemes` are settings of its offer."""
 
     name: str
     pages: Mapping[str, Reply | list[Reply]]
@@ -44,12 +44,12 @@ def says(
 
 
 def leads(first: Reply | list[Reply], *kinds: str, more: Replies | None = None) -> tuple[Replies, str, tuple[str, ...]]:
-    """From START's answer to LANDING."""
+    """A chain from START's answer to LANDING."""
     return {"ads.example/start": first, "b.example/landed?cid=7": LANDED, **(more or {})}, LANDING, (*kinds, "final")
 
 
 def stays(first: Reply, kind: str = "final") -> tuple[Replies, str, tuple[str, ...]]:
-    """A chain that ends at START."""
+    """A chain that ends with START's answer."""
     return {"ads.example/start": first}, START, (kind,)
 
 
@@ -62,7 +62,7 @@ META = f'<meta http-equiv="refresh" content="0; url={LANDING}">'
 JUMP = f"<script>location.replace('{LANDING}')</script>"
 TO = f"location = '{LANDING}'"
 SHOP_TEXT = "<p>" + "All that you need, at prices that you like. " * 20
-# A large page: far more bytes than are read, and a jump that comes too late to be followed.
+# A large page: more than the daemon reads, with a jump that no browser would follow.
 LARGE = f"<!doctype html><title>Shop</title><style>{'a{b:c}' * 500}</style>{SHOP_TEXT * 400}{META}"
 
 HTTP: list[Chain] = [

@@ -1,4 +1,4 @@
-"""Picks the entries of one kind out of a journal in memory."""
+"""Selects the entries of one kind from a journal in memory."""
 
 from collections.abc import Iterable
 from typing import TypeVar

@@ -22,9 +22,9 @@ def served(
     again: Callable[[Returning, float], float],
     pick: Callable[[list[Returning]], Returning] = lambda free: min(free, key=lambda ip: ip.last_used_s),
 ) -> set[int]:
-    """Places in the queue that get an IP before their deadline.
+    """The places in the queue whose requests get an IP before their deadline.
 
-    `again`: when an IP that is leased at a time becomes available again. `pick`: which of several free IPs is leased.
+    `again`: the time when an IP leased at a given time becomes available again. `pick` chooses among free IPs.
     """
     left, done = list(range(len(queue))), set[int]()
     while left:

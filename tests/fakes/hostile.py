@@ -1,6 +1,6 @@
 """An origin with expensive pages: small bodies that inflate, scripts that make a regular expression backtrack.
 
-Each kind is a chain of two requests, recorded as the demo's origin records its own: the first creates a click id, the
+Each kind is a chain of two requests, recorded as those of the ad network: the first creates a click id, the
 second serves the page.
 
     /start/<kind>?<query>  →  302 to  /page/<kind>?cid=<n>&<query>
@@ -14,15 +14,15 @@ from contextlib import asynccontextmanager
 import brotli
 import trio
 
-from daemon.demo.events import EventLog
 from daemon.demo.origin import Origin, Step
 from daemon.demo.wire import Request, accept_from, answer, listen
+from tests.fakes.events import EventLog
 
 PAGE_BYTES = 16 * 1024
-"""So many bytes of a page are read."""
+"""The daemon reads so many bytes of a page."""
 BOMB_BYTES = 16 * 1024 * 1024
 FIRST_CID = 1_000_000_000
-"""Above all of the demo's own."""
+"""Above the click ids of the ad network."""
 
 _START = re.compile(r"/start/([a-z-]+)(?:\?(.*))?")
 _PAGE = re.compile(r"/page/([a-z-]+)\?cid=(\d+)(?:&.*)?")
@@ -47,10 +47,10 @@ def pages() -> dict[str, tuple[bytes, str]]:
 
 
 class HostileOrigin(Origin):
-    """`served` counts the pages, by kind."""
+    """An origin of such pages. `served` counts the pages by kind."""
 
     def __init__(self, log: EventLog, port: int) -> None:
-        super().__init__(log)
+        super().__init__(log.record)
         self.served = dict.fromkeys(KINDS, 0)
         self._port = port
         self._next_cid = itertools.count(FIRST_CID)

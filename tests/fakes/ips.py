@@ -1,4 +1,4 @@
-"""IPs, requests and a mailbox for answers, for tests of the pool; a pool's decision on a batch."""
+"""IPs, requests and replies for tests of the pool, and a pool's decision on a batch."""
 
 from collections import Counter
 from typing import Any
@@ -44,7 +44,7 @@ def a_pool(*ips: Ip, rules: Rules = RULES, **options: Any) -> Pool:
 
 
 class Unread:
-    """A reply that nobody reads."""
+    """A reply channel that must not be used."""
 
     def send_nowait(self, value: Lease | NoIPAvailable, /) -> None:
         raise AssertionError("a pool answers through its decision only")

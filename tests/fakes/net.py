@@ -1,4 +1,4 @@
-"""A small internet on loopback: origins under example names, plain and TLS, behind one proxy; and traces through it."""
+"""Plain and TLS origins under example names behind one proxy, all on loopback; and traces through the proxy."""
 
 import contextlib
 import datetime
@@ -63,7 +63,7 @@ class Net:
 
 
 def ports_of(plain_port: int, tls_port: int) -> dict[str, int]:
-    """Where the example names are on loopback, as a proxy resolves them."""
+    """The loopback ports of the example names, for the proxy."""
     ports = {f"{name}.example:80": plain_port for name in ("ads", "b", "c", "d", "e")}
     return ports | {f"{name}.example:443": tls_port for name in ("secure", "s1", "s2", "s3", "s4", "s5")}
 
@@ -76,14 +76,18 @@ async def net(
     tls: ssl.SSLContext | None = None,
     credentials: tuple[str, str] | None = None,
     closes_after_answer: bool = False,
-    tells: str = "",
+    own_header: str = "",
     proxy_tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Net]:
     tls = tls or context_for("secure.example", *(f"s{number}.example" for number in range(1, 6)))
     async with origin(plain) as (plain_origin, plain_port), origin(secure or {}, tls=tls) as (tls_origin, tls_port):
         ports = ports_of(plain_port, tls_port)
         async with proxy(
-            ports, credentials=credentials, closes_after_answer=closes_after_answer, tells=tells, tls=proxy_tls
+            ports,
+            credentials=credentials,
+            closes_after_answer=closes_after_answer,
+            own_header=own_header,
+            tls=proxy_tls,
         ) as (served, port):
             yield Net(plain_origin, tls_origin, served, port)
 

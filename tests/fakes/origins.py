@@ -1,4 +1,4 @@
-"""Origins of redirect chains: replies by host and path, well-behaved and not."""
+"""Origins of redirect chains: replies by host and path, correct and faulty ones."""
 
 import contextlib
 import itertools
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import trio
 
-from daemon.demo.wire import Connection, Request, answer, reset
-from tests.fakes.wire import listening
+from daemon.demo.wire import Connection, Request, answer
+from tests.fakes.wire import listening, reset
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The pieces of an answer, `pause_s` apart, and what follows: keep, close, reset or hang."""
+    """Parts that are written `pause_s` apart, and what follows (`end`): keep, close, reset or hang."""
 
     parts: tuple[bytes, ...] = ()
     end: str = "keep"
@@ -23,7 +23,7 @@ class Reply:
 
 
 def reply(status: int, *headers: tuple[str, str | bytes], body: bytes = b"") -> Reply:
-    """An answer with a Content-Length."""
+    """A reply with a Content-Length."""
     return Reply((answer(status, body, *headers, kind=None, reason="Some Reason"),))
 
 
@@ -58,7 +58,7 @@ LARGE_LOCATION = redirect(b"/" + b"a" * 1_048_576)
 
 @dataclass(slots=True)
 class Origin:
-    """`replies` by `host/path?query`, with the host of the Host header. Of a list the last reply is repeated."""
+    """`replies` by `host/path?query`, with the host of the Host header; of a list each in turn, the last for ever."""
 
     replies: dict[str, Reply | list[Reply]]
     requests: list[Request] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Origin:
 async def origin(
     replies: dict[str, Reply | list[Reply]], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[Origin, int]]:
-    """A serving Origin and its port."""
+    """Run an Origin; yield it and its port."""
     served = Origin(replies)
     async with listening(served.serve, tls=tls) as port:
         yield served, port

@@ -1,4 +1,4 @@
-"""PgBouncer before the embedded PostgreSQL, in one of its modes."""
+"""PgBouncer in front of the embedded PostgreSQL, in one of its modes."""
 
 import os
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ pool_mode = {mode}
 
 @asynccontextmanager
 async def pooler(mode: Mode, server_port: int, directory: Path) -> AsyncIterator[int]:
-    """The port of a PgBouncer that goes to the server at this port of 127.0.0.1, until the block ends."""
+    """Run a PgBouncer for the server at this port of 127.0.0.1; yield its port."""
     program = program_path(PACKAGE)
     assert program is not None, f"needs the package {PACKAGE}"
     port = free_port()

@@ -1,7 +1,7 @@
-"""A relay from a TCP port to PostgreSQL's Unix socket, whose link can go silent, be refused, or break in the middle.
+"""A relay from a TCP port to PostgreSQL's Unix socket, whose connections can go silent, be refused, or be reset.
 
 The embedded PostgreSQL has neither TCP nor TLS. The relay therefore answers the client's SSLRequest itself: `N`, or `S`
-and TLS up to here (PostgreSQL, 55.2.10). What comes before the link is silent stays underway; nothing is lost by it.
+and TLS up to the relay (PostgreSQL, 55.2.10). Data that arrives while connections are silent waits and is not lost.
 """
 
 import contextlib
@@ -14,8 +14,7 @@ from pathlib import Path
 import trio
 
 from daemon.database import cluster
-from daemon.demo.wire import reset
-from tests.fakes.wire import free_port
+from tests.fakes.wire import free_port, reset
 
 SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 GREETING_BYTES = 8
@@ -24,14 +23,14 @@ BACKLOG = 128
 
 
 def socket_url(port: int, **parameters: str) -> str:
-    """PostgreSQL by a relay that listens on this port of 127.0.0.1."""
+    """The URL of PostgreSQL behind a relay on this port of 127.0.0.1."""
     query = "&".join(f"{name}={value}" for name, value in parameters.items())
     return f"postgresql://{cluster.SUPERUSER}@127.0.0.1:{port}/{cluster.DATABASE}" + (f"?{query}" if query else "")
 
 
 @dataclass(slots=True)
 class Relay:
-    """`accepted` counts the connections. One that PostgreSQL does not take is reset."""
+    """A relay. `accepted` counts its connections. A connection that PostgreSQL refuses is reset."""
 
     port: int
     _socket: Path
@@ -44,7 +43,7 @@ class Relay:
     _door: trio.CancelScope | None = None
 
     async def open(self) -> None:
-        """Listens, and carries what comes."""
+        """Listen, and relay data in both directions."""
         self._flows.set()
         self._cut_after_bytes = None
         if self._door is None:
@@ -53,11 +52,11 @@ class Relay:
             self._nursery.start_soon(self._listen, self._door, listeners)
 
     def silence(self) -> None:
-        """Open connections carry nothing any more, new ones are accepted and never answered, until `open`."""
+        """Until `open`: open connections carry no data, new ones are accepted and never answered."""
         self._flows = trio.Event()
 
     def refuse(self) -> None:
-        """Resets what is open and refuses what is new, until `open`."""
+        """Until `open`: open connections are reset and new ones refused."""
         if self._door is not None:
             self._door.cancel()
             self._door = None
@@ -69,7 +68,7 @@ class Relay:
                 reset(client)
 
     def cut_after(self, answer_bytes: int) -> None:
-        """Each connection is reset once so many more bytes of PostgreSQL's went through it, until `open`."""
+        """Until `open`: reset each connection after so many more bytes from PostgreSQL."""
         self._cut_after_bytes = answer_bytes
 
     async def _listen(self, door: trio.CancelScope, listeners: list[trio.SocketListener]) -> None:
@@ -94,7 +93,7 @@ class Relay:
                 reset(client)
 
     async def _greeted(self, client: trio.SocketStream) -> tuple[trio.abc.Stream, bytes]:
-        """The client as it goes on, and its first bytes for PostgreSQL."""
+        """Answer the client's requests for encryption. Returns its stream and its first bytes for PostgreSQL."""
         while True:
             greeting = b""
             while len(greeting) < GREETING_BYTES:
@@ -118,7 +117,7 @@ class Relay:
         scope: trio.CancelScope,
         cut: trio.SocketStream | None,
     ) -> None:
-        """Until either end closes. `cut`: the client of the answers that `cut_after` counts."""
+        """Copy until either end closes. `cut`: the client, in the direction that `cut_after` counts."""
         cut_after_bytes = None
         try:
             while True:
@@ -143,7 +142,7 @@ class Relay:
 
 @contextlib.asynccontextmanager
 async def open_relay(socket: Path, tls: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
-    """A relay to the server at this Unix socket, open until the block ends."""
+    """Run a relay to the server at this Unix socket until the block ends."""
     async with trio.open_nursery() as nursery:
         relay = Relay(free_port(), socket, tls, nursery)
         await relay.open()

@@ -1,4 +1,4 @@
-"""A SOCKS5 proxy on loopback (RFC 1928, 1929), and ones that misbehave. They check only the login."""
+"""A SOCKS5 proxy on loopback (RFC 1928, 1929), correct or faulty; it checks nothing but the login."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
@@ -15,11 +15,13 @@ LOOPBACK = bytes((1, 127, 0, 0, 1, 0, 0))  # BND.ADDR and BND.PORT of an answer
 
 @dataclass(slots=True)
 class SocksProxy:
-    """`ports` says where a `host:port` is on loopback; others get a general failure.
+    """A SOCKS5 proxy. `ports` maps `host:port` to a port on loopback; other hosts get a general failure.
 
-    `login`: what clients must give; None takes those without one alone. `reply` instead of what would be right;
-    `in_pieces` sends answers byte by byte; `says` replaces the answer of that step (0 methods, 1 login, 2 request) by
-    other bytes, after which it closes. `asked` holds type and text of the addresses that clients asked for.
+    - `login`: the login that clients must send; None: only clients without a login are served.
+    - `reply`: replaces the correct reply code.
+    - `in_pieces`: answers are sent byte by byte.
+    - `says`: replaces the answer of a step (0 methods, 1 login, 2 request) by other bytes, followed by a close.
+    - `asked`: type and text of the addresses that clients requested.
     """
 
     ports: Mapping[str, int]
@@ -72,7 +74,7 @@ class SocksProxy:
         return host, int.from_bytes(await self._read(stream, 2))
 
     async def _say(self, stream: trio.abc.Stream, step: int, answer: bytes) -> bool:
-        """False if the handshake ends here."""
+        """Send an answer; return False if the proxy closes after it."""
         if self.says is not None and self.says[0] == step:
             await self._send(stream, self.says[1])
             return False
@@ -112,6 +114,6 @@ class SocksProxy:
 
 @contextlib.asynccontextmanager
 async def socks_proxy(proxy: SocksProxy) -> AsyncIterator[int]:
-    """Serves the proxy; yields its port."""
+    """Run the proxy; yield its port."""
     async with listening(proxy.serve) as port:
         yield port

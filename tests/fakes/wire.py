@@ -1,10 +1,12 @@
-"""Listeners on loopback for fakes that serve a stream, and closed ports."""
+"""Listeners on loopback for fakes, and free ports."""
 
 import contextlib
 import itertools
 import os
 import random
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
@@ -13,7 +15,7 @@ from daemon.demo.wire import PortBusy, accept_from, listen
 
 
 def _ports_of_this_worker() -> range:
-    """Below the kernel's ephemeral ports, so that no other program takes one between the choice and the use."""
+    """Ports below those that the kernel assigns, so that no other socket takes one before its use."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     ports = range(10_000, 32_000)
@@ -29,7 +31,7 @@ _next_port = itertools.islice(itertools.cycle(_PORTS), random.randrange(len(_POR
 async def listening(
     serve: Callable[[trio.abc.Stream], Awaitable[None]], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Serves each connection until the block ends; yields the port. A peer that disconnects is no error."""
+    """Serve each connection until the block ends; yield the port. A peer that disconnects is no error."""
 
     async def one(stream: trio.SocketStream) -> None:
         await serve(stream if tls is None else trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
@@ -42,7 +44,7 @@ async def listening(
 
 
 def free_port(*addresses: str) -> int:
-    """A closed port at 127.0.0.1 or these addresses; no other worker of this run gets it."""
+    """A free port on 127.0.0.1 or these addresses; other test workers do not get the same port."""
     for _ in range(len(_PORTS)):
         port = next(_next_port)
         try:
@@ -52,3 +54,12 @@ def free_port(*addresses: str) -> int:
             continue
         return port
     raise AssertionError("no port is free")
+
+
+def reset(stream: trio.abc.Stream) -> None:
+    """Close with RST rather than FIN."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    assert isinstance(stream, trio.SocketStream)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()

@@ -1,8 +1,10 @@
-"""Breaking tracepool on purpose, and checking afterwards that nothing was lost or used twice.
+"""Fault injection: break tracepool on purpose, then check that no click was lost and no IP was used twice.
 
-`records.py` is what is known of a history, `checker.py` judges it. `visitors.py` clicks and keeps each answer. The
-processes that are broken are in `scene.py`, `servers.py` and `pairs.py`; `faulty.py` is a daemon with a fault built in.
-`crashes.py`, `outages.py`, `disks.py` and `signals.py` break them. `schemas.py`, `announcements.py`, `links.py`,
-`pages.py`, `restored.py` and `nodes.py` break what is around them; `telling.py` has what the daemon must say of it.
-`run.py` runs a fault, `evidence.py` gathers what came of it.
+- `records.py`: the recorded history of a run; `checker.py` finds breaches of promises in it.
+- `visitors.py`: sends clicks and records each answer.
+- `scene.py`, `pairs.py`: the processes under test; `faulty.py`: a daemon with a fault built in.
+- `crashes.py`, `outages.py`, `disks.py`, `signals.py`: faults of the daemon, PostgreSQL and the disk.
+- `schemas.py`, `announcements.py`, `links.py`, `pages.py`, `restored.py`, `nodes.py`: faults of their surroundings.
+- `visible.py`: the messages that the daemon must show during a fault.
+- `run.py`: runs a fault; `evidence.py`: gathers the history afterwards.
 """

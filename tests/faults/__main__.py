@@ -3,7 +3,7 @@
     python -m tests.faults --rounds 20 --seed 1
     python -m tests.faults --rounds 5 --fault daemon-killed --fault sigterm
 
-What a round did is a line; a breach keeps the directory with all logs, rows and answers, and says where it is.
+Prints a line for each round. After a breach it keeps the directory with all logs, rows and answers, and prints where.
 """
 
 import argparse
@@ -25,12 +25,12 @@ def say(line: str) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, help="of each fault; else as many as the short form has")
+    parser.add_argument("--rounds", type=int, help="rounds of each fault; default: those of the short form")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fault", action="append", choices=sorted(FAULTS), help="only this one; may be repeated")
+    parser.add_argument("--fault", action="append", choices=sorted(FAULTS), help="run only this fault; may be repeated")
     parser.add_argument("--outage-s", type=float, default=Knobs().outage_s, help="how long PostgreSQL stays away")
-    parser.add_argument("--keep", action="store_true", help="keep the logs, rows and answers even without a breach")
-    parser.add_argument("--list", action="store_true", help="name the faults, and no more")
+    parser.add_argument("--keep", action="store_true", help="keep the logs, rows and answers without a breach too")
+    parser.add_argument("--list", action="store_true", help="list the faults and exit")
     options = parser.parse_args(words)
     if options.list:
         for fault in FAULTS.values():

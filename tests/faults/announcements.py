@@ -1,4 +1,4 @@
-"""NOTIFY on the daemon's channels with payloads that no trigger of its own makes, by another role, under load."""
+"""NOTIFY by another role, under load, on the daemon's channels, with payloads that the daemon's triggers never send."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import trio
 
 from daemon.database import cluster
 from tests.faults.stage import Fault, Stage
-from tests.faults.telling import comes, well_again
+from tests.faults.visible import comes, well_again
 from tests.support.servers import ASK_S
 
 STRANGER = "stranger"
@@ -54,11 +54,11 @@ async def flooded(stage: Stage) -> str:
     stage.expect(heard, "not adopted", f"an edit after the flood was not adopted within {ADOPTED_S:g} s")
     stage.measured("edit adopted", time.monotonic() - began_s)
     await well_again(stage)
-    return f"{sent} announcements in {FLOOD_S:g} s, {len(unreadable)} lines `notification_unreadable` so far"
+    return f"{sent} notifications in {FLOOD_S:g} s, {len(unreadable)} lines `notification_unreadable` so far"
 
 
 async def _flood(url: str, rng: random.Random) -> int:
-    """PER_S announcements for FLOOD_S; every payload on every channel at least once."""
+    """Send PER_S notifications for FLOOD_S; every payload on every channel at least once. Returns their number."""
     connection = await asyncpg.connect(url, timeout=ASK_S)
     everything = [(channel, payload) for channel in CHANNELS for payload in PAYLOADS]
     rng.shuffle(everything)

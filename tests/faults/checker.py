@@ -1,25 +1,24 @@
-"""Judges what happened while tracepool was being broken. Pure, and deaf to what the daemon says about itself.
+"""Finds breaches of tracepool's promises in the history of a fault test. Pure. It does not read the daemon's log.
 
-Promises that cannot be made are not asked for: a trace that a kill ended, or that nobody was told of when it came.
+Two kinds of trace are exempt: those that a kill ended, and those whose click was not answered when a kill came.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlsplit
 
-from daemon.demo.events import Event, OriginEvent
-from daemon.demo.history import check
+from daemon.demo.history import Event, OriginEvent, check
 from tests.faults.records import Breach, Down, History, Rules, TraceRow, Visit, cid_of
 
 UNWRITTEN_S = 1.0
-"""A trace that nobody was told of may be missing when it ended this close to a kill: nothing was promised."""
+"""A trace without an answered click may be missing if it ended this close to a kill."""
 CLOCKS_APART_S = 0.25
-"""Between a row's time and the network's for the same moment."""
+"""Largest difference between a row's time and the network's time of the same moment."""
 
 
 def judge(history: History, rules: Rules) -> list[Breach]:
-    """All breaches. Missing rows are none as long as the journal's count of what it dropped covers them."""
-    addresses = {event.client for event in history.events if isinstance(event, OriginEvent)}
+    """Return all breaches. Missing rows are breaches only if they are more than the journal's dropped entries."""
+    addresses = {event.address for event in history.events if isinstance(event, OriginEvent)}
     breaches = [
         Breach(found.kind, str(found))
         for found in check(history.events, cooldown_s=rules.cooldown_s, addresses=addresses)
@@ -34,7 +33,7 @@ def judge(history: History, rules: Rules) -> list[Breach]:
 
 
 def _answers(history: History, rules: Rules) -> Iterator[Breach]:
-    """Every click has its redirect by the deadline, unless its daemon was down or paused."""
+    """Every click gets its redirect by the deadline, unless its daemon was down or paused."""
     for visit in history.visits:
         name = f"click {visit.number} at {visit.sent_s:.3f}"
         if visit.answered:
@@ -48,7 +47,7 @@ def _answers(history: History, rules: Rules) -> Iterator[Breach]:
 
 
 def _excused(visit: Visit, downs: Sequence[Down]) -> bool:
-    """A click at a closed door, one that a kill cut off, or one at a daemon that still waits for its database."""
+    """Whether a click was refused while the daemon was down, cut off by a kill, or sent before the daemon was ready."""
     for down in downs:
         if not _meets(visit, down):
             continue
@@ -70,7 +69,7 @@ def _paused(visit: Visit, down: Down) -> bool:
 
 
 def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
-    """An answer beyond the tracking URL is where the very chain landed that was walked for this click."""
+    """A resolved click was sent to the landing URL of the chain that was walked for this click."""
     by_request = {row.request_id: row for row in history.traces}
     landings = {event.cid: event for event in history.events if isinstance(event, OriginEvent) and _landed(event)}
     visitors_of: dict[int, list[int]] = defaultdict(list)
@@ -84,7 +83,7 @@ def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
             yield Breach("foreign", f"{name} was sent to {visit.location}, which lacks its own parameters")
         landing = landings.get(cid)
         if landing is None or landing.ended_s > visit.ended_s or landing.began_s < visit.sent_s:
-            yield Breach("invented", f"{name} was told of chain {cid}, which the origin did not serve meanwhile")
+            yield Breach("invented", f"{name} was answered with chain {cid}, which the origin did not serve meanwhile")
         if visit.request_id in rules.unleasable:
             yield Breach("not durable", f"{name} was traced by a lease that the disk had refused")
         row = by_request.get(visit.request_id or "")
@@ -92,11 +91,11 @@ def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
             forgotten = row is None and rules.were_forgotten(visit.ended_s)
             if not rules.dropped and not forgotten and not _unpromised(visit, history, rules):
                 yield Breach("unfinished", f"{name} was resolved; its trace is {row.status if row else 'not there'}")
-        elif row.cids != {cid} or not (landing is None or _by(row, landing.client, rules)):
-            yield Breach("foreign", f"{name} was told of chain {cid}; its trace has {row.cids} by {row.address}")
+        elif row.cids != {cid} or not (landing is None or _by(row, landing.address, rules)):
+            yield Breach("foreign", f"{name} was answered with chain {cid}; its trace has {row.cids} by {row.address}")
     for cid, numbers in visitors_of.items():
         if len(numbers) > 1:
-            yield Breach("shared", f"clicks {numbers} were all told of chain {cid}")
+            yield Breach("shared", f"clicks {numbers} were all answered with chain {cid}")
 
 
 def _by(row: TraceRow, address: str, rules: Rules) -> bool:
@@ -104,14 +103,14 @@ def _by(row: TraceRow, address: str, rules: Rules) -> bool:
 
 
 def _rows_of_nobody(history: History) -> Iterator[Breach]:
-    """Hits are of clicks that were sent, one each, and say what the visitor was told."""
+    """Every hit belongs to one click that was sent, and has the location of the visitor's answer."""
     known = {visit.number: visit for visit in history.visits}
     hits_of: Counter[int] = Counter()
     for hit in history.hits:
         gclid = parse_qs(urlsplit(hit.location).query).get("gclid", [""])[0]
         visit = known.get(int(gclid[1:])) if gclid[1:].isdigit() else None
         if visit is None:
-            yield Breach("nobody's", f"hit {hit.request_id} to {hit.location}")
+            yield Breach("unknown click", f"hit {hit.request_id} to {hit.location}")
             continue
         hits_of[visit.number] += 1
         if visit.answered and (hit.request_id, hit.location) != (visit.request_id, visit.location):
@@ -133,12 +132,12 @@ def _missing_hits(history: History, rules: Rules) -> Iterator[Breach]:
 
 
 def _unpromised(visit: Visit, history: History, rules: Rules) -> bool:
-    """It was answered before the disk had its hit, and so its trace's end, and a kill came before the disk did."""
+    """Whether a kill came after the answer and before its hit, and so its trace's end, was durable."""
     return visit.request_id in rules.late_hits and _near_a_kill(visit.ended_s, history.downs)
 
 
 def _missing_traces(history: History, rules: Rules) -> Iterator[Breach]:
-    """Each chain that the origin served belongs to one row; rows end, unless their daemon was killed."""
+    """Each chain that the origin served is in one row of a trace; each trace ends, unless its daemon was killed."""
     kills_s = [down.wall_s for down in history.downs if down.killed]
     rows_of: dict[int, list[TraceRow]] = defaultdict(list)
     for row in history.traces:
@@ -156,9 +155,9 @@ def _missing_traces(history: History, rules: Rules) -> Iterator[Breach]:
         if len(rows) > 1:
             yield Breach("twice", f"chain {cid} is in {len(rows)} traces")
         elif landed and not rows and not unwritten:
-            yield Breach("no trace", f"chain {cid} by {began.client} landed at {ended_s:.3f} and has no row")
-        elif not rows and not unwritten and not _leased(leases[began.client], began.wall_s):
-            yield Breach("no trace", f"chain {cid} by {began.client} began at {began.began_s:.3f} and has no row")
+            yield Breach("no trace", f"chain {cid} by {began.address} landed at {ended_s:.3f} and has no row")
+        elif not rows and not unwritten and not _leased(leases[began.address], began.wall_s):
+            yield Breach("no trace", f"chain {cid} by {began.address} began at {began.began_s:.3f} and has no row")
 
 
 def _near_a_kill(at_s: float, downs: Sequence[Down]) -> bool:

@@ -1,4 +1,4 @@
-"""The daemon dies at a random moment; so does an actor inside it."""
+"""The daemon, or an actor in it, crashes at a random moment."""
 
 import signal
 import time
@@ -10,7 +10,7 @@ from tests.faults.stage import Fault, Stage
 
 GONE_WITHIN_S = 10.0
 AGAIN_ONE_IN = 4
-"""So many kills are followed by another one while the daemon starts."""
+"""One kill in so many is followed by another kill while the daemon starts."""
 MESSAGES_NTH_MAX = 24
 TRACES_NTH_MAX = 12
 
@@ -33,7 +33,7 @@ async def daemon_killed(stage: Stage) -> str:
 
 
 async def both_killed(stage: Stage) -> str:
-    """PostgreSQL first, then the daemon; they come back in either order."""
+    """PostgreSQL is killed, then the daemon; they are started in random order."""
     scene, rng = stage.scene, stage.rng
     await trio.sleep(rng.uniform(0.2, 0.8))
     whole = rng.random() < 0.5
@@ -61,7 +61,7 @@ async def both_killed(stage: Stage) -> str:
 
 
 async def actor_raises(stage: Stage) -> str:
-    """One round: it raises on its 1st message, the 2nd after that, and so on."""
+    """In one round the actor raises on its 1st message, on the 2nd after that, and so on."""
     return f"raised on its nth message, {await stage.sweep(MESSAGES_NTH_MAX)}"
 
 
@@ -75,7 +75,7 @@ async def restarted_each_time(stage: Stage) -> None:
     stage.expect(raised == logged, "not logged", f"the actor raised {raised} times and the log has {logged} crashes")
 
 
-# A rest that outlasts the restart, and so few IPs that what is forgotten about one shows at once.
+# The cooldown outlasts a restart, and there are few IPs: a forgotten cooldown leads to a breach at once.
 SCARCE_IPS = 40
 LONG_REST = {"pool": {"cooldown_s": 3}}
 FAULTS = (

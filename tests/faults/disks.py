@@ -1,4 +1,4 @@
-"""The disk under the spool refuses: clicks are answered, and what was not recorded is counted, logged and shown."""
+"""The spool's disk refuses I/O: clicks are still answered, and the lost entries are counted, logged and in `status`."""
 
 import contextlib
 import subprocess
@@ -20,12 +20,12 @@ BALLAST_PIECE_BYTES = 64 * 1024
 
 
 async def writes_refused(stage: Stage) -> str:
-    """One round: the 1st write is refused, the 2nd after that, and so on to WRITES_NTH_MAX."""
+    """In one round the disk refuses the 1st write, the 2nd write after that, and so on to WRITES_NTH_MAX."""
     return f"refused the nth write, {await stage.sweep(WRITES_NTH_MAX)}"
 
 
 async def disk_refuses(stage: Stage) -> str:
-    """All writes and reads for a while, as a disk that became read-only and then broke."""
+    """The disk refuses all writes and reads for a while."""
     flag = stage.scene.directory / "refuse"
     await trio.sleep(stage.rng.uniform(0.2, 0.8))
     flag.touch()
@@ -37,7 +37,7 @@ async def disk_refuses(stage: Stage) -> str:
 
 
 async def disk_full(stage: Stage) -> str:
-    """A real file system without a byte left."""
+    """A real file system is full."""
     ballast = stage.scene.state_dir / "ballast"
     await trio.sleep(stage.rng.uniform(0.2, 0.8))
     await trio.to_thread.run_sync(_fill, ballast)
@@ -47,7 +47,7 @@ async def disk_full(stage: Stage) -> str:
 
 
 async def _recovered(stage: Stage) -> str:
-    """Clicks that come from now on are resolved again."""
+    """Wait until a click sent from now on is resolved."""
     now_s, visitors = time.monotonic(), stage.scene.visitors
 
     def resolved() -> bool:
@@ -69,7 +69,7 @@ def _fill(ballast: Path) -> None:
 
 
 async def counted_and_shown(stage: Stage) -> None:
-    """`status` and the log have what was dropped; where we refused the writes ourselves, to the entry."""
+    """`status` and the log have the count of dropped entries; with faulty.py the count is exact."""
     scene = stage.scene
     dropped = (await scene.status())["journal"]["dropped"]
     stage.memory["dropped"] = dropped
@@ -85,7 +85,7 @@ async def counted_and_shown(stage: Stage) -> None:
 
 
 def tmpfs_refused() -> str | None:
-    """Why no file system can be mounted here, or None."""
+    """The reason why no file system can be mounted here, or None."""
     with tempfile.TemporaryDirectory(prefix="tracepool-faults-") as probe:
         try:
             with mounted(Path(probe)):
@@ -96,7 +96,7 @@ def tmpfs_refused() -> str | None:
 
 @contextlib.contextmanager
 def mounted(directory: Path) -> Iterator[None]:
-    """A small file system of its own at the directory."""
+    """Mount a small file system at the directory."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={TMPFS_MB}m,mode=0711", "tracepool-faults", str(directory)]
     subprocess.run(command, check=True, capture_output=True)
     try:

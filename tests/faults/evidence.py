@@ -1,4 +1,4 @@
-"""From a scene to a history that can be judged; and the same as files, for who wants to look into a breach."""
+"""Gathers the history of a scene, and writes it to files for the analysis of a breach."""
 
 import json
 import time
@@ -7,13 +7,13 @@ from typing import Any
 
 import trio
 
-from daemon.demo.events import read_log
+from tests.fakes.events import read_log
 from tests.faults.checker import judge
 from tests.faults.records import Breach, History, HitRow, Intervals, Rules, TraceRow, within
 from tests.faults.scene import Scene
 
 ROWS_WITHIN_S = 10.0
-"""How soon after PostgreSQL's return, or the last click, all rows must be there."""
+"""All rows must be there this soon after the last click or after PostgreSQL is back."""
 LOOK_EVERY_S = 0.25
 SHOWN_MAX = 3
 
@@ -23,13 +23,13 @@ TRACES = """select request_id::text, status, ip_assigned, extract(epoch from sta
 
 
 def of_clicks(scene: Scene) -> History:
-    """What the visitors of all daemons were told; no event, no row."""
+    """A history with only the answers to the visitors of all daemons."""
     visits = tuple(visit for daemon in scene.daemons for visit in daemon.visitors.visits)
     return History((), visits, tuple(down for daemon in scene.daemons for down in daemon.downs), (), ())
 
 
 def late_hits(scene: Scene) -> set[str]:
-    """Requests that were answered before the disk had their hit."""
+    """Requests that were answered before their hit was durable."""
     clicks = (line for daemon in scene.daemons for line in daemon.log("click"))
     return {line["request_id"] for line in clicks if "hit_is_late" in line}
 
@@ -57,7 +57,7 @@ def _trace_row(row: dict[str, Any]) -> TraceRow:
 
 
 async def judged(scene: Scene, rules: Rules) -> tuple[History, list[Breach]]:
-    """The verdict on a scene whose clicks have all ended, once its rows have had ROWS_WITHIN_S to come."""
+    """The breaches in a scene whose clicks have ended; missing rows count after ROWS_WITHIN_S."""
     ends_s = time.monotonic() + ROWS_WITHIN_S
     while True:
         history = await history_of(scene)
@@ -68,10 +68,9 @@ async def judged(scene: Scene, rules: Rules) -> tuple[History, list[Breach]]:
 
 
 async def rows_came(scene: Scene, forgotten: Intervals = ()) -> tuple[float, list[Breach]]:
-    """Seconds until the hits of all clicks answered before now had come, from now; a breach after ROWS_WITHIN_S.
+    """Wait for the hits of all clicks answered so far. Returns the wait in seconds, and a breach after ROWS_WITHIN_S.
 
-    But for those answered before the disk had them: whether a kill excuses that they are missing, `judged` says. And
-    but for those that ended between the times of one of `forgotten`.
+    Clicks answered before their hit was durable are left to `judged`; clicks that ended within `forgotten` are ignored.
     """
     began_s = time.monotonic()
     kept = (visit for visit in of_clicks(scene).visits if visit.answered and not within(visit.ended_s, forgotten))
@@ -88,7 +87,7 @@ async def rows_came(scene: Scene, forgotten: Intervals = ()) -> tuple[float, lis
 
 
 def write(scene: Scene, history: History, breaches: list[Breach]) -> None:
-    """Beside the network's and the daemon's logs: what the visitors were told, the rows, and what is wrong."""
+    """Write answers, rows and breaches as JSON lines beside the logs of the network and the daemon."""
     for name, records in (
         ("visits", history.visits),
         ("downs", history.downs),

@@ -1,14 +1,17 @@
-"""`tracepool` with a fault built in, as a process of its own:
+"""Runs `tracepool` in a process with a fault built in.
 
     python -m tests.faults.faulty writes NTH_MAX REPORT -- serve --config FILE
     python -m tests.faults.faulty held FLAG REPORT -- serve --config FILE
     python -m tests.faults.faulty messages NTH_MAX REPORT -- serve --config FILE
     python -m tests.faults.faulty traces NTH_MAX REPORT -- serve --config FILE
 
-`writes`: the disk refuses the journal's first write, then the 2nd after that, then the 3rd, up to NTH_MAX, and so on
-from the 1st. `held`: it refuses every write, and every read, while the file FLAG is there. `messages`: as `writes`, but
-it is the pools' actors that raise on a message, every other time only after the pool has changed. `traces`: so do
-workers, every other time when the chain has been walked. Each fault is a line of JSON in REPORT.
+- `writes`: the disk refuses the spool's 1st write, then the 2nd write after that, then the 3rd, up to NTH_MAX, and then
+  starts again with the 1st.
+- `held`: the disk refuses every write and read while the file FLAG exists.
+- `messages`: the pools' actors raise on messages counted as under `writes`, every other time after the pool changed.
+- `traces`: the trace workers raise in traces counted in the same way, every other time after the walk.
+
+Each fault writes a line of JSON to REPORT.
 """
 
 import json
@@ -31,7 +34,7 @@ REFUSALS = ("database or disk is full", "attempt to write a readonly database", 
 
 
 class Nth:
-    """Counts to 1, then to 2, and so on to `most`, then from 1 again."""
+    """Counts calls: to 1, then to 2, and so on to `most`, then from 1 again."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -39,7 +42,7 @@ class Nth:
         self._left = 1
 
     def due(self) -> int:
-        """N when this is the nth since the last one that was due, else 0."""
+        """Return n if this is the nth call since the last one that was due, else 0."""
         self._left -= 1
         if self._left:
             return 0
@@ -92,7 +95,7 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
 
     def raising(pool: Pool, message: Message, now: Moment, decision: Decision) -> None:
         n = nth.due()
-        if n % 2 == 0:  # 0 is a message that goes well
+        if n % 2 == 0:  # 0: no fault is due
             decide(pool, message, now, decision)
         if n:
             report.write(n=n, message=type(message).__name__)
@@ -102,18 +105,18 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
 
 
 def raise_in_traces(nth: Nth, report: Report) -> None:
-    walk_it = vars(backends)["trace"]
+    trace = vars(backends)["trace"]
     restarts.PAUSE_MAX_S = restarts.PAUSE_MIN_S
 
     async def raising(*args: Any, **values: Any) -> Any:
         n = nth.due()
-        result = await walk_it(*args, **values) if n % 2 == 0 else None
+        result = await trace(*args, **values) if n % 2 == 0 else None
         if n:
             report.write(n=n)
             raise RuntimeError(f"on purpose, in trace {n}")
         return result
 
-    setattr(backends, "trace", raising)  # noqa: B010 - a name that it imports, not one that it offers
+    setattr(backends, "trace", raising)  # noqa: B010 - mypy refuses to set an imported name
 
 
 def run(words: list[str]) -> int:

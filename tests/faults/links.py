@@ -1,7 +1,7 @@
-"""The way to PostgreSQL, over TCP: silent, refused, broken in the middle; the server behind it frozen.
+"""The TCP connections to PostgreSQL go silent, are refused or are reset; or the server behind them is frozen.
 
-A silent link is not a closed one: nothing tells either end, and what is sent waits. In the short form the daemon's time
-limits are short as well, so that they run out within the outage, as they do in the long form.
+On a silent connection no data arrives, but neither end is notified, and sent data waits. In the short form the daemon's
+time limits are short as well, so that they expire within the outage, as in the long form.
 """
 
 import ssl
@@ -16,10 +16,10 @@ from daemon.database import cluster
 from tests.fakes.relay import Relay, open_relay, socket_url
 from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Knobs, Stage
-from tests.faults.telling import said, well_again
+from tests.faults.visible import said, well_again
 
 DATABASE_AWAY = "PostgreSQL"
-"""A word that each sentence about the database has."""
+"""A word in every trouble about the database."""
 OUTAGE_LONG_S = 30.0
 SHORT_LIMITS = {"connect_timeout_s": 2, "statement_timeout_s": 3}
 RESETS_S = 4.0
@@ -27,7 +27,7 @@ CUT_BYTES_MAX = 400
 
 
 def by_relay(*, tls: bool, **parameters: str) -> Callable[[Scene, Knobs], AbstractAsyncContextManager[None]]:
-    """The daemon reaches PostgreSQL by a relay, with these parameters in its URL."""
+    """The daemon connects to PostgreSQL through a relay, with these parameters in database.url."""
 
     @asynccontextmanager
     async def equip(scene: Scene, knobs: Knobs) -> AsyncIterator[None]:
@@ -45,7 +45,7 @@ def by_relay(*, tls: bool, **parameters: str) -> Callable[[Scene, Knobs], Abstra
 
 
 async def went_silent(stage: Stage, relay: Relay) -> str:
-    """At the end either what waited goes on, or nobody remembers the connections."""
+    """Afterwards the connections either go on or are reset."""
     relay.silence()
     await _away(stage)
     forgotten = stage.rng.random() < 0.5
@@ -71,7 +71,7 @@ async def was_refused(stage: Stage, relay: Relay) -> str:
 
 
 async def was_reset(stage: Stage, relay: Relay) -> str:
-    """Again and again, each time within another answer of PostgreSQL's."""
+    """Reset connections again and again, each time within another answer of PostgreSQL."""
     resets, ends_s = relay.accepted, time.monotonic() + RESETS_S
     while time.monotonic() < ends_s:
         relay.cut_after(stage.rng.randrange(1, CUT_BYTES_MAX))
@@ -81,7 +81,7 @@ async def was_reset(stage: Stage, relay: Relay) -> str:
 
 
 async def _away(stage: Stage) -> None:
-    """The outage; the daemon says so before its end, and goes on."""
+    """Let the outage last; expect that the daemon reports it before its end."""
     began_s = time.monotonic()
     await said(stage, DATABASE_AWAY, "database_unavailable", stage.knobs.outage_s)
     await trio.sleep(max(0.0, began_s + stage.knobs.outage_s - time.monotonic()))

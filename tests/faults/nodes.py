@@ -1,6 +1,6 @@
-"""Two daemons on one database: the second waits until nothing that the first began can run, however the first ends.
+"""Two daemons on one database: the second daemon leases no IP until no trace of the first can still run.
 
-There are so few IPs that a daemon uses each one that it thinks is free: the network's log shows whether both ever did.
+There are few IPs, so that each daemon uses every IP that it may: the network's log would show one used by both.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from tests.faults.pairs import FIRST, beside_a_second
 from tests.faults.records import Down, cid_of
 from tests.faults.scene import Scene, until
 from tests.faults.stage import Fault, Stage
-from tests.faults.telling import comes, status_of
+from tests.faults.visible import comes, status_of
 from tests.support.exchange import page
 from tests.support.processes import run_command
 
@@ -34,7 +34,7 @@ SETTINGS = {
 }
 IPS = 12
 BESIDE_S = 3.0
-"""So long both are there, each time; longer than the trust would be without its renewal."""
+"""Both daemons run for this time in each step; it is longer than the trust without a renewal."""
 SAID_WITHIN_S = 10.0
 TAKES_OVER_WITHIN_S = 10.0
 STOPPED_WITHIN_S = 20.0
@@ -42,7 +42,7 @@ ADOPTED_WITHIN_S = 5.0
 
 
 async def stopped(stage: Stage) -> str:
-    """The first is alive, and the second waits; then the first stops, and the second has the IPs at once."""
+    """The second daemon waits while the first runs; when the first stops, the second owns the IPs at once."""
     second = await _waits(stage)
     await trio.sleep(BESIDE_S)
     _nothing_resolved(stage, second)
@@ -53,7 +53,7 @@ async def stopped(stage: Stage) -> str:
 
 
 async def paused(stage: Stage) -> str:
-    """The first stands still beyond trust and quiet, with clicks in flight, and goes on when the second has its IPs."""
+    """The first daemon is paused beyond trust and quiet, with clicks in flight, until the second owns its IPs."""
     scene, second = stage.scene, await _waits(stage)
     assert scene.process is not None
     began_s = time.monotonic()
@@ -69,7 +69,7 @@ async def paused(stage: Stage) -> str:
 
 
 async def cut_off(stage: Stage) -> str:
-    """The first does not reach PostgreSQL any more, and leases on until its trust ends."""
+    """The first daemon loses PostgreSQL, and leases IPs until its trust ends."""
     scene, second = stage.scene, await _waits(stage)
     assert scene.relay is not None
     ended, lost = len(scene.log("node_trust_ended")), len(scene.log("node_claim_lost"))
@@ -90,7 +90,7 @@ async def cut_off(stage: Stage) -> str:
 
 
 async def removed(stage: Stage) -> str:
-    """The first is gone for good, and an operator says so: its long trust is skipped, its quiet is not."""
+    """The first daemon is killed, and `nodes remove` skips its long trust, but not its quiet."""
     scene, second = stage.scene, await _waits(stage)
     await scene.end(signal.SIGKILL, STOPPED_WITHIN_S)
     done = await run_command("nodes", "remove", FIRST, "--yes", "--config", str(second.config))
@@ -102,7 +102,7 @@ async def removed(stage: Stage) -> str:
 
 
 async def pooled(stage: Stage) -> str:
-    """Both by PgBouncer: an edit by SQL is adopted, a kill and a new start keep the IPs, a stop gives them up."""
+    """Both daemons use PgBouncer: an SQL edit is adopted, a kill and a restart keep the IPs, a stop gives them up."""
     scene, second = stage.scene, await _waits(stage)
     adopted, began_s = len(scene.log("offers_adopted")), time.monotonic()
     await scene.run_sql(
@@ -122,7 +122,7 @@ async def pooled(stage: Stage) -> str:
 
 
 async def _waits(stage: Stage) -> Scene:
-    """The second, once it waits; started unless it runs. It knows the offers by an earlier run."""
+    """Start the second daemon, with the first daemon's cache of the offers, and return it once it waits."""
     (second,) = stage.scene.beside
     shutil.copy(stage.scene.state_dir / REMEMBERED_OFFERS, second.state_dir)
     await trio.sleep(stage.rng.uniform(0.3, 1.0))
@@ -131,7 +131,7 @@ async def _waits(stage: Stage) -> Scene:
 
 
 async def _waits_again(stage: Stage, daemon: Scene) -> None:
-    """It is started, says which node it waits for, and answers clicks with fallbacks from then on."""
+    """Start a daemon that must wait; expect that its log and /readyz name the other node."""
     (other,) = (node for node in stage.scene.daemons if node is not daemon)
     name = other.settings["node"]["name"]
     told = len(daemon.log("node_waits"))
@@ -148,14 +148,14 @@ async def _waits_again(stage: Stage, daemon: Scene) -> None:
 
 
 def _nothing_resolved(stage: Stage, waiting: Scene) -> None:
-    """It has leased nothing so far."""
+    """Expect that the waiting daemon has leased nothing."""
     resolved = [visit.number for visit in waiting.visitors.visits if visit.answered and cid_of(visit.location)]
     stage.expect(not resolved, "leased", f"the node that waits has resolved clicks: {resolved}")
     stage.expect(not waiting.log("node_joined"), "leased", "the node that should wait has joined")
 
 
 async def _serves(daemon: Scene, within_s: float) -> None:
-    """Returns once its clicks are traced."""
+    """Wait until a click sent from now on is resolved."""
     from_s = time.monotonic()
 
     def resolved() -> bool:
@@ -166,7 +166,7 @@ async def _serves(daemon: Scene, within_s: float) -> None:
 
 
 async def _handed_over(stage: Stage, leaving: Scene, waiting: Scene) -> float:
-    """Seconds from the SIGTERM of one to the first resolved click of the other."""
+    """Stop one daemon. Returns the seconds until the other resolves a click."""
     began_s = time.monotonic()
     status, _ = await leaving.end(signal.SIGTERM, STOPPED_WITHIN_S)
     stage.expect(status == 0, "status", f"it ended with {status} after SIGTERM")
@@ -177,7 +177,7 @@ async def _handed_over(stage: Stage, leaving: Scene, waiting: Scene) -> float:
 
 
 async def _takes_over(stage: Stage, waiting: Scene, began_s: float, trust_s: float = TRUST_S) -> float:
-    """Seconds until clicks at the waiting node are resolved: after trust and quiet of the other, and not before."""
+    """Expect that the waiting daemon joins after trust and quiet, not before. Returns the seconds until it resolves."""
     latest_s = trust_s + QUIET_S + TAKES_OVER_WITHIN_S
     await until(lambda: bool(waiting.log("node_joined")), "the node that waited has joined", latest_s)
     joined_s = time.monotonic() - began_s
@@ -190,7 +190,7 @@ async def _takes_over(stage: Stage, waiting: Scene, began_s: float, trust_s: flo
 
 
 async def _lost_its_claim(stage: Stage, daemon: Scene, lost: int) -> None:
-    """It finds its claim gone, and answers clicks with fallbacks beside the other for a while."""
+    """Expect that a daemon reports the loss of its claim and does not lease beside the other daemon."""
     said = await comes(daemon, lambda: len(daemon.log("node_claim_lost")) > lost, SAID_WITHIN_S)
     stage.expect(said, "not said", "its IPs are another node's, and the log has no `node_claim_lost`")
     await trio.sleep(BESIDE_S)

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away, stands still, or ends the daemon's sessions. No click may differ."""
+"""PostgreSQL is killed or frozen, or it ends the daemon's sessions. Every click must still be resolved."""
 
 import os
 import signal
@@ -40,12 +40,12 @@ async def postgres_frozen(stage: Stage) -> str:
 
 
 async def embedded_killed(stage: Stage) -> str:
-    """The daemon itself starts it again."""
+    """The daemon restarts its embedded server."""
     scene = stage.scene
     await trio.sleep(stage.rng.uniform(0.2, 1.0))
     data = scene.postgres.server.data_dir
     found = cluster.running(data)
-    assert found is not None, "a daemon with an embedded server serves"
+    assert found is not None, "the daemon serves, so its embedded server runs"
     began_s = time.monotonic()
     os.kill(found[0], signal.SIGKILL)
 
@@ -61,7 +61,7 @@ async def embedded_killed(stage: Stage) -> str:
 
 
 async def sessions_ended(stage: Stage) -> str:
-    """Again and again: what the daemon opens anew is ended too."""
+    """The daemon's sessions are ended again and again, new sessions too."""
     ended, ends_s = 0, time.monotonic() + SESSIONS_ENDED_FOR_S
     while time.monotonic() < ends_s:
         ended += len(await stage.scene.sql(END_SESSIONS))
@@ -77,9 +77,9 @@ async def _rows_are_back(stage: Stage) -> float:
 
 
 async def claim_held(stage: Stage) -> None:
-    """The daemon's claim is trusted again by PostgreSQL's clock, so that no second daemon takes its IPs.
+    """Wait until the daemon's claim is trusted again, by PostgreSQL's clock, so that no second daemon takes its IPs.
 
-    An embedded PostgreSQL has the row too, of the only daemon that can reach it.
+    With the embedded PostgreSQL too, `nodes` has a row for the daemon.
     """
     trusted = "select count(*) as nodes from nodes where trusted_until > now()"
 

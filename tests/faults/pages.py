@@ -1,4 +1,4 @@
-"""Pages that cost whoever reads them, several at a time, beside healthy clicks: none of those falls back for it."""
+"""Pages that are expensive to read, several at a time, beside healthy clicks, none of which may fall back."""
 
 import time
 from collections.abc import AsyncIterator
@@ -6,20 +6,20 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from daemon.demo.events import EventLog
+from tests.fakes.events import EventLog
 from tests.fakes.hostile import KINDS, HostileOrigin, hostile_origin
 from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Knobs, Stage
-from tests.faults.telling import well_again
+from tests.faults.visible import well_again
 
 AT_A_TIME = 5
 LASTS_S = 2.5
 EACH_S = 0.3
-"""Between two clicks of one after the other, so that it is the pages that cost, not the clicks."""
+"""Between two clicks of one task, so that the pages cause the load, not the clicks."""
 
 
 async def read(stage: Stage) -> str:
-    """One kind of page for LASTS_S, AT_A_TIME traces of it at any time."""
+    """Request one kind of page for LASTS_S, AT_A_TIME traces at any time."""
     scene, kind = stage.scene, KINDS[stage.turn() % len(KINDS)]
     began_s = time.monotonic()
 

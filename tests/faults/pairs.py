@@ -1,4 +1,4 @@
-"""Two daemons on one database, as a scene: the second has a state directory, a port and visitors of its own."""
+"""A scene with two daemons on one database; the second has its own state directory, port and visitors."""
 
 import random
 import time
@@ -23,7 +23,10 @@ SECOND_VISITORS_FROM = 1_000_000
 def beside_a_second(
     *, relayed: bool = False, mode: Mode | None = None
 ) -> Callable[[Scene, Knobs], AbstractAsyncContextManager[None]]:
-    """`relayed`: the first reaches PostgreSQL by a relay. `mode`: both do by a PgBouncer in this mode."""
+    """Add a second daemon to a scene.
+
+    `relayed`: the first daemon connects to PostgreSQL through a relay. `mode`: both connect through a PgBouncer.
+    """
 
     @asynccontextmanager
     async def equip(scene: Scene, _: Knobs) -> AsyncIterator[None]:

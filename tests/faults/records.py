@@ -1,7 +1,7 @@
-"""What is known after a fault was staged, and by what it is judged. Pure.
+"""The recorded history of a fault test, and the rules that it is checked by. Pure.
 
-The witnesses are the network's own log (what the origin and the proxies saw), the visitors' record (what each of them
-was answered), and the rows that PostgreSQL has in the end. Times are CLOCK_MONOTONIC, but for `wall_s`.
+A history has the events of the origin and the proxies, the answers that visitors got, and the rows in PostgreSQL at the
+end. Times are readings of CLOCK_MONOTONIC, except `wall_s`.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from daemon.demo.events import Event
+from daemon.demo.history import Event
 
 Intervals = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One click at the daemon of this port. `failure`: refused, cut off without an answer, or kept waiting too long."""
+    """One click at the daemon with this port. `failure`: refused, closed without an answer, or without one in time."""
 
     number: int
     offer: str
@@ -35,9 +35,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """From the signal by way of the process's end until the next one served. `killed`: its clicks could be cut.
+    """A daemon's time from a signal (`began_s`) over its end (`gone_s`) until it served again (`ended_s`).
 
-    `paused`: the process was stopped and went on later, so its clicks had to wait.
+    `killed`: clicks in flight may have lost their connection. `paused`: the process was stopped and continued, so that
+    clicks in flight had to wait.
     """
 
     began_s: float
@@ -59,7 +60,7 @@ class HitRow:
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
-    """`urls`: the chain and where it landed. `started_s` and `leased_s` are wall seconds."""
+    """A row of active_trace_requests. `urls`: those of its hops. `started_s` and `leased_s` are wall clock times."""
 
     request_id: str
     status: str
@@ -76,10 +77,13 @@ class TraceRow:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """`dropped`: entries that the disk refused, which rows may lack. `unleasable`: requests whose lease it refused.
+    """What a history may have.
 
-    `late_hits`: requests that were answered before the disk had their hit, as they are when it takes longer than 50 ms.
-    `may_fall_back`: offers exempt from `all_resolved`. `forgotten`: the times between which PostgreSQL lost its rows.
+    - `dropped`: number of entries that the disk refused, whose rows may be missing.
+    - `unleasable`: requests whose lease the disk refused.
+    - `late_hits`: requests that were answered before their hit was durable, because the disk took more than 50 ms.
+    - `may_fall_back`: offers exempt from `all_resolved`.
+    - `forgotten`: intervals whose rows PostgreSQL lost.
     """
 
     cooldown_s: float
@@ -93,7 +97,7 @@ class Rules:
     forgotten: Intervals = ()
 
     def were_forgotten(self, at_s: float) -> bool:
-        """Whether PostgreSQL may lack the rows of what ended then."""
+        """Whether PostgreSQL may have lost the rows of clicks and traces that ended at this time."""
         return within(at_s, self.forgotten)
 
 
@@ -120,6 +124,6 @@ def within(at_s: float, intervals: Intervals) -> bool:
 
 
 def cid_of(url: str | None) -> int | None:
-    """The click id that the origin minted, if the URL is one of a chain that began."""
+    """The origin's click id in a URL, or None if the URL has none."""
     values = parse_qs(urlsplit(url or "").query).get("cid", [])
     return int(values[0]) if values and values[0].isdigit() else None

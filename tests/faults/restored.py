@@ -1,6 +1,7 @@
-"""The database loses what it had: made anew while the daemon is stopped, or replaced by an older copy of itself.
+"""The database loses rows: it is made anew while the daemon is stopped, or replaced by an older copy of itself.
 
-What rested before still rests: so few IPs, and so long a rest, that a click would have any that is thought to be free.
+Cooldowns must survive that. There are few IPs and the cooldown is long, so that an IP without its cooldown would be
+leased at once.
 """
 
 import signal
@@ -9,10 +10,10 @@ import time
 import trio
 
 from daemon.database import cluster
-from daemon.demo.events import read_log
+from tests.fakes.events import read_log
 from tests.faults.scene import Scene, until
 from tests.faults.stage import Fault, Stage
-from tests.faults.telling import comes, well_again
+from tests.faults.visible import comes, well_again
 from tests.support.servers import furnished
 
 MAINTENANCE_DATABASE = "postgres"
@@ -21,7 +22,7 @@ USED_FOR_S = 1.0
 USED_WITHIN_S = 10.0
 COOLDOWN_S = 8.0
 DEADLINE_S = 1.0
-"""Short, so that a stop, which waits for the clicks in flight, is over long before the IPs have rested."""
+"""Short, so that a stop, which waits for the clicks in flight, ends long before the cooldowns do."""
 IPS = 4
 POSITION = "select coalesce(max(seq), 0) as seq from journal_position"
 
@@ -45,7 +46,7 @@ async def made_anew(stage: Stage) -> str:
 
 
 async def older_copy(stage: Stage) -> str:
-    """As a backup that was taken some seconds ago."""
+    """The database is restored from a backup that is some seconds old."""
     scene = stage.scene
     await _used(scene)
     await _stop(stage)
@@ -63,7 +64,7 @@ async def older_copy(stage: Stage) -> str:
 
 
 async def _used(scene: Scene) -> None:
-    """Returns once every IP may have been used: a little after the first use from now on, by the network's log."""
+    """Wait until USED_FOR_S after the next request in the network's log: every IP may then have been used."""
     from_s, network = time.monotonic(), scene.directory / "network.jsonl"
 
     def used() -> bool:
@@ -79,19 +80,19 @@ async def _stop(stage: Stage) -> None:
 
 
 def _forget(stage: Stage, from_s: float) -> None:
-    """Rows may be missing of what ended between then and now."""
+    """Note that rows of clicks and traces that ended between `from_s` and now may be missing."""
     stage.memory["forgotten"] = [*stage.memory.get("forgotten", ()), (from_s, time.monotonic())]
 
 
 async def _served_again(stage: Stage, missing: int) -> str:
-    """The daemon starts with a database that lacks so many entries."""
+    """Start the daemon with a database that lacks so many entries; expect its report and that it serves."""
     scene = stage.scene
     told = len(scene.log("database_is_older"))
     took_s = await scene.restart()
     stage.measured("serving again", took_s, stage.knobs.serving_within_s)
     await comes(scene, lambda: len(scene.log("database_is_older")) > told, 1.0)
     entries = [int(line["entries"]) for line in scene.log("database_is_older")[told:]]
-    # The spool notes how far PostgreSQL is with its next commit, so the last batch of a run need not be counted.
+    # The spool records PostgreSQL's position with its next commit, so the last batch of a run may not be counted.
     counted = len(entries) == 1 and 0 < entries[0] <= missing
     stage.expect(counted, "not said", f"{missing} entries were lost; `database_is_older` has {entries}")
     await _used(scene)
@@ -126,7 +127,7 @@ FAULTS = (
     ),
     Fault(
         "database-made-anew-nothing-kept",
-        "the same with journal.keep_s = 0: rows may be gone, rests may not",
+        "the same with journal.keep_s = 0: rows may be lost, cooldowns may not",
         made_anew,
         rounds=1,
         errors=OLDER,

@@ -1,4 +1,4 @@
-"""Runs one fault: stages it, breaks things round by round, lets everything settle, and judges."""
+"""Runs one fault: starts its scene, runs its rounds, waits for clicks and rows, and checks the history."""
 
 import json
 import random
@@ -43,7 +43,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`evidence` is where everything lies, if there is a breach. `figures`: seconds by name."""
+    """What a fault led to. `evidence`: the directory with all records, after a breach. `figures`: seconds by name."""
 
     fault: str
     rounds: int
@@ -105,7 +105,7 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
 
 
 async def _settled(fault: Fault, stage: Stage) -> History:
-    """The clicks end, the rows come, the daemon stops; then the verdict."""
+    """Let the clicks end and the rows arrive, check the history, and stop the daemons."""
     scene = stage.scene
     await trio.sleep(SETTLE_S)
     everyone = [daemon.visitors for daemon in scene.daemons]
@@ -135,7 +135,7 @@ async def _settled(fault: Fault, stage: Stage) -> History:
 
 
 def _unexpected_errors(scene: Scene, fault: Fault) -> Iterator[Breach]:
-    """A test that expects no error in the log fails on one."""
+    """A breach for each kind of error in the daemon's log that the fault does not list."""
     seen: Counter[str] = Counter()
     log = scene.directory / "daemon.log"
     for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
@@ -143,7 +143,7 @@ def _unexpected_errors(scene: Scene, fault: Fault) -> Iterator[Breach]:
             parsed = json.loads(line)
             event, level = parsed["event"], parsed["level"]
         except (ValueError, KeyError, TypeError):
-            event, level = f"a line that is no JSON: {line[:200]}", "error"
+            event, level = f"a line that is not JSON: {line[:200]}", "error"
         if level in ("error", "critical") and event not in fault.errors:
             seen[event] += 1
     for event, count in seen.items():

@@ -1,7 +1,6 @@
-"""What is broken: the daemon, PostgreSQL and the ad network as processes, in one directory that is kept as evidence."""
+"""The processes of a fault test: daemon, PostgreSQL and ad network, in one directory that is kept as evidence."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from tests.support import waiting
 from tests.support.exchange import exchange
 from tests.support.processes import REPOSITORY, as_toml, environment
 from tests.support.servers import Postgres, SceneBroke, furnished
+from tests.support.state_dirs import drop_server
 
 IPS = 120
 COOLDOWN_S = 1.0
@@ -34,17 +34,17 @@ DEADLINE_S = 5.0
 LOCK_S = 5.0
 SERVING_WAIT_S = 60.0
 POLL_S = 0.02
-# Chains of two redirects and a page, 0.3 and 0.75 s long: what is broken finds clicks in every state.
+# Chains of two redirects and a page, 0.3 and 0.75 s long, so that a fault meets clicks in every state.
 OFFERS = {"quick": 100, "slow": 250}
 HOPS = 2
 
 
 @dataclass(slots=True)
 class Scene:
-    """A daemon and what is around it. `url`: its database.url; None is the embedded PostgreSQL.
+    """A daemon and its surroundings. `url`: the setting database.url; None means the embedded PostgreSQL.
 
-    `faulty`: arguments for faulty.py, which the daemon is started by instead of `tracepool serve`. `beside`: further
-    daemons on the same database, each in a directory of its own. `relay`: by which the daemon reaches PostgreSQL.
+    `faulty`: arguments for faulty.py, which then runs the daemon. `beside`: further daemons on the same database, each
+    in its own directory. `relay`: between the daemon and PostgreSQL. `downs`: when the daemon was down.
     """
 
     directory: Path
@@ -85,7 +85,7 @@ class Scene:
         self.config.write_text(as_toml(self.state_dir, sections))
 
     async def spawn(self) -> None:
-        """The daemon's process; it may take a while to serve."""
+        """Start the daemon's process, without waiting until it serves."""
         words = ["-m", "tests.faults.faulty", *self.faulty, "--"] if self.faulty else ["-m", "daemon"]
         with (self.directory / "daemon.log").open("ab") as log:
             self.process = await trio.lowlevel.open_process(
@@ -99,7 +99,7 @@ class Scene:
             )
 
     async def serving(self) -> None:
-        """Returns once it answers clicks. Raises SceneBroke when it ends instead, or takes SERVING_WAIT_S."""
+        """Wait until the daemon is ready. Raises SceneBroke if it ends or is not ready within SERVING_WAIT_S."""
         assert self.process is not None
         with trio.move_on_after(SERVING_WAIT_S):
             while self.process.poll() is None:
@@ -114,13 +114,13 @@ class Scene:
         raise SceneBroke(f"the daemon does not serve after {SERVING_WAIT_S:g} s: see daemon.log")
 
     def assert_alive(self) -> None:
-        """Raises SceneBroke where the daemon's process, started by `spawn`, has ended by itself."""
+        """Raise SceneBroke if the daemon's process has ended by itself."""
         assert self.process is not None
         if self.process.poll() is not None:
             raise SceneBroke(f"the daemon ended with {self.process.returncode}: see daemon.log")
 
     async def end(self, number: signal.Signals, patience_s: float) -> tuple[int, Down]:
-        """Signals the daemon and waits for its end. Gives its status and a Down that is still open."""
+        """Signal the daemon and wait for its end. Returns its exit status and a Down that is still open."""
         assert self.process is not None
         began_s, wall_s = time.monotonic(), time.time()
         self.process.send_signal(number)
@@ -133,14 +133,14 @@ class Scene:
         raise SceneBroke(f"the daemon still runs {patience_s:g} s after {number.name}: see daemon.log")
 
     def up(self) -> None:
-        """It serves again: every Down that is open ends now."""
+        """Close every open Down: the daemon serves again."""
         now_s = time.monotonic()
         for at, down in enumerate(self.downs):
             if down.ended_s == float("inf"):
                 self.downs[at] = replace(down, ended_s=now_s)
 
     async def restart(self) -> float:
-        """Starts the daemon; gives the seconds until it served."""
+        """Start the daemon. Returns the seconds until it served."""
         began_s = time.monotonic()
         await self.spawn()
         await self.serving()
@@ -148,7 +148,7 @@ class Scene:
         return time.monotonic() - began_s
 
     def log(self, event: str) -> list[dict[str, Any]]:
-        """The daemon's lines of one event so far."""
+        """The lines of one event in the daemon's log."""
         found: list[dict[str, Any]] = []
         if self.process is None:
             return found
@@ -164,7 +164,7 @@ class Scene:
         await until(lambda: len(self.log(event)) >= count, f"{count} lines {event!r} in its log", patience_s)
 
     async def status(self) -> dict[str, Any]:
-        """What the control socket says."""
+        """The status that the daemon returns at its control socket."""
         answer = await trio.to_thread.run_sync(control.ask, self.state_dir, "status")
         if answer is None:
             raise SceneBroke("no daemon answers at the control socket")
@@ -177,12 +177,12 @@ class Scene:
         return await trio.to_thread.run_sync(self.postgres.sql, statement)
 
     async def run_sql(self, script: str) -> None:
-        """Statements that give no rows, in one transaction."""
+        """Run statements that return no rows, in one transaction."""
         await trio.to_thread.run_sync(self.postgres.run, script)
 
 
 until = partial(waiting.until, failure=SceneBroke)
-"""Waits; a scene whose condition never came true is broken."""
+"""As `waiting.until`, but raises SceneBroke if the condition never becomes true."""
 
 Equip = Callable[[Scene], AbstractAsyncContextManager[None]]
 
@@ -208,11 +208,11 @@ async def staged(
     equip: Equip = unequipped,
     clicks_per_s: float = CLICKS_PER_S,
 ) -> AsyncIterator[Scene]:
-    """A scene with everything up and visitors coming. Its directory stays: whoever staged it removes it.
+    """Run a scene whose processes serve and whose visitors send clicks. The caller removes its directory.
 
-    `own_postgres`: a server of the scene, at database.url; else the daemon's embedded one. `dress` is entered with the
-    daemon's state directory before anything is in it; `equip` with the scene, once PostgreSQL has its rows and before
-    the daemon starts.
+    `own_postgres`: database.url is a server of the scene; else the daemon uses its embedded server. `dress` is entered
+    with the daemon's empty state directory; `equip` with the scene, when PostgreSQL has its rows and before the daemon
+    starts.
     """
     directory = _new_directory()
     with dress(directory / "state"):
@@ -261,14 +261,12 @@ async def _up(scene: Scene, own_postgres: bool, ips: int, equip: Equip) -> Async
 
 
 def _take_down(scene: Scene) -> None:
-    """PostgreSQL, however the scene stands: frozen, killed, half started."""
+    """Stop PostgreSQL, whether it is frozen, killed, half started, or left behind by a killed daemon."""
     data = scene.postgres.server.data_dir
     if cluster.running(data) is not None:
         scene.postgres.thaw()
-        scene.postgres.let_go()
-    if (found := cluster.running(data)) is not None:  # the daemon's embedded one, which it was killed over
-        os.kill(found[0], signal.SIGINT)
-        cluster.wait(lambda: not cluster.is_server_of(found[0], data), 30.0, "PostgreSQL did not stop")
+    drop_server(data)
+    scene.postgres.let_go()
 
 
 def _new_directory() -> Path:
@@ -282,7 +280,7 @@ def _new_directory() -> Path:
 async def _network(directory: Path, addresses: Sequence[str], proxy_port: int) -> trio.Process:
     words = ["--proxies", f"{addresses[0]}-{addresses[-1]}", "--proxy-port", str(proxy_port)]
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "daemon.demo.network", *words, "--log", str(directory / "network.jsonl")],
+        [sys.executable, "-m", "tests.fakes.network", *words, "--log", str(directory / "network.jsonl")],
         stdout=subprocess.PIPE,
         cwd=REPOSITORY,
         start_new_session=True,

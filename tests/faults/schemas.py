@@ -1,7 +1,7 @@
-"""The database is not as the daemon made it: tables away, triggers that raise, rights revoked, foreign values.
+"""The database schema is changed under load: tables renamed, triggers that raise, rights revoked, unexpected values.
 
-Each round breaks one thing under load, waits until the daemon has said so, puts it right, and waits for all rows. The
-daemon's role owns its tables and is no superuser.
+Each round makes one change, waits until the daemon reports it, reverts it, and waits for all rows. The daemon's role
+owns its tables and is not a superuser.
 """
 
 import random
@@ -17,7 +17,7 @@ import trio
 from daemon.database import cluster
 from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Knobs, Stage
-from tests.faults.telling import said, well_again
+from tests.faults.visible import said, well_again
 
 ROLE = "clerk"
 LASTS_S = 1.0
@@ -46,9 +46,9 @@ create trigger refuse_row before insert on {table} for each row execute function
 
 @dataclass(frozen=True, slots=True)
 class Breakage:
-    """`said`: words of PostgreSQL's that a trouble must have; None where all must go on as if nothing were.
+    """A change of the schema and its reversal. `said`: PostgreSQL's words in the daemon's report; None: no report.
 
-    `kick` makes the daemon use the table, where clicks alone do not.
+    `kick`: SQL that makes the daemon use the table, if clicks alone do not.
     """
 
     table: str
@@ -91,7 +91,7 @@ def _revoked(table: str) -> Breakage:
 
 
 def _retyped(table: str, column: str, there: str, back: str, kick: str = "") -> Breakage:
-    """Statements that are prepared already have another result, or other parameters, from here on."""
+    """The result or parameter types of prepared statements change."""
     alter = f"alter table {table} alter column {column} type"
     return Breakage(table, f"{alter} {there}", f"{alter} {back}", kick=kick)
 
@@ -127,7 +127,7 @@ BREAKAGES = (
 
 
 async def broken(stage: Stage) -> str:
-    """The next of BREAKAGES; after the last of them a foreign provider."""
+    """Make the next of BREAKAGES; after the last one, a provider name that no index accepts."""
     scene = stage.scene
     turn = stage.turn() % (len(BREAKAGES) + 1)
     await trio.sleep(stage.rng.uniform(0.1, 0.4))
@@ -150,7 +150,7 @@ async def broken(stage: Stage) -> str:
 
 
 def _foreign_provider(rng: random.Random) -> Breakage:
-    """So long and so random that no index takes it."""
+    """A provider name that is too long for an index, and too random to be compressed."""
     letters = "".join(rng.choices(string.ascii_letters + string.digits, k=PROVIDER_CHARACTERS))
     update = "update ip_rotation_pool set provider = '{}' where ip_address like '%5'"
     return Breakage("ip_rotation_pool", update.format(letters), update.format("luna"))
@@ -158,7 +158,7 @@ def _foreign_provider(rng: random.Random) -> Breakage:
 
 @asynccontextmanager
 async def as_a_role(scene: Scene, _: Knobs) -> AsyncIterator[None]:
-    """The daemon comes as ROLE, which owns its tables."""
+    """The daemon connects as ROLE, which owns its tables."""
     await scene.run_sql(OWNED_BY_ROLE)
     assert scene.url is not None
     scene.url = scene.url.replace(f"{cluster.SUPERUSER}@", f"{ROLE}@")

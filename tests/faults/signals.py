@@ -1,4 +1,4 @@
-"""The signals that an operator sends, under load: SIGTERM and SIGHUP."""
+"""SIGTERM and SIGHUP under load."""
 
 import signal
 import time
@@ -20,7 +20,7 @@ INVALID = (
     ("\0\xff", "settings.toml"),
     (None, "settings.toml"),
 )
-"""What the file says, or that it is not there; and what the reason must name."""
+"""The text of the settings file, or None for no file; and a name that the reason must contain."""
 
 
 async def terminated(stage: Stage) -> str:
@@ -39,7 +39,7 @@ async def terminated(stage: Stage) -> str:
 
 
 async def terminated_alone(stage: Stage) -> str:
-    """SIGTERM while PostgreSQL is away: the next daemon ships what this one could not."""
+    """SIGTERM while PostgreSQL does not answer: the next daemon ships the entries that remain in the spool."""
     scene, rng = stage.scene, stage.rng
     await trio.sleep(rng.uniform(0.3, 0.8))
     frozen = rng.random() < 0.5
@@ -62,7 +62,7 @@ async def terminated_alone(stage: Stage) -> str:
 
 
 async def hung_up(stage: Stage) -> str:
-    """Settings that are valid and differ, then settings that are not."""
+    """SIGHUP with changed valid settings, then with invalid settings."""
     scene, rng = stage.scene, stage.rng
     assert scene.process is not None
     number = stage.memory["round"] = stage.memory.get("round", 0) + 1

@@ -1,4 +1,4 @@
-"""What a fault is, and what one round of it works with."""
+"""`Fault`, the description of a fault, and `Stage`, the state that its rounds share."""
 
 import json
 import random
@@ -18,7 +18,7 @@ SWEEP_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """What differs between the long form and the short one. `keep`: the evidence, even where it shows no breach."""
+    """Differences between the long and the short form. `keep`: keep the evidence without a breach too."""
 
     outage_s: float = 32.0
     serving_within_s: float = 3.0
@@ -28,7 +28,7 @@ class Knobs:
 
 @dataclass(slots=True)
 class Stage:
-    """A scene with visitors coming. `figures`: measured seconds by name; `breaches`: what a round itself saw."""
+    """A running scene. `figures`: measured seconds by name. `breaches`: those that rounds found themselves."""
 
     scene: Scene
     rng: random.Random
@@ -42,12 +42,12 @@ class Stage:
             self.breaches.append(Breach(kind, what))
 
     def turn(self) -> int:
-        """0 in the first round, 1 in the second."""
+        """Return 0 in the first round, 1 in the second, and so on; to be called once a round."""
         self.memory["turn"] = turn = self.memory.get("turn", -1) + 1
         return int(turn)
 
     async def sweep(self, nth_max: int) -> str:
-        """Returns once faulty.py has gone through every n to `nth_max` once more."""
+        """Wait until faulty.py has made its fault for every n up to `nth_max` once more."""
         self.memory["sweeps"] = sweeps = self.memory.get("sweeps", 0) + 1
         began_s = time.monotonic()
         await until(lambda: len(self.reported()) >= sweeps * nth_max, f"every n to {nth_max} had its fault", SWEEP_S)
@@ -65,12 +65,15 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`round` breaks something once and says what it did. `rounds`: of the short form.
+    """A fault. `round` breaks something once and returns a description; `rounds` is their number in the short form.
 
-    `errors`: what the daemon may log as an error; anything else is a breach. `all_resolved`: no click may differ.
-    `ips`: fewer than the clicks ask for make an IP be leased the moment it is free, and so show one that is leased too
-    early. `finish`: what must hold once all clicks have ended. `equip`: what else stands around the daemon. `needs`:
-    programs. `may_fall_back`: offers exempt from `all_resolved`.
+    - `errors`: events that the daemon may log as errors; any other error is a breach.
+    - `all_resolved`: every click must be resolved, except those of the offers in `may_fall_back`.
+    - `ips`: with too few for the clicks each IP is leased as soon as it is available, so that a lease during a cooldown
+      is noticed.
+    - `finish`: checks made when all clicks have ended.
+    - `equip`: adds further processes to the scene.
+    - `needs`: packages of programs.
     """
 
     name: str

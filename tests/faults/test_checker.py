@@ -1,10 +1,10 @@
-"""The checker of the fault tests must clear what is clean and name each kind of breach: else it proves nothing."""
+"""The checker of the fault tests finds no breach in a clean history, and finds each kind of breach."""
 
 from dataclasses import replace
 
 import pytest
 
-from daemon.demo.events import Event, OriginEvent
+from daemon.demo.history import Event, OriginEvent
 from tests.faults.checker import judge
 from tests.faults.records import Down, History, HitRow, Rules, TraceRow, Visit
 
@@ -14,13 +14,13 @@ TRACKING = "http://track.example/c/0/2/0/0"
 
 
 def chain(cid: int, at_s: float, address: str = "127.3.0.1", hops: int = 3) -> list[Event]:
-    """Requests of a tenth of a second each; with three of them it lands."""
+    """A chain whose requests take 0.1 s each; it lands with the third."""
     return [
         OriginEvent(
             wall_s=WALL_S + at_s + hop / 10,
             began_s=at_s + hop / 10,
             ended_s=at_s + hop / 10 + 0.1,
-            client=address,
+            address=address,
             cid=cid,
             hop=hop,
             hops=2,
@@ -111,7 +111,7 @@ def test_a_click_with_two_hits_is_named() -> None:
 
 def test_a_hit_of_a_click_that_nobody_sent_is_named() -> None:
     history = two_clicks()
-    assert kinds(replace(history, hits=[*history.hits, hit(7, None)])) == {"nobody's"}
+    assert kinds(replace(history, hits=[*history.hits, hit(7, None)])) == {"unknown click"}
 
 
 def test_a_hit_that_says_something_else_than_the_answer_is_named() -> None:

@@ -1,4 +1,4 @@
-"""The visitors: clicks at seeded moments, each on a connection of its own, and the record of what each was answered."""
+"""Visitors: clicks at random moments from a seed, each on its own connection, with a record of each answer."""
 
 import random
 import time
@@ -13,12 +13,12 @@ from tests.support.exchange import exchange
 
 CLICKS_PER_S = 20.0
 PATIENCE_S = 60.0
-"""Beyond any deadline: a visitor who has no answer by then has none at all."""
+"""Far above the deadline: a click without an answer after this time counts as unanswered."""
 
 
 @dataclass(slots=True)
 class Visitors:
-    """`visits` has every click that ended; numbers never repeat. `sent` is the last one."""
+    """Clicks for some offers at a port. `visits`: every click that has ended. `sent`: number of the last click."""
 
     port: int
     offers: Sequence[str]
@@ -30,7 +30,7 @@ class Visitors:
     clicks_per_s: float = CLICKS_PER_S
 
     async def run(self) -> None:
-        """`clicks_per_s` on average, as strangers come, until `stop` is set; returns when each has ended."""
+        """Send `clicks_per_s` on average, as a Poisson process, until `stop` is set and all clicks have ended."""
         next_s = trio.current_time()
         async with trio.open_nursery() as nursery:
             while not self.stop.is_set():
@@ -39,7 +39,7 @@ class Visitors:
                 nursery.start_soon(self.click)
 
     async def click(self, offer: str = "") -> None:
-        """One click to its end; for any of `offers` unless one is given."""
+        """Send one click and record its answer; for a random offer unless one is given."""
         self.sent += 1
         number, offer = self.sent, offer or self.rng.choice(self.offers)
         self.under_way += 1
@@ -63,7 +63,7 @@ class Visitors:
         self.under_way -= 1
 
     def counts(self) -> Counter[str]:
-        """What became of the clicks so far."""
+        """Count the clicks so far by how they ended."""
         found: Counter[str] = Counter(sent=len(self.visits))
         for visit in self.visits:
             if not visit.answered:

@@ -14,7 +14,7 @@ import trio
 from daemon.database import embedded
 from daemon.database.connect import migrate
 from daemon.database.postgres import Connection, Database, database_loop, open_database
-from tests.support.state_dirs import open_state_dir, stop_server
+from tests.support.state_dirs import drop_server, open_state_dir, stop_server
 
 _numbers = itertools.count(1)
 
@@ -60,6 +60,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         try:
             yield PostgresServer(state_dir, server)
         finally:
+            drop_server(server.data_dir)
             server.stop()
 
 

@@ -86,7 +86,7 @@ async def test_a_row_that_is_no_address_fails() -> None:
 @pytest.mark.parametrize("url", [PLAIN, SECURE])
 async def test_the_exit_address_in_the_providers_header_has_precedence_over_the_body(url: str) -> None:
     answer: dict[str, Reply | list[Reply]] = {url.partition("://")[2]: reply(200, body=b"198.51.100.7")}
-    async with net(answer, answer, tells="X-Exit-IP: 198.51.100.9") as here:
+    async with net(answer, answer, own_header="X-Exit-IP: 198.51.100.9") as here:
         proxy = ProxyAddress("127.0.0.1", here.port, exit_ip_header="x-exit-ip")
         result = await check(fetcher(), proxy, url, timeout_s=5)
         assert (await checked(here.port, url)).exit_ip == "198.51.100.7"

@@ -15,12 +15,12 @@ import trio
 import trio.testing
 import trustme
 
-from daemon.demo.events import OriginEvent, ProxyEvent, read_log
-from daemon.demo.history import check
-from daemon.demo.modes import BAD_GATEWAY, REFUSE, RESET, SILENT, UNAUTHORISED, Mode, close_after, delay
-from daemon.demo.network import DemoNetwork, PortBusy, demo_network, free_port_for, main, parse_addresses
-from daemon.demo.wire import HEAD_BYTES_MAX, Connection, Request
+from daemon.demo.history import OriginEvent, check
+from daemon.demo.network import demo_network
+from daemon.demo.wire import HEAD_BYTES_MAX, Connection, PortBusy, Request, free_port_for
 from daemon.errors import BadInput
+from tests.fakes.events import ProxyEvent, read_log
+from tests.fakes.network import Failure, FakeNetwork, fake_network, main, parse_addresses
 from tests.fakes.wire import free_port
 from tests.support.waiting import until
 
@@ -30,17 +30,17 @@ PATIENCE_S = 10.0
 
 
 @pytest.fixture
-async def network() -> AsyncIterator[DemoNetwork]:
-    async with demo_network(ADDRESSES, proxy_port=free_port(*ADDRESSES)) as running:
+async def network() -> AsyncIterator[FakeNetwork]:
+    async with fake_network(ADDRESSES, proxy_port=free_port(*ADDRESSES)) as running:
         yield running
 
 
-def through(network: DemoNetwork, address: str, **more: object) -> httpx.AsyncClient:
+def through(network: FakeNetwork, address: str, **more: object) -> httpx.AsyncClient:
     proxy = f"http://{address}:{network.proxy_port}"
     return httpx.AsyncClient(proxy=proxy, trust_env=False, timeout=PATIENCE_S, **more)  # type: ignore[arg-type]
 
 
-async def test_a_chain_lands_with_its_click_id_before_the_callers_query(network: DemoNetwork) -> None:
+async def test_a_chain_lands_with_its_click_id_before_the_callers_query(network: FakeNetwork) -> None:
     async with through(network, ADDRESSES[0], follow_redirects=True) as client:
         answer = await client.get(network.chain_url(hops=5, delay_ms=1, page_bytes=700) + "?gclid=a%20b&x=")
     assert [step.status_code for step in answer.history] == [302] * 5
@@ -50,7 +50,7 @@ async def test_a_chain_lands_with_its_click_id_before_the_callers_query(network:
     assert answer.headers["content-type"].startswith("text/html")
 
 
-async def test_a_chain_with_a_landing_host_ends_there(network: DemoNetwork) -> None:
+async def test_a_chain_with_a_landing_host_ends_there(network: FakeNetwork) -> None:
     url = network.chain_url(
         hops=3, delay_ms=1, page_bytes=12, host="track.summer-sale.example", landing="www.shop.example"
     )
@@ -69,7 +69,7 @@ async def test_a_chain_with_a_landing_host_ends_there(network: DemoNetwork) -> N
     ]
 
 
-async def test_each_chain_has_a_click_id_of_its_own_whatever_the_query_says(network: DemoNetwork) -> None:
+async def test_each_chain_has_a_click_id_of_its_own_whatever_the_query_says(network: FakeNetwork) -> None:
     async with through(network, ADDRESSES[0]) as client:
         places = [(await client.get(network.chain_url(1, 0) + "?cid=1")).headers["location"] for _ in range(2)]
     assert places == ["/c/0/1/0/1?cid=1&cid=1", "/c/0/1/0/1?cid=2&cid=1"]
@@ -77,14 +77,14 @@ async def test_each_chain_has_a_click_id_of_its_own_whatever_the_query_says(netw
     assert [event.cid for event in network.log.of_proxies()] == [1, 2]
 
 
-async def test_the_origin_sees_the_address_of_the_proxy(network: DemoNetwork) -> None:
+async def test_the_origin_sees_the_address_of_the_proxy(network: FakeNetwork) -> None:
     for address in ADDRESSES:
         async with through(network, address) as client:
             assert (await client.get("http://whoami.test/ip")).text == address
-    assert [event.client for event in network.log.of_origin()] == list(ADDRESSES)
+    assert [event.address for event in network.log.of_origin()] == list(ADDRESSES)
 
 
-async def test_one_connection_serves_a_whole_chain_on_both_sides(network: DemoNetwork) -> None:
+async def test_one_connection_serves_a_whole_chain_on_both_sides(network: FakeNetwork) -> None:
     async with through(network, ADDRESSES[0], follow_redirects=True) as client:
         await client.get(network.chain_url(4, 0))
     proxied = network.log.of_proxies()
@@ -99,19 +99,19 @@ async def test_one_connection_serves_a_whole_chain_on_both_sides(network: DemoNe
 
 async def test_a_log_file_has_every_request_and_its_times_in_order(tmp_path: Path) -> None:
     log = tmp_path / "requests.jsonl"
-    async with demo_network(ADDRESSES, proxy_port=free_port(*ADDRESSES), log=log) as network:
+    async with fake_network(ADDRESSES, proxy_port=free_port(*ADDRESSES), log=log) as network:
         async with through(network, ADDRESSES[1], follow_redirects=True) as client:
             await client.get(network.chain_url(2, 5))
             written = list(read_log(log))  # at once, not at the end
         assert sorted(written, key=lambda event: event.ended_s) == written
     assert written == list(network.log.events)
     hops = [event for event in written if isinstance(event, OriginEvent)]
-    assert [(event.hop, event.hops, event.client) for event in hops] == [(k, 2, ADDRESSES[1]) for k in range(3)]
+    assert [(event.hop, event.hops, event.address) for event in hops] == [(k, 2, ADDRESSES[1]) for k in range(3)]
     assert all(event.ended_s - event.began_s >= 0.005 for event in hops)
     assert len(written) == 6
 
 
-async def test_the_checker_clears_one_trace_after_another_and_names_two_at_once(network: DemoNetwork) -> None:
+async def test_the_checker_clears_one_trace_after_another_and_names_two_at_once(network: FakeNetwork) -> None:
     async def trace(address: str) -> None:
         async with through(network, address, follow_redirects=True) as client:
             await client.get(network.chain_url(2, 20))
@@ -132,17 +132,17 @@ async def test_the_checker_clears_one_trace_after_another_and_names_two_at_once(
     assert all(event.cid is not None for event in network.log.events), "all were judged"
 
 
-async def test_a_client_that_gives_up_ends_the_hop_at_the_origin(network: DemoNetwork) -> None:
-    with trio.move_on_after(0.5):
-        async with through(network, ADDRESSES[0]) as client:
-            await client.get(network.chain_url(5, 60_000))
+async def test_a_client_that_gives_up_ends_the_hop_at_the_origin(network: FakeNetwork) -> None:
+    async with through(network, ADDRESSES[0]) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.get(network.chain_url(5, 60_000), timeout=httpx.Timeout(PATIENCE_S, read=0.5))
     await until(lambda: len(network.log.events) == 2)
     [hop], [passed] = network.log.of_origin(), network.log.of_proxies()
     assert (hop.cid, hop.hop, hop.status, hop.bytes_out) == (1, 0, 0, 0)
     assert (passed.cid, passed.status, passed.bytes_out) == (None, 0, 0)
 
 
-async def test_a_tunnel_carries_tls_from_the_proxys_address(network: DemoNetwork) -> None:
+async def test_a_tunnel_carries_tls_from_the_proxys_address(network: FakeNetwork) -> None:
     authority = trustme.CA()
     serving, asking = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving)
@@ -169,7 +169,7 @@ async def test_a_tunnel_carries_tls_from_the_proxys_address(network: DemoNetwork
     assert event.bytes_out > 500
 
 
-async def test_a_chunked_answer_and_a_posted_body_pass_through(network: DemoNetwork) -> None:
+async def test_a_chunked_answer_and_a_posted_body_pass_through(network: FakeNetwork) -> None:
     got: list[bytes] = []
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -193,10 +193,10 @@ async def test_a_chunked_answer_and_a_posted_body_pass_through(network: DemoNetw
     assert b"proxy-" not in got[0].lower()
 
 
-async def test_one_client_connection_may_go_to_one_host_after_another(network: DemoNetwork) -> None:
+async def test_one_client_connection_may_go_to_one_host_after_another(network: FakeNetwork) -> None:
     other = f"http://127.0.0.1:{network.proxy_port}/"  # nobody listens there: the proxies are on other addresses
     origins = [f"http://{network.origin[0]}:{network.origin[1]}/ip", "http://whoami.test/ip", other]
-    async with demo_network([]) as elsewhere:
+    async with fake_network([]) as elsewhere:
         origins.append(f"http://{elsewhere.origin[0]}:{elsewhere.origin[1]}/ip")
         origins.append("http://whoami.test/ip")
         stream = await trio.open_tcp_stream(ADDRESSES[0], network.proxy_port)
@@ -206,11 +206,11 @@ async def test_one_client_connection_may_go_to_one_host_after_another(network: D
                 await stream.send_all(f"GET {url} HTTP/1.1\r\nHost: any\r\n\r\n".encode())
                 statuses.append((await stream.receive_some())[9:12])
         assert statuses == [b"200", b"200", b"502", b"200", b"200"]
-        assert [event.client for event in elsewhere.log.of_origin()] == [ADDRESSES[0]]
+        assert [event.address for event in elsewhere.log.of_origin()] == [ADDRESSES[0]]
     assert {event.connection for event in network.log.of_proxies()} == {1}
 
 
-async def test_a_request_that_asks_for_a_close_gets_its_answer_first(network: DemoNetwork) -> None:
+async def test_a_request_that_asks_for_a_close_gets_its_answer_first(network: FakeNetwork) -> None:
     for target, address in [("http://whoami.test/ip", (ADDRESSES[0], network.proxy_port)), ("/ip", network.origin)]:
         async with await trio.open_tcp_stream(*address) as stream:
             await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n".encode())
@@ -221,11 +221,11 @@ async def test_a_request_that_asks_for_a_close_gets_its_answer_first(network: De
 
 
 async def test_a_request_without_an_answer_is_recorded_without_the_status_of_the_one_before(
-    network: DemoNetwork,
+    network: FakeNetwork,
 ) -> None:
     async with through(network, ADDRESSES[0]) as client:
         assert (await client.get(network.chain_url(1, 0))).status_code == 302
-        network.misbehave(ADDRESSES[0], SILENT)
+        network.fail(ADDRESSES[0], "silent")
         with pytest.raises(httpx.ReadTimeout):
             await client.get(network.chain_url(1, 0), timeout=0.1)
     await until(lambda: len(network.log.of_proxies()) == 2)
@@ -262,7 +262,7 @@ async def test_requests_sent_together_come_one_by_one_with_their_bodies() -> Non
     ],
 )
 async def test_where_it_cannot_or_must_not_go_it_says_so_and_serves_on(
-    network: DemoNetwork, url: str, status: int
+    network: FakeNetwork, url: str, status: int
 ) -> None:
     async with through(network, ADDRESSES[0]) as client:
         assert (await client.get(url)).status_code == status
@@ -276,10 +276,19 @@ async def test_where_it_cannot_or_must_not_go_it_says_so_and_serves_on(
     [
         b"nonsense\r\n\r\n",
         b"GET http://a.test/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET http://a.test/ HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+        b"GET http://a.test/ HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"GET http://a.test/ HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n",
+        b"GET http://a.test/ HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+        b"GET http://a.test/a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST http://a.test/ HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n",
+        b"POST http://a.test/ HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST http://a.test/ HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n",
+        b"POST http://a.test/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"x" * (HEAD_BYTES_MAX * 2),
     ],
 )
-async def test_what_is_no_request_gets_400_or_a_close(network: DemoNetwork, request_bytes: bytes) -> None:
+async def test_what_is_no_request_gets_400_or_a_close(network: FakeNetwork, request_bytes: bytes) -> None:
     stream = await trio.open_tcp_stream(ADDRESSES[0], network.proxy_port)
     async with stream:
         with trio.fail_after(PATIENCE_S):
@@ -293,20 +302,10 @@ async def test_what_is_no_request_gets_400_or_a_close(network: DemoNetwork, requ
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mode", "outcome"),
-    [
-        (REFUSE, httpx.ConnectError),
-        (RESET, httpx.ReadError),
-        (SILENT, httpx.ReadTimeout),
-        (UNAUTHORISED, 407),
-        (BAD_GATEWAY, 502),
-        (close_after(30), httpx.RemoteProtocolError),
-        (close_after(0), httpx.RemoteProtocolError),
-        (delay(0.01), 302),
-    ],
+    ("failure", "outcome"), [("refuse", httpx.ConnectError), ("silent", httpx.ReadTimeout), (407, 407), (502, 502)]
 )
-async def test_an_address_fails_as_it_is_told_until_it_behaves(
-    network: DemoNetwork, mode: Mode, outcome: int | type[Exception]
+async def test_an_address_fails_on_demand_until_it_is_mended(
+    network: FakeNetwork, failure: Failure, outcome: int | type[Exception]
 ) -> None:
     url, bad = network.chain_url(1, 0), ADDRESSES[1]
 
@@ -315,52 +314,49 @@ async def test_an_address_fails_as_it_is_told_until_it_behaves(
             return (await client.get(url, timeout=timeout_s)).status_code
 
     assert await ask(bad) == 302
-    network.misbehave(bad, mode)
+    network.fail(bad, failure)
     if isinstance(outcome, int):
         assert await ask(bad) == outcome
     else:
         with pytest.raises(outcome):
-            await ask(bad, 0.1 if mode == SILENT else PATIENCE_S)
+            await ask(bad, 0.1 if failure == "silent" else PATIENCE_S)
     assert await ask(ADDRESSES[0]) == 302
-    network.behave(bad)
+    network.fail(bad, None)
     assert await ask(bad) == 302
 
 
-@pytest.mark.parametrize(("mode", "said"), [(UNAUTHORISED, "407"), (BAD_GATEWAY, "502")])
-async def test_a_tunnel_is_refused_with_the_set_status(network: DemoNetwork, mode: Mode, said: str) -> None:
-    network.misbehave(ADDRESSES[0], mode)
+@pytest.mark.parametrize("status", [407, 502])
+async def test_a_tunnel_is_refused_with_the_set_status(network: FakeNetwork, status: Failure) -> None:
+    network.fail(ADDRESSES[0], status)
     async with through(network, ADDRESSES[0]) as client:
-        with pytest.raises(httpx.ProxyError, match=said):
+        with pytest.raises(httpx.ProxyError, match=str(status)):
             await client.get("https://track.example/")
+    await until(lambda: [event.status for event in network.log.of_proxies()] == [status])
 
 
-async def test_a_delayed_proxy_waits_before_it_forwards(network: DemoNetwork) -> None:
-    network.misbehave(ADDRESSES[0], delay(0.05))
-    async with through(network, ADDRESSES[0]) as client:
-        await client.get(network.chain_url(1, 0))
-    [passed], [hop] = network.log.of_proxies(), network.log.of_origin()
-    assert hop.began_s - passed.began_s >= 0.05
-
-
-async def test_a_busy_port_is_named_and_another_one_found(network: DemoNetwork) -> None:
+async def test_a_busy_port_is_named_and_another_one_found(network: FakeNetwork) -> None:
     with pytest.raises(PortBusy, match=rf"127\.1\.0\.2:{network.proxy_port}") as busy:
-        async with demo_network(["127.1.0.9", "127.1.0.2"], proxy_port=network.proxy_port):
+        async with fake_network(["127.1.0.9", "127.1.0.2"], proxy_port=network.proxy_port):
             pytest.fail("it served on a port that was taken")
     assert (busy.value.address, busy.value.port) == ("127.1.0.2", network.proxy_port)
     free = free_port_for(ADDRESSES, network.proxy_port)
     assert free > network.proxy_port
-    async with demo_network(ADDRESSES, proxy_port=free) as second, through(second, ADDRESSES[0]) as client:
-        assert (await client.get("http://whoami.test/ip")).text == ADDRESSES[0]
+    async with demo_network(ADDRESSES, network.proxy_port) as second:
+        assert second.proxy_port == free
+        proxy = f"http://{ADDRESSES[0]}:{free}"
+        async with httpx.AsyncClient(proxy=proxy, trust_env=False) as client:
+            assert (await client.get("http://whoami.test/ip")).text == ADDRESSES[0]
+        assert [event.address for event in second.seen] == [ADDRESSES[0]]
 
 
 async def test_what_the_block_raises_comes_out_as_it_was() -> None:
     with pytest.raises(LookupError, match="mine"):
-        async with demo_network([]):
+        async with fake_network([]):
             raise LookupError("mine")
 
 
 async def test_memory_keeps_the_newest_events() -> None:
-    async with demo_network([], kept_max=2) as network, httpx.AsyncClient(trust_env=False) as client:
+    async with fake_network([], kept_max=2) as network, httpx.AsyncClient(trust_env=False) as client:
         for _ in range(3):
             await client.get(network.chain_url(0, 0, host=None))
     assert [event.cid for event in network.log.of_origin()] == [2, 3]
@@ -382,7 +378,7 @@ def test_ranges_of_addresses_are_read_and_others_refused() -> None:
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, object]]]:
     port = free_port(*ADDRESSES)
-    command = [sys.executable, "-m", "daemon.demo.network", "--proxies", f"{ADDRESSES[0]}-{ADDRESSES[2]}"]
+    command = [sys.executable, "-m", "tests.fakes.network", "--proxies", f"{ADDRESSES[0]}-{ADDRESSES[2]}"]
     command += ["--proxy-port", str(port), "--log", str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as running:
         assert running.stdout is not None

@@ -269,7 +269,7 @@ async def test_a_plain_answer_through_a_socks_tunnel_is_the_targets() -> None:
 
 
 async def trace_with_header(line: str, url: str, header: str | None = "x-exit-ip") -> TraceResult:
-    async with net({"ads.example/start": page(), "ads.example/end": page()}, SECURE_TO_PLAIN, tells=line) as here:
+    async with net({"ads.example/start": page(), "ads.example/end": page()}, SECURE_TO_PLAIN, own_header=line) as here:
         return await traced(here.port, url, reach=Reach("luna", exit_ip_header=header))
 
 

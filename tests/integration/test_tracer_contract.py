@@ -160,7 +160,7 @@ async def test_the_providers_login_is_in_the_settings_of_the_daemon_that_traces(
 
 async def test_a_gateway_gets_the_same_login_for_one_lease_and_its_exit_address_is_kept_by_every_backend() -> None:
     logins = []
-    async with net({"ads.example/start": page()}, tells="X-Exit-IP: 198.51.100.7") as here:
+    async with net({"ads.example/start": page()}, own_header="X-Exit-IP: 198.51.100.7") as here:
         acme = {
             "username": "customer",
             "password": "canary",

@@ -1,4 +1,4 @@
-"""One GET on a connection of its own, by hand: what an HTTP client would refuse or repeat is seen as it is."""
+"""One GET on a new connection, by sockets: an HTTP client would refuse or repeat some requests and answers."""
 
 import trio
 
@@ -6,7 +6,7 @@ HEAD_BYTES_MAX = 64 * 1024
 
 
 async def exchange(port: int, target: str) -> tuple[int, dict[str, str]] | None:
-    """Status and headers of one GET; None where the connection ended without a whole head. Raises OSError."""
+    """Return status and headers of one GET; None if the connection ended without a whole head. Raises OSError."""
     with trio.socket.socket() as client:
         await client.connect(("127.0.0.1", port))
         request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode()
@@ -26,7 +26,7 @@ async def exchange(port: int, target: str) -> tuple[int, dict[str, str]] | None:
 
 
 async def page(port: int, target: str) -> tuple[int, str] | None:
-    """Status and body of one GET; None where the daemon gives no answer."""
+    """Return status and body of one GET; None if the daemon does not answer."""
     try:
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"

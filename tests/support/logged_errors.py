@@ -1,4 +1,4 @@
-"""Errors in the log: the fixture `expected_errors` fails each test that logs one which it does not name."""
+"""The fixture `expected_errors` fails a test in which an error is logged that the test does not expect."""
 
 import logging
 from collections.abc import Iterator, MutableMapping
@@ -11,14 +11,14 @@ ERRORS = ("error", "exception", "critical")
 
 
 class LoggedErrors:
-    """Errors that were logged in a test, ours (`event` and its values) and the libraries'."""
+    """Errors that were logged in a test, by tracepool (`event` and its values) and by libraries."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
         self._expected: set[str] = set()
 
     def expect(self, *events: str) -> None:
-        """These are what the test is about."""
+        """Expect these errors."""
         self._expected.update(events)
 
     def named(self, event: str) -> list[dict[str, Any]]:
@@ -41,9 +41,9 @@ class _Collecting(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def expected_errors(request: pytest.FixtureRequest) -> Iterator[LoggedErrors]:
-    """Fails the test on an error in the log, unless it is named by `expect`.
+    """Fail the test on an error in the log, unless `expect` names it.
 
-    A test that looks at the log itself, by caplog or structlog's capture_logs, is trusted with what it finds there.
+    Errors that a test captures with caplog or structlog's capture_logs are left to that test.
     """
     errors = LoggedErrors()
 
@@ -52,9 +52,9 @@ def expected_errors(request: pytest.FixtureRequest) -> Iterator[LoggedErrors]:
             errors.seen.append(dict(event))
         return event
 
-    processors = structlog.get_config()["processors"]  # the list itself: loggers that exist already have it
+    processors = structlog.get_config()["processors"]  # changed in place: existing loggers share the list
     before = processors.copy()
-    # structlog's default draws tracebacks, which takes longer than most tests.
+    # structlog's default renders tracebacks, which takes longer than most tests.
     processors[:] = [collect, structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
     handler = _Collecting(errors)
     logging.getLogger().addHandler(handler)

@@ -1,6 +1,6 @@
-"""What a test needs and a machine may lack: `need("tinyproxy")` skips with the package's name.
+"""Programs that a test needs and a machine may lack: `need("tinyproxy")` skips the test with the package's name.
 
-TRACEPOOL_TEST_ALL=1, as .ci/run sets it, turns the skip into a failure: there everything is to be tested.
+With TRACEPOOL_TEST_ALL=1, as .ci/run sets it, the test fails instead.
 """
 
 import os
@@ -10,12 +10,12 @@ import pytest
 
 
 def program_path(program: str) -> str | None:
-    """Of a program that is installed, a daemon's among them; None of one that is not."""
+    """The path of an installed program, also one in a directory for daemons; None if it is not installed."""
     return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
 def need(package: str, program: str | None = None) -> str:
-    """The path of the program, which is called as its package is unless `program` says otherwise."""
+    """The path of the program, whose name is that of its package unless `program` is given."""
     found = program_path(program or package)
     if found is not None:
         return found

@@ -23,23 +23,23 @@ from daemon.control import socket as control
 from daemon.database import embedded
 from daemon.database.binaries import psql_path
 from daemon.database.embedded import running_url
-from daemon.demo.network import DemoNetwork, demo_network
+from tests.fakes.network import FakeNetwork, fake_network
 from tests.fakes.wire import free_port
 from tests.support.waiting import PATIENCE_S, POLL_S, until
 
 REPOSITORY = Path(__file__).parents[2]
 ADOPTED_S = 5.0
-"""Operators are promised one second. This is the machine's slowness on top, and far below any round or reconnect."""
+"""Operators are promised one second; this allows for a slow machine and is below any polling interval."""
 HAND_OVER = """import os, sys
 os.dup2(int(sys.argv[1]), 3)
 os.execvpe(sys.argv[2], sys.argv[2:], os.environ | {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"})
 """
 CANARY = "c4n4ry-of-every-run"
-"""A password in every daemon's and command's environment; no log may have it."""
+"""A password in the environment of every daemon and command; no log may contain it."""
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, without what would lead a command to the tester's own daemon."""
+    """This process's environment, without variables that lead commands to the tester's own daemon."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("TRACEPOOL_")}
     for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_PID"):
         ours.pop(name, None)
@@ -49,7 +49,7 @@ def environment(**more: str) -> dict[str, str]:
 async def start_command(
     arguments: Sequence[str], output: Path, errors: Path, passed: socket.socket | None = None, /, **env: str
 ) -> trio.Process:
-    """`tracepool ARGUMENTS`, its standard output and error in files, and a socket as systemd passes one."""
+    """Start `tracepool ARGUMENTS` with its output in files, and with a socket passed as by systemd."""
     command = [sys.executable, "-m", "daemon", *arguments]
     if passed is not None:
         command = [sys.executable, "-c", HAND_OVER, str(passed.fileno()), *command]
@@ -67,7 +67,7 @@ async def start_command(
 
 
 async def run_command(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """`tracepool ARGUMENTS` to its end."""
+    """Run `tracepool ARGUMENTS` to its end."""
     run = partial(
         subprocess.run,
         [sys.executable, "-m", "daemon", *arguments],
@@ -90,7 +90,7 @@ async def end_of(process: trio.Process, patience_s: float = PATIENCE_S) -> int:
 
 
 def processes_in(directory: Path) -> list[str]:
-    """The command lines of all processes that name the directory."""
+    """The command lines of all processes that contain the directory."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
@@ -117,7 +117,7 @@ class Serving:
         return f"http://{self.log('starting')[0]['listening'][-1]}"
 
     def log(self, event: str | None = None) -> list[dict[str, Any]]:
-        """Its lines so far, or those of one event."""
+        """The log's lines so far, or those of one event."""
         lines = []
         for text in self.log_file.read_text().splitlines():
             try:
@@ -128,7 +128,7 @@ class Serving:
         return [line for line in lines if event is None or line["event"] == event]
 
     def faults(self) -> list[dict[str, Any]]:
-        """What it logged as an error; a test that expects none asserts so."""
+        """The lines logged as errors."""
         return [line for line in self.log() if line["level"] in ("error", "critical")]
 
     async def logged(self, event: str, count: int = 1) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ class Serving:
         return dict(self.status()["countries"].get(country, {"total": 0}))
 
     async def psql(self, statement: str) -> list[list[str]]:
-        """The rows of a statement by the real psql. Fails where it does."""
+        """The rows of a statement, by the real psql. Fails if psql does."""
         url = await trio.to_thread.run_sync(running_url, self.state_dir)
         assert url is not None, "no database runs"
         return await psql(url, statement)
@@ -183,9 +183,9 @@ async def serving(
     ready: bool = True,
     **env: str,
 ) -> AsyncIterator[Serving]:
-    """A daemon on a free port with these settings, by section; killed at the end of the block if it still runs.
+    """Run a daemon with these settings, by section, on a free port; kill it at the end of the block if it still runs.
 
-    `passed`: a listening socket of 127.0.0.1 that it is given instead, as by systemd.
+    `passed`: a listening socket of 127.0.0.1, passed to the daemon as by systemd, instead of the free port.
     """
     port = free_port() if passed is None else passed.getsockname()[1]
     sections = {section: dict(values) for section, values in (settings or {}).items()}
@@ -208,7 +208,7 @@ async def serving(
 
 
 def as_toml(state_dir: Path, sections: Mapping[str, Mapping[str, object]]) -> str:
-    """Strings, numbers, booleans and lists of them read the same in JSON and TOML."""
+    """Settings as TOML: strings, numbers, booleans and lists of them are the same in JSON and TOML."""
     lines = [f"state_dir = {json.dumps(str(state_dir))}"]
     for section, values in sections.items():
         lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
@@ -217,7 +217,7 @@ def as_toml(state_dir: Path, sections: Mapping[str, Mapping[str, object]]) -> st
 
 @asynccontextmanager
 async def database_of(state_dir: Path) -> AsyncIterator[str]:
-    """The address of the embedded database of a daemon that has stopped."""
+    """Run the embedded database of a daemon that has stopped; yield its URL."""
     server = await trio.to_thread.run_sync(embedded.start, state_dir)
     try:
         yield server.url
@@ -227,20 +227,20 @@ async def database_of(state_dir: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def network_of(addresses: Sequence[str]) -> AsyncIterator[DemoNetwork]:
-    async with demo_network(addresses, proxy_port=free_port(*addresses)) as network:
+async def network_of(addresses: Sequence[str]) -> AsyncIterator[FakeNetwork]:
+    async with fake_network(addresses, proxy_port=free_port(*addresses)) as network:
         yield network
 
 
-async def provision(daemon: Serving, network: DemoNetwork, addresses: Collection[str], country: str = "us") -> None:
-    """The addresses as IPs of the country, adopted."""
+async def provision(daemon: Serving, network: FakeNetwork, addresses: Collection[str], country: str = "us") -> None:
+    """Add the addresses as IPs of the country, and wait until they are adopted."""
     rows = ", ".join(f"('{address}', '{network.proxy_port}', '{country}')" for address in addresses)
     await daemon.psql(f"INSERT INTO ip_rotation_pool (ip_address, ip_port, country) VALUES {rows}")
     await until(lambda: daemon.counts(country)["total"] >= len(addresses), "the IPs are adopted", ADOPTED_S)
 
 
 async def offer(daemon: Serving, name: str, url: str, country: str = "us") -> None:
-    """An offer, adopted."""
+    """Add an offer, and wait until it is adopted."""
     adopted = len(daemon.log("offers_adopted"))
     await daemon.psql(
         f"INSERT INTO offers (offer_name, final_url, target_country) VALUES ('{name}', '{url}', '{country}')"
@@ -250,7 +250,7 @@ async def offer(daemon: Serving, name: str, url: str, country: str = "us") -> No
 
 @dataclass(frozen=True, slots=True)
 class Clicked:
-    """A click and its answer; `status` is None where the connection gave none. Times: CLOCK_MONOTONIC."""
+    """A click and its answer; `status` is None if there was none. Times are readings of CLOCK_MONOTONIC."""
 
     sent_s: float
     answered_s: float
@@ -264,7 +264,7 @@ class Clicked:
 
 
 async def click(daemon: Serving, offer_name: str, gclid: str = "g") -> Clicked:
-    """One visitor, with a connection of their own."""
+    """Send one click on a new connection."""
     sent_s = time.monotonic()
     async with httpx.AsyncClient(trust_env=False, timeout=90.0, verify=False) as visitor:
         try:
@@ -276,8 +276,10 @@ async def click(daemon: Serving, offer_name: str, gclid: str = "g") -> Clicked:
     )
 
 
-def asked(daemon: Serving, path: str = "/api/status", token: str | None = None, **request: Any) -> httpx.Response:
-    """One request to the control face of a daemon."""
+def control_request(
+    daemon: Serving, path: str = "/api/status", token: str | None = None, **request: Any
+) -> httpx.Response:
+    """Send one request to the control face of a daemon."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     method = request.pop("method", "GET")
     return httpx.request(method, f"{daemon.control_url}{path}", headers=headers, trust_env=False, timeout=20, **request)

@@ -1,4 +1,4 @@
-"""The PostgreSQL server that is killed, frozen and asked: its processes and its rows."""
+"""A PostgreSQL server whose processes tests kill and freeze, and whose rows they read."""
 
 import asyncio
 import signal
@@ -18,12 +18,12 @@ END_S = 30.0
 
 
 class SceneBroke(Exception):
-    """A fault could not be staged, or what must come after it never came."""
+    """A fault could not be produced, or an expected condition never became true."""
 
 
 @dataclass(slots=True)
 class Postgres:
-    """A server. `directory` is its state directory: the scene's, or the daemon's own in an embedded scene."""
+    """A server. `directory`: its state directory, which is the daemon's own for an embedded server."""
 
     directory: Path
     server: embedded.EmbeddedServer = field(init=False)
@@ -35,7 +35,7 @@ class Postgres:
         self.server.stop()
 
     def kill(self, *, whole: bool) -> None:
-        """SIGKILL to the postmaster, and to all of its children if `whole`, as when the machine goes."""
+        """Send SIGKILL to the postmaster and, if `whole`, to all of its children, as in a crash of the machine."""
         postmaster, *children = self._processes()
         postmaster.kill()
         for process in children if whole else []:
@@ -45,7 +45,7 @@ class Postgres:
         self.let_go()
 
     def freeze(self) -> None:
-        for _ in range(2):  # and what the postmaster forked while it was being stopped
+        for _ in range(2):  # the second time for processes that the postmaster started meanwhile
             for process in self._processes():
                 _signal(process, signal.SIGSTOP)
 
@@ -54,7 +54,7 @@ class Postgres:
             _signal(process, signal.SIGCONT)
 
     def _processes(self) -> list[psutil.Process]:
-        """The postmaster first: a frozen one forks nobody."""
+        """The processes, the postmaster first: once it is frozen it starts no others."""
         found = cluster.running(self.server.data_dir)
         if found is None:
             raise SceneBroke("PostgreSQL does not run")
@@ -65,7 +65,7 @@ class Postgres:
         return asyncio.run(_sql(self.server.url, statement))
 
     def run(self, script: str, *, database: str = cluster.DATABASE) -> None:
-        """Statements that give no rows, in one transaction unless there is only one."""
+        """Run statements that return no rows, in one transaction unless there is only one."""
         asyncio.run(_run(self.server.url.replace(f"/{cluster.DATABASE}?", f"/{database}?"), script))
 
 
@@ -73,7 +73,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:
-        return  # a backend that ended by itself
+        return  # the process has ended
 
 
 async def _sql(url: str, statement: str) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ async def _run(url: str, script: str) -> None:
 
 
 def furnished(url: str, addresses: Sequence[str], proxy_port: int, offers: Mapping[str, str]) -> None:
-    """Tables, an IP for each address and the offers, by name and URL, before any daemon looks."""
+    """Make the tables, an IP for each address, and the offers (name to URL), before any daemon starts."""
 
     async def furnish() -> None:
         connection = await asyncpg.connect(url, timeout=ASK_S)

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a bound: on trio, and without it."""
+"""Waiting for a condition with a time limit, with trio and without."""
 
 import inspect
 import time
@@ -8,7 +8,7 @@ from typing import Any
 import trio
 
 PATIENCE_S = 20.0
-"""No test waits longer for what must happen; none passes by waiting."""
+"""No test waits longer for something that must happen, and no test passes by waiting."""
 POLL_S = 0.01
 
 
@@ -19,14 +19,14 @@ async def until(
     *,
     failure: type[Exception] = AssertionError,
 ) -> Any:
-    """The first true value of `holds`. Raises `failure` where none came within `patience_s`.
+    """Wait for the first true value of `holds` and return it. Raises `failure` after `patience_s`.
 
-    `holds` is called in a thread, so it may block. An awaitable that it gives is awaited on trio.
+    `holds` is called in a thread, so it may block. If it returns an awaitable, trio awaits it.
     """
     value = None
     with trio.move_on_after(patience_s):
         while True:
-            [value] = await trio.to_thread.run_sync(lambda: [holds()])  # in a list: trio takes no awaitable
+            [value] = await trio.to_thread.run_sync(lambda: [holds()])  # in a list: trio refuses awaitables
             if inspect.isawaitable(value):
                 value = await value
             if value:
@@ -36,7 +36,7 @@ async def until(
 
 
 def wait_until(holds: Callable[[], Any], what: str = "the condition", patience_s: float = PATIENCE_S) -> Any:
-    """As `until`, without trio: blocks the thread."""
+    """As `until`, but without trio: blocks the thread."""
     ends_s = time.monotonic() + patience_s
     while not (value := holds()):
         assert time.monotonic() < ends_s, _missed(what, patience_s, value)

@@ -4,20 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.demo.events import Event, OriginEvent, ProxyEvent, from_json, to_json
-from daemon.demo.history import check
+from daemon.demo.history import Event, OriginEvent, check
+from tests.fakes.events import ProxyEvent, from_json, to_json
 
 
-def seen(cid: int | None, began_s: float, ended_s: float, *, client: str = "127.1.0.1", hop: int = 0) -> OriginEvent:
-    return OriginEvent(1.7e9 + began_s, began_s, ended_s, client, cid, hop, 5, "/c/0/5/0/0", 302, 60)
+def seen(cid: int | None, began_s: float, ended_s: float, *, address: str = "127.1.0.1", hop: int = 0) -> OriginEvent:
+    return OriginEvent(1.7e9 + began_s, began_s, ended_s, address, cid, hop, 5, "/c/0/5/0/0", 302, 60)
 
 
 def passed(cid: int | None, began_s: float, ended_s: float, *, address: str = "127.1.0.1") -> ProxyEvent:
-    return ProxyEvent(1.7e9 + began_s, began_s, ended_s, address, 7, "http://track.example/", cid, 302, 200, 60)
+    return ProxyEvent(1.7e9 + began_s, began_s, ended_s, address, cid, 7, "http://track.example/", 302, 200, 60)
 
 
 def test_traces_a_cooldown_apart_are_clean() -> None:
-    history = [seen(1, 0, 1), seen(1, 1, 2, hop=1), seen(2, 61, 62), seen(3, 0, 2, client="127.1.0.2")]
+    history = [seen(1, 0, 1), seen(1, 1, 2, hop=1), seen(2, 61, 62), seen(3, 0, 2, address="127.1.0.2")]
     assert check(history, cooldown_s=60) == []
 
 
@@ -68,7 +68,7 @@ def test_a_gap_of_exactly_the_cooldown_is_clean() -> None:
 
 
 def test_a_trace_at_two_addresses_is_a_breach() -> None:
-    [breach] = check([seen(1, 0, 1), seen(1, 1, 2, client="127.1.0.2", hop=1)], cooldown_s=60)
+    [breach] = check([seen(1, 0, 1), seen(1, 1, 2, address="127.1.0.2", hop=1)], cooldown_s=60)
     assert (breach.kind, breach.first, breach.other_address, breach.address) == ("moved", 1, "127.1.0.1", "127.1.0.2")
     assert str(breach) == "trace 1 went through 127.1.0.1 and 1.000 s later 127.1.0.2"
 
@@ -81,14 +81,14 @@ def test_the_proxies_log_is_judged_alone_and_beside_the_origins() -> None:
     assert [breach.kind for breach in check([passed(1, 0, 3), seen(2, 2, 4)], cooldown_s=0)] == ["overlap"]
 
 
-def test_other_clients_than_the_pools_are_not_judged() -> None:
-    history = [seen(1, 0, 1), seen(1, 30, 31, client="127.0.0.1"), seen(2, 31, 32, client="127.0.0.1")]
+def test_other_addresss_than_the_pools_are_not_judged() -> None:
+    history = [seen(1, 0, 1), seen(1, 30, 31, address="127.0.0.1"), seen(2, 31, 32, address="127.0.0.1")]
     assert check(history, cooldown_s=60, addresses=["127.1.0.1"]) == []
     assert {breach.kind for breach in check(history, cooldown_s=60)} == {"cooldown", "moved"}
 
 
 def test_requests_without_a_click_id_are_not_judged() -> None:
-    history: list[Event] = [seen(None, 0, 9), passed(None, 1, 2), seen(1, 1, 2), seen(None, 0, 1, client="127.0.0.1")]
+    history: list[Event] = [seen(None, 0, 9), passed(None, 1, 2), seen(1, 1, 2), seen(None, 0, 1, address="127.0.0.1")]
     assert check(history, cooldown_s=60) == []
 
 
@@ -102,8 +102,8 @@ def test_requests_without_a_click_id_are_not_judged() -> None:
 def test_a_history_is_clean_exactly_when_every_pair_is(
     traces: list[tuple[str, int, int]], cooldown_s: int, shuffled: object
 ) -> None:
-    history = [seen(cid, begin, begin + lasts, client=ip) for cid, (ip, begin, lasts) in enumerate(traces)]
-    pairs = [(a, b) for a in history for b in history if a.client == b.client and a.cid != b.cid]
+    history = [seen(cid, begin, begin + lasts, address=ip) for cid, (ip, begin, lasts) in enumerate(traces)]
+    pairs = [(a, b) for a in history for b in history if a.address == b.address and a.cid != b.cid]
     clean = all(
         a.began_s >= b.ended_s and a.began_s - b.began_s >= cooldown_s
         for a, b in pairs

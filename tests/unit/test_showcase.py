@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import msgspec
 
-from daemon.demo.events import OriginEvent
+from daemon.demo.history import OriginEvent
 from daemon.demo.showcase import CLICKS, OFFERS, ClickResult, Terms, broken_promises, hops_of
 
 SLOW_URL = "http://track.slow-boat.example/c/3000/5/0/0"

@@ -1,4 +1,4 @@
-"""What the daemon must say while something outside is wrong, and once it is well again: log, `status` and /readyz."""
+"""Checks that the daemon reports troubles in its log, in `status` and at /readyz, and reports their end."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ LOOK_EVERY_S = 0.2
 
 
 def status_of(scene: Scene) -> dict[str, Any]:
-    """What `status` says; nothing where the daemon does not answer."""
+    """The daemon's status; empty if the daemon does not answer."""
     try:
         return control.ask(scene.state_dir, "status") or {}
     except TracepoolError:
@@ -26,7 +26,7 @@ def status_of(scene: Scene) -> dict[str, Any]:
 
 
 async def comes(scene: Scene, holds: Callable[[], Any], patience_s: float) -> bool:
-    """Whether it holds within `patience_s`, looked at in a thread. Raises SceneBroke where the daemon ends instead."""
+    """Whether `holds`, called in a thread, becomes true within `patience_s`. Raises SceneBroke if the daemon ends."""
     with trio.move_on_after(patience_s):
         while True:
             scene.assert_alive()
@@ -37,12 +37,12 @@ async def comes(scene: Scene, holds: Callable[[], Any], patience_s: float) -> bo
 
 
 def sentences(scene: Scene) -> list[str]:
-    """Of the troubles that `status` has now."""
+    """The sentences of the troubles in `status`."""
     return [trouble["sentence"] for trouble in status_of(scene).get("troubles", [])]
 
 
 async def said(stage: Stage, words: str, event: str = "statement_refused", patience_s: float = SAID_WITHIN_S) -> None:
-    """A trouble with these words and a remedy stands in `status`, its sentence at /readyz, and the event in the log."""
+    """Expect a trouble with these words and a remedy in `status` and at /readyz, and the event in the log."""
     scene = stage.scene
 
     def found() -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ async def said(stage: Stage, words: str, event: str = "statement_refused", patie
 
 
 async def _shown(stage: Stage, sentence: str) -> None:
-    """/readyz stays 200 while clicks are traced, and names what is wrong below its first line."""
+    """Expect that /readyz still answers 200 and names the trouble below its first line."""
     answer = await page(stage.scene.visitors.port, "/readyz")
     status, body = answer or (0, "")
     stage.expect(status == 200 and body.startswith("ready"), "not ready", f"/readyz says {status}: {body}")
@@ -69,7 +69,7 @@ async def _shown(stage: Stage, sentence: str) -> None:
 
 
 async def well_again(stage: Stage) -> float:
-    """Seconds, from now, until all hits were there that PostgreSQL has not lost; soon after, no trouble is left."""
+    """Wait for all hits, but those that PostgreSQL lost, and for the end of all troubles. Returns the wait for hits."""
     rows_s, breaches = await rows_came(stage.scene, stage.memory.get("forgotten", ()))
     stage.measured("rows there", rows_s)
     stage.breaches += breaches
