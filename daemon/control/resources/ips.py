@@ -154,12 +154,6 @@ class IpRetired:
 
 def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("ips", __name__)
-    _add_reads(routes, context)
-    _add_changes(routes, context)
-    return routes
-
-
-def _add_reads(routes: Blueprint, context: GetContext) -> None:
     add_list(routes, context, "list_ips", "/api/ips", IPS, IpsQuery, IpRow, summary="The IPs, a page at a time.")
 
     @routes.get("/api/ips/<uuid:ip_id>")
@@ -169,6 +163,9 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
         row, traces = await context().database.work(_read_detail, ip_id)
         failure = context().observers.last_failure(ip_id)
         return IpDetail(from_row(IpRow, _known(row, ip_id)), [from_row(IpTrace, trace) for trace in traces], failure)
+
+    _add_changes(routes, context)
+    return routes
 
 
 def _add_changes(routes: Blueprint, context: GetContext) -> None:

@@ -104,13 +104,6 @@ class OfferRemoved:
 
 def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("offers", __name__)
-    _add_reads(routes, context)
-    _add_new(routes, context)
-    _add_changes(routes, context)
-    return routes
-
-
-def _add_reads(routes: Blueprint, context: GetContext) -> None:
     summary = "The offers, by name, a page at a time."
     add_list(routes, context, "list_offers", "/api/offers", OFFERS, OffersQuery, OfferRow, _shown, summary=summary)
 
@@ -119,6 +112,10 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
     async def show_offer(offer: str) -> OfferRow:
         """One offer, by its name or its id."""
         return _shown(await context().database.work(_known, offer))
+
+    _add_new(routes, context)
+    _add_changes(routes, context)
+    return routes
 
 
 def _add_new(routes: Blueprint, context: GetContext) -> None:

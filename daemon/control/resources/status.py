@@ -58,13 +58,8 @@ class PoolMaintenance:
 
 def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("status", __name__)
-    _add_status(routes, context)
-    _add_maintenance(routes, context)
     _add_events(routes, context)
-    return routes
 
-
-def _add_status(routes: Blueprint, context: GetContext) -> None:
     @routes.get("/api/status")
     @validate_response(Status)
     async def status() -> dict[str, Any]:
@@ -77,8 +72,6 @@ def _add_status(routes: Blueprint, context: GetContext) -> None:
         """What should be done: each advice with its rule and the figures that met the rule."""
         return {"items": [asdict(advice) for advice in context().overview.advisor.advice()]}
 
-
-def _add_maintenance(routes: Blueprint, context: GetContext) -> None:
     @routes.post("/api/maintenance")
     @validate_response(MaintenanceReport)
     async def round_now() -> MaintenanceReport:
@@ -95,6 +88,8 @@ def _add_maintenance(routes: Blueprint, context: GetContext) -> None:
         percent, unhealthy = statistics["pool_utilization_percent"], statistics["failed_ips"]
         stats = from_row(PoolStats, statistics, utilization_percent=percent, unhealthy_ips=unhealthy)
         return PoolMaintenance(True, True, stats, datetime.now(UTC))
+
+    return routes
 
 
 def _add_events(routes: Blueprint, context: GetContext) -> None:

@@ -152,12 +152,6 @@ class HitRow:
 
 def blueprint(context: GetContext) -> Blueprint:
     routes = Blueprint("traces", __name__)
-    _add_reads(routes, context)
-    _add_new(routes, context)
-    return routes
-
-
-def _add_reads(routes: Blueprint, context: GetContext) -> None:
     summary = "The traces of the last days, the newest first."
     add_list(routes, context, "list_traces", "/api/traces", TRACES, TracesQuery, TraceRow, summary=summary)
 
@@ -187,8 +181,6 @@ def _add_reads(routes: Blueprint, context: GetContext) -> None:
     summary = "The answered clicks, the newest first."
     add_list(routes, context, "list_hits", "/api/hits", HITS, HitsQuery, HitRow, summary=summary)
 
-
-def _add_new(routes: Blueprint, context: GetContext) -> None:
     @routes.post("/api/traces")
     @validate_request(TracesNew)
     @validate_response(TracesQueued, 202)
@@ -199,3 +191,5 @@ def _add_new(routes: Blueprint, context: GetContext) -> None:
         ids = await context().database.work(add_traces, urls, data.country)
         note_change(traces=len(ids))
         return TracesQueued(ids), 202
+
+    return routes
