@@ -8,7 +8,7 @@ of the workers have one.
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -50,30 +50,25 @@ def room(counts: Counts, beginning: int, below_percent: float) -> int:
     return max(0, min(used_max - used, counts.available - beginning))
 
 
+@dataclass(eq=False, repr=False)
 class Batch:
-    """`under_way`: traces in the queue of jobs or with a worker. `flush` returns once PostgreSQL has all entries."""
+    """`under_way`: traces in the queue of jobs or with a worker. `_flush` returns once PostgreSQL has all entries.
 
-    def __init__(
-        self,
-        database: Database,
-        dispatcher: Dispatcher,
-        journal: Recorder,
-        flush: Callable[[], Awaitable[None]],
-        live: LiveSettings,
-        now: Callable[[], Moment],
-        troubles: Troubles,
-    ) -> None:
-        self._database = database
-        self._troubles = troubles
-        self._dispatcher = dispatcher
-        self._journal = journal
-        self._flush = flush
-        self._live = live
-        self._now = now
-        self._wake = trio.Event()
-        self._restarted = False  # the traces that an earlier run of the daemon had under way
-        self.beginning: Counter[str] = Counter()  # traces under way without an IP yet, by country
-        self.under_way: set[UUID] = set()
+    `_restarted`: the traces that an earlier run of the daemon had under way. `beginning`: traces under way without an
+    IP yet, by country.
+    """
+
+    _database: Database
+    _dispatcher: Dispatcher
+    _journal: Recorder
+    _flush: Callable[[], Awaitable[None]]
+    _live: LiveSettings
+    _now: Callable[[], Moment]
+    _troubles: Troubles
+    _wake: trio.Event = field(default_factory=trio.Event, init=False)
+    _restarted: bool = field(default=False, init=False)
+    beginning: Counter[str] = field(default_factory=Counter, init=False)
+    under_way: set[UUID] = field(default_factory=set, init=False)
 
     def wake(self) -> None:
         self._wake.set()

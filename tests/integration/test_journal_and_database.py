@@ -139,7 +139,7 @@ async def test_without_a_claim_nothing_is_written_and_states_that_another_node_o
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
         ip = await rows.add_ip("198.51.100.1")
         claims: list[UUID | None] = [uuid4()]  # not in the table
-        journal.shipper._claim = lambda: claims[0]
+        journal.shipper.claim = lambda: claims[0]
         journal.writer.record(leased(ip, await edit_no_of(rows, ip)), hit())
         await until(journal.troubles.lines)
         assert await rows.one("select count(*) from hits") == 0
