@@ -7,22 +7,25 @@ of the workers have one.
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
+from typing import Any
+from uuid import UUID, uuid4
 
 import structlog
 import trio
 
 from daemon.clock import Moment
-from daemon.database.postgres import Database
+from daemon.countries import canonical
+from daemon.database.postgres import Connection, Database
+from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Recorder
 from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
 from daemon.trace.dispatch import Dispatcher, JobRequest
-from daemon.trace.jobs import Finished, Started, TraceUpdate
+from daemon.trace.jobs import BATCH_PRIORITY, Finished, Started, TraceUpdate
 from daemon.troubles import Troubles
 
 CHANNEL = "tracepool_traces"
@@ -33,6 +36,7 @@ RETRY_S = 2.0
 WORKERS_SHARE = 0.5
 FILLING = "beginning batch traces"
 REFUSED_ROWS_MAX = 500  # of one query
+COPY_BATCH_ROWS = 5_000
 
 log = structlog.get_logger("daemon.trace")
 
@@ -167,3 +171,19 @@ class _BatchListener:
             self._batch.began(self._country)
         if isinstance(value, Finished):
             self._batch.ended(self._request_id)
+
+
+async def add_traces(conn: Connection, urls: Sequence[str], country: str) -> list[UUID]:
+    """Adds a row for each URL, which a running daemon traces. Returns the ids in the order of `urls`."""
+    ids = [uuid4() for _ in urls]
+    await conn.execute("create temp table asked (place bigint, request_id uuid, url text) on commit drop")
+    rows = list(zip(range(len(ids)), ids, urls, strict=True))
+    for start in range(0, len(rows), COPY_BATCH_ROWS):
+        await conn.copy_records_to_table("asked", records=rows[start : start + COPY_BATCH_ROWS])
+    await conn.execute(QUERIES["add_batch_traces"], canonical(country), BATCH_PRIORITY)
+    return ids
+
+
+async def traces_of(conn: Connection, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """The rows of the traces that have ended."""
+    return [dict(row) for row in await conn.fetch(QUERIES["ended_traces"], list(ids))]
