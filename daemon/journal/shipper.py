@@ -150,7 +150,7 @@ class Shipper:
     async def flush(self) -> None:
         """Returns when PostgreSQL has all entries that were recorded before the call and not dropped."""
         await self._writer.durable()
-        target_seq = await self._read(self._spool.last_seq)
+        _, target_seq = await self._read(self._spool.bounds)
         self._hurry.set()
         while self.shipped_seq < target_seq:
             await self._progress.wait()
