@@ -28,7 +28,6 @@ from daemon.pool.messages import (
     Release,
     Remove,
     Reply,
-    SetRules,
     StartOver,
 )
 from daemon.pool.pool import Pool
@@ -119,7 +118,7 @@ class PoolActor:
             for self._at, message in enumerate(batch):
                 self.pool.decide(message, now, decision)
                 match message:
-                    case Remove() | Ping() | SetRules():
+                    case Remove() | Ping():
                         message.done()
                     case Describe():
                         _send(message.reply, described(message, self.pool.ips, self.pool.quarantine.ids))
