@@ -69,12 +69,8 @@ def bounded(text: str) -> tuple[str, int, bool]:
 
 def _first(pattern: re.Pattern[str], text: str, count: int) -> tuple[str, int]:
     """The text before match number `count` + 1, and how many matches it has."""
-    found = 0
-    for match in islice(pattern.finditer(text), count + 1):
-        if found == count:
-            return text[: match.start()], found
-        found += 1
-    return text, found
+    starts = [match.start() for match in islice(pattern.finditer(text), count + 1)]
+    return (text[: starts[count]], count) if len(starts) > count else (text, len(starts))
 
 
 def _formatting(text: str) -> int:
