@@ -9,7 +9,6 @@ import msgspec
 import structlog
 import trio
 
-from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
@@ -17,6 +16,7 @@ from daemon.errors import BadInput
 from daemon.journal.entries import Hit, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
+from daemon.offers.param_rules import fallback_location, landing_location
 from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
