@@ -76,7 +76,7 @@ class ParallelAnswer(TypedDict):
 
 
 class NoIp(TypedDict):
-    """The country has no IP, or none became available in time."""
+    """The country has no IP, none became available in time, or as many requests wait as may."""
 
     success: bool
     error: str
@@ -184,7 +184,8 @@ def parallel_routes(context: GetContext) -> Blueprint:
         totals = ended.totals
         note_change(request_id=str(data.request_id), offer=data.offer_id, reason=ended.reason, ip=totals and totals.ip)
         if totals is None:
-            return NoIp(success=False, error="No available IP"), 503
+            why = "Too many requests wait" if ended.reason == "overload" else "No available IP"
+            return NoIp(success=False, error=why), 503
         extracted = extracted_params(ended.final_url) if ended.final_url else {}
         answer = ParallelAnswer(
             success=ended.final_url is not None,
