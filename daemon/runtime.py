@@ -146,22 +146,17 @@ async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, Jour
 
 
 @asynccontextmanager
-async def _offers_known(database: Database, offers: Offers) -> AsyncIterator[None]:
-    """Load the offers, so that clicks fall back to their URLs while this node waits for another node."""
-    with suppress(DatabaseUnavailable):  # the offers of the cache file serve; the next stage reports the error
-        offers.replace(await database.work(load_offers))
-    yield
-
-
-@asynccontextmanager
 async def _journal_shipped(
-    live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, troubles: Troubles
+    live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, offers: Offers, troubles: Troubles
 ) -> AsyncIterator[NodeJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
 
-    This node's hits and traces are shipped even while another node has the database. On exit this node leaves, unless
+    The offers are loaded first, so that clicks fall back to their URLs while this node waits for another node. This
+    node's hits and traces are shipped even while another node has the database. On exit this node leaves, unless
     something stays in the spool.
     """
+    with suppress(DatabaseUnavailable):  # the offers of the cache file serve; the next step reports the error
+        offers.replace(await database.work(load_offers))
 
     def keep_s() -> float:  # entries about IPs in cooldown are kept at least as long as the cooldown
         settings = live.current
@@ -273,8 +268,7 @@ async def runtime_ready(
     live, troubles, offers = faces.live, faces.troubles, clicks.offers
     async with (
         reached_database(live.current, troubles) as database,
-        _offers_known(database, offers),
-        _journal_shipped(live, spool, writer, database, troubles) as journal,
+        _journal_shipped(live, spool, writer, database, offers, troubles) as journal,
         _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):

@@ -8,8 +8,8 @@ a pooler, a fingerprint of the tables is compared. All this takes at most half o
 import functools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from sys import intern
-from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -44,33 +44,26 @@ CHUNK_IPS = 5_000  # between two turns of the other tasks
 log = structlog.get_logger("daemon.pool")
 
 
+@dataclass(eq=False, repr=False)
 class SqlSync:
-    def __init__(
-        self,
-        database: Database,
-        directory: PoolDirectory,
-        offers: Offers,
-        now: Callable[[], Moment],
-        troubles: Troubles,
-        remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
-        also: Mapping[str, Callable[[], Awaitable[None]]] = MappingProxyType({}),
-    ) -> None:
-        """`remember` writes the offers' rows to the cache file; it may raise OSError.
+    """`_remember` writes the offers' rows to the cache file; it may raise OSError.
 
-        `also`: other channels, with the function to call when their tables may have changed.
-        """
-        self._remember = remember
-        self._also = also
-        self._database = database
-        self._directory = directory
-        self._offers = offers
-        self._now = now
-        self._troubles = troubles
-        self._fingerprint: dict[str, Any] = {}
-        self._logged_s = float("-inf")
-        self._country_of: dict[UUID, str] = {}  # of each IP: whose actor has it
-        self._announcements: Announcements | None = None
-        self.compared = trio.Event()  # set when all rows have been taken over once
+    `_also`: other channels, with the function to call when their tables may have changed. `_country_of` has each IP's
+    country, whose actor has the IP. `compared` is set when all rows have been taken over once.
+    """
+
+    _database: Database
+    _directory: PoolDirectory
+    _offers: Offers
+    _now: Callable[[], Moment]
+    _troubles: Troubles
+    _remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None
+    _also: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    _fingerprint: dict[str, Any] = field(default_factory=dict, init=False)
+    _logged_s: float = field(default=float("-inf"), init=False)
+    _country_of: dict[UUID, str] = field(default_factory=dict, init=False)
+    _announcements: Announcements | None = field(default=None, init=False)
+    compared: trio.Event = field(default_factory=trio.Event, init=False)
 
     @property
     def waiting(self) -> int:

@@ -53,11 +53,11 @@ def log_ready(directory: PoolDirectory, offers: Offers) -> None:
 
 def log_provider(provider: str, record: ProviderRecord) -> None:
     """Log that the health of a provider has changed."""
-    if record.health is Health.CREDENTIALS_REFUSED:
+    if record.status.state is Health.CREDENTIALS_REFUSED:
         log.error("provider_credentials_refused", provider=provider, why="its proxies answer 407",
                   effect="traces through it fail; its IPs are not counted as failed",
                   remedy=f"correct providers.{provider}.username and its password, then reload")  # fmt: skip
-    elif record.health is Health.SUSPECTED:
+    elif record.status.state is Health.SUSPECTED:
         log.error("provider_suspected", provider=provider, why=record.why, remedy="tracepool provision check")
     else:
         log.info("provider_recovered", provider=provider)

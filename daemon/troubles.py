@@ -44,9 +44,6 @@ class Trouble:
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.since_s))
         return TroubleStatus(self.activity, self.sentence, self.remedy, since)
 
-    def line(self) -> str:
-        return f"{self.activity}: {self.sentence}. Next: {self.remedy}"
-
 
 class Troubles:
     """Call `note` when an activity is blocked, and `over` when it goes on."""
@@ -60,7 +57,7 @@ class Troubles:
 
     def lines(self) -> list[str]:
         """One line each, with secrets masked."""
-        return [masked(trouble.line()) for trouble in self]
+        return [masked(f"{trouble.activity}: {trouble.sentence}. Next: {trouble.remedy}") for trouble in self]
 
     def note(self, activity: str, error: DatabaseUnavailable, *, effect: str, repeat_s: float = LOG_EVERY_S) -> None:
         """`effect`: what the daemon does meanwhile. The same trouble is logged again after `repeat_s`."""

@@ -5,13 +5,13 @@ or no available IP, clicks still get fallbacks. A restart would not repair this,
 """
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import structlog
 import trio
 
 from daemon.host import systemd
 from daemon.http.probe import Probe
+from daemon.journal.writer import JournalWriter
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Ping
 
@@ -19,15 +19,6 @@ SHARE = 3  # of systemd's time limit, a third is for the answers, a third for an
 HELD_SHARE = 0.5  # of a probe's time, because the probe's own commit begins a little later than the probe
 
 log = structlog.get_logger("daemon")
-
-
-class ProbedJournal(Protocol):
-    """The part of the JournalWriter that is probed."""
-
-    @property
-    def held_s(self) -> float: ...
-
-    async def durable(self) -> bool: ...
 
 
 class Watchdog:
@@ -38,10 +29,10 @@ class Watchdog:
         self._watchdog_s = watchdog_s
         self._listeners = listeners
         self._directory: PoolDirectory | None = None
-        self._journal: ProbedJournal | None = None
+        self._journal: JournalWriter | None = None
         self._line: Callable[[], str] | None = None
 
-    def begin(self, directory: PoolDirectory, journal: ProbedJournal, line: Callable[[], str]) -> None:
+    def begin(self, directory: PoolDirectory, journal: JournalWriter, line: Callable[[], str]) -> None:
         """Probe pools and journal too from now on. `line`: the status for `systemctl status`."""
         self._directory, self._journal, self._line = directory, journal, line
 
@@ -108,7 +99,7 @@ class Watchdog:
         return self._held_s >= self.patience_s * HELD_SHARE
 
 
-def _journal_probe(journal: ProbedJournal) -> Probe:
+def _journal_probe(journal: JournalWriter) -> Probe:
     async def probe() -> None:
         await journal.durable()  # False too is an answer: a restart would not repair a disk that refuses writes
 

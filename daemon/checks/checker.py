@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
@@ -125,23 +125,16 @@ def address_in(body: bytes) -> str | None:
     return address_of(text)
 
 
+@dataclass(eq=False, repr=False)
 class Checker:
-    """`providers` receives whether the logins of probes were accepted or refused."""
+    """`_providers` receives whether the logins of probes were accepted or refused."""
 
-    def __init__(
-        self,
-        live: LiveSettings,
-        fetcher: Fetcher,
-        directory: PoolDirectory,
-        now: Callable[[], Moment],
-        providers: ProviderHealth,
-    ) -> None:
-        self._live = live
-        self._fetcher = fetcher
-        self._directory = directory
-        self._now = now
-        self._providers = providers
-        self._places = trio.CapacityLimiter(CHECKS_MAX)
+    _live: LiveSettings
+    _fetcher: Fetcher
+    _directory: PoolDirectory
+    _now: Callable[[], Moment]
+    _providers: ProviderHealth
+    _places: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(CHECKS_MAX), init=False)
 
     @property
     def url(self) -> str:

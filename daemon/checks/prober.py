@@ -8,6 +8,7 @@ lease of its IP. Without provision.check_url there are no probes.
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -35,19 +36,17 @@ def pause_s(failures: int, chance: float) -> float:
     return pause * (1 + JITTER * (2 * chance - 1))
 
 
+@dataclass(eq=False, repr=False)
 class Prober:
     """`due_s`: the tick of each failed IP's next probe."""
 
-    def __init__(
-        self, checker: Checker, directory: PoolDirectory, now: Callable[[], Moment], chance: Callable[[], float]
-    ) -> None:
-        self._checker = checker
-        self._directory = directory
-        self._now = now
-        self._chance = chance
-        self._under_way: set[UUID] = set()
-        self._has_looked = False
-        self.due_s: dict[UUID, float] = {}
+    _checker: Checker
+    _directory: PoolDirectory
+    _now: Callable[[], Moment]
+    _chance: Callable[[], float]
+    _under_way: set[UUID] = field(default_factory=set, init=False)
+    _has_looked: bool = field(default=False, init=False)
+    due_s: dict[UUID, float] = field(default_factory=dict, init=False)
 
     async def run(self) -> None:
         """Runs until cancelled."""

@@ -18,7 +18,7 @@ from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
 from daemon.offers.macros import tracking_url
 from daemon.settings.model import Settings
-from daemon.trace.batch_store import add_traces, traces_of
+from daemon.trace.batch import add_traces, traces_of
 
 POLL_S = 0.5
 URLS_MAX = 1_000_000

@@ -3,13 +3,12 @@
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import structlog
 import trio
 
-from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
@@ -17,6 +16,7 @@ from daemon.errors import BadInput
 from daemon.journal.entries import Hit, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
+from daemon.offers.param_rules import fallback_location, landing_location
 from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
@@ -50,36 +50,26 @@ class _Click:
     hit_is_late: bool = False
 
 
+@dataclass(eq=False, repr=False)
 class Clicks:
     """Answers clicks, and counts them: `waiting` for their answer, `answered`, `late_hits` answered before their entry.
 
     Without a dispatcher the daemon is starting: clicks of the offers in the cache file get a fallback at once.
+    `_draw` returns numbers uniform in [0, 1), which choose among the tracking URLs of an offer.
+    `observe(outcome, reason, wait_s)` is called at the end of each click.
     """
 
-    def __init__(
-        self,
-        offers: Offers,
-        dispatcher: Dispatcher | None,
-        journal: Recorder,
-        now: Callable[[], Moment],
-        draw: Callable[[], float] = random.random,
-        observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None,
-    ) -> None:
-        """`observe(outcome, reason, wait_s)` is called at the end of each click.
-
-        `draw` returns numbers uniform in [0, 1), which choose among the tracking URLs of an offer.
-        """
-        self.offers = offers
-        self._dispatcher = dispatcher
-        self._journal = journal
-        self._now = now
-        self._draw = draw
-        self.tally = Tally()
-        self._slots = AnswerSlots()
-        self._observe = observe
-        self.waiting = 0
-        self.answered = 0
-        self.late_hits = 0
+    offers: Offers
+    _dispatcher: Dispatcher | None
+    _journal: Recorder
+    _now: Callable[[], Moment]
+    _draw: Callable[[], float] = random.random
+    observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
+    tally: Tally = field(default_factory=Tally, init=False)
+    _slots: AnswerSlots = field(default_factory=AnswerSlots, init=False)
+    waiting: int = field(default=0, init=False)
+    answered: int = field(default=0, init=False)
+    late_hits: int = field(default=0, init=False)
 
     @property
     def is_tracing(self) -> bool:
@@ -100,14 +90,14 @@ class Clicks:
         parsed = parse_click(query)
         if isinstance(parsed, RefusedClick):
             log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
-            self._observe("refused", "bad_request", 0.0)
+            self.observe("refused", "bad_request", 0.0)
             return Answer(parsed.status, request_id, error=parsed.error)
         offer = self.offers.find(parsed.offer)
         if offer is None and not self.is_tracing:
-            self._observe("refused", "starting", 0.0)
+            self.observe("refused", "starting", 0.0)
             return Answer(503, request_id, error="tracepool is starting: its database is not there yet")
         if offer is None:
-            self._observe("refused", "unknown_offer", 0.0)
+            self.observe("refused", "unknown_offer", 0.0)
             log.info("click_refused", request_id=str(request_id), status=404, offer=parsed.offer[:NAME_SHOWN_MAX])
             return Answer(404, request_id, error="Offer not found or inactive")
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
@@ -193,7 +183,7 @@ class Clicks:
 
     def _conclude(self, click: _Click, outcome: str, reason: str | None, location: str) -> None:
         wait_ms = (self._now().tick_s - click.received.tick_s) * 1000
-        self._observe(outcome, reason, wait_ms / 1000)
+        self.observe(outcome, reason, wait_ms / 1000)
         if outcome != "left":
             self.answered += 1
             self.tally.add(click.received.tick_s + wait_ms / 1000, reason, wait_ms)

@@ -9,6 +9,7 @@ backup, gets them again.
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TypeVar, TypeVarTuple
 from uuid import UUID, uuid4
 
@@ -71,6 +72,7 @@ async def apply_batch(
     return True
 
 
+@dataclass(eq=False, repr=False)
 class Shipper:
     """`shipped_seq`: the last applied entry. `refused`: how many entries PostgreSQL refused.
 
@@ -78,30 +80,22 @@ class Shipper:
     raises DatabaseOccupied while nothing may be written. Without `claim` there are no other nodes.
     """
 
-    def __init__(
-        self,
-        spool: Spool,
-        writer: JournalWriter,
-        database: Database,
-        troubles: Troubles,
-        *,
-        keep_s: Callable[[], float] = lambda: 0.0,
-        claim: Callable[[], UUID | None] | None = None,
-    ) -> None:
-        self._spool = spool
-        self._writer = writer
-        self._database = database
-        self._troubles = troubles
-        self._keep_s = keep_s
-        self._claim = claim
-        self._applied: deque[tuple[float, int]] = deque()  # (time, position) while the entries are kept
-        self._accepted: dict[str, SpooledEntry] = {}  # the last one of each kind
-        self._noted_seq = 0  # the position given to the spool last
-        self._progress = trio.Event()
-        self._hurry = trio.Event()  # `flush` waits for rows
-        self.shipped_seq = 0
-        self.refused = 0
-        self.reachable = True
+    _spool: Spool
+    _writer: JournalWriter
+    _database: Database
+    _troubles: Troubles
+    _: KW_ONLY
+    keep_s: Callable[[], float] = lambda: 0.0
+    claim: Callable[[], UUID | None] | None = None
+    # (time, position) while the entries are kept
+    _applied: deque[tuple[float, int]] = field(default_factory=deque, init=False)
+    _accepted: dict[str, SpooledEntry] = field(default_factory=dict, init=False)  # the last one of each kind
+    _noted_seq: int = field(default=0, init=False)  # the position given to the spool last
+    _progress: trio.Event = field(default_factory=trio.Event, init=False)
+    _hurry: trio.Event = field(default_factory=trio.Event, init=False)  # `flush` waits for rows
+    shipped_seq: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+    reachable: bool = field(default=True, init=False)
 
     async def find_position(self) -> None:
         """Reads the position from PostgreSQL; raises DatabaseUnavailable.
@@ -156,7 +150,7 @@ class Shipper:
     async def flush(self) -> None:
         """Returns when PostgreSQL has all entries that were recorded before the call and not dropped."""
         await self._writer.durable()
-        target_seq = await self._read(self._spool.last_seq)
+        _, target_seq = await self._read(self._spool.bounds)
         self._hurry.set()
         while self.shipped_seq < target_seq:
             await self._progress.wait()
@@ -226,8 +220,8 @@ class Shipper:
 
     async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
         node_id, epoch = self._spool.node_id, self._spool.epoch
-        claim = self._claim() if self._claim else None
-        kinds = ALL if claim or not self._claim else FACTS
+        claim = self.claim() if self.claim else None
+        kinds = ALL if claim or not self.claim else FACTS
         return await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, batch, claim, kinds, own=True)
 
     def _keep(self, seq: int) -> None:
@@ -238,7 +232,7 @@ class Shipper:
 
     def _forget(self) -> None:
         """Removes the entries that were applied `keep_s` ago."""
-        until_s, forget_seq = trio.current_time() - self._keep_s(), 0
+        until_s, forget_seq = trio.current_time() - self.keep_s(), 0
         while self._applied and self._applied[0][0] <= until_s:
             forget_seq = self._applied.popleft()[1]
         if forget_seq or self.shipped_seq != self._noted_seq:

@@ -162,10 +162,6 @@ class Spool:
             )
         return changed.rowcount
 
-    def last_seq(self) -> int:
-        row = self._reader.execute("select seq from sqlite_sequence where name = 'entries'").fetchone()
-        return int(row[0]) if row else 0
-
     def continue_after(self, seq: int) -> None:
         """Numbers new entries from `seq` + 1 on: this file is an old copy of one that has reached `seq`."""
         with self._transaction():

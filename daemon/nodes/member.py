@@ -6,7 +6,7 @@ it stops at once and joins again. Each `NodeListener` is notified of these chang
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -65,32 +65,28 @@ class NodeListener:
     rejoined: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
 
 
+@dataclass(eq=False, repr=False)
 class Member:
-    """One run of the daemon as a node: `join`, then `run`, and `leave` if all its entries are shipped."""
+    """One run of the daemon as a node: `join`, then `run`, and `leave` if all its entries are shipped.
 
-    def __init__(
-        self,
-        database: Database,
-        identity: Identity,
-        troubles: Troubles,
-        boot_s: Callable[[], float],
-        *,
-        alone: bool = False,
-    ) -> None:
-        """`boot_s` reads the boot clock. `alone`: there can be no other node."""
-        self._database = database
-        self._identity = identity
-        self._troubles = troubles
-        self._boot_s = boot_s
-        self._alone = alone
-        self._trusted_until_s = float("-inf")
-        self._rejoins = 0  # how often the claim was lost
-        self._rejoins_handled = 0  # by all listeners
-        self._listeners: list[NodeListener] = []
-        self._epoch: int | None = None  # of the row, once this run has joined
-        self._claim: UUID | None = None
-        self.decided = trio.Event()  # set when it is known whether another node has the database
-        self._is_occupied = False  # another node has the database
+    `_boot_s` reads the boot clock. `alone`: there can be no other node.
+    """
+
+    _database: Database
+    _identity: Identity
+    _troubles: Troubles
+    _boot_s: Callable[[], float]
+    _: KW_ONLY
+    alone: bool = False
+    _trusted_until_s: float = field(default=float("-inf"), init=False)
+    _rejoins: int = field(default=0, init=False)  # how often the claim was lost
+    _rejoins_handled: int = field(default=0, init=False)  # by all listeners
+    _listeners: list[NodeListener] = field(default_factory=list, init=False)
+    _epoch: int | None = field(default=None, init=False)  # of the row, once this run has joined
+    _claim: UUID | None = field(default=None, init=False)
+    # set when it is known whether another node has the database
+    decided: trio.Event = field(default_factory=trio.Event, init=False)
+    _is_occupied: bool = field(default=False, init=False)  # another node has the database
 
     def subscribe(self, listener: NodeListener) -> None:
         self._listeners.append(listener)
@@ -110,7 +106,7 @@ class Member:
     @property
     def trusted_for_s(self) -> float | None:
         """How long the node may lease without PostgreSQL; None: no limit."""
-        return None if self._alone else max(0.0, self._trusted_until_s - self._boot_s())
+        return None if self.alone else max(0.0, self._trusted_until_s - self._boot_s())
 
     async def join(self) -> None:
         """Returns once no other node has the database."""
@@ -147,7 +143,7 @@ class Member:
         rows = await conn.fetch(QUERIES["load_nodes"])
         now_s = await conn.fetchval("select extract(epoch from clock_timestamp())::float8")
         known = [node_row(row) for row in rows]
-        if self._alone:
+        if self.alone:
             known = [row for row in known if row.node_id == me.node_id]
         found = admitted(known, me.node_id, self._epoch, now_s)
         if isinstance(found, Joined):
@@ -157,7 +153,7 @@ class Member:
         return found
 
     def _trust_from(self, asked_s: float) -> None:
-        trust_s = float("inf") if self._alone else self._identity.trust_s
+        trust_s = float("inf") if self.alone else self._identity.trust_s
         self._trusted_until_s = trusts_itself_until(asked_s, trust_s)
 
     async def run(self) -> None:

@@ -8,6 +8,7 @@ messages that were left unfinished.
 import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
@@ -27,7 +28,6 @@ from daemon.pool.messages import (
     Release,
     Remove,
     Reply,
-    SetRules,
     StartOver,
 )
 from daemon.pool.pool import Pool
@@ -43,32 +43,24 @@ T = TypeVar("T")
 log = structlog.get_logger("daemon.pool")
 
 
+@dataclass(eq=False, repr=False)
 class PoolActor:
-    def __init__(
-        self,
-        pool: Pool,
-        mailbox: trio.MemoryReceiveChannel[Message],
-        journal: Recorder,
-        now: Callable[[], Moment],
-        may_lease: Callable[[], bool] = lambda: True,
-        spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None,
-        publish: Publish = lambda pool, view: None,
-    ) -> None:
-        """`may_lease` is called before each decision: False refuses all requests.
+    """`may_lease` is called before each decision: False refuses all requests.
 
-        `spared(provider, country, now)` is called for each IP that cools down instead of failing. `publish` is called
-        after each batch.
-        """
-        self.pool = pool
-        self._mailbox = mailbox
-        self._journal = journal
-        self._now = now
-        self._may_lease = may_lease
-        self._spared = spared
-        self._publish = publish
-        self._batch: list[Message] = []
-        self._at = -1  # index of the message that is being decided
-        self._decision = Decision()
+    `spared(provider, country, now)` is called for each IP that cools down instead of failing. `publish` is called after
+    each batch.
+    """
+
+    pool: Pool
+    _mailbox: "trio.MemoryReceiveChannel[Message]"
+    _journal: Recorder
+    _now: Callable[[], Moment]
+    may_lease: Callable[[], bool] = lambda: True
+    spared: Callable[[str, str, Moment], None] = lambda provider, country, now: None
+    publish: Publish = lambda pool, view: None
+    _batch: list[Message] = field(default_factory=list, init=False)
+    _at: int = field(default=-1, init=False)  # index of the message that is being decided
+    _decision: Decision = field(default_factory=Decision, init=False)
 
     def __repr__(self) -> str:
         return f"<PoolActor {self.pool!r}>"
@@ -86,21 +78,21 @@ class PoolActor:
             while True:
                 await self._handle(batch)
                 if start_over := [message for message in batch if isinstance(message, StartOver)]:
-                    self._publish(self.pool, self.pool.view(starts_over=True))
+                    self.publish(self.pool, self.pool.view(starts_over=True))
                     return start_over
                 try:
                     batch = await self._next_batch()
                 except trio.EndOfChannel:
                     return []
         except Exception:
-            self._publish(self.pool, self.pool.view(starts_over=True))
+            self.publish(self.pool, self.pool.view(starts_over=True))
             raise
 
     def start_over(self, rows: Iterable[Ip]) -> list[Message]:
         """Reloads the pool from its current rows. Returns the messages that `run` must handle first (`unfinished`)."""
         unfinished = self.unfinished()
         self.pool = self.pool.reloaded(rows)
-        self._publish(self.pool, self.pool.view())
+        self.publish(self.pool, self.pool.view())
         return unfinished
 
     async def _next_batch(self) -> list[Message]:
@@ -120,13 +112,13 @@ class PoolActor:
 
     async def _handle(self, batch: list[Message]) -> None:
         while True:
-            self._batch, self._at, self._decision = batch, -1, Decision(may_lease=self._may_lease())
+            self._batch, self._at, self._decision = batch, -1, Decision(may_lease=self.may_lease())
             decision, now = self._decision, self._now()
             self.pool.fire_timers(now, decision)
             for self._at, message in enumerate(batch):
                 self.pool.decide(message, now, decision)
                 match message:
-                    case Remove() | Ping() | SetRules():
+                    case Remove() | Ping():
                         message.done()
                     case Describe():
                         _send(message.reply, described(message, self.pool.ips, self.pool.quarantine.ids))
@@ -136,14 +128,14 @@ class PoolActor:
             for remark in decision.remarks:
                 log.warning("lease_lost", country=self.pool.country, why=remark)
             for provider in decision.spared:
-                self._spared(provider, self.pool.country, now)
+                self.spared(provider, self.pool.country, now)
             durable = True
             if decision.grants:
                 durable = await self._journal.durable(*decision.entries)
             else:
                 self._journal.record(*decision.entries)
             batch = self._answer(decision, durable)
-            self._publish(self.pool, self.pool.view())
+            self.publish(self.pool, self.pool.view())
             if not batch:
                 break
         self._batch, self._decision = [], Decision()

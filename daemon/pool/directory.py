@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import trio
@@ -87,13 +88,13 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max, pool.selection == "fastest")
 
 
+@dataclass(eq=False, repr=False)
 class PoolDirectory:
-    """`start_actor` is called once for each new country, with its pool of the first IPs."""
+    """`_start_actor` is called once for each new country, with its pool of the first IPs."""
 
-    def __init__(self, new_pool: Callable[[str], Pool], start_actor: StartActor) -> None:
-        self._new_pool = new_pool
-        self._start_actor = start_actor
-        self._handles: dict[str, PoolHandle] = {}
+    _new_pool: Callable[[str], Pool]
+    _start_actor: StartActor
+    _handles: dict[str, PoolHandle] = field(default_factory=dict, init=False)
 
     def __iter__(self) -> Iterator[PoolHandle]:
         return iter(list(self._handles.values()))

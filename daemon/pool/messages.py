@@ -117,7 +117,6 @@ class SetRules(msgspec.Struct, frozen=True):
     """New rules after a change of the settings. A lock or a rest that has begun keeps its end."""
 
     rules: Rules
-    done: Callable[[], None] = lambda: None
 
 
 class IpView(msgspec.Struct, frozen=True):

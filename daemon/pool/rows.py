@@ -23,6 +23,10 @@ from daemon.pool.states import NEVER_USED, Ip, Rules, Status
 
 SAME_S = 0.001  # times that differ by less are equal: rows have microseconds
 
+# The fields of an Ip that have the name and the value of their column.
+_AS_IN_ROW = ("country", "provider", "total_uses", "success_count", "failure_count", "consecutive_failures",
+              "is_healthy", "avg_response_time_ms", "lease_no", "edit_no", "probe_failures")  # fmt: skip
+
 Endpoint = tuple[str, str]  # address, port
 Departed = dict[Endpoint, float]
 
@@ -70,22 +74,12 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         id=row["id"],
         address=row["ip_address"],
         port=row["ip_port"],
-        country=row["country"],
-        provider=row["provider"],
         status=status,
         locked_until_s=None if until is None else now.tick_at(until),  # a failed IP may have a rest too
         locked_by=row["locked_by_request"],
         last_used_s=NEVER_USED if used is None else now.tick_at(used),
-        total_uses=row["total_uses"],
-        success_count=row["success_count"],
-        failure_count=row["failure_count"],
-        consecutive_failures=row["consecutive_failures"],
-        is_healthy=row["is_healthy"],
-        avg_response_time_ms=row["avg_response_time_ms"],
         last_health_check_s=None if checked is None else now.tick_at(checked),
-        lease_no=row["lease_no"],
-        edit_no=row["edit_no"],
-        probe_failures=row["probe_failures"],
+        **{name: row[name] for name in _AS_IN_ROW},
     )
 
 

@@ -7,22 +7,25 @@ of the workers have one.
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
 
 import structlog
 import trio
 
 from daemon.clock import Moment
-from daemon.database.postgres import Database
+from daemon.countries import canonical
+from daemon.database.postgres import Connection, Database
+from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Recorder
 from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
 from daemon.trace.dispatch import Dispatcher, JobRequest
-from daemon.trace.jobs import Finished, Started, TraceUpdate
+from daemon.trace.jobs import BATCH_PRIORITY, Finished, Started, TraceUpdate
 from daemon.troubles import Troubles
 
 CHANNEL = "tracepool_traces"
@@ -33,6 +36,7 @@ RETRY_S = 2.0
 WORKERS_SHARE = 0.5
 FILLING = "beginning batch traces"
 REFUSED_ROWS_MAX = 500  # of one query
+COPY_BATCH_ROWS = 5_000
 
 log = structlog.get_logger("daemon.trace")
 
@@ -50,30 +54,25 @@ def room(counts: Counts, beginning: int, below_percent: float) -> int:
     return max(0, min(used_max - used, counts.available - beginning))
 
 
+@dataclass(eq=False, repr=False)
 class Batch:
-    """`under_way`: traces in the queue of jobs or with a worker. `flush` returns once PostgreSQL has all entries."""
+    """`under_way`: traces in the queue of jobs or with a worker. `_flush` returns once PostgreSQL has all entries.
 
-    def __init__(
-        self,
-        database: Database,
-        dispatcher: Dispatcher,
-        journal: Recorder,
-        flush: Callable[[], Awaitable[None]],
-        live: LiveSettings,
-        now: Callable[[], Moment],
-        troubles: Troubles,
-    ) -> None:
-        self._database = database
-        self._troubles = troubles
-        self._dispatcher = dispatcher
-        self._journal = journal
-        self._flush = flush
-        self._live = live
-        self._now = now
-        self._wake = trio.Event()
-        self._restarted = False  # the traces that an earlier run of the daemon had under way
-        self.beginning: Counter[str] = Counter()  # traces under way without an IP yet, by country
-        self.under_way: set[UUID] = set()
+    `_restarted`: the traces that an earlier run of the daemon had under way. `beginning`: traces under way without an
+    IP yet, by country.
+    """
+
+    _database: Database
+    _dispatcher: Dispatcher
+    _journal: Recorder
+    _flush: Callable[[], Awaitable[None]]
+    _live: LiveSettings
+    _now: Callable[[], Moment]
+    _troubles: Troubles
+    _wake: trio.Event = field(default_factory=trio.Event, init=False)
+    _restarted: bool = field(default=False, init=False)
+    beginning: Counter[str] = field(default_factory=Counter, init=False)
+    under_way: set[UUID] = field(default_factory=set, init=False)
 
     def wake(self) -> None:
         self._wake.set()
@@ -172,3 +171,19 @@ class _BatchListener:
             self._batch.began(self._country)
         if isinstance(value, Finished):
             self._batch.ended(self._request_id)
+
+
+async def add_traces(conn: Connection, urls: Sequence[str], country: str) -> list[UUID]:
+    """Adds a row for each URL, which a running daemon traces. Returns the ids in the order of `urls`."""
+    ids = [uuid4() for _ in urls]
+    await conn.execute("create temp table asked (place bigint, request_id uuid, url text) on commit drop")
+    rows = list(zip(range(len(ids)), ids, urls, strict=True))
+    for start in range(0, len(rows), COPY_BATCH_ROWS):
+        await conn.copy_records_to_table("asked", records=rows[start : start + COPY_BATCH_ROWS])
+    await conn.execute(QUERIES["add_batch_traces"], canonical(country), BATCH_PRIORITY)
+    return ids
+
+
+async def traces_of(conn: Connection, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """The rows of the traces that have ended."""
+    return [dict(row) for row in await conn.fetch(QUERIES["ended_traces"], list(ids))]

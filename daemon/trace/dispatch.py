@@ -5,6 +5,7 @@ waits, how many requesters may wait, and the row of a new trace. An expected ref
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
@@ -91,23 +92,16 @@ class TraceHandle:
         return None
 
 
+@dataclass(eq=False, repr=False)
 class Dispatcher:
     """At most click.waiting_max requesters wait for the end of a trace (`waiting`). Batch traces have no requester."""
 
-    def __init__(
-        self,
-        directory: PoolDirectory,
-        journal: Recorder,
-        jobs: "trio.MemorySendChannel[TraceJob]",
-        live: LiveSettings,
-        now: Callable[[], Moment],
-    ) -> None:
-        self._directory = directory
-        self._journal = journal
-        self._jobs = jobs
-        self._live = live
-        self._now = now
-        self.waiting = 0
+    _directory: PoolDirectory
+    _journal: Recorder
+    _jobs: "trio.MemorySendChannel[TraceJob]"
+    _live: LiveSettings
+    _now: Callable[[], Moment]
+    waiting: int = field(default=0, init=False)
 
     @property
     def queued(self) -> int:

@@ -1,12 +1,12 @@
 """The job of a trace worker, and the updates that the job's listener receives. Times are ticks, in seconds. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
 from daemon.journal.entries import Params
+from daemon.pool.messages import Reply
 from daemon.trace.walk.steps import Identity
 
 BATCH_PRIORITY = 1  # clicks have 0
@@ -47,9 +47,8 @@ class Finished:
 TraceUpdate = WaitingForIp | Started | Finished
 
 
-class Listener(Protocol):
-    def send_nowait(self, value: TraceUpdate, /) -> None:
-        """Raises trio.BrokenResourceError for Finished if the visitor has left, and may raise it before."""
+# Raises trio.BrokenResourceError for Finished if the visitor has left, and may raise it before.
+Listener = Reply[TraceUpdate]
 
 
 class TraceJob(msgspec.Struct, frozen=True):

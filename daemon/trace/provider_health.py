@@ -52,10 +52,6 @@ class ProviderRecord:
     spared_in: str = ""
 
     @property
-    def health(self) -> Health:
-        return self.status.state
-
-    @property
     def why(self) -> str:
         """The reason for Health.SUSPECTED."""
         return (
@@ -78,7 +74,7 @@ class ProviderHealth:
             record = self._set(provider, Health.CREDENTIALS_REFUSED, now)
             record.status.credentials_refused += 1
         elif verdict is Verdict.OK:
-            if record.health is not Health.SUSPECTED or now.tick_s >= record.spared_s + SUSPECTED_S:
+            if record.status.state is not Health.SUSPECTED or now.tick_s >= record.spared_s + SUSPECTED_S:
                 record = self._set(provider, Health.OK, now)
             record.accepted = True
         record.status.traces += 1
@@ -86,21 +82,21 @@ class ProviderHealth:
     def spared(self, provider: str, country: str, now: Moment) -> None:
         """An IP of `country` was exempted from quarantine."""
         record = self._record(provider, now)
-        if record.health is Health.OK:
+        if record.status.state is Health.OK:
             record = self._set(provider, Health.SUSPECTED, now, spared_in=country)
         record.status.ips_spared += 1
         record.spared_s, record.spared_in = now.tick_s, country
 
     def suspects(self) -> dict[str, str]:
         """The suspected providers, each with the reason."""
-        return {name: record.why for name, record in self._records.items() if record.health is Health.SUSPECTED}
+        return {name: record.why for name, record in self._records.items() if record.status.state is Health.SUSPECTED}
 
     def refusals(self) -> dict[str, int]:
         """Refused logins by provider, 0 if the last logins were accepted. Providers without either are left out."""
         return {
             name: record.status.credentials_refused
             for name, record in self._records.items()
-            if record.accepted or record.health is Health.CREDENTIALS_REFUSED
+            if record.accepted or record.status.state is Health.CREDENTIALS_REFUSED
         }
 
     def status(self) -> dict[str, ProviderStatus]:
@@ -113,7 +109,7 @@ class ProviderHealth:
 
     def _set(self, provider: str, health: Health, now: Moment, spared_in: str = "") -> ProviderRecord:
         record = self._records[provider]
-        if record.health is not health:
+        if record.status.state is not health:
             record = self._records[provider] = _new_record(health, now, spared_in)
             self._on_change(provider, record)
         return record

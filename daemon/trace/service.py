@@ -34,11 +34,7 @@ log = structlog.get_logger("daemon.trace")
 
 
 class _ServiceFault(Exception):
-    """The service gave no usable answer."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason, self.message = reason, message
+    """The service gave no usable answer. `args`: the reason, a short code, and the message."""
 
 
 class ServiceBackend:
@@ -75,7 +71,8 @@ class ServiceBackend:
             except Exception as error:
                 log.error("service_trace_failed", exc_info=error)
                 fault = _ServiceFault("service_unreachable", "failed with an unexpected error; the log has it")
-        end = GaveUp(Verdict.SERVICE, fault.reason, f"the trace service {fault.message}")
+        reason, message = fault.args
+        end = GaveUp(Verdict.SERVICE, reason, f"the trace service {message}")
         return TraceResult(end, (), (trio.current_time() - began_s) * 1000, 0, 0)
 
     async def _ask(self, request: TraceRequest) -> TraceAnswer:
@@ -83,12 +80,7 @@ class ServiceBackend:
         trace = self._live.current.trace
         if token := trace.service_token.get_secret_value():
             headers["Authorization"] = f"Bearer {token}"
-        timeouts = {
-            "connect": CONNECT_S,
-            "read": None,
-            "write": None,
-            "pool": None,
-        }  # `trace` has one timeout around all of it
+        timeouts = {"connect": CONNECT_S}  # `trace` has one timeout around all of it
         url, body = f"{trace.service_url}/trace", _REQUEST.dump_json(request)
         asked = httpx.Request("POST", url, headers=headers, content=body, extensions={"timeout": timeouts})
         answered = await self._transport.handle_async_request(asked)

@@ -3,7 +3,7 @@
 The table `traffic` has the same by day, provider and offer; the daemon reads it once, at its start. Days are UTC days.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -47,17 +47,15 @@ class TrafficCosts:
         self._day = int(wall_s // DAY_S)
         self._by_provider = by_provider(rows)
 
-    def add(self, wall_s: float, traffic: Iterable[Traffic]) -> None:
+    def add(self, wall_s: float, traffic: Sequence[Traffic]) -> None:
         """Adds the attempts of one trace, which counts once for each provider."""
         self._start_day(wall_s)
-        providers = set()
         for part in traffic:
             share = self._by_provider.setdefault(part.provider, TrafficStatus(0, 0, 0, 0.0))
             share.bytes_received += part.bytes_received
             share.bytes_sent += part.bytes_sent
             share.cost += part.cost
-            providers.add(part.provider)
-        for provider in providers:
+        for provider in {part.provider for part in traffic}:
             self._by_provider[provider].traces += 1
 
     def today(self, wall_s: float) -> dict[str, TrafficStatus]:

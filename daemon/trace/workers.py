@@ -7,6 +7,7 @@ the fault of its IP or of the provider is followed by one through another IP, on
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -59,31 +60,24 @@ class Observer(Protocol):
     def without_ip(self) -> None: ...
 
 
+@dataclass(eq=False, repr=False)
 class Tracer:
-    """The state that all workers share. `active` attempts hold a lease now; `busy` workers have a job."""
+    """The state that all workers share. `active` attempts hold a lease now; `busy` workers have a job.
 
-    def __init__(
-        self,
-        live: LiveSettings,
-        backends: Backends,
-        directory: PoolDirectory,
-        journal: Recorder,
-        now: Callable[[], Moment],
-        providers: ProviderHealth,
-        observer: Observer | None = None,
-    ) -> None:
-        """`providers` and `observer` receive the verdict of each attempt."""
-        self._live = live
-        self._backends = backends
-        self._directory = directory
-        self._journal = journal
-        self._now = now
-        self._providers = providers
-        self._observer = observer
-        self.traffic_costs = TrafficCosts()
-        self.active = 0
-        self.busy = 0
-        self.in_flight: dict[UUID, tuple[TraceJob, Lease]] = {}
+    `_providers` and `_observer` receive the verdict of each attempt.
+    """
+
+    _live: LiveSettings
+    _backends: Backends
+    _directory: PoolDirectory
+    _journal: Recorder
+    _now: Callable[[], Moment]
+    _providers: ProviderHealth
+    _observer: Observer | None = None
+    traffic_costs: TrafficCosts = field(default_factory=TrafficCosts, init=False)
+    active: int = field(default=0, init=False)
+    busy: int = field(default=0, init=False)
+    in_flight: dict[UUID, tuple[TraceJob, Lease]] = field(default_factory=dict, init=False)
 
     async def work(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
         """One worker: serves `jobs` until its senders are closed."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 import trio
@@ -88,7 +89,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch, *, begun: bool = True) -> Asy
         for country in ("us", "de"):
             directory.open(country, [])
         if begun:
-            parts.watchdog.begin(directory, parts.journal, lambda: "serving")
+            parts.watchdog.begin(directory, cast(Any, parts.journal), lambda: "serving")
         stop = trio.Event()
         nursery.start_soon(parts.watchdog.run, stop)
         yield parts

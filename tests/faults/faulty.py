@@ -78,7 +78,7 @@ def refuse_writes(nth: Nth | None, flag: Path | None, report: Report) -> None:
 
 
 def refuse_reads(flag: Path) -> None:
-    for name in ("read", "bounds", "last_seq", "backlog"):
+    for name in ("read", "bounds", "backlog"):
         ask = getattr(Spool, name)
 
         def refusing(*args: Any, ask: Callable[..., Any] = ask) -> Any:

@@ -139,7 +139,7 @@ async def test_without_a_claim_nothing_is_written_and_states_that_another_node_o
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
         ip = await rows.add_ip("198.51.100.1")
         claims: list[UUID | None] = [uuid4()]  # not in the table
-        journal.shipper._claim = lambda: claims[0]
+        journal.shipper.claim = lambda: claims[0]
         journal.writer.record(leased(ip, await edit_no_of(rows, ip)), hit())
         await until(journal.troubles.lines)
         assert await rows.one("select count(*) from hits") == 0
@@ -159,7 +159,7 @@ async def test_an_entry_that_is_written_while_the_position_is_looked_for_is_not_
 
     def bounds_and_an_entry(spool: Spool) -> tuple[int | None, int]:
         found = bounds(spool)
-        if not spool.last_seq():
+        if not found[1]:
             spool.append([encode(hit())])
         return found
 
@@ -175,7 +175,7 @@ def test_the_bounds_of_a_spool_are_of_one_moment(tmp_path: Path) -> None:
 
         def write() -> None:
             while not stop.is_set():
-                spool.append([("hit", "{}")], forget_seq=spool.last_seq())
+                spool.append([("hit", "{}")], forget_seq=spool.bounds()[1])
 
         writing = thread.submit(write)
         try:

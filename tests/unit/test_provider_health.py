@@ -13,7 +13,7 @@ class Said:
         self.heard: list[tuple[str, Health]] = []
 
     def hear(self, provider: str, record: ProviderRecord) -> None:
-        self.heard.append((provider, record.health))
+        self.heard.append((provider, record.status.state))
 
     def state(self, provider: str = "luna") -> str:
         return str(self.health.status()[provider].state)

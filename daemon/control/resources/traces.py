@@ -15,7 +15,7 @@ from daemon.control.observers import Flight
 from daemon.control.problems import ProblemRaised
 from daemon.logbook.clicks import read_click
 from daemon.offers.macros import tracking_url
-from daemon.trace.batch_store import add_traces
+from daemon.trace.batch import add_traces
 
 UNKNOWN: dict[str, Any] = {"status": None, "kind": "", "ms": 0.0, "bytes_received": 0, "bytes_sent": 0}  # of a hop
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]

@@ -53,18 +53,14 @@ class FirstBytes:
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
-        self._data = bytearray()
-
-    @property
-    def data(self) -> bytes:
-        return bytes(self._data)
+        self.data = b""
 
     @property
     def enough(self) -> bool:
-        return len(self._data) >= self.bytes_max
+        return len(self.data) >= self.bytes_max
 
     def feed(self, data: bytes) -> None:
-        self._data += data[: self.bytes_max - len(self._data)]
+        self.data += data[: self.bytes_max - len(self.data)]
 
     def look(self, *, slow: bool) -> None:
         """Does nothing."""

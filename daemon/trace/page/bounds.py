@@ -69,12 +69,8 @@ def bounded(text: str) -> tuple[str, int, bool]:
 
 def _first(pattern: re.Pattern[str], text: str, count: int) -> tuple[str, int]:
     """The text before match number `count` + 1, and how many matches it has."""
-    found = 0
-    for match in islice(pattern.finditer(text), count + 1):
-        if found == count:
-            return text[: match.start()], found
-        found += 1
-    return text, found
+    found = list(islice(pattern.finditer(text), count + 1))
+    return (text[: found[count].start()], count) if len(found) > count else (text, len(found))
 
 
 def _formatting(text: str) -> int:

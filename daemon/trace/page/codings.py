@@ -8,7 +8,8 @@ most 128 KB (zstd), or a ring buffer of its window's size (br).
 """
 
 import zlib
-from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import brotli
 
@@ -23,12 +24,16 @@ BROTLI_BYTES_MAX = 2**18 - 16  # the size of a window of 18 bits (RFC 7932, 9.1)
 _BROTLI_PIECE_BYTES = 1_024
 
 
-class _Decoder(ABC):
-    """`feed` returns at most `bytes_max` in all."""
+class Decoder:
+    """`feed` returns at most `bytes_max` in all. Data after the first member or frame is ignored.
 
-    def __init__(self, bytes_max: int) -> None:
+    `decompressor`: of zlib or zstd.
+    """
+
+    def __init__(self, bytes_max: int, decompressor: Any) -> None:
         self.broken = False
         self._room = bytes_max
+        self._decompressor = decompressor
 
     def feed(self, data: bytes) -> bytes:
         if self.broken or not data:
@@ -45,31 +50,17 @@ class _Decoder(ABC):
         self._room -= len(decoded)
         return decoded
 
-    @abstractmethod
     def _decoded(self, data: bytes, bytes_max: int) -> bytes:
         """`bytes_max` decoded bytes or a few more; fewer if the data has fewer."""
+        found: bytes = b"" if self._decompressor.eof else self._decompressor.decompress(data, bytes_max)
+        return found
 
 
-class Gzip(_Decoder):
-    """RFC 1952; data after the first member is ignored."""
-
-    _wbits = 31
-
-    def __init__(self, bytes_max: int) -> None:
-        super().__init__(bytes_max)
-        self._inflate = zlib.decompressobj(self._wbits)
-
-    def _decoded(self, data: bytes, bytes_max: int) -> bytes:
-        return b"" if self._inflate.eof else self._inflate.decompress(data, bytes_max)
-
-
-class Deflate(Gzip):
+class Deflate(Decoder):
     """In the zlib format, as RFC 9110 requires, or without its header, as some servers send it."""
 
-    _wbits = zlib.MAX_WBITS
-
     def __init__(self, bytes_max: int) -> None:
-        super().__init__(bytes_max)
+        super().__init__(bytes_max, zlib.decompressobj())
         self._header = b""
 
     def _decoded(self, data: bytes, bytes_max: int) -> bytes:
@@ -78,11 +69,11 @@ class Deflate(Gzip):
             if len(data) < 2:
                 return b""
             if data[0] & 0x0F != 8 or int.from_bytes(data[:2], "big") % 31:
-                self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+                self._decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
         return super()._decoded(data, bytes_max)
 
 
-class Brotli(_Decoder):
+class Brotli(Decoder):
     """RFC 7932, with the window in the stream's header lowered to 256 KB.
 
     The decoder fills a ring buffer of the window's size before it returns anything: 16 MB from 60 bytes, in 26 ms. The
@@ -91,9 +82,8 @@ class Brotli(_Decoder):
     """
 
     def __init__(self, bytes_max: int) -> None:
-        super().__init__(bytes_max)
+        super().__init__(bytes_max, brotli.Decompressor())
         assert bytes_max < BROTLI_BYTES_MAX
-        self._decompressor = brotli.Decompressor()
         self._begun = False
 
     def _decoded(self, data: bytes, bytes_max: int) -> bytes:
@@ -117,15 +107,15 @@ def _with_small_window(first: int) -> int:
     return first & 0xF0 | 0b0011 if first & 1 and first >> 1 & 0b111 > 1 else first
 
 
-class Zstd(_Decoder):
-    def __init__(self, bytes_max: int) -> None:
-        super().__init__(bytes_max)
-        self._decompressor = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
-
-    def _decoded(self, data: bytes, bytes_max: int) -> bytes:
-        return b"" if self._decompressor.eof else self._decompressor.decompress(data, bytes_max)
+def _gzip(bytes_max: int) -> Decoder:
+    """RFC 1952."""
+    return Decoder(bytes_max, zlib.decompressobj(31))
 
 
-Decoder = Gzip | Brotli | Zstd
+def _zstd(bytes_max: int) -> Decoder:
+    return Decoder(bytes_max, zstd.ZstdDecompressor(options=_ZSTD_OPTIONS))
 
-CODINGS: dict[str, type[Decoder]] = {"gzip": Gzip, "x-gzip": Gzip, "deflate": Deflate, "br": Brotli, "zstd": Zstd}
+
+CODINGS: dict[str, Callable[[int], Decoder]] = {
+    "gzip": _gzip, "x-gzip": _gzip, "deflate": Deflate, "br": Brotli, "zstd": _zstd
+}  # fmt: skip

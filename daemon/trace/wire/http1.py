@@ -35,18 +35,8 @@ class Garbled(Exception):
 class _Answer:
     """The answer that is being received. `whole`: it has ended; `kept`: the connection can be used again."""
 
-    __slots__ = (
-        "_reparses_left",
-        "broken",
-        "complete",
-        "head",
-        "headers",
-        "kept",
-        "parser",
-        "pieces",
-        "status",
-        "whole",
-    )
+    __slots__ = ("_reparses_left", "broken", "complete", "head", "headers", "kept", "parser", "pieces", "status",
+                 "whole")  # fmt: skip
 
     def __init__(self) -> None:
         self.parser: httptools.HttpResponseParser | None = self._new_parser()
