@@ -20,8 +20,8 @@ from daemon.errors import BadInput, BadSettings, TheirFault
 from daemon.journal.spool import FILE, node_id_of
 from daemon.nodes.member import nodes_kept_out
 from daemon.pool.store import CheckableIP, Selection, checkable_ips
-from daemon.providers.proxies import proxy_for
-from daemon.settings.model import Settings, reaches_of
+from daemon.providers.proxies import LeasedProxy
+from daemon.settings.model import Settings, proxy_of
 from daemon.trace.backends import fetcher_of
 
 TIMEOUT_MAX_S = 60
@@ -127,15 +127,14 @@ def _without_daemon(settings: Settings, selection: Selection, timeout_s: float, 
 
 
 def _directly(settings: Settings, timeout_s: float) -> Check:
-    fetcher, reaches = fetcher_of(settings), reaches_of(settings)
+    fetcher = fetcher_of(settings)
     url, slow_s = settings.provision.check_url, settings.provision.check_slow_s
 
     async def check_one(ip: CheckableIP) -> dict[str, Any]:
         if ip.rests_until is not None:
             until = time.strftime("%H:%M:%S", ip.rests_until.utctimetuple())
             return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": f"rests until {until} UTC"}
-        reach = reaches.get(ip.provider)
-        proxy = proxy_for(ip.ip_address, ip.ip_port, reach, country=ip.country, lease=str(uuid4()))
+        proxy = proxy_of(settings, LeasedProxy(ip.ip_address, ip.ip_port, ip.country, ip.provider, str(uuid4())))
         return asdict(await check(fetcher, proxy, url, timeout_s=timeout_s, slow_s=slow_s))
 
     return check_one

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon import __version__
-from daemon.providers.proxies import Reach
+from daemon.providers.proxies import LeasedProxy, ProxyAddress, UnusableProxy, proxy_for
 from daemon.providers.settings import Provider
 from daemon.settings import values
 
@@ -172,9 +172,11 @@ class Settings(BaseSettings):
         return self
 
 
-def reaches_of(settings: Settings) -> dict[str, Reach]:
-    """How to reach each provider of the settings. IPs of other providers are connected to directly, without a login."""
-    return {name: provider.reach(name, settings.pool.lock_s) for name, provider in settings.providers.items()}
+def proxy_of(settings: Settings, leased: LeasedProxy) -> ProxyAddress | UnusableProxy:
+    """The proxy of a leased IP. Without settings of its provider it is connected to directly, without a login."""
+    provider, lock_s = settings.providers.get(leased.provider), settings.pool.lock_s
+    named = {"name": leased.provider, "country": leased.country, "lease": leased.lease}
+    return proxy_for(leased.address, leased.port, provider, lock_s=lock_s, **named)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from daemon.errors import BadInput
+from daemon.web.addresses import host_and_port
 from daemon.web.urls import http_url
 
 TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
@@ -39,11 +40,7 @@ def _each(check: Callable[[str], str]) -> AfterValidator:
 
 def bind_address(bind: str) -> str:
     """Accept host:port, [v6]:port and unix:/path."""
-    if bind.startswith("unix:/"):
-        return bind
-    host, _, port = bind.rpartition(":")
-    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-    if not host or bare_v6 or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+    if not bind.startswith("unix:/") and host_and_port(bind) is None:
         raise ValueError(f"{bind!r} is not an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/tracepool.sock")
     return bind
 
