@@ -168,7 +168,7 @@ def _report(checked: list[CheckedIP], *, as_json: bool) -> None:
         say_json({"summary": {**counts, "exit_addresses": len(set(exits))}, "ips": [asdict(one) for one in checked]})
         return
     on_terminal = sys.stdout.isatty()
-    shown = [replace(one, result=_words(one.result)) for one in checked]
+    shown = [replace(one, result=one.result.replace("_", " ")) for one in checked]
     if on_terminal:
         if len(shown) > TERMINAL_ROWS_MAX:
             shown = [one for one in shown if one.result not in (CheckKind.WORKING, SKIPPED)][:TERMINAL_ROWS_MAX]
@@ -177,11 +177,7 @@ def _report(checked: list[CheckedIP], *, as_json: bool) -> None:
     else:
         say_table(CheckedIP.__slots__, map(astuple, shown))
     say_summary = say if on_terminal else warn
-    found = ", ".join(f"{count} {_words(kind)}" for kind, count in counts.items() if count)
+    found = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
     say_summary(f"checked {len(checked) - counts[SKIPPED]}: {found or 'no IP meets these conditions'}")
     if exits:
         say_summary(f"exit addresses: {len(set(exits))}, of {len(exits)} IPs")
-
-
-def _words(result: str) -> str:
-    return result.replace("_", " ")
