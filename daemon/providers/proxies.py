@@ -120,7 +120,8 @@ def _session(host: str, port: str, provider: Provider, prefix: str, lease: str) 
 
     `prefix`: the text before the number in the rows that `tracepool provision generate` makes.
     """
-    least, most, numeric = provider.session_length_min, provider.session_length_max, provider.has_numeric_sessions
+    least, most = provider.session_length_min, provider.session_length_max
+    numeric = provider.session_characters == "digits"
     digest_length = max(least, min(DIGEST_CHARACTERS, most))
     if provider.session == "lease":
         return _digest(lease, numeric, digest_length)

@@ -127,10 +127,6 @@ class Provider(BaseModel):
             raise ValueError("username is empty, and the gateway's username_pattern needs it")
         return self
 
-    @property
-    def has_numeric_sessions(self) -> bool:
-        return self.session_characters == "digits"
-
     def allows_session(self, text: str) -> bool:
         """Whether the gateway accepts the text as a session."""
         fits = self.session_length_min <= len(text) <= self.session_length_max
