@@ -31,17 +31,12 @@ class LiveSettings:
     def __init__(self, current: Settings, config_file: Path | None = None) -> None:
         self._current = current
         self._config_file = config_file
-        self._refused: str | None = None
+        self.refused: str | None = None  # the error of the last reload
         self._subscribers: list[Callable[[Settings], None]] = []
 
     @property
     def current(self) -> Settings:
         return self._current
-
-    @property
-    def refused(self) -> str | None:
-        """The error of the last reload, or None if it succeeded."""
-        return self._refused
 
     def subscribe(self, use: Callable[[Settings], None]) -> None:
         """Call `use` with the current settings at once, and with the new settings after each reload."""
@@ -53,10 +48,10 @@ class LiveSettings:
         try:
             after = await trio.to_thread.run_sync(load, self._config_file)
         except BadSettings as e:
-            self._refused = str(e)
+            self.refused = str(e)
             log.error("reload_refused", why=str(e), effect="the settings stay unchanged")
             return
-        self._refused = None
+        self.refused = None
         hide_secrets(after)
         logs.configure(after.log.level)
         live, waiting = self.replace(after)

@@ -82,26 +82,23 @@ def _postgres_url(url: SecretStr | None) -> SecretStr | None:
     return url
 
 
+def _http_url(text: str, what: str) -> str:
+    try:
+        return http_url(text)[0] if text.strip() else ""
+    except BadInput:
+        raise ValueError(f"must be {what}, or empty") from None
+
+
 def _service_url(text: str) -> str:
     """The URL without the slash at its end."""
-    if not text.strip():
-        return ""
-    try:
-        url = http_url(text)[0]
-    except BadInput:
-        raise ValueError("must be an http or https URL such as https://tracer.example:8081, or empty") from None
+    url = _http_url(text, "an http or https URL such as https://tracer.example:8081")
     if any(mark in url for mark in "?#@"):
         raise ValueError("must have no query, fragment or login; the token is trace.service_token")
     return url.rstrip("/")
 
 
-def _check_url(url: str) -> str:
-    if not url.strip():
-        return ""
-    try:
-        return http_url(url)[0].partition("#")[0]
-    except BadInput:
-        raise ValueError("must be an absolute http or https URL such as https://ip.example/, or empty") from None
+def _check_url(text: str) -> str:
+    return _http_url(text, "an absolute http or https URL such as https://ip.example/").partition("#")[0]
 
 
 def _node_name(name: str) -> str:
