@@ -42,12 +42,12 @@ async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Trou
     while True:
         try:
             done = await work()
-            break
         except DatabaseUnavailable as e:
             troubles.note(STARTING, e, effect=WAITING, repeat_s=RETRY_S)
             await trio.sleep(RETRY_S)
-    troubles.over(STARTING)
-    return done
+        else:
+            troubles.over(STARTING)
+            return done
 
 
 @asynccontextmanager

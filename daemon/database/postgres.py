@@ -129,7 +129,7 @@ class Database:
         conn, pooled = await _on_asyncio(self._listen, channels, receive_one, send.close)
         try:
             async with receive:
-                yield Announcements(receive, pooled, conn)
+                yield Announcements(receive, pooled, OwnConnection(conn))
         finally:
             conn.terminate()
 
@@ -192,15 +192,14 @@ class OwnConnection:
 
 @dataclass(frozen=True, slots=True)
 class Announcements:
-    """(channel, payload) pairs in `received`. `pooled`: behind a pooler there may be none, so the reader must poll."""
+    """(channel, payload) pairs in `received`. `pooled`: behind a pooler there may be none, so the reader must poll.
+
+    An idle connection does not report that it is lost: only a statement on `connection` does.
+    """
 
     received: "trio.MemoryReceiveChannel[tuple[str, str]]"
     pooled: bool
-    _conn: Connection
-
-    async def test_connection(self) -> None:
-        """Raises DatabaseUnavailable if the connection is lost, which an idle connection does not report."""
-        await _on_asyncio(self._conn.execute, "select 1")
+    connection: OwnConnection
 
 
 async def in_chunks(conn: Connection, query: str, *args: Any, rows: int) -> AsyncIterator[list[Any]]:
