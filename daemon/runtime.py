@@ -249,10 +249,10 @@ async def _workers_ready(
     checker = Checker(live, fetcher, pools.directory, read_clocks, pools.providers)
     prober = Prober(checker, pools.directory, read_clocks, random.random)
 
-    async def read_spending() -> None:
-        tracer.spending.begin(read_clocks().wall_s, await database.fetch("traffic_today"))
+    async def read_traffic_costs() -> None:
+        tracer.traffic_costs.begin(read_clocks().wall_s, await database.fetch("traffic_today"))
 
-    await retry_until_available(read_spending, troubles)
+    await retry_until_available(read_traffic_costs, troubles)
     send, receive = trio.open_memory_channel[TraceJob](live.current.trace.queue_max)
     with send, receive:
         async with trio.open_nursery() as nursery:

@@ -18,7 +18,7 @@ from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
 from daemon.settings.live import merged
 from daemon.settings.model import Settings
-from daemon.trace.provider_health import Health, Standing, why_of
+from daemon.trace.provider_health import Health, ProviderRecord
 from daemon.trace.wire.session import CONNECTIONS_MAX
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
@@ -51,14 +51,14 @@ def log_ready(directory: PoolDirectory, offers: Offers) -> None:
         log.warning("no_offers", next="tracepool offers add NAME URL --country us")
 
 
-def log_provider(provider: str, standing: Standing) -> None:
+def log_provider(provider: str, record: ProviderRecord) -> None:
     """Log that the health of a provider has changed."""
-    if standing.health is Health.CREDENTIALS_REFUSED:
+    if record.health is Health.CREDENTIALS_REFUSED:
         log.error("provider_credentials_refused", provider=provider, why="its proxies answer 407",
                   effect="traces through it fail; its IPs are not counted as failed",
                   remedy=f"correct providers.{provider}.username and its password, then reload")  # fmt: skip
-    elif standing.health is Health.SUSPECTED:
-        log.error("provider_suspected", provider=provider, why=why_of(standing), remedy="tracepool provision check")
+    elif record.health is Health.SUSPECTED:
+        log.error("provider_suspected", provider=provider, why=record.why, remedy="tracepool provision check")
     else:
         log.info("provider_recovered", provider=provider)
 

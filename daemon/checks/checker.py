@@ -1,44 +1,132 @@
-"""Checks by the running daemon: each one has a lease of its IP, as a trace has, so that no trace goes through it.
+"""Checks of IPs: one GET of a URL through the IP, and its exit address.
 
-An IP that is in use, or rests, is not checked but told of. A check waits, for PATIENCE_S at most, until it costs no
-click an IP (pool/admission.py), and leaves no rest and no count behind. A probe is a check of one that failed, and
-brings it back into use if it works.
+The caller of `check` has the IP to itself: no daemon runs that could lease it, or the caller holds a lease. `Checker`
+does the checks of the running daemon, each with a lease. An IP that is locked or in cooldown is not checked: the result
+is `skipped`. A check waits, for PATIENCE_S at most, until it takes no IP from a click (pool/admission.py). It causes no
+cooldown and changes no counter. A probe is a check of a failed IP; a probe that succeeds makes the IP available.
 """
 
+import json
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 import trio
+from ada_url import URL
 
-from daemon.checks.check import CheckKind, CheckResult, check
 from daemon.clock import Moment
 from daemon.errors import TheirFault
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
-from daemon.providers.proxies import LeasedProxy
+from daemon.providers.proxies import LeasedProxy, ProxyAddress, UnusableProxy, address_of
 from daemon.settings.live import LiveSettings
-from daemon.settings.model import proxy_of
+from daemon.settings.model import HONEST_USER_AGENT, proxy_of
 from daemon.trace.leases import acquire, release
+from daemon.trace.page.body import FirstBytes
 from daemon.trace.provider_health import ProviderHealth
-from daemon.trace.walk.verdicts import Verdict
+from daemon.trace.walk.steps import Fetch, HopAnswer, HopFailure
+from daemon.trace.walk.verdicts import Failure, Phase, Verdict, fault_of
 from daemon.trace.wire.session import Fetcher
+from daemon.web.headers import wire_url
 
 CHECKS_MAX = 100  # at once
 PATIENCE_S = 15.0
 RETRY_S = 0.1
 ACQUIRE_S = 5.0
-LEASE_MARGIN_S = 0.5  # a check ends this much before its lock at the latest
+LEASE_MARGIN_S = 0.5  # a check ends this long before its lock expires, at the latest
 SKIPPED = "skipped"
+BODY_BYTES_MAX = 4_096
+_HEADERS = (("User-Agent", HONEST_USER_AGENT), ("Accept", "*/*"))
+_PLAIN_REFUSALS = frozenset({403, 405})  # over plain http the proxy's own answer looks like the URL's
 
 log = structlog.get_logger("daemon.trace")
 
 
+class CheckKind(StrEnum):
+    """The result of a check."""
+
+    WORKING = "working"
+    SLOW = "slow"  # the IP works, but took longer than the threshold
+    REFUSED = "refused"  # the proxy's port refuses connections, or the proxy refuses the request
+    CREDENTIALS = "wrong_credentials"
+    FAILED = "failed"  # any other failure; see the message
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """`ms` until the end of the answer or the failure. `exit_ip` is the proxy's exit address, if it is known."""
+
+    kind: CheckKind
+    ms: float
+    exit_ip: str | None
+    message: str
+
+    @property
+    def works(self) -> bool:
+        return self.kind in (CheckKind.WORKING, CheckKind.SLOW)
+
+
+async def check(
+    fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, url: str, *, timeout_s: float, slow_s: float = math.inf
+) -> CheckResult:
+    """One check within `timeout_s`. A 2xx or 3xx answer is a success. Raises nothing but trio.Cancelled."""
+    if isinstance(proxy, UnusableProxy):
+        return CheckResult(CheckKind.FAILED, 0.0, None, proxy.message)
+    began_s = trio.current_time()
+    body = FirstBytes(BODY_BYTES_MAX)
+    outcome: HopAnswer | HopFailure | None = None
+    with fetcher.session(proxy, timeout_s=math.inf) as session:
+        with trio.move_on_after(timeout_s):
+            outcome = await session.hop(Fetch(wire_url(URL(url).href), _HEADERS), lambda status, headers: body)
+    ms = (trio.current_time() - began_s) * 1000
+    if outcome is None:
+        return CheckResult(CheckKind.FAILED, ms, None, f"no answer within {timeout_s:g} s")
+    if isinstance(outcome, HopFailure):
+        kind, message = _failure(outcome)
+        return CheckResult(kind, ms, None, message)
+    kind, message = _answer(outcome.status, plain=url.lower().startswith("http:"))
+    if kind is CheckKind.WORKING and ms > slow_s * 1000:
+        kind, message = CheckKind.SLOW, f"took longer than {slow_s:g} s"
+    return CheckResult(kind, ms, session.exit_ip or address_in(body.data), message)
+
+
+def _failure(failure: HopFailure) -> tuple[CheckKind, str]:
+    fault = fault_of(failure.phase, failure.kind, status=failure.status)
+    if fault.verdict is Verdict.CREDENTIALS:
+        return CheckKind.CREDENTIALS, fault.message
+    refused = fault.reason == "proxy_refused" or (failure.phase, failure.kind) == (Phase.DIAL, Failure.REFUSED)
+    return (CheckKind.REFUSED if refused else CheckKind.FAILED), fault.message
+
+
+def _answer(status: int, *, plain: bool) -> tuple[CheckKind, str]:
+    if 200 <= status <= 399:
+        return CheckKind.WORKING, ""
+    if plain and status == 407:
+        return CheckKind.CREDENTIALS, "the proxy refuses the credentials: status 407"
+    if plain and status in _PLAIN_REFUSALS:
+        return CheckKind.REFUSED, f"answered with status {status}, by the proxy or by the check URL"
+    return CheckKind.FAILED, f"the check URL answered with status {status}"
+
+
+def address_in(body: bytes) -> str | None:
+    """The IP address in a body: the whole text, or the field `ip` of a JSON object."""
+    text = body.decode("utf-8", "replace").strip()
+    if text.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            return address_of(json.loads(text).get("ip"))
+        return None
+    return address_of(text)
+
+
 class Checker:
-    """`providers` learns of the logins that probes show to be refused, or to be accepted."""
+    """`providers` receives whether the logins of probes were accepted or refused."""
 
     def __init__(
         self,
@@ -57,7 +145,7 @@ class Checker:
 
     @property
     def url(self) -> str:
-        """Empty: nothing can be checked."""
+        """provision.check_url; without it nothing can be checked."""
         return self._live.current.provision.check_url
 
     async def check(self, ip_id: str, country: str, timeout_s: float) -> dict[str, Any]:
@@ -69,36 +157,36 @@ class Checker:
         except ValueError:
             raise TheirFault(f"{ip_id[:80]!r} is no id of an IP") from None
         async with self._places:
-            post = self._directory.known(country)
-            answer = await self._lease(post, asked) if post else NoIPAvailable(None, "gone")
+            pool = self._directory.known(country)
+            answer = await self._lease(pool, asked) if pool else NoIPAvailable(None, "gone")
             if isinstance(answer, NoIPAvailable):
                 return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": self._why(answer)}
-            assert post is not None
-            result = await self._check(post, answer, url, timeout_s)
-        log.info("check", ip=f"{answer.address}:{answer.port}", country=post.country, kind=result.kind,
+            assert pool is not None
+            result = await self._check(pool, answer, url, timeout_s)
+        log.info("check", ip=f"{answer.address}:{answer.port}", country=pool.country, kind=result.kind,
                  ms=round(result.ms, 1), exit_ip=result.exit_ip, why=result.message or None)  # fmt: skip
         return {"kind": result.kind, "ms": result.ms, "exit_ip": result.exit_ip, "message": result.message}
 
-    async def probe(self, post: PoolHandle, ip_id: UUID) -> CheckResult | NoIPAvailable:
-        """Checks one that failed; one that works is available after it."""
+    async def probe(self, pool: PoolHandle, ip_id: UUID) -> CheckResult | NoIPAvailable:
+        """Checks a failed IP, which becomes available if it works."""
         provision = self._live.current.provision
-        answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
+        answer = await acquire(pool, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
         if isinstance(answer, NoIPAvailable):
             return answer
-        return await self._check(post, answer, provision.check_url, provision.check_timeout_s, probes=True)
+        return await self._check(pool, answer, provision.check_url, provision.check_timeout_s, probes=True)
 
-    async def _lease(self, post: PoolHandle, ip_id: UUID) -> Lease | NoIPAvailable:
+    async def _lease(self, pool: PoolHandle, ip_id: UUID) -> Lease | NoIPAvailable:
         ends_s = self._now().tick_s + PATIENCE_S
         while True:
-            answer = await acquire(post, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
+            answer = await acquire(pool, uuid4(), self._now().tick_s + ACQUIRE_S, ip_id=ip_id)
             if isinstance(answer, Lease) or answer.why != "busy" or self._now().tick_s >= ends_s:
                 return answer
             await trio.sleep(RETRY_S)
 
     async def _check(
-        self, post: PoolHandle, lease: Lease, url: str, timeout_s: float, *, probes: bool = False
+        self, pool: PoolHandle, lease: Lease, url: str, timeout_s: float, *, probes: bool = False
     ) -> CheckResult:
-        """The lease is given back, whatever comes."""
+        """Checks the IP and releases the lease in any case."""
         event = Event.CHECKED
         try:
             result = await self._checked(lease, url, timeout_s)
@@ -106,7 +194,7 @@ class Checker:
                 event = Event.PROBE_WORKED if result.works else Event.PROBE_FAILED
         finally:
             endpoint = lease.address, lease.port
-            await release(post, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
+            await release(pool, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
         if probes and (result.works or result.kind is CheckKind.CREDENTIALS):
             verdict = Verdict.OK if result.works else Verdict.CREDENTIALS
             self._providers.trace(lease.provider, verdict, self._now())
@@ -124,8 +212,8 @@ class Checker:
         now = self._now()
         if answer.why in ("locked", "cooldown") and answer.until_s is not None:
             until = time.strftime("%H:%M:%S", time.gmtime(now.wall_at(answer.until_s)))
-            return f"in use, until {until} UTC at most" if answer.why == "locked" else f"rests until {until} UTC"
+            return f"in use, until {until} UTC at most" if answer.why == "locked" else f"in cooldown until {until} UTC"
         return {
             "busy": "its country's other IPs are all in use: a check would cost a click its IP",
-            "gone": "the running daemon does not know it",
+            "gone": "the running daemon has no such IP",
         }.get(answer.why, f"no lease ({answer.why})")

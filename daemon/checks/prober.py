@@ -1,9 +1,9 @@
-"""Probes of the IPs that failed: what answers provision.check_url again comes back into use.
+"""Probes failed IPs: an IP through which provision.check_url answers again becomes available.
 
-The first probe of an IP is due PAUSE_MIN_S after it failed, each further one after twice the pause before, up to
-PAUSE_MAX_S, give or take JITTER of it. The pause goes by the row's probe_failures and, after a restart, from its
-last_health_check on. A refused login (407) is the provider's matter: the pause grows no longer for it. Each probe has a
-lease of its IP; without provision.check_url there are none.
+The first probe of an IP is due PAUSE_MIN_S after the IP failed. Each further pause is twice as long, up to PAUSE_MAX_S,
+with a jitter of ±JITTER. The row's probe_failures sets the pause; after a restart it starts at the row's
+last_health_check. A refused login (407) is the provider's fault and does not make the pause longer. Each probe has a
+lease of its IP. Without provision.check_url there are no probes.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,7 @@ from uuid import UUID
 import structlog
 import trio
 
-from daemon.checks.check import CheckKind
-from daemon.checks.checker import Checker
+from daemon.checks.checker import Checker, CheckKind
 from daemon.clock import Moment
 from daemon.errors import PoolSilent
 from daemon.pool.directory import PoolDirectory, PoolHandle
@@ -25,19 +24,19 @@ DOUBLINGS_MAX = 20
 JITTER = 0.1
 PROBES_MAX = 5  # at once
 LOOK_S = 5.0
-RETRY_S = 30.0  # where the IP could not be had
+RETRY_S = 30.0  # after a probe that got no lease
 
 log = structlog.get_logger("daemon.trace")
 
 
 def pause_s(failures: int, chance: float) -> float:
-    """Until the next probe, after so many that failed in a row. `chance` from 0 to 1 spreads them."""
+    """The pause after `failures` failed probes in a row. `chance`, in [0, 1], sets the jitter."""
     pause = min(PAUSE_MAX_S, PAUSE_MIN_S * 2.0 ** min(failures, DOUBLINGS_MAX))
     return pause * (1 + JITTER * (2 * chance - 1))
 
 
 class Prober:
-    """`due_s` by IP. What failed before this run is due by its last check, what fails in it by when that was seen."""
+    """`due_s`: the tick of each failed IP's next probe."""
 
     def __init__(
         self, checker: Checker, directory: PoolDirectory, now: Callable[[], Moment], chance: Callable[[], float]
@@ -51,22 +50,22 @@ class Prober:
         self.due_s: dict[UUID, float] = {}
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         async with trio.open_nursery() as nursery:
             while True:
-                for post, ip in await self._take_due():
-                    nursery.start_soon(self._probe, post, ip)
+                for pool, ip in await self._take_due():
+                    nursery.start_soon(self._probe, pool, ip)
                 await trio.sleep(LOOK_S)
 
     async def _take_due(self) -> list[tuple[PoolHandle, IpView]]:
-        """Those whose time has come, the longest overdue first, as many as there are places for; they are under way."""
+        """The IPs whose probe is due, longest overdue first, as many as PROBES_MAX allows; marks them as under way."""
         if not self._checker.url:
             self.due_s.clear()
             return []
         failed = dict[UUID, tuple[PoolHandle, IpView]]()
-        for post in self._directory:
-            with suppress(PoolSilent):  # its IPs are due anew once it answers
-                failed |= {ip.id: (post, ip) for ip in await post.describe(unhealthy=True)}
+        for pool in self._directory:
+            with suppress(PoolSilent):  # the due times of its IPs are set again once it answers
+                failed |= {ip.id: (pool, ip) for ip in await pool.describe(unhealthy=True)}
         now_s = self._now().tick_s
         self.due_s = {
             ip_id: self.due_s[ip_id] if ip_id in self.due_s else self._first_due_s(ip, now_s)
@@ -84,9 +83,9 @@ class Prober:
             since_s = min(now_s, ip.last_health_check_s)
         return since_s + pause_s(ip.probe_failures, self._chance())
 
-    async def _probe(self, post: PoolHandle, ip: IpView) -> None:
+    async def _probe(self, pool: PoolHandle, ip: IpView) -> None:
         try:
-            found = await self._checker.probe(post, ip.id)
+            found = await self._checker.probe(pool, ip.id)
             now_s = self._now().tick_s
             if isinstance(found, NoIPAvailable):
                 self.due_s[ip.id] = max(now_s + RETRY_S, found.until_s or 0.0)
@@ -97,7 +96,7 @@ class Prober:
             else:
                 next_in_s = pause_s(ip.probe_failures + (found.kind is not CheckKind.CREDENTIALS), self._chance())
                 self.due_s[ip.id] = now_s + next_in_s
-            log.info("probe", ip=f"{ip.address}:{ip.port}", country=post.country,
+            log.info("probe", ip=f"{ip.address}:{ip.port}", country=pool.country,
                      kind=found.kind, ms=round(found.ms, 1), why=found.message or None,
                      next_in_s=next_in_s and round(next_in_s))  # fmt: skip
         finally:

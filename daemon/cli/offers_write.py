@@ -165,8 +165,8 @@ def import_file(
     Exit status: 0 all rows were good, 1 some were refused (with --strict nothing
     is added then), 2 the file cannot be read.
 
-        tracepool offers import store.csv
-        tracepool offers import --update - < store.jsonl
+        tracepool offers import offers.csv
+        tracepool offers import --update - < offers.jsonl
     """
     settings = settings_of(config)
     allow_private = allow_private or settings.trace.allow_private

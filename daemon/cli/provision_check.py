@@ -10,8 +10,7 @@ from uuid import uuid4
 import trio
 from cyclopts import Parameter
 
-from daemon.checks.check import CheckKind, check
-from daemon.checks.checker import CHECKS_MAX, PATIENCE_S, SKIPPED
+from daemon.checks.checker import CHECKS_MAX, PATIENCE_S, SKIPPED, CheckKind, check
 from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, settings_of, with_database, work
 from daemon.control.socket import ask
@@ -133,7 +132,7 @@ def _directly(settings: Settings, timeout_s: float) -> Check:
     async def check_one(ip: CheckableIP) -> dict[str, Any]:
         if ip.rests_until is not None:
             until = time.strftime("%H:%M:%S", ip.rests_until.utctimetuple())
-            return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": f"rests until {until} UTC"}
+            return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": f"in cooldown until {until} UTC"}
         proxy = proxy_of(settings, LeasedProxy(ip.ip_address, ip.ip_port, ip.country, ip.provider, str(uuid4())))
         return asdict(await check(fetcher, proxy, url, timeout_s=timeout_s, slow_s=slow_s))
 

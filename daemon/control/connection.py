@@ -136,11 +136,27 @@ class ControlConnection(FaceConnection, TCPServer):
             self._timer.deadline = trio.current_time() + LINGER_S  # Hypercorn may still wait for the app to read
 
 
+class _Parser(h11.Connection):
+    """h11 that ignores an empty line before a request (RFC 9112, 2.2). `refusal`: why it refused a request."""
+
+    refusal: str | None = None
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        while self.their_state is h11.IDLE and bytes(self._receive_buffer).startswith(b"\r\n"):
+            self._receive_buffer.maybe_extract_at_most(2)
+        try:
+            return super().next_event()
+        except h11.RemoteProtocolError as refused:
+            self.refusal = str(refused)
+            raise
+
+
 class _HTTP1(H11Protocol):
     """Hypercorn's HTTP/1.1 without HTTP/2 and WebSocket, with the rules of http/request_rules.py for request heads."""
 
     def __init__(self, *connection: Any, body_bytes_max: int) -> None:
         super().__init__(*connection)
+        self.connection: _Parser = _Parser(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
         self._body_bytes_max = body_bytes_max
 
     async def _check_protocol(self, event: h11.Request) -> None:
@@ -161,6 +177,7 @@ class _HTTP1(H11Protocol):
         )
 
     async def _send_error_response(self, status_code: int, reason: str | None = None, *, has_body: bool = True) -> None:
+        reason = reason or self.connection.refusal
         log.debug("request_refused", address=self.client and self.client[0], reason=reason)
         content_type, body = raw_problem(status_code, reason)
         headers = [

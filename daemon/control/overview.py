@@ -58,7 +58,7 @@ class Overview:
             countries={country: country_status(counts[country]) for country in sorted(counts)},
             active_traces=self.tracer.active,
             last_minute=LastMinuteStatus(**asdict(self.clicks.tally.last_minute(now.tick_s).rounded())),
-            traffic_today=self.tracer.spending.today(now.wall_s),
+            traffic_today=self.tracer.traffic_costs.today(now.wall_s),
             providers=self.providers.status(),
             advice=[AdviceStatus(**asdict(advice)) for advice in self.advisor.advice()],
             queues=self.queues(),

@@ -11,15 +11,15 @@ from uuid import UUID
 from daemon.clock import Moment
 from daemon.journal.entries import TraceFinished, Traffic
 from daemon.pool.messages import Lease, NoIPAvailable
-from daemon.trace.jobs import Finished, Spent, TraceJob
+from daemon.trace.jobs import Finished, TraceJob, TraceTotals
 from daemon.trace.traffic_costs import priced
-from daemon.trace.walk.steps import Hop, Landed
+from daemon.trace.walk.steps import GaveUp, Hop, Landed
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 from daemon.web.query import extracted_params
 
 RETRIED = frozenset({Verdict.IP, Verdict.PROVIDER})
-STOPPED = "stopped"  # the reason of a trace that the daemon's stop, or a fault of ours, ended
+STOPPED = "stopped"  # the reason of a trace that a stop of the daemon, or a bug, ended
 
 
 class Attempts:
@@ -40,83 +40,74 @@ class Attempts:
     @property
     def verdict(self) -> Verdict:
         """The last attempt's."""
-        end = self.made[-1][1].end
-        return Verdict.OK if isinstance(end, Landed) else end.verdict
+        failure = self._failure
+        return failure.verdict if failure else Verdict.OK
 
     @property
     def was_stopped(self) -> bool:
-        end = self.made[-1][1].end
-        return not isinstance(end, Landed) and end.reason == STOPPED
+        failure = self._failure
+        return failure is not None and failure.reason == STOPPED
 
-    def begins(self, now_s: float) -> None:
-        """There is an IP for an attempt."""
+    def begin(self, now_s: float) -> None:
+        """An attempt has its IP."""
         self.waited_ms = (now_s - self._since_s) * 1000
         self.wait_ms += self.waited_ms
 
-    def ended(self, lease: Lease, result: TraceResult, now_s: float) -> None:
+    def end(self, lease: Lease, result: TraceResult, now_s: float) -> None:
         self.made.append((lease, result))
         self._since_s = now_s
 
-    def goes_on(self, retries_max: int, now_s: float) -> bool:
-        """The last attempt is not the end of it: another IP may do better, and somebody still waits for that."""
+    def should_retry(self, retries_max: int, now_s: float) -> bool:
+        """Whether another IP may succeed where the last attempt failed, and the requester still waits."""
         return self.verdict in RETRIED and len(self.made) <= retries_max and now_s < self.job.deadline_s
 
-    def reach_s(self, retries_max: int, now_s: float) -> float:
-        """An attempt's share of the time left, if all that may follow get as much; infinite for the last one."""
+    def share_s(self, retries_max: int, now_s: float) -> float:
+        """An equal share of the time left for each attempt that may follow; infinite for the last one."""
         left_s = self.job.deadline_s - now_s
         attempts_left = 1 + retries_max - len(self.made)
         return left_s / attempts_left if left_s > 0 and attempts_left > 1 else math.inf
 
-    def news(self) -> Finished:
-        lease, last = self.made[-1]
-        end, results = last.end, [result for _, result in self.made]
-        spent = Spent(
-            ip=lease.address,
-            ms=sum(result.ms for result in results),
-            bytes_received=sum(result.bytes_received for result in results),
-            bytes_sent=sum(result.bytes_sent for result in results),
-            error=None if isinstance(end, Landed) else end.message,
-        )
-        return Finished(end.url, None, spent) if isinstance(end, Landed) else Finished(None, "trace_failed", spent)
+    def finished(self) -> Finished:
+        end, totals = self.made[-1][1].end, self._totals()
+        return Finished(end.url, None, totals) if isinstance(end, Landed) else Finished(None, "trace_failed", totals)
 
     def traffic(self, prices: Mapping[str, float]) -> tuple[Traffic, ...]:
-        """What each attempt moved, and costs. `prices` are those of traffic_costs.priced."""
+        """The bytes of each attempt, with their cost. `prices` are those of traffic_costs.priced."""
         return tuple(
             priced(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent, prices)
             for lease, result in self.made
         )
 
     def entry(self, now: Moment, traffic: tuple[Traffic, ...]) -> TraceFinished:
-        last = self.made[-1][1]
-        end, results = last.end, [result for _, result in self.made]
-        landed = end if isinstance(end, Landed) else None
+        last, failure, totals = self.made[-1][1], self._failure, self._totals()
+        final_url = last.end.url if isinstance(last.end, Landed) else None
         return TraceFinished(
             request_id=self.job.request_id,
             status=self._status(),
             completed_at=now.wall_s,
-            final_url=landed.url if landed else None,
-            extracted_params=extracted_params(landed.url) if landed else {},
+            final_url=final_url,
+            extracted_params=extracted_params(final_url) if final_url else {},
             redirect_chain=tuple(map(_hop, last.hops)),
-            error_message=None if isinstance(end, Landed) else end.message,
-            trace_time_ms=round(sum(result.ms for result in results)),
+            error_message=totals.error,
+            trace_time_ms=round(totals.ms),
             total_time_ms=round((now.tick_s - self.job.asked_s) * 1000),
             retry_count=len(self.made) - 1,
-            bytes_received=sum(result.bytes_received for result in results),
-            bytes_sent=sum(result.bytes_sent for result in results),
+            bytes_received=totals.bytes_received,
+            bytes_sent=totals.bytes_sent,
             ips_tried=tuple(lease.address for lease, _ in self.made),
             exit_ip=last.exit_ip,
             verdict=self.verdict,
-            reason=None if isinstance(end, Landed) else end.reason,
+            reason=failure.reason if failure else None,
             offer_id=self.job.offer_id,
             offer_name=self.job.offer_name,
             cost=sum(part.cost for part in traffic),
             traffic=traffic,
         )
 
-    def line(self) -> dict[str, Any]:
+    def log_fields(self) -> dict[str, Any]:
         """The fields of the log line `trace`."""
         lease, last = self.made[-1]
-        end, results = last.end, [result for _, result in self.made]
+        failure, totals = self._failure, self._totals()
         return {
             "request_id": str(self.job.request_id),
             "offer": self.job.offer_name,
@@ -128,23 +119,39 @@ class Attempts:
             "choices": lease.choices,
             "status": self._status(),
             "verdict": self.verdict,
-            "reason": None if isinstance(end, Landed) else end.reason,
-            "error": None if isinstance(end, Landed) else end.message,
-            "attempts": len(results),
+            "reason": failure.reason if failure else None,
+            "error": totals.error,
+            "attempts": len(self.made),
             "hops": len(last.hops),
             "wait_ms": round(self.wait_ms, 1),
-            "trace_ms": round(sum(result.ms for result in results), 1),
-            "bytes_received": sum(result.bytes_received for result in results),
-            "bytes_sent": sum(result.bytes_sent for result in results),
+            "trace_ms": round(totals.ms, 1),
+            "bytes_received": totals.bytes_received,
+            "bytes_sent": totals.bytes_sent,
         }
 
-    def _status(self) -> str:
+    @property
+    def _failure(self) -> GaveUp | None:
         end = self.made[-1][1].end
-        return "completed" if isinstance(end, Landed) else "timeout" if end.reason == "trace_timeout" else "failed"
+        return None if isinstance(end, Landed) else end
+
+    def _totals(self) -> TraceTotals:
+        failure, results = self._failure, [result for _, result in self.made]
+        return TraceTotals(
+            ip=self.made[-1][0].address,
+            ms=sum(result.ms for result in results),
+            bytes_received=sum(result.bytes_received for result in results),
+            bytes_sent=sum(result.bytes_sent for result in results),
+            error=failure.message if failure else None,
+        )
+
+    def _status(self) -> str:
+        if (failure := self._failure) is None:
+            return "completed"
+        return "timeout" if failure.reason == "trace_timeout" else "failed"
 
 
 def without_ip(job: TraceJob, answer: NoIPAvailable | None, now: Moment) -> TraceFinished:
-    """The row of a job without a single attempt. No answer: the daemon stopped while it waited."""
+    """The row of a job without a single attempt. `answer` is None if the daemon stopped while the job waited."""
     if answer is None:
         why = "the daemon stopped before an IP was free"
     elif answer.until_s is None:
@@ -152,12 +159,16 @@ def without_ip(job: TraceJob, answer: NoIPAvailable | None, now: Moment) -> Trac
     else:
         next_s = max(0.0, answer.until_s - now.tick_s)
         why = f"no IP available in {job.country} ({answer.why}); the next one in {math.ceil(next_s)} s"
-    total_ms = round((now.tick_s - job.asked_s) * 1000)
-    return TraceFinished(job.request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0, reason="no_ip")
+    return never_attempted(job.request_id, now, "no_ip", why, round((now.tick_s - job.asked_s) * 1000))
+
+
+def never_attempted(request_id: UUID, now: Moment, reason: str, why: str, total_ms: int = 0) -> TraceFinished:
+    """The row of a trace that ended without an attempt."""
+    return TraceFinished(request_id, "failed", now.wall_s, None, {}, (), why, None, total_ms, 0, 0, reason=reason)
 
 
 def _hop(hop: Hop) -> dict[str, Any]:
-    """As redirect_chain has it. Not by `asdict`, which takes twenty times as long."""
+    """One step of redirect_chain. Not by `asdict`, which takes twenty times as long."""
     return {
         "url": hop.url,
         "status": hop.status,

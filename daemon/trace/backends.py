@@ -1,13 +1,14 @@
-"""Backends do a trace: the local one by this daemon's own fetching, the other one by a remote trace service.
+"""Backends run traces: the local backend by this daemon's own requests, the other one by a remote trace service.
 
-A backend is given a walk (the URL, who asks, the limits), a leased proxy and a time; it gives hops, an end with its
-verdict, and bytes. It raises nothing but trio.Cancelled; then `walk.hops` has what it knew by then. `reach_s`: how long
-the proxy itself may take to be reached, where the backend has a say in that.
+A backend receives a walk (the URL, the identity, the limits), a leased proxy and a time limit, and returns a
+TraceResult: the hops, the end with its verdict, and the bytes. A backend raises nothing but trio.Cancelled; after that,
+`walk.hops` has the hops so far. `proxy_timeout_s` bounds how long the proxy takes to accept a connection and to answer
+CONNECT, where the backend controls that.
 """
 
 import math
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
@@ -19,13 +20,7 @@ from daemon.trace.wire.session import Fetcher, TraceResult, trace
 if TYPE_CHECKING:
     from daemon.trace.service import ServiceBackend
 
-LOCAL, SERVICE = "local", "service"
-
-
-class Backend(Protocol):
-    def trace(
-        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
-    ) -> Awaitable[TraceResult]: ...
+LOCAL = "local"
 
 
 def fetcher_of(settings: Settings) -> Fetcher:
@@ -38,7 +33,7 @@ def fetcher_of(settings: Settings) -> Fetcher:
 
 
 class LocalBackend:
-    """Goes through the proxy itself, by the logins of the settings."""
+    """Sends the hops through the proxy itself, with the provider logins of the settings."""
 
     def __init__(self, live: LiveSettings, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
@@ -48,14 +43,14 @@ class LocalBackend:
         self._settings = settings
 
     def trace(
-        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
+        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, proxy_timeout_s: float = math.inf
     ) -> Awaitable[TraceResult]:
         address = proxy_of(self._settings, proxy)
-        return trace(self._fetcher, address, walk, timeout_s=timeout_s, reach_s=reach_s)
+        return trace(self._fetcher, address, walk, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s)
 
 
 class Backends:
-    """Both, by name: the one that a trace names, or else the setting trace.backend. `local` is this daemon's own."""
+    """Both backends. A trace names the one that it wants, otherwise the setting trace.backend does."""
 
     def __init__(self, live: LiveSettings, fetcher: Fetcher) -> None:
         self.local = LocalBackend(live, fetcher)
@@ -64,17 +59,20 @@ class Backends:
         live.subscribe(self._open_service)
 
     def _open_service(self, settings: Settings) -> None:
-        """Once a service is set. Not at its first trace: an SSLContext takes 17 ms to build."""
+        """Opens the service backend once trace.service_url is set: the first trace need not wait for an SSLContext.
+
+        Building one takes 17 ms.
+        """
         if self._service is None and settings.trace.service_url:
-            from daemon.trace.service import ServiceBackend  # brings an HTTP client with it, which few daemons need
+            from daemon.trace.service import ServiceBackend  # imports an HTTP client, which few daemons need
 
             self._service = ServiceBackend(self._live)
 
     async def trace(
-        self, name: str | None, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
+        self, name: str | None, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, proxy_timeout_s: float = math.inf
     ) -> TraceResult:
         if (name or self._live.current.trace.backend) == LOCAL:
-            return await self.local.trace(walk, proxy, timeout_s=timeout_s, reach_s=reach_s)
+            return await self.local.trace(walk, proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s)
         if self._service is None or not self._live.current.trace.service_url:
             why = "the offer is to be traced by a service, and trace.service_url is not set"
             return TraceResult(GaveUp(Verdict.OPERATOR, "no_service", why), (), 0.0, 0, 0)

@@ -1,13 +1,14 @@
-"""Traces that nobody waits for: they use an IP only while their country's pool has IPs to spare.
+"""The batch lane: traces that no visitor waits for. They use an IP only while their country's pool has IPs to spare.
 
-Their rows are the queue, so that they survive a restart: what was under way then begins anew. A click never waits for
-one of them: none begins that would bring a country's utilisation to `pool.batch_below_percent`, and at most half of the
-workers have one.
+Their rows are the queue, so they survive a restart: traces that were under way then start again. A click never waits
+for a batch trace: none starts that would raise a country's utilisation to `pool.batch_below_percent`, and at most half
+of the workers have one.
 """
 
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -16,38 +17,41 @@ import trio
 from daemon.clock import Moment
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
-from daemon.journal.entries import Recorder, TraceFinished
+from daemon.journal.entries import Recorder
 from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
+from daemon.trace.attempts import never_attempted
 from daemon.trace.dispatch import Dispatcher, JobRequest
-from daemon.trace.jobs import Finished, News, Started
+from daemon.trace.jobs import Finished, Started, TraceUpdate
 from daemon.troubles import Troubles
 
 CHANNEL = "tracepool_traces"
 TICK_S = 1.0  # while rows wait for IPs
-PAUSE_S = 0.1  # between two looks, however often rows are announced
-CHECK_S = 15.0  # an announcement that was lost is made up for
+PAUSE_S = 0.1  # between two queries, however often rows are announced
+CHECK_S = 15.0  # the poll interval, in case a NOTIFY was lost
 RETRY_S = 2.0
 WORKERS_SHARE = 0.5
 FILLING = "beginning batch traces"
-REFUSED_AT_ONCE = 500
+REFUSED_ROWS_MAX = 500  # of one query
 
 log = structlog.get_logger("daemon.trace")
 
 
 def room(counts: Counts, beginning: int, below_percent: float) -> int:
-    """How many more traces may begin in a country where `beginning` have no IP yet. Pure.
+    """How many more batch traces may start in a country where `beginning` have no IP yet. Pure.
 
-    The last of them leaves the utilisation, (locked + cooldown) / healthy, below `below_percent`.
+    The utilisation, (locked + cooldown) / healthy, stays below `below_percent`.
     """
+    if counts.waiting:
+        return 0
     healthy = counts.total - counts.failed
     used = counts.locked + counts.cooldown + beginning
-    most = math.ceil(healthy * below_percent / 100) - 1
-    return max(0, min(most - used, counts.available - beginning)) if not counts.waiting else 0
+    used_max = math.ceil(healthy * below_percent / 100) - 1
+    return max(0, min(used_max - used, counts.available - beginning))
 
 
 class Batch:
-    """`under_way` traces have been given to a worker. `flush` returns once the rows have all that is journaled."""
+    """`under_way`: traces in the queue of jobs or with a worker. `flush` returns once PostgreSQL has all entries."""
 
     def __init__(
         self,
@@ -67,15 +71,15 @@ class Batch:
         self._live = live
         self._now = now
         self._wake = trio.Event()
-        self._anew = False  # what an earlier run of the daemon had under way
-        self.beginning: Counter[str] = Counter()  # by country: those without an IP yet
+        self._restarted = False  # the traces that an earlier run of the daemon had under way
+        self.beginning: Counter[str] = Counter()  # traces under way without an IP yet, by country
         self.under_way: set[UUID] = set()
 
     def wake(self) -> None:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled; while PostgreSQL is away the rows wait."""
+        """Runs until cancelled. While PostgreSQL is away the rows wait."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen)
             while True:
@@ -106,11 +110,11 @@ class Batch:
                 await trio.sleep(RETRY_S)
 
     async def _fill(self) -> bool:
-        """Begins what may begin now; True where more waits for it."""
+        """Dispatches the traces that may start now; True if more are waiting."""
         await self._flush()
-        if not self._anew:
+        if not self._restarted:
             await self._database.fetch("restart_batch_traces")
-            self._anew = True
+            self._restarted = True
         more = False
         for row in await self._database.fetch("batch_countries"):
             more |= await self._fill_from(row["target_country"])
@@ -118,36 +122,32 @@ class Batch:
 
     async def _fill_from(self, country: str) -> bool:
         settings = self._live.current
-        post = self._dispatcher.pool_of(country)
-        if post is None:
+        pool = self._dispatcher.pool_of(country)
+        if pool is None:
             return await self._refuse(country)
-        free = room(post.view.counts, self.beginning[post.country], settings.pool.batch_below_percent)
+        free = room(pool.view.counts, self.beginning[pool.country], settings.pool.batch_below_percent)
         workers = math.ceil(settings.trace.workers * WORKERS_SHARE) - len(self.under_way)
         most = min(free, workers)
         if most <= 0:
             return True
         rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), most)
         for row in rows:
-            listener = _BatchListener(self, row["request_id"], post.country)
+            listener = _BatchListener(self, row["request_id"], pool.country)
             request = JobRequest(row["request_id"], row["tracking_url"], country, self._now())
-            if not self._dispatcher.dispatch_batch(request, post, listener):
+            if not self._dispatcher.dispatch_batch(request, pool, listener):
                 return True
             self.under_way.add(row["request_id"])
-            self.beginning[post.country] += 1
+            self.beginning[pool.country] += 1
         return len(rows) == most
 
     async def _refuse(self, country: str) -> bool:
-        """A country without IPs: its traces end, as a click for it falls back."""
+        """Ends the traces of a country without IPs."""
         now = self._now()
-        rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), REFUSED_AT_ONCE)
+        rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), REFUSED_ROWS_MAX)
         why = f"no pool: there is no IP in {country}, and trace.default_country names no other"
         for row in rows:
-            self._journal.record(
-                TraceFinished(
-                    row["request_id"], "failed", now.wall_s, None, {}, (), why, None, 0, 0, 0, reason="no_pool"
-                )
-            )
-        return len(rows) == REFUSED_AT_ONCE
+            self._journal.record(never_attempted(row["request_id"], now, "no_pool", why))
+        return len(rows) == REFUSED_ROWS_MAX
 
     def began(self, country: str) -> None:
         self.beginning[country] -= 1
@@ -157,18 +157,16 @@ class Batch:
         self.wake()
 
 
+@dataclass(slots=True)
 class _BatchListener:
-    """Receives what happens to one trace of the batch lane."""
+    """Receives the updates of one batch trace."""
 
-    __slots__ = ("_batch", "_country", "_has_ip", "_request_id")
+    _batch: Batch
+    _request_id: UUID
+    _country: str
+    _has_ip: bool = False
 
-    def __init__(self, batch: Batch, request_id: UUID, country: str) -> None:
-        self._batch = batch
-        self._request_id = request_id
-        self._country = country
-        self._has_ip = False
-
-    def send_nowait(self, value: News, /) -> None:
+    def send_nowait(self, value: TraceUpdate, /) -> None:
         if isinstance(value, Started | Finished) and not self._has_ip:
             self._has_ip = True
             self._batch.began(self._country)

@@ -18,14 +18,13 @@ from daemon.oneshot import OneShot
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import HONEST_USER_AGENT, Settings
-from daemon.trace.jobs import Finished, Listener, News, Started, TraceJob
+from daemon.trace.jobs import BATCH_PRIORITY, Finished, Listener, Started, TraceJob, TraceUpdate
 from daemon.trace.walk.steps import Identity
 from daemon.web.query import Param, as_mapping
 
-VISITOR = "visitor"  # of trace.user_agent and an offer's user_agent: traces send what the visitor's browser sent
+VISITOR = "visitor"  # a value of trace.user_agent and of an offer's user_agent: traces send the visitor's User-Agent
 
 FallbackReason = Literal["overload", "no_pool", "no_ip", "deadline"]
-BATCH_PRIORITY = 1
 
 
 def own_user_agent(settings: Settings) -> str:
@@ -35,11 +34,11 @@ def own_user_agent(settings: Settings) -> str:
 
 
 class JobRequest(msgspec.Struct, frozen=True):
-    """A trace that is wanted since `asked`. The settings of `offer` apply to it.
+    """A request for a trace, made at `asked`. The settings of `offer` apply to it.
 
-    `inbound`: the parameters as they came, or as the row has them. `offer_id`: the id of an offer that is not served.
-    `visitor`: what the visitor's browser sent; the User-Agent is "" where it sent none. The trace sends the same where
-    the offer or trace.user_agent says "visitor". Otherwise the trace sends `referrer`.
+    `inbound`: the parameters as received, or as the row has them. `offer_id`: the id of an offer that is not served.
+    `visitor`: the identity of the visitor's browser, with an empty User-Agent if the browser sent none. The trace sends
+    it if the offer or trace.user_agent says "visitor". Otherwise the trace sends `referrer`.
     """
 
     request_id: UUID
@@ -54,7 +53,7 @@ class JobRequest(msgspec.Struct, frozen=True):
 
 
 class TraceHandle:
-    """An accepted job. Its requester waits for the end of the trace inside `with`, and is counted there.
+    """An accepted job. Its requester waits for the end of the trace inside `with`, and counts as waiting there.
 
     `ip`: the address of the trace's first IP. `reason`: why the trace has not ended yet. `deadline_s`: the tick until
     which the job waits for an IP.
@@ -76,12 +75,12 @@ class TraceHandle:
         self._dispatcher.waiting -= 1
         self._end.close()
 
-    def send_nowait(self, news: News, /) -> None:
-        """The worker's side, see jobs.Listener. Only the end of the trace wakes the requester."""
-        if isinstance(news, Finished):
-            self._end.send_nowait(news)
-        elif isinstance(news, Started):
-            self.ip, self.reason = news.ip, "deadline"
+    def send_nowait(self, update: TraceUpdate, /) -> None:
+        """Called by the worker, see jobs.Listener. Only the end of the trace wakes the requester."""
+        if isinstance(update, Finished):
+            self._end.send_nowait(update)
+        elif isinstance(update, Started):
+            self.ip, self.reason = update.ip, "deadline"
         else:
             self.reason = "no_ip"
 
@@ -93,7 +92,7 @@ class TraceHandle:
 
 
 class Dispatcher:
-    """`waiting` requesters wait for the end of a trace, click.waiting_max at most. Batch traces have no requester."""
+    """At most click.waiting_max requesters wait for the end of a trace (`waiting`). Batch traces have no requester."""
 
     def __init__(
         self,
@@ -116,16 +115,16 @@ class Dispatcher:
         return self._jobs.statistics().current_buffer_used
 
     def pool_of(self, country: str) -> PoolHandle | None:
-        """The pool that serves a country: its own, or else that of trace.default_country, where one is named."""
-        post = self._directory.find(country)
-        if post is None and (default := self._live.current.trace.default_country.strip()):
-            post = self._directory.find(default)
-        return post
+        """The pool that serves a country: its own, or the pool of trace.default_country if that is set."""
+        pool = self._directory.find(country)
+        if pool is None and (default := self._live.current.trace.default_country.strip()):
+            pool = self._directory.find(default)
+        return pool
 
     def dispatch(
         self, request: JobRequest, answer_by: Callable[[float, float], float] = lambda now_s, deadline_s: deadline_s
     ) -> TraceHandle | FallbackReason:
-        """Accepts a job with a click's priority and records its row, or says why there is no trace.
+        """Accepts a job with a click's priority and records its row, or returns the reason of the refusal.
 
         `answer_by(now_s, deadline_s)`: the tick by which the requester must be answered, where that is before its
         deadline. It is called only for a job that a pool may serve.
@@ -133,18 +132,18 @@ class Dispatcher:
         settings = self._live.current
         if self.waiting >= settings.click.waiting_max:
             return "overload"
-        post = self.pool_of(request.country)
-        if post is None:
+        pool = self.pool_of(request.country)
+        if pool is None:
             return "no_pool"
         now_s, asked = self._now().tick_s, request.asked
         patience_s = (request.offer and request.offer.deadline_s) or settings.click.deadline_s
         deadline_s = answer_by(now_s, asked.tick_s + patience_s)
         if deadline_s <= now_s:
             return "deadline"
-        if post.would_refuse(deadline_s, now_s):
+        if pool.would_refuse(deadline_s, now_s):
             return "no_ip"  # at once: all workers may be waiting for IPs, so that none takes the job for a while
         handle = TraceHandle(self, deadline_s)
-        job = _job_of(request, post.country, handle, deadline_s, settings)
+        job = _job_of(request, pool.country, handle, deadline_s, settings)
         if not self._put(job):
             return "overload"
         timeout_at = asked.wall_s + patience_s + settings.trace.timeout_s
@@ -152,11 +151,11 @@ class Dispatcher:
         self._journal.record(TracePending(*row, started_at=asked.wall_s, timeout_at=timeout_at))
         return handle
 
-    def dispatch_batch(self, request: JobRequest, post: PoolHandle, listener: Listener) -> bool:
+    def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener) -> bool:
         """Accepts a job of the batch lane, whose row exists already. False if the queue of jobs is full."""
         settings = self._live.current
         deadline_s = request.asked.tick_s + settings.click.deadline_s
-        return self._put(_job_of(request, post.country, listener, deadline_s, settings, BATCH_PRIORITY))
+        return self._put(_job_of(request, pool.country, listener, deadline_s, settings, BATCH_PRIORITY))
 
     def _put(self, job: TraceJob) -> bool:
         try:

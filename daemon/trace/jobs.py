@@ -1,4 +1,4 @@
-"""What a click asks of a trace worker, and what it hears while it waits. Times are ticks, in seconds. Pure."""
+"""The job of a trace worker, and the updates that the job's listener receives. Times are ticks, in seconds. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -9,19 +9,21 @@ import msgspec
 from daemon.journal.entries import Params
 from daemon.trace.walk.steps import Identity
 
+BATCH_PRIORITY = 1  # clicks have 0
+
 
 class WaitingForIp(msgspec.Struct, frozen=True):
-    """A worker has the job and asked for an IP."""
+    """A worker has the job and has asked for an IP."""
 
 
 class Started(msgspec.Struct, frozen=True):
-    """The first hop is on its way, through `ip`."""
+    """The first attempt begins, through `ip`."""
 
     ip: str
 
 
-class Spent(msgspec.Struct, frozen=True):
-    """What a trace took, with all its attempts: `error` says how the last one failed, and `ip` which one it had."""
+class TraceTotals(msgspec.Struct, frozen=True):
+    """Time and bytes of all attempts of a trace; `ip` and `error` are those of the last attempt."""
 
     ip: str
     ms: float
@@ -32,30 +34,30 @@ class Spent(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The trace is over. `final_url` is None unless it landed; then `reason` says why, no_ip or trace_failed.
+    """The trace has ended. `final_url` is None unless it landed; then `reason` is no_ip or trace_failed.
 
-    Two that end the same are equal, whatever was `spent`; None without an IP.
+    `totals` is None without an IP. Comparisons ignore it.
     """
 
     final_url: str | None
     reason: str | None
-    spent: Spent | None = field(default=None, compare=False)
+    totals: TraceTotals | None = field(default=None, compare=False)
 
 
-News = WaitingForIp | Started | Finished
+TraceUpdate = WaitingForIp | Started | Finished
 
 
 class Listener(Protocol):
-    """It raises trio.BrokenResourceError for the end of a trace whose visitor has left; else it may."""
-
-    def send_nowait(self, value: News, /) -> None: ...
+    def send_nowait(self, value: TraceUpdate, /) -> None:
+        """Raises trio.BrokenResourceError for Finished if the visitor has left, and may raise it before."""
 
 
 class TraceJob(msgspec.Struct, frozen=True):
-    """One trace. It waits for a worker and an IP until `deadline_s`; what follows is bounded by trace.timeout_s.
+    """One trace. It waits for a worker and an IP until `deadline_s`; trace.timeout_s bounds each attempt.
 
-    `priority` 0 is a click's. Above, nobody waits: without an IP, or where the daemon stops, its row stays as it is.
-    `stop_at`: hosts whose first Location ends it. `backend`: local or service, None for the setting trace.backend.
+    `priority` is 0 for a click. Above 0 nobody waits for the trace; without an IP, or after a stop, its row stays
+    pending. The first jump to a host in `stop_at` ends the trace. `backend`: local or service, None for the setting
+    trace.backend.
     """
 
     request_id: UUID

@@ -1,17 +1,17 @@
-"""How each provider stands as a whole, by what its traces and IPs say. Pure: what changes is told to `say`.
+"""The health of each provider as a whole, from the verdicts of its traces and the health of its IPs. Pure.
 
-| from | what came | to |
+| from | event | to |
 | --- | --- | --- |
 | any | a proxy refused the login (407) | credentials_refused |
 | credentials_refused | a success | ok |
-| ok | an IP rests that should have failed, as too many of its country have | suspected |
-| suspected | a success, SUSPECTED_S or more after the last such IP | ok |
+| ok | an IP was exempted from quarantine, because too many IPs of its country have failed | suspected |
+| suspected | a success, SUSPECTED_S or more after the last such exemption | ok |
 
-A provider that nobody has traced through in this run has no standing.
+A provider without a trace since the daemon's start has no record.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -28,26 +28,11 @@ class Health(StrEnum):
 
 
 @dataclass(slots=True)
-class Standing:
-    """`traces`, those refused and the IPs spared are counted since `since_s`, on the wall clock.
-
-    `accepted`: a trace has gone well since then. `spared_s`: on the monotonic clock.
-    """
-
-    since_s: float
-    health: Health = Health.OK
-    traces: int = 0
-    credentials_refused: int = 0
-    ips_spared: int = 0
-    accepted: bool = False
-    spared_s: float = 0.0
-    spared_in: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """How a provider stands as a whole since `since`, with what was counted since then. `suspected`: so many of its IPs
-    fail that it must be the provider's fault; `ips_spared` is how often one rested instead of failing for that.
+    """The health of a provider since `since`, with the counts since then.
+
+    `suspected`: so many of its IPs fail that the provider must be at fault. `ips_spared`: how often an IP went into
+    cooldown instead of failing for that reason.
     """
 
     state: Health
@@ -57,67 +42,83 @@ class ProviderStatus:
     ips_spared: int
 
 
+@dataclass(slots=True)
+class ProviderRecord:
+    """`accepted`: a trace has succeeded since `status.since`. `spared_s` is a tick, `spared_in` a country."""
+
+    status: ProviderStatus
+    accepted: bool = False
+    spared_s: float = 0.0
+    spared_in: str = ""
+
+    @property
+    def health(self) -> Health:
+        return self.status.state
+
+    @property
+    def why(self) -> str:
+        """The reason for Health.SUSPECTED."""
+        return (
+            f"IPs of {self.spared_in} go on failing though as many of that country have failed as may at once; they go "
+            "into cooldown instead"
+        )
+
+
 class ProviderHealth:
-    def __init__(self, say: Callable[[str, Standing], None] = lambda provider, standing: None) -> None:
-        self._say = say
-        self._standings: dict[str, Standing] = {}
+    """`on_change` is called with a provider's new record when its health changes."""
+
+    def __init__(self, on_change: Callable[[str, ProviderRecord], None] = lambda provider, record: None) -> None:
+        self._on_change = on_change
+        self._records: dict[str, ProviderRecord] = {}
 
     def trace(self, provider: str, verdict: Verdict, now: Moment) -> None:
         """A trace, or a probe, ended."""
-        standing = self._standing(provider, now)
+        record = self._record(provider, now)
         if verdict is Verdict.CREDENTIALS:
-            standing = self._becomes(provider, Health.CREDENTIALS_REFUSED, now)
-            standing.credentials_refused += 1
+            record = self._set(provider, Health.CREDENTIALS_REFUSED, now)
+            record.status.credentials_refused += 1
         elif verdict is Verdict.OK:
-            if standing.health is not Health.SUSPECTED or now.tick_s >= standing.spared_s + SUSPECTED_S:
-                standing = self._becomes(provider, Health.OK, now)
-            standing.accepted = True
-        standing.traces += 1
+            if record.health is not Health.SUSPECTED or now.tick_s >= record.spared_s + SUSPECTED_S:
+                record = self._set(provider, Health.OK, now)
+            record.accepted = True
+        record.status.traces += 1
 
     def spared(self, provider: str, country: str, now: Moment) -> None:
-        """An IP rests that should have failed: as many of `country` have failed as may at once."""
-        standing = self._standing(provider, now)
-        if standing.health is Health.OK:
-            standing = self._becomes(provider, Health.SUSPECTED, now, spared_in=country)
-        standing.ips_spared += 1
-        standing.spared_s, standing.spared_in = now.tick_s, country
+        """An IP of `country` was exempted from quarantine."""
+        record = self._record(provider, now)
+        if record.health is Health.OK:
+            record = self._set(provider, Health.SUSPECTED, now, spared_in=country)
+        record.status.ips_spared += 1
+        record.spared_s, record.spared_in = now.tick_s, country
 
     def suspects(self) -> dict[str, str]:
-        """Why each provider that is suspected is."""
-        return {name: why_of(one) for name, one in self._standings.items() if one.health is Health.SUSPECTED}
+        """The suspected providers, each with the reason."""
+        return {name: record.why for name, record in self._records.items() if record.health is Health.SUSPECTED}
 
     def refusals(self) -> dict[str, int]:
-        """Refused logins by provider; 0 where the last ones went well. Those that nobody knows of are left out."""
+        """Refused logins by provider, 0 if the last logins were accepted. Providers without either are left out."""
         return {
-            name: one.credentials_refused
-            for name, one in self._standings.items()
-            if one.accepted or one.health is Health.CREDENTIALS_REFUSED
+            name: record.status.credentials_refused
+            for name, record in self._records.items()
+            if record.accepted or record.health is Health.CREDENTIALS_REFUSED
         }
 
     def status(self) -> dict[str, ProviderStatus]:
-        return {name: _shown(one) for name, one in sorted(self._standings.items())}
+        return {name: replace(record.status) for name, record in sorted(self._records.items())}
 
-    def _standing(self, provider: str, now: Moment) -> Standing:
-        if provider not in self._standings:
-            self._standings[provider] = Standing(now.wall_s)
-        return self._standings[provider]
+    def _record(self, provider: str, now: Moment) -> ProviderRecord:
+        if provider not in self._records:
+            self._records[provider] = _new_record(Health.OK, now)
+        return self._records[provider]
 
-    def _becomes(self, provider: str, health: Health, now: Moment, spared_in: str = "") -> Standing:
-        standing = self._standings[provider]
-        if standing.health is health:
-            return standing
-        fresh = self._standings[provider] = Standing(now.wall_s, health, spared_in=spared_in)
-        self._say(provider, fresh)
-        return fresh
-
-
-def why_of(standing: Standing) -> str:
-    return (
-        f"IPs of {standing.spared_in} go on failing though as many of that country have failed as may at once; they "
-        "rest instead"
-    )
+    def _set(self, provider: str, health: Health, now: Moment, spared_in: str = "") -> ProviderRecord:
+        record = self._records[provider]
+        if record.health is not health:
+            record = self._records[provider] = _new_record(health, now, spared_in)
+            self._on_change(provider, record)
+        return record
 
 
-def _shown(standing: Standing) -> ProviderStatus:
-    since = datetime.fromtimestamp(standing.since_s, UTC).isoformat(timespec="seconds")
-    return ProviderStatus(standing.health, since, standing.traces, standing.credentials_refused, standing.ips_spared)
+def _new_record(health: Health, now: Moment, spared_in: str = "") -> ProviderRecord:
+    since = datetime.fromtimestamp(now.wall_s, UTC).isoformat(timespec="seconds")
+    return ProviderRecord(ProviderStatus(health, since, 0, 0, 0), spared_in=spared_in)

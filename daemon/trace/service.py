@@ -1,10 +1,9 @@
-"""The client of a remote trace service: one POST for a trace, and whatever comes back becomes a verdict.
+"""The client of a remote trace service: one POST per trace.
 
-What the service does wrong is the verdict `service`: neither the IP's fault nor the target's. httpx is used at its
-transport: its client logs URLs, and follows and decodes what is not to be.
+A failure of the service itself has the verdict `service`: neither the IP's fault nor the target's. Of httpx only the
+transport is used: its client logs URLs, follows redirects and decodes bodies.
 """
 
-import math
 import ssl
 
 import httpx
@@ -20,29 +19,30 @@ from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 from daemon.web.strict_json import decode_json
 
-ANSWER_BYTES_MAX = 4 * 1024 * 1024  # twenty hops by the longest Locations, with their parameters
-TRAVEL_S = 1.0  # that the service is given less than the trace has: its answer is to come in time
+ANSWER_BYTES_MAX = 4 * 1024 * 1024  # twenty hops with the longest Locations and their parameters
+TRAVEL_S = 1.0  # the service's time limit is this much shorter than the trace's, so that its answer arrives in time
 TRAVEL_SHARE_MAX = 0.2
 CONNECT_S = 10.0
-KEPT_S = 1.0  # servers close idle connections after 2 s or more; a trace lost to that may have begun: no second try
+# Servers close idle connections after 2 s or more. A request lost to that is not repeated: its trace may have begun.
+KEPT_S = 1.0
 KEPT_MAX = 100
-WORDS_MAX = 300
+MESSAGE_CHARACTERS_MAX = 300
 
 _ANSWER = TypeAdapter(TraceAnswer)
 _REQUEST = TypeAdapter(TraceRequest)
 log = structlog.get_logger("daemon.trace")
 
 
-class _Refused(Exception):
-    """The service's answer cannot be used."""
+class _ServiceFault(Exception):
+    """The service gave no usable answer."""
 
-    def __init__(self, reason: str, words: str) -> None:
-        super().__init__(words)
-        self.reason, self.words = reason, words
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
 
 
 class ServiceBackend:
-    """A service at trace.service_url. Certificates are verified, by `ssl_context` where one is given."""
+    """A service at trace.service_url. `ssl_context` verifies its certificate."""
 
     def __init__(self, live: LiveSettings, ssl_context: ssl.SSLContext | None = None) -> None:
         self._transport = httpx.AsyncHTTPTransport(
@@ -55,32 +55,27 @@ class ServiceBackend:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def trace(
-        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, reach_s: float = math.inf
-    ) -> TraceResult:
-        """One whole trace within `timeout_s`; how long it takes to reach the proxy is the service's own matter.
-
-        Raises nothing but trio.Cancelled.
-        """
+    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
+        """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled."""
         if isinstance(step := walk.start(), GaveUp):
-            return TraceResult(step, (), 0.0, 0, 0)  # what is wrong with the URL needs no service
+            return TraceResult(step, (), 0.0, 0, 0)  # a bad tracking URL needs no service
         began_s = trio.current_time()
-        fault = _Refused("service_timeout", f"did not answer within {timeout_s:g} s")
+        fault = _ServiceFault("service_timeout", f"did not answer within {timeout_s:g} s")
         with trio.move_on_after(timeout_s):
             try:
                 answer = await self._ask(_request(walk, proxy, timeout_s))
                 result = result_of(answer, walk.limits, (trio.current_time() - began_s) * 1000)
                 if isinstance(result, TraceResult):
                     return result
-                fault = _Refused("service_shape", f"answered what cannot be used: {result}")
-            except _Refused as refused:
-                fault = refused
+                fault = _ServiceFault("service_shape", f"answered with unusable JSON: {result}")
+            except _ServiceFault as raised:
+                fault = raised
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-                fault = _Refused("service_unreachable", f"cannot be reached: {_words_of(error)}")
+                fault = _ServiceFault("service_unreachable", f"cannot be reached: {_description(error)}")
             except Exception as error:
                 log.error("service_trace_failed", exc_info=error)
-                fault = _Refused("service_unreachable", "failed in a way that is not known; the log has it")
-        end = GaveUp(Verdict.SERVICE, fault.reason, f"the trace service {fault.words}")
+                fault = _ServiceFault("service_unreachable", "failed with an unexpected error; the log has it")
+        end = GaveUp(Verdict.SERVICE, fault.reason, f"the trace service {fault.message}")
         return TraceResult(end, (), (trio.current_time() - began_s) * 1000, 0, 0)
 
     async def _ask(self, request: TraceRequest) -> TraceAnswer:
@@ -88,37 +83,42 @@ class ServiceBackend:
         trace = self._live.current.trace
         if token := trace.service_token.get_secret_value():
             headers["Authorization"] = f"Bearer {token}"
-        timeouts = {"connect": CONNECT_S, "read": None, "write": None, "pool": None}  # one bound is around all of it
+        timeouts = {
+            "connect": CONNECT_S,
+            "read": None,
+            "write": None,
+            "pool": None,
+        }  # `trace` has one timeout around all of it
         url, body = f"{trace.service_url}/trace", _REQUEST.dump_json(request)
         asked = httpx.Request("POST", url, headers=headers, content=body, extensions={"timeout": timeouts})
         answered = await self._transport.handle_async_request(asked)
         try:
             if answered.status_code != httpx.codes.OK:
-                raise _Refused("service_status", f"answered with status {answered.status_code}")
+                raise _ServiceFault("service_status", f"answered with status {answered.status_code}")
             return _read(await _body(answered))
         finally:
-            with trio.CancelScope(shield=True):  # it only closes
+            with trio.CancelScope(shield=True):
                 await answered.aclose()
 
 
-def _words_of(error: BaseException) -> str:
-    """Httpx leaves out what is known of a cause."""
+def _description(error: BaseException) -> str:
+    """The type of an error of httpx, and the message of the first cause that has one."""
     inner: BaseException | None = error
     while inner is not None and not str(inner):
         inner = inner.__cause__ or inner.__context__
-    return f"{type(error).__name__}: {inner if inner is not None else 'without a word'}"[:WORDS_MAX]
+    return f"{type(error).__name__}: {inner if inner is not None else 'no message'}"[:MESSAGE_CHARACTERS_MAX]
 
 
 async def _body(answered: httpx.Response) -> bytes:
     body = bytearray()
-    # Cancelled from within, httpcore's generators end in order; left in the middle, they wait for the collector.
+    # A cancel scope inside ends httpcore's generators in order; a `break` would leave them to the garbage collector.
     with trio.CancelScope() as reading:
         async for piece in answered.aiter_raw():
             body += piece
             if len(body) > ANSWER_BYTES_MAX:
                 reading.cancel()
     if len(body) > ANSWER_BYTES_MAX:
-        raise _Refused("service_shape", f"answered with more than {ANSWER_BYTES_MAX} bytes")
+        raise _ServiceFault("service_shape", f"answered with more than {ANSWER_BYTES_MAX} bytes")
     return bytes(body)
 
 
@@ -128,9 +128,10 @@ def _read(body: bytes) -> TraceAnswer:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])[:100] or "the answer"
-        raise _Refused("service_shape", f"answered what cannot be used: {where}: {first['msg']}"[:WORDS_MAX]) from None
+        message = f"answered with unusable JSON: {where}: {first['msg']}"
+        raise _ServiceFault("service_shape", message[:MESSAGE_CHARACTERS_MAX]) from None
     except ValueError:
-        raise _Refused("service_shape", "answered something that is not JSON") from None
+        raise _ServiceFault("service_shape", "answered something that is not JSON") from None
 
 
 def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:

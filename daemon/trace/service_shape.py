@@ -1,7 +1,7 @@
-"""What is said between a daemon and a trace service: `POST /trace`, both ways. No I/O.
+"""The request and the answer of `POST /trace`, between a daemon and a trace service. No I/O.
 
-The fields of other services are taken as they are; ours add whose fault a failure is, and bytes. Whatever a service
-answers is somebody else's text: `result_of` takes what fits and refuses the rest with a sentence.
+Other services have some of the fields; tracepool's own add the verdict, the reason and the bytes. A service's answer is
+untrusted input: `result_of` accepts what is valid and describes what is not.
 """
 
 import re
@@ -22,19 +22,14 @@ from daemon.web.addresses import refused_host
 from daemon.web.query import extracted_params
 
 MODE = "http_only"
-PROVIDER = "luna"  # of a request that names none, as of a row
+PROVIDER = "luna"  # the default, as in the rows
 URL_CHARACTERS_MAX = 1_048_576
 CHAIN_MAX = 200
 MESSAGE_CHARACTERS_MAX = 500
 DAY_MS = 86_400_000
 KINDS = ("http", "refresh-header", "meta", "script", "form", "script_unresolved", "final", "failed")
-WORDS_OF_OTHERS = (
-    ("meta", "meta"),
-    ("script", "script"),
-    ("js", "script"),
-    ("form", "form"),
-    ("refresh", "refresh-header"),
-)
+# Part of another service's redirect_type, and the kind that it stands for.
+KINDS_OF_OTHERS = {"meta": "meta", "script": "script", "js": "script", "form": "form", "refresh": "refresh-header"}
 _REASON = re.compile(r"[a-z0-9_]{1,64}")
 
 Text = Annotated[str, Field(max_length=URL_CHARACTERS_MAX)]
@@ -45,10 +40,10 @@ Header = Annotated[str, Field(max_length=4_096)]
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
-    """One trace to be done through a proxy. The fields from `provider` on are tracepool's own, and may be left out.
+    """A trace to run through a proxy. The fields from `provider` on are tracepool's own, and optional.
 
-    `provider` names the settings' [providers.NAME] by which the proxy is reached; `lease` is a text of this trace
-    alone, for providers whose sessions last for one; `mode` is taken and not used.
+    `provider` names the settings' [providers.NAME] of the proxy. `lease` is unique to this trace, for providers with a
+    session per trace. `mode` is accepted and not used.
     """
 
     url: Annotated[str, Field(min_length=1, max_length=URL_CHARACTERS_MAX)]
@@ -71,9 +66,7 @@ class TraceRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """One hop. `redirect_type` is how it led on: http, refresh-header, meta, script, form; or script_unresolved, final,
-    failed.
-    """
+    """One hop. `redirect_type` is a Hop's `kind`."""
 
     url: Text
     status: Annotated[int, Field(ge=0, le=999)] | None = None
@@ -87,7 +80,7 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True)
 class TraceAnswer:
-    """What a trace came to. Without success, `verdict` says whose fault it was, `reason` and `error` what happened."""
+    """The outcome of a trace. `verdict`, `reason` and `error` describe a failure."""
 
     success: StrictBool
     chain: Annotated[list[ChainStep], Field(max_length=CHAIN_MAX)] = field(default_factory=list)
@@ -105,7 +98,7 @@ class TraceAnswer:
 
 
 def identity_of(request: TraceRequest, user_agent: str) -> Identity:
-    """`user_agent`: ours, for a request that has none."""
+    """The identity of a trace; `user_agent` is for a request without one."""
     return Identity(request.user_agent or user_agent, request.accept_language, request.referrer)
 
 
@@ -142,7 +135,7 @@ def answer_of(result: TraceResult, request: TraceRequest) -> TraceAnswer:
 
 
 def result_of(answer: TraceAnswer, limits: Limits, ms: float) -> TraceResult | str:
-    """What the answer means for a trace that took `ms`, or what is wrong with it."""
+    """The result of a trace that took `ms`, or a sentence that says why the answer is invalid."""
     hops = tuple(_hop(step) for step in answer.chain)
     cost = (ms, answer.bytes_received, answer.bytes_sent, address_of(answer.exit_ip))
     if not answer.success:
@@ -153,12 +146,12 @@ def result_of(answer: TraceAnswer, limits: Limits, ms: float) -> TraceResult | s
         url = URL(answer.final_url)
     except ValueError:
         return "its final_url is no URL"
-    # Else it was not fetched: a landing beyond the web, or where the offer stops.
+    # A final_url that is not the last hop's was not fetched: a scheme of `landing_schemes`, or a host of `stop_at`.
     if hops[-1].url == url.href and hops[-1].kind != "script_unresolved":
         hops = (*hops[:-1], replace(hops[-1], kind="final"))
     scheme = url.protocol.removesuffix(":")
     if scheme not in WEB_SCHEMES | limits.landing_schemes:
-        return f"its final_url has the scheme {_line(scheme)[:40]!r}"
+        return f"its final_url has the scheme {_printable(scheme)[:40]!r}"
     if scheme in WEB_SCHEMES and not limits.allow_private and (why := refused_host(url.href)) is not None:
         end: Landed | GaveUp = GaveUp(Verdict.LIMIT, "refused_address", f"the trace service landed where {why}")
     else:
@@ -167,14 +160,14 @@ def result_of(answer: TraceAnswer, limits: Limits, ms: float) -> TraceResult | s
 
 
 def _failure(answer: TraceAnswer) -> GaveUp:
-    """Without a verdict of its own the target is blamed: a service that does not say must not cost an IP its health."""
+    """Without a valid verdict the target is at fault, so that the answer never counts against the IP's health."""
     verdict = Verdict.TARGET
     if answer.verdict in set(Verdict) - {Verdict.OK}:
         verdict = Verdict(answer.verdict)
     reason = answer.reason if answer.reason and _REASON.fullmatch(answer.reason) else "service_trace_failed"
     errors: Sequence[str | None] = (answer.error, *(step.error for step in reversed(answer.chain)))
-    said = next((error for error in errors if error), "the trace service gives no reason")
-    return GaveUp(verdict, reason, _line(said)[:MESSAGE_CHARACTERS_MAX])
+    message = next((error for error in errors if error), "the trace service gives no reason")
+    return GaveUp(verdict, reason, _printable(message)[:MESSAGE_CHARACTERS_MAX])
 
 
 def _hop(step: ChainStep) -> Hop:
@@ -182,22 +175,21 @@ def _hop(step: ChainStep) -> Hop:
 
 
 def _kind(step: ChainStep) -> str:
-    """Services have words of their own for how a hop led on."""
-    said = (step.redirect_type or "").lower()
-    if said in KINDS:
-        return said
+    """The hop's `kind`; other services have other names for a redirect_type."""
+    given = (step.redirect_type or "").lower()
+    if given in KINDS:
+        return given
     if step.error is not None:
         return "failed"
-    return next((kind for word, kind in WORDS_OF_OTHERS if word in said), "http")
+    return next((kind for part, kind in KINDS_OF_OTHERS.items() if part in given), "http")
 
 
 def _href(url: str) -> str:
     try:
         return str(URL(url).href)
     except ValueError:
-        return _line(url)
+        return _printable(url)
 
 
-def _line(text: str) -> str:
-    """As a log or a table can show it."""
+def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -1,6 +1,6 @@
-"""Bytes and money of today's traces by provider, in memory: `tracepool status` shows them with the database away, too.
+"""Bytes and costs of today's traces by provider, in memory, so that `tracepool status` needs no database. Pure.
 
-Pure. The table `traffic` has the same for every day, provider and offer; it is read once, at the start. Days are UTC's.
+The table `traffic` has the same by day, provider and offer; the daemon reads it once, at its start. Days are UTC days.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ DAY_S = 86_400
 
 @dataclass(slots=True)
 class TrafficStatus:
-    """What went through a provider's proxies since midnight, UTC. `cost` in US dollars, 0 without a price_per_gb."""
+    """A provider's traces and bytes since midnight, UTC. `cost` is in US dollars, 0 without a price_per_gb."""
 
     traces: int
     bytes_received: int
@@ -24,14 +24,14 @@ class TrafficStatus:
     cost: float
 
     def rounded(self) -> "TrafficStatus":
-        """As `status` gives it: dollars to a millionth."""
+        """With the cost rounded to a millionth of a dollar, for `status`."""
         return replace(self, cost=round(self.cost, 6))
 
 
 def priced(ip_id: UUID, provider: str, bytes_received: int, bytes_sent: int, prices: Mapping[str, float]) -> Traffic:
-    """An attempt with its cost. `prices`: US dollars for BYTES_PER_GB, by provider.
+    """The bytes of an attempt with their cost; both directions cost the same.
 
-    Providers sell both directions alike. One without a price costs nothing.
+    `prices`: US dollars for BYTES_PER_GB, by provider; 0 for a provider that is not there.
     """
     cost = (bytes_received + bytes_sent) / BYTES_PER_GB * prices.get(provider, 0.0)
     return Traffic(ip_id, provider, bytes_received, bytes_sent, cost)
@@ -43,13 +43,13 @@ class TrafficCosts:
         self._by_provider: dict[str, TrafficStatus] = {}
 
     def begin(self, wall_s: float, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Takes rows of `traffic_today` for all that was spent until now."""
+        """Starts from rows of `traffic_today`: the traces before the daemon's start."""
         self._day = int(wall_s // DAY_S)
         self._by_provider = by_provider(rows)
 
     def add(self, wall_s: float, traffic: Iterable[Traffic]) -> None:
-        """The attempts of one trace, which counts once for each provider."""
-        self._turn(wall_s)
+        """Adds the attempts of one trace, which counts once for each provider."""
+        self._start_day(wall_s)
         providers = set()
         for part in traffic:
             share = self._by_provider.setdefault(part.provider, TrafficStatus(0, 0, 0, 0.0))
@@ -61,15 +61,15 @@ class TrafficCosts:
             self._by_provider[provider].traces += 1
 
     def today(self, wall_s: float) -> dict[str, TrafficStatus]:
-        self._turn(wall_s)
+        self._start_day(wall_s)
         return {provider: share.rounded() for provider, share in sorted(self._by_provider.items())}
 
-    def _turn(self, wall_s: float) -> None:
+    def _start_day(self, wall_s: float) -> None:
         day = int(wall_s // DAY_S)
-        if day > self._day:  # a clock that is set back keeps the later day
+        if day > self._day:  # if the clock is set back, the later day stays
             self._day, self._by_provider = day, {}
 
 
 def by_provider(rows: Iterable[Mapping[str, Any]]) -> dict[str, TrafficStatus]:
-    """Rows of `traffic_today`."""
+    """From rows of `traffic_today`."""
     return {row["provider"]: TrafficStatus(*(row[name] for name in TrafficStatus.__slots__)) for row in rows}

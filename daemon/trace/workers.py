@@ -1,8 +1,8 @@
-"""Trace workers: each takes a job, leases an IP for it, walks the chain and gives the IP back. The lease is its alone.
+"""Trace workers: each takes a job, leases an IP for it, walks the chain and releases the IP. A worker owns its lease.
 
-A visitor who leaves, or whose deadline passes, stops listening; the worker goes on. Whatever ends a trace, its lease is
-released and its row is finished: that part is shielded from cancels, within leases.RELEASE_S. A trace that ended by the
-fault of its IP or of the provider is tried again through another IP, once the first one is given back.
+When a visitor disconnects or their deadline passes, the worker goes on. However a trace ends, its lease is released and
+its row is finished: that part is shielded from cancellation, for leases.RELEASE_S at most. An attempt that failed by
+the fault of its IP or of the provider is followed by one through another IP, once the first IP is released.
 """
 
 import math
@@ -24,7 +24,7 @@ from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.attempts import STOPPED, Attempts, without_ip
 from daemon.trace.backends import Backends
-from daemon.trace.jobs import Finished, News, Started, TraceJob, WaitingForIp
+from daemon.trace.jobs import Finished, Started, TraceJob, TraceUpdate, WaitingForIp
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.traffic_costs import TrafficCosts
@@ -32,21 +32,13 @@ from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 
-REACH_MIN_S = 2.0  # a proxy has this long to take a connection, and to answer CONNECT, however little time is left
-LEASE_MARGIN_S = 0.5  # a trace ends this much before its lock at the latest
+PROXY_TIMEOUT_MIN_S = 2.0  # a proxy has at least this long to accept a connection, and to answer CONNECT
+LEASE_MARGIN_S = 0.5  # an attempt ends this long before its lock expires, at the latest
 
 log = structlog.get_logger("daemon.trace")
 
-EVENTS: dict[Verdict, Event] = {
-    Verdict.OK: Event.RELEASED_OK,
-    Verdict.IP: Event.RELEASED_IP_AT_FAULT,
-    Verdict.CREDENTIALS: Event.RELEASED_TARGET_AT_FAULT,
-    Verdict.PROVIDER: Event.RELEASED_TARGET_AT_FAULT,
-    Verdict.TARGET: Event.RELEASED_TARGET_AT_FAULT,
-    Verdict.OPERATOR: Event.RELEASED_TARGET_AT_FAULT,
-    Verdict.LIMIT: Event.RELEASED_TARGET_AT_FAULT,
-    Verdict.SERVICE: Event.RELEASED_TARGET_AT_FAULT,
-}
+# Any other verdict leaves the IP's health counters as they are: RELEASED_TARGET_AT_FAULT.
+EVENTS = {Verdict.OK: Event.RELEASED_OK, Verdict.IP: Event.RELEASED_IP_AT_FAULT}
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -60,20 +52,15 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class Observer(Protocol):
-    """Who counts traces; each attempt is one."""
+    """Counts attempts, and jobs that got no IP."""
 
     def trace(self, lease: Lease, verdict: Verdict, wait_s: float, result: TraceResult) -> None: ...
 
     def without_ip(self) -> None: ...
 
 
-def prices_of(settings: Settings) -> dict[str, float]:
-    """US dollars for 10^9 bytes, by provider."""
-    return {name: provider.price_per_gb for name, provider in settings.providers.items()}
-
-
 class Tracer:
-    """What all workers share. `active` traces hold a lease now; `busy` workers have a job."""
+    """The state that all workers share. `active` attempts hold a lease now; `busy` workers have a job."""
 
     def __init__(
         self,
@@ -85,7 +72,7 @@ class Tracer:
         providers: ProviderHealth,
         observer: Observer | None = None,
     ) -> None:
-        """`providers` learns the verdict of each attempt."""
+        """`providers` and `observer` receive the verdict of each attempt."""
         self._live = live
         self._backends = backends
         self._directory = directory
@@ -93,7 +80,7 @@ class Tracer:
         self._now = now
         self._providers = providers
         self._observer = observer
-        self.spending = TrafficCosts()
+        self.traffic_costs = TrafficCosts()
         self.active = 0
         self.busy = 0
         self.in_flight: dict[UUID, tuple[TraceJob, Lease]] = {}
@@ -109,7 +96,7 @@ class Tracer:
                     self.busy -= 1
 
     def abandon(self, jobs: "trio.MemoryReceiveChannel[TraceJob]") -> None:
-        """The jobs that no worker took before the stop: their visitors are answered, their rows are finished here."""
+        """Answers the visitors of the jobs that no worker took before the stop, and finishes the jobs' rows."""
         while True:
             try:
                 self._finish_without_ip(jobs.receive_nowait(), None)
@@ -117,98 +104,105 @@ class Tracer:
                 return
 
     async def _serve(self, job: TraceJob) -> None:
-        _tell(job, WaitingForIp())
-        post, attempts = self._directory.find(job.country), Attempts(job)
+        _notify(job, WaitingForIp())
+        pool, attempts = self._directory.find(job.country), Attempts(job)
         answer: Lease | NoIPAvailable | None = None
         try:
-            if post is None:
+            if pool is None:
                 answer = NoIPAvailable(None, "its last IP left")
-            while post is not None:
+            while pool is not None:
                 answer = None
                 answer = await acquire(
-                    post, job.request_id, job.deadline_s, priority=job.priority, tried=attempts.tried
+                    pool, job.request_id, job.deadline_s, priority=job.priority, tried=attempts.tried
                 )
-                if not isinstance(answer, Lease) or not await self._attempt(attempts, post, answer):
+                if not isinstance(answer, Lease) or not await self._attempt(attempts, pool, answer):
                     break
         finally:
             if not isinstance(answer, Lease):
                 self._give_up(attempts, answer)
 
-    async def _attempt(self, attempts: Attempts, post: PoolHandle, lease: Lease) -> bool:
-        """One trace through one IP, which is given back; True if the job is to be tried through another one."""
+    async def _attempt(self, attempts: Attempts, pool: PoolHandle, lease: Lease) -> bool:
+        """One attempt; its IP is released at the end. True if the job needs an attempt through another IP."""
         job, began = attempts.job, self._now()
-        attempts.begins(began.tick_s)
+        attempts.begin(began.tick_s)
         self._journal.record(processing_of(lease, began.wall_s, attempts.wait_ms))
         if not attempts.made:
-            _tell(job, Started(lease.address))
+            _notify(job, Started(lease.address))
         settings = self._live.current
         limits = replace(limits_of(settings), landing_schemes=WEB_SCHEMES | job.landing_schemes, stop_at=job.stop_at)
         walk = Walk(job.tracking_url, job.identity, limits)
         left_s = min(lease.locked_until_s - began.tick_s, lease.ends_boot_s - began.boot_s)
         timeout_s = min(settings.trace.timeout_s, left_s - LEASE_MARGIN_S)
-        reach_s = self._reach_s(attempts, post, began.tick_s)
+        proxy_timeout_s = self._proxy_timeout_s(attempts, pool, began.tick_s)
         result: TraceResult | None = None
-        goes_on = False
+        retries = False
         self.active += 1
         self.in_flight[job.request_id] = job, lease
         try:
             proxy = LeasedProxy(
                 lease.address, lease.port, lease.country, lease.provider, f"{lease.request_id}/{lease.lease_no}"
             )
-            result = await self._backends.trace(job.backend, walk, proxy, timeout_s=timeout_s, reach_s=reach_s)
+            result = await self._backends.trace(
+                job.backend, walk, proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s
+            )
         finally:
             self.active -= 1
             self.in_flight.pop(job.request_id, None)
             ended = self._now()
-            if result is None:  # cancelled, or a bug that is on its way to the supervisor
+            if result is None:  # cancelled, or an exception of a bug is being raised
                 why = GaveUp(Verdict.LIMIT, STOPPED, "the daemon stopped before the trace ended")
                 ms = (ended.tick_s - began.tick_s) * 1000
-                result = TraceResult(why, tuple(walk.hops), ms, walk.bytes_received, walk.bytes_sent)
-            attempts.ended(lease, result, ended.tick_s)
+                received = sum(hop.bytes_received for hop in walk.hops)
+                sent = sum(hop.bytes_sent for hop in walk.hops)
+                result = TraceResult(why, tuple(walk.hops), ms, received, sent)
+            attempts.end(lease, result, ended.tick_s)
             self._note(attempts)
-            goes_on = attempts.goes_on(self._live.current.trace.retries_max, ended.tick_s)
+            retries = attempts.should_retry(self._live.current.trace.retries_max, ended.tick_s)
             try:
-                if not goes_on:
+                if not retries:
                     self._finish(attempts)
             finally:
-                await release(post, Release(lease.ip_id, lease.lease_no, EVENTS[attempts.verdict], result.ms))
-        return goes_on
+                event = EVENTS.get(attempts.verdict, Event.RELEASED_TARGET_AT_FAULT)
+                await release(pool, Release(lease.ip_id, lease.lease_no, event, result.ms))
+        return retries
 
     def _note(self, attempts: Attempts) -> None:
-        """What the last attempt says of its provider, and costs."""
+        """Reports the last attempt to the provider's health and to the observer."""
         lease, result = attempts.made[-1]
         self._providers.trace(lease.provider, attempts.verdict, self._now())
         if self._observer is not None and not (attempts.job.priority and attempts.was_stopped):
             self._observer.trace(lease, attempts.verdict, attempts.waited_ms / 1000, result)
 
-    def _reach_s(self, attempts: Attempts, post: PoolHandle, now_s: float) -> float:
-        """How long the proxy may take to be reached: no longer than leaves time for another IP, where there is one."""
-        if not post.view.counts.available:
+    def _proxy_timeout_s(self, attempts: Attempts, pool: PoolHandle, now_s: float) -> float:
+        """Leaves time for an attempt through another IP, if one is available."""
+        if not pool.view.counts.available:
             return math.inf
-        return max(REACH_MIN_S, attempts.reach_s(self._live.current.trace.retries_max, now_s))
+        return max(PROXY_TIMEOUT_MIN_S, attempts.share_s(self._live.current.trace.retries_max, now_s))
 
     def _finish(self, attempts: Attempts) -> None:
-        """The row first: no hit is durable before the trace that it tells of."""
+        """Records the row before the notification: a hit must not be durable before its trace."""
         try:
             if not (attempts.job.priority and attempts.was_stopped):
-                now, traffic = self._now(), attempts.traffic(prices_of(self._live.current))
+                providers = self._live.current.providers
+                prices = {name: provider.price_per_gb for name, provider in providers.items()}
+                now, traffic = self._now(), attempts.traffic(prices)
                 self._journal.record(attempts.entry(now, traffic))
-                self.spending.add(now.wall_s, traffic)
-                log.info("trace", **attempts.line())
+                self.traffic_costs.add(now.wall_s, traffic)
+                log.info("trace", **attempts.log_fields())
         finally:
-            _tell(attempts.job, attempts.news())
+            _notify(attempts.job, attempts.finished())
 
     def _give_up(self, attempts: Attempts, answer: NoIPAvailable | None) -> None:
-        """There is no IP, or no other one."""
+        """Finishes a job for which there is no IP, or no further one."""
         if attempts.made and not (attempts.job.priority and answer is None):
             self._finish(attempts)
         else:
             self._finish_without_ip(attempts.job, answer)
 
     def _finish_without_ip(self, job: TraceJob, answer: NoIPAvailable | None) -> None:
-        _tell(job, Finished(None, "no_ip"))
+        _notify(job, Finished(None, "no_ip"))
         if job.priority:
-            return  # its row stays to be traced
+            return  # its row stays pending
         if self._observer is not None:
             self._observer.without_ip()
         entry = without_ip(job, answer, self._now())
@@ -218,7 +212,7 @@ class Tracer:
 
 
 def processing_of(lease: Lease, at_s: float, wait_ms: float) -> TraceProcessing:
-    """`at_s`: on the wall clock."""
+    """The row's state at an attempt's start. `at_s` is on the wall clock."""
     return TraceProcessing(
         request_id=lease.request_id,
         ip_assigned=lease.address,
@@ -230,8 +224,8 @@ def processing_of(lease: Lease, at_s: float, wait_ms: float) -> TraceProcessing:
     )
 
 
-def _tell(job: TraceJob, news: News) -> None:
+def _notify(job: TraceJob, update: TraceUpdate) -> None:
     try:
-        job.listener.send_nowait(news)
+        job.listener.send_nowait(update)
     except trio.BrokenResourceError:
-        return  # the visitor has their answer, or has left
+        return  # the visitor has been answered, or has disconnected

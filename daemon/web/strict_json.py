@@ -7,6 +7,8 @@ import msgspec
 
 def decode_json(text: bytes | str) -> Any:
     """Raises ValueError with the reason. The interpreter's recursion limit bounds the nesting."""
+    if not text:
+        raise ValueError("it is empty")
     try:
         return msgspec.json.decode(text)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""The running daemon's checks: each has its IP for itself, none takes one from a click, and all give them back."""
+"""The running daemon's checks: each has a lease, none takes an IP from a click, and all release their IPs."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,8 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.checks.check import CheckKind, CheckResult
-from daemon.checks.checker import PATIENCE_S, Checker
+from daemon.checks.checker import PATIENCE_S, Checker, CheckKind, CheckResult
 from daemon.errors import TheirFault
 from daemon.pool.messages import SetRules
 from daemon.pool.states import Ip, Rules, Status
@@ -45,7 +44,7 @@ class Bench:
         self.directory = pools.directory
         self.post = self.directory.open("us", list(ips))
         self.live = LiveSettings(SETTINGS)
-        fetcher: Any = None  # the checks are played
+        fetcher: Any = None  # unused: the test replaces `check`
         self.checker = Checker(self.live, fetcher, self.directory, now, ProviderHealth())
         nursery.start_soon(pools.actor(self.journal, now).run, [])
 
@@ -67,7 +66,7 @@ async def never_ends(timeout_s: float) -> CheckResult:
     raise AssertionError
 
 
-async def test_a_check_has_a_lease_meanwhile_and_leaves_the_ip_as_it_was(
+async def test_a_check_holds_a_lease_and_changes_nothing_of_the_ip(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ip = an_ip()
@@ -90,7 +89,7 @@ async def test_a_check_has_a_lease_meanwhile_and_leaves_the_ip_as_it_was(
     assert (url, timeout_s, slow_s) == ("http://check.example/ip", 5.0, 3)
 
 
-async def test_one_that_failed_is_checked_and_stays_failed(
+async def test_a_failed_ip_is_checked_and_stays_failed(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ip = an_ip(status=Status.FAILED, is_healthy=False)
@@ -100,7 +99,7 @@ async def test_one_that_failed_is_checked_and_stays_failed(
     assert ip.status is Status.FAILED
 
 
-async def test_what_is_in_use_is_skipped_and_told(
+async def test_an_ip_in_use_is_skipped_with_a_message(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ip, other = an_ip(), an_ip("luna-us-2")
@@ -110,7 +109,7 @@ async def test_what_is_in_use_is_skipped_and_told(
     await trace.lease()
     skipped = await bench.check(ip)
     assert (skipped["kind"], skipped["message"][:13]) == ("skipped", "in use, until")
-    assert (await bench.check(other))["message"] == "the running daemon does not know it"
+    assert (await bench.check(other))["message"] == "the running daemon has no such IP"
     assert (await bench.checker.check(str(ip.id), "fr", 5))["kind"] == "skipped"
     assert bench.asked == []
 
@@ -131,7 +130,7 @@ async def test_a_check_waits_while_it_would_cost_a_click_its_ip_and_then_gives_u
     assert bench.asked == []
 
 
-async def test_a_cancelled_check_gives_its_ip_back(
+async def test_a_cancelled_check_releases_its_ip(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ip = an_ip()
@@ -153,7 +152,7 @@ async def test_a_check_ends_before_its_lock(
 
 
 @pytest.mark.parametrize(("ip_id", "url"), [("nonsense", "http://check.example/"), (str(UUID(int=7)), "")])
-async def test_what_cannot_be_checked_at_all_is_said(
+async def test_a_check_that_is_impossible_raises(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, ip_id: str, url: str
 ) -> None:
     bench = Bench(monkeypatch, nursery, works, an_ip())

@@ -1,4 +1,4 @@
-"""What clicks, direct traces and batch traces share: one country rule, one User-Agent rule, one bound, one deadline."""
+"""The rules that clicks, direct traces and batch traces share: country, User-Agent, waiting_max, deadline."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +16,7 @@ from daemon.pool.states import Ip
 from daemon.settings.model import HONEST_USER_AGENT
 from daemon.trace.batch import Batch
 from daemon.trace.dispatch import JobRequest, TraceHandle
-from daemon.trace.jobs import Finished, News, TraceJob
+from daemon.trace.jobs import Finished, TraceJob, TraceUpdate
 from daemon.trace.leases import ANSWER_LATE_S
 from daemon.trace.walk.steps import Identity
 from daemon.troubles import Troubles
@@ -177,10 +177,10 @@ async def test_a_full_queue_leaves_a_batch_trace_to_its_row(autojump_clock: Mock
     face = Face(queue_max=0)
     post = face.dispatcher.pool_of("us")
     assert post is not None
-    heard: list[News] = []
+    heard: list[TraceUpdate] = []
 
     class Listener:
-        def send_nowait(self, value: News, /) -> None:
+        def send_nowait(self, value: TraceUpdate, /) -> None:
             heard.append(value)
 
     assert not face.dispatcher.dispatch_batch(JobRequest(uuid4(), TRACKING, "us", now()), post, Listener())

@@ -1,4 +1,4 @@
-"""Probes of failed IPs on a virtual clock: when they come, what they bring back, and what they leave alone."""
+"""Probes of failed IPs on a virtual clock: their times and their effects."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +12,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.checks.check import CheckKind, CheckResult
-from daemon.checks.checker import Checker
+from daemon.checks.checker import Checker, CheckKind, CheckResult
 from daemon.checks.prober import JITTER, LOOK_S, PAUSE_MAX_S, PAUSE_MIN_S, PROBES_MAX, Prober, pause_s
 from daemon.pool.messages import Adopt
 from daemon.pool.states import Ip, Rules, Status
@@ -32,7 +31,7 @@ SETTINGS = Settings.model_validate({"provision": {"check_url": "http://check.exa
 
 @dataclass(slots=True)
 class Bench:
-    """`kinds`: what each probe of an IP finds, by address; those without one work. `at_s`: when each probe began."""
+    """`kinds`: the result of each probe by address, otherwise the IP works. `at_s`: the start of each probe."""
 
     post: Any
     live: LiveSettings
@@ -70,7 +69,7 @@ def benched(
     post = pools.directory.open("us", list(ips))
     nursery.start_soon(pools.actor(MemoryJournal(), now).run, [])
     live, providers = LiveSettings(SETTINGS), ProviderHealth()
-    fetcher: Any = None  # the checks are played
+    fetcher: Any = None  # unused: the test replaces `check`
     checker = Checker(live, fetcher, pools.directory, now, providers)
     bench = Bench(post, live, providers, Prober(checker, pools.directory, now, chance))
     nursery.start_soon(bench.prober.run)
@@ -84,7 +83,7 @@ def test_pauses_double_from_five_minutes_to_six_hours_and_are_spread_by_a_tenth(
     assert pause_s(failures, 0.0) < pause_s(failures, 1.0)
 
 
-async def test_one_that_works_again_comes_back_five_minutes_after_it_failed(
+async def test_an_ip_that_works_again_is_available_five_minutes_after_it_failed(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ip = failed(last_health_check_s=0.0)
@@ -126,7 +125,7 @@ async def test_after_a_restart_the_pause_goes_on_from_the_last_check(
         ]  # fmt: skip
 
 
-async def test_what_an_operator_takes_out_of_use_is_not_probed_at_once_however_old_its_last_check_is(
+async def test_an_ip_that_an_operator_marks_as_failed_is_not_probed_at_once_even_if_its_last_check_is_old(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ip = Ip(uuid4(), "198.51.100.1", "7000", "us", "luna", last_health_check_s=-9e9)
@@ -139,7 +138,7 @@ async def test_what_an_operator_takes_out_of_use_is_not_probed_at_once_however_o
         assert ip.status is Status.AVAILABLE
 
 
-async def test_a_few_are_probed_at_once_and_all_in_the_end(
+async def test_at_most_probes_max_are_probed_at_once_and_all_in_the_end(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ips = [failed(f"198.51.100.{number}", last_health_check_s=-9e9) for number in range(23)]
@@ -149,7 +148,7 @@ async def test_a_few_are_probed_at_once_and_all_in_the_end(
         assert {ip.status for ip in ips} == {Status.AVAILABLE}
 
 
-async def test_a_refused_login_is_the_providers_and_leaves_the_pause_as_it_was(
+async def test_a_refused_login_does_not_change_the_pause(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ip = failed(last_health_check_s=0.0)
@@ -173,7 +172,7 @@ async def test_without_a_check_url_nothing_is_probed_until_there_is_one(
         assert ip.status is Status.AVAILABLE
 
 
-async def test_a_reset_while_a_probe_is_under_way_gives_the_ip_to_nobody_before_its_end(
+async def test_an_ip_that_is_reset_during_its_probe_is_not_leased_before_the_probe_ends(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     ip = failed(last_health_check_s=-9e9)

@@ -1,4 +1,4 @@
-"""A trace whose IP or provider is at fault goes on through another IP, on a virtual clock."""
+"""Attempts through another IP after a fault of the IP or the provider, on a virtual clock."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.walk.steps import GaveUp, Landed, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
-from daemon.trace.workers import REACH_MIN_S
+from daemon.trace.workers import PROXY_TIMEOUT_MIN_S
 from tests.actors.tracing import HOP, LANDED, Bench, Tracing, never_ends
 from tests.fakes.entries import of_kind
 
@@ -28,7 +28,7 @@ Clock = trio.testing.MockClock
 
 
 def in_turn(*ends: Landed | GaveUp, each_s: float = 1.0) -> Tracing:
-    """One end for each attempt, the last for all that follow; hops and bytes tell them apart."""
+    """One end for each attempt, the last one for all further attempts, each with its own hops and bytes."""
     turns = iter(range(10_000))
 
     async def tracing(fetcher: Any, proxy: Any, walk: Walk, timeout_s: float) -> TraceResult:
@@ -63,7 +63,7 @@ async def test_one_bad_ip_costs_no_click(monkeypatch: pytest.MonkeyPatch, autoju
     assert (bench.tracer.active, bench.tracer.busy) == (0, 0)
 
 
-async def test_the_row_has_the_last_chain_and_the_sum_of_all_that_was_spent(
+async def test_the_row_has_the_last_chain_and_the_sums_of_all_attempts(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
     bench = Bench(monkeypatch, in_turn(DEAD, BUSY, LANDED), retries_max=2, ips=3)
@@ -93,7 +93,7 @@ async def test_the_wait_for_all_ips_counts_and_not_the_traces_between(
     assert (bench.finished().trace_time_ms, bench.finished().total_time_ms) == (2_000, 7_000)
 
 
-async def test_the_failed_lease_is_given_back_before_the_next_ip_is_asked_for_which_is_none_of_those_tried(
+async def test_the_failed_lease_is_released_before_the_next_acquire_which_excludes_tried_ips(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
     bench = Bench(monkeypatch, in_turn(BUSY, DEAD, LANDED), retries_max=2, ips=3)
@@ -115,7 +115,7 @@ async def test_the_failed_lease_is_given_back_before_the_next_ip_is_asked_for_wh
 
 
 @pytest.mark.parametrize("retries_max", [0, 1, 2, 5])
-async def test_there_are_so_many_retries_at_most(
+async def test_there_are_at_most_retries_max_retries(
     retries_max: int, monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
     bench = Bench(monkeypatch, in_turn(DEAD), retries_max=retries_max, ips=9)
@@ -129,7 +129,7 @@ async def test_there_are_so_many_retries_at_most(
 
 
 @pytest.mark.parametrize("verdict", sorted(set(Verdict) - {Verdict.OK, Verdict.IP, Verdict.PROVIDER}))
-async def test_what_another_ip_cannot_mend_is_not_tried_again(
+async def test_a_fault_of_neither_ip_nor_provider_is_not_retried(
     verdict: Verdict, monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
     bench = Bench(monkeypatch, in_turn(GaveUp(verdict, "why", "m"), LANDED), retries_max=2, ips=3)
@@ -137,9 +137,7 @@ async def test_what_another_ip_cannot_mend_is_not_tried_again(
     assert (bench.finished().retry_count, bench.finished().verdict) == (0, verdict)
 
 
-async def test_past_the_deadline_nobody_waits_and_nothing_is_tried_again(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
-) -> None:
+async def test_there_is_no_retry_after_the_deadline(monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock) -> None:
     for each_s, attempts in ((4.0, 3), (6.0, 2), (10.0, 1)):
         bench = Bench(monkeypatch, in_turn(DEAD, each_s=each_s), retries_max=5, ips=9)
         bench.job = replace(bench.job, asked_s=trio.current_time(), deadline_s=trio.current_time() + 10)
@@ -147,7 +145,7 @@ async def test_past_the_deadline_nobody_waits_and_nothing_is_tried_again(
         assert len(bench.finished().ips_tried) == attempts
 
 
-async def test_without_another_ip_the_first_failure_is_the_end_and_comes_at_once(
+async def test_without_another_ip_the_first_failure_is_reported_at_once(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
     bench = Bench(monkeypatch, in_turn(DEAD, LANDED), retries_max=2, ips=1)
@@ -209,10 +207,10 @@ async def test_a_refusal_of_the_second_ip_leaves_the_first_failure_as_the_end(
     assert (finished.verdict, finished.reason, finished.retry_count) == ("provider", "provider_busy", 0)
 
 
-async def test_wherever_a_cancel_falls_each_ip_of_a_retried_job_is_given_back(
+async def test_each_ip_of_a_retried_job_is_released_wherever_the_cancel_falls(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
-    """The job is cancelled after each number of steps that the whole needs."""
+    """Cancels the job after each possible number of scheduler steps."""
     steps = 0
     while True:
         bench = Bench(monkeypatch, in_turn(DEAD, LANDED, each_s=0), retries_max=2, ips=2)
@@ -248,13 +246,13 @@ async def test_wherever_a_cancel_falls_each_ip_of_a_retried_job_is_given_back(
     ("ips", "retries_max", "deadline_s", "reaches"),
     [
         (3, 2, 9.0, [3.0, 4.0, math.inf]),  # a third, then half of what is left after one second; the last has all
-        (2, 2, 9.0, [3.0, math.inf]),  # with no other IP left nothing is gained by haste
+        (2, 2, 9.0, [3.0, math.inf]),  # without another IP the last attempt has no limit
         (1, 2, 9.0, [math.inf]),
         (3, 0, 9.0, [math.inf]),
-        (3, 2, 3.0, [REACH_MIN_S, REACH_MIN_S, math.inf]),
+        (3, 2, 3.0, [PROXY_TIMEOUT_MIN_S, PROXY_TIMEOUT_MIN_S, math.inf]),
     ],
 )
-async def test_a_proxy_is_given_up_in_time_for_another_one(
+async def test_a_slow_proxy_is_left_in_time_for_another_one(
     ips: int,
     retries_max: int,
     deadline_s: float,
@@ -265,10 +263,10 @@ async def test_a_proxy_is_given_up_in_time_for_another_one(
     bench = Bench(monkeypatch, in_turn(DEAD), retries_max=retries_max, ips=ips)
     bench.job = replace(bench.job, deadline_s=deadline_s)
     await done(bench)
-    assert bench.reaches == reaches
+    assert bench.proxy_timeouts == reaches
 
 
-async def test_a_trace_that_nobody_waits_for_is_retried_until_its_own_deadline_and_left_as_it_is_by_a_stop(
+async def test_a_batch_trace_is_retried_until_its_deadline_and_stays_pending_after_a_stop(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
 ) -> None:
     bench = Bench(monkeypatch, in_turn(DEAD, LANDED), retries_max=2, ips=2)
@@ -289,9 +287,7 @@ async def test_a_trace_that_nobody_waits_for_is_retried_until_its_own_deadline_a
     assert [type(entry) for entry in bench.states()] == [TraceProcessing]
 
 
-async def test_the_line_in_the_log_says_how_many_attempts_there_were(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
-) -> None:
+async def test_the_log_line_has_the_number_of_attempts(monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock) -> None:
     bench = Bench(monkeypatch, in_turn(DEAD, LANDED), retries_max=2, ips=2)
     with structlog.testing.capture_logs() as logs:
         await done(bench)

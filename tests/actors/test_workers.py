@@ -1,4 +1,4 @@
-"""Trace workers on a virtual clock: whatever ends a trace, its lease goes back once and its row is finished."""
+"""Trace workers on a virtual clock: however a trace ends, its lease is released once and its row is finished."""
 
 import pytest
 import structlog
@@ -42,7 +42,7 @@ OUTCOMES = [
 
 
 @pytest.mark.parametrize(("end", "event", "status", "told"), OUTCOMES)
-async def test_a_lease_goes_back_with_what_the_trace_came_to(
+async def test_the_release_of_a_lease_has_the_event_of_the_verdict(
     end: Landed | GaveUp,
     event: Event,
     status: str,
@@ -68,7 +68,7 @@ async def test_a_lease_goes_back_with_what_the_trace_came_to(
     assert (bench.tracer.active, bench.tracer.busy) == (0, 0)
 
 
-async def test_a_trace_ends_where_its_offer_says(
+async def test_a_trace_ends_at_its_offers_stop_at(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def walks(fetcher: object, proxy: object, walk: Walk, timeout_s: float) -> TraceResult:
@@ -88,7 +88,7 @@ async def test_a_trace_ends_where_its_offer_says(
     assert bench.finished().final_url == "https://www.shop.example/x"
 
 
-async def test_the_row_of_a_landed_trace_says_all_of_it(
+async def test_the_row_of_a_landed_trace_is_complete(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, ends(LANDED, after_s=2))
@@ -137,7 +137,7 @@ async def test_a_trace_through_a_gateway_has_a_session_of_its_row_or_of_its_leas
     assert len(set(usernames["lease"])) == 2
 
 
-async def test_a_cancel_in_the_middle_hands_the_lease_back(
+async def test_a_cancelled_trace_releases_its_lease(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, never_ends)
@@ -159,7 +159,7 @@ async def test_a_cancel_in_the_middle_hands_the_lease_back(
     assert bench.tracer.active == 0
 
 
-async def test_a_bug_in_a_trace_hands_the_lease_back_and_is_raised(
+async def test_a_bug_in_a_trace_releases_the_lease_and_is_raised(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, broken)
@@ -191,7 +191,7 @@ async def test_without_an_ip_the_row_says_why_and_when_the_next_one_is_free(
     assert bench.proxies == [], "nothing goes out without a lease"
 
 
-async def test_a_pool_that_does_not_answer_is_waited_for_until_just_past_the_deadline(
+async def test_the_answer_of_a_pool_is_awaited_until_just_after_the_deadline(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, never_ends)
@@ -205,7 +205,7 @@ async def test_a_pool_that_does_not_answer_is_waited_for_until_just_past_the_dea
 
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["timeout", "cancel"])
-async def test_a_lease_that_comes_in_the_moment_of_the_timeout_is_handed_back(
+async def test_a_lease_that_arrives_at_the_timeout_is_released(
     cancelled: bool, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     """The answer is sent after the wait was cancelled and before the worker runs again."""
@@ -243,7 +243,7 @@ def answer_at_the_timeout(request: Acquire, lease: Lease) -> None:
 async def test_a_worker_and_an_actor_never_lose_a_lease_wherever_the_cancel_falls(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """The job is cancelled after each number of steps that the whole needs; the IP rests or was never taken."""
+    """Cancels the job after each possible number of scheduler steps; the IP is in cooldown or was never leased."""
     steps, taken = 0, 0
     while True:
         bench = Bench(monkeypatch, ends(LANDED, after_s=0))
@@ -260,7 +260,7 @@ async def test_a_worker_and_an_actor_never_lose_a_lease_wherever_the_cancel_fall
                 actors.start_soon(cancel_after, steps)
                 await bench.work()
                 done = True
-            bench.post.mailbox.close()  # the actor handles what was sent and ends
+            bench.post.mailbox.close()  # the actor handles the messages that were sent, and ends
         taken += bench.ip.total_uses
         assert bench.ip.status in (Status.AVAILABLE, Status.COOLDOWN), f"{bench.ip!r} after {steps} steps"
         assert (bench.ip.status is Status.COOLDOWN) == bool(bench.ip.total_uses)
@@ -272,7 +272,7 @@ async def test_a_worker_and_an_actor_never_lose_a_lease_wherever_the_cancel_fall
     assert taken > 1
 
 
-async def test_a_country_that_lost_its_last_ip_is_said_at_once(
+async def test_a_job_of_a_country_without_ips_ends_at_once(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, never_ends)
@@ -321,11 +321,11 @@ async def test_jobs_left_at_the_stop_are_answered_and_finished(
     assert "stopped" in (bench.finished().error_message or "")
 
 
-async def test_a_visitor_who_left_does_not_disturb_the_trace(
+async def test_a_visitor_who_disconnects_does_not_end_the_trace(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, ends(LANDED))
-    bench.news.close()
+    bench.updates.close()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
         request = await bench.message()
@@ -335,7 +335,7 @@ async def test_a_visitor_who_left_does_not_disturb_the_trace(
     assert bench.finished().status == "completed"
 
 
-async def test_one_line_tells_each_trace(
+async def test_each_trace_has_one_log_line(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, ends(GaveUp(Verdict.TARGET, "tls", "hop 1 (ads.example): the TLS handshake failed")))
@@ -356,7 +356,7 @@ async def test_one_line_tells_each_trace(
     assert "secret" not in repr(logs)
 
 
-async def test_what_went_through_an_ip_is_counted_at_the_price_of_its_provider(
+async def test_bytes_are_counted_at_the_price_of_the_provider(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, ends(GaveUp(Verdict.TARGET, "tls", "m")))
@@ -371,7 +371,7 @@ async def test_what_went_through_an_ip_is_counted_at_the_price_of_its_provider(
     assert bench.finished().traffic == (Traffic(bench.ip.id, "luna", 4321, 765, cost),)
     assert bench.finished().cost == cost
     spent = TrafficStatus(traces=1, bytes_received=4321, bytes_sent=765, cost=0.000025)
-    assert bench.tracer.spending.today(WALL_S) == {"luna": spent}
+    assert bench.tracer.traffic_costs.today(WALL_S) == {"luna": spent}
 
 
 async def test_without_a_price_bytes_cost_nothing_and_without_an_ip_there_are_none(
@@ -390,4 +390,4 @@ async def test_without_a_price_bytes_cost_nothing_and_without_an_ip_there_are_no
     other.jobs.send_nowait(other.job)
     other.tracer.abandon(other.receive)
     assert (other.finished().cost, other.finished().traffic) == (None, ())
-    assert other.tracer.spending.today(WALL_S) == {}
+    assert other.tracer.traffic_costs.today(WALL_S) == {}

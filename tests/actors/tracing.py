@@ -1,4 +1,4 @@
-"""A tracer with its jobs and a pool that the test plays; the traces themselves are played as well."""
+"""A tracer with its jobs; the test acts as the pool and supplies the results of the traces."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,7 +17,7 @@ from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import Backends
-from daemon.trace.jobs import News, TraceJob
+from daemon.trace.jobs import TraceJob, TraceUpdate
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.walk.steps import GaveUp, Hop, Identity, Landed, Walk
 from daemon.trace.wire.session import Fetcher, TraceResult
@@ -43,7 +43,7 @@ def result(end: Landed | GaveUp = LANDED, ms: float = 1000.0) -> TraceResult:
 
 
 class Bench:
-    """One tracer, its `jobs`, and a pool: the test's own `mailbox`, or an actor once `start_pool` was called."""
+    """One tracer, its `jobs`, and a pool: the test's own `mailbox`, or an actor after `start_pool`."""
 
     def __init__(
         self,
@@ -54,16 +54,18 @@ class Bench:
         retries_max: int = 0,
         ips: int = 1,
     ) -> None:
-        async def trace(fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float, reach_s: float) -> TraceResult:
+        async def trace(
+            fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float, proxy_timeout_s: float
+        ) -> TraceResult:
             self.proxies.append(proxy)
             self.timeouts.append(timeout_s)
-            self.reaches.append(reach_s)
+            self.proxy_timeouts.append(proxy_timeout_s)
             return await tracing(fetcher, proxy, walk, timeout_s)
 
         monkeypatch.setattr("daemon.trace.backends.trace", trace)
         self.proxies: list[ProxyAddress | UnusableProxy] = []
         self.timeouts: list[float] = []
-        self.reaches: list[float] = []
+        self.proxy_timeouts: list[float] = []
         self.journal = MemoryJournal()
         self.ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, 1 + ips)]
         self.ip = self.ips[0]
@@ -82,7 +84,7 @@ class Bench:
         backends = Backends(self.live, fetcher)
         self.tracer = Tracer(self.live, backends, self.directory, self.journal, now, self.providers)
         self.jobs, self.receive = trio.open_memory_channel[TraceJob](10)
-        send, self.news = trio.open_memory_channel[News](8)
+        send, self.updates = trio.open_memory_channel[TraceUpdate](8)
         self.job = TraceJob(
             request_id=uuid4(),
             offer_id=uuid4(),
@@ -100,7 +102,7 @@ class Bench:
         nursery.start_soon(self.pools.actor(self.journal, now).run, [])
 
     async def work(self) -> None:
-        """The job, from start to end."""
+        """Runs the job to its end."""
         self.jobs.send_nowait(self.job)
         self.jobs.close()
         await self.tracer.work(self.receive)
@@ -113,16 +115,16 @@ class Bench:
         ip = ip or self.ip
         return Lease(ip.id, ip.address, ip.port, ip.provider, "us", lease_no, locked_until_s, self.job.request_id)
 
-    def heard(self) -> list[News]:
-        news: list[News] = []
+    def heard(self) -> list[TraceUpdate]:
+        updates: list[TraceUpdate] = []
         while True:
             try:
-                news.append(self.news.receive_nowait())
+                updates.append(self.updates.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
-                return news
+                return updates
 
     def states(self) -> list[Entry]:
-        """What the trace's row is told, in order."""
+        """The entries for the trace's row, in order."""
         return [e for e in self.journal.entries if isinstance(e, TraceProcessing | TraceFinished)]
 
     def finished(self) -> TraceFinished:

@@ -30,9 +30,9 @@ from daemon.trace.service_shape import TraceAnswer, result_of
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import HopAnswer, Identity, Landed, Limits
 from daemon.trace.walk.steps import Walk
-from daemon.trace.wire.http1 import Exchange, Garbled, NotHttp
-from daemon.trace.wire.socks import SocksError, open_socks_tunnel
-from daemon.trace.wire.stream import CountedStream, Meter, TooMuch, WireStream
+from daemon.trace.wire.http1 import Garbled, Http1Client
+from daemon.trace.wire.socks import open_socks_tunnel
+from daemon.trace.wire.stream import CountedStream, HopError, Meter, TooManyBytes, WireStream
 from daemon.web.addresses import refused_host
 from daemon.web.headers import is_host_in, parsed, wire_url
 from daemon.web.query import Inbound, extracted_params, parse_click, with_params
@@ -218,7 +218,7 @@ def _decoder(*codings: str) -> Callable[[bytes], object]:
 
 def _page_body(coding: str = "") -> PageBody:
     headers = ((b"Content-Type", b"text/html"), (b"Content-Encoding", coding.encode()))
-    body = page_body(SOURCE.url, headers, bytes_max=PAGE_BYTES, refresh_max_s=10, refreshed=False)
+    body = page_body(SOURCE.url, headers, PAGE_BYTES, 10, refreshed=False)
     assert body is not None
     return body
 
@@ -303,10 +303,10 @@ def _read_head(piece_bytes: int) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
         stream = WireStream(_Played(data, piece_bytes), _Unused())
         stream.allow(HEAD_BYTES)
-        exchange = Exchange(stream)
+        exchange = Http1Client(stream)
         try:
             answered = _finished(exchange.ask("GET", "/", []))
-        except (Garbled, NotHttp, TooMuch) as garbled:
+        except (Garbled, HopError, TooManyBytes) as garbled:
             return garbled
         finally:
             exchange.close()
@@ -485,7 +485,7 @@ def _read_socks(data: bytes) -> object:
     stream = WireStream(_Played(data, 1), _Unused())
     try:
         return _finished(open_socks_tunnel(stream, "a.example", 80, None, None))
-    except SocksError as error:
+    except HopError as error:
         return error
 
 

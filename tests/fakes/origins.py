@@ -19,7 +19,7 @@ class Reply:
     parts: tuple[bytes, ...] = ()
     end: str = "keep"
     pause_s: float = 0.0
-    repeat: bytes = b""  # written after the parts again and again, until the peer leaves
+    repeat: bytes = b""  # repeated after the parts until the peer disconnects
 
 
 def reply(status: int, *headers: tuple[str, str | bytes], body: bytes = b"") -> Reply:
@@ -90,7 +90,7 @@ class Origin:
             await stream.send_all(chosen.repeat)
             await trio.sleep(chosen.pause_s)
         if chosen.end == "hang":
-            await stream.receive_some(1)  # until the peer leaves
+            await stream.receive_some(1)  # until the peer disconnects
         elif chosen.end == "reset":
             reset(stream)
         return chosen.end == "keep"

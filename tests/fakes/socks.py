@@ -10,7 +10,7 @@ import trio
 from tests.fakes.wire import listening
 
 SUCCEEDED, GENERAL_FAILURE = 0, 1
-LOOPBACK = bytes((1, 127, 0, 0, 1, 0, 0))  # an address and a port, as an answer has them
+LOOPBACK = bytes((1, 127, 0, 0, 1, 0, 0))  # BND.ADDR and BND.PORT of an answer
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Every kind of chain over real sockets: where it lands, by which kinds, and what of its pages was read."""
+"""Every kind of chain over real sockets: the landing URL, the kind of each hop, and the bytes read of the pages."""
 
 import pytest
 from msgspec.structs import replace
@@ -50,7 +50,7 @@ async def test_a_hop_after_a_page_uses_the_same_connection() -> None:
     assert here.proxy.connections == 1
 
 
-async def test_a_form_says_what_it_posts_and_a_redirect_of_it_does_not() -> None:
+async def test_a_post_has_a_content_type_and_the_get_after_its_redirect_has_none() -> None:
     pages: dict[str, Reply | list[Reply]] = {
         "ads.example/start": says(form("post")),
         "b.example/landed": redirect("/after"),
@@ -64,7 +64,7 @@ async def test_a_form_says_what_it_posts_and_a_redirect_of_it_does_not() -> None
     assert (after.method, after.value("content-type"), after.value("content-length")) == ("GET", None, None)
 
 
-async def test_where_the_offer_stops_no_request_is_made() -> None:
+async def test_a_host_of_stop_at_gets_no_request() -> None:
     async with net({"ads.example/start": redirect("http://b.example/shop?cid=7#top")}) as here:
         result = await traced(here.port, limits=replace(LIMITS, stop_at=frozenset({"b.example"})))
     assert result.end == Landed("http://b.example/shop?cid=7#top")
@@ -72,8 +72,8 @@ async def test_where_the_offer_stops_no_request_is_made() -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", "image/gif", "application/octet-stream"])
-async def test_of_other_types_nothing_is_read(kind: str) -> None:
-    """The body never comes: whoever waited for it would be late."""
+async def test_a_body_of_another_type_is_not_read(kind: str) -> None:
+    """The body never comes, so a trace that waited for it would be late."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n\r\n".encode()
     async with net({"ads.example/start": Reply((head,), end="hang")}) as here:
         result = await traced(here.port, timeout_s=3)
@@ -81,7 +81,7 @@ async def test_of_other_types_nothing_is_read(kind: str) -> None:
     assert result.ms < 3_000
 
 
-async def test_a_page_that_goes_round_in_a_circle_is_a_loop() -> None:
+async def test_pages_that_jump_in_a_circle_are_a_loop() -> None:
     pages: dict[str, Reply | list[Reply]] = {
         "ads.example/start": says("<meta http-equiv=refresh content='0;http://b.example/'>"),
         "b.example/": says("<script>location = 'http://ads.example/start'</script>"),
@@ -103,19 +103,19 @@ async def test_a_page_that_goes_round_in_a_circle_is_a_loop() -> None:
     ],
     ids=["broken off", "ends with the connection", "byte by byte in chunks", "late and never whole", "no gzip"],
 )  # fmt: skip
-async def test_what_came_of_a_page_counts_however_it_came(answer: Reply, kind: str) -> None:
+async def test_a_page_is_read_however_its_bytes_arrive(answer: Reply, kind: str) -> None:
     async with net({"ads.example/start": answer, "b.example/landed?cid=7": LANDED}) as here:
         result = await traced(here.port)
     assert isinstance(result.end, Landed)
     assert result.hops[0].kind == kind
 
 
-async def test_a_click_along_pages_is_answered_with_where_they_lead_and_its_row_names_each_kind() -> None:
+async def test_a_click_is_answered_with_the_landing_url_of_its_pages_and_its_row_has_each_kind() -> None:
     (chain,) = MIXED
     given = Settings.model_validate({"trace": {"allow_private": True}})
     async with net(dict(chain.pages)) as here, whole_path(here.port, given) as path:
         path.offer(chain.start)
-        told = await path.told()
-    assert told.answer.location == chain.final_url + "&gclid=7"
-    assert [hop["kind"] for hop in told.trace.redirect_chain] == list(chain.kinds)
-    assert told.trace.extracted_params == {"cid": "7"}
+        outcome = await path.outcome()
+    assert outcome.answer.location == chain.final_url + "&gclid=7"
+    assert [hop["kind"] for hop in outcome.trace.redirect_chain] == list(chain.kinds)
+    assert outcome.trace.extracted_params == {"cid": "7"}

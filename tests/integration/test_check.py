@@ -1,9 +1,9 @@
-"""Checks of IPs over real sockets: what each behaviour of a proxy is called, and the address that it leaves by."""
+"""Checks of IPs over real sockets: the result for each behaviour of a proxy, and the exit address."""
 
 import pytest
 import trustme
 
-from daemon.checks.check import CheckKind, CheckResult, check
+from daemon.checks.checker import CheckKind, CheckResult, check
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from tests.fakes import proxies
 from tests.fakes.net import context_for, fetcher, net
@@ -62,7 +62,7 @@ async def test_each_fault_of_a_proxy_has_its_name(name: str, url: str) -> None:
     assert result.message
 
 
-async def test_a_port_that_nobody_listens_on_is_refused() -> None:
+async def test_a_closed_port_is_refused() -> None:
     assert (await checked(free_port())).kind is CheckKind.REFUSED
 
 
@@ -72,7 +72,7 @@ async def test_an_ip_that_takes_longer_than_the_threshold_is_slow() -> None:
     assert (result.kind, result.exit_ip, result.works) == (CheckKind.SLOW, "198.51.100.7", True)
 
 
-async def test_a_check_ends_in_its_time() -> None:
+async def test_a_check_ends_at_its_timeout() -> None:
     async with net({"ads.example/ip": SILENT}) as here:
         result = await checked(here.port, timeout_s=0.2)
     assert (result.kind, result.message) == (CheckKind.FAILED, "no answer within 0.2 s")
@@ -84,11 +84,11 @@ async def test_a_row_that_is_no_address_fails() -> None:
 
 
 @pytest.mark.parametrize("url", [PLAIN, SECURE])
-async def test_the_address_that_the_provider_tells_comes_before_the_one_in_the_body(url: str) -> None:
+async def test_the_exit_address_in_the_providers_header_has_precedence_over_the_body(url: str) -> None:
     answer: dict[str, Reply | list[Reply]] = {url.partition("://")[2]: reply(200, body=b"198.51.100.7")}
     async with net(answer, answer, own_header="X-Exit-IP: 198.51.100.9") as here:
-        told = ProxyAddress("127.0.0.1", here.port, exit_ip_header="x-exit-ip")
-        result = await check(fetcher(), told, url, timeout_s=5)
+        proxy = ProxyAddress("127.0.0.1", here.port, exit_ip_header="x-exit-ip")
+        result = await check(fetcher(), proxy, url, timeout_s=5)
         assert (await checked(here.port, url)).exit_ip == "198.51.100.7"
     assert result.exit_ip == "198.51.100.9"
 

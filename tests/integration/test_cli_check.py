@@ -79,7 +79,7 @@ def test_what_rests_is_skipped_and_alone_it_is_no_success(tracepool: Commands, m
     ended = tracepool("provision", "check", "--json")
     assert ended.status == 1
     assert [ip["result"] for ip in ended.json["ips"]] == ["skipped"]
-    assert ended.json["ips"][0]["message"].startswith("rests until ")
+    assert ended.json["ips"][0]["message"].startswith("in cooldown until ")
 
 
 def test_no_ip_of_the_kind_is_no_success(tracepool: Commands, monkeypatch: pytest.MonkeyPatch) -> None:

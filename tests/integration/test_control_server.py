@@ -55,6 +55,31 @@ async def test_an_upgrade_is_answered_as_http_1_1_and_the_face_goes_on(name: str
         assert (await served.ask("/api/status")).status_code == 200
 
 
+async def test_empty_lines_before_a_request_are_ignored() -> None:
+    async with control_face() as served, await connected(served) as client:
+        await client.send_all(b"\r\n\r\n" + STATUS + b"\r\n")
+        assert (await read_answers(client, 1)).startswith(b"HTTP/1.1 200 ")
+        await client.send_all(b"\r\n")
+        await client.send_all(STATUS + b"\r\n")
+        assert b"HTTP/1.1 200 " in await read_answers(client, 1)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\nAccept: */*\r\n\r\n", b"Host"),
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", b"request line"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", b"header line"),
+    ],
+)
+async def test_a_request_that_is_no_http_is_refused_with_the_reason(sent: bytes, reason: bytes) -> None:
+    async with control_face() as served, await connected(served) as client:
+        await client.send_all(sent)
+        head, _, body = (await read_all(client)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert reason in body
+
+
 async def test_http_2_by_prior_knowledge_is_refused_as_a_problem() -> None:
     async with control_face() as served, await connected(served) as client:
         await client.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(27))

@@ -1,4 +1,4 @@
-"""Traces over real sockets: chains through a proxy, what goes over the wire, and when it ends."""
+"""Traces over real sockets: chains through a proxy, the bytes on the wire, and timeouts."""
 
 import contextlib
 
@@ -39,7 +39,7 @@ async def test_a_plain_chain_over_four_hosts_uses_one_connection_to_the_proxy() 
     assert here.proxy.seen[0].target == START
 
 
-async def test_what_goes_over_the_wire_is_what_the_walk_says_and_no_more() -> None:
+async def test_the_wire_sends_exactly_the_headers_of_the_walk() -> None:
     async with net({"ads.example/start": page()}) as here:
         await traced(here.port, START + "#secret")
     (head,) = here.plain.requests
@@ -48,7 +48,7 @@ async def test_what_goes_over_the_wire_is_what_the_walk_says_and_no_more() -> No
     assert head.value("user-agent") == "tester/1"
 
 
-async def test_cookies_go_to_their_host_alone() -> None:
+async def test_cookies_are_sent_only_to_their_host() -> None:
     replies: dict[str, Reply | list[Reply]] = {
         "ads.example/start": redirect("http://b.example/", ("Set-Cookie", "id=7; Path=/")),
         "b.example/": redirect("http://ads.example/end"),
@@ -59,7 +59,7 @@ async def test_cookies_go_to_their_host_alone() -> None:
     assert [head.value("cookie") for head in here.plain.requests] == [None, None, "id=7"]
 
 
-async def test_a_site_that_sets_a_cookie_and_redirects_to_itself_is_passed() -> None:
+async def test_a_site_that_sets_a_cookie_and_redirects_to_itself_is_followed() -> None:
     itself: list[Reply] = [redirect(START, ("Set-Cookie", "seen=1")), page()]
     async with net({"ads.example/start": itself}) as here:
         result = await traced(here.port)
@@ -82,7 +82,7 @@ async def test_https_hops_are_tunnelled_verified_and_kept_open_per_host() -> Non
     assert [name for name, _ in here.proxy.seen[0].headers] == ["host"]
 
 
-async def test_a_trace_holds_few_connections_however_many_hosts_it_meets() -> None:
+async def test_a_trace_holds_at_most_four_connections() -> None:
     secure: dict[str, Reply | list[Reply]] = {
         f"s{n}.example/": redirect(f"https://s{n + 1}.example/") for n in range(1, 5)
     }
@@ -106,7 +106,7 @@ async def test_credentials_go_to_the_proxy_and_never_to_an_origin() -> None:
 
 
 @pytest.mark.parametrize("url", [START, "https://secure.example/"])
-async def test_wrong_credentials_are_the_providers_matter_and_stay_out_of_the_message(url: str) -> None:
+async def test_wrong_credentials_are_the_providers_fault_and_are_not_in_the_message(url: str) -> None:
     async with net({}, credentials=("customer", "right")) as here:
         end = gave_up(await traced(here.port, url, provider=LOGIN))
     assert (end.verdict, end.reason) == (Verdict.CREDENTIALS, "proxy_credentials")
@@ -121,8 +121,8 @@ async def test_a_proxy_that_closes_after_each_answer_is_dialled_again() -> None:
     assert here.proxy.connections == 5
 
 
-async def test_a_kept_connection_that_dies_under_a_request_is_replaced_once() -> None:
-    """The proxy reads the second request and closes without an answer, as one does whose idle time just ran out."""
+async def test_an_idle_connection_that_breaks_during_a_request_is_replaced_once() -> None:
+    """The proxy closes the connection after the second request and before its response, as after an idle timeout."""
     served = 0
 
     async def serve(stream: trio.abc.Stream) -> None:
@@ -147,7 +147,7 @@ async def test_a_kept_connection_that_dies_under_a_request_is_replaced_once() ->
     ],
     ids=["never comes", "endless", "large"],
 )
-async def test_a_redirects_body_holds_up_nothing(first: Reply, second: str) -> None:
+async def test_a_redirects_body_does_not_delay_the_next_hop(first: Reply, second: str) -> None:
     async with net({"ads.example/start": first, "ads.example/after": page()}) as here:
         result = await traced(here.port)
     assert result.end == Landed(second)
@@ -173,7 +173,7 @@ async def test_a_landing_page_is_not_read(landing: Reply) -> None:
     assert secure.bytes_received < 60_000
 
 
-async def test_a_trace_ends_in_its_time_and_records_the_hop_under_way() -> None:
+async def test_a_trace_ends_at_its_timeout_and_records_the_hop_under_way() -> None:
     async with net({"ads.example/start": redirect("/slow"), "ads.example/slow": origins.SILENT}) as here:
         result = await traced(here.port, timeout_s=0.3)
     assert (gave_up(result).verdict, gave_up(result).reason) == (Verdict.LIMIT, "trace_timeout")
@@ -201,7 +201,7 @@ async def test_a_cancelled_trace_leaves_no_connection_behind() -> None:
 
 
 async def test_bytes_are_those_that_the_proxy_counts() -> None:
-    """Small pages, so that nothing is on its way when the connections are closed."""
+    """Small pages, so that no bytes are in flight when the connections are closed."""
     secure: dict[str, Reply | list[Reply]] = {"secure.example/": redirect("http://ads.example/start")}
     async with net(FIVE_HOPS, secure) as here:
         result = await traced(here.port, "https://secure.example/")
@@ -216,7 +216,7 @@ async def test_bytes_are_those_that_the_proxy_counts() -> None:
 async def test_no_hop_begins_after_the_lease_though_its_timer_has_not_fired(
     monkeypatch: pytest.MonkeyPatch, hops: int
 ) -> None:
-    """As after a pause of the process, or a sleep of the machine: the answer that came meanwhile is handled first."""
+    """The process or the machine was suspended: trio handles the answer that arrived meanwhile before the timeout."""
     replies: dict[str, Reply | list[Reply]] = {
         "ads.example/start": redirect("http://b.example/two"),
         "b.example/two": redirect("http://c.example/three"),
@@ -237,7 +237,7 @@ async def test_no_hop_begins_after_the_lease_though_its_timer_has_not_fired(
     assert len(here.plain.requests) == hops
 
 
-async def test_without_any_time_left_nothing_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_time_left_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     async with net({"ads.example/start": page()}) as here:
         result = await traced(here.port, timeout_s=0.0)
     assert gave_up(result).reason == "trace_timeout"

@@ -1,4 +1,4 @@
-"""Traces over real sockets through origins and proxies that misbehave: each ends in time, with its name and verdict."""
+"""Traces over real sockets through misbehaving origins and proxies: each ends in time, with its reason and verdict."""
 
 import contextlib
 import datetime
@@ -31,13 +31,13 @@ MISBEHAVING = {
     "broken head": (origins.CLOSES_IN_HEAD, "target_broken", Verdict.TARGET),
 }
 
-# In the first answer over plain http, where nothing tells the two apart.
+# In the first answer over plain http, where the proxy and the target cannot be distinguished.
 MISTAKEN_FOR_THE_PROXYS = {"garbage": ("proxy_garbage", Verdict.IP), "status 503": ("provider_busy", Verdict.PROVIDER)}
 
 
 @pytest.mark.parametrize("name", MISBEHAVING)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_misbehaving_origin_ends_the_trace_with_its_name(name: str, scheme: str) -> None:
+async def test_a_misbehaving_origin_ends_the_trace_with_its_reason(name: str, scheme: str) -> None:
     answer, reason, verdict = MISBEHAVING[name]
     async with net({"ads.example/start": answer}, {"secure.example/start": answer}) as here:
         url = START if scheme == "http" else "https://secure.example/start"
@@ -51,7 +51,7 @@ async def test_a_misbehaving_origin_ends_the_trace_with_its_name(name: str, sche
 
 
 @pytest.mark.parametrize("answer", [origins.RESETS, origins.CLOSES], ids=["resets", "closes"])
-async def test_a_break_is_the_targets_behind_a_tunnel_and_after_an_answer_and_else_the_ips(answer: Reply) -> None:
+async def test_a_broken_connection_is_the_targets_fault_in_a_tunnel_or_after_an_answer(answer: Reply) -> None:
     plain = {"ads.example/start": redirect("/bad"), "ads.example/bad": answer}
     async with net({**plain}, {"secure.example/": answer}) as here:
         behind = gave_up(await traced(here.port, "https://secure.example/"))
@@ -100,13 +100,13 @@ def misbehaving_from_the_start(misbehave: proxies.Misbehaviour) -> "proxies.Serv
     return serve
 
 
-async def test_a_name_that_the_proxy_cannot_resolve_is_the_targets() -> None:
+async def test_a_name_that_the_proxy_cannot_resolve_is_the_targets_fault() -> None:
     async with net({}) as here:
         for url in ("http://nowhere.example/", "https://nowhere.example/"):
             assert gave_up(await traced(here.port, url)).verdict is Verdict.TARGET
 
 
-async def test_a_proxy_that_refuses_connections_is_the_ips_fault_and_nothing_goes_around_it() -> None:
+async def test_a_proxy_that_refuses_connections_is_the_ips_fault_and_is_not_bypassed() -> None:
     async with net({"ads.example/start": page()}) as here:
         end = gave_up(await traced(free_port()))
         assert here.plain.connections == 0
@@ -127,7 +127,7 @@ async def test_a_row_that_is_no_address_is_the_ips_fault() -> None:
 
 
 @pytest.mark.parametrize("host", [".ads.example", ".", "ads..example", "a" * 70 + ".example"])
-async def test_a_host_that_no_certificate_can_name_is_the_targets(host: str) -> None:
+async def test_a_host_that_no_certificate_can_contain_is_the_targets_fault(host: str) -> None:
     tls = context_for("ads.example")
     async with origin({}, tls=tls) as (_, port), proxy({f"{host}:443": port}) as (_, proxy_port):
         end = gave_up(await traced(proxy_port, f"https://{host}/"))

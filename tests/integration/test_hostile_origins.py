@@ -1,6 +1,6 @@
-"""Origins and proxies that mean ill, by a click's whole way: its answer, its trace's end and bytes, its IP's return.
+"""Hostile origins and proxies on the whole path of a click: the answer, the trace's end and bytes, the IP's release.
 
-How each one is told from the others is test_fetch_faults.py's; where a trace may go at all is test_addresses.py's.
+The reason of each fault is tested in test_fetch_faults.py, the allowed addresses in test_addresses.py.
 """
 
 import datetime
@@ -24,16 +24,16 @@ from tests.fakes.hostile_inputs import FORMS, MARKUP, PAGE_BYTES, SCRIPTS
 from tests.fakes.net import context_for
 from tests.fakes.origins import Origin, Reply, origin, page, redirect
 from tests.fakes.proxies import Misbehaviour, Proxy, proxy
-from tests.integration.whole_path import PATIENCE_S, Told, WholePath, whole_path
+from tests.integration.whole_path import PATIENCE_S, ClickOutcome, WholePath, whole_path
 
 HEADERS_BYTES_MAX = 65_536
 HOP_BYTES_MAX = 2 * HEADERS_BYTES_MAX
-"""A head, one read more than it may be, and what the kernel held when the connection was closed."""
+"""The largest head, one read more, and the kernel's buffer when the connection was closed."""
 HOPS_MAX = 6
 TRACES = int(os.environ.get("HOSTILE_TRACES", "800"))
 AT_ONCE = 40
 OBJECTS_NOISE, DESCRIPTORS_NOISE, RESIDENT_KIB_NOISE = 2_000, 8, 16 * 1024
-"""By which two looks at the same idle process may differ. One trace that stays whole is some 200 objects."""
+"""By which two counts in an idle process may differ. A leaked trace is about 200 objects."""
 BOMB = gzip.compress(bytes(50_000_000), 6)
 BOMB_HEAD = b"Content-Type: text/html\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB)
 BOMB_PAGE = Reply((b"HTTP/1.1 200 OK\r\n" + BOMB_HEAD + BOMB,))
@@ -53,7 +53,7 @@ def bomb(coding: str, data: bytes) -> Reply:
 
 BOMB_REDIRECT = Reply((b"HTTP/1.1 302 Found\r\nLocation: /page\r\n" + BOMB_HEAD + BOMB,))
 
-# Path to (reply, what the trace's row says; None where the trace lands).
+# Path to (reply, the error in the trace's row; None if the trace lands).
 HOSTILE: dict[str, tuple[Reply, str | None]] = {
     "/silent": (origins.SILENT, "no complete response head in time"),
     "/drips": (origins.DRIPS, "no complete response head in time"),
@@ -87,7 +87,7 @@ BAD_TLS = ("foreign", "expired", "otherwise")
 
 
 class Endless(dict[str, Reply | list[Reply]]):
-    """Replies by path, and two chains without an end: one goes deeper, one counts up a parameter."""
+    """Replies by path, and two endless chains: one of longer and longer paths, one with a counter as parameter."""
 
     def get(self, key: str, default: object = None) -> Reply | list[Reply]:
         path = key.removeprefix("ads.example")
@@ -119,9 +119,9 @@ class Net:
     def __init__(self, plain: Origin, served: Proxy, path: WholePath) -> None:
         self.plain, self.proxy, self.path = plain, served, path
 
-    async def told(self, url: str, *landing_schemes: str) -> Told:
+    async def outcome(self, url: str, *landing_schemes: str) -> ClickOutcome:
         self.path.offer(url, *landing_schemes)
-        return await self.path.told()
+        return await self.path.outcome()
 
 
 @asynccontextmanager
@@ -153,50 +153,50 @@ async def net(
         nursery.cancel_scope.cancel()
 
 
-def cheap(told: Told) -> bool:
-    hops = max(1, len(told.trace.redirect_chain))
-    return told.trace.bytes_received <= hops * HOP_BYTES_MAX
+def cheap(outcome: ClickOutcome) -> bool:
+    hops = max(1, len(outcome.trace.redirect_chain))
+    return outcome.trace.bytes_received <= hops * HOP_BYTES_MAX
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-async def test_a_hostile_origin_costs_a_fallback_and_bounded_bytes_and_the_ip_goes_back(path: str) -> None:
+async def test_a_hostile_origin_costs_a_fallback_and_bounded_bytes_and_the_ip_is_released(path: str) -> None:
     async with net(settings(cooldown_s=30)) as here:
-        told = await here.told(f"http://ads.example{path}")
+        outcome = await here.outcome(f"http://ads.example{path}")
         said = HOSTILE[path][1]
         if said is None:
-            assert (told.trace.status, told.hit.reason) == ("completed", None)
+            assert (outcome.trace.status, outcome.hit.reason) == ("completed", None)
         else:
-            assert said in told.message
-            assert (told.trace.status, told.hit.reason) == ("failed", "trace_failed")
-            assert told.answer.location == f"http://ads.example{path}?gclid=7"
-        assert len(told.message) < 500
-        assert cheap(told)
+            assert said in outcome.message
+            assert (outcome.trace.status, outcome.hit.reason) == ("failed", "trace_failed")
+            assert outcome.answer.location == f"http://ads.example{path}?gclid=7"
+        assert len(outcome.message) < 500
+        assert cheap(outcome)
         assert here.path.post.view.counts.cooldown == 1
 
 
 @pytest.mark.parametrize("path", ["/deeper", "/spin"])
-async def test_a_chain_without_an_end_is_left_after_so_many_hops(path: str) -> None:
+async def test_an_endless_chain_ends_after_hops_max(path: str) -> None:
     async with net(settings()) as here:
-        told = await here.told(f"http://ads.example{path}")
-        assert f"goes on after {HOPS_MAX} hops" in told.message
-        assert len(told.trace.redirect_chain) == len(here.plain.requests) == HOPS_MAX
-        assert told.hit.reason == "trace_failed"
-        assert cheap(told)
+        outcome = await here.outcome(f"http://ads.example{path}")
+        assert f"goes on after {HOPS_MAX} hops" in outcome.message
+        assert len(outcome.trace.redirect_chain) == len(here.plain.requests) == HOPS_MAX
+        assert outcome.hit.reason == "trace_failed"
+        assert cheap(outcome)
 
 
 @pytest.mark.parametrize("host", BAD_TLS)
 async def test_a_bad_certificate_ends_the_trace_and_is_not_the_ips_fault(host: str) -> None:
     async with net(settings()) as here:
-        told = await here.told(f"https://{host}.example/")
-        assert "the certificate does not verify" in told.message
-        assert told.hit.reason == "trace_failed"
-        assert (told.release.consecutive_failures, told.release.failure_count) == (0, 0)
+        outcome = await here.outcome(f"https://{host}.example/")
+        assert "the certificate does not verify" in outcome.message
+        assert outcome.hit.reason == "trace_failed"
+        assert (outcome.release.consecutive_failures, outcome.release.failure_count) == (0, 0)
 
 
 @pytest.mark.parametrize(
     ("misbehave", "said", "counts"),
     [
-        (proxies.answering(407), "other credentials", 0),
+        (proxies.answering(407), "refuses the credentials", 0),
         (proxies.answering(502), "status 502", 0),
         (proxies.silent, "in time", 0),
         (proxies.resetting, "the proxy broke", 1),
@@ -209,15 +209,15 @@ async def test_a_hostile_proxy_costs_a_fallback_and_its_ip_only_where_it_is_at_f
     misbehave: Misbehaviour, said: str, counts: int
 ) -> None:
     async with net(settings(), misbehave=misbehave) as here:
-        told = await here.told("http://ads.example/page")
-        assert said in told.message
-        assert told.hit.reason == "trace_failed"
-        assert told.release.consecutive_failures == counts
-        assert cheap(told)
+        outcome = await here.outcome("http://ads.example/page")
+        assert said in outcome.message
+        assert outcome.hit.reason == "trace_failed"
+        assert outcome.release.consecutive_failures == counts
+        assert cheap(outcome)
 
 
 async def test_a_click_is_answered_by_its_deadline_while_its_trace_drips_on_to_its_own_end() -> None:
-    """One drip after the other, each hop within its time: only the trace's own time ends it."""
+    """Each hop ends within its timeout, so only the trace's own timeout ends it."""
     slow = {f"ads.example/slow{n}": _late(f"/slow{n + 1}") for n in range(100)}
     given = settings(deadline_s=1)
     given = given.model_copy(update={"trace": given.trace.model_copy(update={"hops_max": 100})})
@@ -225,9 +225,9 @@ async def test_a_click_is_answered_by_its_deadline_while_its_trace_drips_on_to_i
         here.path.offer("http://ads.example/slow0")
         answer = await here.path.click()
         assert here.path.journal.traces == {}, "the answer did not wait for the trace"
-        told = await here.path.journal.taken(answer)
-        assert (told.hit.reason, told.answer.location) == ("deadline", "http://ads.example/slow0?gclid=7")
-        assert (told.trace.status, told.message.endswith("did not end within 2 s")) == ("timeout", True)
+        outcome = await here.path.journal.taken(answer)
+        assert (outcome.hit.reason, outcome.answer.location) == ("deadline", "http://ads.example/slow0?gclid=7")
+        assert (outcome.trace.status, outcome.message.endswith("did not end within 2 s")) == ("timeout", True)
 
 
 def _late(location: str) -> Reply:
@@ -247,7 +247,7 @@ SLOW_MARKUP = [
 
 @pytest.mark.slow
 async def test_hostile_pages_under_way_let_no_healthy_click_fall_back() -> None:
-    """Five chains, each of whose pages is the worst of its kind for the parser, and goes on to the next."""
+    """Five chains; each page is the slowest of its kind to parse, and jumps to the next one."""
     more = {
         f"ads.example/{kind}/{hop}": page(
             f"<meta http-equiv=refresh content='1;/{kind}/{hop + 1}'>".encode() + make(PAGE_BYTES - 100)
@@ -258,10 +258,10 @@ async def test_hostile_pages_under_way_let_no_healthy_click_fall_back() -> None:
     given = settings(deadline_s=4)
     patient = given.trace.model_copy(update={"hops_max": HOSTILE_CHAIN_HOPS, "hop_timeout_s": 10, "timeout_s": 20})
     async with net(given.model_copy(update={"trace": patient}), ips=AT_ONCE, more=more) as here:
-        healthy: list[Told] = []
+        healthy: list[ClickOutcome] = []
 
         async def click() -> None:
-            healthy.append(await here.path.told())
+            healthy.append(await here.path.outcome())
 
         async with trio.open_nursery() as visitors:
             for kind in range(len(SLOW_MARKUP)):
@@ -271,7 +271,7 @@ async def test_hostile_pages_under_way_let_no_healthy_click_fall_back() -> None:
             here.path.offer("http://ads.example/page")
             for _ in range(HEALTHY_CLICKS):
                 visitors.start_soon(click)
-        assert [told.hit.reason for told in healthy] == [None] * HEALTHY_CLICKS
+        assert [outcome.hit.reason for outcome in healthy] == [None] * HEALTHY_CLICKS
 
 
 NOT_PUBLIC = [
@@ -290,23 +290,23 @@ async def test_no_redirect_and_no_tracking_url_leads_to_an_address_that_is_not_p
     more = {f"ads.example/to{n}": redirect(location) for n, location in enumerate(NOT_PUBLIC)}
     async with net(settings(allow_private=False), more=more) as here:
         for number, location in enumerate(NOT_PUBLIC):
-            told = await here.told(f"http://ads.example/to{number}")
-            assert "will not go to" in told.message, location
-            assert told.hit.reason == "trace_failed"
-            assert told.answer.location == f"http://ads.example/to{number}?gclid=7", "the visitor is not sent there"
+            outcome = await here.outcome(f"http://ads.example/to{number}")
+            assert "will not go to" in outcome.message, location
+            assert outcome.hit.reason == "trace_failed"
+            assert outcome.answer.location == f"http://ads.example/to{number}?gclid=7", "the visitor is not sent there"
         seen = len(here.proxy.seen)
         assert seen == len(NOT_PUBLIC), "the proxy was asked for no second hop"
         for location in (location for location in NOT_PUBLIC if location.startswith("http://")):
-            told = await here.told(location)
-            assert "will not go to" in told.message, location
+            outcome = await here.outcome(location)
+            assert "will not go to" in outcome.message, location
         assert len(here.proxy.seen) == seen, "nor for the first one"
 
 
-async def test_private_addresses_are_gone_to_where_the_setting_allows_it() -> None:
+async def test_private_addresses_are_followed_if_the_setting_allows_it() -> None:
     more = {"ads.example/to": redirect("http://127.0.0.1:1/")}
     async with net(settings(allow_private=True), more=more) as here:
-        told = await here.told("http://ads.example/to")
-        assert "will not go to" not in told.message
+        outcome = await here.outcome("http://ads.example/to")
+        assert "will not go to" not in outcome.message
         assert here.proxy.seen[-1].target == "http://127.0.0.1:1/"
 
 
@@ -318,22 +318,22 @@ async def test_private_addresses_are_gone_to_where_the_setting_allows_it() -> No
         ("MARKET://details?id=app", "market://details?id=app&gclid=7"),
     ],
 )
-async def test_an_app_is_landed_in_only_where_the_offer_allows_its_scheme(location: str, landed: str) -> None:
+async def test_an_app_url_is_a_landing_only_if_the_offer_allows_its_scheme(location: str, landed: str) -> None:
     async with net(settings(), more={"ads.example/to": redirect(location)}) as here:
-        told = await here.told("http://ads.example/to", "market", "Intent")
-        assert (told.answer.location, told.hit.reason) == (landed, None)
-        told = await here.told("http://ads.example/to", "itms-apps")
-        assert (told.answer.location, told.hit.reason) == ("http://ads.example/to?gclid=7", "trace_failed")
+        outcome = await here.outcome("http://ads.example/to", "market", "Intent")
+        assert (outcome.answer.location, outcome.hit.reason) == (landed, None)
+        outcome = await here.outcome("http://ads.example/to", "itms-apps")
+        assert (outcome.answer.location, outcome.hit.reason) == ("http://ads.example/to?gclid=7", "trace_failed")
 
 
 @pytest.mark.parametrize(
     "location",
     ["javascript:alert(1)", "data:text/html,hi", "JAVA\tSCRIPT:alert(1)", "vbscript:x", "file:///etc/passwd"],
 )
-async def test_nothing_that_runs_in_a_browser_is_landed_in_whatever_the_offer_says(location: str) -> None:
+async def test_a_scheme_that_runs_code_in_a_browser_is_never_a_landing(location: str) -> None:
     async with net(settings(), more={"ads.example/to": redirect(location)}) as here:
-        told = await here.told("http://ads.example/to", "javascript", "data", "vbscript", "file", "blob")
-        assert (told.answer.location, told.hit.reason) == ("http://ads.example/to?gclid=7", "trace_failed")
+        outcome = await here.outcome("http://ads.example/to", "javascript", "data", "vbscript", "file", "blob")
+        assert (outcome.answer.location, outcome.hit.reason) == ("http://ads.example/to?gclid=7", "trace_failed")
 
 
 def _in_turn() -> Iterator[str]:
@@ -345,16 +345,16 @@ def _in_turn() -> Iterator[str]:
 
 @pytest.mark.slow
 async def test_thousands_of_hostile_traces_leave_nothing_behind() -> None:
-    """HOSTILE_TRACES says how many; the second half may not add to what the first one left."""
+    """HOSTILE_TRACES of them; the second half may leave no more objects than the first half."""
     urls, process = _in_turn(), psutil.Process()
     sizes: list[tuple[int, int, int]] = []
     async with net(settings(), ips=AT_ONCE) as here:
 
         async def visitor(count: int) -> None:
             for _ in range(count):
-                told = await here.told(next(urls))
-                assert told.answer.status == 302
-                assert cheap(told)
+                outcome = await here.outcome(next(urls))
+                assert outcome.answer.status == 302
+                assert cheap(outcome)
 
         for _ in range(4):
             async with trio.open_nursery() as visitors:
@@ -365,7 +365,7 @@ async def test_thousands_of_hostile_traces_leave_nothing_behind() -> None:
             with trio.fail_after(PATIENCE_S):
                 while here.path.clicks.waiting:
                     await trio.lowlevel.checkpoint()
-            await trio.sleep(0.1)  # the origins' tasks end
+            await trio.sleep(0.1)  # until the origins' tasks have ended
             gc.collect()
             sizes.append((len(gc.get_objects()), process.num_fds(), process.memory_info().rss // 1024))
     print(f"{TRACES} traces; (objects, descriptors, resident KiB) after each quarter: {sizes}")

@@ -214,7 +214,7 @@ async def test_an_id_has_one_trace(postgres: PostgresServer) -> None:
 
 
 @pytest.mark.slow
-async def test_a_program_that_leaves_does_not_end_its_trace() -> None:
+async def test_a_client_that_disconnects_does_not_end_its_trace() -> None:
     async with scene(timeout_s=2) as here:
         request_id = uuid4()
         async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Each behaviour of a proxy over real sockets becomes what the table in verdicts.py says, which is what is expected."""
+"""Each behaviour of a proxy over real sockets has the verdict of the table in verdicts.py, which this test reads."""
 
 import contextlib
 import re
@@ -36,7 +36,7 @@ class Player(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plays:
-    """A proxy that misbehaves from its nth request on, before origins whose first page leads to a second one."""
+    """A proxy that misbehaves from its nth request on; the first page of its origins redirects to a second one."""
 
     misbehave: Misbehaviour | None = None
     from_request: int = 1
@@ -65,7 +65,7 @@ class Refuses:
 
 
 class TakesNoConnection:
-    """Its backlog is full."""
+    """The proxy's backlog is full."""
 
     async def trace(self, scheme: str) -> TraceResult:
         with contextlib.ExitStack() as open_sockets:
@@ -85,7 +85,7 @@ class HasNoAddress:
 
 
 class RefusesLater:
-    """It serves one connection, and its port refuses any after that."""
+    """The proxy serves one connection, then its port refuses connections."""
 
     async def trace(self, scheme: str) -> TraceResult:
         plain: Replies = {"ads.example/start": redirect("http://b.example/next")}
@@ -114,7 +114,7 @@ async def one_connection(served: Proxy) -> AsyncIterator[int]:
 
 
 class BreaksTls:
-    """Behind the tunnel is a server that speaks something else."""
+    """The target in the tunnel speaks another protocol than TLS."""
 
     async def trace(self, scheme: str) -> TraceResult:
         async def mail(stream: trio.abc.Stream) -> None:
@@ -126,7 +126,7 @@ class BreaksTls:
 
 
 def own(status: int) -> Misbehaviour:
-    """As RFC 9209 has it."""
+    """With a Proxy-Status header (RFC 9209)."""
     return sending(
         b"HTTP/1.1 %d No\r\nProxy-Status: gate; error=http_request_denied\r\nContent-Length: 0\r\n\r\n" % status
     )
@@ -163,13 +163,13 @@ PLAYERS: dict[str, Player] = {
 }
 
 
-def test_each_documented_behaviour_is_played_and_each_played_one_documented() -> None:
+def test_the_table_and_this_test_have_the_same_behaviours() -> None:
     assert DOCUMENTED.keys() == PLAYERS.keys()
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
 @pytest.mark.parametrize("behaviour", DOCUMENTED)
-async def test_a_proxys_behaviour_becomes_what_the_table_says(behaviour: str, scheme: str) -> None:
+async def test_a_proxys_behaviour_has_the_verdict_of_the_table(behaviour: str, scheme: str) -> None:
     expected = DOCUMENTED[behaviour][scheme]
     if expected == "-":
         return

@@ -1,4 +1,4 @@
-"""Traces over real sockets through https and SOCKS5 proxies, and through gateways that tell the exit address."""
+"""Traces over real sockets through https and SOCKS5 proxies, and through gateways with an exit address header."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -98,14 +98,14 @@ async def test_a_proxy_that_does_not_speak_tls_is_the_ips_fault(misbehave: proxi
     [(proxies.answering(407), Verdict.CREDENTIALS), (proxies.closing, Verdict.IP), (proxies.resetting, Verdict.IP)],
     ids=["407", "closes", "resets"],
 )
-async def test_inside_tls_an_https_proxy_is_judged_like_any_other(
+async def test_an_https_proxys_behaviour_inside_tls_has_the_same_verdicts(
     url: str, misbehave: proxies.Misbehaviour, verdict: Verdict
 ) -> None:
     async with proxy({}, misbehave=misbehave, tls=context_for("127.0.0.1")) as (_, port):
         assert gave_up(await through("https", port, url)).verdict is verdict
 
 
-async def test_a_connection_that_an_https_proxy_closed_meanwhile_is_opened_anew() -> None:
+async def test_an_idle_connection_that_an_https_proxy_has_closed_is_replaced() -> None:
     chain: dict[str, Reply | list[Reply]] = {"ads.example/start": redirect("/next"), "ads.example/next": page()}
     async with net(chain, closes_after_answer=True, proxy_tls=context_for("127.0.0.1")) as here:
         result = await through("https", here.port)
@@ -114,7 +114,7 @@ async def test_a_connection_that_an_https_proxy_closed_meanwhile_is_opened_anew(
 
 
 class Relay:
-    """Passes bytes on to a port, and counts them."""
+    """Relays bytes to a port, and counts them."""
 
     def __init__(self, port: int) -> None:
         self.port, self.bytes_in, self.bytes_out = port, 0, 0
@@ -165,12 +165,12 @@ async def test_a_socks_proxy_tunnels_every_hop_and_resolves_every_name(
 
 
 @pytest.mark.parametrize("bound", [bytes((3, 3)) + b"abc" + b"\0\0", bytes((4,)) + bytes(18)], ids=["name", "IPv6"])
-async def test_whatever_address_a_socks_proxy_says_it_is_bound_to_is_passed_over(bound: bytes) -> None:
+async def test_the_bound_address_in_a_socks_reply_is_ignored(bound: bytes) -> None:
     async with socks_net(SocksProxy({}, login=("customer", "canary"), bound=bound)) as port:
         assert (await through("socks5", port)).end == END
 
 
-async def test_an_address_goes_to_a_socks_proxy_as_an_address() -> None:
+async def test_an_ip_address_is_sent_to_a_socks_proxy_as_an_address() -> None:
     served = SocksProxy({})
     async with origin({"127.0.0.1/": page(), "[::1]/": page()}) as (_, plain_port), socks_proxy(served) as port:
         served.ports = {"127.0.0.1:80": plain_port, "::1:80": plain_port}
@@ -202,7 +202,7 @@ async def test_each_reply_of_socks_has_its_verdict(reply_code: int, url: str) ->
     assert (end.verdict, end.reason) == REPLIES[reply_code]
 
 
-async def test_a_name_that_a_socks_proxy_cannot_resolve_is_the_targets() -> None:
+async def test_a_name_that_a_socks_proxy_cannot_resolve_is_the_targets_fault() -> None:
     async with socks_net(SocksProxy({}, login=("customer", "canary"))) as port:
         assert gave_up(await through("socks5", port, "http://nowhere.example/")).verdict is Verdict.TARGET
         assert (
@@ -211,15 +211,15 @@ async def test_a_name_that_a_socks_proxy_cannot_resolve_is_the_targets() -> None
 
 
 @pytest.mark.parametrize("login", [("customer", "other"), None], ids=["another password", "no login wanted"])
-async def test_a_login_that_a_socks_proxy_does_not_take_is_the_providers_matter(login: tuple[str, str] | None) -> None:
-    """One that wants none is refused too: the session stands in the login."""
+async def test_a_login_that_a_socks_proxy_refuses_is_the_providers_fault(login: tuple[str, str] | None) -> None:
+    """A proxy without logins fails as well, because the login contains the session."""
     async with socks_net(SocksProxy({}, login=login)) as port:
         end = gave_up(await through("socks5", port))
     assert (end.verdict, end.reason) == (Verdict.CREDENTIALS, "proxy_credentials")
     assert "canary" not in end.message
 
 
-async def test_a_socks_proxy_that_wants_a_login_we_have_not_is_the_providers_matter() -> None:
+async def test_a_socks_proxy_that_requires_a_login_without_one_in_the_settings_is_the_providers_fault() -> None:
     async with socks_net(SocksProxy({}, login=("customer", "canary"))) as port:
         walk = Walk(START, Identity("tester/1"), Limits(20, allow_private=True))
         result = await trace(fetcher(), ProxyAddress("127.0.0.1", port, scheme="socks5"), walk, timeout_s=5)
@@ -232,7 +232,7 @@ async def test_a_socks_proxy_that_wants_a_login_we_have_not_is_the_providers_mat
     [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "proxy_garbage"), (b"", "proxy_broken"), (b"\x05", "proxy_broken")],
     ids=["http", "nothing", "half"],
 )
-async def test_a_socks_proxy_that_breaks_off_or_says_something_else_is_the_ips_fault(
+async def test_a_socks_proxy_that_closes_early_or_answers_with_another_protocol_is_the_ips_fault(
     step: int, says: bytes, reason: str
 ) -> None:
     async with socks_net(SocksProxy({}, login=("customer", "canary"), says=(step, says))) as port:
@@ -256,8 +256,8 @@ async def test_a_socks_proxy_that_is_silent_or_resets_is_the_ips_fault(misbehave
     assert end.verdict is Verdict.IP
 
 
-async def test_behind_a_socks_tunnel_a_plain_answer_is_the_targets_own() -> None:
-    """A 407 is an odd landing page there, and a break is not the proxy's."""
+async def test_a_plain_answer_through_a_socks_tunnel_is_the_targets() -> None:
+    """A 407 is a landing there, and a broken connection is not the proxy's fault."""
     async with origin({"ads.example/start": reply(407), "ads.example/bad": RESETS}) as (_, plain_port):
         served = SocksProxy({"ads.example:80": plain_port}, login=("customer", "canary"))
         async with socks_proxy(served) as port:
@@ -267,14 +267,14 @@ async def test_behind_a_socks_tunnel_a_plain_answer_is_the_targets_own() -> None
     assert (broken.verdict, broken.reason) == (Verdict.TARGET, "target_broken")
 
 
-async def told(line: str, url: str, header: str = "x-exit-ip") -> TraceResult:
+async def trace_with_header(line: str, url: str, header: str = "x-exit-ip") -> TraceResult:
     async with net({"ads.example/start": page(), "ads.example/end": page()}, SECURE_TO_PLAIN, own_header=line) as here:
         return await traced(here.port, url, provider=Provider(exit_ip_header=header))
 
 
 @pytest.mark.parametrize("url", [START, SECURE])
-async def test_the_exit_address_that_a_gateway_tells_is_kept(url: str) -> None:
-    result = await told("X-Exit-IP: 198.51.100.7", url)
+async def test_the_exit_address_in_a_gateways_header_is_kept(url: str) -> None:
+    result = await trace_with_header("X-Exit-IP: 198.51.100.7", url)
     assert isinstance(result.end, Landed)
     assert result.exit_ip == "198.51.100.7"
 
@@ -282,11 +282,11 @@ async def test_the_exit_address_that_a_gateway_tells_is_kept(url: str) -> None:
 @pytest.mark.parametrize("line", ["X-Exit-IP: r2d29b70ff204425f8e5add587d860361", "X-Other: 198.51.100.7", ""])
 @pytest.mark.parametrize("url", [START, SECURE])
 async def test_what_is_no_address_is_no_exit_address(line: str, url: str) -> None:
-    assert (await told(line, url)).exit_ip is None
+    assert (await trace_with_header(line, url)).exit_ip is None
 
 
 async def test_without_the_setting_no_header_is_read() -> None:
-    assert (await told("X-Exit-IP: 198.51.100.7", START, "")).exit_ip is None
+    assert (await trace_with_header("X-Exit-IP: 198.51.100.7", START, "")).exit_ip is None
 
 
 async def test_the_exit_address_is_kept_where_the_target_fails_later() -> None:

@@ -1,4 +1,4 @@
-"""A remote trace service as this daemon meets it: whatever it answers becomes a verdict, and never a crash."""
+"""The client of a remote trace service: every answer becomes a verdict, none an exception."""
 
 import json
 import ssl
@@ -46,7 +46,7 @@ OTHERS_WORDS: dict[str, Any] = {
 
 
 class Service:
-    """Answers each request with the same bytes; `asked` are the bodies, `heads` what came before them."""
+    """Answers each request with the same bytes; `asked` are the requests' bodies, `heads` their heads."""
 
     def __init__(self, answer: bytes) -> None:
         self.answer = answer
@@ -92,7 +92,7 @@ def fault(end: Landed | GaveUp) -> GaveUp:
     return end
 
 
-async def test_a_service_is_asked_as_agreed_and_its_words_are_understood() -> None:
+async def test_a_service_gets_the_agreed_fields_and_its_kinds_are_translated() -> None:
     async with service(answering(OTHERS_WORDS)) as (served, backend):
         result = await traced_by(backend, 7_000, "https://ads.example/go", timeout_s=10, hops_max=6)
     assert result.end == Landed(LANDING)
@@ -140,7 +140,7 @@ async def test_without_a_token_none_is_sent() -> None:
         ({"success": False, "verdict": "everybody"}, Verdict.TARGET, "service_trace_failed", None),
     ],
 )
-async def test_a_failed_trace_is_the_targets_unless_the_service_says_whose(
+async def test_a_failed_trace_is_the_targets_fault_unless_the_answer_has_a_verdict(
     answer: dict[str, Any], verdict: Verdict, reason: str, message: str | None
 ) -> None:
     async with service(answering(answer)) as (_, backend):
@@ -178,7 +178,7 @@ WRONG_SHAPES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", WRONG_SHAPES)
-async def test_an_answer_that_is_not_of_the_shape_is_the_services_fault(name: str) -> None:
+async def test_an_invalid_answer_is_the_services_fault(name: str) -> None:
     async with service(answering(WRONG_SHAPES[name])) as (_, backend):
         end = fault((await traced_by(backend, 7_000)).end)
     assert end.reason == "service_shape"
@@ -219,7 +219,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_service_that_does_not_do_its_part_is_named_as_the_one_at_fault(name: str) -> None:
+async def test_a_service_without_a_usable_answer_is_at_fault(name: str) -> None:
     answer, reason = BROKEN[name]
     async with service(answer) as (_, backend):
         result = await traced_by(backend, 7_000)
@@ -227,14 +227,14 @@ async def test_a_service_that_does_not_do_its_part_is_named_as_the_one_at_fault(
     assert result.hops == ()
 
 
-async def test_a_service_that_is_not_there() -> None:
+async def test_a_service_whose_port_is_closed_is_at_fault() -> None:
     backend = ServiceBackend(LiveSettings(service_settings(f"http://127.0.0.1:{free_port()}")))
     assert fault((await traced_by(backend, 7_000)).end).reason == "service_unreachable"
     await backend.aclose()
 
 
 @pytest.mark.parametrize("begins", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"], ids=["silent", "stuck"])
-async def test_a_slow_service_is_given_the_traces_time_and_no_more(begins: bytes) -> None:
+async def test_a_slow_service_has_the_time_of_the_trace(begins: bytes) -> None:
     async def serve(stream: trio.abc.Stream) -> None:
         await stream.receive_some(65_536)
         await stream.send_all(begins)
@@ -273,7 +273,7 @@ def context_trusting(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
-async def test_a_cancelled_trace_hangs_up_on_the_service() -> None:
+async def test_a_cancelled_trace_closes_the_connection_to_the_service() -> None:
     entered, left = trio.Event(), trio.Event()
 
     async def serve(stream: trio.abc.Stream) -> None:
@@ -315,7 +315,7 @@ async def test_the_setting_chooses_and_an_offer_may_choose_otherwise() -> None:
         await backends.aclose()
 
 
-async def test_an_offer_that_wants_a_service_where_there_is_none_is_the_operators_matter() -> None:
+async def test_an_offer_with_a_service_that_is_not_set_is_the_operators_fault() -> None:
     backends = Backends(LiveSettings(Settings()), fetcher())
     walk = Walk("https://ads.example/go", IDENTITY, Limits(20, allow_private=True))
     end = (await backends.trace("service", walk, LeasedProxy("127.0.0.1", "1", "us", "luna", "lease"), timeout_s=5)).end

@@ -1,4 +1,4 @@
-"""One suite of chains for every backend of a trace: where it ends, by which hops, whose fault it was, at what cost."""
+"""One suite of chains for every backend of a trace: its end, its hops, its verdict and its bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ Replies = Mapping[str, Reply | list[Reply]]
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Replies by host and path, and what a trace of `url` comes to: a landing URL, or (verdict, reason)."""
+    """Replies by host and path, and the end of a trace of `url`: a landing URL, or (verdict, reason)."""
 
     end: str | tuple[Verdict, str]
     hops: list[tuple[int | None, str]]
@@ -92,7 +92,7 @@ CHAINS = {
 }
 ENDS_OF_PROXIES = {
     "refused": (proxies.answering(403), (Verdict.IP, "proxy_refused")),
-    "other credentials": (proxies.answering(407), (Verdict.CREDENTIALS, "proxy_credentials")),
+    "refused credentials": (proxies.answering(407), (Verdict.CREDENTIALS, "proxy_credentials")),
     "a busy gateway": (proxies.answering(429), (Verdict.PROVIDER, "provider_busy")),
     "closes": (proxies.closing, (Verdict.IP, "proxy_broken")),
     "no HTTP": (proxies.sending(b"hello\r\n\r\n"), (Verdict.IP, "proxy_garbage")),
@@ -118,7 +118,7 @@ async def test_a_chain_ends_where_and_how_it_does_by_every_backend(name: str, ba
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ENDS_OF_PROXIES)
-async def test_a_proxys_fault_is_told_as_such_by_every_backend(name: str, backend: str) -> None:
+async def test_a_proxys_fault_has_the_same_verdict_by_every_backend(name: str, backend: str) -> None:
     misbehave, expected = ENDS_OF_PROXIES[name]
     async with proxy({}, misbehave=misbehave) as (_, port), backend_of(backend, tracer_settings()) as tracing:
         result = await traced_by(tracing, port, SECURE)
@@ -127,7 +127,7 @@ async def test_a_proxys_fault_is_told_as_such_by_every_backend(name: str, backen
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-async def test_a_proxy_that_is_not_there_is_the_ips_fault_by_every_backend(backend: str) -> None:
+async def test_a_closed_port_of_a_proxy_is_the_ips_fault_by_every_backend(backend: str) -> None:
     async with backend_of(backend, tracer_settings()) as tracing:
         result = await traced_by(tracing, free_port())
     assert isinstance(result.end, GaveUp)
@@ -135,7 +135,7 @@ async def test_a_proxy_that_is_not_there_is_the_ips_fault_by_every_backend(backe
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-async def test_who_the_trace_says_it_is_reaches_the_origin_by_every_backend(backend: str) -> None:
+async def test_the_identity_reaches_the_origin_by_every_backend(backend: str) -> None:
     async with net({"ads.example/start": page()}) as here, backend_of(backend, tracer_settings()) as tracing:
         await traced_by(tracing, here.port)
     (head,) = here.plain.requests
@@ -145,7 +145,7 @@ async def test_who_the_trace_says_it_is_reaches_the_origin_by_every_backend(back
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-async def test_the_providers_login_is_that_of_whoever_traces_by_every_backend(backend: str) -> None:
+async def test_the_providers_login_is_in_the_settings_of_the_daemon_that_traces(backend: str) -> None:
     settings = tracer_settings({"acme": {"username": "customer", "password": "canary"}})
     async with (
         net({"ads.example/start": page()}, credentials=("customer", "canary")) as here,
@@ -180,7 +180,7 @@ async def test_a_gateway_gets_the_same_login_for_one_lease_and_its_exit_address_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-async def test_a_trace_ends_in_its_time_by_every_backend(backend: str) -> None:
+async def test_a_trace_ends_at_its_timeout_by_every_backend(backend: str) -> None:
     replies: Replies = {"ads.example/start": redirect("/slow"), "ads.example/slow": origins.SILENT}
     async with net(dict(replies)) as here, backend_of(backend, tracer_settings()) as tracing:
         result = await traced_by(tracing, here.port, timeout_s=1.5)

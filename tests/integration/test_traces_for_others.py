@@ -85,7 +85,7 @@ async def test_a_failed_trace_is_a_200_with_its_verdict() -> None:
         ({"url": START, "proxy_port": 1, "user_agent": "x" * 5_000}, "user_agent"),
     ],
 )
-async def test_a_request_that_does_not_fit_names_its_field(body: dict[str, Any], field: str) -> None:
+async def test_the_error_of_an_invalid_request_has_its_field(body: dict[str, Any], field: str) -> None:
     async with tracer_face(tracer_settings()) as served:
         answer = await post_trace(served, **body)
     assert answer.status_code == 400

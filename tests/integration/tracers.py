@@ -1,4 +1,4 @@
-"""Both backends of a trace, so that one test runs against either: by itself, and by a tracer daemon's control face."""
+"""Both backends of a trace, so that one test runs with each: the local one, and the control face of a tracer daemon."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ from daemon.host.clocks import read_clocks
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.backends import Backend, LocalBackend
+from daemon.trace.backends import LocalBackend
 from daemon.trace.service import ServiceBackend
 from daemon.trace.walk.steps import Identity, Limits, Walk
 from daemon.trace.wire.session import TraceResult
@@ -57,8 +57,8 @@ async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]
 
 
 @asynccontextmanager
-async def backend_of(name: str, settings: Settings) -> AsyncIterator[Backend]:
-    """`settings` are the tracing daemon's: this one's own, or the service's."""
+async def backend_of(name: str, settings: Settings) -> AsyncIterator[LocalBackend | ServiceBackend]:
+    """`settings` are those of the daemon that traces: this one, or the service."""
     if name == "local":
         yield LocalBackend(LiveSettings(settings), fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
         return
@@ -71,7 +71,13 @@ async def backend_of(name: str, settings: Settings) -> AsyncIterator[Backend]:
 
 
 async def traced_by(
-    backend: Backend, proxy_port: int, url: str = START, *, provider: str = "luna", timeout_s: float = 15, **limits: Any
+    backend: LocalBackend | ServiceBackend,
+    proxy_port: int,
+    url: str = START,
+    *,
+    provider: str = "luna",
+    timeout_s: float = 15,
+    **limits: Any,
 ) -> TraceResult:
     given: dict[str, Any] = {"hops_max": 20, "allow_private": True}
     walk = Walk(url, IDENTITY, Limits(**(given | limits)))

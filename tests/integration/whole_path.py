@@ -33,8 +33,8 @@ VISITOR = Visitor("192.0.2.7", "Browser/1", None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """The results of one click: answer, hit, end of the trace, release of the IP."""
+class ClickOutcome:
+    """The outcome of one click: its answer, its hit, the end of its trace, the release of its IP."""
 
     answer: Answer
     hit: Hit
@@ -47,7 +47,7 @@ class Told:
 
 
 class Heard:
-    """A journal that keeps the entries of each request until a test takes them."""
+    """A journal in memory that keeps the entries of each request until a test takes them."""
 
     def __init__(self) -> None:
         self.hits: dict[UUID, Hit] = {}
@@ -74,13 +74,13 @@ class Heard:
         await trio.lowlevel.checkpoint()
         return True
 
-    async def taken(self, answer: Answer) -> Told:
-        """The results of one click, after its trace has ended and its IP is released."""
+    async def taken(self, answer: Answer) -> ClickOutcome:
+        """The outcome of one click, once its trace has ended and its IP is released."""
         which = answer.request_id
         with trio.fail_after(PATIENCE_S):
             while which not in self.traces or which not in self.releases:
                 await self._more.wait()
-        return Told(answer, self.hits.pop(which), self.traces.pop(which), self.releases.pop(which))
+        return ClickOutcome(answer, self.hits.pop(which), self.traces.pop(which), self.releases.pop(which))
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ class WholePath:
     tracer: Tracer
 
     def offer(self, tracking_url: str, *landing_schemes: str, **values: object) -> None:
-        """The only offer of the clicks."""
+        """The only offer."""
         row = {"id": uuid4(), "offer_name": "sale", "final_url": tracking_url, "target_country": "us"}
         more = {"deadline_s": None, "user_agent": "default", "landing_schemes": list(landing_schemes)}
         assert all(complaint.usable for complaint in self.offers.replace([{**row, **more, **values}]))
@@ -103,13 +103,13 @@ class WholePath:
         with trio.fail_after(PATIENCE_S):
             return await self.clicks.answer(b"offer=sale&gclid=7", VISITOR)
 
-    async def told(self) -> Told:
+    async def outcome(self) -> ClickOutcome:
         return await self.journal.taken(await self.click())
 
 
 @asynccontextmanager
 async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> AsyncIterator[WholePath]:
-    """`Clicks` over so many IPs, which are all the proxy at this port of loopback. At the end no IP may be locked."""
+    """A path with `ips` IPs, all of them the proxy at this port of loopback. At the end no IP is locked."""
     pool, trace = settings.pool, settings.trace
     rules = Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max)
     journal = Heard()

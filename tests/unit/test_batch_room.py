@@ -1,4 +1,4 @@
-"""How many traces that nobody waits for may begin."""
+"""How many batch traces may start."""
 
 import pytest
 from hypothesis import given
@@ -29,12 +29,12 @@ def test_the_utilisation_stays_below_its_bound(
     assert room(counts, beginning, 60) == expected
 
 
-def test_none_begins_while_a_click_waits() -> None:
+def test_none_starts_while_a_click_waits() -> None:
     assert room(Counts(10, 10, 0, 0, 0, waiting=1), 0, 60) == 0
 
 
 @given(FEW, FEW, FEW, FEW, FEW, st.floats(0, 100))
-def test_no_more_begin_than_are_free_or_than_the_bound_allows(
+def test_no_more_start_than_are_available_or_than_the_bound_allows(
     available: int, locked: int, cooldown: int, failed: int, beginning: int, percent: float
 ) -> None:
     counts = Counts(available + locked + cooldown + failed, available, locked, cooldown, failed, 0)

@@ -33,7 +33,7 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 
 def body(*headers: tuple[str, str], bytes_max: int = BYTES_MAX) -> PageBody | None:
     raw = tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
-    return page_body(URL_HERE, raw, bytes_max=bytes_max, refresh_max_s=10, refreshed=False)
+    return page_body(URL_HERE, raw, bytes_max, 10, refreshed=False)
 
 
 def html(coding: str = "", *, bytes_max: int = BYTES_MAX) -> PageBody:
@@ -63,13 +63,13 @@ def test_no_other_type_is_read_at_all(content_type: str) -> None:
 
 
 @pytest.mark.parametrize("coding", ["compress", "gzip, x", "gzip, gzip, gzip", "aes128gcm"])
-def test_what_cannot_be_decoded_is_not_read(coding: str) -> None:
+def test_a_body_of_an_unknown_coding_is_not_read(coding: str) -> None:
     assert body(("Content-Type", "text/html"), ("Content-Encoding", coding)) is None
 
 
 @pytest.mark.parametrize("coding", ENCODERS)
 @pytest.mark.parametrize("piece", [1, 7, 100_000])
-def test_each_coding_is_undone_in_pieces_of_any_size(coding: str, piece: int) -> None:
+def test_each_coding_is_decoded_in_pieces_of_any_size(coding: str, piece: int) -> None:
     read = html(coding)
     encoded = ENCODERS[coding](PADDING + META)
     for at in range(0, len(encoded), piece):
@@ -80,7 +80,7 @@ def test_each_coding_is_undone_in_pieces_of_any_size(coding: str, piece: int) ->
 
 
 @pytest.mark.parametrize("piece", [1, 100_000])
-def test_deflate_is_undone_without_a_header_too(piece: int) -> None:
+def test_deflate_without_a_header_is_decoded_too(piece: int) -> None:
     read = html("deflate")
     encoded = raw_deflate(PADDING + META)
     for at in range(0, len(encoded), piece):
@@ -89,7 +89,7 @@ def test_deflate_is_undone_without_a_header_too(piece: int) -> None:
     assert read.page.jump is not None
 
 
-def test_codings_one_inside_the_other_are_undone_from_the_outside() -> None:
+def test_nested_codings_are_decoded_from_the_outside() -> None:
     read = html("br, gzip")
     read.feed(gzip.compress(brotli.compress(META)))
     read.end(whole=True)
@@ -97,7 +97,7 @@ def test_codings_one_inside_the_other_are_undone_from_the_outside() -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip"])
-def test_a_bomb_gives_no_more_than_the_bound_and_is_left(coding: str) -> None:
+def test_a_decompression_bomb_returns_no_more_than_the_bound(coding: str) -> None:
     bomb = b"<title>" + bytes(10_000_000)
     for part in coding.split(", "):
         bomb = ENCODERS[part](bomb)
@@ -109,7 +109,7 @@ def test_a_bomb_gives_no_more_than_the_bound_and_is_left(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-def test_what_breaks_or_is_cut_is_read_as_far_as_it_goes(coding: str) -> None:
+def test_a_broken_or_cut_body_is_read_up_to_there(coding: str) -> None:
     encoded = ENCODERS[coding](META + PADDING)
     for spoilt in (encoded[: len(encoded) // 2], b"\xff\xfe nonsense" * 20, b""):
         read = html(coding)
@@ -149,7 +149,7 @@ def test_reading_ends_where_the_text_of_a_page_has_begun() -> None:
     assert read.page.jump is None
 
 
-def test_a_few_words_are_no_page_yet_until_it_is_slow() -> None:
+def test_a_few_words_end_the_reading_only_of_a_slow_page() -> None:
     read = html()
     read.feed(b"<p>You are being redirected.")
     read.look(slow=False)
@@ -165,7 +165,7 @@ def test_a_head_that_goes_on_slowly_is_waited_for() -> None:
     assert not read.enough
 
 
-def test_a_small_page_is_read_to_its_end_whatever_it_says() -> None:
+def test_a_small_page_is_read_to_its_end() -> None:
     read = body(("Content-Type", "text/html"), ("Content-Length", "2000"))
     assert read is not None
     read.feed(b"<p>" + b"You will be redirected in a moment. " * 40)
@@ -175,7 +175,7 @@ def test_a_small_page_is_read_to_its_end_whatever_it_says() -> None:
     assert read.page.jump is not None
 
 
-def test_a_form_that_is_still_coming_is_waited_for_up_to_the_bound() -> None:
+def test_an_incomplete_form_is_awaited_up_to_the_bound() -> None:
     read = html()
     read.feed(b"<body onload='document.forms[0].submit()'>" + b"Please wait. " * 100 + b"<form><input name=a>")
     read.look(slow=True)
@@ -186,7 +186,7 @@ def test_a_form_that_is_still_coming_is_waited_for_up_to_the_bound() -> None:
 
 
 @pytest.mark.parametrize("page", [b"<!DOCTYPE html>", b"\n <HTML>", b"<head >", b"<body >", b"<!-- x -->", b"<p>"])
-def test_what_has_no_type_is_read_where_it_begins_with_markup(page: bytes) -> None:
+def test_a_body_without_a_type_is_read_if_it_begins_with_markup(page: bytes) -> None:
     read = body()
     assert read is not None
     read.feed(page + META)
@@ -198,7 +198,7 @@ def test_what_has_no_type_is_read_where_it_begins_with_markup(page: bytes) -> No
     "page", [b"hello ", b'{"a": 1}', b"\x89PNG\r\n\x1a\n", b"<?xml version='1.0'?>", b"<paragraph>"]
 )
 @pytest.mark.parametrize("more", [b"", b" " * 100])
-def test_what_has_no_type_and_does_not_begin_with_markup_is_left(page: bytes, more: bytes) -> None:
+def test_a_body_without_a_type_or_markup_is_not_read(page: bytes, more: bytes) -> None:
     read = body()
     assert read is not None
     read.feed(page + more + META)
@@ -230,7 +230,7 @@ def test_first_bytes_are_the_first_bytes() -> None:
 @pytest.mark.parametrize("bits", range(10, 25))
 @pytest.mark.parametrize("piece", [1, 100, 100_000])
 def test_a_brotli_page_is_the_same_whatever_the_window(bits: int, piece: int) -> None:
-    """The window is lowered before it is decoded, and what is read of a page lies within the lower one."""
+    """The window in the header is lowered, and the bytes that are read of a page fit into the lower one."""
     rng = random.Random(bits)
     words = [bytes(rng.choices(b"abcdefgh", k=12)) for _ in range(2_000)]
     page = b"".join(rng.choices(words, k=40_000))  # 480 KB, with matches at all distances
@@ -243,7 +243,7 @@ def test_a_brotli_page_is_the_same_whatever_the_window(bits: int, piece: int) ->
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
 @pytest.mark.parametrize("piece", [1, 64, 100_000])
-def test_a_decoder_gives_no_more_than_its_bound_in_all(coding: str, piece: int) -> None:
+def test_a_decoder_returns_no_more_than_its_bound_in_all(coding: str, piece: int) -> None:
     encoded = ENCODERS[coding](bytes(5_000_000))
     decoder = CODINGS[coding](1_000)
     assert sum(len(decoder.feed(encoded[at : at + piece])) for at in range(0, len(encoded), piece)) == 1_000
@@ -259,7 +259,7 @@ def test_a_page_as_long_as_the_bound_is_whole(coding: str) -> None:
 
 @pytest.mark.parametrize("bits", [16, 22, 24])
 def test_a_brotli_bomb_takes_little_memory(bits: int) -> None:
-    """The decoder's own memory is not Python's: what the process holds is looked at."""
+    """The decoder's memory is not Python's, so the memory of the process is measured."""
     bomb = brotli.compress(bytes(20_000_000), quality=5, lgwin=bits)
     process = psutil.Process()
     before = process.memory_info().rss

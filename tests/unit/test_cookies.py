@@ -23,11 +23,11 @@ def sent(jar: Jar, url: str = SET_AT) -> str:
     return jar.header(URL(url))
 
 
-def test_cookies_go_back_as_they_came_in_order() -> None:
+def test_cookies_are_sent_as_received_and_in_order() -> None:
     assert sent(after("a=1", 'b="x y"; HttpOnly', "c==;Secure", "d=\xc3\xbc")) == 'a=1; b="x y"; c==; d=\xc3\xbc'
 
 
-def test_a_cookie_without_a_domain_stays_with_its_host() -> None:
+def test_a_cookie_without_a_domain_is_sent_only_to_its_host() -> None:
     jar = after("a=1; Path=/")
     assert sent(jar, "https://www.shop.example.com/") == "a=1"
     assert sent(jar, "https://shop.example.com/") == ""
@@ -47,7 +47,7 @@ def test_a_cookie_for_a_domain_that_is_not_its_own_is_refused(domain: str) -> No
     assert sent(after(f"a=1; Domain={domain}")) == ""
 
 
-def test_an_address_and_a_single_label_can_name_only_themselves() -> None:
+def test_an_ip_address_and_a_single_label_may_set_only_their_own_cookies() -> None:
     assert sent(after("a=1; Domain=192.0.2.1", at="http://192.0.2.1/"), "http://192.0.2.1/") == "a=1"
     assert sent(after("a=1; Domain=2.1", at="http://192.0.2.1/"), "http://192.0.2.1/") == ""
     assert sent(after("a=1; Domain=intranet", at="http://intranet/"), "http://intranet/") == "a=1"
@@ -68,7 +68,7 @@ def test_longer_paths_come_first() -> None:
     assert sent(after("a=1; Path=/", "b=2; Path=/a")) == "b=2; a=1"
 
 
-def test_a_secure_cookie_is_neither_taken_from_nor_sent_over_plain_http() -> None:
+def test_a_secure_cookie_is_neither_accepted_nor_sent_over_plain_http() -> None:
     assert sent(after("a=1; Secure; Path=/"), "http://www.shop.example.com/") == ""
     assert sent(after("a=1; Secure; Path=/", at="http://www.shop.example.com/")) == ""
 
@@ -86,19 +86,19 @@ def test_a_cookie_set_to_expire_is_removed(removal: str) -> None:
     assert sent(after("a=1", "b=2", f"a=gone; {removal}")) == "b=2"
 
 
-def test_expiry_is_judged_by_the_answers_own_date() -> None:
+def test_expires_is_compared_to_the_answers_own_date() -> None:
     expires = "a=1; Expires=Wed, 01 Jan 2020 00:00:00 GMT"
     assert sent(after(expires, date="Wed, 01 Jan 2020 00:00:01 GMT")) == ""
     assert sent(after(expires, date="Tue, 31 Dec 2019 23:59:59 GMT")) == "a=1"
     assert sent(after("a=1; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT")) == "a=1"
 
 
-def test_a_new_value_takes_the_place_of_the_old() -> None:
+def test_a_new_value_replaces_the_old_one() -> None:
     assert sent(after("a=1", "b=2", "a=3")) == "a=3; b=2"
 
 
 @pytest.mark.parametrize("line", ["", "=", ";Path=/", "a\x01=1", "a=" + "x" * 5_000])
-def test_what_is_malformed_or_too_large_is_left_out(line: str) -> None:
+def test_a_malformed_or_too_large_cookie_is_ignored(line: str) -> None:
     assert sent(after(line)) == ""
 
 
@@ -108,7 +108,7 @@ def test_an_attribute_that_is_too_long_is_ignored() -> None:
     assert sent(after(f"c=1;path=/;path={path}"), "https://www.shop.example.com/") == "c=1"
 
 
-def test_the_oldest_leaves_a_full_jar() -> None:
+def test_a_full_jar_removes_its_oldest_cookie() -> None:
     jar = after(*(f"c{number}=1" for number in range(COOKIES_MAX + 1)))
     names = [pair.partition("=")[0] for pair in sent(jar).split("; ")]
     assert names == [f"c{number}" for number in range(1, COOKIES_MAX + 1)]

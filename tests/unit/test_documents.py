@@ -139,6 +139,14 @@ def test_a_block_of_settings_that_would_be_refused_is_seen() -> None:
         list(missing_settings("```toml\n[pool]\ncooldown = 3\n```\n"))
 
 
+MODULE_FILE = re.compile(r"(?<![\w/.*-])(?:[a-z_]+/)*[a-z_0-9]+\.py\b")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "daemon").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_and_comments_name_only_modules_that_exist(path: Path) -> None:
+    assert [name for name in MODULE_FILE.findall(path.read_text()) if name not in ENDINGS] == []
+
+
 def inline(text: str) -> list[str]:
     """Every `tracepool …` of a sentence or a table."""
     return [text for text in re.findall(r"`(tracepool [a-z][^`]*)`", text) if "…" not in text and " / " not in text]

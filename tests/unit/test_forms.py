@@ -1,9 +1,10 @@
-"""What forms send when a script submits them."""
+"""The request of a form that a script submits."""
 
 import pytest
 from ada_url import URL
 
-from daemon.trace.page.html import Jump, Page, Source, read_page
+from daemon.trace.page.forms import Jump
+from daemon.trace.page.html import Page, Source, read_page
 
 HERE = "http://ads.example/dir/page?q=1#top"
 SUBMIT = "<script>document.forms[0].submit()</script>"
@@ -83,7 +84,7 @@ def test_a_field_may_stand_outside_of_its_form() -> None:
     assert read(page + SUBMIT).jump == Jump("form", "http://ads.example/s", "POST", b"a=1")
 
 
-def test_what_comes_after_the_script_is_not_there_yet() -> None:
+def test_fields_after_the_script_are_not_sent() -> None:
     page = f"<form method=post action=/s><input name=a>{SUBMIT}<input name=b></form>"
     assert read(page).jump == Jump("form", "http://ads.example/s", "POST", b"a=")
     assert read(f"{SUBMIT}<form action=/s></form>") == Page(None, final=True)
@@ -124,11 +125,11 @@ def test_the_form_is_the_one_that_the_script_names(submit: str) -> None:
         "<form></form><button onclick='document.forms[0].submit()'>Go</button>",
     ],
 )
-def test_what_leaves_the_page_where_it_is_is_no_jump(page: str) -> None:
+def test_a_submit_that_stays_on_the_page_is_no_jump(page: str) -> None:
     assert (read(page).jump, read(page).unresolved) == (None, False)
 
 
-def test_a_page_of_submits_that_lead_nowhere_is_left() -> None:
+def test_only_submits_max_submits_of_a_page_are_read() -> None:
     nowhere = "<script>document.forms[99].submit()</script>"
     assert read(nowhere * 7 + "<form action=/s></form>" + SUBMIT).jump is not None
     assert read(nowhere * 8 + "<form action=/s></form>" + SUBMIT).jump is None

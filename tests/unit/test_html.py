@@ -1,4 +1,4 @@
-"""What pages say about where to go next."""
+"""The jumps of HTML pages."""
 
 import pytest
 from ada_url import URL
@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from daemon.trace.page.html import Jump, Page, Source, declared_refresh, read_page
+from daemon.trace.page.forms import Jump
+from daemon.trace.page.html import Page, Source, declared_refresh, read_page
 
 HERE = "http://ads.example/dir/page?q=1"
 
@@ -113,11 +114,11 @@ def test_the_first_refresh_of_a_page_that_is_one_counts(page: str) -> None:
         "<p>" + meta("0;/a").replace("<", "&lt;"),
     ],
 )
-def test_a_refresh_that_waits_long_or_is_no_element_of_the_page_lands(page: str) -> None:
+def test_a_refresh_with_a_long_delay_or_outside_the_page_is_no_jump(page: str) -> None:
     assert read(page) == Page(None, final=True, text_characters=read(page).text_characters)
 
 
-def test_a_refresh_header_that_waits_long_came_first() -> None:
+def test_a_refresh_header_with_a_long_delay_has_precedence_over_meta_elements() -> None:
     assert read(meta("0;/a"), refreshed=True).jump is None
     assert read(meta("0;/a") + "<script>location='/b'</script>", refreshed=True).jump == Jump(
         "script", "http://ads.example/b"
@@ -138,7 +139,7 @@ def test_a_refresh_header_that_waits_long_came_first() -> None:
         ("<base href='/x/'>" + meta("0"), "/dir/page?q=1"),
     ],
 )
-def test_the_base_that_stands_before_is_honoured(page: str, url: str) -> None:
+def test_a_base_element_before_the_jump_counts(page: str, url: str) -> None:
     found = jump(page)
     assert found is not None
     assert found[1] == url
@@ -217,7 +218,7 @@ def test_a_script_that_jumps_is_found_on_the_tree(page: str) -> None:
         "<template><script>location='/a'</script></template>",
         "<noscript><script>location='/a'</script></noscript>",
         "<textarea><script>location='/a'</script></textarea>",
-        "<script>location='/a'",  # it never came to its end
+        "<script>location='/a'",  # incomplete
         "<script src=/x.js>location='/a'</script>",
         "<script type='application/ld+json'>location='/a'</script>",
         "<a href=/x onclick=\"location='/a'\">x</a>",
@@ -244,12 +245,12 @@ def test_what_no_browser_would_run_at_the_load_is_no_jump(page: str) -> None:
         "<form method=post enctype=multipart/form-data></form><script>document.forms[0].submit()</script>",
     ],
 )
-def test_a_page_that_leaves_for_where_nobody_can_say_is_marked(page: str) -> None:
+def test_a_page_that_leaves_for_an_unknown_url_is_unresolved(page: str) -> None:
     found = read(page)
     assert (found.jump, found.unresolved) == (None, True)
 
 
-def test_a_refresh_is_taken_where_a_script_computes_its_target() -> None:
+def test_a_refresh_has_precedence_over_a_script_with_a_computed_target() -> None:
     found = read(meta("1;/a") + "<script>location = x()</script>")
     assert (found.jump, found.unresolved) == (Jump("meta", "http://ads.example/a"), False)
 
@@ -278,7 +279,7 @@ def test_only_what_a_visitor_sees_is_text() -> None:
         ("<body onload='document.f.submit()'><form name=f></form>", Page(Jump("form", HERE.partition("?")[0] + "?"))),
     ],
 )
-def test_of_a_page_that_is_still_coming_only_what_is_complete_counts(page: str, found: Page) -> None:
+def test_only_complete_elements_of_a_partial_page_count(page: str, found: Page) -> None:
     assert read(page, whole=False) == Page(
         found.jump, final=found.final, waits=found.waits, text_characters=read(page, whole=False).text_characters
     )
@@ -302,7 +303,7 @@ def test_no_page_raises_and_every_jump_is_a_url(page: bytes, charset: str | None
 
 
 @given(PAGES)
-def test_a_jump_is_found_only_where_the_tree_has_what_makes_it(page: bytes) -> None:
+def test_a_jump_is_found_only_if_the_tree_has_its_element(page: bytes) -> None:
     tree = LexborHTMLParser(page.decode("utf-8", "replace"), scripting=True)
     found = read(page).jump
     if found is None:
@@ -312,7 +313,7 @@ def test_a_jump_is_found_only_where_the_tree_has_what_makes_it(page: bytes) -> N
 
 
 @given(PAGES, st.integers(0, 200))
-def test_what_a_part_of_a_page_says_for_good_the_whole_says_too(page: bytes, cut: int) -> None:
+def test_a_final_result_of_a_part_is_the_result_of_the_whole_page(page: bytes, cut: int) -> None:
     found = read(page[:cut], whole=False)
     if found.final:
         assert read(page).jump == found.jump

@@ -1,12 +1,11 @@
-"""What one page may cost: its tags, its tree, its steps. How long that takes is test_linear_time.py's."""
+"""The bounds of one page: its tags, its tree, its steps. test_linear_time.py tests the time."""
 
 import pytest
 from ada_url import URL
 from selectolax.lexbor import LexborHTMLParser
 
-from daemon.trace.page.budget import STEPS_MAX, Steps
+from daemon.trace.page.bounds import REOPENED_MAX, ROOT_TAGS_MAX, STEPS_MAX, TAGS_MAX, Steps, bounded
 from daemon.trace.page.html import Source, read_page
-from daemon.trace.page.markup import REOPENED_MAX, ROOT_TAGS_MAX, TAGS_MAX, bounded
 from daemon.trace.page.tokens import tokens_in
 from tests.fakes.hostile_inputs import FORMS, MARKUP, PAGE_BYTES, SCRIPTS, Make
 
@@ -46,7 +45,7 @@ def test_a_usual_page_is_read_with_a_small_part_of_its_steps() -> None:
     assert bounded(text)[0] == text
 
 
-def test_what_stands_behind_too_many_tags_is_not_read() -> None:
+def test_the_rest_of_a_page_with_too_many_tags_is_not_read() -> None:
     before = "<p>" * (TAGS_MAX - 1)
     assert read_page(f"{before}{JUMP}<p>".encode(), SOURCE, whole=False).jump is not None
     page = read_page(f"{before}<p>{JUMP}".encode(), SOURCE, whole=False)
@@ -58,13 +57,13 @@ def test_a_script_that_the_last_tag_cut_off_is_not_run() -> None:
     assert read_page(text.encode(), SOURCE, whole=True).jump is None
 
 
-def test_only_so_many_tags_add_attributes_to_the_root() -> None:
+def test_only_root_tags_max_tags_add_attributes_to_the_root() -> None:
     roots = "<html a>" * (ROOT_TAGS_MAX // 2) + "<BODY b>" * (ROOT_TAGS_MAX // 2)
     assert bounded(roots) == (roots, ROOT_TAGS_MAX, False)
     assert bounded(roots + "<html c>x") == (roots, ROOT_TAGS_MAX + 1, True)
 
 
-def test_formatting_that_would_be_reopened_too_often_gets_another_name_and_the_jump_is_found() -> None:
+def test_formatting_elements_that_would_be_reopened_too_often_are_renamed_and_the_jump_is_found() -> None:
     text = MARKUP["formatting for each paragraph"](PAGE_BYTES // 2).decode() + JUMP
     read, _, cut = bounded(text)
     assert not cut
@@ -72,7 +71,7 @@ def test_formatting_that_would_be_reopened_too_often_gets_another_name_and_the_j
     assert read_page(text.encode(), SOURCE, whole=True).jump is not None
 
 
-def test_a_form_is_found_behind_scripts_that_found_none() -> None:
+def test_a_form_is_found_after_scripts_that_found_none() -> None:
     text = (
         "<script>document.forms.a.submit()</script><form action=/a></form><script>document.forms[0].submit()</script>"
     )

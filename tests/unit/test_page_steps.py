@@ -1,9 +1,10 @@
-"""The walk where pages go on by themselves, where an offer stops it, and where forms are posted."""
+"""The steps of a walk after pages with jumps, at hosts of stop_at, and after forms."""
 
 import pytest
 from msgspec.structs import replace
 
-from daemon.trace.page.html import Jump, Page
+from daemon.trace.page.forms import Jump
+from daemon.trace.page.html import Page
 from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, Identity, Landed, Limits, Walk
 
 HERE = "https://ads.example.com/click?gclid=1"
@@ -30,7 +31,7 @@ def to(location: str, *, status: int = 302) -> HopAnswer:
 
 
 def goes(url: str, kind: str = "meta", **more: object) -> HopAnswer:
-    """A page that goes on to `url`."""
+    """An answer whose page jumps to `url`."""
     return answer(HTML, page=Page(Jump(kind, url, **more), final=True))  # type: ignore[arg-type]
 
 
@@ -39,7 +40,7 @@ def kinds(traced: Walk) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["meta", "script", "form"])
-def test_a_page_that_goes_on_is_followed_and_its_hop_has_the_kind(kind: str) -> None:
+def test_a_jump_is_followed_and_its_hop_has_the_kind(kind: str) -> None:
     traced = walk()
     step = traced.answered(goes("https://b.example.com/x#y", kind))
     assert isinstance(step, Fetch)
@@ -79,7 +80,7 @@ def test_a_location_comes_before_a_refresh_header_and_a_refresh_header_before_th
     ("refresh_max_s", "text", "followed"),
     [(10, "10;/a", True), (10, "11;/a", False), (0, "0;/a", True), (0, "1;/a", False), (2.5, "2;/a", True)],
 )
-def test_a_refresh_that_waits_longer_than_it_may_lands(refresh_max_s: float, text: str, followed: bool) -> None:
+def test_a_refresh_with_a_delay_above_the_limit_is_a_landing(refresh_max_s: float, text: str, followed: bool) -> None:
     traced = walk(replace(LIMITS, refresh_max_s=refresh_max_s))
     assert isinstance(traced.answered(answer(("Refresh", text))), Fetch if followed else Landed)
 
@@ -102,7 +103,7 @@ def test_a_refresh_that_waits_longer_than_it_may_lands(refresh_max_s: float, tex
         (407, [HTML], True),
     ],
 )
-def test_a_body_is_read_only_where_it_has_a_say(status: int, headers: list[tuple[str, str]], read: bool) -> None:
+def test_a_body_is_read_only_if_it_can_change_the_step(status: int, headers: list[tuple[str, str]], read: bool) -> None:
     assert (walk().body(status, raw(*headers)) is not None) is read
 
 
@@ -110,7 +111,7 @@ def test_the_body_of_a_plain_407_is_not_read() -> None:
     assert walk(url="http://ads.example.com/").body(407, raw(HTML)) is None
 
 
-def test_a_page_that_leaves_for_an_unknown_url_is_where_the_trace_lands_marked() -> None:
+def test_a_page_that_leaves_for_an_unknown_url_is_a_landing_of_kind_script_unresolved() -> None:
     for page in (Page(unresolved=True), Page(waits=True)):
         traced = walk()
         assert traced.answered(answer(HTML, page=page)) == Landed(HERE)
@@ -118,17 +119,17 @@ def test_a_page_that_leaves_for_an_unknown_url_is_where_the_trace_lands_marked()
 
 
 @pytest.mark.parametrize("url", [HERE, HERE + "#"])
-def test_a_page_that_goes_on_to_itself_is_landed_on(url: str) -> None:
+def test_a_page_that_jumps_to_itself_is_a_landing(url: str) -> None:
     traced = walk()
     assert isinstance(traced.answered(goes(url)), Landed)
     assert kinds(traced) == ["final"]
 
 
-def test_a_place_on_the_same_page_is_where_it_lands() -> None:
+def test_a_jump_to_a_fragment_of_the_same_page_is_a_landing() -> None:
     assert walk().answered(goes(HERE + "#offer")) == Landed(HERE + "#offer")
 
 
-def test_a_page_that_sets_a_cookie_and_goes_on_to_itself_is_asked_once_more_and_no_oftener() -> None:
+def test_a_page_that_sets_a_cookie_and_jumps_to_itself_is_fetched_once_more_only() -> None:
     traced = walk()
     first = answer(HTML, ("Set-Cookie", "a=1"), page=goes(HERE).page)
     step = traced.answered(first)
@@ -139,7 +140,7 @@ def test_a_page_that_sets_a_cookie_and_goes_on_to_itself_is_asked_once_more_and_
     assert kinds(traced) == ["meta", "final"]
 
 
-def test_two_pages_that_go_on_to_each_other_are_a_loop() -> None:
+def test_two_pages_that_jump_to_each_other_are_a_loop() -> None:
     traced = walk()
     traced.answered(goes("https://b.example.com/"))
     step = traced.answered(goes(HERE))
@@ -147,7 +148,7 @@ def test_two_pages_that_go_on_to_each_other_are_a_loop() -> None:
     assert step.reason == "loop"
 
 
-def test_an_app_is_landed_in_where_the_offer_allows_its_scheme_and_else_the_page() -> None:
+def test_an_app_url_is_a_landing_if_the_offer_allows_its_scheme_and_else_the_page_is() -> None:
     allowing = walk(replace(LIMITS, landing_schemes=LIMITS.landing_schemes | {"market"}))
     assert allowing.answered(goes("market://details?id=x", "script")) == Landed("market://details?id=x")
     assert kinds(allowing) == ["script"]
@@ -183,19 +184,19 @@ def test_the_hop_after_the_last_allowed_one_is_not_made_for_a_page_either() -> N
         ("93.184.216.34", "http://93.184.216.34/", True),
     ],
 )
-def test_a_host_where_the_offer_stops_is_itself_and_what_is_below_it(stop_at: str, location: str, stops: bool) -> None:
+def test_stop_at_covers_the_host_and_its_subdomains(stop_at: str, location: str, stops: bool) -> None:
     traced = walk(replace(LIMITS, stop_at=frozenset({stop_at})))
     assert isinstance(traced.answered(to(location)), Landed if stops else Fetch)
     assert kinds(traced) == ["http"]
 
 
-def test_the_landing_where_an_offer_stops_is_what_a_browser_would_show() -> None:
+def test_the_landing_at_a_host_of_stop_at_has_the_url_that_a_browser_shows() -> None:
     traced = walk(replace(LIMITS, stop_at=frozenset({"shop.example.com"})), url=HERE + "#top")
     assert traced.answered(to("//shop.example.com/x?cid=7")) == Landed("https://shop.example.com/x?cid=7#top")
     assert len(traced.hops) == 1
 
 
-def test_the_tracking_url_itself_is_fetched_wherever_the_offer_stops() -> None:
+def test_the_tracking_url_is_fetched_even_at_a_host_of_stop_at() -> None:
     traced = walk(replace(LIMITS, stop_at=frozenset({"ads.example.com"})))
     assert traced.answered(to("/next")) == Landed("https://ads.example.com/next")
 
@@ -203,7 +204,7 @@ def test_the_tracking_url_itself_is_fetched_wherever_the_offer_stops() -> None:
 POSTED = goes("https://b.example.com/s", "form", method="POST", body=b"a=1")
 
 
-def test_a_form_is_posted_with_its_fields_even_to_where_the_offer_stops() -> None:
+def test_a_form_is_posted_with_its_fields_even_to_a_host_of_stop_at() -> None:
     traced = walk(replace(LIMITS, stop_at=frozenset({"b.example.com"})))
     step = traced.answered(POSTED)
     assert isinstance(step, Fetch)

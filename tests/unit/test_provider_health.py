@@ -1,8 +1,8 @@
-"""How a provider stands as a whole: what makes it suspect, what tells that its login is refused, what ends that."""
+"""The health of a provider: what makes it suspected or its credentials refused, and what ends that."""
 
 import pytest
 
-from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, ProviderStatus, Standing
+from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, ProviderRecord, ProviderStatus
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.ips import at
 
@@ -12,14 +12,14 @@ class Said:
         self.health = ProviderHealth(self.hear)
         self.heard: list[tuple[str, Health]] = []
 
-    def hear(self, provider: str, standing: Standing) -> None:
-        self.heard.append((provider, standing.health))
+    def hear(self, provider: str, record: ProviderRecord) -> None:
+        self.heard.append((provider, record.health))
 
     def state(self, provider: str = "luna") -> str:
         return str(self.health.status()[provider].state)
 
 
-def test_a_refused_login_is_said_once_and_ends_with_the_first_success() -> None:
+def test_a_refused_login_is_reported_once_and_ends_with_the_first_success() -> None:
     said = Said()
     said.health.trace("luna", Verdict.OK, at(0))
     for second in (1, 2, 3):
@@ -41,7 +41,7 @@ def test_a_refused_login_is_said_once_and_ends_with_the_first_success() -> None:
 
 
 @pytest.mark.parametrize("verdict", sorted(set(Verdict) - {Verdict.OK, Verdict.CREDENTIALS}))
-def test_other_verdicts_say_nothing_of_the_login(verdict: Verdict) -> None:
+def test_other_verdicts_do_not_change_the_login(verdict: Verdict) -> None:
     said = Said()
     said.health.trace("luna", verdict, at(0))
     assert (said.state(), said.health.refusals(), said.heard) == ("ok", {}, [])
@@ -50,14 +50,14 @@ def test_other_verdicts_say_nothing_of_the_login(verdict: Verdict) -> None:
     assert said.state() == "credentials_refused"
 
 
-def test_one_provider_is_not_another() -> None:
+def test_providers_are_independent() -> None:
     said = Said()
     said.health.trace("luna", Verdict.CREDENTIALS, at(0))
     said.health.trace("soax", Verdict.OK, at(1))
     assert (said.state("luna"), said.state("soax")) == ("credentials_refused", "ok")
 
 
-def test_a_suspicion_outlasts_the_successes_that_come_while_ips_go_on_failing() -> None:
+def test_a_suspicion_lasts_while_ips_go_on_failing_despite_successes() -> None:
     said = Said()
     said.health.spared("luna", "us", at(0))
     said.health.spared("luna", "gb", at(100))
@@ -71,7 +71,7 @@ def test_a_suspicion_outlasts_the_successes_that_come_while_ips_go_on_failing() 
     assert (said.state(), said.health.suspects()) == ("ok", {})
 
 
-def test_a_refused_login_is_the_surer_finding() -> None:
+def test_refused_credentials_have_precedence_over_a_suspicion() -> None:
     said = Said()
     said.health.spared("luna", "us", at(0))
     said.health.trace("luna", Verdict.CREDENTIALS, at(1))

@@ -1,4 +1,4 @@
-"""What scripts do for certain, read from their text alone."""
+"""The certain actions of scripts, read from their text."""
 
 import pytest
 from hypothesis import given
@@ -92,7 +92,7 @@ def test_the_escapes_of_a_literal_are_decoded(written: str, url: str) -> None:
         "document.forms[n].submit()",
     ],
 )
-def test_a_script_that_computes_where_it_goes_is_not_guessed_at(code: str) -> None:
+def test_a_jump_to_a_computed_url_is_unresolved(code: str) -> None:
     assert read(code).now == UNRESOLVED
 
 
@@ -131,7 +131,7 @@ def test_a_script_that_computes_where_it_goes_is_not_guessed_at(code: str) -> No
         "setTimeout(function () { location = '/a' }, 60000)",
     ],
 )
-def test_what_jumps_only_perhaps_later_or_never_is_no_jump(code: str) -> None:
+def test_a_jump_that_is_conditional_deferred_or_unreachable_is_no_jump(code: str) -> None:
     actions = read(code)
     assert (actions.now, actions.on_load, actions.later) == (None, None, False)
 
@@ -145,7 +145,7 @@ def test_what_jumps_only_perhaps_later_or_never_is_no_jump(code: str) -> None:
         "document.addEventListener('DOMContentLoaded', () => { location = '/a' })",
     ],
 )
-def test_what_a_script_sets_as_onload_happens_at_the_load(code: str) -> None:
+def test_an_onload_function_runs_at_the_load(code: str) -> None:
     assert read(code) == Actions(on_load=Go("/a"))
 
 
@@ -187,7 +187,7 @@ def test_a_function_that_jumps_is_noted_and_so_is_its_call() -> None:
         ("document.getElementsByName('f')[0]", Submit("name", "f")),
     ],
 )
-def test_a_submit_says_which_form(form: str, submit: Action) -> None:
+def test_a_submit_has_the_key_of_its_form(form: str, submit: Action) -> None:
     assert read(f"{form}.submit();").now == submit
 
 
@@ -207,7 +207,7 @@ def test_no_text_raises(code: str) -> None:
 @pytest.mark.parametrize(
     "part", ["{", "(", "[", "if(a)", "function f(){", "(function(){", "a.", "try{", "else ", "`${"]
 )
-def test_nothing_is_deep_or_long_enough_to_break_or_hold_up_the_reader(part: str) -> None:
+def test_deep_or_long_scripts_neither_raise_nor_take_long(part: str) -> None:
     closing = {"{": "}", "(": ")", "[": "]", "`${": "}`"}
     times = 16_384 // len(part)
     tail = "".join(closing.get(letter, "") for letter in reversed(part)) if part != "`${" else closing[part]

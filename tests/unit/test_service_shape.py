@@ -1,4 +1,4 @@
-"""What a trace service says: ours comes back as it was, and whatever others say is taken or refused, never raised."""
+"""Answers of a trace service: tracepool's own are read unchanged, others are accepted or refused, never raised."""
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,7 @@ ANSWER = TypeAdapter(TraceAnswer)
         (GaveUp(Verdict.LIMIT, "trace_timeout", "the trace did not end within 5 s"), (GO, GO)),
     ],
 )
-def test_what_one_side_answers_the_other_reads_as_it_was(end: Landed | GaveUp, hops: tuple[Hop, ...]) -> None:
+def test_an_answer_is_read_as_it_was_written(end: Landed | GaveUp, hops: tuple[Hop, ...]) -> None:
     result = TraceResult(end, hops, 20.0, 5_300, 450, "198.51.100.7")
     sent = ANSWER.dump_json(answer_of(result, REQUEST))
     assert result_of(ANSWER.validate_json(sent), MARKET, 20.0) == result
@@ -81,7 +81,7 @@ ANSWERS = st.builds(
 
 
 @given(ANSWERS)
-def test_whatever_fits_the_shape_is_a_result_or_refused_with_a_sentence(answer: TraceAnswer) -> None:
+def test_every_valid_answer_is_a_result_or_a_sentence(answer: TraceAnswer) -> None:
     result = result_of(answer, LIMITS, 1.0)
     if isinstance(result, str):
         assert answer.success

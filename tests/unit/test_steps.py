@@ -1,11 +1,11 @@
-"""The walk along a chain, played as a transcript: what the origins say, what the walk does next."""
+"""The steps of a walk as a transcript: each answer of an origin, and the walk's next step."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, HopFailure, Identity, Landed, Limits, Walk
-from daemon.trace.walk.verdicts import Kind, Phase, Verdict
+from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 
 HERE = "https://ads.example.com/click?gclid=1"
 WHO = Identity("tester/1")
@@ -55,7 +55,7 @@ def test_a_chain_is_followed_to_the_page_that_does_not_redirect() -> None:
         (HERE, 302, "http"),
         ("https://b.example.com/two", 200, "final"),
     ]
-    assert (traced.bytes_received, traced.bytes_sent) == (600, 400)
+    assert (sum(hop.bytes_received for hop in traced.hops), sum(hop.bytes_sent for hop in traced.hops)) == (600, 400)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -82,7 +82,7 @@ def test_a_redirect_without_a_location_lands_where_it_is(location: str) -> None:
     assert other.answered(answer(302)) == Landed(HERE)
 
 
-def test_the_first_location_that_is_not_empty_counts() -> None:
+def test_the_first_location_that_is_not_empty_is_followed() -> None:
     traced = walk()
     traced.start()
     step = traced.answered(answer(302, ("location", ""), ("LOCATION", "/one"), ("Location", "/two")))
@@ -166,7 +166,7 @@ def test_a_fragment_stays_off_the_wire_and_is_inherited() -> None:
 
 
 @pytest.mark.parametrize(("location", "landed"), [("/a#own", "/a#own"), ("/a#", "/a#")])
-def test_a_locations_own_fragment_wins_even_an_empty_one(location: str, landed: str) -> None:
+def test_a_locations_own_fragment_replaces_the_inherited_one_even_if_empty(location: str, landed: str) -> None:
     traced = walk(HERE + "#top")
     traced.start()
     traced.answered(to(location))
@@ -184,7 +184,7 @@ def test_the_same_request_twice_is_a_loop_and_names_the_url() -> None:
     assert len(traced.hops) == 2
 
 
-def test_a_loop_is_seen_through_a_changing_fragment() -> None:
+def test_a_loop_with_changing_fragments_is_a_loop() -> None:
     traced = walk()
     traced.start()
     step = traced.answered(to("#again"))
@@ -250,14 +250,14 @@ def test_the_headers_are_those_of_the_identity_and_the_referrer_is_sent_once() -
     assert header(traced.answered(to("/two")), "Referer") is None
 
 
-def test_line_ends_in_an_identity_reach_no_header() -> None:
+def test_line_breaks_of_an_identity_are_not_in_the_headers() -> None:
     traced = Walk(HERE, Identity("a\r\nX-Evil: 1", "en\x00\n", "\r\nb"), Limits(20, False))
     step = traced.start()
     assert isinstance(step, Fetch)
     assert not any(ord(letter) < 32 for _, value in step.headers for letter in value)
 
 
-def test_a_407_is_the_proxys_in_plain_http_and_a_page_inside_a_tunnel() -> None:
+def test_a_407_is_the_proxys_over_plain_http_and_a_landing_inside_a_tunnel() -> None:
     plain = walk("http://ads.example.com/")
     plain.start()
     step = plain.answered(answer(407))
@@ -268,11 +268,11 @@ def test_a_407_is_the_proxys_in_plain_http_and_a_page_inside_a_tunnel() -> None:
     assert tunnelled.answered(answer(407)) == Landed(HERE)
 
 
-def test_a_failure_names_hop_and_host_and_is_in_the_chain() -> None:
+def test_a_failure_has_hop_and_host_in_its_message_and_is_in_the_chain() -> None:
     traced = walk()
     traced.start()
     traced.answered(to("https://b.example.com/"))
-    step = traced.failed(HopFailure(Phase.TLS, Kind.CERTIFICATE, 7.0, 100, 50))
+    step = traced.failed(HopFailure(Phase.TLS, Failure.CERTIFICATE, 7.0, 100, 50))
     assert step == GaveUp(Verdict.TARGET, "bad_certificate", "hop 2 (b.example.com): the certificate does not verify")
     assert (traced.hops[1].kind, traced.hops[1].status, traced.hops[1].bytes_received) == ("failed", None, 100)
 
@@ -280,7 +280,7 @@ def test_a_failure_names_hop_and_host_and_is_in_the_chain() -> None:
 def test_a_trace_out_of_time_records_the_hop_under_way() -> None:
     traced = walk()
     traced.start()
-    step = traced.out_of_time(75, HopFailure(Phase.FORWARD, Kind.TIMEOUT, 500.0, 1, 2))
+    step = traced.out_of_time(75, HopFailure(Phase.FORWARD, Failure.TIMEOUT, 500.0, 1, 2))
     assert (step.verdict, step.reason) == (Verdict.LIMIT, "trace_timeout")
     assert [hop.kind for hop in traced.hops] == ["failed"]
 

@@ -1,4 +1,4 @@
-"""Today's bytes and money by provider, in memory."""
+"""Today's bytes and costs by provider, in memory."""
 
 from uuid import uuid4
 
@@ -30,7 +30,7 @@ def test_attempts_add_up_and_a_trace_counts_once_for_each_provider() -> None:
     }
 
 
-def test_what_the_table_had_at_the_start_goes_on() -> None:
+def test_counts_go_on_from_the_tables_rows() -> None:
     costs = TrafficCosts()
     costs.begin(NOON_S, [{"provider": "luna", "traces": 7, "bytes_received": 1, "bytes_sent": 2, "cost": 0.25}])
     costs.add(NOON_S, [moved()])
@@ -46,7 +46,7 @@ def test_a_day_ends_at_midnight_of_utc() -> None:
     assert costs.today(NOON_S + DAY_S)["luna"].bytes_received == 1
 
 
-def test_money_is_shown_to_a_millionth_and_kept_exactly() -> None:
+def test_costs_are_shown_to_a_millionth_and_kept_exactly() -> None:
     costs = TrafficCosts()
     for _ in range(10):
         costs.add(NOON_S, [moved(cost=0.000_000_4)])

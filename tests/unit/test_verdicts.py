@@ -4,35 +4,43 @@ import itertools
 
 import pytest
 
-from daemon.trace.walk.verdicts import FAULTS, FAULTS_OF_A_PROVEN_PROXY, Kind, Phase, Verdict, fault_of, fault_of_answer
+from daemon.trace.walk.verdicts import (
+    FAULTS,
+    FAULTS_OF_A_PROVEN_PROXY,
+    Failure,
+    Phase,
+    Verdict,
+    fault_of,
+    fault_of_answer,
+)
 
 
-def test_everything_before_the_tunnel_stands_is_the_ips_fault() -> None:
-    told = {(Phase.TUNNEL, Kind.UNREACHABLE), (Phase.TUNNEL, Kind.CREDENTIALS)}  # what a SOCKS proxy says itself
-    left_early = {(Phase.TUNNEL, Kind.SLOW)}
-    early = [FAULTS[pair] for pair in FAULTS.keys() - told - left_early if pair[0] in (Phase.DIAL, Phase.TUNNEL)]
+def test_every_failure_before_the_tunnel_is_open_is_the_ips_fault() -> None:
+    reported = {(Phase.TUNNEL, Failure.UNREACHABLE), (Phase.TUNNEL, Failure.CREDENTIALS)}  # replies of SOCKS proxies
+    left_early = {(Phase.TUNNEL, Failure.SLOW)}
+    early = [FAULTS[pair] for pair in FAULTS.keys() - reported - left_early if pair[0] in (Phase.DIAL, Phase.TUNNEL)]
     assert {fault.verdict for fault in early} == {Verdict.IP, Verdict.LIMIT}
     assert [fault.reason for fault in early if fault.verdict is Verdict.LIMIT] == ["no_sockets"]
 
 
-def test_nothing_behind_the_tunnel_is_the_ips_fault() -> None:
+def test_no_failure_inside_the_tunnel_is_the_ips_fault() -> None:
     late = {fault.verdict for (phase, _), fault in FAULTS.items() if phase in (Phase.TLS, Phase.BEHIND)}
     assert late == {Verdict.TARGET, Verdict.LIMIT}
 
 
-def test_a_proxy_that_has_carried_an_answer_is_not_blamed_for_a_break() -> None:
-    assert fault_of(Phase.FORWARD, Kind.RESET).verdict is Verdict.IP
-    assert fault_of(Phase.FORWARD, Kind.RESET, proxy_proven=True).verdict is Verdict.TARGET
+def test_a_broken_connection_of_a_proven_proxy_is_not_the_ips_fault() -> None:
+    assert fault_of(Phase.FORWARD, Failure.RESET).verdict is Verdict.IP
+    assert fault_of(Phase.FORWARD, Failure.RESET, proxy_proven=True).verdict is Verdict.TARGET
     assert all(fault.verdict is not Verdict.IP for fault in FAULTS_OF_A_PROVEN_PROXY.values())
     assert FAULTS_OF_A_PROVEN_PROXY.keys() <= FAULTS.keys()
 
 
-def test_a_proxy_that_cannot_be_dialled_is_blamed_even_after_an_answer() -> None:
-    assert fault_of(Phase.DIAL, Kind.REFUSED, proxy_proven=True).verdict is Verdict.IP
+def test_a_proven_proxy_that_cannot_be_dialled_is_at_fault() -> None:
+    assert fault_of(Phase.DIAL, Failure.REFUSED, proxy_proven=True).verdict is Verdict.IP
 
 
-def test_silence_in_plain_http_is_the_targets() -> None:
-    assert fault_of(Phase.FORWARD, Kind.TIMEOUT).verdict is Verdict.TARGET
+def test_a_timeout_over_plain_http_is_the_targets_fault() -> None:
+    assert fault_of(Phase.FORWARD, Failure.TIMEOUT).verdict is Verdict.TARGET
 
 
 @pytest.mark.parametrize(
@@ -50,10 +58,10 @@ def test_silence_in_plain_http_is_the_targets() -> None:
         (101, Verdict.IP),
     ],
 )
-def test_a_refused_connect_is_judged_by_its_status(status: int, verdict: Verdict) -> None:
-    fault = fault_of(Phase.TUNNEL, Kind.STATUS, status=status)
+def test_the_verdict_of_a_refused_connect_depends_on_its_status(status: int, verdict: Verdict) -> None:
+    fault = fault_of(Phase.TUNNEL, Failure.STATUS, status=status)
     assert fault.verdict is verdict
-    assert str(status) in fault.words
+    assert str(status) in fault.message
 
 
 @pytest.mark.parametrize(
@@ -78,23 +86,23 @@ def test_a_refused_connect_is_judged_by_its_status(status: int, verdict: Verdict
         (403, (b"X-Proxy-Errands", b"1"), False, None),
     ],
 )
-def test_an_answer_over_plain_http_is_the_proxys_where_that_can_be_told(
+def test_an_answer_over_plain_http_is_the_proxys_if_its_headers_show_it(
     status: int, header: tuple[bytes, bytes] | None, proven: bool, verdict: Verdict | None
 ) -> None:
     fault = fault_of_answer(status, [header] if header else [], proxy_proven=proven)
     assert (fault.verdict if fault else None) is verdict
     if fault:
-        assert str(status) in fault.words
+        assert str(status) in fault.message
 
 
-def test_a_pair_outside_the_table_is_our_own_fault_and_harms_no_ip() -> None:
-    for phase, kind in itertools.product(Phase, Kind):
+def test_a_pair_outside_the_table_is_an_internal_error_and_not_the_ips_fault() -> None:
+    for phase, kind in itertools.product(Phase, Failure):
         if (phase, kind) not in FAULTS:
             assert fault_of(phase, kind).verdict is Verdict.LIMIT
             assert fault_of(phase, kind).reason == "internal"
 
 
-def test_reasons_are_short_codes_and_words_are_sentences_without_an_end() -> None:
+def test_reasons_are_short_codes_and_messages_have_no_full_stop() -> None:
     for fault in FAULTS.values():
         assert fault.reason.replace("_", "").isalpha()
-        assert not fault.words.endswith(".")
+        assert not fault.message.endswith(".")

@@ -25,7 +25,7 @@ from daemon.journal.entries import Params
 from daemon.offers.macros import template_of, tracking_url
 from daemon.settings.model import Settings
 from daemon.trace.dispatch import JobRequest
-from daemon.trace.jobs import Finished, Spent
+from daemon.trace.jobs import Finished, TraceTotals
 from daemon.trace.leases import ANSWER_LATE_S
 from daemon.trace.service_shape import MODE, Header, TraceAnswer, TraceRequest
 from daemon.web.query import PARAMS_MAX, Inbound, Param, extracted_params
@@ -76,7 +76,7 @@ class ParallelAnswer(TypedDict):
 
 
 class NoIp(TypedDict):
-    """The country has no IP, or none became available in time."""
+    """The country has no IP, none became available in time, or as many requests wait as may."""
 
     success: bool
     error: str
@@ -91,7 +91,7 @@ class DirectTraces:
     async def trace(
         self, request: ParallelRequest, overview: Overview, database: Database, settings: Settings
     ) -> Finished:
-        """The end of the trace; `reason` is that of a click's fallback, `spent` is None where the trace had no IP.
+        """The end of the trace; `reason` is that of a click's fallback, `totals` is None where the trace had no IP.
 
         Raises BadInput for a URL that no offer may have, ProblemRaised (409) where the id has a trace already.
         """
@@ -131,7 +131,7 @@ async def _traced(request: ParallelRequest, url: str, overview: Overview, settin
     if accepted.ip is None:
         return Finished(None, accepted.reason)
     ms = (overview.now().tick_s - now.tick_s) * 1000
-    return Finished(None, "trace_failed", Spent(accepted.ip, ms, 0, 0, "the trace did not end in time"))
+    return Finished(None, "trace_failed", TraceTotals(accepted.ip, ms, 0, 0, "the trace did not end in time"))
 
 
 def _has_a_trace(request_id: UUID) -> ProblemRaised:
@@ -181,10 +181,11 @@ def parallel_routes(context: GetContext) -> Blueprint:
         """
         here = context()
         ended = await traces.trace(data, here.overview, here.database, here.settings())
-        spent = ended.spent
-        note_change(request_id=str(data.request_id), offer=data.offer_id, reason=ended.reason, ip=spent and spent.ip)
-        if spent is None:
-            return NoIp(success=False, error="No available IP"), 503
+        totals = ended.totals
+        note_change(request_id=str(data.request_id), offer=data.offer_id, reason=ended.reason, ip=totals and totals.ip)
+        if totals is None:
+            why = "Too many requests wait" if ended.reason == "overload" else "No available IP"
+            return NoIp(success=False, error=why), 503
         extracted = extracted_params(ended.final_url) if ended.final_url else {}
         answer = ParallelAnswer(
             success=ended.final_url is not None,
@@ -192,12 +193,12 @@ def parallel_routes(context: GetContext) -> Blueprint:
             final_url=ended.final_url,
             extracted_params=extracted,
             all_params={**data.params, **{name: extracted[name] for name in extracted if name not in data.params}},
-            trace_time_ms=round(spent.ms),
-            ip_used=spent.ip,
+            trace_time_ms=round(totals.ms),
+            ip_used=totals.ip,
             mode_used=MODE,
-            bandwidth_kb=round((spent.bytes_received + spent.bytes_sent) / 1000, 2),
+            bandwidth_kb=round((totals.bytes_received + totals.bytes_sent) / 1000, 2),
         )
-        return answer if spent.error is None else {**answer, "error": spent.error}
+        return answer if totals.error is None else {**answer, "error": totals.error}
 
     return routes
 

@@ -1,8 +1,8 @@
-"""The body of an HTML answer as it comes: decoded within a bound, looked at in between, left once it has said enough.
+"""Readers of an answer's body while it is received: decoded within a bound, and left once the next step is certain.
 
-Pure; exchange.py feeds it. Only HTML is read: text/html, application/xhtml+xml, and what has no Content-Type and begins
-with markup (MIME Sniffing 7.1). The bound holds for the bytes on the wire and for what they decode to. What cannot be
-decoded, or breaks, is read as far as it goes.
+Pure; wire/http1.py feeds them. Only HTML is read: text/html, application/xhtml+xml, and bodies without a Content-Type
+that begin with markup (MIME Sniffing 7.1). The bound holds for the bytes on the wire and for the decoded bytes. A body
+that breaks or cannot be decoded is read up to there.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ada_url import URL
 
-from daemon.trace.page.budget import Steps
+from daemon.trace.page.bounds import Steps
 from daemon.trace.page.charsets import charset_in
 from daemon.trace.page.codings import CODINGS
 from daemon.trace.page.html import Page, Source, read_page
@@ -19,10 +19,10 @@ from daemon.web.headers import values_of
 Headers = tuple[tuple[bytes, bytes], ...]
 
 ACCEPT_ENCODING = "gzip, deflate, br, zstd"
-CODINGS_MAX = 2  # one inside the other
+CODINGS_MAX = 2  # nested
 TEXT_CHARACTERS_MIN = 256  # more than "you are being redirected": text has begun
-SMALL_BYTES = 4_096  # what is not longer is read to its end, text or not: reading it costs less than a jump not seen
-LOOK_BYTES_MIN = 1_024  # between two looks; then the page must have doubled
+SMALL_BYTES = 4_096  # a page up to this size is read to its end: that costs less than a missed jump
+LOOK_BYTES_MIN = 1_024  # of the first reading of a page; each further one needs twice the bytes
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _MARKUP = tuple(
     b"<%b%b" % (name, end)
@@ -34,7 +34,7 @@ _SNIFFED_BYTES = 64
 
 
 class Body(Protocol):
-    """What takes an answer's body. `bytes_max` of it are read, fewer once it has had `enough`."""
+    """A reader of an answer's body. At most `bytes_max` are read, fewer once it has `enough`."""
 
     bytes_max: int
 
@@ -42,13 +42,14 @@ class Body(Protocol):
     def enough(self) -> bool: ...
     def feed(self, data: bytes) -> None: ...
     def look(self, *, slow: bool) -> None:
-        """A pause in what comes; `slow` after a long one."""
+        """Called when the body pauses; `slow` after a long pause."""
 
-    def end(self, *, whole: bool) -> None: ...
+    def end(self, *, whole: bool) -> None:
+        """Called at the end of what is read; `whole` if that is the body's end."""
 
 
 class FirstBytes:
-    """A body's first bytes, as they are encoded."""
+    """A body's first bytes, with their content coding."""
 
     def __init__(self, bytes_max: int) -> None:
         self.bytes_max = bytes_max
@@ -66,19 +67,19 @@ class FirstBytes:
         self._data += data[: self.bytes_max - len(self._data)]
 
     def look(self, *, slow: bool) -> None:
-        """Nothing is decided before the end."""
+        """Does nothing."""
 
     def end(self, *, whole: bool) -> None:
-        """What has come is all that there is."""
+        """Does nothing."""
 
 
 class PageBody:
-    """An HTML page on its way. `page` is what is known of it so far."""
+    """An HTML page while it is received. `page` is the result of the last reading."""
 
     def __init__(
         self, source: Source, codings: Sequence[str], *, bytes_max: int, sniffs: bool = False, small: bool = False
     ) -> None:
-        """`codings` in the order in which they are undone; `sniffs`: it is read on only if it begins with markup."""
+        """`codings` in decoding order. `sniffs`: a body that does not begin with markup is no page."""
         self.bytes_max = bytes_max
         self.enough = False
         self.page = Page()
@@ -127,17 +128,17 @@ class PageBody:
         return begins.startswith(b"<!--") or begins.startswith(_MARKUP)
 
 
-def page_body(url: URL, headers: Headers, *, bytes_max: int, refresh_max_s: float, refreshed: bool) -> PageBody | None:
-    """What reads the body of an answer with these headers, or None where it is not to be read."""
+def page_body(url: URL, headers: Headers, bytes_max: int, refresh_max_s: float, *, refreshed: bool) -> PageBody | None:
+    """The reader of the body of an answer with these headers; None if the body is not an HTML page."""
     content_type = b"".join(values_of(headers, b"content-type")[-1:]).decode("latin-1")
     length = b"".join(values_of(headers, b"content-length")[-1:])
     kind = content_type.partition(";")[0].strip().lower()
     if length == b"0" or (kind and kind not in _HTML_TYPES):
         return None
     named = b",".join(values_of(headers, b"content-encoding")).decode("latin-1").lower().split(",")
-    undone = [coding for coding in map(str.strip, reversed(named)) if coding not in ("", "identity")]
-    if len(undone) > CODINGS_MAX or any(coding not in CODINGS for coding in undone):
+    codings = [coding for coding in map(str.strip, reversed(named)) if coding not in ("", "identity")]
+    if len(codings) > CODINGS_MAX or any(coding not in CODINGS for coding in codings):
         return None
     source = Source(url, charset_in(content_type), refresh_max_s, refreshed)
     small = length.isdigit() and int(length[:9]) <= SMALL_BYTES
-    return PageBody(source, undone, bytes_max=bytes_max, sniffs=not kind, small=small)
+    return PageBody(source, codings, bytes_max=bytes_max, sniffs=not kind, small=small)

@@ -1,8 +1,8 @@
-"""Which character set a document has, and URLs as its characters write them. Pure.
+"""The character encoding of a document, and URLs in that encoding. Pure.
 
-Sources: WHATWG Encoding (labels, by webencodings), HTML 13.2.3.2 (a byte-order mark counts before the Content-Type,
-that before a meta element) and URL 4.4 (a query is written in the document's character set). What says nothing is
-windows-1252, as browsers have it.
+Sources: WHATWG Encoding (labels, by webencodings), HTML 13.2.3.2 (a byte-order mark has precedence over the
+Content-Type, and that over a meta element) and URL 4.4 (a query is written in the document's encoding). The default is
+windows-1252, as in browsers.
 """
 
 import re
@@ -22,14 +22,14 @@ _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xfe\xff": "utf-16be", b"\xff\xfe": "utf-1
 _CHARSET = re.compile(
     r"charset[\t\n\f\r ]*=[\t\n\f\r ]*(?:\"([^\"]*)\"|'([^']*)'|([^\"'\t\n\f\r ;][^\t\n\f\r ;]*))", re.I
 )
-# Each character that the encoding lacks copies the rest of its piece: pieces keep that linear.
+# Each character that the encoding lacks copies the rest of its piece, so short pieces keep the time linear.
 _ENCODED_AT_ONCE = 1_024
-# All of ASCII that a query may hold (URL 1.3, the special-query set) as it stands there.
-_AS_IT_STANDS = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "\"#<>'")
+# The ASCII characters that a query has without percent-encoding (URL 1.3, the special-query percent-encode set).
+_QUERY_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "\"#<>'")
 
 
 def declared_encoding(data: bytes, charset: str | None) -> Encoding | None:
-    """What a byte-order mark or the Content-Type's charset says, if either says something that exists."""
+    """The encoding of the byte-order mark or the Content-Type's charset, if one of them names a known one."""
     for mark, label in _MARKS.items():
         if data.startswith(mark):
             return webencodings.lookup(label)
@@ -37,7 +37,7 @@ def declared_encoding(data: bytes, charset: str | None) -> Encoding | None:
 
 
 def meta_encoding(metas: list[Mapping[str, str | None]]) -> Encoding:
-    """What the first meta element that names a character set says; `metas` are their attributes in order."""
+    """The encoding of the first meta element with a known one; `metas` are the attributes of all, in order."""
     for attributes in metas:
         label = attributes.get("charset")
         if label is None and (attributes.get("http-equiv") or "").lower() == "content-type":
@@ -45,7 +45,7 @@ def meta_encoding(metas: list[Mapping[str, str | None]]) -> Encoding:
         found = None if label is None else webencodings.lookup(label)
         if found is None:
             continue
-        # A document whose meta elements can be read as ASCII is not in UTF-16 (HTML 13.2.3.2).
+        # "If charset is UTF-16BE/LE, then set charset to UTF-8" (HTML 13.2.3.2).
         if found.name.startswith("utf-16"):
             return UTF_8
         return _DEFAULT if found.name == "x-user-defined" else found
@@ -63,37 +63,37 @@ def decoded(data: bytes, encoding: Encoding) -> str:
     return text.removeprefix("\ufeff")
 
 
-def percent_encoded(text: str, encoding: Encoding, as_it_stands: str) -> str:
-    """In the encoding's bytes (its output encoding, Encoding 4.3); what it lacks is %26%23960%3B (URL 1.3)."""
+def percent_encoded(text: str, encoding: Encoding, safe: str) -> str:
+    """Percent-encoded after encoding (output encoding, Encoding 4.3); a missing character is %26%23960%3B (URL 1.3)."""
     name = encoding.name
     codec = (UTF_8 if name.startswith("utf-16") or name == "replacement" else encoding).codec_info
-    text = _without_surrogates(text)
+    text = without_lone_surrogates(text)
     pieces = (text[at : at + _ENCODED_AT_ONCE] for at in range(0, len(text), _ENCODED_AT_ONCE))
-    return "".join(part for piece in pieces for part in _percent_encoded(piece, codec, as_it_stands))
+    return "".join(part for piece in pieces for part in _percent_encoded(piece, codec, safe))
 
 
-def _percent_encoded(text: str, codec: CodecInfo, as_it_stands: str) -> Iterator[str]:
+def _percent_encoded(text: str, codec: CodecInfo, safe: str) -> Iterator[str]:
     while text:
         try:
             data, lacked, text = codec.encode(text, "strict")[0], "", ""
         except UnicodeEncodeError as lacks:
             data = codec.encode(text[: lacks.start], "strict")[0]
             lacked, text = text[lacks.start : lacks.end], text[lacks.end :]
-        yield quote_from_bytes(data, safe=as_it_stands)
+        yield quote_from_bytes(data, safe=safe)
         yield from (f"%26%23{ord(letter)}%3B" for letter in lacked)
 
 
 def url_in_document(text: str, base: URL, encoding: Encoding) -> URL | None:
     """A URL that a document names, relative to `base` (HTML 2.4.2, encoding-parsing); None where that fails."""
-    text = _without_surrogates(text)
+    text = without_lone_surrogates(text)
     if not text.isascii() and encoding.name != "utf-8":
         before, mark, rest = text.partition("?")
         query, hash_mark, fragment = rest.partition("#")
         if "#" not in before and not query.isascii():
-            query = percent_encoded(query, encoding, _AS_IT_STANDS)
+            query = percent_encoded(query, encoding, _QUERY_SAFE)
             text = before + mark + query + hash_mark + fragment
     return parsed(text, base.href)
 
 
-def _without_surrogates(text: str) -> str:
+def without_lone_surrogates(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

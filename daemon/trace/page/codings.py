@@ -1,11 +1,10 @@
-"""Content codings undone piece by piece and within a bound: gzip, deflate, br and zstd (RFC 9110, 8.4.1). Pure.
+"""Incremental decoders of content codings, within a bound: gzip, deflate, br and zstd (RFC 9110, 8.4.1). Pure.
 
-A decoder gives at most `bytes_max` in all, as many as are read of a page; a decoder that would give more is as `broken`
-as one whose data is. Reading ends there, so that nothing of it is kept. The same bound holds for a coding inside
-another one.
+A decoder returns at most `bytes_max` in all, the bytes that are read of a page. A decoder with malformed data, or with
+more than `bytes_max`, is `broken`: reading ends there. The same bound holds for nested codings.
 
-Memory and time are bounded too, since each decoder returns once it has filled a buffer: 32 KB (deflate), one block of
-at most 128 KB (zstd), a ring buffer as large as its window (br).
+Memory and time are bounded too: each decoder returns once it has filled a buffer of 32 KB (deflate), one block of at
+most 128 KB (zstd), or a ring buffer of its window's size (br).
 """
 
 import zlib
@@ -15,17 +14,17 @@ import brotli
 
 try:
     from backports import zstd
-except ImportError:  # from Python 3.14 on it belongs to the standard library
+except ImportError:  # Python 3.14 has it in the standard library
     from compression import zstd  # type: ignore[import-not-found, no-redef]
 
 _ZSTD_WINDOW_LOG_MAX = 23  # 8 MB: RFC 9659
 _ZSTD_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG_MAX}
-BROTLI_BYTES_MAX = 2**18 - 16  # of which a window of 18 bits holds each earlier byte (RFC 7932, 9.1)
+BROTLI_BYTES_MAX = 2**18 - 16  # the size of a window of 18 bits (RFC 7932, 9.1)
 _BROTLI_PIECE_BYTES = 1_024
 
 
 class _Decoder(ABC):
-    """`feed` never gives more than `bytes_max` in all."""
+    """`feed` returns at most `bytes_max` in all."""
 
     def __init__(self, bytes_max: int) -> None:
         self.broken = False
@@ -35,7 +34,7 @@ class _Decoder(ABC):
         if self.broken or not data:
             return b""
         try:
-            # One byte more than there is room for tells a coding that ends here from one that goes on.
+            # One byte more than the bound shows whether the data ends here.
             decoded = self._decoded(data, self._room + 1)
         except (zlib.error, brotli.error, zstd.ZstdError):
             self.broken = True
@@ -48,11 +47,11 @@ class _Decoder(ABC):
 
     @abstractmethod
     def _decoded(self, data: bytes, bytes_max: int) -> bytes:
-        """At least `bytes_max` bytes, where the data has so many, and not many more."""
+        """`bytes_max` decoded bytes or a few more; fewer if the data has fewer."""
 
 
 class Gzip(_Decoder):
-    """With a header of gzip's own, and what comes after the first member passed over."""
+    """RFC 1952; data after the first member is ignored."""
 
     _wbits = 31
 
@@ -65,7 +64,7 @@ class Gzip(_Decoder):
 
 
 class Deflate(Gzip):
-    """In zlib's format, as it should be, or without its header, as some servers send it."""
+    """In the zlib format, as RFC 9110 requires, or without its header, as some servers send it."""
 
     _wbits = zlib.MAX_WBITS
 
@@ -84,10 +83,11 @@ class Deflate(Gzip):
 
 
 class Brotli(_Decoder):
-    """Its decoder fills a ring buffer as large as the window before it gives anything: 16 MB from 60 bytes, in 26 ms.
+    """RFC 7932, with the window in the stream's header lowered to 256 KB.
 
-    So the window in the stream's header is lowered to 256 KB. The first BROTLI_BYTES_MAX bytes are the same in either
-    window: a distance is one into the window while it is not above the bytes so far (RFC 7932, 4).
+    The decoder fills a ring buffer of the window's size before it returns anything: 16 MB from 60 bytes, in 26 ms. The
+    first BROTLI_BYTES_MAX bytes are the same with either window: a distance above the bytes so far means the static
+    dictionary (RFC 7932, 4).
     """
 
     def __init__(self, bytes_max: int) -> None:
@@ -110,7 +110,7 @@ class Brotli(_Decoder):
 
 
 def _with_small_window(first: int) -> int:
-    """The first byte of a brotli stream, with a window of 18 bits for one of 19 to 24.
+    """The first byte of a brotli stream, with a window of 19 to 24 bits lowered to 18.
 
     The four low bits of such a window are `nnn1`, for 17 + n bits (RFC 7932, 9.1).
     """

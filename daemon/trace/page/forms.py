@@ -1,7 +1,6 @@
-"""What a browser sends when a script calls a form's submit(): the form submission algorithm of HTML 4.10.22. Pure.
+"""The request that a browser sends when a script calls a form's submit() (form submission, HTML 4.10.22). Pure.
 
-Without a submit button, as submit() has none, and without validation. Only urlencoded data is made; a form that wants
-another kind (multipart, text/plain) is not followed.
+submit() has no submit button and no validation. Only urlencoded forms are supported (not multipart and text/plain).
 """
 
 import re
@@ -22,24 +21,25 @@ _SAME_WINDOW = frozenset({"", "_self", "_top", "_parent"})
 _CHECKED = frozenset({"checkbox", "radio"})
 _NEVER_SENT = frozenset({"submit", "image", "reset", "button"})
 _LINE_END = re.compile(r"\r\n|\r|\n")
-# An element by its name, id, class or name: none whose search would take long in a tree made for it.
+# An element by its tag, id, class or name: no selector that would be slow in a tree made for it.
 _SELECTOR = re.compile(r"(?=.)[A-Za-z]*(?:[#.][A-Za-z_][\w-]*|\[name=[\"']?[A-Za-z_][\w-]*[\"']?\])?", re.ASCII)
-_FORM_SAFE = "*-._"  # beside letters and digits: URL 5.2
+_FORM_SAFE = "*-._"  # besides letters and digits (URL 5.2)
 
 Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """A request that a form makes: a GET whose URL has the fields, or a POST with them as `body`."""
+class Jump:
+    """The next request of a page. `kind` as in redirect_chain. `body` is a urlencoded form's."""
 
+    kind: str
     url: str
     method: str = "GET"
     body: bytes = b""
 
 
 def form_meant(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNode]) -> LexborNode | None:
-    """The form that a script calls submit() of, among `nodes`, those before the script; None: there is none."""
+    """The form whose submit() a script calls, among `nodes`, the elements before the script; None if there is none."""
     found = _named(tree, submit, nodes)
     if submit.nth >= len(found) or found[submit.nth].tag != "form":
         return None
@@ -48,10 +48,10 @@ def form_meant(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNod
 
 def submission(
     nodes: Sequence[LexborNode], form: LexborNode, *, document: URL, base: URL, target: str, encoding: Encoding
-) -> Submission | None:
-    """What submitting `form` asks for, with the fields among `nodes`, in tree order; None where this page stays.
+) -> Jump | None:
+    """The request that submits `form`, with its fields among `nodes`, in tree order; None if the page stays.
 
-    `target` is that of the page's base element. Raises ValueError for what only a browser can send.
+    `target` is that of the page's base element. Raises ValueError for a form that only a browser can send.
     """
     attributes = form.attributes
     if (attributes.get("target") or target).lower() not in _SAME_WINDOW:
@@ -72,10 +72,10 @@ def submission(
         url.search = fields
         if not fields:
             url = URL(url.href.partition("#")[0] + "?" + url.hash)
-        return Submission(url.href)
+        return Jump("form", url.href)
     if (attributes.get("enctype") or "").lower() in _OTHER_TYPES:
-        raise ValueError("only urlencoded forms are sent")
-    return Submission(url.href, "POST", fields.encode("ascii"))
+        raise ValueError("not a urlencoded form")
+    return Jump("form", url.href, "POST", fields.encode("ascii"))
 
 
 def _named(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNode]) -> Sequence[LexborNode]:
@@ -99,7 +99,7 @@ def _fields(nodes: Sequence[LexborNode], form: LexborNode, encoding: Encoding) -
     disabled: set[int] = set()
     found: list[Pair] = []
     for node in nodes:
-        # A fieldset within a disabled one is not walked again.
+        # A fieldset inside a disabled one was marked with it.
         if node.tag == "fieldset" and node.mem_id not in disabled and "disabled" in node.attributes:
             disabled.update(inner.mem_id for inner in node.traverse())
         if node.tag not in ("input", "select", "textarea") or node.mem_id in disabled:
@@ -134,22 +134,15 @@ def _values(node: LexborNode, encoding: Encoding) -> list[str]:
 
 
 def _chosen(select: LexborNode) -> list[str]:
-    """The selected options; without `multiple` the last of them, or the first option that can be chosen."""
+    """The values of the selected options; without `multiple`, of the last one or of the first enabled option."""
     options = [node for node in select.traverse() if node.tag == "option" and "disabled" not in node.attributes]
     selected = [node for node in options if "selected" in node.attributes]
     if "multiple" not in select.attributes:
         selected = selected[-1:] or options[:1]
-    values = []
-    for option in selected:
-        value = option.attributes.get("value")
-        values.append(
-            value
-            if value is not None
-            else " ".join((option.text() or "").split())
-            if "value" not in option.attributes
-            else ""
-        )
-    return values
+    return [
+        option.attributes["value"] or "" if "value" in option.attributes else " ".join((option.text() or "").split())
+        for option in selected
+    ]
 
 
 def _urlencoded(pairs: list[Pair], encoding: Encoding) -> str:

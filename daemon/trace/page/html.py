@@ -1,9 +1,9 @@
-"""What a page says about where to go next, read from its tree as a browser that runs scripts builds it. Pure.
+"""Where an HTML page goes next, read from the tree that a browser with scripts builds. Pure.
 
-In order of what counts first: a refresh without a delay, a script that jumps and a form that a script submits, by
-their place in the page; a refresh with a delay; what runs at the page's load, the last that was set; and at the end a
-script of which is only known that it leaves the page. `<noscript>` is text to such a browser, and `<template>` and
-comments hold no elements of the page, so that none of them plays a part.
+In order of precedence: a refresh without a delay, a script that jumps, or a form that a script submits, whichever comes
+first in the page; a refresh with a delay; the last action that was set to run at the page's load; a script that leaves
+the page for an unknown URL. Such a browser reads `<noscript>` as text, and `<template>` and comments have no elements
+of the page, so none of these has an effect.
 """
 
 import re
@@ -16,25 +16,25 @@ from msgspec.structs import replace
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
 
-from daemon.trace.page.budget import FORM_STEPS, Steps
+from daemon.trace.page.bounds import FORM_STEPS, Steps, bounded
 from daemon.trace.page.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
-from daemon.trace.page.forms import form_meant, submission
-from daemon.trace.page.markup import bounded
+from daemon.trace.page.forms import Jump, form_meant, submission
 from daemon.trace.page.scripts import Action, Actions, Go, Submit, Unresolved, read_script
 
-# Stands where the page was cut, or ended: what holds it was not complete. No character of it means anything to HTML.
+# Marks the place where the page was cut or ended: the element that contains it was not complete. HTML has no rule for
+# its characters.
 _CUT = "\ufdd0cut\ufdd0"
 _WHITESPACE = "\t\n\f\r "
 _REFRESH = re.compile(r"[\t\n\f\r ]*(?:([0-9]+)|(?=\.))[0-9.]*", re.ASCII)
 _URL_NAME = re.compile(r"url[\t\n\f\r ]*=[\t\n\f\r ]*", re.I | re.ASCII)
 _DELAY_DIGITS_MAX = 9
-SUBMITS_MAX = 8  # of one page; what comes after so many that submit nothing is not looked at
+SUBMITS_MAX = 8  # of one page; later ones are ignored
 _SCRIPT_TYPES = frozenset(
     f"{top}/{name}"
     for top in ("text", "application")
     for name in ("javascript", "ecmascript", "x-javascript", "x-ecmascript", "jscript", "livescript")
 ) | {"", "module", *(f"text/javascript1.{minor}" for minor in range(6))}
-# Whose text a visitor does not read.
+# Elements whose text a visitor does not see.
 _UNSEEN = frozenset(
     {"head", "html", "script", "style", "title", "noscript", "noframes", "noembed", "iframe", "textarea", "option"}
 )
@@ -47,20 +47,11 @@ class Refresh(msgspec.Struct, frozen=True):
     url: URL
 
 
-class Jump(msgspec.Struct, frozen=True):
-    """Where a page goes by itself. `kind` as redirect_chain names it; `body` is a urlencoded form's."""
-
-    kind: str
-    url: str
-    method: str = "GET"
-    body: bytes = b""
-
-
 class Page(msgspec.Struct, frozen=True):
-    """What is known of a page. `final`: what comes of it later changes nothing.
+    """The result of reading a page. `final`: the rest of the page changes nothing.
 
-    `unresolved`: it leaves for a URL that a script computes. `waits`: a form is submitted at its load that has not come
-    to its end. `text_characters` are those that a visitor may see.
+    `unresolved`: a script leaves the page for a URL that it computes. `waits`: the form that is submitted at the page's
+    load is not complete yet. `text_characters` are those that a visitor may see.
     """
 
     jump: Jump | None = None
@@ -72,7 +63,7 @@ class Page(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a page came from. `charset` is its Content-Type's; `refreshed`: a Refresh header came before all of it."""
+    """The origin of a page. `charset` is its Content-Type's; `refreshed`: the answer has a Refresh header."""
 
     url: URL
     charset: str | None
@@ -81,7 +72,7 @@ class Source:
 
 
 def declared_refresh(text: str, base: URL, document: URL, encoding: Encoding = UTF_8) -> Refresh | None:
-    """The shared declarative refresh steps (HTML 4.2.5.3) up to the navigation; None where they return before it."""
+    """The shared declarative refresh steps (HTML 4.2.5.3); None if they return before the navigation."""
     began = _REFRESH.match(text)
     if began is None:
         return None
@@ -97,7 +88,7 @@ def declared_refresh(text: str, base: URL, document: URL, encoding: Encoding = U
     named = _URL_NAME.match(rest)
     if named is not None:
         rest = rest[named.end() :]
-    # Quotes are skipped after `url=`, and where no `u` begins the text.
+    # Quotes are skipped after `url=`, and in a text that does not begin with `u`.
     if (named is not None or rest[0] not in "uU") and rest[:1] in ("'", '"'):
         rest = rest[1:].partition(rest[0])[0]
     url = url_in_document(rest, base, encoding)
@@ -108,10 +99,9 @@ _OUT_OF_STEPS = Page(final=True, unresolved=True)
 
 
 def read_page(data: bytes, source: Source, *, whole: bool, steps: Steps | None = None) -> Page:
-    """What the first bytes of a page say, or all of them (`whole`).
+    """Reads the first bytes of a page, or all of them (`whole`).
 
-    `steps` are those that the page has left, over all its readings. Where they do not suffice, the page is final and
-    unresolved.
+    `steps` are those that the page has left, over all its readings. If they run out, the page is final and unresolved.
     """
     steps = Steps() if steps is None else steps
     encoding = declared_encoding(data, source.charset)
@@ -132,13 +122,13 @@ def read_page(data: bytes, source: Source, *, whole: bool, steps: Steps | None =
 
 
 def _parsed(text: str, steps: Steps) -> tuple[LexborHTMLParser, bool] | None:
-    """A page's tree, and whether the end of the page is not in it; None where `steps` do not suffice."""
+    """A page's tree, and whether the page's end was cut off; None if `steps` run out."""
     text, tags, cut = bounded(text)
     return (LexborHTMLParser(text + _CUT, scripting=True), cut) if steps.take(tags) else None
 
 
 class _Reading:
-    """One pass over a page's tree, in the order in which a browser comes by its elements."""
+    """One pass over a page's tree, in tree order."""
 
     def __init__(self, tree: LexborHTMLParser, source: Source, encoding: Encoding, steps: Steps) -> None:
         self._tree = tree
@@ -172,7 +162,7 @@ class _Reading:
         return Page(jump, final=whole, unresolved=unresolved, waits=waits, text_characters=self._text_characters)
 
     def _meet(self, node: LexborNode) -> Jump | None:
-        """Takes what an element says; a jump where nothing that comes later could be sooner."""
+        """Reads a node; returns a jump that has precedence over everything after it."""
         tag = node.tag
         if tag == "-text":
             self._read_text(node)
@@ -180,7 +170,7 @@ class _Reading:
         try:
             return self._meet_element(tag, node)
         finally:
-            self._met.append(node)  # a script does not see itself
+            self._met.append(node)  # after its script, which does not see itself
 
     def _meet_element(self, tag: str | None, node: LexborNode) -> Jump | None:
         if tag == "meta":
@@ -209,11 +199,8 @@ class _Reading:
             self._text_characters += len(text.strip())
 
     def _read_meta(self, attributes: Mapping[str, str | None]) -> Jump | None:
-        if (
-            self._refresh is not None
-            or self._source.refreshed
-            or (attributes.get("http-equiv") or "").lower() != "refresh"
-        ):
+        is_refresh = (attributes.get("http-equiv") or "").lower() == "refresh"
+        if not is_refresh or self._refresh is not None or self._source.refreshed:
             return None
         text = attributes.get("content")
         if text:
@@ -241,7 +228,7 @@ class _Reading:
             return None
         code = node.text()
         if code.endswith(_CUT):
-            return None  # a browser runs a script once it has come whole
+            return None  # a browser runs only complete scripts
         actions = read_script(code, wait_s_max=self._source.refresh_max_s, steps=self._steps)
         self._note(actions)
         if actions.on_load is not None:
@@ -249,7 +236,7 @@ class _Reading:
         return None if actions.now is None else self._done(actions.now)
 
     def _done(self, action: Action) -> Jump | None:
-        """What an action leads to, with the elements so far."""
+        """The jump of an action, with the elements so far."""
         if isinstance(action, Unresolved):
             self._unresolved = True
             return None
@@ -261,20 +248,19 @@ class _Reading:
             return None
         form = form_meant(self._tree, action, self._met)
         if form is None:
-            self._unresolved |= action.by == "global"  # a variable of the script's own, maybe
+            self._unresolved |= action.by == "global"  # possibly a variable of the script's own
             return None
         try:
-            sent = submission(
+            return submission(
                 self._met, form, document=self._source.url, base=self._base_url, target=self._target or "",
                 encoding=self._encoding,
             )  # fmt: skip
         except ValueError:
             self._unresolved = True
             return None
-        return None if sent is None else Jump("form", sent.url, sent.method, sent.body)
 
     def _is_complete(self, submit: Submit) -> bool:
-        """Whether the form that is to be submitted has ended before the page was cut."""
+        """Whether the form to submit ends before the page's cut."""
         if not self._steps.take(FORM_STEPS * len(self._met)):
             return False
         form = form_meant(self._tree, submit, self._met)

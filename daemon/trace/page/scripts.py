@@ -1,21 +1,21 @@
-"""What a script does for certain when a browser runs it: go to a URL that stands in it, or submit a form. Pure.
+"""What a script certainly does when a browser runs it: go to a URL literal, or submit a form. Pure.
 
-Read from the script's tokens, statement by statement; nothing is evaluated or guessed. What counts is what happens
-whatever the values are: statements at the script's own level, in blocks, in `try`, in a function that is called where
-it stands, and in one that becomes the page's `onload`. What stands in other functions, in loops or under a condition
-does not (but where both sides of an `if` jump, the page is left for certain, and to where is not known).
+The script's tokens are read statement by statement; nothing is evaluated. Only statements that run whatever the values
+are count: at the script's top level, in blocks, in `try`, in a function that is called at once, and in the page's
+`onload`. Statements in other functions, in loops or under a condition do not count. If both branches of an `if` jump,
+the page is certainly left, for an unknown URL.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from daemon.trace.page.budget import SCRIPT_STEPS, Steps
+from daemon.trace.page.bounds import SCRIPT_STEPS, Steps
 from daemon.trace.page.statements import HEADED, Call, Code, Link
-from daemon.trace.page.tokens import Kind, tokens_in
+from daemon.trace.page.tokens import TokenKind, tokens_in
 
-DEPTH_MAX = 8  # of blocks and functions within each other
-CALLS_CHARACTERS_MAX = 256  # of a script that neither jumps nor submits by itself, but may call a function that does
+DEPTH_MAX = 8  # of nested blocks and functions
+CALLS_CHARACTERS_MAX = 256  # of a script without a jump or submit() that may call a function with one
 
 _WINDOWS = frozenset({"window", "self", "top", "parent", "document", "globalThis", "this"})
 _PARTS_OF_A_LOCATION = frozenset({"protocol", "host", "hostname", "port", "pathname", "search"})
@@ -26,15 +26,17 @@ _LOADED = frozenset({"load", "DOMContentLoaded"})
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """A jump to `url`, as it stands in the script: it may be relative."""
+    """A jump to `url`, which may be relative."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """A form's submit(). `by` what the form is named with: `forms` is its place or name in document.forms, `global` a
-    variable that may be its id or name; the `nth` of those that `key` fits.
+    """A form's submit(). The form is the `nth` that matches `key`.
+
+    `by` is the kind of `key`: `forms` is an index or a name in document.forms, `global` a variable that may be the
+    form's id or name.
     """
 
     by: Literal["forms", "id", "name", "selector", "global"]
@@ -53,10 +55,9 @@ UNRESOLVED = Unresolved()
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """The last of each kind counts, as it does in a browser. `later`: it jumps when a timer has run out.
+    """The last action of each kind, which counts in a browser. `later`: the script jumps when a timer expires.
 
-    `called` are functions that run for certain, `jumping` those that would jump; other scripts may have the one or the
-    other.
+    `called` are functions that certainly run, `jumping` functions that would jump; they may be in different scripts.
     """
 
     now: Action | None = None
@@ -70,9 +71,9 @@ NOTHING = Actions()
 
 
 def read_script(code: str, *, wait_s_max: float, steps: Steps | None = None) -> Actions:
-    """What a script does. Timers beyond `wait_s_max` are not looked at.
+    """The actions of a script. Timers beyond `wait_s_max` are ignored.
 
-    `steps` are those that its page has left. A script that needs more of them is not read: `steps.exhausted`.
+    `steps` are those that its page has left. A script that needs more is not read, and `steps.exhausted` is set.
     """
     if len(code) > CALLS_CHARACTERS_MAX and "location" not in code and "submit" not in code:
         return NOTHING
@@ -82,8 +83,8 @@ def read_script(code: str, *, wait_s_max: float, steps: Steps | None = None) -> 
         return NOTHING
     reading = _Reading(Code(tokens), wait_s_max, steps)
     now, on_load = reading.run(0, len(tokens.all), 0), reading.on_load
-    # A cookie that the script sets would have to go along.
-    if any(token.kind is Kind.NAME and token.text == "cookie" for token in tokens.all):
+    # The next request would need the cookie that the script sets.
+    if any(token.kind is TokenKind.NAME and token.text == "cookie" for token in tokens.all):
         now, on_load = [UNRESOLVED for _ in now], [UNRESOLVED for _ in on_load]
     return Actions(
         now[-1] if now else None,
@@ -95,7 +96,7 @@ def read_script(code: str, *, wait_s_max: float, steps: Steps | None = None) -> 
 
 
 class _Reading:
-    """One script. Its attributes fill up while `run` goes through its statements."""
+    """One pass over a script. `run` adds to its attributes."""
 
     def __init__(self, code: Code, wait_s_max: float, steps: Steps) -> None:
         self._code = code
@@ -107,7 +108,7 @@ class _Reading:
         self.jumping: set[str] = set()
 
     def run(self, at: int, end: int, depth: int, *, function: bool = False) -> list[Action]:
-        """What the statements from `at` to `end` do, in order; `function`: they may return."""
+        """The actions of the statements from `at` to `end`, in order; `function`: they may return."""
         found: list[Action] = []
         while at < end and depth <= DEPTH_MAX:
             began = at
@@ -121,11 +122,11 @@ class _Reading:
         return found
 
     def _statement(self, at: int, end: int, depth: int, function: bool) -> tuple[int, list[Action], bool]:
-        """Where the statement at `at` ends, what it does, and whether nothing after it is done."""
+        """Where the statement at `at` ends, its actions, and whether it ends the function or script."""
         code = self._code
         if code.is_at(at, "{"):
             return code.ends[at] + 1, self.run(at + 1, code.ends[at], depth + 1, function=function), False
-        word = code.tokens[at].text if code.tokens[at].kind is Kind.NAME else ""
+        word = code.tokens[at].text if code.tokens[at].kind is TokenKind.NAME else ""
         if word == "if":
             return self._if(at, end, depth, function)
         if word in ("function", "class") or (word == "async" and code.is_at(at + 1, "function")):
@@ -137,7 +138,7 @@ class _Reading:
             return code.skipped(at, end), tried, False
         if word in HEADED or word == "do":
             return code.skipped(at, end), [], False
-        if word and code.is_at(at + 1, ":"):  # a label, such as `javascript:` before what an onload does
+        if word and code.is_at(at + 1, ":"):  # a label, such as `javascript:` in an onload attribute
             return at + 2, [], False
         stop = code.end_of(at, end)
         if word == "throw":
@@ -147,9 +148,9 @@ class _Reading:
         return stop, self._expression(at, stop, depth), False
 
     def _declare(self, at: int, end: int) -> None:
-        """Notes whether the function that is declared at `at` would jump."""
+        """Adds the function declared at `at` to `jumping` if it would jump."""
         found, name = self._code.function(at, end), self._code.tokens[min(at + 1, end - 1)]
-        if found is not None and name.kind is Kind.NAME:
+        if found is not None and name.kind is TokenKind.NAME:
             inside = _Reading(self._code, self._wait_s_max, self._steps)
             if inside.run(found[0], found[1], 1, function=True) or inside.on_load or inside.later:
                 self.jumping.add(name.text)
@@ -167,7 +168,7 @@ class _Reading:
         return after, [UNRESOLVED] if first and second else [], False
 
     def _expression(self, at: int, stop: int, depth: int) -> list[Action]:
-        """What an expression statement does."""
+        """The actions of an expression statement."""
         code = self._code
         if code.is_at(stop - 1, ";"):
             stop -= 1
@@ -186,12 +187,12 @@ class _Reading:
         return [UNRESOLVED] if self._jumps_somewhere(at, stop) else []
 
     def _jump(self, names: Sequence[Link], after: int, stop: int) -> Action | None:
-        """Of `location.href = …` and its like, windows left out; None if it is no jump."""
+        """The action of `location.href = …` and similar, without leading windows; None if it is no jump."""
         if not names or names[0] != "location":
             return None
         rest = list(names[1:])
         mark = self._code.tokens[after] if after < stop else None
-        assigned = mark is not None and mark.kind is Kind.MARK and mark.text in _ASSIGNMENTS
+        assigned = mark is not None and mark.kind is TokenKind.MARK and mark.text in _ASSIGNMENTS
         if assigned and rest in ([], ["href"]):
             return self._target(after + 1, stop) if self._code.is_at(after, "=") else UNRESOLVED
         if assigned and len(rest) == 1 and rest[0] in _PARTS_OF_A_LOCATION:
@@ -204,16 +205,16 @@ class _Reading:
         return None
 
     def _target(self, at: int, stop: int) -> Action:
-        """A literal, in parentheses or not; what follows a comma plays no part."""
+        """The jump to a string literal, with or without parentheses; further arguments are ignored."""
         code = self._code
         while code.is_at(at, "(") and code.ends[at] == stop - 1:
             at, stop = at + 1, stop - 1
-        if at < stop and code.tokens[at].kind is Kind.TEXT and (at + 1 == stop or code.is_at(at + 1, ",")):
+        if at < stop and code.tokens[at].kind is TokenKind.TEXT and (at + 1 == stop or code.is_at(at + 1, ",")):
             return Go(code.tokens[at].text)
         return UNRESOLVED
 
     def _jumps_somewhere(self, at: int, stop: int) -> bool:
-        """Whether a jump stands in an expression that no other rule reads, unless it may be passed by."""
+        """Whether an expression without branches, which no other rule covers, contains a jump."""
         tokens = self._code.tokens
         if any(token.is_code and token.text in _BRANCHES for token in tokens[at:stop]):
             return False
@@ -221,7 +222,7 @@ class _Reading:
             begins = place == at or tokens[place - 1].text not in (".", "?.")
             if (
                 begins
-                and tokens[place].kind is Kind.NAME
+                and tokens[place].kind is TokenKind.NAME
                 and (tokens[place].text in _WINDOWS or tokens[place].text == "location")
             ):
                 links, after = self._code.chain(place, stop)
@@ -230,7 +231,7 @@ class _Reading:
         return False
 
     def _defers(self, names: Sequence[Link], after: int, stop: int, depth: int) -> bool:
-        """Takes what is set to run at the page's load, or when a timer has run out."""
+        """Reads what is set to run at the page's load or after a timer; False if it is neither."""
         code = self._code
         if list(names) == ["onload"] and code.is_at(after, "="):
             self._at_load(after + 1, stop, depth)
@@ -242,7 +243,7 @@ class _Reading:
             return False
         begins, ends = call.at + 1, code.ends[call.at]
         if names[0] == "addEventListener":
-            if code.tokens[begins].kind is Kind.TEXT and code.tokens[begins].text in _LOADED:
+            if code.tokens[begins].kind is TokenKind.TEXT and code.tokens[begins].text in _LOADED:
                 self._at_load(begins + 2, ends, depth)
             return True
         if names[0] == "setTimeout":
@@ -251,34 +252,40 @@ class _Reading:
         return False
 
     def _when_ready(self, call: Call, depth: int) -> bool:
-        """JQuery's `$(function () { … })`: whether that is it."""
-        found = self._code.function(call.at + 1, self._code.ends[call.at])
-        if found is not None:
-            self.later |= bool(self.run(found[0], found[1], depth + 1, function=True))
-        return found is not None
+        """Reads jQuery's `$(function () { … })`; False if it is something else."""
+        actions = self._run_function(call.at + 1, self._code.ends[call.at], depth)
+        self.later |= bool(actions)
+        return actions is not None
+
+    def _run_function(self, at: int, stop: int, depth: int) -> list[Action] | None:
+        """The actions of the function expression at `at`, if there is one."""
+        found = self._code.function(at, stop)
+        return None if found is None else self.run(found[0], found[1], depth + 1, function=True)
 
     def _at_load(self, at: int, stop: int, depth: int) -> None:
-        if (found := self._code.function(at, stop)) is not None:
-            self.on_load += self.run(found[0], found[1], depth + 1, function=True)
-        elif at < stop and self._code.tokens[at].kind is Kind.NAME:
+        if (actions := self._run_function(at, stop, depth)) is not None:
+            self.on_load += actions
+        elif at < stop and self._code.tokens[at].kind is TokenKind.NAME:
             self.called.add(self._code.tokens[at].text)
 
     def _wait(self, at: int, stop: int, depth: int) -> None:
         wait = self._code.tokens[stop - 1]
-        if wait.kind is Kind.NUMBER and not (wait.text.isdecimal() and int(wait.text[:9]) <= self._wait_s_max * 1000):
+        if wait.kind is TokenKind.NUMBER and not (
+            wait.text.isdecimal() and int(wait.text[:9]) <= self._wait_s_max * 1000
+        ):
             return
-        if (found := self._code.function(at, stop)) is not None:
-            self.later |= bool(self.run(found[0], found[1], depth + 1, function=True))
-        elif at < stop and self._code.tokens[at].kind is Kind.TEXT and depth < DEPTH_MAX:
+        if (actions := self._run_function(at, stop, depth)) is not None:
+            self.later |= bool(actions)
+        elif at < stop and self._code.tokens[at].kind is TokenKind.TEXT and depth < DEPTH_MAX:
             inner = read_script(self._code.tokens[at].text, wait_s_max=0, steps=self._steps)
             self.later |= inner.now is not None
             self.called |= inner.called
-        elif at < stop and self._code.tokens[at].kind is Kind.NAME:
+        elif at < stop and self._code.tokens[at].kind is TokenKind.NAME:
             self.called.add(self._code.tokens[at].text)
 
 
 def _without_windows(links: Sequence[Link]) -> Sequence[Link]:
-    """`location.href` of `window.top.location.href`; a name alone stays."""
+    """`location.href` for `window.top.location.href`; a single name stays."""
     begins = 0
     while begins < len(links) - 1 and links[begins] in _WINDOWS:
         begins += 1
@@ -286,7 +293,7 @@ def _without_windows(links: Sequence[Link]) -> Sequence[Link]:
 
 
 def _submitted(form: Sequence[Link]) -> Action:
-    """The form whose submit() is called, from the links before it."""
+    """The form whose submit() is called, from the links before the call."""
     by_document = "document" in form[:-1]
     names = list(_without_windows(form))
     match names:

@@ -1,11 +1,11 @@
-"""Where the statements and expressions of a script begin and end: enough of the grammar to tell them apart. Pure.
+"""Where the statements and expressions of a script begin and end. Pure.
 
-Places are indexes into the tokens; an end is the place after the last one. Semicolons may be missing (ECMA-262, 12.10).
+Positions are indexes into the tokens; an end is exclusive. Semicolons may be missing (ECMA-262, 12.10).
 """
 
 from dataclasses import dataclass
 
-from daemon.trace.page.tokens import Kind, Token, Tokens
+from daemon.trace.page.tokens import Token, TokenKind, Tokens
 
 HEADED = frozenset({"if", "for", "while", "with", "switch"})  # by a parenthesis
 _BEFORE_A_STATEMENT = frozenset({"else", "do", "try", "finally"})
@@ -18,7 +18,7 @@ _STATEMENTS_BEGIN = frozenset({"{", "}", "!", "~", "++", "--", "@", "#", ";"})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`(…)` behind a name: from the opening bracket at `at`. `args` is None where one is no literal."""
+    """A call's `(…)`, with its opening bracket at `at`. `args` is None if one of them is no literal."""
 
     at: int
     args: tuple[int | str, ...] | None
@@ -43,7 +43,7 @@ class Code:
         began = at
         while at < end:
             token = self.tokens[at]
-            if token.text == ";" and token.kind is Kind.MARK:
+            if token.text == ";" and token.kind is TokenKind.MARK:
                 return at + 1
             if at > began and token.after_line and _ends_a_line(self.tokens[at - 1]) and _begins_a_line(token):
                 return at
@@ -53,7 +53,7 @@ class Code:
     def skipped(self, at: int, end: int) -> int:
         """Where the statement at `at` ends, whatever its parts, `else` and `catch` among them."""
         while at < end:
-            word = self.tokens[at].text if self.tokens[at].kind is Kind.NAME else ""
+            word = self.tokens[at].text if self.tokens[at].kind is TokenKind.NAME else ""
             if word in HEADED:
                 at = self.after_parenthesis(at + 1, end)
             elif word in _BEFORE_A_STATEMENT:
@@ -65,7 +65,7 @@ class Code:
                     at = self.after_braces(at, end)
                 else:
                     at = self.ends[at] + 1 if self.is_at(at, "{") else self.end_of(at, end)
-                if at >= end or not (self.tokens[at].kind is Kind.NAME and self.tokens[at].text in _CONTINUED):
+                if at >= end or not (self.tokens[at].kind is TokenKind.NAME and self.tokens[at].text in _CONTINUED):
                     return at
         return end
 
@@ -101,7 +101,7 @@ class Code:
         return at, end, end
 
     def called_function(self, at: int, stop: int) -> tuple[int, int] | None:
-        """The body of the function that the expression at `at` calls on the spot: `(function () { … })()`."""
+        """The body of a function expression that is called at once: `(function () { … })()`."""
         while at < stop and self.tokens[at].is_code and self.tokens[at].text in ("!", "+", "-", "~", "void"):
             at += 1
         close = self.ends[at] if at < stop and self.is_at(at, "(") else None
@@ -115,13 +115,13 @@ class Code:
 
     def chain(self, at: int, stop: int) -> tuple[list[Link], int]:
         """The names, indexes and calls of `document.forms[0].submit()` from `at`, and where they end."""
-        if at >= stop or self.tokens[at].kind is not Kind.NAME:
+        if at >= stop or self.tokens[at].kind is not TokenKind.NAME:
             return [], at
         links: list[Link] = [self.tokens[at].text]
         at += 1
         while at < stop:
             if self.is_at(at, ".") or self.is_at(at, "?."):
-                if at + 1 >= stop or self.tokens[at + 1].kind is not Kind.NAME:
+                if at + 1 >= stop or self.tokens[at + 1].kind is not TokenKind.NAME:
                     break
                 links.append(self.tokens[at + 1].text)
                 at += 2
@@ -150,22 +150,24 @@ class Code:
 
 
 def _literal(token: Token) -> int | str | None:
-    if token.kind is Kind.TEXT:
+    if token.kind is TokenKind.TEXT:
         return token.text
-    return int(token.text) if token.kind is Kind.NUMBER and token.text.isdecimal() and len(token.text) < 10 else None
+    return (
+        int(token.text) if token.kind is TokenKind.NUMBER and token.text.isdecimal() and len(token.text) < 10 else None
+    )
 
 
 def _ends_a_line(token: Token) -> bool:
-    """Whether a statement may end with it where no semicolon stands."""
-    if token.kind is Kind.NAME:
+    """Whether a statement without a semicolon may end with this token."""
+    if token.kind is TokenKind.NAME:
         return token.text not in _WORDS_BEFORE_A_VALUE
-    return token.kind is not Kind.MARK or token.text in _VALUES_END
+    return token.kind is not TokenKind.MARK or token.text in _VALUES_END
 
 
 def _begins_a_line(token: Token) -> bool:
-    """Whether a statement may begin with it: what could go on with the line before does."""
-    if token.kind is Kind.NAME:
+    """Whether a statement may begin with this token, and cannot continue the line before."""
+    if token.kind is TokenKind.NAME:
         return token.text not in _OPERATORS_IN_WORDS
-    if token.kind is Kind.MARK:
+    if token.kind is TokenKind.MARK:
         return token.text in _STATEMENTS_BEGIN
     return not token.begins_template

@@ -1,10 +1,10 @@
-"""The tokens of a script, as far as telling its statements apart needs them (ECMA-262, 12). Pure.
+"""The tokens of a script (ECMA-262, 12), as far as scripts.py needs them. Pure.
 
-Nothing is evaluated. What is no JavaScript gives None: a browser runs nothing of a script with a syntax error, and what
-this reads wrongly (a regular expression taken for a division) seldom has its brackets in pairs.
+Nothing is evaluated. A text that is no JavaScript has no tokens: a browser runs nothing of a script with a syntax
+error. A script that is misread (a regular expression as a division) rarely has its brackets in pairs.
 
-Time is linear in the script's length: a pattern either matches, and reading goes on behind the match, or ends the
-reading. Loops within a pattern are possessive: they never go back.
+Time is linear in the script's length: reading goes on behind a match, and ends if no pattern matches. Loops inside a
+pattern are possessive: they never backtrack.
 """
 
 import re
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from daemon.trace.page.budget import TOKEN_STEPS, Steps
+from daemon.trace.page.bounds import TOKEN_STEPS, Steps
+from daemon.trace.page.charsets import without_lone_surrogates
 
-TOKENS_MAX = 2_048  # a longer script is none that only jumps
+TOKENS_MAX = 2_048  # a longer script does more than jump
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     NAME = "name"  # identifiers and keywords
     TEXT = "text"  # a string, or a template without substitutions; its value, escapes decoded
     NUMBER = "number"
@@ -26,28 +27,28 @@ class Kind(Enum):
 
 
 class Token(NamedTuple):
-    """`after_line`: the first on its line."""
+    """`after_line`: the first token on its line."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     after_line: bool
     begins_template: bool = False
 
     @property
     def is_code(self) -> bool:
-        """A word or a mark, not what a string says."""
-        return self.kind is Kind.NAME or self.kind is Kind.MARK
+        """A word or a mark, no string."""
+        return self.kind is TokenKind.NAME or self.kind is TokenKind.MARK
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """`ends` has the place of each opening bracket's partner."""
+    """`ends` maps the index of each opening bracket to that of its closing bracket."""
 
     all: tuple[Token, ...]
     ends: dict[int, int]
 
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {kind.value: kind for kind in TokenKind}
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _SKIPPED = re.compile(r"(?:[ \t\v\f\xa0\ufeff]|//[^\r\n\u2028\u2029]*+|<!--[^\r\n\u2028\u2029]*+)++")
 _LINE = re.compile(r"[\r\n\u2028\u2029]+")
@@ -71,7 +72,7 @@ _BEFORE_REGEX = frozenset({"return", "typeof", "case", "in", "of", "delete", "vo
 
 
 def tokens_in(code: str, steps: Steps | None = None) -> Tokens | None:
-    """All tokens of a script; None where it is no script, has more than TOKENS_MAX, or needs more `steps` than left."""
+    """All tokens of a script; None for a text that is no script, more than TOKENS_MAX, or too few `steps`."""
     steps = Steps() if steps is None else steps
     found: list[Token] = []
     ends: dict[int, int] = {}
@@ -98,9 +99,9 @@ def tokens_in(code: str, steps: Steps | None = None) -> Tokens | None:
             token, at = read
             if len(found) >= TOKENS_MAX or not steps.take(TOKEN_STEPS):
                 return None
-            if token.kind is Kind.MARK and token.text in "([{":
+            if token.kind is TokenKind.MARK and token.text in "([{":
                 opened.append(len(found))
-            elif token.kind is Kind.MARK and token.text in _PAIRS:
+            elif token.kind is TokenKind.MARK and token.text in _PAIRS:
                 if not opened or found[opened[-1]].text != _PAIRS[token.text]:
                     return None
                 ends[opened.pop()] = len(found)
@@ -114,27 +115,27 @@ def _token(code: str, at: int, before: Token | None, after_line: bool) -> tuple[
     if code[at] == "`":
         return _template(code, at, after_line)
     if code[at] == "/" and _may_begin_a_regex(before):
-        # No division can stand here: a regular expression without an end is a syntax error (ECMA-262, 12.9.5).
+        # This is no division, so a regular expression without an end is a syntax error (ECMA-262, 12.9.5).
         regex = _REGEX.match(code, at)
-        return None if regex is None else (Token(Kind.OTHER, regex[0], after_line), regex.end())
+        return None if regex is None else (Token(TokenKind.OTHER, regex[0], after_line), regex.end())
     found = _TOKEN.match(code, at)
     if found is None or found.lastgroup is None:
         return None
     kind = _KINDS[found.lastgroup]
-    text = _value(found[0][1:-1]) if kind is Kind.TEXT else found[0]
+    text = _value(found[0][1:-1]) if kind is TokenKind.TEXT else found[0]
     return Token(kind, text, after_line), found.end()
 
 
 def _may_begin_a_regex(before: Token | None) -> bool:
     if before is None:
         return True
-    if before.kind is Kind.NAME:
+    if before.kind is TokenKind.NAME:
         return before.text in _BEFORE_REGEX
-    return before.kind is Kind.MARK and before.text not in (")", "]", "}", "++", "--")
+    return before.kind is TokenKind.MARK and before.text not in (")", "]", "}", "++", "--")
 
 
 def _template(code: str, at: int, after_line: bool) -> tuple[Token, int] | None:
-    """A template from its backtick; what stands in its `${…}` is passed over."""
+    """A template from its backtick on; the text in its `${…}` is skipped."""
     depth, end, substitutes = 0, at + 1, False
     while end < len(code):
         letter = code[end]
@@ -142,7 +143,7 @@ def _template(code: str, at: int, after_line: bool) -> tuple[Token, int] | None:
             end += 1
         elif depth == 0 and letter == "`":
             inner = code[at + 1 : end]
-            kind, text = (Kind.OTHER, inner) if substitutes else (Kind.TEXT, _value(inner))
+            kind, text = (TokenKind.OTHER, inner) if substitutes else (TokenKind.TEXT, _value(inner))
             return Token(kind, text, after_line, begins_template=True), end + 1
         elif code.startswith("${", end) or (depth and letter == "{"):
             substitutes, depth = True, depth + 1
@@ -154,11 +155,10 @@ def _template(code: str, at: int, after_line: bool) -> tuple[Token, int] | None:
 
 
 def _value(inside: str) -> str:
-    """What a string's inside stands for (ECMA-262, 12.9.4 and B.1)."""
+    """The value of a string literal's content (ECMA-262, 12.9.4 and B.1)."""
     if "\\" not in inside:
         return inside
-    text = _ESCAPE.sub(_unescaped, inside)
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return without_lone_surrogates(_ESCAPE.sub(_unescaped, inside))
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -1,9 +1,9 @@
-"""The cookies of one trace, as a browser that starts without any would keep them (RFC 6265, section 5). Pure.
+"""The cookies of one trace, as a browser that starts with none keeps them (RFC 6265, section 5; 6265bis). Pure.
 
-Two differences: without a list of public suffixes, a Domain of one label (`com`) is refused and no other; and as no
-clock enters here, Expires is compared to the answer's own Date (without one, to the year 2000: sites remove a cookie by
-a date in 1970). The stdlib's http.cookiejar reads the clock itself and wants urllib's objects.
-Texts are latin-1, one character a byte, so that values go back as they came.
+Two differences. There is no list of public suffixes: only a Domain of one label (`com`) counts as one. There is no
+clock: Expires is compared to the answer's own Date, or to the year 2000 without one (sites remove a cookie by a date in
+1970). The stdlib's http.cookiejar reads the clock itself and needs urllib's objects.
+Texts are latin-1, one character a byte, so that values are sent as they were received.
 """
 
 import re
@@ -15,7 +15,7 @@ from ada_url import URL, HostType
 from daemon.web.headers import RawHeaders, values_of
 
 COOKIES_MAX = 60
-COOKIE_CHARACTERS_MAX = 4_096  # name and value, as browsers have it
+COOKIE_CHARACTERS_MAX = 4_096  # name and value (RFC 6265bis, 5.6)
 ATTRIBUTE_CHARACTERS_MAX = 1_024  # of a Path or Domain (RFC 6265bis, 5.6)
 _YEAR_2000_S = 946_684_800.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -32,8 +32,8 @@ class _Cookie:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answerer:
-    """Of the URL that sets cookies. `is_name`: its host is no IP address."""
+class _RequestUri:
+    """The parts of a URL, read once for all cookies of its answer. `is_name`: its host is no IP address."""
 
     host: str
     is_name: bool
@@ -42,7 +42,7 @@ class _Answerer:
 
 
 class Jar:
-    """Cookies by (name, domain, path); at most COOKIES_MAX, the oldest leaves first."""
+    """Cookies by (name, domain, path). Beyond COOKIES_MAX the oldest is removed."""
 
     __slots__ = ("_cookies",)
 
@@ -50,21 +50,23 @@ class Jar:
         self._cookies: dict[tuple[str, str, str], _Cookie] = {}
 
     def keep(self, url: URL, headers: RawHeaders) -> None:
-        """Takes the Set-Cookie headers of the answer to `url` (section 5.3). What is malformed is left out."""
+        """Stores the cookies of the answer to `url` (section 5.3). Malformed ones are ignored."""
         lines = values_of(headers, b"set-cookie")
         if not lines:
             return
         dates = values_of(headers, b"date")
         answered_s = _seconds(dates[-1].decode("latin-1")) if dates else None
         now_s = _YEAR_2000_S if answered_s is None else answered_s
-        answerer = _Answerer(
-            url.hostname, url.host_type == HostType.DEFAULT, url.protocol == "https:", _default_path(url.pathname)
-        )
+        default_path = url.pathname[: url.pathname.rfind("/")] or "/"  # section 5.1.4
+        uri = _RequestUri(url.hostname, url.host_type == HostType.DEFAULT, url.protocol == "https:", default_path)
         for line in lines:
-            self._keep_one(answerer, line.decode("latin-1"), now_s)
+            self._keep_one(uri, line.decode("latin-1"), now_s)
 
     def header(self, url: URL) -> str:
-        """The value of Cookie for a request to `url` (section 5.4): longer paths first, then older; "" for none."""
+        """The value of the Cookie header for a request to `url` (section 5.4), or "".
+
+        Cookies with longer paths come first, then older cookies.
+        """
         if not self._cookies:
             return ""
         host, path, secure = url.hostname, url.pathname, url.protocol == "https:"
@@ -78,39 +80,40 @@ class Jar:
         chosen.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in chosen)
 
-    def _keep_one(self, answerer: _Answerer, line: str, now_s: float) -> None:
+    def _keep_one(self, uri: _RequestUri, line: str, now_s: float) -> None:
         pair, _, rest = line.partition(";")
         name, equals, value = pair.partition("=")
         if not equals:
-            name, value = "", pair
+            name, value = "", pair  # "the name string is empty" (RFC 6265bis, 5.6)
         name, value = name.strip(" \t"), value.strip(" \t")
         if not (name or value) or len(name) + len(value) > COOKIE_CHARACTERS_MAX or _CONTROL.search(name + value):
             return
         attributes = _attributes(rest)
-        host = answerer.host
+        host = uri.host
         domain = attributes.get("domain", "").removeprefix(".").lower()
-        host_only = not domain or (domain == host and ("." not in host or not answerer.is_name))
-        if not host_only and ("." not in domain or not answerer.is_name or not _domain_matches(host, domain)):
+        host_only = not domain or (domain == host and ("." not in host or not uri.is_name))
+        # A request-host that does not domain-match the domain-attribute may not set the cookie (section 5.3, 6).
+        if not host_only and ("." not in domain or not uri.is_name or not _domain_matches(host, domain)):
             return
         secure = "secure" in attributes
-        if secure and not answerer.secure:
-            return
+        if secure and not uri.secure:
+            return  # only a secure scheme may set a Secure cookie (RFC 6265bis)
         path = attributes.get("path", "")
         if not path.startswith("/"):
-            path = answerer.default_path
+            path = uri.default_path  # section 5.2.4
         cookie = _Cookie(name, value, host if host_only else domain, path, host_only, secure)
         key = (cookie.name, cookie.domain, cookie.path)
         if _is_removal(attributes, now_s):
             self._cookies.pop(key, None)
             return
-        # An update keeps the cookie's place: section 5.3, 11.3 keeps its creation time.
+        # A replaced cookie keeps its creation time (section 5.3, 11.3), and so its place.
         if key not in self._cookies and len(self._cookies) >= COOKIES_MAX:
             del self._cookies[next(iter(self._cookies))]
         self._cookies[key] = cookie
 
 
 def _attributes(text: str) -> dict[str, str]:
-    """`; Path=/; Secure` by lower-case names; the last of a name counts (section 5.3). Long values are ignored."""
+    """The attributes by lower-case name; the last of a name counts (section 5.3), long values are ignored."""
     attributes: dict[str, str] = {}
     for part in text.split(";"):
         name, _, value = part.partition("=")
@@ -120,7 +123,7 @@ def _attributes(text: str) -> dict[str, str]:
 
 
 def _is_removal(attributes: dict[str, str], now_s: float) -> bool:
-    """Max-Age counts before Expires (section 5.3, 3)."""
+    """Whether the cookie has expired. Max-Age has precedence over Expires (section 5.3, 3)."""
     max_age = attributes.get("max-age", "")
     if re.fullmatch(r"-?[0-9]+", max_age, re.ASCII):
         return max_age.startswith("-") or not max_age.strip("0")
@@ -132,7 +135,7 @@ def _seconds(date: str) -> float | None:
     try:
         parts = parsedate_tz(date[:64]) if date else None
         return None if parts is None else float(mktime_tz(parts))
-    except (ValueError, OverflowError, IndexError, TypeError):  # email.utils lets odd dates raise each of these
+    except (ValueError, OverflowError, IndexError, TypeError):  # each is raised by email.utils for some dates
         return None
 
 
@@ -141,11 +144,5 @@ def _domain_matches(host: str, domain: str) -> bool:
 
 
 def _path_matches(path: str, cookie_path: str) -> bool:
-    """Section 5.1.4."""
-    if not path.startswith(cookie_path):
-        return False
-    return len(path) == len(cookie_path) or cookie_path.endswith("/") or path[len(cookie_path)] == "/"
-
-
-def _default_path(path: str) -> str:
-    return path[: path.rfind("/")] or "/"
+    """Section 5.1.4, path-match."""
+    return path == cookie_path or path.startswith(cookie_path.removesuffix("/") + "/")

@@ -1,20 +1,20 @@
-"""What a walk along a chain and the wire below it tell each other, and what is kept of each hop. Pure."""
+"""The records that a walk and the wire exchange: fetches, answers and failures; and the record of a hop. Pure."""
 
 import msgspec
 
 from daemon.trace.page.html import Page
-from daemon.trace.walk.verdicts import Kind, Phase, Verdict
+from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 WEB_SCHEMES = frozenset({"http", "https"})
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds of a trace. A Location of a scheme in `landing_schemes` beyond http and https ends the trace there.
+    """Bounds of a trace.
 
-    So does, without being fetched, the first jump to a host in `stop_at` or to one below it (`shop.example` covers
-    `www.shop.example`), names in lower case. An HTML answer is read up to `body_bytes_max`; a refresh that waits longer
-    than `refresh_max_s` is not followed.
+    The trace lands, without a fetch, at a URL whose scheme is in `landing_schemes` but not http or https, and at the
+    first URL whose host is in `stop_at` or below such a host (`shop.example` covers `www.shop.example`; lower case).
+    `body_bytes_max` of an HTML answer are read. A refresh with a delay above `refresh_max_s` is not followed.
     """
 
     hops_max: int
@@ -26,7 +26,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who the trace says it is. Only the first hop carries the referrer: a browser's later ones depend on policies."""
+    """The identity headers of a trace. Only the first hop sends the referrer: later ones depend on policies."""
 
     user_agent: str
     accept_language: str | None = None
@@ -36,8 +36,8 @@ class Identity(msgspec.Struct, frozen=True):
 class Fetch(msgspec.Struct, frozen=True):
     """Next step: one request, a GET or a POST.
 
-    `url` is absolute http(s) as the URL Standard serializes it, a slash behind its host, without fragment and userinfo.
-    `headers` are latin-1 text; Host and Content-Length are not among them: they follow from the rest.
+    `url` is an absolute http(s) URL, serialized by the URL Standard, without fragment and userinfo. `headers` are
+    latin-1 text, without Host and Content-Length, which the wire adds.
     """
 
     url: str
@@ -47,7 +47,7 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 class Landed(msgspec.Struct, frozen=True):
-    """The trace ends here. `url` is what a browser would show, fragment included."""
+    """The trace ends here. `url` is the URL that a browser would show, with its fragment."""
 
     url: str
 
@@ -55,7 +55,7 @@ class Landed(msgspec.Struct, frozen=True):
 class GaveUp(msgspec.Struct, frozen=True):
     """The trace ends without a landing URL. `reason` is a short code, `message` a sentence without secrets.
 
-    Reasons beyond those of verdicts.py: bad_tracking_url, bad_location, refused_address, loop, hops_max, status_5xx,
+    Reasons besides those of verdicts.py: bad_tracking_url, bad_location, refused_address, loop, hops_max, status_5xx,
     bad_status, trace_timeout, bad_proxy_address.
     """
 
@@ -65,10 +65,10 @@ class GaveUp(msgspec.Struct, frozen=True):
 
 
 class HopAnswer(msgspec.Struct, frozen=True):
-    """A response head, and what its page says where it was read (`Walk.body`).
+    """A response head, and its page if the body was read (`Walk.body`).
 
-    Bytes are those on the wire with the proxy, TLS and CONNECT included.
-    `tunnelled`: the proxy had no part in the answer, which a plain one to an HTTP proxy may come from.
+    Bytes are those on the wire to the proxy, TLS and CONNECT included. `tunnelled`: the answer came through a tunnel,
+    so the proxy cannot have written it.
     """
 
     status: int
@@ -81,10 +81,10 @@ class HopAnswer(msgspec.Struct, frozen=True):
 
 
 class HopFailure(msgspec.Struct, frozen=True):
-    """A hop without a response head; verdicts.py says whose fault. `status` is a proxy's answer to CONNECT."""
+    """A hop without a response head; verdicts.py has the fault. `status` is the proxy's answer to CONNECT."""
 
     phase: Phase
-    kind: Kind
+    kind: Failure
     ms: float
     bytes_received: int = 0
     bytes_sent: int = 0
@@ -93,11 +93,11 @@ class HopFailure(msgspec.Struct, frozen=True):
 
 
 class Hop(msgspec.Struct, frozen=True):
-    """One hop as redirect_chain shows it. `kind` says how it went on from there.
+    """One hop, as in redirect_chain. `kind` is how the chain went on from it.
 
-    http (a redirect), refresh-header, meta, script, form; final (landed here), script_unresolved (landed here, and a
-    script of the page goes on to where only a browser knows), failed. A landing that was not fetched (Limits.stop_at,
-    landing_schemes) is no hop.
+    http (a redirect), refresh-header, meta, script, form; final (landed here), script_unresolved (landed here, but a
+    script of the page goes on to a URL that only a browser can compute), failed. A landing that was not fetched
+    (Limits.stop_at, landing_schemes) is no hop.
     """
 
     url: str

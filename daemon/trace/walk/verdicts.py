@@ -1,16 +1,16 @@
-"""Whose fault a failed hop is: a pure table from where it failed and how to a verdict, a reason and its words. Pure.
+"""Whose fault a failed hop is: a table from phase and failure to verdict, reason and message. Pure.
 
-Where a hop can fail, in order:
+The phases of a hop, in order:
 
 | phase | from | to |
 | --- | --- | --- |
-| dial | opening a connection to the proxy, TLS with an https proxy included | it is open |
-| tunnel | CONNECT sent (https targets), or SOCKS spoken (all targets) | the proxy says that the tunnel stands |
-| tls | TLS handshake with the target, inside the tunnel | both sides agreed |
+| dial | connecting to the proxy, TLS with an https proxy included | the connection is open |
+| tunnel | CONNECT (https targets), or the SOCKS handshake (all targets) | the proxy has opened the tunnel |
+| tls | TLS handshake with the target, inside the tunnel | the handshake is complete |
 | behind | the request sent inside the tunnel | the target's response head |
 | forward | the request sent in absolute form (http targets) | a response head, the target's or the proxy's own |
 
-What each behaviour becomes; `landed`: the trace goes on as if the target had said it.
+The verdict of each behaviour; `landed`: the answer counts as the target's.
 
 | the proxy | https:// URL | http:// URL |
 | --- | --- | --- |
@@ -45,20 +45,23 @@ What each behaviour becomes; `landed`: the trace goes on as if the target had sa
 | opens the tunnel, and the target closes without an answer | target | - |
 | opens the tunnel, and the target answers 407 | landed | - |
 
-In `forward` the proxy and the target cannot be told apart for certain. What is broken before the first byte of an HTTP
-answer is the proxy's, as a working proxy reports a broken target with a 502; but once the proxy has carried an answer
-in the same trace it has proven itself, and the target is blamed. Silence is the target's: a proxy passes it on. The
-same proof counts in `tunnel`. A status is the proxy's own where the answer says so (`fault_of_answer`); 429 and 503 are
-as well, from a proxy that has not proven itself and with nothing in the answer that shows the target's hand: that costs
-a second trace where it is wrong, and else saves the click. A proxy that answers CONNECT with 500, 502 or 504 does its
-work and says that the target cannot be reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too): were it
-the IP's fault, an offer with a dead host would turn every IP of a country unhealthy. The replies of SOCKS that report a
-failure on the way to the host (RFC 1928, 6: 1, 3, 4, 5, 6) say the same; those by which the proxy does not let us
-through (2, 7, 8) are the IP's.
+In `forward` an answer may be the proxy's or the target's:
 
-Only the verdict `ip` counts against the IP; `ip` and `provider` are tried again through another one. While another one
-is free, a proxy that is slow to answer CONNECT is left early, so that a visitor does not wait in vain: that is nobody's
-fault yet, as the host may be the slow one, and goes by `provider`.
+- A connection that breaks before the first byte of an HTTP answer is the proxy's fault: a working proxy reports a
+  broken target with a 502. Once the proxy has delivered an answer in the same trace (`proxy_proven`), the target is at
+  fault. The same holds in `tunnel`. A timeout is the target's fault, because a proxy waits as long as its target does.
+- A status is the proxy's own if a header marks it so (`fault_of_answer`). So are 429 and 503, unless the proxy is
+  proven or a header shows that the answer was relayed. A wrong guess costs a second attempt, a right one saves the
+  click.
+
+A proxy that answers CONNECT with 500, 502 or 504 works, and reports that the target cannot be reached (RFC 9110, 15.6.3
+and 15.6.5; name errors are reported so too). If this were the IP's fault, an offer with a dead host would quarantine
+every IP of a country. The replies of SOCKS that report a failure on the way to the host (RFC 1928, 6: 1, 3, 4, 5, 6)
+mean the same; the replies by which the proxy refuses the request (2, 7, 8) are the IP's fault.
+
+Only the verdict `ip` counts against the IP. After `ip` and `provider` the job gets an attempt through another IP. While
+another IP is free, a proxy that is slow to answer CONNECT is left early, so that the visitor need not wait for it. The
+target may be the slow one, so the verdict is `provider`, which counts against no IP.
 """
 
 import re
@@ -69,7 +72,7 @@ from daemon.web.headers import RawHeaders, values_of
 
 
 class Verdict(StrEnum):
-    """Whose fault a trace's end is. `provider` and `credentials` are the provider's, not one IP's."""
+    """Whose fault a failed attempt is. `provider` and `credentials` are faults of the provider, not of one IP."""
 
     OK = "ok"
     IP = "ip"
@@ -78,11 +81,11 @@ class Verdict(StrEnum):
     TARGET = "target"
     OPERATOR = "operator"
     LIMIT = "limit"
-    SERVICE = "service"  # a remote trace service did not do its part
+    SERVICE = "service"  # a remote trace service gave no usable answer
 
 
 class Phase(StrEnum):
-    """Where in a hop something happened; the table above."""
+    """Where in a hop a failure happened; see the table above."""
 
     DIAL = "dial"
     TUNNEL = "tunnel"
@@ -91,94 +94,90 @@ class Phase(StrEnum):
     FORWARD = "forward"
 
 
-class Kind(StrEnum):
+class Failure(StrEnum):
     """How a hop failed."""
 
     NAME = "name"  # the proxy's name does not resolve
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     NO_SOCKETS = "no_sockets"  # this machine has no descriptor, port or memory left
-    STATUS = "status"  # CONNECT answered with another status than 2xx
-    CREDENTIALS = "credentials"  # the SOCKS proxy wants another login, or a login at all
-    SLOW = "slow"  # no answer to CONNECT in the time that leaves some for another IP
+    STATUS = "status"  # the answer to CONNECT has a status other than 2xx
+    CREDENTIALS = "credentials"  # the SOCKS proxy refuses the login, or requires one
+    SLOW = "slow"  # no answer to CONNECT within `proxy_timeout_s`
     TIMEOUT = "timeout"
     RESET = "reset"
-    CLOSED = "closed"  # an end of the stream where a response head was due
-    GARBAGE = "garbage"  # not as HTTP/1.x has it
-    NOT_HTTP = "not_http"  # not even the beginning of an answer of HTTP/1.x
+    CLOSED = "closed"  # the stream ended before the response head did
+    GARBAGE = "garbage"  # malformed HTTP/1.x
+    NOT_HTTP = "not_http"  # the answer does not begin with "HTTP/1."
     HEAD_TOO_LARGE = "head_too_large"
     CERTIFICATE = "certificate"
     TLS = "tls"
-    UNEXPECTED = "unexpected"  # an error that fetch.py does not know; it is in the log
+    UNEXPECTED = "unexpected"  # an exception that session.py does not expect; it is in the log
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One row of the table: `reason` is a short code, `words` follow `hop 2 (ads.example): `."""
+    """One row of the table: `reason` is a short code, `message` follows `hop 2 (ads.example): `."""
 
     verdict: Verdict
     reason: str
-    words: str
+    message: str
 
 
-_TARGET, _IP, _LIMIT = Verdict.TARGET, Verdict.IP, Verdict.LIMIT
-_OURS = Fault(_LIMIT, "internal", "an unexpected error of the daemon's own; the log has it")
+_TARGET, _IP, _LIMIT, _LOGIN = Verdict.TARGET, Verdict.IP, Verdict.LIMIT, Verdict.CREDENTIALS
+_OURS = Fault(_LIMIT, "internal", "an unexpected error in the daemon; the log has it")
 _HEAD = Fault(_LIMIT, "headers_too_large", "the response head is larger than trace.headers_bytes_max")
 
-FAULTS: dict[tuple[Phase, Kind], Fault] = {
-    (Phase.DIAL, Kind.NAME): Fault(_IP, "proxy_unreachable", "the proxy's name does not resolve"),
-    (Phase.DIAL, Kind.REFUSED): Fault(_IP, "proxy_unreachable", "the proxy's port refuses connections"),
-    (Phase.DIAL, Kind.UNREACHABLE): Fault(_IP, "proxy_unreachable", "the proxy's address cannot be reached"),
-    (Phase.DIAL, Kind.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not accept a connection in time"),
-    (Phase.DIAL, Kind.NO_SOCKETS): Fault(_LIMIT, "no_sockets", "this machine has no socket left for a connection"),
-    (Phase.DIAL, Kind.CERTIFICATE): Fault(_IP, "proxy_tls", "the proxy's certificate does not verify"),
-    (Phase.DIAL, Kind.TLS): Fault(_IP, "proxy_tls", "the TLS handshake with the proxy failed"),
-    (Phase.DIAL, Kind.RESET): Fault(_IP, "proxy_tls", "the proxy broke the connection during the TLS handshake"),
-    (Phase.DIAL, Kind.CLOSED): Fault(_IP, "proxy_tls", "the proxy closed the connection during the TLS handshake"),
-    (Phase.TUNNEL, Kind.REFUSED): Fault(_IP, "proxy_refused", "the proxy does not let us through"),
-    (Phase.TUNNEL, Kind.UNREACHABLE): Fault(_TARGET, "target_unreachable", "the proxy cannot reach the host"),
-    (Phase.TUNNEL, Kind.CREDENTIALS): Fault(
-        Verdict.CREDENTIALS, "proxy_credentials", "the proxy wants other credentials"
-    ),
-    (Phase.TUNNEL, Kind.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
-    (Phase.TUNNEL, Kind.SLOW): Fault(
-        Verdict.PROVIDER, "proxy_slow", "the proxy did not answer CONNECT while there was time for another one"
-    ),
-    (Phase.TUNNEL, Kind.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not answer CONNECT in time"),
-    (Phase.TUNNEL, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection during CONNECT"),
-    (Phase.TUNNEL, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection during CONNECT"),
-    (Phase.TUNNEL, Kind.GARBAGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is not of its protocol"),
-    (Phase.TUNNEL, Kind.NOT_HTTP): Fault(_IP, "proxy_garbage", "the proxy answered CONNECT with something not HTTP"),
-    (Phase.TUNNEL, Kind.HEAD_TOO_LARGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is too large"),
-    (Phase.TLS, Kind.CERTIFICATE): Fault(_TARGET, "bad_certificate", "the certificate does not verify"),
-    (Phase.TLS, Kind.TLS): Fault(_TARGET, "tls", "the TLS handshake failed"),
-    (Phase.TLS, Kind.RESET): Fault(_TARGET, "tls", "the connection broke during the TLS handshake"),
-    (Phase.TLS, Kind.CLOSED): Fault(_TARGET, "tls", "the connection was closed during the TLS handshake"),
-    (Phase.TLS, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "the TLS handshake did not end in time"),
-    (Phase.BEHIND, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
-    (Phase.BEHIND, Kind.RESET): Fault(_TARGET, "target_broken", "the connection broke before a response head"),
-    (Phase.BEHIND, Kind.CLOSED): Fault(_TARGET, "target_broken", "the connection was closed before a response head"),
-    (Phase.BEHIND, Kind.TLS): Fault(_TARGET, "tls", "the TLS connection failed"),
-    (Phase.BEHIND, Kind.GARBAGE): Fault(_TARGET, "garbage", "the response head is malformed"),
-    (Phase.BEHIND, Kind.NOT_HTTP): Fault(_TARGET, "garbage", "the answer is not HTTP"),
-    (Phase.BEHIND, Kind.HEAD_TOO_LARGE): _HEAD,
-    (Phase.FORWARD, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
-    (Phase.FORWARD, Kind.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection without an answer"),
-    (Phase.FORWARD, Kind.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection without an answer"),
-    (Phase.FORWARD, Kind.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
-    (Phase.FORWARD, Kind.GARBAGE): Fault(_TARGET, "garbage", "the response head is malformed"),
-    (Phase.FORWARD, Kind.NOT_HTTP): Fault(_IP, "proxy_garbage", "the proxy's answer is not HTTP"),
-    (Phase.FORWARD, Kind.HEAD_TOO_LARGE): _HEAD,
+FAULTS: dict[tuple[Phase, Failure], Fault] = {
+    (Phase.DIAL, Failure.NAME): Fault(_IP, "proxy_unreachable", "the proxy's name does not resolve"),
+    (Phase.DIAL, Failure.REFUSED): Fault(_IP, "proxy_unreachable", "the proxy's port refuses connections"),
+    (Phase.DIAL, Failure.UNREACHABLE): Fault(_IP, "proxy_unreachable", "the proxy's address cannot be reached"),
+    (Phase.DIAL, Failure.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not accept a connection in time"),
+    (Phase.DIAL, Failure.NO_SOCKETS): Fault(_LIMIT, "no_sockets", "this machine has no socket left for a connection"),
+    (Phase.DIAL, Failure.CERTIFICATE): Fault(_IP, "proxy_tls", "the proxy's certificate does not verify"),
+    (Phase.DIAL, Failure.TLS): Fault(_IP, "proxy_tls", "the TLS handshake with the proxy failed"),
+    (Phase.DIAL, Failure.RESET): Fault(_IP, "proxy_tls", "the proxy broke the connection during the TLS handshake"),
+    (Phase.DIAL, Failure.CLOSED): Fault(_IP, "proxy_tls", "the proxy closed the connection during the TLS handshake"),
+    (Phase.TUNNEL, Failure.REFUSED): Fault(_IP, "proxy_refused", "the proxy refuses the request"),
+    (Phase.TUNNEL, Failure.UNREACHABLE): Fault(_TARGET, "target_unreachable", "the proxy cannot reach the host"),
+    (Phase.TUNNEL, Failure.CREDENTIALS): Fault(_LOGIN, "proxy_credentials", "the proxy refuses the credentials"),
+    (Phase.TUNNEL, Failure.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
+    (Phase.TUNNEL, Failure.SLOW): Fault(Verdict.PROVIDER, "proxy_slow", "the proxy was too slow to answer CONNECT"),
+    (Phase.TUNNEL, Failure.TIMEOUT): Fault(_IP, "proxy_timeout", "the proxy did not answer CONNECT in time"),
+    (Phase.TUNNEL, Failure.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection during CONNECT"),
+    (Phase.TUNNEL, Failure.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection during CONNECT"),
+    (Phase.TUNNEL, Failure.GARBAGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is malformed"),
+    (Phase.TUNNEL, Failure.NOT_HTTP): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is not HTTP"),
+    (Phase.TUNNEL, Failure.HEAD_TOO_LARGE): Fault(_IP, "proxy_garbage", "the proxy's answer to CONNECT is too large"),
+    (Phase.TLS, Failure.CERTIFICATE): Fault(_TARGET, "bad_certificate", "the certificate does not verify"),
+    (Phase.TLS, Failure.TLS): Fault(_TARGET, "tls", "the TLS handshake failed"),
+    (Phase.TLS, Failure.RESET): Fault(_TARGET, "tls", "the connection broke during the TLS handshake"),
+    (Phase.TLS, Failure.CLOSED): Fault(_TARGET, "tls", "the connection was closed during the TLS handshake"),
+    (Phase.TLS, Failure.TIMEOUT): Fault(_TARGET, "hop_timeout", "the TLS handshake did not end in time"),
+    (Phase.BEHIND, Failure.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
+    (Phase.BEHIND, Failure.RESET): Fault(_TARGET, "target_broken", "the connection broke before a response head"),
+    (Phase.BEHIND, Failure.CLOSED): Fault(_TARGET, "target_broken", "the connection was closed before a response head"),
+    (Phase.BEHIND, Failure.TLS): Fault(_TARGET, "tls", "the TLS connection failed"),
+    (Phase.BEHIND, Failure.GARBAGE): Fault(_TARGET, "garbage", "the response head is malformed"),
+    (Phase.BEHIND, Failure.NOT_HTTP): Fault(_TARGET, "garbage", "the answer is not HTTP"),
+    (Phase.BEHIND, Failure.HEAD_TOO_LARGE): _HEAD,
+    (Phase.FORWARD, Failure.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
+    (Phase.FORWARD, Failure.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection without an answer"),
+    (Phase.FORWARD, Failure.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection without an answer"),
+    (Phase.FORWARD, Failure.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
+    (Phase.FORWARD, Failure.GARBAGE): Fault(_TARGET, "garbage", "the response head is malformed"),
+    (Phase.FORWARD, Failure.NOT_HTTP): Fault(_IP, "proxy_garbage", "the proxy's answer is not HTTP"),
+    (Phase.FORWARD, Failure.HEAD_TOO_LARGE): _HEAD,
 }
 
-# What replaces a row above once the proxy has carried bytes of an answer in this trace.
-FAULTS_OF_A_PROVEN_PROXY: dict[tuple[Phase, Kind], Fault] = {
-    (Phase.TUNNEL, Kind.TIMEOUT): Fault(_TARGET, "hop_timeout", "the proxy got no connection to the host in time"),
-    (Phase.TUNNEL, Kind.RESET): Fault(_TARGET, "target_broken", "the proxy broke the connection during CONNECT"),
-    (Phase.TUNNEL, Kind.CLOSED): Fault(_TARGET, "target_broken", "the proxy closed the connection during CONNECT"),
-    (Phase.FORWARD, Kind.NOT_HTTP): FAULTS[Phase.BEHIND, Kind.NOT_HTTP],
-    (Phase.FORWARD, Kind.RESET): FAULTS[Phase.BEHIND, Kind.RESET],
-    (Phase.FORWARD, Kind.CLOSED): FAULTS[Phase.BEHIND, Kind.CLOSED],
+# These rows replace those above once the proxy has delivered bytes of an answer in this trace.
+FAULTS_OF_A_PROVEN_PROXY: dict[tuple[Phase, Failure], Fault] = {
+    (Phase.TUNNEL, Failure.TIMEOUT): Fault(_TARGET, "hop_timeout", "the proxy got no connection to the host in time"),
+    (Phase.TUNNEL, Failure.RESET): Fault(_TARGET, "target_broken", "the proxy broke the connection during CONNECT"),
+    (Phase.TUNNEL, Failure.CLOSED): Fault(_TARGET, "target_broken", "the proxy closed the connection during CONNECT"),
+    (Phase.FORWARD, Failure.NOT_HTTP): FAULTS[Phase.BEHIND, Failure.NOT_HTTP],
+    (Phase.FORWARD, Failure.RESET): FAULTS[Phase.BEHIND, Failure.RESET],
+    (Phase.FORWARD, Failure.CLOSED): FAULTS[Phase.BEHIND, Failure.CLOSED],
 }
 
 # Statuses by which a proxy answers CONNECT; any other outside 2xx is `ip`, reason `proxy_refused`.
@@ -192,40 +191,40 @@ CONNECT_STATUSES: dict[int, tuple[Verdict, str]] = {
     504: (Verdict.TARGET, "target_unreachable"),
 }
 
-# Headers by which a proxy says that an answer is its own: Squid, Bright Data, and many after their manner; RFC 9209.
+# Headers that mark an answer as the proxy's own: those of Squid, Bright Data and others; and Proxy-Status (RFC 9209).
 _OWN = re.compile(rb"x-(squid|luminati|brd|proxy)-err(or)?\b", re.IGNORECASE)
 _OWN_BY_RFC_9209 = re.compile(rb";\s*error\s*=")
-# Headers of what was relayed: by proxies that mention themselves (RFC 9110, 7.6.3), caches, and a site's own.
+# Headers of relayed answers: Via (RFC 9110, 7.6.3), those of caches, and a site's cookies.
 _RELAYED = frozenset({b"via", b"age", b"cache-status", b"set-cookie"})
 
 
-def fault_of(phase: Phase, kind: Kind, *, status: int | None = None, proxy_proven: bool = False) -> Fault:
-    """The fault of one failed hop. `status` is the proxy's, for `Kind.STATUS`; a pair the table lacks is our own fault.
+def fault_of(phase: Phase, failure: Failure, *, status: int | None = None, proxy_proven: bool = False) -> Fault:
+    """The fault of one failed hop. `status` is the proxy's, for `Failure.STATUS`. An unknown pair is an internal error.
 
-    `proxy_proven`: an earlier hop of the trace got its answer through the same proxy, or this one got a part of it.
+    `proxy_proven`: an earlier hop of the trace got its answer through the same proxy, or this hop got part of one.
     """
-    if kind is Kind.STATUS and status is not None:
+    if failure is Failure.STATUS and status is not None:
         verdict, reason = CONNECT_STATUSES.get(status, (Verdict.IP, "proxy_refused"))
         return Fault(verdict, reason, f"the proxy answered CONNECT with status {status}")
-    if proxy_proven and (proven := FAULTS_OF_A_PROVEN_PROXY.get((phase, kind))):
+    if proxy_proven and (proven := FAULTS_OF_A_PROVEN_PROXY.get((phase, failure))):
         return proven
-    return FAULTS.get((phase, kind), _OURS)
+    return FAULTS.get((phase, failure), _OURS)
 
 
 def fault_of_answer(status: int, headers: RawHeaders, *, proxy_proven: bool) -> Fault | None:
-    """The fault that an answer over plain http tells of as the proxy's own word; None: it is the target's answer.
+    """The fault for an answer over plain http that is the proxy's own; None for the target's answer.
 
     `proxy_proven`: an earlier hop of the trace got its answer through the same proxy.
     """
     if status < 400:
         return None
     if status == 407:
-        return Fault(Verdict.CREDENTIALS, "proxy_credentials", "the proxy wants other credentials: status 407")
+        return Fault(Verdict.CREDENTIALS, "proxy_credentials", "the proxy refuses the credentials: status 407")
     names = {name.lower() for name, _ in headers}
     own = any(map(_OWN.match, names)) or any(map(_OWN_BY_RFC_9209.search, values_of(headers, b"proxy-status")))
     verdict, reason = CONNECT_STATUSES.get(status, (Verdict.IP, "proxy_refused"))
     if own:
         return Fault(verdict, reason, f"the proxy answered with status {status}")
     if verdict is Verdict.PROVIDER and not (proxy_proven or names & _RELAYED):
-        return Fault(verdict, reason, f"answered with status {status}, by the proxy as far as can be told")
+        return Fault(verdict, reason, f"answered with status {status}, probably by the proxy")
     return None

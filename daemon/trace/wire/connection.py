@@ -1,11 +1,11 @@
-"""One connection to a proxy and the HTTP/1.1 spoken on it: with the proxy itself, or with a target inside a tunnel.
+"""One connection to a proxy, with HTTP/1.1 to the proxy itself or to a target inside a tunnel.
 
-httpx is not used: its client follows, decodes and logs what we must not, its AsyncHTTPTransport takes no network
-backend, and httpcore's proxy pool below it opens a connection per target host even in plain http, where one connection
-to the proxy serves them all. exchange.py has a parser alone.
+httpx is not used: its client follows redirects, decodes bodies and logs URLs; its AsyncHTTPTransport accepts no network
+backend; and httpcore's proxy pool opens a connection per target host even over plain http, where one connection to the
+proxy serves all hosts.
 
-Raises whatever trio and ssl raise, and the exceptions of backend.py and exchange.py; fetch.py gives these their names,
-by how far Progress says the hop had come.
+Functions here raise the exceptions of trio, ssl, stream.py and http1.py. session.py turns them into a HopFailure, with
+the phase in Progress.
 """
 
 import math
@@ -16,21 +16,21 @@ from typing import NamedTuple
 import trio
 
 from daemon.providers.proxies import ProxyAddress, exit_ip_in
-from daemon.trace.page.body import Body, PageBody
+from daemon.trace.page.body import Body, Headers, PageBody
 from daemon.trace.walk.steps import REDIRECT_STATUSES, Fetch
-from daemon.trace.walk.verdicts import Kind, Phase
-from daemon.trace.wire.http1 import Exchange, Headers
+from daemon.trace.walk.verdicts import Failure, Phase
+from daemon.trace.wire.http1 import Http1Client
 from daemon.trace.wire.socks import open_socks_tunnel
-from daemon.trace.wire.stream import DialError, WireStream
+from daemon.trace.wire.stream import HopError, WireStream
 from daemon.web.headers import location_in, value_of
 
 DRAIN_BYTES_MAX = 4_096
-DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; past it a new connection is cheaper
+DRAIN_WAIT_S = 0.05  # for a redirect's body that did not come with its head; then a new connection is cheaper
 HTTP_PORT, HTTPS_PORT = 80, 443
 
 
 class Target(NamedTuple):
-    """Where a tunnel leads. `host` as a URL has it: IPv6 addresses in brackets."""
+    """The end of a tunnel. `host` as in a URL: IPv6 addresses in brackets."""
 
     host: str
     port: int
@@ -40,19 +40,16 @@ class Target(NamedTuple):
 Key = Target | None  # None: plain http to the proxy itself, whatever the host
 
 
-class Refused(Exception):
-    """CONNECT was answered with another status than 2xx."""
-
-
 @dataclass(slots=True)
 class Progress:
-    """How far a hop has come; what is known when it fails."""
+    """The state of a hop, for its HopFailure, and the limits of its tunnel."""
 
+    head_bytes_max: int
     phase: Phase = Phase.DIAL
     stream: WireStream | None = None
     status: int | None = None
     exit_ip: str | None = None
-    tunnel_s: float = math.inf  # how long the proxy may take to open a tunnel
+    tunnel_s: float = math.inf  # the time limit for the proxy to open a tunnel
     bytes_read_before: int = 0  # from the stream, when the request was sent
 
     @property
@@ -60,30 +57,27 @@ class Progress:
         return self.stream is not None and self.stream.bytes_read > self.bytes_read_before
 
 
-class Line:
-    """A connection that hops can use one after the other while `is_idle()`."""
+class ProxyConnection:
+    """A connection for several hops, one after the other. The next hop may use it while `is_idle()`."""
 
-    __slots__ = ("_exchange", "_proxy_headers", "phase", "stream")
+    __slots__ = ("_http", "_proxy_headers", "phase", "stream")
 
     def __init__(self, stream: WireStream, phase: Phase, proxy_headers: list[tuple[str, str]]) -> None:
-        """`phase`: FORWARD to the proxy itself, BEHIND a tunnel; there are no `proxy_headers` there."""
+        """`phase`: FORWARD to the proxy itself; BEHIND in a tunnel, without `proxy_headers`."""
         self.stream = stream
         self.phase = phase
-        self._exchange = Exchange(stream)
+        self._http = Http1Client(stream)
         self._proxy_headers = proxy_headers
 
     def close(self) -> None:
         self.stream.close()
-        self._exchange.close()
+        self._http.close()
 
     def is_idle(self) -> bool:
-        return self._exchange.idle
-
-    def was_closed_by_peer(self) -> bool:
-        return self.stream.is_readable()
+        return self._http.idle
 
     async def request(self, fetch: Fetch, *, head_bytes_max: int) -> tuple[int, Headers]:
-        """The status and headers of one request. TooMuch where the head is larger."""
+        """The status and headers of one request. Raises TooManyBytes for a larger head."""
         _, _, host, rest = fetch.url.split("/", 3)
         headers = [("Host", host), *fetch.headers]
         if fetch.method == "POST":
@@ -92,78 +86,55 @@ class Line:
         # Absolute form to a proxy (RFC 9112, 3.2.2).
         target = fetch.url if self.phase is Phase.FORWARD else f"/{rest}"
         self.stream.allow(head_bytes_max)
-        status, answered = await self._exchange.ask(fetch.method, target, headers, fetch.body)
+        status, answered = await self._http.ask(fetch.method, target, headers, fetch.body)
         if status in REDIRECT_STATUSES and _is_small(answered) and location_in(answered) is not None:
-            await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
+            await self._http.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
         return status, answered
 
     async def read(self, body: Body, answered: Headers, wait_s: float) -> None:
-        """Gives the answer's body to `body`. Of a page that goes on by itself the small rest is read as well."""
-        await self._exchange.read(body, wait_s)
+        """Feeds the answer's body to `body`. Drains the small rest of a page with a jump, to keep the connection."""
+        await self._http.read(body, wait_s)
         if isinstance(body, PageBody) and body.page.jump is not None and not self.is_idle() and _is_small(answered):
-            await self._exchange.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
-
-
-async def secured(stream: WireStream, proxy: ProxyAddress, context: ssl.SSLContext, *, timeout_s: float) -> WireStream:
-    """TLS with an https proxy itself. `stream` is closed where that fails; DialError when it takes too long."""
-    try:
-        with trio.move_on_after(timeout_s):
-            return await stream.start_tls(context, proxy.host.rstrip("."))
-        raise DialError(Kind.TIMEOUT)
-    except BaseException:
-        stream.close()
-        raise
+            await self._http.drain(DRAIN_BYTES_MAX, DRAIN_WAIT_S)
 
 
 async def open_tunnel(
-    stream: WireStream,
-    target: Target,
-    proxy: ProxyAddress,
-    context: ssl.SSLContext,
-    progress: Progress,
-    *,
-    head_bytes_max: int,
-) -> Line:
-    """A tunnel, and TLS with the target inside it where it speaks TLS. `stream` is closed where that fails."""
-    try:
-        progress.phase, progress.stream = Phase.TUNNEL, stream
-        with trio.move_on_after(progress.tunnel_s) as opening:
-            if proxy.scheme == "socks5":
-                await open_socks_tunnel(stream, target.host, target.port, proxy.username, proxy.password)
-            else:
-                await _connect(stream, target, proxy, progress, head_bytes_max)
-        if opening.cancelled_caught:
-            raise DialError(Kind.SLOW)
-        if target.tls:
-            progress.phase = Phase.TLS
-            # Certificates name hosts without the root's dot, and addresses without brackets.
-            stream = await stream.start_tls(context, target.host.strip("[]").rstrip("."))
-    except BaseException:
-        stream.close()
-        raise
-    return Line(stream, Phase.BEHIND, [])
+    stream: WireStream, target: Target, proxy: ProxyAddress, context: ssl.SSLContext, progress: Progress
+) -> ProxyConnection:
+    """A tunnel, with TLS inside it if the target has TLS. The caller closes `stream` on failure."""
+    progress.phase, progress.stream = Phase.TUNNEL, stream
+    with trio.move_on_after(progress.tunnel_s) as opening:
+        if proxy.scheme == "socks5":
+            await open_socks_tunnel(stream, target.host, target.port, proxy.username, proxy.password)
+        else:
+            await _connect(stream, target, proxy, progress)
+    if opening.cancelled_caught:
+        raise HopError(Failure.SLOW)
+    if target.tls:
+        progress.phase = Phase.TLS
+        # Certificates have hosts without a final dot, and IPv6 addresses without brackets.
+        stream = await stream.start_tls(context, target.host.strip("[]").rstrip("."))
+    return ProxyConnection(stream, Phase.BEHIND, [])
 
 
-async def _connect(
-    stream: WireStream, target: Target, proxy: ProxyAddress, progress: Progress, head_bytes_max: int
-) -> None:
+async def _connect(stream: WireStream, target: Target, proxy: ProxyAddress, progress: Progress) -> None:
     """CONNECT (RFC 9110, 9.3.6)."""
     authority = f"{target.host}:{target.port}"
-    stream.allow(head_bytes_max)
+    stream.allow(progress.head_bytes_max)
     headers = [("Host", authority), *authorization_of(proxy)]
-    exchange = Exchange(stream)
+    http = Http1Client(stream)
     try:
-        status, answered = await exchange.ask("CONNECT", authority, headers)
+        status, answered = await http.ask("CONNECT", authority, headers)
     finally:
-        exchange.close()
+        http.close()
     progress.exit_ip = exit_ip_in(answered, proxy.exit_ip_header)
     if not 200 <= status <= 299:
         progress.status = status
-        raise Refused
+        raise HopError(Failure.STATUS)
 
 
 def key_of(url: str, proxy: ProxyAddress) -> Key:
-    """Which connection a hop to `url`, as a Fetch has it, needs."""
+    """The kind of connection that a hop to `url` (see Fetch.url) needs."""
     tls = url.startswith("https:")
     if not tls and proxy.scheme != "socks5":
         return None
@@ -180,6 +151,6 @@ def authorization_of(proxy: ProxyAddress) -> list[tuple[str, str]]:
 
 
 def _is_small(headers: Headers) -> bool:
-    """Whether a body of a known length is worth reading; one of an unknown length is, as far as it goes."""
+    """Whether a body is short enough to drain; so is one of unknown length, of which DRAIN_BYTES_MAX are read."""
     length = value_of(headers, b"content-length")
     return length is None or (length.isdigit() and int(length[:9]) <= DRAIN_BYTES_MAX)

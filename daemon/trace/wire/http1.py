@@ -1,8 +1,8 @@
-"""Requests and answers on one connection, one after the other: llhttp (in httptools) behind a WireStream.
+"""An HTTP/1.1 client on one connection: llhttp (in httptools) on a WireStream.
 
-llhttp parses what comes, as leniently as browsers do; requests are lines of text, put together here. h11 would check
-what follows what as well, at a multiple of the time; a connection whose answer did not end as it should is never used
-again, so that there is little to check.
+llhttp parses answers as leniently as browsers do; requests are built here. h11 also checks the order of messages, and
+takes several times as long. Little is left to check, because a connection is not used again after an answer that did
+not end properly.
 """
 
 import re
@@ -13,38 +13,44 @@ from contextlib import suppress
 import httptools
 import trio
 
-from daemon.trace.page.body import Body
-from daemon.trace.wire.stream import Broken, TooMuch, WireStream
+from daemon.trace.page.body import Body, Headers
+from daemon.trace.walk.verdicts import Failure
+from daemon.trace.wire.stream import Broken, HopError, TooManyBytes, WireStream
 from daemon.web.headers import value_of, values_of
 
 VERSION = b"HTTP/1."
 _LENGTH = re.compile(rb"\r?\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r?\n|\Z)", re.IGNORECASE)
 SWITCHING_PROTOCOLS, FIRST_FINAL_STATUS = 101, 200
-HEAD_ROOM_BYTES = 16_384  # for what a body is wrapped in: the lines of chunks, the bytes that came beside it
-BODY_LINE_BYTES = 8  # beside its own bytes: pages have many lines, and chunks of a byte each are slow to parse
-MENDS_MAX = 32  # of one connection: heads that are parsed anew, since they say their length more than once
-LOOK_AFTER_S = 0.05  # a body that has not ended by then is looked at; again after twice the time, and so on
-SLOW_S = 0.4  # from then on a look takes the first words for the page's own
-
-Headers = tuple[tuple[bytes, bytes], ...]
-
-
-class NotHttp(Exception):
-    """What came in place of an answer does not even begin as one."""
+FRAMING_BYTES_MAX = 16_384  # beside a body: the lines of its chunks, and the bytes that came with its head
+BODY_LINE_BYTES = 8  # counted for each line of a body: pages have many lines, but chunks of one byte are slow to parse
+REPARSED_MAX = 32  # heads of one connection that are parsed again because they repeat Content-Length
+LOOK_AFTER_S = 0.05  # a body that has not ended by then is examined, and again after each doubling of this time
+SLOW_S = 0.4  # from then on the first words of a page count as its text
 
 
 class Garbled(Exception):
-    """What came is no whole answer: it breaks the rules of HTTP, or ends before its time."""
+    """The answer is malformed or incomplete."""
 
 
 class _Answer:
-    """What the parser says of the answer that is coming. `whole`: to its last byte; `kept`: the connection goes on."""
+    """The answer that is being received. `whole`: it has ended; `kept`: the connection can be used again."""
 
-    __slots__ = ("_mends_left", "broken", "complete", "head", "headers", "kept", "parser", "pieces", "status", "whole")
+    __slots__ = (
+        "_reparses_left",
+        "broken",
+        "complete",
+        "head",
+        "headers",
+        "kept",
+        "parser",
+        "pieces",
+        "status",
+        "whole",
+    )
 
     def __init__(self) -> None:
         self.parser: httptools.HttpResponseParser | None = self._new_parser()
-        self._mends_left = MENDS_MAX
+        self._reparses_left = REPARSED_MAX
         self.begin()
 
     def _new_parser(self) -> httptools.HttpResponseParser:
@@ -60,17 +66,17 @@ class _Answer:
 
     def begin(self) -> None:
         self.status = 0
-        self.head = bytearray()  # what has come until it is complete
+        self.head = bytearray()  # its bytes until it is complete
         self.headers: list[tuple[bytes, bytes]] = []
-        self.pieces: deque[bytes] = deque()  # of the body, to be read
-        self.complete = self.whole = self.kept = self.broken = False  # `complete` is the head
+        self.pieces: deque[bytes] = deque()  # of the body, not read yet
+        self.complete = self.whole = self.kept = self.broken = False  # `complete`: the head is
 
     def on_message_begin(self) -> None:
         if self.whole:
-            self.kept = False  # bytes that nobody asked for; those behind them do not matter
+            self.kept = False  # an answer without a request
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.complete:  # those behind a chunked body are nobody's
+        if not self.complete:  # trailer fields are ignored (RFC 9110, 6.5.1)
             self.headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -86,13 +92,13 @@ class _Answer:
         if self.whole or self.parser is None:
             return
         if self.status < FIRST_FINAL_STATUS and self.status != SWITCHING_PROTOCOLS:
-            self.begin()  # an interim answer
+            self.begin()  # an interim answer (RFC 9110, 15.2)
             return
         self.whole = True
         self.kept = self.status != SWITCHING_PROTOCOLS and self.parser.should_keep_alive()
 
     def feed(self, data: bytes) -> None:
-        """Raises Garbled where the head is; what is wrong behind it breaks the body."""
+        """Raises Garbled for a malformed head; a malformed body sets `broken`."""
         if self.parser is None:
             raise ValueError("closed")
         if not self.complete:
@@ -102,8 +108,8 @@ class _Answer:
         except httptools.HttpParserUpgrade:
             return
         except httptools.HttpParserError as error:
-            if not self.complete and self._mends_left and (once := _with_one_length(bytes(self.head))) is not None:
-                self._mends_left -= 1
+            if not self.complete and self._reparses_left and (once := _with_one_length(bytes(self.head))) is not None:
+                self._reparses_left -= 1
                 self.parser = self._new_parser()
                 self.begin()
                 self.feed(once)
@@ -113,26 +119,29 @@ class _Answer:
                 raise Garbled(str(error)) from error
 
     def feed_end(self) -> None:
-        """The peer closed. Raises Garbled unless that is how the answer says that it ends."""
+        """The peer closed the connection. Raises Garbled unless the end of the connection ends the answer."""
         if not (self.complete and self.ends_with_connection):
             raise Garbled("the peer closed before the answer's end")
         self.whole = True
 
     @property
     def ends_with_connection(self) -> bool:
-        """Of a head: nothing else says where its body ends (RFC 9112, 6.3)."""
+        """Whether the body ends with the connection: neither chunked nor of a known length (RFC 9112, 6.3)."""
         chunked = any(b"chunked" in value.lower() for value in values_of(self.headers, b"transfer-encoding"))
         return not chunked and value_of(self.headers, b"content-length") is None
 
 
-class Exchange:
-    """`idle`: the last answer was read to its end, and both sides keep the connection."""
+class Http1Client:
+    """Sends requests and reads answers, one after the other.
+
+    `idle`: the last answer was read to its end, and both sides keep the connection.
+    """
 
     __slots__ = ("_answer", "_begun", "_stream")
 
     def __init__(self, stream: WireStream) -> None:
         self._stream = stream
-        self._begun = False  # bytes of the answer have come
+        self._begun = False  # whether bytes of the answer have come
         self._answer = _Answer()
 
     @property
@@ -140,46 +149,46 @@ class Exchange:
         return self._answer.kept
 
     def close(self) -> None:
-        """Parser and callbacks hold each other: neither is left to the collector. The stream is the owner's."""
+        """Breaks the reference cycle of parser and callbacks. The owner closes the stream."""
         self._answer.parser = None
 
     async def ask(
         self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes = b""
     ) -> tuple[int, Headers]:
-        """Sends a request; gives the answer's status and headers, interim answers passed over.
+        """Sends a request; returns the status and headers of the final answer.
 
-        The texts are latin-1. Raises ValueError for a line break in one of them, Broken, TooMuch, NotHttp, and Garbled,
-        for an end that comes too early as well.
+        The texts are latin-1. Raises ValueError for a line break in one of them, Broken, TooManyBytes, HopError for an
+        answer that is not HTTP, and Garbled for one that is malformed or incomplete.
         """
         self._begun = False
         answer = self._answer
         answer.begin()
-        with suppress(Broken):  # the peer may have answered before it closed: its answer counts
+        with suppress(Broken):  # the peer may have answered before it closed the connection
             await self._stream.write(_request(method, target, headers) + body)
         while not answer.complete:
             await self._receive()
         return answer.status, tuple(answer.headers)
 
     async def drain(self, body_bytes_max: int, wait_s: float) -> None:
-        """Reads a small body to its end, so that the connection is idle again. Never a failure of the answer."""
+        """Reads a small body to its end, so that the connection is idle again. Raises nothing."""
         answer = self._answer
         if answer.whole:
             return
         self._stream.allow(body_bytes_max)
-        with suppress(Broken, TooMuch, Garbled), trio.move_on_after(wait_s):
-            while not answer.whole:  # a connection that is not idle then is closed by its owner
+        with suppress(Broken, TooManyBytes, Garbled), trio.move_on_after(wait_s):
+            while not answer.whole:  # if the body does not end, the owner closes the connection
                 await self._receive()
 
     async def read(self, body: Body, wait_s: float) -> None:
-        """Gives the answer's body to `body` until that has enough, or it ends, breaks, or takes longer than `wait_s`.
+        """Feeds the answer's body to `body` until `body` has enough, the answer ends or breaks, or `wait_s` are over.
 
-        Never a failure of the answer. After the body's end the connection is idle again.
+        Raises nothing. After the body's end the connection is idle again.
         """
         answer = self._answer
-        self._stream.allow(2 * body.bytes_max + HEAD_ROOM_BYTES, BODY_LINE_BYTES)
+        self._stream.allow(2 * body.bytes_max + FRAMING_BYTES_MAX, BODY_LINE_BYTES)
         began_s = trio.current_time()
         look_s = LOOK_AFTER_S
-        with suppress(Broken, TooMuch, Garbled):
+        with suppress(Broken, TooManyBytes, Garbled):
             while True:
                 while answer.pieces and not body.enough:
                     body.feed(answer.pieces.popleft())
@@ -187,18 +196,18 @@ class Exchange:
                     break
                 with trio.move_on_at(began_s + min(look_s, wait_s)):
                     await self._receive()
-                spent_s = trio.current_time() - began_s
-                if spent_s >= wait_s:
+                waited_s = trio.current_time() - began_s
+                if waited_s >= wait_s:
                     break
-                if spent_s >= look_s:
+                if waited_s >= look_s:
                     body.look(slow=look_s >= SLOW_S)
                     look_s *= 2
         body.end(whole=answer.whole and not answer.pieces)
 
     async def _receive(self) -> None:
-        """Takes what comes next. Raises as `ask` does."""
+        """Reads and parses the next bytes. Raises as `ask` does."""
         if self._answer.broken:
-            raise Garbled("the body breaks the rules of HTTP")
+            raise Garbled("malformed body")
         data = await self._stream.read()
         if not data:
             self._answer.feed_end()
@@ -206,14 +215,14 @@ class Exchange:
         if not self._begun:
             self._begun = True
             if not (data.startswith(VERSION) or VERSION.startswith(data)):
-                raise NotHttp  # a server of another protocol may wait for us now
+                raise HopError(Failure.NOT_HTTP)  # a server of another protocol may now wait for bytes
         self._answer.feed(data)
 
 
 def _with_one_length(data: bytes) -> bytes | None:
-    """An answer whose head says its length more than once, and the same, as if it said so once; None for others.
+    """The answer with one Content-Length instead of several equal ones; None if its head has no such.
 
-    As browsers take it, and RFC 9110, 8.6 allows; llhttp refuses it.
+    Browsers accept such an answer and RFC 9110, 8.6 allows it; llhttp refuses it.
     """
     head, end, body = data.partition(b"\r\n\r\n")
     lengths = _LENGTH.findall(head)
@@ -227,5 +236,5 @@ def _request(method: str, target: str, headers: Iterable[tuple[str, str]]) -> by
     head = "\r\n".join(lines)
     breaks = len(lines) - 1
     if head.count("\n") != breaks or head.count("\r") != breaks:
-        raise ValueError(f"a line break within a {method} request's target or headers")
+        raise ValueError(f"a line break in a {method} request's target or headers")
     return head.encode("latin-1")

@@ -1,8 +1,8 @@
-"""The wire between a trace and its proxy: how it is dialled, what went over it, how much may come.
+"""The TCP connection between a trace and its proxy: dialling, counting bytes, limiting bytes.
 
-The receive buffer is set before connect (after it, the kernel has already offered a large window, and the unread page
-behind a landing costs more), bytes are counted under TLS, and closing is one system call that cannot wait for the peer.
-No timeouts here: fetch.py puts one around the whole hop, which a peer that drips cannot stretch.
+The receive buffer is set before connect: later the kernel has already offered a large window, and the unread page of a
+landing costs more. Bytes are counted below TLS. Closing is one system call that cannot wait for the peer. There are no
+timeouts here: session.py has one around the whole hop, which a peer that sends byte by byte cannot extend.
 """
 
 import array
@@ -13,50 +13,49 @@ import os
 import socket
 import ssl
 import termios
+from dataclasses import dataclass
 from typing import Any
 
 import trio
 
-from daemon.trace.walk.verdicts import Kind
+from daemon.trace.walk.verdicts import Failure
 from daemon.trace.wire.tls import ByteStream, TlsStream
 
 READ_BYTES_MAX = 16_384
-LINE_BYTES = 32  # what a line costs beside its bytes, as HTTP/2 counts fields (RFC 9113, 6.5.2): parsing it takes time
-ADDRESSES_MAX = 3  # of a proxy's name that are tried
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN})
+LINE_BYTES = 32  # counted for each line beside its bytes, as HTTP/2 does (RFC 9113, 6.5.2): parsing takes time
+ADDRESSES_MAX = 3  # of a proxy's name
+_LOCAL_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN})
 
 
-class DialError(Exception):
-    """No connection to the proxy."""
+class HopError(Exception):
+    """A hop failed; `failure` says how."""
 
-    def __init__(self, kind: Kind) -> None:
-        super().__init__(kind.value)
-        self.kind = kind
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.value)
+        self.failure = failure
 
 
-class TooMuch(Exception):
-    """More bytes came than the reader allowed."""
+class TooManyBytes(Exception):
+    """The peer sent more bytes than `WireStream.allow` allows."""
 
 
 class Broken(Exception):
-    """The connection broke while it was read from or written to; the cause is trio's."""
+    """The connection broke during a read or a write; the cause is trio's exception."""
 
 
+@dataclass(slots=True)
 class Meter:
-    """Bytes of one trace over all its connections, as the proxy sees them."""
+    """The bytes of one trace, over all its connections to the proxy."""
 
-    __slots__ = ("received", "sent")
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.sent = 0
+    received: int = 0
+    sent: int = 0
 
 
 class CountedStream:
-    """A TCP connection that counts, TLS above it included. One task reads, and one writes.
+    """A TCP connection that counts its bytes, TLS included. One task may read while one writes.
 
-    On the bare socket: trio's own stream tries a read before it waits, in vain behind a request, and its layers cost as
-    much as the system calls.
+    It uses the bare socket: trio's own stream tries a read before it waits, which is useless after a request, and its
+    layers cost as much as the system calls.
     """
 
     def __init__(self, sock: socket.socket, meter: Meter) -> None:
@@ -65,7 +64,7 @@ class CountedStream:
         self._meter = meter
 
     async def send_all(self, data: bytes) -> None:
-        """No checkpoint where the kernel takes all of it at once, as nearly always: a wait for the answer follows."""
+        """Has no checkpoint if the kernel accepts all bytes at once: the caller then waits for the answer anyway."""
         self._meter.sent += len(data)
         while data:
             try:
@@ -88,7 +87,7 @@ class CountedStream:
             return data
 
     def is_readable(self) -> bool:
-        """Whether there is something to read, an end or an error included."""
+        """Whether a read would return at once: with bytes, the end or an error."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -98,12 +97,12 @@ class CountedStream:
         return True
 
     def close(self) -> None:
-        """Closes at once, without TLS's farewell; a peer that still sends gets a reset and stops."""
+        """Closes at once, without close_notify. A peer that is still sending gets a reset."""
         if self._fd < 0:
             return
         waiting = array.array("i", [0])
         fcntl.ioctl(self._fd, termios.FIONREAD, waiting)
-        self._meter.received += waiting[0]  # never read, yet relayed and paid for
+        self._meter.received += waiting[0]  # unread, but relayed and paid for
         trio.lowlevel.notify_closing(self._fd)
         self._fd = -1
         self._socket.close()
@@ -114,9 +113,9 @@ class CountedStream:
 
 
 class WireStream:
-    """What an exchange reads and writes. `allow` says how many bytes may come before TooMuch is raised.
+    """A stream with a limit: after `allow(bytes_max)` a read raises TooManyBytes once so many bytes have come.
 
-    A read that oversteps that is still given out: its bytes may hold the end that the reader waits for.
+    The read that crosses the limit still returns its bytes, which may contain the end of the message.
     """
 
     def __init__(self, stream: ByteStream, counted: CountedStream) -> None:
@@ -128,13 +127,13 @@ class WireStream:
         self.ended = False  # the peer closed its side
 
     def allow(self, bytes_max: int, line_bytes: int = LINE_BYTES) -> None:
-        """So many bytes may come from now on. Each line counts `line_bytes` more."""
+        """Allows `bytes_max` bytes from now on. Each line counts `line_bytes` more."""
         self._allowance, self._line_bytes = bytes_max, line_bytes
 
     async def read(self, bytes_max: int = READ_BYTES_MAX) -> bytes:
-        """What has come, at most `bytes_max`; nothing when the peer closed its side. Raises TooMuch and Broken."""
+        """The next bytes, b"" once the peer has closed its side. Raises TooManyBytes and Broken."""
         if self._allowance <= 0:
-            raise TooMuch
+            raise TooManyBytes
         try:
             data = await self._stream.receive_some(bytes_max)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -152,7 +151,7 @@ class WireStream:
             raise Broken(str(error)) from error
 
     async def start_tls(self, ssl_context: ssl.SSLContext, server_hostname: str) -> "WireStream":
-        """Raises trio.BrokenResourceError from the ssl module's error; ValueError for a host no certificate names."""
+        """Raises trio.BrokenResourceError (its cause is ssl's), and ValueError for a host that no certificate has."""
         tls = TlsStream(self._stream, ssl_context, server_hostname)
         await tls.do_handshake()
         return WireStream(tls, self._counted)
@@ -161,18 +160,18 @@ class WireStream:
         self._counted.close()
 
     def is_readable(self) -> bool:
-        """Of an idle connection: the peer has closed it, or speaks out of turn."""
+        """For an idle connection: whether the peer has closed it or sent unexpected bytes."""
         return self._counted.is_readable()
 
 
 async def dial(
-    host: str, port: int, meter: Meter, *, timeout_s: float, receive_buffer_bytes: int, resolvers: trio.CapacityLimiter
+    host: str, port: int, meter: Meter, timeout_s: float, receive_buffer_bytes: int, resolvers: trio.CapacityLimiter
 ) -> WireStream:
-    """A connection to a proxy; names, and each of several addresses, have their share of `timeout_s`. Raises DialError.
+    """A connection to a proxy. Each of several addresses gets a share of `timeout_s`. Raises HopError.
 
-    Around the whole of it the caller has a limit of its own: one address alone needs no other.
+    The caller has a timeout around the whole call, which is enough for a single address.
     """
-    error = DialError(Kind.TIMEOUT)
+    error = HopError(Failure.TIMEOUT)
     ends_at = trio.current_time() + timeout_s
     addresses = _numeric(host, port) or await _resolve(host, port, ends_at, resolvers)
     for position, (family, address) in enumerate(addresses):
@@ -185,14 +184,14 @@ async def dial(
                 counted = await _connect(family, address, meter, receive_buffer_bytes)
                 return WireStream(counted, counted)
         except OSError as os_error:
-            error = DialError(_kind_of(os_error))
+            error = HopError(_failure_of(os_error))
     raise error
 
 
 def _numeric(host: str, port: int) -> list[tuple[int, Any]]:
-    """(family, address) of a number; nothing for a name."""
+    """(family, address) of an IP address; empty for a name."""
     try:
-        # Bytes, since a text would go through IDNA, which takes longer than all the rest.
+        # As bytes: a str goes through IDNA, which takes longer than everything else here.
         number = host.encode("ascii")
         found = socket.getaddrinfo(number, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, ValueError):
@@ -201,15 +200,15 @@ def _numeric(host: str, port: int) -> list[tuple[int, Any]]:
 
 
 async def _resolve(host: str, port: int, ends_at: float, resolvers: trio.CapacityLimiter) -> list[tuple[int, Any]]:
-    """(family, address) pairs of a name. The thread that looks it up is left behind by a timeout."""
+    """(family, address) pairs of a name. A timeout abandons the thread that resolves the name."""
     look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     with trio.move_on_at(ends_at):
         try:
             found = await trio.to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=resolvers)
         except (OSError, ValueError) as error:  # ValueError: a name that IDNA cannot encode
-            raise DialError(Kind.NAME) from error
+            raise HopError(Failure.NAME) from error
         return [(family, address) for family, _, _, _, address in found[:ADDRESSES_MAX]]
-    raise DialError(Kind.TIMEOUT)
+    raise HopError(Failure.TIMEOUT)
 
 
 async def _connect(family: int, address: Any, meter: Meter, receive_buffer_bytes: int) -> CountedStream:
@@ -229,7 +228,7 @@ async def _connect(family: int, address: Any, meter: Meter, receive_buffer_bytes
         raise
 
 
-def _kind_of(error: OSError) -> Kind:
+def _failure_of(error: OSError) -> Failure:
     if isinstance(error, ConnectionRefusedError):
-        return Kind.REFUSED
-    return Kind.NO_SOCKETS if error.errno in _OURS else Kind.UNREACHABLE
+        return Failure.REFUSED
+    return Failure.NO_SOCKETS if error.errno in _LOCAL_ERRNOS else Failure.UNREACHABLE

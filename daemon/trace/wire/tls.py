@@ -1,6 +1,6 @@
-"""TLS on a stream that one task uses: the standard library's SSLObject, and what it reads and writes carried for it.
+"""TLS on a stream that one task uses, by the standard library's SSLObject.
 
-trio.SSLStream does the same for several tasks at once; its locks and checkpoints took an eighth of a click's CPU.
+trio.SSLStream serves several tasks at once; its locks and checkpoints took an eighth of a click's CPU.
 """
 
 import ssl
@@ -9,23 +9,23 @@ from typing import Protocol, TypeVar, TypeVarTuple
 
 import trio
 
-READ_BYTES = 16_384  # a TLS record holds as much (RFC 8446, 5.1)
+READ_BYTES = 16_384  # the size of a TLS record (RFC 8446, 5.1)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
 class ByteStream(Protocol):
-    """Bytes there and back; what breaks raises trio.BrokenResourceError, what was closed trio.ClosedResourceError."""
+    """A byte stream. Raises trio.BrokenResourceError, and trio.ClosedResourceError after it was closed."""
 
     async def send_all(self, data: bytes) -> None: ...
 
     async def receive_some(self, bytes_max: int) -> bytes:
-        """Nothing where the peer has closed its side."""
+        """The next bytes; b"" once the peer has closed its side."""
 
 
 class TlsStream:
-    """Over another ByteStream. Closing is that one's matter: nobody is told farewell."""
+    """TLS over another ByteStream, which the owner closes; no close_notify is sent."""
 
     def __init__(self, below: ByteStream, context: ssl.SSLContext, server_hostname: str) -> None:
         """Raises ValueError for a host that no certificate can name."""
@@ -41,7 +41,7 @@ class TlsStream:
         await self._done(self._tls.write, data)
 
     async def receive_some(self, bytes_max: int) -> bytes:
-        """An end without TLS's farewell counts as one, as browsers have it: HTTP says itself where an answer ends."""
+        """An end without close_notify is an end too, as in browsers: HTTP has its own end of an answer."""
         try:
             return await self._done(self._tls.read, bytes_max)
         except trio.BrokenResourceError as error:
@@ -50,7 +50,7 @@ class TlsStream:
             raise
 
     async def _done(self, act: Callable[[*Ts], T], *args: *Ts) -> T:
-        """What `act` gives once it has all that it wants to read; what it has written is sent."""
+        """Repeats `act` until it has read all that it needs, sends what it has written, and returns its result."""
         while True:
             try:
                 result = act(*args)

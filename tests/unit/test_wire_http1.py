@@ -1,9 +1,9 @@
-"""Answers as servers really give them: what a browser would take is taken."""
+"""The HTTP/1.1 client of the wire accepts the answers that browsers accept."""
 
 import pytest
 
 from daemon.trace.page.body import FirstBytes
-from daemon.trace.wire.http1 import Exchange, Garbled
+from daemon.trace.wire.http1 import Garbled, Http1Client
 from daemon.trace.wire.stream import CountedStream, Meter, WireStream
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -11,7 +11,7 @@ HELLO = b"Content-Length: 5\r\n\r\nhello"
 
 
 class Played:
-    """A peer that gives `pieces`, then its end."""
+    """A peer that sends `pieces` and closes its side."""
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = list(pieces)
@@ -29,14 +29,14 @@ class Unused(CountedStream):
         self._meter = Meter()
 
 
-def exchange_with(*pieces: bytes) -> tuple[Exchange, Played, WireStream]:
+def exchange_with(*pieces: bytes) -> tuple[Http1Client, Played, WireStream]:
     peer = Played(*pieces)
     stream = WireStream(peer, Unused())
     stream.allow(65_536)
-    return Exchange(stream), peer, stream
+    return Http1Client(stream), peer, stream
 
 
-async def read(exchange: Exchange) -> tuple[int, bytes]:
+async def read(exchange: Http1Client) -> tuple[int, bytes]:
     status, _ = await exchange.ask("GET", "/", [("Host", "a.example")])
     body = FirstBytes(100)
     await exchange.read(body, 1)
@@ -59,7 +59,7 @@ async def read(exchange: Exchange) -> tuple[int, bytes]:
         [OK + b"Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n"],
     ],
 )
-async def test_an_answer_is_taken_as_browsers_take_it(pieces: list[bytes]) -> None:
+async def test_an_answer_is_accepted_as_in_browsers(pieces: list[bytes]) -> None:
     exchange, _, _ = exchange_with(*pieces)
     assert await read(exchange) == (200, b"hello")
     assert exchange.idle
@@ -75,7 +75,7 @@ async def test_an_answer_is_taken_as_browsers_take_it(pieces: list[bytes]) -> No
         OK + HELLO + b"x",
     ],
 )
-async def test_a_connection_is_not_used_again_where_that_is_not_safe(answer: bytes) -> None:
+async def test_a_connection_is_not_used_again_if_that_is_unsafe(answer: bytes) -> None:
     exchange, _, _ = exchange_with(answer)
     assert await read(exchange) == (200, b"hello")
     assert not exchange.idle
@@ -94,7 +94,7 @@ async def test_a_connection_is_not_used_again_where_that_is_not_safe(answer: byt
         b"HTTP/1.1 abc\r\n\r\n",
     ],
 )
-async def test_what_is_no_answer_is_garbled(answer: bytes) -> None:
+async def test_a_malformed_answer_is_garbled(answer: bytes) -> None:
     exchange, _, _ = exchange_with(answer)
     with pytest.raises(Garbled):
         await read(exchange)
@@ -102,13 +102,13 @@ async def test_what_is_no_answer_is_garbled(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("broken", [b"5\r\nhello\r\nZZ\r\n", b"5\r\nhello"])
-async def test_a_body_that_breaks_is_read_as_far_as_it_goes(broken: bytes) -> None:
+async def test_a_broken_body_is_read_up_to_the_break(broken: bytes) -> None:
     exchange, _, _ = exchange_with(OK + b"Transfer-Encoding: chunked\r\n\r\n" + broken)
     assert await read(exchange) == (200, b"hello")
     assert not exchange.idle
 
 
-async def test_a_request_goes_out_as_it_was_given_and_on_one_connection_after_the_other() -> None:
+async def test_requests_are_sent_unchanged_one_after_the_other_on_one_connection() -> None:
     exchange, peer, stream = exchange_with(OK + HELLO, b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")
     await read(exchange)
     stream.allow(65_536)
@@ -121,7 +121,7 @@ async def test_a_request_goes_out_as_it_was_given_and_on_one_connection_after_th
 
 
 @pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\rb"])
-async def test_no_header_can_bring_another_one_along(value: str) -> None:
+async def test_a_header_with_a_line_break_is_refused(value: str) -> None:
     exchange, peer, _ = exchange_with(OK + HELLO)
     with pytest.raises(ValueError, match="line break"):
         await exchange.ask("GET", "/", [("Host", "a.example"), ("X", value)])

@@ -1,18 +1,28 @@
-"""Markup, bounded before lexbor builds its tree. Pure.
+"""Bounds of the work that one page may cost, so that no page holds the event loop. Pure.
 
-The tree construction of the HTML Standard is not linear, and lexbor cannot be interrupted. Three rules are at fault:
+Work is counted in steps of about 1 µs: a visited node of the tree, or a parsed tag. Steps are counted and no clock is
+read, so reading the same page always ends at the same place. A regular expression and lexbor cannot be interrupted;
+their input is bounded instead.
+
+The tree construction of the HTML Standard is not linear. Three rules are the cause:
 
 - A tag may search all open elements: time grows with tags x depth.
 - A second <html> or <body> tag compares its attributes with those of the first (13.2.6.4.7).
 - A paragraph reopens every formatting element that is still open (13.2.4.3): 16 KiB of `<p><b 1><p><b 2>...` are
   1.1 million nodes and 570 MB.
 
-Each count here is of text that may be a tag. Every tag is such a text, so no count is too low; text in a script or in a
-comment may be counted as well, which ends the reading of a page a little sooner.
+Each count of tags is a count of text that may be a tag, so no count is too low. Text in a script or a comment may count
+as well, which ends the reading of a page a little sooner.
 """
 
 import re
+from dataclasses import dataclass
 from itertools import islice
+
+STEPS_MAX = 12_288  # of one page, over all its readings: about 12 ms
+TOKEN_STEPS = 4  # one token of a script, with its part in a statement
+SCRIPT_STEPS = 24  # one script, besides its tokens
+FORM_STEPS = 4  # one element, in a search for a form and its fields
 
 TAGS_MAX = 2_048  # start and end tags; a page of 16 KiB usually has about 600
 ROOT_TAGS_MAX = 8  # <html> and <body>
@@ -27,11 +37,26 @@ _FORMATTING = re.compile(rf"<({_NAMES})([\t\n\f\r />])", re.I | re.ASCII)
 _FORMATTING_NAME = re.compile(rf"(</?)(?=(?:{_NAMES})[\t\n\f\r />])", re.I | re.ASCII)
 
 
-def bounded(text: str) -> tuple[str, int, bool]:
-    """The markup that may be parsed, how many tags it has at most, and whether its end was cut off.
+@dataclass(slots=True)
+class Steps:
+    """The steps that are left. `exhausted`: a request for steps was refused."""
 
-    Where formatting elements could be reopened too often, they get other names: <b> is <x-b>. Nothing that html.py
-    reads depends on them.
+    left: int = STEPS_MAX
+    exhausted: bool = False
+
+    def take(self, count: int) -> bool:
+        """Uses `count` steps. False if fewer are left; then every later call returns False too."""
+        if self.exhausted or count > self.left:
+            self.exhausted = True
+            return False
+        self.left -= count
+        return True
+
+
+def bounded(text: str) -> tuple[str, int, bool]:
+    """The markup to parse, an upper bound of its tags, and whether its end was cut off.
+
+    If formatting elements could be reopened too often, they are renamed: <b> becomes <x-b>. html.py does not need them.
     """
     all_characters = len(text)
     text, tags = _first(_TAG, text, TAGS_MAX)

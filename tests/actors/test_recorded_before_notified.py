@@ -1,4 +1,4 @@
-"""A trace is journaled before its visitor is answered, so that no crash leaves a hit without its trace."""
+"""A trace is journaled before its visitor is answered: a crash between the two leaves no hit without its trace."""
 
 from typing import cast
 
@@ -9,27 +9,27 @@ from msgspec.structs import replace
 
 from daemon.journal.entries import TraceFinished
 from daemon.pool.messages import Acquire
-from daemon.trace.jobs import Finished, News
+from daemon.trace.jobs import Finished, TraceUpdate
 from tests.actors.tracing import LANDED, Bench, ends
 from tests.fakes.entries import of_kind
 
 
-async def test_a_trace_is_recorded_as_finished_before_its_visitor_hears_of_it(
+async def test_the_end_of_a_trace_is_recorded_before_the_visitor_is_notified(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
     bench = Bench(monkeypatch, ends(LANDED))
-    recorded_when_told: list[int] = []
+    recorded_when_notified: list[int] = []
 
-    class Listening:
-        def send_nowait(self, news: News) -> None:
-            if isinstance(news, Finished):
-                recorded_when_told.append(len(of_kind(TraceFinished, bench.journal.entries)))
+    class Listener:
+        def send_nowait(self, update: TraceUpdate) -> None:
+            if isinstance(update, Finished):
+                recorded_when_notified.append(len(of_kind(TraceFinished, bench.journal.entries)))
 
-    bench.job = replace(bench.job, listener=cast("trio.MemorySendChannel[News]", Listening()))
+    bench.job = replace(bench.job, listener=cast("trio.MemorySendChannel[TraceUpdate]", Listener()))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
         request = await bench.message()
         assert isinstance(request, Acquire)
         request.reply.send_nowait(bench.lease())
         await bench.message()
-    assert recorded_when_told == [1]
+    assert recorded_when_notified == [1]
