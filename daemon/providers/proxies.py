@@ -26,8 +26,6 @@ READABLE_CHARACTERS_MIN = 4  # of a row's own text before the digest; with less 
 NUMBER_DIGITS_MAX = 7
 EXIT_IP_CHARACTERS_MAX = 64
 
-_DIGITS, _BASE_36 = string.digits, string.digits + string.ascii_lowercase
-
 
 class LeasedProxy(msgspec.Struct, frozen=True):
     """A leased IP as in its row. The tracing backend has the login of its provider. `lease` is unique to the lease."""
@@ -142,7 +140,7 @@ def _session(host: str, port: str, provider: Provider, prefix: str, lease: str) 
 
 def _digest(text: str, numeric: bool, length: int) -> str:
     """`length` digits or lower-case letters; a number does not begin with 0."""
-    alphabet = _DIGITS if numeric else _BASE_36
+    alphabet = string.digits if numeric else string.digits + string.ascii_lowercase
     number = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=64).digest())
     found = ""
     for _ in range(length):
