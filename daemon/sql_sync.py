@@ -112,7 +112,7 @@ class SqlSync:
             with trio.move_on_after(check_s):
                 batch.append(await announcements.received.receive())
             if not batch:
-                await announcements.test_connection()
+                await announcements.connection.execute("select 1")
                 if await self._read_fingerprint() != self._fingerprint:
                     await self._unhurried(self.compare)
             try:

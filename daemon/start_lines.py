@@ -16,7 +16,7 @@ from daemon.errors import DatabaseUnavailable
 from daemon.http.listeners import name_of
 from daemon.offers.model import Offers
 from daemon.pool.directory import PoolDirectory
-from daemon.settings.live import changed_keys
+from daemon.settings.live import merged
 from daemon.settings.model import Settings
 from daemon.trace.provider_health import Health, ProviderRecord
 from daemon.trace.wire.session import CONNECTIONS_MAX
@@ -31,14 +31,14 @@ log = structlog.get_logger("daemon")
 def start_facts(settings: Settings, config_file: Path | None, listeners: list[trio.SocketListener]) -> dict[str, Any]:
     """Versions, addresses, and the settings that differ from the defaults; SecretStr masks the secrets."""
     given = settings.model_dump(mode="json")
-    changed = changed_keys(Settings(state_dir=settings.state_dir), settings)
+    _, live, others = merged(Settings(state_dir=settings.state_dir), settings)
     return {
         "version": __version__,
         "python": platform.python_version(),
         "listening": [name_of(listener) for listener in listeners],
         "state_dir": str(settings.state_dir),
         "config": str(config_file) if config_file else None,
-        "settings": {key: reduce(getitem, key.split("."), given) for key in changed},
+        "settings": {key: reduce(getitem, key.split("."), given) for key in sorted(live + others)},
     }
 
 

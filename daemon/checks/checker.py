@@ -25,9 +25,9 @@ from daemon.errors import TheirFault
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
-from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of, proxy_for
+from daemon.providers.proxies import LeasedProxy, ProxyAddress, UnusableProxy, address_of
 from daemon.settings.live import LiveSettings
-from daemon.settings.model import HONEST_USER_AGENT, reaches_of
+from daemon.settings.model import HONEST_USER_AGENT, proxy_of
 from daemon.trace.leases import acquire, release
 from daemon.trace.page.body import FirstBytes
 from daemon.trace.provider_health import ProviderHealth
@@ -195,10 +195,8 @@ class Checker:
 
     async def _checked(self, lease: Lease, url: str, timeout_s: float) -> CheckResult:
         settings = self._live.current
-        reach = reaches_of(settings).get(lease.provider)
-        proxy = proxy_for(
-            lease.address, lease.port, reach, country=lease.country, lease=f"{lease.request_id}/{lease.lease_no}"
-        )
+        name = f"{lease.request_id}/{lease.lease_no}"
+        proxy = proxy_of(settings, LeasedProxy(lease.address, lease.port, lease.country, lease.provider, name))
         left_s = lease.locked_until_s - self._now().tick_s - LEASE_MARGIN_S
         slow_s = settings.provision.check_slow_s
         return await check(self._fetcher, proxy, url, timeout_s=min(timeout_s, left_s), slow_s=slow_s)

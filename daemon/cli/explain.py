@@ -3,19 +3,20 @@
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
 
 from cyclopts import Parameter
 
-from daemon.cli.logs import LogFile, pieces_of
+from daemon.cli.logs import LogFile, pieces_of, wanted_lines
 from daemon.cli.output import say, say_json, shown, warn
 from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
 from daemon.control.socket import ask
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
 from daemon.logbook.clicks import read_click
 from daemon.logbook.filter import Selection
-from daemon.logbook.parse import Line, Splitter
+from daemon.logbook.parse import Line
 from daemon.logbook.render_story import render_story
 from daemon.logbook.story import Story, story_of
 from daemon.settings.model import Settings
@@ -88,17 +89,10 @@ def _rows(settings: Settings, wanted: UUID) -> Rows:
 
 
 def _lines(wanted: UUID, file: str | None) -> Iterator[Line]:
-    """The log lines of the click, about LINES_MAX at most."""
+    """The log lines of the click, LINES_MAX at most."""
     wants = Selection(request=str(wanted)).wanted()
-    splitter = Splitter()
-    found = 0
     try:
-        for piece in pieces_of(file, pattern=str(wanted)):
-            for line in filter(wants, splitter.feed(piece)):
-                found += 1
-                if found <= LINES_MAX:
-                    yield line
-        yield from filter(wants, splitter.end())
+        yield from islice(wanted_lines(pieces_of(file, pattern=str(wanted)), wants), LINES_MAX)
     except TheirFault as e:
         if file is not None:
             raise

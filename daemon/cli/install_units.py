@@ -50,7 +50,8 @@ def install_units(
     differing = [path for path, text in files.items() if before[path] not in (None, text)]
     if differing and not force:
         for path in differing:
-            _show(path, before[path] or "", files[path])
+            old, new = (before[path] or "").splitlines(), files[path].splitlines()
+            warn("\n".join(difflib.unified_diff(old, new, str(path), "what would be written", lineterm="")))
         names = ", ".join(path.name for path in differing)
         raise TheirFault(f"{prefix}: nothing is written: {names} would be changed as shown; --force overwrites")
     for path, text in files.items():
@@ -95,13 +96,6 @@ def _read(path: Path) -> str | None:
         return None
     except OSError as e:
         raise BadInput(f"{path}: {e.strerror}") from None
-
-
-def _show(path: Path, before: str, after: str) -> None:
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), str(path), "what would be written", lineterm=""
-    )
-    warn("\n".join(lines))
 
 
 def _write(path: Path, text: str) -> None:

@@ -46,9 +46,9 @@ def logs(
     since_s = None if since is None else since_of(since, datetime.now().astimezone())
     wants = Selection(outcome, offer, ip, request, since_s).wanted()
     tail = sources.TAIL_LINES if follow and since is None and file not in (None, "-") else None
-    say_line = _painter() if sys.stdout.isatty() else _say_json
+    say_line = _painter() if sys.stdout.isatty() else lambda line: say(line.as_json())
     seen = 0
-    for line in _lines(pieces_of(file, follow=follow, since_s=since_s), wants, tail):
+    for line in wanted_lines(pieces_of(file, follow=follow, since_s=since_s), wants, tail):
         seen += 1
         say_line(line)
     if not seen and file is None:
@@ -64,7 +64,7 @@ def pieces_of(
     return sources.standard_input() if file == "-" else sources.file(Path(file), follow=follow)
 
 
-def _lines(pieces: Iterator[bytes], wants: Callable[[Line], bool], tail: int | None) -> Iterator[Line]:
+def wanted_lines(pieces: Iterator[bytes], wants: Callable[[Line], bool], tail: int | None = None) -> Iterator[Line]:
     """The wanted lines. `tail`: show only so many of those that were written before the first pause."""
     splitter = Splitter()
     before: deque[Line] | None = None if tail is None else deque(maxlen=tail)
@@ -82,19 +82,12 @@ def _lines(pieces: Iterator[bytes], wants: Callable[[Line], bool], tail: int | N
     yield from filter(wants, splitter.end())
 
 
-def _say_json(line: Line) -> None:
-    say(line.as_json())
-
-
 def _painter() -> Callable[[Line], None]:
     console = Console(highlight=False, soft_wrap=True)
 
     def paint(line: Line) -> None:
-        console.print(Text.assemble(*((_printable(text), style) for text, style in render_line(line))))
+        # `shown` would replace the line ends of a traceback.
+        texts = [("\n".join(map(shown, text.split("\n"))), style) for text, style in render_line(line)]
+        console.print(Text.assemble(*texts))
 
     return paint
-
-
-def _printable(text: str) -> str:
-    """The text without control characters of a terminal, except the line ends of a traceback."""
-    return "\n".join(shown(part) for part in text.split("\n"))

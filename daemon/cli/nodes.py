@@ -8,11 +8,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_rows_json, say_table, shown
-from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
-from daemon.database.postgres import Connection
-from daemon.database.queries import QUERIES
+from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, with_database
 from daemon.errors import BadInput
 from daemon.nodes.member import node_row
+from daemon.settings.model import Settings
 
 COLUMNS = ("name", "state", "free in", "version", "started", "node")
 
@@ -45,7 +44,7 @@ def list_nodes(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
         tracepool nodes list
         tracepool nodes list --json
     """
-    rows = work(settings_of(config), _read)
+    rows = _read(settings_of(config))
     if as_json:
         say_rows_json(rows)
         return
@@ -67,12 +66,12 @@ def remove(name: Name, *, yes: Annotated[bool, flag("Do not ask.")] = False, con
         tracepool nodes remove tracer-1 --yes
     """
     settings = settings_of(config)
-    row = _chosen(work(settings, _read), name)
+    row = _chosen(_read(settings), name)
     if row.state != "active":
         raise BadInput(f"node {shown(row.name)} is not active but {row.state}: there is nothing to remove")
     if not yes:
         _ask(row)
-    work(settings, _remove, row.node_id)
+    with_database(settings, lambda database: database.fetch("remove_node", row.node_id))
     say(f"removed {shown(row.name)}: another node can use its IPs in {row.quiet_s:.0f} s")
 
 
@@ -95,8 +94,8 @@ def _ask(row: ListedNode) -> None:
         raise BadInput("nothing was removed")
 
 
-async def _read(conn: Connection) -> list[ListedNode]:
-    return [_listed(row) for row in await conn.fetch(QUERIES["load_nodes"])]
+def _read(settings: Settings) -> list[ListedNode]:
+    return [_listed(row) for row in with_database(settings, lambda database: database.fetch("load_nodes"))]
 
 
 def _listed(row: Any) -> ListedNode:
@@ -111,7 +110,3 @@ def _listed(row: Any) -> ListedNode:
         started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(row["started_s"])),
         node_id=str(known.node_id),
     )
-
-
-async def _remove(conn: Connection, node_id: str) -> None:
-    await conn.execute(QUERIES["remove_node"], node_id)

@@ -135,7 +135,9 @@ def _lines(found: Plan, history: History | None) -> Iterable[str]:
     )
     if history is not None:
         mean = sum(rate.mean_clicks_per_minute for rate in history.rates)
-        yield f"history: {_span(history.minutes)}, {mean:.3g} clicks/min on average; sized for the busiest minutes"
+        hours = history.minutes / 60
+        span = f"{hours / 24:.1f} days" if hours >= 24 else f"{hours:.1f} hours"
+        yield f"history: {span}, {mean:.3g} clicks/min on average; sized for the busiest minutes"
     carried = f"a GB carries {spent.traces_per_gb:,.0f} traces of {spent.kb_per_trace:.3g} KB"
     yield f"{carried}; a day takes {spent.gb_per_day:.3g} GB"
     if spent.price_per_gb is None:
@@ -147,10 +149,6 @@ def _lines(found: Plan, history: History | None) -> Iterable[str]:
         )
     for one in found.needs[:NEXT_MAX]:
         yield f"next: tracepool provision generate --country {one.country} --count {one.ips_in_band} --provider luna"
-
-
-def _span(minutes: float) -> str:
-    return f"{minutes / 1440:.1f} days" if minutes >= 1440 else f"{minutes / 60:.1f} hours"
 
 
 def _json(found: Plan, history: History | None) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from daemon.cli.output import progress, say, say_rows_json, say_table, shown
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.pool import store
-from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PORT, DEFAULT_PROVIDER, NewIP, generated_ips, read_ips
+from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PROVIDER, NewIP, generated_ips, read_ips
 from daemon.pool.store import PoolIP, Selection
+from daemon.providers.proxies import DEFAULT_PORT
 from daemon.settings.model import Settings
 
 TERMINAL_ROWS_MAX = 500

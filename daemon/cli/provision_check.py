@@ -19,8 +19,8 @@ from daemon.errors import BadInput, BadSettings, TheirFault
 from daemon.journal.spool import FILE, node_id_of
 from daemon.nodes.member import nodes_kept_out
 from daemon.pool.store import CheckableIP, Selection, checkable_ips
-from daemon.providers.proxies import proxy_for
-from daemon.settings.model import Settings, reaches_of
+from daemon.providers.proxies import LeasedProxy
+from daemon.settings.model import Settings, proxy_of
 from daemon.trace.backends import fetcher_of
 
 TIMEOUT_MAX_S = 60
@@ -126,15 +126,14 @@ def _without_daemon(settings: Settings, selection: Selection, timeout_s: float, 
 
 
 def _directly(settings: Settings, timeout_s: float) -> Check:
-    fetcher, reaches = fetcher_of(settings), reaches_of(settings)
+    fetcher = fetcher_of(settings)
     url, slow_s = settings.provision.check_url, settings.provision.check_slow_s
 
     async def check_one(ip: CheckableIP) -> dict[str, Any]:
         if ip.rests_until is not None:
             until = time.strftime("%H:%M:%S", ip.rests_until.utctimetuple())
             return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": f"in cooldown until {until} UTC"}
-        reach = reaches.get(ip.provider)
-        proxy = proxy_for(ip.ip_address, ip.ip_port, reach, country=ip.country, lease=str(uuid4()))
+        proxy = proxy_of(settings, LeasedProxy(ip.ip_address, ip.ip_port, ip.country, ip.provider, str(uuid4())))
         return asdict(await check(fetcher, proxy, url, timeout_s=timeout_s, slow_s=slow_s))
 
     return check_one
@@ -168,7 +167,7 @@ def _report(checked: list[CheckedIP], *, as_json: bool) -> None:
         say_json({"summary": {**counts, "exit_addresses": len(set(exits))}, "ips": [asdict(one) for one in checked]})
         return
     on_terminal = sys.stdout.isatty()
-    shown = [replace(one, result=_words(one.result)) for one in checked]
+    shown = [replace(one, result=one.result.replace("_", " ")) for one in checked]
     if on_terminal:
         if len(shown) > TERMINAL_ROWS_MAX:
             shown = [one for one in shown if one.result not in (CheckKind.WORKING, SKIPPED)][:TERMINAL_ROWS_MAX]
@@ -177,11 +176,7 @@ def _report(checked: list[CheckedIP], *, as_json: bool) -> None:
     else:
         say_table(CheckedIP.__slots__, map(astuple, shown))
     say_summary = say if on_terminal else warn
-    found = ", ".join(f"{count} {_words(kind)}" for kind, count in counts.items() if count)
+    found = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
     say_summary(f"checked {len(checked) - counts[SKIPPED]}: {found or 'no IP meets these conditions'}")
     if exits:
         say_summary(f"exit addresses: {len(set(exits))}, of {len(exits)} IPs")
-
-
-def _words(result: str) -> str:
-    return result.replace("_", " ")

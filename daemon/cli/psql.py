@@ -76,20 +76,16 @@ def _run(program: Path, arguments: tuple[str, ...], environment: Mapping[str, st
 
     Ctrl-C has a handler instead of SIG_IGN, because a child inherits SIG_IGN.
     """
-    children: list[subprocess.Popen[bytes]] = []
+    child: subprocess.Popen[bytes] | None = None
 
     def pass_on(number: int, _: FrameType | None) -> None:
-        for child in children:
+        if child is not None and number in (signal.SIGTERM, signal.SIGHUP):
             child.send_signal(number)
 
-    def ignore(number: int, _: FrameType | None) -> None:
-        pass
-
-    handlers = {signal.SIGINT: ignore, signal.SIGQUIT: ignore, signal.SIGTERM: pass_on, signal.SIGHUP: pass_on}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    handled = signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP
+    before = {number: signal.signal(number, pass_on) for number in handled}
     try:
         child = subprocess.Popen([program, *arguments], env=environment)  # noqa: S603 - psql, with its user's arguments
-        children.append(child)
         status = child.wait()
     finally:
         for number, earlier in before.items():

@@ -70,13 +70,7 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
     """
 
     async def main() -> T:
-        given = settings.database
-        opened = open_database(
-            url,
-            connections_max=CONNECTIONS_MAX,
-            connect_timeout_s=given.connect_timeout_s,
-            statement_timeout_s=given.statement_timeout_s,
-        )
+        opened = open_database(url, settings.database, connections_max=CONNECTIONS_MAX)
         async with database_loop(), trio.open_nursery() as nursery:
             await nursery.start(_end_at_ctrl_c)
             async with opened as database:

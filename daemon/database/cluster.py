@@ -43,8 +43,9 @@ FIRST_SETTINGS = {
 }
 CREATE_DATABASE = r"""SELECT 'CREATE DATABASE tracepool'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'tracepool') \gexec"""
-# Words of PostgreSQL's messages (in English, see `run`) and advice for operators.
+# Words of the messages of PostgreSQL (in English, see `run`) and the C library, and advice for operators.
 ADVICE = {
+    "Disk quota exceeded": "The disk is full: free some space and start again.",
     "No space left on device": "The disk is full: free some space and start again.",
     "Read-only file system": "The file system is read-only: mount it writable or choose another state_dir.",
     "wrong ownership": "Its files belong to another user: give them back with chown, or run tracepool as that user.",
@@ -217,8 +218,11 @@ def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:
 
 def failed(what: str, said: str) -> DatabaseSetupFailed:
     """An error with the failed step, advice, and PostgreSQL's own message."""
-    advice = next((advice for words, advice in ADVICE.items() if words in said), ELSEWHERE)
-    return DatabaseSetupFailed(f"{what} {advice}\nPostgreSQL said:\n{said.strip() or '(nothing)'}")
+    return DatabaseSetupFailed(f"{what} {_advice_on(said)}\nPostgreSQL said:\n{said.strip() or '(nothing)'}")
+
+
+def _advice_on(said: str) -> str:
+    return next((advice for words, advice in ADVICE.items() if words in said), ELSEWHERE)
 
 
 @contextlib.contextmanager
@@ -229,14 +233,9 @@ def translated_errors(home: Path) -> Iterator[None]:
     except subprocess.TimeoutExpired as e:
         raise DatabaseSetupFailed(f"{e.cmd[0]} did not end in {e.timeout:.0f} s. The disk may be very slow.") from e
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = ADVICE["No space left on device"]
-        elif e.errno == errno.EROFS:
-            advice = ADVICE["Read-only file system"]
-        elif e.errno in (errno.EACCES, errno.EPERM):
+        advice = _advice_on(str(e))
+        if e.errno in (errno.EACCES, errno.EPERM):
             advice = f"Run tracepool as the user that owns {home}, or as root. {ELSEWHERE}"
-        else:
-            advice = ELSEWHERE
         raise DatabaseSetupFailed(f"The embedded PostgreSQL in {home} cannot be used: {e}. {advice}") from e
 
 

@@ -42,23 +42,17 @@ async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Trou
     while True:
         try:
             done = await work()
-            break
         except DatabaseUnavailable as e:
             troubles.note(STARTING, e, effect=WAITING, repeat_s=RETRY_S)
             await trio.sleep(RETRY_S)
-    troubles.over(STARTING)
-    return done
+        else:
+            troubles.over(STARTING)
+            return done
 
 
 @asynccontextmanager
 async def _opened(url: str, settings: Settings) -> AsyncIterator[Database]:
-    given = settings.database
-    async with open_database(
-        url,
-        connections_max=given.connections_max,
-        connect_timeout_s=given.connect_timeout_s,
-        statement_timeout_s=given.statement_timeout_s,
-    ) as database:
+    async with open_database(url, settings.database) as database:
         if applied := await database.work(migrate):
             log.info("database_migrated", applied=applied)
         yield database

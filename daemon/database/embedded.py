@@ -31,7 +31,6 @@ class EmbeddedServer:
     data_dir: Path
     socket_dir: Path
     url: str
-    bin_dir: Path
     started_here: bool
     _users_lock: FileIO = field(repr=False, compare=False)
 
@@ -98,7 +97,7 @@ def _attach_or_start(data: Path, account: Account, users_lock: FileIO) -> Embedd
     except BaseException:
         _release(data, users_lock)  # only if it is ready: a server stopped in its recovery would begin that again
         raise
-    return EmbeddedServer(data, socket_dir, cluster.url(socket_dir), binaries.bin_dir, running is None, users_lock)
+    return EmbeddedServer(data, socket_dir, cluster.url(socket_dir), running is None, users_lock)
 
 
 def _make_home(home: Path, account: Account) -> None:

@@ -6,30 +6,19 @@ A process list shows the command line of a client, but not its environment: so n
 from urllib.parse import parse_qsl, unquote
 
 # Parameters of a URL that have an environment variable: PostgreSQL's manual, 32.15 "Environment Variables".
-VARIABLES = {
-    "host": "PGHOST",
-    "port": "PGPORT",
-    "user": "PGUSER",
-    "password": "PGPASSWORD",
+VARIABLES = {name: f"PG{name.upper()}" for name in (
+    "host", "port", "user", "password", "passfile", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl",
+    "sslnegotiation", "krbsrvname", "gsslib", "connect_timeout",
+)} | {
     "dbname": "PGDATABASE",
     "database": "PGDATABASE",
-    "passfile": "PGPASSFILE",
-    "sslmode": "PGSSLMODE",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcrl": "PGSSLCRL",
     "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
     "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
-    "sslnegotiation": "PGSSLNEGOTIATION",
     "target_session_attrs": "PGTARGETSESSIONATTRS",
-    "krbsrvname": "PGKRBSRVNAME",
-    "gsslib": "PGGSSLIB",
-    "connect_timeout": "PGCONNECT_TIMEOUT",
     "channel_binding": "PGCHANNELBINDING",
     "application_name": "PGAPPNAME",
     "client_encoding": "PGCLIENTENCODING",
-}
+}  # fmt: skip
 NOT_INHERITED = ("PGSERVICE", "PGHOSTADDR", *VARIABLES.values())
 """Variables of the operator's shell that would override the URL."""
 

@@ -23,6 +23,7 @@ import trio_asyncio
 from daemon.database.failures import OUTAGES, translated_errors
 from daemon.database.queries import QUERIES
 from daemon.errors import BadSettings, DatabaseSetupFailed
+from daemon.settings import model
 
 Connection = Any  # asyncpg.Connection or the pool's proxy for it: they have no common public type
 T = TypeVar("T")
@@ -71,8 +72,7 @@ class Database:
 
         Raises DatabaseUnavailable and the unit's exceptions, after a rollback.
         """
-        with translated_errors():
-            return await trio_asyncio.aio_as_trio(self._work)(unit, args, own)  # type: ignore[no-any-return]
+        return await _on_asyncio(self._work, unit, args, own)
 
     async def _work(self, unit: Callable[..., Awaitable[T]], args: tuple[Any, ...], own: bool) -> T:
         conn = await self._pool.acquire(timeout=self._connect_timeout_s)
@@ -126,11 +126,10 @@ class Database:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return  # the reader has left or is about to start over
 
-        with translated_errors():
-            conn, pooled = await trio_asyncio.aio_as_trio(self._listen)(channels, receive_one, send.close)
+        conn, pooled = await _on_asyncio(self._listen, channels, receive_one, send.close)
         try:
             async with receive:
-                yield Announcements(receive, pooled, conn)
+                yield Announcements(receive, pooled, OwnConnection(conn))
         finally:
             conn.terminate()
 
@@ -156,12 +155,17 @@ class Database:
     @contextlib.asynccontextmanager
     async def own_connection(self, statement_timeout_s: float) -> AsyncIterator["OwnConnection"]:
         """A connection outside of the pool, so that its statements wait for no others. Raises DatabaseUnavailable."""
-        with translated_errors():
-            conn = await trio_asyncio.aio_as_trio(self._connect)(statement_timeout_s)
+        conn = await _on_asyncio(self._connect, statement_timeout_s)
         try:
             yield OwnConnection(conn)
         finally:
             conn.terminate()
+
+
+async def _on_asyncio(work: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Call an asyncio-flavoured function from Trio, and translate its errors."""
+    with translated_errors():
+        return await trio_asyncio.aio_as_trio(work)(*args)  # type: ignore[no-any-return]
 
 
 async def _fetch(conn: Connection, query: str, *args: Any) -> list[dict[str, Any]]:
@@ -179,27 +183,23 @@ class OwnConnection:
     _conn: Connection
 
     async def execute(self, statement: str) -> None:
-        with translated_errors():
-            await trio_asyncio.aio_as_trio(self._conn.execute)(statement)
+        await _on_asyncio(self._conn.execute, statement)
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
         """As Database.fetch; outside `begin` and `commit`, the statement is a transaction."""
-        with translated_errors():
-            return await trio_asyncio.aio_as_trio(_fetch)(self._conn, query, *args)  # type: ignore[no-any-return]
+        return await _on_asyncio(_fetch, self._conn, query, *args)
 
 
 @dataclass(frozen=True, slots=True)
 class Announcements:
-    """(channel, payload) pairs in `received`. `pooled`: behind a pooler there may be none, so the reader must poll."""
+    """(channel, payload) pairs in `received`. `pooled`: behind a pooler there may be none, so the reader must poll.
+
+    An idle connection does not report that it is lost: only a statement on `connection` does.
+    """
 
     received: "trio.MemoryReceiveChannel[tuple[str, str]]"
     pooled: bool
-    _conn: Connection
-
-    async def test_connection(self) -> None:
-        """Raises DatabaseUnavailable if the connection is lost, which an idle connection does not report."""
-        with translated_errors():
-            await trio_asyncio.aio_as_trio(self._conn.execute)("select 1")
+    connection: OwnConnection
 
 
 async def in_chunks(conn: Connection, query: str, *args: Any, rows: int) -> AsyncIterator[list[Any]]:
@@ -212,9 +212,11 @@ async def in_chunks(conn: Connection, query: str, *args: Any, rows: int) -> Asyn
 
 @contextlib.asynccontextmanager
 async def open_database(
-    url: str, *, connections_max: int, connect_timeout_s: float, statement_timeout_s: float
+    url: str, given: model.Database, *, connections_max: int | None = None
 ) -> AsyncIterator[Database]:
     """A Database at `url`, after one successful connection. Needs database_loop() around it.
+
+    `connections_max`: in place of the setting.
 
     Raises DatabaseUnavailable, DatabaseSetupFailed for an invalid URL, and BadSettings for a pooler that gives each
     statement another session.
@@ -224,14 +226,14 @@ async def open_database(
         pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
             url,
             min_size=0,  # else asyncpg logs a traceback each time that it cannot keep one
-            max_size=connections_max,
-            timeout=connect_timeout_s,
-            command_timeout=statement_timeout_s,
+            max_size=connections_max or given.connections_max,
+            timeout=given.connect_timeout_s,
+            command_timeout=given.statement_timeout_s,
             reset=_no_reset,
             **CONNECT,
         )
         try:
-            async with pool.acquire(timeout=connect_timeout_s) as conn:
+            async with pool.acquire(timeout=given.connect_timeout_s) as conn:
                 await conn.execute("begin")
                 await conn.execute("commit")
         except BaseException as e:
@@ -247,7 +249,7 @@ async def open_database(
         except (ValueError, asyncpg.ClientConfigurationError) as e:
             raise DatabaseSetupFailed(f"database.url cannot be used: {e}") from None
     try:
-        yield Database(pool, url, connect_timeout_s)
+        yield Database(pool, url, given.connect_timeout_s)
     finally:
         pool.terminate()
 

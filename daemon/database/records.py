@@ -57,9 +57,16 @@ def decoded(content: bytes) -> str:
 def import_rows(
     text: str, columns: Sequence[str], required: Sequence[str], row_of: Callable[[Mapping[str, object]], T]
 ) -> Import[T]:
-    """Applies `row_of`, which raises BadInput with the reason for a bad record, to each record."""
+    """Applies `row_of`, which raises BadInput with the reason for a bad record, to each record of `text` in order.
+
+    Raises BadInput for a wrong header or kind of file.
+    """
     rows: list[T] = []
     refused: list[RefusedRecord] = []
+    first = text.lstrip()[:1]
+    if first == "[":
+        raise BadInput("the file is a JSON array: write JSON lines, one object on each line (jq -c '.[]' makes them)")
+    records = _json_records if first == "{" else _csv_records
     for line, fields in records(text, columns, required):
         try:
             if isinstance(fields, str):
@@ -68,14 +75,6 @@ def import_rows(
         except BadInput as e:
             refused.append(RefusedRecord(line, str(e)))
     return Import(tuple(rows), tuple(refused))
-
-
-def records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record]:
-    """The records of `text`, in order. Raises BadInput for a wrong header or kind of file."""
-    first = text.lstrip()[:1]
-    if first == "[":
-        raise BadInput("the file is a JSON array: write JSON lines, one object on each line (jq -c '.[]' makes them)")
-    return _json_records(text, columns, required) if first == "{" else _csv_records(text, columns, required)
 
 
 def _csv_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record]:

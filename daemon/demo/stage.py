@@ -130,13 +130,7 @@ async def provisioned_database(state_dir: Path, network: DemoNetwork) -> AsyncIt
     """
     server = await trio.to_thread.run_sync(embedded.start, state_dir)
     try:
-        given = Settings().database
-        async with open_database(
-            server.url,
-            connections_max=1,
-            connect_timeout_s=given.connect_timeout_s,
-            statement_timeout_s=given.statement_timeout_s,
-        ) as database:
+        async with open_database(server.url, Settings().database, connections_max=1) as database:
             await database.work(migrate)
             ips = [
                 new_ip({"ip_address": address, "ip_port": network.proxy_port, "country": country, "provider": "demo"})

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import socket
 import stat
 from collections.abc import Sequence
@@ -11,8 +10,7 @@ import trio
 
 from daemon.errors import BadSettings, TheirFault
 from daemon.host.systemd import PassedSocket
-
-_ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\[\]:/]+)):(?P<port>[0-9]{1,5})")
+from daemon.web.addresses import host_and_port
 
 _ADVICE = {
     errno.EADDRINUSE: "another program listens there; stop it or choose another port",
@@ -77,7 +75,12 @@ async def _open(bind: str, backlog: int) -> list[trio.SocketListener]:
     try:
         if bind.startswith("unix:"):
             return [_open_unix(bind.removeprefix("unix:"), backlog)]
-        host, port = _parse(bind)
+        if (parsed := host_and_port(bind)) is None:
+            raise BadSettings(
+                f"cannot listen on {bind!r}: write it as host:port (127.0.0.1:8080), [::1]:8080 or"
+                " unix:/run/tracepool.sock"
+            )
+        host, port = parsed
         return await trio.open_tcp_listeners(port, host=host, backlog=backlog)
     except socket.gaierror as error:
         raise BadSettings(f"cannot listen on {bind}: the host name is not known ({error.strerror})") from error
@@ -86,15 +89,6 @@ async def _open(bind: str, backlog: int) -> list[trio.SocketListener]:
         advice = _ADVICE.get(number or 0, str(error))
         kind = BadSettings if number in {errno.EADDRNOTAVAIL, errno.ENAMETOOLONG, None} else TheirFault
         raise kind(f"cannot listen on {bind}: {advice}") from error
-
-
-def _parse(bind: str) -> tuple[str, int]:
-    match = _ADDRESS.fullmatch(bind)
-    if match is None or int(match["port"]) > 65535:
-        raise BadSettings(
-            f"cannot listen on {bind!r}: write it as host:port (127.0.0.1:8080), [::1]:8080 or unix:/run/tracepool.sock"
-        )
-    return match["ipv6"] or match["host"], int(match["port"])
 
 
 def _open_unix(path: str, backlog: int) -> trio.SocketListener:

@@ -1,6 +1,7 @@
 """Requests /livez from the daemon's own listeners, through the whole server, as a visitor would."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import trio
 
@@ -17,24 +18,21 @@ Probe = Callable[[], Awaitable[str | None]]
 
 def listener_probes(server: Server, listeners: Sequence[trio.SocketListener], *, passed: bool) -> dict[str, Probe]:
     """A probe for each listener, by name. `passed`: systemd opened the listeners."""
-    return {f"listener {name_of(listener)}": _probe(server, listener, passed) for listener in listeners}
+    return {f"listener {name_of(listener)}": partial(_probe, server, listener, passed) for listener in listeners}
 
 
-def _probe(server: Server, listener: trio.SocketListener, passed: bool) -> Probe:
-    async def probe() -> str | None:
-        turned_away = server.turned_away
-        try:
-            client = await _connected(listener)
-        except OSError as e:
-            # A socket unit may forbid connections from this host; a restart of the daemon would change nothing.
-            return None if passed else f"cannot be connected to: {e}"
-        async with client:
-            answer = await _answer_of(client)
-        if answer.startswith(LIVE) or (not answer and server.turned_away > turned_away):
-            return None  # the server is full, but alive: it refuses connections
-        return f"/livez answers {answer[: len(LIVE)]!r}" if answer else "closes the connection without an answer"
-
-    return probe
+async def _probe(server: Server, listener: trio.SocketListener, passed: bool) -> str | None:
+    turned_away = server.turned_away
+    try:
+        client = await _connected(listener)
+    except OSError as e:
+        # A socket unit may forbid connections from this host; a restart of the daemon would change nothing.
+        return None if passed else f"cannot be connected to: {e}"
+    async with client:
+        answer = await _answer_of(client)
+    if answer.startswith(LIVE) or (not answer and server.turned_away > turned_away):
+        return None  # the server is full, but alive: it refuses connections
+    return f"/livez answers {answer[: len(LIVE)]!r}" if answer else "closes the connection without an answer"
 
 
 async def _connected(listener: trio.SocketListener) -> trio.SocketStream:

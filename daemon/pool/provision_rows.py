@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from daemon.database.records import Import, filled_text_in, import_rows, text_in
 from daemon.errors import BadInput
-from daemon.providers.proxies import UnusableProxy, proxy_for
+from daemon.providers.proxies import DEFAULT_PORT, UnusableProxy, proxy_for
 
 COLUMNS = ("ip_address", "ip_port", "country", "provider", "notes")
 REQUIRED = ("ip_address",)
-DEFAULT_PORT, DEFAULT_COUNTRY, DEFAULT_PROVIDER = "7000", "us", "luna"
+DEFAULT_COUNTRY, DEFAULT_PROVIDER = "us", "luna"
 ADDRESS_CHARACTERS_MAX = 253
 PORT_CHARACTERS_MAX = 20
 WORD_CHARACTERS_MAX = 64

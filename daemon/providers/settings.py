@@ -1,17 +1,21 @@
-"""The settings `[providers.NAME]`: how to reach a provider's proxies. providers.toml holds the templates."""
+"""The settings `[providers.NAME]`: how to reach a provider's proxies. Pure, but for one read of providers.toml."""
 
 import re
+import string
 import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from math import ceil
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from daemon.providers.proxies import Reach, SessionRules, complaint_of, host_and_port
+from daemon.web.addresses import host_and_port, is_host
 
+Scheme = Literal["http", "https", "socks5"]
+
+PLACEHOLDERS = ("username", "password", "country", "session", "lock_minutes", "fail_closed")
+_ALLOWED = {"digits": r"[0-9]+", "alphanumeric": r"[A-Za-z0-9]+", "any": r"[A-Za-z0-9._-]+"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 
@@ -23,14 +27,19 @@ def templates() -> Mapping[str, Mapping[str, Any]]:
 
 
 class Provider(BaseModel):
-    """One provider. `price_per_gb`: US dollars for 10^9 bytes, both directions together."""
+    """One provider.
+
+    `gateway`: `host:port`; empty: each row has its own. `session`: one for each row ("ip") or for each lease.
+    `session_characters`: "any" means letters, digits, `.`, `_`, `-`. `exit_ip_header`: the response header that holds
+    the exit IP. `price_per_gb`: US dollars for 10^9 bytes, both directions together.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     template: str = ""
     username: str = Field("", max_length=1_024)
     password: SecretStr = SecretStr("")
-    scheme: Literal["http", "https", "socks5"] = "http"
+    scheme: Scheme = "http"
     gateway: str = Field("", max_length=300)
     username_pattern: str = Field("{username}", max_length=1_024)
     password_pattern: str = Field("{password}", max_length=1_024)
@@ -77,8 +86,15 @@ class Provider(BaseModel):
     @field_validator("username_pattern", "password_pattern")
     @classmethod
     def _has_known_placeholders(cls, pattern: str) -> str:
-        if (complaint := complaint_of(pattern)) is not None:
-            raise ValueError(complaint)
+        allowed = "allowed are " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        try:
+            parts = list(string.Formatter().parse(pattern))
+        except ValueError:
+            raise ValueError(f"has a brace without its counterpart (a literal one is doubled); {allowed}") from None
+        for _, name, spec, conversion in parts:
+            if name is not None and (name not in PLACEHOLDERS or spec or conversion):
+                shown = f"{{{name}}}" if re.fullmatch(r"[A-Za-z_]{1,32}", name) else "what stands in a pair of braces"
+                raise ValueError(f"{shown} is no placeholder; {allowed}")
         return pattern
 
     @field_validator("password_pattern")
@@ -91,9 +107,10 @@ class Provider(BaseModel):
     @field_validator("gateway")
     @classmethod
     def _is_host_and_port(cls, gateway: str) -> str:
-        if gateway and host_and_port(gateway) is None:
+        host, port = host_and_port(gateway.strip()) or ("", 0)
+        if gateway and not (port and is_host(host)):
             raise ValueError("must be host:port such as gate.example:7000, or empty: then each row's own is dialled")
-        return gateway
+        return gateway.strip()
 
     @field_validator("exit_ip_header")
     @classmethod
@@ -110,20 +127,7 @@ class Provider(BaseModel):
             raise ValueError("username is empty, and the gateway's username_pattern needs it")
         return self
 
-    def reach(self, name: str, lock_s: float) -> Reach:
-        """The part of the settings that traces use, for leases of `lock_s`."""
-        return Reach(
-            name=name,
-            username=self.username,
-            password=self.password.get_secret_value(),
-            scheme=self.scheme,
-            gateway=host_and_port(self.gateway) if self.gateway else None,
-            username_pattern=self.username_pattern,
-            password_pattern=self.password_pattern,
-            session=self.session,
-            session_rules=SessionRules(self.session_characters, self.session_length_min, self.session_length_max),
-            country_case=self.country_case,
-            fail_closed=self.fail_closed,
-            lock_minutes=ceil(lock_s / 60),
-            exit_ip_header=self.exit_ip_header or None,
-        )
+    def allows_session(self, text: str) -> bool:
+        """Whether the gateway accepts the text as a session."""
+        fits = self.session_length_min <= len(text) <= self.session_length_max
+        return fits and re.fullmatch(_ALLOWED[self.session_characters], text) is not None

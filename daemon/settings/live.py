@@ -6,15 +6,18 @@ connections: their new values need a restart.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import trio
+from pydantic import BaseModel
 
 from daemon import logs
 from daemon.errors import BadSettings
 from daemon.settings.model import LIVE, Section, Settings
 from daemon.settings.sources import hide_secrets, load
+
+Model = TypeVar("Model", bound=BaseModel)
 
 log = structlog.get_logger("daemon")
 
@@ -28,17 +31,12 @@ class LiveSettings:
     def __init__(self, current: Settings, config_file: Path | None = None) -> None:
         self._current = current
         self._config_file = config_file
-        self._refused: str | None = None
+        self.refused: str | None = None  # the error of the last reload
         self._subscribers: list[Callable[[Settings], None]] = []
 
     @property
     def current(self) -> Settings:
         return self._current
-
-    @property
-    def refused(self) -> str | None:
-        """The error of the last reload, or None if it succeeded."""
-        return self._refused
 
     def subscribe(self, use: Callable[[Settings], None]) -> None:
         """Call `use` with the current settings at once, and with the new settings after each reload."""
@@ -50,10 +48,10 @@ class LiveSettings:
         try:
             after = await trio.to_thread.run_sync(load, self._config_file)
         except BadSettings as e:
-            self._refused = str(e)
+            self.refused = str(e)
             log.error("reload_refused", why=str(e), effect="the settings stay unchanged")
             return
-        self._refused = None
+        self.refused = None
         hide_secrets(after)
         logs.configure(after.log.level)
         live, waiting = self.replace(after)
@@ -67,31 +65,25 @@ class LiveSettings:
         return live, waiting
 
 
-def changed_keys(before: Settings, after: Settings) -> list[str]:
-    """`section.key` of each setting that differs; only `providers`, `state_dir` and `role` without a section."""
-    changed = []
-    for section in Settings.model_fields:
-        old, new = getattr(before, section), getattr(after, section)
-        if isinstance(old, Section):
-            keys = type(old).model_fields
-            changed += [f"{section}.{key}" for key in keys if getattr(old, key) != getattr(new, key)]
-        elif old != new:
-            changed.append(section)
-    return changed
+def merged(before: Model, after: Model, prefix: str = "") -> tuple[Model, list[str], list[str]]:
+    """The settings to use from now on, the live keys that differ, and the keys that need a restart.
 
-
-def merged(before: Settings, after: Settings) -> tuple[Settings, list[str], list[str]]:
-    """The settings to use from now on, the live keys that differ, and the keys that need a restart."""
-    changed = changed_keys(before, after)
-    live = [key for key in changed if _is_live(before, key)]
+    A key is `section.key`; `providers`, `state_dir` and `role` have no section.
+    """
     update: dict[str, Any] = {}
-    for section, _, key in (name.partition(".") for name in live):
-        new, kept = getattr(after, section), update.get(section, getattr(before, section))
-        update[section] = kept.model_copy(update={key: getattr(new, key)}) if key else new
-    return before.model_copy(update=update), live, [key for key in changed if key not in live]
-
-
-def _is_live(settings: Settings, name: str) -> bool:
-    section, _, key = name.partition(".")
-    holder, key = (getattr(settings, section), key) if key else (settings, section)
-    return LIVE in type(holder).model_fields[key].metadata
+    live: list[str] = []
+    waiting: list[str] = []
+    for key, field in type(before).model_fields.items():
+        old, new = getattr(before, key), getattr(after, key)
+        if old == new:
+            continue
+        if isinstance(old, Section):
+            update[key], live_below, waiting_below = merged(old, new, f"{key}.")
+            live += live_below
+            waiting += waiting_below
+        elif LIVE in field.metadata:
+            update[key] = new
+            live.append(prefix + key)
+        else:
+            waiting.append(prefix + key)
+    return before.model_copy(update=update), live, waiting

@@ -8,13 +8,13 @@ import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon import __version__
-from daemon.providers.proxies import Reach
+from daemon.providers.proxies import LeasedProxy, ProxyAddress, UnusableProxy, proxy_for
 from daemon.providers.settings import Provider
 from daemon.settings import values
 
@@ -146,16 +146,9 @@ class Settings(BaseSettings):
     providers: Live[dict[str, Provider]] = {}
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+    def settings_customise_sources(cls, *_: Any, **given: Any) -> tuple[PydanticBaseSettingsSource, ...]:
         """`Settings()` has the defaults only. sources.load reads the other sources, because errors name the source."""
-        return (init_settings,)
+        return (given["init_settings"],)
 
     @field_validator("state_dir")
     @classmethod
@@ -172,9 +165,11 @@ class Settings(BaseSettings):
         return self
 
 
-def reaches_of(settings: Settings) -> dict[str, Reach]:
-    """How to reach each provider of the settings. IPs of other providers are connected to directly, without a login."""
-    return {name: provider.reach(name, settings.pool.lock_s) for name, provider in settings.providers.items()}
+def proxy_of(settings: Settings, leased: LeasedProxy) -> ProxyAddress | UnusableProxy:
+    """The proxy of a leased IP. Without settings of its provider it is connected to directly, without a login."""
+    provider, lock_s = settings.providers.get(leased.provider), settings.pool.lock_s
+    named = {"name": leased.provider, "country": leased.country, "lease": leased.lease}
+    return proxy_for(leased.address, leased.port, provider, lock_s=lock_s, **named)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

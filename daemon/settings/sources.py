@@ -143,11 +143,8 @@ def _model_of(path: tuple[Any, ...]) -> type[BaseModel]:
 def _range_of(path: tuple[Any, ...]) -> str:
     """`; allowed: 1 to 60` if the field has bounds."""
     field = _model_of(path).model_fields.get(str(path[-1]))
-    bounds = {}
-    for rule in field.metadata if field else ():
-        for side in ("ge", "gt", "le"):
-            if getattr(rule, side, None) is not None:
-                bounds[side] = getattr(rule, side)
+    rules = field.metadata if field else ()
+    bounds = {side: getattr(rule, side) for rule in rules for side in ("ge", "gt", "le") if hasattr(rule, side)}
     if "le" not in bounds:
         return ""
     low = f"{bounds['ge']:g}" if "ge" in bounds else f"above {bounds['gt']:g}"

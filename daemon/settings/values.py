@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from daemon.errors import BadInput
+from daemon.web.addresses import host_and_port
 from daemon.web.urls import http_url
 
 TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
@@ -39,11 +40,7 @@ def _each(check: Callable[[str], str]) -> AfterValidator:
 
 def bind_address(bind: str) -> str:
     """Accept host:port, [v6]:port and unix:/path."""
-    if bind.startswith("unix:/"):
-        return bind
-    host, _, port = bind.rpartition(":")
-    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-    if not host or bare_v6 or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+    if not bind.startswith("unix:/") and host_and_port(bind) is None:
         raise ValueError(f"{bind!r} is not an address such as 0.0.0.0:8080, [::1]:8080 or unix:/run/tracepool.sock")
     return bind
 
@@ -85,26 +82,23 @@ def _postgres_url(url: SecretStr | None) -> SecretStr | None:
     return url
 
 
+def _http_url(text: str, what: str) -> str:
+    try:
+        return http_url(text)[0] if text.strip() else ""
+    except BadInput:
+        raise ValueError(f"must be {what}, or empty") from None
+
+
 def _service_url(text: str) -> str:
     """The URL without the slash at its end."""
-    if not text.strip():
-        return ""
-    try:
-        url = http_url(text)[0]
-    except BadInput:
-        raise ValueError("must be an http or https URL such as https://tracer.example:8081, or empty") from None
+    url = _http_url(text, "an http or https URL such as https://tracer.example:8081")
     if any(mark in url for mark in "?#@"):
         raise ValueError("must have no query, fragment or login; the token is trace.service_token")
     return url.rstrip("/")
 
 
-def _check_url(url: str) -> str:
-    if not url.strip():
-        return ""
-    try:
-        return http_url(url)[0].partition("#")[0]
-    except BadInput:
-        raise ValueError("must be an absolute http or https URL such as https://ip.example/, or empty") from None
+def _check_url(text: str) -> str:
+    return _http_url(text, "an absolute http or https URL such as https://ip.example/").partition("#")[0]
 
 
 def _node_name(name: str) -> str:

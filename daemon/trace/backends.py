@@ -10,9 +10,9 @@ import math
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from daemon.providers.proxies import LeasedProxy, proxy_for
+from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
-from daemon.settings.model import Settings, reaches_of
+from daemon.settings.model import Settings, proxy_of
 from daemon.trace.walk.steps import GaveUp, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import Fetcher, TraceResult, trace
@@ -40,13 +40,12 @@ class LocalBackend:
         live.subscribe(self._use)
 
     def _use(self, settings: Settings) -> None:
-        self._reaches = reaches_of(settings)
+        self._settings = settings
 
     def trace(
         self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, proxy_timeout_s: float = math.inf
     ) -> Awaitable[TraceResult]:
-        reach = self._reaches.get(proxy.provider)
-        address = proxy_for(proxy.address, proxy.port, reach, country=proxy.country, lease=proxy.lease)
+        address = proxy_of(self._settings, proxy)
         return trace(self._fetcher, address, walk, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s)
 
 

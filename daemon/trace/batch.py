@@ -103,7 +103,7 @@ class Batch:
                             await announcements.received.receive()
                             self.wake()
                         if silence.cancelled_caught:
-                            await announcements.test_connection()
+                            await announcements.connection.execute("select 1")
             except (DatabaseUnavailable, trio.EndOfChannel) as e:
                 log.debug("batch_listens_again", why=str(e))
                 await trio.sleep(RETRY_S)

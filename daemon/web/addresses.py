@@ -1,10 +1,11 @@
-"""Refuses hosts outside the public internet as targets of a trace. Pure.
+"""Hosts: their notation, and refusal of hosts outside the public internet as targets of a trace. Pure.
 
 No name is resolved here: the proxy does that. ada-url parses hosts as a browser does, so `0x7f.1`, `2130706433` and
 full-width digits are all 127.0.0.1. Sources: IANA's special-purpose address registries (RFC 6890 and later), RFC 6761,
 6762, 8375 for names.
 """
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from ada_url import URL, HostType
@@ -61,7 +62,26 @@ _IPV4_INSIDE = [
     (IPv6Network("2002::/16"), 80),  # 6to4, RFC 3056
 ]
 
+PORT_MAX = 65_535
+_HOST_CHARACTERS_MAX = 253  # RFC 1035, 2.3.4, as text without the root's dot
+# Addresses and names. Operators' names often have underscores. No character may end a header line.
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?\]?")
+_HOST_AND_PORT = re.compile(r"(?:\[([\w:.%]+)\]|([^\[\]:/]+)):([0-9]{1,5})")
+
 _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "home.arpa")
+
+
+def is_host(text: str) -> bool:
+    """Whether the text is a host name, or an IP address with or without brackets."""
+    return len(text) <= _HOST_CHARACTERS_MAX and _HOST.fullmatch(text) is not None
+
+
+def host_and_port(text: str) -> tuple[str, int] | None:
+    """Parse `gate.example:7000` or `[2001:db8::7]:7000`. The host is without brackets. None for any other text."""
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None or int(match[3]) > PORT_MAX:
+        return None
+    return match[1] or match[2], int(match[3])
 
 
 def refused_host(url_or_host: str) -> str | None:

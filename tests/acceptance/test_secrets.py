@@ -44,10 +44,11 @@ import sys
 from daemon.__main__ import main
 from daemon.trace import backends
 
-def proxy_for(address, port, reach, **lease):
-    raise ValueError(f"cannot use {reach.password} or {reach.password!r} for {address}")
+def proxy_of(settings, leased):
+    password = settings.providers[leased.provider].password.get_secret_value()
+    raise ValueError(f"cannot use {password} or {password!r} for {leased.address}")
 
-backends.proxy_for = proxy_for
+backends.proxy_of = proxy_of
 sys.exit(main(sys.argv[1:]))
 """
 CRASHES = 6

@@ -24,6 +24,7 @@ from daemon.pool.actor import PoolActor
 from daemon.pool.messages import Acquire, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Ip, Rules
+from daemon.settings import model
 from daemon.troubles import Troubles
 from tests.bench.clicked import entries_of, fill_spool, finished, hit, ids_of_ips, pending
 from tests.bench.figures import Figure, quantile, shown
@@ -245,7 +246,7 @@ async def _clicks_on_disk(path: Path, length_s: float) -> float:
 
 @asynccontextmanager
 async def _shipped(url: str, path: Path) -> AsyncIterator[tuple[JournalWriter, Shipper]]:
-    async with open_database(url, connections_max=4, connect_timeout_s=5, statement_timeout_s=30) as database:
+    async with open_database(url, model.Database(connections_max=4)) as database:
         spool = Spool(path)
         writer = JournalWriter(spool)
         shipper = Shipper(spool, writer, database, Troubles())

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import trustme
 
-from daemon.providers.proxies import Reach, proxy_for
+from daemon.providers.proxies import proxy_for
+from daemon.providers.settings import Provider
 from daemon.trace.walk.steps import GaveUp, Identity, Limits, Walk
 from daemon.trace.wire.session import Fetcher, TraceResult, trace
 from tests.fakes.origins import Origin, Reply, origin
@@ -43,12 +44,12 @@ async def traced(
     url: str = START,
     *,
     by: Fetcher | None = None,
-    reach: Reach | None = None,
+    provider: Provider | None = None,
     timeout_s: float = 10,
     limits: Limits = LIMITS,
 ) -> TraceResult:
     walk = Walk(url, Identity("tester/1"), limits)
-    address = proxy_for("127.0.0.1", str(proxy_port), reach)
+    address = proxy_for("127.0.0.1", str(proxy_port), provider)
     return await trace(by or fetcher(), address, walk, timeout_s=timeout_s)
 
 

@@ -12,8 +12,10 @@ from uuid import UUID, uuid4
 import trio
 
 from daemon.database import embedded
+from daemon.database.binaries import psql_path
 from daemon.database.connect import migrate
 from daemon.database.postgres import Connection, Database, database_loop, open_database
+from daemon.settings import model
 from tests.support.state_dirs import drop_server, open_state_dir, stop_server
 
 _numbers = itertools.count(1)
@@ -43,7 +45,7 @@ class PostgresServer:
         embedded.start(self.state_dir).stop()  # the fixture still uses it, so it runs on
 
     def _psql(self, statement: str) -> None:
-        psql = [str(self.server.bin_dir / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.server.socket_dir)]
+        psql = [str(psql_path()), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.server.socket_dir)]
         subprocess.run([*psql, "-U", "tracepool", "-d", "postgres", "-c", statement], check=True, capture_output=True)
 
 
@@ -109,7 +111,7 @@ class Rows:
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Rows]:
     """Needs database_loop() around it."""
-    async with open_database(url, connections_max=6, connect_timeout_s=5, statement_timeout_s=10) as database:
+    async with open_database(url, model.Database(connections_max=6, statement_timeout_s=10)) as database:
         yield Rows(database, url)
 
 

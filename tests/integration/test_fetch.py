@@ -5,9 +5,10 @@ import contextlib
 import pytest
 import trio
 import trio.testing
+from pydantic import SecretStr
 
 from daemon.host.clocks import read_boot_clock
-from daemon.providers.proxies import Reach
+from daemon.providers.settings import Provider
 from daemon.trace.walk.steps import HopAnswer, Landed, Walk
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes import origins
@@ -16,6 +17,7 @@ from tests.fakes.origins import Reply, page, redirect, reply
 from tests.fakes.wire import listening
 
 PAGE_BYTES = 500_000
+LOGIN = Provider(username="customer", password=SecretStr("canary"))
 
 FIVE_HOPS: dict[str, Reply | list[Reply]] = {
     "ads.example/start": redirect("http://b.example/two", body=b"moved"),
@@ -96,7 +98,7 @@ async def test_a_trace_holds_at_most_four_connections() -> None:
 async def test_credentials_go_to_the_proxy_and_never_to_an_origin() -> None:
     plain: dict[str, Reply | list[Reply]] = {"ads.example/start": redirect("https://secure.example/")}
     async with net(plain, {"secure.example/": page()}, credentials=("customer", "canary")) as here:
-        result = await traced(here.port, reach=Reach("luna", "customer", "canary"))
+        result = await traced(here.port, provider=LOGIN)
     assert isinstance(result.end, Landed)
     assert all(head.value("proxy-authorization") for head in here.proxy.seen)
     for head in (*here.plain.requests, *here.secure.requests):
@@ -106,7 +108,7 @@ async def test_credentials_go_to_the_proxy_and_never_to_an_origin() -> None:
 @pytest.mark.parametrize("url", [START, "https://secure.example/"])
 async def test_wrong_credentials_are_the_providers_fault_and_are_not_in_the_message(url: str) -> None:
     async with net({}, credentials=("customer", "right")) as here:
-        end = gave_up(await traced(here.port, url, reach=Reach("luna", "customer", "canary")))
+        end = gave_up(await traced(here.port, url, provider=LOGIN))
     assert (end.verdict, end.reason) == (Verdict.CREDENTIALS, "proxy_credentials")
     assert "canary" not in end.message
     assert "customer" not in end.message

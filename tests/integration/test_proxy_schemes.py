@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 import trio
 import trio.testing
 import trustme
 
-from daemon.providers.proxies import ProxyAddress, Reach
+from daemon.providers.proxies import ProxyAddress
+from daemon.providers.settings import Provider
 from daemon.trace.walk.steps import GaveUp, Identity, Landed, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult, trace
@@ -32,14 +32,13 @@ SECURE_TO_PLAIN: dict[str, Reply | list[Reply]] = {
     "s1.example/": redirect("http://ads.example/end"),
 }
 END = Landed("http://ads.example/end")
-LOGIN = Reach("luna", "customer", "canary")
+LOGIN = "customer", "canary"
 
 
 async def through(scheme: str, port: int, url: str = START, *, host: str = "127.0.0.1") -> TraceResult:
     """A trace through a proxy with LOGIN."""
-    reach = replace(LOGIN, scheme=scheme)  # type: ignore[arg-type]
     walk = Walk(url, Identity("tester/1"), Limits(20, allow_private=True))
-    address = ProxyAddress(host, port, reach.username, reach.password, reach.scheme)
+    address = ProxyAddress(host, port, *LOGIN, scheme)  # type: ignore[arg-type]
     return await trace(fetcher(hop_timeout_s=2), address, walk, timeout_s=10)
 
 
@@ -268,9 +267,9 @@ async def test_a_plain_answer_through_a_socks_tunnel_is_the_targets() -> None:
     assert (broken.verdict, broken.reason) == (Verdict.TARGET, "target_broken")
 
 
-async def trace_with_header(line: str, url: str, header: str | None = "x-exit-ip") -> TraceResult:
+async def trace_with_header(line: str, url: str, header: str = "x-exit-ip") -> TraceResult:
     async with net({"ads.example/start": page(), "ads.example/end": page()}, SECURE_TO_PLAIN, own_header=line) as here:
-        return await traced(here.port, url, reach=Reach("luna", exit_ip_header=header))
+        return await traced(here.port, url, provider=Provider(exit_ip_header=header))
 
 
 @pytest.mark.parametrize("url", [START, SECURE])
@@ -287,11 +286,11 @@ async def test_what_is_no_address_is_no_exit_address(line: str, url: str) -> Non
 
 
 async def test_without_the_setting_no_header_is_read() -> None:
-    assert (await trace_with_header("X-Exit-IP: 198.51.100.7", START, None)).exit_ip is None
+    assert (await trace_with_header("X-Exit-IP: 198.51.100.7", START, "")).exit_ip is None
 
 
 async def test_the_exit_address_is_kept_where_the_target_fails_later() -> None:
     async with proxy({}, misbehave=proxies.sending(b"HTTP/1.1 200 OK\r\nX-Exit-IP: 198.51.100.7\r\n\r\n")) as (_, port):
-        result = await traced(port, SECURE, reach=Reach("luna", exit_ip_header="x-exit-ip"))
+        result = await traced(port, SECURE, provider=Provider(exit_ip_header="x-exit-ip"))
     assert isinstance(result.end, GaveUp)
     assert result.exit_ip == "198.51.100.7"

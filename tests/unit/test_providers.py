@@ -6,9 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from daemon.errors import BadSettings
-from daemon.providers.proxies import PLACEHOLDERS, ProxyAddress, proxy_for
-from daemon.providers.settings import Provider, templates
-from daemon.settings.model import Settings, reaches_of
+from daemon.providers.proxies import LeasedProxy, ProxyAddress, proxy_for
+from daemon.providers.settings import PLACEHOLDERS, Provider, templates
+from daemon.settings.model import Settings
+from daemon.settings.model import proxy_of as leased_proxy
 from daemon.settings.sources import load
 
 LOCK_S = 90
@@ -33,7 +34,7 @@ def provider(**keys: object) -> Provider:
 
 
 def proxy_of(found: Provider, address: str = "abc1", name: str = "luna") -> ProxyAddress:
-    proxy = proxy_for(address, "7000", found.reach(name, LOCK_S), country="us", lease="request/1")
+    proxy = proxy_for(address, "7000", found, name=name, country="us", lease="request/1", lock_s=LOCK_S)
     assert isinstance(proxy, ProxyAddress), proxy
     return proxy
 
@@ -88,7 +89,9 @@ def test_a_section_overrides_its_template() -> None:
 def test_a_lock_is_rounded_up_to_minutes() -> None:
     pattern = {"gateway": "gate.example:1", "username_pattern": "{username}{lock_minutes}"}
     settings = Settings(pool={"lock_s": 121}, trace={"timeout_s": 75}, providers={"luna": {"username": "x", **pattern}})
-    assert reaches_of(settings)["luna"].lock_minutes == 3
+    proxy = leased_proxy(settings, LeasedProxy("luna-us-1", "7000", "us", "luna", "lease"))
+    assert isinstance(proxy, ProxyAddress)
+    assert proxy.username == "x3"
 
 
 def test_a_provider_alone_with_a_login_is_dialled_directly() -> None:

@@ -1,48 +1,51 @@
 """The proxy address of a row, its provider's settings and its lease."""
 
 import re
-from dataclasses import replace
 from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
 
-from daemon.providers.proxies import (
-    PLACEHOLDERS,
-    ProxyAddress,
-    Reach,
-    SessionRules,
-    UnusableProxy,
-    address_of,
-    complaint_of,
-    exit_ip_in,
-    host_and_port,
-    proxy_for,
-)
+from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of, exit_ip_in, proxy_for
+from daemon.providers.settings import PLACEHOLDERS, Provider
+from daemon.web.addresses import host_and_port
 
-GATE = Reach(
-    name="luna",
+WORD = SecretStr("canary-word")
+GATE = Provider(
     username="customer",
-    password="canary-word",
-    gateway=("gate.example", 9000),
+    password=WORD,
+    gateway="gate.example:9000",
     username_pattern="{username}-{country}-{session}-{lock_minutes}",
-    lock_minutes=2,
 )
-ALPHANUMERIC = replace(GATE, session_rules=SessionRules("alphanumeric", 4, 24))
-EIGHT = replace(GATE, session_rules=SessionRules("alphanumeric", 8, 8))
-DIGITS = replace(GATE, session_rules=SessionRules("digits", 1, 12))
 
 
-def login(reach: Reach, address: str = "luna-us-1", port: str = "7000", country: str = "us", lease: str = "a") -> str:
-    proxy = proxy_for(address, port, reach, country=country, lease=lease)
+def changed(provider: Provider, **keys: object) -> Provider:
+    return provider.model_copy(update=keys)
+
+
+def with_sessions(characters: str, length_min: int, length_max: int) -> Provider:
+    lengths = {"session_length_min": length_min, "session_length_max": length_max}
+    return changed(GATE, session_characters=characters, **lengths)
+
+
+ALPHANUMERIC = with_sessions("alphanumeric", 4, 24)
+EIGHT = with_sessions("alphanumeric", 8, 8)
+DIGITS = with_sessions("digits", 1, 12)
+
+
+def login(
+    provider: Provider, address: str = "luna-us-1", port: str = "7000", country: str = "us", lease: str = "a"
+) -> str:
+    proxy = proxy_for(address, port, provider, name="luna", country=country, lease=lease, lock_s=90)
     assert isinstance(proxy, ProxyAddress), proxy
     assert proxy.username is not None
     return proxy.username
 
 
-def session(reach: Reach, address: str = "luna-us-1", port: str = "7000", lease: str = "a") -> str:
-    return login(replace(reach, username_pattern="{session}"), address, port, lease=lease)
+def session(provider: Provider, address: str = "luna-us-1", port: str = "7000", lease: str = "a") -> str:
+    return login(changed(provider, username_pattern="{session}"), address, port, lease=lease)
 
 
 @pytest.mark.parametrize(
@@ -73,28 +76,30 @@ def test_a_text_that_is_no_port_is_a_value_not_an_exception(ip_port: str) -> Non
 
 
 def test_no_repr_shows_a_password_or_a_username() -> None:
-    reach = replace(GATE, username_pattern="{username}-{password}", password_pattern="{password}_x")
-    proxy = proxy_for("198.51.100.7", "7000", reach)
+    provider = changed(GATE, username_pattern="{username}-{password}", password_pattern="{password}_x")
+    proxy = proxy_for("198.51.100.7", "7000", provider)
     assert isinstance(proxy, ProxyAddress)
-    assert "canary" not in repr(reach) + repr(proxy)
+    assert "canary" not in repr(provider) + repr(proxy)
     assert (proxy.username, proxy.password) == ("customer-canary-word", "canary-word_x")
 
 
 def test_credentials_are_sent_as_basic_and_empty_ones_are_not_sent() -> None:
-    proxy = proxy_for("198.51.100.7", "7000", Reach("luna", "user", "canary-word"))
+    proxy = proxy_for("198.51.100.7", "7000", Provider(username="user", password=WORD))
     assert isinstance(proxy, ProxyAddress)
     assert proxy.authorization == "Basic dXNlcjpjYW5hcnktd29yZA=="
-    assert proxy_for("198.51.100.7", "7000", Reach("luna")) == ProxyAddress("198.51.100.7", 7000)
+    assert proxy_for("198.51.100.7", "7000", Provider()) == ProxyAddress("198.51.100.7", 7000)
     assert ProxyAddress("198.51.100.7", 7000).authorization is None
 
 
 def test_a_provider_without_a_gateway_is_dialled_at_the_rows_own_address() -> None:
-    proxy = proxy_for("198.51.100.7", "7001", Reach("luna", "user", "word", scheme="socks5"), country="nowhere")
-    assert proxy == ProxyAddress("198.51.100.7", 7001, "user", "word", "socks5")
+    proxy = proxy_for(
+        "198.51.100.7", "7001", Provider(username="user", password=WORD, scheme="socks5"), country="nowhere"
+    )
+    assert proxy == ProxyAddress("198.51.100.7", 7001, "user", "canary-word", "socks5")
 
 
 def test_a_row_of_a_gateway_is_a_session_there() -> None:
-    assert proxy_for("luna-us-1", "7000", GATE, country="us") == ProxyAddress(
+    assert proxy_for("luna-us-1", "7000", GATE, country="us", lock_s=90) == ProxyAddress(
         "gate.example", 9000, "customer-us-luna-us-1-2", "canary-word"
     )
 
@@ -110,21 +115,21 @@ def test_rows_that_differ_in_their_port_alone_have_sessions_of_their_own() -> No
 def test_a_country_goes_by_its_code_in_the_gateways_case(
     country: str, case: Literal["lower", "upper"], code: str
 ) -> None:
-    reach = replace(GATE, country_case=case, username_pattern="{country}")
-    assert login(reach, country=country) == code
+    provider = changed(GATE, country_case=case, username_pattern="{country}")
+    assert login(provider, country=country) == code
 
 
 @pytest.mark.parametrize("country", ["", "germany", "d-e", "ü1", "u"])
 def test_a_country_without_a_code_is_refused_if_the_login_needs_it(country: str) -> None:
     assert isinstance(proxy_for("luna-us-1", "7000", GATE, country=country), UnusableProxy)
-    assert login(replace(GATE, username_pattern="{session}"), country=country) == "luna-us-1"
+    assert login(changed(GATE, username_pattern="{session}"), country=country) == "luna-us-1"
 
 
 def test_a_text_that_the_gateway_refuses_becomes_an_accepted_one() -> None:
     assert re.fullmatch(r"lunaus1[a-z0-9]{12}", session(ALPHANUMERIC))
     assert re.fullmatch(r"[a-z0-9]{8}", session(EIGHT))
     assert re.fullmatch(r"[1-9][0-9]{11}", session(DIGITS, "198.51.100.7"))
-    assert session(ALPHANUMERIC, "abc1") == session(replace(GATE, username_pattern="x"), "abc1") == "abc1"
+    assert session(ALPHANUMERIC, "abc1") == session(changed(GATE, username_pattern="x"), "abc1") == "abc1"
 
 
 def test_a_generated_row_has_its_number_where_sessions_are_numbers() -> None:
@@ -134,35 +139,37 @@ def test_a_generated_row_has_its_number_where_sessions_are_numbers() -> None:
     assert session(DIGITS, "4711") == "4711"
 
 
-@pytest.mark.parametrize("reach", [GATE, ALPHANUMERIC, EIGHT, DIGITS], ids=["any", "alphanumeric", "eight", "digits"])
-def test_rows_have_sessions_of_their_own_that_fit_and_stay(reach: Reach) -> None:
+@pytest.mark.parametrize(
+    "provider", [GATE, ALPHANUMERIC, EIGHT, DIGITS], ids=["any", "alphanumeric", "eight", "digits"]
+)
+def test_rows_have_sessions_of_their_own_that_fit_and_stay(provider: Provider) -> None:
     rows = [f"luna-us-{number}" for number in range(1, 500)] + [f"lunaus{number}" for number in range(1, 500)]
     rows += [f"198.51.{number}.7" for number in range(250)] + [f"1985.1.{number}.7" for number in range(250)]
-    sessions = {session(reach, row) for row in rows}
+    sessions = {session(provider, row) for row in rows}
     assert len(sessions) == len(rows)
-    assert all(reach.session_rules.allow(text) for text in sessions)
-    assert sessions == {session(reach, row, lease="another") for row in rows}
+    assert all(provider.allows_session(text) for text in sessions)
+    assert sessions == {session(provider, row, lease="another") for row in rows}
 
 
 @given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,80}[A-Za-z0-9])?", fullmatch=True), st.integers(1, 64))
 def test_any_row_gets_a_session_of_the_lengths_allowed(address: str, length: int) -> None:
-    rules = SessionRules("alphanumeric", length, length)
-    assert rules.allow(session(replace(GATE, session_rules=rules), address))
+    provider = with_sessions("alphanumeric", length, length)
+    assert provider.allows_session(session(provider, address))
 
 
 def test_a_session_for_each_lease_is_new_each_time_and_the_same_within_it() -> None:
-    leased = replace(ALPHANUMERIC, session="lease")
+    leased = changed(ALPHANUMERIC, session="lease")
     sessions = {session(leased, lease=f"request/{number}") for number in range(100)}
     assert len(sessions) == 100
-    assert all(leased.session_rules.allow(text) for text in sessions)
+    assert all(leased.allows_session(text) for text in sessions)
     assert session(leased, lease="request/1") in sessions
-    assert len(session(replace(EIGHT, session="lease"))) == 8
+    assert len(session(changed(EIGHT, session="lease"))) == 8
 
 
 def test_a_login_too_long_for_socks_is_refused() -> None:
-    long = Reach("luna", "u" * 256, "word", scheme="socks5")
+    long = Provider(username="u" * 256, password=WORD, scheme="socks5")
     assert isinstance(proxy_for("198.51.100.7", "7000", long), UnusableProxy)
-    assert isinstance(proxy_for("198.51.100.7", "7000", replace(long, scheme="http")), ProxyAddress)
+    assert isinstance(proxy_for("198.51.100.7", "7000", changed(long, scheme="http")), ProxyAddress)
 
 
 @pytest.mark.parametrize(
@@ -170,29 +177,35 @@ def test_a_login_too_long_for_socks_is_refused() -> None:
     [
         ("gate.example:7000", ("gate.example", 7000)),
         ("[2001:db8::7]:80", ("2001:db8::7", 80)),
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
         ("2001:db8::7", None),
         ("gate.example", None),
-        ("gate.example:0", None),
         (":7000", None),
         ("http://gate.example:7000", None),
         ("gate.example:7000\r\nx", None),
     ],
 )
-def test_a_gateway_is_a_host_and_a_port(text: str, found: tuple[str, int] | None) -> None:
+def test_a_text_is_a_host_and_a_port(text: str, found: tuple[str, int] | None) -> None:
     assert host_and_port(text) == found
+
+
+@pytest.mark.parametrize("text", ["gate.example:0", "gate.example", "a b:80", "gate.example:7000\r\nx", "-x:80"])
+def test_a_gateway_without_a_host_or_a_port_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="must be host:port"):
+        Provider(username="customer", gateway=text)
 
 
 @pytest.mark.parametrize(
     "pattern", ["{sesion}", "{}", "{0}", "{username!r}", "{session:>9}", "{username.x}", "{", "a}"]
 )
 def test_an_unknown_placeholder_is_named_with_the_allowed_ones(pattern: str) -> None:
-    complaint = complaint_of(pattern)
-    assert complaint is not None
-    assert all(f"{{{name}}}" in complaint for name in PLACEHOLDERS)
+    with pytest.raises(ValidationError) as refused:
+        Provider(password_pattern="{password}" + pattern)
+    assert all(f"{{{name}}}" in str(refused.value) for name in PLACEHOLDERS)
 
 
 def test_known_placeholders_and_doubled_braces_are_fine() -> None:
-    assert complaint_of("a-{username}{{x}}-{session}") is None
+    assert Provider(username_pattern="a-{username}{{x}}-{session}").username_pattern == "a-{username}{{x}}-{session}"
 
 
 @pytest.mark.parametrize(
