@@ -9,6 +9,7 @@ import msgspec
 import structlog
 import trio
 
+from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
@@ -16,7 +17,6 @@ from daemon.errors import BadInput
 from daemon.journal.entries import Hit, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
-from daemon.offers.param_rules import fallback_location, landing_location
 from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity

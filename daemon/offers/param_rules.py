@@ -1,11 +1,10 @@
-"""A redirect's URL, and an offer's rules for the parameters added to it: which ones, and under which names. Pure."""
+"""An offer's rules for the parameters that a redirect adds: which ones, and under which names. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from daemon.web.query import Param, with_params
-from daemon.web.urls import http_url
+from daemon.web.query import Param
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +35,6 @@ class ParamRules:
             for param in params
             if param.name in self.rename or param.name not in new_names
         ]
-
-
-def landing_location(final_url: str, schemes: Collection[str], params: Sequence[Param]) -> str:
-    """A trace's final URL with the click's parameters. `schemes`: allowed beside http and https.
-
-    Raises BadInput if the URL has another scheme or a browser would not accept it.
-    """
-    is_allowed = final_url.partition(":")[0].lower() in schemes
-    return with_params(final_url if is_allowed else http_url(final_url)[0], params)
-
-
-def fallback_location(tracking_url: str, params: Sequence[Param]) -> str:
-    """The tracking URL with the click's parameters. Raises BadInput as `http_url` does."""
-    return with_params(http_url(tracking_url)[0], params)
 
 
 def _renamed(param: Param, name: str) -> Param:

@@ -7,9 +7,9 @@ from ada_url import URL
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from daemon.click.answer import fallback_location
 from daemon.errors import BadInput
 from daemon.offers.macros import tracking_url
-from daemon.offers.param_rules import fallback_location
 from daemon.web.query import Inbound, Param, extracted_params, parse_click, with_params
 from daemon.web.urls import SHOWN_CHARS_MAX, decoded
 

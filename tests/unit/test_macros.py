@@ -9,9 +9,9 @@ from ada_url import URL
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from daemon.click.answer import fallback_location
 from daemon.errors import BadInput
 from daemon.offers.macros import VALUES_CHARACTERS_MAX, macro_url, template_of, tracking_url
-from daemon.offers.param_rules import fallback_location
 from daemon.web.query import Inbound, parse_click
 
 REQUEST_ID = UUID("0123e456-7890-4abc-8def-0123456789ab")
