@@ -9,6 +9,7 @@ last entry that PostgreSQL has had.
 """
 
 import sqlite3
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ class Spool:
         self.path = path
         self.bytes_max = bytes_max
         self._writer = self._connect()
+        self._one_at_a_time = threading.Lock()  # threads of several tasks write through the one connection
         self._writer.executescript(SCHEMA)
         self._reader = self._connect()
         with self._transaction():
@@ -98,7 +100,8 @@ class Spool:
         self._unmeasured_bytes += sum(len(body) for _, body in entries)
         alone = not forget_seq and not applied_seq
         if 0 < len(entries) <= ROWS_AT_ONCE and alone and self._unmeasured_bytes < MEASURED_EACH_BYTES:
-            self._insert(entries)  # a statement alone is a transaction
+            with self._one_at_a_time:
+                self._insert(entries)  # a statement alone is a transaction
             return 0
         with self._transaction():
             self.applied_seq = max(self.applied_seq, applied_seq)
@@ -115,9 +118,10 @@ class Spool:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._writer.execute("begin immediate")
-        with self._writer:  # which ends it
-            yield
+        with self._one_at_a_time:
+            self._writer.execute("begin immediate")
+            with self._writer:  # which ends it
+                yield
 
     def bytes_used(self) -> int:
         """The size of the pages in use."""

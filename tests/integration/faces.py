@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 both_faces = pytest.mark.parametrize("kind", ["click", "control"])
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 """A test fails when something that should happen at once has not happened within this."""
 
 
