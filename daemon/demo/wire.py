@@ -4,6 +4,7 @@ h11 parses requests. Responses are written as bytes, so that a fake can also sen
 """
 
 import errno
+import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -59,6 +60,7 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
+        self.bytes_out = 0
         self._ahead = b""
 
     def close(self) -> None:
@@ -77,7 +79,23 @@ class Connection:
         return bytes(await self.stream.receive_some(RECEIVE_BYTES_MAX))
 
     async def send(self, data: bytes) -> None:
-        await self.stream.send_all(data)
+        """Send all of `data`. `bytes_out` counts what the kernel took, also if the send is cancelled.
+
+        A send that fits the kernel's buffer has no checkpoint: the time after it is the time of the response.
+        """
+        if not isinstance(self.stream, trio.SocketStream):
+            await self.stream.send_all(data)
+            self.bytes_out += len(data)
+            return
+        left = memoryview(data)
+        while left:
+            try:
+                taken = os.write(self.stream.socket.fileno(), left)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self.stream.socket)
+            else:
+                self.bytes_out += taken
+                left = left[taken:]
 
     async def request(self) -> Request | None:
         """Return the next request with its whole body, or None if the client closes first.

@@ -32,7 +32,6 @@ class CountingConnection(Connection):
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         super().__init__(stream)
-        self.bytes_out = 0
         self._received = 0
 
     @property
@@ -44,25 +43,6 @@ class CountingConnection(Connection):
         data = await super()._arrive()
         self._received += len(data)
         return data
-
-    async def send(self, data: bytes) -> None:
-        """Send all of `data`. `bytes_out` counts what the kernel took, also if the send is cancelled.
-
-        A send that fits the kernel's buffer has no checkpoint.
-        """
-        if not isinstance(self.stream, trio.SocketStream):
-            await super().send(data)
-            self.bytes_out += len(data)
-            return
-        left = memoryview(data)
-        while left:
-            try:
-                taken = os.write(self.stream.socket.fileno(), left)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self.stream.socket)
-            else:
-                self.bytes_out += taken
-                left = left[taken:]
 
 
 @contextlib.asynccontextmanager
