@@ -8,7 +8,6 @@ import trio.testing
 from msgspec.structs import replace
 
 from daemon.journal.entries import TraceFinished
-from daemon.pool.messages import Acquire
 from daemon.trace.jobs import Finished, TraceUpdate
 from tests.actors.tracing import LANDED, Bench, ends
 from tests.fakes.entries import of_kind
@@ -28,8 +27,6 @@ async def test_the_end_of_a_trace_is_recorded_before_the_visitor_is_notified(
     bench.job = replace(bench.job, listener=cast("trio.MemorySendChannel[TraceUpdate]", Listener()))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
-        request = await bench.message()
-        assert isinstance(request, Acquire)
-        request.reply.send_nowait(bench.lease())
+        await bench.grant()
         await bench.message()
     assert recorded_when_notified == [1]

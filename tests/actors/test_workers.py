@@ -81,9 +81,7 @@ async def test_a_trace_ends_at_its_offers_stop_at(
     bench.job = replace(bench.job, stop_at=frozenset({"shop.example"}))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
-        request = await bench.message()
-        assert isinstance(request, Acquire)
-        request.reply.send_nowait(bench.lease())
+        await bench.grant()
         await bench.message()
     assert bench.finished().final_url == "https://www.shop.example/x"
 
@@ -126,9 +124,7 @@ async def test_a_trace_through_a_gateway_has_a_session_of_its_row_or_of_its_leas
             bench.live.replace(Settings.model_validate({"providers": {"luna": {**pattern, "session": session}}}))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(bench.work)
-                request = await bench.message()
-                assert isinstance(request, Acquire)
-                request.reply.send_nowait(bench.lease(lease_no))
+                await bench.grant(lease_no)
             (proxy,) = bench.proxies
             assert isinstance(proxy, ProxyAddress)
             assert (proxy.host, proxy.port, proxy.username is not None) == ("gate.example", 9000, True)
@@ -143,9 +139,7 @@ async def test_a_cancelled_trace_releases_its_lease(
     bench = Bench(monkeypatch, never_ends)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
-        request = await bench.message()
-        assert isinstance(request, Acquire)
-        request.reply.send_nowait(bench.lease())
+        await bench.grant()
         await trio.sleep(5)
         assert bench.tracer.active == 1
         nursery.cancel_scope.cancel()
@@ -166,9 +160,7 @@ async def test_a_bug_in_a_trace_releases_the_lease_and_is_raised(
     with pytest.RaisesGroup(ZeroDivisionError):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(bench.work)
-            request = await bench.message()
-            assert isinstance(request, Acquire)
-            request.reply.send_nowait(bench.lease())
+            await bench.grant()
     assert isinstance(await bench.message(), Release)
     assert bench.finished().status == "failed"
     assert bench.heard()[-1] == Finished(None, "trace_failed")
@@ -290,9 +282,7 @@ async def test_a_trace_ends_before_its_lock_does(
         bench = Bench(monkeypatch, ends(LANDED, after_s=0))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(bench.work)
-            request = await bench.message()
-            assert isinstance(request, Acquire)
-            request.reply.send_nowait(bench.lease(locked_until_s=locked_until_s))
+            await bench.grant(locked_until_s=locked_until_s)
         assert bench.timeouts == [timeout_s]
 
 
@@ -302,9 +292,7 @@ async def test_an_ip_that_cannot_be_dialled_is_the_ips_fault(autojump_clock: tri
     bench.ip.address = "not an address!"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
-        request = await bench.message()
-        assert isinstance(request, Acquire)
-        request.reply.send_nowait(bench.lease())
+        await bench.grant()
         release = await bench.message()
     assert isinstance(release, Release)
     assert release.event is Event.RELEASED_IP_AT_FAULT
@@ -328,9 +316,7 @@ async def test_a_visitor_who_disconnects_does_not_end_the_trace(
     bench.updates.close()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
-        request = await bench.message()
-        assert isinstance(request, Acquire)
-        request.reply.send_nowait(bench.lease())
+        await bench.grant()
         assert isinstance(await bench.message(), Release)
     assert bench.finished().status == "completed"
 
@@ -363,9 +349,7 @@ async def test_bytes_are_counted_at_the_price_of_the_provider(
     bench.live.replace(Settings(providers={"luna": {"price_per_gb": 5}}))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
-        request = await bench.message()
-        assert isinstance(request, Acquire)
-        request.reply.send_nowait(bench.lease())
+        await bench.grant()
         await bench.message()
     cost = (4321 + 765) / 10**9 * 5
     assert bench.finished().traffic == (Traffic(bench.ip.id, "luna", 4321, 765, cost),)
@@ -381,9 +365,7 @@ async def test_without_a_price_bytes_cost_nothing_and_without_an_ip_there_are_no
     bench.live.replace(Settings())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
-        request = await bench.message()
-        assert isinstance(request, Acquire)
-        request.reply.send_nowait(bench.lease())
+        await bench.grant()
         await bench.message()
     assert (bench.finished().cost, bench.finished().traffic[0].cost) == (0, 0)
     other = Bench(monkeypatch, never_ends)

@@ -11,7 +11,7 @@ import trio.testing
 from daemon.clock import Moment
 from daemon.journal.entries import Entry, TraceFinished, TraceProcessing
 from daemon.pool.directory import PoolHandle
-from daemon.pool.messages import Lease, Message
+from daemon.pool.messages import Acquire, Lease, Message
 from daemon.pool.states import Ip, Rules
 from daemon.providers.proxies import ProxyAddress, UnusableProxy
 from daemon.settings.live import LiveSettings
@@ -114,6 +114,12 @@ class Bench:
     def lease(self, lease_no: int = 1, locked_until_s: float = 90.0, ip: Ip | None = None) -> Lease:
         ip = ip or self.ip
         return Lease(ip.id, ip.address, ip.port, ip.provider, "us", lease_no, locked_until_s, self.job.request_id)
+
+    async def grant(self, lease_no: int = 1, locked_until_s: float = 90.0, ip: Ip | None = None) -> None:
+        """Answer the request for an IP, which is the next message, with a lease."""
+        request = await self.message()
+        assert isinstance(request, Acquire)
+        request.reply.send_nowait(self.lease(lease_no, locked_until_s, ip))
 
     def heard(self) -> list[TraceUpdate]:
         updates: list[TraceUpdate] = []

@@ -1,4 +1,4 @@
-"""The relay before PostgreSQL does what the faults of the link are told of it: else they would prove nothing."""
+"""The relay in front of PostgreSQL breaks the link as a fault asks; otherwise the link faults would prove nothing."""
 
 import asyncio
 import ssl
