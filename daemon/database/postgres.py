@@ -21,8 +21,10 @@ import trio
 import trio_asyncio
 
 from daemon.database.failures import OUTAGES, translated_errors
+from daemon.database.login_faults import login_fault
 from daemon.database.queries import QUERIES
-from daemon.errors import BadSettings, DatabaseSetupFailed
+from daemon.database.servers import Servers, servers_of
+from daemon.errors import BadSettings
 from daemon.settings import model
 
 Connection = Any  # asyncpg.Connection or the pool's proxy for it: they have no common public type
@@ -32,10 +34,7 @@ Ts = TypeVarTuple("Ts")
 RELEASE_TIMEOUT_S = 5.0
 NOTIFICATIONS_MAX = 1_000
 # Named statements would fail behind a pooler, and after an ALTER TABLE.
-CONNECT: dict[str, Any] = {
-    "statement_cache_size": 0,
-    "server_settings": {"application_name": "tracepool", "timezone": "UTC"},
-}
+CONNECT: dict[str, Any] = {"statement_cache_size": 0}
 STATEMENT_MODE = "statement pooling mode"  # in PgBouncer's error when a transaction begins
 
 log = structlog.get_logger("daemon.database")
@@ -62,10 +61,9 @@ async def database_loop() -> AsyncIterator[None]:
 class Database:
     """A pool of connections, made by `open_database`."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", url: str, connect_timeout_s: float) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", servers: Servers) -> None:
         self._pool = pool
-        self._url = url
-        self._connect_timeout_s = connect_timeout_s
+        self._servers = servers
 
     async def work(self, unit: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts, own: bool = False) -> T:
         """Runs `unit` in one transaction. `own`: the triggers do not announce the unit's changes.
@@ -75,7 +73,7 @@ class Database:
         return await _on_asyncio(self._work, unit, args, own)
 
     async def _work(self, unit: Callable[..., Awaitable[T]], args: tuple[Any, ...], own: bool) -> T:
-        conn = await self._pool.acquire(timeout=self._connect_timeout_s)
+        conn = await self._pool.acquire(timeout=self._servers.connect_s_max)
         try:
             await conn.execute("begin; set local tracepool.writer = 'daemon'" if own else "begin")
             result = await unit(conn, *args)
@@ -148,9 +146,7 @@ class Database:
         return conn, pooled
 
     async def _connect(self, statement_timeout_s: float) -> Connection:
-        return await asyncpg.connect(
-            self._url, timeout=self._connect_timeout_s, command_timeout=statement_timeout_s, **CONNECT
-        )
+        return await self._servers.connect(command_timeout=statement_timeout_s, **CONNECT)
 
     @contextlib.asynccontextmanager
     async def own_connection(self, statement_timeout_s: float) -> AsyncIterator["OwnConnection"]:
@@ -218,38 +214,42 @@ async def open_database(
 
     `connections_max`: in place of the setting.
 
-    Raises DatabaseUnavailable, DatabaseSetupFailed for an invalid URL, and BadSettings for a pooler that gives each
-    statement another session.
+    Raises DatabaseUnavailable, BadSettings for a `url` that cannot be used and for a pooler that gives each statement
+    another session, and DatabaseUnfit if the login is refused.
     """
+    servers = servers_of(url, given.connect_timeout_s)
 
     async def connect() -> "asyncpg.Pool[asyncpg.Record]":
         pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-            url,
+            connect=servers.connect,
             min_size=0,  # else asyncpg logs a traceback each time that it cannot keep one
             max_size=connections_max or given.connections_max,
-            timeout=given.connect_timeout_s,
             command_timeout=given.statement_timeout_s,
             reset=_no_reset,
             **CONNECT,
         )
         try:
-            async with pool.acquire(timeout=given.connect_timeout_s) as conn:
+            async with pool.acquire(timeout=servers.connect_s_max) as conn:
                 await conn.execute("begin")
                 await conn.execute("commit")
         except BaseException as e:
             pool.terminate()
             if isinstance(e, asyncpg.PostgresConnectionError) and STATEMENT_MODE in str(e):
                 raise BadSettings(f"database.url: {e}: let the pooler's pool_mode be transaction or session") from None
+            if fault := login_fault(e, servers.role, servers.database):
+                raise fault from None
             raise
         return pool
 
     with translated_errors():
         try:
             pool = await trio_asyncio.aio_as_trio(connect)()
+        except OSError:  # ssl.SSLCertVerificationError is a ValueError too
+            raise
         except (ValueError, asyncpg.ClientConfigurationError) as e:
-            raise DatabaseSetupFailed(f"database.url cannot be used: {e}") from None
+            raise BadSettings(f"database.url cannot be used: {e}") from None
     try:
-        yield Database(pool, url, given.connect_timeout_s)
+        yield Database(pool, servers)
     finally:
         pool.terminate()
 
