@@ -24,7 +24,7 @@ class ContentType:
 
 
 def content_type_of(headers: RawHeaders) -> ContentType:
-    """ "Extract a MIME type" (Fetch 3.5): the last valid one of all fields; a charset stays while the essence does."""
+    """The last valid type of all fields (Fetch 3.5, extract a MIME type). A charset stays while the essence does."""
     found = ContentType()
     for text in _split(headers, b"content-type"):
         began = _ESSENCE.match(text)
@@ -50,7 +50,7 @@ def is_attachment(headers: RawHeaders) -> bool:
 
 
 def _split(headers: RawHeaders, name: bytes) -> list[str]:
-    """ "Get, decode, and split" (Fetch 2.2.2): commas inside quotes do not split."""
+    """The values of a field (Fetch 2.2.2, get, decode, and split). A comma inside quotes does not split."""
     text, parts, at = b", ".join(values_of(headers, name)).decode("latin-1"), [], 0
     while at <= len(text):
         part = _PART.match(text, at)
