@@ -1,4 +1,4 @@
-"""Row locks that another session holds: no session piles up, the blocker is named, and the server enforces the limits."""
+"""Row locks of other sessions: no session piles up, the blocker is named, and the server enforces the limits."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
