@@ -51,6 +51,12 @@ class StatementRefused(DatabaseUnavailable):
     """
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """PostgreSQL ended a statement: a lock was not free in time, a time limit was reached, or a deadlock."""
+
+    remedy = "look for locks and a low statement_timeout (pg_stat_activity)"
+
+
 class DatabaseOccupied(DatabaseUnavailable):
     """Another node works with this database: two would lease the same IPs."""
 

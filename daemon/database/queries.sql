@@ -170,6 +170,16 @@ from jsonb_to_recordset($1::jsonb) as (
     user_agent text, referrer text, wait_ms int, answered_at float8)
 on conflict (request_id) do nothing
 
+-- name: blockers
+-- The sessions that hold the locks which sessions such as this one wait for; pid 0: a prepared transaction.
+select distinct by_pid as pid, b.usename, b.application_name, b.state, left(b.query, 2000) as query,
+       to_char(b.xact_start at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since,
+       b.wait_event_type is not distinct from 'Lock' as waits
+from pg_stat_activity w cross join unnest(pg_blocking_pids(w.pid)) by_pid left join pg_stat_activity b on b.pid = by_pid
+where w.wait_event_type = 'Lock' and w.datname = current_database() and w.usename = current_user
+      and w.application_name = current_setting('application_name')
+order by waits, since limit 10
+
 -- name: time_out_traces
 -- $1: the most rows. Traces past timeout_at: their daemon has stopped.
 update active_trace_requests

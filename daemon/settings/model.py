@@ -49,6 +49,7 @@ class Click(Section):
     connections_per_address_max: int = Field(0, ge=0, le=200_000)
     backlog: int = Field(4_096, ge=16, le=65_535)
     trusted_proxies: values.Networks = ()
+    forwarded_header: values.HeaderName = "auto"
 
 
 class Control(Section):

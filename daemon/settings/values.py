@@ -19,6 +19,7 @@ from daemon.web.urls import http_url
 
 TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
 HEADER_TOKEN = re.compile(r"[\x21-\x7e]{0,4096}")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # a token (RFC 9110, 5.6.2)
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
@@ -52,6 +53,12 @@ def _network(text: str) -> str:
     except ValueError:
         raise ValueError(f"{text!r} is not an address or network such as 10.0.0.0/8, nor unix") from None
     return text
+
+
+def _header_name(name: str) -> str:
+    if not HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is neither auto nor the name of a header such as X-Forwarded-For or Forwarded")
+    return name
 
 
 def _host_name(host: str) -> str:
@@ -111,6 +118,7 @@ Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_commas)]
 BindAddress = Annotated[str, AfterValidator(bind_address)]
 BindAddresses = Annotated[Strings, _each(bind_address)]
 Networks = Annotated[Strings, _each(_network)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 HostNames = Annotated[Strings, _each(_host_name)]
 OwnToken = Annotated[SecretStr, AfterValidator(_own_token)]
 HeaderToken = Annotated[SecretStr, AfterValidator(_header_token)]
