@@ -8,8 +8,8 @@ compares the two.
 - An IPv4 address has four decimal numbers. A hexadecimal number is converted. Other notations of inet_aton(3) are
   refused: `010` has two readings, and `1.2.3` is more often a lost number than 1.2.0.3.
 - An IPv6 address is written by RFC 5952, without brackets and without an embedded IPv4 address. An IPv4-mapped address
-  is the IPv4 address (RFC 4291, 2.5.5.2). Only a link-local address has a zone, which is an interface's name: its number
-  would be a second spelling.
+  is the IPv4 address (RFC 4291, 2.5.5.2). Only a link-local address has a zone: an interface's name, since its
+  number would be a second spelling.
 - A number of at most seven digits is a session slot of a gateway, never an address: it is not dialled. As an address
   it would be in 0.0.0.0/8, which no host has.
 """
@@ -20,8 +20,8 @@ from ipaddress import IPv6Address
 from ada_url import URL
 
 from daemon.errors import BadInput
+from daemon.web.addresses import PORT_MAX
 
-PORT_MAX = 65_535
 HOST_CHARACTERS_MAX = 253  # RFC 1035, 2.3.4, as text without the root's dot
 SHOWN_CHARACTERS_MAX = 80
 BLANKS = " \t\n\r\f\v"
@@ -55,6 +55,18 @@ def canonical_host(text: str) -> str:
     if len(host) > HOST_CHARACTERS_MAX or not _NAME.fullmatch(host):
         raise _refused(text, HOST_HINT)
     return host
+
+
+def canonical_endpoint(ip_address: str, ip_port: str) -> tuple[str, str]:
+    """Host and port of a row. Raises BadInput, whose message begins with the column's name."""
+    try:
+        host = canonical_host(ip_address)
+    except BadInput as e:
+        raise BadInput(f"ip_address {e}") from None
+    try:
+        return host, canonical_port(ip_port)
+    except BadInput as e:
+        raise BadInput(f"ip_port {e}") from None
 
 
 def is_slot_number(host: str) -> bool:

@@ -135,7 +135,9 @@ async def database_before(server: PostgresServer, migration: str) -> AsyncIterat
     names = sorted(f.name for f in directory.iterdir() if f.name.endswith(".sql") and f.name < migration)
 
     async def create(conn: Connection) -> None:
-        await conn.execute("create table schema_migrations (name text primary key, applied_at timestamptz default now())")
+        await conn.execute(
+            "create table schema_migrations (name text primary key, applied_at timestamptz default now())"
+        )
         for name in names:
             await conn.execute(directory.joinpath(name).read_text())
             await conn.execute("insert into schema_migrations (name) values ($1)", name)

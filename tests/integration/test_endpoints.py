@@ -57,7 +57,26 @@ async def assert_agreement(rows: Rows, hosts: Sequence[str], ports: Sequence[str
 def random_hosts(count: int) -> list[str]:
     """Texts from the pieces of which hosts are spelled; most are nearly right."""
     chance = random.Random(4)
-    pieces = ["0", "00", "1", "7", "10", "255", "256", "ffff", "FFFF", "0db8", "a", "B", "0x7f", "0x", "-", "_", "eth0", "%"]
+    pieces = [
+        "0",
+        "00",
+        "1",
+        "7",
+        "10",
+        "255",
+        "256",
+        "ffff",
+        "FFFF",
+        "0db8",
+        "a",
+        "B",
+        "0x7f",
+        "0x",
+        "-",
+        "_",
+        "eth0",
+        "%",
+    ]
     joints = [".", ".", ".", ":", ":", ":", "::", "", "[", "]", " ", ".."]
     found = set[str]()
     while len(found) < count:
@@ -77,7 +96,9 @@ async def test_postgresql_and_python_agree_on_every_spelling(postgres: PostgresS
         hosts = random_hosts(20_000)
         accepted = {text for text in hosts if by_python(text) is not None}
         assert 0.05 < len(accepted) / len(hosts) < 0.95
-        await assert_agreement(rows, hosts, ["0" * zeros + str(port) for zeros in (0, 3) for port in range(65_530, 65_540)])
+        await assert_agreement(
+            rows, hosts, ["0" * zeros + str(port) for zeros in (0, 3) for port in range(65_530, 65_540)]
+        )
 
 
 async def test_a_canonical_text_stays_as_it_is() -> None:
@@ -161,7 +182,8 @@ async def test_sql_that_names_no_endpoint_is_refused_with_the_value_and_a_hint(
 
 
 @pytest.mark.parametrize(
-    "address", ["192.0.2.7:3128:bob:canary", "bob:canary@192.0.2.7:3128", "bob:canary", "http://bob:canary@gate.example"]
+    "address",
+    ["192.0.2.7:3128:bob:canary", "bob:canary@192.0.2.7:3128", "bob:canary", "http://bob:canary@gate.example"],
 )
 async def test_a_refusal_repeats_no_login(postgres: PostgresServer, address: str) -> None:
     async with fresh_database(postgres) as rows:
@@ -174,9 +196,10 @@ async def test_a_refusal_repeats_no_login(postgres: PostgresServer, address: str
 
 
 OLD_ROWS = """
-insert into ip_rotation_pool (id, ip_address, ip_port, country, status, locked_until, last_used_at, is_healthy, total_uses)
+insert into ip_rotation_pool
+    (id, ip_address, ip_port, country, status, locked_until, last_used_at, is_healthy, total_uses)
 values
-    ('00000000-0000-0000-0000-000000000001', '127.32.0.1', '8080', 'us', 'available', null, now() - interval '1 day', true, 5),
+    ('00000000-0000-0000-0000-000000000001', '127.32.0.1', '8080', 'us', 'available', null, '2020-01-01', true, 5),
     ('00000000-0000-0000-0000-000000000002', '127.32.0.1', ' 8080', 'us', 'locked', '2100-01-01', now(), true, 7),
     ('00000000-0000-0000-0000-000000000003', '0x7f.32.0.1', '8080', 'us', 'cooldown', '2100-01-02', now(), true, 9),
     ('00000000-0000-0000-0000-000000000004', '::ffff:127.32.0.1', '08080', 'us', 'failed', null, null, false, 0),
@@ -194,7 +217,9 @@ async def test_old_rows_get_one_spelling_and_those_that_coincide_are_set_aside(p
         await rows.database.work(migrate)
         found = {row["id"].int: row for row in await rows.sql("select * from ip_rotation_pool")}
         assert len(found) == 8, "no row is lost"
-        pool = {number: (row["ip_address"], row["ip_port"]) for number, row in found.items() if row["set_aside"] is None}
+        pool = {
+            number: (row["ip_address"], row["ip_port"]) for number, row in found.items() if row["set_aside"] is None
+        }
         assert pool == {2: ("127.32.0.1", "8080"), 5: ("gate.example", "7000"), 7: ("4711", "7000")}
         assert all(found[number]["edit_no"] == edits[number] for number in pool), "a journal's entries still apply"
         assert found[2]["status"] == "locked"
