@@ -105,12 +105,12 @@ def _refused(text: str, hint: str) -> BadInput:
 
 
 def _ascii(host: str) -> str:
-    if not _FORBIDDEN_IN_HOSTS.search(host):
-        try:
-            return str(URL(f"http://{host}/").hostname)
-        except ValueError:
-            pass
-    raise _refused(host, HOST_HINT)
+    if _FORBIDDEN_IN_HOSTS.search(host):
+        raise _refused(host, HOST_HINT)
+    try:
+        return str(URL(f"http://{host}/").hostname)
+    except ValueError:
+        raise _refused(host, HOST_HINT) from None
 
 
 def _ipv4(host: str) -> str:
