@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,6 +32,11 @@ class PostgresServer:
     def new_database(self) -> str:
         name = f"test_{next(_numbers)}"
         self._psql(f"create database {name} template tracepool")
+        return self.server.url.replace("/tracepool?", f"/{name}?")
+
+    def empty_database(self) -> str:
+        name = f"test_{next(_numbers)}"
+        self._psql(f"create database {name} template template0")
         return self.server.url.replace("/tracepool?", f"/{name}?")
 
     def end_sessions(self, of: str) -> None:
@@ -123,4 +129,23 @@ async def opened(url: str) -> AsyncIterator[Rows]:
 async def fresh_database(server: PostgresServer) -> AsyncIterator[Rows]:
     """A new database with its tables and no rows."""
     async with database_loop(), opened(server.new_database()) as rows:
+        yield rows
+
+
+@asynccontextmanager
+async def database_before(server: PostgresServer, migration: str) -> AsyncIterator[Rows]:
+    """A new database with the tables of the version before `migration`, a file's name."""
+    directory = files("daemon.database").joinpath("migrations")
+    names = sorted(f.name for f in directory.iterdir() if f.name.endswith(".sql") and f.name < migration)
+
+    async def create(conn: Connection) -> None:
+        await conn.execute(
+            "create table schema_migrations (name text primary key, applied_at timestamptz default now())"
+        )
+        for name in names:
+            await conn.execute(directory.joinpath(name).read_text())
+            await conn.execute("insert into schema_migrations (name) values ($1)", name)
+
+    async with database_loop(), opened(server.empty_database()) as rows:
+        await rows.database.work(create)
         yield rows
