@@ -29,6 +29,10 @@ class BadSettings(TheirFault):
     """A setting is unknown or out of range."""
 
 
+class DatabaseUnfit(BadSettings):
+    """The database cannot be used as it is, and waiting does not change that."""
+
+
 class BadInput(TheirFault):
     """An operator's input is invalid."""
 
@@ -49,6 +53,12 @@ class StatementRefused(DatabaseUnavailable):
 
     As with an outage, the statement is tried again: it works after an operator has followed `remedy`.
     """
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """PostgreSQL ended a statement: a lock was not free in time, a time limit was reached, or a deadlock."""
+
+    remedy = "look for locks and a low statement_timeout (pg_stat_activity)"
 
 
 class DatabaseOccupied(DatabaseUnavailable):

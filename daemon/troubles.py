@@ -1,7 +1,7 @@
 """The activities that PostgreSQL blocks now: for the log, status, /readyz and advice.
 
-An outage blocks several activities at once and is one line in the log. A refused statement is one line for each
-activity, repeated every LOG_EVERY_S.
+An outage blocks several activities at once and is one line in the log. A refused or blocked statement is one line for
+each activity, repeated every LOG_EVERY_S.
 """
 
 import time
@@ -10,12 +10,22 @@ from dataclasses import dataclass
 
 import structlog
 
-from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefused
+from daemon.errors import DatabaseBusy, DatabaseOccupied, DatabaseUnavailable, StatementRefused
 from daemon.logs import masked
 
 LOG_EVERY_S = 60.0
-OUTAGE, REFUSED, OCCUPIED = "database_unavailable", "statement_refused", "node_waits"
-OVER = {OUTAGE: "database_back", REFUSED: "statement_accepted", OCCUPIED: "node_waits_no_longer"}
+OUTAGE, REFUSED, BUSY, OCCUPIED = "database_unavailable", "statement_refused", "statement_blocked", "node_waits"
+OVER = {
+    OUTAGE: "database_back",
+    REFUSED: "statement_accepted",
+    BUSY: "statement_not_blocked",
+    OCCUPIED: "node_waits_no_longer",
+}
+EVENTS: dict[type[DatabaseUnavailable], str] = {
+    StatementRefused: REFUSED,
+    DatabaseBusy: BUSY,
+    DatabaseOccupied: OCCUPIED,
+}
 
 log = structlog.get_logger("daemon.database")
 
@@ -84,13 +94,11 @@ class Troubles:
 
 
 def _event_of(error: DatabaseUnavailable) -> str:
-    if isinstance(error, StatementRefused):
-        return REFUSED
-    return OCCUPIED if isinstance(error, DatabaseOccupied) else OUTAGE
+    return next((event for kind, event in EVENTS.items() if isinstance(error, kind)), OUTAGE)
 
 
 def _key_of(trouble: Trouble) -> str:
     """Troubles with the same key are logged as one."""
     if trouble.event == OUTAGE:
         return OUTAGE
-    return f"{trouble.activity}: {trouble.sentence if trouble.event == REFUSED else OCCUPIED}"
+    return f"{trouble.activity}: {trouble.sentence if trouble.event == REFUSED else trouble.event}"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from daemon.click.clicks import Clicks
-from daemon.click.visitor import Network, networks, visitor_of
+from daemon.click.visitor import TrustedProxies, trusted_proxies, visitor_of
 from daemon.http.connection import Handler, ServerLimits
 from daemon.http.http1 import Header, Request, Response
 from daemon.settings.model import DEADLINE_MAX_S, Settings
@@ -23,7 +23,7 @@ def click_handler(
     settings: Settings, current_clicks: Callable[[], Clicks | None], hindrances: Callable[[], list[str]] = list
 ) -> Handler:
     """`current_clicks()` is None until the journal is open: clicks get 503. `hindrances()`: lines for /readyz."""
-    trusted = networks(settings.click.trusted_proxies)
+    trusted = trusted_proxies(settings.click.trusted_proxies, settings.click.forwarded_header)
 
     async def handle(request: Request) -> Response:
         path, clicks = request.path, current_clicks()
@@ -56,7 +56,7 @@ def server_limits(settings: Settings) -> ServerLimits:
     )
 
 
-async def _answer_click(request: Request, clicks: Clicks, trusted: tuple[Network | str, ...]) -> Response:
+async def _answer_click(request: Request, clicks: Clicks, trusted: TrustedProxies) -> Response:
     visitor = visitor_of(request.peer, request.headers, trusted)
     answer = await clicks.answer(request.query, visitor, request.waited_s)
     headers = [(b"x-request-id", str(answer.request_id).encode()), (b"cache-control", b"no-store")]

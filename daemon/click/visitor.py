@@ -1,16 +1,20 @@
 """The visitor behind a request: address, User-Agent, language and referrer, from the peer and the headers. Pure."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
+from daemon.web.forwarded import addresses_in_forwarded, addresses_in_list
 from daemon.web.headers import RawHeaders, value_of, values_of
 
-FORWARDED_MAX = 64  # so many addresses of X-Forwarded-For are read, from the right
 HEADER_CHARACTERS_MAX = 2_048  # of each header that is stored and forwarded
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+AUTO = "auto"  # of `click.forwarded_header`
+X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
+MAPPED_BITS = 96  # the prefix of IPv4-mapped IPv6 addresses
 UNIX = "unix"  # in `click.trusted_proxies`: every client of the daemon's unix sockets
 
 
@@ -21,43 +25,84 @@ class Visitor(msgspec.Struct, frozen=True):
     referrer: str | None
 
 
-def networks(texts: Sequence[str]) -> tuple[Network | str, ...]:
-    """`click.trusted_proxies`, parsed."""
-    return tuple(text if text == UNIX else ipaddress.ip_network(text, strict=False) for text in texts)
+@dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """The reverse proxies whose report of the visitor's address is used, and the header that they report it in.
 
-
-def visitor_of(peer: str | None, headers: RawHeaders, trusted: Sequence[Network | str]) -> Visitor:
-    """`peer` is None at a unix socket. Header values are latin-1 (RFC 9110, 5.5).
-
-    `trusted`: reverse proxies whose X-Forwarded-For is believed. The visitor's address is the first one from the right
-    that is not trusted. Several X-Forwarded-For fields form one list in their order (RFC 9110, 5.3).
+    header: in lower case. `forwarded` is read by RFC 7239, any other header as a list of addresses. AUTO:
+    X-Forwarded-For, or Forwarded in a request that has no X-Forwarded-For. A proxy that sets only Forwarded passes on
+    the X-Forwarded-For that a visitor made up, so it requires `forwarded`.
     """
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
+    header: str = AUTO
+
+    def trust(self, peer: str | None) -> bool:
+        """`peer` is None at a unix socket."""
+        if peer is None:
+            return self.unix
+        if not self.networks:
+            return False
+        try:
+            parsed = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self.networks)
+
+    def reported(self, headers: RawHeaders) -> Iterator[str | None]:
+        """The addresses in the header, from the right; None where an address is unknown."""
+        if self.header != AUTO:
+            return _addresses(self.header, _texts(headers, self.header))
+        if fields := _texts(headers, X_FORWARDED_FOR):
+            return _addresses(X_FORWARDED_FOR, fields)
+        return _addresses(FORWARDED, _texts(headers, FORWARDED))
+
+
+def trusted_proxies(texts: Sequence[str], header: str = AUTO) -> TrustedProxies:
+    """`click.trusted_proxies` and `click.forwarded_header`, parsed."""
+    parsed = (ipaddress.ip_network(text, strict=False) for text in texts if text != UNIX)
+    return TrustedProxies(tuple(map(_unmapped, parsed)), UNIX in texts, header.lower())
+
+
+def visitor_of(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -> Visitor:
+    """`peer` is None at a unix socket. Header values are latin-1 (RFC 9110, 5.5)."""
     return Visitor(
-        address=_forwarded(peer, b",".join(values_of(headers, b"x-forwarded-for")).decode("latin-1"), trusted),
+        address=_address(peer, headers, trusted),
         user_agent=_cut(value_of(headers, b"user-agent")),
         accept_language=_cut(value_of(headers, b"accept-language")),
         referrer=_cut(value_of(headers, b"referer")),
     )
 
 
-def _forwarded(peer: str | None, forwarded_for: str, trusted: Sequence[Network | str]) -> str | None:
+def _address(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -> str | None:
+    """The first address from the right that is no trusted proxy's. Addresses left of an unknown one are not used."""
+    if not trusted.trust(peer):
+        return peer
     address = peer
-    for text in reversed(forwarded_for.rsplit(",", FORWARDED_MAX)):
-        if not (UNIX in trusted if address is None else _is_in(address, trusted)):
+    for reported in trusted.reported(headers):
+        if reported is None:
             return address
-        try:
-            address = str(ipaddress.ip_address(text.strip()))
-        except ValueError:
-            return address  # addresses further left cannot be trusted
+        address = reported
+        if not trusted.trust(address):
+            return address
     return address
 
 
-def _is_in(address: str, trusted: Sequence[Network | str]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in trusted if not isinstance(network, str))
+def _addresses(header: str, fields: list[str]) -> Iterator[str | None]:
+    return addresses_in_forwarded(fields) if header == FORWARDED else addresses_in_list(fields)
+
+
+def _texts(headers: RawHeaders, name: str) -> list[str]:
+    return [value.decode("latin-1") for value in values_of(headers, name.encode())]
+
+
+def _unmapped(network: Network) -> Network:
+    """An IPv4-mapped network as its IPv4 network: peers and reported addresses are compared as IPv4."""
+    if isinstance(network, ipaddress.IPv4Network) or network.prefixlen < MAPPED_BITS:
+        return network
+    mapped = network.network_address.ipv4_mapped
+    return network if mapped is None else ipaddress.IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
 
 
 def _cut(value: bytes | None) -> str | None:

@@ -1,20 +1,31 @@
 """Turns asyncpg's errors into tracepool's, with a sentence and a remedy for operators.
 
-An outage (OUTAGES) becomes DatabaseUnavailable, a refused statement StatementRefused. Errors about values (REFUSALS)
-stay asyncpg's, since the caller knows where the values come from.
+An outage (OUTAGES) becomes DatabaseUnavailable, or DatabaseBusy if only a statement was ended. A refused statement
+becomes StatementRefused. Errors about values (REFUSALS) stay asyncpg's, since the caller knows where the values come
+from.
 """
 
 import contextlib
 import re
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import asyncpg
 
 from daemon.database.queries import QUERIES
-from daemon.errors import DatabaseUnavailable, StatementRefused
+from daemon.errors import DatabaseBusy, DatabaseUnavailable, StatementRefused
 
 COMMENT = re.compile(r"--[^\n]*")
+LITERAL = re.compile(r"'(?:[^']|'')*'?|\$(\w*)\$.*?(?:\$\1\$|$)", re.DOTALL)
 STATEMENT_SHOWN_CHARACTERS = 60
+BLOCKER_SHOWN_CHARACTERS = 120
+# PostgreSQL ended the statement, and the session goes on.
+ENDED_STATEMENTS = (
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.TransactionRollbackError,  # such as a deadlock
+)
 OUTAGES = (
     OSError,
     TimeoutError,
@@ -23,8 +34,7 @@ OUTAGES = (
     asyncpg.InternalClientError,  # the server's last message came between two statements
     asyncpg.InsufficientResourcesError,  # disk, memory or connections
     asyncpg.OperatorInterventionError,  # the server stops or starts, or ended the statement or session
-    asyncpg.TransactionRollbackError,  # such as a deadlock
-    asyncpg.LockNotAvailableError,
+    *ENDED_STATEMENTS,
     asyncpg.ReadOnlySQLTransactionError,  # a standby
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.PostgresSystemError,
@@ -38,14 +48,15 @@ REMEDIES = (
     ("3F", "create the schema again, or correct the role's search_path"),
     ("P0", "change or drop the trigger or function that raises this"),
 )
-LOCKED_REMEDY = "check that PostgreSQL runs, and look for locks and a low statement_timeout (pg_stat_activity)"
 OUTAGES_IN_WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    ((TimeoutError,), "PostgreSQL did not answer in time", LOCKED_REMEDY),
-    ((asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError), "PostgreSQL ended a statement", LOCKED_REMEDY),
+    ((TimeoutError,), "PostgreSQL did not answer in time",
+     "check that PostgreSQL runs, and look for locks (pg_stat_activity)"),
     ((asyncpg.ReadOnlySQLTransactionError,), "PostgreSQL is read-only",
      "let database.url lead to the primary, or reset default_transaction_read_only"),
     ((asyncpg.TooManyConnectionsError,), "PostgreSQL takes no more connections",
      "raise max_connections or the role's limit, or lower database.connections_max"),
+    ((ssl.SSLCertVerificationError,), "the certificate of PostgreSQL is refused",
+     "correct sslrootcert or sslmode in database.url, or the certificate"),
 )  # fmt: skip
 REMEDY = "see PostgreSQL's log for the whole statement"
 
@@ -69,12 +80,41 @@ def translated_errors() -> Iterator[None]:
 
 
 def _unavailable(error: BaseException) -> DatabaseUnavailable:
-    name = _NAMES.get(getattr(error, "query", None) or "")
-    of = f" of {name}" if name else ""
+    of = _of(error)
+    if isinstance(error, ENDED_STATEMENTS):
+        return DatabaseBusy(f"PostgreSQL ended a statement{of}: {error}")
     for kinds, sentence, remedy in OUTAGES_IN_WORDS:
         if isinstance(error, kinds):
             return DatabaseUnavailable(f"{sentence}{of}: {error}" if str(error) else f"{sentence}{of}", remedy)
     return DatabaseUnavailable(f"PostgreSQL cannot be reached: {error or type(error).__name__}")
+
+
+def blocked(error: asyncpg.LockNotAvailableError, blockers: Sequence[Mapping[str, Any]]) -> DatabaseBusy:
+    """`blockers`: rows of the query `blockers`, read while the statement waited."""
+    if not blockers:
+        return DatabaseBusy(f"PostgreSQL ended a statement{_of(error)}: {error}")
+    first = blockers[0]
+    others = f", and {len(blockers) - 1} more" if len(blockers) > 1 else ""
+    if first["pid"] == 0:
+        held, remedy = "a prepared transaction", "see pg_prepared_xacts, then: rollback prepared"
+    else:
+        held = (
+            f"process {first['pid']} (user {first['usename']}, application {first['application_name'] or 'unnamed'}, "
+            f"{first['state']}) in a transaction since {first['since']}, whose last statement is: {_shown(first)}"
+        )
+        remedy = f"end that transaction, or: select pg_terminate_backend({first['pid']})"
+    return DatabaseBusy(f"a lock of another session blocks a statement{_of(error)}: {held}{others}", remedy)
+
+
+def _shown(blocker: Mapping[str, Any]) -> str:
+    """The statement of another session on one line, without its literals, which may be secrets."""
+    words = " ".join(LITERAL.sub("'…'", blocker["query"] or "unknown").split())
+    return words if len(words) <= BLOCKER_SHOWN_CHARACTERS else f"{words[:BLOCKER_SHOWN_CHARACTERS]}…"
+
+
+def _of(error: BaseException) -> str:
+    name = _NAMES.get(getattr(error, "query", None) or "")
+    return f" of {name}" if name else ""
 
 
 def _refused(error: asyncpg.PostgresError) -> StatementRefused:

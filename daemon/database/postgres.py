@@ -2,8 +2,12 @@
 
 A unit of work is one asyncio-flavoured function `async def unit(conn, *args)`. `Database.work` runs it on a pooled
 connection inside one transaction, wrapped once, so that a cancel neither leaks a connection nor leaves a transaction
-open. Every statement has a time limit. failures.py turns asyncpg's errors into tracepool's; exceptions in the asyncio
-loop are logged (`database_loop`).
+open. failures.py turns asyncpg's errors into tracepool's; exceptions in the asyncio loop are logged (`database_loop`).
+
+Every statement has a time limit, and every wait for a lock has a shorter one. The server enforces both in each
+transaction. The client's own limit is a little longer, for a server that does not answer. After that limit, and after a
+cancel, the client asks the server to cancel the statement, and closes the session once that is done, at most CLOSE_S
+later. Otherwise each attempt would leave a session that waits for the lock.
 
 Poolers such as PgBouncer give each transaction another session. So no statement is prepared under a name, and only
 LISTEN depends on session state; behind a pooler, readers poll (`Announcements.pooled`).
@@ -11,6 +15,7 @@ LISTEN depends on session state; behind a pooler, readers poll (`Announcements.p
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
@@ -20,22 +25,23 @@ import structlog
 import trio
 import trio_asyncio
 
-from daemon.database.failures import OUTAGES, translated_errors
+from daemon.database.failures import ENDED_STATEMENTS, OUTAGES, blocked, translated_errors
+from daemon.database.login_faults import login_fault
 from daemon.database.queries import QUERIES
-from daemon.errors import BadSettings, DatabaseSetupFailed
+from daemon.database.servers import servers_of
+from daemon.database.sessions import BlockerWatch, Limits, closed, rolled_back
+from daemon.database.sessions import Connection as Connection
+from daemon.errors import BadSettings
 from daemon.settings import model
 
-Connection = Any  # asyncpg.Connection or the pool's proxy for it: they have no common public type
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 RELEASE_TIMEOUT_S = 5.0
+CLIENT_MARGIN_S = 5.0  # beyond the server's limit
 NOTIFICATIONS_MAX = 1_000
 # Named statements would fail behind a pooler, and after an ALTER TABLE.
-CONNECT: dict[str, Any] = {
-    "statement_cache_size": 0,
-    "server_settings": {"application_name": "tracepool", "timezone": "UTC"},
-}
+CONNECT: dict[str, Any] = {"statement_cache_size": 0}
 STATEMENT_MODE = "statement pooling mode"  # in PgBouncer's error when a transaction begins
 
 log = structlog.get_logger("daemon.database")
@@ -62,10 +68,18 @@ async def database_loop() -> AsyncIterator[None]:
 class Database:
     """A pool of connections, made by `open_database`."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", url: str, connect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        pool: "asyncpg.Pool[asyncpg.Record]",
+        connect: Callable[..., Awaitable[Connection]],
+        connect_timeout_s: float,
+        statement_timeout_s: float,
+    ) -> None:
+        """`connect(statement_timeout_s=…)`: a connection outside of the pool; the limit is the client's."""
         self._pool = pool
-        self._url = url
+        self._connect = connect
         self._connect_timeout_s = connect_timeout_s
+        self._limits = Limits(statement_timeout_s)
 
     async def work(self, unit: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts, own: bool = False) -> T:
         """Runs `unit` in one transaction. `own`: the triggers do not announce the unit's changes.
@@ -76,23 +90,31 @@ class Database:
 
     async def _work(self, unit: Callable[..., Awaitable[T]], args: tuple[Any, ...], own: bool) -> T:
         conn = await self._pool.acquire(timeout=self._connect_timeout_s)
+        watch = BlockerWatch(self._connect, self._limits.lock_s / 2)
         try:
-            await conn.execute("begin; set local tracepool.writer = 'daemon'" if own else "begin")
+            await conn.execute(
+                f"{self._limits.begin}; set local tracepool.writer = 'daemon'" if own else self._limits.begin
+            )
             result = await unit(conn, *args)
             await conn.execute("commit")
             return result
         except asyncio.CancelledError:
-            _end(conn)
+            await closed(conn)
+            raise
+        except ENDED_STATEMENTS as e:
+            await rolled_back(conn)
+            if isinstance(e, asyncpg.LockNotAvailableError):
+                raise blocked(e, watch.blockers) from e
             raise
         except OUTAGES:
-            _end(conn)
+            await closed(conn)
             await self._pool.expire_connections()  # the others may be lost too
             raise
         except BaseException:
-            with contextlib.suppress(*OUTAGES):  # the first error is raised
-                await conn.execute("rollback")
+            await rolled_back(conn)
             raise
         finally:
+            await watch.end()
             await self._release(conn)
 
     async def _release(self, conn: Connection) -> None:
@@ -101,7 +123,7 @@ class Database:
         try:
             await asyncio.shield(releasing)
         except asyncio.CancelledError:
-            _end(conn)
+            await closed(conn)
             with contextlib.suppress(*OUTAGES):
                 await releasing
             raise
@@ -129,37 +151,36 @@ class Database:
         conn, pooled = await _on_asyncio(self._listen, channels, receive_one, send.close)
         try:
             async with receive:
-                yield Announcements(receive, pooled, OwnConnection(conn))
+                yield Announcements(receive, pooled, OwnConnection(conn, self._limits))
         finally:
-            conn.terminate()
+            await _closed_at_last(conn)
 
     async def _listen(
         self, channels: tuple[str, ...], receive_one: Any, lost: Callable[[], None]
     ) -> tuple[Connection, bool]:
-        conn = await self._connect(RELEASE_TIMEOUT_S)
+        conn = await self._connect(statement_timeout_s=RELEASE_TIMEOUT_S)
         try:
             conn.add_termination_listener(lambda _: lost())
             pooled = await conn.fetchval("select pg_backend_pid()") != conn.get_server_pid()
             for channel in channels:
                 await conn.add_listener(channel, receive_one)
         except BaseException:
-            conn.terminate()
+            await closed(conn)
             raise
         return conn, pooled
 
-    async def _connect(self, statement_timeout_s: float) -> Connection:
-        return await asyncpg.connect(
-            self._url, timeout=self._connect_timeout_s, command_timeout=statement_timeout_s, **CONNECT
-        )
-
     @contextlib.asynccontextmanager
-    async def own_connection(self, statement_timeout_s: float) -> AsyncIterator["OwnConnection"]:
-        """A connection outside of the pool, so that its statements wait for no others. Raises DatabaseUnavailable."""
-        conn = await _on_asyncio(self._connect, statement_timeout_s)
+    async def own_connection(self, statement_timeout_s: float | None) -> AsyncIterator["OwnConnection"]:
+        """A connection outside of the pool, so that its statements wait for no others. Raises DatabaseUnavailable.
+
+        `statement_timeout_s`: None for no limit.
+        """
+        client_s = None if statement_timeout_s is None else statement_timeout_s + CLIENT_MARGIN_S
+        conn = await _on_asyncio(functools.partial(self._connect, statement_timeout_s=client_s))
         try:
-            yield OwnConnection(conn)
+            yield OwnConnection(conn, Limits(statement_timeout_s))
         finally:
-            conn.terminate()
+            await _closed_at_last(conn)
 
 
 async def _on_asyncio(work: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -172,22 +193,31 @@ async def _fetch(conn: Connection, query: str, *args: Any) -> list[dict[str, Any
     return [dict(row) for row in await conn.fetch(QUERIES[query], *args)]
 
 
-def _end(conn: Connection) -> None:
-    """Terminates at once, since a rollback on a frozen connection would not return."""
-    with contextlib.suppress(asyncpg.InterfaceError):  # the pool has closed it already
-        conn.terminate()
+async def _closed_at_last(conn: Connection) -> None:
+    """As _closed, from Trio."""
+    with trio.CancelScope(shield=True):
+        await _on_asyncio(closed, conn)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnConnection:
     _conn: Connection
+    _limits: Limits
 
     async def execute(self, statement: str) -> None:
         await _on_asyncio(self._conn.execute, statement)
 
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
         """As Database.fetch; outside `begin` and `commit`, the statement is a transaction."""
-        return await _on_asyncio(_fetch, self._conn, query, *args)
+        return await _on_asyncio(self._fetch, query, args)
+
+    async def _fetch(self, query: str, args: tuple[Any, ...]) -> list[dict[str, Any]]:
+        if self._conn.is_in_transaction():
+            return await _fetch(self._conn, query, *args)
+        await self._conn.execute(self._limits.begin)
+        rows = await _fetch(self._conn, query, *args)
+        await self._conn.execute("commit")
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,38 +248,46 @@ async def open_database(
 
     `connections_max`: in place of the setting.
 
-    Raises DatabaseUnavailable, DatabaseSetupFailed for an invalid URL, and BadSettings for a pooler that gives each
-    statement another session.
+    Raises DatabaseUnavailable, BadSettings for a `url` that cannot be used and for a pooler that gives each statement
+    another session, and DatabaseUnfit if the login is refused.
     """
+    servers = servers_of(url, given.connect_timeout_s)
 
     async def connect() -> "asyncpg.Pool[asyncpg.Record]":
         pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-            url,
+            connect=servers.connect,
             min_size=0,  # else asyncpg logs a traceback each time that it cannot keep one
             max_size=connections_max or given.connections_max,
-            timeout=given.connect_timeout_s,
-            command_timeout=given.statement_timeout_s,
+            command_timeout=given.statement_timeout_s + CLIENT_MARGIN_S,
             reset=_no_reset,
             **CONNECT,
         )
         try:
-            async with pool.acquire(timeout=given.connect_timeout_s) as conn:
+            async with pool.acquire(timeout=servers.connect_s_max) as conn:
                 await conn.execute("begin")
                 await conn.execute("commit")
         except BaseException as e:
             pool.terminate()
             if isinstance(e, asyncpg.PostgresConnectionError) and STATEMENT_MODE in str(e):
                 raise BadSettings(f"database.url: {e}: let the pooler's pool_mode be transaction or session") from None
+            if fault := login_fault(e, servers.role, servers.database):
+                raise fault from None
             raise
         return pool
 
     with translated_errors():
         try:
             pool = await trio_asyncio.aio_as_trio(connect)()
+        except OSError:  # ssl.SSLCertVerificationError is a ValueError too
+            raise
         except (ValueError, asyncpg.ClientConfigurationError) as e:
-            raise DatabaseSetupFailed(f"database.url cannot be used: {e}") from None
+            raise BadSettings(f"database.url cannot be used: {e}") from None
+
+    async def connect_beside(statement_timeout_s: float | None) -> Connection:
+        return await servers.connect(command_timeout=statement_timeout_s, **CONNECT)
+
     try:
-        yield Database(pool, url, given.connect_timeout_s)
+        yield Database(pool, connect_beside, servers.connect_s_max, given.statement_timeout_s)
     finally:
         pool.terminate()
 

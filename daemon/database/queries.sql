@@ -1,16 +1,16 @@
 -- Named statements, see queries.py; evidence.sql has those for advice and plans, and some modules build their own.
 
 -- name: load_ips
--- All rows for the pool actors.
+-- All rows for the pool actors. A row that is set aside is no IP of the pool.
 select id, ip_address, ip_port, country, provider, status, extract(epoch from locked_until)::float8 as locked_until,
        locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
        failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
        extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no, probe_failures
-from ip_rotation_pool
+from ip_rotation_pool where set_aside is null
 
 -- name: load_ids
 -- Used to find deleted rows.
-select id from ip_rotation_pool
+select id from ip_rotation_pool where set_aside is null
 
 -- name: fingerprint
 -- Changes with each edit that the daemon takes over: edit_no only grows, so each edit changes count or sum.
@@ -169,6 +169,16 @@ from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
     user_agent text, referrer text, wait_ms int, answered_at float8)
 on conflict (request_id) do nothing
+
+-- name: blockers
+-- The sessions that hold the locks which sessions such as this one wait for; pid 0: a prepared transaction.
+select distinct by_pid as pid, b.usename, b.application_name, b.state, left(b.query, 2000) as query,
+       to_char(b.xact_start at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since,
+       b.wait_event_type is not distinct from 'Lock' as waits
+from pg_stat_activity w cross join unnest(pg_blocking_pids(w.pid)) by_pid left join pg_stat_activity b on b.pid = by_pid
+where w.wait_event_type = 'Lock' and w.datname = current_database() and w.usename = current_user
+      and w.application_name = current_setting('application_name')
+order by waits, since limit 10
 
 -- name: time_out_traces
 -- $1: the most rows. Traces past timeout_at: their daemon has stopped.

@@ -20,6 +20,7 @@ import trio
 from daemon.errors import OurFault
 from daemon.http.connection import Connection, FaceConnection, Handler, OnIdle, ServerLimits, is_readable
 from daemon.http.disconnects import DisconnectWatcher
+from daemon.web.forwarded import address_in
 
 ACCEPT_PAUSE_S = 0.1
 LOG_PAUSE_S = 1.0
@@ -154,7 +155,8 @@ class Server:
     def _admit(self, sock: trio.socket.SocketType, peer_name: Any, clients: trio.Nursery) -> None:
         limits = self._limits
         is_inet = sock.family in {trio.socket.AF_INET, trio.socket.AF_INET6}
-        peer = (str(peer_name[0]), int(peer_name[1])) if is_inet else None  # a unix socket's clients have no address
+        # Over a dual-stack socket an IPv4 client has an IPv4-mapped address. A unix socket's clients have none.
+        peer = (address_in(str(peer_name[0])) or str(peer_name[0]), int(peer_name[1])) if is_inet else None
         address = None if peer is None else peer[0]
         if address is not None and 0 < limits.connections_per_address_max <= self._per_address[address]:
             reason = "connections_per_address_max"

@@ -20,7 +20,7 @@ import trio
 from daemon.database.failures import REFUSALS
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
-from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefused
+from daemon.errors import DatabaseBusy, DatabaseOccupied, DatabaseUnavailable, StatementRefused
 from daemon.journal.entries import KINDS, Hit, IpChanged, TracePending
 from daemon.journal.spool import Spool, SpooledEntry
 from daemon.journal.writer import JournalWriter
@@ -138,7 +138,7 @@ class Shipper:
                 await self._ship(batch)
             except DatabaseUnavailable as e:
                 self._troubles.note(SHIPPING, e, effect="rows wait in the spool; clicks go on")
-                self.reachable = isinstance(e, StatementRefused | DatabaseOccupied)
+                self.reachable = isinstance(e, StatementRefused | DatabaseBusy | DatabaseOccupied)
                 await trio.sleep(pause_s)
                 pause_s = min(PAUSE_MAX_S, 2 * pause_s)
                 continue

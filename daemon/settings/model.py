@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 class Database(Section):
-    url: values.PostgresUrl = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
+    url: values.ConnectionString = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
     connections_max: int = Field(8, ge=2, le=100)
     connect_timeout_s: float = Field(5, ge=0.1, le=60)
     statement_timeout_s: float = Field(30, ge=1, le=600)
@@ -49,6 +49,7 @@ class Click(Section):
     connections_per_address_max: int = Field(0, ge=0, le=200_000)
     backlog: int = Field(4_096, ge=16, le=65_535)
     trusted_proxies: values.Networks = ()
+    forwarded_header: values.HeaderName = "auto"
 
 
 class Control(Section):

@@ -19,7 +19,7 @@ from ada_url import URL
 from backports import zstd
 from pydantic import TypeAdapter
 
-from daemon.click.visitor import networks, visitor_of
+from daemon.click.visitor import trusted_proxies, visitor_of
 from daemon.http.http1 import PlainHTTP
 from daemon.http.request_rules import Refusal
 from daemon.offers.macros import macro_url, template_of
@@ -42,7 +42,7 @@ PAGE_BYTES, HEAD_BYTES = 16_384, 65_536  # the defaults of trace.body_bytes_max 
 SOCKS_BYTES = 263
 SOURCE = Source(URL("http://ads.example/a/b"), None, 10)
 LIMITS = Limits(hops_max=20, allow_private=False, stop_at=frozenset({"shop.example"}))
-TRUSTED = networks(["0.0.0.0/0", "::/0"])
+TRUSTED = trusted_proxies(["0.0.0.0/0", "::/0"])
 TEMPLATE = "http://ads.example/{a}/{b}?" + "&".join(f"{name}={{{name}}}" for name in "abcdefgh")
 
 _ANSWER = TypeAdapter(TraceAnswer)
@@ -428,6 +428,20 @@ def _read_forwarded(data: bytes) -> object:
     return visitor_of("192.0.2.1", [(b"x-forwarded-for", data)], TRUSTED)
 
 
+def _read_rfc_7239(data: bytes) -> object:
+    return visitor_of("192.0.2.1", [(b"forwarded", data)], TRUSTED)
+
+
+RFC_7239: dict[str, Make] = {
+    "addresses": repeated('for="[::1]:1",'),
+    "commas": repeated(","),
+    "quotes": repeated('for=",'),
+    "escapes": repeated('a="\\",'),
+    "pairs": repeated("a=b;", before='for="', after=","),
+    "blanks": repeated(" ", ";"),
+}
+
+
 FORWARDED: dict[str, Make] = {
     "addresses": repeated("::1,", after="::1"),
     "IPv4": repeated("1.1.1.1, ", after="1.1.1.1"),
@@ -518,6 +532,7 @@ PARSERS = [
         "X-Forwarded-For", HEAD_BYTES, _read_forwarded,
         FORWARDED,
     ),
+    Parser("Forwarded", HEAD_BYTES, _read_rfc_7239, RFC_7239),
     Parser("URL", HEAD_BYTES, _read_url, URLS),
     Parser("trace service's answer", 1_048_576, _read_service_answer, SERVICE),
     Parser("SOCKS reply", SOCKS_BYTES, _read_socks, {"a name": lambda size: b"\5\0\5\0\0\3\xff" + bytes(size - 7)}),

@@ -1,5 +1,6 @@
 """A small click app behind the server of either face on loopback, and raw clients for it."""
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, quote
@@ -116,16 +117,26 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    limits: ServerLimits | None = None, kind: str = "click", *, handler: Handler | None = None, body_bytes_max: int = 0
+    limits: ServerLimits | None = None,
+    kind: str = "click",
+    *,
+    handler: Handler | None = None,
+    body_bytes_max: int = 0,
+    dual_stack: bool = False,
 ) -> AsyncIterator[Running]:
     """Serve a ClickApp by the server of the face `kind` until the block ends; fail if the server then does not stop.
 
-    `handler`: replaces the app on the click face. `body_bytes_max`: of a request to the control face.
+    `handler`: replaces the app on the click face. `body_bytes_max`: of a request to the control face. `dual_stack`: on
+    a socket as systemd's `ListenStream=8080` makes it.
     """
     clicks = ClickApp()
     clicks.quart.config["MAX_CONTENT_LENGTH"] = body_bytes_max
     limits = limits or limits_with()
-    listeners = await open_listeners(["127.0.0.1:0"], backlog=limits.backlog)
+    if dual_stack:
+        sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock))]
+    else:
+        listeners = await open_listeners(["127.0.0.1:0"], backlog=limits.backlog)
     server = (
         control_server(clicks.quart, limits) if kind == "control" else click_server(handler or clicks.handle, limits)
     )

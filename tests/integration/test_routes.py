@@ -1,6 +1,7 @@
 """The click face over real sockets: headers and bodies are as documented for every query."""
 
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -62,7 +63,9 @@ class Face:
 
 
 @asynccontextmanager
-async def face(landing: str | None = LANDING, *, ready: bool = True, **settings: Any) -> AsyncIterator[Face]:
+async def face(
+    landing: str | None = LANDING, *, ready: bool = True, dual_stack: bool = False, **settings: Any
+) -> AsyncIterator[Face]:
     """The click face; its traces land at `landing`, or fail if `landing` is None."""
     configured = Settings(**settings)
     send, receive = trio.open_memory_channel[TraceJob](100)
@@ -85,7 +88,8 @@ async def face(landing: str | None = LANDING, *, ready: bool = True, **settings:
             job.listener.send_nowait(Finished(landing, None if landing else "trace_failed"))
 
     handler = click_handler(configured, lambda: clicks if ready else None)
-    async with trio.open_nursery() as nursery, running(limits_with(head_bytes_max=65_536), handler=handler) as served:
+    limits = limits_with(head_bytes_max=65_536)
+    async with trio.open_nursery() as nursery, running(limits, handler=handler, dual_stack=dual_stack) as served:
         nursery.start_soon(work)
 
         async def get(target: str | bytes, *headers: str, method: str = "GET") -> Reply:
@@ -274,6 +278,16 @@ async def test_the_visitors_address_is_the_peers_unless_a_trusted_proxy_says_oth
     async with face(click={"trusted_proxies": ["10.0.0.0/8"]}) as public:
         await public.get("/track-hit?offer=sale", *forged)
     assert public.hit().visitor_address == "127.0.0.1"
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+async def test_an_ipv4_client_of_a_dual_stack_socket_has_its_ipv4_address() -> None:
+    async with face(dual_stack=True) as public:
+        await public.get("/track-hit?offer=sale")
+    assert public.hit().visitor_address == "127.0.0.1"
+    async with face(dual_stack=True, click={"trusted_proxies": ["127.0.0.1"]}) as public:
+        await public.get("/track-hit?offer=sale", 'Forwarded: for="[2a02::9]:4711"')
+    assert public.hit().visitor_address == "2a02::9"
 
 
 async def test_the_visitors_headers_are_kept_with_the_hit() -> None:

@@ -133,7 +133,7 @@ def test_a_location_leads_where_a_browser_would_go(location: str | bytes, url: s
     [
         "javascript:alert(1)",
         "data:text/html,hello",
-        "market://details?id=x",
+        "exampleapp://open",
         "mailto:a@example.com",
         "file:///etc/passwd",
         "http://",

@@ -1,0 +1,84 @@
+"""The end of a session, the limits of its statements, and the sessions that block it. For postgres.py, on asyncio."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from daemon.database.failures import OUTAGES
+from daemon.database.queries import QUERIES
+
+Connection = Any  # asyncpg.Connection or the pool's proxy for it: they have no common public type
+
+CLOSE_S = 2.0
+LOCK_TIMEOUT_S = 5.0  # at most half of the statement's limit
+
+
+async def closed(conn: Connection) -> None:
+    """Ends the session. A statement that still runs is cancelled before; a frozen server has CLOSE_S for that."""
+    closing = asyncio.ensure_future(conn.close(timeout=CLOSE_S))
+    try:
+        with contextlib.suppress(Exception):  # close() aborts the connection when it fails
+            await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):
+            await closing
+        raise
+
+
+async def rolled_back(conn: Connection) -> None:
+    """Keeps the session for the next unit of work. An error closes the session, so that the first error is raised."""
+    try:
+        await conn.execute("rollback")
+    except OUTAGES:
+        await closed(conn)
+    except asyncio.CancelledError:
+        await closed(conn)
+        raise
+
+
+class BlockerWatch:
+    """If a unit of work takes longer than `after_s`, reads once which sessions block it: PostgreSQL knows only then."""
+
+    def __init__(self, connect: Callable[..., Awaitable[Connection]], after_s: float) -> None:
+        self.blockers: list[dict[str, Any]] = []
+        self._connect = connect
+        self._looking: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(after_s, self._begin)
+
+    def _begin(self) -> None:
+        self._looking = asyncio.ensure_future(self._look())
+
+    async def _look(self) -> None:
+        with contextlib.suppress(*OUTAGES, asyncpg.PostgresError):
+            conn = await self._connect(statement_timeout_s=CLOSE_S)
+            try:
+                self.blockers = [dict(row) for row in await conn.fetch(QUERIES["blockers"])]
+            finally:
+                await closed(conn)
+
+    async def end(self) -> None:
+        self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits that the server enforces in a transaction; None: none for statements."""
+
+    statement_timeout_s: float | None
+
+    @property
+    def lock_s(self) -> float:
+        return LOCK_TIMEOUT_S if self.statement_timeout_s is None else min(LOCK_TIMEOUT_S, self.statement_timeout_s / 2)
+
+    @property
+    def begin(self) -> str:
+        """The statements that begin a transaction with these limits."""
+        statement_ms = round((self.statement_timeout_s or 0) * 1000)
+        return f"begin; set local statement_timeout = {statement_ms}; set local lock_timeout = {self.lock_s * 1000:.0f}"

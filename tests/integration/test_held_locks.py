@@ -1,0 +1,94 @@
+"""Row locks of other sessions: no session piles up, the blocker is named, and the server enforces the limits."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+import trio
+
+from daemon.database import sessions
+from daemon.database.postgres import Connection, Database, open_database
+from daemon.errors import DatabaseBusy
+from daemon.settings import model
+from tests.integration.databases import PostgresServer, Rows, fresh_database
+from tests.support.waiting import PATIENCE_S
+
+SESSIONS = "select count(*) from pg_stat_activity where datname = current_database()"
+HELD = "update ip_rotation_pool set notes = 'a secret'"
+
+
+@asynccontextmanager
+async def held_lock(rows: Rows, statement: str = HELD) -> AsyncIterator[None]:
+    """Another session has run `statement` in a transaction that stays open."""
+    async with rows.database.own_connection(10) as operator:
+        await operator.execute(f"begin; set local application_name = 'by hand'; {statement}")
+        yield
+        await operator.execute("rollback")
+
+
+@asynccontextmanager
+async def hurried(rows: Rows, lock_timeout_s: float, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
+    monkeypatch.setattr(sessions, "LOCK_TIMEOUT_S", lock_timeout_s)
+    async with open_database(rows.url, model.Database(connections_max=4, statement_timeout_s=10)) as database:
+        yield database
+
+
+async def update(conn: Connection, ip_id: UUID) -> None:
+    await conn.execute("update ip_rotation_pool set notes = 'b' where id = $1", ip_id)
+
+
+async def test_the_blocker_is_named_with_its_statement_but_without_its_literals(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fresh_database(postgres) as rows, hurried(rows, 0.4, monkeypatch) as database:
+        ip_id = await rows.add_ip("198.51.100.1")
+        async with held_lock(rows):
+            with trio.fail_after(PATIENCE_S), pytest.raises(DatabaseBusy) as refused:
+                await database.work(update, ip_id)
+        said = str(refused.value)
+        assert "user tracepool, application by hand, idle in transaction" in said
+        assert "in a transaction since 20" in said
+        assert "update ip_rotation_pool set notes = '…'" in said
+        assert "secret" not in said
+        assert "pg_terminate_backend(" in refused.value.remedy
+        await database.work(update, ip_id)  # the session that was blocked goes on
+
+
+async def test_attempts_against_a_held_lock_leave_no_session(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fresh_database(postgres) as rows, hurried(rows, 0.2, monkeypatch) as database:
+        ip_id = await rows.add_ip("198.51.100.1")
+        async with held_lock(rows):
+            before = await rows.one(SESSIONS)
+            for _ in range(5):
+                with trio.fail_after(PATIENCE_S), pytest.raises(DatabaseBusy):
+                    await database.work(update, ip_id)
+            assert await rows.one(SESSIONS) <= before + 1
+            waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            assert await rows.one(waiting) == 0
+
+
+@pytest.mark.parametrize("by", ["cancel", "the client's limit"])
+async def test_a_statement_that_the_client_gives_up_is_cancelled_on_the_server(
+    by: str, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sleep(conn: Connection) -> None:
+        await conn.execute("select pg_sleep(60)", timeout=0.3 if by != "cancel" else None)
+
+    running = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()"
+    async with fresh_database(postgres) as rows:
+        with trio.fail_after(PATIENCE_S), trio.move_on_after(0.3 if by == "cancel" else PATIENCE_S):
+            with pytest.raises(Exception, match="in time"):
+                await rows.database.work(sleep)
+            assert by != "cancel"
+        assert await rows.one(running) == 0, "the cancel is awaited"
+
+
+async def test_the_limits_hold_on_the_server_in_each_transaction(postgres: PostgresServer) -> None:
+    async def shown(conn: Connection) -> tuple[str, str]:
+        return await conn.fetchval("show statement_timeout"), await conn.fetchval("show lock_timeout")
+
+    async with fresh_database(postgres) as rows:
+        assert await rows.database.work(shown) == ("10s", "5s")
