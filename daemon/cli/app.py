@@ -136,6 +136,7 @@ def build_app() -> App:
         _group("nodes", ABOUT_NODES, ("list", nodes.list_nodes), ("remove", nodes.remove)),
         ("psql", psql.psql),
         ("database-url", psql.database_url),
+        ("database-grants", psql.database_grants),
         ("install-units", install_units.install_units),
     )
 
