@@ -7,6 +7,7 @@ from.
 
 import contextlib
 import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,8 @@ OUTAGES_IN_WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] =
      "let database.url lead to the primary, or reset default_transaction_read_only"),
     ((asyncpg.TooManyConnectionsError,), "PostgreSQL takes no more connections",
      "raise max_connections or the role's limit, or lower database.connections_max"),
+    ((ssl.SSLCertVerificationError,), "the certificate of PostgreSQL is refused",
+     "correct sslrootcert or sslmode in database.url, or the certificate"),
 )  # fmt: skip
 REMEDY = "see PostgreSQL's log for the whole statement"
 

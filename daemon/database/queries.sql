@@ -1,16 +1,16 @@
 -- Named statements, see queries.py; evidence.sql has those for advice and plans, and some modules build their own.
 
 -- name: load_ips
--- All rows for the pool actors.
+-- All rows for the pool actors. A row that is set aside is no IP of the pool.
 select id, ip_address, ip_port, country, provider, status, extract(epoch from locked_until)::float8 as locked_until,
        locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
        failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
        extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no, probe_failures
-from ip_rotation_pool
+from ip_rotation_pool where set_aside is null
 
 -- name: load_ids
 -- Used to find deleted rows.
-select id from ip_rotation_pool
+select id from ip_rotation_pool where set_aside is null
 
 -- name: fingerprint
 -- Changes with each edit that the daemon takes over: edit_no only grows, so each edit changes count or sum.

@@ -179,7 +179,7 @@ SCRIPTS: list[Chain] = [
         "ads.example/start": says("<script>location = 'market://details?id=x'</script>")
     }, "market://details?id=x", ("script",), landing_schemes=frozenset({"market"})),
     Chain("a script that leads to an app that the offer does not name lands", *stays(
-        says("<script>location = 'market://details?id=x'</script>")
+        says("<script>location = 'exampleapp://open'</script>")
     )),
 ]  # fmt: skip
 

@@ -1,10 +1,13 @@
-"""The cookies of one trace, by RFC 6265."""
+"""The cookies of one trace, by RFC 6265bis."""
+
+from datetime import datetime
 
 import pytest
 from ada_url import URL
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.trace.walk.cookie_dates import cookie_date
 from daemon.trace.walk.cookies import ATTRIBUTE_CHARACTERS_MAX, COOKIES_MAX, Jar
 
 SET_AT = "https://www.shop.example.com/a/b?c"
@@ -120,3 +123,106 @@ def test_no_set_cookie_raises(lines: list[bytes], date: bytes) -> None:
     jar.keep(URL(SET_AT), [*((b"set-cookie", line) for line in lines), (b"date", date)])
     jar.keep(URL(SET_AT), [*((b"set-cookie", b"a=1; expires=" + line) for line in lines), (b"date", date)])
     assert "\n" not in sent(jar)
+
+
+DATES: list[tuple[str, str | None]] = [
+    ("Wed, 09 Jun 2021 10:18:14 GMT", "2021-06-09T10:18:14"),
+    ("Wednesday, 09-Jun-21 10:18:14 GMT", "2021-06-09T10:18:14"),
+    ("Wed Jun  9 10:18:14 2021", "2021-06-09T10:18:14"),
+    ("Wed, 09/Jun/2021 10:18:14", "2021-06-09T10:18:14"),
+    ("Wed, 9-Juneau-2021 1:8:4 CET", "2021-06-09T01:08:04"),
+    ("10:18:14 GMT, 9 jun 70", "1970-06-09T10:18:14"),
+    ("Never, 09-Jun-69;10:18:14", "2069-06-09T10:18:14"),
+    ('"9-Jun-21"10:18:14"GMT"', "2021-06-09T10:18:14"),
+    ("9th Jun 2021ad 10:18:14.5", "2021-06-09T10:18:14"),
+    ("31 Jun 2021 10:18:14", None),
+    ("32 Jun 2021 10:18:14", None),
+    ("0 Jun 2021 10:18:14", None),
+    ("97 June 17 10:18:14", None),
+    ("9 Jun 1600 10:18:14", None),
+    ("9 Jun 20211 10:18:14", None),
+    ("9 Jun 2021 24:00:00", None),
+    ("9 Jun 2021 10:60:00", None),
+    ("9 Jun 2021 10:18:60", None),
+    ("9 Jun 2021 10:18", None),
+    ("9 2021 10:18:14", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "moment"), DATES)
+def test_a_date_is_read_as_browsers_read_the_dates_of_cookies(text: str, moment: str | None) -> None:
+    expected = None if moment is None else datetime.fromisoformat(moment + "+00:00").timestamp()
+    assert cookie_date(text) == expected
+
+
+def test_an_invalid_date_or_max_age_is_ignored() -> None:
+    assert sent(after("a=1; Expires=40 Jan 1970 00:00:00")) == "a=1"
+    assert sent(after("a=1; Expires=1 Jan 1970 00:00:00; Expires=soon")) == ""
+    assert sent(after("a=1; Max-Age=; Expires=1 Jan 1970 00:00:00")) == ""
+    assert sent(after("a=1; Max-Age=1.5")) == "a=1"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "__Secure-a=1; Secure",
+        "__SECURE-a=1; Secure",
+        "__Host-a=1; Secure; Path=/",
+        "__Host-a=1; Secure; Path=/; Domain=",
+        "__Http-a=1; Secure; HttpOnly",
+        "__Host-Http-a=1; Secure; HttpOnly; Path=/",
+        "__Hosta=1",
+        "a=__Host-",
+    ],
+)
+def test_a_cookie_with_a_prefix_is_kept_if_it_has_what_the_prefix_requires(line: str) -> None:
+    assert sent(after(line)) == line.partition(";")[0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "__Secure-a=1",
+        "__secure-a=1",
+        "__Host-a=1; Secure",
+        "__Host-a=1; Path=/",
+        "__host-a=1; Secure; Path=/a",
+        "__Host-a=1; Secure; Path=/; Domain=www.shop.example.com",
+        "__Http-a=1; Secure",
+        "__Host-Http-a=1; Secure; Path=/",
+        "__Host-",
+        "=__Secure-a=1; Secure",
+        "=__host-a; Secure; Path=/",
+    ],
+)
+def test_a_cookie_whose_name_promises_more_than_its_attributes_is_refused(line: str) -> None:
+    assert sent(after(line)) == ""
+
+
+def test_a_cookie_for_other_sites_must_be_secure() -> None:
+    assert sent(after("a=1; SameSite=None")) == ""
+    assert sent(after("a=1; SameSite=None; Secure", "b=2; SameSite=Strict")) == "a=1; b=2"
+
+
+def test_a_cookie_over_plain_http_replaces_and_hides_no_secure_one() -> None:
+    jar = after("a=1; Secure; Path=/x")
+    plain = URL("http://www.shop.example.com/x")
+    for line in (b"a=2; Path=/x", b"a=2; Path=/x/y; Domain=example.com"):
+        jar.keep(plain, [(b"set-cookie", line)])
+        assert jar.header(plain) == ""
+    jar.keep(plain, [(b"set-cookie", b"a=2; Path=/")])
+    assert jar.header(plain) == "a=2"
+
+
+@pytest.mark.parametrize("domain", ["co.uk", "github.io", "uk"])
+def test_a_public_suffix_is_no_domain_of_a_cookie(domain: str) -> None:
+    assert sent(after(f"a=1; Domain={domain}", at=f"https://x.{domain}/"), f"https://x.{domain}/") == ""
+    assert sent(after(f"a=1; Domain={domain}", at=f"https://{domain}/"), f"https://{domain}/") == "a=1"
+    assert sent(after(f"a=1; Domain={domain}", at=f"https://{domain}/"), f"https://x.{domain}/") == ""
+
+
+def test_a_tab_inside_a_value_is_kept_and_any_other_control_character_refuses_the_cookie() -> None:
+    assert sent(after(" a = 1\t2 ")) == "a=1\t2"
+    for line in ("a=1\x7f", "a=1; Path=/\x0b", "a\x00=1"):
+        assert sent(after(line)) == ""

@@ -153,8 +153,20 @@ def test_an_app_url_is_a_landing_if_the_offer_allows_its_scheme_and_else_the_pag
     assert allowing.answered(goes("market://details?id=x", "script")) == Landed("market://details?id=x")
     assert kinds(allowing) == ["script"]
     other = walk()
-    assert other.answered(goes("market://details?id=x", "script")) == Landed(HERE)
+    assert other.answered(goes("exampleapp://open", "script")) == Landed(HERE)
     assert kinds(other) == ["final"]
+
+
+@pytest.mark.parametrize("by_page", [True, False])
+def test_the_web_page_of_an_app_url_is_fetched_if_the_offer_does_not_allow_the_scheme(by_page: bool) -> None:
+    intent = "intent://p#Intent;scheme=app;S.browser_fallback_url=https%3A%2F%2Fb.example.com%2Fl;end"
+    traced = walk()
+    step = traced.answered(goes(intent, "script") if by_page else to(intent))
+    assert isinstance(step, Fetch)
+    assert step.url == "https://b.example.com/l"
+    allowing = walk(replace(LIMITS, landing_schemes=LIMITS.landing_schemes | {"intent"}))
+    assert allowing.answered(to(intent)) == Landed(intent)
+    assert isinstance(walk().answered(to(intent.replace("b.example.com", "10.0.0.1"))), GaveUp)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://intranet/"])

@@ -1,6 +1,6 @@
-"""Readers of an answer's body while it is received: decoded within a bound, and left once the next step is certain.
+"""Readers of an answer's body while it is received: decoded within a bound, and left once the rest changes nothing.
 
-Pure; wire/http1.py feeds them. Only HTML is read: text/html, application/xhtml+xml, and bodies without a Content-Type
+Pure; wire/http1.py feeds them. Only HTML is read: text/html, application/xhtml+xml, and bodies without a valid type
 that begin with markup (MIME Sniffing 7.1). The bound holds for the bytes on the wire and for the decoded bytes. A body
 that breaks or cannot be decoded is read up to there.
 """
@@ -11,8 +11,8 @@ from typing import Protocol
 from ada_url import URL
 
 from daemon.trace.page.bounds import Steps
-from daemon.trace.page.charsets import charset_in
 from daemon.trace.page.codings import CODINGS
+from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_attachment, is_sniffed
 from daemon.trace.page.html import Page, Source, read_page
 from daemon.web.headers import values_of
 
@@ -20,14 +20,11 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 ACCEPT_ENCODING = "gzip, deflate, br, zstd"
 CODINGS_MAX = 2  # nested
-TEXT_CHARACTERS_MIN = 256  # more than "you are being redirected": text has begun
-SMALL_BYTES = 4_096  # a page up to this size is read to its end: that costs less than a missed jump
 LOOK_BYTES_MIN = 1_024  # of the first reading of a page; each further one needs twice the bytes
-_HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _MARKUP = tuple(
     b"<%b%b" % (name, end)
     for name in (b"!doctype html", b"html", b"head", b"script", b"iframe", b"h1", b"div", b"font", b"table", b"a",
-                 b"style", b"title", b"b", b"body", b"br", b"p", b"meta")
+                 b"style", b"title", b"b", b"body", b"br", b"p")
     for end in (b" ", b">")
 )  # fmt: skip
 _SNIFFED_BYTES = 64
@@ -72,9 +69,7 @@ class FirstBytes:
 class PageBody:
     """An HTML page while it is received. `page` is the result of the last reading."""
 
-    def __init__(
-        self, source: Source, codings: Sequence[str], *, bytes_max: int, sniffs: bool = False, small: bool = False
-    ) -> None:
+    def __init__(self, source: Source, codings: Sequence[str], *, bytes_max: int, sniffs: bool = False) -> None:
         """`codings` in decoding order. `sniffs`: a body that does not begin with markup is no page."""
         self.bytes_max = bytes_max
         self.enough = False
@@ -82,7 +77,6 @@ class PageBody:
         self._source = source
         self._decoders = [CODINGS[coding](bytes_max) for coding in codings]
         self._sniffs = sniffs
-        self._text_min = bytes_max if small else TEXT_CHARACTERS_MIN
         self._room = bytes_max  # on the wire
         self._html = bytearray()
         self._steps = Steps()
@@ -105,8 +99,8 @@ class PageBody:
         if self._sniffs and not self._begins_with_markup():
             return
         self._read(whole=False)
-        begun = self.page.text_characters >= (1 if slow else self._text_min)
-        self.enough = self.page.final or (begun and not self.page.waits)
+        settled = self.page.jump is not None or self.page.text_characters > 0
+        self.enough = self.page.final or (slow and settled and not self.page.waits)
 
     def end(self, *, whole: bool) -> None:
         if not (self.enough or (self._sniffs and not self._begins_with_markup())):
@@ -126,15 +120,14 @@ class PageBody:
 
 def page_body(url: URL, headers: Headers, bytes_max: int, refresh_max_s: float, *, refreshed: bool) -> PageBody | None:
     """The reader of the body of an answer with these headers; None if the body is not an HTML page."""
-    content_type = b"".join(values_of(headers, b"content-type")[-1:]).decode("latin-1")
+    kind = content_type_of(headers)
     length = b"".join(values_of(headers, b"content-length")[-1:])
-    kind = content_type.partition(";")[0].strip().lower()
-    if length == b"0" or (kind and kind not in _HTML_TYPES):
+    is_page = is_sniffed(headers) if kind.essence is None else kind.essence in HTML_TYPES
+    if length == b"0" or not is_page or is_attachment(headers):
         return None
     named = b",".join(values_of(headers, b"content-encoding")).decode("latin-1").lower().split(",")
     codings = [coding for coding in map(str.strip, reversed(named)) if coding not in ("", "identity")]
     if len(codings) > CODINGS_MAX or any(coding not in CODINGS for coding in codings):
         return None
-    source = Source(url, charset_in(content_type), refresh_max_s, refreshed)
-    small = length.isdigit() and int(length[:9]) <= SMALL_BYTES
-    return PageBody(source, codings, bytes_max=bytes_max, sniffs=not kind, small=small)
+    source = Source(url, kind.charset, refresh_max_s, refreshed)
+    return PageBody(source, codings, bytes_max=bytes_max, sniffs=kind.essence is None)

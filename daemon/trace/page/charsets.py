@@ -24,6 +24,15 @@ _CHARSET = re.compile(
 )
 # Each character that the encoding lacks copies the rest of its piece, so short pieces keep the time linear.
 _ENCODED_AT_ONCE = 1_024
+# Where the encoders of the Encoding Standard differ from Python's: characters that stand for others, and characters
+# with a result of their own (10.2.2, gb18030 encoder; 12.2.2, ISO-2022-JP encoder).
+_FULL_WIDTH = dict(zip(map(ord, "～∥－￠￡￢"), "〜‖\u2212¢£¬", strict=True))
+_ENCODED_AS = {"shift_jis": {0xA5: "\\", 0x203E: "~"}, "euc-jp": _FULL_WIDTH, "iso-2022-jp": _FULL_WIDTH}
+_ENCODED_OTHERWISE = {
+    "gb18030": {"\ue5e5": "%26%2358853%3B"},
+    "gbk": {"€": "%80"},
+    "iso-2022-jp": dict.fromkeys("\x0e\x0f\x1b", "%26%2365533%3B"),
+}
 # The ASCII characters that a query has without percent-encoding (URL 1.3, the special-query percent-encode set).
 _QUERY_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "\"#<>'")
 
@@ -67,9 +76,16 @@ def percent_encoded(text: str, encoding: Encoding, safe: str) -> str:
     """Percent-encoded after encoding (output encoding, Encoding 4.3); a missing character is %26%23960%3B (URL 1.3)."""
     name = encoding.name
     codec = (UTF_8 if name.startswith("utf-16") or name == "replacement" else encoding).codec_info
-    text = without_lone_surrogates(text)
-    pieces = (text[at : at + _ENCODED_AT_ONCE] for at in range(0, len(text), _ENCODED_AT_ONCE))
-    return "".join(part for piece in pieces for part in _percent_encoded(piece, codec, safe))
+    text = without_lone_surrogates(text).translate(_ENCODED_AS.get(name, {}))
+    own = _ENCODED_OTHERWISE.get(name, {})
+    found = []
+    for part in re.split(f"([{''.join(own)}])", text) if own else [text]:
+        if part in own:
+            found.append(own[part])
+            continue
+        pieces = (part[at : at + _ENCODED_AT_ONCE] for at in range(0, len(part), _ENCODED_AT_ONCE))
+        found += [written for piece in pieces for written in _percent_encoded(piece, codec, safe)]
+    return "".join(found)
 
 
 def _percent_encoded(text: str, codec: CodecInfo, safe: str) -> Iterator[str]:

@@ -12,20 +12,18 @@ from ada_url import URL
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
 
-from daemon.trace.page.charsets import percent_encoded, url_in_document
+from daemon.trace.page.charsets import UTF_8, percent_encoded, url_in_document
+from daemon.trace.page.entries import FIELDS, Pair, entry_list, owned_fields
 from daemon.trace.page.scripts import Submit
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 _OTHER_TYPES = frozenset({"multipart/form-data", "text/plain"})
 _SAME_WINDOW = frozenset({"", "_self", "_top", "_parent"})
-_CHECKED = frozenset({"checkbox", "radio"})
-_NEVER_SENT = frozenset({"submit", "image", "reset", "button"})
+_WITH_BUTTONS = FIELDS | {"button", "output", "fieldset", "object", "img"}
 _LINE_END = re.compile(r"\r\n|\r|\n")
 # An element by its tag, id, class or name: no selector that would be slow in a tree made for it.
 _SELECTOR = re.compile(r"(?=.)[A-Za-z]*(?:[#.][A-Za-z_][\w-]*|\[name=[\"']?[A-Za-z_][\w-]*[\"']?\])?", re.ASCII)
 _FORM_SAFE = "*-._"  # besides letters and digits (URL 5.2)
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +52,24 @@ def submission(
     `target` is that of the page's base element. Raises ValueError for a form that only a browser can send.
     """
     attributes = form.attributes
+    if any("submit" in (node.attributes.get("id"), node.attributes.get("name"))
+           for node in owned_fields(nodes, form, _WITH_BUTTONS)):  # fmt: skip
+        raise ValueError("a field hides the form's submit(): the script throws")
     if (attributes.get("target") or target).lower() not in _SAME_WINDOW:
         return None
-    method = (attributes.get("method") or "get").strip().lower()
+    method = (attributes.get("method") or "").lower()
     if method == "dialog":
         return None
     action = attributes.get("action") or ""
     url = url_in_document(action, base, encoding) if action else URL(document.href)
+    if url is not None and url.protocol == "javascript:":
+        raise ValueError("a script")
     if url is None or url.protocol not in ("http:", "https:"):
         return None
-    for label in (attributes.get("accept-charset") or "").split():
-        if (accepted := webencodings.lookup(label)) is not None:
-            encoding = accepted
-            break
-    fields = _urlencoded(_fields(nodes, form, encoding), encoding)
+    if "accept-charset" in attributes:
+        labels = (attributes["accept-charset"] or "").split()
+        encoding = next(filter(None, map(webencodings.lookup, labels)), UTF_8)
+    fields = _urlencoded(entry_list(nodes, form, encoding), encoding)
     if method != "post":
         url.search = fields
         if not fields:
@@ -90,59 +92,6 @@ def _named(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNode]) 
     if submit.by in ("id", "name"):
         return [node for node in nodes if node.attributes.get(submit.by) == key]
     return [node for node in nodes if key in (node.attributes.get("id"), node.attributes.get("name"))]
-
-
-def _fields(nodes: Sequence[LexborNode], form: LexborNode, encoding: Encoding) -> list[Pair]:
-    """The entry list (HTML 4.10.22.4)."""
-    inside = {node.mem_id for node in form.traverse()}
-    form_id = form.attributes.get("id")
-    disabled: set[int] = set()
-    found: list[Pair] = []
-    for node in nodes:
-        # A fieldset inside a disabled one was marked with it.
-        if node.tag == "fieldset" and node.mem_id not in disabled and "disabled" in node.attributes:
-            disabled.update(inner.mem_id for inner in node.traverse())
-        if node.tag not in ("input", "select", "textarea") or node.mem_id in disabled:
-            continue
-        attributes = node.attributes
-        owner = attributes.get("form")
-        owned = node.mem_id in inside if owner is None else owner == form_id
-        name = attributes.get("name")
-        if not owned or not name or "disabled" in attributes:
-            continue
-        found += [(name, value) for value in _values(node, encoding)]
-    return found
-
-
-def _values(node: LexborNode, encoding: Encoding) -> list[str]:
-    attributes = node.attributes
-    if node.tag == "textarea":
-        return [(node.text() or "").removeprefix("\n")]
-    if node.tag == "select":
-        return _chosen(node)
-    kind = (attributes.get("type") or "").lower()
-    value = attributes.get("value") or ""
-    if kind in _NEVER_SENT or (kind in _CHECKED and "checked" not in attributes):
-        return []
-    if kind in _CHECKED:
-        return [value if "value" in attributes else "on"]
-    if kind == "file":
-        return [""]
-    if kind == "hidden":
-        return [encoding.name.upper() if attributes.get("name", "") == "_charset_" and not value else value]
-    return [_LINE_END.sub("", value)]
-
-
-def _chosen(select: LexborNode) -> list[str]:
-    """The values of the selected options; without `multiple`, of the last one or of the first enabled option."""
-    options = [node for node in select.traverse() if node.tag == "option" and "disabled" not in node.attributes]
-    selected = [node for node in options if "selected" in node.attributes]
-    if "multiple" not in select.attributes:
-        selected = selected[-1:] or options[:1]
-    return [
-        option.attributes["value"] or "" if "value" in option.attributes else " ".join((option.text() or "").split())
-        for option in selected
-    ]
 
 
 def _urlencoded(pairs: list[Pair], encoding: Encoding) -> str:

@@ -1,24 +1,27 @@
-"""The cookies of one trace, as a browser that starts with none keeps them (RFC 6265, section 5; 6265bis). Pure.
+"""The cookies of one trace, as a browser that starts with none keeps them (RFC 6265bis, section 5). Pure.
 
-Two differences. There is no list of public suffixes: only a Domain of one label (`com`) counts as one. There is no
-clock: Expires is compared to the answer's own Date, or to the year 2000 without one (sites remove a cookie by a date in
-1970). The stdlib's http.cookiejar reads the clock itself and needs urllib's objects.
-Texts are latin-1, one character a byte, so that values are sent as they were received.
+One difference: there is no clock. Expires is compared to the answer's own Date, or to the year 2000 without one (sites
+remove a cookie by a date in 1970). The stdlib's http.cookiejar reads the clock itself and needs urllib's objects.
+Texts are latin-1, one character a byte, so that values are sent as they were received. Dates are read in
+cookie_dates.py.
 """
 
 import re
 from dataclasses import dataclass
-from email.utils import mktime_tz, parsedate_tz
 
 from ada_url import URL, HostType
+from publicsuffixlist import PublicSuffixList
 
+from daemon.trace.walk.cookie_dates import cookie_date
 from daemon.web.headers import RawHeaders, values_of
 
 COOKIES_MAX = 60
-COOKIE_CHARACTERS_MAX = 4_096  # name and value (RFC 6265bis, 5.6)
-ATTRIBUTE_CHARACTERS_MAX = 1_024  # of a Path or Domain (RFC 6265bis, 5.6)
+COOKIE_CHARACTERS_MAX = 4_096  # name and value (5.6)
+ATTRIBUTE_CHARACTERS_MAX = 1_024  # of an attribute's value (5.6)
 _YEAR_2000_S = 946_684_800.0
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PREFIX = re.compile(r"__(?:secure|http|host-http|host)-", re.I | re.ASCII)
+_SUFFIXES = PublicSuffixList()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +53,20 @@ class Jar:
         self._cookies: dict[tuple[str, str, str], _Cookie] = {}
 
     def keep(self, url: URL, headers: RawHeaders) -> None:
-        """Stores the cookies of the answer to `url` (section 5.3). Malformed ones are ignored."""
+        """Stores the cookies of the answer to `url` (5.7). Malformed ones are ignored."""
         lines = values_of(headers, b"set-cookie")
         if not lines:
             return
         dates = values_of(headers, b"date")
-        answered_s = _seconds(dates[-1].decode("latin-1")) if dates else None
+        answered_s = cookie_date(dates[-1].decode("latin-1")) if dates else None
         now_s = _YEAR_2000_S if answered_s is None else answered_s
-        default_path = url.pathname[: url.pathname.rfind("/")] or "/"  # section 5.1.4
+        default_path = url.pathname[: url.pathname.rfind("/")] or "/"  # 5.1.4
         uri = _RequestUri(url.hostname, url.host_type == HostType.DEFAULT, url.protocol == "https:", default_path)
         for line in lines:
             self._keep_one(uri, line.decode("latin-1"), now_s)
 
     def header(self, url: URL) -> str:
-        """The value of the Cookie header for a request to `url` (section 5.4), or "".
+        """The value of the Cookie header for a request to `url` (5.8), or "".
 
         Cookies with longer paths come first, then older cookies.
         """
@@ -81,62 +84,107 @@ class Jar:
         return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in chosen)
 
     def _keep_one(self, uri: _RequestUri, line: str, now_s: float) -> None:
-        pair, _, rest = line.partition(";")
-        name, equals, value = pair.partition("=")
-        if not equals:
-            name, value = "", pair  # "the name string is empty" (RFC 6265bis, 5.6)
-        name, value = name.strip(" \t"), value.strip(" \t")
-        if not (name or value) or len(name) + len(value) > COOKIE_CHARACTERS_MAX or _CONTROL.search(name + value):
+        cookie_and_attributes = None if _CONTROL.search(line) else _parsed(line)
+        if cookie_and_attributes is None:
             return
-        attributes = _attributes(rest)
-        host = uri.host
-        domain = attributes.get("domain", "").removeprefix(".").lower()
-        host_only = not domain or (domain == host and ("." not in host or not uri.is_name))
-        # A request-host that does not domain-match the domain-attribute may not set the cookie (section 5.3, 6).
-        if not host_only and ("." not in domain or not uri.is_name or not _domain_matches(host, domain)):
+        name, value, attributes = cookie_and_attributes
+        domain = _domain_of(attributes, uri)
+        if domain is None or not _may_be_set(name, value, attributes, uri):
             return
         secure = "secure" in attributes
-        if secure and not uri.secure:
-            return  # only a secure scheme may set a Secure cookie (RFC 6265bis)
         path = attributes.get("path", "")
         if not path.startswith("/"):
-            path = uri.default_path  # section 5.2.4
-        cookie = _Cookie(name, value, host if host_only else domain, path, host_only, secure)
+            path = uri.default_path  # 5.6.4
+        cookie = _Cookie(name, value, domain or uri.host, path, not domain, secure)
+        if not (secure or uri.secure) and self._would_hide_a_secure_one(cookie):
+            return
         key = (cookie.name, cookie.domain, cookie.path)
         if _is_removal(attributes, now_s):
             self._cookies.pop(key, None)
             return
-        # A replaced cookie keeps its creation time (section 5.3, 11.3), and so its place.
+        # A replaced cookie keeps its creation time (5.7), and so its place.
         if key not in self._cookies and len(self._cookies) >= COOKIES_MAX:
             del self._cookies[next(iter(self._cookies))]
         self._cookies[key] = cookie
 
+    def _would_hide_a_secure_one(self, cookie: _Cookie) -> bool:
+        """Whether a Secure cookie of this name exists that the new one, set over plain http, would hide (5.7)."""
+        return any(
+            old.secure
+            and old.name == cookie.name
+            and (_domain_matches(old.domain, cookie.domain) or _domain_matches(cookie.domain, old.domain))
+            and _path_matches(cookie.path, old.path)
+            for old in self._cookies.values()
+        )
+
+
+def _parsed(line: str) -> tuple[str, str, dict[str, str]] | None:
+    """Name, value and attributes of a set-cookie-string (5.6); None if the cookie is ignored."""
+    pair, _, rest = line.partition(";")
+    name, equals, value = pair.partition("=")
+    if not equals:
+        name, value = "", pair  # "the name string is empty"
+    name, value = name.strip(" \t"), value.strip(" \t")
+    if not (name or value) or len(name) + len(value) > COOKIE_CHARACTERS_MAX:
+        return None
+    return name, value, _attributes(rest)
+
 
 def _attributes(text: str) -> dict[str, str]:
-    """The attributes by lower-case name; the last of a name counts (section 5.3), long values are ignored."""
+    """The attributes by lower-case name; the last of a name counts. Those with an invalid value are ignored (5.6)."""
     attributes: dict[str, str] = {}
     for part in text.split(";"):
         name, _, value = part.partition("=")
-        if len(value) <= ATTRIBUTE_CHARACTERS_MAX:
-            attributes[name.strip(" \t").lower()] = value.strip(" \t")
+        name, value = name.strip(" \t").lower(), value.strip(" \t")
+        if len(value) > ATTRIBUTE_CHARACTERS_MAX:
+            continue
+        if (name == "expires" and cookie_date(value) is None) or (name == "max-age" and not _is_number(value)):
+            continue
+        attributes[name] = value
     return attributes
 
 
-def _is_removal(attributes: dict[str, str], now_s: float) -> bool:
-    """Whether the cookie has expired. Max-Age has precedence over Expires (section 5.3, 3)."""
-    max_age = attributes.get("max-age", "")
-    if re.fullmatch(r"-?[0-9]+", max_age, re.ASCII):
-        return max_age.startswith("-") or not max_age.strip("0")
-    expires_s = _seconds(attributes.get("expires", ""))
-    return expires_s is not None and expires_s <= now_s
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]+", text, re.ASCII) is not None
 
 
-def _seconds(date: str) -> float | None:
-    try:
-        parts = parsedate_tz(date[:64]) if date else None
-        return None if parts is None else float(mktime_tz(parts))
-    except (ValueError, OverflowError, IndexError, TypeError):  # each is raised by email.utils for some dates
+def _domain_of(attributes: dict[str, str], uri: _RequestUri) -> str | None:
+    """The domain that the cookie is for, "" for the request's host only; None if the host may not set it (5.7)."""
+    domain, host = attributes.get("domain", "").removeprefix(".").lower(), uri.host
+    if not domain or (domain == host and (not uri.is_name or _SUFFIXES.is_public(domain))):
+        return ""
+    if not uri.is_name or not _domain_matches(host, domain) or _SUFFIXES.is_public(domain):
         return None
+    return domain
+
+
+def _may_be_set(name: str, value: str, attributes: dict[str, str], uri: _RequestUri) -> bool:
+    """Whether the cookie has what its Secure and SameSite attributes and the prefix of its name require (5.7)."""
+    secure = "secure" in attributes
+    if secure and not uri.secure:
+        return False
+    if attributes.get("samesite", "").lower() == "none" and not secure:
+        return False
+    found = _PREFIX.match(name or value)  # without a name, the value is sent in its place
+    if found is None:
+        return True
+    if not name:
+        return False
+    prefix = found[0].lower()
+    host_only = not attributes.get("domain", "").removeprefix(".")
+    return (
+        secure
+        and ("http-" not in prefix or "httponly" in attributes)
+        and (not prefix.startswith("__host-") or (host_only and attributes.get("path") == "/"))
+    )
+
+
+def _is_removal(attributes: dict[str, str], now_s: float) -> bool:
+    """Whether the cookie has expired. Max-Age has precedence over Expires (5.7)."""
+    if max_age := attributes.get("max-age"):
+        return max_age.startswith("-") or not max_age.strip("0")
+    expires_s = cookie_date(attributes.get("expires", ""))
+    return expires_s is not None and expires_s <= now_s
 
 
 def _domain_matches(host: str, domain: str) -> bool:
@@ -144,5 +192,5 @@ def _domain_matches(host: str, domain: str) -> bool:
 
 
 def _path_matches(path: str, cookie_path: str) -> bool:
-    """Section 5.1.4, path-match."""
+    """Path-match (5.1.4)."""
     return path == cookie_path or path.startswith(cookie_path.removesuffix("/") + "/")

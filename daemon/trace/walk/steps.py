@@ -32,6 +32,7 @@ from daemon.trace.walk.hops import (
 )
 from daemon.trace.walk.verdicts import Fault, Verdict, fault_of, fault_of_answer
 from daemon.web.addresses import refused_host_of
+from daemon.web.app_links import web_page_of
 from daemon.web.headers import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
 
 __all__ = [
@@ -132,6 +133,8 @@ class Walk:
         url = parsed(location, self._href)
         href = "" if url is None else url.href
         scheme = _scheme(href)
+        if scheme not in WEB_SCHEMES | self.limits.landing_schemes and (page := web_page_of(href)) is not None:
+            return self._go(page, page.href)
         # "If locationURL is failure, then return a network error", as for a scheme that is not HTTP(S) (Fetch 4.4).
         if url is None or not (scheme in WEB_SCHEMES or scheme in self.limits.landing_schemes):
             return self._give_up(Verdict.TARGET, "bad_location", f"the Location {shown(location)} leads nowhere")
@@ -150,10 +153,12 @@ class Walk:
         href = url.href
         scheme = _scheme(href)
         if scheme not in WEB_SCHEMES:
-            if scheme not in self.limits.landing_schemes:
+            if scheme in self.limits.landing_schemes:
+                self._record(answer, jump.kind)
+                return Landed(href)
+            if (page := web_page_of(href)) is None:
                 return None
-            self._record(answer, jump.kind)
-            return Landed(href)
+            url, href = page, page.href
         target = wire_url(href)
         if jump.method == "GET" and target == wire_url(self._href):
             if "#" in href:  # a place on the same page
