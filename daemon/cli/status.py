@@ -164,7 +164,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"daemon: version {found['version']}, up {found['uptime_s']:.0f} s; PostgreSQL "
         f"{'reachable' if journal['database_reachable'] else 'NOT reachable'}; journal: "
         f"{'?' if journal['backlog'] is None else journal['backlog']} to ship, "
-        f"{journal['dropped']} dropped"
+        f"{journal['dropped']} dropped, {journal.get('refused', 0)} refused"
     )
     if "node" in found:  # a daemon of an earlier version does not report its node
         lines.append(_node(found["node"]))

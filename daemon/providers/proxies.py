@@ -15,8 +15,10 @@ from math import ceil
 import msgspec
 
 from daemon.countries import iso_code
+from daemon.errors import BadInput
 from daemon.providers.settings import Provider, Scheme
-from daemon.web.addresses import PORT_MAX, host_and_port, is_host
+from daemon.web.addresses import host_and_port
+from daemon.web.endpoints import canonical_endpoint, is_slot_number
 from daemon.web.headers import RawHeaders, values_of
 
 DEFAULT_PORT = "7000"  # the default of ip_rotation_pool.ip_port
@@ -79,18 +81,23 @@ def proxy_for(
 ) -> ProxyAddress | UnusableProxy:
     """The proxy of a row of ip_rotation_pool. Without a `provider`: a plain HTTP proxy without credentials.
 
-    Blanks around `ip_address` and `ip_port`, which operators insert, are ignored. `name` is the provider's; `lease` is
-    unique to the lease, which lasts `lock_s`. A provider with neither username nor password gets no credentials.
+    The row is canonical (web/endpoints.py); a spelling that another service sends is made so. `name` is the provider's;
+    `lease` is unique to the lease, which lasts `lock_s`. A provider with neither username nor password gets no
+    credentials.
     """
-    host, port = ip_address.strip(), ip_port.strip()
-    if not is_host(host):
-        return UnusableProxy(f"ip_address {host[:80]!r} is neither an IP address nor a host name")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= PORT_MAX):
-        return UnusableProxy(f"ip_port {port[:20]!r} is not a port from 1 to {PORT_MAX}")
-    own = host.strip("[]"), int(port)
+    at = None if provider is None else host_and_port(provider.gateway)
+    try:
+        host, port = canonical_endpoint(ip_address, ip_port)
+    except BadInput as e:
+        return UnusableProxy(str(e))
+    if at is None and is_slot_number(host):
+        return UnusableProxy(
+            f"ip_address {host!r} is a number: only a provider with a gateway has numbers, for sessions"
+        )
+    own = host, int(port)
     if provider is None:
         return ProxyAddress(*own)
-    at = host_and_port(provider.gateway) or own
+    at = at or own
     exit_ip_header = provider.exit_ip_header or None
     secret = provider.password.get_secret_value()
     if not (provider.username or secret):
@@ -103,7 +110,7 @@ def proxy_for(
         "username": provider.username,
         "password": secret,
         "country": code.upper() if provider.country_case == "upper" else code,
-        "session": _session(host, port, provider, f"{name}-{code.lower()}-", lease),
+        "session": _session(host, port, provider, f"{name}-{code}-".lower(), lease),
         "lock_minutes": str(ceil(lock_s / 60)),
         "fail_closed": provider.fail_closed,
     }

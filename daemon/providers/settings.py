@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from daemon.web.addresses import host_and_port, is_host
+from daemon.errors import BadInput
+from daemon.web.addresses import host_and_port
+from daemon.web.endpoints import canonical_host, is_slot_number
 
 Scheme = Literal["http", "https", "socks5"]
 
@@ -108,7 +110,11 @@ class Provider(BaseModel):
     @classmethod
     def _is_host_and_port(cls, gateway: str) -> str:
         host, port = host_and_port(gateway.strip()) or ("", 0)
-        if gateway and not (port and is_host(host)):
+        try:
+            is_endpoint = port > 0 and not is_slot_number(canonical_host(host))
+        except BadInput:
+            is_endpoint = False
+        if gateway and not is_endpoint:
             raise ValueError("must be host:port such as gate.example:7000, or empty: then each row's own is dialled")
         return gateway.strip()
 
