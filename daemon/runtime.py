@@ -274,7 +274,9 @@ async def runtime_ready(
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
         directory, flush = pools.directory, journal.shipper.flush
-        advisor = Advisor(database, live, directory, clicks.tally, pools.providers, read_clocks, troubles)
+        advisor = Advisor(
+            database, live, directory, clicks.tally, pools.providers, read_clocks, troubles, lambda: spool.refused
+        )
         overview = Overview(
             live=live,
             server=faces.server,
