@@ -19,6 +19,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from daemon import logs
 from daemon.errors import BadSettings
+from daemon.printable import one_line
 from daemon.providers.settings import Provider
 from daemon.settings.connection_string import parameters_of
 from daemon.settings.model import ENV_PREFIX, Settings
@@ -76,7 +77,7 @@ def load(file: Path | None = None) -> Settings:
     try:
         return Settings(**merged)
     except ValidationError as e:
-        raise BadSettings("\n".join(_explain(error, sources) for error in e.errors())) from None
+        raise BadSettings("\n".join(one_line(_explain(error, sources)) for error in e.errors())) from None
 
 
 def _read_sources(path: Path | None) -> list[Source]:
