@@ -16,7 +16,7 @@ RULES = [
 
 
 def proxy(**keys: object) -> ProxyAddress:
-    found = proxy_for("198.51.100.7", "7000", Provider(answers=RULES, **keys), country="us")  # type: ignore[arg-type]
+    found = proxy_for("198.51.100.7", "7000", Provider(answers=RULES, **keys), country="us")
     assert isinstance(found, ProxyAddress)
     return found
 
