@@ -254,3 +254,7 @@ async def test_tables_that_do_not_fit_are_refused_with_their_differences_and_unc
     assert await opened(postgres.url(database), "tracepool", "select count(*) from offers") == [(0,)], (
         "the other way out"
     )
+
+
+def test_each_migration_has_a_number_of_its_own() -> None:
+    assert [int(name[:4]) for name in migrations()] == list(range(1, len(migrations()) + 1))
