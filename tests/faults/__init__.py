@@ -4,9 +4,9 @@
   breaches of promises in both.
 - `visitors.py`: sends clicks and records each answer.
 - `scene.py`, `pairs.py`: the processes under test; `faulty.py`: a daemon with a fault built in.
-- `crashes.py`, `outages.py`, `disks.py`, `signals.py`: faults of the daemon,
+- `crashes.py`, `outages.py`, `failover.py`, `disks.py`, `signals.py`, `wall_clock.py`: faults of the daemon,
   PostgreSQL, the disk and the clock.
-- `schemas.py`, `announcements.py`: what operators and other roles do to rows.
+- `edited.py`, `spellings.py`, `locks.py`, `schemas.py`, `announcements.py`: what operators and other roles do to rows.
 - `links.py`, `pages.py`, `restored.py`, `nodes.py`: faults of their surroundings.
 - `visible.py`: the messages that the daemon must show during a fault; `use_of_ips.py`: waits until IPs are in use.
 - `run.py`: runs a fault; `evidence.py`: gathers the history afterwards; `outcome.py`: prints what it led to.

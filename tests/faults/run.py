@@ -16,14 +16,19 @@ from tests.faults import (
     announcements,
     crashes,
     disks,
+    edited,
     evidence,
+    failover,
     links,
+    locks,
     nodes,
     outages,
     pages,
     restored,
     schemas,
     signals,
+    spellings,
+    wall_clock,
 )
 from tests.faults.lies import LIES, Lie
 from tests.faults.outcome import Outcome
@@ -33,7 +38,23 @@ from tests.faults.stage import Fault, Knobs, Stage
 from tests.faults.uses import rests_of, uses_of
 from tests.support.servers import SceneBroke
 
-MODULES = (crashes, outages, disks, signals, schemas, announcements, links, pages, restored, nodes)
+MODULES = (
+    crashes,
+    edited,
+    spellings,
+    wall_clock,
+    outages,
+    failover,
+    locks,
+    disks,
+    signals,
+    schemas,
+    announcements,
+    links,
+    pages,
+    restored,
+    nodes,
+)
 FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 SETTLE_S = 0.5
 USED_S = 1.0
