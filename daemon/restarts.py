@@ -73,8 +73,8 @@ async def run_pool_actor(
         while True:
             await flush()
             try:
-                where = "where lower(trim(country)) = any($1)"
-                ips = await database.work(load_ips, now(), where, names_of(country))
+                condition = "and lower(trim(country)) = any($1)"
+                ips = await database.work(load_ips, now(), condition, names_of(country))
             except DatabaseUnavailable as e:
                 troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
                 await trio.sleep(RELOAD_PAUSE_S)

@@ -142,7 +142,7 @@ class SqlSync:
         edited = [edit for edit in edits.values() if edit is not None]
         if edited:
             first, last = min(e[0] for e in edited), max(e[1] for e in edited)
-            between = "where edit_no between $1 and $2"
+            between = "and edit_no between $1 and $2"
             await self._adopt(await self._database.work(load_ips, self._now(), between, first, last))
         if any(channel == OFFERS for channel, _ in batch):
             await self._load_offers()
@@ -207,10 +207,10 @@ class SqlSync:
             log.info("ips_removed", countries={country: len(gone) for country, gone in by_country.items()})
 
 
-async def load_ips(conn: Connection, now: Moment, where: str = "", *args: Any) -> list[Ip]:
-    """A unit of work: the rows that `where` selects, all by default. Saves memory, since there may be 100,000."""
+async def load_ips(conn: Connection, now: Moment, condition: str = "", *args: Any) -> list[Ip]:
+    """A unit of work: the rows that meet `condition` too, all by default. Saves memory, since there may be 100,000."""
     ips = []
-    async for chunk in in_chunks(conn, f"{QUERIES['load_ips']} {where}", *args, rows=CHUNK_IPS):
+    async for chunk in in_chunks(conn, f"{QUERIES['load_ips']} {condition}", *args, rows=CHUNK_IPS):
         for row in chunk:
             ip = ip_from_row(row, now)
             ip.port, ip.country, ip.provider = intern(ip.port), intern(ip.country), intern(ip.provider)

@@ -1,19 +1,31 @@
 """`tracepool offers add`, `update` and `import`."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Annotated
 from urllib.parse import quote
 
 from cyclopts import Parameter
 
-from daemon.cli.import_file import ImportFile, Strict, imported
+from daemon.cli.import_file import REFUSED_SHOWN_MAX, ImportFile, Strict, imported, name_of
 from daemon.cli.offers import OfferName, unknown
-from daemon.cli.output import say, shown
+from daemon.cli.output import say, warn
 from daemon.cli.session import ConfigFile, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.offers import store
-from daemon.offers.schema import SETTINGS, Option, new_offer, offer_fields, read_offers, urls_of, with_fields
+from daemon.offers.macro_forms import literals, meanings
+from daemon.offers.schema import (
+    SETTINGS,
+    OfferFields,
+    Option,
+    new_offer,
+    offer_fields,
+    read_offers,
+    urls_of,
+    with_fields,
+)
 
 AllowPrivate = Annotated[bool, flag("Accept URLs and hosts that are private or loopback.")]
 NO_URL = "give the URL where the chain starts: URL, or --tracking-url. Try: tracepool offers add --help"
@@ -64,6 +76,9 @@ def add(
     that name (the first, if it is repeated), {request_id} and {offer}. The value is
     percent-encoded; without a value the macro is replaced by nothing. Macros use
     the parameters as they arrived: --keep, --drop and --rename do not change them.
+    %7Bgclid%7D, {{gclid}} and ${gclid} are the same macro, and so is any upper and
+    lower case. What becomes of each is printed; other notations, such as [gclid],
+    are sent as they stand.
 
     Parameters: those of the click are added to the URL that the visitor is sent to
     and replace parameters of the same name there. --keep and --drop choose among
@@ -91,9 +106,17 @@ def add(
     offer = new_offer(fields, allow_private=allow_private)
     if not work(settings, store.add_offer, offer):
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
-    say(f"added {shown(offer.offer_name)}: /track-hit?offer={quote(offer.offer_name, safe='')}")
+    say(f"added {offer.offer_name}: /track-hit?offer={quote(offer.offer_name, safe='')}")
+    _say_macros(url, options)
     if url is not None and offer.tracking_urls and offer.final_url not in urls_of(offer):
-        say(f"{shown(offer.final_url)} gets no clicks: the tracking URLs share them")
+        say(f"{offer.final_url} gets no clicks: the tracking URLs share them")
+
+
+def _say_macros(url: str | None, options: OfferOptions | None) -> None:
+    """What becomes of each macro in the URLs as they were given."""
+    shares: list[str] | None = getattr(options, "tracking_url", None)
+    for line in dict.fromkeys(meanings([url or "", *(shares or ())])):
+        say(line)
 
 
 def update(
@@ -130,7 +153,8 @@ def update(
     changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
     if not work(settings, store.update_offer, changes, ["deadline_s"] if no_deadline else []):
         raise unknown(settings, name)
-    say(f"updated {shown(changes.offer_name)}")
+    say(f"updated {changes.offer_name}")
+    _say_macros(url, options)
 
 
 def import_file(
@@ -174,6 +198,14 @@ def import_file(
     if read is None:
         return 1
     stored = work(settings, store.add_offers, read.rows, update)
+    for line in islice(_literals_in(read.rows), REFUSED_SHOWN_MAX):
+        warn(f"tracepool: {name_of(file)}: {line}")
     changed = f"updated {stored.updated}, " if update else ""
     say(f"added {stored.added}, {changed}skipped {stored.skipped} (already there), refused {len(read.refused)}")
     return 1 if read.refused else 0
+
+
+def _literals_in(offers: Iterable[OfferFields]) -> Iterator[str]:
+    for offer in offers:
+        for line in literals([offer.final_url or "", *urls_of(offer)]):
+            yield f"offer {offer.offer_name!r}: {line}"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from daemon.cli.import_file import ImportFile, Strict, imported
-from daemon.cli.output import progress, say, say_rows_json, say_table, shown
+from daemon.cli.output import progress, say, say_rows_json, say_table
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.pool import store
@@ -152,6 +152,6 @@ def reset(*, country: IpCountry = None, ip: IpAddress = None, config: ConfigFile
     ips = work(settings_of(config), store.reset_ips, Selection(country=country, ip=ip))
     say(f"reset {len(ips)}" + (":" if ips else " (none was unhealthy)"))
     for one in ips[:RESET_NAMED_MAX]:
-        say(f"  {shown(one.name)} ({shown(one.country)}, {shown(one.provider)})")
+        say(f"  {one.name} ({one.country}, {one.provider})")
     if len(ips) > RESET_NAMED_MAX:
         say(f"  and {len(ips) - RESET_NAMED_MAX} more")

@@ -1,8 +1,9 @@
 """Macros of tracking URLs: `{gclid}` stands for the click's parameter of that name, `{request_id}` for its UUID.
 
-Pure. Every byte of a value except letters, digits, "-", ".", "_" and "~" is percent-encoded. So the value decodes to
-the bytes that the visitor sent, and cannot end its path segment, its name or value of the query, or the fragment.
-A macro before the path is refused, so that no click chooses the scheme, the host or the port.
+Pure. A macro without a parameter of its name stands for a parameter whose name differs only in case. macro_forms.py
+has the other notations. Every byte of a value except letters, digits, "-", ".", "_" and "~" is percent-encoded. So the
+value decodes to the bytes that the visitor sent, and cannot end its path segment, its name or value of the query, or
+the fragment. A macro before the path is refused, so that no click chooses the scheme, the host or the port.
 """
 
 import re
@@ -12,6 +13,7 @@ from urllib.parse import quote, quote_from_bytes
 from uuid import UUID
 
 from daemon.errors import BadInput
+from daemon.offers.macro_forms import NAME, REQUEST_ID, as_macros
 from daemon.web.addresses import refused_host
 from daemon.web.query import OFFER, Inbound
 from daemon.web.urls import header_safe, http_url, quoted, safe_piece, unescaped
@@ -19,9 +21,7 @@ from daemon.web.urls import header_safe, http_url, quoted, safe_piece, unescaped
 VALUES_CHARACTERS_MAX = 32_768
 """The longest total of one URL's encoded values. A value that does not fit is left out."""
 
-REQUEST_ID = "request_id"
-
-_MACRO = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.-]{0,63})\}")
+_MACRO = re.compile(rf"\{{({NAME})\}}")
 _BEFORE_PATH = re.compile(r"[^:/?#]*:/*[^/?#]*")
 _PATH = re.compile(r"[^?#]*")
 
@@ -41,12 +41,7 @@ class Template:
         A repeated parameter gives its first value. A macro becomes empty if the click has no such parameter, if the
         value does not fit, or if it would make a path segment "." or "..", which a browser resolves to another path.
         """
-        values = {REQUEST_ID: str(request_id)}
-        if OFFER in self.names:
-            values[OFFER] = quote(inbound.offer, safe="", errors="replace")
-        for param in inbound.params:
-            if param.name in self.names and param.name not in values:
-                values[param.name] = _encoded(param.raw)
+        values = self._values(inbound, request_id)
         room = VALUES_CHARACTERS_MAX
 
         def filled(piece: Sequence[str]) -> str:
@@ -60,6 +55,25 @@ class Template:
 
         path = "/".join(_no_climb(segment, filled(segment)) for segment in self.path)
         return f"{self.front}{path}{filled(self.rest)}"
+
+    def _values(self, inbound: Inbound, request_id: UUID) -> dict[str, str]:
+        """The encoded value of each macro that has one."""
+        values = {REQUEST_ID: str(request_id)}
+        if OFFER in self.names:
+            values[OFFER] = quote(inbound.offer, safe="", errors="replace")
+        for param in inbound.params:
+            if param.name in self.names and param.name not in values:
+                values[param.name] = _encoded(param.raw)
+        if left := [name for name in self.names if name not in values]:
+            raws = {param.name.lower(): param.raw for param in reversed(inbound.params)}  # the first one wins
+            known = {REQUEST_ID: str(request_id), OFFER: quote(inbound.offer, safe="", errors="replace")}
+            for name in left:
+                folded = name.lower()
+                if folded in known:
+                    values[name] = known[folded]
+                elif folded in raws:
+                    values[name] = _encoded(raws[folded])
+        return values
 
 
 def template_of(url: str) -> Template | None:
@@ -78,10 +92,11 @@ def template_of(url: str) -> Template | None:
 
 
 def macro_url(url: str) -> tuple[str, str]:
-    """As `http_url`, with the braces of macros kept: (the URL fit for a header, its host as a browser reads it).
+    """As `http_url`, with each macro as `{name}`: (the URL fit for a header, its host as a browser reads it).
 
     Raises BadInput as `http_url` does, and for a macro before the path.
     """
+    url = as_macros(url)
     safe, host = http_url(url)
     if _MACRO.search(url) and safe != url:  # `http_url` may have escaped the braces
         safe = _mended_around_macros(url)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from daemon.database.records import Import, filled_text_in, import_rows, text_in
 from daemon.errors import BadInput
 from daemon.providers.proxies import DEFAULT_PORT, UnusableProxy, proxy_for
+from daemon.web.endpoints import canonical_host
 
 COLUMNS = ("ip_address", "ip_port", "country", "provider", "notes")
 REQUIRED = ("ip_address",)
@@ -41,7 +42,7 @@ def new_ip(fields: Mapping[str, object]) -> NewIP:
     if isinstance(proxy, UnusableProxy):
         raise BadInput(proxy.message)
     return NewIP(
-        ip_address=address,
+        ip_address=canonical_host(address),
         ip_port=str(proxy.port),
         country=filled_text_in(fields, "country", WORD_CHARACTERS_MAX) or DEFAULT_COUNTRY,
         provider=filled_text_in(fields, "provider", WORD_CHARACTERS_MAX) or DEFAULT_PROVIDER,
@@ -62,6 +63,6 @@ def generated_ips(prefix: str, count: int, port: str, country: str, provider: st
     first = new_ip({**fields, "ip_address": f"{prefix}1"})
     new_ip({**fields, "ip_address": f"{prefix}{count}"})  # the longest one
     return (
-        NewIP(f"{prefix.strip()}{number}", first.ip_port, first.country, first.provider, None)
+        NewIP(f"{first.ip_address[:-1]}{number}", first.ip_port, first.country, first.provider, None)
         for number in range(1, count + 1)
     )

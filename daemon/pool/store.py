@@ -80,7 +80,7 @@ _POOL_IP = ", ".join(PoolIP.__slots__)
 
 
 async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int], None]) -> int:
-    """Adds the IPs whose (ip_address, ip_port) is new; of duplicates the first. Returns how many were added.
+    """Adds the IPs whose endpoint is new; of duplicates the first. Returns how many were added.
 
     `copied` is called with each batch's number of rows.
     """
@@ -95,7 +95,7 @@ async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int]
     # In order: of duplicates in a file the first is added, and two concurrent imports do not deadlock.
     done: str = await conn.execute(
         f"insert into ip_rotation_pool ({', '.join(COLUMNS)}) select {', '.join(COLUMNS)} from incoming order by place"  # noqa: S608
-        " on conflict (ip_address, ip_port) do nothing",
+        " on conflict do nothing",
         timeout=INSERT_TIMEOUT_S,
     )
     return int(done.split()[-1])

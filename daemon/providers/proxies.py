@@ -15,8 +15,11 @@ from math import ceil
 import msgspec
 
 from daemon.countries import iso_code
+from daemon.errors import BadInput
+from daemon.providers.answers import AnswerRules, OwnAnswer, rules_of_every_proxy
 from daemon.providers.settings import Provider, Scheme
-from daemon.web.addresses import PORT_MAX, host_and_port, is_host
+from daemon.web.addresses import host_and_port
+from daemon.web.endpoints import canonical_endpoint, is_slot_number
 from daemon.web.headers import RawHeaders, values_of
 
 DEFAULT_PORT = "7000"  # the default of ip_rotation_pool.ip_port
@@ -25,6 +28,7 @@ DIGEST_CHARACTERS = 12  # among a million rows, two share a digest with a probab
 READABLE_CHARACTERS_MIN = 4  # of a row's own text before the digest; with less room, only the digest
 NUMBER_DIGITS_MAX = 7
 EXIT_IP_CHARACTERS_MAX = 64
+LEAKED_CHARACTERS_MIN = 3  # of a password, in a gateway's reason
 
 
 class LeasedProxy(msgspec.Struct, frozen=True):
@@ -50,6 +54,7 @@ class ProxyAddress:
     password: str | None = field(default=None, repr=False)
     scheme: Scheme = "http"
     exit_ip_header: str | None = None
+    answer_rules: AnswerRules = field(default_factory=rules_of_every_proxy, repr=False, compare=False)
 
     @property
     def authorization(self) -> str | None:
@@ -58,6 +63,20 @@ class ProxyAddress:
             return None
         pair = f"{self.username}:{self.password or ''}".encode()
         return "Basic " + base64.b64encode(pair).decode("ascii")
+
+    def own_answer(
+        self, status: int, headers: RawHeaders, *, tunnel: bool = False, body: bytes | None = None
+    ) -> OwnAnswer | None:
+        """What the proxy answered for itself, without its password. `tunnel`: to CONNECT. None: no rule matches.
+
+        Every refusal of CONNECT is a gateway's own.
+        """
+        own = self.answer_rules.matching(status, headers, tunnel=tunnel, body=body)
+        if own is None:
+            return OwnAnswer(None, "") if tunnel and self.answer_rules.is_gateway else None
+        password = self.password or ""
+        leaks = any(word in password for word in own.detail.split() if len(word) >= LEAKED_CHARACTERS_MIN)
+        return OwnAnswer(own.blame, "") if leaks or (password and password in own.detail) else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +98,27 @@ def proxy_for(
 ) -> ProxyAddress | UnusableProxy:
     """The proxy of a row of ip_rotation_pool. Without a `provider`: a plain HTTP proxy without credentials.
 
-    Blanks around `ip_address` and `ip_port`, which operators insert, are ignored. `name` is the provider's; `lease` is
-    unique to the lease, which lasts `lock_s`. A provider with neither username nor password gets no credentials.
+    The row is canonical (web/endpoints.py); a spelling that another service sends is made so. `name` is the provider's;
+    `lease` is unique to the lease, which lasts `lock_s`. A provider with neither username nor password gets no
+    credentials.
     """
-    host, port = ip_address.strip(), ip_port.strip()
-    if not is_host(host):
-        return UnusableProxy(f"ip_address {host[:80]!r} is neither an IP address nor a host name")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= PORT_MAX):
-        return UnusableProxy(f"ip_port {port[:20]!r} is not a port from 1 to {PORT_MAX}")
-    own = host.strip("[]"), int(port)
+    at = None if provider is None else host_and_port(provider.gateway)
+    try:
+        host, port = canonical_endpoint(ip_address, ip_port)
+    except BadInput as e:
+        return UnusableProxy(str(e))
+    if at is None and is_slot_number(host):
+        return UnusableProxy(
+            f"ip_address {host!r} is a number: only a provider with a gateway has numbers, for sessions"
+        )
+    own = host, int(port)
     if provider is None:
         return ProxyAddress(*own)
-    at = host_and_port(provider.gateway) or own
-    exit_ip_header = provider.exit_ip_header or None
+    at = at or own
+    exit_ip_header, rules = provider.exit_ip_header or None, provider.answer_rules
     secret = provider.password.get_secret_value()
     if not (provider.username or secret):
-        return ProxyAddress(*at, scheme=provider.scheme, exit_ip_header=exit_ip_header)
+        return ProxyAddress(*at, None, None, provider.scheme, exit_ip_header, rules)
     code = iso_code(country)
     if code is None and "{country}" in provider.username_pattern + provider.password_pattern:
         return UnusableProxy(f"country {country[:40]!r} is no two-letter code, and the gateway's login needs one")
@@ -103,14 +127,14 @@ def proxy_for(
         "username": provider.username,
         "password": secret,
         "country": code.upper() if provider.country_case == "upper" else code,
-        "session": _session(host, port, provider, f"{name}-{code.lower()}-", lease),
+        "session": _session(host, port, provider, f"{name}-{code}-".lower(), lease),
         "lock_minutes": str(ceil(lock_s / 60)),
         "fail_closed": provider.fail_closed,
     }
     username, password = provider.username_pattern.format(**values), provider.password_pattern.format(**values)
     if provider.scheme == "socks5" and max(len(username.encode()), len(password.encode())) > SOCKS_TEXT_BYTES_MAX:
         return UnusableProxy(f"the login is longer than the {SOCKS_TEXT_BYTES_MAX} bytes that SOCKS5 takes")
-    return ProxyAddress(*at, username, password, provider.scheme, exit_ip_header)
+    return ProxyAddress(*at, username, password, provider.scheme, exit_ip_header, rules)
 
 
 def _session(host: str, port: str, provider: Provider, prefix: str, lease: str) -> str:

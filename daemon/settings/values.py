@@ -8,18 +8,21 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from daemon.errors import BadInput
+from daemon.settings.connection_string import FILES, hosts_of, is_socket, parameters_of
 from daemon.web.addresses import host_and_port
 from daemon.web.urls import http_url
 
 TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
 HEADER_TOKEN = re.compile(r"[\x21-\x7e]{0,4096}")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # a token (RFC 9110, 5.6.2)
+SCHEMA_BYTES_MAX = 63
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
@@ -81,12 +84,30 @@ def _header_token(token: SecretStr) -> SecretStr:
     return token
 
 
-def _postgres_url(url: SecretStr | None) -> SecretStr | None:
-    if url is None or not url.get_secret_value():
+def _connection_string(given: SecretStr | None) -> SecretStr | None:
+    if given is None or not given.get_secret_value().strip():
         return None
-    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must be a PostgreSQL address such as postgresql://user@host:5432/tracepool")
-    return url
+    parameters = parameters_of(given.get_secret_value())
+    over_tcp = not all(is_socket(host) for host, _ in hosts_of(parameters))
+    if over_tcp and parameters.get("sslmode") != "disable":
+        for name in FILES:
+            path = parameters.get(name, "")
+            if path and (name, path) != ("sslrootcert", "system") and _is_missing(path):
+                raise ValueError(f"{name}: there is no file {path}")
+    return given
+
+
+def _schema_name(name: str) -> str:
+    if not name.isprintable() or not 1 <= len(name.encode()) <= SCHEMA_BYTES_MAX or name.startswith("pg_"):
+        raise ValueError(f"must be a schema's name: 1 to {SCHEMA_BYTES_MAX} bytes, not beginning with pg_")
+    return name
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        return not Path(path).exists()
+    except OSError:  # this account may not look there; the account of the daemon may
+        return False
 
 
 def _http_url(text: str, what: str) -> str:
@@ -122,7 +143,8 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 HostNames = Annotated[Strings, _each(_host_name)]
 OwnToken = Annotated[SecretStr, AfterValidator(_own_token)]
 HeaderToken = Annotated[SecretStr, AfterValidator(_header_token)]
-PostgresUrl = Annotated[SecretStr | None, AfterValidator(_postgres_url)]
+ConnectionString = Annotated[SecretStr | None, AfterValidator(_connection_string)]
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 CheckUrl = Annotated[str, AfterValidator(_check_url)]
+SchemaName = Annotated[str, AfterValidator(_schema_name)]
 NodeName = Annotated[str, AfterValidator(_node_name)]

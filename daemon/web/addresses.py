@@ -63,17 +63,9 @@ _IPV4_INSIDE = [
 ]
 
 PORT_MAX = 65_535
-_HOST_CHARACTERS_MAX = 253  # RFC 1035, 2.3.4, as text without the root's dot
-# Addresses and names. Operators' names often have underscores. No character may end a header line.
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?\]?")
 _HOST_AND_PORT = re.compile(r"(?:\[([\w:.%]+)\]|([^\[\]:/]+)):([0-9]{1,5})")
 
 _LOCAL_NAMES = ("localhost", "localdomain", "local", "internal", "home.arpa")
-
-
-def is_host(text: str) -> bool:
-    """Whether the text is a host name, or an IP address with or without brackets."""
-    return len(text) <= _HOST_CHARACTERS_MAX and _HOST.fullmatch(text) is not None
 
 
 def host_and_port(text: str) -> tuple[str, int] | None:

@@ -1,10 +1,12 @@
 """A PostgreSQL server for all integration tests, and a fresh database on it, with its tables, for each."""
 
 import itertools
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,8 +15,8 @@ import trio
 
 from daemon.database import embedded
 from daemon.database.binaries import psql_path
-from daemon.database.connect import migrate
 from daemon.database.postgres import Connection, Database, database_loop, open_database
+from daemon.database.schema import migrate
 from daemon.settings import model
 from tests.support.state_dirs import drop_server, open_state_dir, stop_server
 
@@ -33,6 +35,11 @@ class PostgresServer:
         self._psql(f"create database {name} template tracepool")
         return self.server.url.replace("/tracepool?", f"/{name}?")
 
+    def empty_database(self) -> str:
+        name = f"test_{next(_numbers)}"
+        self._psql(f"create database {name} template template0")
+        return self.server.url.replace("/tracepool?", f"/{name}?")
+
     def end_sessions(self, of: str) -> None:
         """pg_terminate_backend on every session of the daemon in the database of this URL."""
         name = of.partition("@/")[2].partition("?")[0]
@@ -44,9 +51,31 @@ class PostgresServer:
     def start(self) -> None:
         embedded.start(self.state_dir).stop()  # the fixture still uses it, so it runs on
 
-    def _psql(self, statement: str) -> None:
+    def bare_database(self, options: str = "") -> str:
+        """The name of a new database without tables."""
+        name = f"empty_{next(_numbers)}"
+        self._psql(f"create database {name} template template0 {options}")
+        return name
+
+    def url(self, database: str, role: str = "tracepool") -> str:
+        return self.server.url.replace("/tracepool?", f"/{database}?").replace("//tracepool@", f"//{role}@")
+
+    def sql(self, script: str, database: str = "tracepool") -> str:
+        """Run statements as the superuser. The output of psql."""
+        return self._psql(script, database)
+
+    def _psql(self, statement: str, database: str = "postgres") -> str:
         psql = [str(psql_path()), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.server.socket_dir)]
-        subprocess.run([*psql, "-U", "tracepool", "-d", "postgres", "-c", statement], check=True, capture_output=True)
+        env = {**os.environ, "PGOPTIONS": "-c default_transaction_read_only=off"}
+        done = subprocess.run(
+            [*psql, "-U", "tracepool", "-d", database, "-c", statement],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=env,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
 
 @contextmanager
@@ -119,4 +148,23 @@ async def opened(url: str) -> AsyncIterator[Rows]:
 async def fresh_database(server: PostgresServer) -> AsyncIterator[Rows]:
     """A new database with its tables and no rows."""
     async with database_loop(), opened(server.new_database()) as rows:
+        yield rows
+
+
+@asynccontextmanager
+async def database_before(server: PostgresServer, migration: str) -> AsyncIterator[Rows]:
+    """A new database with the tables of the version before `migration`, a file's name."""
+    directory = files("daemon.database").joinpath("migrations")
+    names = sorted(f.name for f in directory.iterdir() if f.name.endswith(".sql") and f.name < migration)
+
+    async def create(conn: Connection) -> None:
+        await conn.execute(
+            "create table schema_migrations (name text primary key, applied_at timestamptz default now())"
+        )
+        for name in names:
+            await conn.execute(directory.joinpath(name).read_text())
+            await conn.execute("insert into schema_migrations (name) values ($1)", name)
+
+    async with database_loop(), opened(server.empty_database()) as rows:
+        await rows.database.work(create)
         yield rows

@@ -110,7 +110,8 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
         *("--tracking-url", "3:https://ads.example/a/{gclid}", "--tracking-url", "https://ads.example/b"),
         *("--trace-backend", "local"),
     )
-    assert (added.status, added.out, added.err) == (0, "added shoes: /track-hit?offer=shoes\n", "")
+    macro = "macro {gclid}: the click's parameter gclid; nothing where a click has none\n"
+    assert (added.status, added.out, added.err) == (0, f"added shoes: /track-hit?offer=shoes\n{macro}", "")
     shares = [{"url": "https://ads.example/a/{gclid}", "weight": 3}, {"url": "https://ads.example/b", "weight": 1}]
     assert stored() == [
         ["shop.example", "other.example"],

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from daemon.click.answer import fallback_location
 from daemon.errors import BadInput
+from daemon.offers.macro_forms import meanings
 from daemon.offers.macros import VALUES_CHARACTERS_MAX, macro_url, template_of, tracking_url
 from daemon.web.query import Inbound, parse_click
 
@@ -39,10 +40,13 @@ def expanded(url: str, query: str | bytes) -> str:
         ("https://ads.example?r={request_id}", "", f"https://ads.example?r={REQUEST_ID}"),
         ("https://ads.example/?r={request_id}", "request_id=mine", f"https://ads.example/?r={REQUEST_ID}"),
         ("https://ads.example/{offer}", "", "https://ads.example/demo"),
-        # a missing parameter is empty; the first of repeated ones; names are case-sensitive and decoded
+        # a missing parameter is empty; the first of repeated ones; names are decoded; the same case has precedence
         ("https://ads.example/{x}/c?g={gclid}", "", "https://ads.example//c?g="),
         ("https://ads.example/?g={gclid}", "gclid=1&gclid=2", "https://ads.example/?g=1"),
-        ("https://ads.example/?g={gclid}", "GCLID=1", "https://ads.example/?g="),
+        ("https://ads.example/?g={gclid}", "GCLID=1&Gclid=2", "https://ads.example/?g=1"),
+        ("https://ads.example/?g={GCLID}", "gclid=1", "https://ads.example/?g=1"),
+        ("https://ads.example/?g={gclid}", "GCLID=1&gclid=2", "https://ads.example/?g=2"),
+        ("https://ads.example/?r={Request_Id}&o={OFFER}", "", f"https://ads.example/?r={REQUEST_ID}&o=demo"),
         ("https://ads.example/?g={gclid}", "%67clid=1", "https://ads.example/?g=1"),
         ("https://ads.example/?g={utm_source}{sub.1}{x-y}", "utm_source=a&sub.1=b&x-y=c", "https://ads.example/?g=abc"),
         # encoded for path, query and fragment
@@ -63,8 +67,12 @@ def expanded(url: str, query: str | bytes) -> str:
         ("https://ads.example/a/x{b}/c?{b}", "b=..", "https://ads.example/a/x../c?.."),
         # braces without a macro
         ('https://ads.example/?j={"a":{}}&k={a b}&l={1}&m={', "a=1", 'https://ads.example/?j={"a":{}}&k={a%20b}&l={1}&m={'),
-        ("https://ads.example/?a={{a}}", "a=1", "https://ads.example/?a={1}"),
-        ("https://ads.example/?a=%7Ba%7D", "a=1", "https://ads.example/?a=%7Ba%7D"),
+        ("https://ads.example/?g={F2504E04-4F89-11D3-9A0C-0305E82C3301}&l={a:raw}&m=[a]&n={{a}", "a=1",
+         "https://ads.example/?g={F2504E04-4F89-11D3-9A0C-0305E82C3301}&l={a:raw}&m=[a]&n={1"),
+        # as people paste macros
+        ("https://ads.example/%7ba%7D/?a=%7Ba%7D&b={{a}}&c=${a}&d=%24%7Ba%7D&e=%7B%7Ba%7D%7D&f=${{a}}", "a=1",
+         "https://ads.example/1/?a=1&b=1&c=1&d=1&e=1&f=1"),
+        ("https://ads.example/?j=%7B%22a%22:1%7D", "a=1", "https://ads.example/?j=%7B%22a%22:1%7D"),
     ],
 )  # fmt: skip
 def test_a_macro_is_replaced_by_its_value(url: str, query: str | bytes, result: str) -> None:
@@ -182,3 +190,36 @@ def test_whatever_an_operator_writes_is_refused_in_words_or_stays_the_same(url: 
     template = template_of(stored)
     if template is not None:
         assert template.expanded(inbound(""), REQUEST_ID).startswith("https://ads.example/")
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        ("{gclid}", "macro {gclid}: the click's parameter gclid; nothing where a click has none"),
+        (
+            "%7Bgclid%7D",
+            "%7Bgclid%7D is the macro {gclid}: the click's parameter gclid; nothing where a click has none",
+        ),
+        ("${offer}", "${offer} is the macro {offer}: the offer's name"),
+        ("{{Request_Id}}", "{{Request_Id}} is the macro {Request_Id}: the click's id, a UUID"),
+    ],
+)
+def test_an_operator_reads_what_becomes_of_a_macro(form: str, sentence: str) -> None:
+    assert list(meanings([f"https://ads.example/c?x={form}&x={form}"])) == [sentence]
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["[gclid]", "%5Bgclid%5D", "{gclid:raw}", "%7Bgclid|x%7D", "%257Bgclid%257D", "<gclid>", "%%gclid%%",
+     "$gclid", "#gclid#"],
+)  # fmt: skip
+def test_a_macro_of_another_system_is_reported_as_literal(form: str) -> None:
+    [sentence] = meanings([f"https://ads.example/c?x={form}"])
+    assert sentence == (
+        f"{form} is no macro: it is sent literally, as it stands, with each click; the macro is written {{gclid}}"
+    )
+
+
+@pytest.mark.parametrize("query", ["a[b]=c&ids[]=1", "x=%20", "price=$5", "j={}", "a=b#top", "x=%C3%A9", "__a__=1"])
+def test_an_ordinary_url_has_no_macro(query: str) -> None:
+    assert not list(meanings([f"https://ads.example/c?{query}"]))

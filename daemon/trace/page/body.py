@@ -67,6 +67,33 @@ class FirstBytes:
         """Does nothing."""
 
 
+class BeginningOf(FirstBytes):
+    """A body's first bytes, read beside `body`, which may be None."""
+
+    def __init__(self, body: Body | None, bytes_max: int) -> None:
+        super().__init__(bytes_max)
+        self._body = body
+        if body is not None:
+            self.bytes_max = max(bytes_max, body.bytes_max)
+
+    @property
+    def enough(self) -> bool:
+        return super().enough and (self._body is None or self._body.enough)
+
+    def feed(self, data: bytes) -> None:
+        super().feed(data)
+        if self._body is not None and not self._body.enough:
+            self._body.feed(data)
+
+    def look(self, *, slow: bool) -> None:
+        if self._body is not None:
+            self._body.look(slow=slow)
+
+    def end(self, *, whole: bool) -> None:
+        if self._body is not None:
+            self._body.end(whole=whole)
+
+
 class PageBody:
     """An HTML page while it is received. `page` is the result of the last reading."""
 

@@ -92,16 +92,16 @@ class Walk:
     def answered(self, answer: HopAnswer) -> Fetch | Landed | GaveUp:
         """The step after an answer."""
         url = self._current()
-        self._jar.keep(url, answer.headers)
+        if answer.own is None:
+            self._jar.keep(url, answer.headers)
+        elif (fault := self._fault_of(answer)) is not None:
+            return self._fault(answer, fault)
         location = location_in(answer.headers) if answer.status in REDIRECT_STATUSES else None
         if location is not None:
             self._record(answer, "http")
             return self._redirected(url, location, answer.status)
-        if not (answer.tunnelled or _is_https(self._href)):
-            # Inside a tunnel a 407 is the target's own answer, and a landing.
-            fault = fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops))
-            if fault is not None:
-                return self._fault(answer, fault)
+        if (fault := self._fault_of(answer)) is not None:
+            return self._fault(answer, fault)
         if answer.status >= 500:
             return self._fault(answer, Fault(Verdict.TARGET, "status_5xx", f"answered with status {answer.status}"))
         if answer.status < 200:
@@ -114,8 +114,7 @@ class Walk:
 
     def failed(self, failure: HopFailure) -> GaveUp:
         """The end of the trace after a hop without an answer."""
-        fault = fault_of(failure.phase, failure.kind, status=failure.status, proxy_proven=failure.proxy_proven)
-        return self._fault(failure, fault)
+        return self._fault(failure, fault_of_failure(failure))
 
     def out_of_time(self, timeout_s: float, late: HopFailure) -> GaveUp:
         """The end of a trace whose time limit passed during a hop; `late` is that hop."""
@@ -123,6 +122,12 @@ class Walk:
         if self._current_url is None:
             return GaveUp(fault.verdict, fault.reason, fault.message)
         return self._fault(late, fault)
+
+    def _fault_of(self, answer: HopAnswer) -> Fault | None:
+        """The proxy's, if the answer is its own. Inside a tunnel a 407 is the target's answer, and a landing."""
+        if answer.tunnelled or _is_https(self._href):
+            return None
+        return fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops), own=answer.own)
 
     def _redirected(self, base: URL, location: str, status: int) -> Fetch | Landed | GaveUp:
         url = parsed(location, self._href)
@@ -221,6 +226,12 @@ class Walk:
     def _give_up(self, verdict: Verdict, reason: str, message: str) -> GaveUp:
         where = "" if self._current_url is None else f"hop {len(self.hops)} ({shown(self._current_url.host)}): "
         return GaveUp(verdict, reason, where + message)
+
+
+def fault_of_failure(failure: HopFailure) -> Fault:
+    """Whose fault a hop without an answer is."""
+    proven, own = failure.proxy_proven, failure.own
+    return fault_of(failure.phase, failure.kind, status=failure.status, proxy_proven=proven, own=own)
 
 
 def _scheme(href: str) -> str:
