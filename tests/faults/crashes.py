@@ -78,7 +78,7 @@ async def restarted_each_time(stage: Stage) -> None:
 # The cooldown outlasts a restart: a forgotten cooldown leads to a breach at once.
 RESTART_IPS = 16
 LONG_REST = {"pool": {"cooldown_s": 8}}
-SHORT_LOCKS = {"pool": {"lock_s": 2}, "trace": {"timeout_s": 1.5, "hop_timeout_s": 1.5}}
+SHORT_LOCKS: dict[str, dict[str, object]] = {"pool": {"lock_s": 2}, "trace": {"timeout_s": 1.5, "hop_timeout_s": 1.5}}
 """A crash of the actor may lose a lease; its IP comes back when the lock expires."""
 FAST_IPS, FAST_CLICKS_PER_S = 12, 20.0
 """Where a fault counts messages or traces."""
