@@ -10,7 +10,7 @@ import re
 import string
 from dataclasses import dataclass, field
 from ipaddress import ip_address as parsed_address
-from math import ceil
+from math import ceil, inf
 
 import msgspec
 
@@ -32,13 +32,17 @@ LEAKED_CHARACTERS_MIN = 3  # of a password, in a gateway's reason
 
 
 class LeasedProxy(msgspec.Struct, frozen=True):
-    """A leased IP as in its row. The tracing backend has the login of its provider. `lease` is unique to the lease."""
+    """A leased IP as in its row. The tracing backend has the login of its provider. `lease` is unique to the lease.
+
+    `ends_boot_s`: from then on, by the boot clock of this machine, nothing may be sent to the proxy.
+    """
 
     address: str
     port: str
     country: str
     provider: str
     lease: str
+    ends_boot_s: float = inf
 
 
 @dataclass(frozen=True, slots=True)

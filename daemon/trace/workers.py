@@ -134,8 +134,9 @@ class Tracer:
         self.in_flight[job.request_id] = job, lease
         try:
             proxy = LeasedProxy(
-                lease.address, lease.port, lease.country, lease.provider, f"{lease.request_id}/{lease.lease_no}"
-            )
+                lease.address, lease.port, lease.country, lease.provider, f"{lease.request_id}/{lease.lease_no}",
+                lease.ends_boot_s - LEASE_MARGIN_S,
+            )  # fmt: skip
             result = await self._backends.trace(
                 job.backend, walk, proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s
             )
