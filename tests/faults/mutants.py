@@ -48,7 +48,7 @@ def lease_without_lock() -> None:
     def moves(ip: Ip, occurrence: Occurrence, rules: Rules) -> None:
         move(ip, occurrence, rules)
         if occurrence.event is Event.LEASE and next(leases) % ONE_IN == 0:
-            ip.status, ip.locked_until_s, ip.locked_by = Status.AVAILABLE, None, None
+            ip.status = Status.AVAILABLE
 
     setattr(pools, "move", moves)  # noqa: B010 - mypy refuses to set an imported name
 
