@@ -58,8 +58,10 @@ async def spool_opened(
         try:
             state_dir.hold()
             return Spool(path, settings.journal.spool_bytes_max)
-        except sqlite3.Error as e:
+        except sqlite3.OperationalError as e:
             raise DiskUnavailable(f"{path}: {e}") from e
+        except sqlite3.Error as e:
+            raise DiskUnavailable(f"{path}: {e}", f"move {path} away, or restore it from a backup") from e
         except OSError as e:
             if e.errno not in DISK_ERRORS:
                 raise

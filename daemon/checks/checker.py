@@ -31,8 +31,8 @@ from daemon.settings.model import HONEST_USER_AGENT, proxy_of
 from daemon.trace.leases import acquire, release
 from daemon.trace.page.body import FirstBytes
 from daemon.trace.provider_health import ProviderHealth
-from daemon.trace.walk.steps import Fetch, HopAnswer, HopFailure
-from daemon.trace.walk.verdicts import Failure, Phase, Verdict, fault_of
+from daemon.trace.walk.steps import Fetch, HopAnswer, HopFailure, fault_of_failure
+from daemon.trace.walk.verdicts import Failure, Phase, Verdict, fault_of_own
 from daemon.trace.wire.session import Fetcher
 from daemon.web.headers import wire_url
 
@@ -44,6 +44,7 @@ LEASE_MARGIN_S = 0.5  # a check ends this long before its lock expires, at the l
 SKIPPED = "skipped"
 BODY_BYTES_MAX = 4_096
 _HEADERS = (("User-Agent", HONEST_USER_AGENT), ("Accept", "*/*"))
+_REFUSALS = frozenset({"proxy_refused", "proxy_forbids", "proxy_payment", "proxy_parameters"})
 _PLAIN_REFUSALS = frozenset({403, 405})  # over plain http the proxy's own answer looks like the URL's
 
 log = structlog.get_logger("daemon.trace")
@@ -91,21 +92,26 @@ async def check(
     if isinstance(outcome, HopFailure):
         kind, message = _failure(outcome)
         return CheckResult(kind, ms, None, message)
-    kind, message = _answer(outcome.status, plain=url.lower().startswith("http:"))
+    kind, message = _answer(outcome, plain=url.lower().startswith("http:"))
     if kind is CheckKind.WORKING and ms > slow_s * 1000:
         kind, message = CheckKind.SLOW, f"took longer than {slow_s:g} s"
     return CheckResult(kind, ms, session.exit_ip or address_in(body.data), message)
 
 
 def _failure(failure: HopFailure) -> tuple[CheckKind, str]:
-    fault = fault_of(failure.phase, failure.kind, status=failure.status)
+    fault = fault_of_failure(failure)
     if fault.verdict is Verdict.CREDENTIALS:
         return CheckKind.CREDENTIALS, fault.message
-    refused = fault.reason == "proxy_refused" or (failure.phase, failure.kind) == (Phase.DIAL, Failure.REFUSED)
+    refused = fault.reason in _REFUSALS or (failure.phase, failure.kind) == (Phase.DIAL, Failure.REFUSED)
     return (CheckKind.REFUSED if refused else CheckKind.FAILED), fault.message
 
 
-def _answer(status: int, *, plain: bool) -> tuple[CheckKind, str]:
+def _answer(answer: HopAnswer, *, plain: bool) -> tuple[CheckKind, str]:
+    status = answer.status
+    if answer.own is not None:
+        fault = fault_of_own(status, answer.own, f"the proxy answered with status {status}")
+        refused = CheckKind.REFUSED if fault.reason in _REFUSALS else CheckKind.FAILED
+        return CheckKind.CREDENTIALS if fault.verdict is Verdict.CREDENTIALS else refused, fault.message
     if 200 <= status <= 399:
         return CheckKind.WORKING, ""
     if plain and status == 407:

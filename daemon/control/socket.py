@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault, TracepoolError
-from daemon.host.state_dir import DISK_ERRORS
+from daemon.host.state_dir import DISK_ERRORS, is_held
 from daemon.logs import masked
 
 NAME = "control.sock"
@@ -53,6 +53,10 @@ def ask(
             client.sendall(json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n")
             answer = b"".join(iter(lambda: client.recv(65_536), b""))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        if is_held(state_dir):
+            raise TheirFault(
+                f"the daemon runs without {state_dir / NAME}: it begins or ends, or its disk is full"
+            ) from None
         return None
     except PermissionError:
         raise BadInput(f"{state_dir / NAME}: no permission: run this as the daemon's user or as root") from None

@@ -54,6 +54,21 @@ class StateDir:
             os.close(self._lock)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a daemon holds the directory."""
+    try:
+        lock = os.open(path / "daemon.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 @contextmanager
 def state_dir_held(path: Path) -> Iterator[StateDir]:
     """Holds the directory, or leaves that to a later call of `hold` if the disk refuses the lock file.

@@ -6,8 +6,8 @@ after `failures_max` failures in a row, unless too many IPs of its country have 
 `cooldown`, also when the lock expires, because the IP may have been in use until then. A check fetches no URL of an
 offer, so the IP returns to the status that it had before.
 
-`locked_until_s`, on the monotonic clock like all times here, ends a lock or a cooldown. An IP that an operator marks
-failed keeps the end of its cooldown, so that a reset does not shorten it.
+`locked_until_s`, on the monotonic clock like all times here, ends a lock or a cooldown. A failed IP has the end of its
+cooldown too, so that a reset does not shorten it.
 """
 
 import math
@@ -21,6 +21,7 @@ import msgspec
 from daemon.errors import IllegalTransition
 
 NEVER_USED = -math.inf
+Endpoint = tuple[str, str]  # address, port
 FAILED_MAX_ONE_IN = 5  # of a country's IPs, and at least one, may have failed at once: 20%
 
 
@@ -42,6 +43,7 @@ class Event(StrEnum):
     PROBE_FAILED = "probe_failed"
     LOCK_EXPIRED = "lock_expired"
     COOLDOWN_OVER = "cooldown_over"
+    ENDPOINT_USED = "endpoint_used"  # under another row, which had this endpoint before
     RESET = "reset"
     MARKED_FAILED = "marked_failed"  # by an operator's UPDATE
     REMOVED = "removed"
@@ -83,18 +85,26 @@ class Ip:
     probe_failures: int = 0  # in a row, since it failed
     leaving: bool = False  # its row is deleted; the IP is removed when its lease ends
 
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.address, self.port
+
     def __repr__(self) -> str:
         return f"<Ip {self.address}:{self.port} {self.country} {self.status} lease {self.lease_no}>"
 
 
 class Occurrence(msgspec.Struct, frozen=True):
-    """An event and its values. `response_ms`: of the trace that ended. `spared`: the IP does not become failed."""
+    """An event and its values. `response_ms`: of the trace that ended. `spared`: the IP does not become failed.
+
+    `rests_until_s`: of an endpoint that another row has used.
+    """
 
     event: Event
     now_s: float
     request_id: UUID | None = None
     response_ms: float | None = None
     spared: bool = False
+    rests_until_s: float | None = None
 
 
 def _lease(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
@@ -133,7 +143,6 @@ def _fail(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.last_health_check_s = occurrence.now_s
     if ip.consecutive_failures >= rules.failures_max and not occurrence.spared:
         ip.is_healthy = False
-        return _rest(ip, None)
     return _rest(ip, occurrence.now_s + rules.cooldown_s)
 
 
@@ -164,6 +173,10 @@ def _fail_again(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
 def _awake(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.locked_until_s = None
     return Status.AVAILABLE
+
+
+def _rest_for_another(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
+    return _rest(ip, occurrence.rests_until_s)
 
 
 def _reset(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
@@ -199,6 +212,7 @@ _AFTER_CHECK = (Status.AVAILABLE, Status.FAILED, Status.GONE)
 _AFTER_LEASE = (Status.COOLDOWN, Status.FAILED, Status.GONE)
 TABLE: dict[tuple[Status, Event], tuple[tuple[Status, ...], Effect]] = {
     (Status.AVAILABLE, Event.LEASE): ((Status.LOCKED,), _lease),
+    (Status.AVAILABLE, Event.ENDPOINT_USED): ((Status.COOLDOWN,), _rest_for_another),
     (Status.LOCKED, Event.RELEASED_OK): (_AFTER_LEASE, _succeed),
     (Status.LOCKED, Event.RELEASED_IP_AT_FAULT): (_AFTER_LEASE, _fail),
     (Status.LOCKED, Event.RELEASED_TARGET_AT_FAULT): (_AFTER_LEASE, _blameless),

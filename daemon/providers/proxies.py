@@ -16,6 +16,7 @@ import msgspec
 
 from daemon.countries import iso_code
 from daemon.errors import BadInput
+from daemon.providers.answers import AnswerRules, OwnAnswer, rules_of_every_proxy
 from daemon.providers.settings import Provider, Scheme
 from daemon.web.addresses import host_and_port
 from daemon.web.endpoints import canonical_endpoint, is_slot_number
@@ -27,6 +28,7 @@ DIGEST_CHARACTERS = 12  # among a million rows, two share a digest with a probab
 READABLE_CHARACTERS_MIN = 4  # of a row's own text before the digest; with less room, only the digest
 NUMBER_DIGITS_MAX = 7
 EXIT_IP_CHARACTERS_MAX = 64
+LEAKED_CHARACTERS_MIN = 3  # of a password, in a gateway's reason
 
 
 class LeasedProxy(msgspec.Struct, frozen=True):
@@ -52,6 +54,7 @@ class ProxyAddress:
     password: str | None = field(default=None, repr=False)
     scheme: Scheme = "http"
     exit_ip_header: str | None = None
+    answer_rules: AnswerRules = field(default_factory=rules_of_every_proxy, repr=False, compare=False)
 
     @property
     def authorization(self) -> str | None:
@@ -60,6 +63,20 @@ class ProxyAddress:
             return None
         pair = f"{self.username}:{self.password or ''}".encode()
         return "Basic " + base64.b64encode(pair).decode("ascii")
+
+    def own_answer(
+        self, status: int, headers: RawHeaders, *, tunnel: bool = False, body: bytes | None = None
+    ) -> OwnAnswer | None:
+        """What the proxy answered for itself, without its password. `tunnel`: to CONNECT. None: no rule matches.
+
+        Every refusal of CONNECT is a gateway's own.
+        """
+        own = self.answer_rules.matching(status, headers, tunnel=tunnel, body=body)
+        if own is None:
+            return OwnAnswer(None, "") if tunnel and self.answer_rules.is_gateway else None
+        password = self.password or ""
+        leaks = any(word in password for word in own.detail.split() if len(word) >= LEAKED_CHARACTERS_MIN)
+        return OwnAnswer(own.blame, "") if leaks or (password and password in own.detail) else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +115,10 @@ def proxy_for(
     if provider is None:
         return ProxyAddress(*own)
     at = at or own
-    exit_ip_header = provider.exit_ip_header or None
+    exit_ip_header, rules = provider.exit_ip_header or None, provider.answer_rules
     secret = provider.password.get_secret_value()
     if not (provider.username or secret):
-        return ProxyAddress(*at, scheme=provider.scheme, exit_ip_header=exit_ip_header)
+        return ProxyAddress(*at, None, None, provider.scheme, exit_ip_header, rules)
     code = iso_code(country)
     if code is None and "{country}" in provider.username_pattern + provider.password_pattern:
         return UnusableProxy(f"country {country[:40]!r} is no two-letter code, and the gateway's login needs one")
@@ -117,7 +134,7 @@ def proxy_for(
     username, password = provider.username_pattern.format(**values), provider.password_pattern.format(**values)
     if provider.scheme == "socks5" and max(len(username.encode()), len(password.encode())) > SOCKS_TEXT_BYTES_MAX:
         return UnusableProxy(f"the login is longer than the {SOCKS_TEXT_BYTES_MAX} bytes that SOCKS5 takes")
-    return ProxyAddress(*at, username, password, provider.scheme, exit_ip_header)
+    return ProxyAddress(*at, username, password, provider.scheme, exit_ip_header, rules)
 
 
 def _session(host: str, port: str, provider: Provider, prefix: str, lease: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Adopt, Decision, Lease, Message, Release, Remove
 from daemon.pool.pool import Pool
+from daemon.pool.rests import Rests
 from daemon.pool.states import Event, Ip, Rules, Status
 from tests.fakes.ips import a_request, an_ip, granted, row_of, say, state
 
@@ -20,7 +21,7 @@ class Country:
     """A pool and its clock."""
 
     def __init__(self, *ips: Ip, departed: dict[tuple[str, str], float] | None = None) -> None:
-        self.pool = Pool("us", RULES, departed)
+        self.pool = Pool("us", RULES, Rests(departed))
         self.pool.load(ips)
 
     def say(self, tick_s: float, *messages: Message) -> Decision:
@@ -199,14 +200,14 @@ def test_a_row_that_comes_back_under_its_id_while_in_use_stays() -> None:
     country.say(1, Remove((ip.id,)))
     country.edit(2, ip)
     country.say(3, Release(ip.id, 1, Event.RELEASED_OK))
-    assert (ip.status, ip.locked_until_s) == (Status.COOLDOWN, 63.0)
+    assert (ip.status, ip.locked_until_s) == (Status.COOLDOWN, 150.0)  # the rest of what left goes on
 
 
 def put_back(*, moved: bool, **changes: Any) -> tuple[Country, Ip, Country]:
     """An endpoint leased at 0, deleted at 10 and inserted at 20 with a new id, in another country if `moved`."""
     country, ip, _ = in_use("192.0.2.5")
     country.say(10, Remove((ip.id,)))
-    after = Country(departed=country.pool.departed) if moved else country
+    after = Country(departed=country.pool.rests.departed) if moved else country
     after.say(20, Adopt((an_ip("192.0.2.6"), an_ip("192.0.2.5", **changes))))
     lease = after.lease(20)
     assert lease
@@ -283,9 +284,9 @@ def test_an_edit_that_brings_a_resting_endpoint_to_one_in_use_adds_its_rest_to_t
 def test_what_departed_is_forgotten_when_its_rest_is_over() -> None:
     country = Country(*(an_ip(str(n), status=Status.COOLDOWN, locked_until_s=50.0) for n in range(9)))
     country.say(1, Remove(tuple(country.pool.ips)))
-    assert len(country.pool.departed) == 9
+    assert len(country.pool.rests.departed) == 9
     country.say(50, Adopt(()))
-    assert country.pool.departed == {}
+    assert country.pool.rests.departed == {}
 
 
 @pytest.mark.parametrize("status", [Status.AVAILABLE, Status.COOLDOWN])
