@@ -20,7 +20,7 @@ Params = dict[str, str | list[str]]
 class IpChanged(msgspec.Struct, frozen=True):
     """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`.
 
-    The endpoint `address`, `port` rests until `locked_until`, even if the row is deleted or edited.
+    The endpoint `address`, `port`, `username` rests until `locked_until`, even if the row is deleted or edited.
     """
 
     id: UUID
@@ -41,6 +41,7 @@ class IpChanged(msgspec.Struct, frozen=True):
     probe_failures: int = 0
     address: str = ""
     port: str = ""
+    username: str = ""
 
 
 class TracePending(msgspec.Struct, frozen=True):

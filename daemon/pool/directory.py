@@ -13,8 +13,7 @@ from daemon.oneshot import OneShot
 from daemon.pool.actor import Publish
 from daemon.pool.messages import Adopt, CountOverdue, Counts, Describe, IpView, Message, PoolView, SetRules, StartOver
 from daemon.pool.pool import Pool
-from daemon.pool.rows import Endpoint
-from daemon.pool.states import Ip, Rules
+from daemon.pool.states import Endpoint, Ip, Rules
 from daemon.settings.model import Settings
 
 T = TypeVar("T")
@@ -108,7 +107,7 @@ class PoolDirectory:
         return self._handles.get(canonical(country))
 
     async def has(self, endpoint: Endpoint) -> bool:
-        """Whether an IP of any country has this address (in lower case, without brackets) and port.
+        """Whether an IP of any country has this endpoint.
 
         Raises PoolSilent.
         """

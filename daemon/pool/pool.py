@@ -207,7 +207,7 @@ class Pool:
         lease = Lease(
             ip.id, ip.address, ip.port, ip.provider, self.country, ip.lease_no,
             locked_until_s=now.tick_s + self.rules.lock_s, request_id=request.request_id, unused_s=unused_s,
-            choices=choices, ends_boot_s=now.boot_s + self.rules.lock_s,
+            choices=choices, ends_boot_s=now.boot_s + self.rules.lock_s, login=ip.login,
         )  # fmt: skip
         self.leases += 1
         decision.answers.append((request, lease))
@@ -218,9 +218,9 @@ class Pool:
             decision.remarks.append(f"{ip or release.ip_id}: lease {release.lease_no} ended before its release")
             return
         event = release.event
-        if event in CHECKS and self.departed.get((ip.address, ip.port), -math.inf) > now.tick_s:
+        if event in CHECKS and self.departed.get(ip.endpoint, -math.inf) > now.tick_s:
             event = Event.RELEASED_TARGET_AT_FAULT  # an edit has set an endpoint that rests
-        elif event in CHECKS and release.endpoint not in (None, (ip.address, ip.port)):
+        elif event in CHECKS and release.endpoint not in (None, ip.endpoint):
             event = Event.CHECKED  # an edit has set another endpoint than the checked one
         if release.event not in CHECKS:
             self._estimate.note_hold(now.tick_s - ip.last_used_s)
@@ -242,11 +242,11 @@ class Pool:
             return
         if row.edit_no <= ip.edit_no:
             return
-        if (row.address, row.port) != (ip.address, ip.port):
+        if row.endpoint != ip.endpoint:
             self._relocate(ip, row, now)
-        ip.provider, ip.country = row.provider, row.country
+        ip.provider, ip.country, ip.login = row.provider, row.country, row.login
         if ip.leaving:
-            self.departed.pop((ip.address, ip.port), None)  # the IP was not removed: it has its own rest
+            self.departed.pop(ip.endpoint, None)  # the IP was not removed: it has its own rest
         ip.edit_no, ip.leaving = row.edit_no, False
         if row.consecutive_failures == 0:
             ip.consecutive_failures = 0
@@ -268,7 +268,7 @@ class Pool:
     def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
         """An edit sets another endpoint. The remaining rests of the old and of the new endpoint still apply."""
         remember(self.departed, ip, now.tick_s, self.rules)
-        ip.address, ip.port = row.address, row.port
+        ip.address, ip.port, ip.login = row.address, row.port, row.login
         if ip.status is not Status.LOCKED:
             self._by_status[ip.status] -= 1
             self._join(ip)

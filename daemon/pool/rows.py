@@ -17,9 +17,12 @@ from uuid import UUID
 import msgspec
 
 from daemon.clock import Moment
+from daemon.errors import BadInput
 from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Describe, IpView
-from daemon.pool.states import NEVER_USED, Ip, Rules, Status
+from daemon.pool.states import NEVER_USED, Endpoint, Ip, Rules, Status
+from daemon.providers.proxies import login_of
+from daemon.web.endpoints import canonical_endpoint
 
 SAME_S = 0.001  # times that differ by less are equal: rows have microseconds
 
@@ -27,7 +30,6 @@ SAME_S = 0.001  # times that differ by less are equal: rows have microseconds
 _AS_IN_ROW = ("country", "provider", "total_uses", "success_count", "failure_count", "consecutive_failures",
               "is_healthy", "avg_response_time_ms", "lease_no", "edit_no", "probe_failures")  # fmt: skip
 
-Endpoint = tuple[str, str]  # address, port
 Departed = dict[Endpoint, float]
 
 
@@ -38,6 +40,7 @@ class _Rest(msgspec.Struct):
     locked_until: float | None = None
     address: str = ""
     port: str = ""
+    username: str = ""
 
 
 _DECODER = msgspec.json.Decoder(_Rest)
@@ -48,15 +51,24 @@ def rests_known(bodies: Iterable[str], now: Moment, cooldown_s: float) -> Depart
 
     The rows may lack these rests: a database may be empty, or older than the spool.
     """
-    last = {(rest.address, rest.port): rest for rest in map(_DECODER.decode, bodies) if rest.address}
+    last = {(rest.address, rest.port, rest.username): rest for rest in map(_DECODER.decode, bodies) if rest.address}
     rests: Departed = {}
-    for endpoint, rest in last.items():
+    for rest in last.values():
         if rest.locked_until is None:
             continue
         until_s = now.tick_at(rest.locked_until) + (cooldown_s if rest.status == Status.LOCKED else 0.0)
         if until_s > now.tick_s:
-            rests[endpoint] = until_s
+            endpoint = _canonical(rest)
+            rests[endpoint] = max(until_s, rests.get(endpoint, -math.inf))
     return rests
+
+
+def _canonical(rest: _Rest) -> Endpoint:
+    """Earlier versions wrote the row's spelling."""
+    try:
+        return *canonical_endpoint(rest.address, rest.port), rest.username
+    except BadInput:
+        return rest.address, rest.port, rest.username
 
 
 def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
@@ -77,6 +89,7 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         status=status,
         locked_until_s=None if until is None else now.tick_at(until),  # a failed IP may have a rest too
         locked_by=row["locked_by_request"],
+        login=login_of(row["username"], row["password"]),
         last_used_s=NEVER_USED if used is None else now.tick_at(used),
         last_health_check_s=None if checked is None else now.tick_at(checked),
         **{name: row[name] for name in _AS_IN_ROW},
@@ -94,7 +107,7 @@ def keep_ticks(row: Ip, before: Ip) -> None:
 def described(asked: Describe, by_id: Mapping[UUID, Ip], unhealthy: AbstractSet[UUID]) -> tuple[IpView, ...]:
     ips: Iterable[Ip] = (by_id[ip_id] for ip_id in unhealthy) if asked.unhealthy else by_id.values()
     if asked.endpoint is not None:
-        ips = (ip for ip in ips if (ip.address.strip().strip("[]").lower(), ip.port.strip()) == asked.endpoint)
+        ips = (ip for ip in ips if ip.endpoint == asked.endpoint)
     chosen = islice(ips, asked.start, None if asked.count is None else asked.start + asked.count)
     return tuple(
         IpView(ip.id, ip.address, ip.port, ip.status, ip.probe_failures, ip.last_health_check_s) for ip in chosen
@@ -126,6 +139,7 @@ def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
         probe_failures=ip.probe_failures,
         address=ip.address,
         port=ip.port,
+        username=ip.login.username if ip.login else "",
     )
 
 
@@ -134,13 +148,13 @@ def remember(departed: Departed, ip: Ip, now_s: float, rules: Rules) -> None:
     if ip.locked_until_s is None:
         return
     rests_until_s = ip.locked_until_s + (rules.cooldown_s if ip.status is Status.LOCKED else 0.0)
-    if rests_until_s > max(now_s, departed.get((ip.address, ip.port), -math.inf)):
-        departed[ip.address, ip.port] = rests_until_s
+    if rests_until_s > max(now_s, departed.get(ip.endpoint, -math.inf)):
+        departed[ip.endpoint] = rests_until_s
 
 
 def departed_until_s(departed: Departed, ip: Ip, rules: Rules) -> float | None:
     """When the rest of an IP's departed endpoint ends, if that is later than the IP's own rest."""
-    until_s = departed.get((ip.address, ip.port))
+    until_s = departed.get(ip.endpoint)
     if until_s is None:
         return None
     own_s = -math.inf if ip.locked_until_s is None else ip.locked_until_s

@@ -12,6 +12,8 @@ from uuid import UUID
 from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.pool.provision_rows import COLUMNS, NewIP
+from daemon.providers.proxies import Login, login_of
+from daemon.web.endpoints import endpoint_name, endpoint_text
 
 COPY_BATCH_ROWS = 5_000
 INSERT_TIMEOUT_S = 900.0  # a million rows on a slow disk; the connection's limit is for small statements
@@ -39,12 +41,13 @@ class Selection:
     @property
     def arguments(self) -> tuple[list[str] | None, str | None, str | None, str | None, UUID | None]:
         countries = None if self.country is None else names_of(canonical(self.country))
-        return countries, self.ip, self.provider, self.status, self.id
+        ip = None if self.ip is None else endpoint_text(self.ip)
+        return countries, ip, self.provider, self.status, self.id
 
 
 @dataclass(frozen=True, slots=True)
 class PoolIP:
-    """A row as operators see it."""
+    """A row as operators see it: without its login."""
 
     ip_address: str
     ip_port: str
@@ -58,10 +61,12 @@ class PoolIP:
     failure_count: int
     consecutive_failures: int
     notes: str | None
+    has_login: bool
+    set_aside: str | None
 
     @property
     def name(self) -> str:
-        return f"{self.ip_address}:{self.ip_port}"
+        return endpoint_name(self.ip_address, self.ip_port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,10 @@ class CheckableIP:
     country: str
     provider: str
     rests_until: datetime | None
+    login: Login | None
 
 
-_POOL_IP = ", ".join(PoolIP.__slots__)
+_POOL_IP = ", ".join(PoolIP.__slots__).replace("has_login", "username is not null")
 
 
 async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int], None]) -> int:
@@ -106,13 +112,17 @@ async def list_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
 
 
 async def checkable_ips(conn: Connection, selection: Selection) -> list[CheckableIP]:
-    columns = "id, ip_address, ip_port, country, provider, case when locked_until > now() then locked_until end"
-    return [CheckableIP(*row) for row in await _select(conn, columns, selection)]
+    columns = (
+        "id, ip_address, ip_port, country, provider, case when locked_until > now() then locked_until end, username,"
+        " password"
+    )
+    rows = await _select(conn, columns, selection, "set_aside is null")
+    return [CheckableIP(*shown, login_of(username, password)) for *shown, username, password in rows]
 
 
-async def _select(conn: Connection, columns: str, selection: Selection) -> list[Any]:
+async def _select(conn: Connection, columns: str, selection: Selection, condition: str = "true") -> list[Any]:
     return await conn.fetch(  # type: ignore[no-any-return]
-        f"select {columns} from ip_rotation_pool where {_SELECTED}"  # noqa: S608
+        f"select {columns} from ip_rotation_pool where {_SELECTED} and {condition}"  # noqa: S608
         " order by lower(country), provider, length(ip_address), ip_address, ip_port",
         *selection.arguments,
         timeout=INSERT_TIMEOUT_S,
@@ -135,7 +145,7 @@ async def reset_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
     rows = await conn.fetch(
         "update ip_rotation_pool set is_healthy = true, consecutive_failures = 0, status = 'available',"  # noqa: S608
         " locked_until = null, locked_by_request = null"
-        f" where (not is_healthy or status = 'failed') and {_SELECTED} returning {_POOL_IP}",
+        f" where (not is_healthy or status = 'failed') and set_aside is null and {_SELECTED} returning {_POOL_IP}",
         *selection.arguments,
         timeout=INSERT_TIMEOUT_S,
     )

@@ -29,14 +29,33 @@ NUMBER_DIGITS_MAX = 7
 EXIT_IP_CHARACTERS_MAX = 64
 
 
+class Login(msgspec.Struct, frozen=True):
+    """The login of one IP, from its row. `repr`, and so each log line, hides it."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "<Login>"
+
+
+def login_of(username: str | None, password: str | None) -> Login | None:
+    """The login of a row; without a username there is none."""
+    return Login(username, password or "") if username else None
+
+
 class LeasedProxy(msgspec.Struct, frozen=True):
-    """A leased IP as in its row. The tracing backend has the login of its provider. `lease` is unique to the lease."""
+    """A leased IP as in its row. `lease` is unique to the lease.
+
+    Without a `login`, the tracing backend has the login of its provider.
+    """
 
     address: str
     port: str
     country: str
     provider: str
     lease: str
+    login: Login | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +97,16 @@ def proxy_for(
     country: str = "",
     lease: str = "",
     lock_s: float = 60,
+    login: Login | None = None,
 ) -> ProxyAddress | UnusableProxy:
     """The proxy of a row of ip_rotation_pool. Without a `provider`: a plain HTTP proxy without credentials.
 
     The row is canonical (web/endpoints.py); a spelling that another service sends is made so. `name` is the provider's;
     `lease` is unique to the lease, which lasts `lock_s`. A provider with neither username nor password gets no
-    credentials.
+    credentials. An IP with a `login` of its own is dialled at its own endpoint, never at its provider's gateway: the
+    login belongs to the host that the row names.
     """
-    at = None if provider is None else host_and_port(provider.gateway)
+    at = None if provider is None or login is not None else host_and_port(provider.gateway)
     try:
         host, port = canonical_endpoint(ip_address, ip_port)
     except BadInput as e:
@@ -95,13 +116,16 @@ def proxy_for(
             f"ip_address {host!r} is a number: only a provider with a gateway has numbers, for sessions"
         )
     own = host, int(port)
+    scheme: Scheme = "http" if provider is None else provider.scheme
+    exit_ip_header = None if provider is None else provider.exit_ip_header or None
+    if login is not None:
+        return _with_login(own, login.username, login.password, scheme, exit_ip_header)
     if provider is None:
         return ProxyAddress(*own)
     at = at or own
-    exit_ip_header = provider.exit_ip_header or None
     secret = provider.password.get_secret_value()
     if not (provider.username or secret):
-        return ProxyAddress(*at, scheme=provider.scheme, exit_ip_header=exit_ip_header)
+        return ProxyAddress(*at, scheme=scheme, exit_ip_header=exit_ip_header)
     code = iso_code(country)
     if code is None and "{country}" in provider.username_pattern + provider.password_pattern:
         return UnusableProxy(f"country {country[:40]!r} is no two-letter code, and the gateway's login needs one")
@@ -115,9 +139,15 @@ def proxy_for(
         "fail_closed": provider.fail_closed,
     }
     username, password = provider.username_pattern.format(**values), provider.password_pattern.format(**values)
-    if provider.scheme == "socks5" and max(len(username.encode()), len(password.encode())) > SOCKS_TEXT_BYTES_MAX:
+    return _with_login(at, username, password, scheme, exit_ip_header)
+
+
+def _with_login(
+    at: tuple[str, int], username: str, password: str, scheme: Scheme, exit_ip_header: str | None
+) -> ProxyAddress | UnusableProxy:
+    if scheme == "socks5" and max(len(username.encode()), len(password.encode())) > SOCKS_TEXT_BYTES_MAX:
         return UnusableProxy(f"the login is longer than the {SOCKS_TEXT_BYTES_MAX} bytes that SOCKS5 takes")
-    return ProxyAddress(*at, username, password, provider.scheme, exit_ip_header)
+    return ProxyAddress(*at, username, password, scheme, exit_ip_header)
 
 
 def _session(host: str, port: str, provider: Provider, prefix: str, lease: str) -> str:

@@ -12,7 +12,7 @@ from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
-from daemon.pool.states import Event, Ip, Rules
+from daemon.pool.states import Endpoint, Event, Ip, Rules
 from daemon.restarts import run_pool_actor
 from daemon.sql_sync import SqlSync
 from tests.fakes.asked import Asked
@@ -27,7 +27,7 @@ class Daemon:
     """Pools, actors, journal and SqlSync with one database."""
 
     def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
-        departed: dict[tuple[str, str], float] = {}
+        departed: dict[Endpoint, float] = {}
 
         self.actors: dict[str, PoolActor] = {}
 

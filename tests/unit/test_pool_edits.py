@@ -8,7 +8,7 @@ import pytest
 from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Adopt, Decision, Lease, Message, Release, Remove
 from daemon.pool.pool import Pool
-from daemon.pool.states import Event, Ip, Rules, Status
+from daemon.pool.states import Endpoint, Event, Ip, Rules, Status
 from tests.fakes.ips import a_request, an_ip, granted, row_of, say, state
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5)
@@ -19,7 +19,7 @@ MARKED = {"status": Status.FAILED, "is_healthy": False}
 class Country:
     """A pool and its clock."""
 
-    def __init__(self, *ips: Ip, departed: dict[tuple[str, str], float] | None = None) -> None:
+    def __init__(self, *ips: Ip, departed: dict[Endpoint, float] | None = None) -> None:
         self.pool = Pool("us", RULES, departed)
         self.pool.load(ips)
 
@@ -249,7 +249,7 @@ def test_one_put_back_says_in_its_row_that_it_rests() -> None:
 
 
 def test_a_new_country_loads_with_the_rests_of_what_departed_elsewhere() -> None:
-    departed = {("192.0.2.1", "7000"): 150.0}
+    departed = {("192.0.2.1", "7000", ""): 150.0}
     country = Country(an_ip(), departed=departed)
     country.becomes_available_at(150)
 
@@ -263,7 +263,7 @@ def test_an_endpoint_that_an_edit_leaves_still_rests() -> None:
 
 
 def test_an_endpoint_that_an_edit_brings_still_rests() -> None:
-    country = Country(departed={("192.0.2.5", "7000"): 150.0})
+    country = Country(departed={("192.0.2.5", "7000", ""): 150.0})
     ip = an_ip("192.0.2.4")
     country.say(0, Adopt((ip,)))
     country.edit(1, ip, address="192.0.2.5")
@@ -273,7 +273,7 @@ def test_an_endpoint_that_an_edit_brings_still_rests() -> None:
 
 def test_an_edit_that_brings_a_resting_endpoint_to_one_in_use_adds_its_rest_to_the_lease() -> None:
     ip = an_ip("192.0.2.4")
-    country = Country(ip, departed={("192.0.2.5", "7000"): 150.0})
+    country = Country(ip, departed={("192.0.2.5", "7000", ""): 150.0})
     country.lease(0)
     country.edit(1, ip, address="192.0.2.5")
     country.say(2, Release(ip.id, 1, Event.RELEASED_OK))

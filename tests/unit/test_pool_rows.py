@@ -17,6 +17,8 @@ NOW = Moment(tick_s=1_000.0, wall_s=1_700_000_000.0)
 COLUMNS: dict[str, Any] = {
     "ip_address": "198.51.100.1",
     "ip_port": "7000",
+    "username": None,
+    "password": None,
     "country": "us",
     "provider": "luna",
     "status": "available",
@@ -143,19 +145,19 @@ def test_the_spool_knows_what_rests_though_no_row_does() -> None:
         '{"id": "x", "status": "locked", "locked_until": 4e9}',  # of an earlier version, without an endpoint
     ]
     rests = rests_known(bodies, later, cooldown_s=60.0)
-    assert rests == {("in-use", "7000"): pytest.approx(20 + 40 + 60), ("rests", "7000"): pytest.approx(20 + 20)}
+    assert rests == {("in-use", "7000", ""): pytest.approx(20 + 40 + 60), ("rests", "7000", ""): pytest.approx(20 + 20)}
 
 
 @pytest.mark.parametrize("written", ["available", "cooldown"])
 def test_an_ip_whose_row_says_less_than_the_spool_rests_by_the_spool(written: str) -> None:
     ip = ip_from_row(row(status=written, locked_until=NOW.wall_s + 5 if written == "cooldown" else None), NOW)
-    pool = Pool("us", Rules(), {("198.51.100.1", "7000"): NOW.tick_s + 40})
+    pool = Pool("us", Rules(), {("198.51.100.1", "7000", ""): NOW.tick_s + 40})
     pool.load([ip])
     assert (ip.status, ip.locked_until_s) == (Status.COOLDOWN, NOW.tick_s + 40)
 
 
 def test_a_locked_row_that_says_the_same_as_the_spool_stays_locked() -> None:
     ip = ip_from_row(row(status="locked", locked_until=NOW.wall_s + 50), NOW)
-    pool = Pool("us", Rules(cooldown_s=60), {("198.51.100.1", "7000"): NOW.tick_s + 110 + 1e-6})
+    pool = Pool("us", Rules(cooldown_s=60), {("198.51.100.1", "7000", ""): NOW.tick_s + 110 + 1e-6})
     pool.load([ip])
     assert (ip.status, ip.locked_until_s) == (Status.LOCKED, NOW.tick_s + 50)
