@@ -1,5 +1,6 @@
 """The command `tracepool`, also as `python -m daemon`. The exit status is decided here and nowhere else."""
 
+import io
 import sys
 
 from daemon.host import signals
@@ -13,6 +14,8 @@ def main(argv: list[str] | tuple[str, ...] | None = None) -> int:
     try:
         from daemon.cli.app import run  # inside, because Ctrl-C may come during the import
 
+        if isinstance(sys.stdout, io.TextIOWrapper):  # an offer's name may have characters that the locale lacks
+            sys.stdout.reconfigure(errors="backslashreplace")
         status = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except KeyboardInterrupt:  # not left to exit_codes: its imports may be incomplete

@@ -29,6 +29,10 @@ class BadSettings(TheirFault):
     """A setting is unknown or out of range."""
 
 
+class DatabaseUnfit(BadSettings):
+    """The database cannot be used as it is, and waiting does not change that."""
+
+
 class BadInput(TheirFault):
     """An operator's input is invalid."""
 

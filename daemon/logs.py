@@ -1,7 +1,7 @@
 """The log: one JSON object per line on standard error, for tracepool and its libraries, with secrets masked.
 
-`ts` is UTC, `event` is a name to search for. `hide` registers a secret, which is then masked in every text, including
-those of exceptions.
+`ts` is UTC, `event` is a name to search for. A line is safe on a terminal: control and format characters are escaped.
+`hide` registers a secret, which is then masked in every text, including those of exceptions.
 """
 
 import base64
@@ -19,6 +19,8 @@ import msgspec
 import structlog
 from structlog.processors import NAME_TO_LEVEL
 from structlog.typing import EventDict, WrappedLogger
+
+from daemon.printable import safe_json
 
 MASK = "**********"
 SECRET_CHARACTERS_MIN = 4  # a shorter secret would mask ordinary words
@@ -142,7 +144,7 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 
 def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
     try:
-        return _encoder.encode(event).decode()
+        return safe_json(_encoder.encode(event).decode())
     except UnicodeEncodeError:  # a lone surrogate
         return json.dumps(event, default=str)
 

@@ -45,7 +45,7 @@ from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory, rules_of
 from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
-from daemon.pool.rows import rests_known
+from daemon.pool.rests import Rests
 from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
@@ -207,7 +207,8 @@ async def _pools_loaded(
     whose changes are announced, see SqlSync.
     """
     bodies = await trio.to_thread.run_sync(journal.spool.bodies, "ip_changed")
-    departed = rests_known(bodies, read_clocks(), live.current.pool.cooldown_s)
+    rests = Rests()
+    rests.learn(bodies, read_clocks(), rules_of(live.current))
     providers = ProviderHealth(log_provider)
     async with trio.open_nursery() as actors:
 
@@ -218,9 +219,9 @@ async def _pools_loaded(
             actors.start_soon(run_pool_actor, actor, database, journal.shipper.flush, read_clocks, troubles)
 
         def new_pool(country: str) -> Pool:
-            return Pool(country, rules_of(live.current), departed, random.random)
+            return Pool(country, rules_of(live.current), rests, random.random)
 
-        directory = PoolDirectory(new_pool, start_actor)
+        directory = PoolDirectory(new_pool, start_actor, read_clocks)
         live.subscribe(directory.use)
         journal.member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
@@ -273,7 +274,9 @@ async def runtime_ready(
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
         directory, flush = pools.directory, journal.shipper.flush
-        advisor = Advisor(database, live, directory, clicks.tally, pools.providers, read_clocks, troubles)
+        advisor = Advisor(
+            database, live, directory, clicks.tally, pools.providers, read_clocks, troubles, lambda: spool.refused
+        )
         overview = Overview(
             live=live,
             server=faces.server,

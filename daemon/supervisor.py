@@ -23,6 +23,7 @@ import trio
 from daemon import logs
 from daemon.click.clicks import Clicks
 from daemon.control import socket as control
+from daemon.control.journal import journal_commands
 from daemon.control.service import open_control
 from daemon.database.postgres import database_loop
 from daemon.host import systemd
@@ -144,6 +145,7 @@ class _Daemon:
         offers.replace(await trio.to_thread.run_sync(remembered_offers, settings.state_dir))
         commands: control.Commands = starting_commands(self.faces.troubles)
         async with journal_spooled(settings) as (spool, writer), trio.open_nursery() as socket_nursery:
+            commands |= journal_commands(spool, writer)
             await socket_nursery.start(control.serve, settings.state_dir, commands)
             observe = self.faces.observers.click
             self.clicks = clicks = Clicks(offers, None, writer, read_clocks, observe=observe)

@@ -12,6 +12,7 @@ from daemon.cli import (
     demo,
     explain,
     install_units,
+    journal,
     logs,
     nodes,
     offers,
@@ -79,6 +80,12 @@ must have ended.
 
     tracepool nodes list
     tracepool nodes remove tracer-1"""
+ABOUT_JOURNAL = """The journal: what the daemon has decided and PostgreSQL does not have yet."""
+ABOUT_REFUSED = """List, send again or drop the entries that PostgreSQL refused.
+
+    tracepool journal refused list
+    tracepool journal refused retry
+    tracepool journal refused drop 1204"""
 _NO_LINES = Box("    \n" * 8)
 
 Command = tuple[str, Callable[..., Any]] | App
@@ -118,6 +125,7 @@ def build_app() -> App:
         ("remove", offers.remove),
         ("suggest", offers.suggest),
     )
+    entries = (("list", journal.list_refused), ("retry", journal.retry), ("drop", journal.drop))
     tokens = (("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))
     return _with_commands(
         app,
@@ -134,6 +142,7 @@ def build_app() -> App:
         ("plan", plan.plan),
         _group("token", ABOUT_ACCESS, *tokens),
         _group("nodes", ABOUT_NODES, ("list", nodes.list_nodes), ("remove", nodes.remove)),
+        _group("journal", ABOUT_JOURNAL, _group("refused", ABOUT_REFUSED, *entries)),
         ("psql", psql.psql),
         ("database-url", psql.database_url),
         ("install-units", install_units.install_units),

@@ -12,6 +12,7 @@ from cyclopts import CycloptsError
 
 from daemon.errors import BadInput, BadSettings, TracepoolError
 from daemon.logs import masked
+from daemon.printable import one_line
 
 FAILED, USAGE, BAD_SETTINGS, INTERRUPTED, PIPE_CLOSED = 1, 2, 78, 130, 141
 
@@ -31,13 +32,15 @@ def explain(error: BaseException) -> int:
         _complain(f"{' '.join(str(first).split())} Try: {command} --help")
         return USAGE
     if isinstance(first, BadSettings):
-        for line in str(first).splitlines():
+        for line in str(first).split("\n"):
             _complain(line)
         return BAD_SETTINGS
     if isinstance(first, TracepoolError | OSError):
         _complain(str(first))
         return USAGE if isinstance(first, BadInput) else FAILED
-    _complain("a fault of tracepool itself:\n" + "".join(traceback.format_exception(error)).rstrip())
+    _complain("a fault of tracepool itself:")
+    for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
+        sys.stderr.write(f"  {one_line(masked(line))}\n")
     return FAILED
 
 
@@ -49,4 +52,4 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(f"tracepool: {masked(line)}\n")
+    sys.stderr.write(f"tracepool: {one_line(masked(line))}\n")

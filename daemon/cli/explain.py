@@ -10,7 +10,7 @@ from uuid import UUID
 from cyclopts import Parameter
 
 from daemon.cli.logs import LogFile, pieces_of, wanted_lines
-from daemon.cli.output import say, say_json, shown, warn
+from daemon.cli.output import say, say_json, warn
 from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
 from daemon.control.socket import ask
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault
@@ -58,7 +58,7 @@ def explain(
         say_json(asdict(story))
         return
     for line in render_story(story):
-        say(shown(line))
+        say(line)
 
 
 def _story(settings: Settings, wanted: UUID, file: str | None) -> Story:

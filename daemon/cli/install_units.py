@@ -22,10 +22,12 @@ UnitConfig = Annotated[
     Parameter(name="--config", metavar="FILE", help="The settings file of the units; else in /etc/tracepool/."),
 ]
 Force = Annotated[bool, flag("Overwrite files that differ.")]
-NEXT = """Next:
-    systemctl daemon-reload
-    systemctl enable --now tracepool.socket tracepool.service
-    systemctl status tracepool"""
+NEXT = (
+    "Next:",
+    "    systemctl daemon-reload",
+    "    systemctl enable --now tracepool.socket tracepool.service",
+    "    systemctl status tracepool",
+)
 MODE = 0o644
 
 
@@ -51,7 +53,8 @@ def install_units(
     if differing and not force:
         for path in differing:
             old, new = (before[path] or "").splitlines(), files[path].splitlines()
-            warn("\n".join(difflib.unified_diff(old, new, str(path), "what would be written", lineterm="")))
+            for line in difflib.unified_diff(old, new, str(path), "what would be written", lineterm=""):
+                warn(line)
         names = ", ".join(path.name for path in differing)
         raise TheirFault(f"{prefix}: nothing is written: {names} would be changed as shown; --force overwrites")
     for path, text in files.items():
@@ -66,7 +69,8 @@ def install_units(
         )
     for closed in _closed(installation):
         warn(f"tracepool: the daemon runs as another user and may not enter {closed}: chmod o+rx {closed}")
-    say(NEXT)
+    for line in NEXT:
+        say(line)
 
 
 def _command() -> Path:

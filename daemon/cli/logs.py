@@ -11,12 +11,13 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from daemon.cli.output import say, shown, warn
+from daemon.cli.output import warn
 from daemon.cli.session import flag
 from daemon.logbook import sources
 from daemon.logbook.filter import Selection, since_of
 from daemon.logbook.parse import Line, Splitter
 from daemon.logbook.render_line import render_line
+from daemon.printable import one_line, safe_json
 
 LogFile = Annotated[str | None, Parameter(metavar="FILE", help="A log file, or - for standard input; else journald.")]
 
@@ -34,6 +35,9 @@ def logs(
 ) -> None:
     """Show the daemon's log: coloured lines on a terminal, JSON lines otherwise.
 
+    Each event is one line. On a terminal a value with blanks or = is quoted, and of
+    a traceback only the error is shown; control characters are escaped everywhere.
+
     The log is read from journald (journalctl -u tracepool), from FILE, or from
     standard input. A line is shown if it meets all given conditions. Times are UTC.
     --follow begins with the last ten lines, or with those since --since.
@@ -46,7 +50,7 @@ def logs(
     since_s = None if since is None else since_of(since, datetime.now().astimezone())
     wants = Selection(outcome, offer, ip, request, since_s).wanted()
     tail = sources.TAIL_LINES if follow and since is None and file not in (None, "-") else None
-    say_line = _painter() if sys.stdout.isatty() else lambda line: say(line.as_json())
+    say_line = _painter() if sys.stdout.isatty() else lambda line: sys.stdout.write(f"{safe_json(line.as_json())}\n")
     seen = 0
     for line in wanted_lines(pieces_of(file, follow=follow, since_s=since_s), wants, tail):
         seen += 1
@@ -82,12 +86,10 @@ def wanted_lines(pieces: Iterator[bytes], wants: Callable[[Line], bool], tail: i
     yield from filter(wants, splitter.end())
 
 
-def _painter() -> Callable[[Line], None]:
+def _painter() -> Callable[[Line], object]:
     console = Console(highlight=False, soft_wrap=True)
 
     def paint(line: Line) -> None:
-        # `shown` would replace the line ends of a traceback.
-        texts = [("\n".join(map(shown, text.split("\n"))), style) for text, style in render_line(line)]
-        console.print(Text.assemble(*texts))
+        console.print(Text.assemble(*((one_line(text), style) for text, style in render_line(line))))
 
     return paint

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from daemon.cli.output import say, say_rows_json, say_table, shown
+from daemon.cli.output import say, say_rows_json, say_table
 from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, with_database
 from daemon.errors import BadInput
 from daemon.nodes.member import node_row
@@ -68,11 +68,11 @@ def remove(name: Name, *, yes: Annotated[bool, flag("Do not ask.")] = False, con
     settings = settings_of(config)
     row = _chosen(_read(settings), name)
     if row.state != "active":
-        raise BadInput(f"node {shown(row.name)} is not active but {row.state}: there is nothing to remove")
+        raise BadInput(f"node {row.name} is not active but {row.state}: there is nothing to remove")
     if not yes:
         _ask(row)
     with_database(settings, lambda database: database.fetch("remove_node", row.node_id))
-    say(f"removed {shown(row.name)}: another node can use its IPs in {row.quiet_s:.0f} s")
+    say(f"removed {row.name}: another node can use its IPs in {row.quiet_s:.0f} s")
 
 
 def _chosen(rows: list[ListedNode], name: str) -> ListedNode:
@@ -81,15 +81,15 @@ def _chosen(rows: list[ListedNode], name: str) -> ListedNode:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise BadInput(f"there is no node {shown(name)}: tracepool nodes list shows all")
+        raise BadInput(f"there is no node {name}: tracepool nodes list shows all")
     ids = ", ".join(row.node_id for row in found)
-    raise BadInput(f"{len(found)} nodes are called {shown(name)}: give the beginning of a node id: {ids}")
+    raise BadInput(f"{len(found)} nodes are called {name}: give the beginning of a node id: {ids}")
 
 
 def _ask(row: ListedNode) -> None:
     if not sys.stdin.isatty():
         raise BadInput("this needs a confirmation, and there is no terminal: add --yes")
-    say(f"{shown(row.name)} ({row.node_id}) may lease for {row.trusted_for_s:.0f} s more without PostgreSQL.")
+    say(f"{row.name} ({row.node_id}) may lease for {row.trusted_for_s:.0f} s more without PostgreSQL.")
     if input("Are you certain that its daemon no longer runs? [y/N] ").strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was removed")
 

@@ -14,6 +14,7 @@ from daemon.errors import BadInput, TheirFault
 from daemon.offers import store
 from daemon.offers.store import StoredOffer
 from daemon.offers.suggestions import TRACES_MIN, Suggestion, add_stop_at, read_past_traces, suggested
+from daemon.printable import word
 from daemon.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -72,9 +73,13 @@ def _row(offer: StoredOffer) -> tuple[object, ...]:
 def _words(value: Any) -> Any:
     """A list or an object of a column in the notation of an import; any other value unchanged."""
     if isinstance(value, list):
-        return " ".join(item if isinstance(item, str) else f"{item.get('weight', 1)}:{item['url']}" for item in value)
+        return " ".join(
+            word(item) if isinstance(item, str) else f"{item.get('weight', 1)}:{item['url']}" for item in value
+        )
     if isinstance(value, dict):
-        return " ".join(f"{k}={v}" if isinstance(v, str) else f"{k} {' '.join(v)}" for k, v in value.items())
+        return " ".join(
+            f"{word(k)}={word(v)}" if isinstance(v, str) else f"{k} {' '.join(map(word, v))}" for k, v in value.items()
+        )
     return value
 
 
@@ -90,7 +95,7 @@ def remove(name: OfferName, /, *, config: ConfigFile = None) -> None:
     settings = settings_of(config)
     if not work(settings, store.remove_offer, name.strip()):
         raise unknown(settings, name)
-    say(f"removed {shown(name.strip())}")
+    say(f"removed {name.strip()}")
 
 
 def unknown(settings: Settings, name: str) -> TheirFault:
@@ -143,7 +148,7 @@ def suggest(
         return
     say_table(SUGGESTION_COLUMNS, map(_suggestion_row, found), right=SUGGESTION_COLUMNS[2:5])
     for suggestion in proposed if apply else ():
-        say(f"updated {shown(suggestion.offer)}: stop_at has {' '.join(suggestion.stop_at or ())}")
+        say(f"updated {suggestion.offer}: stop_at has {' '.join(suggestion.stop_at or ())}")
 
 
 def registrable(host: str) -> str | None:

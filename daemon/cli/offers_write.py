@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from daemon.cli.import_file import REFUSED_SHOWN_MAX, ImportFile, Strict, imported, name_of
 from daemon.cli.offers import OfferName, unknown
-from daemon.cli.output import say, shown, warn
+from daemon.cli.output import say, warn
 from daemon.cli.session import ConfigFile, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.offers import store
@@ -106,17 +106,17 @@ def add(
     offer = new_offer(fields, allow_private=allow_private)
     if not work(settings, store.add_offer, offer):
         raise BadInput(f"an offer called {offer.offer_name!r} exists already: use `tracepool offers update`")
-    say(f"added {shown(offer.offer_name)}: /track-hit?offer={quote(offer.offer_name, safe='')}")
+    say(f"added {offer.offer_name}: /track-hit?offer={quote(offer.offer_name, safe='')}")
     _say_macros(url, options)
     if url is not None and offer.tracking_urls and offer.final_url not in urls_of(offer):
-        say(f"{shown(offer.final_url)} gets no clicks: the tracking URLs share them")
+        say(f"{offer.final_url} gets no clicks: the tracking URLs share them")
 
 
 def _say_macros(url: str | None, options: OfferOptions | None) -> None:
     """What becomes of each macro in the URLs as they were given."""
     shares: list[str] | None = getattr(options, "tracking_url", None)
     for line in dict.fromkeys(meanings([url or "", *(shares or ())])):
-        say(shown(line))
+        say(line)
 
 
 def update(
@@ -153,7 +153,7 @@ def update(
     changes = offer_fields({"offer_name": name, **fields}, allow_private=allow_private or settings.trace.allow_private)
     if not work(settings, store.update_offer, changes, ["deadline_s"] if no_deadline else []):
         raise unknown(settings, name)
-    say(f"updated {shown(changes.offer_name)}")
+    say(f"updated {changes.offer_name}")
     _say_macros(url, options)
 
 

@@ -1,4 +1,7 @@
-"""Output of commands: tables on a terminal, tab-separated lines into a pipe, JSON on request, progress bars."""
+"""Output of commands: tables on a terminal, tab-separated lines into a pipe, JSON on request, progress bars.
+
+Every text is escaped here (printable.py), so that commands pass stored texts as they are.
+"""
 
 import json
 import sys
@@ -6,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -14,20 +18,25 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.logs import masked
+from daemon.printable import one_line, safe_json
 
 
 def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{one_line(line)}\n")
 
 
 def warn(line: str) -> None:
     """A line on standard error, beside the result."""
     sys.stdout.flush()
-    sys.stderr.write(f"{masked(line)}\n")
+    sys.stderr.write(f"{one_line(masked(line))}\n")
 
 
-def say_json(value: Any) -> None:
-    say(json.dumps(value, indent=2, ensure_ascii=False, default=_json_value))
+def say_json(value: Any, *, indent: int | None = 2) -> None:
+    sys.stdout.write(f"{_json(value, indent)}\n")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return safe_json(json.dumps(value, indent=indent, ensure_ascii=False, default=_json_value))
 
 
 def say_rows_json(rows: Iterable[Any]) -> None:
@@ -35,9 +44,9 @@ def say_rows_json(rows: Iterable[Any]) -> None:
     # Line by line: with unbuffered output, one huge write to a pipe that the reader closes can look like a success.
     before = "[\n"
     for row in rows:
-        sys.stdout.write(before + json.dumps(asdict(row), ensure_ascii=False, default=_json_value))
+        sys.stdout.write(before + _json(asdict(row)))
         before = ",\n"
-    say("\n]" if before == ",\n" else "[]")
+    sys.stdout.write("\n]\n" if before == ",\n" else "[]\n")
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()) -> None:
@@ -46,9 +55,8 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right
         sys.stdout.flush()
         Console().print(table(columns, rows, right=right))
         return
-    say("\t".join(columns))
-    for row in rows:
-        say("\t".join(shown(value) for value in row))
+    for row in chain((columns,), rows):
+        sys.stdout.write("\t".join(one_line(shown(value)) for value in row) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Collection[str] = ()) -> Table:
@@ -58,22 +66,24 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Co
             column, justify="right" if column in right else "left", overflow="fold", min_width=len(column)
         )
     for row in rows:
-        result.add_row(*(Text(shown(value)) for value in row))
+        result.add_row(*(Text(one_line(shown(value))) for value in row))
     return result
 
 
+def text(*lines: str) -> Text:
+    """Lines for a terminal, beside a table."""
+    return Text("\n".join(map(one_line, lines)))
+
+
 def shown(value: object) -> str:
-    """The value as one line without control characters of a terminal; empty for None."""
+    """A value of a table as text; empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
-    text = value.isoformat(sep=" ", timespec="seconds") if isinstance(value, datetime) else str(value)
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return value.isoformat(sep=" ", timespec="seconds") if isinstance(value, datetime) else str(value)
 
 
 def _json_value(value: object) -> str:

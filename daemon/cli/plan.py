@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from daemon.cli.output import say, say_json, say_table, shown
+from daemon.cli.output import say, say_json, say_table
 from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.maintenance.plan import MONTH_DAYS, SHARES, TRAFFIC, Plan, demands_of, plan_for, shares_of
@@ -81,7 +81,7 @@ def plan(
     say("IPs for other traffic, with the same shares and times:")
     say_table(TRAFFIC_COLUMNS, _traffic_rows(found), right=TRAFFIC_COLUMNS[1:])
     for line in _lines(found, history):
-        say(shown(line))
+        say(line)
 
 
 def _check(from_history: bool, clicks_per_minute: float | None, trace_s: float | None, shares: str | None) -> None:

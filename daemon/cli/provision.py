@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from daemon.cli.import_file import ImportFile, Strict, imported
-from daemon.cli.output import progress, say, say_rows_json, say_table, shown, warn
+from daemon.cli.output import progress, say, say_rows_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.pool import store
@@ -90,7 +90,7 @@ def import_file(
     if found is None:
         return 1
     for odd in odd_countries(found.rows)[:COUNTRIES_NAMED_MAX]:
-        warn(f"tracepool: warning: country {shown(odd)} is no two-letter code: only offers with this text use its IPs")
+        warn(f"tracepool: warning: country {odd} is no two-letter code: only offers with this text use its IPs")
     return _add(settings, found.rows, refused=len(found.refused), repeated=len(found.repeated))
 
 
@@ -186,6 +186,6 @@ def reset(*, country: IpCountry = None, ip: IpAddress = None, config: ConfigFile
     ips = work(settings_of(config), store.reset_ips, Selection(country=country, ip=ip))
     say(f"reset {len(ips)}" + (":" if ips else " (none was unhealthy)"))
     for one in ips[:RESET_NAMED_MAX]:
-        say(f"  {shown(one.name)} ({shown(one.country)}, {shown(one.provider)})")
+        say(f"  {one.name} ({one.country}, {one.provider})")
     if len(ips) > RESET_NAMED_MAX:
         say(f"  and {len(ips) - RESET_NAMED_MAX} more")

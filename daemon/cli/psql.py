@@ -17,6 +17,7 @@ from daemon.database.binaries import psql_path
 from daemon.database.libpq import NOT_INHERITED, environment_of
 from daemon.database.postgres import Database
 from daemon.errors import TracepoolError
+from daemon.settings.connection_string import parameters_of, url_of
 
 
 def psql(
@@ -50,7 +51,7 @@ def psql(
         except TracepoolError as e:  # not fatal: the operator may open psql in order to repair this
             warn(f"tracepool: {e}")
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        return _run(program, arguments, {**inherited, **environment_of(url)})
+        return _run(program, arguments, {**inherited, **environment_of(parameters_of(url))})
 
 
 def database_url(*, config: ConfigFile = None) -> None:
@@ -63,8 +64,7 @@ def database_url(*, config: ConfigFile = None) -> None:
     """
     settings = settings_of(config)
     with database_at(settings) as url:
-        pass
-    say(url)
+        say(url_of(parameters_of(url)) if settings.database.url is not None else url)
     if settings.database.url is None and embedded.running_url(settings.state_dir) is None:
         warn(
             "tracepool: the embedded server is stopped: it runs only while `tracepool serve` or another command uses it"

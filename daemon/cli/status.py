@@ -1,6 +1,5 @@
 """`tracepool status` and `tracepool maintenance`: from the running daemon, or else from the tables."""
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -13,9 +12,8 @@ from typing import Annotated, Any
 from msgspec import convert
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.text import Text
 
-from daemon.cli.output import say, say_json, say_table, shown, table, warn
+from daemon.cli.output import say, say_json, say_table, table, text, warn
 from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
 from daemon.control.socket import ask
 from daemon.control.status import TableStatus, country_status, read_status
@@ -110,7 +108,7 @@ def _say_again(read: Read, as_json: bool) -> None:
         warn(f"tracepool: {e}")
         return
     if as_json:
-        say(json.dumps(found))
+        say_json(found, indent=None)
     else:
         _say(found)
         say("")
@@ -121,8 +119,8 @@ def _picture(read: Read) -> RenderableType:
     try:
         found = read()
     except TheirFault as e:
-        return Text(f"{e}\n\n{end}")
-    return Group(table(COLUMNS, _rows(found), right=COLUMNS[1:]), Text("\n".join([*_lines(found), "", end])))
+        return text(str(e), "", end)
+    return Group(table(COLUMNS, _rows(found), right=COLUMNS[1:]), text(*_lines(found), "", end))
 
 
 def _say(found: dict[str, Any]) -> None:
@@ -160,17 +158,17 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"    next: {advice['command']}    (rule: {advice['rule']})")
     if found["daemon"] is None:
         lines.append("the daemon is not running: these figures are from the tables")
-        return [shown(line) for line in lines]
+        return lines
     journal, full = found["journal"], _full(found["queues"])
     lines.append(
         f"daemon: version {found['version']}, up {found['uptime_s']:.0f} s; PostgreSQL "
         f"{'reachable' if journal['database_reachable'] else 'NOT reachable'}; journal: "
         f"{'?' if journal['backlog'] is None else journal['backlog']} to ship, "
-        f"{journal['dropped']} dropped"
+        f"{journal['dropped']} dropped, {journal.get('refused', 0)} refused"
     )
     if "node" in found:  # a daemon of an earlier version does not report its node
         lines.append(_node(found["node"]))
-    return [shown(line) for line in lines + full]
+    return lines + full
 
 
 def _node(node: dict[str, Any]) -> str:
@@ -222,7 +220,7 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
         say_json(answer or report.as_dict())
         return
     for line in report.lines():
-        say(shown(line))
+        say(line)
 
 
 def _round_without_daemon(settings: Settings) -> Report:

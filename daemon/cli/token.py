@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from daemon.cli.output import say, say_rows_json, say_table, shown, warn
+from daemon.cli.output import say, say_rows_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
 from daemon.control import token_store
 from daemon.control.access import hash_of
@@ -34,7 +34,7 @@ def create(
         raise BadInput(f"the name must have 1 to {NAME_CHARACTERS_MAX} printable characters")
     token = f"tp_{secrets.token_urlsafe(TOKEN_BYTES)}"
     if not work(settings_of(config), token_store.create_token, name, role, hash_of(token)):
-        raise BadInput(f"a token {shown(name)} is in force: choose another name, or revoke it first")
+        raise BadInput(f"a token {name} is in force: choose another name, or revoke it first")
     say(token)
     warn(f"tracepool: keep this token: it is not shown again. The control face now needs a token ({role}: {name})")
 
@@ -61,5 +61,5 @@ def revoke(name: Name, *, config: ConfigFile = None) -> None:
     tracepool token revoke grafana
     """  # fmt: skip
     if not work(settings_of(config), token_store.revoke_token, name):
-        raise BadInput(f"no token {shown(name)} is in force: tracepool token list shows them")
-    say(f"revoked {shown(name)}")
+        raise BadInput(f"no token {name} is in force: tracepool token list shows them")
+    say(f"revoked {name}")

@@ -1,6 +1,5 @@
 """`tracepool trace`: traces URLs through the pool, with a lower priority than clicks."""
 
-import json
 import sys
 from collections.abc import Sequence
 from itertools import islice
@@ -11,7 +10,7 @@ import trio
 from cyclopts import Parameter
 
 from daemon.cli.import_file import name_of, read_text
-from daemon.cli.output import progress, say, say_table, warn
+from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import ConfigFile, flag, settings_of, with_database
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
@@ -96,7 +95,7 @@ async def _wait(database: Database, ids: Sequence[UUID], as_json: bool) -> bool:
                     del left[row["request_id"]]
                     ended[row["request_id"]] = row
                     if as_json:
-                        say(json.dumps(row, default=str, ensure_ascii=False))
+                        say_json(row, indent=None)
                 if rows:
                     sys.stdout.flush()
                     advanced(len(rows))

@@ -187,6 +187,8 @@ def _journal(overview: Overview, backlog: int | None) -> Iterator[Metric]:
         yield CounterMetricFamily(f"tracepool_journal_{name}", what, value=count)
     if backlog is not None:
         yield GaugeMetricFamily("tracepool_journal_backlog_entries", "Entries still to be shipped", backlog)
+    kept = "Refused entries that wait for tracepool journal refused retry or drop"
+    yield GaugeMetricFamily("tracepool_journal_refused_entries", kept, overview.spool.refused)
     yield GaugeMetricFamily("tracepool_database_reachable", "1 if PostgreSQL accepts entries", shipper.reachable)
 
 

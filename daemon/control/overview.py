@@ -65,7 +65,7 @@ class Overview:
             journal=JournalStatus(
                 recorded=self.writer.recorded,
                 dropped=self.writer.dropped,
-                refused=self.shipper.refused,
+                refused=self.spool.refused,
                 late_hits=self.clicks.late_hits,
                 backlog=await self.backlog(),
                 database_reachable=self.shipper.reachable,
@@ -82,7 +82,7 @@ class Overview:
     async def backlog(self) -> int | None:
         """Entries to be shipped; None while the disk cannot be read, so that the rest of the status is still shown."""
         try:
-            return await trio.to_thread.run_sync(self.spool.backlog, self.shipper.shipped_seq)
+            return await trio.to_thread.run_sync(self.shipper.backlog)
         except sqlite3.Error:
             return None
 

@@ -53,7 +53,10 @@ class QueueStatus:
 
 @plain(frozen=True, slots=True)
 class JournalStatus:
-    """`backlog`: entries that PostgreSQL does not have yet; null while the disk cannot be read."""
+    """`backlog`: entries that PostgreSQL does not have yet; null while the disk cannot be read.
+
+    `refused`: entries that PostgreSQL refused, and that are kept until they are sent again or dropped.
+    """
 
     recorded: int
     dropped: int

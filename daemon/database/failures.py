@@ -7,7 +7,9 @@ from.
 
 import contextlib
 import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -40,6 +42,8 @@ OUTAGES = (
     asyncpg.InternalServerError,
 )
 REFUSALS = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+OF_TABLES = ("0A", "28", "3D", "3F", "42")
+"""Classes of SQLSTATE that concern tables, columns, rights and functions, unless they come from a trigger."""
 # By the beginning of the SQLSTATE.
 REMEDIES = (
     ("42501", "grant the role of database.url the missing rights on tracepool's tables and sequences"),
@@ -54,6 +58,8 @@ OUTAGES_IN_WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] =
      "let database.url lead to the primary, or reset default_transaction_read_only"),
     ((asyncpg.TooManyConnectionsError,), "PostgreSQL takes no more connections",
      "raise max_connections or the role's limit, or lower database.connections_max"),
+    ((ssl.SSLCertVerificationError,), "the certificate of PostgreSQL is refused",
+     "correct sslrootcert or sslmode in database.url, or the certificate"),
 )  # fmt: skip
 REMEDY = "see PostgreSQL's log for the whole statement"
 
@@ -74,6 +80,33 @@ def translated_errors() -> Iterator[None]:
         raise _unavailable(e) from e
     except asyncpg.PostgresError as e:
         raise _refused(e) from e
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """PostgreSQL's error about a row."""
+
+    sqlstate: str
+    why: str
+    constraint: str = ""
+    table: str = ""
+
+
+def refusal_of(error: BaseException) -> Refusal | None:
+    """PostgreSQL's error, if it may concern the values of a single row; None if it concerns a table or the server.
+
+    `error`: one of REFUSALS, or a StatementRefused. Triggers and functions may raise anything about a row.
+    """
+    found = error.__cause__ if isinstance(error, StatementRefused) else error
+    if not isinstance(found, asyncpg.PostgresError) or isinstance(found, OUTAGES):
+        return None
+    state, context = found.sqlstate or "", " ".join((found.context or "").split())
+    of_row = isinstance(found, REFUSALS) or context or "row-level security" in str(found)
+    if not of_row and state.startswith(OF_TABLES):
+        return None
+    message = str(found.args[0] if found.args else found)  # the details repeat the row
+    why = f"{message} ({context})" if context else message
+    return Refusal(state, why, found.constraint_name or "", found.table_name or "")
 
 
 def _unavailable(error: BaseException) -> DatabaseUnavailable:

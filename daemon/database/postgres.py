@@ -26,10 +26,12 @@ import trio
 import trio_asyncio
 
 from daemon.database.failures import ENDED_STATEMENTS, OUTAGES, blocked, translated_errors
+from daemon.database.login_faults import login_fault
 from daemon.database.queries import QUERIES
+from daemon.database.servers import servers_of
 from daemon.database.sessions import BlockerWatch, Limits, closed, rolled_back
 from daemon.database.sessions import Connection as Connection
-from daemon.errors import BadSettings, DatabaseSetupFailed
+from daemon.errors import BadSettings
 from daemon.settings import model
 
 T = TypeVar("T")
@@ -39,10 +41,7 @@ RELEASE_TIMEOUT_S = 5.0
 CLIENT_MARGIN_S = 5.0  # beyond the server's limit
 NOTIFICATIONS_MAX = 1_000
 # Named statements would fail behind a pooler, and after an ALTER TABLE.
-CONNECT: dict[str, Any] = {
-    "statement_cache_size": 0,
-    "server_settings": {"application_name": "tracepool", "timezone": "UTC"},
-}
+CONNECT: dict[str, Any] = {"statement_cache_size": 0}
 STATEMENT_MODE = "statement pooling mode"  # in PgBouncer's error when a transaction begins
 
 log = structlog.get_logger("daemon.database")
@@ -249,43 +248,46 @@ async def open_database(
 
     `connections_max`: in place of the setting.
 
-    Raises DatabaseUnavailable, DatabaseSetupFailed for an invalid URL, and BadSettings for a pooler that gives each
-    statement another session.
+    Raises DatabaseUnavailable, BadSettings for a `url` that cannot be used and for a pooler that gives each statement
+    another session, and DatabaseUnfit if the login is refused.
     """
+    servers = servers_of(url, given.connect_timeout_s)
 
     async def connect() -> "asyncpg.Pool[asyncpg.Record]":
         pool: asyncpg.Pool[asyncpg.Record] = await asyncpg.create_pool(
-            url,
+            connect=servers.connect,
             min_size=0,  # else asyncpg logs a traceback each time that it cannot keep one
             max_size=connections_max or given.connections_max,
-            timeout=given.connect_timeout_s,
             command_timeout=given.statement_timeout_s + CLIENT_MARGIN_S,
             reset=_no_reset,
             **CONNECT,
         )
         try:
-            async with pool.acquire(timeout=given.connect_timeout_s) as conn:
+            async with pool.acquire(timeout=servers.connect_s_max) as conn:
                 await conn.execute("begin")
                 await conn.execute("commit")
         except BaseException as e:
             pool.terminate()
             if isinstance(e, asyncpg.PostgresConnectionError) and STATEMENT_MODE in str(e):
                 raise BadSettings(f"database.url: {e}: let the pooler's pool_mode be transaction or session") from None
+            if fault := login_fault(e, servers.role, servers.database):
+                raise fault from None
             raise
         return pool
 
     with translated_errors():
         try:
             pool = await trio_asyncio.aio_as_trio(connect)()
+        except OSError:  # ssl.SSLCertVerificationError is a ValueError too
+            raise
         except (ValueError, asyncpg.ClientConfigurationError) as e:
-            raise DatabaseSetupFailed(f"database.url cannot be used: {e}") from None
+            raise BadSettings(f"database.url cannot be used: {e}") from None
 
     async def connect_beside(statement_timeout_s: float | None) -> Connection:
-        connect_s = given.connect_timeout_s
-        return await asyncpg.connect(url, timeout=connect_s, command_timeout=statement_timeout_s, **CONNECT)
+        return await servers.connect(command_timeout=statement_timeout_s, **CONNECT)
 
     try:
-        yield Database(pool, connect_beside, given.connect_timeout_s, given.statement_timeout_s)
+        yield Database(pool, connect_beside, servers.connect_s_max, given.statement_timeout_s)
     finally:
         pool.terminate()
 

@@ -26,19 +26,20 @@ select (select count(*) from ip_rotation_pool) as ips,
 select name, role, hash, revoked_at from control_tokens order by created_at desc, name
 
 -- name: move_position
--- $1 node, $2 epoch, $3 new seq, $4 previous seq. No row: this batch, or a part of it, has been applied already, or
--- this database has lost earlier entries.
-insert into journal_position as p (node_id, epoch, seq)
-select $1, $2, $3 where $4::bigint = 0 or exists (select from journal_position where node_id = $1)
-on conflict (node_id) do update set epoch = $2, seq = $3, applied_at = now() where p.seq = $4 and p.seq < $3
+-- $1 node, $2 lane, $3 epoch, $4 new seq, $5 previous seq. No row: this batch, or a part of it, has been applied
+-- already, or this database has lost earlier entries.
+insert into journal_position as p (node_id, lane, epoch, seq)
+select $1, $2, $3, $4
+where $5::bigint = 0 or exists (select from journal_position where node_id = $1 and lane = $2)
+on conflict (node_id, lane) do update set epoch = $3, seq = $4, applied_at = now() where p.seq = $5 and p.seq < $4
 returning seq
 
--- name: read_position
-select seq from journal_position where node_id = $1
+-- name: read_positions
+select lane, seq from journal_position where node_id = $1
 
 -- name: apply_ip_changed
 -- $1: an array of entries in order; the last of each IP is applied. A row that an operator has edited since keeps the
--- operator's values.
+-- operator's values. `again`: the entry was refused once; a row with a later lease stays as it is.
 update ip_rotation_pool p
 set status = case when fresh then e.status else p.status end,
     locked_until = case when fresh then to_timestamp(e.locked_until) else p.locked_until end,
@@ -60,14 +61,14 @@ from (
         id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, total_uses bigint,
         success_count bigint, failure_count bigint, consecutive_failures int, is_healthy bool,
         avg_response_time_ms float8, last_health_check float8, lease_no bigint, edit_no bigint,
-        probe_failures int)) with ordinality as r(
+        probe_failures int, again bool)) with ordinality as r(
         id, status, locked_until, locked_by_request, last_used_at, total_uses, success_count, failure_count,
         consecutive_failures, is_healthy, avg_response_time_ms, last_health_check, lease_no, edit_no, probe_failures,
-        place)
+        again, place)
     join ip_rotation_pool i on i.id = r.id
-    order by r.id, r.place desc
+    order by r.id, r.again is true, r.place desc
 ) e
-where p.id = e.id
+where p.id = e.id and not (e.again is true and p.lease_no > e.lease_no)
 
 -- name: apply_trace_pending
 insert into active_trace_requests
@@ -80,9 +81,10 @@ from jsonb_to_recordset($1::jsonb) as (
 on conflict (request_id) do nothing
 
 -- name: apply_trace_processing
--- $1: an array of entries in order; the last one of each trace is applied.
+-- $1: an array of entries in order; the last one of each trace is applied. An entry that was refused once may come
+-- after the trace has ended.
 update active_trace_requests t
-set status = 'processing', ip_assigned = e.ip_assigned, ip_locked_at = to_timestamp(e.ip_locked_at),
+set status = case when t.completed_at is null then 'processing' else t.status end, ip_assigned = e.ip_assigned, ip_locked_at = to_timestamp(e.ip_locked_at),
     wait_time_ms = e.wait_time_ms, provider = e.provider, ip_unused_s = e.ip_unused_s, ip_choices = e.ip_choices
 from (
     select distinct on (request_id) *
@@ -95,7 +97,8 @@ from (
 where t.request_id = e.request_id
 
 -- name: apply_trace_finished
--- Entries of earlier versions lack some fields. Traffic is added by IP, and by day (UTC), provider and offer.
+-- Traffic is added by day (UTC), provider and offer. Entries of earlier versions lack some fields, and their traffic
+-- has the IP, whose row it is added to.
 with e as materialized (
     select * from jsonb_to_recordset($1::jsonb) as e (
         request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
@@ -110,7 +113,7 @@ with e as materialized (
     update ip_rotation_pool p
     set bytes_received = p.bytes_received + m.bytes_received, bytes_sent = p.bytes_sent + m.bytes_sent
     from (select ip_id, sum(bytes_received)::bigint as bytes_received, sum(bytes_sent)::bigint as bytes_sent
-          from moved group by ip_id) m
+          from moved where ip_id is not null group by ip_id) m
     where p.id = m.ip_id
 ), by_day as (
     insert into traffic as t (day, provider, offer_id, offer_name, traces, bytes_received, bytes_sent, cost)
@@ -130,6 +133,13 @@ set status = e.status, completed_at = to_timestamp(e.completed_at), final_url = 
     ips_tried = coalesce(e.ips_tried, '{}'), exit_ip = e.exit_ip, verdict = e.verdict, reason = e.reason
 from e
 where t.request_id = e.request_id
+
+-- name: apply_ip_traffic
+update ip_rotation_pool p
+set bytes_received = p.bytes_received + e.bytes_received, bytes_sent = p.bytes_sent + e.bytes_sent
+from (select ip_id, sum(bytes_received)::bigint as bytes_received, sum(bytes_sent)::bigint as bytes_sent
+      from jsonb_to_recordset($1::jsonb) as (ip_id uuid, bytes_received bigint, bytes_sent bigint) group by ip_id) e
+where p.id = e.ip_id
 
 -- name: traffic_today
 -- By provider; the day is in UTC.
@@ -360,6 +370,10 @@ where node_id = $1 and state = 'active' returning node_id
 -- name: hold_claim
 -- $1 node, $2 claim. Until the transaction ends, no other node can take over.
 select from nodes where node_id = $1 and claim = $2 and state = 'active' for share
+
+-- name: find_claim
+-- $1 node, $2 claim. As hold_claim, without a lock.
+select from nodes where node_id = $1 and claim = $2 and state = 'active'
 
 -- name: keep_nodes_out
 -- $1, $2: the lock's key. Until the transaction ends, no node can join.

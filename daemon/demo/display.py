@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.demo.showcase import ClickResult, Offer
+from daemon.printable import one_line, safe_json, word
 
 ONE_LINE_COLUMNS = 130
 """On a terminal at least this wide a click's final URL is in its row, else in a list below the table."""
@@ -33,14 +34,14 @@ class Display:
         self.results: dict[int, ClickResult] = {}
 
     def say(self, line: str = "") -> None:
-        self._console.print(Text(line), soft_wrap=True)
+        self._console.print(Text(one_line(line)), soft_wrap=True)
 
     def warn(self, line: str) -> None:
         """Print a line on standard error."""
-        self._errors.print(Text(line), soft_wrap=True)
+        self._errors.print(Text(one_line(line)), soft_wrap=True)
 
     def fact(self, label: str, text: str) -> None:
-        self._console.print(Text.assemble("  ", (f"{label:<12}", "bold"), text), soft_wrap=True)
+        self._console.print(Text.assemble("  ", (f"{label:<12}", "bold"), one_line(text)), soft_wrap=True)
 
     async def watch_clicks(self, offers: Sequence[Offer]) -> None:
         """On a terminal, redraw the table until cancelled; elsewhere show nothing."""
@@ -58,7 +59,7 @@ class Display:
 
     def results_as_json(self, results: Sequence[ClickResult]) -> None:
         if self._as_json:
-            sys.stdout.write("".join(f"{result.to_json()}\n" for result in results))
+            sys.stdout.write("".join(f"{safe_json(result.to_json())}\n" for result in results))
             sys.stdout.flush()
 
     def verdict(self, broken: Sequence[str], clicks: int) -> None:
@@ -71,8 +72,8 @@ class Display:
     def later_click(self, line: Mapping[str, Any]) -> None:
         """Print a click that the user sent, given the daemon's log line of the click."""
         ending = f"{line['outcome']} ({line['reason']})" if line.get("reason") else line["outcome"]
-        ip, location = line.get("ip") or "no IP", _shown(line["location"])
-        self.say(f"  {line['offer']}  {ip}  {_seconds(line['wait_ms'])}  {ending}  {location}")
+        ip, location = line.get("ip") or "no IP", line["location"]
+        self.say(f"  {word(line['offer'])}  {ip}  {_seconds(line['wait_ms'])}  {ending}  {location}")
 
     def _clicks(self, offers: Sequence[Offer], waited_s: float) -> RenderableType:
         wide = self._console.width >= ONE_LINE_COLUMNS
@@ -99,17 +100,12 @@ def _cells(number: int, offer: Offer, result: ClickResult | None, waited_s: floa
         outcome, reason = result.outcome or "none", result.reason or ""
     style = {"resolved": "green", "fallback": "yellow", "none": "red"}.get(outcome, "dim")
     values = [(str(number + 1), "dim"), (offer.name, ""), (offer.country, ""), (ip, ""), (hops, ""), (wait, "")]
-    return [Text(text, style=look) for text, look in (*values, (outcome, style), (reason, ""))]
+    return [Text(one_line(text), style=look) for text, look in (*values, (outcome, style), (reason, ""))]
 
 
 def _url(result: ClickResult | None) -> Text:
-    return Text(_shown(result.location or "") if result else "", overflow="fold")
+    return Text(one_line(result.location or "") if result else "", overflow="fold")
 
 
 def _seconds(wait_ms: float) -> str:
     return f"{wait_ms / 1000:.2f} s"
-
-
-def _shown(text: str) -> str:
-    """Replace control characters: the text comes from a visitor."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -99,7 +99,8 @@ async def _cancel_at_signal(
         async for number in signals:  # after a second signal the demo is stopping already
             if outcome.signal is None:
                 outcome.signal = number
-                display.say("\nStopping the daemon and removing all files.")
+                display.say()
+                display.say("Stopping the daemon and removing all files.")
                 show.cancel()
 
 
@@ -117,7 +118,8 @@ async def _show(display: Display, once: bool, outcome: _Outcome) -> None:
 async def _stage(display: Display) -> AsyncIterator[tuple[DemoNetwork, DaemonProcess]]:
     display.say("tracepool demo: an ad network and proxies on loopback, a PostgreSQL of its own, and the real daemon.")
     with private_state_dir(display.warn) as state_dir:
-        display.say(f"All files are in {state_dir}, which is removed at the end.\n")
+        display.say(f"All files are in {state_dir}, which is removed at the end.")
+        display.say()
         async with ad_network(display.warn) as network:
             display.fact("proxies", f"{ALL_ADDRESSES[0]} to {ALL_ADDRESSES[-1]}, port {network.proxy_port}")
             display.fact("IPs", ", ".join(f"{len(ips)} in {country}" for country, ips in ADDRESSES.items()))
@@ -147,7 +149,8 @@ async def _send_and_judge(display: Display, network: DemoNetwork, daemon: Daemon
     terms = Terms(
         tracking_urls=tracking_urls(network), deadline_s=settings.click.deadline_s, cooldown_s=settings.pool.cooldown_s
     )
-    display.say(f"\n{len(CLICKS)} clicks at once; the last one takes {math.ceil(terms.deadline_s)} s:")
+    display.say()
+    display.say(f"{len(CLICKS)} clicks at once; the last one takes {math.ceil(terms.deadline_s)} s:")
     async with trio.open_nursery() as watching:
         watching.start_soon(display.watch_clicks, CLICKS)
         await _send_clicks(display, network.seen, daemon.url, log)
@@ -214,10 +217,13 @@ async def _go_on(display: Display, daemon: DaemonProcess, log: BinaryIO) -> None
     """Print a line for each click that the user sends, until cancelled."""
     called = Path(sys.argv[0])
     command = str(called) if called.name == "tracepool" else f"{sys.executable} -m daemon"
-    display.say("\nThe daemon goes on serving until Ctrl-C. In another terminal:\n")
+    display.say()
+    display.say("The daemon goes on serving until Ctrl-C. In another terminal:")
+    display.say()
     display.say(f"  curl -si '{daemon.url}/track-hit?offer={OFFERS[0].name}&gclid={TRY_GCLID}'")
     display.say(f"  {command} status --config {daemon.config}")
-    display.say(f"  {command} psql --config {daemon.config}\n")
+    display.say(f"  {command} psql --config {daemon.config}")
+    display.say()
     while True:
         for line in _new_clicks(log):
             display.later_click(line)

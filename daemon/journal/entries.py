@@ -21,6 +21,7 @@ class IpChanged(msgspec.Struct, frozen=True):
     """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`.
 
     The endpoint `address`, `port`, `username` rests until `locked_until`, even if the row is deleted or edited.
+    `locked_until_boot_s` is the same time on the boot clock with this `boot_id` (see Moment), which nobody can set.
     """
 
     id: UUID
@@ -42,6 +43,8 @@ class IpChanged(msgspec.Struct, frozen=True):
     address: str = ""
     port: str = ""
     username: str = ""
+    locked_until_boot_s: float | None = None
+    boot_id: str = ""
 
 
 class TracePending(msgspec.Struct, frozen=True):
@@ -67,13 +70,20 @@ class TraceProcessing(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """The bytes of one attempt through an IP, as the proxy counts them. `cost` in US dollars, by the prices then."""
+    """The bytes of one attempt, as the proxy counts them. `cost` in US dollars, by the prices then."""
 
-    ip_id: UUID
     provider: str
     bytes_received: int
     bytes_sent: int
     cost: float
+
+
+class IpTraffic(msgspec.Struct, frozen=True):
+    """The same bytes for the IP's row. An entry of its own: a lock on that row must not hold up traces and hits."""
+
+    ip_id: UUID
+    bytes_received: int
+    bytes_sent: int
 
 
 class TraceFinished(msgspec.Struct, frozen=True):
@@ -121,15 +131,18 @@ class Hit(msgspec.Struct, frozen=True):
     answered_at: float
 
 
-Entry = IpChanged | TracePending | TraceProcessing | TraceFinished | Hit
+Entry = IpChanged | TracePending | TraceProcessing | TraceFinished | IpTraffic | Hit
 
 KINDS: dict[type[Entry], str] = {
     IpChanged: "ip_changed",
     TracePending: "trace_pending",
     TraceProcessing: "trace_processing",
     TraceFinished: "trace_finished",
+    IpTraffic: "ip_traffic",
     Hit: "hit",
 }
+STATES = ("ip_changed", "ip_traffic")
+"""The kinds that change rows of ip_rotation_pool. All others are facts, which do not wait for these rows."""
 
 
 class Recorder(Protocol):

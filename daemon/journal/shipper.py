@@ -1,28 +1,25 @@
-"""Applies the spool to PostgreSQL in order, in batches. The transaction of a batch also moves journal_position.
+"""Applies the spool to PostgreSQL: facts and states, each in its order, as lane.py says.
 
-So an entry is applied once, however often it is sent. During an outage, or while PostgreSQL refuses a statement, the
-spool grows. If PostgreSQL refuses the values of one entry, that entry is found by halving its batch, logged and left
-out. Applied entries stay in the spool for `keep_s`: a database that lost its last seconds, by a failover or a restored
-backup, gets them again.
+During an outage, or while PostgreSQL refuses a statement, the spool grows. Applied entries stay in the spool for
+`keep_s`: a database that lost its last seconds, by a failover or a restored backup, gets them again.
 """
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TypeVar, TypeVarTuple
-from uuid import UUID, uuid4
+from functools import partial
+from typing import Any
+from uuid import UUID
 
-import msgspec
 import structlog
 import trio
 
-from daemon.database.failures import REFUSALS
-from daemon.database.postgres import Connection, Database
-from daemon.database.queries import QUERIES
+from daemon.database.postgres import Database
 from daemon.errors import DatabaseBusy, DatabaseOccupied, DatabaseUnavailable, StatementRefused
-from daemon.journal.entries import KINDS, Hit, IpChanged, TracePending
-from daemon.journal.spool import Spool, SpooledEntry
+from daemon.journal.entries import KINDS, IpChanged
+from daemon.journal.lane import FACTS, OF_IPS, Lane
+from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.troubles import Troubles
 
@@ -35,49 +32,18 @@ GATHER_MAX_S = 2.0
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0
 SLOW_READ_S = 30.0
-ALL = tuple(KINDS.values())  # in the order of a trace's states
-FACTS = tuple(kind for kind in ALL if kind != KINDS[IpChanged])
-INSERTED = (KINDS[TracePending], KINDS[Hit])
-OTHERS_TRIED_MAX = 20
-EVERY_ROW_REMEDY = "change or drop the constraint, trigger, index or column type that refuses the rows"
-SHIPPING = "writing rows"
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+REFUSED_PAUSE_MAX_S = 10.0  # while everything is refused: each attempt is an error in PostgreSQL's log
+SHIPPING = {FACTS: "writing rows", OF_IPS: "writing the IPs' states"}
+"""The activities, by lane."""
 
 log = structlog.get_logger("daemon.journal")
 
 
-async def apply_batch(
-    conn: Connection,
-    node_id: object,
-    epoch: int,
-    after_seq: int,
-    batch: Sequence[SpooledEntry],
-    claim: UUID | None,
-    kinds: Sequence[str],
-) -> bool:
-    """A unit of work. False, with nothing changed, if the position is not `after_seq`.
-
-    `claim`: this node's, checked and locked for the transaction if given. `kinds`: the kinds to apply.
-    """
-    if claim is not None and not await conn.fetch(QUERIES["hold_claim"], node_id, claim):
-        raise DatabaseOccupied("this node has lost its claim on the database")
-    moved = await conn.fetchval(QUERIES["move_position"], node_id, epoch, batch[-1].seq, after_seq)
-    if moved is None:
-        return False
-    for kind in kinds:
-        if bodies := [entry.body for entry in batch if entry.kind == kind]:
-            await conn.execute(QUERIES[f"apply_{kind}"], f"[{','.join(bodies)}]")
-    return True
-
-
 @dataclass(eq=False, repr=False)
 class Shipper:
-    """`shipped_seq`: the last applied entry. `refused`: how many entries PostgreSQL refused.
+    """`claim()` gives this node's claim, or None while another node has the database: then only facts are applied.
 
-    `claim()` gives this node's claim, or None while another node has the database: then only facts are applied. It
-    raises DatabaseOccupied while nothing may be written. Without `claim` there are no other nodes.
+    It raises DatabaseOccupied while nothing may be written. Without `claim` there are no other nodes.
     """
 
     _spool: Spool
@@ -89,146 +55,164 @@ class Shipper:
     claim: Callable[[], UUID | None] | None = None
     # (time, position) while the entries are kept
     _applied: deque[tuple[float, int]] = field(default_factory=deque, init=False)
-    _accepted: dict[str, SpooledEntry] = field(default_factory=dict, init=False)  # the last one of each kind
     _noted_seq: int = field(default=0, init=False)  # the position given to the spool last
+    _known: dict[str, int] = field(default_factory=dict, init=False)  # the positions that were found, by lane
+    _finding: trio.Lock = field(default_factory=trio.Lock, init=False)
     _progress: trio.Event = field(default_factory=trio.Event, init=False)
-    _hurry: trio.Event = field(default_factory=trio.Event, init=False)  # `flush` waits for rows
-    shipped_seq: int = field(default=0, init=False)
-    refused: int = field(default=0, init=False)
-    reachable: bool = field(default=True, init=False)
+    _hurry: dict[str, trio.Event] = field(default_factory=dict, init=False)  # by lane: `flush` waits for rows
+    _unreachable: set[str] = field(default_factory=set, init=False)  # lanes
+    facts: Lane = field(init=False)
+    states: Lane = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.facts, self.states = (
+            Lane(name, self._spool, self._database, self._claimed, self._read, self.find_position)
+            for name in (FACTS, OF_IPS)
+        )
+        self._hurry = {name: trio.Event() for name in (FACTS, OF_IPS)}
+
+    def _claimed(self) -> tuple[UUID | None, bool]:
+        """(this node's claim, whether states of IPs may be written). Raises DatabaseOccupied."""
+        claim = self.claim() if self.claim else None
+        return claim, claim is not None or self.claim is None
+
+    @property
+    def shipped_seq(self) -> int:
+        """PostgreSQL has all entries up to this one."""
+        return min(self.facts.seq, self.states.seq)
+
+    @property
+    def refused(self) -> int:
+        """How many entries PostgreSQL has refused in this run."""
+        return self.facts.refused + self.states.refused
+
+    @property
+    def reachable(self) -> bool:
+        return not self._unreachable
+
+    def backlog(self) -> int:
+        """How many entries PostgreSQL does not have yet. Synchronous, for a thread; raises sqlite3.Error."""
+        return self._spool.backlog(self.facts.seq, self.states.seq)
 
     async def find_position(self) -> None:
-        """Reads the position from PostgreSQL; raises DatabaseUnavailable.
+        """Reads the positions from PostgreSQL; raises DatabaseUnavailable.
 
         A database that was further before has lost entries. The spool's entries are applied again, and the position
         skips those that the spool has no more.
         """
-        rows = await self._database.fetch("read_position", self._spool.node_id)
-        position = rows[0]["seq"] if rows else 0
-        first, last = await self._read(self._spool.bounds)
-        if position > last:
-            await trio.to_thread.run_sync(self._spool.continue_after, position)
-            log.warning("spool_is_an_old_copy", continues_after=position)
-            last = position
-        known = max(self.shipped_seq, self._spool.applied_seq)
-        begins_after = last if first is None else first - 1
-        if position < known:
-            lost = max(0, min(known, begins_after) - position)
-            log.error("database_is_older", entries=known - position, applied_again=known - position - lost, lost=lost,
-                      why="PostgreSQL has lost rows: a restored backup, a failover, or another database",
-                      effect="the entries that are still in the spool are applied again")  # fmt: skip
-        if position < begins_after:
-            await self._database.fetch("move_position", self._spool.node_id, self._spool.epoch, begins_after, position)
-            position = begins_after
-        self.shipped_seq = position
-        self._keep(position)
+        async with self._finding:
+            rows = await self._database.fetch("read_positions", self._spool.node_id)
+            positions = {lane.name: 0 for lane in (self.facts, self.states)} | {row["lane"]: row["seq"] for row in rows}
+            first, last = await self._read(self._spool.bounds)
+            if (furthest := max(positions.values())) > last:
+                await trio.to_thread.run_sync(self._spool.continue_after, furthest)
+                log.warning("spool_is_an_old_copy", continues_after=furthest)
+                last = furthest
+            begins_after = last if first is None else first - 1
+            self._report_lost(positions, begins_after)
+            for lane in (self.facts, self.states):
+                position = positions[lane.name]
+                if position < begins_after:
+                    at = self._spool.epoch, begins_after, position
+                    await self._database.fetch("move_position", self._spool.node_id, lane.name, *at)
+                    position = begins_after
+                lane.seq = self._known[lane.name] = position
+            self._keep()
+
+    def _report_lost(self, positions: dict[str, int], begins_after: int) -> None:
+        known = {
+            lane.name: max(lane.seq, self._known.get(lane.name, self._spool.applied_seq))
+            for lane in (self.facts, self.states)
+        }
+        behind = [name for name, position in positions.items() if position < known[name]]
+        if not behind:
+            return
+        position, before = min(positions[name] for name in behind), max(known[name] for name in behind)
+        lost = max(0, min(before, begins_after) - position)
+        log.error("database_is_older", entries=before - position, applied_again=before - position - lost, lost=lost,
+                  why="PostgreSQL has lost rows: a restored backup, a failover, or another database",
+                  effect="the entries that are still in the spool are applied again")  # fmt: skip
 
     async def run(self) -> None:
-        pause_s = PAUSE_MIN_S
+        async with trio.open_nursery() as nursery:
+            for lane in (self.facts, self.states):
+                nursery.start_soon(self._run_lane, lane)
+
+    async def _run_lane(self, lane: Lane) -> None:
+        activity, pause_s = SHIPPING[lane.name], PAUSE_MIN_S
         while True:
             committed = self._writer.committed
-            batch = await self._read(self._spool.read, self.shipped_seq, BATCH_MAX)
+            batch = await lane.read(BATCH_MAX)
             if not batch:
                 with trio.move_on_after(SLOW_READ_S):
                     await committed.wait()
                 self._forget()
-                await self._gather(0)
+                await self._gather(lane.name, 0)
                 continue
             try:
-                await self._ship(batch)
+                await lane.ship(batch)
             except DatabaseUnavailable as e:
-                self._troubles.note(SHIPPING, e, effect="rows wait in the spool; clicks go on")
-                self.reachable = isinstance(e, StatementRefused | DatabaseBusy | DatabaseOccupied)
+                self._note(lane.name, e)
+                self._note_progress()
                 await trio.sleep(pause_s)
-                pause_s = min(PAUSE_MAX_S, 2 * pause_s)
+                pause_s = min(REFUSED_PAUSE_MAX_S if isinstance(e, StatementRefused) else PAUSE_MAX_S, 2 * pause_s)
                 continue
-            self._troubles.over(SHIPPING)
-            self.reachable, pause_s = True, PAUSE_MIN_S
+            self._note_progress()
+            self._troubles.over(activity)
+            self._unreachable.discard(lane.name)
+            pause_s = PAUSE_MIN_S
             if len(batch) < BATCH_MAX:
-                await self._gather(len(batch))
+                await self._gather(lane.name, len(batch))
+
+    def _note(self, lane: str, error: DatabaseUnavailable) -> None:
+        self._troubles.note(SHIPPING[lane], error, effect="rows wait in the spool; clicks go on")
+        if isinstance(error, StatementRefused | DatabaseBusy | DatabaseOccupied):
+            self._unreachable.discard(lane)
+        else:
+            self._unreachable.add(lane)
+
+    def _note_progress(self) -> None:
+        self._spool.note_facts(self.facts.seq)
+        self._keep()
+        self._forget()
+        self._progress.set()
+        self._progress = trio.Event()
 
     async def flush(self) -> None:
         """Returns when PostgreSQL has all entries that were recorded before the call and not dropped."""
         await self._writer.durable()
         _, target_seq = await self._read(self._spool.bounds)
-        self._hurry.set()
+        for hurry in self._hurry.values():
+            hurry.set()
         while self.shipped_seq < target_seq:
             await self._progress.wait()
 
     async def discard_states(self) -> None:
         """The spooled states of IPs are not applied, because another node has leased the IPs since."""
-        if passed := await trio.to_thread.run_sync(self._spool.pass_over, "ip_changed", self.shipped_seq):
+        kind = KINDS[IpChanged]
+        if passed := await trio.to_thread.run_sync(self._spool.pass_over, kind, self.states.seq):
             log.warning("states_passed_over", entries=passed, why="another node has leased these IPs since")
 
-    async def _gather(self, entries: int) -> None:
+    async def _gather(self, lane: str, entries: int) -> None:
         with trio.move_on_after(min(GATHER_MAX_S, GATHER_MIN_S + GATHER_EACH_S * entries)):
-            await self._hurry.wait()
-        self._hurry = trio.Event()
+            await self._hurry[lane].wait()
+        self._hurry[lane] = trio.Event()
 
-    async def _read(self, method: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Calls a reading method of the spool, again while the disk fails."""
+    async def _read(self, method: Callable[..., Any], *args: Any) -> Any:
+        """Calls a method of the spool, again while the disk fails."""
         while True:
             try:
-                return await trio.to_thread.run_sync(method, *args)
+                return await trio.to_thread.run_sync(partial(method, *args))
             except sqlite3.Error as e:
                 log.error("journal_unreadable", why=str(e), retry_in_s=PAUSE_MAX_S, effect="rows wait; clicks go on")
                 await trio.sleep(PAUSE_MAX_S)
 
-    async def _ship(self, batch: Sequence[SpooledEntry]) -> None:
-        try:
-            applied = await self._apply(batch)
-        except REFUSALS as e:
-            if len(batch) > 1:
-                await self._ship(batch[: len(batch) // 2])
-                await self._ship(batch[len(batch) // 2 :])
-                return
-            if not await self._takes_others(batch[0]):
-                name = f"apply_{batch[0].kind}"
-                raise StatementRefused(f"PostgreSQL refuses every row of {name}: {e}", EVERY_ROW_REMEDY) from e
-            applied = await self._apply([SpooledEntry(batch[0].seq, "passed_over", "{}")])
-            self.refused += applied
-            log.error("entry_refused", kind=batch[0].kind, seq=batch[0].seq, body=batch[0].body, why=str(e))
-        if applied:
-            self._accepted |= {entry.kind: entry for entry in batch}
-            self.shipped_seq = batch[-1].seq
-            self._keep(self.shipped_seq)
-        else:
-            before = self.shipped_seq
-            await self.find_position()
-            log.warning("position_moved", expected=before, found=self.shipped_seq)
-        self._forget()
-        self._progress.set()
-        self._progress = trio.Event()
-
-    async def _takes_others(self, refused: SpooledEntry) -> bool:
-        """Whether PostgreSQL takes another entry of this kind: then the cause is the refused entry's values.
-
-        Otherwise the cause is a constraint, a trigger or a column's type, and the rows wait as for a refused statement.
-        """
-        later = await self._read(self._spool.read, refused.seq, BATCH_MAX)
-        others = [entry for entry in later if entry.kind == refused.kind][:OTHERS_TRIED_MAX]
-        if (accepted := self._accepted.get(refused.kind)) is not None:
-            others.insert(0, accepted)
-        for other in others:
-            try:
-                await self._database.work(_try, other, own=True)
-            except _Accepted:
-                return True
-            except REFUSALS:
-                continue
-        return False
-
-    async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
-        node_id, epoch = self._spool.node_id, self._spool.epoch
-        claim = self.claim() if self.claim else None
-        kinds = ALL if claim or not self.claim else FACTS
-        return await self._database.work(apply_batch, node_id, epoch, self.shipped_seq, batch, claim, kinds, own=True)
-
-    def _keep(self, seq: int) -> None:
-        now_s = trio.current_time()
-        while self._applied and self._applied[-1][1] >= seq:  # the position went back
+    def _keep(self) -> None:
+        now_s, seq = trio.current_time(), self.shipped_seq
+        while self._applied and self._applied[-1][1] > seq:  # the position went back
             self._applied.pop()
-        self._applied.append((now_s, seq))
+        if not self._applied or self._applied[-1][1] < seq:
+            self._applied.append((now_s, seq))
 
     def _forget(self) -> None:
         """Removes the entries that were applied `keep_s` ago."""
@@ -238,16 +222,3 @@ class Shipper:
         if forget_seq or self.shipped_seq != self._noted_seq:
             self._noted_seq = self.shipped_seq
             self._writer.applied(self.shipped_seq, forget_seq)
-
-
-class _Accepted(Exception):
-    """Rolls back an entry that PostgreSQL accepted."""
-
-
-async def _try(conn: Connection, entry: SpooledEntry) -> None:
-    """A unit of work that always raises, for a rollback: _Accepted, or PostgreSQL's error."""
-    body = entry.body
-    if entry.kind in INSERTED:  # with a new id, since PostgreSQL does not check all of a row that exists
-        body = msgspec.json.encode(msgspec.json.decode(body) | {"request_id": str(uuid4())}).decode()
-    await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
-    raise _Accepted

@@ -5,7 +5,7 @@ reads through another one, so that neither waits for the other. Sequence numbers
 has a new node id, so (node_id, seq) identifies an entry for ever.
 
 Applied entries stay for a while: a database may lose them again, and they tell which IPs rest. `applied_seq` is the
-last entry that PostgreSQL has had.
+last entry that PostgreSQL has had. Entries that PostgreSQL refused are kept in a table of their own, see refused.py.
 """
 
 import sqlite3
@@ -17,12 +17,19 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from daemon.database.failures import Refusal
+from daemon.journal import refused
+from daemon.journal.refused import RefusedEntry
+
 FILE = "journal.sqlite"  # in the state directory
-SCHEMA = """
+SCHEMA = (
+    """
 create table if not exists node (node_id text not null, epoch integer not null);
 create table if not exists entries (seq integer primary key autoincrement, kind text not null, body text not null);
 create table if not exists applied (seq integer not null);
 """
+    + refused.SCHEMA
+)
 INSERT = "insert into entries (kind, body) values (?, ?)"
 BYTES_USED = (
     "select (page_count - freelist_count) * page_size from pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -60,6 +67,7 @@ class Spool:
     """Raises sqlite3.Error if the disk fails; the write is rolled back then.
 
     Above `bytes_max` the oldest hits and traces are removed, but no states of IPs: a lease must not be forgotten.
+    `refused`: how many entries that PostgreSQL refused are kept. `refused_traces`: see refused.traces.
     """
 
     def __init__(self, path: Path, bytes_max: int = BYTES_MAX) -> None:
@@ -81,6 +89,8 @@ class Spool:
             self.applied_seq: int = self._writer.execute("select seq from applied").fetchone()[0]
         self.node_id = uuid.UUID(row[0])
         self.epoch = row[1] + 1
+        self._facts_seq = 0
+        self._count_refused()
         self.bytes = self.bytes_used()  # of the last measurement
         self._unmeasured_bytes = 0
 
@@ -90,6 +100,9 @@ class Spool:
         connection.execute("pragma synchronous = full")
         connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES_MAX}")
         return connection
+
+    def _count_refused(self) -> None:
+        self.refused, self.refused_traces = refused.count(self._writer), refused.traces(self._writer)
 
     def append(self, entries: Sequence[tuple[str, str]], forget_seq: int = 0, applied_seq: int = 0) -> int:
         """Makes (kind, body) pairs durable in order, removes entries up to `forget_seq`, and notes `applied_seq`.
@@ -128,12 +141,20 @@ class Spool:
         return int(self._writer.execute(BYTES_USED).fetchone()[0])
 
     def _make_room(self) -> int:
-        """Removes applied hits and traces, else applied states, else other hits and traces; returns how many others."""
-        oldest = "delete from entries where seq in (select seq from entries where {} order by seq limit ?)"
-        for which in ("seq <= ? and kind <> 'ip_changed'", "seq <= ?"):
-            if self._writer.execute(oldest.format(which), (self.applied_seq, DROP_ENTRIES)).rowcount:
+        """Removes applied facts, else applied states, else refused entries, else other facts.
+
+        Returns how many were removed without having been applied.
+        """
+        oldest = "delete from {0} where seq in (select seq from {0} where {1} order by seq limit ?)"
+        facts = "seq <= ? and kind not in ('ip_changed', 'ip_traffic')"
+        for which, seq in ((facts, self._facts_seq), ("seq <= ?", self.applied_seq)):
+            if self._writer.execute(oldest.format("entries", which), (seq, DROP_ENTRIES)).rowcount:
                 return 0
-        return self._writer.execute(oldest.format("kind <> 'ip_changed'"), (DROP_ENTRIES,)).rowcount
+        for table, which in (("refused", "true"), ("entries", "kind <> 'ip_changed'")):
+            if removed := self._writer.execute(oldest.format(table, which), (DROP_ENTRIES,)).rowcount:
+                break
+        self._count_refused()
+        return removed
 
     def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]:
         rows = self._reader.execute(
@@ -141,10 +162,26 @@ class Spool:
         )
         return [SpooledEntry(*row) for row in rows]
 
-    def backlog(self, after_seq: int) -> int:
-        """How many entries follow `after_seq`."""
-        count: int = self._reader.execute("select count(*) from entries where seq > ?", (after_seq,)).fetchone()[0]
+    def last(self, kind: str, up_to_seq: int) -> SpooledEntry | None:
+        """The last entry of a kind up to `up_to_seq`."""
+        row = self._reader.execute(
+            "select seq, kind, body from entries where kind = ? and seq <= ? order by seq desc limit 1",
+            (kind, up_to_seq),
+        ).fetchone()
+        return SpooledEntry(*row) if row else None
+
+    def backlog(self, facts_seq: int, states_seq: int | None = None) -> int:
+        """How many facts follow `facts_seq`, and states `states_seq` (default: the same)."""
+        states_seq = facts_seq if states_seq is None else states_seq
+        count: int = self._reader.execute(
+            "select count(*) from entries where seq > case when kind in ('ip_changed', 'ip_traffic') then ? else ? end",
+            (states_seq, facts_seq),
+        ).fetchone()[0]
         return count
+
+    def note_facts(self, seq: int) -> None:
+        """PostgreSQL has all facts up to `seq`, while `applied_seq` counts facts and states."""
+        self._facts_seq = seq
 
     def bounds(self) -> tuple[int | None, int]:
         """(the first entry that is there, the last one that was ever written), read in one transaction."""
@@ -155,16 +192,43 @@ class Spool:
 
     def bodies(self, kind: str) -> list[str]:
         """The bodies of all entries of a kind, applied ones too, in order."""
-        rows = self._reader.execute("select body from entries where kind = ? order by seq", (kind,))
+        kinds = (kind, f"{refused.PREFIX}{kind}")
+        rows = self._reader.execute("select body from entries where kind in (?, ?) order by seq", kinds)
         return [body for (body,) in rows]
 
     def pass_over(self, kind: str, after_seq: int) -> int:
-        """Makes the entries of a kind after `after_seq` empty, so that they are not applied. Returns their number."""
+        """Makes the entries of a kind after `after_seq` empty, so that they are not applied. Returns their number.
+
+        Refused ones are removed.
+        """
         with self._transaction():
             changed = self._writer.execute(
                 "update entries set kind = 'passed_over', body = '{}' where kind = ? and seq > ?", (kind, after_seq)
             )
+            self._writer.execute("delete from refused where kind = ?", (kind,))
+            self._count_refused()
         return changed.rowcount
+
+    def refuse(self, seq: int, at_s: float, refusal: Refusal) -> None:
+        """Keeps an entry that PostgreSQL refused."""
+        with self._transaction():
+            refused.keep(self._writer, seq, at_s, refusal)
+            self._count_refused()
+
+    def refused_entries(self) -> list[RefusedEntry]:
+        return refused.listed(self._reader)
+
+    def send_again(self, ids: Sequence[int]) -> int:
+        with self._transaction():
+            moved = refused.send_again(self._writer, ids)
+            self._count_refused()
+        return moved
+
+    def drop_refused(self, ids: Sequence[int]) -> int:
+        with self._transaction():
+            dropped = refused.drop(self._writer, ids)
+            self._count_refused()
+        return dropped
 
     def continue_after(self, seq: int) -> None:
         """Numbers new entries from `seq` + 1 on: this file is an old copy of one that has reached `seq`."""

@@ -1,15 +1,19 @@
-"""Renders the story of a click as lines of text. Pure."""
+"""Renders the story of a click as lines of text. Pure.
+
+A value that others follow on its line is quoted where it could be read as more than one value.
+"""
 
 from collections.abc import Iterator
 
 from daemon.journal.entries import Params
 from daemon.logbook.story import VERDICTS, Chosen, Story, Trace, span
+from daemon.printable import word
 
 LABEL = 10
 
 
 def render_story(story: Story) -> Iterator[str]:
-    of = f" of offer {story.offer}" if story.offer else ""
+    of = f" of offer {word(story.offer)}" if story.offer else ""
     yield f"click {story.request_id}{of}, {story.received_at or 'at an unknown time'}"
     yield from _asked(story)
     if story.chosen is not None:
@@ -18,7 +22,7 @@ def render_story(story: Story) -> Iterator[str]:
         status = "-" if hop.status is None else hop.status
         size = f"{hop.bytes_received / 1000:.1f} KB in, {hop.bytes_sent / 1000:.1f} KB out"
         yield _line(
-            f"hop {number}", f"at {_ms(hop.began_ms)} for {_ms(hop.ms)}: {status} {hop.kind}, {size}: {hop.url}"
+            f"hop {number}", f"at {_ms(hop.began_ms)} for {_ms(hop.ms)}: {status} {word(hop.kind)}, {size}: {hop.url}"
         )
     if story.trace is not None:
         yield from _end(story.trace)
@@ -27,20 +31,21 @@ def render_story(story: Story) -> Iterator[str]:
 
 def _asked(story: Story) -> Iterator[str]:
     if story.visitor or story.inbound_params:
-        agent = f" ({story.user_agent})" if story.user_agent else ""
-        yield _line("asked", f"by {story.visitor or 'an unknown address'}{agent} with {_params(story.inbound_params)}")
+        agent = f" ({word(story.user_agent)})" if story.user_agent else ""
+        visitor = word(story.visitor) if story.visitor else "an unknown address"
+        yield _line("asked", f"by {visitor}{agent} with {_params(story.inbound_params)}")
 
 
 def _ip(chosen: Chosen) -> Iterator[str]:
-    more = [text for text in (chosen.country, chosen.provider) if text]
+    more = [word(text) for text in (chosen.country, chosen.provider) if text]
     lease = [] if chosen.lease_no is None else [f"its lease {chosen.lease_no}"]
     waited = "" if chosen.waited_ms is None else f", {_ms(chosen.waited_ms)} after the click arrived"
-    yield _line("IP", f"{chosen.ip} ({', '.join([*more, *lease])}){waited}")
+    yield _line("IP", f"{word(chosen.ip)} ({', '.join([*more, *lease])}){waited}")
     yield _line("", chosen.why)
     if len(chosen.tried) > 1:
-        yield _line("", f"tried one after the other: {', '.join(chosen.tried)}")
+        yield _line("", f"tried one after the other: {', '.join(map(word, chosen.tried))}")
     if chosen.exit_ip:
-        yield _line("", f"seen by the target as {chosen.exit_ip}")
+        yield _line("", f"seen by the target as {word(chosen.exit_ip)}")
 
 
 def _end(trace: Trace) -> Iterator[str]:
@@ -99,7 +104,10 @@ def _line(label: str, text: str) -> str:
 
 def _params(params: Params) -> str:
     listed = {name: value if isinstance(value, list) else [value] for name, value in params.items()}
-    return ", ".join(f"{name}={value}" for name, values in listed.items() for value in values) or "no parameters"
+    return (
+        ", ".join(f"{word(name)}={word(value)}" for name, values in listed.items() for value in values)
+        or "no parameters"
+    )
 
 
 def _ms(milliseconds: float) -> str:

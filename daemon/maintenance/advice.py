@@ -49,6 +49,20 @@ def _database_hinders(f: Figures) -> Iterator[Advice]:
         )
 
 
+def _entries_refused(f: Figures) -> Iterator[Advice]:
+    if count := f.entries_refused:
+        yield Advice(
+            "entries_refused",
+            Severity.WARNING,
+            f"PostgreSQL refused {count} of the journal's entries, and their rows are missing: change the constraint "
+            "or trigger that refuses them, then send them again: tracepool journal refused retry.",
+            "PostgreSQL refused entries of the journal for their values; they are kept until they are sent again or "
+            "dropped",
+            {"entries": count},
+            "tracepool journal refused list",
+        )
+
+
 def _fallbacks_high(f: Figures) -> Iterator[Advice]:
     clicks, fallbacks = f.clicks.clicks, sum(f.clicks.fallbacks.values())
     if not clicks or 100 * fallbacks <= FALLBACKS_MAX_PERCENT * clicks:
@@ -131,6 +145,7 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
 
 RULES: Mapping[str, Rule] = {
     "database_hinders": _database_hinders,
+    "entries_refused": _entries_refused,
     "utilisation_high": utilisation_high,
     "fallbacks_high": _fallbacks_high,
     "active_above_available": active_above_available,

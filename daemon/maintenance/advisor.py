@@ -35,6 +35,7 @@ class Advisor:
     providers: ProviderHealth
     now: Callable[[], Moment]
     troubles: Troubles
+    entries_refused: Callable[[], int] = lambda: 0
     _evidence: Evidence = field(default=Evidence(), init=False)
     _advice: tuple[Advice, ...] = field(default=(), init=False)
     _derived_s: float = field(default=float("-inf"), init=False)
@@ -68,6 +69,7 @@ class Advisor:
                 suspects=self.providers.suspects(),
                 refusals=self.providers.refusals(),
                 hindrances=tuple(Hindrance(held.activity, held.sentence, held.remedy) for held in self.troubles),
+                entries_refused=self.entries_refused(),
             )
             self._advice = advise(figures)
         return self._advice

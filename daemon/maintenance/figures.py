@@ -159,6 +159,8 @@ class Figures:
 
     By provider: `suspects`, the reason why the provider itself seems to fail; `refusals`, the number of traces whose
     login was refused recently, 0 if logins are accepted again.
+
+    `entries_refused`: entries of the journal that PostgreSQL refused, and that are kept.
     """
 
     now_s: float
@@ -173,3 +175,4 @@ class Figures:
     cooldown_s: float = 60.0
     interval_s: float = 60.0
     hindrances: tuple[Hindrance, ...] = ()
+    entries_refused: int = 0

@@ -6,7 +6,7 @@ messages that were left unfinished.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from daemon.clock import Moment
-from daemon.journal.entries import Recorder
+from daemon.journal.entries import IpChanged, Recorder
 from daemon.pool.messages import (
     CountOverdue,
     Decision,
@@ -88,10 +88,11 @@ class PoolActor:
             self.publish(self.pool, self.pool.view(starts_over=True))
             raise
 
-    def start_over(self, rows: Iterable[Ip]) -> list[Message]:
+    def start_over(self, rows: list[Ip]) -> list[Message]:
         """Reloads the pool from its current rows. Returns the messages that `run` must handle first (`unfinished`)."""
         unfinished = self.unfinished()
-        self.pool = self.pool.reloaded(rows)
+        undone = {entry.id for entry in self._decision.entries if isinstance(entry, IpChanged)}
+        self.pool = self.pool.reloaded(rows, self._now(), undone)
         self.publish(self.pool, self.pool.view())
         return unfinished
 
@@ -127,6 +128,10 @@ class PoolActor:
             self._at = -1
             for remark in decision.remarks:
                 log.warning("lease_lost", country=self.pool.country, why=remark)
+            if cut := self.pool.rests.take_cut():
+                log.warning("rests_cut", ips=cut, effect="they rest for pool.lock_s + pool.cooldown_s at most",
+                            why="by their rows a lock or a cooldown would last longer than is possible: the system's"
+                            " clock was set back, or the rows were edited")  # fmt: skip
             for provider in decision.spared:
                 self.spared(provider, self.pool.country, now)
             durable = True

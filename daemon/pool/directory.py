@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import trio
 
+from daemon.clock import Moment
 from daemon.countries import canonical
 from daemon.errors import PoolSilent
 from daemon.oneshot import OneShot
@@ -93,6 +94,7 @@ class PoolDirectory:
 
     _new_pool: Callable[[str], Pool]
     _start_actor: StartActor
+    _now: Callable[[], Moment]
     _handles: dict[str, PoolHandle] = field(default_factory=dict, init=False)
 
     def __iter__(self) -> Iterator[PoolHandle]:
@@ -117,7 +119,7 @@ class PoolDirectory:
         """A new country, with its first IPs."""
         send, receive = trio.open_memory_channel[Message](MAILBOX_MAX)
         pool = self._new_pool(canonical(country))
-        pool.load(ips)
+        pool.load_rows(ips, self._now())
         handle = self._handles[pool.country] = PoolHandle(send, pool)
         self._start_actor(pool, receive, handle.publish)
         return handle

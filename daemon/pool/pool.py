@@ -1,10 +1,11 @@
 """One country's IPs and the requests that wait for one: event and time in, Decision out, synchronous. Pure.
 
-The actor journals a decision's entries before it sends the answers. `departed` is shared by all pools: see rows.py.
+The actor journals a decision's entries before it sends the answers. All pools share one `rests`, see rests.py.
 """
 
 import math
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from uuid import UUID
 
@@ -15,7 +16,6 @@ from daemon.pool.messages import (
     Adopt,
     Counts,
     Decision,
-    Lease,
     Message,
     NoIPAvailable,
     PoolView,
@@ -25,8 +25,9 @@ from daemon.pool.messages import (
 )
 from daemon.pool.prospects import Newcomer, Prospects, too_late
 from daemon.pool.queues import IpHeap, Waiting, fast_one
-from daemon.pool.rows import Departed, departed_until_s, forget, ip_changed, keep_ticks, remember
-from daemon.pool.states import CHECKS, NEVER_USED, Event, Ip, Occurrence, Quarantine, Rules, Status, move
+from daemon.pool.rests import SAME_S, Rests
+from daemon.pool.rows import ip_changed, lease_of
+from daemon.pool.states import CHECKS, Event, Ip, Occurrence, Quarantine, Rules, Status, move
 
 OVERDUE_S = 1.0  # a lock or a rest that ends later than this was missed by its timer
 
@@ -35,12 +36,12 @@ class Pool:
     """`ips` by id. Only `decide`, `fire_timers` and `load` change it. `chance()` is random, in [0, 1)."""
 
     def __init__(
-        self, country: str, rules: Rules, departed: Departed | None = None, chance: Callable[[], float] = lambda: 0.0
+        self, country: str, rules: Rules, rests: Rests | None = None, chance: Callable[[], float] = lambda: 0.0
     ) -> None:
         self.country = country
         self.rules = rules
         self.chance = chance
-        self.departed = {} if departed is None else departed
+        self.rests = Rests() if rests is None else rests
         self.leases = 0  # given so far
         self.ips: dict[UUID, Ip] = {}
         self._by_status = dict.fromkeys(Status, 0)
@@ -51,6 +52,7 @@ class Pool:
         self.quarantine = Quarantine()
         self.waiting = Waiting()
         self._began_s = math.inf  # of the first `fire_timers`
+        self._corrected: list[Ip] = []
         self._estimate = WaitEstimate(self._by_status, self._rests)
         self._prospects = Prospects(self._rests, self._locks, self.waiting)
 
@@ -58,18 +60,21 @@ class Pool:
         return f"<Pool {self.country}: {self.counts()}>"
 
     def load(self, ips: Iterable[Ip]) -> None:
-        """Adds IPs as their rows have them, without a decision: at the start."""
+        """Adds IPs as they are, without a decision."""
         for ip in ips:
             self._join(ip)
 
-    def reloaded(self, ips: Iterable[Ip]) -> "Pool":
-        """The same country's pool from its current rows. No request waits in it."""
-        fresh = type(self)(self.country, self.rules, self.departed, self.chance)
+    def load_rows(self, rows: Iterable[Ip], now: Moment) -> None:
+        """Adds the IPs of rows, without a decision: at the start. `fire_timers` writes the rows that were corrected."""
+        self._corrected += [row for row in rows if self._enter(row, now)]
+
+    def reloaded(self, ips: list[Ip], now: Moment, undone: AbstractSet[UUID] = frozenset()) -> "Pool":
+        """The same country's pool from its current rows. No request waits in it. `undone`: changed without an entry."""
+        fresh = type(self)(self.country, self.rules, self.rests, self.chance)
         fresh.leases = self.leases
-        for ip in ips:
-            if (before := self.ips.get(ip.id)) is not None:
-                keep_ticks(ip, before)
-            fresh._join(ip)
+        before = {ip_id: ip for ip_id, ip in self.ips.items() if ip_id not in undone}
+        self.rests.settle_again(ips, before, now, self.rules)
+        fresh.load(ips)
         return fresh
 
     def view(self, *, starts_over: bool = False) -> PoolView:
@@ -103,16 +108,16 @@ class Pool:
                 self._release(message, now, decision)
             case Adopt(ips):
                 self._prospects.review()
-                forget(self.departed, now.tick_s)
+                self.rests.forget(now.tick_s)
                 for row in ips:
                     self._adopt(row, now, decision)
                 self._serve_waiting(now, decision)
             case Remove(ip_ids):
                 self._prospects.review()
-                forget(self.departed, now.tick_s)
+                self.rests.forget(now.tick_s)
                 for ip_id in ip_ids:
                     if (ip := self.ips.get(ip_id)) and not ip.leaving:
-                        remember(self.departed, ip, now.tick_s, self.rules)
+                        self.rests.departs(ip, self.rules)
                         self._step(ip, Occurrence(Event.REMOVED, now.tick_s), now, decision)
             case SetRules(rules):
                 self.rules = rules
@@ -126,6 +131,8 @@ class Pool:
         """
         self._began_s = min(self._began_s, now.tick_s)
         late_s = now.tick_s - OVERDUE_S
+        decision.entries += [ip_changed(ip, "joined", now) for ip in self._corrected]
+        self._corrected.clear()
         while (ip := self._locks.first()) and (until_s := ip.locked_until_s or 0.0) <= now.tick_s:
             decision.remarks.append(f"{ip!r}: its lock expired, because its trace did not release it")
             ended_s = until_s if until_s < self._began_s else now.tick_s
@@ -154,7 +161,7 @@ class Pool:
             decision.answers.append((request, NoIPAvailable(None, "untrusted")))
         elif request.ip_id is not None:
             self._acquire_that(self.ips.get(request.ip_id), request, now, decision)
-        elif ip := self._next(request.tried):  # every waiting request has tried the available IPs
+        elif ip := self._next(request.tried, now, decision):  # every waiting request has tried the available IPs
             self._lease(ip, request, now, decision)
         elif why := self._refusal(request, now.tick_s):
             self._refuse(request, why, decision)
@@ -175,7 +182,7 @@ class Pool:
         if ip is None:
             decision.answers.append((request, NoIPAvailable(None, "gone")))
             return
-        until_s = departed_until_s(self.departed, ip, self.rules) or ip.locked_until_s
+        until_s = self.rests.later_s(ip, self.rules) or ip.locked_until_s
         if refused := refused_check(ip, until_s, self.counts(), now.tick_s):
             decision.answers.append((request, refused))
         else:
@@ -188,29 +195,28 @@ class Pool:
             decision.answers += [(request, NoIPAvailable(None, "untrusted")) for request in self.waiting.take_all()]
             return
         while self._by_status[Status.AVAILABLE] and (request := self.waiting.first()):
-            if ip := self._next(request.tried):
+            if ip := self._next(request.tried, now, decision):
                 self._lease(ip, request, now, decision)
                 self.waiting.take_first()
             else:
                 self.waiting.pass_over_first()
         self.waiting.restore_passed_over()
 
-    def _next(self, tried: frozenset[UUID]) -> Ip | None:
-        if self.rules.fastest and (ip := fast_one(self._rested, self._by_status[Status.AVAILABLE], tried, self.chance)):
-            return ip
-        return self._rested.first_but(tried)
+    def _next(self, tried: frozenset[UUID], now: Moment, decision: Decision) -> Ip | None:
+        """The next available IP. One whose endpoint another row has used since it became available rests instead."""
+        while True:
+            available = self._by_status[Status.AVAILABLE]
+            ip = fast_one(self._rested, available, tried, self.chance) if self.rules.fastest else None
+            ip = ip or self._rested.first_but(tried)
+            if ip is None or (rests_until_s := self.rests.others_until_s(ip)) <= now.tick_s + SAME_S:
+                return ip
+            self._step(ip, Occurrence(Event.ENDPOINT_USED, now.tick_s, rests_until_s=rests_until_s), now, decision)
 
     def _lease(self, ip: Ip, request: Acquire, now: Moment, decision: Decision) -> None:
-        unused_s = None if ip.last_used_s == NEVER_USED else now.tick_s - ip.last_used_s
-        choices = self._by_status[Status.AVAILABLE]
+        last_used_s, choices = ip.last_used_s, self._by_status[Status.AVAILABLE]
         self._step(ip, Occurrence(Event.LEASE, now.tick_s, request.request_id), now, decision)
-        lease = Lease(
-            ip.id, ip.address, ip.port, ip.provider, self.country, ip.lease_no,
-            locked_until_s=now.tick_s + self.rules.lock_s, request_id=request.request_id, unused_s=unused_s,
-            choices=choices, ends_boot_s=now.boot_s + self.rules.lock_s, login=ip.login,
-        )  # fmt: skip
         self.leases += 1
-        decision.answers.append((request, lease))
+        decision.answers.append((request, lease_of(ip, self.country, last_used_s, choices, now)))
 
     def _release(self, release: Release, now: Moment, decision: Decision) -> None:
         ip = self.ips.get(release.ip_id)
@@ -218,7 +224,7 @@ class Pool:
             decision.remarks.append(f"{ip or release.ip_id}: lease {release.lease_no} ended before its release")
             return
         event = release.event
-        if event in CHECKS and self.departed.get(ip.endpoint, -math.inf) > now.tick_s:
+        if event in CHECKS and self.rests.others_until_s(ip) > now.tick_s:
             event = Event.RELEASED_TARGET_AT_FAULT  # an edit has set an endpoint that rests
         elif event in CHECKS and release.endpoint not in (None, ip.endpoint):
             event = Event.CHECKED  # an edit has set another endpoint than the checked one
@@ -235,9 +241,7 @@ class Pool:
         """Takes over a current row. An edit may change a known IP's endpoint and health, but never its lease."""
         ip = self.ips.get(row.id)
         if ip is None:
-            as_written = row.status, row.locked_until_s
-            self._join(row)
-            if (row.status, row.locked_until_s) != as_written:
+            if self._enter(row, now):
                 decision.entries.append(ip_changed(row, "joined", now))
             return
         if row.edit_no <= ip.edit_no:
@@ -245,8 +249,6 @@ class Pool:
         if row.endpoint != ip.endpoint:
             self._relocate(ip, row, now)
         ip.provider, ip.country, ip.login = row.provider, row.country, row.login
-        if ip.leaving:
-            self.departed.pop(ip.endpoint, None)  # the IP was not removed: it has its own rest
         ip.edit_no, ip.leaving = row.edit_no, False
         if row.consecutive_failures == 0:
             ip.consecutive_failures = 0
@@ -267,7 +269,7 @@ class Pool:
 
     def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
         """An edit sets another endpoint. The remaining rests of the old and of the new endpoint still apply."""
-        remember(self.departed, ip, now.tick_s, self.rules)
+        self.rests.departs(ip, self.rules)
         ip.address, ip.port, ip.login = row.address, row.port, row.login
         if ip.status is not Status.LOCKED:
             self._by_status[ip.status] -= 1
@@ -281,24 +283,31 @@ class Pool:
         self.quarantine.note(ip, self.rules)
         self._prospects.note(ip)
         if ip.status is Status.GONE:
+            self.rests.departs(ip, self.rules)
             del self.ips[ip.id]  # its row is deleted already
             return
         self._by_status[ip.status] += 1
-        if (
-            ip.status is Status.COOLDOWN
-            and (rests_until_s := departed_until_s(self.departed, ip, self.rules)) is not None
-        ):
+        if ip.status is Status.COOLDOWN and (rests_until_s := self.rests.later_s(ip, self.rules)) is not None:
             ip.locked_until_s = rests_until_s  # an edit set this endpoint while the IP was leased with another one
+        self.rests.held(ip, self.rules)
         decision.entries.append(ip_changed(ip, occurrence.event.value, now))
         self._file(ip)
 
+    def _enter(self, row: Ip, now: Moment) -> bool:
+        """Adds the IP of a row. Whether its state differs from the row."""
+        status, until_s = row.status, row.locked_until_s or 0.0
+        self.rests.settle(row, now, self.rules)
+        self._join(row)
+        return row.status is not status or abs((row.locked_until_s or 0.0) - until_s) > OVERDUE_S
+
     def _join(self, ip: Ip) -> None:
-        """Adds an IP of a row. A row with only one of `failed` and `not is_healthy` gets both; departed rests apply."""
+        """Adds an IP of a row. A row with only one of `failed` and `not is_healthy` gets both; other rests apply."""
         if ip.status is not Status.LOCKED and not (ip.is_healthy and ip.status is not Status.FAILED):
             ip.status, ip.is_healthy = Status.FAILED, False
-        if (rests_until_s := departed_until_s(self.departed, ip, self.rules)) is not None:
+        if (rests_until_s := self.rests.later_s(ip, self.rules)) is not None:
             ip.locked_until_s, ip.locked_by = rests_until_s, None
             ip.status = Status.COOLDOWN if ip.is_healthy else Status.FAILED
+        self.rests.held(ip, self.rules)
         self.ips[ip.id] = ip
         self._by_status[ip.status] += 1
         self.quarantine.note(ip, self.rules)

@@ -1,10 +1,6 @@
 """Converts rows of ip_rotation_pool to IPs, and IPs to journal entries. Pure.
 
-Rows and entries have times on the wall clock, a pool on the monotonic clock.
-
-An endpoint has departed if its row was deleted, edited to another endpoint, or moved to another country while the
-endpoint was leased or rested. A later row with this endpoint rests first until the old rest ends. All pools share one
-table of departed endpoints, initially from the spool.
+Rows have times on the wall clock, entries also on the boot clock, a pool on the monotonic clock.
 """
 
 import math
@@ -14,61 +10,15 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from daemon.clock import Moment
-from daemon.errors import BadInput
 from daemon.journal.entries import IpChanged
-from daemon.pool.messages import Describe, IpView
-from daemon.pool.states import NEVER_USED, Endpoint, Ip, Rules, Status
+from daemon.pool.messages import Describe, IpView, Lease
+from daemon.pool.states import NEVER_USED, Ip, Status
 from daemon.providers.proxies import login_of
-from daemon.web.endpoints import canonical_endpoint
-
-SAME_S = 0.001  # times that differ by less are equal: rows have microseconds
 
 # The fields of an Ip that have the name and the value of their column.
 _AS_IN_ROW = ("country", "provider", "total_uses", "success_count", "failure_count", "consecutive_failures",
               "is_healthy", "avg_response_time_ms", "lease_no", "edit_no", "probe_failures")  # fmt: skip
-
-Departed = dict[Endpoint, float]
-
-
-class _Rest(msgspec.Struct):
-    """An endpoint's rest in an entry `ip_changed`. Earlier versions wrote no address."""
-
-    status: str
-    locked_until: float | None = None
-    address: str = ""
-    port: str = ""
-    username: str = ""
-
-
-_DECODER = msgspec.json.Decoder(_Rest)
-
-
-def rests_known(bodies: Iterable[str], now: Moment, cooldown_s: float) -> Departed:
-    """The endpoints that rest according to entries `ip_changed` in order. A leased IP rests after its lock.
-
-    The rows may lack these rests: a database may be empty, or older than the spool.
-    """
-    last = {(rest.address, rest.port, rest.username): rest for rest in map(_DECODER.decode, bodies) if rest.address}
-    rests: Departed = {}
-    for rest in last.values():
-        if rest.locked_until is None:
-            continue
-        until_s = now.tick_at(rest.locked_until) + (cooldown_s if rest.status == Status.LOCKED else 0.0)
-        if until_s > now.tick_s:
-            endpoint = _canonical(rest)
-            rests[endpoint] = max(until_s, rests.get(endpoint, -math.inf))
-    return rests
-
-
-def _canonical(rest: _Rest) -> Endpoint:
-    """Earlier versions wrote the row's spelling."""
-    try:
-        return *canonical_endpoint(rest.address, rest.port), rest.username
-    except BadInput:
-        return rest.address, rest.port, rest.username
 
 
 def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
@@ -96,12 +46,24 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
     )
 
 
-def keep_ticks(row: Ip, before: Ip) -> None:
-    """Keeps the times that this run has measured: the wall clock of the row may have been set since."""
-    if row.lease_no == before.lease_no:
-        row.last_used_s = before.last_used_s
-        if row.status is before.status:
-            row.locked_until_s = before.locked_until_s
+def lease_of(ip: Ip, country: str, last_used_s: float, choices: int, now: Moment) -> Lease:
+    """The lease of an IP that was locked `now`."""
+    assert ip.locked_until_s is not None
+    assert ip.locked_by is not None
+    return Lease(
+        ip_id=ip.id,
+        address=ip.address,
+        port=ip.port,
+        provider=ip.provider,
+        country=country,
+        lease_no=ip.lease_no,
+        locked_until_s=ip.locked_until_s,
+        request_id=ip.locked_by,
+        unused_s=None if last_used_s == NEVER_USED else now.tick_s - last_used_s,
+        choices=choices,
+        ends_boot_s=now.boot_at(ip.locked_until_s),
+        login=ip.login,
+    )
 
 
 def described(asked: Describe, by_id: Mapping[UUID, Ip], unhealthy: AbstractSet[UUID]) -> tuple[IpView, ...]:
@@ -140,30 +102,6 @@ def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
         address=ip.address,
         port=ip.port,
         username=ip.login.username if ip.login else "",
+        locked_until_boot_s=None if until_s is None else now.boot_at(until_s),
+        boot_id=now.boot_id,
     )
-
-
-def remember(departed: Departed, ip: Ip, now_s: float, rules: Rules) -> None:
-    """Keeps the remaining rest of a departing IP's endpoint; for a leased IP its lock and the rest after it."""
-    if ip.locked_until_s is None:
-        return
-    rests_until_s = ip.locked_until_s + (rules.cooldown_s if ip.status is Status.LOCKED else 0.0)
-    if rests_until_s > max(now_s, departed.get(ip.endpoint, -math.inf)):
-        departed[ip.endpoint] = rests_until_s
-
-
-def departed_until_s(departed: Departed, ip: Ip, rules: Rules) -> float | None:
-    """When the rest of an IP's departed endpoint ends, if that is later than the IP's own rest."""
-    until_s = departed.get(ip.endpoint)
-    if until_s is None:
-        return None
-    own_s = -math.inf if ip.locked_until_s is None else ip.locked_until_s
-    if ip.status is Status.LOCKED:
-        own_s += rules.cooldown_s
-    return until_s if until_s > own_s + SAME_S else None
-
-
-def forget(departed: Departed, now_s: float) -> None:
-    """Removes the endpoints whose rest is over."""
-    for endpoint in [e for e, until_s in departed.items() if until_s <= now_s]:
-        del departed[endpoint]

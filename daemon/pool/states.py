@@ -6,8 +6,8 @@ after `failures_max` failures in a row, unless too many IPs of its country have 
 `cooldown`, also when the lock expires, because the IP may have been in use until then. A check fetches no URL of an
 offer, so the IP returns to the status that it had before.
 
-`locked_until_s`, on the monotonic clock like all times here, ends a lock or a cooldown. An IP that an operator marks
-failed keeps the end of its cooldown, so that a reset does not shorten it.
+`locked_until_s`, on the monotonic clock like all times here, ends a lock or a cooldown. A failed IP has the end of its
+cooldown too, so that a reset does not shorten it.
 """
 
 import math
@@ -21,9 +21,8 @@ import msgspec
 from daemon.errors import IllegalTransition
 from daemon.providers.proxies import Login
 
-Endpoint = tuple[str, str, str]  # address and port as in web/endpoints.py; the row's username, empty without one
-
 NEVER_USED = -math.inf
+Endpoint = tuple[str, str, str]  # address and port as in web/endpoints.py; the row's username, empty without one
 FAILED_MAX_ONE_IN = 5  # of a country's IPs, and at least one, may have failed at once: 20%
 
 
@@ -45,6 +44,7 @@ class Event(StrEnum):
     PROBE_FAILED = "probe_failed"
     LOCK_EXPIRED = "lock_expired"
     COOLDOWN_OVER = "cooldown_over"
+    ENDPOINT_USED = "endpoint_used"  # under another row, which had this endpoint before
     RESET = "reset"
     MARKED_FAILED = "marked_failed"  # by an operator's UPDATE
     REMOVED = "removed"
@@ -97,13 +97,17 @@ class Ip:
 
 
 class Occurrence(msgspec.Struct, frozen=True):
-    """An event and its values. `response_ms`: of the trace that ended. `spared`: the IP does not become failed."""
+    """An event and its values. `response_ms`: of the trace that ended. `spared`: the IP does not become failed.
+
+    `rests_until_s`: of an endpoint that another row has used.
+    """
 
     event: Event
     now_s: float
     request_id: UUID | None = None
     response_ms: float | None = None
     spared: bool = False
+    rests_until_s: float | None = None
 
 
 def _lease(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
@@ -142,7 +146,6 @@ def _fail(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.last_health_check_s = occurrence.now_s
     if ip.consecutive_failures >= rules.failures_max and not occurrence.spared:
         ip.is_healthy = False
-        return _rest(ip, None)
     return _rest(ip, occurrence.now_s + rules.cooldown_s)
 
 
@@ -173,6 +176,10 @@ def _fail_again(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
 def _awake(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
     ip.locked_until_s = None
     return Status.AVAILABLE
+
+
+def _rest_for_another(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
+    return _rest(ip, occurrence.rests_until_s)
 
 
 def _reset(ip: Ip, occurrence: Occurrence, rules: Rules) -> Status:
@@ -208,6 +215,7 @@ _AFTER_CHECK = (Status.AVAILABLE, Status.FAILED, Status.GONE)
 _AFTER_LEASE = (Status.COOLDOWN, Status.FAILED, Status.GONE)
 TABLE: dict[tuple[Status, Event], tuple[tuple[Status, ...], Effect]] = {
     (Status.AVAILABLE, Event.LEASE): ((Status.LOCKED,), _lease),
+    (Status.AVAILABLE, Event.ENDPOINT_USED): ((Status.COOLDOWN,), _rest_for_another),
     (Status.LOCKED, Event.RELEASED_OK): (_AFTER_LEASE, _succeed),
     (Status.LOCKED, Event.RELEASED_IP_AT_FAULT): (_AFTER_LEASE, _fail),
     (Status.LOCKED, Event.RELEASED_TARGET_AT_FAULT): (_AFTER_LEASE, _blameless),

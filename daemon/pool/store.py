@@ -113,11 +113,11 @@ async def list_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
 
 async def checkable_ips(conn: Connection, selection: Selection) -> list[CheckableIP]:
     columns = (
-        "id, ip_address, ip_port, country, provider, case when locked_until > now() then locked_until end, username,"
-        " password"
+        "id, ip_address, ip_port, country, provider, username, password,"
+        " case when locked_until > now() then locked_until end as rests_until"
     )
-    rows = await _select(conn, columns, selection, "set_aside is null")
-    return [CheckableIP(*shown, login_of(username, password)) for *shown, username, password in rows]
+    rows = [dict(row) for row in await _select(conn, columns, selection, "set_aside is null")]
+    return [CheckableIP(login=login_of(row.pop("username"), row.pop("password")), **row) for row in rows]
 
 
 async def _select(conn: Connection, columns: str, selection: Selection, condition: str = "true") -> list[Any]:

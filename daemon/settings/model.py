@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 
 class Database(Section):
-    url: values.PostgresUrl = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
+    url: values.ConnectionString = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
     connections_max: int = Field(8, ge=2, le=100)
     connect_timeout_s: float = Field(5, ge=0.1, le=60)
     statement_timeout_s: float = Field(30, ge=1, le=600)

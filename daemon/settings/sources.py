@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, TomlConfigSettingsSource
@@ -20,7 +19,9 @@ from pydantic_settings.exceptions import SettingsError
 
 from daemon import logs
 from daemon.errors import BadSettings
+from daemon.printable import one_line
 from daemon.providers.settings import Provider
+from daemon.settings.connection_string import parameters_of
 from daemon.settings.model import ENV_PREFIX, Settings
 
 ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
@@ -76,7 +77,7 @@ def load(file: Path | None = None) -> Settings:
     try:
         return Settings(**merged)
     except ValidationError as e:
-        raise BadSettings("\n".join(_explain(error, sources) for error in e.errors())) from None
+        raise BadSettings("\n".join(one_line(_explain(error, sources)) for error in e.errors())) from None
 
 
 def _read_sources(path: Path | None) -> list[Source]:
@@ -163,14 +164,7 @@ def hide_secrets(settings: Settings) -> None:
     logs.hide(settings.control.token.get_secret_value())
     logs.hide(settings.trace.service_token.get_secret_value())
     if settings.database.url is not None:
-        for password in _passwords_in(settings.database.url.get_secret_value()):
-            logs.hide(password)
-
-
-def _passwords_in(url: str) -> list[str]:
-    """The secrets of a PostgreSQL URL. Parts of a password too, because an unescaped delimiter splits it."""
-    before, _, query = url.partition("://")[2].partition("?")
-    userinfo, _, _ = before.rpartition("@")
-    _, _, password = userinfo.partition(":")
-    named = [value for name, value in parse_qsl(query) if name in ("password", "sslpassword", "passfile")]
-    return [password, *re.split("[:@/#]", password), *named]
+        parameters = parameters_of(settings.database.url.get_secret_value())
+        for password in (parameters.get("password", ""), parameters.get("sslpassword", "")):
+            for secret in (password, *re.split("[:@/#?]", password)):  # another program may split it at a delimiter
+                logs.hide(secret)

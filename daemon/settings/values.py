@@ -8,12 +8,14 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
 from daemon.errors import BadInput
+from daemon.settings.connection_string import FILES, hosts_of, is_socket, parameters_of
 from daemon.web.addresses import host_and_port
 from daemon.web.urls import http_url
 
@@ -81,12 +83,24 @@ def _header_token(token: SecretStr) -> SecretStr:
     return token
 
 
-def _postgres_url(url: SecretStr | None) -> SecretStr | None:
-    if url is None or not url.get_secret_value():
+def _connection_string(given: SecretStr | None) -> SecretStr | None:
+    if given is None or not given.get_secret_value().strip():
         return None
-    if not url.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must be a PostgreSQL address such as postgresql://user@host:5432/tracepool")
-    return url
+    parameters = parameters_of(given.get_secret_value())
+    over_tcp = not all(is_socket(host) for host, _ in hosts_of(parameters))
+    if over_tcp and parameters.get("sslmode") != "disable":
+        for name in FILES:
+            path = parameters.get(name, "")
+            if path and (name, path) != ("sslrootcert", "system") and _is_missing(path):
+                raise ValueError(f"{name}: there is no file {path}")
+    return given
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        return not Path(path).exists()
+    except OSError:  # this account may not look there; the account of the daemon may
+        return False
 
 
 def _http_url(text: str, what: str) -> str:
@@ -122,7 +136,7 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 HostNames = Annotated[Strings, _each(_host_name)]
 OwnToken = Annotated[SecretStr, AfterValidator(_own_token)]
 HeaderToken = Annotated[SecretStr, AfterValidator(_header_token)]
-PostgresUrl = Annotated[SecretStr | None, AfterValidator(_postgres_url)]
+ConnectionString = Annotated[SecretStr | None, AfterValidator(_connection_string)]
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 CheckUrl = Annotated[str, AfterValidator(_check_url)]
 NodeName = Annotated[str, AfterValidator(_node_name)]

@@ -11,7 +11,7 @@ from uuid import UUID
 from msgspec.structs import asdict
 
 from daemon.clock import Moment
-from daemon.journal.entries import TraceFinished, Traffic
+from daemon.journal.entries import IpTraffic, TraceFinished, Traffic
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.trace.jobs import Finished, TraceJob, TraceTotals
 from daemon.trace.traffic_costs import priced
@@ -76,9 +76,11 @@ class Attempts:
     def traffic(self, prices: Mapping[str, float]) -> tuple[Traffic, ...]:
         """The bytes of each attempt, with their cost. `prices` are those of traffic_costs.priced."""
         return tuple(
-            priced(lease.ip_id, lease.provider, result.bytes_received, result.bytes_sent, prices)
-            for lease, result in self.made
+            priced(lease.provider, result.bytes_received, result.bytes_sent, prices) for lease, result in self.made
         )
+
+    def ip_traffic(self) -> tuple[IpTraffic, ...]:
+        return tuple(IpTraffic(lease.ip_id, result.bytes_received, result.bytes_sent) for lease, result in self.made)
 
     def entry(self, now: Moment, traffic: tuple[Traffic, ...]) -> TraceFinished:
         last, failure, totals = self.made[-1][1], self._failure, self._totals()

@@ -6,7 +6,6 @@ The table `traffic` has the same by day, provider and offer; the daemon reads it
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from daemon.journal.entries import Traffic
 
@@ -28,13 +27,13 @@ class TrafficStatus:
         return replace(self, cost=round(self.cost, 6))
 
 
-def priced(ip_id: UUID, provider: str, bytes_received: int, bytes_sent: int, prices: Mapping[str, float]) -> Traffic:
+def priced(provider: str, bytes_received: int, bytes_sent: int, prices: Mapping[str, float]) -> Traffic:
     """The bytes of an attempt with their cost; both directions cost the same.
 
     `prices`: US dollars for BYTES_PER_GB, by provider; 0 for a provider that is not there.
     """
     cost = (bytes_received + bytes_sent) / BYTES_PER_GB * prices.get(provider, 0.0)
-    return Traffic(ip_id, provider, bytes_received, bytes_sent, cost)
+    return Traffic(provider, bytes_received, bytes_sent, cost)
 
 
 class TrafficCosts:

@@ -176,7 +176,7 @@ class Tracer:
                 providers = self._live.current.providers
                 prices = {name: provider.price_per_gb for name, provider in providers.items()}
                 now, traffic = self._now(), attempts.traffic(prices)
-                self._journal.record(attempts.entry(now, traffic))
+                self._journal.record(attempts.entry(now, traffic), *attempts.ip_traffic())
                 self.traffic_costs.add(now.wall_s, traffic)
                 log.info("trace", **attempts.log_fields())
         finally:

@@ -169,7 +169,7 @@ class Scene:
         ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, count + 1)]
         self.journal = MemoryJournal()
         self.table = Table(self.journal, ips)
-        self.directory = PoolDirectory(lambda country: Pool(country, RULES), self._start)
+        self.directory = PoolDirectory(lambda country: Pool(country, RULES), self._start, now)
         self._nursery = nursery
         self.wall_set_s = 0.0  # how far the wall clock was set
         self.post = self.directory.open("us", [ip_from_row(self.table._row(ip.id), now()) for ip in ips])

@@ -84,7 +84,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch, *, begun: bool = True) -> Asy
                 await PoolActor(pool, mailbox, parts.journal, clocks).run([])
 
         directory = PoolDirectory(
-            lambda country: Pool(country, RULES), lambda *actors_end: nursery.start_soon(act, *actors_end)
+            lambda country: Pool(country, RULES), lambda *actors_end: nursery.start_soon(act, *actors_end), clocks
         )
         for country in ("us", "de"):
             directory.open(country, [])

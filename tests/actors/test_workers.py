@@ -352,7 +352,7 @@ async def test_bytes_are_counted_at_the_price_of_the_provider(
         await bench.grant()
         await bench.message()
     cost = (4321 + 765) / 10**9 * 5
-    assert bench.finished().traffic == (Traffic(bench.ip.id, "luna", 4321, 765, cost),)
+    assert bench.finished().traffic == (Traffic("luna", 4321, 765, cost),)
     assert bench.finished().cost == cost
     spent = TrafficStatus(traces=1, bytes_received=4321, bytes_sent=765, cost=0.000025)
     assert bench.tracer.traffic_costs.today(WALL_S) == {"luna": spent}

@@ -46,7 +46,7 @@ def finished(request_id: uuid.UUID, at_s: float, ip_id: uuid.UUID) -> TraceFinis
     )  # fmt: skip
     params: dict[str, str | list[str]] = {"cid": "123456", "gclid": request_id.hex, "utm_source": "search"}
     url = str(chain[-1]["url"])
-    traffic = Traffic(ip_id, "luna", 1_234, 1_600, 0.0000142)
+    traffic = Traffic("luna", 1_234, 1_600, 0.0000142)
     finished = TraceFinished(request_id, "completed", at_s, url, params, chain, None, 1_006, 1_010, 0, 1_234)
     of = {"bytes_sent": 1_600, "verdict": "ok", "offer_id": OFFER_ID, "offer_name": "plain"}
     return replace(finished, **of, cost=traffic.cost, traffic=(traffic,))

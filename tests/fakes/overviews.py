@@ -21,6 +21,7 @@ def fake_overview(*advice: Advice, pools: PlayedPools | None = None) -> Overview
         "clicks": SimpleNamespace(waiting=2, late_hits=3),
         "writer": SimpleNamespace(recorded=70, dropped=4),
         "shipper": SimpleNamespace(reachable=False, refused=5),
+        "spool": SimpleNamespace(refused=6),
         "advisor": SimpleNamespace(advice=lambda: advice),
         "queues": lambda: {"workers_busy": QueueStatus(6, 10)},
         "backlog": _backlog,

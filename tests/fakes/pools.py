@@ -12,6 +12,7 @@ from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Decision, Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Rules
+from tests.fakes.asked import clocks
 
 
 class PlayedPools:
@@ -19,7 +20,7 @@ class PlayedPools:
 
     def __init__(self, rules: Rules | None = None) -> None:
         rules = rules or Rules()
-        self.directory = PoolDirectory(lambda country: Pool(country, rules), self._take)
+        self.directory = PoolDirectory(lambda country: Pool(country, rules), self._take, clocks)
         self.pool: Pool
         self.mailbox: trio.MemoryReceiveChannel[Message]
         self.publish: Publish

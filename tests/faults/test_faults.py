@@ -14,7 +14,7 @@ from tests.faults.run import FAULTS, Outcome, run
 from tests.faults.stage import Knobs
 from tests.support.needs import need, program_path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]  # the first test waits for all faults
 
 SEED = 1
 KNOBS = Knobs(outage_s=8.0, serving_within_s=10.0, late_s=2.0)

@@ -50,9 +50,13 @@ class PostgresServer:
     def start(self) -> None:
         embedded.start(self.state_dir).stop()  # the fixture still uses it, so it runs on
 
-    def _psql(self, statement: str) -> None:
+    def sql(self, script: str) -> None:
+        """Run statements as the superuser, in the database `tracepool`."""
+        self._psql(script, "tracepool")
+
+    def _psql(self, statement: str, database: str = "postgres") -> None:
         psql = [str(psql_path()), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.server.socket_dir)]
-        subprocess.run([*psql, "-U", "tracepool", "-d", "postgres", "-c", statement], check=True, capture_output=True)
+        subprocess.run([*psql, "-U", "tracepool", "-d", database, "-c", statement], check=True, capture_output=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import trio
 import trio.testing
 
+from daemon.control.journal import journal_commands
 from daemon.database.postgres import Database
 from daemon.journal.entries import Entry, Hit, IpChanged, TraceFinished, TracePending, TraceProcessing, encode
 from daemon.journal.shipper import Shipper
@@ -41,6 +42,10 @@ class Journal:
         self.writer = JournalWriter(self.spool)
         self.troubles = Troubles()
         self.shipper = Shipper(self.spool, self.writer, database, self.troubles, keep_s=lambda: keep_s)
+
+    async def send_again(self, *ids: int) -> int:
+        """Refused entries, all without `ids`. Returns how many."""
+        return int((await journal_commands(self.spool, self.writer)["refused_retry"](ids=list(ids)))["entries"])
 
     async def flush(self) -> None:
         with trio.fail_after(PATIENCE_S):

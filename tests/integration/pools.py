@@ -12,7 +12,8 @@ from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts, Lease, Message, NoIPAvailable, Release
 from daemon.pool.pool import Pool
-from daemon.pool.states import Endpoint, Event, Ip, Rules
+from daemon.pool.rests import Rests
+from daemon.pool.states import Event, Ip, Rules
 from daemon.restarts import run_pool_actor
 from daemon.sql_sync import SqlSync
 from tests.fakes.asked import Asked
@@ -27,7 +28,8 @@ class Daemon:
     """Pools, actors, journal and SqlSync with one database."""
 
     def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
-        departed: dict[Endpoint, float] = {}
+        rests = Rests()
+        rests.learn(journal.spool.bodies("ip_changed"), read_clocks(), RULES)
 
         self.actors: dict[str, PoolActor] = {}
 
@@ -40,7 +42,7 @@ class Daemon:
         self.rows = rows
         self.journal = journal
         self.offers = Offers()
-        self.directory = PoolDirectory(lambda country: Pool(country, RULES, departed), start_actor)
+        self.directory = PoolDirectory(lambda country: Pool(country, RULES, rests), start_actor, read_clocks)
         self.sql_sync = SqlSync(rows.database, self.directory, self.offers, read_clocks, journal.troubles)
 
     def counts(self, country: str) -> Counts:

@@ -31,7 +31,7 @@ ANSWER: dict[str, Any] = {
          "numbers": {"clicks": 9}, "command": "tracepool plan --from-history", "about": ""},
     ],
     "queues": {"clicks_waiting": {"length": 1, "max": 10}, "workers_busy": {"length": 5, "max": 10}},
-    "journal": {"recorded": 9, "dropped": 0, "late_hits": 0, "backlog": 2, "database_reachable": False},
+    "journal": {"recorded": 9, "dropped": 0, "refused": 3, "late_hits": 0, "backlog": 2, "database_reachable": False},
     "node": {"name": "tracer-1", "node_id": "n", "epoch": 1, "leasing": True, "trusted_for_s": 840.0},
     "node_id": "n",
     "epoch": 1,
@@ -148,7 +148,7 @@ def test_a_running_daemon_is_asked(tracepool: Commands) -> None:
             "today (UTC): dear 1.23 GB in 3400 traces, $6.10; cheap 21.4 KB in 1 trace, $0.0001; free 9 B in 2 traces",
             "info: 2 of 9 fell back.",
             "    next: tracepool plan --from-history    (rule: more than 10%)",
-            "daemon: version 0.1.0, up 61 s; PostgreSQL NOT reachable; journal: 2 to ship, 0 dropped",
+            "daemon: version 0.1.0, up 61 s; PostgreSQL NOT reachable; journal: 2 to ship, 0 dropped, 3 refused",
             "node: tracer-1, leasing; without PostgreSQL for 840 s more",
             "filling up: workers_busy 5 of 10",
         ]

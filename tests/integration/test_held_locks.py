@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
+from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 import trio
@@ -10,9 +11,12 @@ import trio
 from daemon.database import sessions
 from daemon.database.postgres import Connection, Database, open_database
 from daemon.errors import DatabaseBusy
+from daemon.journal.entries import IpTraffic
 from daemon.settings import model
 from tests.integration.databases import PostgresServer, Rows, fresh_database
-from tests.support.waiting import PATIENCE_S
+from tests.integration.journals import edit_no_of, finished, hit, leased, pending, processing, running_journal
+from tests.support.logged_errors import LoggedErrors
+from tests.support.waiting import PATIENCE_S, until
 
 SESSIONS = "select count(*) from pg_stat_activity where datname = current_database()"
 HELD = "update ip_rotation_pool set notes = 'a secret'"
@@ -92,3 +96,32 @@ async def test_the_limits_hold_on_the_server_in_each_transaction(postgres: Postg
 
     async with fresh_database(postgres) as rows:
         assert await rows.database.work(shown) == ("10s", "5s")
+
+
+async def test_hits_and_traces_are_shipped_while_an_ips_row_is_locked(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_errors.expect("statement_blocked")
+    request = uuid4()
+    async with fresh_database(postgres) as rows, hurried(rows, 0.4, monkeypatch) as database:
+        ip_id = await rows.add_ip("198.51.100.1")
+        edit = await edit_no_of(rows, ip_id)
+        async with running_journal(tmp_path / "j", database) as journal:
+            async with held_lock(rows):
+                for _ in range(3):
+                    journal.writer.record(leased(ip_id, edit), IpTraffic(ip_id, 4321, 765), hit())
+                journal.writer.record(pending(request), processing(request), finished(request))
+                await until(journal.troubles.lines)
+                assert await rows.one("select count(*) from hits") == 3
+                assert await rows.one("select status from active_trace_requests") == "completed"
+                [line] = journal.troubles.lines()
+                assert line.startswith("writing the IPs' states: a lock of another session blocks a statement")
+                assert "application by hand" in line
+                assert journal.shipper.reachable
+                assert journal.shipper.backlog() == 6, "the states"
+                await trio.sleep(1)
+                assert await rows.one(f"{SESSIONS} and wait_event_type = 'Lock'") <= 1
+            await journal.flush()
+            [row] = await rows.sql("select status, bytes_received from ip_rotation_pool")
+            assert row == {"status": "locked", "bytes_received": 3 * 4321}
+            assert not journal.troubles.lines()

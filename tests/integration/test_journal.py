@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
-from daemon.journal.entries import Entry, TraceFinished, Traffic, encode
-from daemon.journal.shipper import ALL, apply_batch
+from daemon.journal.entries import Entry, IpTraffic, TraceFinished, Traffic, encode
+from daemon.journal.lane import FACTS, KINDS_OF, OF_IPS, apply_batch
 from daemon.journal.spool import Spool, SpooledEntry
-from tests.integration.databases import PostgresServer, fresh_database, opened
+from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
 from tests.integration.journals import (
     AT,
     edit_no_of,
@@ -29,6 +29,11 @@ from tests.integration.journals import (
 )
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import PATIENCE_S, until
+
+
+async def apply_to(rows: Rows, node: UUID, lane: str, after_seq: int, batch: list[SpooledEntry]) -> bool:
+    return await rows.database.work(apply_batch, node, 1, lane, after_seq, batch, None, KINDS_OF[lane], own=True)
+
 
 NEW_IN_TRACES = {"bytes_sent", "offer_id", "offer_name", "cost", "traffic"}
 
@@ -135,7 +140,9 @@ async def test_the_same_batch_sent_twice_changes_nothing_twice(postgres: Postgre
         later = spooled(3, leased(ip, edit, status="cooldown", locked_by_request=None))
 
         async def apply(after_seq: int, entries: list[SpooledEntry]) -> bool:
-            return await rows.database.work(apply_batch, node, 1, after_seq, entries, None, ALL, own=True)
+            applied = [await apply_to(rows, node, lane, after_seq, entries) for lane in (FACTS, OF_IPS)]
+            assert len({*applied}) == 1
+            return applied[0]
 
         assert await apply(0, batch)
         assert await apply(2, later)
@@ -143,7 +150,10 @@ async def test_the_same_batch_sent_twice_changes_nothing_twice(postgres: Postgre
         assert not await apply(2, later)
         assert not await apply(3, batch), "the position never moves back"
         assert await rows.one("select status from ip_rotation_pool") == "cooldown"
-        assert await rows.one("select seq from journal_position") == 3
+        assert await rows.sql("select lane, seq from journal_position order by lane") == [
+            {"lane": "facts", "seq": 3},
+            {"lane": "states", "seq": 3},
+        ]
 
 
 async def test_a_crash_between_applying_and_forgetting_applies_nothing_twice(
@@ -154,7 +164,8 @@ async def test_a_crash_between_applying_and_forgetting_applies_nothing_twice(
         edit = await edit_no_of(rows, ip)
         spool = Spool(tmp_path / "j")
         spool.append([encode(leased(ip, edit)), encode(hit())])
-        await rows.database.work(apply_batch, spool.node_id, spool.epoch, 0, spool.read(0, 10), None, ALL, own=True)
+        for lane in (FACTS, OF_IPS):
+            await apply_to(rows, spool.node_id, lane, 0, spool.read(0, 10))
         spool.close()  # the daemon dies here, with its entries both applied and in the spool
         await rows.sql("update ip_rotation_pool set total_uses = 99")
 
@@ -208,7 +219,7 @@ async def test_a_poison_entry_is_refused_alone_and_named(
             journal.writer.record(hit())
             await journal.flush()
             assert await rows.one("select count(*) from hits") == 20
-    assert [error["seq"] for error in expected_errors.named("entry_refused")] == [8, 16]
+    assert [error["id"] for error in expected_errors.named("entry_refused")] == [8, 16]
 
 
 async def test_text_that_jsonb_refuses_is_replaced_and_not_lost(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -311,27 +322,34 @@ async def test_traffic_is_counted_once_by_ip_by_trace_and_by_day_provider_and_of
         one, two = await rows.add_ip("198.51.100.1"), await rows.add_ip("198.51.100.2", provider="other")
         sale = uuid4()
 
-        def trace(*traffic: Traffic, offer_id: UUID | None = sale, name: str | None = "sale", at: float = AT) -> Entry:
+        def trace(
+            *traffic: Traffic, offer_id: UUID | None = sale, name: str | None = "sale", at: float = AT
+        ) -> TraceFinished:
             cost = sum(part.cost for part in traffic)
             of = replace(finished(uuid4()), offer_id=offer_id, offer_name=name)
             return replace(of, completed_at=at, bytes_sent=765, traffic=traffic, cost=cost)
 
-        retried = trace(Traffic(one, "luna", 300, 30, 0.5), Traffic(two, "other", 4_021, 735, 0.25))
-        assert isinstance(retried, TraceFinished)
+        retried = trace(Traffic("luna", 300, 30, 0.5), Traffic("other", 4_021, 735, 0.25))
         entries: list[Entry] = [
             pending(retried.request_id),
             retried,
-            trace(Traffic(one, "luna", 1_000, 100, 0.125), name="summer sale"),
-            trace(Traffic(two, "other", 10, 1, 0.0), offer_id=None, name=None),
-            trace(Traffic(two, "other", 20, 2, 0.0), offer_id=None, name=None),
-            trace(Traffic(one, "luna", 7, 7, 0.0), Traffic(one, "luna", 8, 8, 0.0), at=AT + 86_400),
-            trace(Traffic(uuid4(), "luna", 5, 5, 0.0)),  # its IP is deleted
+            trace(Traffic("luna", 1_000, 100, 0.125), name="summer sale"),
+            trace(Traffic("other", 10, 1, 0.0), offer_id=None, name=None),
+            IpTraffic(one, 300, 30),
+            IpTraffic(two, 4_021, 735),
+            trace(Traffic("other", 20, 2, 0.0), offer_id=None, name=None),
+            trace(Traffic("luna", 7, 7, 0.0), Traffic("luna", 8, 8, 0.0), at=AT + 86_400),
+            trace(Traffic("luna", 5, 5, 0.0)),
             trace(),
+            IpTraffic(one, 1_015, 115),
+            IpTraffic(two, 30, 3),
+            IpTraffic(uuid4(), 5, 5),  # its IP is deleted
         ]
-        batches = [spooled(1, *entries[:4]), spooled(5, *entries[4:])]
+        batches = [spooled(1, *entries[:6]), spooled(7, *entries[6:])]
         node = uuid4()
-        for after, batch in ((0, batches[0]), (0, batches[0]), (4, batches[1]), (4, batches[1]), (0, batches[0])):
-            await rows.database.work(apply_batch, node, 1, after, batch, None, ALL, own=True)
+        for after, batch in ((0, batches[0]), (0, batches[0]), (6, batches[1]), (6, batches[1]), (0, batches[0])):
+            await apply_to(rows, node, FACTS, after, batch)
+            await apply_to(rows, node, OF_IPS, after, batch)
 
         counted = await rows.sql(
             "select day::text, provider, offer_id, offer_name, traces, bytes_received, bytes_sent, cost from traffic"
@@ -354,11 +372,16 @@ async def test_traces_that_an_earlier_version_recorded_still_arrive(postgres: Po
         request = uuid4()
         kind, body = encode(finished(request))
         old = {name: value for name, value in json.loads(body).items() if name not in NEW_IN_TRACES}
+        ip_id = await rows.add_ip("198.51.100.1")
+        traffic = {"ip_id": str(ip_id), "provider": "luna", "bytes_received": 70, "bytes_sent": 7, "cost": 0.5}
+        less_old = old | {"request_id": str(uuid4()), "traffic": [traffic]}
         batch = [*spooled(1, pending(request)), SpooledEntry(2, kind, json.dumps(old))]
-        assert await rows.database.work(apply_batch, uuid4(), 1, 0, batch, None, ALL, own=True)
+        batch.append(SpooledEntry(3, kind, json.dumps(less_old)))
+        assert await apply_to(rows, uuid4(), FACTS, 0, batch)
         [row] = await rows.sql("select status, bytes_received, bytes_sent, cost from active_trace_requests")
         assert row == {"status": "completed", "bytes_received": 4321, "bytes_sent": 0, "cost": None}
-        assert await rows.one("select count(*) from traffic") == 0
+        assert await rows.one("select bytes_received from traffic") == 70
+        assert await rows.one("select bytes_received from ip_rotation_pool") == 70
 
 
 async def test_bytes_are_no_edit_of_an_ip(postgres: PostgresServer) -> None:

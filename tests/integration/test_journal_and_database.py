@@ -88,7 +88,7 @@ async def test_an_empty_database_behind_a_spool_that_had_been_shipped_is_said_an
         journal.writer.record(hit())
         await journal.flush()
         assert await rows.one("select count(*) from hits") == 1
-        assert await rows.one("select seq from journal_position") == 8
+        assert await rows.one("select distinct seq from journal_position") == 8
     [said] = expected_errors.named("database_is_older")
     assert (said["entries"], said["applied_again"], said["lost"]) == (7, 0, 7)
 

@@ -127,7 +127,7 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
             nursery.start_soon(PoolActor(pool, mailbox, journal, read_clocks, publish=publish).run, [])
 
-        directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor), Offers()
+        directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor, read_clocks), Offers()
         post = directory.open("us", [Ip(uuid4(), "127.0.0.1", str(proxy_port), "us", "luna") for _ in range(ips)])
         live = LiveSettings(settings)
         tracer = Tracer(live, Backends(live, fetcher), directory, journal, read_clocks, ProviderHealth())

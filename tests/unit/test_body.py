@@ -125,6 +125,15 @@ def test_a_decompression_bomb_returns_no_more_than_the_bound(coding: str) -> Non
     assert read.page.jump is None
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("wrong", [b"\0" * 4, b"", b"\0" * 20])
+def test_a_wrong_checksum_at_the_end_does_not_matter(coding: str, wrong: bytes) -> None:
+    read = html(coding)
+    read.feed(ENCODERS[coding](META)[:-4] + wrong)
+    read.end(whole=True)
+    assert read.page.jump is not None
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
 def test_a_broken_or_cut_body_is_read_up_to_there(coding: str) -> None:
     encoded = ENCODERS[coding](META + PADDING)

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
-from daemon.journal.entries import KINDS, Entry, Hit, IpChanged, TraceFinished, TracePending, TraceProcessing, encode
+from daemon.journal.entries import (
+    KINDS,
+    Entry,
+    Hit,
+    IpChanged,
+    IpTraffic,
+    TraceFinished,
+    TracePending,
+    TraceProcessing,
+    encode,
+)
 
 REQUEST, OFFER, IP = UUID(int=1), UUID(int=2), UUID(int=3)
 HOP = {"url": "https://offer.example/?a=1", "status": 302, "ms": 12.5, "kind": "redirect"}
@@ -27,7 +37,7 @@ FINISHED = TraceFinished(
 HIT = Hit(
     REQUEST, OFFER, "summer-sale", "resolved", None, "https://shop.example/?a=1", "192.0.2.7", "agent", None, 950, 1.7e9
 )
-ENTRIES: list[Entry] = [IP_CHANGED, PENDING, PROCESSING, FINISHED, HIT]
+ENTRIES: list[Entry] = [IP_CHANGED, PENDING, PROCESSING, FINISHED, IpTraffic(IP, 4096, 512), HIT]
 
 
 def as_json(value: Any) -> Any:

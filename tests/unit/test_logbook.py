@@ -1,6 +1,7 @@
 """The log read again: splitting any bytes into lines, filtering lines, rendering lines."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -12,6 +13,7 @@ from daemon.errors import BadInput
 from daemon.logbook.filter import Selection, since_of
 from daemon.logbook.parse import CUT_BYTES, LINE_BYTES_MAX, Line, Splitter
 from daemon.logbook.render_line import render_line
+from daemon.printable import one_line
 
 NOW = datetime(2026, 1, 2, 10, 0, tzinfo=UTC)
 REQUEST = "6f1c2d3e-8a5b-4c7d-9e0f-112233445566"
@@ -209,7 +211,7 @@ def test_a_click_is_one_line_with_what_matters() -> None:
 def test_a_trace_is_one_line_with_its_verdict() -> None:
     assert text_of(TRACE) == (
         "01-02 10:00:02  trace     sale  failed ip  us 192.0.2.7:7000  1 hops in 12 ms, 31.2 KB  "
-        f"hop 1: the proxy's port refuses connections  {REQUEST}"
+        f'"hop 1: the proxy\'s port refuses connections"  {REQUEST}'
     )
 
 
@@ -221,14 +223,19 @@ def test_outcomes_have_colours() -> None:
 def test_a_refused_click_shows_the_reason() -> None:
     refused = {"event": "click_refused", "level": "info", "ts": CLICK["ts"], "request_id": REQUEST}
     assert "404 no active offer nope" in text_of({**refused, "status": 404, "offer": "nope"})
-    assert "400 offer parameter is required" in text_of(
+    assert '400 "offer parameter is required"' in text_of(
         {**refused, "status": 400, "error": "offer parameter is required"}
     )
 
 
-def test_any_other_line_shows_its_fields_and_an_exception_below() -> None:
-    fields = {"event": "boom", "level": "error", "ts": CLICK["ts"], "a": 1, "b": None, "exception": "Traceback\nOops"}
-    assert text_of(fields) == "01-02 10:00:00.123  boom      a=1\nTraceback\nOops"
+def test_any_other_line_shows_its_fields_and_the_error_of_a_traceback() -> None:
+    traceback = 'Traceback:\n  File "/x/daemon/a.py", line 7, in f\n    g()\nValueError: no such thing\n'
+    fields = {"event": "boom", "level": "error", "ts": CLICK["ts"], "a": 1, "b": None, "exception": traceback}
+    assert text_of(fields) == (
+        '01-02 10:00:00.123  boom      a=1 exception="ValueError: no such thing" at=/x/daemon/a.py:7'
+    )
+    group = "  + Exception Group Traceback\n  | ExceptionGroup: x\n  +-+- 1 ---\n    | KeyError: 'y'\n    +----\n"
+    assert text_of({**fields, "exception": group}).endswith("exception=\"KeyError: 'y'\"")
     assert (f"  {'boom':<9}", "bold red") in render_line(line(fields))
 
 
@@ -238,3 +245,21 @@ def test_any_other_line_shows_its_fields_and_an_exception_below() -> None:
 def test_a_line_of_ours_with_any_fields_can_be_rendered(fields: dict[str, Any]) -> None:
     for event in ("click", "trace", "click_refused", "other"):
         assert render_line(line({**fields, "event": event}))
+
+
+FORGED = "x\n01-02 10:00:00.123  audit     who=root ip=9.9.9.9"
+
+
+@pytest.mark.parametrize("event", ["click", "trace", "click_refused", "audit", FORGED])
+def test_a_value_looks_neither_like_a_line_nor_like_another_value(event: str) -> None:
+    texts = dict.fromkeys([*CLICK, *TRACE, "error", "who", "what", FORGED], FORGED)
+    written = one_line(text_of({**texts, "event": event, "level": "info", "ips": [FORGED, "1.2.3.4:70"]}))
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"', "", written)
+    assert "9.9.9.9" not in outside
+    assert "who=root" not in outside
+    assert "123  audit" not in written, "blanks after a blank are escaped"
+
+
+def test_a_line_of_another_program_stands_where_no_time_is() -> None:
+    [forged] = Splitter().feed(b"01-02 10:00:00.123  audit     who=root\n")
+    assert "".join(text for text, _ in render_line(forged)) == " " * 20 + "01-02 10:00:00.123  audit     who=root"

@@ -128,8 +128,8 @@ def test_an_ordinary_short_word_is_no_secret() -> None:
         f"postgresql://u:{PLAIN}@a.example:1,b.example:2/x",
         f"postgresql://u@/x?host=/run/pg&password={PLAIN}",
         f"postgresql://u:one:{PLAIN}@db.example/x",
-        f"postgresql://u:or/{PLAIN}@db.example/x",
         f"postgresql://u:at@{PLAIN}@db.example/x",
+        f"host=db.example user=u password='{PLAIN}'",
     ],
 )
 def test_the_database_urls_password_is_found_wherever_it_stands(url: str) -> None:

@@ -219,7 +219,7 @@ def test_an_ip_that_joins_serves_who_waits_for_another_one() -> None:
     leased(pool, 0)
     request = a_request()
     say(pool, 0, request)
-    ip = an_ip()
+    ip = an_ip("192.0.2.2")
     assert granted(say(pool, 5, adopt(ip)))[request.request_id].ip_id == ip.id
 
 

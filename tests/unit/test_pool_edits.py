@@ -8,7 +8,9 @@ import pytest
 from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Adopt, Decision, Lease, Message, Release, Remove
 from daemon.pool.pool import Pool
+from daemon.pool.rests import Rests
 from daemon.pool.states import Endpoint, Event, Ip, Rules, Status
+from daemon.providers.proxies import Login
 from tests.fakes.ips import a_request, an_ip, granted, row_of, say, state
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5)
@@ -20,7 +22,7 @@ class Country:
     """A pool and its clock."""
 
     def __init__(self, *ips: Ip, departed: dict[Endpoint, float] | None = None) -> None:
-        self.pool = Pool("us", RULES, departed)
+        self.pool = Pool("us", RULES, Rests(departed))
         self.pool.load(ips)
 
     def say(self, tick_s: float, *messages: Message) -> Decision:
@@ -199,14 +201,14 @@ def test_a_row_that_comes_back_under_its_id_while_in_use_stays() -> None:
     country.say(1, Remove((ip.id,)))
     country.edit(2, ip)
     country.say(3, Release(ip.id, 1, Event.RELEASED_OK))
-    assert (ip.status, ip.locked_until_s) == (Status.COOLDOWN, 63.0)
+    assert (ip.status, ip.locked_until_s) == (Status.COOLDOWN, 150.0)  # the rest of what left goes on
 
 
 def put_back(*, moved: bool, **changes: Any) -> tuple[Country, Ip, Country]:
     """An endpoint leased at 0, deleted at 10 and inserted at 20 with a new id, in another country if `moved`."""
     country, ip, _ = in_use("192.0.2.5")
     country.say(10, Remove((ip.id,)))
-    after = Country(departed=country.pool.departed) if moved else country
+    after = Country(departed=country.pool.rests.departed) if moved else country
     after.say(20, Adopt((an_ip("192.0.2.6"), an_ip("192.0.2.5", **changes))))
     lease = after.lease(20)
     assert lease
@@ -283,9 +285,9 @@ def test_an_edit_that_brings_a_resting_endpoint_to_one_in_use_adds_its_rest_to_t
 def test_what_departed_is_forgotten_when_its_rest_is_over() -> None:
     country = Country(*(an_ip(str(n), status=Status.COOLDOWN, locked_until_s=50.0) for n in range(9)))
     country.say(1, Remove(tuple(country.pool.ips)))
-    assert len(country.pool.departed) == 9
+    assert len(country.pool.rests.departed) == 9
     country.say(50, Adopt(()))
-    assert country.pool.departed == {}
+    assert country.pool.rests.departed == {}
 
 
 @pytest.mark.parametrize("status", [Status.AVAILABLE, Status.COOLDOWN])
@@ -296,3 +298,32 @@ def test_a_row_that_its_operator_half_marked_is_failed_until_a_reset(status: Sta
     assert country.pool.counts().failed == 1
     country.edit(101, ip, **RESET)
     assert country.lease(102)
+
+
+def test_one_address_with_two_usernames_is_two_ips() -> None:
+    ips = [an_ip("gate.example", login=Login(name, "secret")) for name in ("session-1", "session-2")]
+    country = Country(*ips)
+    leases = [country.lease(0), country.lease(0)]
+    assert {lease and lease.login for lease in leases} == {ip.login for ip in ips}
+    country.say(1, Remove((ips[0].id,)))
+    country.say(2, Release(ips[1].id, 1, Event.RELEASED_OK))
+    country.becomes_available_at(62)
+
+
+def test_an_edit_of_the_username_makes_another_endpoint_and_one_of_the_password_does_not() -> None:
+    ip = an_ip("gate.example", login=Login("session-1", "old"))
+    country = Country(ip)
+    country.lease(0)
+    country.edit(1, ip, login=Login("session-1", "new"))
+    assert ip.login == Login("session-1", "new")
+    country.edit(2, ip, login=Login("session-2", "new"))
+    country.say(3, Adopt((an_ip("gate.example", login=Login("session-1", "new")),)))
+    assert country.lease(149) is None, "the endpoint that the lease uses has departed"
+
+
+def test_no_repr_shows_a_login() -> None:
+    ip = an_ip("gate.example", login=Login("canary-user", "canary-word"))
+    country = Country(ip)
+    lease = country.lease(0)
+    assert lease is not None
+    assert "canary" not in f"{ip!r}{lease!r}{lease.login!r}{lease.proxy!r}{country.pool!r}"

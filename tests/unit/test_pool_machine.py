@@ -127,15 +127,14 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         """Whether an IP that it has not tried can become available before its deadline."""
         return any(ip.free_s < request.deadline_s for ip in self.returning(lambda: 0.0) if ip.id not in request.tried)
 
-    def lease_ends(self, ip_id: UUID, address: str, *, fails: bool = False) -> None:
-        """Only an IP that failed by failures in a row and was reset by an operator skips its rest."""
+    def lease_ends(self, ip_id: UUID, address: str) -> None:
         known = self.known[ip_id]
         rests_until_s = self.now_s + RULES.cooldown_s
-        self.busy_until_s[address] = self.now_s if fails else rests_until_s
+        self.busy_until_s[address] = rests_until_s
         if known.lock_end_s is not None and (known.leaving or known.endpoint != address):  # remembered as departed
             self.busy_until_s[address] = min(rests_until_s, known.lock_end_s + RULES.cooldown_s)
         known.lock_end_s = None
-        known.rests_until_s = -math.inf if fails else rests_until_s
+        known.rests_until_s = rests_until_s
         if known.fit:
             known.rests_until_s = max(known.rests_until_s, self.departed.get(known.endpoint, -math.inf))
         if known.leaving:
@@ -247,7 +246,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         fails = too_often and (not known.fit or not any(k.broke for k in self.known.values()))  # one of so few at most
         known.broke = known.broke or (fails and known.fit)
         known.fit = known.fit and not fails
-        self.lease_ends(lease.ip_id, self.addresses.pop(lease.ip_id), fails=fails)
+        self.lease_ends(lease.ip_id, self.addresses.pop(lease.ip_id))
         self.say(Release(lease.ip_id, lease.lease_no, event, ms))
 
     @rule(pick=PICKS)
@@ -395,7 +394,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     def everything(self) -> Any:
         ips = [state(ip) for ip in self.pool.ips.values()]
-        departed = {endpoint: until_s for endpoint, until_s in self.pool.departed.items() if until_s > self.now_s}
+        departed = {endpoint: until_s for endpoint, until_s in self.pool.rests.departed.items() if until_s > self.now_s}
         return ips, self.pool.counts(), list(self.pool.waiting), self.pool.next_due_s(), departed
 
     @invariant()

@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 
 from daemon.clock import Moment
-from daemon.journal.entries import encode
 from daemon.pool.messages import Acquire, Decision, Lease
 from daemon.pool.pool import Pool
-from daemon.pool.rows import ip_changed, ip_from_row, rests_known
-from daemon.pool.states import NEVER_USED, Ip, Rules, Status
+from daemon.pool.rests import Rests
+from daemon.pool.rows import ip_from_row
+from daemon.pool.states import NEVER_USED, Rules, Status
 
 NOW = Moment(tick_s=1_000.0, wall_s=1_700_000_000.0)
 COLUMNS: dict[str, Any] = {
@@ -127,37 +127,16 @@ def test_a_lock_runs_out_into_its_rest_wherever_the_restart_falls(
         assert leased_at(pool, NOW.tick_s + at_s) is free, at_s
 
 
-def said(address: str, status: Status, until_s: float | None) -> str:
-    """An entry of the spool, written when the clocks read NOW."""
-    ip = Ip(uuid4(), address, "7000", "us", "luna", status=status, locked_until_s=until_s)
-    return encode(ip_changed(ip, "said", NOW))[1]
-
-
-def test_the_spool_knows_what_rests_though_no_row_does() -> None:
-    later = Moment(tick_s=20.0, wall_s=NOW.wall_s + 10.0)  # another run, with other ticks
-    bodies = [
-        said("in-use", Status.LOCKED, NOW.tick_s + 50),
-        said("rests", Status.LOCKED, NOW.tick_s + 90),
-        said("rests", Status.COOLDOWN, NOW.tick_s + 30),
-        said("rested", Status.COOLDOWN, NOW.tick_s + 9),
-        said("free", Status.COOLDOWN, NOW.tick_s + 30),
-        said("free", Status.AVAILABLE, None),
-        '{"id": "x", "status": "locked", "locked_until": 4e9}',  # of an earlier version, without an endpoint
-    ]
-    rests = rests_known(bodies, later, cooldown_s=60.0)
-    assert rests == {("in-use", "7000", ""): pytest.approx(20 + 40 + 60), ("rests", "7000", ""): pytest.approx(20 + 20)}
-
-
 @pytest.mark.parametrize("written", ["available", "cooldown"])
 def test_an_ip_whose_row_says_less_than_the_spool_rests_by_the_spool(written: str) -> None:
     ip = ip_from_row(row(status=written, locked_until=NOW.wall_s + 5 if written == "cooldown" else None), NOW)
-    pool = Pool("us", Rules(), {("198.51.100.1", "7000", ""): NOW.tick_s + 40})
+    pool = Pool("us", Rules(), Rests({("198.51.100.1", "7000", ""): NOW.tick_s + 40}))
     pool.load([ip])
     assert (ip.status, ip.locked_until_s) == (Status.COOLDOWN, NOW.tick_s + 40)
 
 
 def test_a_locked_row_that_says_the_same_as_the_spool_stays_locked() -> None:
     ip = ip_from_row(row(status="locked", locked_until=NOW.wall_s + 50), NOW)
-    pool = Pool("us", Rules(cooldown_s=60), {("198.51.100.1", "7000", ""): NOW.tick_s + 110 + 1e-6})
+    pool = Pool("us", Rules(cooldown_s=60), Rests({("198.51.100.1", "7000", ""): NOW.tick_s + 110 + 1e-6}))
     pool.load([ip])
     assert (ip.status, ip.locked_until_s) == (Status.LOCKED, NOW.tick_s + 50)

@@ -17,6 +17,7 @@ REQUEST = UUID(int=7)
 
 LEGAL = {
     (Status.AVAILABLE, Event.LEASE),
+    (Status.AVAILABLE, Event.ENDPOINT_USED),
     (Status.AVAILABLE, Event.MARKED_FAILED),
     (Status.AVAILABLE, Event.REMOVED),
     (Status.LOCKED, Event.RELEASED_OK),
@@ -129,7 +130,7 @@ def test_the_last_failure_in_a_row_fails_the_ip() -> None:
     assert after(ip, Event.RELEASED_IP_AT_FAULT) == {
         "status": Status.FAILED,
         "is_healthy": False,
-        "locked_until_s": None,
+        "locked_until_s": 1060.0,
         "locked_by": None,
         "failure_count": 9,
         "consecutive_failures": 5,
@@ -243,6 +244,12 @@ def test_one_that_was_marked_while_in_use_fails_when_its_lease_ends(event: Event
     ip = an_ip_that_is(Status.LOCKED, is_healthy=False)
     changed = after(ip, event)
     assert (changed["status"], ip.locked_by, ip.locked_until_s) == (Status.FAILED, None, 1060.0)
+
+
+def test_one_whose_endpoint_another_row_uses_rests_as_long() -> None:
+    ip = an_ip_that_is(Status.AVAILABLE)
+    move(ip, Occurrence(Event.ENDPOINT_USED, NOW_S, rests_until_s=1_234.0), RULES)
+    assert (ip.status, ip.locked_until_s, ip.locked_by) == (Status.COOLDOWN, 1_234.0, None)
 
 
 @pytest.mark.parametrize("status", [Status.AVAILABLE, Status.COOLDOWN, Status.FAILED])

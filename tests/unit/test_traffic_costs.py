@@ -1,7 +1,5 @@
 """Today's bytes and costs by provider, in memory."""
 
-from uuid import uuid4
-
 from daemon.journal.entries import Traffic
 from daemon.trace.traffic_costs import DAY_S, TrafficCosts, TrafficStatus, priced
 
@@ -9,14 +7,13 @@ NOON_S = 19_000 * DAY_S + DAY_S / 2
 
 
 def moved(provider: str = "luna", received: int = 100, sent: int = 10, cost: float = 0.5) -> Traffic:
-    return Traffic(uuid4(), provider, received, sent, cost)
+    return Traffic(provider, received, sent, cost)
 
 
 def test_a_gigabyte_is_ten_to_the_nine_bytes_in_both_directions_together() -> None:
-    ip, prices = uuid4(), {"luna": 3.5}
-    parts = ip, "luna", 600_000_000, 400_000_000
-    assert priced(*parts, prices) == Traffic(*parts, 3.5)
-    assert priced(ip, "other", 10**9, 0, prices).cost == 0
+    prices = {"luna": 3.5}
+    assert priced("luna", 600_000_000, 400_000_000, prices) == Traffic("luna", 600_000_000, 400_000_000, 3.5)
+    assert priced("other", 10**9, 0, prices).cost == 0
 
 
 def test_attempts_add_up_and_a_trace_counts_once_for_each_provider() -> None:

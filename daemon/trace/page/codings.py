@@ -56,11 +56,39 @@ class Decoder:
         return found
 
 
-class Deflate(Decoder):
+class Gzip(Decoder):
+    """RFC 1952. What comes before an error counts: browsers ignore a wrong checksum or length at the end."""
+
+    def __init__(self, bytes_max: int, window_bits: int = 16 + zlib.MAX_WBITS) -> None:
+        super().__init__(bytes_max, zlib.decompressobj(window_bits))
+
+    def _decoded(self, data: bytes, bytes_max: int) -> bytes:
+        before = self._decompressor.copy()
+        try:
+            return super()._decoded(data, bytes_max)
+        except zlib.error:
+            self.broken = True
+            return _before_error(before, data, bytes_max)
+
+
+def _before_error(decompressor: Any, data: bytes, bytes_max: int) -> bytes:
+    """What the longest part of `data` without an error decodes to, by halving."""
+    found, good, bad = b"", 0, len(data)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            found = decompressor.copy().decompress(data[:middle], bytes_max)
+            good = middle
+        except zlib.error:
+            bad = middle
+    return found
+
+
+class Deflate(Gzip):
     """In the zlib format, as RFC 9110 requires, or without its header, as some servers send it."""
 
     def __init__(self, bytes_max: int) -> None:
-        super().__init__(bytes_max, zlib.decompressobj())
+        super().__init__(bytes_max, zlib.MAX_WBITS)
         self._header = b""
 
     def _decoded(self, data: bytes, bytes_max: int) -> bytes:
@@ -107,15 +135,10 @@ def _with_small_window(first: int) -> int:
     return first & 0xF0 | 0b0011 if first & 1 and first >> 1 & 0b111 > 1 else first
 
 
-def _gzip(bytes_max: int) -> Decoder:
-    """RFC 1952."""
-    return Decoder(bytes_max, zlib.decompressobj(31))
-
-
 def _zstd(bytes_max: int) -> Decoder:
     return Decoder(bytes_max, zstd.ZstdDecompressor(options=_ZSTD_OPTIONS))
 
 
 CODINGS: dict[str, Callable[[int], Decoder]] = {
-    "gzip": _gzip, "x-gzip": _gzip, "deflate": Deflate, "br": Brotli, "zstd": _zstd
+    "gzip": Gzip, "x-gzip": Gzip, "deflate": Deflate, "br": Brotli, "zstd": _zstd
 }  # fmt: skip

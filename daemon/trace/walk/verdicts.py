@@ -107,8 +107,8 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
     RESET = "reset"
     CLOSED = "closed"  # the stream ended before the response head did
-    GARBAGE = "garbage"  # malformed HTTP/1.x
-    NOT_HTTP = "not_http"  # the answer does not begin with "HTTP/1."
+    GARBAGE = "garbage"  # HTTP/1 that browsers refuse too
+    NOT_HTTP = "not_http"  # the answer does not begin with "HTTP", see wire/heads.py
     HEAD_TOO_LARGE = "head_too_large"
     CERTIFICATE = "certificate"
     TLS = "tls"
@@ -158,14 +158,14 @@ FAULTS: dict[tuple[Phase, Failure], Fault] = {
     (Phase.BEHIND, Failure.RESET): Fault(_TARGET, "target_broken", "the connection broke before a response head"),
     (Phase.BEHIND, Failure.CLOSED): Fault(_TARGET, "target_broken", "the connection was closed before a response head"),
     (Phase.BEHIND, Failure.TLS): Fault(_TARGET, "tls", "the TLS connection failed"),
-    (Phase.BEHIND, Failure.GARBAGE): Fault(_TARGET, "garbage", "the response head is malformed"),
+    (Phase.BEHIND, Failure.GARBAGE): Fault(_TARGET, "garbage", "browsers refuse the response head, too"),
     (Phase.BEHIND, Failure.NOT_HTTP): Fault(_TARGET, "garbage", "the answer is not HTTP"),
     (Phase.BEHIND, Failure.HEAD_TOO_LARGE): _HEAD,
     (Phase.FORWARD, Failure.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
     (Phase.FORWARD, Failure.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection without an answer"),
     (Phase.FORWARD, Failure.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection without an answer"),
     (Phase.FORWARD, Failure.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
-    (Phase.FORWARD, Failure.GARBAGE): Fault(_TARGET, "garbage", "the response head is malformed"),
+    (Phase.FORWARD, Failure.GARBAGE): Fault(_TARGET, "garbage", "browsers refuse the response head, too"),
     (Phase.FORWARD, Failure.NOT_HTTP): Fault(_IP, "proxy_garbage", "the proxy's answer is not HTTP"),
     (Phase.FORWARD, Failure.HEAD_TOO_LARGE): _HEAD,
 }

@@ -62,11 +62,13 @@ class ProxyConnection:
 
     __slots__ = ("_http", "_proxy_headers", "phase", "stream")
 
-    def __init__(self, stream: WireStream, phase: Phase, proxy_headers: list[tuple[str, str]]) -> None:
-        """`phase`: FORWARD to the proxy itself; BEHIND in a tunnel, without `proxy_headers`."""
+    def __init__(
+        self, stream: WireStream, phase: Phase, proxy_headers: list[tuple[str, str]], *, secure: bool = False
+    ) -> None:
+        """`phase`: FORWARD to the proxy itself; BEHIND in a tunnel, without `proxy_headers`. `secure`: for https."""
         self.stream = stream
         self.phase = phase
-        self._http = Http1Client(stream)
+        self._http = Http1Client(stream, may_cut=not secure)
         self._proxy_headers = proxy_headers
 
     def close(self) -> None:
@@ -114,7 +116,7 @@ async def open_tunnel(
         progress.phase = Phase.TLS
         # Certificates have hosts without a final dot, and IPv6 addresses without brackets.
         stream = await stream.start_tls(context, target.host.strip("[]").rstrip("."))
-    return ProxyConnection(stream, Phase.BEHIND, [])
+    return ProxyConnection(stream, Phase.BEHIND, [], secure=target.tls)
 
 
 async def _connect(stream: WireStream, target: Target, proxy: ProxyAddress, progress: Progress) -> None:

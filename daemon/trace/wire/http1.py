@@ -1,29 +1,29 @@
 """An HTTP/1.1 client on one connection: llhttp (in httptools) on a WireStream.
 
-llhttp parses answers as leniently as browsers do; requests are built here. h11 also checks the order of messages, and
-takes several times as long. Little is left to check, because a connection is not used again after an answer that did
-not end properly.
+A head that llhttp refuses is read by heads.py, as browsers read it, and given to llhttp in the usual form. Requests are
+built here. h11 also checks the order of messages, and takes several times as long. Little is left to check, because a
+connection is not used again after an answer that did not end properly.
 """
 
-import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 import httptools
 import trio
 
 from daemon.trace.page.body import Body, Headers
 from daemon.trace.walk.verdicts import Failure
+from daemon.trace.wire.heads import Refused, understood, understood_at_end
 from daemon.trace.wire.stream import Broken, HopError, TooManyBytes, WireStream
 from daemon.web.headers import value_of, values_of
 
-VERSION = b"HTTP/1."
-_LENGTH = re.compile(rb"\r?\ncontent-length:[ \t]*(\d+)[ \t]*(?=\r?\n|\Z)", re.IGNORECASE)
-SWITCHING_PROTOCOLS, FIRST_FINAL_STATUS = 101, 200
+TRANSFER_ENCODING = b"transfer-encoding"
+INTERIM_STATUSES = range(100, 200)
+SWITCHING_PROTOCOLS = 101
 FRAMING_BYTES_MAX = 16_384  # beside a body: the lines of its chunks, and the bytes that came with its head
 BODY_LINE_BYTES = 8  # counted for each line of a body: pages have many lines, but chunks of one byte are slow to parse
-REPARSED_MAX = 32  # heads of one connection that are parsed again because they repeat Content-Length
 LOOK_AFTER_S = 0.05  # a body that has not ended by then is examined, and again after each doubling of this time
 SLOW_S = 0.4  # from then on the first words of a page count as its text
 
@@ -35,28 +35,31 @@ class Garbled(Exception):
 class _Answer:
     """The answer that is being received. `whole`: it has ended; `kept`: the connection can be used again."""
 
-    __slots__ = ("_reparses_left", "broken", "complete", "head", "headers", "kept", "parser", "pieces", "status",
+    __slots__ = ("_begun", "_refused", "broken", "complete", "headers", "kept", "parser", "pieces", "status",
                  "whole")  # fmt: skip
 
     def __init__(self) -> None:
         self.parser: httptools.HttpResponseParser | None = self._new_parser()
-        self._reparses_left = REPARSED_MAX
         self.begin()
 
-    def _new_parser(self) -> httptools.HttpResponseParser:
+    def _new_parser(self, *, lenient_headers: bool = False) -> httptools.HttpResponseParser:
+        """`lenient_headers`: for values with control characters."""
         parser = httptools.HttpResponseParser(self)
         parser.set_dangerous_leniencies(
-            lenient_headers=True,
+            lenient_headers=lenient_headers,
             lenient_chunked_length=True,
-            lenient_version=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
         )
         return parser
 
     def begin(self) -> None:
+        self._begun = bytearray()  # its bytes until its head is complete
+        self._refused = False  # llhttp refuses the head, or misreads it
+        self._begin_head()
+
+    def _begin_head(self) -> None:
         self.status = 0
-        self.head = bytearray()  # its bytes until it is complete
         self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: deque[bytes] = deque()  # of the body, not read yet
         self.complete = self.whole = self.kept = self.broken = False  # `complete`: the head is
@@ -68,6 +71,9 @@ class _Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.complete:  # trailer fields are ignored (RFC 9110, 6.5.1)
             self.headers.append((name, value.rstrip(b" \t")))
+            if len(name) == len(TRANSFER_ENCODING) and name.lower() == TRANSFER_ENCODING:
+                # For other codings llhttp waits for the connection's end, even with a Content-Length.
+                self._refused = self._refused or value.lower() != b"chunked"
 
     def on_headers_complete(self) -> None:
         if not self.whole and self.parser is not None:
@@ -81,38 +87,56 @@ class _Answer:
     def on_message_complete(self) -> None:
         if self.whole or self.parser is None:
             return
-        if self.status < FIRST_FINAL_STATUS and self.status != SWITCHING_PROTOCOLS:
-            self.begin()  # an interim answer (RFC 9110, 15.2)
+        if self.status in INTERIM_STATUSES and self.status != SWITCHING_PROTOCOLS:
+            self._begin_head()  # an interim answer (RFC 9110, 15.2)
             return
         self.whole = True
         self.kept = self.status != SWITCHING_PROTOCOLS and self.parser.should_keep_alive()
 
     def feed(self, data: bytes) -> None:
-        """Raises Garbled for a malformed head; a malformed body sets `broken`."""
+        """Raises HopError for what is no answer of HTTP, Refused for a head; a malformed body sets `broken`."""
+        if not self.complete:
+            self._begun += data
+        if not self._refused:
+            self._parse(data)
+        if self._refused:
+            self._parse_understood(understood)
+
+    def _parse(self, data: bytes) -> None:
         if self.parser is None:
             raise ValueError("closed")
-        if not self.complete:
-            self.head += data
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return
-        except httptools.HttpParserError as error:
-            if not self.complete and self._reparses_left and (once := _with_one_length(bytes(self.head))) is not None:
-                self._reparses_left -= 1
-                self.parser = self._new_parser()
-                self.begin()
-                self.feed(once)
-                return
-            self.broken, self.kept = True, False
-            if not self.complete:
-                raise Garbled(str(error)) from error
+        except httptools.HttpParserError:
+            self._refused = self._refused or not self.complete
+            self.broken, self.kept = self.complete, False
 
-    def feed_end(self) -> None:
-        """The peer closed the connection. Raises Garbled unless the end of the connection ends the answer."""
-        if not (self.complete and self.ends_with_connection):
+    def feed_end(self, *, may_cut: bool) -> None:
+        """The peer closed the connection. Raises Garbled unless the end of the connection ends the answer.
+
+        `may_cut`: a head may end so.
+        """
+        if not self.complete and self._begun:
+            self._parse_understood(partial(understood_at_end, may_cut=may_cut))
+        if not self.whole and not (self.complete and self.ends_with_connection):
             raise Garbled("the peer closed before the answer's end")
         self.whole = True
+
+    def _parse_understood(self, read: Callable[[bytes], bytes | None]) -> None:
+        """Gives the answer to a new parser as `read` understands it, once its head is complete."""
+        try:
+            answer = read(bytes(self._begun))
+        except ValueError:
+            raise HopError(Failure.NOT_HTTP) from None
+        if answer is not None:
+            self.parser = self._new_parser(lenient_headers=True)
+            self._begin_head()
+            self._refused = False
+            self._parse(answer)
+            if self._refused:
+                raise Garbled("a malformed head")
 
     @property
     def ends_with_connection(self) -> bool:
@@ -124,14 +148,15 @@ class _Answer:
 class Http1Client:
     """Sends requests and reads answers, one after the other.
 
-    `idle`: the last answer was read to its end, and both sides keep the connection.
+    `idle`: the last answer was read to its end, and both sides keep the connection. `may_cut`: the connection's end may
+    end a head (see heads.py).
     """
 
-    __slots__ = ("_answer", "_begun", "_stream")
+    __slots__ = ("_answer", "_may_cut", "_stream")
 
-    def __init__(self, stream: WireStream) -> None:
+    def __init__(self, stream: WireStream, *, may_cut: bool = False) -> None:
         self._stream = stream
-        self._begun = False  # whether bytes of the answer have come
+        self._may_cut = may_cut
         self._answer = _Answer()
 
     @property
@@ -150,13 +175,17 @@ class Http1Client:
         The texts are latin-1. Raises ValueError for a line break in one of them, Broken, TooManyBytes, HopError for an
         answer that is not HTTP, and Garbled for one that is malformed or incomplete.
         """
-        self._begun = False
         answer = self._answer
         answer.begin()
         with suppress(Broken):  # the peer may have answered before it closed the connection
             await self._stream.write(_request(method, target, headers) + body)
         while not answer.complete:
-            await self._receive()
+            try:
+                await self._receive()
+            except Refused as error:
+                if method == "CONNECT":  # its status says whether the tunnel is open, whatever else the head says
+                    return error.status, ()
+                raise Garbled(str(error)) from None
         return answer.status, tuple(answer.headers)
 
     async def drain(self, body_bytes_max: int, wait_s: float) -> None:
@@ -198,27 +227,10 @@ class Http1Client:
         """Reads and parses the next bytes. Raises as `ask` does."""
         if self._answer.broken:
             raise Garbled("malformed body")
-        data = await self._stream.read()
-        if not data:
-            self._answer.feed_end()
-            return
-        if not self._begun:
-            self._begun = True
-            if not (data.startswith(VERSION) or VERSION.startswith(data)):
-                raise HopError(Failure.NOT_HTTP)  # a server of another protocol may now wait for bytes
-        self._answer.feed(data)
-
-
-def _with_one_length(data: bytes) -> bytes | None:
-    """The answer with one Content-Length instead of several equal ones; None if its head has no such.
-
-    Browsers accept such an answer and RFC 9110, 8.6 allows it; llhttp refuses it.
-    """
-    head, end, body = data.partition(b"\r\n\r\n")
-    lengths = _LENGTH.findall(head)
-    if len(lengths) < 2 or len(set(lengths)) > 1:
-        return None
-    return _LENGTH.sub(b"", head, count=len(lengths) - 1) + end + body
+        if data := await self._stream.read():
+            self._answer.feed(data)
+        else:
+            self._answer.feed_end(may_cut=self._may_cut)
 
 
 def _request(method: str, target: str, headers: Iterable[tuple[str, str]]) -> bytes:

@@ -1,0 +1,187 @@
+"""One of the two lanes in which the spool's entries reach PostgreSQL: facts, or states. Each keeps its order.
+
+The transaction of a batch also moves the lane's row of journal_position, so an entry is applied once, however often it
+is sent. An entry whose values PostgreSQL refuses is found by halving its batch, and is kept among the refused entries,
+if PostgreSQL takes other entries of its kind. Otherwise the cause is no single row but a table, a constraint or a
+trigger: the lane stops, and tries again.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+import msgspec
+import structlog
+
+from daemon.database.failures import REFUSALS, Refusal, refusal_of
+from daemon.database.postgres import Connection, Database
+from daemon.database.queries import QUERIES
+from daemon.errors import DatabaseOccupied, StatementRefused
+from daemon.journal.entries import KINDS, STATES, Hit, IpTraffic, TracePending
+from daemon.journal.refused import FOLLOWS, OF_TRACES, PENDING, PREFIX, REQUEST_ID
+from daemon.journal.spool import Spool, SpooledEntry
+
+FACTS, OF_IPS = "facts", "states"
+"""The lanes."""
+KINDS_OF = {FACTS: tuple(kind for kind in KINDS.values() if kind not in STATES), OF_IPS: STATES}
+"""In the order of a trace's states."""
+UNOWNED = {FACTS: KINDS_OF[FACTS], OF_IPS: (KINDS[IpTraffic],)}
+"""What is applied while another node has the database."""
+INSERTED = (KINDS[TracePending], KINDS[Hit])
+OTHERS_TRIED_MAX = 20
+OTHERS_READ_MAX = 2_000
+EVERY_ROW_REMEDY = "change or drop the constraint, trigger, index or column type that refuses the rows"
+
+log = structlog.get_logger("daemon.journal")
+
+
+async def apply_batch(
+    conn: Connection,
+    node_id: object,
+    epoch: int,
+    lane: str,
+    after_seq: int,
+    batch: Sequence[SpooledEntry],
+    claim: UUID | None,
+    kinds: Sequence[str],
+) -> bool:
+    """A unit of work. False, with nothing changed, if the lane's position is not `after_seq`.
+
+    `claim`: this node's, checked if given; for states it is also locked for the transaction. `kinds`: those to apply.
+    """
+    query = "find_claim" if lane == FACTS else "hold_claim"
+    if claim is not None and not await conn.fetch(QUERIES[query], node_id, claim):
+        raise DatabaseOccupied("this node has lost its claim on the database")
+    moved = await conn.fetchval(QUERIES["move_position"], node_id, lane, epoch, batch[-1].seq, after_seq)
+    if moved is None:
+        return False
+    for kind in kinds:
+        if bodies := [entry.body for entry in batch if entry.kind == kind]:
+            await conn.execute(QUERIES[f"apply_{kind}"], f"[{','.join(bodies)}]")
+    return True
+
+
+class Read(Protocol):
+    """Calls a method of the spool in a thread, again while the disk fails."""
+
+    async def __call__(self, method: Callable[..., Any], *args: Any) -> Any: ...
+
+
+@dataclass(eq=False, repr=False)
+class Lane:
+    """`seq`: the last entry that PostgreSQL has. `refused`: how many entries it has refused in this run.
+
+    `_claimed`: see Shipper. `_lost_position()` is called when the position is not the expected one.
+    """
+
+    name: str
+    _spool: Spool
+    _database: Database
+    _claimed: Callable[[], tuple[UUID | None, bool]]
+    _disk: Read
+    _lost_position: Callable[[], Awaitable[None]]
+    _accepted: dict[str, SpooledEntry] = field(default_factory=dict, init=False)  # the last one of each kind
+    _is_stopped: bool = field(default=False, init=False)
+    seq: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+
+    async def read(self, entries_max: int) -> list[SpooledEntry]:
+        """The next entries; a single one after all were refused."""
+        entries: list[SpooledEntry] = await self._disk(
+            self._spool.read, self.seq, 1 if self._is_stopped else entries_max
+        )
+        return entries
+
+    async def ship(self, batch: Sequence[SpooledEntry]) -> None:
+        """Applies a batch of `read`. Raises DatabaseUnavailable; what was applied before stays applied."""
+        try:
+            await self._ship(await self._without_followers(batch))
+        except StatementRefused:
+            self._is_stopped = True
+            raise
+        self._is_stopped = False
+
+    async def _ship(self, batch: Sequence[SpooledEntry]) -> None:
+        try:
+            applied = await self._apply(batch)
+        except (*REFUSALS, StatementRefused) as e:
+            if (refusal := refusal_of(e)) is None:
+                raise
+            if len(batch) > 1:
+                await self._ship(batch[: len(batch) // 2])
+                await self._ship(await self._without_followers(batch[len(batch) // 2 :]))
+                return
+            if not await self._takes_others(batch[0]):
+                name = f"apply_{batch[0].kind}"
+                raise StatementRefused(
+                    f"PostgreSQL refuses every row of {name}: {refusal.why}", EVERY_ROW_REMEDY
+                ) from e
+            applied = await self._apply([await self._set_aside(batch[0], refusal)])
+        if applied:
+            self._accepted |= {entry.kind: entry for entry in batch}
+            self.seq = batch[-1].seq
+        else:
+            before = self.seq
+            await self._lost_position()
+            log.warning("position_moved", lane=self.name, expected=before, found=self.seq)
+
+    async def _without_followers(self, batch: Sequence[SpooledEntry]) -> list[SpooledEntry]:
+        """Sets the entries aside that change a trace's row, where the entry that inserts the row is set aside."""
+        kept = list(batch)
+        if self.name == FACTS and self._spool.refused_traces:
+            for place, entry in enumerate(batch):
+                follows = entry.kind in OF_TRACES and entry.kind != PENDING
+                if follows and entry.body[REQUEST_ID] in self._spool.refused_traces:
+                    kept[place] = await self._set_aside(entry, Refusal("", FOLLOWS))
+        return kept
+
+    async def _set_aside(self, entry: SpooledEntry, refusal: Refusal) -> SpooledEntry:
+        """Keeps an entry among the refused ones. Returns what remains of it in the journal."""
+        await self._disk(self._spool.refuse, entry.seq, time.time(), refusal)
+        self.refused += 1
+        log.error("entry_refused", kind=entry.kind, id=entry.seq, why=refusal.why, sqlstate=refusal.sqlstate,
+                  constraint=refusal.constraint, table=refusal.table, kept=self._spool.refused,
+                  remedy="tracepool journal refused list")  # fmt: skip
+        return SpooledEntry(entry.seq, f"{PREFIX}{entry.kind}", "{}")
+
+    async def _takes_others(self, refused: SpooledEntry) -> bool:
+        """Whether PostgreSQL takes other entries of this kind: then the cause is the refused entry's values.
+
+        Tries some of the entries that follow, evenly spread. If only few follow, also the last one that was accepted.
+        """
+        before = self._accepted.get(refused.kind) or await self._disk(self._spool.last, refused.kind, self.seq)
+        later = await self._disk(self._spool.read, refused.seq, OTHERS_READ_MAX)
+        others = [entry for entry in later if entry.kind == refused.kind]
+        if len(others) < OTHERS_TRIED_MAX:
+            others = [*filter(None, [before]), *others]
+        for other in others[:: -(-len(others) // OTHERS_TRIED_MAX) or 1]:
+            try:
+                await self._database.work(_try, other, own=True)
+            except _Accepted:
+                return True
+            except (*REFUSALS, StatementRefused):
+                continue
+        return False
+
+    async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
+        claim, owned = self._claimed()
+        kinds = (KINDS_OF if owned else UNOWNED)[self.name]
+        node_id, epoch = self._spool.node_id, self._spool.epoch
+        return await self._database.work(
+            apply_batch, node_id, epoch, self.name, self.seq, batch, claim, kinds, own=True
+        )
+
+
+class _Accepted(Exception):
+    """Rolls back an entry that PostgreSQL accepted."""
+
+
+async def _try(conn: Connection, entry: SpooledEntry) -> None:
+    """A unit of work that always raises, for a rollback: _Accepted, or PostgreSQL's error."""
+    body = entry.body
+    if entry.kind in INSERTED:  # with a new id, since PostgreSQL does not check all of a row that exists
+        body = msgspec.json.encode(msgspec.json.decode(body) | {"request_id": str(uuid4())}).decode()
+    await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
+    raise _Accepted
