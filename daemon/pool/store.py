@@ -60,9 +60,9 @@ class PoolIP:
     success_count: int
     failure_count: int
     consecutive_failures: int
-    notes: str | None
     has_login: bool
     set_aside: str | None
+    notes: str | None
 
     @property
     def name(self) -> str:
@@ -91,8 +91,7 @@ async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int]
     `copied` is called with each batch's number of rows.
     """
     await conn.execute(
-        "create temp table incoming (place bigint, ip_address text, ip_port text, country text, provider text,"
-        " notes text) on commit drop"
+        f"create temp table incoming (place bigint, {', '.join(f'{column} text' for column in COLUMNS)}) on commit drop"
     )
     for start in range(0, len(ips), COPY_BATCH_ROWS):
         batch = [(start + place, *astuple(ip)) for place, ip in enumerate(ips[start : start + COPY_BATCH_ROWS])]
