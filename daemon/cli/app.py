@@ -145,6 +145,7 @@ def build_app() -> App:
         _group("journal", ABOUT_JOURNAL, _group("refused", ABOUT_REFUSED, *entries)),
         ("psql", psql.psql),
         ("database-url", psql.database_url),
+        ("database-grants", psql.database_grants),
         ("install-units", install_units.install_units),
     )
 

@@ -1,9 +1,10 @@
-"""`tracepool psql` and `tracepool database-url`: the database for operators and other tools."""
+"""`tracepool psql`, `database-url` and `database-grants`: the database for operators and other tools."""
 
 import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -11,11 +12,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from daemon.cli.output import say, warn
-from daemon.cli.session import ConfigFile, database_at, settings_of, use_database
+from daemon.cli.session import ConfigFile, database_at, flag, settings_of, use_database, with_database
 from daemon.database import embedded
 from daemon.database.binaries import psql_path
+from daemon.database.grants import grants
 from daemon.database.libpq import NOT_INHERITED, environment_of
 from daemon.database.postgres import Database
+from daemon.database.schema import search_path_to
 from daemon.errors import TracepoolError
 from daemon.settings.connection_string import parameters_of, url_of
 
@@ -43,15 +46,16 @@ def psql(
     program = psql_path(embedded=settings.database.url is None)
     with database_at(settings) as url:
 
-        async def connect_only(_: Database) -> None:
-            """`use_database` has created the tables."""
+        async def path(database: Database) -> str | None:
+            return await database.work(search_path_to, database.schema)
 
+        search_path = None
         try:
-            use_database(url, settings, connect_only)
+            search_path = use_database(url, settings, path)  # which has created the tables
         except TracepoolError as e:  # not fatal: the operator may open psql in order to repair this
             warn(f"tracepool: {e}")
         inherited = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        return _run(program, arguments, {**inherited, **environment_of(parameters_of(url))})
+        return _run(program, arguments, {**inherited, **environment_of(parameters_of(url), search_path)})
 
 
 def database_url(*, config: ConfigFile = None) -> None:
@@ -69,6 +73,28 @@ def database_url(*, config: ConfigFile = None) -> None:
         warn(
             "tracepool: the embedded server is stopped: it runs only while `tracepool serve` or another command uses it"
         )
+
+
+def database_grants(
+    role: Annotated[str, Parameter(metavar="ROLE", help="A role of PostgreSQL that exists.")],
+    *,
+    read_only: Annotated[bool, flag("For a role that only reads, without the passwords of proxies.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Print the SQL that gives a role the rights to edit the tables, or to read them.
+
+    Tables of later versions are included. Nothing is changed: run the SQL as the
+    owner of the tables.
+
+        tracepool database-grants anna | tracepool psql
+        tracepool database-grants grafana --read-only
+    """
+
+    async def unit(database: Database) -> list[str]:
+        return await database.work(partial(grants, read_only=read_only), database.schema, role)
+
+    for statement in with_database(settings_of(config), unit):
+        say(statement)
 
 
 def _run(program: Path, arguments: tuple[str, ...], environment: Mapping[str, str]) -> int:

@@ -79,7 +79,7 @@ class TracesForOthers:
         lease = request.lease or uuid4().hex
         login = login_of(request.proxy_username, request.proxy_password)
         proxy = LeasedProxy(
-            request.proxy_ip, str(request.proxy_port), request.target_country, request.provider, lease, login
+            request.proxy_ip, str(request.proxy_port), request.target_country, request.provider, lease, login=login
         )
         timeout_s = min(trace.timeout_s, request.timeout_ms / 1000)
         return await self.backend.trace(walk, proxy, timeout_s=timeout_s)

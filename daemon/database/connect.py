@@ -2,19 +2,18 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.resources import files
 from typing import TypeVar
 
 import structlog
 import trio
 
 from daemon.database import cluster, embedded
-from daemon.database.postgres import Connection, Database, open_database
+from daemon.database.postgres import Database, open_database
+from daemon.database.schema import migrate
 from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
-MIGRATION_LOCK = (0x74726163, 1)  # key of an advisory lock that ends with its transaction
 RETRY_S = 2.0
 STARTING = "starting the daemon"
 WAITING = "clicks of the offers in the cache file fall back"
@@ -53,7 +52,7 @@ async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Trou
 @asynccontextmanager
 async def _opened(url: str, settings: Settings) -> AsyncIterator[Database]:
     async with open_database(url, settings.database) as database:
-        if applied := await database.work(migrate):
+        if applied := await database.work(migrate, database.schema):
             log.info("database_migrated", applied=applied)
         yield database
 
@@ -85,23 +84,3 @@ async def _embedded(settings: Settings) -> AsyncIterator[str]:
     finally:
         with trio.move_on_after(STOP_S, shield=True):
             await trio.to_thread.run_sync(server.stop, abandon_on_cancel=True)
-
-
-async def migrate(conn: Connection) -> list[str]:
-    """A unit of work: applies the missing files of migrations/*.sql in order; returns their names."""
-    await conn.execute("select pg_advisory_xact_lock($1, $2)", *MIGRATION_LOCK)
-    await conn.execute(
-        "create table if not exists schema_migrations (name text primary key, applied_at timestamptz default now())"
-    )
-    done = {row["name"] for row in await conn.fetch("select name from schema_migrations")}
-    directory = files("daemon.database").joinpath("migrations")
-    names = sorted(f.name for f in directory.iterdir() if f.name.endswith(".sql"))
-    if unknown := sorted(done - set(names)):
-        raise DatabaseSetupFailed(
-            f"the database is newer than this tracepool (it has {unknown[-1]}): upgrade tracepool"
-        )
-    missing = [name for name in names if name not in done]
-    for name in missing:
-        await conn.execute(directory.joinpath(name).read_text())
-        await conn.execute("insert into schema_migrations (name) values ($1)", name)
-    return missing

@@ -12,7 +12,7 @@ def login_fault(error: BaseException, role: str, database: str) -> DatabaseUnfit
 
     `role` and `database`: as the connection string names them.
     """
-    said, role, create = str(error), identifier(role), identifier(database)
+    said, role, create = " ".join(str(error).split()), identifier(role), identifier(database)
     if isinstance(error, asyncpg.InvalidPasswordError):
         what, remedy = f"PostgreSQL refuses the password of the role {role}", (
             f"correct database.url, or as a superuser: alter role {role} login password '…'")  # fmt: skip

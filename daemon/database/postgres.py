@@ -73,13 +73,17 @@ class Database:
         pool: "asyncpg.Pool[asyncpg.Record]",
         connect: Callable[..., Awaitable[Connection]],
         connect_timeout_s: float,
-        statement_timeout_s: float,
+        limits: Limits,
     ) -> None:
         """`connect(statement_timeout_s=…)`: a connection outside of the pool; the limit is the client's."""
         self._pool = pool
         self._connect = connect
         self._connect_timeout_s = connect_timeout_s
-        self._limits = Limits(statement_timeout_s)
+        self._limits = limits
+
+    @property
+    def schema(self) -> str:
+        return self._limits.schema
 
     async def work(self, unit: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts, own: bool = False) -> T:
         """Runs `unit` in one transaction. `own`: the triggers do not announce the unit's changes.
@@ -178,7 +182,7 @@ class Database:
         client_s = None if statement_timeout_s is None else statement_timeout_s + CLIENT_MARGIN_S
         conn = await _on_asyncio(functools.partial(self._connect, statement_timeout_s=client_s))
         try:
-            yield OwnConnection(conn, Limits(statement_timeout_s))
+            yield OwnConnection(conn, Limits(statement_timeout_s, self.schema))
         finally:
             await _closed_at_last(conn)
 
@@ -207,8 +211,11 @@ class OwnConnection:
     async def execute(self, statement: str) -> None:
         await _on_asyncio(self._conn.execute, statement)
 
+    async def begin(self) -> None:
+        await self.execute(self._limits.begin)
+
     async def fetch(self, query: str, *args: Any) -> list[dict[str, Any]]:
-        """As Database.fetch; outside `begin` and `commit`, the statement is a transaction."""
+        """As Database.fetch; outside of a transaction, the statement is one."""
         return await _on_asyncio(self._fetch, query, args)
 
     async def _fetch(self, query: str, args: tuple[Any, ...]) -> list[dict[str, Any]]:
@@ -287,7 +294,8 @@ async def open_database(
         return await servers.connect(command_timeout=statement_timeout_s, **CONNECT)
 
     try:
-        yield Database(pool, connect_beside, servers.connect_s_max, given.statement_timeout_s)
+        limits = Limits(given.statement_timeout_s, given.schema)
+        yield Database(pool, connect_beside, servers.connect_s_max, limits)
     finally:
         pool.terminate()
 

@@ -1,4 +1,4 @@
-"""The end of a session, the limits of its statements, and the sessions that block it. For postgres.py, on asyncio."""
+"""The end of a session, how its transactions begin, and the sessions that block it. For postgres.py, on asyncio."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ import asyncpg
 
 from daemon.database.failures import OUTAGES
 from daemon.database.queries import QUERIES
+from daemon.database.sql import identifier, literal
 
 Connection = Any  # asyncpg.Connection or the pool's proxy for it: they have no common public type
 
@@ -69,9 +70,10 @@ class BlockerWatch:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits that the server enforces in a transaction; None: none for statements."""
+    """The limits that the server enforces in a transaction, and the schema of the tables; None: none for statements."""
 
     statement_timeout_s: float | None
+    schema: str
 
     @property
     def lock_s(self) -> float:
@@ -79,6 +81,13 @@ class Limits:
 
     @property
     def begin(self) -> str:
-        """The statements that begin a transaction with these limits."""
+        """The statements that begin a transaction with these limits.
+
+        The schemas of the role's own search_path follow, for functions that an operator's triggers call.
+        """
         statement_ms = round((self.statement_timeout_s or 0) * 1000)
-        return f"begin; set local statement_timeout = {statement_ms}; set local lock_timeout = {self.lock_s * 1000:.0f}"
+        path = f"concat_ws(', ', {literal(identifier(self.schema))}, nullif(current_setting('search_path'), ''))"
+        return (
+            f"begin; set local statement_timeout = {statement_ms}; set local lock_timeout = {self.lock_s * 1000:.0f}; "
+            f"select set_config('search_path', {path}, true)"
+        )

@@ -22,8 +22,8 @@ import daemon
 from daemon.control import socket as control
 from daemon.database import embedded
 from daemon.database.binaries import choose_account, refuse_unless_reachable
-from daemon.database.connect import migrate
 from daemon.database.postgres import open_database
+from daemon.database.schema import migrate
 from daemon.demo.network import DemoNetwork, demo_network
 from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
 from daemon.demo.wire import free_port_for, listen
@@ -131,7 +131,7 @@ async def provisioned_database(state_dir: Path, network: DemoNetwork) -> AsyncIt
     server = await trio.to_thread.run_sync(embedded.start, state_dir)
     try:
         async with open_database(server.url, Settings().database, connections_max=1) as database:
-            await database.work(migrate)
+            await database.work(migrate, database.schema)
             ips = [
                 new_ip({"ip_address": address, "ip_port": network.proxy_port, "country": country, "provider": "demo"})
                 for country, addresses in ADDRESSES.items()

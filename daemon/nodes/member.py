@@ -241,7 +241,7 @@ async def nodes_kept_out(database: Database, node_id: UUID | None) -> AsyncItera
     that holds the lock is lost.
     """
     async with database.own_connection(RENEW_TIMEOUT_S) as connection:
-        await connection.execute("begin")
+        await connection.begin()
         await connection.fetch("keep_nodes_out", *NODES_LOCK)
         rows = await connection.fetch("load_nodes")
         found = admitted(map(node_row, rows), node_id or uuid4(), None, rows[0]["now_s"] if rows else 0.0)

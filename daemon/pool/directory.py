@@ -132,7 +132,8 @@ class PoolDirectory:
     async def recheck_requests(self) -> None:
         """Makes each actor examine its waiting requests, after a change of whether the node may lease."""
         for handle in self:
-            await handle.mailbox.send(Adopt(()))  # after each message an actor examines its requests
+            with suppress(trio.ClosedResourceError):  # the daemon stops
+                await handle.mailbox.send(Adopt(()))  # after each message an actor examines its requests
 
     async def start_over(self) -> None:
         """Returns when each actor has reloaded its pool from the rows."""

@@ -45,10 +45,9 @@ class Lease(msgspec.Struct, frozen=True):
     def endpoint(self) -> Endpoint:
         return self.address, self.port, self.login.username if self.login else ""
 
-    @property
-    def proxy(self) -> LeasedProxy:
+    def proxy(self, ends_boot_s: float = math.inf) -> LeasedProxy:
         lease = f"{self.request_id}/{self.lease_no}"
-        return LeasedProxy(self.address, self.port, self.country, self.provider, lease, self.login)
+        return LeasedProxy(self.address, self.port, self.country, self.provider, lease, ends_boot_s, self.login)
 
     def __repr__(self) -> str:
         return f"<Lease {self.lease_no} of {self.address}:{self.port} {self.country} for {self.request_id}>"

@@ -6,6 +6,7 @@ key, and a test compares the two.
 
 import os
 import socket
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -32,11 +33,15 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Database(Section):
-    url: values.ConnectionString = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
-    connections_max: int = Field(8, ge=2, le=100)
-    connect_timeout_s: float = Field(5, ge=0.1, le=60)
-    statement_timeout_s: float = Field(30, ge=1, le=600)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # `schema` is a deprecated method of BaseModel, which nothing here calls
+
+    class Database(Section):
+        url: values.ConnectionString = Field(None, description="PostgreSQL 14 or later; none: the embedded server")
+        schema: values.SchemaName = Field("public", description="of the tables")  # type: ignore[assignment]
+        connections_max: int = Field(8, ge=2, le=100)
+        connect_timeout_s: float = Field(5, ge=0.1, le=60)
+        statement_timeout_s: float = Field(30, ge=1, le=600)
 
 
 class Click(Section):

@@ -22,6 +22,7 @@ from daemon.web.urls import http_url
 TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
 HEADER_TOKEN = re.compile(r"[\x21-\x7e]{0,4096}")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # a token (RFC 9110, 5.6.2)
+SCHEMA_BYTES_MAX = 63
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
@@ -96,6 +97,12 @@ def _connection_string(given: SecretStr | None) -> SecretStr | None:
     return given
 
 
+def _schema_name(name: str) -> str:
+    if not name.isprintable() or not 1 <= len(name.encode()) <= SCHEMA_BYTES_MAX or name.startswith("pg_"):
+        raise ValueError(f"must be a schema's name: 1 to {SCHEMA_BYTES_MAX} bytes, not beginning with pg_")
+    return name
+
+
 def _is_missing(path: str) -> bool:
     try:
         return not Path(path).exists()
@@ -139,4 +146,5 @@ HeaderToken = Annotated[SecretStr, AfterValidator(_header_token)]
 ConnectionString = Annotated[SecretStr | None, AfterValidator(_connection_string)]
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 CheckUrl = Annotated[str, AfterValidator(_check_url)]
+SchemaName = Annotated[str, AfterValidator(_schema_name)]
 NodeName = Annotated[str, AfterValidator(_node_name)]

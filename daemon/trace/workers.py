@@ -132,8 +132,9 @@ class Tracer:
         self.active += 1
         self.in_flight[job.request_id] = job, lease
         try:
+            proxy = lease.proxy(lease.ends_boot_s - LEASE_MARGIN_S)
             result = await self._backends.trace(
-                job.backend, walk, lease.proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s
+                job.backend, walk, proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s
             )
         finally:
             self.active -= 1

@@ -114,3 +114,11 @@ async def test_an_actor_that_waits_for_the_disk_is_not_waited_for(
         "a click is refused at once"
     )
     assert handle.view.counts.available == 1
+
+
+async def test_requests_are_not_examined_again_while_the_daemon_stops(autojump_clock: MockClock) -> None:
+    """The node's trust may end during the stop."""
+    directory = PlayedPools().directory
+    directory.open("us", [an_ip()])
+    directory.close()
+    await directory.recheck_requests()

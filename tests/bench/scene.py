@@ -25,7 +25,7 @@ import asyncpg
 import psutil
 
 from daemon.database import embedded
-from daemon.database.connect import migrate
+from daemon.database.schema import migrate
 from daemon.demo.wire import free_port_for
 from tests.bench import secure_network
 

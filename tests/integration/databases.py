@@ -1,6 +1,7 @@
 """A PostgreSQL server for all integration tests, and a fresh database on it, with its tables, for each."""
 
 import itertools
+import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -14,8 +15,8 @@ import trio
 
 from daemon.database import embedded
 from daemon.database.binaries import psql_path
-from daemon.database.connect import migrate
 from daemon.database.postgres import Connection, Database, database_loop, open_database
+from daemon.database.schema import migrate
 from daemon.settings import model
 from tests.support.state_dirs import drop_server, open_state_dir, stop_server
 
@@ -50,13 +51,31 @@ class PostgresServer:
     def start(self) -> None:
         embedded.start(self.state_dir).stop()  # the fixture still uses it, so it runs on
 
-    def sql(self, script: str) -> None:
-        """Run statements as the superuser, in the database `tracepool`."""
-        self._psql(script, "tracepool")
+    def bare_database(self, options: str = "") -> str:
+        """The name of a new database without tables."""
+        name = f"empty_{next(_numbers)}"
+        self._psql(f"create database {name} template template0 {options}")
+        return name
 
-    def _psql(self, statement: str, database: str = "postgres") -> None:
+    def url(self, database: str, role: str = "tracepool") -> str:
+        return self.server.url.replace("/tracepool?", f"/{database}?").replace("//tracepool@", f"//{role}@")
+
+    def sql(self, script: str, database: str = "tracepool") -> str:
+        """Run statements as the superuser. The output of psql."""
+        return self._psql(script, database)
+
+    def _psql(self, statement: str, database: str = "postgres") -> str:
         psql = [str(psql_path()), "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.server.socket_dir)]
-        subprocess.run([*psql, "-U", "tracepool", "-d", database, "-c", statement], check=True, capture_output=True)
+        env = {**os.environ, "PGOPTIONS": "-c default_transaction_read_only=off"}
+        done = subprocess.run(
+            [*psql, "-U", "tracepool", "-d", database, "-c", statement],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=env,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
-from daemon.database.connect import migrate
+from daemon.database.schema import migrate
 from daemon.errors import BadInput
 from daemon.host.clocks import read_clocks
 from daemon.sql_sync import load_ips

@@ -11,7 +11,7 @@ import asyncpg
 import psutil
 
 from daemon.database import cluster, embedded
-from daemon.database.connect import migrate
+from daemon.database.schema import migrate
 
 ASK_S = 10.0
 END_S = 30.0

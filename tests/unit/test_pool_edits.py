@@ -326,4 +326,4 @@ def test_no_repr_shows_a_login() -> None:
     country = Country(ip)
     lease = country.lease(0)
     assert lease is not None
-    assert "canary" not in f"{ip!r}{lease!r}{lease.login!r}{lease.proxy!r}{country.pool!r}"
+    assert "canary" not in f"{ip!r}{lease!r}{lease.login!r}{lease.proxy()!r}{country.pool!r}"

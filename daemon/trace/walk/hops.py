@@ -2,6 +2,7 @@
 
 import msgspec
 
+from daemon.providers.answers import OwnAnswer
 from daemon.trace.page.html import Page
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 
@@ -68,7 +69,7 @@ class HopAnswer(msgspec.Struct, frozen=True):
     """A response head, and its page if the body was read (`Walk.body`).
 
     Bytes are those on the wire to the proxy, TLS and CONNECT included. `tunnelled`: the answer came through a tunnel,
-    so the proxy cannot have written it.
+    so the proxy cannot have written it. `own`: a rule says that the proxy gave the answer for itself.
     """
 
     status: int
@@ -78,10 +79,14 @@ class HopAnswer(msgspec.Struct, frozen=True):
     bytes_sent: int
     page: Page | None = None
     tunnelled: bool = False
+    own: OwnAnswer | None = None
 
 
 class HopFailure(msgspec.Struct, frozen=True):
-    """A hop without a response head; verdicts.py has the fault. `status` is the proxy's answer to CONNECT."""
+    """A hop without a response head; verdicts.py has the fault. `status` is the proxy's answer to CONNECT.
+
+    `own`: see `verdicts.fault_of`.
+    """
 
     phase: Phase
     kind: Failure
@@ -90,13 +95,14 @@ class HopFailure(msgspec.Struct, frozen=True):
     bytes_sent: int = 0
     status: int | None = None
     proxy_proven: bool = False
+    own: OwnAnswer | None = None
 
 
 class Hop(msgspec.Struct, frozen=True):
     """One hop, as in redirect_chain. `kind` is how the chain went on from it.
 
     http (a redirect), refresh-header, meta, script, form; final (landed here), script_unresolved (landed here, but a
-    script of the page goes on to a URL that only a browser can compute), failed. A landing that was not fetched
+    script of the page goes on, or may go on, to a URL that is not certain), failed. A landing that was not fetched
     (Limits.stop_at, landing_schemes) is no hop.
     """
 
