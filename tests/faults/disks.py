@@ -9,13 +9,15 @@ from pathlib import Path
 
 import trio
 
+from tests.faults.evidence import REFUSED_ENTRIES
 from tests.faults.scene import until
-from tests.faults.stage import Fault, Stage
+from tests.faults.stage import REPORT, Fault, Stage
 
 WRITES_NTH_MAX = 30
 REFUSED_FOR_S = 1.5
 RECOVERS_WITHIN_S = 5.0
 TMPFS_MB = 48
+TMPFS_INODES = 1_000
 BALLAST_PIECE_BYTES = 64 * 1024
 
 
@@ -91,7 +93,8 @@ def tmpfs_refused() -> str | None:
 @contextlib.contextmanager
 def mounted(directory: Path) -> Iterator[None]:
     """Mount a small file system at the directory."""
-    command = ["mount", "-t", "tmpfs", "-o", f"size={TMPFS_MB}m,mode=0711", "tracepool-faults", str(directory)]
+    options = f"size={TMPFS_MB}m,nr_inodes={TMPFS_INODES},mode=0711"
+    command = ["mount", "-t", "tmpfs", "-o", options, "tracepool-faults", str(directory)]
     subprocess.run(command, check=True, capture_output=True)
     try:
         yield
@@ -99,6 +102,8 @@ def mounted(directory: Path) -> Iterator[None]:
         subprocess.run(["umount", str(directory)], check=True, capture_output=True)
 
 
+IPS, CLICKS_PER_S = 12, 20.0
+"""More of both than elsewhere, for the number of writes."""
 REFUSED = frozenset({"journal_refused", "journal_unreadable"})
 FAULTS = (
     Fault(
@@ -107,7 +112,9 @@ FAULTS = (
         writes_refused,
         rounds=1,
         errors=REFUSED,
-        faulty=("writes", str(WRITES_NTH_MAX), "{directory}/report.jsonl"),
+        ips=IPS,
+        clicks_per_s=CLICKS_PER_S,
+        faulty=(f"writes={WRITES_NTH_MAX}", REPORT, REFUSED_ENTRIES),
         finish=counted_and_shown,
     ),
     Fault(
@@ -116,7 +123,7 @@ FAULTS = (
         disk_refuses,
         rounds=2,
         errors=REFUSED,
-        faulty=("held", "{directory}/refuse", "{directory}/report.jsonl"),
+        faulty=("held={directory}/refuse", REPORT, REFUSED_ENTRIES),
         finish=counted_and_shown,
     ),
     Fault(
@@ -126,6 +133,7 @@ FAULTS = (
         rounds=2,
         errors=REFUSED,
         on_tmpfs=True,
+        faulty=(REFUSED_ENTRIES,),
         finish=counted_and_shown,
     ),
 )
