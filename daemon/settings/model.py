@@ -175,7 +175,7 @@ def proxy_of(settings: Settings, leased: LeasedProxy) -> ProxyAddress | Unusable
     """The proxy of a leased IP. Without settings of its provider it is connected to directly, without a login."""
     provider, lock_s = settings.providers.get(leased.provider), settings.pool.lock_s
     named = {"name": leased.provider, "country": leased.country, "lease": leased.lease}
-    return proxy_for(leased.address, leased.port, provider, lock_s=lock_s, **named)
+    return proxy_for(leased.address, leased.port, provider, lock_s=lock_s, login=leased.login, **named)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

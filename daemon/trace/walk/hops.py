@@ -103,7 +103,7 @@ class Hop(msgspec.Struct, frozen=True):
     """One hop, as in redirect_chain. `kind` is how the chain went on from it.
 
     http (a redirect), refresh-header, meta, script, form; final (landed here), script_unresolved (landed here, but a
-    script of the page goes on to a URL that only a browser can compute), failed. A landing that was not fetched
+    script of the page goes on, or may go on, to a URL that is not certain), failed. A landing that was not fetched
     (Limits.stop_at, landing_schemes) is no hop.
     """
 

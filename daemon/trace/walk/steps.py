@@ -8,7 +8,7 @@ working server might redirect once more, and the tracking URL leads the visitor 
 Location are followed (RFC 9110, 15.4). 300, 304 and a redirect without a Location are landings ("If locationURL is
 null, then return response", Fetch 4.4).
 
-Other jumps, in this order: a Refresh header, and a jump of the HTML page (html.py). A page that jumps to itself is
+Other jumps are those of the HTML page, its Refresh header included (page/html.py). A page that jumps to itself is
 fetched a second time if its cookies have changed; otherwise the trace lands there.
 """
 
@@ -16,7 +16,8 @@ from ada_url import URL
 
 from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, page_body
 from daemon.trace.page.forms import FORM_TYPE, Jump
-from daemon.trace.page.html import Page, Refresh, declared_refresh
+from daemon.trace.page.html import Page
+from daemon.trace.page.refreshes import Refresh, declared_refresh
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
     REDIRECT_STATUSES,
@@ -88,10 +89,7 @@ class Walk:
         url, limits = self._current(), self.limits
         if status == 407 and not _is_https(self._href):
             return None  # the proxy's own answer
-        refresh = _refresh(headers, url)
-        if refresh is not None and refresh.delay_s <= limits.refresh_max_s:
-            return None
-        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, refreshed=refresh is not None)
+        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, _refresh(headers, url))
 
     def answered(self, answer: HopAnswer) -> Fetch | Landed | GaveUp:
         """The step after an answer."""
@@ -110,11 +108,8 @@ class Walk:
             return self._fault(answer, Fault(Verdict.TARGET, "status_5xx", f"answered with status {answer.status}"))
         if answer.status < 200:
             return self._fault(answer, Fault(Verdict.TARGET, "bad_status", f"answered with status {answer.status}"))
-        page = answer.page or Page()
-        refresh = _refresh(answer.headers, url)
-        declared = refresh is not None and refresh.delay_s <= self.limits.refresh_max_s
-        jump = Jump("refresh-header", refresh.url.href) if refresh is not None and declared else page.jump
-        if jump is not None and (step := self._jumped(answer, jump)) is not None:
+        page = answer.page or self._without_page(answer.headers, url)
+        if page.jump is not None and (step := self._jumped(answer, page.jump, page.unresolved)) is not None:
             return step
         self._record(answer, "script_unresolved" if page.unresolved or page.waits else "final")
         return Landed(self._href)
@@ -156,8 +151,15 @@ class Walk:
             return self._go(url, href, self._fetch.method, self._fetch.body)
         return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
 
-    def _jumped(self, answer: HopAnswer, jump: Jump) -> Fetch | Landed | GaveUp | None:
-        """The step after a page with a jump; None if a browser stays on the page."""
+    def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
+        """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
+        refresh = _refresh(headers, url)
+        if refresh is None or refresh.delay_s > self.limits.refresh_max_s:
+            return Page()
+        return Page(Jump("refresh-header", refresh.url.href))
+
+    def _jumped(self, answer: HopAnswer, jump: Jump, unresolved: bool) -> Fetch | Landed | GaveUp | None:
+        """The step after a page with a jump; None if a browser stays on the page, or goes on (`unresolved`)."""
         url = URL(jump.url)
         href = url.href
         scheme = _scheme(href)
@@ -165,7 +167,7 @@ class Walk:
             if scheme in self.limits.landing_schemes:
                 self._record(answer, jump.kind)
                 return Landed(href)
-            if (page := web_page_of(href)) is None:
+            if unresolved or (page := web_page_of(href)) is None:
                 return None
             url, href = page, page.href
         target = wire_url(href)
