@@ -25,14 +25,14 @@ from daemon.errors import TheirFault
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
-from daemon.providers.proxies import LeasedProxy, ProxyAddress, UnusableProxy, address_of
+from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import HONEST_USER_AGENT, proxy_of
 from daemon.trace.leases import acquire, release
 from daemon.trace.page.body import FirstBytes
 from daemon.trace.provider_health import ProviderHealth
-from daemon.trace.walk.steps import Fetch, HopAnswer, HopFailure
-from daemon.trace.walk.verdicts import Failure, Phase, Verdict, fault_of
+from daemon.trace.walk.steps import Fetch, HopAnswer, HopFailure, fault_of_failure
+from daemon.trace.walk.verdicts import Failure, Phase, Verdict, fault_of_own
 from daemon.trace.wire.session import Fetcher
 from daemon.web.headers import wire_url
 
@@ -44,6 +44,7 @@ LEASE_MARGIN_S = 0.5  # a check ends this long before its lock expires, at the l
 SKIPPED = "skipped"
 BODY_BYTES_MAX = 4_096
 _HEADERS = (("User-Agent", HONEST_USER_AGENT), ("Accept", "*/*"))
+_REFUSALS = frozenset({"proxy_refused", "proxy_forbids", "proxy_payment", "proxy_parameters"})
 _PLAIN_REFUSALS = frozenset({403, 405})  # over plain http the proxy's own answer looks like the URL's
 
 log = structlog.get_logger("daemon.trace")
@@ -74,15 +75,24 @@ class CheckResult:
 
 
 async def check(
-    fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, url: str, *, timeout_s: float, slow_s: float = math.inf
+    fetcher: Fetcher,
+    proxy: ProxyAddress | UnusableProxy,
+    url: str,
+    *,
+    timeout_s: float,
+    slow_s: float = math.inf,
+    ends_boot_s: float = math.inf,
 ) -> CheckResult:
-    """One check within `timeout_s`. A 2xx or 3xx answer is a success. Raises nothing but trio.Cancelled."""
+    """One check within `timeout_s`. A 2xx or 3xx answer is a success. Raises nothing but trio.Cancelled.
+
+    `ends_boot_s`: see Fetcher.session.
+    """
     if isinstance(proxy, UnusableProxy):
         return CheckResult(CheckKind.FAILED, 0.0, None, proxy.message)
     began_s = trio.current_time()
     body = FirstBytes(BODY_BYTES_MAX)
     outcome: HopAnswer | HopFailure | None = None
-    with fetcher.session(proxy, timeout_s=math.inf) as session:
+    with fetcher.session(proxy, timeout_s=math.inf, ends_boot_s=ends_boot_s) as session:
         with trio.move_on_after(timeout_s):
             outcome = await session.hop(Fetch(wire_url(URL(url).href), _HEADERS), lambda status, headers: body)
     ms = (trio.current_time() - began_s) * 1000
@@ -91,21 +101,26 @@ async def check(
     if isinstance(outcome, HopFailure):
         kind, message = _failure(outcome)
         return CheckResult(kind, ms, None, message)
-    kind, message = _answer(outcome.status, plain=url.lower().startswith("http:"))
+    kind, message = _answer(outcome, plain=url.lower().startswith("http:"))
     if kind is CheckKind.WORKING and ms > slow_s * 1000:
         kind, message = CheckKind.SLOW, f"took longer than {slow_s:g} s"
     return CheckResult(kind, ms, session.exit_ip or address_in(body.data), message)
 
 
 def _failure(failure: HopFailure) -> tuple[CheckKind, str]:
-    fault = fault_of(failure.phase, failure.kind, status=failure.status)
+    fault = fault_of_failure(failure)
     if fault.verdict is Verdict.CREDENTIALS:
         return CheckKind.CREDENTIALS, fault.message
-    refused = fault.reason == "proxy_refused" or (failure.phase, failure.kind) == (Phase.DIAL, Failure.REFUSED)
+    refused = fault.reason in _REFUSALS or (failure.phase, failure.kind) == (Phase.DIAL, Failure.REFUSED)
     return (CheckKind.REFUSED if refused else CheckKind.FAILED), fault.message
 
 
-def _answer(status: int, *, plain: bool) -> tuple[CheckKind, str]:
+def _answer(answer: HopAnswer, *, plain: bool) -> tuple[CheckKind, str]:
+    status = answer.status
+    if answer.own is not None:
+        fault = fault_of_own(status, answer.own, f"the proxy answered with status {status}")
+        refused = CheckKind.REFUSED if fault.reason in _REFUSALS else CheckKind.FAILED
+        return CheckKind.CREDENTIALS if fault.verdict is Verdict.CREDENTIALS else refused, fault.message
     if 200 <= status <= 399:
         return CheckKind.WORKING, ""
     if plain and status == 407:
@@ -186,8 +201,7 @@ class Checker:
             if probes and result.kind is not CheckKind.CREDENTIALS:
                 event = Event.PROBE_WORKED if result.works else Event.PROBE_FAILED
         finally:
-            endpoint = lease.address, lease.port
-            await release(pool, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
+            await release(pool, Release(lease.ip_id, lease.lease_no, event, endpoint=lease.endpoint))
         if probes and (result.works or result.kind is CheckKind.CREDENTIALS):
             verdict = Verdict.OK if result.works else Verdict.CREDENTIALS
             self._providers.trace(lease.provider, verdict, self._now())
@@ -195,11 +209,11 @@ class Checker:
 
     async def _checked(self, lease: Lease, url: str, timeout_s: float) -> CheckResult:
         settings = self._live.current
-        name = f"{lease.request_id}/{lease.lease_no}"
-        proxy = proxy_of(settings, LeasedProxy(lease.address, lease.port, lease.country, lease.provider, name))
-        left_s = lease.locked_until_s - self._now().tick_s - LEASE_MARGIN_S
+        proxy = proxy_of(settings, lease.proxy())
+        now, ends_boot_s = self._now(), lease.ends_boot_s - LEASE_MARGIN_S
+        timeout_s = min(timeout_s, lease.locked_until_s - LEASE_MARGIN_S - now.tick_s, ends_boot_s - now.boot_s)
         slow_s = settings.provision.check_slow_s
-        return await check(self._fetcher, proxy, url, timeout_s=min(timeout_s, left_s), slow_s=slow_s)
+        return await check(self._fetcher, proxy, url, timeout_s=timeout_s, slow_s=slow_s, ends_boot_s=ends_boot_s)
 
     def _why(self, answer: NoIPAvailable) -> str:
         now = self._now()

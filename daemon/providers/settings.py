@@ -1,16 +1,15 @@
-"""The settings `[providers.NAME]`: how to reach a provider's proxies. Pure, but for one read of providers.toml."""
+"""The settings `[providers.NAME]`: how to reach a provider's proxies. Pure."""
 
 import re
 import string
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from daemon.errors import BadInput
+from daemon.providers.answers import AnswerRule, AnswerRules, catalogue, rules_of, rules_of_every_proxy
 from daemon.web.addresses import host_and_port
 from daemon.web.endpoints import canonical_host, is_slot_number
 
@@ -25,7 +24,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
 @cache
 def templates() -> Mapping[str, Mapping[str, Any]]:
     """Template name → the values of the keys that a section does not set."""
-    return tomllib.loads((files("daemon.providers") / "providers.toml").read_text("utf-8"))
+    return {name: keys for name, keys in catalogue().items() if isinstance(keys, Mapping)}
 
 
 class Provider(BaseModel):
@@ -33,7 +32,8 @@ class Provider(BaseModel):
 
     `gateway`: `host:port`; empty: each row has its own. `session`: one for each row ("ip") or for each lease.
     `session_characters`: "any" means letters, digits, `.`, `_`, `-`. `exit_ip_header`: the response header that holds
-    the exit IP. `price_per_gb`: US dollars for 10^9 bytes, both directions together.
+    the exit IP. `price_per_gb`: US dollars for 10^9 bytes, both directions together. `answers`: rules that come before
+    those of the template.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +53,8 @@ class Provider(BaseModel):
     fail_closed: str = Field("", max_length=64)
     exit_ip_header: str = Field("", max_length=64)
     price_per_gb: float = Field(0, ge=0, le=1_000)
+    answers: tuple[AnswerRule, ...] = Field((), max_length=100)
+    _answer_rules: AnswerRules = PrivateAttr(default_factory=rules_of_every_proxy)
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +63,7 @@ class Provider(BaseModel):
             return given
         template = given.get("template")
         known = templates().get(template, {}) if isinstance(template, str) else {}
-        return {**known, **given}
+        return {**known, "answers": (), **given}  # the template's rules stay its own
 
     @field_validator("template")
     @classmethod
@@ -131,7 +133,13 @@ class Provider(BaseModel):
             raise ValueError("session_length_min must not be above session_length_max")
         if self.gateway and not self.username and "{username}" in self.username_pattern + self.password_pattern:
             raise ValueError("username is empty, and the gateway's username_pattern needs it")
+        self._answer_rules = rules_of(self.answers, self.template, is_gateway=bool(self.gateway))
         return self
+
+    @property
+    def answer_rules(self) -> AnswerRules:
+        """All rules for the answers of this provider's proxies."""
+        return self._answer_rules
 
     def allows_session(self, text: str) -> bool:
         """Whether the gateway accepts the text as a session."""

@@ -127,6 +127,25 @@ SCRIPTS: dict[str, Make] = {
     "lines": _script("\n-->"),
     "many scripts": repeated("<script>location=a</script>"),
     "short scripts": repeated("<script>a()</script>"),
+    "functions that call the next": numbered("function f%x(){g();h()}", before="<script>location;", after="</script>"),
+    "functions in functions": _script("a(function(){", "})"),
+    "arrows in arguments": _script("a(()=>b,", ")"),
+    "arrows in arrows": _script("a=>b=>"),
+    "assigned functions": _script("a=b.c=function(){};"),
+    "statements for frames": _script("if(top!=self)a;"),
+    "statements for frames in each other": _script("if(top!=self)"),
+    "scripts in texts": _script("eval('location=1');"),
+    "timers": numbered("setTimeout(function(){f%x()},1)", before="<script>location;", after="</script>"),
+    "timers in timers": _script("setTimeout(()=>", ",9)"),
+    "listeners": _script("a.on('click load',function(){location=1});"),
+    "calls of declared functions": _script("a();", before="function a(){b()}function b(){c()}function c(){}"),
+    "doubled calls": repeated(
+        *(f"function a{at}(){{a{at + 1}();a{at + 1}()}}" for at in range(40)), before="<script>", after="a0()</script>"
+    ),
+    "tries": _script("try{", "}catch(e){}"),
+    "sums of texts": _script("'a'+", before="location="),
+    "handlers": repeated("<p onx='a(location=1)'>"),
+    "handlers of one element": numbered("on%x=location=1 ", before="<p ", after=">"),
     "named calls": numbered("<script>f%x()</script>"),
     "bad targets": repeated("<script>location='//['</script>"),
     "onload": repeated("location;onload=a;", before="<body onload='", after="'>"),
@@ -144,6 +163,14 @@ FORMS: dict[str, Make] = {
     "disabled fieldsets": repeated(
         "<fieldset disabled>", before="<form>", after="<script>document.forms[0].submit()</script>"
     ),
+    "fieldsets in legends": repeated(
+        "<fieldset disabled><legend>", before="<form>", after="<script>document.forms[0].submit()</script>"
+    ),
+    "data lists": repeated("<datalist>", before="<form>", after="<script>document.forms[0].submit()</script>"),
+    "fields with directions": repeated(
+        "<div>", "<input name=a dirname=b>", before="<form>", after="<script>document.forms[0].submit()</script>"
+    ),
+    "forms in tables": repeated("<table><form>", "<input name=a>", after="<script>document.forms[0].submit()</script>"),
     "options": repeated(
         "<option selected>", before="<form><select multiple name=a>",
         after="</select></form><script>document.forms[0].submit()</script>",
@@ -218,7 +245,7 @@ def _decoder(*codings: str) -> Callable[[bytes], object]:
 
 def _page_body(coding: str = "") -> PageBody:
     headers = ((b"Content-Type", b"text/html"), (b"Content-Encoding", coding.encode()))
-    body = page_body(SOURCE.url, headers, PAGE_BYTES, 10, refreshed=False)
+    body = page_body(SOURCE.url, headers, PAGE_BYTES, 10)
     assert body is not None
     return body
 

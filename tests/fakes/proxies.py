@@ -71,7 +71,7 @@ class Proxy:
     """A forward proxy. `ports` maps `host:port` to a port on loopback; other hosts get 502. `seen` are its requests.
 
     `own_header` is a header line that the proxy adds to its answers to CONNECT and to the responses that it relays.
-    It misbehaves from request number `misbehaves_from` on.
+    It misbehaves from request number `misbehaves_from` on. If it `only_tunnels`, it answers all but CONNECT with 405.
     """
 
     ports: Mapping[str, int]
@@ -80,6 +80,7 @@ class Proxy:
     closes_after_answer: bool = False
     own_header: str = ""
     misbehaves_from: int = 1
+    only_tunnels: bool = False
     seen: list[Request] = field(default_factory=list)
     connections: int = 0
     _open: set[CountingConnection] = field(default_factory=set)
@@ -130,6 +131,9 @@ class _Connection(ReadingProxy):
             if request.value("proxy-authorization") != f"Basic {wanted}":
                 await self.client.send(answer(407, b"", ("Proxy-Authenticate", 'Basic realm="p"')))
                 return False
+        if proxy.only_tunnels and request.method != "CONNECT":
+            await self.client.send(answer(405, b""))
+            return False
         self._held = b"" if self._own_header else None
         self.expect_answer(request)
         return await super().forward(request)

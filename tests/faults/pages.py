@@ -62,7 +62,7 @@ FAULTS = (
         rounds=len(KINDS),
         all_resolved=True,
         may_fall_back=frozenset(KINDS),
-        clicks_per_s=10.0,
+        ips=2 * AT_A_TIME,
         equip=beside_a_hostile_origin,
     ),
 )

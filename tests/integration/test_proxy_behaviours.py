@@ -126,16 +126,15 @@ class BreaksTls:
 
 
 def own(status: int) -> Misbehaviour:
-    """With a Proxy-Status header (RFC 9209)."""
-    return sending(
-        b"HTTP/1.1 %d No\r\nProxy-Status: gate; error=http_request_denied\r\nContent-Length: 0\r\n\r\n" % status
-    )
+    """With a header that marks a gateway's own answers."""
+    return sending(b"HTTP/1.1 %d No\r\nX-Error-Description: no\r\nContent-Length: 0\r\n\r\n" % status)
 
 
 def relayed(status: int) -> Misbehaviour:
     return sending(b"HTTP/1.1 %d No\r\nVia: 1.1 gate\r\nContent-Length: 0\r\n\r\n" % status)
 
 
+STATUSES = (400, 401, 402, 403, 405, 407, 429, 451, 500, 502, 503, 504, 522)
 PLAYERS: dict[str, Player] = {
     "refuses connections": Refuses(),
     "does not take a connection in time": TakesNoConnection(),
@@ -148,7 +147,10 @@ PLAYERS: dict[str, Player] = {
     "answers with a head that is too large": Plays(sending(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000)),
     "answers 429, as the target relayed by it": Plays(relayed(429)),
     "answers 503, as the target relayed by it": Plays(relayed(503)),
-    "answers 403, and says that it is the proxy's": Plays(own(403)),
+    **{
+        f"answers {status}, and says that it is the proxy's": Plays(own(status))
+        for status in (400, 402, 403, 407, 502, 525)
+    },
     "answers 503 to the second hop": Plays(answering(503), 2),
     "closes without an answer to the second hop": Plays(proxies.closing, 2),
     "resets without an answer to the second hop": Plays(proxies.resetting, 2),
@@ -159,7 +161,7 @@ PLAYERS: dict[str, Player] = {
     "opens the tunnel and says nothing": Plays(proxies.opening_nothing),
     "opens the tunnel, and the target closes without an answer": Plays(landing=origins.CLOSES),
     "opens the tunnel, and the target answers 407": Plays(landing=reply(407)),
-    **{f"answers {status}": Plays(answering(status)) for status in (401, 403, 407, 429, 500, 502, 503, 504)},
+    **{f"answers {status}": Plays(answering(status)) for status in STATUSES},
 }
 
 

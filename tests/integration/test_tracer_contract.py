@@ -65,6 +65,7 @@ CHAINS = {
         (Verdict.TARGET, "loop"),
         [(302, "http"), (302, "http")],
         {"ads.example/start": redirect("/again"), "ads.example/again": redirect("/start")},
+        limits={"hops_max": 2},
     ),
     "too many hops": Chain(
         (Verdict.LIMIT, "hops_max"),
@@ -91,7 +92,7 @@ CHAINS = {
     "a tracking URL that is none": Chain((Verdict.OPERATOR, "bad_tracking_url"), [], url="ftp://ads.example/"),
 }
 ENDS_OF_PROXIES = {
-    "refused": (proxies.answering(403), (Verdict.IP, "proxy_refused")),
+    "refused": (proxies.answering(405), (Verdict.IP, "proxy_refused")),
     "refused credentials": (proxies.answering(407), (Verdict.CREDENTIALS, "proxy_credentials")),
     "a busy gateway": (proxies.answering(429), (Verdict.PROVIDER, "provider_busy")),
     "closes": (proxies.closing, (Verdict.IP, "proxy_broken")),

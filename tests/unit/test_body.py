@@ -33,7 +33,7 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 
 def body(*headers: tuple[str, str], bytes_max: int = BYTES_MAX) -> PageBody | None:
     raw = tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
-    return page_body(URL_HERE, raw, bytes_max, 10, refreshed=False)
+    return page_body(URL_HERE, raw, bytes_max, 10)
 
 
 def html(coding: str = "", *, bytes_max: int = BYTES_MAX) -> PageBody:
@@ -159,11 +159,26 @@ def test_a_page_is_read_up_to_the_bound_and_no_further() -> None:
     assert beyond.page.jump is None
 
 
-def test_reading_ends_at_a_jump() -> None:
+def test_reading_goes_on_after_a_jump_unless_the_page_is_slow() -> None:
     read = html()
     read.feed(META + PADDING)
+    assert not read.enough
+    read.look(slow=True)
     assert read.enough
     assert read.page.jump is not None
+    read = html()
+    read.feed(META + PADDING)
+    read.feed(b"<script>location = '/b'</script>")
+    read.end(whole=True)
+    assert read.page.jump is not None
+    assert read.page.jump.url == "http://ads.example/b"
+
+
+def test_reading_ends_at_a_script_that_may_leave() -> None:
+    read = html()
+    read.feed(b"<script>location = next()</script>" + PADDING)
+    assert read.enough
+    assert read.page.unresolved
 
 
 def test_a_few_words_end_the_reading_only_of_a_slow_page() -> None:

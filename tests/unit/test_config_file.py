@@ -29,5 +29,5 @@ def test_every_key_is_documented_and_none_beyond() -> None:
 def test_every_key_of_a_provider_is_documented_with_its_default() -> None:
     text = FILE.read_text()
     documented = tomllib.loads(UNCOMMENTED.sub("", text))["providers"]["luna"]
-    assert documented == {**Provider().model_dump(), "password": "", "username": "customer"}
+    assert documented == {**Provider().model_dump(), "password": "", "username": "customer", "answers": []}
     assert ", ".join(templates()) in text

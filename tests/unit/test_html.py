@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
 from daemon.trace.page.forms import Jump
-from daemon.trace.page.html import Page, Source, declared_refresh, read_page
+from daemon.trace.page.html import Page, Source, read_page
+from daemon.trace.page.refreshes import declared_refresh
 
 HERE = "http://ads.example/dir/page?q=1"
 
 
-def read(
-    page: str | bytes, *, charset: str | None = "utf-8", whole: bool = True, refreshed: bool = False, url: str = HERE
-) -> Page:
+def read(page: str | bytes, *, charset: str | None = "utf-8", whole: bool = True, refresh: str | None = None) -> Page:
     data = page if isinstance(page, bytes) else page.encode()
-    return read_page(data, Source(URL(url), charset, 10, refreshed), whole=whole)
+    header = None if refresh is None else declared_refresh(refresh, URL(HERE), URL(HERE))
+    return read_page(data, Source(URL(HERE), charset, 10, header), whole=whole)
 
 
 def jump(page: str | bytes, *, charset: str | None = "utf-8") -> tuple[str, str] | None:
@@ -91,7 +91,12 @@ def test_a_refresh_is_read_by_the_shared_declarative_refresh_steps(text: str, ex
         f"<script>var page = '{meta('0;/b')}'</script><title>{meta('0;/b')}</title>{meta('0;/a')}",
         "<meta http-equiv=refresh>" + "<meta http-equiv=refresh content=''>" + meta("0;/a"),
         meta("0;&#47;a"),
-        meta("0;/a") + "<script>location = '/b'</script>",
+        meta("0;/a") + "<script>function go() { location = '/b' }</script><a onclick='go()'>x</a>",
+        meta("0;/a") + "<script>setTimeout(function () { location = '/b' }, 2000)</script>",
+        meta("0;/a") + "<script async src=https://www.googletagmanager.com/gtag/js></script>",
+        meta("0;/a")
+        + "<script src=https://code.jquery.com/a.js></script><script>$('a').click(function () {})</script>",
+        meta("0;/a") + "<script type='text/x-template' src=/x></script><script nomodule src=/y></script>",
     ],
 )
 def test_the_first_refresh_of_a_page_that_is_one_counts(page: str) -> None:
@@ -118,11 +123,33 @@ def test_a_refresh_with_a_long_delay_or_outside_the_page_is_no_jump(page: str) -
     assert read(page) == Page(None, final=True, text_characters=read(page).text_characters)
 
 
-def test_a_refresh_header_with_a_long_delay_has_precedence_over_meta_elements() -> None:
-    assert read(meta("0;/a"), refreshed=True).jump is None
-    assert read(meta("0;/a") + "<script>location='/b'</script>", refreshed=True).jump == Jump(
-        "script", "http://ads.example/b"
-    )
+def test_a_refresh_header_has_precedence_over_meta_elements_and_a_script_over_both() -> None:
+    script = "<script>location='/b'</script>"
+    assert read(meta("0;/a"), refresh="5;/h").jump == Jump("refresh-header", "http://ads.example/h")
+    assert read(meta("0;/a") + script, refresh="0;/h").jump == Jump("script", "http://ads.example/b")
+    assert read(meta("0;/a"), refresh="11;/h").jump is None
+    found = read("<script>location = b</script>", refresh="0;/h")
+    assert (found.jump, found.unresolved) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "<script>location = next()</script>",
+        "<script>eval(next)</script>",
+        "<script>if (a) location = '/b'</script>",
+        "<script>setTimeout(function () { location = '/b' }, 100)</script>",
+        "<script>setTimeout(function () { location = '/b' }, 5500)</script>",
+        "<script src=/b.js></script>",
+        "<script async src=https://cdn.example/b.js></script>",
+        "<script type=module>import '/b.js'</script>",
+        "<script>var s = document.createElement('script'); s.src = '/b.js'; document.head.appendChild(s)</script>",
+        "<img src=x onerror='go()'><script>function go() { location = '/b' }</script>",
+    ],
+)
+def test_a_refresh_does_not_count_if_a_script_may_leave_before_it_is_due(more: str) -> None:
+    for page in (meta("5;/a") + more, more + meta("5;/a")):
+        assert (read(page).jump, read(page).unresolved) == (None, True)
 
 
 @pytest.mark.parametrize(
@@ -196,15 +223,21 @@ def test_a_url_is_read_and_its_query_written_in_the_pages_character_set(
         "<script src=/lib.js>location='/b'</script><script>location='/a'</script>",
         "<script type='text/template'>location='/b'</script><script>location='/a'</script>",
         "<script nomodule>location='/b'</script><script>location='/a'</script>",
-        "<script>location = next()</script><script>location='/a'</script>",
+        "<script>unknown()</script><script>location='/a'</script>",
+        "<script>location='/b'</script><script>location='/a'</script>",
+        "<script>location='/b'; location='/a'</script>",
+        meta("0;/b") + "<script>location='/a'</script>",
+        meta("0;/b") + "<script>document.addEventListener('DOMContentLoaded', () => { location='/a' })</script>",
+        "<script>location='/a'; setTimeout(function () { location='/b' }, 2000)</script>",
         "<script>location='/a'</script>" + meta("0;/b"),
         meta("3;/b") + "<script>location='/a'</script>",
         "<noscript>"
         + meta("0;/b")
         + "</noscript><title>x</title><script>window.opener=null;location.replace('/a')</script>",
         "<svg><script>location='/a'</script></svg>",
-        "<body onload=\"location='/b'\"><script>location='/a'</script>",
+        "<body onload=\"location='/a'\"><script>location='/a'</script>",
         "<script>location='javascript:go()'</script><script>location='/a'</script>",
+        "<script>location='http://'; location='/b'</script><script>location='/a'</script>",
     ],
 )
 def test_a_script_that_jumps_is_found_on_the_tree(page: str) -> None:
@@ -243,6 +276,10 @@ def test_what_no_browser_would_run_at_the_load_is_no_jump(page: str) -> None:
         "<script>function go() { location = '/a' }</script><body onload='go()'>",
         "<script>f = document.createElement('form'); f.submit()</script>",
         "<form method=post enctype=multipart/form-data></form><script>document.forms[0].submit()</script>",
+        "<script>location = '/a'</script><script>location = next()</script>",
+        "<script>location = '/a'; setTimeout(function () { location = '/b' }, 20)</script>",
+        "<body onload=\"location='/b'\"><script>location='/a'</script>",
+        "<form action=/s></form><script>document.forms[0].submit(); location='/a'</script>",
     ],
 )
 def test_a_page_that_leaves_for_an_unknown_url_is_unresolved(page: str) -> None:
@@ -250,9 +287,18 @@ def test_a_page_that_leaves_for_an_unknown_url_is_unresolved(page: str) -> None:
     assert (found.jump, found.unresolved) == (None, True)
 
 
-def test_a_refresh_has_precedence_over_a_script_with_a_computed_target() -> None:
-    found = read(meta("1;/a") + "<script>location = x()</script>")
-    assert (found.jump, found.unresolved) == (Jump("meta", "http://ads.example/a"), False)
+@pytest.mark.parametrize(
+    ("more", "goes_on"),
+    [
+        ("", False),
+        (meta("2;/a"), True),
+        ("<script>setTimeout(function () { location = '/a' }, 1500)</script>", True),
+        (meta("60;/a"), False),
+    ],
+)
+def test_a_page_that_opens_an_app_may_go_on(more: str, goes_on: bool) -> None:
+    found = read("<script>location = 'exampleapp://open'</script>" + more)
+    assert (found.jump, found.unresolved) == (Jump("script", "exampleapp://open"), goes_on)
 
 
 def test_only_what_a_visitor_sees_is_text() -> None:
@@ -264,12 +310,12 @@ def test_only_what_a_visitor_sees_is_text() -> None:
 @pytest.mark.parametrize(
     ("page", "found"),
     [
-        (meta("0;/a") + "<p>more", Page(Jump("meta", "http://ads.example/a"), final=True)),
+        (meta("0;/a") + "<p>more", Page(Jump("meta", "http://ads.example/a"))),
         (meta("0;/a")[:-5], Page()),
         ("<meta http-equiv=refresh content=0;/a", Page()),
         ("<script>location='/a'", Page()),
         ("<script>location='/a'</scr", Page()),
-        ("<script>location='/a'</script>", Page(Jump("script", "http://ads.example/a"), final=True)),
+        ("<script>location='/a'</script>", Page(Jump("script", "http://ads.example/a"))),
         ("<script>location='/a'//", Page()),
         (meta("5;/a"), Page(Jump("meta", "http://ads.example/a"))),
         ("<body onload=\"location='/a'\">", Page(Jump("script", "http://ads.example/a"))),

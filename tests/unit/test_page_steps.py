@@ -64,16 +64,16 @@ def test_a_refresh_header_counts_with_each_status_that_lands(status: int) -> Non
     assert kinds(traced) == ["refresh-header"]
 
 
-def test_a_location_comes_before_a_refresh_header_and_a_refresh_header_before_the_page() -> None:
+def test_a_location_comes_before_a_refresh_header_and_the_page_says_whether_the_header_counts() -> None:
     traced = walk()
     step = traced.answered(answer(("Refresh", "0;/no"), ("Location", "/a"), status=302))
     assert isinstance(step, Fetch)
     assert step.url == "https://ads.example.com/a"
-    page = Page(Jump("script", "https://ads.example.com/no"), final=True)
-    step = traced.answered(answer(("Refresh", "0;/b"), HTML, page=page))
+    page = Page(Jump("script", "https://ads.example.com/b"), final=True)
+    step = traced.answered(answer(("Refresh", "0;/no"), HTML, page=page))
     assert isinstance(step, Fetch)
     assert step.url == "https://ads.example.com/b"
-    assert kinds(traced) == ["http", "refresh-header"]
+    assert kinds(traced) == ["http", "script"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_refresh_with_a_delay_above_the_limit_is_a_landing(refresh_max_s: floa
         (302, [HTML], True),
         (302, [HTML, ("Location", "/a")], False),
         (200, [("Content-Type", "image/png")], False),
-        (200, [HTML, ("Refresh", "5;/a")], False),
+        (200, [HTML, ("Refresh", "5;/a")], True),
         (200, [HTML, ("Refresh", "50;/a")], True),
         (204, [HTML], False),
         (304, [HTML], False),
@@ -155,6 +155,14 @@ def test_an_app_url_is_a_landing_if_the_offer_allows_its_scheme_and_else_the_pag
     other = walk()
     assert other.answered(goes("exampleapp://open", "script")) == Landed(HERE)
     assert kinds(other) == ["final"]
+
+
+def test_a_page_that_goes_on_after_it_opens_an_app_is_unresolved_if_the_offer_does_not_allow_the_scheme() -> None:
+    for url in ("exampleapp://open", "market://details?id=x"):
+        traced = walk()
+        page = Page(Jump("script", url), unresolved=True)
+        assert traced.answered(answer(HTML, page=page)) == Landed(HERE)
+        assert kinds(traced) == ["script_unresolved"]
 
 
 @pytest.mark.parametrize("by_page", [True, False])

@@ -114,7 +114,9 @@ WRONG = {
     "exit_ip_header": ('exit_ip_header = "x ip"', "name of a response header"),
     "price_per_gb": ("price_per_gb = 1001", "allowed: 0 to 1000"),
     "session_length_max": ("session_length_max = 65", "allowed: 1 to 64"),
-    "gate": ('gate = "x:1"', "unknown key; allowed here: country_case, exit_ip_header"),
+    "answers.0": ("answers = [{ value = 'x' }]", "value needs header"),
+    "answers.0.header": ("answers = [{ header = 'a b' }]", "name of a response header"),
+    "gate": ('gate = "x:1"', "unknown key; allowed here: answers, country_case, exit_ip_header"),
 }
 
 

@@ -14,6 +14,7 @@ from daemon.trace.page.bounds import Steps
 from daemon.trace.page.codings import CODINGS
 from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_attachment, is_sniffed
 from daemon.trace.page.html import Page, Source, read_page
+from daemon.trace.page.refreshes import Refresh
 from daemon.web.headers import values_of
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -64,6 +65,33 @@ class FirstBytes:
 
     def end(self, *, whole: bool) -> None:
         """Does nothing."""
+
+
+class BeginningOf(FirstBytes):
+    """A body's first bytes, read beside `body`, which may be None."""
+
+    def __init__(self, body: Body | None, bytes_max: int) -> None:
+        super().__init__(bytes_max)
+        self._body = body
+        if body is not None:
+            self.bytes_max = max(bytes_max, body.bytes_max)
+
+    @property
+    def enough(self) -> bool:
+        return super().enough and (self._body is None or self._body.enough)
+
+    def feed(self, data: bytes) -> None:
+        super().feed(data)
+        if self._body is not None and not self._body.enough:
+            self._body.feed(data)
+
+    def look(self, *, slow: bool) -> None:
+        if self._body is not None:
+            self._body.look(slow=slow)
+
+    def end(self, *, whole: bool) -> None:
+        if self._body is not None:
+            self._body.end(whole=whole)
 
 
 class PageBody:
@@ -118,8 +146,13 @@ class PageBody:
         return begins.startswith(b"<!--") or begins.startswith(_MARKUP)
 
 
-def page_body(url: URL, headers: Headers, bytes_max: int, refresh_max_s: float, *, refreshed: bool) -> PageBody | None:
-    """The reader of the body of an answer with these headers; None if the body is not an HTML page."""
+def page_body(
+    url: URL, headers: Headers, bytes_max: int, refresh_max_s: float, refresh: Refresh | None = None
+) -> PageBody | None:
+    """The reader of the body of an answer with these headers; None if the body is not an HTML page.
+
+    `refresh` is that of the answer's Refresh header.
+    """
     kind = content_type_of(headers)
     length = b"".join(values_of(headers, b"content-length")[-1:])
     is_page = is_sniffed(headers) if kind.essence is None else kind.essence in HTML_TYPES
@@ -129,5 +162,5 @@ def page_body(url: URL, headers: Headers, bytes_max: int, refresh_max_s: float, 
     codings = [coding for coding in map(str.strip, reversed(named)) if coding not in ("", "identity")]
     if len(codings) > CODINGS_MAX or any(coding not in CODINGS for coding in codings):
         return None
-    source = Source(url, kind.charset, refresh_max_s, refreshed)
+    source = Source(url, kind.charset, refresh_max_s, refresh)
     return PageBody(source, codings, bytes_max=bytes_max, sniffs=kind.essence is None)

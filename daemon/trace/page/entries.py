@@ -28,6 +28,7 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 # Names of encodings whose case is neither upper nor lower (Encoding 4.2).
 _MIXED_CASE = {"big5": "Big5", "shift_jis": "Shift_JIS", "gb18030": "gb18030", "macintosh": "macintosh"}
 _WITH_DIRECTION = frozenset({"", "hidden", "text", "search", "tel", "url", "email", "password"})
+_DIRECTIONS = frozenset({"ltr", "rtl"})
 _RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]")
 
 
@@ -52,6 +53,7 @@ def entry_list(nodes: Sequence[LexborNode], form: LexborNode, encoding: Encoding
         for node in fields
         if _kind(node) == "radio" and "checked" in node.attributes
     }
+    directions: dict[int, str] = {}
     found: list[Pair] = []
     for node in fields:
         attributes = node.attributes
@@ -63,7 +65,9 @@ def entry_list(nodes: Sequence[LexborNode], form: LexborNode, encoding: Encoding
         found += [(name, value) for value in _values(node, encoding)]
         direction = attributes.get("dirname")
         if direction and (node.tag == "textarea" or (node.tag == "input" and _kind(node) in _WITH_DIRECTION)):
-            found.append((direction, _direction(node)))
+            directions = directions or _inherited_directions(nodes)
+            inherited = "ltr" if node.parent is None else directions.get(node.parent.mem_id, "ltr")
+            found.append((direction, _direction(node, inherited)))
     return found
 
 
@@ -227,18 +231,24 @@ def _option_value(option: LexborNode) -> str:
     return _WHITESPACES.sub(" ", option.text() or "").strip(" ")
 
 
-def _direction(node: LexborNode) -> str:
-    """`ltr` or `rtl`, by the nearest dir attribute (HTML 3.2.6.4)."""
-    at: LexborNode | None = node
-    while at is not None:
-        given = (at.attributes.get("dir") or "").lower() if at.tag != "-document" else ""
-        if given in ("ltr", "rtl"):
-            return given
-        if given == "auto":
-            text = (at.attributes.get("value") if at.tag == "input" else at.text()) or ""
-            letter = next((letter for letter in text if letter.isalpha()), "")
-            return "rtl" if _RIGHT_TO_LEFT.match(letter) else "ltr"
-        if _kind(at) == "tel":
-            return "ltr"
-        at = at.parent
-    return "ltr"
+def _direction(node: LexborNode, inherited: str) -> str:
+    """`ltr` or `rtl`, by the dir attribute (HTML 3.2.6.4). `auto` of an element around the field is not evaluated."""
+    given = (node.attributes.get("dir") or "").lower()
+    if given == "auto":
+        text = (node.attributes.get("value") if node.tag == "input" else node.text()) or ""
+        letter = next((letter for letter in text if letter.isalpha()), "")
+        return "rtl" if _RIGHT_TO_LEFT.match(letter) else "ltr"
+    if given in _DIRECTIONS:
+        return given
+    return "ltr" if _kind(node) == "tel" else inherited
+
+
+def _inherited_directions(nodes: Sequence[LexborNode]) -> dict[int, str]:
+    """The direction that each element's children inherit. Linear: a parent comes before its children."""
+    found: dict[int, str] = {}
+    for node in nodes:
+        given = (node.attributes.get("dir") or "").lower()
+        parent = node.parent
+        inherited = "ltr" if parent is None else found.get(parent.mem_id, "ltr")
+        found[node.mem_id] = given if given in _DIRECTIONS else inherited
+    return found

@@ -12,9 +12,9 @@ from ada_url import URL
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 from webencodings import Encoding
 
+from daemon.trace.page.actions import Submit
 from daemon.trace.page.charsets import UTF_8, percent_encoded, url_in_document
 from daemon.trace.page.entries import FIELDS, Pair, entry_list, owned_fields
-from daemon.trace.page.scripts import Submit
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 _OTHER_TYPES = frozenset({"multipart/form-data", "text/plain"})
@@ -36,12 +36,22 @@ class Jump:
     body: bytes = b""
 
 
-def form_meant(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNode]) -> LexborNode | None:
-    """The form whose submit() a script calls, among `nodes`, the elements before the script; None if there is none."""
+class NoSuchForm(ValueError):
+    """The script's form is not there, so the script throws."""
+
+
+def form_meant(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNode]) -> LexborNode:
+    """The form whose submit() a script calls, among `nodes`, the elements before the script.
+
+    Raises NoSuchForm, or another ValueError if it is not known which form is meant.
+    """
     found = _named(tree, submit, nodes)
-    if submit.nth >= len(found) or found[submit.nth].tag != "form":
-        return None
-    return found[submit.nth]
+    if submit.nth < len(found):
+        if found[submit.nth].tag == "form":
+            return found[submit.nth]
+    elif submit.by == "global":
+        raise ValueError("possibly a variable of the script's own")
+    raise NoSuchForm
 
 
 def submission(
@@ -83,8 +93,10 @@ def submission(
 def _named(tree: LexborHTMLParser, submit: Submit, nodes: Sequence[LexborNode]) -> Sequence[LexborNode]:
     key = submit.key
     if submit.by == "selector":
+        if _SELECTOR.fullmatch(str(key)) is None:
+            raise ValueError("a selector that is not read")
         known = {node.mem_id for node in nodes}
-        return [node for node in tree.css(str(key)) if node.mem_id in known] if _SELECTOR.fullmatch(str(key)) else []
+        return [node for node in tree.css(str(key)) if node.mem_id in known]
     if submit.by not in ("id", "name"):
         nodes = [node for node in nodes if node.tag == "form"]
     if isinstance(key, int):

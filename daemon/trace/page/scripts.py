@@ -1,312 +1,288 @@
 """What a script certainly does when a browser runs it: go to a URL literal, or submit a form. Pure.
 
-The script's tokens are read statement by statement; nothing is evaluated. Only statements that run whatever the values
-are count: at the script's top level, in blocks, in `try`, in a function that is called at once, and in the page's
-`onload`. Statements in other functions, in loops or under a condition do not count. If both branches of an `if` jump,
-the page is certainly left, for an unknown URL.
+A script with a syntax error does not run, and one that throws ends there. So a script is certain only if each of its
+statements, those in functions included, has one of the few forms known here, and if none that runs before the jump can
+throw. Values are literals; nothing is evaluated. Every other script is left to leaving.py.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from daemon.trace.page.bounds import SCRIPT_STEPS, Steps
-from daemon.trace.page.statements import HEADED, Call, Code, Link
-from daemon.trace.page.tokens import TokenKind, tokens_in
+from daemon.trace.page.actions import WINDOWS, Action, Go, submitted, without_windows
+from daemon.trace.page.bounds import Steps
+from daemon.trace.page.statements import CONSTANTS, Call, Code, Link, Uncertain
+from daemon.trace.page.tokens import TokenKind
 
-DEPTH_MAX = 8  # of nested blocks and functions
-CALLS_CHARACTERS_MAX = 256  # of a script without a jump or submit() that may call a function with one
+DEPTH_MAX = 8  # of nested blocks, functions and calls
 
-_WINDOWS = frozenset({"window", "self", "top", "parent", "document", "globalThis", "this"})
-_PARTS_OF_A_LOCATION = frozenset({"protocol", "host", "hostname", "port", "pathname", "search"})
-_ASSIGNMENTS = frozenset({"=", "+=", "||=", "&&=", "??="})
-_BRANCHES = frozenset({"?", "&&", "||", "??", "=>", "function", "class"})
+_ON_WINDOW = WINDOWS - {"document", "this"}
 _LOADED = frozenset({"load", "DOMContentLoaded"})
-
-
-@dataclass(frozen=True, slots=True)
-class Go:
-    """A jump to `url`, which may be relative."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """A form's submit(). The form is the `nth` that matches `key`.
-
-    `by` is the kind of `key`: `forms` is an index or a name in document.forms, `global` a variable that may be the
-    form's id or name.
-    """
-
-    by: Literal["forms", "id", "name", "selector", "global"]
-    key: int | str
-    nth: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Unresolved:
-    """A jump whose target is computed, or that waits for a timer."""
-
-
-Action = Go | Submit | Unresolved
-UNRESOLVED = Unresolved()
+# Calls with literals as arguments that do not throw.
+_SAFE_CALLS = frozenset(
+    {f"console.{name}" for name in ("log", "info", "warn", "error", "debug")}
+    | {f"{storage}.{name}" for storage in ("localStorage", "sessionStorage") for name in ("getItem", "setItem")}
+    | {"navigator.sendBeacon", "alert"}
+)
+# Names that a script may not declare: it would hide what the names mean here.
+_PROTECTED = (
+    WINDOWS | CONSTANTS | {name.partition(".")[0] for name in _SAFE_CALLS}
+    | {"location", "onload", "addEventListener", "setTimeout", "setInterval"}
+)  # fmt: skip
+_NOT_SET = _PROTECTED | {"cookie", "domain", "designMode", "body"}  # an assignment does more than to set them
 
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """The last action of each kind, which counts in a browser. `later`: the script jumps when a timer expires.
+    """What a script does at once and at the page's load, in order. `understood` are the tokens of its jumps."""
 
-    `called` are functions that certainly run, `jumping` functions that would jump; they may be in different scripts.
-    """
-
-    now: Action | None = None
-    on_load: Action | None = None
-    later: bool = False
-    called: frozenset[str] = frozenset()
-    jumping: frozenset[str] = frozenset()
+    now: tuple[Action, ...] = ()
+    on_load: tuple[Action, ...] = ()
+    understood: frozenset[int] = frozenset()
 
 
 NOTHING = Actions()
 
 
-def read_script(code: str, *, wait_s_max: float, steps: Steps | None = None) -> Actions:
-    """The actions of a script. Timers beyond `wait_s_max` are ignored.
-
-    `steps` are those that its page has left. A script that needs more is not read, and `steps.exhausted` is set.
-    """
-    if len(code) > CALLS_CHARACTERS_MAX and "location" not in code and "submit" not in code:
+def read_script(code: Code, steps: Steps, *, handler: bool = False) -> Actions:
+    """The certain actions of a script, or NOTHING. `handler`: it is the text of an event handler's attribute."""
+    reading = _Reading(code, steps)
+    try:
+        reading.run(0, len(code.tokens), function=handler)
+    except Uncertain:
         return NOTHING
-    steps = Steps() if steps is None else steps
-    tokens = tokens_in(code, steps) if steps.take(SCRIPT_STEPS) else None
-    if tokens is None:
-        return NOTHING
-    reading = _Reading(Code(tokens), wait_s_max, steps)
-    now, on_load = reading.run(0, len(tokens.all), 0), reading.on_load
-    # The next request would need the cookie that the script sets.
-    if any(token.kind is TokenKind.NAME and token.text == "cookie" for token in tokens.all):
-        now, on_load = [UNRESOLVED for _ in now], [UNRESOLVED for _ in on_load]
-    return Actions(
-        now[-1] if now else None,
-        on_load[-1] if on_load else None,
-        reading.later,
-        frozenset(reading.called),
-        frozenset(reading.jumping),
-    )
+    return Actions(tuple(reading.now), tuple(reading.on_load), frozenset(reading.understood))
 
 
 class _Reading:
-    """One pass over a script. `run` adds to its attributes."""
+    """One pass over a script. Its methods return where what they read ends, or raise Uncertain."""
 
-    def __init__(self, code: Code, wait_s_max: float, steps: Steps) -> None:
+    def __init__(self, code: Code, steps: Steps) -> None:
+        self.now: list[Action] = []
+        self.on_load: list[Action] = []
+        self.understood: set[int] = set()
         self._code = code
         self._steps = steps
-        self._wait_s_max = wait_s_max
-        self.on_load: list[Action] = []
-        self.later = False
-        self.called: set[str] = set()
-        self.jumping: set[str] = set()
+        self._depth = 0
+        self._functions: dict[str, int] = {}  # declared ones: where they begin
+        self._declared: set[str] = set()
+        self._checked: set[int] = set()  # bodies of functions
+        self._may_throw = False  # what is read now does not run, or is in a try with a catch
+        self._thrown = False  # it may have been
 
-    def run(self, at: int, end: int, depth: int, *, function: bool = False) -> list[Action]:
-        """The actions of the statements from `at` to `end`, in order; `function`: they may return."""
-        found: list[Action] = []
-        while at < end and depth <= DEPTH_MAX:
-            began = at
-            at, actions, stops = self._statement(at, end, depth, function)
-            found += actions
-            # After a return under a condition nothing is certain.
-            if stops or (
-                function and not actions and any(self._code.is_at(place, "return") for place in range(began, at))
-            ):
-                break
-        return found
+    def run(self, at: int, end: int, *, function: bool = False) -> None:
+        """Runs the statements from `at` to `end`; `function`: they may return."""
+        self._depth += 1
+        if self._depth > DEPTH_MAX:
+            raise Uncertain
+        self._hoist(at, end)
+        while at < end:
+            if not self._steps.take(1):
+                raise Uncertain
+            at = self._statement(at, end, function)
+        self._depth -= 1
 
-    def _statement(self, at: int, end: int, depth: int, function: bool) -> tuple[int, list[Action], bool]:
-        """Where the statement at `at` ends, its actions, and whether it ends the function or script."""
-        code = self._code
+    def _hoist(self, at: int, end: int) -> None:
+        """Declares the functions of a list of statements: they may be called before their declaration."""
+        code, before = self._code, ";"
+        while at < end:
+            if code.is_at(at, "function") and (before in (";", "}") or code.tokens[at].after_line) and at + 1 < end:
+                self._functions[code.tokens[at + 1].text] = at
+            at = code.ends.get(at, at)
+            before = code.tokens[at].text
+            at += 1
+
+    def _check(self, at: int, end: int) -> None:
+        """Reads statements that do not run now, for their syntax."""
+        if at in self._checked:
+            return
+        self._checked.add(at)
+        kept = self.now, self.on_load, self.understood, self._may_throw, self._thrown
+        self.now, self.on_load, self.understood, self._may_throw = [], [], set(), True
+        self.run(at, end, function=True)
+        self.now, self.on_load, self.understood, self._may_throw, self._thrown = kept
+
+    def _statement(self, at: int, end: int, function: bool) -> int:
+        code, token = self._code, self._code.tokens[at]
+        if code.is_at(at, ";"):
+            return at + 1
         if code.is_at(at, "{"):
-            return code.ends[at] + 1, self.run(at + 1, code.ends[at], depth + 1, function=function), False
-        word = code.tokens[at].text if code.tokens[at].kind is TokenKind.NAME else ""
-        if word == "if":
-            return self._if(at, end, depth, function)
-        if word in ("function", "class") or (word == "async" and code.is_at(at + 1, "function")):
-            if depth == 0:
-                self._declare(at, end)
-            return code.after_braces(at, end), [], False
-        if word == "try" and code.is_at(at + 1, "{"):
-            tried = self.run(at + 2, code.ends[at + 1], depth + 1, function=function)
-            return code.skipped(at, end), tried, False
-        if word in HEADED or word == "do":
-            return code.skipped(at, end), [], False
-        if word and code.is_at(at + 1, ":"):  # a label, such as `javascript:` in an onload attribute
-            return at + 2, [], False
-        stop = code.end_of(at, end)
-        if word == "throw":
-            return stop, [], True
-        if word == "return":
-            return stop, self._expression(at + 1, stop, depth), True
-        return stop, self._expression(at, stop, depth), False
+            self.run(at + 1, code.ends[at])
+            return code.ends[at] + 1
+        if code.is_at(at, "function"):
+            return self._declaration(at)
+        if code.is_at(at, "try"):
+            return self._try(at)
+        if code.is_at(at, "javascript") and code.is_at(at + 1, ":"):  # a label, as some write it in an onload attribute
+            return at + 2
+        if token.kind is TokenKind.NAME and token.text in ("var", "let", "const"):
+            at = self._variables(at)
+        elif code.is_at(at, "return") and function:
+            at += 1
+            if at < end and not code.is_at(at, ";"):
+                at = self._items(at, end)
+            if at + code.is_at(at, ";") < end:
+                raise Uncertain  # what follows does not run
+        else:
+            at = self._items(at, end)
+        if code.is_at(at, ";"):
+            return at + 1
+        if at < end and not code.tokens[at].after_line:
+            raise Uncertain
+        return at
 
-    def _declare(self, at: int, end: int) -> None:
-        """Adds the function declared at `at` to `jumping` if it would jump."""
-        found, name = self._code.function(at, end), self._code.tokens[min(at + 1, end - 1)]
-        if found is not None and name.kind is TokenKind.NAME:
-            inside = _Reading(self._code, self._wait_s_max, self._steps)
-            if inside.run(found[0], found[1], 1, function=True) or inside.on_load or inside.later:
-                self.jumping.add(name.text)
+    def _declaration(self, at: int) -> int:
+        """A declared function without parameters."""
+        begins, ends, after = self._code.function(at)
+        name = self._code.tokens[at + 1].text
+        if name in _PROTECTED or name in self._declared or self._functions.get(name) != at:
+            raise Uncertain
+        self._check(begins, ends)
+        return after
 
-    def _if(self, at: int, end: int, depth: int, function: bool) -> tuple[int, list[Action], bool]:
+    def _variables(self, at: int) -> int:
+        """`var a = 1, b = "c"`."""
+        code, word = self._code, self._code.tokens[at].text
+        while True:
+            name, at = code.tokens[min(at + 1, len(code.tokens) - 1)], at + 2
+            hides = name.text in _PROTECTED or name.text in self._functions
+            if name.kind is not TokenKind.NAME or hides or (word != "var" and name.text in self._declared):
+                raise Uncertain
+            self._declared.add(name.text)
+            if code.is_at(at, "="):
+                at = self._code.value(at + 1)
+            elif word == "const":
+                raise Uncertain
+            if not code.is_at(at, ","):
+                return at
+
+    def _try(self, at: int) -> int:
+        """A try statement with a catch. If its block may throw, neither of them may jump."""
         code = self._code
-        after, then = code.skipped(at, end), code.after_parenthesis(at + 1, end)
-        if then >= after or code.tokens[then].text in HEADED:
-            return after, [], False
-        then_end = code.ends[then] + 1 if code.is_at(then, "{") else code.end_of(then, after)
-        if not code.is_at(then_end, "else"):
-            return after, [], False
-        first = self.run(then, then_end, depth + 1, function=function)
-        second = self.run(then_end + 1, after, depth + 1, function=function)
-        return after, [UNRESOLVED] if first and second else [], False
+        begins, after = self._code.block(at + 1)
+        kept, self._may_throw, self._thrown = (self._may_throw, self._thrown), True, False
+        jumps = len(self.now) + len(self.on_load)
+        self.run(begins, after - 1)
+        thrown, (self._may_throw, self._thrown) = self._thrown, kept
+        if not code.is_at(after, "catch"):
+            raise Uncertain
+        after += 1
+        if code.is_at(after, "("):
+            if code.ends[after] != after + 2 or code.tokens[after + 1].text in _PROTECTED:
+                raise Uncertain
+            after += 3
+        begins, after = self._code.block(after)
+        kept_actions = list(self.now), list(self.on_load)
+        self.run(begins, after - 1)
+        if thrown and len(self.now) + len(self.on_load) > jumps:
+            raise Uncertain
+        self.now, self.on_load = kept_actions  # the catch never runs, and its jumps are understood
+        if code.is_at(after, "finally"):
+            raise Uncertain
+        return after
 
-    def _expression(self, at: int, stop: int, depth: int) -> list[Action]:
-        """The actions of an expression statement."""
+    def _items(self, at: int, end: int) -> int:
+        """An expression statement; its parts are separated by commas."""
+        at = self._item(at, end)
+        while self._code.is_at(at, ","):
+            at = self._item(at + 1, end)
+        return at
+
+    def _item(self, at: int, end: int) -> int:
         code = self._code
-        if code.is_at(stop - 1, ";"):
-            stop -= 1
-        if (body := code.called_function(at, stop)) is not None:
-            return self.run(*body, depth + 1, function=True)
-        links, after = code.chain(at, stop)
-        names = _without_windows(links)
-        if (action := self._jump(names, after, stop)) is not None:
-            return [action]
-        if len(links) > 2 and links[-2] == "submit" and isinstance(links[-1], Call):
-            return [_submitted(links[:-2])]
-        if names and self._defers(names, after, stop, depth):
-            return []
-        if len(names) == 2 and isinstance(names[0], str) and isinstance(names[1], Call):
-            self.called.add(names[0])
-        return [UNRESOLVED] if self._jumps_somewhere(at, stop) else []
+        links, after = code.chain(at, end)
+        names = without_windows(links)
+        if names and names[0] == "location":
+            return self._jump(names, after, at)
+        if len(links) > 2 and links[-2] == "submit" and isinstance(call := links[-1], Call) and call.args == ():
+            self.now.append(submitted(links[:-2]))
+            self.understood.add(call.at - 1)
+            return after
+        if (ends := self._deferred(links, names, after)) is not None:
+            return ends
+        if code.is_at(after, "=") and links:
+            return self._assignment(links, names, after)
+        match links:
+            case [str() as name, Call(args=())] if name in self._functions:
+                begins, ends, _ = self._code.function(self._functions[name])
+                self.run(begins, ends, function=True)
+                return after
+            case [*_, Call()] if all(link is not None and getattr(link, "args", ()) is not None for link in links):
+                path = ".".join(str(name) for name in names[:-1])
+                self._throws(certain=path in _SAFE_CALLS and not self._declared.intersection(path.split(".")))
+                return after
+        if (body := self._code.called_function(at)) is not None:
+            begins, ends, after = body
+            self.run(begins, ends, function=True)
+            return after
+        return self._code.value(at)
 
-    def _jump(self, names: Sequence[Link], after: int, stop: int) -> Action | None:
-        """The action of `location.href = …` and similar, without leading windows; None if it is no jump."""
-        if not names or names[0] != "location":
-            return None
-        rest = list(names[1:])
-        mark = self._code.tokens[after] if after < stop else None
-        assigned = mark is not None and mark.kind is TokenKind.MARK and mark.text in _ASSIGNMENTS
-        if assigned and rest in ([], ["href"]):
-            return self._target(after + 1, stop) if self._code.is_at(after, "=") else UNRESOLVED
-        if assigned and len(rest) == 1 and rest[0] in _PARTS_OF_A_LOCATION:
-            return UNRESOLVED
-        if len(rest) == 2 and isinstance(call := rest[1], Call):
-            if rest[0] in ("replace", "assign"):
-                return self._target(call.at + 1, self._code.ends[call.at])
-            if rest[0] == "reload":
-                return UNRESOLVED
+    def _throws(self, *, certain: bool) -> None:
+        """Notes that what was read may throw, unless it is `certain` that it does not."""
+        if not certain:
+            if not self._may_throw:
+                raise Uncertain
+            self._thrown = True
+
+    def _assignment(self, links: Sequence[Link], names: Sequence[Link], after: int) -> int:
+        """`window.name = "a"` or `name = "a"`."""
+        match names:
+            case [str() as name] if name not in _NOT_SET and name not in self._functions:
+                if len(links) == 1:
+                    self._throws(certain=name in self._declared)
+            case _:
+                raise Uncertain
+        return self._code.value(after + 1)
+
+    def _jump(self, names: Sequence[Link], after: int, at: int) -> int:
+        """`location.href = "…"` or `location.replace("…")`."""
+        code, rest = self._code, list(names[1:])
+        if code.is_at(after, "=") and rest in ([], ["href"]):
+            url, after = self._code.text(after + 1)
+        elif len(rest) == 2 and rest[0] in ("replace", "assign") and isinstance(call := rest[1], Call):
+            url, ends = self._code.text(call.at + 1)
+            if ends != code.ends[call.at]:
+                raise Uncertain
+        else:
+            raise Uncertain
+        self.now.append(Go(url))
+        self.understood.update(place for place in range(at, after) if code.tokens[place].text == "location")
+        return after
+
+    def _deferred(self, links: Sequence[Link], names: Sequence[Link], after: int) -> int | None:
+        """What is set to run at the page's load; None if it is something else."""
+        code, prefix = self._code, set(links[: len(links) - len(names)])
+        if list(names) == ["onload"] and code.is_at(after, "=") and prefix <= _ON_WINDOW:
+            return self._at_load(after + 1)
+        match names:
+            case ["setTimeout", Call(at=at)]:
+                begins, ends, later = code.function(at + 1)
+                if not code.is_at(ends, "}"):
+                    raise Uncertain
+                self._check(begins, ends)
+                if (code.value(later + 1) if code.is_at(later, ",") else later) != code.ends[at]:
+                    raise Uncertain
+                return after
+            case ["addEventListener", Call(at=at)] if code.is_at(at + 2, ","):
+                event = code.tokens[at + 1]
+                if event.text not in _LOADED or (event.text == "load" and not prefix <= _ON_WINDOW):
+                    raise Uncertain
+                ends = self._at_load(at + 3)
+                if code.is_at(ends, ","):
+                    ends = self._code.value(ends + 1)
+                if ends != code.ends[at]:
+                    raise Uncertain
+                return after
         return None
 
-    def _target(self, at: int, stop: int) -> Action:
-        """The jump to a string literal, with or without parentheses; further arguments are ignored."""
-        code = self._code
-        while code.is_at(at, "(") and code.ends[at] == stop - 1:
-            at, stop = at + 1, stop - 1
-        if at < stop and code.tokens[at].kind is TokenKind.TEXT and (at + 1 == stop or code.is_at(at + 1, ",")):
-            return Go(code.tokens[at].text)
-        return UNRESOLVED
-
-    def _jumps_somewhere(self, at: int, stop: int) -> bool:
-        """Whether an expression without branches, which no other rule covers, contains a jump."""
-        tokens = self._code.tokens
-        if any(token.is_code and token.text in _BRANCHES for token in tokens[at:stop]):
-            return False
-        for place in range(at, stop):
-            begins = place == at or tokens[place - 1].text not in (".", "?.")
-            if (
-                begins
-                and tokens[place].kind is TokenKind.NAME
-                and (tokens[place].text in _WINDOWS or tokens[place].text == "location")
-            ):
-                links, after = self._code.chain(place, stop)
-                if self._jump(_without_windows(links), after, stop) is not None:
-                    return True
-        return False
-
-    def _defers(self, names: Sequence[Link], after: int, stop: int, depth: int) -> bool:
-        """Reads what is set to run at the page's load or after a timer; False if it is neither."""
-        code = self._code
-        if list(names) == ["onload"] and code.is_at(after, "="):
-            self._at_load(after + 1, stop, depth)
-            return True
-        match names:
-            case ["$" | "jQuery", Call() as ready] | ["$" | "jQuery", Call(), "ready", Call() as ready]:
-                return self._when_ready(ready, depth)
-        if len(names) != 2 or not isinstance(call := names[1], Call):
-            return False
-        begins, ends = call.at + 1, code.ends[call.at]
-        if names[0] == "addEventListener":
-            if code.tokens[begins].kind is TokenKind.TEXT and code.tokens[begins].text in _LOADED:
-                self._at_load(begins + 2, ends, depth)
-            return True
-        if names[0] == "setTimeout":
-            self._wait(begins, ends, depth)
-            return True
-        return False
-
-    def _when_ready(self, call: Call, depth: int) -> bool:
-        """Reads jQuery's `$(function () { … })`; False if it is something else."""
-        actions = self._run_function(call.at + 1, self._code.ends[call.at], depth)
-        self.later |= bool(actions)
-        return actions is not None
-
-    def _run_function(self, at: int, stop: int, depth: int) -> list[Action] | None:
-        """The actions of the function expression at `at`, if there is one."""
-        found = self._code.function(at, stop)
-        return None if found is None else self.run(found[0], found[1], depth + 1, function=True)
-
-    def _at_load(self, at: int, stop: int, depth: int) -> None:
-        if (actions := self._run_function(at, stop, depth)) is not None:
-            self.on_load += actions
-        elif at < stop and self._code.tokens[at].kind is TokenKind.NAME:
-            self.called.add(self._code.tokens[at].text)
-
-    def _wait(self, at: int, stop: int, depth: int) -> None:
-        wait = self._code.tokens[stop - 1]
-        if wait.kind is TokenKind.NUMBER and not (
-            wait.text.isdecimal() and int(wait.text[:9]) <= self._wait_s_max * 1000
-        ):
-            return
-        if (actions := self._run_function(at, stop, depth)) is not None:
-            self.later |= bool(actions)
-        elif at < stop and self._code.tokens[at].kind is TokenKind.TEXT and depth < DEPTH_MAX:
-            inner = read_script(self._code.tokens[at].text, wait_s_max=0, steps=self._steps)
-            self.later |= inner.now is not None
-            self.called |= inner.called
-        elif at < stop and self._code.tokens[at].kind is TokenKind.NAME:
-            self.called.add(self._code.tokens[at].text)
-
-
-def _without_windows(links: Sequence[Link]) -> Sequence[Link]:
-    """`location.href` for `window.top.location.href`; a single name stays."""
-    begins = 0
-    while begins < len(links) - 1 and links[begins] in _WINDOWS:
-        begins += 1
-    return links[begins:]
-
-
-def _submitted(form: Sequence[Link]) -> Action:
-    """The form whose submit() is called, from the links before the call."""
-    by_document = "document" in form[:-1]
-    names = list(_without_windows(form))
-    match names:
-        case ["forms", int() | str() as key] | ["forms", "item" | "namedItem", Call(args=(int() | str() as key,))]:
-            return Submit("forms", key)
-        case ["getElementById", Call(args=(str() as key,))]:
-            return Submit("id", key)
-        case ["querySelector", Call(args=(str() as key,))]:
-            return Submit("selector", key)
-        case ["getElementsByTagName" | "querySelectorAll", Call(args=(str() as key,)), int() as nth]:
-            return Submit("selector", key, nth)
-        case ["getElementsByName", Call(args=(str() as key,)), int() as nth]:
-            return Submit("name", key, nth)
-        case [str() as key]:
-            return Submit("forms" if by_document else "global", key)
-    return UNRESOLVED
+    def _at_load(self, at: int) -> int:
+        """Runs the function at `at`, or the declared one that is named there, at the page's load."""
+        name = self._code.tokens[at].text
+        begins, ends, after = self._code.function(self._functions.get(name, at))
+        now, self.now = self.now, []
+        if self._code.is_at(ends, "}"):
+            self.run(begins, ends, function=True)
+        elif self._items(begins, ends) != ends:
+            raise Uncertain
+        self.on_load += self.now
+        self.now = now
+        return at + 1 if name in self._functions else after

@@ -1,19 +1,19 @@
-"""Where the statements and expressions of a script begin and end. Pure.
+"""The tokens of a script with its brackets in pairs, and the few forms that are read from them. Pure.
 
-Positions are indexes into the tokens; an end is exclusive. Semicolons may be missing (ECMA-262, 12.10).
+Positions are indexes into the tokens; an end is exclusive. A method returns where what it reads ends, and raises
+Uncertain for a form that is not known.
 """
 
 from dataclasses import dataclass
 
 from daemon.trace.page.tokens import Token, TokenKind, Tokens
 
+CONSTANTS = frozenset({"true", "false", "null", "undefined", "this", "window", "document"})
 HEADED = frozenset({"if", "for", "while", "with", "switch"})  # by a parenthesis
-_BEFORE_A_STATEMENT = frozenset({"else", "do", "try", "finally"})
-_CONTINUED = frozenset({"else", "catch", "finally"})
-_OPERATORS_IN_WORDS = frozenset({"in", "instanceof"})
-_WORDS_BEFORE_A_VALUE = _OPERATORS_IN_WORDS | {"typeof", "new", "delete", "void", "var", "let", "const", "await", "of"}
-_VALUES_END = frozenset({")", "]", "}", "++", "--"})
-_STATEMENTS_BEGIN = frozenset({"{", "}", "!", "~", "++", "--", "@", "#", ";"})
+
+
+class Uncertain(Exception):
+    """The script does something that is not known here, or may throw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,83 +35,8 @@ class Code:
         self.ends = tokens.ends
 
     def is_at(self, at: int, text: str) -> bool:
-        """Whether the token there is this word or mark; False beyond the end."""
-        return at < len(self.tokens) and self.tokens[at].text == text and self.tokens[at].is_code
-
-    def end_of(self, at: int, end: int) -> int:
-        """Where the expression statement at `at` ends, its semicolon included."""
-        began = at
-        while at < end:
-            token = self.tokens[at]
-            if token.text == ";" and token.kind is TokenKind.MARK:
-                return at + 1
-            if at > began and token.after_line and _ends_a_line(self.tokens[at - 1]) and _begins_a_line(token):
-                return at
-            at = self.ends.get(at, at) + 1
-        return end
-
-    def skipped(self, at: int, end: int) -> int:
-        """Where the statement at `at` ends, whatever its parts, `else` and `catch` among them."""
-        while at < end:
-            word = self.tokens[at].text if self.tokens[at].kind is TokenKind.NAME else ""
-            if word in HEADED:
-                at = self.after_parenthesis(at + 1, end)
-            elif word in _BEFORE_A_STATEMENT:
-                at += 1
-            elif word == "catch":
-                at = self.after_parenthesis(at + 1, end) if self.is_at(at + 1, "(") else at + 1
-            else:
-                if word in ("function", "class"):
-                    at = self.after_braces(at, end)
-                else:
-                    at = self.ends[at] + 1 if self.is_at(at, "{") else self.end_of(at, end)
-                if at >= end or not (self.tokens[at].kind is TokenKind.NAME and self.tokens[at].text in _CONTINUED):
-                    return at
-        return end
-
-    def after_parenthesis(self, at: int, end: int) -> int:
-        """The place after the next `(…)`, as behind `for await`."""
-        while at < end and not self.is_at(at, "("):
-            at += 1
-        return self.ends[at] + 1 if at < end else end
-
-    def after_braces(self, at: int, end: int) -> int:
-        """The place after the next `{…}` that is not inside parentheses: a function's or a class's body."""
-        while at < end and not self.is_at(at, "{"):
-            at = self.ends.get(at, at) + 1
-        return self.ends[at] + 1 if at < end else end
-
-    def function(self, at: int, stop: int) -> tuple[int, int, int] | None:
-        """The function expression at `at`: where its body begins and ends, and where it ends itself."""
-        if self.is_at(at, "async"):
-            at += 1
-        if self.is_at(at, "function"):
-            at = self.after_parenthesis(at, stop)
-            return (at + 1, self.ends[at], self.ends[at] + 1) if at < stop and self.is_at(at, "{") else None
-        if self.is_at(at, "("):
-            at = self.ends[at]
-        if at + 2 >= stop or not self.is_at(at + 1, "=>"):
-            return None
-        at += 2
-        if self.is_at(at, "{"):
-            return at + 1, self.ends[at], self.ends[at] + 1
-        end = at
-        while end < stop and not self.is_at(end, ","):
-            end = self.ends.get(end, end) + 1
-        return at, end, end
-
-    def called_function(self, at: int, stop: int) -> tuple[int, int] | None:
-        """The body of a function expression that is called at once: `(function () { … })()`."""
-        while at < stop and self.tokens[at].is_code and self.tokens[at].text in ("!", "+", "-", "~", "void"):
-            at += 1
-        close = self.ends[at] if at < stop and self.is_at(at, "(") else None
-        found = self.function(at, stop) if close is None else self.function(at + 1, close)
-        if found is None:
-            return None
-        begins, ends, after = found
-        if after == close:
-            after += 1
-        return (begins, ends) if after < stop and (self.is_at(after, "(") or self.is_at(after, ".")) else None
+        """Whether the token there is this word or mark; False outside of the script."""
+        return 0 <= at < len(self.tokens) and self.tokens[at].text == text and self.tokens[at].is_code
 
     def chain(self, at: int, stop: int) -> tuple[list[Link], int]:
         """The names, indexes and calls of `document.forms[0].submit()` from `at`, and where they end."""
@@ -120,7 +45,7 @@ class Code:
         links: list[Link] = [self.tokens[at].text]
         at += 1
         while at < stop:
-            if self.is_at(at, ".") or self.is_at(at, "?."):
+            if self.is_at(at, "."):
                 if at + 1 >= stop or self.tokens[at + 1].kind is not TokenKind.NAME:
                     break
                 links.append(self.tokens[at + 1].text)
@@ -134,6 +59,85 @@ class Code:
             else:
                 break
         return links, at
+
+    def block(self, at: int) -> tuple[int, int]:
+        if not self.is_at(at, "{"):
+            raise Uncertain
+        return at + 1, self.ends[at] + 1
+
+    def function(self, at: int) -> tuple[int, int, int]:
+        """A function without parameters: where its body begins and ends, and where it ends itself."""
+        began = at
+        if self.is_at(at, "function"):
+            at += 1 if self.is_at(at + 1, "(") else 2
+        if not (self.is_at(at, "(") and self.ends[at] == at + 1):
+            raise Uncertain
+        at += 2
+        if not self.is_at(began, "function"):
+            if not self.is_at(at, "=>"):
+                raise Uncertain
+            at += 1
+            if not self.is_at(at, "{"):  # an expression: up to the end of the call or the statement
+                ends = at
+                while ends < len(self.tokens) and not any(self.is_at(ends, mark) for mark in ",;)}"):
+                    ends = self.ends.get(ends, ends) + 1
+                return at, ends, ends
+        begins, after = self.block(at)
+        return begins, after - 1, after
+
+    def called_function(self, at: int) -> tuple[int, int, int] | None:
+        """The body of a function that is called at once, `(function () { … })()`, and where the call ends."""
+        if at < len(self.tokens) and self.tokens[at].is_code and self.tokens[at].text in ("!", "+", "-", "~", "void"):
+            at += 1
+        close = self.ends[at] if self.is_at(at, "(") and not self.is_at(at + 1, ")") else None
+        begins = at if close is None else at + 1
+        if not (self.is_at(begins, "function") or self.is_at(begins, "(")):
+            return None
+        body, ends, after = self.function(begins)
+        if not self.is_at(ends, "}"):
+            return None
+        if after == close:
+            after += 1
+        if not (self.is_at(after, "(") and self.ends[after] == after + 1):
+            raise Uncertain
+        after += 2
+        return body, ends, after + 1 if after == close else after
+
+    def text(self, at: int) -> tuple[str, int]:
+        """A string literal, or a sum of them, with or without parentheses; and where it ends."""
+        brackets = 0
+        while self.is_at(at, "("):
+            brackets, at = brackets + 1, at + 1
+        parts: list[str] = []
+        while at < len(self.tokens) and self.tokens[at].kind is TokenKind.TEXT:
+            parts.append(self.tokens[at].text)
+            at += 1
+            if not self.is_at(at, "+"):
+                break
+            at += 1
+        else:
+            raise Uncertain
+        for _ in range(brackets):
+            if not self.is_at(at, ")"):
+                raise Uncertain
+            at += 1
+        return "".join(parts), at
+
+    def value(self, at: int) -> int:
+        """A literal, a constant, a regular expression, or an empty list or object."""
+        if at >= len(self.tokens):
+            raise Uncertain
+        token = self.tokens[at]
+        if token.kind is TokenKind.NAME:
+            if token.text not in CONSTANTS:
+                raise Uncertain
+        elif token.kind is TokenKind.MARK:
+            if token.text not in ("[", "{") or self.ends[at] != at + 1:
+                raise Uncertain
+            at += 1
+        elif token.begins_template:
+            raise Uncertain
+        return at + 1
 
     def _literals(self, at: int, close: int) -> tuple[int | str, ...] | None:
         found: list[int | str] = []
@@ -155,19 +159,3 @@ def _literal(token: Token) -> int | str | None:
     return (
         int(token.text) if token.kind is TokenKind.NUMBER and token.text.isdecimal() and len(token.text) < 10 else None
     )
-
-
-def _ends_a_line(token: Token) -> bool:
-    """Whether a statement without a semicolon may end with this token."""
-    if token.kind is TokenKind.NAME:
-        return token.text not in _WORDS_BEFORE_A_VALUE
-    return token.kind is not TokenKind.MARK or token.text in _VALUES_END
-
-
-def _begins_a_line(token: Token) -> bool:
-    """Whether a statement may begin with this token, and cannot continue the line before."""
-    if token.kind is TokenKind.NAME:
-        return token.text not in _OPERATORS_IN_WORDS
-    if token.kind is TokenKind.MARK:
-        return token.text in _STATEMENTS_BEGIN
-    return not token.begins_template

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from daemon.providers.answers import OwnAnswer
 from daemon.trace.page.html import Page
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 
@@ -12,8 +13,9 @@ WEB_SCHEMES = frozenset({"http", "https"})
 class Limits(msgspec.Struct, frozen=True):
     """Bounds of a trace.
 
-    The trace lands, without a fetch, at a URL whose scheme is in `landing_schemes` but not http or https, and at the
-    first URL whose host is in `stop_at` or below such a host (`shop.example` covers `www.shop.example`; lower case).
+    `hops_max` requests: one more than a browser's limit of redirects, for the landing. A trace lands, without a fetch,
+    at a URL whose scheme is in `landing_schemes` but not http or https, and at the first URL whose host is in `stop_at`
+    or below such a host (`shop.example` covers `www.shop.example`; lower case).
     `body_bytes_max` of an HTML answer are read. A refresh with a delay above `refresh_max_s` is not followed.
     """
 
@@ -26,7 +28,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The identity headers of a trace. Only the first hop sends the referrer: later ones depend on policies."""
+    """The identity headers of a trace. The first hop sends the referrer as it is; for later ones see referrers.py."""
 
     user_agent: str
     accept_language: str | None = None
@@ -68,7 +70,7 @@ class HopAnswer(msgspec.Struct, frozen=True):
     """A response head, and its page if the body was read (`Walk.body`).
 
     Bytes are those on the wire to the proxy, TLS and CONNECT included. `tunnelled`: the answer came through a tunnel,
-    so the proxy cannot have written it.
+    so the proxy cannot have written it. `own`: a rule says that the proxy gave the answer for itself.
     """
 
     status: int
@@ -78,10 +80,14 @@ class HopAnswer(msgspec.Struct, frozen=True):
     bytes_sent: int
     page: Page | None = None
     tunnelled: bool = False
+    own: OwnAnswer | None = None
 
 
 class HopFailure(msgspec.Struct, frozen=True):
-    """A hop without a response head; verdicts.py has the fault. `status` is the proxy's answer to CONNECT."""
+    """A hop without a response head; verdicts.py has the fault. `status` is the proxy's answer to CONNECT.
+
+    `own`: see `verdicts.fault_of`.
+    """
 
     phase: Phase
     kind: Failure
@@ -90,13 +96,14 @@ class HopFailure(msgspec.Struct, frozen=True):
     bytes_sent: int = 0
     status: int | None = None
     proxy_proven: bool = False
+    own: OwnAnswer | None = None
 
 
 class Hop(msgspec.Struct, frozen=True):
     """One hop, as in redirect_chain. `kind` is how the chain went on from it.
 
     http (a redirect), refresh-header, meta, script, form; final (landed here), script_unresolved (landed here, but a
-    script of the page goes on to a URL that only a browser can compute), failed. A landing that was not fetched
+    script of the page goes on, or may go on, to a URL that is not certain), failed. A landing that was not fetched
     (Limits.stop_at, landing_schemes) is no hop.
     """
 

@@ -8,7 +8,7 @@ working server might redirect once more, and the tracking URL leads the visitor 
 Location are followed (RFC 9110, 15.4). 300, 304 and a redirect without a Location are landings ("If locationURL is
 null, then return response", Fetch 4.4).
 
-Other jumps, in this order: a Refresh header, and a jump of the HTML page (html.py). A page that jumps to itself is
+Other jumps are those of the HTML page, its Refresh header included (page/html.py). A page that jumps to itself is
 fetched a second time if its cookies have changed; otherwise the trace lands there.
 """
 
@@ -16,7 +16,8 @@ from ada_url import URL
 
 from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, page_body
 from daemon.trace.page.forms import FORM_TYPE, Jump
-from daemon.trace.page.html import Page, Refresh, declared_refresh
+from daemon.trace.page.html import Page
+from daemon.trace.page.refreshes import Refresh, declared_refresh
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
     REDIRECT_STATUSES,
@@ -30,6 +31,7 @@ from daemon.trace.walk.hops import (
     Landed,
     Limits,
 )
+from daemon.trace.walk.referrers import first_referrer, of_page, origin_to, redirected, referer_to
 from daemon.trace.walk.verdicts import Fault, Verdict, fault_of, fault_of_answer
 from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import web_page_of
@@ -48,7 +50,7 @@ _KEEPS_THE_METHOD = frozenset({307, 308})
 class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
-    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_jar", "_seen",
+    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_jar", "_referrer", "_seen",
                  "hops", "identity", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
@@ -61,6 +63,7 @@ class Walk:
         self._fetch: Fetch | None = None
         self._fetched_before = ""  # the URL of the hop before
         self._jar = Jar()
+        self._referrer = first_referrer(identity.referrer)  # of the next request
         self._seen: set[tuple[str, str, bytes, str]] = set()
         headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
         if identity.accept_language:
@@ -86,41 +89,34 @@ class Walk:
         url, limits = self._current(), self.limits
         if status == 407 and not _is_https(self._href):
             return None  # the proxy's own answer
-        refresh = _refresh(headers, url)
-        if refresh is not None and refresh.delay_s <= limits.refresh_max_s:
-            return None
-        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, refreshed=refresh is not None)
+        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, _refresh(headers, url))
 
     def answered(self, answer: HopAnswer) -> Fetch | Landed | GaveUp:
         """The step after an answer."""
         url = self._current()
-        self._jar.keep(url, answer.headers)
+        if answer.own is None:
+            self._jar.keep(url, answer.headers)
+        elif (fault := self._fault_of(answer)) is not None:
+            return self._fault(answer, fault)
         location = location_in(answer.headers) if answer.status in REDIRECT_STATUSES else None
         if location is not None:
             self._record(answer, "http")
-            return self._redirected(url, location, answer.status)
-        if not (answer.tunnelled or _is_https(self._href)):
-            # Inside a tunnel a 407 is the target's own answer, and a landing.
-            fault = fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops))
-            if fault is not None:
-                return self._fault(answer, fault)
+            return self._redirected(url, location, answer)
+        if (fault := self._fault_of(answer)) is not None:
+            return self._fault(answer, fault)
         if answer.status >= 500:
             return self._fault(answer, Fault(Verdict.TARGET, "status_5xx", f"answered with status {answer.status}"))
         if answer.status < 200:
             return self._fault(answer, Fault(Verdict.TARGET, "bad_status", f"answered with status {answer.status}"))
-        page = answer.page or Page()
-        refresh = _refresh(answer.headers, url)
-        declared = refresh is not None and refresh.delay_s <= self.limits.refresh_max_s
-        jump = Jump("refresh-header", refresh.url.href) if refresh is not None and declared else page.jump
-        if jump is not None and (step := self._jumped(answer, jump)) is not None:
+        page = answer.page or self._without_page(answer.headers, url)
+        if page.jump is not None and (step := self._jumped(answer, page.jump, page.unresolved)) is not None:
             return step
         self._record(answer, "script_unresolved" if page.unresolved or page.waits else "final")
         return Landed(self._href)
 
     def failed(self, failure: HopFailure) -> GaveUp:
         """The end of the trace after a hop without an answer."""
-        fault = fault_of(failure.phase, failure.kind, status=failure.status, proxy_proven=failure.proxy_proven)
-        return self._fault(failure, fault)
+        return self._fault(failure, fault_of_failure(failure))
 
     def out_of_time(self, timeout_s: float, late: HopFailure) -> GaveUp:
         """The end of a trace whose time limit passed during a hop; `late` is that hop."""
@@ -129,7 +125,13 @@ class Walk:
             return GaveUp(fault.verdict, fault.reason, fault.message)
         return self._fault(late, fault)
 
-    def _redirected(self, base: URL, location: str, status: int) -> Fetch | Landed | GaveUp:
+    def _fault_of(self, answer: HopAnswer) -> Fault | None:
+        """The proxy's, if the answer is its own. Inside a tunnel a 407 is the target's answer, and a landing."""
+        if answer.tunnelled or _is_https(self._href):
+            return None
+        return fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops), own=answer.own)
+
+    def _redirected(self, base: URL, location: str, answer: HopAnswer) -> Fetch | Landed | GaveUp:
         url = parsed(location, self._href)
         href = "" if url is None else url.href
         scheme = _scheme(href)
@@ -143,12 +145,21 @@ class Walk:
             href = url.href
         if scheme not in WEB_SCHEMES:
             return Landed(href)
-        if self._fetch is not None and status in _KEEPS_THE_METHOD:
+        if self._referrer is not None:
+            self._referrer = redirected(self._referrer, base, url, answer.headers)
+        if self._fetch is not None and answer.status in _KEEPS_THE_METHOD:
             return self._go(url, href, self._fetch.method, self._fetch.body)
         return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
 
-    def _jumped(self, answer: HopAnswer, jump: Jump) -> Fetch | Landed | GaveUp | None:
-        """The step after a page with a jump; None if a browser stays on the page."""
+    def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
+        """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
+        refresh = _refresh(headers, url)
+        if refresh is None or refresh.delay_s > self.limits.refresh_max_s:
+            return Page()
+        return Page(Jump("refresh-header", refresh.url.href))
+
+    def _jumped(self, answer: HopAnswer, jump: Jump, unresolved: bool) -> Fetch | Landed | GaveUp | None:
+        """The step after a page with a jump; None if a browser stays on the page, or goes on (`unresolved`)."""
         url = URL(jump.url)
         href = url.href
         scheme = _scheme(href)
@@ -156,7 +167,7 @@ class Walk:
             if scheme in self.limits.landing_schemes:
                 self._record(answer, jump.kind)
                 return Landed(href)
-            if (page := web_page_of(href)) is None:
+            if unresolved or (page := web_page_of(href)) is None:
                 return None
             url, href = page, page.href
         target = wire_url(href)
@@ -167,6 +178,10 @@ class Walk:
             if self._fetched_before == target or ("GET", target, b"", self._jar.header(url)) in self._seen:
                 return None
         self._record(answer, jump.kind)
+        self._referrer = of_page(self._current(), answer.headers)
+        # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
+        if (jump.method, target, jump.body, self._jar.header(url)) in self._seen:
+            return self._loop(target)
         return self._go(url, href, jump.method, jump.body)
 
     def _go(self, url: URL, href: str, method: str = "GET", body: bytes = b"") -> Fetch | Landed | GaveUp:
@@ -184,18 +199,16 @@ class Walk:
         return self._give_up(Verdict.LIMIT, "refused_address", f"will not go to {shown(url.href)}: {why}")
 
     def _enter(self, url: URL, href: str, method: str = "GET", body: bytes = b"") -> Fetch | GaveUp:
+        target, cookies = wire_url(href), self._jar.header(url)
+        request = (method, target, body, cookies)
         if len(self.hops) >= self.limits.hops_max:
+            # Browsers have no other end of redirects than a number (Fetch 4.4): a site may let the third try pass.
+            if request in self._seen:
+                return self._loop(target)
             message = f"the chain goes on after {self.limits.hops_max} hops (trace.hops_max)"
             return self._give_up(Verdict.LIMIT, "hops_max", message)
-        target, cookies = wire_url(href), self._jar.header(url)
-        # A site may set a cookie and redirect to itself; but the same request with the same cookies is a loop.
-        request = (method, target, body, cookies)
-        if request in self._seen:
-            return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
         self._seen.add(request)
-        headers = self._headers
-        if not self.hops and self.identity.referrer:
-            headers = (*headers, ("Referer", header_text(self.identity.referrer)))
+        headers = self._headers + self._origins(url, method)
         if cookies:
             headers = (*headers, ("Cookie", cookies))
         if method == "POST":
@@ -203,6 +216,21 @@ class Walk:
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body)
         return self._fetch
+
+    def _origins(self, url: URL, method: str) -> tuple[tuple[str, str], ...]:
+        """Referer and Origin. The first request has the referrer as the visitor or the caller gave it."""
+        given = self.identity.referrer
+        if not self.hops and given:
+            return (("Referer", header_text(given)),)
+        referrer = self._referrer
+        if referrer is None:
+            return ()
+        referer = referer_to(url, referrer)
+        found = (("Referer", referer),) if referer else ()
+        return (*found, ("Origin", origin_to(url, referrer))) if method == "POST" else found
+
+    def _loop(self, target: str) -> GaveUp:
+        return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
 
     def _current(self) -> URL:
         assert self._current_url is not None, "answered() or failed() before start()"
@@ -219,6 +247,12 @@ class Walk:
     def _give_up(self, verdict: Verdict, reason: str, message: str) -> GaveUp:
         where = "" if self._current_url is None else f"hop {len(self.hops)} ({shown(self._current_url.host)}): "
         return GaveUp(verdict, reason, where + message)
+
+
+def fault_of_failure(failure: HopFailure) -> Fault:
+    """Whose fault a hop without an answer is."""
+    proven, own = failure.proxy_proven, failure.own
+    return fault_of(failure.phase, failure.kind, status=failure.status, proxy_proven=proven, own=own)
 
 
 def _scheme(href: str) -> str:

@@ -25,6 +25,11 @@ The verdict of each behaviour; `landed`: the answer counts as the target's.
 | answers with a head that is too large | ip | limit |
 | answers 407 | credentials | credentials |
 | answers 401 | credentials | landed |
+| answers 400 | ip | landed |
+| answers 402 | operator | landed |
+| answers 405 | ip | landed |
+| answers 451 | target | landed |
+| answers 522 | provider | target |
 | answers 429 | provider | provider |
 | answers 503 | provider | provider |
 | answers 429, as the target relayed by it | - | landed |
@@ -32,8 +37,13 @@ The verdict of each behaviour; `landed`: the answer counts as the target's.
 | answers 500 | target | target |
 | answers 502 | target | target |
 | answers 504 | target | target |
-| answers 403 | ip | landed |
-| answers 403, and says that it is the proxy's | ip | ip |
+| answers 403 | provider | landed |
+| answers 400, and says that it is the proxy's | operator | operator |
+| answers 402, and says that it is the proxy's | operator | operator |
+| answers 403, and says that it is the proxy's | target | target |
+| answers 407, and says that it is the proxy's | credentials | credentials |
+| answers 502, and says that it is the proxy's | provider | provider |
+| answers 525, and says that it is the proxy's | provider | provider |
 | answers 503 to the second hop | provider | target |
 | closes without an answer to the second hop | target | target |
 | resets without an answer to the second hop | target | target |
@@ -50,25 +60,30 @@ In `forward` an answer may be the proxy's or the target's:
 - A connection that breaks before the first byte of an HTTP answer is the proxy's fault: a working proxy reports a
   broken target with a 502. Once the proxy has delivered an answer in the same trace (`proxy_proven`), the target is at
   fault. The same holds in `tunnel`. A timeout is the target's fault, because a proxy waits as long as its target does.
-- A status is the proxy's own if a header marks it so (`fault_of_answer`). So are 429 and 503, unless the proxy is
-  proven or a header shows that the answer was relayed. A wrong guess costs a second attempt, a right one saves the
-  click.
+- An answer is the proxy's own if a rule of providers/answers.py says so: its verdict is the rule's, else that of
+  OWN_STATUSES. So are 429 and 503 without such a sign, unless the proxy is proven or a header shows that the answer was
+  relayed. A wrong guess costs a second attempt, a right one saves the click. Any other answer without a sign is the
+  target's, 502 and 504 too: web servers send them for the applications behind them, and gateways mark theirs.
+- 405 and 501 without a sign may come from a proxy that only opens tunnels: session.py then asks the target through one.
 
-A proxy that answers CONNECT with 500, 502 or 504 works, and reports that the target cannot be reached (RFC 9110, 15.6.3
-and 15.6.5; name errors are reported so too). If this were the IP's fault, an offer with a dead host would quarantine
-every IP of a country. The replies of SOCKS that report a failure on the way to the host (RFC 1928, 6: 1, 3, 4, 5, 6)
-mean the same; the replies by which the proxy refuses the request (2, 7, 8) are the IP's fault.
+An answer to CONNECT is always the proxy's. With a rule that matches, or at a gateway, where each IP is a session and a
+refusal is the same for all of them, the verdict is that of OWN_STATUSES, so no IP is at fault. Any other proxy that
+refuses CONNECT with a status outside CONNECT_STATUSES is no usable proxy. 500, 502 and 504 without a rule report that
+the target cannot be reached (RFC 9110, 15.6.3 and 15.6.5; name errors are reported so too). If this were the IP's
+fault, an offer with a dead host would quarantine every IP of a country. 403 may be one proxy's rule or every proxy's:
+another IP is tried, and none is at fault. The replies of SOCKS that report a failure on the way to the host (RFC 1928,
+6: 1, 3, 4, 5, 6) mean the same as 502; the replies by which the proxy refuses the request (2, 7, 8) are the IP's fault.
 
 Only the verdict `ip` counts against the IP. After `ip` and `provider` the job gets an attempt through another IP. While
 another IP is free, a proxy that is slow to answer CONNECT is left early, so that the visitor need not wait for it. The
 target may be the slow one, so the verdict is `provider`, which counts against no IP.
 """
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from daemon.web.headers import RawHeaders, values_of
+from daemon.providers.answers import OwnAnswer
+from daemon.web.headers import RawHeaders
 
 
 class Verdict(StrEnum):
@@ -180,51 +195,89 @@ FAULTS_OF_A_PROVEN_PROXY: dict[tuple[Phase, Failure], Fault] = {
     (Phase.FORWARD, Failure.CLOSED): FAULTS[Phase.BEHIND, Failure.CLOSED],
 }
 
-# Statuses by which a proxy answers CONNECT; any other outside 2xx is `ip`, reason `proxy_refused`.
-CONNECT_STATUSES: dict[int, tuple[Verdict, str]] = {
+_CLIENT_ERRORS, _UNOFFICIAL_ERRORS = range(400, 500), range(512, 600)  # RFC 9110 and its extensions end at 511
+_BUSY, _REFUSED = (Verdict.PROVIDER, "provider_busy"), (Verdict.PROVIDER, "proxy_refused")
+
+# The verdict for a proxy's own answer, if no rule has one. Any other 4xx is `operator`: the gateway does not accept the
+# parameters of the request or the state of the account. Any other status is `provider`, reason `proxy_failed`.
+OWN_STATUSES: dict[int, tuple[Verdict, str]] = {
     401: (Verdict.CREDENTIALS, "proxy_credentials"),
     407: (Verdict.CREDENTIALS, "proxy_credentials"),
-    429: (Verdict.PROVIDER, "provider_busy"),
-    503: (Verdict.PROVIDER, "provider_busy"),
+    402: (Verdict.OPERATOR, "proxy_payment"),
+    403: (Verdict.TARGET, "proxy_forbids"),
+    451: (Verdict.TARGET, "proxy_forbids"),
+    404: (Verdict.TARGET, "target_unreachable"),
+    408: _BUSY,
+    429: _BUSY,
+    503: _BUSY,
+}
+
+# Statuses by which a proxy that is no gateway answers CONNECT, without a rule. Any other 5xx above 511 is `provider`,
+# reason `proxy_failed` (gateways have such statuses, servers that are no proxies have not); any other is `ip`.
+CONNECT_STATUSES: dict[int, tuple[Verdict, str]] = {
+    **{status: OWN_STATUSES[status] for status in (401, 402, 407, 429, 451, 503)},
+    403: _REFUSED,
     500: (Verdict.TARGET, "target_unreachable"),
     502: (Verdict.TARGET, "target_unreachable"),
     504: (Verdict.TARGET, "target_unreachable"),
 }
 
-# Headers that mark an answer as the proxy's own: those of Squid, Bright Data and others; and Proxy-Status (RFC 9209).
-_OWN = re.compile(rb"x-(squid|luminati|brd|proxy)-err(or)?\b", re.IGNORECASE)
-_OWN_BY_RFC_9209 = re.compile(rb";\s*error\s*=")
+_REASONS = {"ip": "proxy_refused", "credentials": "proxy_credentials", "provider": "proxy_failed",
+            "target": "proxy_forbids", "operator": "proxy_parameters"}  # fmt: skip
 # Headers of relayed answers: Via (RFC 9110, 7.6.3), those of caches, and a site's cookies.
 _RELAYED = frozenset({b"via", b"age", b"cache-status", b"set-cookie"})
 
 
-def fault_of(phase: Phase, failure: Failure, *, status: int | None = None, proxy_proven: bool = False) -> Fault:
+def fault_of(
+    phase: Phase,
+    failure: Failure,
+    *,
+    status: int | None = None,
+    proxy_proven: bool = False,
+    own: OwnAnswer | None = None,
+) -> Fault:
     """The fault of one failed hop. `status` is the proxy's, for `Failure.STATUS`. An unknown pair is an internal error.
 
     `proxy_proven`: an earlier hop of the trace got its answer through the same proxy, or this hop got part of one.
+    `own`: the answer to CONNECT, if a rule matches it or a gateway gave it.
     """
     if failure is Failure.STATUS and status is not None:
+        if own is not None:
+            return fault_of_own(status, own, f"the proxy answered CONNECT with status {status}")
         verdict, reason = CONNECT_STATUSES.get(status, (Verdict.IP, "proxy_refused"))
+        if status in _UNOFFICIAL_ERRORS:
+            verdict, reason = Verdict.PROVIDER, "proxy_failed"
         return Fault(verdict, reason, f"the proxy answered CONNECT with status {status}")
     if proxy_proven and (proven := FAULTS_OF_A_PROVEN_PROXY.get((phase, failure))):
         return proven
     return FAULTS.get((phase, failure), _OURS)
 
 
-def fault_of_answer(status: int, headers: RawHeaders, *, proxy_proven: bool) -> Fault | None:
+def fault_of_own(status: int, own: OwnAnswer, message: str) -> Fault:
+    """The fault for an answer that a proxy gave for itself."""
+    by_status = OWN_STATUSES.get(status)
+    if by_status is None:
+        by_status = (
+            (Verdict.OPERATOR, "proxy_parameters") if 400 <= status < 500 else (Verdict.PROVIDER, "proxy_failed")
+        )
+    verdict, reason = by_status
+    if own.blame is not None and own.blame != verdict:
+        verdict, reason = Verdict(own.blame), _REASONS[own.blame]
+    return Fault(verdict, reason, f"{message}: {own.detail}" if own.detail else message)
+
+
+def fault_of_answer(
+    status: int, headers: RawHeaders, *, proxy_proven: bool, own: OwnAnswer | None = None
+) -> Fault | None:
     """The fault for an answer over plain http that is the proxy's own; None for the target's answer.
 
-    `proxy_proven`: an earlier hop of the trace got its answer through the same proxy.
+    `proxy_proven`: an earlier hop of the trace got its answer through the same proxy. `own`: a rule says that the
+    answer is the proxy's.
     """
-    if status < 400:
-        return None
+    if own is not None:
+        return fault_of_own(status, own, f"the proxy answered with status {status}")
     if status == 407:
         return Fault(Verdict.CREDENTIALS, "proxy_credentials", "the proxy refuses the credentials: status 407")
-    names = {name.lower() for name, _ in headers}
-    own = any(map(_OWN.match, names)) or any(map(_OWN_BY_RFC_9209.search, values_of(headers, b"proxy-status")))
-    verdict, reason = CONNECT_STATUSES.get(status, (Verdict.IP, "proxy_refused"))
-    if own:
-        return Fault(verdict, reason, f"the proxy answered with status {status}")
-    if verdict is Verdict.PROVIDER and not (proxy_proven or names & _RELAYED):
-        return Fault(verdict, reason, f"answered with status {status}, probably by the proxy")
+    if status in (429, 503) and not proxy_proven and not {name.lower() for name, _ in headers} & _RELAYED:
+        return Fault(*_BUSY, f"answered with status {status}, probably by the proxy")
     return None

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import trio
 
+from daemon.providers.answers import OwnAnswer
 from daemon.providers.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.page.body import Body, Headers, PageBody
 from daemon.trace.walk.steps import REDIRECT_STATUSES, Fetch
@@ -48,6 +49,7 @@ class Progress:
     phase: Phase = Phase.DIAL
     stream: WireStream | None = None
     status: int | None = None
+    own: OwnAnswer | None = None  # see `status`
     exit_ip: str | None = None
     tunnel_s: float = math.inf  # the time limit for the proxy to open a tunnel
     bytes_read_before: int = 0  # from the stream, when the request was sent
@@ -132,13 +134,14 @@ async def _connect(stream: WireStream, target: Target, proxy: ProxyAddress, prog
     progress.exit_ip = exit_ip_in(answered, proxy.exit_ip_header)
     if not 200 <= status <= 299:
         progress.status = status
+        progress.own = proxy.own_answer(status, answered, tunnel=True)
         raise HopError(Failure.STATUS)
 
 
-def key_of(url: str, proxy: ProxyAddress) -> Key:
-    """The kind of connection that a hop to `url` (see Fetch.url) needs."""
+def key_of(url: str, proxy: ProxyAddress, *, tunnels: bool = False) -> Key:
+    """The kind of connection that a hop to `url` (see Fetch.url) needs. `tunnels`: also for plain http."""
     tls = url.startswith("https:")
-    if not tls and proxy.scheme != "socks5":
+    if not (tls or tunnels or proxy.scheme == "socks5"):
         return None
     authority = url.split("/", 3)[2]
     host, colon, port = authority.rpartition(":")

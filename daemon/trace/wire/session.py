@@ -1,12 +1,12 @@
 """Sends the hops of a trace, always through its proxy.
 
-A session holds at most CONNECTIONS_MAX connections: one for all plain hops, and one tunnel per https host. Bodies are
+A session holds at most CONNECTIONS_MAX connections: one for all plain hops, and one tunnel per https host. Where the
+proxy only opens tunnels, plain hops use them too. Bodies are
 read only if the walk needs them (HTML pages, up to what decides the next step). A redirect's own small body is drained,
 so that its connection can serve the next hop. This file turns every exception into a HopFailure: its callers see no
 exceptions of trio or ssl.
 """
 
-import logging
 import math
 import ssl
 from collections.abc import Callable
@@ -17,13 +17,15 @@ import msgspec
 import trio
 
 from daemon.host.clocks import read_boot_clock
+from daemon.providers.answers import BODY_BYTES_MAX
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, exit_ip_in
-from daemon.trace.page.body import Body, Headers, PageBody
+from daemon.trace.page.body import BeginningOf, Body, Headers, PageBody
 from daemon.trace.walk.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 from daemon.trace.wire.connection import Key, Progress, ProxyConnection, authorization_of, key_of, open_tunnel
+from daemon.trace.wire.failures import failure_of
 from daemon.trace.wire.http1 import Garbled
-from daemon.trace.wire.stream import Broken, HopError, Meter, TooManyBytes, dial
+from daemon.trace.wire.stream import Broken, HopError, Meter, dial
 
 CONNECTIONS_MAX = 4  # of one session; the least recently used one is closed for a new one
 RESOLVERS_MAX = 64  # threads of all sessions that resolve proxies' names
@@ -33,9 +35,9 @@ RECEIVE_BUFFER_BYTES = 4_096
 TLS_RECEIVE_BUFFER_BYTES = 6_144
 BODY_WAIT_S = 5.0  # for a body; then the trace goes on with what has come of it
 
-ReaderOf = Callable[[int, Headers], Body | None]
+_REFUSED_METHODS = frozenset({405, 501})  # by a proxy that knows no request but CONNECT (RFC 9110, 15.5.6 and 15.6.2)
 
-log = logging.getLogger(__name__)
+ReaderOf = Callable[[int, Headers], Body | None]
 
 
 def _verifying_context() -> ssl.SSLContext:
@@ -58,13 +60,16 @@ class Fetcher:
     ssl_context: ssl.SSLContext = field(default_factory=_verifying_context)
     resolvers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(RESOLVERS_MAX))
 
-    def session(self, proxy: ProxyAddress, *, timeout_s: float, proxy_timeout_s: float = math.inf) -> "Session":
+    def session(
+        self, proxy: ProxyAddress, *, timeout_s: float, proxy_timeout_s: float = math.inf, ends_boot_s: float = math.inf
+    ) -> "Session":
         """The connections of one trace; `with` closes them at once, without waiting for a peer.
 
-        `timeout_s` bounds the whole session from now on. `proxy_timeout_s`: until the first answer, the proxy has this
-        long to accept a connection, and to answer CONNECT.
+        `timeout_s` bounds the whole session from now on. `ends_boot_s`: from then on, by the boot clock, no byte is
+        sent. `proxy_timeout_s`: until the first answer, the proxy has this long to accept a connection, and to answer
+        CONNECT.
         """
-        return Session(self, proxy, timeout_s, proxy_timeout_s)
+        return Session(self, proxy, timeout_s, proxy_timeout_s, ends_boot_s)
 
 
 class Session:
@@ -73,7 +78,9 @@ class Session:
     `hop` and `walk` raise nothing but trio.Cancelled: every failure is a HopFailure.
     """
 
-    def __init__(self, fetcher: Fetcher, proxy: ProxyAddress, timeout_s: float, proxy_timeout_s: float) -> None:
+    def __init__(
+        self, fetcher: Fetcher, proxy: ProxyAddress, timeout_s: float, proxy_timeout_s: float, ends_boot_s: float
+    ) -> None:
         self.meter = Meter()
         self.exit_ip: str | None = None  # from the proxy's last answer that has it
         self._fetcher = fetcher
@@ -81,10 +88,11 @@ class Session:
         self._timeout_s = timeout_s
         now = trio.current_time()
         self._ends_at = now + timeout_s
-        self._ends_boot_s = read_boot_clock() + timeout_s
+        self._ends_boot_s = min(ends_boot_s, read_boot_clock() + timeout_s)
         self._proxy_timeout_s = proxy_timeout_s
         self._connections: dict[Key, ProxyConnection] = {}  # least recently used first
         self._proven = False
+        self._forwards = self._tunnels = False  # whether the proxy forwards plain http; whether it has to go by tunnels
         self._scope = trio.CancelScope()  # around all hops; its deadline is that of the current operation
         self._hop_ends_at = self._ends_at
         self._began: tuple[float, int, int] = (now, 0, 0)  # of the hop: time, bytes received, bytes sent
@@ -124,21 +132,42 @@ class Session:
         now = trio.current_time()
         self._began = (now, self.meter.received, self.meter.sent)
         self._hop_ends_at = min(now + self._fetcher.hop_timeout_s, self._ends_at)
+        outcome = await self._outcome(fetch, reader_of)
+        if not (isinstance(outcome, HopAnswer) and self._may_only_tunnel(outcome)):
+            return outcome
+        self._tunnels = True
+        tunnelled = await self._outcome(fetch, reader_of)
+        if isinstance(tunnelled, HopFailure) and tunnelled.phase in (Phase.DIAL, Phase.TUNNEL):
+            self._tunnels, self._forwards = False, True
+            return outcome  # no tunnel: the first answer was the target's
+        return tunnelled
+
+    async def _outcome(self, fetch: Fetch, reader_of: ReaderOf) -> HopAnswer | HopFailure:
         progress = self._progress = Progress(self._fetcher.headers_bytes_max)
         try:
             status, headers, body = await self._request(fetch, progress, reader_of)
         except Exception as error:
-            return self._failure(_failure_of(error, progress))
+            return self._failure(failure_of(error, progress))
         self._proven = True
         page = body.page if isinstance(body, PageBody) else None
-        return HopAnswer(status, headers, *self._usage(), page=page, tunnelled=progress.phase is Phase.BEHIND)
+        tunnelled = progress.phase is Phase.BEHIND
+        return HopAnswer(status, headers, *self._usage(), page=page, tunnelled=tunnelled, own=progress.own)
+
+    def _may_only_tunnel(self, answer: HopAnswer) -> bool:
+        """Whether the answer may be that of a proxy which opens tunnels and forwards no request."""
+        if answer.tunnelled or answer.own is not None or self._forwards:
+            return False
+        self._forwards = answer.status not in _REFUSED_METHODS
+        return not self._forwards
 
     def _failure(self, failure: Failure) -> HopFailure:
         progress = self._progress
         # Part of an answer to a plain request proves the proxy as well: it relays the target's bytes.
         began_to_answer = progress.phase is Phase.FORWARD and progress.began_to_answer
         proven = self._proven or (began_to_answer and failure is not Failure.NOT_HTTP)
-        return HopFailure(progress.phase, failure, *self._usage(), status=progress.status, proxy_proven=proven)
+        return HopFailure(
+            progress.phase, failure, *self._usage(), status=progress.status, proxy_proven=proven, own=progress.own
+        )
 
     def _usage(self) -> tuple[float, int, int]:
         """Milliseconds, bytes received and bytes sent since the hop began."""
@@ -147,9 +176,8 @@ class Session:
 
     async def _request(self, fetch: Fetch, progress: Progress, reader_of: ReaderOf) -> tuple[int, Headers, Body | None]:
         """Sends the request on an idle connection or a new one. Raises as connection.py does."""
-        key = key_of(fetch.url, self._proxy)
+        key = key_of(fetch.url, self._proxy, tunnels=self._tunnels)
         while True:  # twice at most: the second time on a new connection
-            self._check_time()
             idle = self._take_idle(key)
             connection = idle or await self._open(key, progress)
             self._scope.deadline = self._hop_ends_at
@@ -157,14 +185,20 @@ class Session:
             progress.bytes_read_before = connection.stream.bytes_read
             self._connections[key] = connection
             try:
-                self._check_time()
                 status, headers = await connection.request(fetch, head_bytes_max=self._fetcher.headers_bytes_max)
                 if connection.phase is Phase.FORWARD:
                     self.exit_ip = exit_ip_in(headers, self._proxy.exit_ip_header) or self.exit_ip
-                if (body := reader_of(status, headers)) is not None:
+                    progress.own = self._proxy.own_answer(status, headers)
+                body = None if progress.own else reader_of(status, headers)
+                asks = connection.phase is Phase.FORWARD and progress.own is None
+                asks = asks and self._proxy.answer_rules.asks_for_body(status, headers)
+                begun = BeginningOf(body, BODY_BYTES_MAX) if asks else None
+                if (reader := begun or body) is not None:
                     wait_s = max(0, min(BODY_WAIT_S, self._hop_ends_at - trio.current_time()))
                     self._scope.deadline = self._ends_at
-                    await connection.read(body, headers, wait_s)
+                    await connection.read(reader, headers, wait_s)
+                if begun is not None:
+                    progress.own = self._proxy.own_answer(status, headers, body=begun.data)
                 return status, headers, body
             except (Broken, Garbled):
                 # The peer may have closed an idle connection just before its use: not a failure of the hop.
@@ -179,10 +213,7 @@ class Session:
         return trio.current_time() >= self._ends_at or read_boot_clock() >= self._ends_boot_s
 
     def _check_time(self) -> None:
-        """Checks the time limit before a hop's first byte: the process or the machine may have been suspended.
-
-        Timers do not suffice: trio handles pending I/O before expired deadlines, and a write does not wait.
-        """
+        """Called before each connect and each write: raises HopError once the time limit or the lease has ended."""
         if self._is_over():
             raise HopError(Failure.TIMEOUT)
 
@@ -205,7 +236,9 @@ class Session:
         proxy_timeout_s = math.inf if self._proven else self._proxy_timeout_s
         timeout_s = min(fetcher.connect_timeout_s, proxy_timeout_s)
         self._scope.deadline = min(trio.current_time() + timeout_s, self._hop_ends_at)
-        stream = await dial(proxy.host, proxy.port, self.meter, timeout_s, buffer_bytes, fetcher.resolvers)
+        stream = await dial(
+            proxy.host, proxy.port, self.meter, timeout_s, buffer_bytes, fetcher.resolvers, self._check_time
+        )
         self._scope.deadline = self._hop_ends_at
         try:
             if proxy.scheme == "https":
@@ -242,46 +275,17 @@ async def trace(
     *,
     timeout_s: float,
     proxy_timeout_s: float = math.inf,
+    ends_boot_s: float = math.inf,
 ) -> TraceResult:
-    """One whole walk within `timeout_s`; for `proxy_timeout_s` see Fetcher.session.
+    """One whole walk within `timeout_s`; for `proxy_timeout_s` and `ends_boot_s` see Fetcher.session.
 
     Raises nothing but trio.Cancelled. Its connections are closed on return.
     """
     if isinstance(proxy, UnusableProxy):
         return TraceResult(GaveUp(Verdict.IP, "bad_proxy_address", proxy.message), (), 0.0, 0, 0)
     began_at = trio.current_time()
-    with fetcher.session(proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s) as session:
+    limits = {"timeout_s": timeout_s, "proxy_timeout_s": proxy_timeout_s, "ends_boot_s": ends_boot_s}
+    with fetcher.session(proxy, **limits) as session:
         end = await session.walk(walk)
     ms = (trio.current_time() - began_at) * 1000
     return TraceResult(end, tuple(walk.hops), ms, session.meter.received, session.meter.sent, session.exit_ip)
-
-
-def _failure_of(error: Exception, progress: Progress) -> Failure:
-    """The failure that an exception of connection.py means."""
-    if isinstance(error, HopError):
-        return error.failure
-    if isinstance(error, TooManyBytes):
-        return Failure.HEAD_TOO_LARGE
-    if isinstance(error, Garbled):
-        return Failure.CLOSED if progress.stream is not None and progress.stream.ended else Failure.GARBAGE
-    if isinstance(error, Broken | trio.BrokenResourceError):
-        return _failure_of_break(error)
-    if isinstance(error, ValueError) and progress.phase in (Phase.DIAL, Phase.TLS):
-        return Failure.CERTIFICATE  # the host has a label that no certificate can contain
-    log.error("a hop failed with an unexpected exception", exc_info=error)
-    return Failure.UNEXPECTED
-
-
-def _failure_of_break(error: BaseException) -> Failure:
-    cause: BaseException | None = error
-    for _ in range(8):
-        if cause is None:
-            break
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Failure.CERTIFICATE
-        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return Failure.CLOSED
-        if isinstance(cause, ssl.SSLError):
-            return Failure.TLS
-        cause = cause.__cause__ or cause.__context__
-    return Failure.RESET

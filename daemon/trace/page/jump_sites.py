@@ -1,0 +1,193 @@
+"""Places in a script that may start a navigation of the page. Pure.
+
+Each is an assignment or call by which a script can leave: of a location, a form, a link, a window, of markup or code in
+a text. What is not on this list reads or changes only the page.
+"""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from daemon.trace.page.statements import Code
+from daemon.trace.page.tokens import Token, TokenKind
+
+TIMERS = frozenset({"setTimeout", "setInterval"})
+# A script without any of these words cannot jump. Escapes may hide one, and brackets and signs alone may spell one.
+JUMP_WORDS = re.compile(
+    r"""location|navigat|\bopen\b|[sS]ubmit|click|\beval\b|Function|execScript|constructor|\bwrite|http-equiv|httpEquiv
+    |set(?:Timeout|Interval)|trigger|Event|import|srcdoc|\bscript|getScript|fromCharCode|\batob\b|\\[ux]
+    |["'\])]\s*\+\s*["'(\[]|\A[\s()\[\]{}!+;]{64}""",
+    re.X,
+)
+_ARGUMENT_TOKENS_MAX = 16  # of a call, that are read
+_ASSIGNMENTS = frozenset({"=", "+=", "||=", "&&=", "??="})
+_PARTS = frozenset({"href", "protocol", "host", "hostname", "port", "pathname", "search"})
+_METHODS = frozenset({"replace", "assign", "reload"})
+_OTHER_WINDOWS = frozenset({"opener", "contentWindow", "contentDocument"})
+_SAME_WINDOW = frozenset({"_self", "_top", "_parent"})
+_WINDOWS = frozenset({"window", "self", "top", "parent", "document", "globalThis", "this", "frames"})
+_AS_FUNCTION = frozenset({"call", "apply", "bind"})
+_DECODERS = frozenset(
+    {"atob", "unescape", "decodeURIComponent", "decodeURI", "fromCharCode", "eval", "join", "reverse"}
+)
+_MARKUP = re.compile(r"http-equiv[\s\"'=\\]+refresh", re.I)
+_RUN_BY_MARKUP = re.compile(r"location|submit\s*\(|\.click\s*\(|window\.open|javascript:|\beval\b", re.I)
+_CODE = re.compile(
+    r"""(?:\A|[;{}>\s]|on(?:load|error)=["']?)(?:(?:window|document|top|self|parent)\.)*
+    location\s*(?:(?:\.\s*href\s*)?=(?!=)|\.\s*(?:replace|assign)\s*\()""",
+    re.X,
+)
+
+
+def writes_a_refresh(text: str) -> bool:
+    """Whether markup has a meta refresh."""
+    return len(text) > len("refresh") and _MARKUP.search(text) is not None
+
+
+def is_jump(code: Code, at: int) -> bool | str:
+    """Whether the token at `at` is the word of a jump, or the text of a script that runs there."""
+    token = code.tokens[at]
+    if token.kind is TokenKind.TEXT and code.is_at(at - 1, "[") and code.is_at(at + 1, "]"):
+        after, before = at + 2, at - 2  # window["location"]
+    elif token.kind is TokenKind.NAME:
+        after, before = at + 1, at - 2 if code.is_at(at - 1, ".") or code.is_at(at - 1, "?.") else -1
+    else:
+        return False
+    word, found = token.text, False
+    if word == "location":
+        found = not _is_of_another_window(code, before) and (_changes(code, after) or _is_alias(code, at, after))
+    elif word in _WINDOWS and code.is_at(after, "["):
+        found = _has_a_hidden_name(code, after)
+    elif word in _CALLED_WORDS and (code.is_at(after, "(") or _is_applied(code, after)):
+        return _is_calling(code, word, after, method=before >= 0)
+    elif word == "navigation":
+        found = any(code.is_at(after + 1, name) for name in ("navigate", "reload", "traverseTo"))
+    elif word == "httpEquiv":
+        found = _assigned_text(code, after) == "refresh"
+    return found
+
+
+def has_code(text: str) -> bool:
+    """Whether a text has a script that jumps, or markup that runs one."""
+    return len(text) > len("location=") and _CODE.search(text) is not None
+
+
+def runs_texts(code: Code, at: int) -> bool:
+    """Whether the token at `at` may run the script of a text that is elsewhere."""
+    token = code.tokens[at]
+    if token.kind is TokenKind.TEXT:
+        return token.text.lower() == "script"
+    return token.kind is TokenKind.NAME and (
+        token.text in ("write", "writeln", "innerHTML", "outerHTML", "insertAdjacentHTML")
+        or (token.text in TIMERS and code.is_at(at + 1, "(") and code.is_at(at + 3, ","))
+    )
+
+
+_CALLED_WORDS = frozenset(
+    {"open", "submit", "requestSubmit", "click", "eval", "execScript", "Function", "constructor", "write", "writeln",
+     "trigger", "triggerHandler", "dispatchEvent", "MouseEvent", "PointerEvent", "Event", "initEvent", "initMouseEvent",
+     "setAttribute", "set", "assign", *TIMERS}
+)  # fmt: skip
+
+
+def _is_calling(code: Code, word: str, after: int, *, method: bool) -> bool | str:
+    """Whether the call of `word`, with its arguments from `after` on, jumps."""
+    if not code.is_at(after, "("):
+        return word in ("submit", "requestSubmit", "click", "eval", "open")  # .call(…)
+    close = code.ends[after]
+    inside = code.tokens[after + 1 : min(close, after + _ARGUMENT_TOKENS_MAX)]
+    texts = [token.text.lower() for token in inside if token.kind is TokenKind.TEXT]
+    found: bool | str = False
+    match word:
+        case "submit" | "click":
+            found = method and close == after + 1
+        case "requestSubmit":
+            found = method
+        case "open":
+            found = not _SAME_WINDOW.isdisjoint(texts)
+        case "setAttribute":
+            found = texts == ["http-equiv", "refresh"]
+        case "set" | "assign":
+            found = any(token.text == "location" for token in inside[:6])
+        case "write" | "writeln":
+            found = method and _writes_a_jump(inside, texts)
+        case "eval" | "execScript" | "Function" | "constructor" | "setTimeout" | "setInterval":
+            found = _runs_a_text(code, word, after, close)
+        case _:  # an event
+            found = texts[:1] in (["click"], ["submit"])
+    return found
+
+
+def _changes(code: Code, after: int) -> bool:
+    """Whether `location`, with the tokens from `after` on, is assigned or called."""
+    if after >= len(code.tokens):
+        return False
+    mark = code.tokens[after]
+    if mark.kind is TokenKind.MARK and mark.text in _ASSIGNMENTS:
+        return True
+    if code.is_at(after, "["):
+        key, close = code.tokens[after + 1], code.ends[after]
+        name = key.text if key.kind is TokenKind.TEXT and close == after + 2 else None
+        after = close + 1
+    elif (code.is_at(after, ".") or code.is_at(after, "?.")) and after + 1 < len(code.tokens):
+        name, after = code.tokens[after + 1].text, after + 2
+    else:
+        return False
+    if name in _METHODS:
+        return True
+    assigned = after < len(code.tokens) and code.tokens[after].text in _ASSIGNMENTS
+    return (assigned and (name is None or name in _PARTS)) or (name is None and code.is_at(after, "("))
+
+
+def _is_alias(code: Code, at: int, after: int) -> bool:
+    """Whether a variable gets the location itself: `var l = location`, `(function (l) { … })(location)`."""
+    while code.is_at(at - 1, ".") and at >= 2 and code.tokens[at - 2].text in _WINDOWS:
+        at -= 2
+    ends = after >= len(code.tokens) or code.tokens[after].text in (",", ";", ")") or code.tokens[after].after_line
+    if not ends:
+        return False
+    if code.is_at(at - 1, "="):
+        return code.tokens[max(0, at - 2)].kind is TokenKind.NAME and not code.is_at(at - 3, ".")
+    return (code.is_at(at - 1, "(") or code.is_at(at - 1, ",")) and code.is_at(at - 2, ")")
+
+
+def _is_of_another_window(code: Code, before: int) -> bool:
+    return before >= 0 and code.tokens[before].text in _OTHER_WINDOWS
+
+
+def _has_a_hidden_name(code: Code, at: int) -> bool:
+    """Whether the name in brackets from `at` on is computed from texts: `window["loc" + "ation"]`."""
+    inside = code.tokens[at + 1 : min(code.ends[at], at + _ARGUMENT_TOKENS_MAX)]
+    return any(token.is_code and (token.text == "+" or token.text in _DECODERS) for token in inside)
+
+
+def _is_applied(code: Code, after: int) -> bool:
+    return code.is_at(after, ".") and after + 1 < len(code.tokens) and code.tokens[after + 1].text in _AS_FUNCTION
+
+
+def _assigned_text(code: Code, after: int) -> str | None:
+    if not code.is_at(after, "=") or after + 1 >= len(code.tokens) or code.tokens[after + 1].kind is not TokenKind.TEXT:
+        return None
+    return code.tokens[after + 1].text.lower()
+
+
+def _writes_a_jump(inside: Sequence[Token], texts: list[str]) -> bool:
+    """Whether document.write() writes markup that may jump, by its texts or encoded ones."""
+    written = unquote("".join(texts))
+    if _MARKUP.search(written) or ("<" in written and _RUN_BY_MARKUP.search(written)):
+        return True
+    return any(token.text in ("atob", "fromCharCode") for token in inside)
+
+
+def _runs_a_text(code: Code, word: str, after: int, close: int) -> bool | str:
+    """The text that eval(), Function() or a timer runs; True if the text is computed."""
+    last = close - 1 if word in ("Function", "constructor") else after + 1
+    if close == after + 1:
+        return False
+    token = code.tokens[last]
+    alone = code.is_at(last + 1, ",") or last + 1 == close
+    if token.kind is TokenKind.TEXT and alone:
+        return token.text
+    if word in TIMERS:  # else a function, or a variable that probably holds one
+        return token.kind is TokenKind.TEXT or token.begins_template
+    return word != "constructor"
