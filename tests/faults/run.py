@@ -173,7 +173,6 @@ async def _settled(fault: Fault, stage: Stage) -> History:
         chain_s=(HOPS + 1) * max(OFFERS.values()) / 1000,
         all_resolved=fault.all_resolved,
         late_hits=frozenset(evidence.late_hits(scene)),
-        refused=evidence.refused(scene),
         unleasable=stage.memory.get("unleasable", frozenset()),
         may_fall_back=fault.may_fall_back,
         forgotten=tuple(stage.memory.get("forgotten", ())),
