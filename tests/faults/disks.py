@@ -176,7 +176,7 @@ FAULTS = (
         "no byte, or no inode, left under the spool when the daemon starts; needs mount",
         full_at_start,
         rounds=2,
-        errors=REFUSED,
+        errors=REFUSED | {"disk_refuses", "control_socket_refused"},
         restarts=True,
         on_tmpfs=True,
         settings={"pool": {"cooldown_s": 8}, "click": {"deadline_s": 1.0}},

@@ -10,7 +10,7 @@ import trio
 from tests.fakes.events import read_log
 from tests.faults.checker import judge
 from tests.faults.records import Breach, History, HitRow, Intervals, Rules, TraceRow, within
-from tests.faults.scene import Scene
+from tests.faults.scene import NETWORK_LOG, Scene
 
 ROWS_WITHIN_S = 10.0
 """All rows must be there this soon after the last click or after PostgreSQL is back."""
@@ -39,7 +39,7 @@ def late_hits(scene: Scene) -> set[str]:
 async def history_of(scene: Scene) -> History:
     return replace(
         of_clicks(scene),
-        events=await trio.to_thread.run_sync(lambda: list(read_log(scene.directory / "network.jsonl"))),
+        events=await trio.to_thread.run_sync(lambda: list(read_log(scene.directory / NETWORK_LOG))),
         hits=[HitRow(**row) for row in await scene.sql(HITS)],
         traces=[_trace_row(row) for row in await scene.sql(TRACES)],
     )
