@@ -73,7 +73,11 @@ async def _embedded(settings: Settings) -> AsyncIterator[str]:
                 await trio.to_thread.run_sync(server.stop)
                 server = await trio.to_thread.run_sync(embedded.start, settings.state_dir)
             except DatabaseSetupFailed as e:
-                log.error("embedded_database_start_failed", why=str(e), retry_in_s=RETRY_S)
+                log.error(
+                    "embedded_database_start_failed",
+                    why="\n".join([str(e), *getattr(e, "__notes__", ())]),
+                    retry_in_s=RETRY_S,
+                )
                 await trio.sleep(RETRY_S)
 
     try:
