@@ -94,7 +94,7 @@ class Trace(Section):
     retries_max: Live[int] = Field(2, ge=0, le=10)
     hop_timeout_s: float = Field(30, ge=0.1, le=600)
     connect_timeout_s: float = Field(10, ge=0.1, le=120)
-    hops_max: Live[int] = Field(20, ge=1, le=100)
+    hops_max: Live[int] = Field(21, ge=1, le=100)
     headers_bytes_max: int = Field(65_536, ge=4_096, le=1_048_576)
     body_bytes_max: Live[int] = Field(16_384, ge=1_024, le=65_536)
     refresh_max_s: Live[float] = Field(10, ge=0, le=3_600)

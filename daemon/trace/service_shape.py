@@ -53,7 +53,7 @@ class TraceRequest:
     proxy_ip: Annotated[str, Field(min_length=1, max_length=255)]
     proxy_port: Annotated[int, Field(ge=1, le=65_535)] | Annotated[str, Field(max_length=16)]
     target_country: Annotated[str, Field(max_length=64)] = "us"
-    max_redirects: Annotated[int, Field(ge=0, le=1_000, strict=True)] = 19
+    max_redirects: Annotated[int, Field(ge=0, le=1_000, strict=True)] = 20
     timeout_ms: Annotated[int, Field(ge=1, le=DAY_MS, strict=True)] = 60_000
     mode: Annotated[str, Field(max_length=64)] = MODE
     referrer: Header | None = None

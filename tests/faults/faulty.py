@@ -10,7 +10,7 @@
 - `traces=MOST`: the trace workers raise in traces counted in the same way, every other time after the walk.
 - `refused=FILE`: records which of the journal's entries a disk refused, and which of these it accepted later.
 - `clock=FILE`: the wall clock differs from the machine's by the seconds in the file.
-- `lie=NAME`: breaks a promise, see lies.py.
+- `mutant=NAME`: breaks a promise, see mutants.py.
 
 The first four write a line of JSON to `report=FILE` for each fault.
 """
@@ -31,7 +31,7 @@ from daemon.journal.spool import Spool
 from daemon.pool.messages import Decision, Message
 from daemon.pool.pool import Pool
 from daemon.trace import backends
-from tests.faults.lies import LIES
+from tests.faults.mutants import MUTANTS
 
 REQUESTS = ("trace_pending", "trace_processing", "trace_finished", "hit")
 """Kinds of entries that belong to one request."""
@@ -158,8 +158,8 @@ def build_in(name: str, value: str, report: Report | None) -> None:
     match name:
         case "clock":
             shift_wall_clock(Path(value))
-        case "lie":
-            LIES[value].tell()
+        case "mutant":
+            MUTANTS[value].install()
         case "refused":
             record_refused(Report(value))
         case _:

@@ -30,7 +30,7 @@ from tests.faults import (
     spellings,
     wall_clock,
 )
-from tests.faults.lies import LIES, Lie
+from tests.faults.mutants import MUTANTS, Mutant
 from tests.faults.outcome import Outcome
 from tests.faults.records import Breach, History, Rules
 from tests.faults.scene import HOPS, OFFERS, Scene, staged, undressed, until
@@ -61,7 +61,7 @@ USED_S = 1.0
 """A use of an IP with the waits before and after it."""
 CLICKS_END_WITHIN_S = 70.0
 STOP_WITHIN_S = 40.0
-LIE_ROWS_WITHIN_S = 4.0
+MUTANT_ROWS_WITHIN_S = 4.0
 COOLDOWN_FACTOR_MAX = 4
 NOTICED_PART = 0.9
 """A cooldown shorter than this part must be noticed in every fault."""
@@ -70,9 +70,9 @@ Say = Callable[[str], None]
 Ended = Callable[[Outcome], None]
 
 
-def lies_of(fault: Fault) -> list[Lie]:
-    """The lies that a fault must see."""
-    return [lie for lie in LIES.values() if fault.restarts or not lie.at_start]
+def mutants_of(fault: Fault) -> list[Mutant]:
+    """The mutants that a fault must notice."""
+    return [mutant for mutant in MUTANTS.values() if fault.restarts or not mutant.at_start]
 
 
 async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> Outcome:
@@ -84,7 +84,7 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
         rng,
         own_postgres=fault.own_postgres,
         ips=fault.ips,
-        faulty=(*fault.faulty, *([f"lie={knobs.lie}"] if knobs.lie else [])),
+        faulty=(*fault.faulty, *([f"mutant={knobs.mutant}"] if knobs.mutant else [])),
         settings={**fault.settings, "pool": pool},
         dress=disks.mounted if fault.on_tmpfs else undressed,
         equip=lambda scene: fault.equip(scene, knobs),
@@ -103,17 +103,17 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
             stage.breaches += _unexpected_errors(daemon, fault)
         uses = uses_of(history.events)
         shortest_s = min(rests_of(uses), default=float("inf"))
-        if not knobs.lie:
+        if not knobs.mutant:
             what = f"no IP was used again before {shortest_s:.2f} s, so a cooldown of 90 % would not be noticed"
             stage.expect(shortest_s * NOTICED_PART < cooldown_s, "blind", what)
         if stage.breaches or knobs.keep:
             evidence.write(scene, history, stage.breaches)
-    kept = knobs.keep or bool(stage.breaches and not knobs.lie)
+    kept = knobs.keep or bool(stage.breaches and not knobs.mutant)
     if not kept:
         await trio.to_thread.run_sync(shutil.rmtree, scene.directory)  # the visitors of other lanes go on
     return Outcome(
         fault=fault.name,
-        lie=knobs.lie,
+        mutant=knobs.mutant,
         rounds=rounds,
         took_s=time.monotonic() - began_s,
         clicks=sum((daemon.visitors.counts() for daemon in scene.daemons), Counter()),
@@ -132,14 +132,18 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
 async def run_all(jobs: Sequence[tuple[Fault, int, Knobs]], seed: int, lanes: int, say: Say, ended: Ended) -> None:
     """Run (fault, rounds, knobs), `lanes` of them at a time: most of a fault's time is waiting.
 
-    A lie told at a start is told again with longer cooldowns if nothing shows it: the start may have outlasted them.
+    A mutant `at_start` is tried again with longer cooldowns if it goes unnoticed: the start may have outlasted them.
     """
     queue = iter(jobs)
 
     async def lane() -> None:
         for fault, rounds, knobs in queue:
             outcome = await run(fault, rounds, seed, knobs, say)
-            while (lie := LIES.get(knobs.lie or "")) and lie.at_start and not outcome.noticed(lie.seen_as):
+            while (
+                (mutant := MUTANTS.get(knobs.mutant or ""))
+                and mutant.at_start
+                and not outcome.noticed(mutant.noticed_as)
+            ):
                 if knobs.cooldown_factor >= COOLDOWN_FACTOR_MAX:
                     break
                 knobs = replace(knobs, cooldown_factor=2 * knobs.cooldown_factor)
@@ -175,7 +179,7 @@ async def _settled(fault: Fault, stage: Stage) -> History:
         forgotten=tuple(stage.memory.get("forgotten", ())),
         clock_shifts_s=tuple(stage.memory.get("clock_shifts_s", (0.0,))),
     )
-    rows_within_s = LIE_ROWS_WITHIN_S if stage.knobs.lie else evidence.ROWS_WITHIN_S
+    rows_within_s = MUTANT_ROWS_WITHIN_S if stage.knobs.mutant else evidence.ROWS_WITHIN_S
     history, breaches = await evidence.judged(scene, rules, rows_within_s)
     stage.breaches += breaches
     for daemon in scene.daemons:
