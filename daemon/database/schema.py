@@ -1,6 +1,7 @@
-"""The tables: checked before the first write, created, and migrated in one transaction."""
+"""The tables: checked before the first write, created in one transaction, and migrated in one transaction per step."""
 
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -12,17 +13,21 @@ from daemon.database.sessions import Connection
 from daemon.database.sql import identifier
 
 MIGRATION_LOCK = (0x74726163, 1)  # key of an advisory lock that ends with its transaction
+Begins = Callable[[str, int], None]
 RECORD = "schema_migrations"
 CREATED = re.compile(r"^create (?:table|sequence) (?:if not exists )?(\w+)", re.MULTILINE)
 
 
-async def migrate(conn: Connection, schema: str = "public") -> list[str]:
+async def migrate(conn: Connection, schema: str = "public", begins: Begins | None = None) -> list[str]:
     """A unit of work: applies the missing files of migrations/*.sql in order; returns their names.
+
+    `begins(name, left)` is called before the first one, with the number of missing files. If it is given, only the
+    first one is applied to a database that has tables already.
 
     Tables of the same names that are not tracepool's are adopted. Raises DatabaseUnfit or DatabaseUnavailable, and
     changes nothing, if the database cannot be used.
     """
-    await conn.execute("select pg_advisory_xact_lock($1, $2)", *MIGRATION_LOCK)
+    await conn.execute(QUERIES["lock_migrations"], *MIGRATION_LOCK)
     facts = Facts(**(await conn.fetchrow(QUERIES["database_facts"], schema)))
     _refuse(server_fault(facts) or schema_fault(facts, schema))
     scripts = migrations()
@@ -34,6 +39,10 @@ async def migrate(conn: Connection, schema: str = "public") -> list[str]:
     await conn.execute(f"set local search_path to {identifier(schema)}, pg_temp")
     if not missing:
         return []
+    if begins is not None:
+        first = next(iter(missing))
+        begins(first, len(missing))
+        missing = {first: missing[first]} if done else missing
     if not facts.schema_exists:
         await conn.execute(f"create schema {identifier(schema)}")
     others = [relation for relation in relations if relation.name != RECORD]
