@@ -6,6 +6,7 @@ disk fails, `durable` returns False, the entries are dropped, counted and logged
 """
 
 import sqlite3
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,10 @@ log = structlog.get_logger("daemon.journal")
 
 
 class JournalWriter:
-    """Counts `recorded` entries, and `dropped` ones: the disk failed or a limit was reached."""
+    """Counts `recorded` entries, and `dropped` ones: the disk failed or a limit was reached.
+
+    `remade`: how often the spool's files were made anew, `remade_why` for the last time.
+    """
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -40,6 +44,8 @@ class JournalWriter:
         self.committed = trio.Event()  # set and replaced with each commit: the shipper waits for it
         self.recorded = 0
         self.dropped = 0
+        self.remade = 0
+        self.remade_why: str | None = None
 
     @property
     def pending(self) -> int:
@@ -88,6 +94,8 @@ class JournalWriter:
                 is_due = self._pending and trio.current_time() >= self._pending_since_s + GATHER_S
                 if is_due or self._applied_seq:
                     self._commit()
+                elif not self._pending:
+                    await self._check_files()
             fault, self._fault = self._fault, None
             raise fault
         finally:
@@ -95,6 +103,22 @@ class JournalWriter:
                 while self._pending or self._waiting or self._applied_seq or self._commit_began_s is not None:
                     self._commit()
                     await self.committed.wait()
+
+    async def _check_files(self) -> None:
+        """While there is nothing to commit."""
+        with suppress(sqlite3.Error):  # the next commit has the same error, and reports it
+            await trio.to_thread.run_sync(self._spool.check_files)
+        self._report_remade()
+
+    def _report_remade(self) -> None:
+        while self._spool.remade:
+            remade = self._spool.remade.pop()
+            self.remade += 1
+            self.remade_why = remade.why
+            log.error("spool_remade", file=str(self._spool.path), why=remade.why, lost=remade.lost,
+                      effect="a new file has the entries of the old one, or else those in memory",
+                      aside=remade.aside or None,
+                      next="let no other program write to the state directory")  # fmt: skip
 
     def _commit(self) -> None:
         """Starts a commit in a thread, unless one is under way: then `_settle` starts the next one if a task waits."""
@@ -124,6 +148,7 @@ class JournalWriter:
         except Exception as e:
             self._fault = e
             self._pause.cancel()
+        self._report_remade()
         for reply in waiting:
             reply.send_nowait(durable)
         self.committed.set()
