@@ -67,6 +67,12 @@ class DatabaseOccupied(DatabaseUnavailable):
     remedy = "nothing: this node joins again by itself"
 
 
+class DiskUnavailable(DatabaseUnavailable):
+    """The disk of the state directory refuses writes."""
+
+    remedy = "free some space on the disk of the state directory, or make it writable"
+
+
 class PoolSilent(TheirFault):
     """A pool's actor does not answer: it waits for the disk or the database, or ends."""
 

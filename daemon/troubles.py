@@ -1,4 +1,4 @@
-"""The activities that PostgreSQL blocks now: for the log, status, /readyz and advice.
+"""The activities that PostgreSQL or the disk blocks now: for the log, status, /readyz and advice.
 
 An outage blocks several activities at once and is one line in the log. A refused or blocked statement is one line for
 each activity, repeated every LOG_EVERY_S.
@@ -10,21 +10,24 @@ from dataclasses import dataclass
 
 import structlog
 
-from daemon.errors import DatabaseBusy, DatabaseOccupied, DatabaseUnavailable, StatementRefused
+from daemon.errors import DatabaseBusy, DatabaseOccupied, DatabaseUnavailable, DiskUnavailable, StatementRefused
 from daemon.logs import masked
 
 LOG_EVERY_S = 60.0
 OUTAGE, REFUSED, BUSY, OCCUPIED = "database_unavailable", "statement_refused", "statement_blocked", "node_waits"
+DISK = "disk_refuses"
 OVER = {
     OUTAGE: "database_back",
     REFUSED: "statement_accepted",
     BUSY: "statement_not_blocked",
     OCCUPIED: "node_waits_no_longer",
+    DISK: "disk_writable",
 }
 EVENTS: dict[type[DatabaseUnavailable], str] = {
     StatementRefused: REFUSED,
     DatabaseBusy: BUSY,
     DatabaseOccupied: OCCUPIED,
+    DiskUnavailable: DISK,
 }
 
 log = structlog.get_logger("daemon.database")

@@ -25,7 +25,7 @@ from daemon.errors import TheirFault
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
-from daemon.providers.proxies import LeasedProxy, ProxyAddress, UnusableProxy, address_of
+from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import HONEST_USER_AGENT, proxy_of
 from daemon.trace.leases import acquire, release
@@ -201,8 +201,7 @@ class Checker:
             if probes and result.kind is not CheckKind.CREDENTIALS:
                 event = Event.PROBE_WORKED if result.works else Event.PROBE_FAILED
         finally:
-            endpoint = lease.address, lease.port
-            await release(pool, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
+            await release(pool, Release(lease.ip_id, lease.lease_no, event, endpoint=lease.endpoint))
         if probes and (result.works or result.kind is CheckKind.CREDENTIALS):
             verdict = Verdict.OK if result.works else Verdict.CREDENTIALS
             self._providers.trace(lease.provider, verdict, self._now())
@@ -210,8 +209,7 @@ class Checker:
 
     async def _checked(self, lease: Lease, url: str, timeout_s: float) -> CheckResult:
         settings = self._live.current
-        name = f"{lease.request_id}/{lease.lease_no}"
-        proxy = proxy_of(settings, LeasedProxy(lease.address, lease.port, lease.country, lease.provider, name))
+        proxy = proxy_of(settings, lease.proxy())
         now, ends_boot_s = self._now(), lease.ends_boot_s - LEASE_MARGIN_S
         timeout_s = min(timeout_s, lease.locked_until_s - LEASE_MARGIN_S - now.tick_s, ends_boot_s - now.boot_s)
         slow_s = settings.provision.check_slow_s

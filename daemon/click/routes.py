@@ -8,6 +8,7 @@ from daemon.click.clicks import Clicks
 from daemon.click.visitor import TrustedProxies, purposes_in, trusted_proxies, visitor_of
 from daemon.http.connection import Handler, ServerLimits
 from daemon.http.http1 import Header, Request, Response
+from daemon.printable import one_line
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 METHODS = ("GET", "HEAD")
@@ -39,7 +40,7 @@ def click_handler(
             return Response(200, (TEXT,), b"ok\n")
         if path == "/readyz":
             ready = clicks is not None and clicks.is_tracing
-            lines = ["ready" if ready else "not ready", *hindrances(), ""]
+            lines = ["ready" if ready else "not ready", *map(one_line, hindrances()), ""]
             return Response(200 if ready else 503, (TEXT,), "\n".join(lines).encode("utf-8", "replace"))
         if clicks is None:
             return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)

@@ -10,7 +10,7 @@ import trio
 from daemon.database import cluster, embedded
 from daemon.database.postgres import Database, open_database
 from daemon.database.schema import migrate
-from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable
+from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable, DiskUnavailable
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
@@ -30,7 +30,7 @@ async def reached_database(settings: Settings, troubles: Troubles) -> AsyncItera
     """Yields when the tables exist. While PostgreSQL cannot be reached, it logs that and tries again every RETRY_S."""
     async with AsyncExitStack() as stack:
         if settings.database.url is None:
-            url = await stack.enter_async_context(_embedded(settings))
+            url = await stack.enter_async_context(_embedded(settings, troubles))
         else:
             url = settings.database.url.get_secret_value()
         yield await retry_until_available(lambda: stack.enter_async_context(_opened(url, settings)), troubles)
@@ -58,8 +58,16 @@ async def _opened(url: str, settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def _embedded(settings: Settings) -> AsyncIterator[str]:
-    server = await trio.to_thread.run_sync(embedded.start, settings.state_dir)
+async def _embedded(settings: Settings, troubles: Troubles) -> AsyncIterator[str]:
+    async def start() -> embedded.EmbeddedServer:
+        try:
+            return await trio.to_thread.run_sync(embedded.start, settings.state_dir)
+        except DatabaseSetupFailed as e:
+            if cluster.is_of_disk(str(e)):
+                raise DiskUnavailable(str(e)) from e
+            raise
+
+    server = await retry_until_available(start, troubles)
     log.info("embedded_database", started=server.started_here, data=str(server.data_dir))
 
     async def keep_running() -> None:

@@ -61,6 +61,8 @@ OUTAGES_IN_WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] =
     ((ssl.SSLCertVerificationError,), "the certificate of PostgreSQL is refused",
      "correct sslrootcert or sslmode in database.url, or the certificate"),
 )  # fmt: skip
+WITH_SECRETS = frozenset({"ip_rotation_pool"})
+"""Tables with passwords: the detail of a violated constraint has the whole row, and is not repeated."""
 REMEDY = "see PostgreSQL's log for the whole statement"
 
 _NAMES = {statement: name for name, statement in QUERIES.items()}
@@ -70,7 +72,9 @@ _NAMES = {statement: name for name, statement in QUERIES.items()}
 def translated_errors() -> Iterator[None]:
     try:
         yield
-    except REFUSALS:
+    except REFUSALS as e:
+        if isinstance(e, asyncpg.IntegrityConstraintViolationError) and e.table_name in WITH_SECRETS:
+            e.detail = None
         raise
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as e:
         raise DatabaseUnavailable(f"PostgreSQL refuses the login: {e}", "correct database.url, or the role") from e

@@ -2,7 +2,8 @@
 
 -- name: load_ips
 -- All rows for the pool actors. A row that is set aside is no IP of the pool.
-select id, ip_address, ip_port, country, provider, status, extract(epoch from locked_until)::float8 as locked_until,
+select id, ip_address, ip_port, username, password, country, provider, status,
+       extract(epoch from locked_until)::float8 as locked_until,
        locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
        failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
        extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no, probe_failures

@@ -109,7 +109,7 @@ class PoolDirectory:
         return self._handles.get(canonical(country))
 
     async def has(self, endpoint: Endpoint) -> bool:
-        """Whether an IP of any country has this address (in lower case, without brackets) and port.
+        """Whether an IP of any country has this endpoint.
 
         Raises PoolSilent.
         """

@@ -82,6 +82,26 @@ def canonical_port(text: str) -> str:
     return match[1]
 
 
+def split_port(text: str) -> tuple[str, str | None]:
+    """`host:port` and `[address]:port` in two parts, unchecked. Any other text is a host without a port."""
+    host, colon, port = text.rpartition(":")
+    if colon and (":" not in host or (host.startswith("[") and host.endswith("]"))):
+        return host, port
+    return text, None
+
+
+def endpoint_text(text: str) -> str:
+    """An address, with a port or without, in the spelling of the columns: `ip_address`, or `ip_address:ip_port`.
+
+    Other texts stay as they are.
+    """
+    host, port = split_port(text.strip(BLANKS))
+    try:
+        return canonical_host(host) if port is None else ":".join(canonical_endpoint(host, port))
+    except BadInput:
+        return text
+
+
 def endpoint_name(host: str, port: str | int) -> str:
     """As people write it: `192.0.2.7:3128`, `[2001:db8::7]:3128`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -89,11 +109,16 @@ def endpoint_name(host: str, port: str | int) -> str:
 
 def shown(text: str) -> str:
     """The text in quotes, cut; a text that may hold a login is not shown."""
+    if may_hold_login(text):
+        return "the text (not shown, because it may hold a password)"
+    return repr(text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…")
+
+
+def may_hold_login(text: str) -> bool:
+    """Whether a text that should be a host, maybe with a port, looks like more."""
     colons = text.replace("://", "", 1).count(":")
     is_address = _IPV6.fullmatch(text.strip(BLANKS + "[]")) is not None
-    if "@" in text or not (colons == 0 or is_address or (colons == 1 and _ENDS_IN_A_PORT.search(text))):
-        return "the text (not shown: it may hold a password)"
-    return repr(text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…")
+    return "@" in text or not (colons == 0 or is_address or (colons == 1 and _ENDS_IN_A_PORT.search(text)))
 
 
 def _refused(text: str, hint: str) -> BadInput:

@@ -95,11 +95,14 @@ def refuse_reads(flag: Path) -> None:
 
 
 def raise_on_messages(nth: Nth, report: Report) -> None:
+    """A message that an actor handles again after a crash does not count: else a long queue would never be served."""
     decide = Pool.decide
+    decided: dict[int, Message] = {}
     restarts.PAUSE_MAX_S = restarts.PAUSE_MIN_S  # many crashes in a short time: how pauses grow is tested elsewhere
 
     def raising(pool: Pool, message: Message, now: Moment, decision: Decision) -> None:
-        n = nth.due()
+        n = 0 if id(message) in decided else nth.due()
+        decided[id(message)] = message  # kept, so that its id is not used again
         if n % 2 == 0:  # 0: no fault is due
             decide(pool, message, now, decision)
         if n:
