@@ -10,7 +10,7 @@
 - `links.py`, `pages.py`, `restored.py`, `nodes.py`: faults of their surroundings.
 - `visible.py`: the messages that the daemon must show during a fault; `use_of_ips.py`: waits until IPs are in use.
 - `run.py`: runs a fault; `evidence.py`: gathers the history afterwards; `outcome.py`: prints what it led to.
-- `lies.py`: a daemon that breaks a promise, which each fault must notice.
+- `mutants.py`: small breaches of the promises built into the daemon, which each fault must notice.
 
 There are fewer IPs than the clicks ask for. A click may fall back for want of an IP, but only while no IP is idle. So
 each IP is leased again as soon as it has rested, and a rest that is too short is a breach in every fault.

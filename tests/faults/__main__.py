@@ -2,11 +2,10 @@
 
     python -m tests.faults --rounds 20 --seed 1
     python -m tests.faults --rounds 5 --fault daemon-killed --fault sigterm
-    python -m tests.faults --lies
+    python -m tests.faults --mutants
 
 Prints a line for each round and each fault. After a breach it keeps the directory with all logs, rows and answers, and
-prints where. With `--lies` the daemon breaks a promise itself, one at a time (see lies.py), and each fault must notice
-each lie; this takes more than half an hour.
+prints where. With `--mutants` the daemon itself breaks one promise at a time (mutants.py): each fault must notice it.
 """
 
 import argparse
@@ -18,14 +17,14 @@ from dataclasses import replace
 import trio
 
 from tests.faults.disks import tmpfs_refused
-from tests.faults.lies import LIES
+from tests.faults.mutants import MUTANTS
 from tests.faults.outcome import NAME_WIDTH, Outcome
-from tests.faults.run import FAULTS, Ended, Say, lies_of, run_all
+from tests.faults.run import FAULTS, Ended, Say, mutants_of, run_all
 from tests.faults.stage import Fault, Knobs
 from tests.support.needs import program_path
 
 LANES = 2
-OUTAGE_OF_LIES_S = 8.0
+OUTAGE_OF_MUTANTS_S = 8.0
 
 
 def say(line: str) -> None:
@@ -37,30 +36,33 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, help="rounds of each fault; default: those of the short form")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fault", action="append", choices=sorted(FAULTS), help="run only this fault; may be repeated")
-    parser.add_argument("--lies", action="store_true", help="check that each fault notices each lie of the daemon")
-    parser.add_argument("--lie", action="append", choices=sorted(LIES), help="only this lie; may be repeated")
-    parser.add_argument("--lanes", type=int, help=f"faults at a time; default: 1, with --lies {LANES}")
-    parser.add_argument("--outage-s", type=float, help="how long PostgreSQL stays away; default: 32, with --lies 8")
+    parser.add_argument(
+        "--mutants", action="store_true", help="check that each fault notices each mutant of the daemon (an hour)"
+    )
+    parser.add_argument("--mutant", action="append", choices=sorted(MUTANTS), help="only this mutant; may be repeated")
+    parser.add_argument("--lanes", type=int, help=f"faults at a time; default: 1, with --mutants {LANES}")
+    parser.add_argument("--outage-s", type=float, help="how long PostgreSQL stays away; default: 32, with --mutants 8")
     parser.add_argument("--keep", action="store_true", help="keep the logs, rows and answers without a breach too")
-    parser.add_argument("--list", action="store_true", help="list the faults and lies, and exit")
+    parser.add_argument("--list", action="store_true", help="list the faults and mutants, and exit")
     options = parser.parse_args(words)
     if options.list:
         for fault in FAULTS.values():
             say(f"{fault.name:{NAME_WIDTH}} {fault.what}")
-        for lie in LIES.values():
-            say(f"{lie.name:{NAME_WIDTH}} {lie.what}")
+        for mutant in MUTANTS.values():
+            where = "each fault with a new start" if mutant.at_start else "each fault"
+            say(f"{mutant.name:{NAME_WIDTH}} {mutant.what}; {where} must notice it")
         return 0
     faults = [FAULTS[name] for name in options.fault or FAULTS if _possible(FAULTS[name])]
     knobs = Knobs(keep=options.keep)
     if options.outage_s is not None:
         knobs = replace(knobs, outage_s=options.outage_s)
-    if options.lies or options.lie:
+    if options.mutants or options.mutant:
         if options.outage_s is None:
-            knobs = replace(knobs, outage_s=OUTAGE_OF_LIES_S)
-        wanted = set(options.lie or LIES)
-        lies = [(fault, lie.name) for fault in faults for lie in lies_of(fault) if lie.name in wanted]
-        jobs = [(fault, options.rounds or 1, replace(knobs, lie=lie)) for fault, lie in lies]
-        return _lies(jobs, options.seed, options.lanes or LANES)
+            knobs = replace(knobs, outage_s=OUTAGE_OF_MUTANTS_S)
+        wanted = set(options.mutant or MUTANTS)
+        mutants = [(fault, mutant.name) for fault in faults for mutant in mutants_of(fault) if mutant.name in wanted]
+        jobs = [(fault, options.rounds or 1, replace(knobs, mutant=mutant)) for fault, mutant in mutants]
+        return _mutants(jobs, options.seed, options.lanes or LANES)
     jobs = [(fault, options.rounds or fault.rounds, knobs) for fault in faults]
     return _faults(jobs, options.seed, options.lanes or 1)
 
@@ -86,21 +88,21 @@ def _faults(jobs: Sequence[tuple[Fault, int, Knobs]], seed: int, lanes: int) -> 
     return 1 if any(outcome.breaches for outcome in outcomes) else 0
 
 
-def _lies(jobs: Sequence[tuple[Fault, int, Knobs]], seed: int, lanes: int) -> int:
-    unseen: list[str] = []
+def _mutants(jobs: Sequence[tuple[Fault, int, Knobs]], seed: int, lanes: int) -> int:
+    unnoticed: list[str] = []
     count = 0
 
     def ended(outcome: Outcome) -> None:
         nonlocal count
         count += 1
-        seen_as = LIES[outcome.lie or ""].seen_as
-        say(f"{count:3}/{len(jobs)} {outcome.lie_line(seen_as)}")
-        if not outcome.noticed(seen_as):
-            unseen.append(outcome.lie_line(seen_as))
+        noticed_as = MUTANTS[outcome.mutant or ""].noticed_as
+        say(f"{count:3}/{len(jobs)} {outcome.mutant_line(noticed_as)}")
+        if not outcome.noticed(noticed_as):
+            unnoticed.append(outcome.mutant_line(noticed_as))
 
     _timed(jobs, seed, lanes, lambda line: None, ended)
-    say("\n".join([f"{count} lies, {len(unseen)} not seen", *unseen]))
-    return 1 if unseen else 0
+    say("\n".join([f"{count} mutants, {len(unnoticed)} unnoticed", *unnoticed]))
+    return 1 if unnoticed else 0
 
 
 def _timed(jobs: Sequence[tuple[Fault, int, Knobs]], seed: int, lanes: int, say_round: Say, ended: Ended) -> None:

@@ -17,7 +17,7 @@ class Outcome:
     """`uses`: of IPs, as the proxies saw them. `figures`: seconds by name. `evidence`: the directory of all records."""
 
     fault: str
-    lie: str | None
+    mutant: str | None
     rounds: int
     took_s: float
     clicks: Counter[str]
@@ -59,11 +59,11 @@ class Outcome:
             lines.append(f"  {len(self.breaches)} breaches; everything is in {self.evidence}")
         return lines
 
-    def noticed(self, seen_as: Collection[str]) -> bool:
-        return any(breach.kind in seen_as for breach in self.breaches)
+    def noticed(self, noticed_as: Collection[str]) -> bool:
+        return any(breach.kind in noticed_as for breach in self.breaches)
 
-    def lie_line(self, seen_as: Collection[str]) -> str:
-        """Whether the fault noticed the lie, in one line."""
+    def mutant_line(self, noticed_as: Collection[str]) -> str:
+        """Whether the fault noticed the mutant, in one line."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds().most_common()) or "no breach"
-        verdict = "seen" if self.noticed(seen_as) else "NOT SEEN"
-        return f"{self.fault:{NAME_WIDTH}} {self.lie or '':20} {verdict:9} {self.took_s:5.1f} s  {kinds}"
+        verdict = "noticed" if self.noticed(noticed_as) else "UNNOTICED"
+        return f"{self.fault:{NAME_WIDTH}} {self.mutant or '':20} {verdict:9} {self.took_s:5.1f} s  {kinds}"

@@ -6,12 +6,14 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import asyncpg
 import trio
 
+from daemon.demo.history import Event
+from tests.fakes.events import read_log
 from tests.faults import (
     announcements,
     crashes,
@@ -30,12 +32,13 @@ from tests.faults import (
     spellings,
     wall_clock,
 )
-from tests.faults.lies import LIES, Lie
+from tests.faults.mutants import MUTANTS, Mutant
 from tests.faults.outcome import Outcome
 from tests.faults.records import Breach, History, Rules
-from tests.faults.scene import HOPS, OFFERS, Scene, staged, undressed, until
+from tests.faults.scene import HOPS, NETWORK_LOG, OFFERS, Scene, staged, undressed, until
 from tests.faults.stage import Fault, Knobs, Stage
 from tests.faults.uses import rests_of, uses_of
+from tests.faults.visible import comes
 from tests.support.servers import SceneBroke
 
 MODULES = (
@@ -57,11 +60,12 @@ MODULES = (
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 SETTLE_S = 0.5
+REUSED_WITHIN_S = 5.0
 USED_S = 1.0
 """A use of an IP with the waits before and after it."""
 CLICKS_END_WITHIN_S = 70.0
 STOP_WITHIN_S = 40.0
-LIE_ROWS_WITHIN_S = 4.0
+MUTANT_ROWS_WITHIN_S = 4.0
 COOLDOWN_FACTOR_MAX = 4
 NOTICED_PART = 0.9
 """A cooldown shorter than this part must be noticed in every fault."""
@@ -70,9 +74,9 @@ Say = Callable[[str], None]
 Ended = Callable[[Outcome], None]
 
 
-def lies_of(fault: Fault) -> list[Lie]:
-    """The lies that a fault must see."""
-    return [lie for lie in LIES.values() if fault.restarts or not lie.at_start]
+def mutants_of(fault: Fault) -> list[Mutant]:
+    """The mutants that a fault must notice."""
+    return [mutant for mutant in MUTANTS.values() if fault.restarts or not mutant.at_start]
 
 
 async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> Outcome:
@@ -84,7 +88,7 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
         rng,
         own_postgres=fault.own_postgres,
         ips=fault.ips,
-        faulty=(*fault.faulty, *([f"lie={knobs.lie}"] if knobs.lie else [])),
+        faulty=(*fault.faulty, *([f"mutant={knobs.mutant}"] if knobs.mutant else [])),
         settings={**fault.settings, "pool": pool},
         dress=disks.mounted if fault.on_tmpfs else undressed,
         equip=lambda scene: fault.equip(scene, knobs),
@@ -101,24 +105,23 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
             history = await _what_there_is(scene)
         for daemon in scene.daemons:
             stage.breaches += _unexpected_errors(daemon, fault)
-        uses = uses_of(history.events)
-        shortest_s = min(rests_of(uses), default=float("inf"))
-        if not knobs.lie:
+        shortest_s = _shortest_rest_s(history.events)
+        if not knobs.mutant:
             what = f"no IP was used again before {shortest_s:.2f} s, so a cooldown of 90 % would not be noticed"
             stage.expect(shortest_s * NOTICED_PART < cooldown_s, "blind", what)
         if stage.breaches or knobs.keep:
             evidence.write(scene, history, stage.breaches)
-    kept = knobs.keep or bool(stage.breaches and not knobs.lie)
+    kept = knobs.keep or bool(stage.breaches and not knobs.mutant)
     if not kept:
         await trio.to_thread.run_sync(shutil.rmtree, scene.directory)  # the visitors of other lanes go on
     return Outcome(
         fault=fault.name,
-        lie=knobs.lie,
+        mutant=knobs.mutant,
         rounds=rounds,
         took_s=time.monotonic() - began_s,
         clicks=sum((daemon.visitors.counts() for daemon in scene.daemons), Counter()),
         fallbacks=Counter(hit.reason for hit in history.hits if hit.reason),
-        uses=len(uses),
+        uses=len(uses_of(history.events)),
         shortest_rest_s=shortest_s,
         cooldown_s=cooldown_s,
         hits=len(history.hits),
@@ -132,14 +135,18 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
 async def run_all(jobs: Sequence[tuple[Fault, int, Knobs]], seed: int, lanes: int, say: Say, ended: Ended) -> None:
     """Run (fault, rounds, knobs), `lanes` of them at a time: most of a fault's time is waiting.
 
-    A lie told at a start is told again with longer cooldowns if nothing shows it: the start may have outlasted them.
+    A mutant `at_start` is tried again with longer cooldowns if it goes unnoticed: the start may have outlasted them.
     """
     queue = iter(jobs)
 
     async def lane() -> None:
         for fault, rounds, knobs in queue:
             outcome = await run(fault, rounds, seed, knobs, say)
-            while (lie := LIES.get(knobs.lie or "")) and lie.at_start and not outcome.noticed(lie.seen_as):
+            while (
+                (mutant := MUTANTS.get(knobs.mutant or ""))
+                and mutant.at_start
+                and not outcome.noticed(mutant.noticed_as)
+            ):
                 if knobs.cooldown_factor >= COOLDOWN_FACTOR_MAX:
                     break
                 knobs = replace(knobs, cooldown_factor=2 * knobs.cooldown_factor)
@@ -169,13 +176,12 @@ async def _settled(fault: Fault, stage: Stage) -> History:
         chain_s=(HOPS + 1) * max(OFFERS.values()) / 1000,
         all_resolved=fault.all_resolved,
         late_hits=frozenset(evidence.late_hits(scene)),
-        refused=evidence.refused(scene),
         unleasable=stage.memory.get("unleasable", frozenset()),
         may_fall_back=fault.may_fall_back,
         forgotten=tuple(stage.memory.get("forgotten", ())),
         clock_shifts_s=tuple(stage.memory.get("clock_shifts_s", (0.0,))),
     )
-    rows_within_s = LIE_ROWS_WITHIN_S if stage.knobs.lie else evidence.ROWS_WITHIN_S
+    rows_within_s = MUTANT_ROWS_WITHIN_S if stage.knobs.mutant else evidence.ROWS_WITHIN_S
     history, breaches = await evidence.judged(scene, rules, rows_within_s)
     stage.breaches += breaches
     for daemon in scene.daemons:
@@ -186,12 +192,25 @@ async def _settled(fault: Fault, stage: Stage) -> History:
 
 
 async def _each_ip_used_again(stage: Stage) -> None:
-    """Let the clicks go on until each IP may have been used again since the last start, and twice since the first."""
+    """Let the clicks go on until each IP may have been used again since the last start, and twice since the first.
+
+    After a slow start each IP has rested for long, so its second use is the first one that shows a rest.
+    """
     scene = stage.scene
     await trio.sleep(SETTLE_S)
     first_s, last_s = scene.first_served_s, max(daemon.served_s for daemon in scene.daemons)
     until_s = max(first_s + 2 * (stage.cooldown_s + USED_S), last_s + stage.cooldown_s + USED_S)
     await trio.sleep(max(0.0, until_s - time.monotonic()))
+    await comes(scene, lambda: _shows_a_rest(scene, stage.cooldown_s), stage.cooldown_s + REUSED_WITHIN_S)
+
+
+def _shows_a_rest(scene: Scene, cooldown_s: float) -> bool:
+    """Whether a shorter cooldown would be noticed: an IP was used again as soon as it had rested."""
+    return _shortest_rest_s(read_log(scene.directory / NETWORK_LOG)) * NOTICED_PART < cooldown_s
+
+
+def _shortest_rest_s(events: Iterable[Event]) -> float:
+    return min(rests_of(uses_of(events)), default=float("inf"))
 
 
 async def _what_there_is(scene: Scene) -> History:

@@ -21,14 +21,14 @@ REPORT = "report={directory}/report.jsonl"
 class Knobs:
     """Differences between the long and the short form. `keep`: keep the evidence without a breach too.
 
-    `lie`: one of lies.LIES, which the daemon tells. `cooldown_factor`: above 1 where a start would outlast a cooldown.
+    `mutant`: one of mutants.MUTANTS, built in. `cooldown_factor`: above 1 where a start outlasts a cooldown.
     """
 
     outage_s: float = 32.0
     serving_within_s: float = 3.0
     late_s: float = 1.0
     keep: bool = False
-    lie: str | None = None
+    mutant: str | None = None
     cooldown_factor: int = 1
 
 

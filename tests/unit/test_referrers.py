@@ -3,6 +3,7 @@
 import pytest
 from ada_url import URL
 
+from daemon.trace.page.body import page_body
 from daemon.trace.page.forms import Jump
 from daemon.trace.page.html import Page
 from daemon.trace.walk.referrers import first_referrer, of_page, origin_to, policy_in, redirected, referer_to
@@ -59,9 +60,36 @@ def test_the_policy_of_a_page_decides_the_origin_of_its_post(
     assert [origin_to(URL(url), referrer) for url in (SAME, OTHER, PLAIN)] == [to_same, to_other, to_plain]
 
 
-def test_a_policy_of_the_page_itself_comes_before_that_of_its_head() -> None:
-    assert referer_to(URL(SAME), of_page(URL(HERE), policy("unsafe-url"), "no-referrer")) == ""
-    assert referer_to(URL(OTHER), of_page(URL(HERE), policy("unsafe-url"), "nonsense")) == BARE
+@pytest.mark.parametrize(
+    ("declared", "sent"),
+    [
+        (["no-referrer"], ""),
+        (["NEVER "], ""),
+        (["default"], ORIGIN + "/"),
+        (["always"], BARE),
+        (["origin-when-crossorigin"], ORIGIN + "/"),
+        (["no-referrer", "nonsense"], ""),
+        (["no-referrer", "unsafe-url"], BARE),
+        (["nonsense"], BARE),
+        ([], BARE),
+    ],
+)
+def test_a_policy_of_the_page_itself_comes_before_that_of_its_head(declared: list[str], sent: str) -> None:
+    assert referer_to(URL(OTHER), of_page(URL(HERE), policy("unsafe-url"), declared)) == sent
+
+
+def test_the_policies_of_a_page_are_read_from_its_meta_elements() -> None:
+    html = b"<meta name=Referrer content=never><meta name=viewport content=x><script>location='https://b.example/'</script>"
+    body = page_body(URL(HERE), ((b"Content-Type", b"text/html"),), 4_096, 10)
+    assert body is not None
+    body.feed(html)
+    body.end(whole=True)
+    assert body.page.referrer_policies == ("never",)
+    walk = Walk(HERE, Identity("tester/1"), Limits(20, allow_private=False))
+    walk.start()
+    step = walk.answered(HopAnswer(200, (), 1, 1, 1, page=body.page))
+    assert isinstance(step, Fetch)
+    assert "Referer" not in dict(step.headers)
 
 
 def test_a_redirect_keeps_the_referrer_and_may_change_its_policy() -> None:

@@ -4,6 +4,8 @@ A redirect keeps the referrer of its request (Fetch, 4.4); the jump of a page ha
 decides what a server learns of it (Referrer Policy, 8).
 """
 
+from collections.abc import Sequence
+
 import msgspec
 from ada_url import URL
 from msgspec.structs import replace
@@ -18,6 +20,12 @@ POLICIES = frozenset(
         "origin-when-cross-origin", "strict-origin-when-cross-origin", "unsafe-url",
     }
 )  # fmt: skip
+_LEGACY = {
+    "never": "no-referrer",
+    "default": DEFAULT_POLICY,
+    "always": "unsafe-url",
+    "origin-when-crossorigin": "origin-when-cross-origin",
+}
 REFERRER_CHARACTERS_MAX = 4_096  # of a longer one the origin is sent
 _UNTIL_DOWNGRADE = frozenset({"no-referrer-when-downgrade", "strict-origin", "strict-origin-when-cross-origin"})
 _WHOLE = frozenset({"no-referrer-when-downgrade", "unsafe-url"})
@@ -43,10 +51,17 @@ def first_referrer(text: str | None) -> Referrer | None:
     return None if url is None or not _is_web(url) else Referrer(wire_url(url.href), url.origin, CLICKS_POLICY)
 
 
-def of_page(url: URL, headers: RawHeaders, declared: str | None = None) -> Referrer:
-    """The referrer of a jump from the page at `url`. `declared`: the policy of a meta element, which comes later."""
-    policy = declared if declared in POLICIES else policy_in(headers)
+def of_page(url: URL, headers: RawHeaders, declared: Sequence[str] = ()) -> Referrer:
+    """The referrer of a jump from the page at `url`. `declared`: the texts of its meta elements, which come last."""
+    policy = next(filter(None, map(_declared_policy, reversed(declared))), None) or policy_in(headers)
     return Referrer(wire_url(url.href), url.origin, policy or DEFAULT_POLICY)
+
+
+def _declared_policy(text: str) -> str | None:
+    """The policy that a meta element sets (HTML 4.2.5.1, referrer), with its legacy keywords."""
+    keyword = text.strip("\t\n\f\r ").lower()
+    policy = _LEGACY.get(keyword, keyword)
+    return policy if policy in POLICIES else None
 
 
 def redirected(referrer: Referrer, source: URL, target: URL, headers: RawHeaders) -> Referrer:

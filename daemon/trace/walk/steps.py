@@ -178,7 +178,7 @@ class Walk:
             if self._fetched_before == target or ("GET", target, b"", self._jar.header(url)) in self._seen:
                 return None
         self._record(answer, jump.kind)
-        self._referrer = of_page(self._current(), answer.headers)
+        self._referrer = of_page(self._current(), answer.headers, answer.page.referrer_policies if answer.page else ())
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
         if (jump.method, target, jump.body, self._jar.header(url)) in self._seen:
             return self._loop(target)

@@ -1,6 +1,6 @@
-"""Lies: ways to break the promises that look like honest work, told by a real daemon to test what the faults notice.
+"""Mutants of the daemon: each breaks one promise a little. They test whether the faults notice a broken promise.
 
-`tell` patches the daemon's code in its process, before it starts. `seen_as`: the kinds of breach that show the lie.
+`install` patches the daemon's code in its process, before it starts. `noticed_as`: the kinds of breach that reveal it.
 """
 
 import json
@@ -20,13 +20,13 @@ USED_TWICE = frozenset({"overlap", "cooldown"})
 
 
 @dataclass(frozen=True, slots=True)
-class Lie:
-    """`at_start`: it is told only when pools are loaded, so only a fault with a new start shows it."""
+class Mutant:
+    """`at_start`: it breaks the promise only when pools are loaded, so only a fault with a new start reveals it."""
 
     name: str
     what: str
-    tell: Callable[[], None]
-    seen_as: frozenset[str]
+    install: Callable[[], None]
+    noticed_as: frozenset[str]
     at_start: bool = False
 
 
@@ -48,7 +48,7 @@ def lease_without_lock() -> None:
     def moves(ip: Ip, occurrence: Occurrence, rules: Rules) -> None:
         move(ip, occurrence, rules)
         if occurrence.event is Event.LEASE and next(leases) % ONE_IN == 0:
-            ip.status, ip.locked_until_s, ip.locked_by = Status.AVAILABLE, None, None
+            ip.status = Status.AVAILABLE
 
     setattr(pools, "move", moves)  # noqa: B010 - mypy refuses to set an imported name
 
@@ -116,15 +116,15 @@ def lose_traces() -> None:
     change_entries(change)
 
 
-LIES = {
-    lie.name: lie
-    for lie in (
-        Lie("rest-0.9", "cooldowns last 90 %", lambda: rest_shorter(0.9), USED_TWICE),
-        Lie("rest-0.5", "cooldowns last 50 %", lambda: rest_shorter(0.5), USED_TWICE),
-        Lie("lease-without-lock", "one lease in seven does not lock its IP", lease_without_lock, USED_TWICE),
-        Lie("rest-forgotten", "a start forgets locks and cooldowns", forget_rests, USED_TWICE, at_start=True),
-        Lie("hit-lost", "one hit in seven is lost", lose_hits, frozenset({"no hit", "rows late"})),
-        Lie("hit-doubled", "one hit in seven is there twice", double_hits, frozenset({"twice"})),
-        Lie("trace-lost", "one trace's row in seven is lost", lose_traces, frozenset({"unfinished", "no trace"})),
+MUTANTS = {
+    mutant.name: mutant
+    for mutant in (
+        Mutant("rest-0.9", "cooldowns last 90 %", lambda: rest_shorter(0.9), USED_TWICE),
+        Mutant("rest-0.5", "cooldowns last 50 %", lambda: rest_shorter(0.5), USED_TWICE),
+        Mutant("lease-without-lock", "one lease in seven does not lock its IP", lease_without_lock, USED_TWICE),
+        Mutant("rest-forgotten", "a start forgets locks and cooldowns", forget_rests, USED_TWICE, at_start=True),
+        Mutant("hit-lost", "one hit in seven is lost", lose_hits, frozenset({"no hit", "rows late"})),
+        Mutant("hit-doubled", "one hit in seven is there twice", double_hits, frozenset({"twice"})),
+        Mutant("trace-lost", "one trace's row in seven is lost", lose_traces, frozenset({"unfinished", "no trace"})),
     )
 }
