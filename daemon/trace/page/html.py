@@ -86,18 +86,19 @@ def read_page(data: bytes, source: Source, *, whole: bool, steps: Steps | None =
             parsed = _parsed(decoded(data, encoding), steps)
     if parsed is None:
         return _OUT_OF_STEPS
-    tree, cut = parsed
-    has_handlers = _HANDLER.search(tree.html or "") is not None
+    tree, cut, has_handlers = parsed
     page = _Reading(tree, source, encoding, steps, has_handlers=has_handlers).page(whole)
     if steps.exhausted:
         return _OUT_OF_STEPS
     return replace(page, final=True) if cut else page
 
 
-def _parsed(text: str, steps: Steps) -> tuple[LexborHTMLParser, bool] | None:
-    """A page's tree, and whether the page's end was cut off; None if `steps` run out."""
+def _parsed(text: str, steps: Steps) -> tuple[LexborHTMLParser, bool, bool] | None:
+    """A page's tree, whether the page's end was cut off, and whether it may have event handlers; None: no steps."""
     text, tags, cut = bounded(text)
-    return (LexborHTMLParser(text + _CUT, scripting=True), cut) if steps.take(tags) else None
+    if not steps.take(tags):
+        return None
+    return LexborHTMLParser(text + _CUT, scripting=True), cut, _HANDLER.search(text) is not None
 
 
 class _Reading:

@@ -87,6 +87,9 @@ def spans(code: Code, script: Span, functions: dict[str, list[Span]]) -> Iterato
 
 def _close(frames: list[_Frame], at: int, token: Token) -> None:
     """Removes the frames that end before the token at `at`, or with it if it is a closing bracket."""
+    top = frames[-1]
+    if top.close != at and top.kind != "arrow":
+        return
     closes = token.kind is TokenKind.MARK and token.text in (")", "]", "}")
     separates = token.kind is TokenKind.MARK and token.text in (",", ";")
     while len(frames) > 1:
@@ -235,13 +238,13 @@ def _assigned(code: Code, at: int) -> set[str]:
 
 def defines_a_function(code: Code, at: int) -> bool:
     """Whether a name only names the function that follows: no reference to it."""
-    after = at + 1
-    if code.is_at(at - 1, "function") or (code.is_at(at - 1, "*") and code.is_at(at - 2, "function")):
-        return True
-    if code.is_at(after, "(") and not code.is_at(at - 1, "."):
-        return code.is_at(code.ends[after] + 1, "{")  # a method
-    if not (code.is_at(after, "=") or code.is_at(after, ":")):
+    tokens, after = code.tokens, at + 1
+    if at and tokens[at - 1].text in ("function", "*"):
+        return code.is_at(at - 1, "function") or code.is_at(at - 2, "function")
+    if after >= len(tokens) or tokens[after].text not in ("(", "=", ":") or tokens[after].kind is not TokenKind.MARK:
         return False
+    if tokens[after].text == "(":
+        return not code.is_at(at - 1, ".") and code.is_at(code.ends[after] + 1, "{")  # a method
     value = after + 2 if code.is_at(after + 1, "async") else after + 1
     if code.is_at(value, "("):
         value = code.ends[value]
