@@ -16,7 +16,7 @@ _RUNS_TEXTS = frozenset({"write", "writeln", "innerHTML", "outerHTML", "insertAd
 # A script without any of these texts cannot jump. The last lines are for names that are spelled by escapes, by a sum of
 # texts, or by brackets and signs alone.
 JUMP_WORDS = re.compile(
-    r"""location\s*(?:=[^=]|[+|&?]|\[|[,;)}]|\Z|[\r\n]|\.\s*(?:replace|assign|reload)\b
+    r"""location\s*(?:=[^=]|[+|&?:]|\[|[,;)}]|\Z|[\r\n]|\.\s*(?:replace|assign|reload)\b
         |\.\s*(?:href|protocol|host|hostname|port|pathname|search)\s*(?:=[^=]|[+|&?]{1,2}=))
     |['"](?:location|submit|click)['"]|navigation\s*\.|_self|_top|_parent|_SELF|_TOP|_PARENT|[hH][tT][tT][pP]-[eE]quiv
     |httpEquiv|HTTP-EQUIV|execScript|\beval\b|\.write(?:ln)?\s*\(|[sS]ubmit\s*[(.]|click\s*(?:\(\s*\)|\.)
@@ -73,7 +73,9 @@ def is_jump(code: Code, at: int) -> bool | str:
     else:
         return False
     word, found = token.text, False
-    if word == "location":
+    if word == "eval" and not code.is_at(after, "("):
+        found = True  # (0, eval)(…)
+    elif word == "location":
         found = not _is_of_another_window(code, before) and (_changes(code, after) or _is_given_away(code, at))
     elif word in _WINDOWS and code.is_at(after, "["):
         found = _has_a_hidden_name(code, after)
@@ -149,7 +151,9 @@ def _changes(code: Code, after: int) -> bool:
 
 
 def location_alias(code: Code, at: int) -> str | None:
-    """The variable that gets the location itself: `l` in `var l = window.location`."""
+    """The variable that gets the location itself: `l` in `var l = window.location`, `var {location: l} = window`."""
+    if code.is_at(at, "location") and code.is_at(at + 1, ":") and (code.is_at(at + 3, "}") or code.is_at(at + 3, ",")):
+        return code.tokens[at + 2].text
     begins = _of_a_bare_location(code, at)
     if begins is None or not code.is_at(begins - 1, "=") or code.is_at(begins - 3, "."):
         return None
@@ -178,7 +182,7 @@ def _of_a_bare_location(code: Code, at: int) -> int | None:
     ends = after >= len(code.tokens) or code.tokens[after].text in (",", ";", ")") or code.tokens[after].after_line
     if not code.is_at(at, "location") or not ends:
         return None
-    while code.is_at(at - 1, ".") and at >= 2 and code.tokens[at - 2].text in _WINDOWS:
+    while code.is_at(at - 1, ".") and at >= 2 and code.tokens[at - 2].kind is TokenKind.NAME:
         at -= 2
     return at
 

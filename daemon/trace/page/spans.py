@@ -25,6 +25,9 @@ _VISITORS_EVENTS = frozenset(
      "touchstart", "unload", "visibilitychange", "wheel"}
 )  # fmt: skip
 _LISTENERS = frozenset({"addEventListener", "attachEvent", "on", "one", "once", "bind", "live", "delegate"})
+# Methods that JavaScript or a browser calls.
+_CALLED_BY_ITSELF = frozenset({"constructor", "toString", "valueOf", "toJSON", "then", "next", "apply", "get",
+                               "connectedCallback", "handleEvent"})  # fmt: skip
 _FRAME_WORDS = frozenset({"window", "self", "top", "parent", "location", "document", "href", "frames", "frameElement",
                           "length", "(", ")", ".", "0"})  # fmt: skip
 _NOT_EQUAL, _EQUAL = frozenset({"!=", "!=="}), frozenset({"==", "==="})
@@ -213,7 +216,9 @@ def _function(
     if handlers:
         span.after_s = inf if all(map(is_visitors_event, handlers)) else 0.0
         names = set()
-    if "constructor" in names or (keyed and len(frames) > 1 and frames[-1].kind == "{" and frames[-2].kind == "call"):
+    if names & _CALLED_BY_ITSELF or (
+        keyed and len(frames) > 1 and frames[-1].kind == "{" and frames[-2].kind == "call"
+    ):
         names = set()
     if not names:
         frames[-1].span.inside.append(span)
