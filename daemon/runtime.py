@@ -6,7 +6,6 @@ dependencies are constructor arguments. supervisor.py describes the order of sta
 
 import functools
 import random
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -28,11 +27,11 @@ from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
 from daemon.database.connect import reached_database, retry_until_available
 from daemon.database.postgres import Database
-from daemon.errors import DatabaseUnavailable, TheirFault
+from daemon.errors import DatabaseUnavailable
 from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.http.server import Server, click_server
 from daemon.journal.shipper import Shipper
-from daemon.journal.spool import FILE, Spool
+from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
@@ -48,7 +47,6 @@ from daemon.pool.pool import Pool
 from daemon.pool.rests import Rests
 from daemon.restarts import restarted, run_pool_actor
 from daemon.settings.live import LiveSettings
-from daemon.settings.model import Settings
 from daemon.sql_sync import SqlSync
 from daemon.start_lines import log_provider
 from daemon.trace.backends import Backends, fetcher_of
@@ -125,24 +123,6 @@ def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
     troubles, observers = Troubles(), Observers(Metrics(live), read_clocks)
     server = click_server(click_handler(live.current, clicks, troubles.lines), server_limits(live.current))
     return Faces(live, troubles, observers, ControlFace(live, read_clocks), server)
-
-
-@asynccontextmanager
-async def journal_spooled(settings: Settings) -> AsyncIterator[tuple[Spool, JournalWriter]]:
-    """The spool and its writer. On exit, all recorded entries are on disk."""
-    path = settings.state_dir / FILE
-    try:
-        spool = await trio.to_thread.run_sync(Spool, path, settings.journal.spool_bytes_max)
-    except sqlite3.Error as e:
-        raise TheirFault(f"{path}: {e}: make the disk of the state directory writable") from e
-    writer = JournalWriter(spool)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.run)
-            yield spool, writer
-            nursery.cancel_scope.cancel()
-    finally:
-        spool.close()
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """Starts, restarts and stops the daemon, in this order. Read this first.
 
-Start: the listeners (clicks and the control face get 503), the spool (clicks of offers in the cache file fall back),
-the database; this node joins and waits for another node to end; the spool is shipped; the pools are loaded from the
-rows, the workers start, and clicks are traced. The start waits for a database that cannot be used yet.
+Start: the listeners (the control face gets 503; clicks of offers in the cache file fall back), the spool, the database;
+this node joins and waits for another node to end; the spool is shipped; the pools are loaded from the rows, the workers
+start, and clicks are traced. The start waits for a disk (journal_start.py) or a database that cannot be used yet.
 
 Restart (restarts.py): if an actor raises, the error is logged and the actor is started again after a pause. A pool
 actor loads its rows again and keeps its unanswered messages.
@@ -30,13 +30,14 @@ from daemon.host import systemd
 from daemon.host.clocks import read_clocks
 from daemon.host.process import allow_descriptors, settle_collector
 from daemon.host.signals import watch_signals
-from daemon.host.state_dir import state_dir_held
+from daemon.host.state_dir import StateDir, state_dir_held
 from daemon.http.listeners import open_listeners, passed_listeners
 from daemon.http.probe import listener_probes
+from daemon.journal_start import journal_written, spool_opened
 from daemon.offers.cache_file import remembered_offers
 from daemon.offers.model import Offers
 from daemon.restarts import restarted
-from daemon.runtime import Runtime, faces_of, journal_spooled, runtime_ready
+from daemon.runtime import Runtime, faces_of, runtime_ready
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.start_lines import descriptors_wanted, log_ready, start_facts, starting_commands, status_line
@@ -49,12 +50,12 @@ log = structlog.get_logger("daemon")
 
 async def run_daemon(settings: Settings, config_file: Path | None) -> None:
     """Run the daemon until SIGTERM or SIGINT. Raises the error if anything else ends it."""
-    with state_dir_held(settings.state_dir):
+    with state_dir_held(settings.state_dir) as state_dir:
         async with database_loop():
             passed = passed_listeners(systemd.passed_sockets(os.environ))
             listeners = passed or await open_listeners(settings.click.bind, backlog=settings.click.backlog)
             control_listeners = await open_control(settings)
-            daemon = _Daemon(LiveSettings(settings, config_file), listeners, passed=bool(passed))
+            daemon = _Daemon(LiveSettings(settings, config_file), state_dir, listeners, passed=bool(passed))
             with logs.tapped(daemon.faces.observers.events):
                 log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
                 if passed:
@@ -79,8 +80,11 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
 class _Daemon:
     """One run of the daemon. A stop before clicks are traced cancels the start."""
 
-    def __init__(self, live: LiveSettings, listeners: list[trio.SocketListener], *, passed: bool) -> None:
+    def __init__(
+        self, live: LiveSettings, state_dir: StateDir, listeners: list[trio.SocketListener], *, passed: bool
+    ) -> None:
         self.clicks: Clicks | None = None
+        self._state_dir = state_dir
         self._live = live
         self.faces = faces_of(live, lambda: self.clicks)
         self._listeners = listeners
@@ -144,12 +148,13 @@ class _Daemon:
         settings, offers = self._live.current, Offers()
         offers.replace(await trio.to_thread.run_sync(remembered_offers, settings.state_dir))
         commands: control.Commands = starting_commands(self.faces.troubles)
-        async with journal_spooled(settings) as (spool, writer), trio.open_nursery() as socket_nursery:
-            commands |= journal_commands(spool, writer)
-            await socket_nursery.start(control.serve, settings.state_dir, commands)
+        async with journal_written() as writer, trio.open_nursery() as socket_nursery:
             observe = self.faces.observers.click
             self.clicks = clicks = Clicks(offers, None, writer, read_clocks, observe=observe)
+            await socket_nursery.start(control.serve, settings.state_dir, commands)
             try:
+                spool = await spool_opened(settings, self._state_dir, writer, offers, self.faces.troubles)
+                commands |= journal_commands(spool, writer)
                 async with runtime_ready(self.faces, spool, writer, clicks, self._stop) as runtime:
                     await self._serve(runtime, commands)
             finally:

@@ -25,7 +25,7 @@ from daemon.errors import TheirFault
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
-from daemon.providers.proxies import LeasedProxy, ProxyAddress, UnusableProxy, address_of
+from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import HONEST_USER_AGENT, proxy_of
 from daemon.trace.leases import acquire, release
@@ -75,15 +75,24 @@ class CheckResult:
 
 
 async def check(
-    fetcher: Fetcher, proxy: ProxyAddress | UnusableProxy, url: str, *, timeout_s: float, slow_s: float = math.inf
+    fetcher: Fetcher,
+    proxy: ProxyAddress | UnusableProxy,
+    url: str,
+    *,
+    timeout_s: float,
+    slow_s: float = math.inf,
+    ends_boot_s: float = math.inf,
 ) -> CheckResult:
-    """One check within `timeout_s`. A 2xx or 3xx answer is a success. Raises nothing but trio.Cancelled."""
+    """One check within `timeout_s`. A 2xx or 3xx answer is a success. Raises nothing but trio.Cancelled.
+
+    `ends_boot_s`: see Fetcher.session.
+    """
     if isinstance(proxy, UnusableProxy):
         return CheckResult(CheckKind.FAILED, 0.0, None, proxy.message)
     began_s = trio.current_time()
     body = FirstBytes(BODY_BYTES_MAX)
     outcome: HopAnswer | HopFailure | None = None
-    with fetcher.session(proxy, timeout_s=math.inf) as session:
+    with fetcher.session(proxy, timeout_s=math.inf, ends_boot_s=ends_boot_s) as session:
         with trio.move_on_after(timeout_s):
             outcome = await session.hop(Fetch(wire_url(URL(url).href), _HEADERS), lambda status, headers: body)
     ms = (trio.current_time() - began_s) * 1000
@@ -192,8 +201,7 @@ class Checker:
             if probes and result.kind is not CheckKind.CREDENTIALS:
                 event = Event.PROBE_WORKED if result.works else Event.PROBE_FAILED
         finally:
-            endpoint = lease.address, lease.port
-            await release(pool, Release(lease.ip_id, lease.lease_no, event, endpoint=endpoint))
+            await release(pool, Release(lease.ip_id, lease.lease_no, event, endpoint=lease.endpoint))
         if probes and (result.works or result.kind is CheckKind.CREDENTIALS):
             verdict = Verdict.OK if result.works else Verdict.CREDENTIALS
             self._providers.trace(lease.provider, verdict, self._now())
@@ -201,11 +209,11 @@ class Checker:
 
     async def _checked(self, lease: Lease, url: str, timeout_s: float) -> CheckResult:
         settings = self._live.current
-        name = f"{lease.request_id}/{lease.lease_no}"
-        proxy = proxy_of(settings, LeasedProxy(lease.address, lease.port, lease.country, lease.provider, name))
-        left_s = lease.locked_until_s - self._now().tick_s - LEASE_MARGIN_S
+        proxy = proxy_of(settings, lease.proxy())
+        now, ends_boot_s = self._now(), lease.ends_boot_s - LEASE_MARGIN_S
+        timeout_s = min(timeout_s, lease.locked_until_s - LEASE_MARGIN_S - now.tick_s, ends_boot_s - now.boot_s)
         slow_s = settings.provision.check_slow_s
-        return await check(self._fetcher, proxy, url, timeout_s=min(timeout_s, left_s), slow_s=slow_s)
+        return await check(self._fetcher, proxy, url, timeout_s=timeout_s, slow_s=slow_s, ends_boot_s=ends_boot_s)
 
     def _why(self, answer: NoIPAvailable) -> str:
         now = self._now()

@@ -46,17 +46,19 @@ def name_of(file: str) -> str:
 def imported(file: str, read: Callable[[str], Import[T]], *, strict: bool) -> Import[T] | None:
     """The rows of the file; None if `strict` and a row was refused.
 
-    Each refused row is a line on standard error, up to REFUSED_SHOWN_MAX. Raises BadInput if the file cannot be read.
+    Each refused or repeated row is a line on standard error, up to REFUSED_SHOWN_MAX of each. Raises BadInput if the
+    file cannot be read.
     """
     text = read_text(file)
     try:
         found = read(text)
     except BadInput as e:
         raise BadInput(f"{name_of(file)}: {e}") from None
-    for row in found.refused[:REFUSED_SHOWN_MAX]:
-        warn(f"tracepool: {name_of(file)}:{row.line}: {row.reason}")
-    if len(found.refused) > REFUSED_SHOWN_MAX:
-        warn(f"tracepool: {name_of(file)}: and {len(found.refused) - REFUSED_SHOWN_MAX} more rows refused")
+    for rows, word in ((found.refused, "refused"), (found.repeated, "repeated")):
+        for row in rows[:REFUSED_SHOWN_MAX]:
+            warn(f"tracepool: {name_of(file)}:{row.line}: {row.reason}")
+        if len(rows) > REFUSED_SHOWN_MAX:
+            warn(f"tracepool: {name_of(file)}: and {len(rows) - REFUSED_SHOWN_MAX} more rows {word}")
     if strict and found.refused:
         warn(f"tracepool: {name_of(file)}: nothing was imported, as --strict asks: {len(found.refused)} rows refused")
         return None

@@ -3,22 +3,24 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import astuple
+from functools import partial
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from daemon.cli.import_file import ImportFile, Strict, imported
-from daemon.cli.output import progress, say, say_rows_json, say_table
+from daemon.cli.output import progress, say, say_rows_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, flag, settings_of, work
 from daemon.errors import BadInput
 from daemon.pool import store
-from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PROVIDER, NewIP, generated_ips, read_ips
+from daemon.pool.provision_rows import DEFAULT_COUNTRY, DEFAULT_PROVIDER, NewIP, generated_ips, odd_countries, read_ips
 from daemon.pool.store import PoolIP, Selection
 from daemon.providers.proxies import DEFAULT_PORT
 from daemon.settings.model import Settings
 
 TERMINAL_ROWS_MAX = 500
 RESET_NAMED_MAX = 20
+COUNTRIES_NAMED_MAX = 20
 COLUMNS = ("ip", "country", "provider", "status", "until", "uses", "failures")
 
 
@@ -45,12 +47,32 @@ def generate(
     return _add(settings, list(generated_ips(prefix, count, port, country, provider)), refused=0)
 
 
-def import_file(file: ImportFile, /, *, strict: Strict = False, config: ConfigFile = None) -> int:
-    """Add the IPs of a file: CSV with a header, or JSON lines.
+def import_file(
+    file: ImportFile,
+    /,
+    *,
+    country: Annotated[str, Parameter(metavar="C", help="The country of rows that name none.")] = DEFAULT_COUNTRY,
+    provider: Annotated[str, Parameter(metavar="P", help="The provider of rows that name none.")] = DEFAULT_PROVIDER,
+    strict: Strict = False,
+    config: ConfigFile = None,
+) -> int:
+    """Add the IPs of a file: a vendor's list, a table with a header, or JSON lines.
 
-    Columns: ip_address, ip_port (7000), country (us), provider (luna), notes. Only
-    ip_address is required; a missing column gets the value in parentheses. An IP
-    whose address and port are already in the pool is skipped and counted.
+    A list has one proxy a line, in any of these forms:
+
+        192.0.2.7:3128                      user:password@192.0.2.7:3128
+        192.0.2.7:3128:user:password        user:password:192.0.2.7:3128
+        http://user:password@192.0.2.7:3128
+
+    also with blanks, tabs, semicolons, bars or commas between the parts.
+
+    Columns of a table, and keys of JSON lines: ip_address, ip_port (7000), country,
+    provider, notes, username, password. Only ip_address is required. A table may be
+    CSV or what a spreadsheet exports, in UTF-8 or UTF-16. A login belongs to its IP,
+    and is used instead of its provider's. No output ever shows a password.
+
+    An IP that is already in the pool is skipped and counted. An address and port
+    with several usernames is several IPs, such as the sessions of a gateway.
 
     Each bad row is reported on standard error with its line and the reason. The
     good rows are added together: if adding fails, none is added.
@@ -59,17 +81,23 @@ def import_file(file: ImportFile, /, *, strict: Strict = False, config: ConfigFi
     is added then), 2 the file cannot be read.
 
         tracepool provision import ips.csv
+        tracepool provision import proxies.txt --country uk --provider webshare
         echo '{"ip_address": "192.0.2.7"}' | tracepool provision import -
     """
     settings = settings_of(config)
-    found = imported(file, read_ips, strict=strict)
-    return 1 if found is None else _add(settings, found.rows, refused=len(found.refused))
+    defaults = {"country": country, "provider": provider}
+    found = imported(file, partial(read_ips, providers=settings.providers, defaults=defaults), strict=strict)
+    if found is None:
+        return 1
+    for odd in odd_countries(found.rows)[:COUNTRIES_NAMED_MAX]:
+        warn(f"tracepool: warning: country {odd} is no two-letter code: only offers with this text use its IPs")
+    return _add(settings, found.rows, refused=len(found.refused), repeated=len(found.repeated))
 
 
-def _add(settings: Settings, ips: Sequence[NewIP], *, refused: int) -> int:
+def _add(settings: Settings, ips: Sequence[NewIP], *, refused: int, repeated: int = 0) -> int:
     with progress("copying rows", len(ips)) as copied:
         added = work(settings, store.add_ips, ips, copied)
-    say(f"added {added}, skipped {len(ips) - added} (already there), refused {refused}")
+    say(f"added {added}, skipped {len(ips) - added + repeated} (already there), refused {refused}")
     return 1 if refused else 0
 
 
@@ -102,7 +130,7 @@ def list_ips(
     rows = [
         (
             *(ip.name, ip.country, ip.provider),
-            ip.status if ip.is_healthy or ip.status == "failed" else f"{ip.status}, unhealthy",
+            _status_of(ip),
             ip.locked_until and ip.locked_until.strftime("%H:%M:%S"),
             ip.total_uses,
             f"{ip.consecutive_failures}/{ip.failure_count}",
@@ -112,6 +140,12 @@ def list_ips(
     say_table(COLUMNS, rows, right=("uses", "failures"))
     if len(ips) > TERMINAL_ROWS_MAX:
         say(f"and {len(ips) - TERMINAL_ROWS_MAX} more: use --country and --status, or pipe the output into a pager")
+
+
+def _status_of(ip: PoolIP) -> str:
+    if ip.set_aside is not None:
+        return "set aside"
+    return ip.status if ip.is_healthy or ip.status == "failed" else f"{ip.status}, unhealthy"
 
 
 def remove(

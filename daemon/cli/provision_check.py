@@ -133,7 +133,8 @@ def _directly(settings: Settings, timeout_s: float) -> Check:
         if ip.rests_until is not None:
             until = time.strftime("%H:%M:%S", ip.rests_until.utctimetuple())
             return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": f"in cooldown until {until} UTC"}
-        proxy = proxy_of(settings, LeasedProxy(ip.ip_address, ip.ip_port, ip.country, ip.provider, str(uuid4())))
+        leased = LeasedProxy(ip.ip_address, ip.ip_port, ip.country, ip.provider, str(uuid4()), login=ip.login)
+        proxy = proxy_of(settings, leased)
         return asdict(await check(fetcher, proxy, url, timeout_s=timeout_s, slow_s=slow_s))
 
     return check_one

@@ -21,8 +21,9 @@ def serve(*, config: ConfigFile = None) -> int:
     Without database.url the daemon runs its own PostgreSQL in the state directory:
     $STATE_DIRECTORY, /var/lib/tracepool for root, else ~/.local/state/tracepool.
 
-    Exit status: 0 stopped, 1 crashed, 78 bad settings (the message names the file,
-    the key and what is allowed).
+    Exit status: 0 stopped, 1 crashed, 78 bad settings or a database that cannot be
+    used (the message names the key and what is allowed, or the SQL that repairs
+    the database).
 
         tracepool serve --config /etc/tracepool/tracepool.toml
         TRACEPOOL_CLICK__BIND=127.0.0.1:8080 tracepool serve

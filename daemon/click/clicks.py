@@ -79,6 +79,25 @@ class Clicks:
         """End the start: trace clicks from now on."""
         self._dispatcher = dispatcher
 
+    def preview(self, query: bytes) -> Answer:
+        """The fallback, for HEAD and previews of a link. They are no clicks: no IP is used, and no hit is recorded."""
+        request_id = uuid.uuid4()
+        found = self._find(query, request_id)
+        if isinstance(found, Answer):
+            return found
+        offer, parsed = found
+        tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
+        location = fallback_location(tracking_url, offer.param_rules.at_fallback(parsed.params))
+        log.info("preview", request_id=str(request_id), offer=offer.name, location=location)
+        return Answer(302, request_id, location=location)
+
+    def refuse_prefetch(self) -> Answer:
+        """503 makes a browser drop its prefetch and send the request again when the visitor clicks."""
+        request_id = uuid.uuid4()
+        error = "a prefetch is not traced: only the visitor's click is"
+        log.info("prefetch_refused", request_id=str(request_id))
+        return Answer(503, request_id, error=error)
+
     async def answer(self, query: bytes, visitor: Visitor, waited_s: float = 0.0) -> Answer:
         """Returns by the click's deadline, whatever fails elsewhere.
 
@@ -87,19 +106,10 @@ class Clicks:
         now = self._now()
         received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
         request_id = uuid.uuid4()
-        parsed = parse_click(query)
-        if isinstance(parsed, RefusedClick):
-            log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
-            self.observe("refused", "bad_request", 0.0)
-            return Answer(parsed.status, request_id, error=parsed.error)
-        offer = self.offers.find(parsed.offer)
-        if offer is None and not self.is_tracing:
-            self.observe("refused", "starting", 0.0)
-            return Answer(503, request_id, error="tracepool is starting: its database is not there yet")
-        if offer is None:
-            self.observe("refused", "unknown_offer", 0.0)
-            log.info("click_refused", request_id=str(request_id), status=404, offer=parsed.offer[:NAME_SHOWN_MAX])
-            return Answer(404, request_id, error="Offer not found or inactive")
+        found = self._find(query, request_id)
+        if isinstance(found, Answer):
+            return found
+        offer, parsed = found
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
         click = _Click(request_id, offer, parsed, visitor, received, tracking_url)
         self.waiting += 1
@@ -117,6 +127,23 @@ class Clicks:
             self.waiting -= 1
             self._conclude(click, outcome, reason, location)
         return Answer(302, request_id, location=location)
+
+    def _find(self, query: bytes, request_id: uuid.UUID) -> tuple[Offer, Inbound] | Answer:
+        """The offer of a query, and the query with this offer's name; or the answer that refuses the query."""
+        parsed = parse_click(query)
+        if isinstance(parsed, RefusedClick):
+            log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
+            self.observe("refused", "bad_request", 0.0)
+            return Answer(parsed.status, request_id, error=parsed.error)
+        offer = self.offers.find(parsed.offer)
+        if offer is not None:
+            return offer, parsed if parsed.offer == offer.name else Inbound(offer.name, parsed.params)
+        if not self.is_tracing:
+            self.observe("refused", "starting", 0.0)
+            return Answer(503, request_id, error="tracepool is starting: its database is not there yet")
+        self.observe("refused", "unknown_offer", 0.0)
+        log.info("click_refused", request_id=str(request_id), status=404, offer=parsed.offer[:NAME_SHOWN_MAX])
+        return Answer(404, request_id, error="Offer not found or inactive")
 
     async def _resolve(self, click: _Click) -> tuple[str, str | None]:
         """(the redirect's URL, the reason if it is a fallback)."""

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from daemon.click.clicks import Clicks
-from daemon.click.visitor import TrustedProxies, trusted_proxies, visitor_of
+from daemon.click.visitor import TrustedProxies, purposes_in, trusted_proxies, visitor_of
 from daemon.http.connection import Handler, ServerLimits
 from daemon.http.http1 import Header, Request, Response
+from daemon.printable import one_line
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 METHODS = ("GET", "HEAD")
+CLICK_METHODS = (*METHODS, "POST")  # parallel tracking sends POST (navigator.sendBeacon); its body is ignored
 CLICK_PATHS = frozenset({"/track-hit", "/functions/v1/track-hit"})
+AFTER_A_LINK = "/.,;:!?)]>\"' "  # what follows a link in a text, and becomes a part of it
 RETRY_AFTER = (b"retry-after", b"2")
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 JSON = (b"content-type", b"application/json")
@@ -27,15 +30,17 @@ def click_handler(
 
     async def handle(request: Request) -> Response:
         path, clicks = request.path, current_clicks()
-        if path not in CLICK_PATHS and path not in ("/livez", "/readyz"):
+        is_click = path in CLICK_PATHS or _click_path(path) in CLICK_PATHS
+        if not is_click and path not in ("/livez", "/readyz"):
             return _error(404, HTTPStatus.NOT_FOUND.phrase)
-        if request.method not in METHODS:
-            return _error(405, HTTPStatus.METHOD_NOT_ALLOWED.phrase, (b"allow", ", ".join(METHODS).encode()))
+        methods = CLICK_METHODS if is_click else METHODS
+        if request.method not in methods:
+            return _error(405, HTTPStatus.METHOD_NOT_ALLOWED.phrase, (b"allow", ", ".join(methods).encode()))
         if path == "/livez":
             return Response(200, (TEXT,), b"ok\n")
         if path == "/readyz":
             ready = clicks is not None and clicks.is_tracing
-            lines = ["ready" if ready else "not ready", *hindrances(), ""]
+            lines = ["ready" if ready else "not ready", *map(one_line, hindrances()), ""]
             return Response(200 if ready else 503, (TEXT,), "\n".join(lines).encode("utf-8", "replace"))
         if clicks is None:
             return _error(503, "tracepool is starting: its database is not there yet", RETRY_AFTER)
@@ -57,8 +62,14 @@ def server_limits(settings: Settings) -> ServerLimits:
 
 
 async def _answer_click(request: Request, clicks: Clicks, trusted: TrustedProxies) -> Response:
-    visitor = visitor_of(request.peer, request.headers, trusted)
-    answer = await clicks.answer(request.query, visitor, request.waited_s)
+    purposes = purposes_in(request.headers)
+    if request.method == "HEAD" or "preview" in purposes:
+        answer = clicks.preview(request.query)
+    elif purposes:
+        answer = clicks.refuse_prefetch()
+    else:
+        visitor = visitor_of(request.peer, request.headers, trusted)
+        answer = await clicks.answer(request.query, visitor, request.waited_s)
     headers = [(b"x-request-id", str(answer.request_id).encode()), (b"cache-control", b"no-store")]
     if answer.status == 503:
         headers.append(RETRY_AFTER)
@@ -67,6 +78,12 @@ async def _answer_click(request: Request, clicks: Clicks, trusted: TrustedProxie
     headers.append((b"referrer-policy", b"no-referrer-when-downgrade"))
     headers.append((b"location", answer.location.encode("ascii")))
     return Response(answer.status, (TEXT, *headers))
+
+
+def _click_path(path: str) -> str:
+    """The path without what people and programs add to a link: capitals, doubled slashes, punctuation behind it."""
+    pieces = path.rstrip(AFTER_A_LINK).lower().split("/")
+    return "/" + "/".join(piece for piece in pieces if piece)
 
 
 def _error(status: int, error: str, *headers: Header) -> Response:

@@ -1,4 +1,4 @@
-"""The visitor behind a request: address, User-Agent, language and referrer, from the peer and the headers. Pure."""
+"""The visitor behind a request: address, User-Agent, language, referrer, purpose, from the peer and headers. Pure."""
 
 import ipaddress
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 AUTO = "auto"  # of `click.forwarded_header`
 X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 MAPPED_BITS = 96  # the prefix of IPv4-mapped IPv6 addresses
+PURPOSE_HEADERS = frozenset({b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"})
+PURPOSES = frozenset({"prefetch", "prerender", "preview"})
 UNIX = "unix"  # in `click.trusted_proxies`: every client of the daemon's unix sockets
 
 
@@ -73,6 +75,16 @@ def visitor_of(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -
         accept_language=_cut(value_of(headers, b"accept-language")),
         referrer=_cut(value_of(headers, b"referer")),
     )
+
+
+def purposes_in(headers: RawHeaders) -> frozenset[str]:
+    """Why a browser asks, if not for a visitor who clicked: some of `prefetch`, `prerender`, `preview`.
+
+    Sec-Purpose is a structured field (Fetch, 3.9: `prefetch;prerender`); the other headers are of older browsers.
+    """
+    named = (value for name, value in headers if name in PURPOSE_HEADERS)
+    words = b",".join(named).lower().replace(b";", b",").split(b",")
+    return PURPOSES.intersection(word.strip().decode("latin-1") for word in words)
 
 
 def _address(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -> str | None:

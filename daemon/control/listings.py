@@ -44,7 +44,7 @@ def _between(column: str) -> dict[str, str]:
 
 IPS = Listing(
     source="ip_rotation_pool i",
-    columns="i.*",
+    columns="i.*, i.username is not null as has_login",
     id="i.id",
     orders={
         "created": Order("i.created_at", _TIME),

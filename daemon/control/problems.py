@@ -9,6 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 from pydantic import ValidationError
 from quart import Response
 
+from daemon.printable import safe_json
+
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 INPUT_SHOWN_MAX = 100
@@ -60,7 +62,7 @@ def invalid(error: Exception | None) -> Problem:
 
 def raw_problem(status: int, reason: str | None) -> tuple[str, bytes]:
     """Content type and body of the answer to a request that does not reach the app."""
-    return CONTENT_TYPE, msgspec.json.encode(problem(status, reason))
+    return CONTENT_TYPE, _encoded(problem(status, reason))
 
 
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
@@ -69,4 +71,8 @@ def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
         more.setdefault("Retry-After", str(RETRY_AFTER_S))
     if problem.status == 401:
         more.setdefault("WWW-Authenticate", 'Bearer realm="tracepool"')
-    return Response(msgspec.json.encode(problem), problem.status, more, content_type=CONTENT_TYPE)
+    return Response(_encoded(problem), problem.status, more, content_type=CONTENT_TYPE)
+
+
+def _encoded(problem: Problem) -> bytes:
+    return safe_json(msgspec.json.encode(problem).decode()).encode()

@@ -1,11 +1,13 @@
 """The private Unix socket in the state directory: commands send the running daemon a JSON line and get one back."""
 
+import errno
 import inspect
 import json
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import structlog
 import trio
 
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault, TracepoolError
+from daemon.host.state_dir import DISK_ERRORS, is_held
 from daemon.logs import masked
 
 NAME = "control.sock"
-LINE_BYTES_MAX = 4_096
+LINE_BYTES_MAX = 65_536
+RETRY_S = 2.0
 ANSWER_S = 120.0
 BACKLOG = 128
 
@@ -49,6 +53,10 @@ def ask(
             client.sendall(json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n")
             answer = b"".join(iter(lambda: client.recv(65_536), b""))
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        if is_held(state_dir):
+            raise TheirFault(
+                f"the daemon runs without {state_dir / NAME}: it begins or ends, or its disk is full"
+            ) from None
         return None
     except PermissionError:
         raise BadInput(f"{state_dir / NAME}: no permission: run this as the daemon's user or as root") from None
@@ -68,7 +76,37 @@ def ask(
 async def serve(
     state_dir: Path, commands: Commands, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Answers until cancelled. Only the daemon's own user and root can connect."""
+    """Answers until cancelled. Only the daemon's own user and root can connect.
+
+    Reports that it has started after the first attempt to listen. While the disk refuses the socket, it tries again.
+    """
+    has_started = False
+    while True:
+        try:
+            listening = await _listening(state_dir)
+            break
+        except OSError as e:
+            if e.errno not in (*DISK_ERRORS, errno.ENOENT):
+                raise
+            if not has_started:
+                log.error("control_socket_refused", why=f"{state_dir / NAME}: {e.strerror}", retry_in_s=RETRY_S,
+                          effect="tracepool status and other commands cannot ask the daemon")  # fmt: skip
+                task_status.started()
+                has_started = True
+            await trio.sleep(RETRY_S)
+    try:
+
+        async def answer(stream: trio.SocketStream) -> None:
+            await _answer(stream, commands)
+
+        serving = partial(trio.serve_listeners, answer, [trio.SocketListener(listening)])
+        await (serving() if has_started else serving(task_status=task_status))  # type: ignore[arg-type]
+    finally:
+        with suppress(OSError):
+            (state_dir / NAME).unlink()
+
+
+async def _listening(state_dir: Path) -> trio.socket.SocketType:
     with suppress(FileNotFoundError):
         (state_dir / NAME).unlink()  # left by a killed daemon; daemon.lock ensures that no other daemon runs
     with _address(state_dir) as address:
@@ -76,18 +114,13 @@ async def serve(
         previous = os.umask(0o177)
         try:
             await listening.bind(address)
+        except BaseException:
+            listening.close()
+            raise
         finally:
             os.umask(previous)
     listening.listen(BACKLOG)
-    try:
-
-        async def answer(stream: trio.SocketStream) -> None:
-            await _answer(stream, commands)
-
-        await trio.serve_listeners(answer, [trio.SocketListener(listening)], task_status=task_status)  # type: ignore[arg-type]
-    finally:
-        with suppress(FileNotFoundError):
-            (state_dir / NAME).unlink()
+    return listening
 
 
 async def _answer(stream: trio.SocketStream, commands: Commands) -> None:

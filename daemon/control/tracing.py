@@ -11,7 +11,9 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from daemon.control.problems import ProblemRaised
-from daemon.providers.proxies import LeasedProxy
+from daemon.errors import BadInput
+from daemon.pool.states import Endpoint
+from daemon.providers.proxies import LeasedProxy, login_of
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import LocalBackend
@@ -21,8 +23,7 @@ from daemon.trace.walk.hops import WEB_SCHEMES
 from daemon.trace.walk.steps import Walk
 from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import limits_of
-
-Endpoint = tuple[str, str]  # address, port
+from daemon.web.endpoints import canonical_endpoint, endpoint_name
 
 
 async def _is_of_no_pool(endpoint: Endpoint) -> bool:
@@ -50,11 +51,12 @@ class TracesForOthers:
     async def trace(self, request: TraceRequest) -> TraceAnswer:
         """Raises ProblemRaised: 409 if the proxy is in use, 503 if trace.workers traces run. Raises PoolSilent."""
         settings = self.live.current
-        endpoint = request.proxy_ip.strip().strip("[]").lower(), str(request.proxy_port).strip()
+        endpoint = _endpoint_of(request)
+        name = endpoint_name(*endpoint[:2])
         if await self.is_of_the_pool(endpoint):
-            raise _conflict(f"{':'.join(endpoint)} is an IP of this daemon's own pool: only its own traces may use it")
+            raise _conflict(f"{name} is an IP of this daemon's own pool: only its own traces may use it")
         if endpoint in self._in_use:
-            raise _conflict(f"{':'.join(endpoint)} serves another trace now: try again when that trace is over")
+            raise _conflict(f"{name} serves another trace now: try again when that trace is over")
         if self.active + self.workers_busy() >= settings.trace.workers:
             why = f"{settings.trace.workers} traces run already (trace.workers)"
             raise ProblemRaised(503, why, kind="/problems/busy", title="Busy")
@@ -75,9 +77,21 @@ class TracesForOthers:
         )
         walk = Walk(request.url, identity_of(request, own_user_agent(settings)), limits)
         lease = request.lease or uuid4().hex
-        proxy = LeasedProxy(request.proxy_ip, str(request.proxy_port), request.target_country, request.provider, lease)
+        login = login_of(request.proxy_username, request.proxy_password)
+        proxy = LeasedProxy(
+            request.proxy_ip, str(request.proxy_port), request.target_country, request.provider, lease, login=login
+        )
         timeout_s = min(trace.timeout_s, request.timeout_ms / 1000)
         return await self.backend.trace(walk, proxy, timeout_s=timeout_s)
+
+
+def _endpoint_of(request: TraceRequest) -> Endpoint:
+    """In its one spelling; a text that is no endpoint stays, and its trace fails."""
+    address, port, username = request.proxy_ip, str(request.proxy_port), request.proxy_username or ""
+    try:
+        return *canonical_endpoint(address, port), username
+    except BadInput:
+        return address, port, username
 
 
 def _conflict(why: str) -> ProblemRaised:

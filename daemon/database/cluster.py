@@ -44,10 +44,12 @@ FIRST_SETTINGS = {
 CREATE_DATABASE = r"""SELECT 'CREATE DATABASE tracepool'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'tracepool') \gexec"""
 # Words of the messages of PostgreSQL (in English, see `run`) and the C library, and advice for operators.
-ADVICE = {
-    "Disk quota exceeded": "The disk is full: free some space and start again.",
-    "No space left on device": "The disk is full: free some space and start again.",
+DISK_ADVICE = {
+    "Disk quota exceeded": "The disk is full: free some space.",
+    "No space left on device": "The disk is full: free some space.",
     "Read-only file system": "The file system is read-only: mount it writable or choose another state_dir.",
+}
+ADVICE = DISK_ADVICE | {
     "wrong ownership": "Its files belong to another user: give them back with chown, or run tracepool as that user.",
     "invalid permissions": "Its directory is open to others: `chmod 0700` it.",
     "ermission denied": "It lacks a permission: check the owners and modes on that path.",
@@ -217,8 +219,15 @@ def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:
 
 
 def failed(what: str, said: str) -> DatabaseSetupFailed:
-    """An error with the failed step, advice, and PostgreSQL's own message."""
-    return DatabaseSetupFailed(f"{what} {_advice_on(said)}\nPostgreSQL said:\n{said.strip() or '(nothing)'}")
+    """An error with the failed step and advice, and as its note PostgreSQL's own message."""
+    error = DatabaseSetupFailed(f"{what} {_advice_on(said)}")
+    error.add_note(f"PostgreSQL said:\n{said.strip() or '(nothing)'}")
+    return error
+
+
+def is_of_disk(said: str) -> bool:
+    """Whether the message is about a disk that is full or read-only."""
+    return any(words in said for words in DISK_ADVICE)
 
 
 def _advice_on(said: str) -> str:

@@ -9,12 +9,13 @@ import trio
 
 from daemon.database import cluster, embedded
 from daemon.database.postgres import Database, open_database
-from daemon.database.schema import migrate
-from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable
+from daemon.database.upgrade import upgrade
+from daemon.errors import DatabaseMigrating, DatabaseSetupFailed, DatabaseUnavailable, DiskUnavailable
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
 RETRY_S = 2.0
+REPORT_EACH_S = 10.0  # in the log; status and /readyz have the current progress
 STARTING = "starting the daemon"
 WAITING = "clicks of the offers in the cache file fall back"
 WATCH_S = 1.0
@@ -30,10 +31,10 @@ async def reached_database(settings: Settings, troubles: Troubles) -> AsyncItera
     """Yields when the tables exist. While PostgreSQL cannot be reached, it logs that and tries again every RETRY_S."""
     async with AsyncExitStack() as stack:
         if settings.database.url is None:
-            url = await stack.enter_async_context(_embedded(settings))
+            url = await stack.enter_async_context(_embedded(settings, troubles))
         else:
             url = settings.database.url.get_secret_value()
-        yield await retry_until_available(lambda: stack.enter_async_context(_opened(url, settings)), troubles)
+        yield await retry_until_available(lambda: stack.enter_async_context(_opened(url, settings, troubles)), troubles)
 
 
 async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Troubles) -> T:
@@ -50,16 +51,27 @@ async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Trou
 
 
 @asynccontextmanager
-async def _opened(url: str, settings: Settings) -> AsyncIterator[Database]:
+async def _opened(url: str, settings: Settings, troubles: Troubles) -> AsyncIterator[Database]:
+    def report(progress: str) -> None:
+        troubles.note(STARTING, DatabaseMigrating(progress), effect=WAITING, repeat_s=REPORT_EACH_S)
+
     async with open_database(url, settings.database) as database:
-        if applied := await database.work(migrate, database.schema):
+        if applied := await upgrade(database, report):
             log.info("database_migrated", applied=applied)
         yield database
 
 
 @asynccontextmanager
-async def _embedded(settings: Settings) -> AsyncIterator[str]:
-    server = await trio.to_thread.run_sync(embedded.start, settings.state_dir)
+async def _embedded(settings: Settings, troubles: Troubles) -> AsyncIterator[str]:
+    async def start() -> embedded.EmbeddedServer:
+        try:
+            return await trio.to_thread.run_sync(embedded.start, settings.state_dir)
+        except DatabaseSetupFailed as e:
+            if cluster.is_of_disk(str(e)):
+                raise DiskUnavailable(str(e)) from e
+            raise
+
+    server = await retry_until_available(start, troubles)
     log.info("embedded_database", started=server.started_here, data=str(server.data_dir))
 
     async def keep_running() -> None:
@@ -73,7 +85,11 @@ async def _embedded(settings: Settings) -> AsyncIterator[str]:
                 await trio.to_thread.run_sync(server.stop)
                 server = await trio.to_thread.run_sync(embedded.start, settings.state_dir)
             except DatabaseSetupFailed as e:
-                log.error("embedded_database_start_failed", why=str(e), retry_in_s=RETRY_S)
+                log.error(
+                    "embedded_database_start_failed",
+                    why="\n".join([str(e), *getattr(e, "__notes__", ())]),
+                    retry_in_s=RETRY_S,
+                )
                 await trio.sleep(RETRY_S)
 
     try:

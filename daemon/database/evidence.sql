@@ -32,6 +32,9 @@ select country, provider, count(*) as ips,
            filter (where starts_with(ip_address, provider || '-' || country || '-')) as highest
 from ip_rotation_pool group by 1, 2 order by ips desc
 
+-- name: set_aside
+select count(*) from ip_rotation_pool where set_aside is not null
+
 -- name: landings
 -- $1: click.deadline_s. Of the last hour's newest 20,000 completed traces: how many ended after the offer's deadline.
 with landed as (

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from daemon.database.queries import QUERIES
-from daemon.errors import DatabaseBusy, DatabaseUnavailable, StatementRefused
+from daemon.errors import DatabaseBusy, DatabaseMigrating, DatabaseUnavailable, StatementRefused
 
 COMMENT = re.compile(r"--[^\n]*")
 LITERAL = re.compile(r"'(?:[^']|'')*'?|\$(\w*)\$.*?(?:\$\1\$|$)", re.DOTALL)
@@ -61,6 +61,8 @@ OUTAGES_IN_WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] =
     ((ssl.SSLCertVerificationError,), "the certificate of PostgreSQL is refused",
      "correct sslrootcert or sslmode in database.url, or the certificate"),
 )  # fmt: skip
+WITH_SECRETS = frozenset({"ip_rotation_pool"})
+"""Tables with passwords: the detail of a violated constraint has the whole row, and is not repeated."""
 REMEDY = "see PostgreSQL's log for the whole statement"
 
 _NAMES = {statement: name for name, statement in QUERIES.items()}
@@ -70,7 +72,9 @@ _NAMES = {statement: name for name, statement in QUERIES.items()}
 def translated_errors() -> Iterator[None]:
     try:
         yield
-    except REFUSALS:
+    except REFUSALS as e:
+        if isinstance(e, asyncpg.IntegrityConstraintViolationError) and e.table_name in WITH_SECRETS:
+            e.detail = None
         raise
     except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as e:
         raise DatabaseUnavailable(f"PostgreSQL refuses the login: {e}", "correct database.url, or the role") from e
@@ -119,7 +123,7 @@ def _unavailable(error: BaseException) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"PostgreSQL cannot be reached: {error or type(error).__name__}")
 
 
-def blocked(error: asyncpg.LockNotAvailableError, blockers: Sequence[Mapping[str, Any]]) -> DatabaseBusy:
+def blocked(error: asyncpg.LockNotAvailableError, blockers: Sequence[Mapping[str, Any]]) -> DatabaseUnavailable:
     """`blockers`: rows of the query `blockers`, read while the statement waited."""
     if not blockers:
         return DatabaseBusy(f"PostgreSQL ended a statement{_of(error)}: {error}")
@@ -133,6 +137,8 @@ def blocked(error: asyncpg.LockNotAvailableError, blockers: Sequence[Mapping[str
             f"{first['state']}) in a transaction since {first['since']}, whose last statement is: {_shown(first)}"
         )
         remedy = f"end that transaction, or: select pg_terminate_backend({first['pid']})"
+    if getattr(error, "query", None) == QUERIES["lock_migrations"]:
+        return DatabaseMigrating(f"another tracepool migrates this database: {held}")
     return DatabaseBusy(f"a lock of another session blocks a statement{_of(error)}: {held}{others}", remedy)
 
 

@@ -2,9 +2,18 @@
 
 import asyncpg
 
-from daemon.database.failures import OUTAGES
+from daemon.database.servers import NO_TLS
 from daemon.database.sql import identifier
 from daemon.errors import DatabaseUnfit
+
+# Errors of a parameter of the session, such as one in options.
+OF_OPTIONS = (
+    asyncpg.UndefinedObjectError,
+    asyncpg.InvalidParameterValueError,
+    asyncpg.PostgresSyntaxError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.CantChangeRuntimeParamError,
+)
 
 
 def login_fault(error: BaseException, role: str, database: str) -> DatabaseUnfit | None:
@@ -14,24 +23,22 @@ def login_fault(error: BaseException, role: str, database: str) -> DatabaseUnfit
     """
     said, role, create = " ".join(str(error).split()), identifier(role), identifier(database)
     if isinstance(error, asyncpg.InvalidPasswordError):
-        what, remedy = f"PostgreSQL refuses the password of the role {role}", (
+        what, remedy = f"PostgreSQL refuses the password of the role {role}, or has no such role", (
             f"correct database.url, or as a superuser: alter role {role} login password '…'")  # fmt: skip
     elif isinstance(error, asyncpg.InvalidCatalogNameError) or "no such database" in said:
         what, remedy = f"PostgreSQL has no database {create}", (
             f"as a superuser: create database {create} owner {role} encoding 'UTF8' template template0;")  # fmt: skip
     elif isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         what, remedy = f"PostgreSQL refuses the login: {said}", _login_remedy(said, role)
-    elif isinstance(error, asyncpg.InsufficientPrivilegeError):
+    elif isinstance(error, asyncpg.InsufficientPrivilegeError) and "for database" in said:
         what, remedy = f"PostgreSQL refuses the session: {said}", f"grant connect on database {create} to {role};"
     elif "unsupported startup parameter" in said:
-        what, remedy = (
-            f"the pooler refuses the session: {said}",
-            ("remove options from database.url, or name the parameter in ignore_startup_parameters of pgbouncer.ini"),
-        )
-    elif isinstance(error, ConnectionError) and "rejected SSL upgrade" in said:
+        what = f"the pooler refuses the session: {said}"
+        remedy = "remove options from database.url, or name the parameter in ignore_startup_parameters of pgbouncer.ini"
+    elif isinstance(error, ConnectionError) and NO_TLS in said:
         what, remedy = "the server has no TLS", (
             "switch it on there (alter system set ssl = on;), or set sslmode=prefer in database.url")  # fmt: skip
-    elif isinstance(error, asyncpg.PostgresError) and not isinstance(error, OUTAGES):
+    elif isinstance(error, OF_OPTIONS):
         what, remedy = f"PostgreSQL refuses the session: {said}", "correct options in database.url"
     else:
         return None

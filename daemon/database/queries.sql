@@ -2,7 +2,8 @@
 
 -- name: load_ips
 -- All rows for the pool actors. A row that is set aside is no IP of the pool.
-select id, ip_address, ip_port, country, provider, status, extract(epoch from locked_until)::float8 as locked_until,
+select id, ip_address, ip_port, username, password, country, provider, status,
+       extract(epoch from locked_until)::float8 as locked_until,
        locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
        failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
        extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no, probe_failures
@@ -153,7 +154,7 @@ select country, count(*) as total,
        count(*) filter (where status = 'locked') as locked,
        count(*) filter (where status = 'cooldown') as cooldown,
        count(*) filter (where status = 'failed' or not is_healthy) as failed, 0 as waiting
-from ip_rotation_pool group by country
+from ip_rotation_pool where set_aside is null group by country
 
 -- name: active_traces
 select count(*) from active_trace_requests where status = 'processing' or status = 'pending' and priority = 0
@@ -190,6 +191,17 @@ where w.wait_event_type = 'Lock' and w.datname = current_database() and w.usenam
       and w.application_name = current_setting('application_name')
 order by waits, since limit 10
 
+-- name: lock_migrations
+-- $1, $2: the lock's key. Until the transaction ends, no other tracepool migrates this database.
+select pg_advisory_xact_lock($1, $2)
+
+-- name: migration_progress
+-- The indexes that are being built. Their own names are not visible before the transaction ends.
+select relid::regclass::text as of_table, phase,
+       round(100.0 * case when blocks_total > 0 then blocks_done::numeric / blocks_total
+                          when tuples_total > 0 then tuples_done::numeric / tuples_total end)::int as percent
+from pg_stat_progress_create_index where datname = current_database()
+
 -- name: time_out_traces
 -- $1: the most rows. Traces past timeout_at: their daemon has stopped.
 update active_trace_requests
@@ -212,7 +224,7 @@ returning request_id
 -- name: unhealthy_ips
 select ip_address, ip_port, country, provider, consecutive_failures, failure_count, success_count,
        extract(epoch from last_health_check)::float8 as last_health_check
-from ip_rotation_pool where not is_healthy order by country, ip_address, ip_port limit $1
+from ip_rotation_pool where not is_healthy and set_aside is null order by country, ip_address, ip_port limit $1
 
 -- name: expire_ips
 -- Only while no daemon runs. $1: cooldown in seconds, from the end of the lock.
@@ -254,7 +266,7 @@ from (
                count(*) filter (where status = 'cooldown') as cooldown,
                count(*) filter (where status = 'failed' or status = 'available' and not is_healthy) as failed,
                count(*) filter (where status in ('locked', 'cooldown') or status = 'available' and is_healthy) as healthy
-        from ip_rotation_pool group by 1) c) p,
+        from ip_rotation_pool where set_aside is null group by 1) c) p,
     (
     select count(*) filter (where status = 'processing' or status = 'pending' and priority = 0)::int,
            count(*) filter (where status = 'completed' and completed_at > now() - interval '1 hour')::int,

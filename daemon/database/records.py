@@ -1,27 +1,23 @@
-"""Records of an imported file: CSV with a header (RFC 4180, blanks around values ignored), or JSON lines. Pure.
+"""Records of an imported file: a table with a header (spreadsheets.py), JSON lines, or a list of values. Pure.
 
 BadInput is raised for a file that cannot be read at all. A bad record is a RefusedRecord, and the import goes on. Blank
 lines are skipped.
 """
 
-import csv
-import io
+import codecs
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from daemon.database.spreadsheets import Header, header_of, lines_of, rows_after
 from daemon.errors import BadInput
 
 T = TypeVar("T")
 
 SHOWN_CHARACTERS_MAX = 40
-CSV_REASONS = {
-    "unexpected end of data": "a quote is opened and never closed",
-    "',' expected after '\"'": "something stands between a closing quote and the next comma",
-    "field larger than field limit": "a field is longer than 131072 characters; is a quote left open?",
-}
 JSON_TYPES: dict[type, str] = {
     bool: "true or false",
     int: "a number",
@@ -29,10 +25,33 @@ JSON_TYPES: dict[type, str] = {
     list: "a list",
     dict: "an object",
 }
+_MARKS = ((codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"),
+          (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
+_WORDS = re.compile(r"[\s_-]+")
 
 
 # (line from 1, the fields that are given and not null, or why the record is refused)
 Record = tuple[int, Mapping[str, object] | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a file. `aliases`: other names that headers have, in lower case with `_` between the words.
+
+    `listed`: the column of a file without a header, whose lines are its values; empty: a header is required. With
+    `listed`, there may be comments anywhere.
+    """
+
+    names: Sequence[str]
+    required: Sequence[str]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    listed: str = ""
+
+    def find(self, name: str) -> str | None:
+        """The column that a header's cell names."""
+        word = _WORDS.sub("_", name.strip().lower())
+        word = self.aliases.get(word, word)
+        return word if word in self.names else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,92 +62,102 @@ class RefusedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Import(Generic[T]):
+    """`lines`: of each row, the line where it begins. `repeated`: rows that the file has already."""
+
     rows: tuple[T, ...]
     refused: tuple[RefusedRecord, ...]
+    lines: tuple[int, ...] = field(compare=False)
+    repeated: tuple[RefusedRecord, ...] = ()
 
 
 def decoded(content: bytes) -> str:
-    """A file's text, without a byte order mark. Invalid UTF-8 becomes lone surrogates, and its record is refused."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadInput("the file is UTF-16: save it as UTF-8")
-    return content.decode("utf-8-sig", "surrogateescape")
+    """A file's text, without byte order marks. Invalid UTF-8 becomes lone surrogates, and its record is refused."""
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in content[:2]:
+        raise BadInput("the file is UTF-16 without a byte order mark: save it as UTF-8")
+    return content.decode(encoding, "surrogateescape" if encoding == "utf-8" else "replace").lstrip("\ufeff")
 
 
-def import_rows(
-    text: str, columns: Sequence[str], required: Sequence[str], row_of: Callable[[Mapping[str, object]], T]
-) -> Import[T]:
+def import_rows(text: str, columns: Columns, row_of: Callable[[Mapping[str, object]], T]) -> Import[T]:
     """Applies `row_of`, which raises BadInput with the reason for a bad record, to each record of `text` in order.
 
     Raises BadInput for a wrong header or kind of file.
     """
     rows: list[T] = []
+    lines: list[int] = []
     refused: list[RefusedRecord] = []
     first = text.lstrip()[:1]
-    if first == "[":
+    if (first == "[" and not columns.listed) or re.match(r"\s*\[\s*(\{|\]\s*$)", text):
         raise BadInput("the file is a JSON array: write JSON lines, one object on each line (jq -c '.[]' makes them)")
-    records = _json_records if first == "{" else _csv_records
-    for line, fields in records(text, columns, required):
+
+    def is_row(line: str) -> bool:
+        try:
+            row_of({columns.listed: line})
+        except BadInput:
+            return False
+        return True
+
+    records = _json_records(text, columns) if first == "{" else _table_records(text, columns, is_row)
+    for line, fields in records:
         try:
             if isinstance(fields, str):
                 raise BadInput(fields)
             rows.append(row_of(fields))
+            lines.append(line)
         except BadInput as e:
             refused.append(RefusedRecord(line, str(e)))
-    return Import(tuple(rows), tuple(refused))
+    return Import(tuple(rows), tuple(refused), tuple(lines))
 
 
-def _csv_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record]:
-    header: list[str] | None = None
-    for line, row in _csv_rows(text):
+def _table_records(text: str, columns: Columns, is_row: Callable[[str], bool]) -> Iterator[Record]:
+    """`is_row`: whether a line is a row of a list. Its login may have words that are names of columns too."""
+    header = header_of(text, lambda cell: columns.find(cell) is not None)
+    if header is None:
+        return
+    found = list(map(columns.find, header.cells))
+    names_all = any(found) and all(name for name, cell in zip(found, header.cells, strict=True) if cell)
+    names_some = set(columns.required) <= set(found) and not is_row(header.text)
+    is_list = not (names_all or names_some) or (names_all and header.delimiter == ":")
+    if columns.listed and is_list:
+        named = header.line if names_all else 0  # `ip:port:username:password` above a list
+        yield from ((line, {columns.listed: value}) for line, value in lines_of(text) if line > named)
+        return
+    names = _checked_header(header, found, columns)
+    for line, row in rows_after(header, comments=bool(columns.listed)):
         if isinstance(row, str):
-            if header is None:
-                raise BadInput(f"line {line}: {row}; the first line must name the columns: {', '.join(columns)}")
             yield line, row
-        elif header is None:
-            header = _checked_header(line, row, columns, required)
-        elif len(row) != len(header):
-            yield line, f"{len(row)} fields where the header has {len(header)}"
-        else:
-            yield line, dict(zip(header, row, strict=True))
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, list[str] | str]]:
-    """(line, the fields or what is wrong with them)."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as e:
-            yield line, next((ours for theirs, ours in CSV_REASONS.items() if theirs in str(e)), str(e))
             continue
-        if len(row) > 1 or (row and row[0].strip()):
-            yield line, row
+        fields = {name: cell for name, cell in zip(names, row, strict=True) if name is not None and cell}
+        blank = next((name for name in columns.required if name not in fields), None)
+        yield line, fields if blank is None else f"{blank} is blank"
 
 
-def _checked_header(line: int, row: Sequence[str], columns: Sequence[str], required: Sequence[str]) -> list[str]:
-    header = [name.strip().lower() for name in row]
-    allowed = f"allowed: {', '.join(columns)} (with commas between them)"
-    for name in header:
-        if name not in columns:
-            raise BadInput(f"line {line}: unknown column {_shown(name)}; {allowed}")
-        if header.count(name) > 1:
-            raise BadInput(f"line {line}: the column {name} is there twice")
-    for name in required:
-        if name not in header:
-            raise BadInput(f"line {line}: the column {name} is missing; {allowed}")
-    return header
+def _checked_header(header: Header, found: Sequence[str | None], columns: Columns) -> Sequence[str | None]:
+    allowed = f"allowed: {', '.join(columns.names)}"
+    at = f"line {header.line}"
+    if not header.cells:
+        raise BadInput(f"{at}: its quotes are not in pairs; the first line must name the columns; {allowed}")
+    for cell, name in zip(header.cells, found, strict=True):
+        if name is None and cell:
+            raise BadInput(f"{at}: unknown column {_shown(cell)}; {allowed}")
+        if name is not None and found.count(name) > 1:
+            raise BadInput(f"{at}: the column {name} is there twice")
+    for name in columns.required:
+        if name not in found:
+            raise BadInput(f"{at}: the column {name} is missing; {allowed}")
+    return found
 
 
-def _json_records(text: str, columns: Sequence[str], required: Sequence[str]) -> Iterator[Record]:
+def _json_records(text: str, columns: Columns) -> Iterator[Record]:
     # Not splitlines(): U+2028 and others that it splits at may stand inside a JSON string.
-    for line, raw in enumerate(text.split("\n"), start=1):
+    for line, raw in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
         if not raw.strip():
             continue
         try:
             fields = json.loads(raw)
+        except json.JSONDecodeError as e:
+            yield line, f"not JSON: {e.msg}: character {e.pos + 1}"
+            continue
         except ValueError as e:
             yield line, f"not JSON: {e}"
             continue
@@ -137,9 +166,9 @@ def _json_records(text: str, columns: Sequence[str], required: Sequence[str]) ->
             continue
         if not isinstance(fields, dict):
             yield line, "not a JSON object"
-        elif unknown := [name for name in fields if name not in columns]:
-            yield line, f"unknown key {_shown(unknown[0])}; allowed: {', '.join(columns)}"
-        elif missing := [name for name in required if fields.get(name) is None]:
+        elif unknown := [name for name in fields if name not in columns.names]:
+            yield line, f"unknown key {_shown(unknown[0])}; allowed: {', '.join(columns.names)}"
+        elif missing := [name for name in columns.required if fields.get(name) is None]:
             yield line, f"{missing[0]} is missing"
         else:
             yield line, {name: value for name, value in fields.items() if value is not None}

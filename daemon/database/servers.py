@@ -33,6 +33,7 @@ KEEPALIVES = {
     "keepalives_count": socket.TCP_KEEPCNT if hasattr(socket, "TCP_KEEPCNT") else None,
     "tcp_user_timeout": socket.TCP_USER_TIMEOUT if hasattr(socket, "TCP_USER_TIMEOUT") else None,
 }
+NO_TLS = "rejected SSL upgrade"  # in asyncpg's error
 UNREACHABLE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError,
                asyncpg.TargetServerAttributeNotMatched)  # fmt: skip
 """Errors after which libpq tries the next host; an error of the login is final."""
@@ -79,9 +80,12 @@ class Servers:
                     continue
                 self._keep_alive(conn)
                 return conn
-        if len(failed) == 1:
-            raise failed[0][1]
-        raise ConnectionError("; ".join(f"{where}: {e or type(e).__name__}" for where, e in failed)) from failed[0][1]
+        first = failed[0][1]
+        if len(failed) == 1 and isinstance(first, (TimeoutError, ssl.SSLError, asyncpg.PostgresError)):
+            raise first
+        if all(NO_TLS in str(e) for _, e in failed):
+            raise first
+        raise ConnectionError("; ".join(dict.fromkeys(f"{where}: {_why(e)}" for where, e in failed))) from first
 
     def _passes(self) -> tuple[str, ...]:
         wanted = self.parameters.get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS", "any")
@@ -97,6 +101,14 @@ class Servers:
             for name, option in KEEPALIVES.items():
                 if option is not None and (value := int(self.parameters.get(name) or 0)) > 0:
                     of_tcp.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "the server does not have the target_session_attrs of database.url"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return "the server has no TLS" if NO_TLS in str(error) else str(error) or type(error).__name__
 
 
 def servers_of(connection_string: str, timeout_s: float) -> Servers:

@@ -4,7 +4,7 @@ The click face has a server of its own because hypercorn 0.18 fails under hostil
 the server, idle connections lose their time limit after the first answer, a send may wait for ever), and because its
 layers cost more CPU than a whole click. Rules of a click connection:
 
-- HTTP/1.0 and 1.1 only. Upgrades are ignored; HTTP/2 and request bodies are refused.
+- HTTP/1.0 and 1.1 only. Upgrades are ignored; HTTP/2 is refused, and so are request bodies, except of a POST.
 - One task serves a connection, one request after the other.
 - disconnects.py detects, for all connections, that a client disconnects while its request is handled.
 - The client must take each 64 KiB of an answer within `head_s`, or the connection ends.

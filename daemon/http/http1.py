@@ -1,7 +1,8 @@
 """HTTP/1.0 and 1.1 of the click face: bytes in, requests out; responses in, bytes out. No sockets, no clock.
 
-llhttp (in httptools) does the parsing; request_rules.py decides which requests are refused. Every request body is
-refused. An Upgrade to HTTP/2 or WebSocket is ignored (RFC 9110, 7.8).
+llhttp (in httptools) does the parsing; request_rules.py decides which requests are refused. The body of a POST is not
+read: the connection ends with its answer, so that no byte of a body is taken for a request. Any other body is refused.
+An Upgrade to HTTP/2 or WebSocket is ignored (RFC 9110, 7.8).
 """
 
 from collections import deque
@@ -12,8 +13,9 @@ from http import HTTPStatus
 import httptools
 import msgspec
 
-from daemon.http.request_rules import Refusal, origin_form, path_of, refusal_of, with_ascii_request_line
+from daemon.http.request_rules import Refusal, has_body, origin_form, path_of, refusal_of, with_ascii_request_line
 
+POST_BODY_BYTES_MAX = 65_536  # as much as a browser sends by navigator.sendBeacon (Fetch, 4.6: keepalive)
 REQUESTS_MAX = 1_000  # of one connection; the last response carries `Connection: close`
 
 Header = tuple[bytes, bytes]
@@ -126,14 +128,14 @@ class PlainHTTP:
         if not self._heads:
             return self._refusal
         method, target, version, headers, keeps = self._heads.popleft()
-        refusal = refusal_of(method, target, version, headers, body_bytes_max=0)
+        body_bytes_max = POST_BODY_BYTES_MAX if method == "POST" else 0
+        refusal = refusal_of(method, target, version, headers, body_bytes_max=body_bytes_max)
         if refusal is not None:
             return refusal
         self.requests += 1
         raw_path, _, query = (origin_form(target) or target).partition(b"?")
-        return Request(
-            method, path_of(raw_path), query, headers, keeps and self.requests < REQUESTS_MAX, peer, waited_s
-        )
+        keeps = keeps and self.requests < REQUESTS_MAX and not has_body(headers)
+        return Request(method, path_of(raw_path), query, headers, keeps, peer, waited_s)
 
     # Callbacks of the parser, in the order of a message's parts.
 

@@ -55,12 +55,19 @@ def refusal_of(
     return None
 
 
+def has_body(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether bytes of a body follow the head of a request that was not refused."""
+    return bool(values_of(headers, b"transfer-encoding")) or any(map(int, values_of(headers, b"content-length")))
+
+
 def origin_form(target: bytes) -> bytes | None:
     """The target as a path with its query, which starts with `/`; None if it has no such form.
 
+    A fragment, which a bad client sends, is cut off (RFC 9110, 4.2.5: it is no part of a request's target).
     `http://host/path?q` (absolute-form, RFC 9112, 3.2.2) gives `/path?q`, whatever the host. `host:port`
     (authority-form) and `*` (asterisk-form) give None.
     """
+    target, _, _ = target.partition(b"#")
     if target.startswith(b"/"):
         return target
     absolute = _ABSOLUTE_FORM.match(target)

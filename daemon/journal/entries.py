@@ -20,7 +20,7 @@ Params = dict[str, str | list[str]]
 class IpChanged(msgspec.Struct, frozen=True):
     """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`.
 
-    The endpoint `address`, `port` rests until `locked_until`, even if the row is deleted or edited.
+    The endpoint `address`, `port`, `username` rests until `locked_until`, even if the row is deleted or edited.
     `locked_until_boot_s` is the same time on the boot clock with this `boot_id` (see Moment), which nobody can set.
     """
 
@@ -42,6 +42,7 @@ class IpChanged(msgspec.Struct, frozen=True):
     probe_failures: int = 0
     address: str = ""
     port: str = ""
+    username: str = ""
     locked_until_boot_s: float | None = None
     boot_id: str = ""
 

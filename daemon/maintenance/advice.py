@@ -63,6 +63,20 @@ def _entries_refused(f: Figures) -> Iterator[Advice]:
         )
 
 
+def _ips_set_aside(f: Figures) -> Iterator[Advice]:
+    if count := f.evidence.set_aside:
+        yield Advice(
+            "ips_set_aside",
+            Severity.WARNING,
+            f"{count} rows of ip_rotation_pool are set aside and never leased; their column set_aside says why: give "
+            "them an endpoint of their own by UPDATE, or delete them.",
+            "rows of an earlier version had the endpoint of another row in another spelling, or none at all",
+            {"rows": count},
+            'tracepool psql -c "select id, ip_address, ip_port, set_aside from ip_rotation_pool'
+            ' where set_aside is not null"',
+        )
+
+
 def _fallbacks_high(f: Figures) -> Iterator[Advice]:
     clicks, fallbacks = f.clicks.clicks, sum(f.clicks.fallbacks.values())
     if not clicks or 100 * fallbacks <= FALLBACKS_MAX_PERCENT * clicks:
@@ -146,6 +160,7 @@ def _money_unusual(f: Figures) -> Iterator[Advice]:
 RULES: Mapping[str, Rule] = {
     "database_hinders": _database_hinders,
     "entries_refused": _entries_refused,
+    "ips_set_aside": _ips_set_aside,
     "utilisation_high": utilisation_high,
     "fallbacks_high": _fallbacks_high,
     "active_above_available": active_above_available,

@@ -125,7 +125,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Figures from the tables.
+    """Figures from the tables. `set_aside`: rows of ip_rotation_pool that are never leased.
 
     `samples`: of the last ten minutes and a little more. `gave_up`: the last hour's clicks that fell back at their
     deadline. `barely_rested`: traces whose IP had rested for at most 1.5 cooldowns; `well_rested`: traces whose IP had
@@ -142,6 +142,7 @@ class Evidence:
     well_rested: Faults = Faults()
     traffic: Traffic = Traffic()
     credentials_refused: Mapping[str, int] = field(default_factory=dict)
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ is left out, and its clicks get 404. Any other bad value counts as not set; of a
 """
 
 import json
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS
 from daemon.web.query import Inbound
 
 T = TypeVar("T")
+AFTER_A_NAME = "/.,;:!?)]>\"' "
+"""What follows a link in a text, and becomes a part of the offer's name at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +77,27 @@ class Complaint:
 
 
 class Offers:
-    """The active offers by name."""
+    """The active offers by name, and by a name that differs in case or by what stands around a link in a text."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Offer] = {}
+        self._by_folded: dict[str, Offer | None] = {}  # None: the folded name belongs to several offers
 
     def __len__(self) -> int:
         return len(self._by_name)
 
     def find(self, name: str) -> Offer | None:
-        return self._by_name.get(name)
+        """The offer of this name; else the only one whose name is the same but for case and punctuation behind it."""
+        offer = self._by_name.get(name)
+        if offer is not None or len(name) > values.NAME_CHARACTERS_MAX + 1:
+            return offer
+        folded = _folded(name)
+        return self._by_folded.get(folded) or self._by_folded.get(folded.rstrip(AFTER_A_NAME))
 
     def known(self, key: str) -> Offer | None:
         """Find an offer by its id, else by its name. Takes linear time: not for clicks."""
         by_id = (offer for offer in self._by_name.values() if str(offer.id) == key.lower())
-        return next(by_id, None) or self.find(key)
+        return next(by_id, None) or self._by_name.get(key)
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> list[Complaint]:
         """Replace all offers by rows of `load_offers`, with jsonb as text. Returns a complaint for each bad value."""
@@ -99,8 +108,16 @@ class Offers:
             if offer is not None:
                 offers[offer.name] = offer
             complaints += reading.complaints
-        self._by_name = offers
+        by_folded: dict[str, Offer | None] = {}
+        for offer in offers.values():
+            folded = _folded(offer.name)
+            by_folded[folded] = None if folded in by_folded else offer
+        self._by_name, self._by_folded = offers, by_folded
         return complaints
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
 class _Reading:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as model
 
-from daemon.database.records import Import, import_rows
+from daemon.database.records import Columns, Import, import_rows
 from daemon.errors import BadInput
 from daemon.offers import readers, values
 
@@ -226,5 +226,5 @@ def urls_of(offer: OfferFields) -> list[str]:
 
 def read_offers(text: str, *, allow_private: bool) -> Import[OfferFields]:
     """The offers of a file. Raises BadInput if the file as a whole cannot be read."""
-    required = ("offer_name", "final_url")
-    return import_rows(text, tuple(SETTINGS), required, lambda given: offer_fields(given, allow_private=allow_private))
+    columns = Columns(tuple(SETTINGS), ("offer_name", "final_url"))
+    return import_rows(text, columns, lambda given: offer_fields(given, allow_private=allow_private))

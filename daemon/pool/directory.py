@@ -109,7 +109,7 @@ class PoolDirectory:
         return self._handles.get(canonical(country))
 
     async def has(self, endpoint: Endpoint) -> bool:
-        """Whether an IP of any country has this address (in lower case, without brackets) and port.
+        """Whether an IP of any country has this endpoint.
 
         Raises PoolSilent.
         """
@@ -132,7 +132,8 @@ class PoolDirectory:
     async def recheck_requests(self) -> None:
         """Makes each actor examine its waiting requests, after a change of whether the node may lease."""
         for handle in self:
-            await handle.mailbox.send(Adopt(()))  # after each message an actor examines its requests
+            with suppress(trio.ClosedResourceError):  # the daemon stops
+                await handle.mailbox.send(Adopt(()))  # after each message an actor examines its requests
 
     async def start_over(self) -> None:
         """Returns when each actor has reloaded its pool from the rows."""

@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from daemon.journal.entries import Entry
-from daemon.pool.states import Event, Ip, Rules, Status
+from daemon.pool.states import Endpoint, Event, Ip, Rules, Status
+from daemon.providers.proxies import LeasedProxy, Login
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -38,6 +39,15 @@ class Lease(msgspec.Struct, frozen=True):
     unused_s: float | None = None
     choices: int = 1
     ends_boot_s: float = math.inf
+    login: Login | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.address, self.port, self.login.username if self.login else ""
+
+    def proxy(self, ends_boot_s: float = math.inf) -> LeasedProxy:
+        lease = f"{self.request_id}/{self.lease_no}"
+        return LeasedProxy(self.address, self.port, self.country, self.provider, lease, ends_boot_s, self.login)
 
     def __repr__(self) -> str:
         return f"<Lease {self.lease_no} of {self.address}:{self.port} {self.country} for {self.request_id}>"
@@ -78,14 +88,14 @@ class Acquire(msgspec.Struct, frozen=True):
 class Release(msgspec.Struct, frozen=True):
     """Ends a lease; `event` is a RELEASED_ event or one of CHECKS.
 
-    `endpoint`: the checked address and port. The result does not apply to another endpoint that an edit has set since.
+    `endpoint`: the checked one. The result does not apply to another endpoint that an edit has set since.
     """
 
     ip_id: UUID
     lease_no: int
     event: Event
     response_ms: float | None = None
-    endpoint: tuple[str, str] | None = None
+    endpoint: Endpoint | None = None
 
 
 class Adopt(msgspec.Struct, frozen=True):
@@ -133,14 +143,14 @@ class IpView(msgspec.Struct, frozen=True):
 class Describe(msgspec.Struct, frozen=True):
     """Requests copies of `count` IPs in the order in which they joined, from index `start` on.
 
-    `unhealthy`: only unhealthy IPs. `endpoint`: only IPs with this address (lower case, no brackets) and port.
+    `unhealthy`: only unhealthy IPs. `endpoint`: only the IP with this one.
     """
 
     reply: Reply[tuple[IpView, ...]]
     start: int = 0
     count: int | None = None
     unhealthy: bool = False
-    endpoint: tuple[str, str] | None = None
+    endpoint: Endpoint | None = None
 
 
 class CountOverdue(msgspec.Struct, frozen=True):

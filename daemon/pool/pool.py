@@ -248,7 +248,7 @@ class Pool:
             return
         if row.endpoint != ip.endpoint:
             self._relocate(ip, row, now)
-        ip.provider, ip.country = row.provider, row.country
+        ip.provider, ip.country, ip.login = row.provider, row.country, row.login
         ip.edit_no, ip.leaving = row.edit_no, False
         if row.consecutive_failures == 0:
             ip.consecutive_failures = 0
@@ -270,7 +270,7 @@ class Pool:
     def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
         """An edit sets another endpoint. The remaining rests of the old and of the new endpoint still apply."""
         self.rests.departs(ip, self.rules)
-        ip.address, ip.port = row.address, row.port
+        ip.address, ip.port, ip.login = row.address, row.port, row.login
         if ip.status is not Status.LOCKED:
             self._by_status[ip.status] -= 1
             self._join(ip)

@@ -33,15 +33,16 @@ class _Entry(msgspec.Struct):
     boot_id: str = ""
     address: str = ""
     port: str = ""
+    username: str = ""
     lease_no: int = 0
 
     @property
     def endpoint(self) -> Endpoint:
         """In its canonical spelling, which earlier versions did not write."""
         try:
-            return canonical_endpoint(self.address, self.port)
+            return *canonical_endpoint(self.address, self.port), self.username
         except BadInput:
-            return self.address, self.port
+            return self.address, self.port, self.username
 
 
 _DECODER = msgspec.json.Decoder(_Entry)
@@ -62,10 +63,11 @@ class Rests:
         The rows may lack these rests: a database may be empty or older than the spool, and rows may have been changed
         while no daemon ran.
         """
-        last: dict[tuple[str, str, UUID], tuple[_Entry, float | None]] = {}
+        last: dict[tuple[str, str, str, UUID], tuple[_Entry, float | None]] = {}
         for entry in map(_DECODER.decode, bodies):
             if entry.address:
-                self._known[entry.id] = last[entry.address, entry.port, entry.id] = entry, _tick_of(entry, now)
+                key = entry.address, entry.port, entry.username, entry.id
+                self._known[entry.id] = last[key] = entry, _tick_of(entry, now)
         limit_s = now.tick_s + rules.lock_s + rules.cooldown_s
         for entry, ends_s in last.values():
             if ends_s is not None:

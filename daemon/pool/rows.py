@@ -14,6 +14,7 @@ from daemon.clock import Moment
 from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Describe, IpView, Lease
 from daemon.pool.states import NEVER_USED, Ip, Status
+from daemon.providers.proxies import login_of
 
 # The fields of an Ip that have the name and the value of their column.
 _AS_IN_ROW = ("country", "provider", "total_uses", "success_count", "failure_count", "consecutive_failures",
@@ -38,6 +39,7 @@ def ip_from_row(row: Mapping[str, Any], now: Moment) -> Ip:
         status=status,
         locked_until_s=None if until is None else now.tick_at(until),  # a failed IP may have a rest too
         locked_by=row["locked_by_request"],
+        login=login_of(row["username"], row["password"]),
         last_used_s=NEVER_USED if used is None else now.tick_at(used),
         last_health_check_s=None if checked is None else now.tick_at(checked),
         **{name: row[name] for name in _AS_IN_ROW},
@@ -60,13 +62,14 @@ def lease_of(ip: Ip, country: str, last_used_s: float, choices: int, now: Moment
         unused_s=None if last_used_s == NEVER_USED else now.tick_s - last_used_s,
         choices=choices,
         ends_boot_s=now.boot_at(ip.locked_until_s),
+        login=ip.login,
     )
 
 
 def described(asked: Describe, by_id: Mapping[UUID, Ip], unhealthy: AbstractSet[UUID]) -> tuple[IpView, ...]:
     ips: Iterable[Ip] = (by_id[ip_id] for ip_id in unhealthy) if asked.unhealthy else by_id.values()
     if asked.endpoint is not None:
-        ips = (ip for ip in ips if (ip.address.strip().strip("[]").lower(), ip.port.strip()) == asked.endpoint)
+        ips = (ip for ip in ips if ip.endpoint == asked.endpoint)
     chosen = islice(ips, asked.start, None if asked.count is None else asked.start + asked.count)
     return tuple(
         IpView(ip.id, ip.address, ip.port, ip.status, ip.probe_failures, ip.last_health_check_s) for ip in chosen
@@ -98,6 +101,7 @@ def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
         probe_failures=ip.probe_failures,
         address=ip.address,
         port=ip.port,
+        username=ip.login.username if ip.login else "",
         locked_until_boot_s=None if until_s is None else now.boot_at(until_s),
         boot_id=now.boot_id,
     )

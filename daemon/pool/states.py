@@ -19,9 +19,10 @@ from uuid import UUID
 import msgspec
 
 from daemon.errors import IllegalTransition
+from daemon.providers.proxies import Login
 
 NEVER_USED = -math.inf
-Endpoint = tuple[str, str]  # address, port
+Endpoint = tuple[str, str, str]  # address and port as in web/endpoints.py; the row's username, empty without one
 FAILED_MAX_ONE_IN = 5  # of a country's IPs, and at least one, may have failed at once: 20%
 
 
@@ -84,10 +85,12 @@ class Ip:
     edit_no: int = 0
     probe_failures: int = 0  # in a row, since it failed
     leaving: bool = False  # its row is deleted; the IP is removed when its lease ends
+    login: Login | None = None
 
     @property
     def endpoint(self) -> Endpoint:
-        return self.address, self.port
+        """What the IP is: rows with one endpoint are one IP, and one address with several usernames is several."""
+        return self.address, self.port, self.login.username if self.login else ""
 
     def __repr__(self) -> str:
         return f"<Ip {self.address}:{self.port} {self.country} {self.status} lease {self.lease_no}>"

@@ -12,6 +12,8 @@ from uuid import UUID
 from daemon.countries import canonical, names_of
 from daemon.database.postgres import Connection
 from daemon.pool.provision_rows import COLUMNS, NewIP
+from daemon.providers.proxies import Login, login_of
+from daemon.web.endpoints import endpoint_name, endpoint_text
 
 COPY_BATCH_ROWS = 5_000
 INSERT_TIMEOUT_S = 900.0  # a million rows on a slow disk; the connection's limit is for small statements
@@ -39,12 +41,13 @@ class Selection:
     @property
     def arguments(self) -> tuple[list[str] | None, str | None, str | None, str | None, UUID | None]:
         countries = None if self.country is None else names_of(canonical(self.country))
-        return countries, self.ip, self.provider, self.status, self.id
+        ip = None if self.ip is None else endpoint_text(self.ip)
+        return countries, ip, self.provider, self.status, self.id
 
 
 @dataclass(frozen=True, slots=True)
 class PoolIP:
-    """A row as operators see it."""
+    """A row as operators see it: without its login."""
 
     ip_address: str
     ip_port: str
@@ -57,11 +60,13 @@ class PoolIP:
     success_count: int
     failure_count: int
     consecutive_failures: int
+    has_login: bool
+    set_aside: str | None
     notes: str | None
 
     @property
     def name(self) -> str:
-        return f"{self.ip_address}:{self.ip_port}"
+        return endpoint_name(self.ip_address, self.ip_port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,10 @@ class CheckableIP:
     country: str
     provider: str
     rests_until: datetime | None
+    login: Login | None
 
 
-_POOL_IP = ", ".join(PoolIP.__slots__)
+_POOL_IP = ", ".join(PoolIP.__slots__).replace("has_login", "username is not null")
 
 
 async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int], None]) -> int:
@@ -85,8 +91,7 @@ async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int]
     `copied` is called with each batch's number of rows.
     """
     await conn.execute(
-        "create temp table incoming (place bigint, ip_address text, ip_port text, country text, provider text,"
-        " notes text) on commit drop"
+        f"create temp table incoming (place bigint, {', '.join(f'{column} text' for column in COLUMNS)}) on commit drop"
     )
     for start in range(0, len(ips), COPY_BATCH_ROWS):
         batch = [(start + place, *astuple(ip)) for place, ip in enumerate(ips[start : start + COPY_BATCH_ROWS])]
@@ -106,13 +111,17 @@ async def list_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
 
 
 async def checkable_ips(conn: Connection, selection: Selection) -> list[CheckableIP]:
-    columns = "id, ip_address, ip_port, country, provider, case when locked_until > now() then locked_until end"
-    return [CheckableIP(*row) for row in await _select(conn, columns, selection)]
+    columns = (
+        "id, ip_address, ip_port, country, provider, username, password,"
+        " case when locked_until > now() then locked_until end as rests_until"
+    )
+    rows = [dict(row) for row in await _select(conn, columns, selection, "set_aside is null")]
+    return [CheckableIP(login=login_of(row.pop("username"), row.pop("password")), **row) for row in rows]
 
 
-async def _select(conn: Connection, columns: str, selection: Selection) -> list[Any]:
+async def _select(conn: Connection, columns: str, selection: Selection, condition: str = "true") -> list[Any]:
     return await conn.fetch(  # type: ignore[no-any-return]
-        f"select {columns} from ip_rotation_pool where {_SELECTED}"  # noqa: S608
+        f"select {columns} from ip_rotation_pool where {_SELECTED} and {condition}"  # noqa: S608
         " order by lower(country), provider, length(ip_address), ip_address, ip_port",
         *selection.arguments,
         timeout=INSERT_TIMEOUT_S,
@@ -135,7 +144,7 @@ async def reset_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
     rows = await conn.fetch(
         "update ip_rotation_pool set is_healthy = true, consecutive_failures = 0, status = 'available',"  # noqa: S608
         " locked_until = null, locked_by_request = null"
-        f" where (not is_healthy or status = 'failed') and {_SELECTED} returning {_POOL_IP}",
+        f" where (not is_healthy or status = 'failed') and set_aside is null and {_SELECTED} returning {_POOL_IP}",
         *selection.arguments,
         timeout=INSERT_TIMEOUT_S,
     )

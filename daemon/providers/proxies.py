@@ -8,9 +8,9 @@ import base64
 import hashlib
 import re
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address as parsed_address
-from math import ceil
+from math import ceil, inf
 
 import msgspec
 
@@ -31,14 +31,35 @@ EXIT_IP_CHARACTERS_MAX = 64
 LEAKED_CHARACTERS_MIN = 3  # of a password, in a gateway's reason
 
 
+class Login(msgspec.Struct, frozen=True):
+    """The login of one IP, from its row. `repr`, and so each log line, hides it."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "<Login>"
+
+
+def login_of(username: str | None, password: str | None) -> Login | None:
+    """The login of a row; without a username there is none."""
+    return Login(username, password or "") if username else None
+
+
 class LeasedProxy(msgspec.Struct, frozen=True):
-    """A leased IP as in its row. The tracing backend has the login of its provider. `lease` is unique to the lease."""
+    """A leased IP as in its row. `lease` is unique to the lease.
+
+    Without a `login`, the tracing backend has the login of its provider. `ends_boot_s`: from then on, by the boot clock
+    of this machine, nothing may be sent to the proxy.
+    """
 
     address: str
     port: str
     country: str
     provider: str
     lease: str
+    ends_boot_s: float = inf
+    login: Login | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +116,16 @@ def proxy_for(
     country: str = "",
     lease: str = "",
     lock_s: float = 60,
+    login: Login | None = None,
 ) -> ProxyAddress | UnusableProxy:
     """The proxy of a row of ip_rotation_pool. Without a `provider`: a plain HTTP proxy without credentials.
 
     The row is canonical (web/endpoints.py); a spelling that another service sends is made so. `name` is the provider's;
     `lease` is unique to the lease, which lasts `lock_s`. A provider with neither username nor password gets no
-    credentials.
+    credentials. An IP with a `login` of its own is dialled at its own endpoint, never at its provider's gateway: the
+    login belongs to the host that the row names.
     """
-    at = None if provider is None else host_and_port(provider.gateway)
+    at = None if provider is None or login is not None else host_and_port(provider.gateway)
     try:
         host, port = canonical_endpoint(ip_address, ip_port)
     except BadInput as e:
@@ -111,30 +134,36 @@ def proxy_for(
         return UnusableProxy(
             f"ip_address {host!r} is a number: only a provider with a gateway has numbers, for sessions"
         )
-    own = host, int(port)
     if provider is None:
-        return ProxyAddress(*own)
-    at = at or own
-    exit_ip_header, rules = provider.exit_ip_header or None, provider.answer_rules
-    secret = provider.password.get_secret_value()
-    if not (provider.username or secret):
-        return ProxyAddress(*at, None, None, provider.scheme, exit_ip_header, rules)
+        proxy = ProxyAddress(host, int(port))
+    else:
+        gate_host, gate_port = at or (host, int(port))
+        exit_ip_header, rules = provider.exit_ip_header or None, provider.answer_rules
+        proxy = ProxyAddress(gate_host, gate_port, None, None, provider.scheme, exit_ip_header, rules)
+    if login is not None:
+        return _with_login(proxy, login.username, login.password)
+    if provider is None or not (provider.username or provider.password.get_secret_value()):
+        return proxy
     code = iso_code(country)
     if code is None and "{country}" in provider.username_pattern + provider.password_pattern:
         return UnusableProxy(f"country {country[:40]!r} is no two-letter code, and the gateway's login needs one")
     code = code or ""
     values = {
         "username": provider.username,
-        "password": secret,
+        "password": provider.password.get_secret_value(),
         "country": code.upper() if provider.country_case == "upper" else code,
         "session": _session(host, port, provider, f"{name}-{code}-".lower(), lease),
         "lock_minutes": str(ceil(lock_s / 60)),
         "fail_closed": provider.fail_closed,
     }
     username, password = provider.username_pattern.format(**values), provider.password_pattern.format(**values)
-    if provider.scheme == "socks5" and max(len(username.encode()), len(password.encode())) > SOCKS_TEXT_BYTES_MAX:
+    return _with_login(proxy, username, password)
+
+
+def _with_login(proxy: ProxyAddress, username: str, password: str) -> ProxyAddress | UnusableProxy:
+    if proxy.scheme == "socks5" and max(len(username.encode()), len(password.encode())) > SOCKS_TEXT_BYTES_MAX:
         return UnusableProxy(f"the login is longer than the {SOCKS_TEXT_BYTES_MAX} bytes that SOCKS5 takes")
-    return ProxyAddress(*at, username, password, provider.scheme, exit_ip_header, rules)
+    return replace(proxy, username=username, password=password)
 
 
 def _session(host: str, port: str, provider: Provider, prefix: str, lease: str) -> str:

@@ -94,7 +94,7 @@ class Trace(Section):
     retries_max: Live[int] = Field(2, ge=0, le=10)
     hop_timeout_s: float = Field(30, ge=0.1, le=600)
     connect_timeout_s: float = Field(10, ge=0.1, le=120)
-    hops_max: Live[int] = Field(20, ge=1, le=100)
+    hops_max: Live[int] = Field(21, ge=1, le=100)
     headers_bytes_max: int = Field(65_536, ge=4_096, le=1_048_576)
     body_bytes_max: Live[int] = Field(16_384, ge=1_024, le=65_536)
     refresh_max_s: Live[float] = Field(10, ge=0, le=3_600)
@@ -175,7 +175,7 @@ def proxy_of(settings: Settings, leased: LeasedProxy) -> ProxyAddress | Unusable
     """The proxy of a leased IP. Without settings of its provider it is connected to directly, without a login."""
     provider, lock_s = settings.providers.get(leased.provider), settings.pool.lock_s
     named = {"name": leased.provider, "country": leased.country, "lease": leased.lease}
-    return proxy_for(leased.address, leased.port, provider, lock_s=lock_s, **named)
+    return proxy_for(leased.address, leased.port, provider, lock_s=lock_s, login=leased.login, **named)
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

@@ -46,7 +46,8 @@ class LocalBackend:
         self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, proxy_timeout_s: float = math.inf
     ) -> Awaitable[TraceResult]:
         address = proxy_of(self._settings, proxy)
-        return trace(self._fetcher, address, walk, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s)
+        limits = {"timeout_s": timeout_s, "proxy_timeout_s": proxy_timeout_s, "ends_boot_s": proxy.ends_boot_s}
+        return trace(self._fetcher, address, walk, **limits)
 
 
 class Backends:

@@ -144,4 +144,6 @@ def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:
         accept_language=identity.accept_language,
         landing_schemes=sorted(walk.limits.landing_schemes - WEB_SCHEMES),
         stop_at=sorted(walk.limits.stop_at),
+        proxy_username=proxy.login.username if proxy.login else None,
+        proxy_password=proxy.login.password if proxy.login else None,
     )

@@ -35,12 +35,15 @@ _REASON = re.compile(r"[a-z0-9_]{1,64}")
 Text = Annotated[str, Field(max_length=URL_CHARACTERS_MAX)]
 Milliseconds = Annotated[float, Field(ge=0, le=DAY_MS, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=0, le=2**50)]
+Credential = Annotated[str, Field(max_length=1_024, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Header = Annotated[str, Field(max_length=4_096)]
 
 
 @dataclass(frozen=True, slots=True)
 class TraceRequest:
     """A trace to run through a proxy. The fields from `provider` on are tracepool's own, and optional.
+
+    `proxy_username`, `proxy_password`: the proxy's own login, instead of its provider's.
 
     `provider` names the settings' [providers.NAME] of the proxy. `lease` is unique to this trace, for providers with a
     session per trace. `mode` is accepted and not used.
@@ -50,7 +53,7 @@ class TraceRequest:
     proxy_ip: Annotated[str, Field(min_length=1, max_length=255)]
     proxy_port: Annotated[int, Field(ge=1, le=65_535)] | Annotated[str, Field(max_length=16)]
     target_country: Annotated[str, Field(max_length=64)] = "us"
-    max_redirects: Annotated[int, Field(ge=0, le=1_000, strict=True)] = 19
+    max_redirects: Annotated[int, Field(ge=0, le=1_000, strict=True)] = 20
     timeout_ms: Annotated[int, Field(ge=1, le=DAY_MS, strict=True)] = 60_000
     mode: Annotated[str, Field(max_length=64)] = MODE
     referrer: Header | None = None
@@ -62,6 +65,8 @@ class TraceRequest:
         default_factory=list
     )
     stop_at: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=100)] = field(default_factory=list)
+    proxy_username: Credential | None = None
+    proxy_password: Credential | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from daemon.journal.entries import Recorder, TraceProcessing
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Lease, NoIPAvailable, Release
 from daemon.pool.states import Event
-from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.attempts import STOPPED, Attempts, without_ip
@@ -133,9 +132,7 @@ class Tracer:
         self.active += 1
         self.in_flight[job.request_id] = job, lease
         try:
-            proxy = LeasedProxy(
-                lease.address, lease.port, lease.country, lease.provider, f"{lease.request_id}/{lease.lease_no}"
-            )
+            proxy = lease.proxy(lease.ends_boot_s - LEASE_MARGIN_S)
             result = await self._backends.trace(
                 job.backend, walk, proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s
             )

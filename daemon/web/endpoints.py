@@ -33,6 +33,7 @@ _NUMBERS = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*")  #
 _SLOT_NUMBER = re.compile(r"[0-9]{1,7}")
 _IPV4_PART = re.compile(r"0x[0-9a-f]{1,2}|0|[1-9][0-9]{0,2}")
 _IPV6 = re.compile(r"([0-9A-Fa-f:.]{2,45})(%[A-Za-z0-9._-]{1,15})?")
+_SEPARATORS = re.compile(r"[\s;,|]+")
 _ENDS_IN_A_PORT = re.compile(r":[0-9]{0,5}\s*$")
 _PORT = re.compile(r"0*([1-9][0-9]{0,4})")
 _FORBIDDEN_IN_HOSTS = re.compile(r"[\x00-\x20\x7f#/:<>?@\[\\\]^|%]")  # forbidden domain code points, WHATWG URL
@@ -82,6 +83,26 @@ def canonical_port(text: str) -> str:
     return match[1]
 
 
+def split_port(text: str) -> tuple[str, str | None]:
+    """`host:port` and `[address]:port` in two parts, unchecked. Any other text is a host without a port."""
+    host, colon, port = text.rpartition(":")
+    if colon and (":" not in host or (host.startswith("[") and host.endswith("]"))):
+        return host, port
+    return text, None
+
+
+def endpoint_text(text: str) -> str:
+    """An address, with a port or without, in the spelling of the columns: `ip_address`, or `ip_address:ip_port`.
+
+    Other texts stay as they are.
+    """
+    host, port = split_port(text.strip(BLANKS))
+    try:
+        return canonical_host(host) if port is None else ":".join(canonical_endpoint(host, port))
+    except BadInput:
+        return text
+
+
 def endpoint_name(host: str, port: str | int) -> str:
     """As people write it: `192.0.2.7:3128`, `[2001:db8::7]:3128`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -89,11 +110,18 @@ def endpoint_name(host: str, port: str | int) -> str:
 
 def shown(text: str) -> str:
     """The text in quotes, cut; a text that may hold a login is not shown."""
+    if may_hold_login(text):
+        return "the text (not shown, because it may hold a password)"
+    return repr(text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…")
+
+
+def may_hold_login(text: str) -> bool:
+    """Whether a text that should be a host, maybe with a port, looks like more: it has an @, or too many parts."""
     colons = text.replace("://", "", 1).count(":")
     is_address = _IPV6.fullmatch(text.strip(BLANKS + "[]")) is not None
-    if "@" in text or not (colons == 0 or is_address or (colons == 1 and _ENDS_IN_A_PORT.search(text))):
-        return "the text (not shown: it may hold a password)"
-    return repr(text if len(text) <= SHOWN_CHARACTERS_MAX else f"{text[:SHOWN_CHARACTERS_MAX]}…")
+    if "@" in text or len(_SEPARATORS.findall(text.strip(BLANKS))) > 1:
+        return True
+    return not (colons == 0 or is_address or (colons == 1 and _ENDS_IN_A_PORT.search(text)))
 
 
 def _refused(text: str, hint: str) -> BadInput:

@@ -13,7 +13,6 @@ _LONG_AUTHORITY = re.compile(
     rf"[\x00-\x20]*+(?:(?:https?|wss?|ftp|file):[/\\]*+|[/\\]{{2,}}+)[^/\\?#]{{{AUTHORITY_CHARACTERS_MAX + 1}}}",
     re.I | re.ASCII,
 )
-_NON_ASCII = re.compile(rb"[\x80-\xff]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -30,15 +29,14 @@ def value_of(headers: RawHeaders, name: bytes) -> bytes | None:
 
 
 def location_in(headers: RawHeaders) -> str | None:
-    """The first Location that is not empty. Bytes beyond ASCII are percent-encoded one by one, as browsers do it."""
+    """The first Location that is not empty, as in Chromium. Decoded as UTF-8 if valid, else as latin-1."""
     for value in values_of(headers, b"location"):
         if text := value.strip(b" \t"):
-            return text.decode("latin-1") if text.isascii() else _NON_ASCII.sub(_percent_encoded, text).decode("ascii")
+            try:
+                return text.decode()
+            except UnicodeDecodeError:
+                return text.decode("latin-1")
     return None
-
-
-def _percent_encoded(found: re.Match[bytes]) -> bytes:
-    return b"".join(b"%%%02X" % byte for byte in found[0])
 
 
 def refresh_in(headers: RawHeaders) -> str | None:

@@ -48,7 +48,8 @@ class RefusedClick:
 def parse_click(query: bytes) -> Inbound | RefusedClick:
     """The click in a raw query string: the part of the request target after the "?", undecoded.
 
-    Parsed as application/x-www-form-urlencoded (WHATWG URL). Names compare decoded: `%6Fffer=x` names the offer too.
+    Parsed as application/x-www-form-urlencoded (WHATWG URL). Names compare decoded: `%6Fffer=x` names the offer too. In
+    a query without `offer`, a parameter counts whose name differs in case or by blanks around it.
     """
     if query.count(b"&") >= PARAMS_MAX:
         return RefusedClick(400, f"at most {PARAMS_MAX} parameters are accepted")
@@ -59,11 +60,18 @@ def parse_click(query: bytes) -> Inbound | RefusedClick:
             offers.append(param.value)
         else:
             params.append(param)
-    if len(offers) > 1:
-        return RefusedClick(400, "offer parameter must be given once")
+    if not offers:
+        offers = [param.value for param in params if _is_offer(param)]
+        params = [param for param in params if not _is_offer(param)]
+    if len(set(offers)) > 1:
+        return RefusedClick(400, "offer parameter must name one offer")
     if not offers or not offers[0]:
         return RefusedClick(400, "offer parameter is required")
     return Inbound(offers[0], tuple(params))
+
+
+def _is_offer(param: Param) -> bool:
+    return param.name.strip().lower() == OFFER
 
 
 def params_of(query: str) -> list[Param]:

@@ -88,15 +88,15 @@ async def a_click_comes_through(front: Front, daemon: Serving) -> None:
     """Check what the daemon received from a visitor, and what the visitor received."""
     async with front.visitor() as visitor, httpx.AsyncClient(trust_env=False) as beside:
         assert (await front.get(visitor, "/elsewhere")).status_code == 404
-        for path in ("/track-hit", "/functions/v1/track-hit"):
+        for path in ("/track-hit", "/functions/v1/track-hit", "/Track-Hit/"):
             direct = await beside.get(f"{daemon.url}{path}?{QUERY}")
             through = await front.get(visitor, f"{path}?{QUERY}")
             assert through.status_code == 302
             assert through.headers["Location"] == direct.headers["Location"], "not a byte is changed on the way"
         for path in ("/livez", "/readyz", "/"):
             assert (await front.get(visitor, path)).status_code == 404, f"{path} is not for visitors"
-    await until(lambda: len(daemon.log("click")) == 4, "four clicks are in the log")
-    assert [line["visitor"] for line in daemon.log("click")] == ["127.0.0.1", VISITOR] * 2
+    await until(lambda: len(daemon.log("click")) == 6, "six clicks are in the log")
+    assert [line["visitor"] for line in daemon.log("click")] == ["127.0.0.1", VISITOR] * 3
 
 
 @asynccontextmanager

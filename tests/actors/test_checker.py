@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from daemon.checks.checker import PATIENCE_S, Checker, CheckKind, CheckResult
+from daemon.checks.checker import LEASE_MARGIN_S, PATIENCE_S, Checker, CheckKind, CheckResult
 from daemon.errors import TheirFault
 from daemon.pool.messages import SetRules
 from daemon.pool.states import Ip, Rules, Status
@@ -33,12 +33,16 @@ Checking = Callable[[float], Awaitable[CheckResult]]
 
 class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, checking: Checking, *ips: Ip) -> None:
-        async def check(fetcher: Any, proxy: Any, url: str, *, timeout_s: float, slow_s: float) -> CheckResult:
+        async def check(
+            fetcher: Any, proxy: Any, url: str, *, timeout_s: float, slow_s: float, ends_boot_s: float
+        ) -> CheckResult:
             self.asked.append((proxy, url, timeout_s, slow_s))
+            self.lease_ends.append(ends_boot_s)
             return await checking(timeout_s)
 
         monkeypatch.setattr("daemon.checks.checker.check", check)
         self.asked: list[tuple[ProxyAddress | UnusableProxy, str, float, float]] = []
+        self.lease_ends: list[float] = []
         self.journal = MemoryJournal()
         pools = PlayedPools(Rules(lock_s=90))
         self.directory = pools.directory
@@ -64,6 +68,15 @@ async def works(timeout_s: float) -> CheckResult:
 async def never_ends(timeout_s: float) -> CheckResult:
     await trio.sleep_forever()
     raise AssertionError
+
+
+async def test_a_check_knows_the_end_of_its_lease_on_the_boot_clock(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    ip = an_ip()
+    bench = Bench(monkeypatch, nursery, works, ip)
+    await bench.check(ip)
+    assert bench.lease_ends == [90 - LEASE_MARGIN_S]
 
 
 async def test_a_check_holds_a_lease_and_changes_nothing_of_the_ip(

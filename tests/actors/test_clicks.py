@@ -266,7 +266,7 @@ async def test_the_visitors_user_agent_is_in_the_job(autojump_clock: trio.testin
         (b"", 400, "offer parameter is required"),
         (b"offer=", 400, "offer parameter is required"),
         (b"gclid=1", 400, "offer parameter is required"),
-        (b"offer=sale&offer=sale", 400, "offer parameter must be given once"),
+        (b"offer=sale&offer=sold", 400, "offer parameter must name one offer"),
         (b"offer=winter", 404, "Offer not found or inactive"),
         (b"offer=" + b"x" * 10_240, 404, "Offer not found or inactive"),
     ],

@@ -83,7 +83,7 @@ async def test_ips_are_described_by_place_by_quarantine_and_by_endpoint(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     pools = PlayedPools()
-    ips = [an_ip("a"), an_ip(" [2001:DB8::1] ", is_healthy=False), an_ip("c", port=" 8000 ")]
+    ips = [an_ip("a"), an_ip("2001:db8::1", is_healthy=False), an_ip("c", port="8000")]
     handle = pools.directory.open("us", ips)
     nursery.start_soon(pools.actor(MemoryJournal(), clocks).run, [])
     assert [ip.id for ip in await handle.describe()] == [ip.id for ip in ips]
@@ -91,7 +91,8 @@ async def test_ips_are_described_by_place_by_quarantine_and_by_endpoint(
     [failed] = await handle.describe(unhealthy=True)
     assert (failed.id, failed.status, failed.probe_failures) == (ips[1].id, Status.FAILED, 0)
     for endpoint, is_known in (
-        (("a", "7000"), True), (("a", "7001"), False), (("2001:db8::1", "7000"), True), (("c", "8000"), True),
+        (("a", "7000", ""), True), (("a", "7001", ""), False), (("a", "7000", "b"), False),
+        (("2001:db8::1", "7000", ""), True), (("c", "8000", ""), True),
     ):  # fmt: skip
         assert await pools.directory.has(endpoint) is is_known
 
@@ -106,10 +107,18 @@ async def test_an_actor_that_waits_for_the_disk_is_not_waited_for(
     handle.mailbox.send_nowait(Asked().message)
     await trio.sleep(1)
     with pytest.raises(PoolSilent, match="us does not answer"):
-        await pools.directory.has(("192.0.2.1", "7000"))
+        await pools.directory.has(("192.0.2.1", "7000", ""))
     assert trio.current_time() == 1 + ANSWER_S
     assert await pools.directory.overdue() == 0
     assert handle.would_refuse(trio.current_time() + 10, trio.current_time()) == "too_late", (
         "a click is refused at once"
     )
     assert handle.view.counts.available == 1
+
+
+async def test_requests_are_not_examined_again_while_the_daemon_stops(autojump_clock: MockClock) -> None:
+    """The node's trust may end during the stop."""
+    directory = PlayedPools().directory
+    directory.open("us", [an_ip()])
+    directory.close()
+    await directory.recheck_requests()

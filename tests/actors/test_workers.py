@@ -284,6 +284,7 @@ async def test_a_trace_ends_before_its_lock_does(
             nursery.start_soon(bench.work)
             await bench.grant(locked_until_s=locked_until_s)
         assert bench.timeouts == [timeout_s]
+        assert bench.lease_ends == [locked_until_s - LEASE_MARGIN_S]
 
 
 async def test_an_ip_that_cannot_be_dialled_is_the_ips_fault(autojump_clock: trio.testing.MockClock) -> None:

@@ -55,8 +55,9 @@ class Bench:
         ips: int = 1,
     ) -> None:
         async def trace(
-            fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float, proxy_timeout_s: float
+            fetcher: Any, proxy: Any, walk: Walk, *, timeout_s: float, proxy_timeout_s: float, ends_boot_s: float
         ) -> TraceResult:
+            self.lease_ends.append(ends_boot_s)
             self.proxies.append(proxy)
             self.timeouts.append(timeout_s)
             self.proxy_timeouts.append(proxy_timeout_s)
@@ -65,6 +66,7 @@ class Bench:
         monkeypatch.setattr("daemon.trace.backends.trace", trace)
         self.proxies: list[ProxyAddress | UnusableProxy] = []
         self.timeouts: list[float] = []
+        self.lease_ends: list[float] = []
         self.proxy_timeouts: list[float] = []
         self.journal = MemoryJournal()
         self.ips = [Ip(uuid4(), f"198.51.100.{number}", "7000", "us", "luna") for number in range(1, 1 + ips)]
@@ -113,7 +115,10 @@ class Bench:
 
     def lease(self, lease_no: int = 1, locked_until_s: float = 90.0, ip: Ip | None = None) -> Lease:
         ip = ip or self.ip
-        return Lease(ip.id, ip.address, ip.port, ip.provider, "us", lease_no, locked_until_s, self.job.request_id)
+        return Lease(
+            ip.id, ip.address, ip.port, ip.provider, "us", lease_no, locked_until_s, self.job.request_id,
+            ends_boot_s=locked_until_s,
+        )  # fmt: skip
 
     async def grant(self, lease_no: int = 1, locked_until_s: float = 90.0, ip: Ip | None = None) -> None:
         """Answer the request for an IP, which is the next message, with a lease."""

@@ -68,6 +68,14 @@ async def an_offer_that_is_hostile(daemon: Serving) -> None:
     )
 
 
+async def a_trace_with_hidden_characters(daemon: Serving) -> None:
+    hidden = r"e'a\u202eb\u009bc\u200bd\u2028e'"
+    await daemon.psql(
+        "insert into active_trace_requests (request_id, tracking_url, target_country, status, error_message)"
+        f" values (gen_random_uuid(), {hidden}, 'us', 'timeout', {hidden})"
+    )
+
+
 def test_after_a_click_the_figures_change_and_its_trace_is_listed(page: Browser, daemon: Watched) -> None:
     traces = len(page.rows("traces"))
     recorded = page.text("#journal")
@@ -151,6 +159,17 @@ def test_a_reset_asks_first_does_nothing_on_no_and_shows_its_result(page: Browse
     assert daemon.do(Serving.psql, f"select status from ip_rotation_pool where ip_address = '{SICK[0]}'") == [
         ["available"]
     ]
+
+
+def test_hidden_characters_of_data_are_shown_as_escapes(page: Browser, daemon: Watched) -> None:
+    daemon.do(a_trace_with_hidden_characters)
+    type_into(page, "#traces-form [name=status]", "timeout")
+    written = r"a\u202eb\u009bc\u200bd\u2028e"
+    page.until(lambda: any(written in row for row in page.rows("traces")), "it is in the list")
+    page.find("#traces tbody tr[data-key] button").click()
+    page.until(lambda: written in page.text("#detail-body"), "its detail too")
+    assert "\u202e" not in page.run("return document.body.textContent")
+    close_dialog(page)
 
 
 def test_data_of_foreign_pages_is_text_and_not_a_link(page: Browser, daemon: Watched) -> None:

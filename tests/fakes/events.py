@@ -30,6 +30,8 @@ class ProxyEvent(Event, frozen=True, tag="proxy"):
     """0 where no response came."""
     bytes_in: int
     bytes_out: int
+    answered_s: float | None = None
+    """Just before the first byte of the answer went to the client; None where no answer came."""
 
 
 _decoder: "msgspec.json.Decoder[OriginEvent | ProxyEvent]" = msgspec.json.Decoder(OriginEvent | ProxyEvent)
@@ -45,9 +47,13 @@ def from_json(line: bytes) -> Event:
     return _decoder.decode(line)
 
 
-def read_log(path: Path) -> Iterator[Event]:
-    """The events of a log file, in the order of their ends. A last line that a kill cut short is left out."""
+def read_log(path: Path, from_byte: int = 0) -> Iterator[Event]:
+    """The events of a log file, in the order of their ends. A last line that a kill cut short is left out.
+
+    `from_byte`: the length of the file at an earlier time; events since then.
+    """
     with path.open("rb") as lines:
+        lines.seek(from_byte)
         for line in lines:
             if line.endswith(b"\n"):
                 yield from_json(line)

@@ -107,6 +107,7 @@ class _RecordingProxy(ReadingProxy):
         self._number = next(network.connection_numbers)
         self._request: Request | None = None
         self._wall_s = self._began_s = 0.0
+        self._answered_s: float | None = None
         self._counted = (0, 0)
         """Bytes in and out of the connection that belong to earlier requests."""
 
@@ -116,7 +117,7 @@ class _RecordingProxy(ReadingProxy):
 
     async def forward(self, request: Request) -> bool:
         self.record()
-        self._request, self._wall_s, self._began_s = request, time.time(), time.monotonic()
+        self._request, self._wall_s, self._began_s, self._answered_s = request, time.time(), time.monotonic(), None
         self.expect_answer(request)
         failure = self._network.failures.get(self._address)
         if failure == "silent":
@@ -127,6 +128,11 @@ class _RecordingProxy(ReadingProxy):
             extra = [("Proxy-Authenticate", 'Basic realm="demo"')] if failure == 407 else []
             await self.send_back(answer(failure, b"set to fail\n", *extra, ("Connection", "close")))
         return False
+
+    async def send_back(self, data: bytes) -> None:
+        if self._answered_s is None:
+            self._answered_s = time.monotonic()
+        await super().send_back(data)
 
     def answered(self) -> None:
         self.record()
@@ -149,6 +155,7 @@ class _RecordingProxy(ReadingProxy):
             self.status,
             bytes_in - self._counted[0],
             bytes_out - self._counted[1] - untaken_bytes,
+            self._answered_s,
         )
         self._counted = (bytes_in, bytes_out)
         self._network.log.record(event)

@@ -1,10 +1,17 @@
 """Fault injection: break tracepool on purpose, then check that no click was lost and no IP was used twice.
 
-- `records.py`: the recorded history of a run; `checker.py` finds breaches of promises in it.
+- `records.py`: the recorded history of a run; `uses.py`: the uses of IPs that the proxies saw; `checker.py` finds
+  breaches of promises in both.
 - `visitors.py`: sends clicks and records each answer.
 - `scene.py`, `pairs.py`: the processes under test; `faulty.py`: a daemon with a fault built in.
-- `crashes.py`, `outages.py`, `disks.py`, `signals.py`: faults of the daemon, PostgreSQL and the disk.
-- `schemas.py`, `announcements.py`, `links.py`, `pages.py`, `restored.py`, `nodes.py`: faults of their surroundings.
-- `visible.py`: the messages that the daemon must show during a fault.
-- `run.py`: runs a fault; `evidence.py`: gathers the history afterwards.
+- `crashes.py`, `outages.py`, `failover.py`, `disks.py`, `signals.py`, `wall_clock.py`: faults of the daemon,
+  PostgreSQL, the disk and the clock.
+- `edited.py`, `spellings.py`, `locks.py`, `schemas.py`, `announcements.py`: what operators and other roles do to rows.
+- `links.py`, `pages.py`, `restored.py`, `nodes.py`: faults of their surroundings.
+- `visible.py`: the messages that the daemon must show during a fault; `use_of_ips.py`: waits until IPs are in use.
+- `run.py`: runs a fault; `evidence.py`: gathers the history afterwards; `outcome.py`: prints what it led to.
+- `mutants.py`: small breaches of the promises built into the daemon, which each fault must notice.
+
+There are fewer IPs than the clicks ask for. A click may fall back for want of an IP, but only while no IP is idle. So
+each IP is leased again as soon as it has rested, and a rest that is too short is a breach in every fault.
 """

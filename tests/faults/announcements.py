@@ -81,6 +81,5 @@ FAULTS = (
         flooded,
         rounds=1,
         all_resolved=True,
-        clicks_per_s=10.0,
     ),
 )

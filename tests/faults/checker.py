@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlsplit
 
-from daemon.demo.history import Event, OriginEvent, check
-from tests.faults.records import Breach, Down, History, Rules, TraceRow, Visit, cid_of
+from daemon.demo.history import Event, OriginEvent
+from tests.faults.records import Breach, Down, History, HitRow, Intervals, Rules, TraceRow, Visit, cid_of
+from tests.faults.uses import broken_rests, idle_times, uses_of
 
 UNWRITTEN_S = 1.0
 """A trace without an answered click may be missing if it ended this close to a kill."""
@@ -17,23 +18,23 @@ CLOCKS_APART_S = 0.25
 
 
 def judge(history: History, rules: Rules) -> list[Breach]:
-    """Return all breaches. Missing rows are breaches only if they are more than the journal's dropped entries."""
-    addresses = {event.address for event in history.events if isinstance(event, OriginEvent)}
-    breaches = [
-        Breach(found.kind, str(found))
-        for found in check(history.events, cooldown_s=rules.cooldown_s, addresses=addresses)
+    """Return all breaches."""
+    uses = uses_of(history.events)
+    rest_s = 2 * rules.cooldown_s + rules.late_s  # twice: a lease that is given back unused is followed by a cooldown
+    return [
+        *broken_rests(uses, rules.cooldown_s),
+        *_answers(history, rules, idle_times(uses, rules.addresses, rest_s)),
+        *_resolutions(history, rules),
+        *_rows_of_nobody(history),
+        *_missing_hits(history, rules),
+        *_missing_traces(history, rules),
     ]
-    breaches += _answers(history, rules)
-    breaches += _resolutions(history, rules)
-    breaches += _rows_of_nobody(history)
-    missing = [*_missing_hits(history, rules), *_missing_traces(history, rules)]
-    if len(missing) > rules.dropped:
-        breaches += missing
-    return breaches
 
 
-def _answers(history: History, rules: Rules) -> Iterator[Breach]:
+def _answers(history: History, rules: Rules, idle: Intervals) -> Iterator[Breach]:
     """Every click gets its redirect by the deadline, unless its daemon was down or paused."""
+    hits = {hit.request_id: hit for hit in history.hits}
+    traces = {row.request_id: row for row in history.traces}
     for visit in history.visits:
         name = f"click {visit.number} at {visit.sent_s:.3f}"
         if visit.answered:
@@ -41,9 +42,20 @@ def _answers(history: History, rules: Rules) -> Iterator[Breach]:
             if waited_s > rules.deadline_s + rules.late_s and not any(_paused(visit, down) for down in history.downs):
                 yield Breach("late", f"{name} waited {waited_s:.3f} s for its answer")
             if rules.all_resolved and visit.offer not in rules.may_fall_back and cid_of(visit.location) is None:
-                yield Breach("differs", f"{name} got the fallback {visit.location}")
+                hit, row = hits.get(visit.request_id or ""), traces.get(visit.request_id or "")
+                if hit is not None and not _for_want_of_an_ip(visit, hit, row, rules, idle):
+                    yield Breach("differs", f"{name} fell back to {visit.location}: {hit.reason}")
         elif not _excused(visit, history.downs):
             yield Breach("unanswered", f"{name}: {visit.failure or f'status {visit.status}'} at {visit.ended_s:.3f}")
+
+
+def _for_want_of_an_ip(visit: Visit, hit: HitRow, row: TraceRow | None, rules: Rules, idle: Intervals) -> bool:
+    """Whether all IPs were busy while a click waited, or its trace got one too late for its chain."""
+    if hit.reason == "no_ip":
+        return not any(from_s <= visit.sent_s and visit.ended_s <= to_s for from_s, to_s in idle)
+    if hit.reason == "deadline" and row is not None and row.leased_s is not None:
+        return row.leased_s - row.started_s > rules.deadline_s - rules.chain_s - rules.late_s
+    return False
 
 
 def _excused(visit: Visit, downs: Sequence[Down]) -> bool:
@@ -89,17 +101,13 @@ def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
         row = by_request.get(visit.request_id or "")
         if row is None or row.status != "completed":
             forgotten = row is None and rules.were_forgotten(visit.ended_s)
-            if not rules.dropped and not forgotten and not _unpromised(visit, history, rules):
+            if not forgotten and not _unpromised(visit, history, rules):
                 yield Breach("unfinished", f"{name} was resolved; its trace is {row.status if row else 'not there'}")
-        elif row.cids != {cid} or not (landing is None or _by(row, landing.address, rules)):
+        elif row.cids != {cid} or not (landing is None or row.address == landing.address):
             yield Breach("foreign", f"{name} was answered with chain {cid}; its trace has {row.cids} by {row.address}")
     for cid, numbers in visitors_of.items():
         if len(numbers) > 1:
             yield Breach("shared", f"clicks {numbers} were all answered with chain {cid}")
-
-
-def _by(row: TraceRow, address: str, rules: Rules) -> bool:
-    return row.address == address or (row.address is None and rules.dropped > 0)
 
 
 def _rows_of_nobody(history: History) -> Iterator[Breach]:
@@ -140,15 +148,14 @@ def _missing_traces(history: History, rules: Rules) -> Iterator[Breach]:
     """Each chain that the origin served is in one row of a trace; each trace ends, unless its daemon was killed."""
     kills_s = [down.wall_s for down in history.downs if down.killed]
     rows_of: dict[int, list[TraceRow]] = defaultdict(list)
+    leases: dict[str, list[float]] = defaultdict(list)
     for row in history.traces:
         for cid in row.cids:
             rows_of[cid].append(row)
+        if row.address and row.leased_s is not None:
+            leases[row.address] += [row.leased_s - shift_s for shift_s in rules.clock_shifts_s]
         if row.status in ("pending", "processing") and not any(kill_s >= row.started_s for kill_s in kills_s):
             yield Breach("unfinished", f"trace {row.request_id} is {row.status} for ever")
-    leases = defaultdict(list)
-    for row in history.traces:
-        if row.address and row.leased_s is not None:
-            leases[row.address].append(row.leased_s)
     for cid, began, ended_s, landed in _chains(history.events):
         rows = rows_of.get(cid, [])
         unwritten = _near_a_kill(ended_s, history.downs) or rules.were_forgotten(ended_s)

@@ -6,7 +6,7 @@ import time
 import trio
 
 from tests.faults.evidence import rows_came
-from tests.faults.stage import Fault, Stage
+from tests.faults.stage import REPORT, Fault, Stage
 
 GONE_WITHIN_S = 10.0
 AGAIN_ONE_IN = 4
@@ -75,25 +75,31 @@ async def restarted_each_time(stage: Stage) -> None:
     stage.expect(raised == logged, "not logged", f"the actor raised {raised} times and the log has {logged} crashes")
 
 
-# The cooldown outlasts a restart, and there are few IPs: a forgotten cooldown leads to a breach at once.
-SCARCE_IPS = 40
-LONG_REST = {"pool": {"cooldown_s": 3}}
+# The cooldown outlasts a restart: a forgotten cooldown leads to a breach at once.
+RESTART_IPS = 16
+LONG_REST = {"pool": {"cooldown_s": 8}}
+SHORT_LOCKS: dict[str, dict[str, object]] = {"pool": {"lock_s": 2}, "trace": {"timeout_s": 1.5, "hop_timeout_s": 1.5}}
+"""A crash of the actor may lose a lease; its IP comes back when the lock expires."""
+FAST_IPS, FAST_CLICKS_PER_S = 12, 20.0
+"""Where a fault counts messages or traces."""
 FAULTS = (
     Fault(
         "daemon-killed",
         "SIGKILL of the daemon at a random moment, at times again while it starts; restart",
         daemon_killed,
-        rounds=20,
+        rounds=10,
         own_postgres=False,
-        ips=SCARCE_IPS,
+        restarts=True,
+        ips=RESTART_IPS,
         settings=LONG_REST,
     ),
     Fault(
         "both-killed",
         "the daemon killed while PostgreSQL is down; both come back, in either order",
         both_killed,
-        rounds=5,
-        ips=SCARCE_IPS,
+        rounds=3,
+        restarts=True,
+        ips=RESTART_IPS,
         settings=LONG_REST,
         errors=frozenset({"database_unavailable"}),
     ),
@@ -103,9 +109,11 @@ FAULTS = (
         actor_raises,
         rounds=1,
         errors=frozenset({"actor_crashed"}),
-        faulty=("messages", str(MESSAGES_NTH_MAX), "{directory}/report.jsonl"),
-        ips=SCARCE_IPS // 2,
-        settings={"click": {"deadline_s": 2}},
+        faulty=(f"messages={MESSAGES_NTH_MAX}", REPORT),
+        ips=FAST_IPS,
+        clicks_per_s=FAST_CLICKS_PER_S,
+        settings={"click": {"deadline_s": 2}, **SHORT_LOCKS},
+        restarts=True,
         finish=restarted_each_time,
     ),
     Fault(
@@ -114,8 +122,9 @@ FAULTS = (
         worker_raises,
         rounds=1,
         errors=frozenset({"actor_crashed"}),
-        ips=SCARCE_IPS // 2,
-        faulty=("traces", str(TRACES_NTH_MAX), "{directory}/report.jsonl"),
+        ips=FAST_IPS,
+        clicks_per_s=FAST_CLICKS_PER_S,
+        faulty=(f"traces={TRACES_NTH_MAX}", REPORT),
         finish=restarted_each_time,
     ),
 )

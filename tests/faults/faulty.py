@@ -1,23 +1,24 @@
-"""Runs `tracepool` in a process with a fault built in.
+"""Runs `tracepool` in a process with faults built in, given as NAME=VALUE.
 
-    python -m tests.faults.faulty writes NTH_MAX REPORT -- serve --config FILE
-    python -m tests.faults.faulty held FLAG REPORT -- serve --config FILE
-    python -m tests.faults.faulty messages NTH_MAX REPORT -- serve --config FILE
-    python -m tests.faults.faulty traces NTH_MAX REPORT -- serve --config FILE
+    python -m tests.faults.faulty writes=30 report=FILE -- serve --config FILE
 
-- `writes`: the disk refuses the spool's 1st write, then the 2nd write after that, then the 3rd, up to NTH_MAX, and then
-  starts again with the 1st.
-- `held`: the disk refuses every write and read while the file FLAG exists.
-- `messages`: the pools' actors raise on messages counted as under `writes`, every other time after the pool changed.
-- `traces`: the trace workers raise in traces counted in the same way, every other time after the walk.
+- `writes=MOST`: the disk refuses the spool's 1st write, then the 2nd write after that, then the 3rd, up to MOST, and
+  then starts again with the 1st.
+- `held=FLAG`: the disk refuses every write and read while the file FLAG exists.
+- `messages=MOST`: the pools' actors raise on messages counted as under `writes`, every other time after the pool
+  changed.
+- `traces=MOST`: the trace workers raise in traces counted in the same way, every other time after the walk.
+- `clock=FILE`: the wall clock differs from the machine's by the seconds in the file.
+- `mutant=NAME`: breaks a promise, see mutants.py.
 
-Each fault writes a line of JSON to REPORT.
+The first four write a line of JSON to `report=FILE` for each fault.
 """
 
 import json
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from daemon.journal.spool import Spool
 from daemon.pool.messages import Decision, Message
 from daemon.pool.pool import Pool
 from daemon.trace import backends
+from tests.faults.mutants import MUTANTS
 
 REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
 
@@ -63,12 +65,12 @@ def refuse_writes(nth: Nth | None, flag: Path | None, report: Report) -> None:
     append = Spool.append
     writes = 0
 
-    def refusing(spool: Spool, entries: Sequence[tuple[str, str]], *positions: int) -> int:
+    def refusing(spool: Spool, entries: Sequence[tuple[str, str]], *args: Any) -> int:
         nonlocal writes
         writes += 1
         n = nth.due() if nth else 0
         if not n and not (flag and flag.exists()):
-            return append(spool, entries, *positions)
+            return append(spool, entries, *args)
         bodies = [json.loads(body) for kind, body in entries if kind == "ip_changed"]
         leases = [body["locked_by_request"] for body in bodies if body["event"] == "lease"]
         report.write(n=n, write=writes, entries=len(entries), leases=leases)
@@ -90,11 +92,14 @@ def refuse_reads(flag: Path) -> None:
 
 
 def raise_on_messages(nth: Nth, report: Report) -> None:
+    """A message that an actor handles again after a crash does not count: else a long queue would never be served."""
     decide = Pool.decide
+    decided: dict[int, Message] = {}
     restarts.PAUSE_MAX_S = restarts.PAUSE_MIN_S  # many crashes in a short time: how pauses grow is tested elsewhere
 
     def raising(pool: Pool, message: Message, now: Moment, decision: Decision) -> None:
-        n = nth.due()
+        n = 0 if id(message) in decided else nth.due()
+        decided[id(message)] = message  # kept, so that its id is not used again
         if n % 2 == 0:  # 0: no fault is due
             decide(pool, message, now, decision)
         if n:
@@ -119,18 +124,38 @@ def raise_in_traces(nth: Nth, report: Report) -> None:
     setattr(backends, "trace", raising)  # noqa: B010 - mypy refuses to set an imported name
 
 
+def shift_wall_clock(path: Path) -> None:
+    shift_s = float(path.read_text()) if path.exists() else 0.0
+    read = time.time
+    time.time = lambda: read() + shift_s
+
+
+def build_in(name: str, value: str, report: Report | None) -> None:
+    match name:
+        case "clock":
+            shift_wall_clock(Path(value))
+        case "mutant":
+            MUTANTS[value].install()
+        case _:
+            assert report is not None
+            if name == "messages":
+                raise_on_messages(Nth(int(value)), report)
+            elif name == "traces":
+                raise_in_traces(Nth(int(value)), report)
+            elif name == "writes":
+                refuse_writes(Nth(int(value)), None, report)
+            else:
+                assert name == "held", name
+                refuse_writes(None, Path(value), report)
+                refuse_reads(Path(value))
+
+
 def run(words: list[str]) -> int:
     at = words.index("--")
-    kind, what, report = words[:at]
-    if kind == "messages":
-        raise_on_messages(Nth(int(what)), Report(report))
-    elif kind == "traces":
-        raise_in_traces(Nth(int(what)), Report(report))
-    elif kind == "writes":
-        refuse_writes(Nth(int(what)), None, Report(report))
-    else:
-        refuse_writes(None, Path(what), Report(report))
-        refuse_reads(Path(what))
+    given = dict(word.split("=", 1) for word in words[:at])
+    report = given.pop("report", None)
+    for name, value in given.items():
+        build_in(name, value, Report(report) if report else None)
     return main(words[at + 1 :])
 
 

@@ -23,8 +23,8 @@ from tests.support.exchange import page
 from tests.support.processes import run_command
 
 MODES: tuple[Mode, ...] = ("transaction", "session")
-TRUST_S, LOCK_S, COOLDOWN_S = 3.0, 2.0, 1.0
-QUIET_S = LOCK_S + COOLDOWN_S + 10
+TRUST_S, LOCK_S, COOLDOWN_S = 3.0, 2.0, 3.0
+QUIET_BEYOND_COOLDOWN_S = LOCK_S + 10
 RENEWED_EVERY_S = 1.0
 CLOCKS_APART_S = 0.5
 SETTINGS = {
@@ -32,7 +32,7 @@ SETTINGS = {
     "pool": {"lock_s": LOCK_S, "cooldown_s": COOLDOWN_S},
     "trace": {"timeout_s": 1.5, "hop_timeout_s": 1.5},
 }
-IPS = 12
+IPS = 8
 BESIDE_S = 3.0
 """Both daemons run for this time in each step; it is longer than the trust without a renewal."""
 SAID_WITHIN_S = 10.0
@@ -93,9 +93,10 @@ async def removed(stage: Stage) -> str:
     """The first daemon is killed, and `nodes remove` skips its long trust, but not its quiet."""
     scene, second = stage.scene, await _waits(stage)
     await scene.end(signal.SIGKILL, STOPPED_WITHIN_S)
+    began_s = time.monotonic()
     done = await run_command("nodes", "remove", FIRST, "--yes", "--config", str(second.config))
     stage.expect(done.returncode == 0, "refused", f"`nodes remove` ended with {done.returncode}: {done.stderr}")
-    taken_s = await _takes_over(stage, second, time.monotonic(), trust_s=0.0)
+    taken_s = await _takes_over(stage, second, began_s, trust_s=0.0)
     await _waits_again(stage, scene)
     await _handed_over(stage, second, scene)
     return f"the second served {taken_s:.1f} s after the first was removed"
@@ -178,10 +179,11 @@ async def _handed_over(stage: Stage, leaving: Scene, waiting: Scene) -> float:
 
 async def _takes_over(stage: Stage, waiting: Scene, began_s: float, trust_s: float = TRUST_S) -> float:
     """Expect that the waiting daemon joins after trust and quiet, not before. Returns the seconds until it resolves."""
-    latest_s = trust_s + QUIET_S + TAKES_OVER_WITHIN_S
+    quiet_s = QUIET_BEYOND_COOLDOWN_S + stage.cooldown_s
+    latest_s = trust_s + quiet_s + TAKES_OVER_WITHIN_S
     await until(lambda: bool(waiting.log("node_joined")), "the node that waited has joined", latest_s)
     joined_s = time.monotonic() - began_s
-    earliest_s = max(0.0, trust_s - RENEWED_EVERY_S) + QUIET_S - CLOCKS_APART_S
+    earliest_s = max(0.0, trust_s - RENEWED_EVERY_S) + quiet_s - CLOCKS_APART_S
     stage.expect(joined_s >= earliest_s, "too early", f"it joined after {joined_s:.1f} s; {earliest_s:g} s at least")
     await _serves(waiting, TAKES_OVER_WITHIN_S)
     took_s = time.monotonic() - began_s
@@ -206,8 +208,8 @@ FAULTS = (
         stopped,
         rounds=1,
         ips=IPS,
+        restarts=True,
         settings=SETTINGS,
-        clicks_per_s=10.0,
         equip=beside_a_second(),
         finish=claim_held,
     ),
@@ -218,8 +220,8 @@ FAULTS = (
         rounds=1,
         errors=CLAIM,
         ips=IPS,
+        restarts=True,
         settings=SETTINGS,
-        clicks_per_s=10.0,
         equip=beside_a_second(),
         finish=claim_held,
     ),
@@ -230,8 +232,8 @@ FAULTS = (
         rounds=1,
         errors=CLAIM,
         ips=IPS,
+        restarts=True,
         settings=SETTINGS,
-        clicks_per_s=10.0,
         equip=beside_a_second(relayed=True),
         finish=claim_held,
     ),
@@ -241,8 +243,8 @@ FAULTS = (
         removed,
         rounds=1,
         ips=IPS,
+        restarts=True,
         settings=SETTINGS | {"node": {"trust_s": 600}},
-        clicks_per_s=10.0,
         equip=beside_a_second(),
         finish=claim_held,
     ),
@@ -253,8 +255,8 @@ FAULTS = (
             pooled,
             rounds=1,
             ips=IPS,
+            restarts=True,
             settings=SETTINGS,
-            clicks_per_s=10.0,
             equip=beside_a_second(mode=mode),
             finish=claim_held,
             needs=(PACKAGE,),

@@ -35,7 +35,9 @@ def beside_a_second(
         rng = random.Random(scene.visitors.rng.random())
         visitors = Visitors(free_port(), tuple(OFFERS), rng, clicks_per_s=scene.visitors.clicks_per_s)
         visitors.sent = SECOND_VISITORS_FROM
-        second = Scene(directory, scene.postgres, visitors, scene.url, settings=_named(scene, SECOND))
+        second = Scene(
+            directory, scene.postgres, visitors, scene.url, faulty=scene.faulty, settings=_named(scene, SECOND)
+        )
         scene.settings = _named(scene, FIRST)
         scene.beside.append(second)
         now_s = time.monotonic()

@@ -79,22 +79,26 @@ class TraceRow:
 class Rules:
     """What a history may have.
 
-    - `dropped`: number of entries that the disk refused, whose rows may be missing.
+    - `addresses`: the pool's IPs. `chain_s`: the duration of the longest chain.
+    - `all_resolved`: a click may fall back only if all IPs were busy.
     - `unleasable`: requests whose lease the disk refused.
     - `late_hits`: requests that were answered before their hit was durable, because the disk took more than 50 ms.
     - `may_fall_back`: offers exempt from `all_resolved`.
     - `forgotten`: intervals whose rows PostgreSQL lost.
+    - `clock_shifts_s`: seconds by which the daemon's wall clock was wrong.
     """
 
     cooldown_s: float
     deadline_s: float
     late_s: float = 1.0
+    addresses: Sequence[str] = ()
+    chain_s: float = 0.0
     all_resolved: bool = False
-    dropped: int = 0
     unleasable: frozenset[str] = frozenset()
     late_hits: frozenset[str] = frozenset()
     may_fall_back: frozenset[str] = frozenset()
     forgotten: Intervals = ()
+    clock_shifts_s: Sequence[float] = (0.0,)
 
     def were_forgotten(self, at_s: float) -> bool:
         """Whether PostgreSQL may have lost the rows of clicks and traces that ended at this time."""

@@ -4,22 +4,18 @@ Cooldowns must survive that. There are few IPs and the cooldown is long, so that
 leased at once.
 """
 
-import signal
 import time
 
 import trio
 
 from daemon.database import cluster
-from tests.fakes.events import read_log
-from tests.faults.scene import Scene, until
+from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Stage
+from tests.faults.use_of_ips import stopped, used
 from tests.faults.visible import comes, well_again
 from tests.support.servers import furnished
 
 MAINTENANCE_DATABASE = "postgres"
-STOPPED_WITHIN_S = 40.0
-USED_FOR_S = 1.0
-USED_WITHIN_S = 10.0
 COOLDOWN_S = 8.0
 DEADLINE_S = 1.0
 """Short, so that a stop, which waits for the clicks in flight, ends long before the cooldowns do."""
@@ -30,8 +26,8 @@ POSITION = "select coalesce(max(seq), 0) as seq from journal_position"
 async def made_anew(stage: Stage) -> str:
     """The same IPs and offers are inserted again, as new rows."""
     scene = stage.scene
-    await _used(scene)
-    await _stop(stage)
+    await used(stage)
+    await stopped(stage)
     had = await _position(scene)
     ips = await scene.sql("select ip_address, ip_port from ip_rotation_pool")
     offers = {
@@ -48,35 +44,19 @@ async def made_anew(stage: Stage) -> str:
 async def older_copy(stage: Stage) -> str:
     """The database is restored from a backup that is some seconds old."""
     scene = stage.scene
-    await _used(scene)
-    await _stop(stage)
+    await used(stage)
+    await stopped(stage)
     copied_s = time.monotonic()
     await _at_server(scene, f"create database older template {cluster.DATABASE}")
     copied = await _position(scene)
     await scene.restart()
-    await _used(scene)
-    await _stop(stage)
+    await used(stage)
+    await stopped(stage)
     had = await _position(scene)
     _forget(stage, copied_s)
     await _drop(scene)
     await _at_server(scene, f"alter database older rename to {cluster.DATABASE}")
     return "replaced by an older copy; " + await _served_again(stage, had - copied)
-
-
-async def _used(scene: Scene) -> None:
-    """Wait until USED_FOR_S after the next request in the network's log: every IP may then have been used."""
-    from_s, network = time.monotonic(), scene.directory / "network.jsonl"
-
-    def used() -> bool:
-        return any(event.began_s >= from_s for event in read_log(network))
-
-    await until(used, "an IP is in use again", COOLDOWN_S + USED_WITHIN_S)
-    await trio.sleep(USED_FOR_S)
-
-
-async def _stop(stage: Stage) -> None:
-    status, _ = await stage.scene.end(signal.SIGTERM, STOPPED_WITHIN_S)
-    stage.expect(status == 0, "status", f"it ended with {status} after SIGTERM")
 
 
 def _forget(stage: Stage, from_s: float) -> None:
@@ -95,7 +75,7 @@ async def _served_again(stage: Stage, missing: int) -> str:
     # The spool records PostgreSQL's position with its next commit, so the last batch of a run may not be counted.
     counted = len(entries) == 1 and 0 < entries[0] <= missing
     stage.expect(counted, "not said", f"{missing} entries were lost; `database_is_older` has {entries}")
-    await _used(scene)
+    await used(stage)
     await well_again(stage)
     return f"{missing} entries were missing; served again after {took_s:.2f} s"
 
@@ -122,8 +102,8 @@ FAULTS = (
         rounds=1,
         errors=OLDER,
         ips=IPS,
+        restarts=True,
         settings=SETTINGS,
-        clicks_per_s=10.0,
     ),
     Fault(
         "database-made-anew-nothing-kept",
@@ -132,8 +112,8 @@ FAULTS = (
         rounds=1,
         errors=OLDER,
         ips=IPS,
+        restarts=True,
         settings={**SETTINGS, "journal": {"keep_s": 0}},
-        clicks_per_s=10.0,
     ),
     Fault(
         "older-database",
@@ -142,7 +122,7 @@ FAULTS = (
         rounds=1,
         errors=OLDER,
         ips=IPS,
+        restarts=True,
         settings=SETTINGS,
-        clicks_per_s=10.0,
     ),
 )

@@ -28,23 +28,27 @@ from tests.support.processes import REPOSITORY, as_toml, environment
 from tests.support.servers import Postgres, SceneBroke, furnished
 from tests.support.state_dirs import drop_server
 
-IPS = 120
+# Half as many IPs as the clicks ask for, so that each IP is leased again as soon as it has rested.
+IPS = 8
 COOLDOWN_S = 1.0
-DEADLINE_S = 5.0
+DEADLINE_S = 3.0
 LOCK_S = 5.0
 SERVING_WAIT_S = 60.0
 POLL_S = 0.02
 # Chains of two redirects and a page, 0.3 and 0.75 s long, so that a fault meets clicks in every state.
 OFFERS = {"quick": 100, "slow": 250}
 HOPS = 2
+NETWORK_LOG = "network.jsonl"
 
 
 @dataclass(slots=True)
 class Scene:
     """A daemon and its surroundings. `url`: the setting database.url; None means the embedded PostgreSQL.
 
-    `faulty`: arguments for faulty.py, which then runs the daemon. `beside`: further daemons on the same database, each
-    in its own directory. `relay`: between the daemon and PostgreSQL. `downs`: when the daemon was down.
+    `addresses`, `proxy_port`: the IPs. `faulty`: arguments for faulty.py, which then runs the daemon. `beside`: further
+    daemons on the same database, each in its own directory. `relay`: between the daemon and PostgreSQL. `downs`: when
+    the daemon was down. `clock_shift_s`: by which the daemon's wall clock is wrong. `served_s`,
+    `first_served_s`: the last and the first time when the daemon began to serve.
     """
 
     directory: Path
@@ -57,6 +61,11 @@ class Scene:
     process: trio.Process | None = None
     beside: list["Scene"] = field(default_factory=list)
     relay: Relay | None = None
+    addresses: Sequence[str] = ()
+    proxy_port: int = 0
+    clock_shift_s: float = 0.0
+    served_s: float = 0.0
+    first_served_s: float = 0.0
 
     @property
     def daemons(self) -> tuple["Scene", ...]:
@@ -122,7 +131,7 @@ class Scene:
     async def end(self, number: signal.Signals, patience_s: float) -> tuple[int, Down]:
         """Signal the daemon and wait for its end. Returns its exit status and a Down that is still open."""
         assert self.process is not None
-        began_s, wall_s = time.monotonic(), time.time()
+        began_s, wall_s = time.monotonic(), time.time() + self.clock_shift_s
         self.process.send_signal(number)
         with trio.move_on_after(patience_s):
             status = await self.process.wait()
@@ -134,7 +143,8 @@ class Scene:
 
     def up(self) -> None:
         """Close every open Down: the daemon serves again."""
-        now_s = time.monotonic()
+        now_s = self.served_s = time.monotonic()
+        self.first_served_s = self.first_served_s or now_s
         for at, down in enumerate(self.downs):
             if down.ended_s == float("inf"):
                 self.downs[at] = replace(down, ended_s=now_s)
@@ -233,6 +243,7 @@ async def staged(
 async def _up(scene: Scene, own_postgres: bool, ips: int, equip: Equip) -> AsyncIterator[None]:
     addresses = [f"127.3.0.{number}" for number in range(1, ips + 1)]
     proxy_port = free_port(*addresses)
+    scene.addresses, scene.proxy_port = addresses, proxy_port
     postgres = scene.postgres
     await trio.to_thread.run_sync(postgres.start)
     network = await _network(scene.directory, addresses, proxy_port)
@@ -280,7 +291,7 @@ def _new_directory() -> Path:
 async def _network(directory: Path, addresses: Sequence[str], proxy_port: int) -> trio.Process:
     words = ["--proxies", f"{addresses[0]}-{addresses[-1]}", "--proxy-port", str(proxy_port)]
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.fakes.network", *words, "--log", str(directory / "network.jsonl")],
+        [sys.executable, "-m", "tests.fakes.network", *words, "--log", str(directory / NETWORK_LOG)],
         stdout=subprocess.PIPE,
         cwd=REPOSITORY,
         start_new_session=True,

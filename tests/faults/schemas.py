@@ -174,7 +174,6 @@ FAULTS = (
         errors=frozenset({"statement_refused"}),
         all_resolved=True,
         settings={"maintenance": {"interval_s": 1}},
-        clicks_per_s=10.0,
         equip=as_a_role,
     ),
 )

@@ -9,7 +9,7 @@ from tests.faults.evidence import rows_came
 from tests.faults.scene import DEADLINE_S
 from tests.faults.stage import Fault, Stage
 
-STOP_BEYOND_DEADLINE_S = 5.0
+STOP_BEYOND_DEADLINE_S = 7.0
 PATIENCE_S = 60.0
 INVALID = (
     ("[click]\ndeadline_s = 0.01\n", "click.deadline_s"),
@@ -93,19 +93,28 @@ async def hung_up(stage: Stage) -> str:
 
 
 FAULTS = (
-    Fault("sigterm", "SIGTERM under load, then a new start", terminated, rounds=20),
+    Fault(
+        "sigterm",
+        "SIGTERM under load, then a new start",
+        terminated,
+        rounds=6,
+        restarts=True,
+        settings={"pool": {"cooldown_s": 8}, "click": {"deadline_s": DEADLINE_S / 2}},
+    ),
     Fault(
         "sigterm-without-postgres",
         "SIGTERM while PostgreSQL is frozen or killed; the next start ships the rest",
         terminated_alone,
         rounds=2,
         errors=frozenset({"database_unavailable"}),
+        restarts=True,
+        settings={"pool": {"cooldown_s": 8}, "click": {"deadline_s": DEADLINE_S / 2}},
     ),
     Fault(
         "sighup",
         "SIGHUP under load, with valid and with invalid settings",
         hung_up,
-        rounds=20,
+        rounds=2 * len(INVALID),
         errors=frozenset({"reload_refused"}),
         all_resolved=True,
     ),

@@ -14,16 +14,22 @@ from tests.faults.scene import COOLDOWN_S, DEADLINE_S, IPS, Scene, unequipped, u
 from tests.faults.visitors import CLICKS_PER_S
 
 SWEEP_S = 120.0
+REPORT = "report={directory}/report.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """Differences between the long and the short form. `keep`: keep the evidence without a breach too."""
+    """Differences between the long and the short form. `keep`: keep the evidence without a breach too.
+
+    `mutant`: one of mutants.MUTANTS, built in. `cooldown_factor`: above 1 where a start outlasts a cooldown.
+    """
 
     outage_s: float = 32.0
     serving_within_s: float = 3.0
     late_s: float = 1.0
     keep: bool = False
+    mutant: str | None = None
+    cooldown_factor: int = 1
 
 
 @dataclass(slots=True)
@@ -33,6 +39,7 @@ class Stage:
     scene: Scene
     rng: random.Random
     knobs: Knobs
+    cooldown_s: float
     figures: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     breaches: list[Breach] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
@@ -68,9 +75,10 @@ class Fault:
     """A fault. `round` breaks something once and returns a description; `rounds` is their number in the short form.
 
     - `errors`: events that the daemon may log as errors; any other error is a breach.
-    - `all_resolved`: every click must be resolved, except those of the offers in `may_fall_back`.
-    - `ips`: with too few for the clicks each IP is leased as soon as it is available, so that a lease during a cooldown
-      is noticed.
+    - `all_resolved`: every click must be resolved while an IP is free, except those of the offers in `may_fall_back`.
+    - `ips`: fewer than the clicks ask for, so that each IP is leased as soon as it has rested, and a lease during a
+      cooldown is noticed.
+    - `restarts`: pools are loaded anew, within a cooldown of the last use of an IP.
     - `finish`: checks made when all clicks have ended.
     - `equip`: adds further processes to the scene.
     - `needs`: packages of programs.
@@ -85,6 +93,7 @@ class Fault:
     ips: int = IPS
     all_resolved: bool = False
     faulty: tuple[str, ...] = ()
+    restarts: bool = False
     on_tmpfs: bool = False
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     finish: Callable[[Stage], Awaitable[None]] | None = None

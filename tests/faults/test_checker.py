@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from daemon.demo.history import Event, OriginEvent
+from tests.fakes.events import ProxyEvent
 from tests.faults.checker import judge
 from tests.faults.records import Down, History, HitRow, Rules, TraceRow, Visit
+from tests.faults.uses import uses_of
 
 WALL_S = 1.8e9
 RULES = Rules(cooldown_s=60, deadline_s=10)
@@ -14,8 +16,8 @@ TRACKING = "http://track.example/c/0/2/0/0"
 
 
 def chain(cid: int, at_s: float, address: str = "127.3.0.1", hops: int = 3) -> list[Event]:
-    """A chain whose requests take 0.1 s each; it lands with the third."""
-    return [
+    """A chain whose requests take 0.1 s each, as origin and proxy saw it; it lands with the third."""
+    return [proxied_hop(cid, cid, at_s + hop / 10, address) for hop in range(hops)] + [
         OriginEvent(
             wall_s=WALL_S + at_s + hop / 10,
             began_s=at_s + hop / 10,
@@ -30,6 +32,14 @@ def chain(cid: int, at_s: float, address: str = "127.3.0.1", hops: int = 3) -> l
         )
         for hop in range(hops)
     ]
+
+
+def proxied_hop(
+    connection: int, cid: int | None, at_s: float, address: str = "127.3.0.1", *, answered: bool = True
+) -> Event:
+    """One request of 0.1 s."""
+    answered_s, status = (at_s + 0.1, 302) if answered else (None, 0)
+    return ProxyEvent(WALL_S + at_s, at_s, at_s + 0.1, address, cid, connection, "/", status, 0, 0, answered_s)
 
 
 def landing(cid: int, number: int) -> str:
@@ -165,16 +175,36 @@ def test_an_answer_past_the_deadline_is_named() -> None:
     assert kinds(replace(history, visits=[history.visits[0], late])) == {"late"}
 
 
+ALL_RESOLVED = replace(RULES, all_resolved=True, addresses=["127.3.0.1", "127.3.0.2"], chain_s=0.3)
+
+
+def with_fallback(at_s: float, reason: str, history: History) -> History:
+    fallback = replace(hit(3, None), reason=reason)
+    return replace(history, visits=[*history.visits, visit(3, at_s, None)], hits=[*history.hits, fallback])
+
+
 def test_a_fallback_is_named_where_none_may_be() -> None:
-    history = two_clicks()
-    fallback = replace(history, visits=[*history.visits, visit(3, 50, None)], hits=[*history.hits, hit(3, None)])
-    assert kinds(fallback) == set()
-    assert kinds(fallback, replace(RULES, all_resolved=True)) == {"differs"}
+    assert kinds(with_fallback(50, "trace_failed", two_clicks())) == set()
+    assert kinds(with_fallback(50, "trace_failed", two_clicks()), ALL_RESOLVED) == {"differs"}
+
+
+def test_a_fallback_for_want_of_an_ip_is_named_if_an_ip_was_idle() -> None:
+    both_busy = two_clicks(1.0)
+    assert kinds(with_fallback(50, "no_ip", both_busy), ALL_RESOLVED) == set()
+    assert kinds(with_fallback(50, "no_ip", two_clicks()), ALL_RESOLVED) == {"differs"}
+    assert kinds(with_fallback(250, "no_ip", both_busy), ALL_RESOLVED) == {"differs"}
+
+
+@pytest.mark.parametrize(("leased_s", "found"), [(50.0, {"differs"}), (59.9, set())])
+def test_a_fallback_at_the_deadline_is_named_if_its_trace_had_its_ip_in_time(leased_s: float, found: set[str]) -> None:
+    history = with_fallback(50, "deadline", two_clicks())
+    trace = replace(row(3, 50, None, "127.3.0.3"), leased_s=WALL_S + leased_s)
+    assert kinds(replace(history, traces=[*history.traces, trace]), ALL_RESOLVED) == found
 
 
 def test_an_answer_with_a_chain_that_the_origin_never_served_is_named() -> None:
     history = two_clicks()
-    assert "invented" in kinds(replace(history, events=history.events[:3]))
+    assert "invented" in kinds(replace(history, events=chain(11, 0.05)))
 
 
 def test_an_answer_with_a_chain_of_another_time_is_named() -> None:
@@ -255,14 +285,8 @@ def test_a_row_that_never_ends_is_named_unless_its_daemon_was_killed() -> None:
     assert kinds(replace(history, traces=traces, downs=[killed(60)])) == set()
 
 
-def test_missing_rows_are_covered_by_what_the_journal_says_it_dropped_and_no_more() -> None:
-    history = replace(two_clicks(), hits=[])
-    assert kinds(history, replace(RULES, dropped=2)) == set()
-    assert kinds(history, replace(RULES, dropped=1)) == {"no hit"}
-
-
 def test_a_trace_by_a_lease_that_the_disk_refused_is_named() -> None:
-    assert kinds(two_clicks(), replace(RULES, dropped=1, unleasable=frozenset({"r2"}))) == {"not durable"}
+    assert kinds(two_clicks(), replace(RULES, unleasable=frozenset({"r2"}))) == {"not durable"}
 
 
 def test_a_click_at_a_paused_daemon_may_wait_for_it() -> None:
@@ -285,6 +309,27 @@ def test_rows_are_missed_unless_they_ended_while_postgresql_lost_them() -> None:
 def test_an_offer_may_be_exempt_from_resolving_every_click() -> None:
     history = two_clicks()
     history = replace(history, visits=[history.visits[0], visit(2, 100.0, None)], hits=[hit(1, 11), hit(2, None)])
-    rules = replace(RULES, all_resolved=True)
-    assert kinds(history, rules) == {"differs"}
-    assert kinds(history, replace(rules, may_fall_back=frozenset({"quick"}))) == set()
+    assert kinds(history, ALL_RESOLVED) == {"differs"}
+    assert kinds(history, replace(ALL_RESOLVED, may_fall_back=frozenset({"quick"}))) == set()
+
+
+def test_a_rest_is_measured_from_the_answer_to_the_last_request() -> None:
+    """The daemon cannot release an IP before that answer: here 0.35 s after the first click."""
+    assert kinds(two_clicks(60.25, "127.3.0.1")) == {"cooldown"}
+    assert kinds(two_clicks(60.31, "127.3.0.1")) == set()
+
+
+def test_a_use_without_an_answer_counts() -> None:
+    history = two_clicks()
+    assert kinds(replace(history, events=[*history.events, proxied_hop(99, None, 30, answered=False)])) == {"cooldown"}
+
+
+def test_an_unanswered_request_belongs_to_the_trace_of_its_connection() -> None:
+    first, last = (proxied_hop(7, None, at_s, answered=False) for at_s in (0.0, 0.4))
+    [use] = uses_of([first, proxied_hop(7, 5, 0.2), last])
+    assert (use.cid, use.began_s, use.until_s, use.ended_s) == (5, 0.0, 0.4, 0.5)
+
+
+def test_a_trace_at_two_ips_is_named() -> None:
+    history = two_clicks()
+    assert "moved" in kinds(replace(history, events=[*history.events, proxied_hop(98, 11, 0.3, "127.3.0.9")]))

@@ -4,13 +4,12 @@ The long form has as many rounds as one wishes and leaves PostgreSQL away for 32
 --rounds N`. Times are not what is proven here: the machine may be slow, so their bounds are wide.
 """
 
-from collections.abc import Iterator
-
 import pytest
 import trio
 
 from tests.faults.disks import tmpfs_refused
-from tests.faults.run import FAULTS, Outcome, run
+from tests.faults.outcome import Outcome
+from tests.faults.run import FAULTS, run_all
 from tests.faults.stage import Knobs
 from tests.support.needs import need, program_path
 
@@ -18,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]  # the first test wai
 
 SEED = 1
 KNOBS = Knobs(outage_s=8.0, serving_within_s=10.0, late_s=2.0)
-LANES = 2
+LANES = 3
 """Scenes beside each other: most of a fault's time is waiting."""
 LONG_ONES_FIRST = ("sigterm", "daemon-killed", "foreign-schema", "postgres-killed", "silent-link", "both-killed")
 
@@ -32,18 +31,11 @@ def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
         names = [name for name in names if not FAULTS[name].on_tmpfs]
     names = [name for name in names if all(map(program_path, FAULTS[name].needs))]
     found: dict[str, Outcome] = {}
-    queue: Iterator[str] = iter(names)
 
-    async def lane() -> None:
-        for name in queue:
-            found[name] = await run(FAULTS[name], FAULTS[name].rounds, SEED, KNOBS, print)
+    def ended(outcome: Outcome) -> None:
+        found[outcome.fault] = outcome
 
-    async def lanes() -> None:
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(LANES, len(names))):
-                nursery.start_soon(lane)
-
-    trio.run(lanes)
+    trio.run(run_all, [(FAULTS[name], FAULTS[name].rounds, KNOBS) for name in names], SEED, LANES, print, ended)
     return found
 
 
@@ -56,6 +48,6 @@ def test_every_promise_holds_through(name: str, outcomes: dict[str, Outcome]) ->
     for package in FAULTS[name].needs:
         need(package)
     outcome = outcomes[name]
-    print(outcome.summary())
+    print("\n".join([outcome.line(), *outcome.details()]))
     assert outcome.breaches == [], f"the evidence is in {outcome.evidence}"
     assert outcome.clicks["resolved"] > 0

@@ -11,7 +11,7 @@ import trio
 from tests.faults.records import Visit, cid_of
 from tests.support.exchange import exchange
 
-CLICKS_PER_S = 20.0
+CLICKS_PER_S = 10.0
 PATIENCE_S = 60.0
 """Far above the deadline: a click without an answer after this time counts as unanswered."""
 

@@ -1,5 +1,6 @@
 """`tracepool provision` and `reset` on a real database: no IP is added twice, and a refused file adds nothing."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,10 @@ def test_a_bad_row_is_told_with_its_line_and_the_rest_goes_in(tracepool: Command
     text = "ip_address,ip_port\r\n192.0.2.1,7000\r\n192.0.2.2,99999\r\n192.0.2.3,7000\r\n192.0.2.1,7000\r\n"
     imported = tracepool("provision", "import", "-", stdin=text)
     assert (imported.status, imported.out) == (1, "added 2, skipped 1 (already there), refused 1\n")
-    assert imported.err == "tracepool: standard input:3: ip_port '99999' is not a port from 1 to 65535\n"
+    assert imported.err.splitlines() == [
+        "tracepool: standard input:3: ip_port '99999' is not a port from 1 to 65535",
+        "tracepool: standard input:5: 192.0.2.1:7000 is on line 2 already",
+    ]
     assert addresses(tracepool) == ["192.0.2.1", "192.0.2.3"]
 
 
@@ -58,6 +62,32 @@ def test_a_file_with_an_unknown_column_is_wrong_usage(tracepool: Commands) -> No
 def test_a_file_that_is_not_there_is_wrong_usage(tracepool: Commands) -> None:
     imported = tracepool("provision", "import", "/nonexistent.csv")
     assert (imported.status, imported.err) == (2, "tracepool: /nonexistent.csv: No such file or directory\n")
+
+
+def test_a_vendors_list_goes_in_with_its_logins_and_nothing_shows_them(tracepool: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "proxies.txt"
+    lines = (
+        "203.0.113.7:8080:canary-user:ca:nary\ncanary-user:canary@203.0.113.8:8080\n203.0.113.9:99999:canary:canary\n"
+    )
+    file.write_bytes(lines.encode("utf-16"))
+    imported = tracepool("provision", "import", str(file), "--country", "en-GB", "--provider", "web")
+    assert (imported.status, imported.out) == (1, "added 2, skipped 0 (already there), refused 1\n")
+    assert "country en-GB is no two-letter code" in imported.err
+    again = tracepool("provision", "import", "-", stdin="GATE.example:7000:a:canary\ngate.example:7000:b:canary\n")
+    assert again.out == "added 2, skipped 0 (already there), refused 0\n"
+    assert tracepool.sql("select username, password from ip_rotation_pool where ip_address = '203.0.113.7'") == [
+        {"username": "canary-user", "password": "ca:nary"}
+    ]
+    tracepool.sql("update ip_rotation_pool set status = 'failed', is_healthy = false")
+    tracepool.sql("alter table ip_rotation_pool add constraint unlucky check (ip_address <> '192.0.2.9')")
+    refused = tracepool("provision", "import", "-", stdin="192.0.2.9:8080:canary-user:canary\n")
+    assert refused.status == 1
+    asked = [tracepool("provision", "list"), tracepool("provision", "list", "--json"), tracepool("reset"),
+             tracepool("provision", "remove", "--ip", "203.0.113.8:08080"), tracepool("status")]  # fmt: skip
+    assert {row["ip_address"]: row["has_login"] for row in asked[1].json}["gate.example"] is True
+    for output in (imported, again, refused, *asked):
+        assert not re.search("ca:?nary", output.out + output.err)
+    assert addresses(tracepool, "country = 'en-GB'") == ["203.0.113.7"]
 
 
 def test_of_a_files_doubles_the_first_goes_in(tracepool: Commands) -> None:

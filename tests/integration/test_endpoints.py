@@ -9,6 +9,9 @@ import pytest
 from daemon.database.schema import migrate
 from daemon.errors import BadInput
 from daemon.host.clocks import read_clocks
+from daemon.maintenance.evidence import read_evidence
+from daemon.pool.store import Selection, reset_ips
+from daemon.settings.model import Settings
 from daemon.sql_sync import load_ips
 from daemon.web.endpoints import canonical_host, canonical_port
 from tests.integration.databases import PostgresServer, Rows, database_before, fresh_database
@@ -183,7 +186,13 @@ async def test_sql_that_names_no_endpoint_is_refused_with_the_value_and_a_hint(
 
 @pytest.mark.parametrize(
     "address",
-    ["192.0.2.7:3128:bob:canary", "bob:canary@192.0.2.7:3128", "bob:canary", "http://bob:canary@gate.example"],
+    [
+        "192.0.2.7 3128 bob canary",
+        "192.0.2.7:3128:bob:canary",
+        "bob:canary@192.0.2.7:3128",
+        "bob:canary",
+        "http://bob:canary@gate.example",
+    ],
 )
 async def test_a_refusal_repeats_no_login(postgres: PostgresServer, address: str) -> None:
     async with fresh_database(postgres) as rows:
@@ -242,6 +251,9 @@ async def test_a_row_that_was_set_aside_joins_once_its_endpoint_is_its_own(postg
         assert await rows.one("select status from ip_rotation_pool where id = $1", aside) == "failed"
         with pytest.raises(asyncpg.UniqueViolationError):
             await rows.sql("update ip_rotation_pool set set_aside = null where id = $1", aside)
+        assert await rows.database.work(reset_ips, Selection()) == []
+        assert (await rows.database.work(read_evidence, 0.0, Settings())).set_aside == 1
+        assert [row["total"] for row in await rows.database.fetch("counts_by_country")] == [1]
         before = await rows.one("select edit_no from ip_rotation_pool where id = $1", aside)
         await rows.sql("update ip_rotation_pool set ip_address = '192.0.2.8' where id = $1", aside)
         [row] = await rows.sql("select * from ip_rotation_pool where id = $1", aside)

@@ -57,15 +57,15 @@ REFUSED_AND_CLOSED = {
     "HTTP/2.0 in a request line": (b"GET /track-hit?offer=a HTTP/2.0\r\n" + HOST + b"\r\n", 400),
     "a method that nobody knows": (b"BREW /track-hit?offer=a HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "HTTP/0.9": (b"GET /track-hit?offer=a\r\n\r\n", 400),
-    "a body with a length": (POST + b"Content-Length: 5\r\n\r\nhello", 413),
+    "a body with a length": (POST + b"Content-Length: 5\r\n\r\nhello", 405),
     "a body of a GET": (GET + b"Content-Length: 5\r\n\r\nhello", 413),
-    "a chunked body": (POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 413),
-    "broken chunking": (POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello", 413),
+    "a chunked body": (POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 405),
+    "broken chunking": (POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello", 405),
     "a length beyond all": (POST + b"Content-Length: 99999999999999999999\r\n\r\n", 400),
-    "a body that waits to be asked for": (POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n", 413),
+    "a body that waits to be asked for": (POST + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n", 405),
     "a length that is no number": (POST + b"Content-Length: -1\r\n\r\n", 400),
     "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-    "an unknown transfer coding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", 413),
+    "an unknown transfer coding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", 405),
     "CONNECT": (b"CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\n\r\n", 400),
     "CONNECT with a path": (b"CONNECT /track-hit HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "authority-form": (b"GET other.example:443 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
@@ -88,7 +88,14 @@ REFUSED_AND_CLOSED = {
 }
 
 LEFT_TO_THE_CONTROL_APP = {"a method that nobody knows"}
-REFUSED_BY_CONTROL = {"a length beyond all": 413, "an unknown transfer coding": 501}
+REFUSED_BY_CONTROL = {
+    "a length beyond all": 413,
+    "an unknown transfer coding": 501,
+    "a body with a length": 413,
+    "a chunked body": 413,
+    "broken chunking": 413,
+    "a body that waits to be asked for": 413,
+}
 """Where the control face's parser gives another status."""
 
 

@@ -92,11 +92,12 @@ async def face(
     async with trio.open_nursery() as nursery, running(limits, handler=handler, dual_stack=dual_stack) as served:
         nursery.start_soon(work)
 
-        async def get(target: str | bytes, *headers: str, method: str = "GET") -> Reply:
+        async def get(target: str | bytes, *headers: str, method: str = "GET", body: str = "") -> Reply:
             raw = target if isinstance(target, bytes) else target.encode()
             lines = [b"%s %s HTTP/1.1" % (method.encode(), raw), b"Host: clicks.example", b"Connection: close"]
             async with await served.connect() as client:
-                await client.send_all(b"\r\n".join([*lines, *(h.encode("latin-1") for h in headers), b"", b""]))
+                head = b"\r\n".join([*lines, *(h.encode("latin-1") for h in headers), b"", b""])
+                await client.send_all(head + body.encode())
                 return parsed(await read_all(client))
 
         yield Face(get, journal)
@@ -132,16 +133,72 @@ async def test_a_fallback_has_the_same_headers() -> None:
     assert (answer.headers["cache-control"], public.hit().reason) == ("no-store", "trace_failed")
 
 
-async def test_head_is_answered_like_get() -> None:
+async def test_head_gets_the_fallback_without_a_trace_and_a_hit() -> None:
     async with face() as public:
-        answer = await public.get("/track-hit?offer=sale", method="HEAD")
-        assert (answer.status, answer.location, answer.body) == (302, LANDING, b"")
+        answer = await public.get("/track-hit?offer=sale&gclid=7", method="HEAD")
+        assert (answer.status, answer.location, answer.body) == (302, "https://ads.example/go?c=1&gclid=7", b"")
+        assert not public.journal.entries
+        assert (await public.get("/track-hit?offer=other", method="HEAD")).status == 404
         assert (await public.get("/track-hit", method="HEAD")).status == 400
         assert (await public.get("/track-hit", method="HEAD")).body == b""
         assert (await public.get("/livez", method="HEAD")).status == 200
 
 
-@pytest.mark.parametrize("query", ["", "?", "?gclid=1", "?offer=", "?offer", "?OFFER=sale"])
+async def test_a_preview_gets_the_fallback_without_a_trace_and_a_hit() -> None:
+    async with face() as public:
+        answer = await public.get("/track-hit?offer=sale", "X-Purpose: preview")
+        assert (answer.status, answer.location) == (302, "https://ads.example/go?c=1")
+        assert not public.journal.entries
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Sec-Purpose: prefetch",
+        "Sec-Purpose: prefetch;prerender",
+        "Sec-Purpose: prefetch;anonymous-client-ip",
+        "Purpose: Prefetch",
+        "X-Moz: prefetch",
+        "X-Purpose: prefetch",
+    ],
+)
+async def test_a_prefetch_is_refused_so_that_the_browser_asks_again(header: str) -> None:
+    async with face() as public:
+        answer = await public.get("/track-hit?offer=sale", header)
+        assert (answer.status, answer.headers["cache-control"]) == (503, "no-store")
+        assert "location" not in answer.headers
+        assert not public.journal.entries
+        assert (await public.get("/track-hit?offer=sale", "Purpose: other")).status == 302
+
+
+@pytest.mark.parametrize("body", ["", "0123456789", "x" * 65_536])
+async def test_a_post_is_answered_like_get_and_its_body_is_ignored(body: str) -> None:
+    async with face() as public:
+        answer = await public.get("/track-hit?offer=sale", f"Content-Length: {len(body)}", method="POST", body=body)
+        assert (answer.status, answer.location) == (302, LANDING)
+        assert public.hit().outcome == "resolved"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/track-hit/?offer=sale",
+        "/track-hit.?offer=sale",
+        "//track-hit?offer=sale",
+        "/functions//v1/track-hit/?offer=sale",
+        "/Track-Hit?Offer=SALE",
+        "/track-hit%20?offer=sale.",
+        "/track-hit?offer=sale%20#top",
+        "/track-hit?offer=SOMMER+%26+so%CC%88hne",
+    ],
+)
+async def test_a_link_as_people_copy_it_is_a_click(target: str) -> None:
+    async with face() as public:
+        assert (await public.get(target)).location == LANDING
+        assert public.hit().offer_name in ("sale", "sommer & Söhne")
+
+
+@pytest.mark.parametrize("query", ["", "?", "?gclid=1", "?offer=", "?offer", "?OFFER="])
 async def test_without_an_offer_it_is_400(query: str) -> None:
     async with face() as public:
         answer = await public.get(f"/track-hit{query}")
@@ -154,9 +211,9 @@ async def test_without_an_offer_it_is_400(query: str) -> None:
 
 async def test_an_offer_given_twice_is_400() -> None:
     async with face() as public:
-        for query in ("offer=sale&offer=sale", "offer=sale&%6Fffer=x", "offer=sale&offer="):
+        for query in ("offer=sale&offer=sold", "offer=sale&%6Fffer=x", "offer=sale&offer="):
             answer = await public.get(f"/track-hit?{query}")
-            assert (answer.status, answer.error) == (400, "offer parameter must be given once")
+            assert (answer.status, answer.error) == (400, "offer parameter must name one offer")
     assert not public.journal.entries
 
 
@@ -166,7 +223,7 @@ async def test_an_unknown_offer_is_404_and_a_long_name_is_logged_cut_short() -> 
             answer = await public.get("/track-hit?offer=" + "x" * 10_240)
             assert answer.body == b'{"error": "Offer not found or inactive"}'
             assert (answer.status, answer.headers["content-type"]) == (404, "application/json")
-            assert (await public.get("/track-hit?offer=Sale")).status == 404
+            assert (await public.get("/track-hit?offer=sail")).status == 404
     assert {len(line["offer"]) for line in logs if line["event"] == "click_refused"} == {100, 4}
 
 
@@ -190,12 +247,13 @@ async def test_readyz_of_a_ready_daemon_is_200() -> None:
         assert [(await public.get(path)).status for path in ("/readyz", "/livez")] == [200, 200]
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PURGE"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PURGE"])
 @pytest.mark.parametrize("path", ["/track-hit?offer=sale", "/functions/v1/track-hit", "/livez"])
 async def test_other_methods_are_405_with_those_allowed(method: str, path: str) -> None:
     async with face() as public:
         answer = await public.get(path, method=method)
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+        assert (await public.get("/livez", method="POST")).status == 405
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD" if path == "/livez" else "GET, HEAD, POST")
     assert not public.journal.entries
 
 
@@ -203,9 +261,9 @@ async def test_other_methods_are_405_with_those_allowed(method: str, path: str) 
     "path",
     [
         "/",
-        "/track-hit/",
-        "/Track-Hit?offer=sale",
-        "/functions//v1/track-hit?offer=sale",
+        "/track-hits",
+        "/x/track-hit?offer=sale",
+        "/functions/v2/track-hit?offer=sale",
         "//evil.example/track-hit",
         "/static/x",
         "/track-hit/../etc",

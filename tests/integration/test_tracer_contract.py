@@ -65,6 +65,7 @@ CHAINS = {
         (Verdict.TARGET, "loop"),
         [(302, "http"), (302, "http")],
         {"ads.example/start": redirect("/again"), "ads.example/again": redirect("/start")},
+        limits={"hops_max": 2},
     ),
     "too many hops": Chain(
         (Verdict.LIMIT, "hops_max"),

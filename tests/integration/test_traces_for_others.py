@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from daemon.pool.states import Endpoint
 from tests.fakes import origins
 from tests.fakes.net import START, net
 from tests.fakes.origins import Reply, page, redirect
@@ -155,8 +156,8 @@ async def test_beyond_trace_workers_the_answer_is_busy() -> None:
 
 
 async def test_own_clicks_count_too_and_the_own_pool_is_not_for_others() -> None:
-    async def is_ours(endpoint: tuple[str, str]) -> bool:
-        return endpoint == ("127.0.0.1", "7000")
+    async def is_ours(endpoint: Endpoint) -> bool:
+        return endpoint == ("127.0.0.1", "7000", "")
 
     async with tracer_face(tracer_settings(workers=5), workers_busy=lambda: 4, is_of_the_pool=is_ours) as one:
         assert (await post_trace(one, url=START, proxy_port=free_port())).status_code == 200

@@ -377,3 +377,10 @@ def test_whatever_the_figures_are_advice_reads_well(given: Figures) -> None:
         assert advice.command
         assert all(isinstance(number, int | float) for number in advice.numbers.values())
         assert all(advice.numbers[name] >= 1 for name in advice.numbers if name == "ips_to_add")
+
+
+def test_rows_that_are_set_aside_are_named_until_an_operator_has_dealt_with_them() -> None:
+    advice = only(figures(evidence={"set_aside": 3}))
+    assert (advice.code, advice.severity) == ("ips_set_aside", Severity.WARNING)
+    assert advice.numbers == {"rows": 3}
+    assert "where set_aside is not null" in (advice.command or "")

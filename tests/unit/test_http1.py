@@ -82,8 +82,34 @@ def test_a_long_head_is_refused_and_many_short_ones_are_not() -> None:
 @pytest.mark.parametrize("header", [b"Content-Length: 2", b"Transfer-Encoding: chunked"])
 def test_a_body_is_refused_and_never_parsed_as_a_request(header: bytes) -> None:
     http = PlainHTTP(head_bytes_max=1_000)
-    http.receive(b"POST / HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n\r\n" + GET)
+    http.receive(b"PUT / HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n\r\n" + GET)
     assert http.next_request() == Refusal(413, "a request with a body")
+
+
+@pytest.mark.parametrize("header", [b"Content-Length: 2", b"Content-Length: 65536", b"Transfer-Encoding: chunked"])
+def test_the_connection_ends_with_the_answer_to_a_post_with_a_body(header: bytes) -> None:
+    http = PlainHTTP(head_bytes_max=1_000)
+    http.receive(b"POST /?a HTTP/1.1\r\nHost: a\r\n" + header + b"\r\n\r\n" + GET)
+    request = http.next_request()
+    assert isinstance(request, Request)
+    assert (request.method, request.query, request.keeps) == ("POST", b"a", False)
+
+
+def test_a_post_without_a_body_keeps_the_connection_and_a_long_body_is_refused() -> None:
+    http = PlainHTTP(head_bytes_max=1_000)
+    http.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" + GET)
+    assert [getattr(http.next_request(), "keeps", None) for _ in range(2)] == [True, True]
+    http.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n")
+    assert http.next_request() == Refusal(413, "the body is too long")
+
+
+@pytest.mark.parametrize("target", [b"/x?a=1#top", b"/x?a=1#", b"/x?a=1#?b#c", b"http://a/x?a=1#top"])
+def test_a_fragment_is_cut_off(target: bytes) -> None:
+    http = PlainHTTP(head_bytes_max=1_000)
+    http.receive(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+    request = http.next_request()
+    assert isinstance(request, Request)
+    assert (request.path, request.query) == ("/x", b"a=1")
 
 
 def test_an_end_within_a_request_is_refused_and_one_between_requests_is_not() -> None:

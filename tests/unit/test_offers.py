@@ -38,7 +38,7 @@ def only(**values: Any) -> Offer:
     return found
 
 
-def test_an_offer_is_found_by_its_exact_name() -> None:
+def test_an_offer_is_found_by_its_name() -> None:
     offers = Offers()
     one = row(deadline_s=4.5, user_agent="visitor", target_country="UK")
     assert offers.replace([one]) == []
@@ -46,7 +46,17 @@ def test_an_offer_is_found_by_its_exact_name() -> None:
     assert found is not None
     assert (found.id, found.targets, found.country) == (one["id"], (Target("https://ads.example/go"),), "UK")
     assert (found.deadline_s, found.user_agent) == (4.5, "visitor")
-    assert offers.find("Summer-Sale") is offers.find("summer-sale ") is offers.find("") is None
+    assert offers.find("Summer-Sale") is offers.find(" summer-sale ") is offers.find("summer-sale.") is not None
+    assert offers.find("") is offers.find(".") is offers.find("summer_sale") is offers.find("é" * 9_999) is None
+    assert offers.known("Summer-Sale") is None, "the API compares names as they are"
+
+
+def test_a_name_that_could_mean_two_offers_means_none() -> None:
+    offers = Offers()
+    assert offers.replace([row(name) for name in ("sale", "Sale", "sold.")]) == []
+    names = ("sale", "Sale", "SALE", "sale.", "Sold.", "sold")
+    found = {name: offer and offer.name for name in names for offer in [offers.find(name)]}
+    assert found == {"sale": "sale", "Sale": "Sale", "SALE": None, "sale.": None, "Sold.": "sold.", "sold": None}
 
 
 def test_new_rows_replace_all_offers() -> None:

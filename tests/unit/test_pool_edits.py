@@ -9,7 +9,8 @@ from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Adopt, Decision, Lease, Message, Release, Remove
 from daemon.pool.pool import Pool
 from daemon.pool.rests import Rests
-from daemon.pool.states import Event, Ip, Rules, Status
+from daemon.pool.states import Endpoint, Event, Ip, Rules, Status
+from daemon.providers.proxies import Login
 from tests.fakes.ips import a_request, an_ip, granted, row_of, say, state
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=5)
@@ -20,7 +21,7 @@ MARKED = {"status": Status.FAILED, "is_healthy": False}
 class Country:
     """A pool and its clock."""
 
-    def __init__(self, *ips: Ip, departed: dict[tuple[str, str], float] | None = None) -> None:
+    def __init__(self, *ips: Ip, departed: dict[Endpoint, float] | None = None) -> None:
         self.pool = Pool("us", RULES, Rests(departed))
         self.pool.load(ips)
 
@@ -250,7 +251,7 @@ def test_one_put_back_says_in_its_row_that_it_rests() -> None:
 
 
 def test_a_new_country_loads_with_the_rests_of_what_departed_elsewhere() -> None:
-    departed = {("192.0.2.1", "7000"): 150.0}
+    departed = {("192.0.2.1", "7000", ""): 150.0}
     country = Country(an_ip(), departed=departed)
     country.becomes_available_at(150)
 
@@ -264,7 +265,7 @@ def test_an_endpoint_that_an_edit_leaves_still_rests() -> None:
 
 
 def test_an_endpoint_that_an_edit_brings_still_rests() -> None:
-    country = Country(departed={("192.0.2.5", "7000"): 150.0})
+    country = Country(departed={("192.0.2.5", "7000", ""): 150.0})
     ip = an_ip("192.0.2.4")
     country.say(0, Adopt((ip,)))
     country.edit(1, ip, address="192.0.2.5")
@@ -274,7 +275,7 @@ def test_an_endpoint_that_an_edit_brings_still_rests() -> None:
 
 def test_an_edit_that_brings_a_resting_endpoint_to_one_in_use_adds_its_rest_to_the_lease() -> None:
     ip = an_ip("192.0.2.4")
-    country = Country(ip, departed={("192.0.2.5", "7000"): 150.0})
+    country = Country(ip, departed={("192.0.2.5", "7000", ""): 150.0})
     country.lease(0)
     country.edit(1, ip, address="192.0.2.5")
     country.say(2, Release(ip.id, 1, Event.RELEASED_OK))
@@ -297,3 +298,32 @@ def test_a_row_that_its_operator_half_marked_is_failed_until_a_reset(status: Sta
     assert country.pool.counts().failed == 1
     country.edit(101, ip, **RESET)
     assert country.lease(102)
+
+
+def test_one_address_with_two_usernames_is_two_ips() -> None:
+    ips = [an_ip("gate.example", login=Login(name, "secret")) for name in ("session-1", "session-2")]
+    country = Country(*ips)
+    leases = [country.lease(0), country.lease(0)]
+    assert {lease and lease.login for lease in leases} == {ip.login for ip in ips}
+    country.say(1, Remove((ips[0].id,)))
+    country.say(2, Release(ips[1].id, 1, Event.RELEASED_OK))
+    country.becomes_available_at(62)
+
+
+def test_an_edit_of_the_username_makes_another_endpoint_and_one_of_the_password_does_not() -> None:
+    ip = an_ip("gate.example", login=Login("session-1", "old"))
+    country = Country(ip)
+    country.lease(0)
+    country.edit(1, ip, login=Login("session-1", "new"))
+    assert ip.login == Login("session-1", "new")
+    country.edit(2, ip, login=Login("session-2", "new"))
+    country.say(3, Adopt((an_ip("gate.example", login=Login("session-1", "new")),)))
+    assert country.lease(149) is None, "the endpoint that the lease uses has departed"
+
+
+def test_no_repr_shows_a_login() -> None:
+    ip = an_ip("gate.example", login=Login("canary-user", "canary-word"))
+    country = Country(ip)
+    lease = country.lease(0)
+    assert lease is not None
+    assert "canary" not in f"{ip!r}{lease!r}{lease.login!r}{lease.proxy()!r}{country.pool!r}"

@@ -103,7 +103,7 @@ def probed(pool: Pool, ip: Ip, tick_s: float) -> Lease:
 
 
 def ended(lease: Lease, event: Event) -> Release:
-    return Release(lease.ip_id, lease.lease_no, event, endpoint=(lease.address, lease.port))
+    return Release(lease.ip_id, lease.lease_no, event, endpoint=lease.endpoint)
 
 
 def a_failed_one() -> Ip:

@@ -293,7 +293,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
                     known.fit, known.broke, known.bad_in_row, known.probes_failed = True, False, 0, 0
             if known.leaving:
                 del self.known[lease.ip_id]
-        self.say(Release(lease.ip_id, lease.lease_no, event, endpoint=(lease.address, lease.port)))
+        self.say(Release(lease.ip_id, lease.lease_no, event, endpoint=lease.endpoint))
 
     @precondition(lambda self: self.old)
     @rule(pick=PICKS, event=st.sampled_from(list(Event)))

@@ -17,6 +17,8 @@ NOW = Moment(tick_s=1_000.0, wall_s=1_700_000_000.0)
 COLUMNS: dict[str, Any] = {
     "ip_address": "198.51.100.1",
     "ip_port": "7000",
+    "username": None,
+    "password": None,
     "country": "us",
     "provider": "luna",
     "status": "available",
@@ -128,13 +130,13 @@ def test_a_lock_runs_out_into_its_rest_wherever_the_restart_falls(
 @pytest.mark.parametrize("written", ["available", "cooldown"])
 def test_an_ip_whose_row_says_less_than_the_spool_rests_by_the_spool(written: str) -> None:
     ip = ip_from_row(row(status=written, locked_until=NOW.wall_s + 5 if written == "cooldown" else None), NOW)
-    pool = Pool("us", Rules(), Rests({("198.51.100.1", "7000"): NOW.tick_s + 40}))
+    pool = Pool("us", Rules(), Rests({("198.51.100.1", "7000", ""): NOW.tick_s + 40}))
     pool.load([ip])
     assert (ip.status, ip.locked_until_s) == (Status.COOLDOWN, NOW.tick_s + 40)
 
 
 def test_a_locked_row_that_says_the_same_as_the_spool_stays_locked() -> None:
     ip = ip_from_row(row(status="locked", locked_until=NOW.wall_s + 50), NOW)
-    pool = Pool("us", Rules(cooldown_s=60), Rests({("198.51.100.1", "7000"): NOW.tick_s + 110 + 1e-6}))
+    pool = Pool("us", Rules(cooldown_s=60), Rests({("198.51.100.1", "7000", ""): NOW.tick_s + 110 + 1e-6}))
     pool.load([ip])
     assert (ip.status, ip.locked_until_s) == (Status.LOCKED, NOW.tick_s + 50)

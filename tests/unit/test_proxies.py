@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from daemon.providers.proxies import ProxyAddress, UnusableProxy, address_of, exit_ip_in, proxy_for
+from daemon.providers.proxies import Login, ProxyAddress, UnusableProxy, address_of, exit_ip_in, login_of, proxy_for
 from daemon.providers.settings import PLACEHOLDERS, Provider
 from daemon.web.addresses import host_and_port
 
@@ -222,3 +222,27 @@ def test_an_exit_address_is_an_address(text: str | None, address: str | None) ->
 def test_no_header_no_exit_address() -> None:
     assert exit_ip_in([(b"X-Exit", b"198.51.100.7")], None) is None
     assert exit_ip_in([(b"X-Exit", b"\xff\xfe")], "x-exit") is None
+
+
+def test_an_ip_with_its_own_login_is_dialled_at_its_own_endpoint_with_it() -> None:
+    login = Login("bob", "canary")
+    for provider in (None, Provider(username="customer", password=WORD), GATE):
+        proxy = proxy_for("198.51.100.7", "3128", provider, login=login)
+        assert isinstance(proxy, ProxyAddress)
+        assert (proxy.host, proxy.port, proxy.username, proxy.password) == ("198.51.100.7", 3128, "bob", "canary")
+        assert "canary" not in repr(proxy) + repr(login)
+    socks = Provider(scheme="socks5")
+    assert proxy_for("198.51.100.7", "3128", socks, login=login) == ProxyAddress(
+        "198.51.100.7", 3128, "bob", "canary", "socks5"
+    )
+    assert isinstance(proxy_for("198.51.100.7", "3128", socks, login=Login("bob", "x" * 256)), UnusableProxy)
+    assert isinstance(proxy_for("4711", "7000", GATE, login=login), UnusableProxy), "a session has no endpoint"
+
+
+@pytest.mark.parametrize(("username", "password", "login"), [
+    ("bob", "secret", Login("bob", "secret")), ("bob", None, Login("bob", "")), (None, None, None), ("", "x", None),
+])  # fmt: skip
+def test_a_row_has_a_login_if_it_has_a_username(
+    username: str | None, password: str | None, login: Login | None
+) -> None:
+    assert login_of(username, password) == login

@@ -26,14 +26,16 @@ def test_the_offer_is_taken_out_and_the_rest_keeps_its_order() -> None:
     )
 
 
-@pytest.mark.parametrize("query", [b"", b"gclid=1", b"offer", b"offer=", b"offer=&gclid=1", b"Offer=x", b"&&"])
+@pytest.mark.parametrize(
+    "query", [b"", b"gclid=1", b"offer", b"offer=", b"offer=&gclid=1", b"Offer=", b"offers=x", b"&&"]
+)
 def test_a_click_without_an_offer_is_refused(query: bytes) -> None:
     assert parse_click(query) == RefusedClick(400, "offer parameter is required")
 
 
-@pytest.mark.parametrize("query", [b"offer=a&offer=b", b"offer=a&offer=a", b"offer&offer=a", b"offer=a&x=1&%6Fffer=b"])
+@pytest.mark.parametrize("query", [b"offer=a&offer=b", b"offer&offer=a", b"offer=a&x=1&%6Fffer=b", b"Offer=a&OFFER=b"])
 def test_an_offer_given_twice_is_refused(query: bytes) -> None:
-    assert parse_click(query) == RefusedClick(400, "offer parameter must be given once")
+    assert parse_click(query) == RefusedClick(400, "offer parameter must name one offer")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,15 @@ def test_an_offer_given_twice_is_refused(query: bytes) -> None:
 )
 def test_an_offer_name_is_decoded(query: bytes, offer: str) -> None:
     assert parse_click(query) == Inbound(offer, ())
+
+
+@pytest.mark.parametrize("query", [b"Offer=a&x=1", b"x=1&OFFER=a", b"+offer%20=a&x=1", b"offer=a&x=1&offer=a"])
+def test_an_unmistakable_offer_is_found(query: bytes) -> None:
+    assert parse_click(query) == Inbound("a", (Param("x", "1", "x=1"),))
+
+
+def test_a_parameter_in_capitals_stays_beside_an_offer() -> None:
+    assert parse_click(b"offer=a&Offer=b") == Inbound("a", (Param("Offer", "b", "Offer=b"),))
 
 
 def test_repeated_and_empty_parameters_are_kept() -> None:

@@ -52,8 +52,8 @@ def test_the_spool_knows_what_rests_though_no_row_does() -> None:
         f'{{"id": "{uuid4()}", "status": "locked", "locked_until": 4e9}}',  # of an earlier version, without an endpoint
     )
     assert table.departed == {
-        ("in use", "7000"): pytest.approx(now.tick_s + 40 + 60),
-        ("rests", "7000"): pytest.approx(now.tick_s + 20),
+        ("in use", "7000", ""): pytest.approx(now.tick_s + 40 + 60),
+        ("rests", "7000", ""): pytest.approx(now.tick_s + 20),
     }
     assert table.take_cut() == 0
 
@@ -62,7 +62,7 @@ def test_the_spool_knows_what_rests_though_no_row_does() -> None:
 def test_in_the_same_boot_the_boot_clock_decides(wall_set_s: float) -> None:
     now = later(10, wall_set_s=wall_set_s)
     table = learned(now, said(an_ip(A), Status.COOLDOWN, 30))
-    assert table.departed == {(A, "7000"): pytest.approx(now.tick_s + 20)}
+    assert table.departed == {(A, "7000", ""): pytest.approx(now.tick_s + 20)}
     assert table.take_cut() == 0
 
 
@@ -76,18 +76,18 @@ def test_after_a_reboot_the_wall_clock_decides_within_lock_and_cooldown(
 ) -> None:
     now = later(10, wall_set_s=wall_set_s, boot_id="another boot")
     table = learned(now, said(an_ip(A), Status.COOLDOWN, 30))
-    assert table.departed == ({} if left_s is None else {(A, "7000"): pytest.approx(now.tick_s + left_s)})
+    assert table.departed == ({} if left_s is None else {(A, "7000", ""): pytest.approx(now.tick_s + left_s)})
     assert table.take_cut() == (wall_set_s < 0)
 
 
 def test_entries_of_a_version_without_boot_clock_are_read_by_the_wall_clock() -> None:
     values = {"id": str(uuid4()), "status": "cooldown", "locked_until": BEFORE.wall_s + 30, "address": "a", "port": "1"}
-    assert learned(later(10), json.dumps(values)).departed == {("a", "1"): pytest.approx(40.0)}
+    assert learned(later(10), json.dumps(values)).departed == {("a", "1", ""): pytest.approx(40.0)}
 
 
 def test_entries_of_a_version_without_one_spelling_are_read_in_the_canonical_one() -> None:
     assert set(learned(later(0), said(an_ip(" GATE.example.", port="07000"), Status.COOLDOWN, 30)).departed) == {
-        ("gate.example", "7000")
+        ("gate.example", "7000", "")
     }
 
 

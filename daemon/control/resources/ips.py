@@ -31,6 +31,7 @@ from daemon.pool.provision_rows import NewIP, new_ip
 from daemon.pool.store import Selection, add_ips, remove_ips, reset_ips
 
 HISTORY_MAX = 100
+Credential = Annotated[str, Field(max_length=1_024, pattern=r"^[^\x00]*$")]
 Status = Literal["available", "locked", "cooldown", "failed"]
 Ascending = Literal["created", "ip", "country", "status", "last_used", "uses", "failures", "response_ms"]
 Descending = Literal["-created", "-ip", "-country", "-status", "-last_used", "-uses", "-failures", "-response_ms"]
@@ -52,7 +53,10 @@ class IpsQuery:
 
 @dataclass(frozen=True, slots=True)
 class IpRow:
-    """A row of ip_rotation_pool. With a gateway provider `ip_address` is a session slot."""
+    """A row of ip_rotation_pool. With a gateway provider `ip_address` is a session slot.
+
+    `has_login`: the row has a username of its own, which is not shown. `set_aside`: why the row is never leased.
+    """
 
     id: UUID
     ip_address: str
@@ -74,6 +78,8 @@ class IpRow:
     bytes_received: int
     bytes_sent: int
     notes: str | None
+    has_login: bool
+    set_aside: str | None
     created_at: datetime
     updated_at: datetime
 
@@ -102,10 +108,16 @@ class IpDetail:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class IpNew:
-    """An IP to add. The defaults are those of `tracepool provision import`."""
+    """An IP to add. The defaults are those of `tracepool provision import`.
+
+    `ip_address` may hold more than the host, as vendors' lists do: `192.0.2.7:3128:username:password`. A login belongs
+    to its IP, and is used instead of its provider's.
+    """
 
     ip_address: Word
     ip_port: Word | None = None
+    username: Credential | None = None
+    password: Credential | None = None
     country: Word | None = None
     provider: Word | None = None
     notes: Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")] | None = None
@@ -174,11 +186,11 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @validate_response(IpRow, 201)
     async def add_ip(data: IpNew) -> tuple[IpRow, int]:
         """Add an IP; 409 if the pool has it already."""
-        ip = new_ip(_given(data))
-        added, row = await context().database.work(_add_one, ip)
-        if not added:
-            raise ProblemRaised(409, f"{ip.ip_address}:{ip.ip_port} is in the pool already")
-        note_change(ip=f"{ip.ip_address}:{ip.ip_port}")
+        ip = new_ip(_given(data), context().settings().providers)
+        row = await context().database.work(_add_one, ip)
+        if row is None:
+            raise ProblemRaised(409, f"{ip.name} is in the pool already")
+        note_change(ip=ip.name)
         return from_row(IpRow, row), 201
 
     @routes.post("/api/ips/import")
@@ -186,7 +198,8 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
     @validate_response(IpsAdded)
     async def import_ips(data: IpsNew) -> IpsAdded:
         """Add many IPs. An IP that exists is skipped."""
-        rows, refused = parse_rows(data.rows, lambda row: new_ip(_given(row)), strict=data.strict)
+        providers = context().settings().providers
+        rows, refused = parse_rows(data.rows, lambda row: new_ip(_given(row), providers), strict=data.strict)
         added = await context().database.work(add_ips, rows, lambda _: None) if rows else 0
         note_change(added=added, refused=len(refused))
         return IpsAdded(added, len(rows) - added, refused)
@@ -229,10 +242,12 @@ async def _read_detail(conn: Connection, ip_id: UUID) -> tuple[dict[str, Any] | 
     return row, traces
 
 
-async def _add_one(conn: Connection, ip: NewIP) -> tuple[int, dict[str, Any]]:
-    added = await add_ips(conn, [ip], lambda _: None)
-    [row], _ = await read_page(conn, IPS, PageQuery("created", 1, None, {"ip": f"{ip.ip_address}:{ip.ip_port}"}))
-    return added, row
+async def _add_one(conn: Connection, ip: NewIP) -> dict[str, Any] | None:
+    """The new row; None if the pool has the IP already."""
+    if not await add_ips(conn, [ip], lambda _: None):
+        return None
+    [row], _ = await read_page(conn, IPS, PageQuery("-created", 1, None, {"ip": f"{ip.ip_address}:{ip.ip_port}"}))
+    return row
 
 
 def _given(new: IpNew) -> dict[str, object]:

@@ -48,7 +48,8 @@ class Page(msgspec.Struct, frozen=True):
     """The result of reading a page. `final`: the rest of the page changes nothing.
 
     `unresolved`: a script may leave the page for another URL than `jump`. `waits`: the form that is submitted at the
-    page's load is not complete yet. `text_characters` are those that a visitor may see.
+    page's load is not complete yet. `text_characters` are those that a visitor may see. `referrer_policies`: the texts
+    of its `<meta name=referrer>`, in order.
     """
 
     jump: Jump | None = None
@@ -56,6 +57,7 @@ class Page(msgspec.Struct, frozen=True):
     unresolved: bool = False
     waits: bool = False
     text_characters: int = 0
+    referrer_policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class _Reading:
         self._uncertain = False  # an action of a script is not known
         self._refreshes_without_scripts = False
         self._text_characters = 0
+        self._referrer_policies: list[str] = []
         self._submits = 0
 
     def page(self, whole: bool) -> Page:
@@ -138,7 +141,7 @@ class _Reading:
         at_load = [] if waits else self._done(self._scripts.on_load)
         jump, unresolved = (None, False) if waits else self._decided(at_load)
         final = whole or (unresolved and jump is None)
-        return Page(jump, final, unresolved, waits, self._text_characters)
+        return Page(jump, final, unresolved, waits, self._text_characters, tuple(self._referrer_policies))
 
     def _left(self, jump: Jump) -> Page:
         """The page that a script certainly leaves, with what a timer may do before the jump's answer comes."""
@@ -195,6 +198,8 @@ class _Reading:
         is_refresh = (attributes.get("http-equiv") or "").lower() == "refresh"
         if is_refresh and self._refresh is None and (text := attributes.get("content")):
             self._refresh = declared_refresh(text, self._base_url, self._source.url, self._encoding)
+        if (attributes.get("name") or "").lower() == "referrer" and (text := attributes.get("content")):
+            self._referrer_policies.append(text)
 
     def _read_base(self, attributes: Attributes) -> None:
         """The first base element with an href counts, even where that is no URL (HTML 4.2.3)."""

@@ -13,8 +13,9 @@ WEB_SCHEMES = frozenset({"http", "https"})
 class Limits(msgspec.Struct, frozen=True):
     """Bounds of a trace.
 
-    The trace lands, without a fetch, at a URL whose scheme is in `landing_schemes` but not http or https, and at the
-    first URL whose host is in `stop_at` or below such a host (`shop.example` covers `www.shop.example`; lower case).
+    `hops_max` requests: one more than a browser's limit of redirects, for the landing. A trace lands, without a fetch,
+    at a URL whose scheme is in `landing_schemes` but not http or https, and at the first URL whose host is in `stop_at`
+    or below such a host (`shop.example` covers `www.shop.example`; lower case).
     `body_bytes_max` of an HTML answer are read. A refresh with a delay above `refresh_max_s` is not followed.
     """
 
@@ -27,7 +28,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """The identity headers of a trace. Only the first hop sends the referrer: later ones depend on policies."""
+    """The identity headers of a trace. The first hop sends the referrer as it is; for later ones see referrers.py."""
 
     user_agent: str
     accept_language: str | None = None

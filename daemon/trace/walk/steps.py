@@ -31,6 +31,7 @@ from daemon.trace.walk.hops import (
     Landed,
     Limits,
 )
+from daemon.trace.walk.referrers import first_referrer, of_page, origin_to, redirected, referer_to
 from daemon.trace.walk.verdicts import Fault, Verdict, fault_of, fault_of_answer
 from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import web_page_of
@@ -49,7 +50,7 @@ _KEEPS_THE_METHOD = frozenset({307, 308})
 class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
-    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_jar", "_seen",
+    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_jar", "_referrer", "_seen",
                  "hops", "identity", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
@@ -62,6 +63,7 @@ class Walk:
         self._fetch: Fetch | None = None
         self._fetched_before = ""  # the URL of the hop before
         self._jar = Jar()
+        self._referrer = first_referrer(identity.referrer)  # of the next request
         self._seen: set[tuple[str, str, bytes, str]] = set()
         headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
         if identity.accept_language:
@@ -99,7 +101,7 @@ class Walk:
         location = location_in(answer.headers) if answer.status in REDIRECT_STATUSES else None
         if location is not None:
             self._record(answer, "http")
-            return self._redirected(url, location, answer.status)
+            return self._redirected(url, location, answer)
         if (fault := self._fault_of(answer)) is not None:
             return self._fault(answer, fault)
         if answer.status >= 500:
@@ -129,7 +131,7 @@ class Walk:
             return None
         return fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops), own=answer.own)
 
-    def _redirected(self, base: URL, location: str, status: int) -> Fetch | Landed | GaveUp:
+    def _redirected(self, base: URL, location: str, answer: HopAnswer) -> Fetch | Landed | GaveUp:
         url = parsed(location, self._href)
         href = "" if url is None else url.href
         scheme = _scheme(href)
@@ -143,7 +145,9 @@ class Walk:
             href = url.href
         if scheme not in WEB_SCHEMES:
             return Landed(href)
-        if self._fetch is not None and status in _KEEPS_THE_METHOD:
+        if self._referrer is not None:
+            self._referrer = redirected(self._referrer, base, url, answer.headers)
+        if self._fetch is not None and answer.status in _KEEPS_THE_METHOD:
             return self._go(url, href, self._fetch.method, self._fetch.body)
         return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
 
@@ -174,6 +178,10 @@ class Walk:
             if self._fetched_before == target or ("GET", target, b"", self._jar.header(url)) in self._seen:
                 return None
         self._record(answer, jump.kind)
+        self._referrer = of_page(self._current(), answer.headers, answer.page.referrer_policies if answer.page else ())
+        # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
+        if (jump.method, target, jump.body, self._jar.header(url)) in self._seen:
+            return self._loop(target)
         return self._go(url, href, jump.method, jump.body)
 
     def _go(self, url: URL, href: str, method: str = "GET", body: bytes = b"") -> Fetch | Landed | GaveUp:
@@ -191,18 +199,16 @@ class Walk:
         return self._give_up(Verdict.LIMIT, "refused_address", f"will not go to {shown(url.href)}: {why}")
 
     def _enter(self, url: URL, href: str, method: str = "GET", body: bytes = b"") -> Fetch | GaveUp:
+        target, cookies = wire_url(href), self._jar.header(url)
+        request = (method, target, body, cookies)
         if len(self.hops) >= self.limits.hops_max:
+            # Browsers have no other end of redirects than a number (Fetch 4.4): a site may let the third try pass.
+            if request in self._seen:
+                return self._loop(target)
             message = f"the chain goes on after {self.limits.hops_max} hops (trace.hops_max)"
             return self._give_up(Verdict.LIMIT, "hops_max", message)
-        target, cookies = wire_url(href), self._jar.header(url)
-        # A site may set a cookie and redirect to itself; but the same request with the same cookies is a loop.
-        request = (method, target, body, cookies)
-        if request in self._seen:
-            return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
         self._seen.add(request)
-        headers = self._headers
-        if not self.hops and self.identity.referrer:
-            headers = (*headers, ("Referer", header_text(self.identity.referrer)))
+        headers = self._headers + self._origins(url, method)
         if cookies:
             headers = (*headers, ("Cookie", cookies))
         if method == "POST":
@@ -210,6 +216,21 @@ class Walk:
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body)
         return self._fetch
+
+    def _origins(self, url: URL, method: str) -> tuple[tuple[str, str], ...]:
+        """Referer and Origin. The first request has the referrer as the visitor or the caller gave it."""
+        given = self.identity.referrer
+        if not self.hops and given:
+            return (("Referer", header_text(given)),)
+        referrer = self._referrer
+        if referrer is None:
+            return ()
+        referer = referer_to(url, referrer)
+        found = (("Referer", referer),) if referer else ()
+        return (*found, ("Origin", origin_to(url, referrer))) if method == "POST" else found
+
+    def _loop(self, target: str) -> GaveUp:
+        return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
 
     def _current(self) -> URL:
         assert self._current_url is not None, "answered() or failed() before start()"

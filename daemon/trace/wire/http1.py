@@ -22,6 +22,7 @@ from daemon.web.headers import value_of, values_of
 TRANSFER_ENCODING = b"transfer-encoding"
 INTERIM_STATUSES = range(100, 200)
 SWITCHING_PROTOCOLS = 101
+SIGN_BYTES = 64  # of an answer, within which it shows whether it is HTTP
 FRAMING_BYTES_MAX = 16_384  # beside a body: the lines of its chunks, and the bytes that came with its head
 BODY_LINE_BYTES = 8  # counted for each line of a body: pages have many lines, but chunks of one byte are slow to parse
 LOOK_AFTER_S = 0.05  # a body that has not ended by then is examined, and again after each doubling of this time
@@ -99,7 +100,8 @@ class _Answer:
             self._begun += data
         if not self._refused:
             self._parse(data)
-        if self._refused:
+        # A head ends with a line; that it is no HTTP shows in its first bytes.
+        if self._refused and (b"\n" in data or len(self._begun) <= SIGN_BYTES):
             self._parse_understood(understood)
 
     def _parse(self, data: bytes) -> None:

@@ -60,13 +60,16 @@ class Fetcher:
     ssl_context: ssl.SSLContext = field(default_factory=_verifying_context)
     resolvers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(RESOLVERS_MAX))
 
-    def session(self, proxy: ProxyAddress, *, timeout_s: float, proxy_timeout_s: float = math.inf) -> "Session":
+    def session(
+        self, proxy: ProxyAddress, *, timeout_s: float, proxy_timeout_s: float = math.inf, ends_boot_s: float = math.inf
+    ) -> "Session":
         """The connections of one trace; `with` closes them at once, without waiting for a peer.
 
-        `timeout_s` bounds the whole session from now on. `proxy_timeout_s`: until the first answer, the proxy has this
-        long to accept a connection, and to answer CONNECT.
+        `timeout_s` bounds the whole session from now on. `ends_boot_s`: from then on, by the boot clock, no byte is
+        sent. `proxy_timeout_s`: until the first answer, the proxy has this long to accept a connection, and to answer
+        CONNECT.
         """
-        return Session(self, proxy, timeout_s, proxy_timeout_s)
+        return Session(self, proxy, timeout_s, proxy_timeout_s, ends_boot_s)
 
 
 class Session:
@@ -75,7 +78,9 @@ class Session:
     `hop` and `walk` raise nothing but trio.Cancelled: every failure is a HopFailure.
     """
 
-    def __init__(self, fetcher: Fetcher, proxy: ProxyAddress, timeout_s: float, proxy_timeout_s: float) -> None:
+    def __init__(
+        self, fetcher: Fetcher, proxy: ProxyAddress, timeout_s: float, proxy_timeout_s: float, ends_boot_s: float
+    ) -> None:
         self.meter = Meter()
         self.exit_ip: str | None = None  # from the proxy's last answer that has it
         self._fetcher = fetcher
@@ -83,7 +88,7 @@ class Session:
         self._timeout_s = timeout_s
         now = trio.current_time()
         self._ends_at = now + timeout_s
-        self._ends_boot_s = read_boot_clock() + timeout_s
+        self._ends_boot_s = min(ends_boot_s, read_boot_clock() + timeout_s)
         self._proxy_timeout_s = proxy_timeout_s
         self._connections: dict[Key, ProxyConnection] = {}  # least recently used first
         self._proven = False
@@ -173,7 +178,6 @@ class Session:
         """Sends the request on an idle connection or a new one. Raises as connection.py does."""
         key = key_of(fetch.url, self._proxy, tunnels=self._tunnels)
         while True:  # twice at most: the second time on a new connection
-            self._check_time()
             idle = self._take_idle(key)
             connection = idle or await self._open(key, progress)
             self._scope.deadline = self._hop_ends_at
@@ -181,7 +185,6 @@ class Session:
             progress.bytes_read_before = connection.stream.bytes_read
             self._connections[key] = connection
             try:
-                self._check_time()
                 status, headers = await connection.request(fetch, head_bytes_max=self._fetcher.headers_bytes_max)
                 if connection.phase is Phase.FORWARD:
                     self.exit_ip = exit_ip_in(headers, self._proxy.exit_ip_header) or self.exit_ip
@@ -210,10 +213,7 @@ class Session:
         return trio.current_time() >= self._ends_at or read_boot_clock() >= self._ends_boot_s
 
     def _check_time(self) -> None:
-        """Checks the time limit before a hop's first byte: the process or the machine may have been suspended.
-
-        Timers do not suffice: trio handles pending I/O before expired deadlines, and a write does not wait.
-        """
+        """Called before each connect and each write: raises HopError once the time limit or the lease has ended."""
         if self._is_over():
             raise HopError(Failure.TIMEOUT)
 
@@ -236,7 +236,9 @@ class Session:
         proxy_timeout_s = math.inf if self._proven else self._proxy_timeout_s
         timeout_s = min(fetcher.connect_timeout_s, proxy_timeout_s)
         self._scope.deadline = min(trio.current_time() + timeout_s, self._hop_ends_at)
-        stream = await dial(proxy.host, proxy.port, self.meter, timeout_s, buffer_bytes, fetcher.resolvers)
+        stream = await dial(
+            proxy.host, proxy.port, self.meter, timeout_s, buffer_bytes, fetcher.resolvers, self._check_time
+        )
         self._scope.deadline = self._hop_ends_at
         try:
             if proxy.scheme == "https":
@@ -273,15 +275,17 @@ async def trace(
     *,
     timeout_s: float,
     proxy_timeout_s: float = math.inf,
+    ends_boot_s: float = math.inf,
 ) -> TraceResult:
-    """One whole walk within `timeout_s`; for `proxy_timeout_s` see Fetcher.session.
+    """One whole walk within `timeout_s`; for `proxy_timeout_s` and `ends_boot_s` see Fetcher.session.
 
     Raises nothing but trio.Cancelled. Its connections are closed on return.
     """
     if isinstance(proxy, UnusableProxy):
         return TraceResult(GaveUp(Verdict.IP, "bad_proxy_address", proxy.message), (), 0.0, 0, 0)
     began_at = trio.current_time()
-    with fetcher.session(proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s) as session:
+    limits = {"timeout_s": timeout_s, "proxy_timeout_s": proxy_timeout_s, "ends_boot_s": ends_boot_s}
+    with fetcher.session(proxy, **limits) as session:
         end = await session.walk(walk)
     ms = (trio.current_time() - began_at) * 1000
     return TraceResult(end, tuple(walk.hops), ms, session.meter.received, session.meter.sent, session.exit_ip)

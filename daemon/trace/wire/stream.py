@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import termios
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,21 +55,28 @@ class Meter:
 class CountedStream:
     """A TCP connection that counts its bytes, TLS included. One task may read while one writes.
 
+    `before_write` is called before each write; its exception ends the write. So no byte of any protocol is sent after
+    the lease. Timers do not suffice, because the machine or the process may have been suspended: trio handles pending
+    I/O before expired deadlines.
+
     It uses the bare socket: trio's own stream tries a read before it waits, which is useless after a request, and its
     layers cost as much as the system calls.
     """
 
-    def __init__(self, sock: socket.socket, meter: Meter) -> None:
+    def __init__(self, sock: socket.socket, meter: Meter, before_write: Callable[[], None]) -> None:
         self._socket = sock
+        self._before_write = before_write
         self._fd = sock.fileno()
         self._meter = meter
 
     async def send_all(self, data: bytes) -> None:
         """Has no checkpoint if the kernel accepts all bytes at once: the caller then waits for the answer anyway."""
-        self._meter.sent += len(data)
         while data:
+            self._before_write()
             try:
-                data = data[os.write(self._fd, data) :]
+                sent = os.write(self._fd, data)
+                self._meter.sent += sent
+                data = data[sent:]
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._fd)
             except OSError as error:
@@ -165,23 +173,31 @@ class WireStream:
 
 
 async def dial(
-    host: str, port: int, meter: Meter, timeout_s: float, receive_buffer_bytes: int, resolvers: trio.CapacityLimiter
+    host: str,
+    port: int,
+    meter: Meter,
+    timeout_s: float,
+    receive_buffer_bytes: int,
+    resolvers: trio.CapacityLimiter,
+    before_write: Callable[[], None],
 ) -> WireStream:
     """A connection to a proxy. Each of several addresses gets a share of `timeout_s`. Raises HopError.
 
-    The caller has a timeout around the whole call, which is enough for a single address.
+    `before_write` is called before each connect as well, see CountedStream. The caller has a timeout around the whole
+    call, which is enough for a single address.
     """
     error = HopError(Failure.TIMEOUT)
     ends_at = trio.current_time() + timeout_s
     addresses = _numeric(host, port) or await _resolve(host, port, ends_at, resolvers)
     for position, (family, address) in enumerate(addresses):
+        before_write()
         try:
             if len(addresses) == 1:
-                counted = await _connect(family, address, meter, receive_buffer_bytes)
+                counted = CountedStream(await _connect(family, address, receive_buffer_bytes), meter, before_write)
                 return WireStream(counted, counted)
             left_s = max(0.0, ends_at - trio.current_time())
             with trio.move_on_after(left_s / (len(addresses) - position)):
-                counted = await _connect(family, address, meter, receive_buffer_bytes)
+                counted = CountedStream(await _connect(family, address, receive_buffer_bytes), meter, before_write)
                 return WireStream(counted, counted)
         except OSError as os_error:
             error = HopError(_failure_of(os_error))
@@ -211,7 +227,7 @@ async def _resolve(host: str, port: int, ends_at: float, resolvers: trio.Capacit
     raise HopError(Failure.TIMEOUT)
 
 
-async def _connect(family: int, address: Any, meter: Meter, receive_buffer_bytes: int) -> CountedStream:
+async def _connect(family: int, address: Any, receive_buffer_bytes: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
@@ -222,7 +238,7 @@ async def _connect(family: int, address: Any, meter: Meter, receive_buffer_bytes
             await trio.lowlevel.wait_writable(sock)
             if error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(error, os.strerror(error)) from None
-        return CountedStream(sock, meter)
+        return sock
     except BaseException:
         sock.close()
         raise

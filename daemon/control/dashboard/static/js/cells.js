@@ -1,7 +1,7 @@
 // The picture of a pool: one canvas with a cell for each IP, by colour and shape, for mouse and keyboard.
 
 import { get } from "./api.js";
-import { $, count, h } from "./dom.js";
+import { $, count, h, setText, shown } from "./dom.js";
 import { showIp } from "./ips.js";
 
 const EVERY_MS = 1000;
@@ -77,7 +77,7 @@ export class Cells {
     for (const state of this.states) tally[state] += 1;
     const summary = Object.entries(tally).filter(([, n]) => n).map(([state, n]) => `${n} ${NAMES[state]}`).join(", ");
     $("cells-total").textContent = `${count(this.total)} IPs`;
-    this.canvas.setAttribute("aria-label", `Pool of ${this.country}, ${this.total} IPs: ${summary || "none"}`);
+    this.canvas.setAttribute("aria-label", shown(`Pool of ${this.country}, ${this.total} IPs: ${summary || "none"}`));
   }
 
   layout() {
@@ -138,7 +138,7 @@ export class Cells {
 
   showReadout() {
     const text = `${this.ips[this.chosen]?.name ?? "?"}: ${NAMES[this.states[this.chosen]]}`;
-    if ($("cells-readout").textContent !== text) $("cells-readout").textContent = text;
+    setText($("cells-readout"), text);
   }
 
   key(event) {

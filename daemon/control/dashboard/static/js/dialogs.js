@@ -1,11 +1,11 @@
 // The two dialogs: details, and a question.
 
-import { $ } from "./dom.js";
+import { $, setText } from "./dom.js";
 
 /** Shows a title and nodes. On close, focus returns to the element that had it. */
 export function detail(title, ...nodes) {
   const dialog = $("detail");
-  $("detail-title").textContent = title;
+  setText($("detail-title"), title);
   $("detail-body").replaceChildren(...nodes);
   $("detail-close").onclick = () => dialog.close();
   dialog.onclick = (event) => event.target === dialog && dialog.close();
@@ -16,8 +16,8 @@ export function detail(title, ...nodes) {
 /** Whether the answer is yes. */
 export function question(title, text, yes) {
   const dialog = $("question");
-  $("question-title").textContent = title;
-  $("question-text").textContent = text;
+  setText($("question-title"), title);
+  setText($("question-text"), text);
   $("question-yes").textContent = yes;
   return new Promise((done) => {
     let answer = false;

@@ -1,15 +1,27 @@
-// Elements and texts. Data from outside becomes text, never markup.
+// Elements and texts. Data from outside becomes text, never markup, with its hidden characters escaped.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 export const $ = (id) => document.getElementById(id);
 
+const HIDDEN = /[^\P{C}\n]|[\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu;
+const SPOKEN = new Set(["title", "aria-label"]);
+
+/** The text with an escape for each control and format character: a bidi mark would reorder what stands around it. */
+export function shown(text) {
+  return String(text).replace(HIDDEN, (character) => {
+    const code = character.codePointAt(0).toString(16);
+    return code.length <= 4 ? `\\u${code.padStart(4, "0")}` : `\\u{${code}}`;
+  });
+}
+
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, SPOKEN.has(name) ? shown(value) : value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const present = children.filter((child) => child !== null && child !== undefined);
+  element.append(...present.map((child) => (typeof child === "string" ? shown(child) : child)));
   return element;
 }
 
@@ -23,7 +35,8 @@ export function link(url) {
 }
 
 export function setText(element, text) {
-  if (element.textContent !== String(text)) element.textContent = text;
+  const now = shown(text);
+  if (element.textContent !== now) element.textContent = now;
 }
 
 let announced = 0;
@@ -32,7 +45,7 @@ export function announce(text) {
   const now = Date.now();
   if (now - announced < 1000 && $("announce").textContent === text) return;
   announced = now;
-  $("announce").textContent = text;
+  $("announce").textContent = shown(text);
 }
 
 export const tag = (text, mood) => h("span", { class: "tag", "data-mood": mood }, text);

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { detail, question } from "./dialogs.js";
-import { $, announce, button, bytes, count, dateTime, h, ms, percent, tag, words } from "./dom.js";
+import { $, announce, button, bytes, count, dateTime, h, ms, percent, setText, tag, words } from "./dom.js";
 import { made, newTable, Table } from "./table.js";
 import { showTrace, statusTag } from "./traces.js";
 
@@ -162,7 +162,7 @@ export class Unhealthy {
       mood = "bad";
     }
     $("reset-outcome").dataset.mood = mood;
-    $("reset-outcome").textContent = text;
+    setText($("reset-outcome"), text);
     announce(words(text));
     await this.load();
   }

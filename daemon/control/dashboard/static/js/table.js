@@ -1,6 +1,6 @@
 // A table that is updated often: rows are kept by key, and a cell changes only if its content did.
 
-import { $, h, s } from "./dom.js";
+import { $, h, s, shown } from "./dom.js";
 
 export class Table {
   /** columns: functions from an item to the text of its cell, or to {mark, node}; the first one is the row's header. */
@@ -45,12 +45,12 @@ export class Table {
 
   fill(row, item) {
     this.columns.forEach((column, at) => {
-      const shown = column(item);
+      const content = column(item);
       const cell = row.cells[at];
-      const mark = shown?.mark ?? String(shown ?? "–");
+      const mark = content?.mark ?? String(content ?? "–");
       if (cell.mark === mark) return;
       cell.mark = mark;
-      cell.replaceChildren(shown?.node ? shown.node() : mark);
+      cell.replaceChildren(content?.node ? content.node() : shown(mark));
     });
     this.row(row, item);
   }
