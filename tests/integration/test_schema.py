@@ -37,7 +37,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "another program's schema_migrations": (
         FOREIGN,
-        r"schema_migrations belongs to another program \(columns: version, dirty\): create schema tracepool;",
+        r"schema_migrations belongs to another program \(columns: version, dirty\): create schema tracepool",
     ),
     "another program's schema_migrations by name": (
         "create table schema_migrations (name text primary key, applied_at timestamptz);"
@@ -49,8 +49,12 @@ FAULTS: dict[str, tuple[str, str]] = {
         "insert into schema_migrations values ('9999_later.sql'); grant select on schema_migrations to public",
         r"newer than this tracepool \(it has 9999_later.sql\): upgrade tracepool",
     ),
+    "another program's table": (
+        "create table offers (discount int); insert into offers values (5)",
+        r"tables of another program with tracepool's names \(offers\): create schema .* authorization \"operated\";",
+    ),
     "tables of another role": (
-        "create table offers (offer_name text, final_url text)",
+        "create table ip_rotation_pool (ip_address text)",
         r'which belong to "tracepool": grant "tracepool" to "operated";',
     ),
     "no right to connect": (
@@ -248,6 +252,9 @@ async def test_tables_that_do_not_fit_are_refused_with_their_differences_and_unc
     sql: str, said: str, postgres: PostgresServer, role: str
 ) -> None:
     database = postgres.bare_database()
+    if "ip_rotation_pool" not in sql:
+        postgres.sql("create table ip_rotation_pool (ip_address text)", database)
+        postgres.sql(f"alter table ip_rotation_pool owner to {role}", database)
     postgres.sql(sql.replace("{db}", database), database)
     before = postgres.sql(STATE, database)
     with pytest.raises(DatabaseUnfit, match=said):
