@@ -24,6 +24,7 @@ _TYPES = frozenset(
     for top in ("text", "application")
     for name in ("javascript", "ecmascript", "x-javascript", "x-ecmascript")
 ) | {"", "module", "text/jscript", "text/livescript", *(f"text/javascript1.{minor}" for minor in range(6))}
+_LEXICAL = re.compile(r"\b(?:let|const|class)\s+([\w$]+)")
 _CALL = re.compile(r"([A-Za-z_$][\w$]*)\s*\(", re.ASCII)
 
 
@@ -34,6 +35,7 @@ class PageScripts:
         self.on_load: list[Action] = []
         self.loads_unknown = False  # the page has or adds a script that is not read
         self._steps = steps
+        self._lexical: set[str] = set()  # names that a later script may not declare again
         self._leaving = Leaving(wait_s_max, steps)
 
     def leaves_after_s(self) -> float | None:
@@ -48,7 +50,11 @@ class PageScripts:
             self.loads_unknown |= not stays(attributes["src"] or "", base)
             return ()
         self.loads_unknown |= loads_unknown_scripts(text)
-        actions = self._read(text, handler=False)
+        declared = set(_LEXICAL.findall(text))
+        # "If env.HasLexicalDeclaration(name) is true, throw a SyntaxError exception" (ECMA-262, 16.1.7).
+        again = not self._lexical.isdisjoint(declared) and attributes.get("type") != "module"
+        self._lexical |= declared
+        actions = self._read(text, handler=None if again else False)
         self.on_load += actions.on_load
         return actions.now
 
