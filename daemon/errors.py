@@ -61,6 +61,12 @@ class DatabaseBusy(DatabaseUnavailable):
     remedy = "look for locks and a low statement_timeout (pg_stat_activity)"
 
 
+class DatabaseMigrating(DatabaseUnavailable):
+    """The database is being migrated."""
+
+    remedy = "wait: a migration that is interrupted goes on with its last step"
+
+
 class DatabaseOccupied(DatabaseUnavailable):
     """Another node works with this database: two would lease the same IPs."""
 

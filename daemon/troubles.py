@@ -10,27 +10,37 @@ from dataclasses import dataclass
 
 import structlog
 
-from daemon.errors import DatabaseBusy, DatabaseOccupied, DatabaseUnavailable, DiskUnavailable, StatementRefused
+from daemon.errors import (
+    DatabaseBusy,
+    DatabaseMigrating,
+    DatabaseOccupied,
+    DatabaseUnavailable,
+    DiskUnavailable,
+    StatementRefused,
+)
 from daemon.logs import masked
 
 LOG_EVERY_S = 60.0
 OUTAGE, REFUSED, BUSY, OCCUPIED = "database_unavailable", "statement_refused", "statement_blocked", "node_waits"
-DISK = "disk_refuses"
+DISK, MIGRATING = "disk_refuses", "database_migrating"
 OVER = {
     OUTAGE: "database_back",
     REFUSED: "statement_accepted",
     BUSY: "statement_not_blocked",
     OCCUPIED: "node_waits_no_longer",
     DISK: "disk_writable",
+    MIGRATING: "migration_ended",
 }
 EVENTS: dict[type[DatabaseUnavailable], str] = {
     StatementRefused: REFUSED,
     DatabaseBusy: BUSY,
     DatabaseOccupied: OCCUPIED,
     DiskUnavailable: DISK,
+    DatabaseMigrating: MIGRATING,
 }
 
 log = structlog.get_logger("daemon.database")
+LEVELS = {OCCUPIED: "warning", MIGRATING: "info"}  # else error
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,7 @@ class Troubles:
             return
         self._logged_s[key] = now_s
         event = _event_of(error)
-        write = log.warning if event == OCCUPIED else log.error
+        write = getattr(log, LEVELS.get(event, "error"))
         write(event, activity=activity, why=str(error), remedy=error.remedy, effect=effect)
 
     def over(self, activity: str) -> None:

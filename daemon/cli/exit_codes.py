@@ -37,10 +37,10 @@ def explain(error: BaseException) -> int:
         return BAD_SETTINGS
     if isinstance(first, TracepoolError | OSError):
         _complain(str(first))
+        _quote("\n".join(getattr(first, "__notes__", ())))  # what another program wrote
         return USAGE if isinstance(first, BadInput) else FAILED
     _complain("a fault of tracepool itself:")
-    for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
-        sys.stderr.write(f"  {one_line(masked(line))}\n")
+    _quote("".join(traceback.format_exception(error)))
     return FAILED
 
 
@@ -49,6 +49,11 @@ def leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in leaves(inner)]
     return [error]
+
+
+def _quote(text: str) -> None:
+    for line in text.rstrip().split("\n") if text else ():
+        sys.stderr.write(f"  {one_line(masked(line))}\n")
 
 
 def _complain(line: str) -> None:

@@ -11,9 +11,10 @@ import trio
 from cyclopts import Parameter
 
 from daemon.cli.exit_codes import leaves
+from daemon.cli.output import warn
 from daemon.database import embedded
 from daemon.database.postgres import Connection, Database, database_loop, open_database
-from daemon.database.schema import migrate
+from daemon.database.upgrade import upgrade
 from daemon.errors import TheirFault
 from daemon.settings.model import Settings
 from daemon.settings.sources import hide_secrets, load
@@ -75,7 +76,7 @@ def use_database(url: str, settings: Settings, use: Callable[[Database], Awaitab
             await nursery.start(_end_at_ctrl_c)
             async with opened as database:
                 try:
-                    await database.work(migrate, database.schema)
+                    await upgrade(database, warn)
                     result = await use(database)
                 except asyncpg.PostgresError as e:
                     raise TheirFault(f"PostgreSQL refuses: {e}") from e

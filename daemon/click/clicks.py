@@ -129,7 +129,7 @@ class Clicks:
         return Answer(302, request_id, location=location)
 
     def _find(self, query: bytes, request_id: uuid.UUID) -> tuple[Offer, Inbound] | Answer:
-        """The offer of a query with its parameters, or the answer that refuses it."""
+        """The offer of a query, and the query with this offer's name; or the answer that refuses the query."""
         parsed = parse_click(query)
         if isinstance(parsed, RefusedClick):
             log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
@@ -137,7 +137,7 @@ class Clicks:
             return Answer(parsed.status, request_id, error=parsed.error)
         offer = self.offers.find(parsed.offer)
         if offer is not None:
-            return offer, parsed
+            return offer, parsed if parsed.offer == offer.name else Inbound(offer.name, parsed.params)
         if not self.is_tracing:
             self.observe("refused", "starting", 0.0)
             return Answer(503, request_id, error="tracepool is starting: its database is not there yet")

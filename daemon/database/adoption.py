@@ -1,8 +1,8 @@
 """Adoption of tables that have the names of tracepool's, but were made by another program, with their rows.
 
 In one transaction: the tables move to the schema FORMER, tracepool's own are created, and the rows are copied by the
-names of their columns. A table with rows and further columns stays in FORMER, as does one that a view or a foreign key
-needs; other tables are dropped. If a type or a row does not fit, nothing changes and the differences are named.
+names of their columns. FORMER keeps everything until an operator drops it: further columns, views, foreign keys. If a
+type or a row does not fit, nothing changes and the differences are named.
 """
 
 from collections import defaultdict
@@ -13,14 +13,13 @@ import asyncpg
 import structlog
 
 from daemon.database.failures import OUTAGES
-from daemon.database.fitness import Facts, Relation
+from daemon.database.fitness import Facts, Relation, own_schema
 from daemon.database.queries import QUERIES
 from daemon.database.sessions import Connection
 from daemon.database.sql import identifier
 from daemon.errors import DatabaseUnfit
 
 FORMER = "tracepool_former"
-COPY_TIMEOUT_S = 86_400.0
 KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "S": "a sequence"}
 
 log = structlog.get_logger("daemon.database")
@@ -49,7 +48,7 @@ async def adopt(
     """Adopts `relations` of `schema`. Raises DatabaseUnfit if that is impossible; the caller rolls back."""
     others = [f"{relation.name} is {KINDS[relation.kind]}" for relation in relations if relation.kind in KINDS]
     if others:
-        raise _unfit(schema, others)
+        raise _unfit(facts, schema, others)
     if not facts.may_create_schemas:
         role, database = identifier(facts.role), identifier(facts.database)
         names = ", ".join(relation.name for relation in relations)
@@ -59,6 +58,7 @@ async def adopt(
         )
     tables = [relation.name for relation in relations]
     try:
+        await conn.execute("set local row_security = off")  # an error instead of rows that are left out
         await conn.execute(f"create schema {FORMER}")
         for table in tables:
             await conn.execute(f"alter table {identifier(schema)}.{identifier(table)} set schema {FORMER}")
@@ -67,17 +67,16 @@ async def adopt(
             f"the schema {FORMER} exists already: alter schema {FORMER} rename to {FORMER}_1;"
         ) from None
     await create_tables()
-    filled = [table for table in tables if await conn.fetchval(f"select exists (table {FORMER}.{identifier(table)})")]
+    try:
+        filled = [t for t in tables if await conn.fetchval(f"select exists (table {FORMER}.{identifier(t)})")]
+    except asyncpg.InsufficientPrivilegeError as e:  # of a table with "force row level security"
+        raise _unfit(facts, schema, [e.args[0]]) from None
     former, ours = await _columns(conn, FORMER, filled), await _columns(conn, schema, filled)
     if differences := await _differences(conn, former, ours):
-        raise _unfit(schema, differences)
-    await conn.execute("select set_config('statement_timeout', '0', true)")
-    rows = {table: await _copy(conn, schema, former[table], ours[table]) for table in filled}
-    kept = [table for table in tables if former[table].keys() - ours[table].keys() or not await _dropped(conn, table)]
-    if not kept:
-        await conn.execute(f"drop schema {FORMER}")
-    log.info("tables_adopted", rows=rows, kept_in=FORMER if kept else None, kept=kept,
-             next="tracepool database-grants ROLE, for the roles that had rights on these tables")  # fmt: skip
+        raise _unfit(facts, schema, differences)
+    rows = {table: await _copy(conn, facts, schema, former[table], ours[table]) for table in filled}
+    log.info("tables_adopted", rows=rows, former_tables=FORMER,
+             next=f"tracepool database-grants ROLE for their roles; at last drop schema {FORMER} cascade")  # fmt: skip
 
 
 async def _columns(conn: Connection, schema: str, tables: Sequence[str]) -> dict[str, dict[str, Column]]:
@@ -118,7 +117,7 @@ async def _differences(
     ]
 
 
-async def _copy(conn: Connection, schema: str, former: dict[str, Column], ours: dict[str, Column]) -> int:
+async def _copy(conn: Connection, facts: Facts, schema: str, former: dict[str, Column], ours: dict[str, Column]) -> int:
     """The number of rows. A null in a column that allows none becomes the column's default."""
     names = [name for name, column in ours.items() if name in former and not column.is_generated]
     table = next(iter(ours.values())).relation
@@ -127,39 +126,26 @@ async def _copy(conn: Connection, schema: str, former: dict[str, Column], ours: 
     try:
         done = await conn.execute(
             f"insert into {identifier(schema)}.{identifier(table)} ({columns}) "  # noqa: S608 - quoted names
-            f"select {values} from {FORMER}.{identifier(table)}",
-            timeout=COPY_TIMEOUT_S,
+            f"select {values} from {FORMER}.{identifier(table)}"
         )
     except asyncpg.PostgresError as e:
         if isinstance(e, OUTAGES):
             raise
         key = f": {e.detail}" if isinstance(e, asyncpg.UniqueViolationError) else ""  # other details show whole rows
-        raise _unfit(schema, [f"a row of {table} is refused: {e.args[0]}{key}".rstrip(".")]) from None
+        raise _unfit(facts, schema, [f"a row of {table} is refused: {e.args[0]}{key}".rstrip(".")]) from None
     return int(done.split()[-1])
 
 
 def _value(old: Column, new: Column) -> str:
     name = identifier(old.name)
-    value = f"host({name})" if old.type == "inet" and new.type == "text" else name  # a text of inet has a netmask
-    return f"coalesce({value}::{new.type}, {new.default})" if new.is_required and new.default is not None else value
+    value = f"host({name})" if old.type == "inet" and new.type == "text" else f"{name}::{new.type}"
+    return f"coalesce({value}, {new.default})" if new.is_required and new.default is not None else value
 
 
-async def _dropped(conn: Connection, table: str) -> bool:
-    """False if something depends on the table."""
-    await conn.execute("savepoint dropping")
-    try:
-        await conn.execute(f"drop table {FORMER}.{identifier(table)}")
-    except asyncpg.DependentObjectsStillExistError:
-        await conn.execute("rollback to savepoint dropping")
-        return False
-    await conn.execute("release savepoint dropping")
-    return True
-
-
-def _unfit(schema: str, differences: Sequence[str]) -> DatabaseUnfit:
+def _unfit(facts: Facts, schema: str, differences: Sequence[str]) -> DatabaseUnfit:
     named = identifier(schema)
     return DatabaseUnfit(
         f"the schema {named} has tables of another program with tracepool's names, whose rows cannot be adopted: "
         f"{'; '.join(differences)}. Nothing was changed. Repair that, or keep these tables and let tracepool make its "
-        'own: create schema tracepool; and set database.schema = "tracepool"'
+        f"own: {own_schema(facts.role)}"
     )

@@ -219,8 +219,10 @@ def wait(done: Callable[[], bool], wait_s: float, message: str) -> None:
 
 
 def failed(what: str, said: str) -> DatabaseSetupFailed:
-    """An error with the failed step, advice, and PostgreSQL's own message."""
-    return DatabaseSetupFailed(f"{what} {_advice_on(said)}\nPostgreSQL said:\n{said.strip() or '(nothing)'}")
+    """An error with the failed step and advice, and as its note PostgreSQL's own message."""
+    error = DatabaseSetupFailed(f"{what} {_advice_on(said)}")
+    error.add_note(f"PostgreSQL said:\n{said.strip() or '(nothing)'}")
+    return error
 
 
 def is_of_disk(said: str) -> bool:

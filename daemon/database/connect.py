@@ -9,12 +9,13 @@ import trio
 
 from daemon.database import cluster, embedded
 from daemon.database.postgres import Database, open_database
-from daemon.database.schema import migrate
-from daemon.errors import DatabaseSetupFailed, DatabaseUnavailable, DiskUnavailable
+from daemon.database.upgrade import upgrade
+from daemon.errors import DatabaseMigrating, DatabaseSetupFailed, DatabaseUnavailable, DiskUnavailable
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
 RETRY_S = 2.0
+REPORT_EACH_S = 10.0  # in the log; status and /readyz have the current progress
 STARTING = "starting the daemon"
 WAITING = "clicks of the offers in the cache file fall back"
 WATCH_S = 1.0
@@ -33,7 +34,7 @@ async def reached_database(settings: Settings, troubles: Troubles) -> AsyncItera
             url = await stack.enter_async_context(_embedded(settings, troubles))
         else:
             url = settings.database.url.get_secret_value()
-        yield await retry_until_available(lambda: stack.enter_async_context(_opened(url, settings)), troubles)
+        yield await retry_until_available(lambda: stack.enter_async_context(_opened(url, settings, troubles)), troubles)
 
 
 async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Troubles) -> T:
@@ -50,9 +51,12 @@ async def retry_until_available(work: Callable[[], Awaitable[T]], troubles: Trou
 
 
 @asynccontextmanager
-async def _opened(url: str, settings: Settings) -> AsyncIterator[Database]:
+async def _opened(url: str, settings: Settings, troubles: Troubles) -> AsyncIterator[Database]:
+    def report(progress: str) -> None:
+        troubles.note(STARTING, DatabaseMigrating(progress), effect=WAITING, repeat_s=REPORT_EACH_S)
+
     async with open_database(url, settings.database) as database:
-        if applied := await database.work(migrate, database.schema):
+        if applied := await upgrade(database, report):
             log.info("database_migrated", applied=applied)
         yield database
 
@@ -81,7 +85,11 @@ async def _embedded(settings: Settings, troubles: Troubles) -> AsyncIterator[str
                 await trio.to_thread.run_sync(server.stop)
                 server = await trio.to_thread.run_sync(embedded.start, settings.state_dir)
             except DatabaseSetupFailed as e:
-                log.error("embedded_database_start_failed", why=str(e), retry_in_s=RETRY_S)
+                log.error(
+                    "embedded_database_start_failed",
+                    why="\n".join([str(e), *getattr(e, "__notes__", ())]),
+                    retry_in_s=RETRY_S,
+                )
                 await trio.sleep(RETRY_S)
 
     try:

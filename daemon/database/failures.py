@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from daemon.database.queries import QUERIES
-from daemon.errors import DatabaseBusy, DatabaseUnavailable, StatementRefused
+from daemon.errors import DatabaseBusy, DatabaseMigrating, DatabaseUnavailable, StatementRefused
 
 COMMENT = re.compile(r"--[^\n]*")
 LITERAL = re.compile(r"'(?:[^']|'')*'?|\$(\w*)\$.*?(?:\$\1\$|$)", re.DOTALL)
@@ -123,7 +123,7 @@ def _unavailable(error: BaseException) -> DatabaseUnavailable:
     return DatabaseUnavailable(f"PostgreSQL cannot be reached: {error or type(error).__name__}")
 
 
-def blocked(error: asyncpg.LockNotAvailableError, blockers: Sequence[Mapping[str, Any]]) -> DatabaseBusy:
+def blocked(error: asyncpg.LockNotAvailableError, blockers: Sequence[Mapping[str, Any]]) -> DatabaseUnavailable:
     """`blockers`: rows of the query `blockers`, read while the statement waited."""
     if not blockers:
         return DatabaseBusy(f"PostgreSQL ended a statement{_of(error)}: {error}")
@@ -137,6 +137,8 @@ def blocked(error: asyncpg.LockNotAvailableError, blockers: Sequence[Mapping[str
             f"{first['state']}) in a transaction since {first['since']}, whose last statement is: {_shown(first)}"
         )
         remedy = f"end that transaction, or: select pg_terminate_backend({first['pid']})"
+    if getattr(error, "query", None) == QUERIES["lock_migrations"]:
+        return DatabaseMigrating(f"another tracepool migrates this database: {held}")
     return DatabaseBusy(f"a lock of another session blocks a statement{_of(error)}: {held}{others}", remedy)
 
 

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, TypeVarTuple
 
 import asyncpg
@@ -25,12 +25,12 @@ import structlog
 import trio
 import trio_asyncio
 
-from daemon.database.failures import ENDED_STATEMENTS, OUTAGES, blocked, translated_errors
+from daemon.database.failures import ENDED_STATEMENTS, OUTAGES, translated_errors
 from daemon.database.login_faults import login_fault
 from daemon.database.queries import QUERIES
 from daemon.database.servers import servers_of
-from daemon.database.sessions import BlockerWatch, Limits, closed, rolled_back
 from daemon.database.sessions import Connection as Connection
+from daemon.database.sessions import Limits, closed, in_transaction
 from daemon.errors import BadSettings
 from daemon.settings import model
 
@@ -94,32 +94,26 @@ class Database:
 
     async def _work(self, unit: Callable[..., Awaitable[T]], args: tuple[Any, ...], own: bool) -> T:
         conn = await self._pool.acquire(timeout=self._connect_timeout_s)
-        watch = BlockerWatch(self._connect, self._limits.lock_s / 2)
         try:
-            await conn.execute(
-                f"{self._limits.begin}; set local tracepool.writer = 'daemon'" if own else self._limits.begin
-            )
-            result = await unit(conn, *args)
-            await conn.execute("commit")
-            return result
-        except asyncio.CancelledError:
-            await closed(conn)
-            raise
-        except ENDED_STATEMENTS as e:
-            await rolled_back(conn)
-            if isinstance(e, asyncpg.LockNotAvailableError):
-                raise blocked(e, watch.blockers) from e
+            return await in_transaction(conn, self._limits, self._connect, unit, args, own=own)
+        except ENDED_STATEMENTS:
             raise
         except OUTAGES:
-            await closed(conn)
             await self._pool.expire_connections()  # the others may be lost too
             raise
-        except BaseException:
-            await rolled_back(conn)
-            raise
         finally:
-            await watch.end()
             await self._release(conn)
+
+    async def unlimited(self, unit: Callable[[Connection, *Ts], Awaitable[T]], *args: *Ts) -> T:
+        """As `work`, on a connection of its own and without a limit for statements: for migrations."""
+        return await _on_asyncio(self._unlimited, unit, args)
+
+    async def _unlimited(self, unit: Callable[..., Awaitable[T]], args: tuple[Any, ...]) -> T:
+        conn, limits = await self._connect(statement_timeout_s=None), replace(self._limits, statement_timeout_s=None)
+        try:
+            return await in_transaction(conn, limits, self._connect, unit, args, own=False)
+        finally:
+            await closed(conn)
 
     async def _release(self, conn: Connection) -> None:
         """After a cancel, asyncpg would finish the release in the background; its error would end the loop."""
@@ -155,7 +149,7 @@ class Database:
         conn, pooled = await _on_asyncio(self._listen, channels, receive_one, send.close)
         try:
             async with receive:
-                yield Announcements(receive, pooled, OwnConnection(conn, self._limits))
+                yield Announcements(receive, pooled, OwnConnection(conn, self._limits, self._connect))
         finally:
             await _closed_at_last(conn)
 
@@ -182,7 +176,7 @@ class Database:
         client_s = None if statement_timeout_s is None else statement_timeout_s + CLIENT_MARGIN_S
         conn = await _on_asyncio(functools.partial(self._connect, statement_timeout_s=client_s))
         try:
-            yield OwnConnection(conn, Limits(statement_timeout_s, self.schema))
+            yield OwnConnection(conn, Limits(statement_timeout_s, self.schema), self._connect)
         finally:
             await _closed_at_last(conn)
 
@@ -207,6 +201,7 @@ async def _closed_at_last(conn: Connection) -> None:
 class OwnConnection:
     _conn: Connection
     _limits: Limits
+    _connect: Callable[..., Awaitable[Connection]]
 
     async def execute(self, statement: str) -> None:
         await _on_asyncio(self._conn.execute, statement)
@@ -221,10 +216,7 @@ class OwnConnection:
     async def _fetch(self, query: str, args: tuple[Any, ...]) -> list[dict[str, Any]]:
         if self._conn.is_in_transaction():
             return await _fetch(self._conn, query, *args)
-        await self._conn.execute(self._limits.begin)
-        rows = await _fetch(self._conn, query, *args)
-        await self._conn.execute("commit")
-        return rows
+        return await in_transaction(self._conn, self._limits, self._connect, _fetch, (query, *args), own=False)
 
 
 @dataclass(frozen=True, slots=True)

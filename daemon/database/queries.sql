@@ -191,6 +191,17 @@ where w.wait_event_type = 'Lock' and w.datname = current_database() and w.usenam
       and w.application_name = current_setting('application_name')
 order by waits, since limit 10
 
+-- name: lock_migrations
+-- $1, $2: the lock's key. Until the transaction ends, no other tracepool migrates this database.
+select pg_advisory_xact_lock($1, $2)
+
+-- name: migration_progress
+-- The indexes that are being built. Their own names are not visible before the transaction ends.
+select relid::regclass::text as of_table, phase,
+       round(100.0 * case when blocks_total > 0 then blocks_done::numeric / blocks_total
+                          when tuples_total > 0 then tuples_done::numeric / tuples_total end)::int as percent
+from pg_stat_progress_create_index where datname = current_database()
+
 -- name: time_out_traces
 -- $1: the most rows. Traces past timeout_at: their daemon has stopped.
 update active_trace_requests

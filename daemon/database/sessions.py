@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
-from daemon.database.failures import OUTAGES
+from daemon.database.failures import ENDED_STATEMENTS, OUTAGES, blocked
 from daemon.database.queries import QUERIES
 from daemon.database.sql import identifier, literal
 
 Connection = Any  # asyncpg.Connection or the pool's proxy for it: they have no common public type
+
+T = TypeVar("T")
 
 CLOSE_S = 2.0
 LOCK_TIMEOUT_S = 5.0  # at most half of the statement's limit
@@ -39,6 +41,43 @@ async def rolled_back(conn: Connection) -> None:
     except asyncio.CancelledError:
         await closed(conn)
         raise
+
+
+async def in_transaction(
+    conn: Connection,
+    limits: "Limits",
+    connect: Callable[..., Awaitable[Connection]],
+    unit: Callable[..., Awaitable[T]],
+    args: tuple[Any, ...],
+    *,
+    own: bool,
+) -> T:
+    """The result of `unit(conn, *args)`. Ends the session after a cancel and an outage; rolls back after other errors.
+
+    `connect`, `own`: see postgres.Database.
+    """
+    watch = BlockerWatch(connect, limits.lock_s / 2)
+    try:
+        await conn.execute(f"{limits.begin}; set local tracepool.writer = 'daemon'" if own else limits.begin)
+        result = await unit(conn, *args)
+        await conn.execute("commit")
+        return result
+    except asyncio.CancelledError:
+        await closed(conn)
+        raise
+    except ENDED_STATEMENTS as e:
+        await rolled_back(conn)
+        if isinstance(e, asyncpg.LockNotAvailableError):
+            raise blocked(e, watch.blockers) from e
+        raise
+    except OUTAGES:
+        await closed(conn)
+        raise
+    except BaseException:
+        await rolled_back(conn)
+        raise
+    finally:
+        await watch.end()
 
 
 class BlockerWatch:
@@ -87,7 +126,10 @@ class Limits:
         """
         statement_ms = round((self.statement_timeout_s or 0) * 1000)
         path = f"concat_ws(', ', {literal(identifier(self.schema))}, nullif(current_setting('search_path'), ''))"
+        others = ""
+        if self.statement_timeout_s is None:  # PostgreSQL before 17 has no transaction_timeout
+            others = "; select set_config(name, '0', true) from pg_settings where name = 'transaction_timeout'"
         return (
             f"begin; set local statement_timeout = {statement_ms}; set local lock_timeout = {self.lock_s * 1000:.0f}; "
-            f"select set_config('search_path', {path}, true)"
+            f"select set_config('search_path', {path}, true){others}"
         )

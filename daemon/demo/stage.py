@@ -163,7 +163,9 @@ class DaemonProcess:
     async def ended(self) -> DaemonEnded:
         """Wait for the end of the process. The error has the last lines of the log."""
         status = await self.process.wait()
-        return DaemonEnded(f"the daemon ended with status {status}. The end of its log:\n{self._tail()}")
+        error = DaemonEnded(f"the daemon ended with status {status}")
+        self._quote_log_in(error)
+        return error
 
     async def ready(self, ips: Mapping[str, int]) -> None:
         """Wait until the daemon is ready and has adopted so many IPs per country. Raises DaemonEnded, TheirFault."""
@@ -176,7 +178,9 @@ class DaemonProcess:
                             return
                     await trio.sleep(POLL_S)
             raise await self.ended()
-        raise TheirFault(f"the daemon was not ready within {START_S:g} s. The end of its log:\n{self._tail()}")
+        error = TheirFault(f"the daemon was not ready within {START_S:g} s")
+        self._quote_log_in(error)
+        raise error
 
     async def _adopted(self, ips: Mapping[str, int]) -> bool:
         status = await trio.to_thread.run_sync(control.ask, self.config.parent, "status")
@@ -193,9 +197,10 @@ class DaemonProcess:
             self.process.kill()
             await self.process.wait()
 
-    def _tail(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(f"  {line}" for line in lines[-LOG_LINES_SHOWN:]) or "  (empty)"
+    def _quote_log_in(self, error: TheirFault) -> None:
+        """Add the end of the daemon's log as a note."""
+        lines = self.log.read_text(errors="replace").split("\n")[-LOG_LINES_SHOWN - 1 :]
+        error.add_note("The end of its log:\n" + ("\n".join(lines).rstrip() or "(empty)"))
 
 
 @asynccontextmanager

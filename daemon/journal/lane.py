@@ -49,18 +49,26 @@ async def apply_batch(
 ) -> bool:
     """A unit of work. False, with nothing changed, if the lane's position is not `after_seq`.
 
-    `claim`: this node's, checked if given; for states it is also locked for the transaction. `kinds`: those to apply.
+    `claim`: this node's, checked if given. For states it is locked from the end of the work to the end of the
+    transaction: no other node takes over between. A lock during the work would hold up the renewal of this node's trust
+    while an IP's row is locked. `kinds`: those to apply.
     """
-    query = "find_claim" if lane == FACTS else "hold_claim"
-    if claim is not None and not await conn.fetch(QUERIES[query], node_id, claim):
-        raise DatabaseOccupied("this node has lost its claim on the database")
+    if claim is not None and lane == FACTS:
+        await _check(conn, "find_claim", node_id, claim)
     moved = await conn.fetchval(QUERIES["move_position"], node_id, lane, epoch, batch[-1].seq, after_seq)
     if moved is None:
         return False
     for kind in kinds:
         if bodies := [entry.body for entry in batch if entry.kind == kind]:
             await conn.execute(QUERIES[f"apply_{kind}"], f"[{','.join(bodies)}]")
+    if claim is not None and lane != FACTS:
+        await _check(conn, "hold_claim", node_id, claim)
     return True
+
+
+async def _check(conn: Connection, query: str, node_id: object, claim: UUID) -> None:
+    if not await conn.fetch(QUERIES[query], node_id, claim):
+        raise DatabaseOccupied("this node has lost its claim on the database")
 
 
 class Read(Protocol):
@@ -118,7 +126,8 @@ class Lane:
                 raise StatementRefused(
                     f"PostgreSQL refuses every row of {name}: {refusal.why}", EVERY_ROW_REMEDY
                 ) from e
-            applied = await self._apply([await self._set_aside(batch[0], refusal)])
+            batch = [await self._set_aside(batch[0], refusal)]
+            applied = await self._apply(batch)
         if applied:
             self._accepted |= {entry.kind: entry for entry in batch}
             self.seq = batch[-1].seq

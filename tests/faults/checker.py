@@ -18,7 +18,7 @@ CLOCKS_APART_S = 0.25
 
 
 def judge(history: History, rules: Rules) -> list[Breach]:
-    """Return all breaches. A missing row is no breach if the disk refused its entry."""
+    """Return all breaches."""
     uses = uses_of(history.events)
     rest_s = 2 * rules.cooldown_s + rules.late_s  # twice: a lease that is given back unused is followed by a cooldown
     return [
@@ -101,18 +101,13 @@ def _resolutions(history: History, rules: Rules) -> Iterator[Breach]:
         row = by_request.get(visit.request_id or "")
         if row is None or row.status != "completed":
             forgotten = row is None and rules.were_forgotten(visit.ended_s)
-            refused = visit.request_id in rules.refused_traces
-            if not refused and not forgotten and not _unpromised(visit, history, rules):
+            if not forgotten and not _unpromised(visit, history, rules):
                 yield Breach("unfinished", f"{name} was resolved; its trace is {row.status if row else 'not there'}")
-        elif row.cids != {cid} or not (landing is None or _by(row, landing.address, rules)):
+        elif row.cids != {cid} or not (landing is None or row.address == landing.address):
             yield Breach("foreign", f"{name} was answered with chain {cid}; its trace has {row.cids} by {row.address}")
     for cid, numbers in visitors_of.items():
         if len(numbers) > 1:
             yield Breach("shared", f"clicks {numbers} were all answered with chain {cid}")
-
-
-def _by(row: TraceRow, address: str, rules: Rules) -> bool:
-    return row.address == address or (row.address is None and row.request_id in rules.refused_traces)
 
 
 def _rows_of_nobody(history: History) -> Iterator[Breach]:
@@ -140,8 +135,6 @@ def _missing_hits(history: History, rules: Rules) -> Iterator[Breach]:
     for visit in history.visits:
         if not visit.answered or visit.request_id in hits or rules.were_forgotten(visit.ended_s):
             continue
-        if ("hit", visit.request_id) in rules.refused:
-            continue
         if not _unpromised(visit, history, rules):
             yield Breach("no hit", f"click {visit.number}, answered at {visit.ended_s:.3f}, request {visit.request_id}")
 
@@ -152,21 +145,8 @@ def _unpromised(visit: Visit, history: History, rules: Rules) -> bool:
 
 
 def _missing_traces(history: History, rules: Rules) -> Iterator[Breach]:
-    """Each trace has a row and ends, unless its daemon was killed or the disk refused its entries."""
+    """Each chain that the origin served is in one row of a trace; each trace ends, unless its daemon was killed."""
     kills_s = [down.wall_s for down in history.downs if down.killed]
-    for row in history.traces:
-        ended = row.status not in ("pending", "processing") or any(kill_s >= row.started_s for kill_s in kills_s)
-        if not ended and row.request_id not in rules.refused_traces:
-            yield Breach("unfinished", f"trace {row.request_id} is {row.status} for ever")
-    breaches = [*_chains_without_a_row(history, rules)]
-    missing = [breach for breach in breaches if breach.kind == "no trace"]
-    yield from (breach for breach in breaches if breach.kind != "no trace")
-    if len(missing) > len(rules.refused_traces):  # a chain does not tell the request of its trace
-        yield from missing
-
-
-def _chains_without_a_row(history: History, rules: Rules) -> Iterator[Breach]:
-    """Each chain that the origin served is in one row of a trace."""
     rows_of: dict[int, list[TraceRow]] = defaultdict(list)
     leases: dict[str, list[float]] = defaultdict(list)
     for row in history.traces:
@@ -174,6 +154,8 @@ def _chains_without_a_row(history: History, rules: Rules) -> Iterator[Breach]:
             rows_of[cid].append(row)
         if row.address and row.leased_s is not None:
             leases[row.address] += [row.leased_s - shift_s for shift_s in rules.clock_shifts_s]
+        if row.status in ("pending", "processing") and not any(kill_s >= row.started_s for kill_s in kills_s):
+            yield Breach("unfinished", f"trace {row.request_id} is {row.status} for ever")
     for cid, began, ended_s, landed in _chains(history.events):
         rows = rows_of.get(cid, [])
         unwritten = _near_a_kill(ended_s, history.downs) or rules.were_forgotten(ended_s)

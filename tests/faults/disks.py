@@ -1,6 +1,8 @@
 """The spool's disk refuses I/O: clicks are still answered, and entries wait in memory; the log and `status` say so."""
 
 import contextlib
+import itertools
+import shutil
 import subprocess
 import tempfile
 import time
@@ -9,13 +11,14 @@ from pathlib import Path
 
 import trio
 
-from tests.faults.evidence import REFUSED_ENTRIES
 from tests.faults.scene import until
 from tests.faults.stage import REPORT, Fault, Stage
+from tests.faults.use_of_ips import stopped, used
 
 WRITES_NTH_MAX = 30
 REFUSED_FOR_S = 1.5
 RECOVERS_WITHIN_S = 5.0
+ANSWERS_WITHIN_S = 15.0
 TMPFS_MB = 48
 TMPFS_INODES = 1_000
 BALLAST_PIECE_BYTES = 64 * 1024
@@ -46,6 +49,39 @@ async def disk_full(stage: Stage) -> str:
     await trio.sleep(REFUSED_FOR_S)
     ballast.unlink()
     return f"no byte left for {REFUSED_FOR_S} s; {await _recovered(stage)}"
+
+
+async def full_at_start(stage: Stage) -> str:
+    """The file system has no byte, or in the next round no inode, left when the daemon starts."""
+    scene = stage.scene
+    ballast, inodes = scene.state_dir / "ballast", stage.turn() % 2 == 1
+    await used(stage)
+    await stopped(stage)
+    ballast.mkdir()
+    if inodes:
+        await trio.to_thread.run_sync(_take_inodes, ballast)
+    else:
+        await trio.to_thread.run_sync(_fill, ballast / "bytes")
+    began_s = time.monotonic()
+    await scene.spawn()
+    await until(lambda: _answered_since(stage, began_s), "a click is answered", ANSWERS_WITHIN_S)
+    took_s = time.monotonic() - began_s
+    stage.measured("answering without disk", took_s)
+    scene.up()
+    await trio.sleep(REFUSED_FOR_S)
+    await trio.to_thread.run_sync(shutil.rmtree, ballast)
+    what = "inode" if inodes else "byte"
+    return f"no {what} left at the start; the first click answered after {took_s:.2f} s; {await _recovered(stage)}"
+
+
+def _answered_since(stage: Stage, from_s: float) -> bool:
+    return any(visit.sent_s > from_s and visit.answered for visit in stage.scene.visitors.visits[-100:])
+
+
+def _take_inodes(directory: Path) -> None:
+    with contextlib.suppress(OSError):  # no inode left
+        for number in itertools.count():
+            (directory / str(number)).touch()
 
 
 async def _recovered(stage: Stage) -> str:
@@ -114,7 +150,7 @@ FAULTS = (
         errors=REFUSED,
         ips=IPS,
         clicks_per_s=CLICKS_PER_S,
-        faulty=(f"writes={WRITES_NTH_MAX}", REPORT, REFUSED_ENTRIES),
+        faulty=(f"writes={WRITES_NTH_MAX}", REPORT),
         finish=counted_and_shown,
     ),
     Fault(
@@ -123,7 +159,7 @@ FAULTS = (
         disk_refuses,
         rounds=2,
         errors=REFUSED,
-        faulty=("held={directory}/refuse", REPORT, REFUSED_ENTRIES),
+        faulty=("held={directory}/refuse", REPORT),
         finish=counted_and_shown,
     ),
     Fault(
@@ -133,7 +169,16 @@ FAULTS = (
         rounds=2,
         errors=REFUSED,
         on_tmpfs=True,
-        faulty=(REFUSED_ENTRIES,),
         finish=counted_and_shown,
+    ),
+    Fault(
+        "disk-full-at-start",
+        "no byte, or no inode, left under the spool when the daemon starts; needs mount",
+        full_at_start,
+        rounds=2,
+        errors=REFUSED | {"disk_refuses", "control_socket_refused"},
+        restarts=True,
+        on_tmpfs=True,
+        settings={"pool": {"cooldown_s": 8}, "click": {"deadline_s": 1.0}},
     ),
 )

@@ -10,13 +10,11 @@ import trio
 from tests.fakes.events import read_log
 from tests.faults.checker import judge
 from tests.faults.records import Breach, History, HitRow, Intervals, Rules, TraceRow, within
-from tests.faults.scene import Scene
+from tests.faults.scene import NETWORK_LOG, Scene
 
 ROWS_WITHIN_S = 10.0
 """All rows must be there this soon after the last click or after PostgreSQL is back."""
 LOOK_EVERY_S = 0.25
-REFUSED_ENTRIES_FILE = "refused.jsonl"
-REFUSED_ENTRIES = f"refused={{directory}}/{REFUSED_ENTRIES_FILE}"
 OF_PROXIES = ("overlap", "cooldown", "moved")
 """Kinds of breach that no later row puts right."""
 SHOWN_MAX = 3
@@ -41,7 +39,7 @@ def late_hits(scene: Scene) -> set[str]:
 async def history_of(scene: Scene) -> History:
     return replace(
         of_clicks(scene),
-        events=await trio.to_thread.run_sync(lambda: list(read_log(scene.directory / "network.jsonl"))),
+        events=await trio.to_thread.run_sync(lambda: list(read_log(scene.directory / NETWORK_LOG))),
         hits=[HitRow(**row) for row in await scene.sql(HITS)],
         traces=[_trace_row(row) for row in await scene.sql(TRACES)],
     )
@@ -58,17 +56,6 @@ def _trace_row(row: dict[str, Any]) -> TraceRow:
         final_url=row["final_url"],
         urls=tuple(hop["url"] for hop in hops),
     )
-
-
-def refused(scene: Scene) -> frozenset[tuple[str, str]]:
-    """(kind, request) of the journal's entries that a disk refused and that were not written later."""
-    found: set[tuple[str, str]] = set()
-    report = scene.directory / REFUSED_ENTRIES_FILE
-    for line in report.read_text().splitlines() if report.exists() else ():
-        parsed = json.loads(line)
-        found |= {(kind, request_id) for kind, request_id in parsed.get("lost", ())}
-        found -= {(kind, request_id) for kind, request_id in parsed.get("kept", ())}
-    return frozenset(found)
 
 
 async def judged(scene: Scene, rules: Rules, rows_within_s: float = ROWS_WITHIN_S) -> tuple[History, list[Breach]]:

@@ -8,7 +8,6 @@
 - `messages=MOST`: the pools' actors raise on messages counted as under `writes`, every other time after the pool
   changed.
 - `traces=MOST`: the trace workers raise in traces counted in the same way, every other time after the walk.
-- `refused=FILE`: records which of the journal's entries a disk refused, and which of these it accepted later.
 - `clock=FILE`: the wall clock differs from the machine's by the seconds in the file.
 - `mutant=NAME`: breaks a promise, see mutants.py.
 
@@ -33,8 +32,6 @@ from daemon.pool.pool import Pool
 from daemon.trace import backends
 from tests.faults.mutants import MUTANTS
 
-REQUESTS = ("trace_pending", "trace_processing", "trace_finished", "hit")
-"""Kinds of entries that belong to one request."""
 REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
 
 
@@ -127,27 +124,6 @@ def raise_in_traces(nth: Nth, report: Report) -> None:
     setattr(backends, "trace", raising)  # noqa: B010 - mypy refuses to set an imported name
 
 
-def record_refused(refused: Report) -> None:
-    """Record the entries of hits and traces whose write failed as `lost`, and as `kept` if they are written later."""
-    append = Spool.append
-    lost: set[tuple[str, str]] = set()
-
-    def recording(spool: Spool, entries: Sequence[tuple[str, str]], *args: Any) -> int:
-        named = [(kind, json.loads(body)["request_id"]) for kind, body in entries if kind in REQUESTS]
-        try:
-            result = append(spool, entries, *args)
-        except sqlite3.Error:
-            lost.update(named)
-            refused.write(lost=named)
-            raise
-        if kept := lost.intersection(named):
-            lost.difference_update(kept)
-            refused.write(kept=sorted(kept))
-        return result
-
-    Spool.append = recording  # type: ignore[method-assign,assignment]
-
-
 def shift_wall_clock(path: Path) -> None:
     shift_s = float(path.read_text()) if path.exists() else 0.0
     read = time.time
@@ -160,8 +136,6 @@ def build_in(name: str, value: str, report: Report | None) -> None:
             shift_wall_clock(Path(value))
         case "mutant":
             MUTANTS[value].install()
-        case "refused":
-            record_refused(Report(value))
         case _:
             assert report is not None
             if name == "messages":

@@ -8,7 +8,7 @@ import trio
 
 from tests.fakes.events import EventLog
 from tests.fakes.hostile import KINDS, HostileOrigin, hostile_origin
-from tests.faults.scene import Scene
+from tests.faults.scene import NETWORK_LOG, Scene
 from tests.faults.stage import Fault, Knobs, Stage
 from tests.faults.visible import well_again
 
@@ -43,7 +43,7 @@ async def read(stage: Stage) -> str:
 @asynccontextmanager
 async def beside_a_hostile_origin(scene: Scene, _: Knobs) -> AsyncIterator[None]:
     """An offer for each kind of page, whose requests are recorded in the network's log."""
-    with EventLog(scene.directory / "network.jsonl", kept_max=0) as log:
+    with EventLog(scene.directory / NETWORK_LOG, kept_max=0) as log:
         async with hostile_origin(log) as origin:
             await scene.run_sql(_offers(origin))
             yield

@@ -81,7 +81,6 @@ class Rules:
 
     - `addresses`: the pool's IPs. `chain_s`: the duration of the longest chain.
     - `all_resolved`: a click may fall back only if all IPs were busy.
-    - `refused`: (kind, request) of the journal's entries that the disk refused, whose rows may be missing.
     - `unleasable`: requests whose lease the disk refused.
     - `late_hits`: requests that were answered before their hit was durable, because the disk took more than 50 ms.
     - `may_fall_back`: offers exempt from `all_resolved`.
@@ -95,17 +94,11 @@ class Rules:
     addresses: Sequence[str] = ()
     chain_s: float = 0.0
     all_resolved: bool = False
-    refused: frozenset[tuple[str, str]] = frozenset()
     unleasable: frozenset[str] = frozenset()
     late_hits: frozenset[str] = frozenset()
     may_fall_back: frozenset[str] = frozenset()
     forgotten: Intervals = ()
     clock_shifts_s: Sequence[float] = (0.0,)
-
-    @property
-    def refused_traces(self) -> set[str]:
-        """The requests of traces whose row may be missing or unfinished."""
-        return {request_id for kind, request_id in self.refused if kind.startswith("trace_")}
 
     def were_forgotten(self, at_s: float) -> bool:
         """Whether PostgreSQL may have lost the rows of clicks and traces that ended at this time."""

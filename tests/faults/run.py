@@ -6,12 +6,14 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import asyncpg
 import trio
 
+from daemon.demo.history import Event
+from tests.fakes.events import read_log
 from tests.faults import (
     announcements,
     crashes,
@@ -33,9 +35,10 @@ from tests.faults import (
 from tests.faults.mutants import MUTANTS, Mutant
 from tests.faults.outcome import Outcome
 from tests.faults.records import Breach, History, Rules
-from tests.faults.scene import HOPS, OFFERS, Scene, staged, undressed, until
+from tests.faults.scene import HOPS, NETWORK_LOG, OFFERS, Scene, staged, undressed, until
 from tests.faults.stage import Fault, Knobs, Stage
 from tests.faults.uses import rests_of, uses_of
+from tests.faults.visible import comes
 from tests.support.servers import SceneBroke
 
 MODULES = (
@@ -57,6 +60,7 @@ MODULES = (
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 SETTLE_S = 0.5
+REUSED_WITHIN_S = 5.0
 USED_S = 1.0
 """A use of an IP with the waits before and after it."""
 CLICKS_END_WITHIN_S = 70.0
@@ -101,8 +105,7 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
             history = await _what_there_is(scene)
         for daemon in scene.daemons:
             stage.breaches += _unexpected_errors(daemon, fault)
-        uses = uses_of(history.events)
-        shortest_s = min(rests_of(uses), default=float("inf"))
+        shortest_s = _shortest_rest_s(history.events)
         if not knobs.mutant:
             what = f"no IP was used again before {shortest_s:.2f} s, so a cooldown of 90 % would not be noticed"
             stage.expect(shortest_s * NOTICED_PART < cooldown_s, "blind", what)
@@ -118,7 +121,7 @@ async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> O
         took_s=time.monotonic() - began_s,
         clicks=sum((daemon.visitors.counts() for daemon in scene.daemons), Counter()),
         fallbacks=Counter(hit.reason for hit in history.hits if hit.reason),
-        uses=len(uses),
+        uses=len(uses_of(history.events)),
         shortest_rest_s=shortest_s,
         cooldown_s=cooldown_s,
         hits=len(history.hits),
@@ -173,7 +176,6 @@ async def _settled(fault: Fault, stage: Stage) -> History:
         chain_s=(HOPS + 1) * max(OFFERS.values()) / 1000,
         all_resolved=fault.all_resolved,
         late_hits=frozenset(evidence.late_hits(scene)),
-        refused=evidence.refused(scene),
         unleasable=stage.memory.get("unleasable", frozenset()),
         may_fall_back=fault.may_fall_back,
         forgotten=tuple(stage.memory.get("forgotten", ())),
@@ -190,12 +192,25 @@ async def _settled(fault: Fault, stage: Stage) -> History:
 
 
 async def _each_ip_used_again(stage: Stage) -> None:
-    """Let the clicks go on until each IP may have been used again since the last start, and twice since the first."""
+    """Let the clicks go on until each IP may have been used again since the last start, and twice since the first.
+
+    After a slow start each IP has rested for long, so its second use is the first one that shows a rest.
+    """
     scene = stage.scene
     await trio.sleep(SETTLE_S)
     first_s, last_s = scene.first_served_s, max(daemon.served_s for daemon in scene.daemons)
     until_s = max(first_s + 2 * (stage.cooldown_s + USED_S), last_s + stage.cooldown_s + USED_S)
     await trio.sleep(max(0.0, until_s - time.monotonic()))
+    await comes(scene, lambda: _shows_a_rest(scene, stage.cooldown_s), stage.cooldown_s + REUSED_WITHIN_S)
+
+
+def _shows_a_rest(scene: Scene, cooldown_s: float) -> bool:
+    """Whether a shorter cooldown would be noticed: an IP was used again as soon as it had rested."""
+    return _shortest_rest_s(read_log(scene.directory / NETWORK_LOG)) * NOTICED_PART < cooldown_s
+
+
+def _shortest_rest_s(events: Iterable[Event]) -> float:
+    return min(rests_of(uses_of(events)), default=float("inf"))
 
 
 async def _what_there_is(scene: Scene) -> History:

@@ -38,6 +38,7 @@ POLL_S = 0.02
 # Chains of two redirects and a page, 0.3 and 0.75 s long, so that a fault meets clicks in every state.
 OFFERS = {"quick": 100, "slow": 250}
 HOPS = 2
+NETWORK_LOG = "network.jsonl"
 
 
 @dataclass(slots=True)
@@ -290,7 +291,7 @@ def _new_directory() -> Path:
 async def _network(directory: Path, addresses: Sequence[str], proxy_port: int) -> trio.Process:
     words = ["--proxies", f"{addresses[0]}-{addresses[-1]}", "--proxy-port", str(proxy_port)]
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.fakes.network", *words, "--log", str(directory / "network.jsonl")],
+        [sys.executable, "-m", "tests.fakes.network", *words, "--log", str(directory / NETWORK_LOG)],
         stdout=subprocess.PIPE,
         cwd=REPOSITORY,
         start_new_session=True,

@@ -285,15 +285,6 @@ def test_a_row_that_never_ends_is_named_unless_its_daemon_was_killed() -> None:
     assert kinds(replace(history, traces=traces, downs=[killed(60)])) == set()
 
 
-def test_a_row_may_be_missing_only_if_the_disk_refused_its_own_entry() -> None:
-    history = replace(two_clicks(), hits=[])
-    assert kinds(history, replace(RULES, refused=frozenset({("hit", "r1"), ("hit", "r2")}))) == set()
-    assert kinds(history, replace(RULES, refused=frozenset({("hit", "r1"), ("hit", "r9")}))) == {"no hit"}
-    history = replace(two_clicks(), traces=two_clicks().traces[:1])
-    assert kinds(history, replace(RULES, refused=frozenset({("trace_pending", "r2")}))) == set()
-    assert kinds(history, replace(RULES, refused=frozenset({("trace_pending", "r1")}))) == {"unfinished"}
-
-
 def test_a_trace_by_a_lease_that_the_disk_refused_is_named() -> None:
     assert kinds(two_clicks(), replace(RULES, unleasable=frozenset({"r2"}))) == {"not durable"}
 

@@ -6,7 +6,7 @@ import time
 import trio
 
 from tests.fakes.events import read_log
-from tests.faults.scene import until
+from tests.faults.scene import NETWORK_LOG, until
 from tests.faults.stage import Stage
 
 STOPPED_WITHIN_S = 40.0
@@ -16,7 +16,7 @@ USED_WITHIN_S = 10.0
 
 async def used(stage: Stage) -> None:
     """Wait until USED_FOR_S after the next request in the network's log: every IP may then have been used."""
-    from_s, network = time.monotonic(), stage.scene.directory / "network.jsonl"
+    from_s, network = time.monotonic(), stage.scene.directory / NETWORK_LOG
     from_byte = network.stat().st_size
 
     def used_again() -> bool:

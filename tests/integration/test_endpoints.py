@@ -186,7 +186,13 @@ async def test_sql_that_names_no_endpoint_is_refused_with_the_value_and_a_hint(
 
 @pytest.mark.parametrize(
     "address",
-    ["192.0.2.7:3128:bob:canary", "bob:canary@192.0.2.7:3128", "bob:canary", "http://bob:canary@gate.example"],
+    [
+        "192.0.2.7 3128 bob canary",
+        "192.0.2.7:3128:bob:canary",
+        "bob:canary@192.0.2.7:3128",
+        "bob:canary",
+        "http://bob:canary@gate.example",
+    ],
 )
 async def test_a_refusal_repeats_no_login(postgres: PostgresServer, address: str) -> None:
     async with fresh_database(postgres) as rows:

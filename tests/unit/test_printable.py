@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.cli.exit_codes import explain
+from daemon.errors import TheirFault
 from daemon.printable import is_shown, one_line, safe_json, word
 
 HIDDEN = {
@@ -93,3 +95,12 @@ def test_json_stays_the_same_value(value: object) -> None:
     text = safe_json(json.dumps(value, ensure_ascii=False))
     assert json.loads(text) == value
     assert all(map(is_shown, text))
+
+
+def test_an_error_is_one_line_and_what_another_program_wrote_is_indented(capsys: pytest.CaptureFixture[str]) -> None:
+    error = TheirFault("no node is called a\ntracepool: b\x9b")
+    error.add_note("PostgreSQL said:\nFATAL: \x1b[2J\ntracepool: c")
+    assert explain(error) == 1
+    assert capsys.readouterr().err == (
+        "tracepool: no node is called a\\ntracepool: b\\x9b\n  PostgreSQL said:\n  FATAL: \\x1b[2J\n  tracepool: c\n"
+    )

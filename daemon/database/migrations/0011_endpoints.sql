@@ -150,7 +150,7 @@ begin
     if new.ip_address is null and given is not null then
         -- As in web/endpoints.py, a text that may hold a login is not repeated.
         plain := replace(given, '://', '');
-        if plain like '%@%' or plain ~ ':' and plain !~ '^[^:]*:[0-9]{0,5}\s*$' and plain !~ '^[][0-9A-Fa-f:.%]*$' then
+        if plain like '%@%' or btrim(plain) ~ '[\s;,|]+[^\s;,|]+[\s;,|]' or plain ~ ':' and plain !~ '^[^:]*:[0-9]{0,5}\s*$' and plain !~ '^[][0-9A-Fa-f:.%]*$' then
             shown := '(not shown: it may hold a password)';
         end if;
         raise exception 'ip_address % is neither an IP address nor a host name', shown using
