@@ -126,7 +126,8 @@ class Lane:
                 raise StatementRefused(
                     f"PostgreSQL refuses every row of {name}: {refusal.why}", EVERY_ROW_REMEDY
                 ) from e
-            applied = await self._apply([await self._set_aside(batch[0], refusal)])
+            batch = [await self._set_aside(batch[0], refusal)]
+            applied = await self._apply(batch)
         if applied:
             self._accepted |= {entry.kind: entry for entry in batch}
             self.seq = batch[-1].seq
