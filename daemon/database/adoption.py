@@ -138,8 +138,8 @@ async def _copy(conn: Connection, facts: Facts, schema: str, former: dict[str, C
 
 def _value(old: Column, new: Column) -> str:
     name = identifier(old.name)
-    value = f"host({name})" if old.type == "inet" and new.type == "text" else name  # a text of inet has a netmask
-    return f"coalesce({value}::{new.type}, {new.default})" if new.is_required and new.default is not None else value
+    value = f"host({name})" if old.type == "inet" and new.type == "text" else f"{name}::{new.type}"
+    return f"coalesce({value}, {new.default})" if new.is_required and new.default is not None else value
 
 
 def _unfit(facts: Facts, schema: str, differences: Sequence[str]) -> DatabaseUnfit:
