@@ -40,7 +40,7 @@ EVENTS: dict[type[DatabaseUnavailable], str] = {
 }
 
 log = structlog.get_logger("daemon.database")
-WRITE = {OCCUPIED: log.warning, MIGRATING: log.info}
+LEVELS = {OCCUPIED: "warning", MIGRATING: "info"}  # else error
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Troubles:
             return
         self._logged_s[key] = now_s
         event = _event_of(error)
-        write = WRITE.get(event, log.error)
+        write = getattr(log, LEVELS.get(event, "error"))
         write(event, activity=activity, why=str(error), remedy=error.remedy, effect=effect)
 
     def over(self, activity: str) -> None:

@@ -166,6 +166,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"{'?' if journal['backlog'] is None else journal['backlog']} to ship, "
         f"{journal['dropped']} dropped, {journal.get('refused', 0)} refused"
     )
+    if why := journal.get("spool_remade_why"):
+        lines.append(f"the journal's spool was made anew {journal['spool_remade']} times, the last time because {why}")
     if "node" in found:  # a daemon of an earlier version does not report its node
         lines.append(_node(found["node"]))
     return lines + full

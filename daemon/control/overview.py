@@ -69,6 +69,8 @@ class Overview:
                 late_hits=self.clicks.late_hits,
                 backlog=await self.backlog(),
                 database_reachable=self.shipper.reachable,
+                spool_remade=self.writer.remade,
+                spool_remade_why=self.writer.remade_why,
             ),
             troubles=[trouble.shown() for trouble in self.troubles],
             node=self.member.status(),

@@ -55,7 +55,8 @@ class QueueStatus:
 class JournalStatus:
     """`backlog`: entries that PostgreSQL does not have yet; null while the disk cannot be read.
 
-    `refused`: entries that PostgreSQL refused, and that are kept until they are sent again or dropped.
+    `refused`: entries that PostgreSQL refused, and that are kept until they are sent again or dropped. `spool_remade`:
+    how often the spool's files were deleted, replaced or damaged and were made anew; `spool_remade_why`: the last time.
     """
 
     recorded: int
@@ -64,6 +65,8 @@ class JournalStatus:
     late_hits: int
     backlog: int | None
     database_reachable: bool
+    spool_remade: int
+    spool_remade_why: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import asyncpg
 import structlog
 
 from daemon.database.failures import OUTAGES
-from daemon.database.fitness import Facts, Relation
+from daemon.database.fitness import Facts, Relation, own_schema
 from daemon.database.queries import QUERIES
 from daemon.database.sessions import Connection
 from daemon.database.sql import identifier
@@ -48,7 +48,7 @@ async def adopt(
     """Adopts `relations` of `schema`. Raises DatabaseUnfit if that is impossible; the caller rolls back."""
     others = [f"{relation.name} is {KINDS[relation.kind]}" for relation in relations if relation.kind in KINDS]
     if others:
-        raise _unfit(schema, others)
+        raise _unfit(facts, schema, others)
     if not facts.may_create_schemas:
         role, database = identifier(facts.role), identifier(facts.database)
         names = ", ".join(relation.name for relation in relations)
@@ -70,11 +70,11 @@ async def adopt(
     try:
         filled = [t for t in tables if await conn.fetchval(f"select exists (table {FORMER}.{identifier(t)})")]
     except asyncpg.InsufficientPrivilegeError as e:  # of a table with "force row level security"
-        raise _unfit(schema, [e.args[0]]) from None
+        raise _unfit(facts, schema, [e.args[0]]) from None
     former, ours = await _columns(conn, FORMER, filled), await _columns(conn, schema, filled)
     if differences := await _differences(conn, former, ours):
-        raise _unfit(schema, differences)
-    rows = {table: await _copy(conn, schema, former[table], ours[table]) for table in filled}
+        raise _unfit(facts, schema, differences)
+    rows = {table: await _copy(conn, facts, schema, former[table], ours[table]) for table in filled}
     log.info("tables_adopted", rows=rows, former_tables=FORMER,
              next=f"tracepool database-grants ROLE for their roles; at last drop schema {FORMER} cascade")  # fmt: skip
 
@@ -117,7 +117,7 @@ async def _differences(
     ]
 
 
-async def _copy(conn: Connection, schema: str, former: dict[str, Column], ours: dict[str, Column]) -> int:
+async def _copy(conn: Connection, facts: Facts, schema: str, former: dict[str, Column], ours: dict[str, Column]) -> int:
     """The number of rows. A null in a column that allows none becomes the column's default."""
     names = [name for name, column in ours.items() if name in former and not column.is_generated]
     table = next(iter(ours.values())).relation
@@ -132,20 +132,20 @@ async def _copy(conn: Connection, schema: str, former: dict[str, Column], ours: 
         if isinstance(e, OUTAGES):
             raise
         key = f": {e.detail}" if isinstance(e, asyncpg.UniqueViolationError) else ""  # other details show whole rows
-        raise _unfit(schema, [f"a row of {table} is refused: {e.args[0]}{key}".rstrip(".")]) from None
+        raise _unfit(facts, schema, [f"a row of {table} is refused: {e.args[0]}{key}".rstrip(".")]) from None
     return int(done.split()[-1])
 
 
 def _value(old: Column, new: Column) -> str:
     name = identifier(old.name)
-    value = f"host({name})" if old.type == "inet" and new.type == "text" else name  # a text of inet has a netmask
-    return f"coalesce({value}::{new.type}, {new.default})" if new.is_required and new.default is not None else value
+    value = f"host({name})" if old.type == "inet" and new.type == "text" else f"{name}::{new.type}"
+    return f"coalesce({value}, {new.default})" if new.is_required and new.default is not None else value
 
 
-def _unfit(schema: str, differences: Sequence[str]) -> DatabaseUnfit:
+def _unfit(facts: Facts, schema: str, differences: Sequence[str]) -> DatabaseUnfit:
     named = identifier(schema)
     return DatabaseUnfit(
         f"the schema {named} has tables of another program with tracepool's names, whose rows cannot be adopted: "
         f"{'; '.join(differences)}. Nothing was changed. Repair that, or keep these tables and let tracepool make its "
-        'own: create schema tracepool; and set database.schema = "tracepool"'
+        f"own: {own_schema(facts.role)}"
     )

@@ -12,6 +12,7 @@ from daemon.errors import DatabaseUnavailable, DatabaseUnfit
 
 VERSION_MIN = 14
 SCHEMA_DEFAULT = "public"
+SIGNATURE = {"ip_rotation_pool", "active_trace_requests", "ip_pool_statistics"}
 SCHEMA_MIGRATIONS = {"name", "applied_at"}
 
 
@@ -105,19 +106,37 @@ def schema_fault(facts: Facts, schema: str) -> DatabaseUnfit | None:
     return None
 
 
+def own_schema(role: str) -> str:
+    """The remedy for tables of another program."""
+    return f'create schema tracepool authorization {identifier(role)}; and set database.schema = "tracepool"'
+
+
 def migrations_fault(
-    columns: Sequence[str], names: Sequence[str], known: Sequence[str], schema: str
+    columns: Sequence[str], names: Sequence[str], known: Sequence[str], facts: Facts, schema: str
 ) -> DatabaseUnfit | None:
     """A fault of the table schema_migrations with these columns and names. `known`: the migrations of this program."""
     if set(columns) != SCHEMA_MIGRATIONS or any(not name.endswith(".sql") for name in names):
         return DatabaseUnfit(
             f"the table {identifier(schema)}.schema_migrations belongs to another program (columns: "
-            f"{', '.join(columns)}): "
-            'create schema tracepool; and set database.schema = "tracepool"'
+            f"{', '.join(columns)}): {own_schema(facts.role)}"
         )
     if unknown := sorted(set(names) - set(known)):
         return DatabaseUnfit(f"the database is newer than this tracepool (it has {unknown[-1]}): upgrade tracepool")
     return None
+
+
+def names_fault(facts: Facts, relations: Sequence[Relation], schema: str) -> DatabaseUnfit | None:
+    """Relations with the names of tracepool's where none of its migrations is applied, and which are not adopted.
+
+    Names such as `offers` are those of many programs: tables are adopted only together with one of SIGNATURE.
+    """
+    if not relations or SIGNATURE & {relation.name for relation in relations}:
+        return None
+    names = ", ".join(relation.name for relation in relations)
+    return DatabaseUnfit(
+        f"the schema {identifier(schema)} has tables of another program with tracepool's names ({names}): "
+        f"{own_schema(facts.role)}"
+    )
 
 
 def rights_fault(facts: Facts, relations: Sequence[Relation], schema: str, *, missing: bool) -> DatabaseUnfit | None:

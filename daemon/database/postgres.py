@@ -149,7 +149,7 @@ class Database:
         conn, pooled = await _on_asyncio(self._listen, channels, receive_one, send.close)
         try:
             async with receive:
-                yield Announcements(receive, pooled, OwnConnection(conn, self._limits))
+                yield Announcements(receive, pooled, OwnConnection(conn, self._limits, self._connect))
         finally:
             await _closed_at_last(conn)
 
@@ -176,7 +176,7 @@ class Database:
         client_s = None if statement_timeout_s is None else statement_timeout_s + CLIENT_MARGIN_S
         conn = await _on_asyncio(functools.partial(self._connect, statement_timeout_s=client_s))
         try:
-            yield OwnConnection(conn, Limits(statement_timeout_s, self.schema))
+            yield OwnConnection(conn, Limits(statement_timeout_s, self.schema), self._connect)
         finally:
             await _closed_at_last(conn)
 
@@ -201,6 +201,7 @@ async def _closed_at_last(conn: Connection) -> None:
 class OwnConnection:
     _conn: Connection
     _limits: Limits
+    _connect: Callable[..., Awaitable[Connection]]
 
     async def execute(self, statement: str) -> None:
         await _on_asyncio(self._conn.execute, statement)
@@ -215,10 +216,7 @@ class OwnConnection:
     async def _fetch(self, query: str, args: tuple[Any, ...]) -> list[dict[str, Any]]:
         if self._conn.is_in_transaction():
             return await _fetch(self._conn, query, *args)
-        await self._conn.execute(self._limits.begin)
-        rows = await _fetch(self._conn, query, *args)
-        await self._conn.execute("commit")
-        return rows
+        return await in_transaction(self._conn, self._limits, self._connect, _fetch, (query, *args), own=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,16 @@ def import_rows(text: str, columns: Columns, row_of: Callable[[Mapping[str, obje
     first = text.lstrip()[:1]
     if (first == "[" and not columns.listed) or re.match(r"\s*\[\s*(\{|\]\s*$)", text):
         raise BadInput("the file is a JSON array: write JSON lines, one object on each line (jq -c '.[]' makes them)")
-    records = _json_records if first == "{" else _table_records
-    for line, fields in records(text, columns):
+
+    def is_row(line: str) -> bool:
+        try:
+            row_of({columns.listed: line})
+        except BadInput:
+            return False
+        return True
+
+    records = _json_records(text, columns) if first == "{" else _table_records(text, columns, is_row)
+    for line, fields in records:
         try:
             if isinstance(fields, str):
                 raise BadInput(fields)
@@ -101,13 +109,17 @@ def import_rows(text: str, columns: Columns, row_of: Callable[[Mapping[str, obje
     return Import(tuple(rows), tuple(refused), tuple(lines))
 
 
-def _table_records(text: str, columns: Columns) -> Iterator[Record]:
+def _table_records(text: str, columns: Columns, is_row: Callable[[str], bool]) -> Iterator[Record]:
+    """`is_row`: whether a line is a row of a list. Its login may have words that are names of columns too."""
     header = header_of(text, lambda cell: columns.find(cell) is not None)
     if header is None:
         return
     found = list(map(columns.find, header.cells))
-    if columns.listed and (not any(found) or header.delimiter == ":"):
-        named = header.line if any(found) else 0  # `ip:port:username:password` above a list
+    names_all = any(found) and all(name for name, cell in zip(found, header.cells, strict=True) if cell)
+    names_some = set(columns.required) <= set(found) and not is_row(header.text)
+    is_list = not (names_all or names_some) or (names_all and header.delimiter == ":")
+    if columns.listed and is_list:
+        named = header.line if names_all else 0  # `ip:port:username:password` above a list
         yield from ((line, {columns.listed: value}) for line, value in lines_of(text) if line > named)
         return
     names = _checked_header(header, found, columns)

@@ -7,7 +7,15 @@ from importlib.resources import files
 from typing import Any
 
 from daemon.database.adoption import adopt
-from daemon.database.fitness import Facts, Relation, migrations_fault, rights_fault, schema_fault, server_fault
+from daemon.database.fitness import (
+    Facts,
+    Relation,
+    migrations_fault,
+    names_fault,
+    rights_fault,
+    schema_fault,
+    server_fault,
+)
 from daemon.database.queries import QUERIES
 from daemon.database.sessions import Connection
 from daemon.database.sql import identifier
@@ -33,8 +41,10 @@ async def migrate(conn: Connection, schema: str = "public", begins: Begins | Non
     scripts = migrations()
     rows = await conn.fetch(QUERIES["relations"], schema, [RECORD, *relations_of(scripts)])
     relations = [Relation(**row) for row in rows]
-    done = await _applied(conn, schema, relations, list(scripts))
+    done = await _applied(conn, facts, schema, relations)
     missing = {name: script for name, script in scripts.items() if name not in done}
+    others = [] if done else [relation for relation in relations if relation.name != RECORD]
+    _refuse(names_fault(facts, others, schema))
     _refuse(rights_fault(facts, relations, schema, missing=bool(missing)))
     await conn.execute(f"set local search_path to {identifier(schema)}, pg_temp")
     if not missing:
@@ -45,8 +55,7 @@ async def migrate(conn: Connection, schema: str = "public", begins: Begins | Non
         missing = {first: missing[first]} if done else missing
     if not facts.schema_exists:
         await conn.execute(f"create schema {identifier(schema)}")
-    others = [relation for relation in relations if relation.name != RECORD]
-    if done or not others:
+    if not others:
         await _apply(conn, missing)
     else:
 
@@ -71,17 +80,18 @@ def _refuse(fault: Exception | None) -> None:
         raise fault
 
 
-async def _applied(conn: Connection, schema: str, relations: list[Relation], known: list[str]) -> set[str]:
+async def _applied(conn: Connection, facts: Facts, schema: str, relations: list[Relation]) -> set[str]:
     """The names of the applied migrations."""
     record = next((relation for relation in relations if relation.name == RECORD), None)
     if record is None:
         return set()
+    known = list(migrations())
     columns = [row["name"] for row in await conn.fetch(QUERIES["relation_columns"], schema, [RECORD])]
-    _refuse(migrations_fault(columns, [], known, schema))
+    _refuse(migrations_fault(columns, [], known, facts, schema))
     if "SELECT" in record.lacks:
         return set(known)  # the missing right is the fault that is reported
     names = [row["name"] for row in await conn.fetch(f"select name from {identifier(schema)}.{RECORD}")]  # noqa: S608
-    _refuse(migrations_fault(columns, names, known, schema))
+    _refuse(migrations_fault(columns, names, known, facts, schema))
     return set(names)
 
 

@@ -49,10 +49,11 @@ where n.nspname = $1 and c.relname = any($2::text[])
 order by c.relname, a.attnum
 
 -- name: assignable
--- Pairs of types whose values PostgreSQL converts when they are assigned. $1, $2: source and target, in the same order.
+-- Pairs of types whose values may be converted: by an assignment, and texts by their content. $1, $2: source and target,
+-- in the same order.
 select t.source, t.target
 from unnest($1::bigint[], $2::bigint[]) t(source, target)
 where t.source = t.target
    or exists (select from pg_catalog.pg_cast c where c.castsource = t.source and c.casttarget = t.target
                                                 and c.castcontext in ('a', 'i'))
-   or exists (select from pg_catalog.pg_type s where s.oid = t.target and s.typcategory = 'S')
+   or exists (select from pg_catalog.pg_type s where s.oid in (t.source, t.target) and s.typcategory = 'S')

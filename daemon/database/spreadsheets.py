@@ -25,9 +25,10 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line with text, and where the text after it begins. `cells` is empty if the line is no row."""
+    """The first line with `text`, and the `rest` after it. `cells` is empty if the line is no row."""
 
     line: int
+    text: str
     cells: tuple[str, ...]
     delimiter: str
     rest: str
@@ -47,7 +48,7 @@ def header_of(text: str, is_column: Callable[[str], bool]) -> Header | None:
             continue
         splits = [(cells_of(line, delimiter), delimiter) for delimiter in ([forced] if forced else DELIMITERS)]
         cells, delimiter = max(splits, key=lambda split: sum(map(is_column, split[0])))
-        return Header(number, cells, delimiter, text[after:])
+        return Header(number, line.strip(), cells, delimiter, text[after:])
     return None
 
 

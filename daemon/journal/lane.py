@@ -32,6 +32,7 @@ UNOWNED = {FACTS: KINDS_OF[FACTS], OF_IPS: (KINDS[IpTraffic],)}
 INSERTED = (KINDS[TracePending], KINDS[Hit])
 OTHERS_TRIED_MAX = 20
 OTHERS_READ_MAX = 2_000
+NO_TRAFFIC = '"traffic":[]'
 EVERY_ROW_REMEDY = "change or drop the constraint, trigger, index or column type that refuses the rows"
 
 log = structlog.get_logger("daemon.journal")
@@ -49,18 +50,26 @@ async def apply_batch(
 ) -> bool:
     """A unit of work. False, with nothing changed, if the lane's position is not `after_seq`.
 
-    `claim`: this node's, checked if given; for states it is also locked for the transaction. `kinds`: those to apply.
+    `claim`: this node's, checked if given. For states it is locked from the end of the work to the end of the
+    transaction: no other node takes over between. A lock during the work would hold up the renewal of this node's trust
+    while an IP's row is locked. `kinds`: those to apply.
     """
-    query = "find_claim" if lane == FACTS else "hold_claim"
-    if claim is not None and not await conn.fetch(QUERIES[query], node_id, claim):
-        raise DatabaseOccupied("this node has lost its claim on the database")
+    if claim is not None and lane == FACTS:
+        await _check(conn, "find_claim", node_id, claim)
     moved = await conn.fetchval(QUERIES["move_position"], node_id, lane, epoch, batch[-1].seq, after_seq)
     if moved is None:
         return False
     for kind in kinds:
         if bodies := [entry.body for entry in batch if entry.kind == kind]:
             await conn.execute(QUERIES[f"apply_{kind}"], f"[{','.join(bodies)}]")
+    if claim is not None and lane != FACTS:
+        await _check(conn, "hold_claim", node_id, claim)
     return True
+
+
+async def _check(conn: Connection, query: str, node_id: object, claim: UUID) -> None:
+    if not await conn.fetch(QUERIES[query], node_id, claim):
+        raise DatabaseOccupied("this node has lost its claim on the database")
 
 
 class Read(Protocol):
@@ -118,7 +127,8 @@ class Lane:
                 raise StatementRefused(
                     f"PostgreSQL refuses every row of {name}: {refusal.why}", EVERY_ROW_REMEDY
                 ) from e
-            applied = await self._apply([await self._set_aside(batch[0], refusal)])
+            batch = [await self._set_aside(batch[0], refusal)]
+            applied = await self._apply(batch)
         if applied:
             self._accepted |= {entry.kind: entry for entry in batch}
             self.seq = batch[-1].seq
@@ -149,21 +159,31 @@ class Lane:
     async def _takes_others(self, refused: SpooledEntry) -> bool:
         """Whether PostgreSQL takes other entries of this kind: then the cause is the refused entry's values.
 
-        Tries some of the entries that follow, evenly spread. If only few follow, also the last one that was accepted.
+        Tries some of the entries that follow, evenly spread. Unless PostgreSQL refuses OTHERS_TRIED_MAX of them, the
+        last entry that it accepted before is tried too.
         """
         before = self._accepted.get(refused.kind) or await self._disk(self._spool.last, refused.kind, self.seq)
         later = await self._disk(self._spool.read, refused.seq, OTHERS_READ_MAX)
-        others = [entry for entry in later if entry.kind == refused.kind]
-        if len(others) < OTHERS_TRIED_MAX:
-            others = [*filter(None, [before]), *others]
+        others = [entry for entry in later if _is_like(entry, refused)]
+        refusals = 0
         for other in others[:: -(-len(others) // OTHERS_TRIED_MAX) or 1]:
-            try:
-                await self._database.work(_try, other, own=True)
-            except _Accepted:
+            took = await self._tried(other)
+            if took:
                 return True
-            except (*REFUSALS, StatementRefused):
-                continue
-        return False
+            refusals += took is False
+        if refusals >= OTHERS_TRIED_MAX or before is None or not _is_like(before, refused):
+            return False
+        return bool(await self._tried(before))
+
+    async def _tried(self, entry: SpooledEntry) -> bool | None:
+        """Whether PostgreSQL takes the entry, which is rolled back; None if the entry changes no row."""
+        try:
+            await self._database.work(_try, entry, own=True)
+        except _Tried as tried:
+            return True if tried.changes_rows else None
+        except (*REFUSALS, StatementRefused):
+            return False
+        return None
 
     async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
         claim, owned = self._claimed()
@@ -174,14 +194,23 @@ class Lane:
         )
 
 
-class _Accepted(Exception):
+class _Tried(Exception):
     """Rolls back an entry that PostgreSQL accepted."""
+
+    def __init__(self, changes_rows: bool) -> None:
+        super().__init__()
+        self.changes_rows = changes_rows
 
 
 async def _try(conn: Connection, entry: SpooledEntry) -> None:
-    """A unit of work that always raises, for a rollback: _Accepted, or PostgreSQL's error."""
+    """A unit of work that always raises, for a rollback: _Tried, or PostgreSQL's error."""
     body = entry.body
     if entry.kind in INSERTED:  # with a new id, since PostgreSQL does not check all of a row that exists
         body = msgspec.json.encode(msgspec.json.decode(body) | {"request_id": str(uuid4())}).decode()
-    await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
-    raise _Accepted
+    done = await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
+    raise _Tried(not str(done).endswith(" 0"))
+
+
+def _is_like(entry: SpooledEntry, other: SpooledEntry) -> bool:
+    """Whether both change the same tables: a trace without an attempt adds nothing to the table `traffic`."""
+    return entry.kind == other.kind and (NO_TRAFFIC in entry.body) == (NO_TRAFFIC in other.body)

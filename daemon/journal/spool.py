@@ -4,6 +4,9 @@ WAL with synchronous=FULL: entries survive a power cut after `append` has return
 reads through another one, so that neither waits for the other. Sequence numbers never repeat in a file, and a new file
 has a new node id, so (node_id, seq) identifies an entry for ever.
 
+The files are watched, see spool_files.py: if they are deleted, replaced or truncated while the daemon runs, they are
+made anew with the same node id and the same sequence numbers.
+
 Applied entries stay for a while: a database may lose them again, and they tell which IPs rest. `applied_seq` is the
 last entry that PostgreSQL has had. Entries that PostgreSQL refused are kept in a table of their own, see refused.py.
 """
@@ -12,14 +15,16 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from daemon.database.failures import Refusal
 from daemon.journal import refused
 from daemon.journal.refused import RefusedEntry
+from daemon.journal.spool_files import Recent, Remade, SpoolFiles, made_anew
 
 FILE = "journal.sqlite"  # in the state directory
 SCHEMA = (
@@ -40,6 +45,8 @@ BUSY_TIMEOUT_S = 5.0
 BYTES_MAX = 1024**3
 DROP_ENTRIES = 5_000  # at a time, when the bound is reached
 WAL_PAGES_MAX = 4_000  # checkpoint after about 16 MB
+PAGES_OF_COMMIT = 4  # in the WAL, beside those of the rows
+PAGE_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +80,11 @@ class Spool:
     def __init__(self, path: Path, bytes_max: int = BYTES_MAX) -> None:
         self.path = path
         self.bytes_max = bytes_max
-        self._writer = self._connect()
+        self.remade: list[Remade] = []
+        self._files = SpoolFiles(path)
         self._one_at_a_time = threading.Lock()  # threads of several tasks write through the one connection
-        self._writer.executescript(SCHEMA)
-        self._reader = self._connect()
+        self._reading = threading.Lock()
+        self._open()
         with self._transaction():
             row = self._writer.execute("select node_id, epoch from node").fetchone()
             if row is None:
@@ -93,13 +101,59 @@ class Spool:
         self._count_refused()
         self.bytes = self.bytes_used()  # of the last measurement
         self._unmeasured_bytes = 0
+        self._recent = Recent((row[0], self.epoch), self.bounds()[1])
+        self._files.look()
+
+    def _open(self) -> None:
+        try:
+            self._files.make_private()
+        except OSError as e:
+            raise sqlite3.OperationalError(e.strerror) from e
+        self._writer = self._connect()
+        self._writer.executescript(SCHEMA)
+        self._reader = self._connect()
+        self._wal_pages = 0  # at most, since the last checkpoint
+        self._is_open = True
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
-        connection.execute(f"pragma wal_autocheckpoint = {WAL_PAGES_MAX}")
+        connection.execute("pragma wal_autocheckpoint = 0")  # see _checkpoint
         return connection
+
+    def check_files(self) -> None:
+        """Makes the files anew if they are not those that were opened."""
+        with self._one_at_a_time:
+            self._keep_files()
+
+    def _keep_files(self) -> None:
+        if not self._is_open:  # it could not be opened again
+            self._open()
+        if (why := self._files.fault()) is None:
+            return
+        try:
+            with self._reading:
+                self._remake(why)
+        except OSError as e:
+            raise sqlite3.OperationalError(f"{why}, and it cannot be made anew: {e.strerror}") from e
+
+    def _remake(self, why: str) -> None:
+        self.remade.append(made_anew(self._files, why, self._writer, SCHEMA, self._recent, self.applied_seq))
+        self.close()  # before the new file is opened: SQLite deletes the log at the old name
+        self._files.look()
+        self._open()
+        self._count_refused()
+        self._files.look()
+
+    def _checkpoint(self, written_bytes: int) -> None:
+        """Moves the WAL's pages to the database now and then. SQLite's own checkpoints would hide foreign writes."""
+        self._wal_pages += PAGES_OF_COMMIT + written_bytes // PAGE_BYTES
+        if self._wal_pages >= WAL_PAGES_MAX:
+            with suppress(sqlite3.Error):  # what is committed stays in the WAL
+                self._writer.execute("pragma wal_checkpoint(passive)").fetchall()
+            self._wal_pages = 0
+            self._files.look()
 
     def _count_refused(self) -> None:
         self.refused, self.refused_traces = refused.count(self._writer), refused.traces(self._writer)
@@ -110,13 +164,16 @@ class Spool:
         0 means none. Returns how many entries were removed for room before PostgreSQL had them. Without entries it
         still commits, so that a failing disk is noticed.
         """
-        self._unmeasured_bytes += sum(len(body) for _, body in entries)
+        written_bytes = sum(len(body) for _, body in entries)
+        self._unmeasured_bytes += written_bytes
         alone = not forget_seq and not applied_seq
         if 0 < len(entries) <= ROWS_AT_ONCE and alone and self._unmeasured_bytes < MEASURED_EACH_BYTES:
             with self._one_at_a_time:
+                self._keep_files()
                 self._insert(entries)  # a statement alone is a transaction
+                self._checkpoint(written_bytes)
             return 0
-        with self._transaction():
+        with self._transaction(written_bytes):
             self.applied_seq = max(self.applied_seq, applied_seq)
             self._writer.execute("update applied set seq = ?", (self.applied_seq,))
             if forget_seq:
@@ -127,14 +184,17 @@ class Spool:
             return self._make_room() if self.bytes > self.bytes_max else 0
 
     def _insert(self, rows: Sequence[tuple[str, str]]) -> None:
-        self._writer.execute(", ".join([INSERT, *["(?, ?)"] * (len(rows) - 1)]), [*chain(*rows)])
+        done = self._writer.execute(", ".join([INSERT, *["(?, ?)"] * (len(rows) - 1)]), [*chain(*rows)])
+        self._recent.add(rows, done.lastrowid or 0, self.applied_seq)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, written_bytes: int = 0) -> Iterator[None]:
         with self._one_at_a_time:
+            self._keep_files()
             self._writer.execute("begin immediate")
             with self._writer:  # which ends it
                 yield
+            self._checkpoint(written_bytes)
 
     def bytes_used(self) -> int:
         """The size of the pages in use."""
@@ -156,28 +216,32 @@ class Spool:
         self._count_refused()
         return removed
 
+    def _query(self, sql: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with self._reading:
+            return self._reader.execute(sql, values).fetchall()
+
     def read(self, after_seq: int, entries_max: int) -> list[SpooledEntry]:
-        rows = self._reader.execute(
+        rows = self._query(
             "select seq, kind, body from entries where seq > ? order by seq limit ?", (after_seq, entries_max)
         )
         return [SpooledEntry(*row) for row in rows]
 
     def last(self, kind: str, up_to_seq: int) -> SpooledEntry | None:
         """The last entry of a kind up to `up_to_seq`."""
-        row = self._reader.execute(
+        rows = self._query(
             "select seq, kind, body from entries where kind = ? and seq <= ? order by seq desc limit 1",
             (kind, up_to_seq),
-        ).fetchone()
-        return SpooledEntry(*row) if row else None
+        )
+        return SpooledEntry(*rows[0]) if rows else None
 
     def backlog(self, facts_seq: int, states_seq: int | None = None) -> int:
         """How many facts follow `facts_seq`, and states `states_seq` (default: the same)."""
         states_seq = facts_seq if states_seq is None else states_seq
-        count: int = self._reader.execute(
+        [(count,)] = self._query(
             "select count(*) from entries where seq > case when kind in ('ip_changed', 'ip_traffic') then ? else ? end",
             (states_seq, facts_seq),
-        ).fetchone()[0]
-        return count
+        )
+        return int(count)
 
     def note_facts(self, seq: int) -> None:
         """PostgreSQL has all facts up to `seq`, while `applied_seq` counts facts and states."""
@@ -185,15 +249,15 @@ class Spool:
 
     def bounds(self) -> tuple[int | None, int]:
         """(the first entry that is there, the last one that was ever written), read in one transaction."""
-        first, last = self._reader.execute(
+        [(first, last)] = self._query(
             "select (select min(seq) from entries), (select seq from sqlite_sequence where name = 'entries')"
-        ).fetchone()
+        )
         return first, last or 0
 
     def bodies(self, kind: str) -> list[str]:
         """The bodies of all entries of a kind, applied ones too, in order."""
         kinds = (kind, f"{refused.PREFIX}{kind}")
-        rows = self._reader.execute("select body from entries where kind in (?, ?) order by seq", kinds)
+        rows = self._query("select body from entries where kind in (?, ?) order by seq", kinds)
         return [body for (body,) in rows]
 
     def pass_over(self, kind: str, after_seq: int) -> int:
@@ -206,6 +270,7 @@ class Spool:
                 "update entries set kind = 'passed_over', body = '{}' where kind = ? and seq > ?", (kind, after_seq)
             )
             self._writer.execute("delete from refused where kind = ?", (kind,))
+            self._recent.drop(kind, after_seq)
             self._count_refused()
         return changed.rowcount
 
@@ -216,7 +281,8 @@ class Spool:
             self._count_refused()
 
     def refused_entries(self) -> list[RefusedEntry]:
-        return refused.listed(self._reader)
+        with self._reading:
+            return refused.listed(self._reader)
 
     def send_again(self, ids: Sequence[int]) -> int:
         with self._transaction():
@@ -235,7 +301,10 @@ class Spool:
         with self._transaction():
             self._writer.execute("insert into entries (seq, kind, body) values (?, 'passed_over', '{}')", (seq,))
             self._writer.execute("delete from entries where seq = ?", (seq,))
+        self._recent.last_seq = seq
 
     def close(self) -> None:
-        self._reader.close()
-        self._writer.close()
+        self._is_open = False
+        for connection in (self._reader, self._writer):
+            with suppress(sqlite3.Error):  # a damaged file cannot be closed in order
+                connection.close()

@@ -9,6 +9,7 @@ succeeds. The same holds before the spool can be opened (`attach`). Entries beyo
 
 import sqlite3
 from collections.abc import Collection
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,10 @@ log = structlog.get_logger("daemon.journal")
 
 
 class JournalWriter:
-    """Counts `recorded` entries, and `dropped` ones: a limit was reached. `pending`: those in memory."""
+    """Counts `recorded` entries, and `dropped` ones: a limit was reached. `pending`: those in memory.
+
+    `remade`: how often the spool's files were made anew, `remade_why` for the last time.
+    """
 
     def __init__(self, spool: Spool | None = None) -> None:
         self._spool = spool
@@ -46,6 +50,8 @@ class JournalWriter:
         self.committed = trio.Event()  # set and replaced with each commit: the shipper waits for it
         self.recorded = 0
         self.dropped = 0
+        self.remade = 0
+        self.remade_why: str | None = None
 
     @property
     def pending(self) -> int:
@@ -119,6 +125,8 @@ class JournalWriter:
                 is_due = self._pending and trio.current_time() >= self._pending_since_s + GATHER_S
                 if is_due or self._applied_seq:
                     self._commit()
+                elif self._spool is not None and not self._pending:
+                    await self._check_files(self._spool)
             fault, self._fault = self._fault, None
             raise fault
         finally:
@@ -140,6 +148,22 @@ class JournalWriter:
                 continue
             self._commit()
             await self.committed.wait()
+
+    async def _check_files(self, spool: Spool) -> None:
+        """While there is nothing to commit."""
+        with suppress(sqlite3.Error):  # the next commit has the same error, and reports it
+            await trio.to_thread.run_sync(spool.check_files)
+        self._report_remade(spool)
+
+    def _report_remade(self, spool: Spool) -> None:
+        while spool.remade:
+            remade = spool.remade.pop()
+            self.remade += 1
+            self.remade_why = remade.why
+            log.error("spool_remade", file=str(spool.path), why=remade.why, lost=remade.lost,
+                      effect="a new file has the entries of the old one, or else those in memory",
+                      aside=remade.aside or None,
+                      next="let no other program write to the state directory")  # fmt: skip
 
     def _commit(self) -> None:
         """Starts a commit in a thread, unless one is under way: then `_settle` starts the next one if a task waits."""
@@ -178,6 +202,8 @@ class JournalWriter:
         except Exception as e:
             self._fault = e
             self._pause.cancel()
+        if self._spool is not None:
+            self._report_remade(self._spool)
         for reply in waiting:
             reply.send_nowait(durable)
         self.committed.set()

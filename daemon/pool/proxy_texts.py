@@ -152,7 +152,7 @@ def _host_in(text: str) -> str | None:
 
 def _unreadable(text: str) -> BadInput:
     """Why a text without a reading has none. A text that may hold a login is not repeated."""
-    if not may_hold_login(text):
+    if not may_hold_login(text) and not any(separator in text for separator in SEPARATORS):
         host, port = split_port(text)
         try:
             canonical_endpoint(host, DEFAULT_PORT if port is None else port)

@@ -33,6 +33,7 @@ _NUMBERS = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*")  #
 _SLOT_NUMBER = re.compile(r"[0-9]{1,7}")
 _IPV4_PART = re.compile(r"0x[0-9a-f]{1,2}|0|[1-9][0-9]{0,2}")
 _IPV6 = re.compile(r"([0-9A-Fa-f:.]{2,45})(%[A-Za-z0-9._-]{1,15})?")
+_SEPARATORS = re.compile(r"[\s;,|]+")
 _ENDS_IN_A_PORT = re.compile(r":[0-9]{0,5}\s*$")
 _PORT = re.compile(r"0*([1-9][0-9]{0,4})")
 _FORBIDDEN_IN_HOSTS = re.compile(r"[\x00-\x20\x7f#/:<>?@\[\\\]^|%]")  # forbidden domain code points, WHATWG URL
@@ -115,10 +116,12 @@ def shown(text: str) -> str:
 
 
 def may_hold_login(text: str) -> bool:
-    """Whether a text that should be a host, maybe with a port, looks like more."""
+    """Whether a text that should be a host, maybe with a port, looks like more: it has an @, or too many parts."""
     colons = text.replace("://", "", 1).count(":")
     is_address = _IPV6.fullmatch(text.strip(BLANKS + "[]")) is not None
-    return "@" in text or not (colons == 0 or is_address or (colons == 1 and _ENDS_IN_A_PORT.search(text)))
+    if "@" in text or len(_SEPARATORS.findall(text.strip(BLANKS))) > 1:
+        return True
+    return not (colons == 0 or is_address or (colons == 1 and _ENDS_IN_A_PORT.search(text)))
 
 
 def _refused(text: str, hint: str) -> BadInput:

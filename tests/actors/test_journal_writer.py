@@ -14,6 +14,7 @@ import trio.testing
 from daemon.journal import writer as journal_writer
 from daemon.journal.entries import encode
 from daemon.journal.spool import Spool
+from daemon.journal.spool_files import Remade
 from daemon.journal.writer import JournalWriter
 from tests.integration.journals import hit, leased
 from tests.support.logged_errors import LoggedErrors
@@ -26,9 +27,13 @@ class Disk:
     path = Path("/state/journal.sqlite")
 
     def __init__(self) -> None:
+        self.remade: list[Remade] = []
         self.entries: list[tuple[str, str]] = []
         self.full = False
         self.attempts = 0
+
+    def check_files(self) -> None:
+        pass
 
     def append(self, entries: Sequence[tuple[str, str]], forget_seq: int = 0, applied_seq: int = 0) -> int:
         self.attempts += 1

@@ -59,7 +59,16 @@ STATUS: dict[str, Any] = {
         }
     ],
     "queues": {"connections": {"length": 1, "max": 20_000}},
-    "journal": {"recorded": 7, "dropped": 0, "refused": 0, "late_hits": 0, "backlog": None, "database_reachable": True},
+    "journal": {
+        "recorded": 7,
+        "dropped": 0,
+        "refused": 0,
+        "late_hits": 0,
+        "backlog": None,
+        "database_reachable": True,
+        "spool_remade": 0,
+        "spool_remade_why": None,
+    },
     "troubles": [],
     "node": {"name": "here", "node_id": str(uuid4()), "epoch": 1, "leasing": True, "trusted_for_s": 890.0},
     "node_id": str(uuid4()),

@@ -166,6 +166,7 @@ async def test_rows_with_other_usernames_are_sessions_of_one_gateway(postgres: P
         ("localhost:", "7000", "'localhost:' is neither", "Write the port into ip_port"),
         ("http://gate.example", "7000", "'http://gate.example' is neither", "without a scheme"),
         ("gate .example", "7000", "'gate .example' is neither", "Write an address such as"),
+        ("bücher.example", "7000", "'bücher.example' is neither", "xn--"),
         ("gate.example", "0", "ip_port '0' is not a port", "from 1 to 65535"),
         ("gate.example", "70000", "ip_port '70000' is not a port", "from 1 to 65535"),
         ("gate.example", "", "ip_port '' is not a port", "from 1 to 65535"),
@@ -186,7 +187,13 @@ async def test_sql_that_names_no_endpoint_is_refused_with_the_value_and_a_hint(
 
 @pytest.mark.parametrize(
     "address",
-    ["192.0.2.7:3128:bob:canary", "bob:canary@192.0.2.7:3128", "bob:canary", "http://bob:canary@gate.example"],
+    [
+        "192.0.2.7 3128 bob canary",
+        "192.0.2.7:3128:bob:canary",
+        "bob:canary@192.0.2.7:3128",
+        "bob:canary",
+        "http://bob:canary@gate.example",
+    ],
 )
 async def test_a_refusal_repeats_no_login(postgres: PostgresServer, address: str) -> None:
     async with fresh_database(postgres) as rows:

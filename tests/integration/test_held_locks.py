@@ -125,3 +125,30 @@ async def test_hits_and_traces_are_shipped_while_an_ips_row_is_locked(
             [row] = await rows.sql("select status, bytes_received from ip_rotation_pool")
             assert row == {"status": "locked", "bytes_received": 3 * 4321}
             assert not journal.troubles.lines()
+
+
+async def test_a_locked_ip_does_not_hold_up_the_renewal_of_the_nodes_trust(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_errors.expect("statement_blocked")
+    claim = uuid4()
+    async with fresh_database(postgres) as rows, hurried(rows, 2.0, monkeypatch) as database:
+        ip_id = await rows.add_ip("198.51.100.1")
+        edit = await edit_no_of(rows, ip_id)
+        async with running_journal(tmp_path / "j", database) as journal, held_lock(rows):
+            node_id = journal.spool.node_id
+            await rows.sql(
+                "insert into nodes (node_id, name, epoch, claim, state, trusted_until, quiet_s, version)"
+                " values ($1, 'a', 1, $2, 'active', now(), 1, '')",
+                node_id,
+                claim,
+            )
+            journal.shipper.claim = lambda: claim
+            journal.writer.record(leased(ip_id, edit))
+
+            async def waits() -> bool:
+                return bool(await rows.one(f"{SESSIONS} and wait_event_type = 'Lock'"))
+
+            await until(waits)
+            async with database.own_connection(1.0) as connection:
+                assert await connection.fetch("renew_node", node_id, claim, 900.0, 1.0), "it is not held up"

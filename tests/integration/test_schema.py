@@ -37,7 +37,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     ),
     "another program's schema_migrations": (
         FOREIGN,
-        r"schema_migrations belongs to another program \(columns: version, dirty\): create schema tracepool;",
+        r"schema_migrations belongs to another program \(columns: version, dirty\): create schema tracepool",
     ),
     "another program's schema_migrations by name": (
         "create table schema_migrations (name text primary key, applied_at timestamptz);"
@@ -49,8 +49,12 @@ FAULTS: dict[str, tuple[str, str]] = {
         "insert into schema_migrations values ('9999_later.sql'); grant select on schema_migrations to public",
         r"newer than this tracepool \(it has 9999_later.sql\): upgrade tracepool",
     ),
+    "another program's table": (
+        "create table offers (discount int); insert into offers values (5)",
+        r"tables of another program with tracepool's names \(offers\): create schema .* authorization \"operated\";",
+    ),
     "tables of another role": (
-        "create table offers (offer_name text, final_url text)",
+        "create table ip_rotation_pool (ip_address text)",
         r'which belong to "tracepool": grant "tracepool" to "operated";',
     ),
     "no right to connect": (
@@ -194,7 +198,7 @@ create table offers (id uuid primary key default gen_random_uuid(), offer_name v
 create table ip_rotation_pool (id uuid primary key default gen_random_uuid(), ip_address inet not null, ip_port integer,
     country char(2), provider text, status phase, total_uses integer default 0, last_used_at timestamptz,
     locked_until timestamptz, unique (ip_address));
-create table hits (request_id uuid primary key, offer_id uuid references offers, offer_name text, outcome text,
+create table hits (request_id varchar(36) primary key, offer_id uuid references offers, offer_name text, outcome text,
     location text, wait_ms smallint, created_at timestamptz);
 create table ip_pool_statistics (id uuid primary key, recorded_at timestamptz);
 create table active_trace_requests (request_id text);
@@ -227,9 +231,12 @@ async def test_tables_of_another_program_are_adopted_with_their_rows(postgres: P
         ("create table offers (id bigint, offer_name text, final_url text);"
          "insert into offers values (1, 'a', 'b')",
          r"offers\.id has the type bigint instead of uuid"),
-        ("create table offers (name text); create table hits (request_id text); insert into offers values ('sale');"
-         "insert into hits values ('1')",
-         r"hits.request_id has the type text instead of uuid; .*offers.offer_name \(text\) is missing; .*final_url"),
+        ("create table offers (name text); create table hits (request_id bigint); insert into offers values ('sale');"
+         "insert into hits values (1)",
+         r"hits.request_id has the type bigint instead of uuid; .*offers.offer_name \(text\) is missing; .*final_url"),
+        ("create table hits (request_id text, offer_name text, outcome text, location text, wait_ms int);"
+         "insert into hits values ('one', 'sale', 'resolved', 'https://shop.example/', 5)",
+         r"a row of hits is refused: invalid input syntax for type uuid"),
         ("create view offers as select 1 as id", r"offers is a view"),
         ("create table offers (offer_name text, final_url text); insert into offers values ('a', 'b'), ('a', 'c')",
          r"a row of offers is refused: .*offers_offer_name_key.*\(offer_name\)=\(a\) already exists"),
@@ -248,6 +255,9 @@ async def test_tables_that_do_not_fit_are_refused_with_their_differences_and_unc
     sql: str, said: str, postgres: PostgresServer, role: str
 ) -> None:
     database = postgres.bare_database()
+    if "ip_rotation_pool" not in sql:
+        postgres.sql("create table ip_rotation_pool (ip_address text)", database)
+        postgres.sql(f"alter table ip_rotation_pool owner to {role}", database)
     postgres.sql(sql.replace("{db}", database), database)
     before = postgres.sql(STATE, database)
     with pytest.raises(DatabaseUnfit, match=said):

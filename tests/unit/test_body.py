@@ -159,17 +159,19 @@ def test_a_page_is_read_up_to_the_bound_and_no_further() -> None:
     assert beyond.page.jump is None
 
 
-def test_reading_goes_on_after_a_jump_unless_the_page_is_slow() -> None:
+def test_reading_goes_on_after_a_refresh_unless_the_page_is_slow() -> None:
     read = html()
     read.feed(META + PADDING)
     assert not read.enough
     read.look(slow=True)
     assert read.enough
     assert read.page.jump is not None
+
+
+def test_reading_ends_at_a_script_that_jumps() -> None:
     read = html()
-    read.feed(META + PADDING)
-    read.feed(b"<script>location = '/b'</script>")
-    read.end(whole=True)
+    read.feed(META + b"<script>location = '/b'</script>" + PADDING)
+    assert read.enough
     assert read.page.jump is not None
     assert read.page.jump.url == "http://ads.example/b"
 

@@ -45,6 +45,10 @@ def read(page: str) -> Page:
         "location.replace.call(location, a)",
         "(window.parent || window).location = a",
         "var l = location; l.href = a",
+        "var w = window, l = w.location; l.replace(a)",
+        "var {location: l} = window; l.href = a",
+        "'' + {toString() { location = a }}",
+        "(0, eval)(a)",
         "(function (l) { l.href = a })(window.location)",
         "(function (w) { w.location.href = a })(window)",
         "Object.assign(location, {href: a})",
@@ -101,11 +105,13 @@ def read(page: str) -> Page:
         "location = '/a",
         "location = '/a' }",
         "if (a) { location = b",
-        "loc\\u0061tion = a",
+        "loc\\u0061tion = '/a'",
+        "window['\\x6c\\x6f\\x63\\x61tion'] = a",
     ],
 )
 def test_a_script_that_may_leave_by_itself_is_noticed(code: str) -> None:
     assert after_s(code) == 0
+    assert after_s(code + "\n// " + "long " * 100) == 0
 
 
 # What ordinary landing pages have in their scripts.
@@ -114,6 +120,7 @@ STAYS = [
     "var a = location.href; send(document.location, location.search.replace('?', ''))",
     "if (location.pathname == '/a' && location['hash'] !== '') { b() }",
     "location.hash = 'top'",
+    "var l = window.location; a(l.hash, l.href.replace('x', 'y')); l = 0",
     "history.pushState({}, '', '/a'); history.replaceState(a, b, location.href)",
     "var s = \"location = '/a'\"; // location = '/a'\n/* location = '/a' */",
     "button.onclick = function () { location = '/a' }",

@@ -251,6 +251,9 @@ def logged_in(address: str, port: str, username: str | None, password: str | Non
         ("192.0.2.7:99999:bob:canary", None),
         ("bob:canary@192.0.2.7", None),
         ("bob:canary", None),
+        ("bob canary", None),
+        ("192.0.2.7 99999 bob canary", None),
+        ("192.0.2.7;99999;bob;canary", None),
         ("192.0.2.7:3128:canary", None),
         ("192.0.2.7:3128:bob:canary US", None),
         ("gate.example:7000:bob.b:12345", None),
@@ -269,7 +272,11 @@ def test_a_line_of_a_vendors_list_is_a_proxy_or_refused_without_its_login(
     assert read.rows == (logged_in("192.0.2.9", "3128", None, None), *([logged_in(*row)] if row else ()))
     assert [refused.line for refused in read.refused] == ([] if row else [2])
     assert "canary" not in str(read)
-    if row:
+    if row is None:
+        with pytest.raises(BadInput) as raised:
+            new_ip({"ip_address": line})
+        assert "canary" not in str(raised.value)
+    else:
         in_a_cell = read_ips(json.dumps({"ip_address": line})).rows
         assert in_a_cell == (logged_in(*row),)
 
@@ -278,6 +285,17 @@ def test_the_form_of_a_list_may_stand_above_it() -> None:
     assert read_ips("IP:PORT:USER:PASS\n192.0.2.7:3128:bob:pass\n").rows == (
         logged_in("192.0.2.7", "3128", "bob", "pass"),
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["192.0.2.7:3128:user:pass", "192.0.2.7:3128:proxy:pw", "user:pw@192.0.2.7:3128", "192.0.2.7,3128,proxy,password",
+     "192.0.2.7;3128;login;pwd", "proxy:pass:192.0.2.7:3128", "192.0.2.7 3128 user pass"],
+)  # fmt: skip
+def test_a_login_of_words_that_are_names_of_columns_is_no_header(line: str) -> None:
+    read = read_ips(f"{line}\n192.0.2.8:3128:user:pass\n")
+    assert [row.ip_address for row in read.rows] == ["192.0.2.7", "192.0.2.8"]
+    assert all(row.username and row.password for row in read.rows)
 
 
 def test_a_table_has_columns_for_the_login() -> None:

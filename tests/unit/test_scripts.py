@@ -118,6 +118,8 @@ def test_the_escapes_of_a_literal_are_decoded(written: str, url: str) -> None:
         "location = '/a'; if (",
         "location = '/a'; let b; let b",
         "location = '/a'; const b",
+        "location = '/a'; var class = 1",
+        "const a = 1; a = 2; location = '/a'",
         "location = '/a' '/b'",
         "location = '/a'; function b() { var c = ; }",
         "location = '/a'; a b",

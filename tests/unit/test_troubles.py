@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from daemon.errors import DatabaseOccupied, DatabaseUnavailable, StatementRefused
+from daemon.errors import DatabaseBusy, DatabaseMigrating, DatabaseOccupied, DatabaseUnavailable, StatementRefused
 from daemon.troubles import Troubles
 
 REFUSED = StatementRefused("PostgreSQL refuses apply_hit: no such table", "create it")
@@ -66,3 +66,19 @@ def test_what_lasts_is_said_again_after_a_while() -> None:
         troubles.note("joining", DatabaseOccupied("free in 8 s", ""), effect="")
     assert count(lines, "database_unavailable") == 3
     assert count(lines, "node_waits") == 1, "the seconds that are left make it no other trouble"
+
+
+def test_a_migration_is_news_and_a_held_lock_an_error() -> None:
+    troubles = Troubles()
+    with structlog.testing.capture_logs() as lines:
+        troubles.note("starting", DatabaseMigrating("step 1 of 2"), effect="")
+        troubles.note("writing rows", DatabaseBusy("process 7 holds a lock"), effect="")
+        troubles.note("writing rows", DatabaseBusy("process 8 holds a lock"), effect="")
+        troubles.over("starting")
+        troubles.over("writing rows")
+    assert [(line["event"], line["log_level"]) for line in lines if line["log_level"] != "debug"] == [
+        ("database_migrating", "info"),
+        ("statement_blocked", "error"),
+        ("migration_ended", "info"),
+        ("statement_not_blocked", "info"),
+    ]

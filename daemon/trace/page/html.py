@@ -5,7 +5,8 @@ A wrong URL is worse than none, so a jump is returned only if it is certain; a p
 
 - Scripts run before the page's load, and a refresh begins to wait after it, also one of 0 s (HTML 4.2.5.3). So a script
   that certainly leaves has precedence over each refresh: meta element and Refresh header.
-- A later navigation replaces one that has begun: the last script counts, and so does a short timer.
+- A browser stops at a script that leaves: no later script runs, and the page's load never comes. In one script the last
+  navigation counts. A timer that was set before, if it is short, replaces them.
 - A refresh counts if no script may leave before it is due, and no script runs that is not part of the page.
 
 Such a browser reads `<noscript>` as text, and `<template>` and comments have no elements of the page, so none of these
@@ -61,12 +62,16 @@ class Page(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The origin of a page. `charset` is its Content-Type's, `refresh` that of its Refresh header."""
+    """The origin of a page. `charset` is its Content-Type's, `refresh` that of its Refresh header.
+
+    `policies` are those of its Content-Security-Policy headers.
+    """
 
     url: URL
     charset: str | None
     refresh_max_s: float
     refresh: Refresh | None = None
+    policies: tuple[str, ...] = ()
 
 
 _OUT_OF_STEPS = Page(final=True, unresolved=True)
@@ -88,18 +93,19 @@ def read_page(data: bytes, source: Source, *, whole: bool, steps: Steps | None =
             parsed = _parsed(decoded(data, encoding), steps)
     if parsed is None:
         return _OUT_OF_STEPS
-    tree, cut = parsed
-    has_handlers = _HANDLER.search(tree.html or "") is not None
+    tree, cut, has_handlers = parsed
     page = _Reading(tree, source, encoding, steps, has_handlers=has_handlers).page(whole)
     if steps.exhausted:
         return _OUT_OF_STEPS
     return replace(page, final=True) if cut else page
 
 
-def _parsed(text: str, steps: Steps) -> tuple[LexborHTMLParser, bool] | None:
-    """A page's tree, and whether the page's end was cut off; None if `steps` run out."""
+def _parsed(text: str, steps: Steps) -> tuple[LexborHTMLParser, bool, bool] | None:
+    """A page's tree, whether the page's end was cut off, and whether it may have event handlers; None: no steps."""
     text, tags, cut = bounded(text)
-    return (LexborHTMLParser(text + _CUT, scripting=True), cut) if steps.take(tags) else None
+    if not steps.take(tags):
+        return None
+    return LexborHTMLParser(text + _CUT, scripting=True), cut, _HANDLER.search(text) is not None
 
 
 class _Reading:
@@ -117,7 +123,7 @@ class _Reading:
         self._base: URL | None = None
         self._target: str | None = None
         self._refresh = source.refresh
-        self._scripts = PageScripts(source.refresh_max_s, steps)
+        self._scripts = PageScripts(source.refresh_max_s, steps, source.policies)
         self._jumps: list[Jump] = []  # at once, by scripts
         self._cut: LexborNode | None = None
         self._uncertain = False  # an action of a script is not known
@@ -131,6 +137,8 @@ class _Reading:
             if not self._steps.take(1):
                 break
             self._meet(node)
+            if self._jumps and _is_web(self._jumps[-1]):
+                return self._left(self._jumps[-1])
         waits = not whole and any(
             isinstance(action, Submit) and not self._is_complete(action) for action in self._scripts.on_load
         )
@@ -139,16 +147,19 @@ class _Reading:
         final = whole or (unresolved and jump is None)
         return Page(jump, final, unresolved, waits, self._text_characters, tuple(self._referrer_policies))
 
+    def _left(self, jump: Jump) -> Page:
+        """The page that a script certainly leaves, with what a timer may do before the jump's answer comes."""
+        leaves_s = self._scripts.leaves_after_s()
+        uncertain = self._uncertain or (leaves_s is not None and leaves_s < TIMER_S)
+        return Page(None if uncertain else jump, True, uncertain, False, self._text_characters)
+
     def _decided(self, at_load: list[Jump]) -> tuple[Jump | None, bool]:
         """The page's jump, and whether the page may leave otherwise."""
         leaves_s = self._scripts.leaves_after_s()
-        jumps = self._jumps + at_load
-        jump = jumps[-1] if jumps else None
-        differ = any(other != jump for other in jumps)
-        # The form that a script submits is sent after the script, and jumps at the load replace those before.
-        if self._uncertain or (differ and (at_load or any(jump.kind == "form" for jump in jumps))):
+        jump = at_load[-1] if at_load else self._jumps[-1] if self._jumps else None
+        if self._uncertain or any(other != jump for other in at_load):
             return None, True
-        if jump is not None and jump.url.startswith(("http:", "https:")):
+        if jump is not None and _is_web(jump):
             return (jump, False) if leaves_s is None or leaves_s >= TIMER_S else (None, True)
         refresh = self._refresh
         declared = refresh is not None and refresh.delay_s <= self._source.refresh_max_s
@@ -188,8 +199,10 @@ class _Reading:
             self._text_characters += len(text.strip())
 
     def _read_meta(self, attributes: Attributes) -> None:
-        is_refresh = (attributes.get("http-equiv") or "").lower() == "refresh"
-        if is_refresh and self._refresh is None and (text := attributes.get("content")):
+        kind, text = (attributes.get("http-equiv") or "").lower(), attributes.get("content")
+        if text and kind == "content-security-policy":
+            self._scripts.policies.append(text)
+        elif text and kind == "refresh" and self._refresh is None:
             self._refresh = declared_refresh(text, self._base_url, self._source.url, self._encoding)
         if (attributes.get("name") or "").lower() == "referrer" and (text := attributes.get("content")):
             self._referrer_policies.append(text)
@@ -264,6 +277,10 @@ class _Reading:
     @property
     def _base_url(self) -> URL:
         return self._source.url if self._base is None else self._base
+
+
+def _is_web(jump: Jump) -> bool:
+    return jump.url.startswith(("http:", "https:"))
 
 
 def _code_of(url: URL) -> str:

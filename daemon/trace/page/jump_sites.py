@@ -12,12 +12,24 @@ from daemon.trace.page.statements import Code
 from daemon.trace.page.tokens import Token, TokenKind
 
 TIMERS = frozenset({"setTimeout", "setInterval"})
-# A script without any of these words cannot jump. Escapes may hide one, and brackets and signs alone may spell one.
+_RUNS_TEXTS = frozenset({"write", "writeln", "innerHTML", "outerHTML", "insertAdjacentHTML"})
+# A script without any of these texts cannot jump. The last lines are for names that are spelled by escapes, by a sum of
+# texts, or by brackets and signs alone.
 JUMP_WORDS = re.compile(
-    r"""location|navigat|\bopen\b|[sS]ubmit|click|\beval\b|Function|execScript|constructor|\bwrite|http-equiv|httpEquiv
-    |set(?:Timeout|Interval)|trigger|Event|import|srcdoc|\bscript|getScript|fromCharCode|\batob\b|\\[ux]
-    |["'\])]\s*\+\s*["'(\[]|\A[\s()\[\]{}!+;]{64}""",
+    r"""location\s*(?:=[^=]|[+|&?:]|\[|[,;)}]|\Z|[\r\n]|\.\s*(?:replace|assign|reload)\b
+        |\.\s*(?:href|protocol|host|hostname|port|pathname|search)\s*(?:=[^=]|[+|&?]{1,2}=))
+    |['"](?:location|submit|click)['"]|navigation\s*\.|_self|_top|_parent|_SELF|_TOP|_PARENT|[hH][tT][tT][pP]-[eE]quiv
+    |httpEquiv|HTTP-EQUIV|execScript|\beval\b|\.write(?:ln)?\s*\(|[sS]ubmit\s*[(.]|click\s*(?:\(\s*\)|\.)
+    |(?:Function|constructor|set(?:Timeout|Interval))\s*\(\s*(?:['"`]|[\w$.]+\s*\))
+    |\\(?:x|u00|u\{0*)[67][0-9A-Fa-f]|\[\s*(?:['"][^'"\]]{0,40}['"]\s*\+|atob|String)
+    |\A[\s()\[\]{}!+;]{64}""",
     re.X,
+)
+# What a script that cannot be read must have to count as one that may leave.
+UNREAD_JUMP = re.compile(
+    r"""location\s*(?:=[^=]|\.\s*(?:href\s*=[^=]|replace\s*\(|assign\s*\(|reload\s*\())|["']location["']|submit\s*\(\s*\)
+    |click\s*\(\s*\)|\beval\s*\(|\b_self\b|http-equiv|\\(?:x|u00|u\{0*)[67][0-9A-Fa-f]""",
+    re.X | re.I,
 )
 _ARGUMENT_TOKENS_MAX = 16  # of a call, that are read
 _ASSIGNMENTS = frozenset({"=", "+=", "||=", "&&=", "??="})
@@ -26,6 +38,13 @@ _METHODS = frozenset({"replace", "assign", "reload"})
 _OTHER_WINDOWS = frozenset({"opener", "contentWindow", "contentDocument"})
 _SAME_WINDOW = frozenset({"_self", "_top", "_parent"})
 _WINDOWS = frozenset({"window", "self", "top", "parent", "document", "globalThis", "this", "frames"})
+_CALLED_WORDS = frozenset(
+    {"open", "submit", "requestSubmit", "click", "eval", "execScript", "Function", "constructor", "write", "writeln",
+     "trigger", "triggerHandler", "dispatchEvent", "MouseEvent", "PointerEvent", "Event", "initEvent", "initMouseEvent",
+     "setAttribute", "set", "assign", *TIMERS}
+)  # fmt: skip
+# The words that is_jump() and runs_texts() read.
+WORDS = _CALLED_WORDS | _WINDOWS | _RUNS_TEXTS | {"location", "navigation", "httpEquiv", "script", "SCRIPT"}
 _AS_FUNCTION = frozenset({"call", "apply", "bind"})
 _DECODERS = frozenset(
     {"atob", "unescape", "decodeURIComponent", "decodeURI", "fromCharCode", "eval", "join", "reverse"}
@@ -54,8 +73,10 @@ def is_jump(code: Code, at: int) -> bool | str:
     else:
         return False
     word, found = token.text, False
-    if word == "location":
-        found = not _is_of_another_window(code, before) and (_changes(code, after) or _is_alias(code, at, after))
+    if word == "eval" and not code.is_at(after, "("):
+        found = True  # (0, eval)(…)
+    elif word == "location":
+        found = not _is_of_another_window(code, before) and (_changes(code, after) or _is_given_away(code, at))
     elif word in _WINDOWS and code.is_at(after, "["):
         found = _has_a_hidden_name(code, after)
     elif word in _CALLED_WORDS and (code.is_at(after, "(") or _is_applied(code, after)):
@@ -73,21 +94,11 @@ def has_code(text: str) -> bool:
 
 
 def runs_texts(code: Code, at: int) -> bool:
-    """Whether the token at `at` may run the script of a text that is elsewhere."""
-    token = code.tokens[at]
-    if token.kind is TokenKind.TEXT:
-        return token.text.lower() == "script"
-    return token.kind is TokenKind.NAME and (
-        token.text in ("write", "writeln", "innerHTML", "outerHTML", "insertAdjacentHTML")
-        or (token.text in TIMERS and code.is_at(at + 1, "(") and code.is_at(at + 3, ","))
-    )
-
-
-_CALLED_WORDS = frozenset(
-    {"open", "submit", "requestSubmit", "click", "eval", "execScript", "Function", "constructor", "write", "writeln",
-     "trigger", "triggerHandler", "dispatchEvent", "MouseEvent", "PointerEvent", "Event", "initEvent", "initMouseEvent",
-     "setAttribute", "set", "assign", *TIMERS}
-)  # fmt: skip
+    """Whether the name or text at `at` may run the script of a text that is elsewhere."""
+    word = code.tokens[at].text
+    if word in TIMERS:
+        return code.is_at(at + 1, "(") and code.is_at(at + 3, ",")
+    return word in _RUNS_TEXTS or word in ("script", "SCRIPT")
 
 
 def _is_calling(code: Code, word: str, after: int, *, method: bool) -> bool | str:
@@ -139,16 +150,41 @@ def _changes(code: Code, after: int) -> bool:
     return (assigned and (name is None or name in _PARTS)) or (name is None and code.is_at(after, "("))
 
 
-def _is_alias(code: Code, at: int, after: int) -> bool:
-    """Whether a variable gets the location itself: `var l = location`, `(function (l) { … })(location)`."""
-    while code.is_at(at - 1, ".") and at >= 2 and code.tokens[at - 2].text in _WINDOWS:
-        at -= 2
+def location_alias(code: Code, at: int) -> str | None:
+    """The variable that gets the location itself: `l` in `var l = window.location`, `var {location: l} = window`."""
+    if code.is_at(at, "location") and code.is_at(at + 1, ":") and (code.is_at(at + 3, "}") or code.is_at(at + 3, ",")):
+        return code.tokens[at + 2].text
+    begins = _of_a_bare_location(code, at)
+    if begins is None or not code.is_at(begins - 1, "=") or code.is_at(begins - 3, "."):
+        return None
+    name = code.tokens[max(0, begins - 2)]
+    return name.text if name.kind is TokenKind.NAME else None
+
+
+def changes_a_location(code: Code, at: int) -> bool:
+    """Whether the variable at `at`, which is an alias of the location, is used to jump."""
+    return not code.is_at(at - 1, ".") and not code.is_at(at + 1, "=") and _changes(code, at + 1)
+
+
+def _is_given_away(code: Code, at: int) -> bool:
+    """Whether the location is an argument of a function that is called at once: `(function (l) { … })(location)`."""
+    begins = _of_a_bare_location(code, at)
+    return (
+        begins is not None
+        and code.is_at(begins - 2, ")")
+        and (code.is_at(begins - 1, "(") or code.is_at(begins - 1, ","))
+    )
+
+
+def _of_a_bare_location(code: Code, at: int) -> int | None:
+    """Where the chain of the `location` at `at` begins, if the value is the location and no part of it."""
+    after = at + 1
     ends = after >= len(code.tokens) or code.tokens[after].text in (",", ";", ")") or code.tokens[after].after_line
-    if not ends:
-        return False
-    if code.is_at(at - 1, "="):
-        return code.tokens[max(0, at - 2)].kind is TokenKind.NAME and not code.is_at(at - 3, ".")
-    return (code.is_at(at - 1, "(") or code.is_at(at - 1, ",")) and code.is_at(at - 2, ")")
+    if not code.is_at(at, "location") or not ends:
+        return None
+    while code.is_at(at - 1, ".") and at >= 2 and code.tokens[at - 2].kind is TokenKind.NAME:
+        at -= 2
+    return at
 
 
 def _is_of_another_window(code: Code, before: int) -> bool:

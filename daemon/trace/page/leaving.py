@@ -10,7 +10,17 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from daemon.trace.page.bounds import Steps
-from daemon.trace.page.jump_sites import JUMP_WORDS, TIMERS, has_code, is_jump, runs_texts, writes_a_refresh
+from daemon.trace.page.jump_sites import (
+    TIMERS,
+    UNREAD_JUMP,
+    WORDS,
+    changes_a_location,
+    has_code,
+    is_jump,
+    location_alias,
+    runs_texts,
+    writes_a_refresh,
+)
 from daemon.trace.page.spans import Span, defines_a_function, delay_s, spans
 from daemon.trace.page.statements import Code
 from daemon.trace.page.tokens import TokenKind, tokens_in
@@ -30,7 +40,7 @@ class Leaving:
 
     def add_unread(self, text: str) -> None:
         """Adds a script whose tokens could not be read."""
-        self._page.leaves |= JUMP_WORDS.search(text) is not None
+        self._page.leaves |= UNREAD_JUMP.search(text) is not None
 
     def add(self, code: Code, understood: Collection[int] = ()) -> None:
         """Adds a script, or an event handler that may run. The jumps at the tokens `understood` do not count."""
@@ -65,30 +75,41 @@ class Leaving:
 
     def _add(self, code: Code, parent: Span, understood: Collection[int]) -> None:
         with_code: Span | None = None  # the last span that has a script or a refresh in a text
-        runs_a_text = False
+        runs_a_text, aliases = False, set[str]()
         for at, span in enumerate(spans(code, parent, self._functions)):
             token = code.tokens[at]
-            if (token.kind is TokenKind.NAME and not defines_a_function(code, at)) or code.is_at(at - 1, "["):
-                span.names.add(token.text)
-            if at in understood or span.leaves:
+            if token.kind is TokenKind.NAME:
+                if not defines_a_function(code, at):
+                    span.names.add(token.text)
+            elif token.kind is not TokenKind.TEXT:
                 continue
-            found = is_jump(code, at)
-            if isinstance(found, str):
-                span.inside.append(later := Span(delay_s(code, at + 1) if token.text in TIMERS else 0.0))
-                self._add_text(found, later)
-            elif found:
-                span.leaves = True
-            elif token.kind is TokenKind.TEXT and (has_code(token.text) or writes_a_refresh(token.text)):
+            elif code.is_at(at - 1, "["):
+                span.names.add(token.text)
+            elif has_code(token.text) or writes_a_refresh(token.text):
                 with_code = span
-            runs_a_text |= runs_texts(code, at)
+            if token.text in aliases and changes_a_location(code, at):
+                span.leaves = True
+            if token.text in WORDS and at not in understood:
+                self._add_word(code, at, span)
+                runs_a_text |= runs_texts(code, at)
+                if (name := location_alias(code, at)) is not None:
+                    aliases.add(name)
         if with_code is not None and runs_a_text:
             with_code.leaves = True
+
+    def _add_word(self, code: Code, at: int, span: Span) -> None:
+        found = is_jump(code, at)
+        if isinstance(found, str):
+            span.inside.append(later := Span(delay_s(code, at + 1) if code.tokens[at].text in TIMERS else 0.0))
+            self._add_text(found, later)
+        elif found:
+            span.leaves = True
 
     def _add_text(self, text: str, parent: Span) -> None:
         """Adds a script that is a text in another one, as in `eval("…")`."""
         self._texts_left -= 1
         tokens = tokens_in(text, self._steps) if self._texts_left >= 0 else None
         if tokens is None:
-            parent.leaves |= JUMP_WORDS.search(text) is not None
+            parent.leaves |= UNREAD_JUMP.search(text) is not None
         else:
             self._add(Code(tokens), parent, ())

@@ -23,10 +23,14 @@ _SAFE_CALLS = frozenset(
     | {f"{storage}.{name}" for storage in ("localStorage", "sessionStorage") for name in ("getItem", "setItem")}
     | {"navigator.sendBeacon", "alert"}
 )
-# Names that a script may not declare: it would hide what the names mean here.
+# Names that a script may not declare: it would hide what they mean here, or they are reserved (ECMA-262, 12.7.2).
 _PROTECTED = (
     WINDOWS | CONSTANTS | {name.partition(".")[0] for name in _SAFE_CALLS}
     | {"location", "onload", "addEventListener", "setTimeout", "setInterval"}
+    | {"await", "break", "case", "catch", "class", "const", "continue", "debugger", "default", "delete", "do", "else",
+       "enum", "export", "extends", "finally", "for", "function", "if", "implements", "import", "in", "instanceof",
+       "interface", "let", "new", "package", "private", "protected", "public", "return", "static", "super", "switch",
+       "throw", "try", "typeof", "var", "while", "with", "yield"}
 )  # fmt: skip
 _NOT_SET = _PROTECTED | {"cookie", "domain", "designMode", "body"}  # an assignment does more than to set them
 
@@ -65,6 +69,7 @@ class _Reading:
         self._depth = 0
         self._functions: dict[str, int] = {}  # declared ones: where they begin
         self._declared: set[str] = set()
+        self._constants: set[str] = set()
         self._checked: set[int] = set()  # bodies of functions
         self._may_throw = False  # what is read now does not run, or is in a try with a catch
         self._thrown = False  # it may have been
@@ -148,6 +153,8 @@ class _Reading:
             if name.kind is not TokenKind.NAME or hides or (word != "var" and name.text in self._declared):
                 raise Uncertain
             self._declared.add(name.text)
+            if word == "const":
+                self._constants.add(name.text)
             if code.is_at(at, "="):
                 at = self._code.value(at + 1)
             elif word == "const":
@@ -226,7 +233,9 @@ class _Reading:
     def _assignment(self, links: Sequence[Link], names: Sequence[Link], after: int) -> int:
         """`window.name = "a"` or `name = "a"`."""
         match names:
-            case [str() as name] if name not in _NOT_SET and name not in self._functions:
+            case [str() as name] if (
+                name not in _NOT_SET and name not in self._constants and name not in self._functions
+            ):
                 if len(links) == 1:
                     self._throws(certain=name in self._declared)
             case _:

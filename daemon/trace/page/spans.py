@@ -25,6 +25,9 @@ _VISITORS_EVENTS = frozenset(
      "touchstart", "unload", "visibilitychange", "wheel"}
 )  # fmt: skip
 _LISTENERS = frozenset({"addEventListener", "attachEvent", "on", "one", "once", "bind", "live", "delegate"})
+# Methods that JavaScript or a browser calls.
+_CALLED_BY_ITSELF = frozenset({"constructor", "toString", "valueOf", "toJSON", "then", "next", "apply", "get",
+                               "connectedCallback", "handleEvent"})  # fmt: skip
 _FRAME_WORDS = frozenset({"window", "self", "top", "parent", "location", "document", "href", "frames", "frameElement",
                           "length", "(", ")", ".", "0"})  # fmt: skip
 _NOT_EQUAL, _EQUAL = frozenset({"!=", "!=="}), frozenset({"==", "==="})
@@ -87,6 +90,9 @@ def spans(code: Code, script: Span, functions: dict[str, list[Span]]) -> Iterato
 
 def _close(frames: list[_Frame], at: int, token: Token) -> None:
     """Removes the frames that end before the token at `at`, or with it if it is a closing bracket."""
+    top = frames[-1]
+    if top.close != at and top.kind != "arrow":
+        return
     closes = token.kind is TokenKind.MARK and token.text in (")", "]", "}")
     separates = token.kind is TokenKind.MARK and token.text in (",", ";")
     while len(frames) > 1:
@@ -210,7 +216,9 @@ def _function(
     if handlers:
         span.after_s = inf if all(map(is_visitors_event, handlers)) else 0.0
         names = set()
-    if "constructor" in names or (keyed and len(frames) > 1 and frames[-1].kind == "{" and frames[-2].kind == "call"):
+    if names & _CALLED_BY_ITSELF or (
+        keyed and len(frames) > 1 and frames[-1].kind == "{" and frames[-2].kind == "call"
+    ):
         names = set()
     if not names:
         frames[-1].span.inside.append(span)
@@ -235,13 +243,13 @@ def _assigned(code: Code, at: int) -> set[str]:
 
 def defines_a_function(code: Code, at: int) -> bool:
     """Whether a name only names the function that follows: no reference to it."""
-    after = at + 1
-    if code.is_at(at - 1, "function") or (code.is_at(at - 1, "*") and code.is_at(at - 2, "function")):
-        return True
-    if code.is_at(after, "(") and not code.is_at(at - 1, "."):
-        return code.is_at(code.ends[after] + 1, "{")  # a method
-    if not (code.is_at(after, "=") or code.is_at(after, ":")):
+    tokens, after = code.tokens, at + 1
+    if at and tokens[at - 1].text in ("function", "*"):
+        return code.is_at(at - 1, "function") or code.is_at(at - 2, "function")
+    if after >= len(tokens) or tokens[after].text not in ("(", "=", ":") or tokens[after].kind is not TokenKind.MARK:
         return False
+    if tokens[after].text == "(":
+        return not code.is_at(at - 1, ".") and code.is_at(code.ends[after] + 1, "{")  # a method
     value = after + 2 if code.is_at(after + 1, "async") else after + 1
     if code.is_at(value, "("):
         value = code.ends[value]
