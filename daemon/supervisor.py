@@ -50,7 +50,7 @@ log = structlog.get_logger("daemon")
 
 async def run_daemon(settings: Settings, config_file: Path | None) -> None:
     """Run the daemon until SIGTERM or SIGINT. Raises the error if anything else ends it."""
-    with state_dir_held(settings.state_dir) as state_dir:
+    with state_dir_held(settings.state_dir, embedded=settings.database.url is None) as state_dir:
         async with database_loop():
             passed = passed_listeners(systemd.passed_sockets(os.environ))
             listeners = passed or await open_listeners(settings.click.bind, backlog=settings.click.backlog)

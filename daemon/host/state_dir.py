@@ -3,24 +3,30 @@
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from daemon.errors import AlreadyRunning, BadSettings, DiskUnavailable
 
-MODE = 0o711  # if the daemon is root, the account of the embedded server has to enter it
+PRIVATE_MODE = 0o700
+ENTERED_MODE = 0o711  # as root: the account of the embedded server has to pass through it
+DATABASE = "postgres"  # the embedded server's directory
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors of a disk that is full, has no inode left, is read-only or fails: they may pass."""
 
 
 class StateDir:
-    def __init__(self, path: Path) -> None:
+    """`embedded`: the embedded server keeps its data in this directory."""
+
+    def __init__(self, path: Path, *, embedded: bool = False) -> None:
         self.path = path
+        self._embedded = embedded
         self._lock: int | None = None
 
     def hold(self) -> None:
-        """Creates and locks the directory, unless that is done.
+        """Creates the directory, closes it to other accounts, and locks it, unless that is done.
 
         Raises AlreadyRunning with the other daemon's pid, BadSettings if the directory cannot be used, and
         DiskUnavailable if its disk refuses the lock file: a later call may succeed.
@@ -28,7 +34,8 @@ class StateDir:
         if self._lock is not None:
             return
         try:
-            self.path.mkdir(mode=MODE, parents=True, exist_ok=True)
+            self.path.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
+            self._close()
             lock = os.open(self.path / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as e:
             if e.errno in DISK_ERRORS:
@@ -48,6 +55,21 @@ class StateDir:
         with suppress(OSError):  # the lock holds without the pid
             os.truncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _close(self) -> None:
+        """Sets the mode, whatever the umask, and also if the directory existed already.
+
+        A directory with other directories in it, such as /var/lib, or with the sticky bit, such as /tmp, is not
+        tracepool's alone and keeps its mode. The files of the daemon are closed to others in any case.
+        """
+        found = self.path.stat()
+        is_entered = os.geteuid() == 0 and (self._embedded or (self.path / DATABASE).exists())
+        mode = ENTERED_MODE if is_entered else PRIVATE_MODE
+        is_shared = any(entry.is_dir() and entry.name != DATABASE for entry in self.path.iterdir())
+        if found.st_uid != os.geteuid() or found.st_mode & stat.S_ISVTX or is_shared:
+            return
+        if stat.S_IMODE(found.st_mode) != mode:
+            self.path.chmod(mode)
 
     def release(self) -> None:
         if self._lock is not None:
@@ -70,12 +92,12 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def state_dir_held(path: Path) -> Iterator[StateDir]:
+def state_dir_held(path: Path, *, embedded: bool = False) -> Iterator[StateDir]:
     """Holds the directory, or leaves that to a later call of `hold` if the disk refuses the lock file.
 
     Raises AlreadyRunning and BadSettings.
     """
-    state_dir = StateDir(path)
+    state_dir = StateDir(path, embedded=embedded)
     with suppress(DiskUnavailable):
         state_dir.hold()
     try:

@@ -159,5 +159,6 @@ def rules_of(answers: tuple[AnswerRule, ...], template: str, *, is_gateway: bool
     return AnswerRules((*answers, *documented_rules(template)), is_gateway=is_gateway)
 
 
+@cache
 def rules_of_every_proxy() -> AnswerRules:
     return rules_of((), "", is_gateway=False)

@@ -162,5 +162,6 @@ def page_body(
     codings = [coding for coding in map(str.strip, reversed(named)) if coding not in ("", "identity")]
     if len(codings) > CODINGS_MAX or any(coding not in CODINGS for coding in codings):
         return None
-    source = Source(url, kind.charset, refresh_max_s, refresh)
+    policies = b",".join(values_of(headers, b"content-security-policy")).decode("latin-1")
+    source = Source(url, kind.charset, refresh_max_s, refresh, tuple(filter(None, policies.split(","))))
     return PageBody(source, codings, bytes_max=bytes_max, sniffs=kind.essence is None)

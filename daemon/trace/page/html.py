@@ -62,12 +62,16 @@ class Page(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The origin of a page. `charset` is its Content-Type's, `refresh` that of its Refresh header."""
+    """The origin of a page. `charset` is its Content-Type's, `refresh` that of its Refresh header.
+
+    `policies` are those of its Content-Security-Policy headers.
+    """
 
     url: URL
     charset: str | None
     refresh_max_s: float
     refresh: Refresh | None = None
+    policies: tuple[str, ...] = ()
 
 
 _OUT_OF_STEPS = Page(final=True, unresolved=True)
@@ -119,7 +123,7 @@ class _Reading:
         self._base: URL | None = None
         self._target: str | None = None
         self._refresh = source.refresh
-        self._scripts = PageScripts(source.refresh_max_s, steps)
+        self._scripts = PageScripts(source.refresh_max_s, steps, source.policies)
         self._jumps: list[Jump] = []  # at once, by scripts
         self._cut: LexborNode | None = None
         self._uncertain = False  # an action of a script is not known
@@ -195,8 +199,10 @@ class _Reading:
             self._text_characters += len(text.strip())
 
     def _read_meta(self, attributes: Attributes) -> None:
-        is_refresh = (attributes.get("http-equiv") or "").lower() == "refresh"
-        if is_refresh and self._refresh is None and (text := attributes.get("content")):
+        kind, text = (attributes.get("http-equiv") or "").lower(), attributes.get("content")
+        if text and kind == "content-security-policy":
+            self._scripts.policies.append(text)
+        elif text and kind == "refresh" and self._refresh is None:
             self._refresh = declared_refresh(text, self._base_url, self._source.url, self._encoding)
         if (attributes.get("name") or "").lower() == "referrer" and (text := attributes.get("content")):
             self._referrer_policies.append(text)

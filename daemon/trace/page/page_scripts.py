@@ -1,7 +1,7 @@
 """The scripts and event handlers of one page, gathered in the page's order. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ada_url import URL
 
@@ -10,6 +10,7 @@ from daemon.trace.page.bounds import SCRIPT_STEPS, Steps
 from daemon.trace.page.external import loads_unknown_scripts, stays
 from daemon.trace.page.jump_sites import JUMP_WORDS
 from daemon.trace.page.leaving import Leaving
+from daemon.trace.page.policies import inline_allowed
 from daemon.trace.page.scripts import NOTHING, Actions, read_script
 from daemon.trace.page.spans import is_visitors_event
 from daemon.trace.page.statements import Code
@@ -31,7 +32,8 @@ _CALL = re.compile(r"([A-Za-z_$][\w$]*)\s*\(", re.ASCII)
 class PageScripts:
     """Call `add` for each script element, and `add_handlers` for each element with event handlers."""
 
-    def __init__(self, wait_s_max: float, steps: Steps) -> None:
+    def __init__(self, wait_s_max: float, steps: Steps, policies: Sequence[str] = ()) -> None:
+        self.policies = list(policies)  # Content Security Policies so far
         self.on_load: list[Action] = []
         self.loads_unknown = False  # the page has or adds a script that is not read
         self._steps = steps
@@ -49,17 +51,21 @@ class PageScripts:
         if "src" in attributes:
             self.loads_unknown |= not stays(attributes["src"] or "", base)
             return ()
+        if (allowed := inline_allowed(self.policies, nonce=attributes.get("nonce"))) is False:
+            return ()
         self.loads_unknown |= loads_unknown_scripts(text)
         declared = set(_LEXICAL.findall(text))
         # "If env.HasLexicalDeclaration(name) is true, throw a SyntaxError exception" (ECMA-262, 16.1.7).
         again = not self._lexical.isdisjoint(declared) and attributes.get("type") != "module"
         self._lexical |= declared
-        actions = self._read(text, handler=None if again else False)
+        actions = self._read(text, handler=None if again or allowed is None else False)
         self.on_load += actions.on_load
         return actions.now
 
     def add_handlers(self, tag: str, attributes: Attributes) -> None:
         """Adds the event handlers of an element that may run without the visitor."""
+        if inline_allowed(self.policies, handler=True) is False:
+            return
         for name, code in attributes.items():
             if not (name.startswith("on") and code) or (is_visitors_event(name) and not _occurs(name, attributes)):
                 continue
@@ -73,7 +79,8 @@ class PageScripts:
 
     def add_code(self, text: str) -> None:
         """Adds the script of a javascript: URL."""
-        self._read(text, handler=None)
+        if inline_allowed(self.policies) is not False:
+            self._read(text, handler=None)
 
     def _read(self, text: str, *, handler: bool | None) -> Actions:
         """Reads a script; with `handler` None only for whether it may leave."""

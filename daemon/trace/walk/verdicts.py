@@ -141,6 +141,9 @@ class Fault:
 
 _TARGET, _IP, _LIMIT, _LOGIN = Verdict.TARGET, Verdict.IP, Verdict.LIMIT, Verdict.CREDENTIALS
 _OURS = Fault(_LIMIT, "internal", "an unexpected error in the daemon; the log has it")
+_GARBAGE = Fault(
+    _TARGET, "garbage", "the response head has a NUL or Content-Lengths that differ: browsers refuse it too"
+)
 _HEAD = Fault(_LIMIT, "headers_too_large", "the response head is larger than trace.headers_bytes_max")
 
 FAULTS: dict[tuple[Phase, Failure], Fault] = {
@@ -173,14 +176,14 @@ FAULTS: dict[tuple[Phase, Failure], Fault] = {
     (Phase.BEHIND, Failure.RESET): Fault(_TARGET, "target_broken", "the connection broke before a response head"),
     (Phase.BEHIND, Failure.CLOSED): Fault(_TARGET, "target_broken", "the connection was closed before a response head"),
     (Phase.BEHIND, Failure.TLS): Fault(_TARGET, "tls", "the TLS connection failed"),
-    (Phase.BEHIND, Failure.GARBAGE): Fault(_TARGET, "garbage", "browsers refuse the response head, too"),
+    (Phase.BEHIND, Failure.GARBAGE): _GARBAGE,
     (Phase.BEHIND, Failure.NOT_HTTP): Fault(_TARGET, "garbage", "the answer is not HTTP"),
     (Phase.BEHIND, Failure.HEAD_TOO_LARGE): _HEAD,
     (Phase.FORWARD, Failure.TIMEOUT): Fault(_TARGET, "hop_timeout", "no complete response head in time"),
     (Phase.FORWARD, Failure.RESET): Fault(_IP, "proxy_broken", "the proxy broke the connection without an answer"),
     (Phase.FORWARD, Failure.CLOSED): Fault(_IP, "proxy_broken", "the proxy closed the connection without an answer"),
     (Phase.FORWARD, Failure.TLS): Fault(_IP, "proxy_tls", "the TLS connection to the proxy failed"),
-    (Phase.FORWARD, Failure.GARBAGE): Fault(_TARGET, "garbage", "browsers refuse the response head, too"),
+    (Phase.FORWARD, Failure.GARBAGE): _GARBAGE,
     (Phase.FORWARD, Failure.NOT_HTTP): Fault(_IP, "proxy_garbage", "the proxy's answer is not HTTP"),
     (Phase.FORWARD, Failure.HEAD_TOO_LARGE): _HEAD,
 }
