@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio.testing
 
+from daemon.host.clocks import read_boot_clock
 from daemon.providers.proxies import Login
 from daemon.trace.walk.steps import GaveUp, Landed
 from daemon.trace.walk.verdicts import Verdict
@@ -192,6 +193,17 @@ async def test_an_ip_with_its_own_login_gets_it_at_its_own_endpoint_by_every_bac
         assert isinstance(result.end, Landed)
         wanted = base64.b64encode(b"bob:ca:nary").decode()
         assert here.proxy.seen[-1].value("proxy-authorization") == f"Basic {wanted}"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_a_trace_whose_request_is_read_after_the_lease_sends_nothing(backend: str) -> None:
+    """The tracer was suspended while the request waited: on one machine the boot clock tells."""
+    async with net({"ads.example/start": page()}) as here, backend_of(backend, tracer_settings()) as tracing:
+        late = await traced_by(tracing, here.port, ends_boot_s=read_boot_clock() - 0.001)
+        assert isinstance(late.end, GaveUp)
+        assert (late.end.reason, here.proxy.connections) == ("trace_timeout", 0)
+        in_time = await traced_by(tracing, here.port, ends_boot_s=read_boot_clock() + 60)
+        assert isinstance(in_time.end, Landed)
 
 
 @pytest.mark.slow
