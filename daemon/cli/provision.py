@@ -96,8 +96,13 @@ def import_file(
 
 def _add(settings: Settings, ips: Sequence[NewIP], *, refused: int, repeated: int = 0) -> int:
     with progress("copying rows", len(ips)) as copied:
-        added = work(settings, store.add_ips, ips, copied)
-    say(f"added {added}, skipped {len(ips) - added + repeated} (already there), refused {refused}")
+        done = work(settings, store.add_ips, ips, copied)
+    if done.other_password:
+        warn(
+            f"tracepool: {done.other_password} of the skipped IPs have another password in the pool, which stays:"
+            " `tracepool provision remove` them and import again, or change the column password"
+        )
+    say(f"added {done.added}, skipped {len(ips) - done.added + repeated} (already there), refused {refused}")
     return 1 if refused else 0
 
 

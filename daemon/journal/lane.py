@@ -32,6 +32,7 @@ UNOWNED = {FACTS: KINDS_OF[FACTS], OF_IPS: (KINDS[IpTraffic],)}
 INSERTED = (KINDS[TracePending], KINDS[Hit])
 OTHERS_TRIED_MAX = 20
 OTHERS_READ_MAX = 2_000
+NO_TRAFFIC = '"traffic":[]'
 EVERY_ROW_REMEDY = "change or drop the constraint, trigger, index or column type that refuses the rows"
 
 log = structlog.get_logger("daemon.journal")
@@ -158,21 +159,31 @@ class Lane:
     async def _takes_others(self, refused: SpooledEntry) -> bool:
         """Whether PostgreSQL takes other entries of this kind: then the cause is the refused entry's values.
 
-        Tries some of the entries that follow, evenly spread. If only few follow, also the last one that was accepted.
+        Tries some of the entries that follow, evenly spread. Unless PostgreSQL refuses OTHERS_TRIED_MAX of them, the
+        last entry that it accepted before is tried too.
         """
         before = self._accepted.get(refused.kind) or await self._disk(self._spool.last, refused.kind, self.seq)
         later = await self._disk(self._spool.read, refused.seq, OTHERS_READ_MAX)
-        others = [entry for entry in later if entry.kind == refused.kind]
-        if len(others) < OTHERS_TRIED_MAX:
-            others = [*filter(None, [before]), *others]
+        others = [entry for entry in later if _is_like(entry, refused)]
+        refusals = 0
         for other in others[:: -(-len(others) // OTHERS_TRIED_MAX) or 1]:
-            try:
-                await self._database.work(_try, other, own=True)
-            except _Accepted:
+            took = await self._tried(other)
+            if took:
                 return True
-            except (*REFUSALS, StatementRefused):
-                continue
-        return False
+            refusals += took is False
+        if refusals >= OTHERS_TRIED_MAX or before is None or not _is_like(before, refused):
+            return False
+        return bool(await self._tried(before))
+
+    async def _tried(self, entry: SpooledEntry) -> bool | None:
+        """Whether PostgreSQL takes the entry, which is rolled back; None if the entry changes no row."""
+        try:
+            await self._database.work(_try, entry, own=True)
+        except _Tried as tried:
+            return True if tried.changes_rows else None
+        except (*REFUSALS, StatementRefused):
+            return False
+        return None
 
     async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
         claim, owned = self._claimed()
@@ -183,14 +194,23 @@ class Lane:
         )
 
 
-class _Accepted(Exception):
+class _Tried(Exception):
     """Rolls back an entry that PostgreSQL accepted."""
+
+    def __init__(self, changes_rows: bool) -> None:
+        super().__init__()
+        self.changes_rows = changes_rows
 
 
 async def _try(conn: Connection, entry: SpooledEntry) -> None:
-    """A unit of work that always raises, for a rollback: _Accepted, or PostgreSQL's error."""
+    """A unit of work that always raises, for a rollback: _Tried, or PostgreSQL's error."""
     body = entry.body
     if entry.kind in INSERTED:  # with a new id, since PostgreSQL does not check all of a row that exists
         body = msgspec.json.encode(msgspec.json.decode(body) | {"request_id": str(uuid4())}).decode()
-    await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
-    raise _Accepted
+    done = await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
+    raise _Tried(not str(done).endswith(" 0"))
+
+
+def _is_like(entry: SpooledEntry, other: SpooledEntry) -> bool:
+    """Whether both change the same tables: a trace without an attempt adds nothing to the table `traffic`."""
+    return entry.kind == other.kind and (NO_TRAFFIC in entry.body) == (NO_TRAFFIC in other.body)

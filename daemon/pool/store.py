@@ -85,8 +85,16 @@ class CheckableIP:
 _POOL_IP = ", ".join(PoolIP.__slots__).replace("has_login", "username is not null")
 
 
-async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int], None]) -> int:
-    """Adds the IPs whose endpoint is new; of duplicates the first. Returns how many were added.
+@dataclass(frozen=True, slots=True)
+class Added:
+    """How many IPs were new, and how many of the others have another password in the pool."""
+
+    added: int
+    other_password: int
+
+
+async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int], None]) -> Added:
+    """Adds the IPs whose endpoint is new; of duplicates the first.
 
     `copied` is called with each batch's number of rows.
     """
@@ -103,7 +111,13 @@ async def add_ips(conn: Connection, ips: Sequence[NewIP], copied: Callable[[int]
         " on conflict do nothing",
         timeout=INSERT_TIMEOUT_S,
     )
-    return int(done.split()[-1])
+    other_password = await conn.fetchval(
+        "select count(*) from incoming i join ip_rotation_pool p"
+        " on (p.ip_address, p.ip_port, coalesce(p.username, '')) = (i.ip_address, i.ip_port, coalesce(i.username, ''))"
+        " where i.username is not null and p.set_aside is null and p.password is distinct from i.password",
+        timeout=INSERT_TIMEOUT_S,
+    )
+    return Added(int(done.split()[-1]), other_password)
 
 
 async def list_ips(conn: Connection, selection: Selection) -> list[PoolIP]:

@@ -75,6 +75,9 @@ def test_a_vendors_list_goes_in_with_its_logins_and_nothing_shows_them(tracepool
     assert "country en-GB is no two-letter code" in imported.err
     again = tracepool("provision", "import", "-", stdin="GATE.example:7000:a:canary\ngate.example:7000:b:canary\n")
     assert again.out == "added 2, skipped 0 (already there), refused 0\n"
+    changed = tracepool("provision", "import", "-", stdin="gate.example:7000:a:canary\ngate.example:7000:b:canary2\n")
+    assert changed.out == "added 0, skipped 2 (already there), refused 0\n"
+    assert "1 of the skipped IPs have another password in the pool, which stays" in changed.err
     assert tracepool.sql("select username, password from ip_rotation_pool where ip_address = '203.0.113.7'") == [
         {"username": "canary-user", "password": "ca:nary"}
     ]
@@ -85,7 +88,7 @@ def test_a_vendors_list_goes_in_with_its_logins_and_nothing_shows_them(tracepool
     asked = [tracepool("provision", "list"), tracepool("provision", "list", "--json"), tracepool("reset"),
              tracepool("provision", "remove", "--ip", "203.0.113.8:08080"), tracepool("status")]  # fmt: skip
     assert {row["ip_address"]: row["has_login"] for row in asked[1].json}["gate.example"] is True
-    for output in (imported, again, refused, *asked):
+    for output in (imported, again, changed, refused, *asked):
         assert not re.search("ca:?nary", output.out + output.err)
     assert addresses(tracepool, "country = 'en-GB'") == ["203.0.113.7"]
 

@@ -166,6 +166,7 @@ async def test_rows_with_other_usernames_are_sessions_of_one_gateway(postgres: P
         ("localhost:", "7000", "'localhost:' is neither", "Write the port into ip_port"),
         ("http://gate.example", "7000", "'http://gate.example' is neither", "without a scheme"),
         ("gate .example", "7000", "'gate .example' is neither", "Write an address such as"),
+        ("bücher.example", "7000", "'bücher.example' is neither", "xn--"),
         ("gate.example", "0", "ip_port '0' is not a port", "from 1 to 65535"),
         ("gate.example", "70000", "ip_port '70000' is not a port", "from 1 to 65535"),
         ("gate.example", "", "ip_port '' is not a port", "from 1 to 65535"),

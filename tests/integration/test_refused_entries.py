@@ -5,10 +5,11 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from daemon.database.failures import Refusal
 from daemon.journal import refused
-from daemon.journal.entries import encode
+from daemon.journal.entries import Traffic, encode
 from daemon.journal.spool import Spool
 from tests.integration.databases import PostgresServer, fresh_database
 from tests.integration.journals import edit_no_of, finished, hit, leased, pending, processing, running_journal
@@ -218,3 +219,50 @@ def test_refused_entries_make_room_before_entries_that_wait_and_are_counted(tmp_
         dropped = append(10, applied_seq=60)
     assert (dropped, spool.refused) == (30, 0)
     spool.close()
+
+
+async def test_a_refused_update_is_not_compared_with_entries_whose_rows_are_not_there_yet(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    """Where every update is refused, the entries wait; where one is, it is set aside."""
+    expected_errors.expect("statement_refused", "entry_refused")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        requests = [uuid4() for _ in range(60)]
+        journal.writer.record(pending(requests[0]), finished(requests[0]))
+        await journal.flush()
+        await rows.sql("alter table active_trace_requests add constraint c check (status <> 'completed') not valid")
+        for request in requests[1:]:
+            journal.writer.record(pending(request), finished(request))
+        await until(journal.troubles.lines)
+        assert "every row of apply_trace_finished" in journal.troubles.lines()[0]
+        assert journal.spool.refused == 0
+        bad = requests[30]
+        await rows.sql(
+            f"alter table active_trace_requests drop constraint c, add constraint d check (status <> 'completed'"
+            f" or request_id <> '{bad}')"
+        )
+        await journal.flush()
+        assert journal.spool.refused == 1
+        assert await rows.one("select count(*) from active_trace_requests where status = 'completed'") == 59
+
+
+async def test_a_trigger_on_the_traffic_sets_no_trace_aside(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    """Although traces without an attempt are taken: they add no traffic."""
+    expected_errors.expect("statement_refused")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        traffic = (Traffic("luna", 1, 1, 0.0),)
+        with_traffic, without = uuid4(), uuid4()
+        journal.writer.record(pending(without), pending(with_traffic), finished(without))
+        await journal.flush()
+        await rows.sql(
+            "create function t() returns trigger language plpgsql as $$ begin raise 'not today'; end $$;"
+            " create trigger t before insert on traffic for each row execute function t()"
+        )
+        journal.writer.record(replace(finished(with_traffic), traffic=traffic), finished(without))
+        await until(journal.troubles.lines)
+        assert "not today" in journal.troubles.lines()[0]
+        await rows.sql("drop function t cascade")
+        await journal.flush()
+        assert (journal.spool.refused, await rows.one("select count(*) from traffic")) == (0, 1)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio.testing
 
+from daemon.host.clocks import read_boot_clock
 from daemon.trace.walk.steps import GaveUp, Landed
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes import origins, proxies
@@ -177,6 +178,17 @@ async def test_a_gateway_gets_the_same_login_for_one_lease_and_its_exit_address_
             assert result.exit_ip == "198.51.100.7"
             logins.append(here.proxy.seen[-1].value("proxy-authorization"))
     assert logins[0] == logins[1] is not None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_a_trace_whose_request_is_read_after_the_lease_sends_nothing(backend: str) -> None:
+    """The tracer was suspended while the request waited: on one machine the boot clock tells."""
+    async with net({"ads.example/start": page()}) as here, backend_of(backend, tracer_settings()) as tracing:
+        late = await traced_by(tracing, here.port, ends_boot_s=read_boot_clock() - 0.001)
+        assert isinstance(late.end, GaveUp)
+        assert (late.end.reason, here.proxy.connections) == ("trace_timeout", 0)
+        in_time = await traced_by(tracing, here.port, ends_boot_s=read_boot_clock() + 60)
+        assert isinstance(in_time.end, Landed)
 
 
 @pytest.mark.slow

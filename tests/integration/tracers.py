@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any
 
 import trio
@@ -77,9 +78,10 @@ async def traced_by(
     *,
     provider: str = "luna",
     timeout_s: float = 15,
+    ends_boot_s: float = inf,
     **limits: Any,
 ) -> TraceResult:
     given: dict[str, Any] = {"hops_max": 20, "allow_private": True}
     walk = Walk(url, IDENTITY, Limits(**(given | limits)))
-    proxy = LeasedProxy("127.0.0.1", str(proxy_port), "us", provider, LEASE)
+    proxy = LeasedProxy("127.0.0.1", str(proxy_port), "us", provider, LEASE, ends_boot_s)
     return await backend.trace(walk, proxy, timeout_s=timeout_s)

@@ -200,7 +200,7 @@ def _add_changes(routes: Blueprint, context: GetContext) -> None:
         """Add many IPs. An IP that exists is skipped."""
         providers = context().settings().providers
         rows, refused = parse_rows(data.rows, lambda row: new_ip(_given(row), providers), strict=data.strict)
-        added = await context().database.work(add_ips, rows, lambda _: None) if rows else 0
+        added = (await context().database.work(add_ips, rows, lambda _: None)).added if rows else 0
         note_change(added=added, refused=len(refused))
         return IpsAdded(added, len(rows) - added, refused)
 
@@ -244,7 +244,7 @@ async def _read_detail(conn: Connection, ip_id: UUID) -> tuple[dict[str, Any] | 
 
 async def _add_one(conn: Connection, ip: NewIP) -> dict[str, Any] | None:
     """The new row; None if the pool has the IP already."""
-    if not await add_ips(conn, [ip], lambda _: None):
+    if not (await add_ips(conn, [ip], lambda _: None)).added:
         return None
     [row], _ = await read_page(conn, IPS, PageQuery("-created", 1, None, {"ip": f"{ip.ip_address}:{ip.ip_port}"}))
     return row

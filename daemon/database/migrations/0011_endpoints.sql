@@ -85,7 +85,7 @@ comment on column ip_rotation_pool.username is 'the proxy''s login for this IP a
 comment on column ip_rotation_pool.password is 'as secret as this database: no log, status or API shows it';
 comment on column ip_rotation_pool.set_aside is 'why this row is no IP of the pool and is never leased; null: it is one';
 
-alter table ip_rotation_pool drop constraint ip_rotation_pool_ip_address_ip_port_key;
+alter table ip_rotation_pool drop constraint if exists ip_rotation_pool_ip_address_ip_port_key;
 
 -- Rows that are no endpoint, and rows whose endpoint another row has, are set aside: nothing is deleted. Of several rows
 -- with one endpoint, one stays; it keeps the latest use, lock and rest of all of them.
@@ -159,6 +159,8 @@ begin
                 when given like '%/%' then 'Write only the host, without a scheme and a path, into ip_address, and the '
                                            'port into ip_port.'
                 when given ~ '^[^:]*:[^:]*$' then 'Write the port into ip_port, and only the host into ip_address.'
+                when given ~ '[^ -~]' then 'Write a name of another script than ASCII as xn--, as browsers do; `tracepool '
+                                           'provision import` converts it.'
                 when given ~ '^[0-9.xX]+$' then 'An IPv4 address has four numbers from 0 to 255, without leading zeros, '
                                                 'such as 192.0.2.7; the first one is from 1 to 223.'
                 else 'Write an address such as 192.0.2.7 or 2001:db8::7, or a host name such as gate.example.' end;
