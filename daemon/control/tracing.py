@@ -6,12 +6,14 @@ an IP of this daemon's own pool, which only a lease may use.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 from uuid import uuid4
 
 from msgspec.structs import replace
 
 from daemon.control.problems import ProblemRaised
 from daemon.errors import BadInput
+from daemon.host.clocks import boot_id
 from daemon.pool.states import Endpoint
 from daemon.providers.proxies import LeasedProxy, login_of
 from daemon.settings.live import LiveSettings
@@ -78,9 +80,11 @@ class TracesForOthers:
         walk = Walk(request.url, identity_of(request, own_user_agent(settings)), limits)
         lease = request.lease or uuid4().hex
         login = login_of(request.proxy_username, request.proxy_password)
+        is_same_clock = request.boot_id is not None and request.boot_id == boot_id()
         proxy = LeasedProxy(
-            request.proxy_ip, str(request.proxy_port), request.target_country, request.provider, lease, login=login
-        )
+            request.proxy_ip, str(request.proxy_port), request.target_country, request.provider, lease,
+            inf if request.ends_boot_s is None or not is_same_clock else request.ends_boot_s, login,
+        )  # fmt: skip
         timeout_s = min(trace.timeout_s, request.timeout_ms / 1000)
         return await self.backend.trace(walk, proxy, timeout_s=timeout_s)
 

@@ -5,12 +5,14 @@ transport is used: its client logs URLs, follows redirects and decodes bodies.
 """
 
 import ssl
+from math import isfinite
 
 import httpx
 import structlog
 import trio
 from pydantic import TypeAdapter, ValidationError
 
+from daemon.host.clocks import boot_id
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
 from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_of
@@ -81,7 +83,7 @@ class ServiceBackend:
         if token := trace.service_token.get_secret_value():
             headers["Authorization"] = f"Bearer {token}"
         timeouts = {"connect": CONNECT_S}  # `trace` has one timeout around all of it
-        url, body = f"{trace.service_url}/trace", _REQUEST.dump_json(request)
+        url, body = f"{trace.service_url}/trace", _REQUEST.dump_json(request, exclude_none=True)
         asked = httpx.Request("POST", url, headers=headers, content=body, extensions={"timeout": timeouts})
         answered = await self._transport.handle_async_request(asked)
         try:
@@ -144,6 +146,8 @@ def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:
         accept_language=identity.accept_language,
         landing_schemes=sorted(walk.limits.landing_schemes - WEB_SCHEMES),
         stop_at=sorted(walk.limits.stop_at),
+        boot_id=boot_id() if isfinite(proxy.ends_boot_s) else None,
+        ends_boot_s=proxy.ends_boot_s if isfinite(proxy.ends_boot_s) else None,
         proxy_username=proxy.login.username if proxy.login else None,
         proxy_password=proxy.login.password if proxy.login else None,
     )

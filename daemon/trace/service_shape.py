@@ -47,6 +47,9 @@ class TraceRequest:
 
     `provider` names the settings' [providers.NAME] of the proxy. `lease` is unique to this trace, for providers with a
     session per trace. `mode` is accepted and not used.
+
+    `ends_boot_s`: the end of the lease, on the boot clock with this `boot_id`. A tracer on the same machine sends
+    nothing after it, however late it reads the request; another one counts `timeout_ms` from its reading of it.
     """
 
     url: Annotated[str, Field(min_length=1, max_length=URL_CHARACTERS_MAX)]
@@ -65,6 +68,8 @@ class TraceRequest:
         default_factory=list
     )
     stop_at: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=100)] = field(default_factory=list)
+    boot_id: Annotated[str, Field(max_length=255)] | None = None
+    ends_boot_s: Annotated[float, Field(allow_inf_nan=False)] | None = None
     proxy_username: Credential | None = None
     proxy_password: Credential | None = field(default=None, repr=False)
 

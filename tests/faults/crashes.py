@@ -87,7 +87,7 @@ FAULTS = (
         "daemon-killed",
         "SIGKILL of the daemon at a random moment, at times again while it starts; restart",
         daemon_killed,
-        rounds=10,
+        rounds=6,
         own_postgres=False,
         restarts=True,
         ips=RESTART_IPS,

@@ -123,7 +123,7 @@ FAULTS = (
         "sessions-ended",
         "pg_terminate_backend on all of the daemon's connections, again and again",
         sessions_ended,
-        rounds=10,
+        rounds=6,
         errors=AWAY,
         all_resolved=True,
         finish=claim_held,

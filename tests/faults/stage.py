@@ -25,8 +25,8 @@ class Knobs:
     """
 
     outage_s: float = 32.0
-    serving_within_s: float = 3.0
-    late_s: float = 1.0
+    serving_within_s: float = 10.0
+    late_s: float = 2.0
     keep: bool = False
     mutant: str | None = None
     cooldown_factor: int = 1

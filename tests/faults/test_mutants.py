@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]  # the first test wai
 
 SEED = 1
 LANES = 3
-KNOBS = Knobs(outage_s=4.0, serving_within_s=10.0, late_s=2.0)
+KNOBS = Knobs(outage_s=4.0)
 TRIED = [
     ("rest-0.9", "sessions-ended"),
     ("rest-0.9", "sigterm"),
