@@ -2,8 +2,8 @@
 
 Both forms of the manual's section 34.1.1 "Connection Strings": a URL, and `key=value` pairs. Differences from libpq:
 
-- The last `@` before the host ends the login, so a user name or password may contain `@` unescaped. An unescaped `/`,
-  `?` or `#` in a login is refused: for other programs these characters begin the path, the query and the fragment.
+- An unescaped `/`, `?` or `#` in a login is refused: for other programs these characters begin the path, the query and
+  the fragment. As in libpq, so is an unescaped `@`, and a `%` without two hexadecimal digits behind it.
 - A parameter that this program cannot honour is refused by name. Parameters of other clients that need nothing here
   (IGNORED) are accepted.
 
@@ -17,8 +17,8 @@ from urllib.parse import quote, unquote
 SCHEMES = ("postgresql://", "postgres://")
 EXAMPLE = "postgresql://user:password@host:5432/tracepool"
 ENCODE = (
-    "the login has a character that must be percent-encoded: write %2F for /, %3F for ?, %23 for #, %40 for @ "
-    "and %25 for %"
+    "has a character that must be percent-encoded, probably in the password: write %2F for /, %3F for ?, %23 for #, "
+    "%40 for @ and %25 for %"
 )
 PORT_MAX = 65_535
 HOST_NAME_CHARACTERS = re.compile(r"[^\x00-\x20,@?#]+")
@@ -138,6 +138,8 @@ def _of_url(rest: str) -> dict[str, str]:
         raise ValueError(ENCODE)
     try:
         login, _, hosts = authority.rpartition("@")
+        if "@" in login:
+            raise ValueError(ENCODE)
         user, _, password = login.partition(":")
         path, _, query = after.partition("?")
         if "@" in path:
@@ -221,7 +223,9 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _decoded(text: str) -> str:
-    """Percent-decoded. A % without two hexadecimal digits behind it stands for itself."""
+    """Percent-decoded."""
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError(ENCODE)
     try:
         decoded = unquote(text, errors="strict")
     except UnicodeDecodeError:

@@ -1,5 +1,6 @@
 """One suite of chains for every backend of a trace: its end, its hops, its verdict and its bytes."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import trio.testing
 
 from daemon.host.clocks import read_boot_clock
+from daemon.providers.proxies import Login
 from daemon.trace.walk.steps import GaveUp, Landed
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes import origins, proxies
@@ -178,6 +180,19 @@ async def test_a_gateway_gets_the_same_login_for_one_lease_and_its_exit_address_
             assert result.exit_ip == "198.51.100.7"
             logins.append(here.proxy.seen[-1].value("proxy-authorization"))
     assert logins[0] == logins[1] is not None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_an_ip_with_its_own_login_gets_it_at_its_own_endpoint_by_every_backend(backend: str) -> None:
+    acme = {"username": "customer", "password": "other", "gateway": "127.0.0.1:1"}
+    async with (
+        net({"ads.example/start": page()}) as here,
+        backend_of(backend, tracer_settings({"acme": acme})) as tracing,
+    ):
+        result = await traced_by(tracing, here.port, provider="acme", login=Login("bob", "ca:nary"))
+        assert isinstance(result.end, Landed)
+        wanted = base64.b64encode(b"bob:ca:nary").decode()
+        assert here.proxy.seen[-1].value("proxy-authorization") == f"Basic {wanted}"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

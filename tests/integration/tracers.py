@@ -12,7 +12,7 @@ from daemon.control.api import TracerContext
 from daemon.control.service import ControlFace, open_control
 from daemon.control.tracing import TracesForOthers
 from daemon.host.clocks import read_clocks
-from daemon.providers.proxies import LeasedProxy
+from daemon.providers.proxies import LeasedProxy, Login
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import LocalBackend
@@ -78,10 +78,11 @@ async def traced_by(
     *,
     provider: str = "luna",
     timeout_s: float = 15,
+    login: Login | None = None,
     ends_boot_s: float = inf,
     **limits: Any,
 ) -> TraceResult:
     given: dict[str, Any] = {"hops_max": 20, "allow_private": True}
     walk = Walk(url, IDENTITY, Limits(**(given | limits)))
-    proxy = LeasedProxy("127.0.0.1", str(proxy_port), "us", provider, LEASE, ends_boot_s)
+    proxy = LeasedProxy("127.0.0.1", str(proxy_port), "us", provider, LEASE, ends_boot_s, login)
     return await backend.trace(walk, proxy, timeout_s=timeout_s)

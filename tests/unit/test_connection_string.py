@@ -41,7 +41,7 @@ def test_a_connection_string_has_the_parameters_that_libpq_reads(text: str, para
     assert parameters_of(text) == parameters
 
 
-@pytest.mark.parametrize("raw", ["a@b", "a:b", "a%b", "100%", "a b", "[brackets]", "a=b&c", "a,b", "a%zz", "ü"])
+@pytest.mark.parametrize("raw", ["a:b", "a b", "[brackets]", "a=b&c", "a,b", "ü", "a+b", "it's"])
 def test_a_password_may_be_pasted_where_only_one_reading_is_possible(raw: str) -> None:
     parameters = parameters_of(f"postgresql://user:{raw}@db.example:5432/x")
     assert parameters == {"user": "user", "password": raw, "host": "db.example", "port": "5432", "dbname": "x"}

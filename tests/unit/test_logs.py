@@ -128,7 +128,7 @@ def test_an_ordinary_short_word_is_no_secret() -> None:
         f"postgresql://u:{PLAIN}@a.example:1,b.example:2/x",
         f"postgresql://u@/x?host=/run/pg&password={PLAIN}",
         f"postgresql://u:one:{PLAIN}@db.example/x",
-        f"postgresql://u:at@{PLAIN}@db.example/x",
+        f"postgresql://u:at%40{PLAIN}@db.example/x",
         f"host=db.example user=u password='{PLAIN}'",
     ],
 )

@@ -151,7 +151,8 @@ class _Reading:
         """The page that a script certainly leaves, with what a timer may do before the jump's answer comes."""
         leaves_s = self._scripts.leaves_after_s()
         uncertain = self._uncertain or (leaves_s is not None and leaves_s < TIMER_S)
-        return Page(None if uncertain else jump, True, uncertain, False, self._text_characters)
+        policies = tuple(self._referrer_policies)
+        return Page(None if uncertain else jump, True, uncertain, False, self._text_characters, policies)
 
     def _decided(self, at_load: list[Jump]) -> tuple[Jump | None, bool]:
         """The page's jump, and whether the page may leave otherwise."""
