@@ -37,7 +37,11 @@ def exported() -> Exported:
     metrics = Metrics(LiveSettings(Settings(providers={"luna": {"price_per_gb": 3}})))
     for verdict in Verdict:
         metrics.trace("luna", verdict, 0.1, TraceResult(Landed("https://shop.example/"), (), 1_000.0, 1, 1))
-    body, _ = trio.run(metrics.page, fake_overview(), OPENMETRICS)
+
+    async def page() -> bytes:
+        return (await metrics.page(fake_overview(), OPENMETRICS))[0]
+
+    body = trio.run(page)
     found: Exported = {}
     for family in text_string_to_metric_families(body.decode()):  # type: ignore[no-untyped-call]
         for sample in family.samples:
