@@ -180,7 +180,7 @@ def _journal(overview: Overview, backlog: int | None) -> Iterator[Metric]:
     writer, shipper = overview.writer, overview.shipper
     for name, what, count in (
         ("recorded", "Entries taken by the journal", writer.recorded),
-        ("dropped", "Entries that the disk or a limit refused", writer.dropped),
+        ("dropped", "Entries lost because a limit was reached", writer.dropped),
         ("refused", "Entries that PostgreSQL refused", shipper.refused),
         ("late_hits", "Clicks answered before their hit was on the disk", overview.clicks.late_hits),
     ):

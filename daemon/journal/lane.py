@@ -208,6 +208,7 @@ async def _try(conn: Connection, entry: SpooledEntry) -> None:
     if entry.kind in INSERTED:  # with a new id, since PostgreSQL does not check all of a row that exists
         body = msgspec.json.encode(msgspec.json.decode(body) | {"request_id": str(uuid4())}).decode()
     done = await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
+    await conn.execute("set constraints all immediate")  # as the commit would
     raise _Tried(not str(done).endswith(" 0"))
 
 

@@ -9,8 +9,8 @@ from tests.faults.evidence import rows_came
 from tests.faults.stage import REPORT, Fault, Stage
 
 GONE_WITHIN_S = 10.0
-AGAIN_ONE_IN = 4
-"""One kill in so many is followed by another kill while the daemon starts."""
+AGAIN_EACH = 3
+"""Each kill of this number is followed by another kill while the daemon starts."""
 MESSAGES_NTH_MAX = 24
 TRACES_NTH_MAX = 12
 
@@ -21,7 +21,7 @@ async def daemon_killed(stage: Stage) -> str:
     await trio.sleep(after_s)
     await scene.end(signal.SIGKILL, GONE_WITHIN_S)
     did = f"killed after {after_s:.2f} s"
-    if rng.randrange(AGAIN_ONE_IN) == 0:
+    if stage.turn() % AGAIN_EACH == AGAIN_EACH - 1:
         again_s = rng.uniform(0.0, 2.0)
         await scene.spawn()
         await trio.sleep(again_s)
@@ -33,7 +33,7 @@ async def daemon_killed(stage: Stage) -> str:
 
 
 async def both_killed(stage: Stage) -> str:
-    """PostgreSQL is killed, then the daemon; they are started in random order."""
+    """PostgreSQL is killed, then the daemon; in every other round the daemon is started first."""
     scene, rng = stage.scene, stage.rng
     await trio.sleep(rng.uniform(0.2, 0.8))
     whole = rng.random() < 0.5
@@ -41,7 +41,7 @@ async def both_killed(stage: Stage) -> str:
     alone_s = rng.uniform(0.0, 1.5)
     await trio.sleep(alone_s)
     await scene.end(signal.SIGKILL, GONE_WITHIN_S)
-    daemon_first = rng.random() < 0.5
+    daemon_first = stage.turn() % 2 == 1
     if daemon_first:
         await scene.spawn()
         await trio.sleep(rng.uniform(0.0, 2.5))

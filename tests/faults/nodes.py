@@ -16,7 +16,7 @@ from tests.faults.evidence import rows_came
 from tests.faults.outages import claim_held
 from tests.faults.pairs import FIRST, beside_a_second
 from tests.faults.records import Down, cid_of
-from tests.faults.scene import Scene, until
+from tests.faults.scene import SERVING_WAIT_S, Scene, until
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes, status_of
 from tests.support.exchange import page
@@ -137,7 +137,7 @@ async def _waits_again(stage: Stage, daemon: Scene) -> None:
     name = other.settings["node"]["name"]
     told = len(daemon.log("node_waits"))
     await daemon.spawn()
-    said = await comes(daemon, lambda: len(daemon.log("node_waits")) > told, SAID_WITHIN_S)
+    said = await comes(daemon, lambda: len(daemon.log("node_waits")) > told, SERVING_WAIT_S)
     lines = daemon.log("node_waits")[told:]
     stage.expect(said, "not said", "another node has the database, and the log has no `node_waits`")
     for line in lines:

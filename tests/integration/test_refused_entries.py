@@ -30,6 +30,12 @@ ROWS_REFUSED = {
         "23503",
         "known_offer",
     ),
+    "a foreign key that is checked at the commit": (
+        "create table known (name text primary key); insert into known values ('summer-sale'); alter table hits add"
+        " constraint known_offer foreign key (offer_name) references known deferrable initially deferred",
+        "23503",
+        "known_offer",
+    ),
     "a domain": (
         "create domain offer as text check (value <> 'x'); alter table hits alter column offer_name type offer",
         "23514",
@@ -266,3 +272,22 @@ async def test_a_trigger_on_the_traffic_sets_no_trace_aside(
         await rows.sql("drop function t cascade")
         await journal.flush()
         assert (journal.spool.refused, await rows.one("select count(*) from traffic")) == (0, 1)
+
+
+async def test_a_constraint_that_every_row_breaks_at_the_commit_sets_nothing_aside(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("statement_refused")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        journal.writer.record(hit())
+        await journal.flush()
+        await rows.sql(
+            "create table known (name text primary key); alter table hits add constraint k foreign key (offer_name)"
+            " references known deferrable initially deferred not valid"
+        )
+        journal.writer.record(hit(), hit())
+        await until(journal.troubles.lines)
+        assert "every row of apply_hit" in journal.troubles.lines()[0]
+        await rows.sql("alter table hits drop constraint k")
+        await journal.flush()
+        assert (journal.spool.refused, await rows.one("select count(*) from hits")) == (0, 3)
