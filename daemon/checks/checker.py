@@ -171,7 +171,7 @@ class Checker:
                 return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": self._why(answer)}
             assert pool is not None
             result = await self._check(pool, answer, url, timeout_s)
-        log.info("check", ip=f"{answer.address}:{answer.port}", country=pool.country, kind=result.kind,
+        log.info("check", ip=answer.name, country=pool.country, kind=result.kind,
                  ms=round(result.ms, 1), exit_ip=result.exit_ip, why=result.message or None)  # fmt: skip
         return {"kind": result.kind, "ms": result.ms, "exit_ip": result.exit_ip, "message": result.message}
 

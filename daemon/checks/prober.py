@@ -95,7 +95,7 @@ class Prober:
             else:
                 next_in_s = pause_s(ip.probe_failures + (found.kind is not CheckKind.CREDENTIALS), self._chance())
                 self.due_s[ip.id] = now_s + next_in_s
-            log.info("probe", ip=f"{ip.address}:{ip.port}", country=pool.country,
+            log.info("probe", ip=ip.name, country=pool.country,
                      kind=found.kind, ms=round(found.ms, 1), why=found.message or None,
                      next_in_s=next_in_s and round(next_in_s))  # fmt: skip
         finally:

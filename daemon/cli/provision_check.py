@@ -22,6 +22,7 @@ from daemon.pool.store import CheckableIP, Selection, checkable_ips
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings, proxy_of
 from daemon.trace.backends import fetcher_of
+from daemon.web.endpoints import endpoint_name
 
 TIMEOUT_MAX_S = 60
 ANSWER_LATE_S = 15.0  # in addition to the check itself and its wait for a lease
@@ -172,7 +173,7 @@ def _report(checked: list[CheckedIP], *, as_json: bool) -> None:
     if on_terminal:
         if len(shown) > TERMINAL_ROWS_MAX:
             shown = [one for one in shown if one.result not in (CheckKind.WORKING, SKIPPED)][:TERMINAL_ROWS_MAX]
-        rows = [(f"{one.ip_address}:{one.ip_port}", *astuple(one)[2:]) for one in shown]
+        rows = [(endpoint_name(one.ip_address, one.ip_port), *astuple(one)[2:]) for one in shown]
         say_table(COLUMNS, rows, right=("ms",))
     else:
         say_table(CheckedIP.__slots__, map(astuple, shown))

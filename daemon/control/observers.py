@@ -90,7 +90,7 @@ class Observers:
                 offer_name=job.offer_name,
                 tracking_url=job.tracking_url,
                 country=lease.country,
-                ip=f"{lease.address}:{lease.port}",
+                ip=lease.name,
                 running_s=round(max(0.0, now_s - (lease.locked_until_s - lock_s)), 1),
                 deadline_in_s=None if job.priority else round(job.deadline_s - now_s, 1),
                 lock_in_s=round(lease.locked_until_s - now_s, 1),

@@ -62,6 +62,7 @@ def _ips(fields: Any) -> list[str]:
 
 def _is_ip(wanted: str, named: str) -> bool:
     """Whether the addresses are equal; one of them may lack the port."""
+    wanted, named = (text.replace("[", "").replace("]", "") for text in (wanted, named))  # those of IPv6 addresses
     return wanted == named or wanted == named.rpartition(":")[0] or wanted.rpartition(":")[0] == named
 
 

@@ -11,6 +11,7 @@ import msgspec
 from daemon.journal.entries import Entry
 from daemon.pool.states import Endpoint, Event, Ip, Rules, Status
 from daemon.providers.proxies import LeasedProxy, Login
+from daemon.web.endpoints import endpoint_name
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -44,6 +45,10 @@ class Lease(msgspec.Struct, frozen=True):
     @property
     def endpoint(self) -> Endpoint:
         return self.address, self.port, self.login.username if self.login else ""
+
+    @property
+    def name(self) -> str:
+        return endpoint_name(self.address, self.port)
 
     def proxy(self, ends_boot_s: float = math.inf) -> LeasedProxy:
         lease = f"{self.request_id}/{self.lease_no}"
@@ -138,6 +143,10 @@ class IpView(msgspec.Struct, frozen=True):
     status: Status
     probe_failures: int
     last_health_check_s: float | None
+
+    @property
+    def name(self) -> str:
+        return endpoint_name(self.address, self.port)
 
 
 class Describe(msgspec.Struct, frozen=True):

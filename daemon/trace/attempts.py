@@ -116,7 +116,7 @@ class Attempts:
             "request_id": str(self.job.request_id),
             "offer": self.job.offer_name,
             "country": lease.country,
-            "ip": f"{lease.address}:{lease.port}",
+            "ip": lease.name,
             "provider": lease.provider,
             "lease_no": lease.lease_no,
             "unused_s": None if lease.unused_s is None else round(lease.unused_s, 1),

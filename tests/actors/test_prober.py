@@ -55,7 +55,7 @@ def failed(name: str = "198.51.100.1", **changes: Any) -> Ip:
 def benched(
     monkeypatch: pytest.MonkeyPatch, nursery: trio.Nursery, *ips: Ip, chance: Callable[[], float] = lambda: 0.5
 ) -> Iterator[Bench]:
-    async def check(fetcher: Any, proxy: Any, url: str, *, timeout_s: float, slow_s: float) -> CheckResult:
+    async def check(fetcher: Any, proxy: Any, url: str, *, timeout_s: float, slow_s: float, **_: Any) -> CheckResult:
         bench.at_s.append((proxy.host, trio.current_time()))
         bench.under_way += 1
         bench.most = max(bench.most, bench.under_way)

@@ -290,14 +290,14 @@ async def test_a_trace_ends_before_its_lock_does(
 async def test_an_ip_that_cannot_be_dialled_is_the_ips_fault(autojump_clock: trio.testing.MockClock) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         bench = Bench(monkeypatch, never_ends)
-    bench.ip.address = "not an address!"
+    bench.ip.address = "no-address!"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bench.work)
         await bench.grant()
         release = await bench.message()
     assert isinstance(release, Release)
     assert release.event is Event.RELEASED_IP_AT_FAULT
-    assert "not an address" in (bench.finished().error_message or "")
+    assert "no-address!" in (bench.finished().error_message or "")
 
 
 async def test_jobs_left_at_the_stop_are_answered_and_finished(

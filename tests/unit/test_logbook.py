@@ -139,6 +139,8 @@ def test_without_conditions_everything_is_wanted() -> None:
         ({"ip": "192.0.2.70"}, TRACE, False),
         ({"ip": "192.0.2.8"}, {"event": "ips_unhealthy", "ips": [3, "192.0.2.8:7000"]}, True),
         ({"ip": "2001:db8::1"}, {"event": "trace", "ip": "2001:db8::1:7000"}, True),
+        ({"ip": "2001:db8::1"}, {"event": "trace", "ip": "[2001:db8::1]:7000"}, True),
+        ({"ip": "[2001:db8::1]:7000"}, {"event": "trace", "ip": "[2001:db8::1]:7000"}, True),
         ({"request": REQUEST}, CLICK, True),
         ({"request": REQUEST.replace("-", "").upper()}, CLICK, True),
         ({"request": REQUEST[:6]}, TRACE, True),

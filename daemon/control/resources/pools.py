@@ -106,7 +106,7 @@ def blueprint(context: GetContext) -> Blueprint:
             start=start,
             revision=revision,
             states="".join(LETTERS.get(ip.status, "f") for ip in ips),
-            ips=None if known else [Cell(ip.id, f"{ip.address}:{ip.port}") for ip in ips],
+            ips=None if known else [Cell(ip.id, ip.name) for ip in ips],
         )
 
     return routes
