@@ -18,6 +18,7 @@ from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import Message
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Rules
+from daemon.providers.proxies import Login
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import Backends
@@ -109,7 +110,10 @@ class WholePath:
 
 @asynccontextmanager
 async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> AsyncIterator[WholePath]:
-    """A path with `ips` IPs, all of them the proxy at this port of loopback. At the end no IP is locked."""
+    """A path with `ips` IPs, all of them the proxy at this port of loopback with a username of its own.
+
+    At the end no IP is locked.
+    """
     pool, trace = settings.pool, settings.trace
     rules = Rules(pool.lock_s, pool.cooldown_s, pool.failures_max, pool.waiting_max)
     journal = Heard()
@@ -128,7 +132,9 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
             nursery.start_soon(PoolActor(pool, mailbox, journal, read_clocks, publish=publish).run, [])
 
         directory, offers = PoolDirectory(lambda country: Pool(country, rules), start_actor, read_clocks), Offers()
-        post = directory.open("us", [Ip(uuid4(), "127.0.0.1", str(proxy_port), "us", "luna") for _ in range(ips)])
+        logins = [Login(f"slot-{number}", "sesame") for number in range(ips)]
+        endpoint = "127.0.0.1", str(proxy_port)
+        post = directory.open("us", [Ip(uuid4(), *endpoint, "us", "luna", login=login) for login in logins])
         live = LiveSettings(settings)
         tracer = Tracer(live, Backends(live, fetcher), directory, journal, read_clocks, ProviderHealth())
         for _ in range(trace.workers):

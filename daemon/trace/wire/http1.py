@@ -101,7 +101,7 @@ class _Answer:
         if not self._refused:
             self._parse(data)
         # A head ends with a line; that it is no HTTP shows in its first bytes.
-        if self._refused and (b"\n" in data or len(self._begun) <= SIGN_BYTES):
+        if self._refused and (b"\n" in data or len(self._begun) - len(data) <= SIGN_BYTES):
             self._parse_understood(understood)
 
     def _parse(self, data: bytes) -> None:
