@@ -68,8 +68,8 @@ def import_file(
 
     Columns of a table, and keys of JSON lines: ip_address, ip_port (7000), country,
     provider, notes, username, password. Only ip_address is required. A table may be
-    CSV or what a spreadsheet exports, in UTF-8 or UTF-16. A login belongs to its IP,
-    and is used instead of its provider's. No output ever shows a password.
+    CSV or what a spreadsheet exports, in UTF-8 or UTF-16. A login belongs to its
+    IP, and is used instead of its provider's. No output ever shows a password.
 
     An IP that is already in the pool is skipped and counted. An address and port
     with several usernames is several IPs, such as the sessions of a gateway.

@@ -16,7 +16,7 @@ from daemon.journal.entries import encode
 from daemon.journal.spool import Spool
 from daemon.journal.spool_files import Remade
 from daemon.journal.writer import JournalWriter
-from tests.integration.journals import hit, leased
+from tests.support.entries import hit, leased
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import until
 

@@ -8,7 +8,7 @@ from daemon.database.failures import Refusal
 from daemon.journal.entries import encode
 from daemon.journal.spool import FILE, Spool
 from tests.integration.commands import Commands
-from tests.integration.journals import hit
+from tests.support.entries import hit
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from daemon.errors import DatabaseBusy
 from daemon.journal.entries import IpTraffic
 from daemon.settings import model
 from tests.integration.databases import PostgresServer, Rows, fresh_database
-from tests.integration.journals import edit_no_of, finished, hit, leased, pending, processing, running_journal
+from tests.integration.journals import edit_no_of, running_journal
+from tests.support.entries import finished, hit, leased, pending, processing
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import PATIENCE_S, until
 

@@ -16,17 +16,8 @@ from daemon.journal.entries import Entry, IpTraffic, TraceFinished, Traffic, enc
 from daemon.journal.lane import FACTS, KINDS_OF, OF_IPS, apply_batch
 from daemon.journal.spool import Spool, SpooledEntry
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
-from tests.integration.journals import (
-    AT,
-    edit_no_of,
-    finished,
-    hit,
-    leased,
-    pending,
-    processing,
-    running_journal,
-    spooled,
-)
+from tests.integration.journals import edit_no_of, running_journal, spooled
+from tests.support.entries import AT, finished, hit, leased, pending, processing
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import PATIENCE_S, until
 

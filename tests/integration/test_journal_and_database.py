@@ -15,7 +15,8 @@ import trio
 from daemon.journal.entries import encode
 from daemon.journal.spool import Spool
 from tests.integration.databases import PostgresServer, fresh_database
-from tests.integration.journals import edit_no_of, hit, leased, running_journal
+from tests.integration.journals import edit_no_of, running_journal
+from tests.support.entries import hit, leased
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import until
 

@@ -12,7 +12,8 @@ from daemon.journal import refused
 from daemon.journal.entries import Traffic, encode
 from daemon.journal.spool import Spool
 from tests.integration.databases import PostgresServer, fresh_database
-from tests.integration.journals import edit_no_of, finished, hit, leased, pending, processing, running_journal
+from tests.integration.journals import edit_no_of, running_journal
+from tests.support.entries import finished, hit, leased, pending, processing
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import until
 

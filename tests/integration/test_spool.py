@@ -13,7 +13,8 @@ import trio.testing
 from daemon.journal.entries import encode
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
-from tests.integration.journals import CountedSpool, hit, leased
+from tests.integration.journals import CountedSpool
+from tests.support.entries import hit, leased
 from tests.support.waiting import PATIENCE_S
 
 

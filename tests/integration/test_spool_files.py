@@ -15,7 +15,7 @@ from daemon.journal.entries import encode
 from daemon.journal.spool import WAL_PAGES_MAX, Spool
 from daemon.journal.spool_files import ASIDE
 from daemon.journal.writer import JournalWriter
-from tests.integration.journals import hit
+from tests.support.entries import hit
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import until
 

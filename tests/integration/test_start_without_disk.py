@@ -20,7 +20,7 @@ from daemon.offers.model import Offers
 from daemon.settings.model import Database, Settings
 from daemon.troubles import Troubles
 from tests.integration.databases import PostgresServer, fresh_database
-from tests.integration.journals import hit
+from tests.support.entries import hit
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import PATIENCE_S, until
 
