@@ -22,7 +22,10 @@ LOCK_TIMEOUT_S = 5.0  # at most half of the statement's limit
 
 async def closed(conn: Connection) -> None:
     """Ends the session. A statement that still runs is cancelled before; a frozen server has CLOSE_S for that."""
-    closing = asyncio.ensure_future(conn.close(timeout=CLOSE_S))
+    try:
+        closing = asyncio.ensure_future(conn.close(timeout=CLOSE_S))
+    except asyncpg.InterfaceError:  # the pool was closed, and has ended the session
+        return
     try:
         with contextlib.suppress(Exception):  # close() aborts the connection when it fails
             await asyncio.shield(closing)

@@ -69,7 +69,7 @@ class TraceRequest:
     )
     stop_at: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=100)] = field(default_factory=list)
     boot_id: Annotated[str, Field(max_length=255)] | None = None
-    ends_boot_s: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    ends_boot_s: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
     proxy_username: Credential | None = None
     proxy_password: Credential | None = field(default=None, repr=False)
 

@@ -32,7 +32,7 @@ def test_there_are_commands_to_run() -> None:
 
 
 async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "proxies.csv").write_text("ip_address,country\n192.0.2.7,us\n")
+    (tmp_path / "proxies.txt").write_text("192.0.2.7:3128\n")
     (state_dir / "settings.toml").touch()
     env = {
         "TRACEPOOL_CONFIG": str(state_dir / "settings.toml"),
@@ -45,7 +45,7 @@ async def test_every_command_of_a_console_block_runs(state_dir: Path, tmp_path: 
                 continue
             if words[:2] == ["provision", "check"]:
                 words += ["--ip", "192.0.2.7"]  # one IP is enough
-            words = [str(tmp_path / word) if word == "proxies.csv" else word for word in words]
+            words = [str(tmp_path / word) if word == "proxies.txt" else word for word in words]
             done = await run_command(*words, **env)
             # None of these IPs works, and there was no click whose history could be shown.
             expected = int(words[0] == "trace" or words[:2] in (["provision", "check"], ["plan", "--from-history"]))

@@ -133,6 +133,8 @@ class Table:
             "is_healthy": True,
             "edit_no": 0,
             "probe_failures": 0,
+            "username": None,
+            "password": None,
         }
         row |= dict.fromkeys(
             ("total_uses", "success_count", "failure_count", "consecutive_failures", "lease_no", "probe_failures"), 0

@@ -123,13 +123,13 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
     lines = tracepool("offers", "show", "shoes").lines
     assert "final_url        https://ads.example/a/{gclid}" in lines, "the first stands for them where they go"
     assert "stop_at          shop.example other.example" in lines
-    assert "param_filter     keep gclid a b" in lines
+    assert 'param_filter     keep gclid "a b"' in lines
     assert "rename           gclid=sub1 wbraid=sub2" in lines
     assert "tracking_urls    3:https://ads.example/a/{gclid} 1:https://ads.example/b" in lines
     assert tracepool("offers", "list").lines[1].split("\t")[5:] == [
         "3:https://ads.example/a/{gclid} 1:https://ads.example/b",
         "shop.example other.example",
-        "keep gclid a b; gclid=sub1 wbraid=sub2",
+        'keep gclid "a b"; gclid=sub1 wbraid=sub2',
         "local",
     ]
 

@@ -276,7 +276,7 @@ async def test_a_trace_in_flight_shows_the_time_it_has_left() -> None:
         request_id=uuid4(), offer_name="sale", tracking_url="http://ads.example/", priority=0, deadline_s=now_s + 7
     )
     batch_job = SimpleNamespace(**{**vars(job), "priority": 1})
-    lease = SimpleNamespace(address="192.0.2.1", port="7000", country="us", locked_until_s=now_s + 85)
+    lease = SimpleNamespace(name="192.0.2.1:7000", country="us", locked_until_s=now_s + 85)
     overview.tracer.in_flight.update({uuid4(): (job, lease), uuid4(): (batch_job, lease)})  # type: ignore[dict-item]
     async with control_face(overview=overview) as served:
         found = (await served.ask("/api/traces/in-flight")).json()

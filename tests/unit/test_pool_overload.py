@@ -82,7 +82,7 @@ def overloaded(ips: int, cooldown_s: float, trace_s: float, cycles: int) -> tupl
 
 @pytest.mark.parametrize(
     ("ips", "cooldown_s", "trace_s", "cycles"),
-    [(400, 60.0, 5.0, 3), (40, 2.0, 0.5, 20), (20, 0.2, 1.2, 40), (500, 30.0, 9.0, 3), (60, 0.0, 3.0, 10)],
+    [(400, 60.0, 5.0, 2), (40, 2.0, 0.5, 8), (20, 0.2, 1.2, 15), (200, 30.0, 9.0, 3), (60, 0.0, 3.0, 6)],
 )
 def test_under_ten_times_the_load_no_ip_is_idle_and_who_is_not_served_is_told_at_once(
     ips: int, cooldown_s: float, trace_s: float, cycles: int
@@ -97,7 +97,7 @@ def test_under_ten_times_the_load_no_ip_is_idle_and_who_is_not_served_is_told_at
 def test_five_seconds_after_the_load_each_request_is_served_and_soon_at_once(
     ips: int, cooldown_s: float, trace_s: float
 ) -> None:
-    play, capacity = overloaded(ips, cooldown_s, trace_s, 20)
+    play, capacity = overloaded(ips, cooldown_s, trace_s, 6)
     play.run(0.4 * capacity, 5)
     play.run(0.4 * capacity, 10)
     assert play.refused_s == []
