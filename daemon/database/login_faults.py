@@ -32,6 +32,9 @@ def login_fault(error: BaseException, role: str, database: str) -> DatabaseUnfit
         what, remedy = f"PostgreSQL refuses the login: {said}", _login_remedy(said, role)
     elif isinstance(error, asyncpg.InsufficientPrivilegeError) and "for database" in said:
         what, remedy = f"PostgreSQL refuses the session: {said}", f"grant connect on database {create} to {role};"
+    elif "not currently accepting connections" in said:
+        what, remedy = f"PostgreSQL lets nobody connect to the database {create}", (
+            f"as a superuser: alter database {create} allow_connections true;")  # fmt: skip
     elif "unsupported startup parameter" in said:
         what = f"the pooler refuses the session: {said}"
         remedy = "remove options from database.url, or name the parameter in ignore_startup_parameters of pgbouncer.ini"

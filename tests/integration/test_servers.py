@@ -202,6 +202,7 @@ async def test_a_password_of_any_characters_works_and_a_refused_login_names_the_
         (f"postgresql://no_role:c4n4ry@{rest}", r'create role "no_role" login'),
         (f"postgresql://login_refused:c4n4ry@{rest}", r"pg_hba.conf.*pg_reload_conf"),
         (f"postgresql://tracepool@/nosuchdatabase?host={path}", r'create database "nosuchdatabase" owner "tracepool"'),
+        (f"postgresql://tracepool@/template0?host={path}", r'alter database "template0" allow_connections true;'),
     ):
         with pytest.raises(DatabaseUnfit, match=said) as refused:
             await ask(url)
