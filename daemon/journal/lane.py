@@ -93,6 +93,7 @@ class Lane:
     _lost_position: Callable[[], Awaitable[None]]
     _accepted: dict[str, SpooledEntry] = field(default_factory=dict, init=False)  # the last one of each kind
     _is_stopped: bool = field(default=False, init=False)
+    _refused_until_seq: int = field(default=0, init=False)  # the end of the last batch that was refused
     seq: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
 
@@ -103,12 +104,18 @@ class Lane:
         )
         return entries
 
+    @property
+    def is_past_refusal(self) -> bool:
+        """PostgreSQL has all entries of the last batch that it refused, not only those before the refused entry."""
+        return self.seq >= self._refused_until_seq
+
     async def ship(self, batch: Sequence[SpooledEntry]) -> None:
         """Applies a batch of `read`. Raises DatabaseUnavailable; what was applied before stays applied."""
         try:
             await self._ship(await self._without_followers(batch))
         except StatementRefused:
             self._is_stopped = True
+            self._refused_until_seq = batch[-1].seq
             raise
         self._is_stopped = False
 

@@ -158,7 +158,8 @@ class Shipper:
                 pause_s = min(REFUSED_PAUSE_MAX_S if isinstance(e, StatementRefused) else PAUSE_MAX_S, 2 * pause_s)
                 continue
             self._note_progress()
-            self._troubles.over(activity)
+            if lane.is_past_refusal:
+                self._troubles.over(activity)
             self._unreachable.discard(lane.name)
             pause_s = PAUSE_MIN_S
             if len(batch) < BATCH_MAX:

@@ -24,6 +24,7 @@ OFFER = "sale"
 HOPS, HOP_MS = 3, 300
 TRACE_MS = (HOPS + 1) * HOP_MS
 DEADLINE_S = 6
+COOLDOWN_S = 0.2
 BURST = 40
 BURSTS = 3
 NORMAL_AFTER_S = 5.0
@@ -85,7 +86,7 @@ async def overloaded(
     """Run a daemon with so many IPs and an offer that takes TRACE_MS; at the end it has no trouble and stops with 0."""
     sections: dict[str, dict[str, Any]] = {
         "click": {"deadline_s": DEADLINE_S},
-        "pool": {"cooldown_s": 0.2},
+        "pool": {"cooldown_s": COOLDOWN_S},
         "trace": {"allow_private": True},
     }
     for section, values in settings.items():
@@ -106,9 +107,13 @@ def is_idle(daemon: Serving) -> bool:
 
 
 async def normal(daemon: Serving, clicks: int) -> None:
-    """Soon after a load, as many clicks as there are IPs are resolved."""
+    """Soon after a load, as many clicks as there are IPs are resolved.
+
+    The IPs of the clicks before have rested then: more clicks than pool.waiting_max must not wait for an IP.
+    """
     with trio.move_on_after(NORMAL_AFTER_S):
         while True:
+            await trio.sleep(2 * COOLDOWN_S)
             if (await burst(daemon, clicks)).reasons == {None: clicks}:
                 return
     pytest.fail("the load has ended, and clicks are not resolved")

@@ -26,8 +26,6 @@ from tests.support.waiting import until
 CLICKS_PER_S = 20.0
 COOLDOWN_S = 60.0
 LANDING = "www.shop.example"
-SETTLED_S = 0.25
-"""A click sent this long before a signal has been accepted when the signal comes."""
 
 
 def addresses(count: int) -> tuple[str, ...]:
@@ -49,7 +47,7 @@ async def test_sigterm_under_load_answers_every_click_in_flight_and_forgets_noth
         async with under_load(daemon, "summer-sale", CLICKS_PER_S, at_least=30) as load:
             signalled_s = time.monotonic()
             assert await daemon.stop() == 0
-        accepted = [clicked for clicked in load.clicks if clicked.sent_s < signalled_s - SETTLED_S]
+        accepted = [clicked for clicked in load.clicks if clicked.sent_s < signalled_s]
         assert any(clicked.answered_s > signalled_s for clicked in accepted), "none was in flight"
         assert [clicked for clicked in accepted if not resolved(clicked)] == []
         assert daemon.faults() == []

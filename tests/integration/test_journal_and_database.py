@@ -42,6 +42,23 @@ async def test_a_statement_that_is_refused_waits_with_all_behind_it_until_it_is_
     assert len(expected_errors.named("statement_refused")) == 1
 
 
+async def test_a_refusal_is_over_when_the_refused_entry_is_applied_not_one_before_it(
+    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("statement_refused")
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        await rows.sql("alter table hits rename to elsewhere")
+        journal.writer.record(*(leased(uuid4(), 1) for _ in range(5)))
+        journal.writer.record(hit())
+        await until(journal.troubles.lines)
+        await until(lambda: journal.shipper.facts.seq >= 5)
+        assert journal.troubles.lines()
+        await rows.sql("alter table elsewhere rename to hits")
+        await journal.flush()
+        await until(lambda: not journal.troubles.lines())
+    assert len(expected_errors.named("statement_refused")) == 1
+
+
 async def test_a_trigger_that_raises_is_named_and_waited_for(
     postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
 ) -> None:

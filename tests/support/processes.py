@@ -1,6 +1,7 @@
 """tracepool as a process, as operators run it: daemons and other commands, their logs, their database, and clicks."""
 
 import json
+import math
 import os
 import signal
 import socket
@@ -250,7 +251,10 @@ async def offer(daemon: Serving, name: str, url: str, country: str = "us") -> No
 
 @dataclass(frozen=True, slots=True)
 class Clicked:
-    """A click and its answer; `status` is None if there was none. Times are readings of CLOCK_MONOTONIC."""
+    """A click and its answer; `status` is None if there was none. Times are readings of CLOCK_MONOTONIC.
+
+    `sent_s`: when the kernel had the whole request; infinite if that never came.
+    """
 
     sent_s: float
     answered_s: float
@@ -265,10 +269,18 @@ class Clicked:
 
 async def click(daemon: Serving, offer_name: str, gclid: str = "g") -> Clicked:
     """Send one click on a new connection."""
-    sent_s = time.monotonic()
+    sent_s = math.inf
+
+    async def note(event: str, _: Mapping[str, Any]) -> None:
+        nonlocal sent_s
+        if event == "http11.send_request_body.complete":
+            sent_s = time.monotonic()
+
     async with httpx.AsyncClient(trust_env=False, timeout=90.0, verify=False) as visitor:
         try:
-            answer = await visitor.get(f"{daemon.url}/track-hit", params={"offer": offer_name, "gclid": gclid})
+            answer = await visitor.get(
+                f"{daemon.url}/track-hit", params={"offer": offer_name, "gclid": gclid}, extensions={"trace": note}
+            )
         except httpx.TransportError:
             return Clicked(sent_s, time.monotonic(), None, None, None)
     return Clicked(
