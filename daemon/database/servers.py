@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import asyncpg
 
 from daemon.database.libpq import VARIABLES
+from daemon.database.passfile import password_of
 from daemon.errors import BadSettings
 from daemon.settings.connection_string import FILES, SSL_MODES, hosts_of, is_socket, parameters_of
 
@@ -73,6 +74,7 @@ class Servers:
                 random.shuffle(hosts)
             for host, port in hosts:
                 given = {**self.arguments, **also, "host": host, "port": port, "target_session_attrs": wanted}
+                given["password"] = self._password(host, port)
                 try:
                     conn = await asyncpg.connect(**{**given, "timeout": self.timeout_s})
                 except UNREACHABLE as e:
@@ -86,6 +88,12 @@ class Servers:
         if all(NO_TLS in str(e) for _, e in failed):
             raise first
         raise ConnectionError("; ".join(dict.fromkeys(f"{where}: {_why(e)}" for where, e in failed))) from first
+
+    def _password(self, host: str | None, port: int | None) -> str:
+        """Is "" if there is none: for None asyncpg would read the password file itself."""
+        given = self.parameters.get("password") or os.environ.get("PGPASSWORD")
+        passfile = self.parameters.get("passfile")
+        return given or password_of(passfile, host, port, self.database, self.role) or ""
 
     def _passes(self) -> tuple[str, ...]:
         wanted = self.parameters.get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS", "any")
@@ -125,8 +133,6 @@ def servers_of(connection_string: str, timeout_s: float) -> Servers:
     given_s = float(parameters.get("connect_timeout") or 0)
     arguments = {
         "user": parameters.get("user") or _own_name(),
-        "password": parameters.get("password"),
-        "passfile": parameters.get("passfile"),
         "database": parameters.get("dbname"),
         "krbsrvname": parameters.get("krbsrvname"),
         "gsslib": parameters.get("gsslib"),
