@@ -134,8 +134,13 @@ class Lane:
                 raise StatementRefused(
                     f"PostgreSQL refuses every row of {name}: {refusal.why}", EVERY_ROW_REMEDY
                 ) from e
-            batch = [await self._set_aside(batch[0], refusal)]
-            applied = await self._apply(batch)
+            try:  # again: if the cause was removed just now, the other entries were taken for that reason
+                applied = await self._apply(batch)
+            except (*REFUSALS, StatementRefused) as again:
+                if (refusal := refusal_of(again)) is None:
+                    raise
+                batch = [await self._set_aside(batch[0], refusal)]
+                applied = await self._apply(batch)
         if applied:
             self._accepted |= {entry.kind: entry for entry in batch}
             self.seq = batch[-1].seq

@@ -6,6 +6,7 @@
     username:password:192.0.2.7:3128
     socks5://username:password@gate.example:1080
     192.0.2.7;3128;username;password          or with bars, commas or blanks; 192.0.2.7:3128;username;password
+    "192.0.2.7:3128"                          also 192.0.2.7:3128; and 192.0.2.7:3128: with nothing behind it
 
 A text with several readings is taken where one of them has the better host: an address before a name with a dot before
 another name. Otherwise it is refused. No error repeats a part of a login.
@@ -30,6 +31,7 @@ _BLANK = re.compile(r"\s")
 _HOST_PORT = r"(\[[^\[\]]*\]|[^:@\[\]]*):(\d+)"
 _LOGIN_LAST = re.compile(rf"{_HOST_PORT}[:@]([^:]*):(.*)")
 _LOGIN_FIRST = re.compile(rf"([^:]*):(.*)[:@]{_HOST_PORT}")
+_PORT_LAST = re.compile(_HOST_PORT)
 _USER_FIRST = re.compile(rf"([^:@]+)@{_HOST_PORT}")
 
 
@@ -52,7 +54,7 @@ class ProxyText:
 
 def read_proxy(text: str) -> ProxyText:
     """Raises BadInput."""
-    text = _REMARK.sub("", text).strip()
+    text = _only_cell(_REMARK.sub("", text).strip())
     scheme = _SCHEME.match(text)
     if scheme is None:
         return _best(set(_readings(text)) or set(_separated(text)), text)
@@ -63,6 +65,15 @@ def read_proxy(text: str) -> ProxyText:
     if "@" in rest and found.username is not None:  # percent-encoded in a URL (RFC 3986, 3.2.1)
         found = replace(found, username=unquote(found.username), password=unquote(found.password or "") or None)
     return replace(found, scheme=scheme[1].lower().replace("socks5h", "socks5"))
+
+
+def _only_cell(text: str) -> str:
+    """The text without the quotes around it, or without the empty cells, or the empty login, behind a port."""
+    cell = text.rstrip(SEPARATORS)
+    if cell.count('"') == 2 and cell.startswith('"') and cell.endswith('"'):
+        return cell[1:-1].strip()
+    alone = text.rstrip(SEPARATORS + ":")
+    return alone if _PORT_LAST.fullmatch(alone) else text
 
 
 def _best(readings: set[ProxyText], text: str) -> ProxyText:

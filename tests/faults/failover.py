@@ -59,7 +59,7 @@ FAULTS = (
         "failover",
         "PostgreSQL replaced by its state of some seconds before while the daemon runs; each row is there once",
         failed_over,
-        rounds=2,
+        rounds=1,
         errors=frozenset({"database_unavailable", "database_is_older"}),
         all_resolved=True,
         finish=claim_held,

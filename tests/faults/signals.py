@@ -97,7 +97,7 @@ FAULTS = (
         "sigterm",
         "SIGTERM under load, then a new start",
         terminated,
-        rounds=4,
+        rounds=2,
         restarts=True,
         settings={"pool": {"cooldown_s": 8}, "click": {"deadline_s": DEADLINE_S / 2}},
     ),

@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from daemon.journal.entries import encode
-from daemon.journal.spool import Spool
+from daemon.journal.lane import Lane
+from daemon.journal.spool import Spool, SpooledEntry
 from tests.integration.databases import PostgresServer, fresh_database
 from tests.integration.journals import edit_no_of, running_journal
 from tests.support.entries import hit, leased
@@ -76,6 +77,28 @@ async def test_a_trigger_that_raises_is_named_and_waited_for(
         await rows.sql("drop function closed cascade")
         await journal.flush()
         assert await rows.one("select count(*) from hits") == 1
+
+
+async def test_a_cause_that_is_removed_while_others_are_tried_costs_no_entry(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes_others = Lane._takes_others
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+
+        async def takes_others_now(lane: Lane, refused: SpooledEntry) -> bool:
+            await rows.sql("drop function closed cascade")
+            return await takes_others(lane, refused)
+
+        monkeypatch.setattr(Lane, "_takes_others", takes_others_now)
+        await rows.sql(
+            "create function closed() returns trigger language plpgsql as"
+            " $$ begin raise exception 'no hits on a Sunday'; end $$;"
+            " create trigger closed before insert on hits for each row execute function closed()"
+        )
+        journal.writer.record(hit(), hit())
+        await journal.flush()
+        assert await rows.one("select count(*) from hits") == 2
+        assert journal.shipper.refused == 0
 
 
 async def test_a_text_that_no_index_takes_holds_up_nothing(

@@ -115,7 +115,7 @@ def _is_calling(code: Code, word: str, after: int, *, method: bool) -> bool | st
         case "requestSubmit":
             found = method
         case "open":
-            found = not _SAME_WINDOW.isdisjoint(texts)
+            found = not _SAME_WINDOW.isdisjoint(texts) or _is_opened_in_a_variable(code, after)
         case "setAttribute":
             found = texts == ["http-equiv", "refresh"]
         case "set" | "assign":
@@ -127,6 +127,17 @@ def _is_calling(code: Code, word: str, after: int, *, method: bool) -> bool | st
         case _:  # an event
             found = texts[:1] in (["click"], ["submit"])
     return found
+
+
+def _is_opened_in_a_variable(code: Code, after: int) -> bool:
+    """Whether the target of open() is a variable, in a script with the text `_self`: `open(url, target)`."""
+    close = min(code.ends[after], after + _ARGUMENT_TOKENS_MAX)
+    return not _SAME_WINDOW.isdisjoint(code.texts) and any(
+        code.is_at(at, ",")
+        and code.tokens[at + 1].kind is TokenKind.NAME
+        and (at + 2 == close or code.is_at(at + 2, ","))
+        for at in range(after + 1, close - 1)
+    )
 
 
 def _changes(code: Code, after: int) -> bool:
@@ -151,7 +162,13 @@ def _changes(code: Code, after: int) -> bool:
 
 
 def location_alias(code: Code, at: int) -> str | None:
-    """The variable that gets the location itself: `l` in `var l = window.location`, `var {location: l} = window`."""
+    """The variable that gets the location itself: `l` in `var l = window.location`, `var {location: l} = window`.
+
+    Also the one that gets its name: `k` in `var k = "location"`, for `window[k]`.
+    """
+    if code.tokens[at].kind is TokenKind.TEXT:
+        name = code.tokens[max(0, at - 2)]
+        return name.text if code.is_at(at - 1, "=") and name.kind is TokenKind.NAME else None
     if code.is_at(at, "location") and code.is_at(at + 1, ":") and (code.is_at(at + 3, "}") or code.is_at(at + 3, ",")):
         return code.tokens[at + 2].text
     begins = _of_a_bare_location(code, at)
@@ -162,18 +179,21 @@ def location_alias(code: Code, at: int) -> str | None:
 
 
 def changes_a_location(code: Code, at: int) -> bool:
-    """Whether the variable at `at`, which is an alias of the location, is used to jump."""
+    """Whether the variable at `at`, which is an alias of the location or of its name, is used to jump."""
+    if code.is_at(at - 1, "[") and code.is_at(at + 1, "]"):
+        return _changes(code, at + 2)
     return not code.is_at(at - 1, ".") and not code.is_at(at + 1, "=") and _changes(code, at + 1)
 
 
 def _is_given_away(code: Code, at: int) -> bool:
-    """Whether the location is an argument of a function that is called at once: `(function (l) { … })(location)`."""
+    """Whether the location is an argument of a function that is called at once: `(function (l) { … })(location)`.
+
+    Also whether it is the object of `with (location)`.
+    """
     begins = _of_a_bare_location(code, at)
-    return (
-        begins is not None
-        and code.is_at(begins - 2, ")")
-        and (code.is_at(begins - 1, "(") or code.is_at(begins - 1, ","))
-    )
+    if begins is None or not (code.is_at(begins - 1, "(") or code.is_at(begins - 1, ",")):
+        return False
+    return code.is_at(begins - 2, ")") or code.is_at(begins - 2, "with")
 
 
 def _of_a_bare_location(code: Code, at: int) -> int | None:

@@ -5,6 +5,7 @@ Uncertain for a form that is not known.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from daemon.trace.page.tokens import Token, TokenKind, Tokens
 
@@ -33,6 +34,11 @@ class Code:
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens.all
         self.ends = tokens.ends
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """All strings, in lower case."""
+        return frozenset(token.text.lower() for token in self.tokens if token.kind is TokenKind.TEXT)
 
     def is_at(self, at: int, text: str) -> bool:
         """Whether the token there is this word or mark; False outside of the script."""
