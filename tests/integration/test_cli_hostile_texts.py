@@ -1,10 +1,7 @@
 """Every command that prints stored or foreign texts, on a pseudo-terminal: nothing of them reaches the terminal raw."""
 
 import json
-import os
-import pty
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +11,7 @@ import pytest
 from daemon.printable import is_shown, one_line
 from tests.integration.commands import PROJECT, Commands
 from tests.integration.databases import PostgresServer
+from tests.support.terminal import run_on_a_terminal
 
 # 7-bit and 8-bit controls, bidi, separators, zero width, markup of rich, a line of the log, a wide character.
 HOSTILE = (
@@ -61,22 +59,8 @@ def on_a_terminal(commands: Sequence[Sequence[str]], directory: Path, columns: i
     script, listed = directory / "program.py", directory / "commands.json"
     script.write_text(PROGRAM.replace("{mark}", MARK))
     listed.write_text(json.dumps(commands))
-    master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "PYTHONPATH": str(PROJECT)}
-    environment.pop("NO_COLOR", None)
-    child = subprocess.Popen([sys.executable, str(script), str(listed)], cwd=directory, stdin=subprocess.DEVNULL,
-                             stdout=slave, stderr=slave, env=environment)  # fmt: skip
-    os.close(slave)
-    output = b""
-    try:
-        while piece := os.read(master, 65_536):
-            output += piece
-    except OSError:
-        pass  # the error of Linux when the other end is closed
-    finally:
-        os.close(master)
-    child.wait(60)
-    return output
+    command = [sys.executable, str(script), str(listed)]
+    return run_on_a_terminal(command, directory, columns=columns, PYTHONPATH=str(PROJECT))[1]
 
 
 def in_sql(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from daemon.logbook.parse import Line, Splitter
 from tests.integration.commands import PROJECT, Commands
 from tests.integration.databases import PostgresServer
 from tests.integration.test_cli_process import running
+from tests.support.terminal import run_on_a_terminal
 from tests.support.waiting import wait_until
 
 REQUEST = "6f1c2d3e-8a5b-4c7d-9e0f-112233445566"
@@ -128,22 +128,9 @@ def test_a_reader_that_closes_the_pipe_ends_the_command(tmp_path: Path) -> None:
 def test_on_a_terminal_lines_have_colours_and_no_control_sequences_of_the_log(tmp_path: Path) -> None:
     log = tmp_path / "serve.log"
     log.write_text(click(1) + click(2, "fallback", reason="no_ip", offer="s\u001b[2Jale") + "plain \u0007 text\n")
-    master, slave = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
-    environment.pop("NO_COLOR", None)
-    done = subprocess.Popen(
-        [sys.executable, "-m", "daemon", "logs", str(log)], cwd=PROJECT, stdout=slave, env=environment
-    )  # fmt: skip
-    os.close(slave)
-    output = b""
-    try:
-        while piece := os.read(master, 65_536):
-            output += piece
-    except OSError:
-        pass  # the error of Linux when the other end is closed
-    finally:
-        os.close(master)
-    assert done.wait(20) == 0
+    command = [sys.executable, "-m", "daemon", "logs", str(log)]
+    status, output = run_on_a_terminal(command, PROJECT, columns=200)
+    assert status == 0
     text = output.decode()
     assert "\x1b[32m  resolved" in text
     assert "\x1b[33m  fallback" in text
