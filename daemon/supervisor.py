@@ -57,19 +57,20 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
             control_listeners = await open_control(settings)
             daemon = _Daemon(LiveSettings(settings, config_file), state_dir, listeners, passed=bool(passed))
             with logs.tapped(daemon.faces.observers.events):
-                log.info("starting", **start_facts(settings, config_file, [*listeners, *control_listeners]))
-                if passed:
-                    superseded = {"click.bind": list(settings.click.bind), "click.backlog": settings.click.backlog}
-                    log.info("socket_activated", superseded=superseded)
-                systemd.notify(systemd.status("starting: clicks of known offers fall back"))
-                allow_descriptors(descriptors_wanted(settings))
+                facts = start_facts(settings, config_file, [*listeners, *control_listeners])
                 async with trio.open_nursery() as outermost:
 
                     def stop_now() -> None:
                         log.warning("stopping_now", clicks_cut=daemon.clicks.waiting if daemon.clicks else 0)
                         outermost.cancel_scope.cancel()
 
-                    await outermost.start(watch_signals, daemon.reload, daemon.stop, stop_now)
+                    announce = functools.partial(log.info, "starting", **facts)
+                    await outermost.start(watch_signals, announce, daemon.reload, daemon.stop, stop_now)
+                    if passed:
+                        superseded = {"click.bind": list(settings.click.bind), "click.backlog": settings.click.backlog}
+                        log.info("socket_activated", superseded=superseded)
+                    systemd.notify(systemd.status("starting: clicks of known offers fall back"))
+                    allow_descriptors(descriptors_wanted(settings))
                     outermost.start_soon(daemon.serve_clicks)
                     outermost.start_soon(daemon.faces.control.serve, control_listeners)
                     await daemon.run()

@@ -4,6 +4,7 @@ It answers POST /trace and probes on control.bind. A stop waits up to click.dead
 second signal cancels them.
 """
 
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,11 +31,11 @@ async def run_tracer(settings: Settings, config_file: Path | None) -> None:
     face = ControlFace(live, read_clocks)
     face.check_token()
     listeners = await open_control(settings)
-    log.info("starting", role="tracer", **start_facts(settings, config_file, listeners))
-    allow_descriptors(descriptors_wanted(settings))
+    announce = partial(log.info, "starting", role="tracer", **start_facts(settings, config_file, listeners))
     traces = TracesForOthers(live, LocalBackend(live, fetcher_of(settings)))
     async with trio.open_nursery() as nursery:
-        await nursery.start(watch_signals, live.reload, stop.set, nursery.cancel_scope.cancel)
+        await nursery.start(watch_signals, announce, live.reload, stop.set, nursery.cancel_scope.cancel)
+        allow_descriptors(descriptors_wanted(settings))
         nursery.start_soon(face.serve, listeners)
         nursery.start_soon(face.run, TracerContext(live, traces, stop))
         log.info("ready")

@@ -30,19 +30,24 @@ def _record(number: int, frame: object) -> None:
 
 
 async def watch_signals(
+    announce: Callable[[], None],
     reload: Callable[[], Awaitable[None]],
     stop: Callable[[], None],
     stop_now: Callable[[], None],
     *,
     task_status: "trio.TaskStatus[None]",
 ) -> None:
-    """Handle signals until a second SIGTERM or SIGINT has called `stop_now`. A SIGHUP recorded earlier counts too."""
+    """Handle signals until a second SIGTERM or SIGINT has called `stop_now`. A SIGHUP recorded earlier counts too.
+
+    `announce` logs that the process starts. It is called when signals are handled: a SIGTERM before ends the process.
+    """
     import structlog
     import trio
 
     log = structlog.get_logger("daemon")
     is_stopping = False
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        announce()
         task_status.started()
         if _hangup_received:
             log.info("signal", signal="SIGHUP", received="while the process started")

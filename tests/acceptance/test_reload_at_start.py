@@ -98,11 +98,15 @@ async def test_sighups_while_it_starts_and_stops_end_nothing(state_dir: Path) ->
         assert daemon.faults() == []
 
 
-async def test_a_sigterm_while_it_starts_ends_it_cleanly(state_dir: Path) -> None:
+async def test_a_sigterm_before_it_starts_ends_it(state_dir: Path) -> None:
     async with serving(state_dir, ready=False) as daemon:
         await handles_sighup(daemon)
         assert await daemon.stop() in (0, -signal.SIGTERM)
-    async with serving(state_dir, ready=False) as daemon:
+
+
+@pytest.mark.parametrize("role", ["full", "tracer"])
+async def test_a_sigterm_while_it_starts_ends_it_cleanly(role: str, state_dir: Path) -> None:
+    async with serving(state_dir, ready=False, TRACEPOOL_ROLE=role) as daemon:
         await daemon.logged("starting")
         await trio.to_thread.run_sync(daemon.process.send_signal, signal.SIGTERM)
         assert await end_of(daemon.process) == 0
