@@ -70,6 +70,20 @@ from (
 ) e
 where p.id = e.id and not (e.again is true and p.lease_no > e.lease_no)
 
+-- name: apply_ip_given
+-- $1: an array of entries in order; $2: this node, the giver. The new owner is notified by the new edit numbers. Without
+-- an active receiver the IP is nobody's.
+with given as (
+    update ip_rotation_pool p
+    set node_id = (select node_id from nodes where node_id = e."to" and state = 'active'),
+        edit_no = nextval('ip_edit_no'), updated_at = now()
+    from (select distinct on (r.id) r.*
+          from rows from (jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid)) with ordinality as r(id, "to", place)
+          order by r.id, r.place desc) e
+    where p.id = e.id and p.node_id = $2
+    returning p.edit_no)
+select pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no)) from given having count(*) > 0
+
 -- name: apply_trace_pending
 insert into active_trace_requests
     (request_id, offer_id, tracking_url, target_country, inbound_params, started_at, timeout_at, created_at)

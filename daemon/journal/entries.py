@@ -47,6 +47,14 @@ class IpChanged(msgspec.Struct, frozen=True):
     boot_id: str = ""
 
 
+class IpGiven(msgspec.Struct, frozen=True):
+    """The owner gives an IP to the node `to`. `edit_no`: of the IP when it was given."""
+
+    id: UUID
+    to: UUID
+    edit_no: int
+
+
 class TracePending(msgspec.Struct, frozen=True):
     request_id: UUID
     offer_id: UUID | None
@@ -131,17 +139,18 @@ class Hit(msgspec.Struct, frozen=True):
     answered_at: float
 
 
-Entry = IpChanged | TracePending | TraceProcessing | TraceFinished | IpTraffic | Hit
+Entry = IpChanged | IpGiven | TracePending | TraceProcessing | TraceFinished | IpTraffic | Hit
 
 KINDS: dict[type[Entry], str] = {
     IpChanged: "ip_changed",
+    IpGiven: "ip_given",
     TracePending: "trace_pending",
     TraceProcessing: "trace_processing",
     TraceFinished: "trace_finished",
     IpTraffic: "ip_traffic",
     Hit: "hit",
 }
-STATES = ("ip_changed", "ip_traffic")
+STATES = ("ip_changed", "ip_given", "ip_traffic")
 """The kinds that change rows of ip_rotation_pool. All others are facts, which do not wait for these rows."""
 
 

@@ -128,6 +128,19 @@ class StartOver(msgspec.Struct, frozen=True):
     done: Callable[[], None]
 
 
+class Give(msgspec.Struct, frozen=True):
+    """Gives up to `count` IPs that nobody uses and that have rested to the node `to`."""
+
+    to: UUID
+    count: int
+
+
+class SetElsewhere(msgspec.Struct, frozen=True):
+    """`idle`: how many available IPs of this country the other nodes have, so that a request may wait for one."""
+
+    idle: int
+
+
 class SetRules(msgspec.Struct, frozen=True):
     """New rules after a change of the settings. A lock or a rest that has begun keeps its end."""
 
@@ -168,7 +181,9 @@ class CountOverdue(msgspec.Struct, frozen=True):
     reply: Reply[int]
 
 
-Message = Acquire | Release | Adopt | Remove | Ping | StartOver | SetRules | Describe | CountOverdue
+Message = (
+    Acquire | Release | Adopt | Remove | Give | SetElsewhere | Ping | StartOver | SetRules | Describe | CountOverdue
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from daemon.journal.entries import (
     Entry,
     Hit,
     IpChanged,
+    IpGiven,
     IpTraffic,
     TraceFinished,
     TracePending,
@@ -37,7 +38,7 @@ FINISHED = TraceFinished(
 HIT = Hit(
     REQUEST, OFFER, "summer-sale", "resolved", None, "https://shop.example/?a=1", "192.0.2.7", "agent", None, 950, 1.7e9
 )
-ENTRIES: list[Entry] = [IP_CHANGED, PENDING, PROCESSING, FINISHED, IpTraffic(IP, 4096, 512), HIT]
+ENTRIES: list[Entry] = [IP_CHANGED, IpGiven(IP, OFFER, 4), PENDING, PROCESSING, FINISHED, IpTraffic(IP, 4096, 512), HIT]
 
 
 def as_json(value: Any) -> Any:
