@@ -47,17 +47,24 @@ class Cluster:
     connections: int
 
 
-def counted(peers: Peers, own: NodeFigures | None, now_s: float) -> tuple[Counted, ...]:
-    """The nodes whose figures count, this node first, the others by name. `own`: this node's present figures."""
+def known(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:
+    """All nodes, this one first, the others by name. `own`: this node with its present figures, instead of its row."""
     passed_s = max(0.0, now_s - peers.read_s) if peers.by_id else 0.0
-    found = []
-    for peer in peers.by_id.values():
-        age_s = peer.seen_s_ago + passed_s
-        if own is not None and peer.node_id == peers.me:
-            found.append(Counted(replace(peer, figures=own), 0.0))
-        elif peer.state != "lost" and peer.free_in_s - passed_s > 0:
-            found.append(Counted(peer, age_s))
-    return tuple(sorted(found, key=lambda one: (one.peer.node_id != peers.me, one.peer.name, one.peer.node_id)))
+    others = [
+        Counted(
+            replace(peer, trusted_for_s=peer.trusted_for_s - passed_s, free_in_s=peer.free_in_s - passed_s),
+            peer.seen_s_ago + passed_s,
+        )
+        for peer in peers.by_id.values()
+        if own is None or peer.node_id != own.node_id
+    ]
+    others.sort(key=lambda one: (one.peer.name, one.peer.node_id))
+    return (*([] if own is None else [Counted(own, 0.0)]), *others)
+
+
+def counted(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:
+    """Those of `known` whose IPs other nodes may not use yet: their figures count."""
+    return tuple(one for one in known(peers, own, now_s) if one.peer.state != "lost" and one.peer.free_in_s > 0)
 
 
 def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:

@@ -24,6 +24,8 @@ class Peer:
     trusted_for_s: float
     free_in_s: float
     figures: NodeFigures = NO_FIGURES
+    quiet_s: float = 0.0
+    started_s: float = 0.0  # wall clock of PostgreSQL
 
     @property
     def leases(self) -> bool:
@@ -54,6 +56,8 @@ def peer_of(row: Mapping[str, Any]) -> Peer:
         trusted_for_s=trusted_for_s,
         free_in_s=trusted_for_s + (0.0 if at_once else row["quiet_s"]),
         figures=decoded(row["figures"]),
+        quiet_s=row["quiet_s"],
+        started_s=row["started_s"],
     )
 
 
