@@ -170,6 +170,6 @@ def test_a_request_that_waits_gets_an_idle_ip_but_not_one_that_the_owner_needs()
 
 
 def test_figures_survive_their_json() -> None:
-    figures = NodeFigures({"us": CountryFigures(available=3, sent={B: Sent(2, 9)})}, up_s=1.5)
+    figures = NodeFigures({"us": CountryFigures(available=3, sent={B: Sent(2, 9)})}, pools_s=1.5)
     assert DECODER.decode(ENCODER.encode(figures)) == figures
     assert DECODER.decode(b"{}") == NodeFigures()
