@@ -178,9 +178,9 @@ def gifts(
 
     failed = _failed_parts(nodes[me].failed, takers) if me in draining else {}
     lately = dict[UUID, int]()
-    for gift in given:
-        if now_s - gift.at_s < MOVED_S:
-            lately[gift.to] = lately.get(gift.to, 0) + gift.count
+    for earlier in given:
+        if now_s - earlier.at_s < MOVED_S:
+            lately[earlier.to] = lately.get(earlier.to, 0) + earlier.count
     found = []
     for to in takers:
         pair = me, to
