@@ -18,6 +18,8 @@ from daemon.nodes.waits import added
 STALE_S = 5.0
 GOOD = "ok"  # the health of a provider without trouble
 
+SUMMED = [name for name in CountryFigures.__struct_fields__ if name != "sent"]
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -112,7 +114,7 @@ def _countries(nodes: Iterable[Counted]) -> dict[str, CountryFigures]:
 
 
 def _sum(one: CountryFigures, other: CountryFigures) -> CountryFigures:
-    return CountryFigures(*(getattr(one, name) + getattr(other, name) for name in CountryFigures.__struct_fields__))
+    return CountryFigures(**{name: getattr(one, name) + getattr(other, name) for name in SUMMED})
 
 
 def _providers(figures: Iterable[NodeFigures]) -> dict[str, ProviderFigures]:

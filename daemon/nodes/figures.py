@@ -1,6 +1,7 @@
 """The figures of one node, which it writes to its row in `nodes` with each renewal. Pure."""
 
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -9,11 +10,19 @@ from daemon.nodes.waits import Waits
 MINUTE_S = 60.0
 
 
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """`count` IPs that were given to a node lately. It has them all once its `adopted` is `seen_at`."""
+
+    count: int
+    seen_at: int
+
+
 class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """One country's IPs that the node owns, by status, and the requests for them.
 
     `waiting`: requests that wait for an IP. `wanted_per_s`: new requests per second, also refused ones, smoothed over
-    about 30 s. `missed`: requests of the last seconds that got no IP.
+    about 30 s. `missed`: requests of the last seconds that got no IP. `adopted`: how many IPs have joined this country
+    since the node started. `sent`: gifts that the receiver's figures may lack, by receiver.
     """
 
     available: int = 0
@@ -23,6 +32,8 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     waiting: int = 0
     wanted_per_s: float = 0.0
     missed: int = 0
+    adopted: int = 0
+    sent: dict[UUID, Sent] = {}
 
     @property
     def healthy(self) -> int:
@@ -73,6 +84,7 @@ class Hindered(NamedTuple):
 class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """`countries` by canonical name. `trust_s`: the node's own node.trust_s; 0: without end.
 
+    `pools_s`: since the pools were loaded; 0 before that.
     `clicks_waiting`: clicks without an answer. `backlog`: entries that PostgreSQL does not have yet, -1 if the disk
     cannot be read; `refused`: entries that PostgreSQL refused and that are kept. `filling`: queues that are at least
     half full, with length and limit. `connections`: to PostgreSQL, at most. `settings`: those that must be the same on
@@ -80,6 +92,7 @@ class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     countries: dict[str, CountryFigures] = {}
+    pools_s: float = 0.0
     clicks: ClickFigures = ClickFigures()
     clicks_waiting: int = 0
     active_traces: int = 0
@@ -99,6 +112,7 @@ class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.clicks.clicks / max(1.0, min(MINUTE_S, self.uptime_s)) if self.clicks.clicks else 0.0
 
 
+NO_COUNTRY_FIGURES = CountryFigures()
 NO_FIGURES = NodeFigures()
 ENCODER = msgspec.json.Encoder()
 DECODER = msgspec.json.Decoder(NodeFigures)
