@@ -22,6 +22,7 @@ from daemon.control.api import ControlContext
 from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
 from daemon.control.overview import Overview
+from daemon.control.queues import Queues
 from daemon.control.service import ControlFace
 from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
@@ -35,8 +36,11 @@ from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
+from daemon.maintenance.node_report import NodeReport
+from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.member import Identity, Member, NodeListener
 from daemon.nodes.membership import quiet_s
+from daemon.nodes.peers import Peers
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
 from daemon.offers.store import load_offers
@@ -241,6 +245,24 @@ async def _workers_ready(
     await backends.aclose()
 
 
+def _node_report(
+    live: LiveSettings, clicks: Clicks, journal: NodeJournal, pools: Pools, queues: Queues, troubles: Troubles
+) -> NodeReport:
+    member = journal.member
+    return NodeReport(
+        live,
+        pools.directory,
+        clicks.tally,
+        pools.providers,
+        troubles,
+        read_clocks,
+        member.status,
+        lambda: getattr(member, "peers", Peers(journal.spool.node_id, float("-inf"))),
+        load=queues.load,
+        count_backlog=journal.shipper.backlog,
+    )
+
+
 @asynccontextmanager
 async def runtime_ready(
     faces: Faces, spool: Spool, writer: JournalWriter, clicks: Clicks, stopping: trio.Event
@@ -254,10 +276,7 @@ async def runtime_ready(
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
         directory, flush = pools.directory, journal.shipper.flush
-        advisor = Advisor(
-            database, live, directory, clicks.tally, pools.providers, read_clocks, troubles, lambda: spool.refused
-        )
-        overview = Overview(
+        queues = Queues(
             live=live,
             server=faces.server,
             clicks=clicks,
@@ -267,15 +286,27 @@ async def runtime_ready(
             dispatcher=workers.dispatcher,
             spool=journal.spool,
             writer=journal.writer,
+        )
+        report = _node_report(live, clicks, journal, pools, queues, troubles)
+        advisor = Advisor(database, live, report, read_clocks)
+        overview = Overview(
+            clicks=clicks,
+            directory=directory,
+            tracer=workers.tracer,
+            dispatcher=workers.dispatcher,
+            queue_lengths=queues.lengths,
+            spool=journal.spool,
+            writer=journal.writer,
             shipper=journal.shipper,
             advisor=advisor,
-            providers=pools.providers,
+            report=report,
+            traffic=TrafficToday(database, workers.tracer.traffic_costs, read_clocks, lambda: len(report.nodes()) > 1),
             member=journal.member,
             troubles=troubles,
             now=read_clocks,
-            started_s=trio.current_time(),
+            started_s=report.started_s,
         )
-        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, troubles)
+        maintenance = Maintenance(database, live, directory, queues.queued, flush, advisor, troubles)
         batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles)
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has

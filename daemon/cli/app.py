@@ -72,13 +72,14 @@ a token. Requests from other machines always do.
     tracepool token create anna --role operator
     tracepool token list
     tracepool token revoke anna"""
-ABOUT_NODES = """List the daemons of one database, and remove one that will not return.
+ABOUT_NODES = """List the nodes: the daemons that share one database; drain or remove a node.
 
-One daemon at a time may lease the IPs. A second one waits until the first has
-stopped, or until the first has not renewed for node.trust_s and its last traces
-must have ended.
+Each IP has one owner, and only the owner leases it. Without a command, the
+nodes are listed.
 
-    tracepool nodes list
+    tracepool nodes
+    tracepool nodes drain tracer-1
+    tracepool nodes undrain tracer-1
     tracepool nodes remove tracer-1"""
 ABOUT_JOURNAL = """The journal: what the daemon has decided and PostgreSQL does not have yet."""
 ABOUT_REFUSED = """List, send again or drop the entries that PostgreSQL refused.
@@ -141,13 +142,21 @@ def build_app() -> App:
         ("maintenance", status.maintenance),
         ("plan", plan.plan),
         _group("token", ABOUT_ACCESS, *tokens),
-        _group("nodes", ABOUT_NODES, ("list", nodes.list_nodes), ("remove", nodes.remove)),
+        _nodes_group(),
         _group("journal", ABOUT_JOURNAL, _group("refused", ABOUT_REFUSED, *entries)),
         ("psql", psql.psql),
         ("database-url", psql.database_url),
         ("database-grants", psql.database_grants),
         ("install-units", install_units.install_units),
     )
+
+
+def _nodes_group() -> App:
+    """The list is the default: `tracepool nodes` is `tracepool nodes list`."""
+    changes = ("drain", nodes.drain), ("undrain", nodes.undrain), ("remove", nodes.remove)
+    group = _group("nodes", ABOUT_NODES, ("list", nodes.list_nodes), *changes)
+    group.default(nodes.list_nodes)
+    return group
 
 
 def _group(name: str, about: str, *commands: Command) -> App:

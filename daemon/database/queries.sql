@@ -357,7 +357,8 @@ where offer_name = $1
 
 -- name: load_nodes
 select node_id, name, epoch, state, extract(epoch from trusted_until)::float8 as trusted_until_s, quiet_s, version,
-       extract(epoch from started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s
+       extract(epoch from started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
+       protocol, claim, beat, draining, figures::text
 from nodes order by started_at
 
 -- name: take_over
@@ -391,6 +392,15 @@ update nodes set state = 'left', trusted_until = clock_timestamp() where node_id
 update nodes
 set state = 'removed', claim = null, epoch = epoch + 1, trusted_until = least(trusted_until, clock_timestamp())
 where node_id = $1 and state = 'active' returning node_id
+
+-- name: set_draining
+-- $1 node, $2: whether it gives its IPs away and leases none.
+update nodes set draining = $2 where node_id = $1 returning node_id
+
+-- name: connection_limits
+-- How many connections the server has for others than superusers.
+select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+       - coalesce(current_setting('reserved_connections', true)::int, 0) as most
 
 -- name: hold_claim
 -- $1 node, $2 claim. Until the transaction ends, no other node can take over.

@@ -34,6 +34,7 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         well_rested=Faults(rested["well"], rested["well_by_ip"]),
         traffic=Traffic(spent["traces"], spent["bytes"], spent["usual_bytes"], spent["usual_hours"]),
         credentials_refused={row["provider"]: row["traces"] for row in refused},
+        connections_max=await conn.fetchval(QUERIES["connection_limits"]),
         set_aside=await conn.fetchval(QUERIES["set_aside"]),
     )
 

@@ -12,12 +12,14 @@ import trio
 
 from daemon import __version__
 from daemon.clock import Moment
+from daemon.maintenance.provider_figures import provider_figures
 from daemon.maintenance.tally import LastMinute, Tally, together
 from daemon.nodes.cluster import Cluster, Counted, cluster_of, counted, known
 from daemon.nodes.figures import CountryFigures, Hindered, NodeFigures
 from daemon.nodes.member import NodeStatus
 from daemon.nodes.peers import Peer, Peers
 from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.provider_health import ProviderHealth
@@ -67,6 +69,7 @@ class NodeReport:
     peers: Callable[[], Peers]
     _: KW_ONLY
     load: Callable[[], Load] = Load
+    countries: Callable[[], dict[str, CountryFigures]] | None = None  # else the pools' counts
     count_backlog: Callable[[], int] = int
     started_s: float = field(default_factory=trio.current_time)
     _backlog: int = field(default=0, init=False)
@@ -89,7 +92,7 @@ class NodeReport:
     def figures(self) -> NodeFigures:
         now, load, settings = self.now(), self.load(), self.live.current
         return NodeFigures(
-            countries=self._countries(),
+            countries=self.countries() if self.countries else country_figures(self.directory),
             clicks=self.tally.figures(now.tick_s),
             clicks_waiting=load.clicks_waiting,
             active_traces=load.active_traces,
@@ -98,7 +101,7 @@ class NodeReport:
             backlog=self._backlog,
             refused=load.entries_refused,
             filling={name: (length, most) for name, (length, most) in load.queues.items() if length * 2 >= most > 0},
-            providers=self.providers.figures(now.tick_s),
+            providers=provider_figures(self.providers, now.tick_s),
             hindered=tuple(
                 Hindered(held.activity, held.sentence[:SENTENCE_MAX], held.remedy[:SENTENCE_MAX])
                 for held in list(self.troubles)[:HINDERED_MAX]
@@ -138,17 +141,25 @@ class NodeReport:
         own = self.tally.last_minute(self.now().tick_s)
         return own if own.clicks == cluster.clicks.clicks else together(cluster.clicks)
 
-    def _countries(self) -> dict[str, CountryFigures]:
-        return {
-            country: CountryFigures(
-                available=counts.available,
-                locked=counts.locked,
-                cooldown=counts.cooldown,
-                failed=counts.failed,
-                waiting=counts.waiting,
-            )
-            for country, counts in self.directory.counts().items()
-        }
+
+def country_figures(directory: PoolDirectory) -> dict[str, CountryFigures]:
+    return {
+        country: CountryFigures(
+            available=counts.available,
+            locked=counts.locked,
+            cooldown=counts.cooldown,
+            failed=counts.failed,
+            waiting=counts.waiting,
+        )
+        for country, counts in directory.counts().items()
+    }
+
+
+def counts_of(figures: Mapping[str, CountryFigures]) -> dict[str, Counts]:
+    return {
+        country: Counts(ips.total, ips.available, ips.locked, ips.cooldown, ips.failed, ips.waiting)
+        for country, ips in sorted(figures.items())
+    }
 
 
 def agreed_settings(settings: Settings) -> dict[str, float]:

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from daemon.clock import Moment
-from daemon.nodes.figures import ProviderFigures
 from daemon.trace.walk.verdicts import Verdict
 
 SUSPECTED_S = 300.0
@@ -94,9 +93,9 @@ class ProviderHealth:
         record.traced_s = record.spared_s = now.tick_s
         record.spared_in = country
 
-    def figures(self, now_s: float) -> dict[str, ProviderFigures]:
-        """For the figures that all nodes share. `now_s` is a tick."""
-        return {name: _figures(record, now_s) for name, record in sorted(self._records.items())}
+    def records(self) -> Mapping[str, ProviderRecord]:
+        """Copies, by provider."""
+        return {name: replace(record, status=replace(record.status)) for name, record in sorted(self._records.items())}
 
     def _record(self, provider: str, now: Moment) -> ProviderRecord:
         if provider not in self._records:
@@ -109,41 +108,6 @@ class ProviderHealth:
             record = self._records[provider] = _new_record(health, now, spared_in)
             self._on_change(provider, record)
         return record
-
-
-def _figures(record: ProviderRecord, now_s: float) -> ProviderFigures:
-    status = record.status
-    return ProviderFigures(
-        state=status.state,
-        since=status.since,
-        traces=status.traces,
-        refused=status.credentials_refused,
-        spared=status.ips_spared,
-        idle_s=int(max(0.0, now_s - record.traced_s)),
-        accepted=record.accepted,
-        why=record.why if status.state is Health.SUSPECTED else "",
-    )
-
-
-def suspects(providers: Mapping[str, ProviderFigures]) -> dict[str, str]:
-    """The suspected providers, each with the reason."""
-    return {name: one.why for name, one in providers.items() if one.state == Health.SUSPECTED}
-
-
-def refusals(providers: Mapping[str, ProviderFigures]) -> dict[str, int]:
-    """Refused logins by provider, 0 if the last logins were accepted. Providers without either are left out."""
-    return {
-        name: one.refused
-        for name, one in providers.items()
-        if one.accepted or one.state == Health.CREDENTIALS_REFUSED
-    }
-
-
-def provider_statuses(providers: Mapping[str, ProviderFigures]) -> dict[str, ProviderStatus]:
-    return {
-        name: ProviderStatus(Health(one.state), one.since, one.traces, one.refused, one.spared)
-        for name, one in providers.items()
-    }
 
 
 def _new_record(health: Health, now: Moment, spared_in: str = "") -> ProviderRecord:
