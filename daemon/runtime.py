@@ -19,9 +19,9 @@ from daemon.checks.prober import Prober
 from daemon.click.clicks import Clicks
 from daemon.click.routes import click_handler, server_limits
 from daemon.control.api import ControlContext
+from daemon.control.assembly import overview_of
 from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
-from daemon.control.overview import Overview
 from daemon.control.queues import Queues
 from daemon.control.service import ControlFace
 from daemon.control.socket import Commands
@@ -35,12 +35,8 @@ from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
-from daemon.maintenance.advisor import Advisor
-from daemon.maintenance.node_report import NodeReport
-from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.member import Identity, Member, NodeListener
 from daemon.nodes.membership import quiet_s
-from daemon.nodes.peers import Peers
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
 from daemon.offers.store import load_offers
@@ -238,29 +234,11 @@ async def _workers_ready(
         async with trio.open_nursery() as nursery:
             for number in range(live.current.trace.workers):
                 nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
-            dispatcher = Dispatcher(pools.directory, journal.writer, send, live, read_clocks)
+            dispatcher = Dispatcher(pools.directory, journal.writer, send, live, read_clocks, journal.spool.node_id)
             yield Workers(tracer, backends, checker, prober, dispatcher)
             nursery.cancel_scope.cancel()
         tracer.abandon(receive)
     await backends.aclose()
-
-
-def _node_report(
-    live: LiveSettings, clicks: Clicks, journal: NodeJournal, pools: Pools, queues: Queues, troubles: Troubles
-) -> NodeReport:
-    member = journal.member
-    return NodeReport(
-        live,
-        pools.directory,
-        clicks.tally,
-        pools.providers,
-        troubles,
-        read_clocks,
-        member.status,
-        lambda: getattr(member, "peers", Peers(journal.spool.node_id, float("-inf"))),
-        load=queues.load,
-        count_backlog=journal.shipper.backlog,
-    )
 
 
 @asynccontextmanager
@@ -287,27 +265,12 @@ async def runtime_ready(
             spool=journal.spool,
             writer=journal.writer,
         )
-        report = _node_report(live, clicks, journal, pools, queues, troubles)
-        advisor = Advisor(database, live, report, read_clocks)
-        overview = Overview(
-            clicks=clicks,
-            directory=directory,
-            tracer=workers.tracer,
-            dispatcher=workers.dispatcher,
-            queue_lengths=queues.lengths,
-            spool=journal.spool,
-            writer=journal.writer,
-            shipper=journal.shipper,
-            advisor=advisor,
-            report=report,
-            traffic=TrafficToday(database, workers.tracer.traffic_costs, read_clocks, lambda: len(report.nodes()) > 1),
-            member=journal.member,
-            troubles=troubles,
-            now=read_clocks,
-            started_s=report.started_s,
-        )
-        maintenance = Maintenance(database, live, directory, queues.queued, flush, advisor, troubles)
-        batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles)
+        member, shipper = journal.member, journal.shipper
+        overview = overview_of(queues, database, pools.providers, shipper, member, troubles, read_clocks)
+        advisor, queued = overview.advisor, overview.report.queued
+        node_id = journal.spool.node_id
+        maintenance = Maintenance(database, live, directory, queued, flush, advisor, troubles, node_id=node_id)
+        batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles, node_id)
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )

@@ -45,7 +45,7 @@ class Queues:
         return queues
 
     def load(self) -> Load:
-        return Load(self.clicks.waiting, self.tracer.active, self.spool.refused, self.lengths())
+        return Load(self.clicks.waiting, self.queued(), self.tracer.active, self.spool.refused, self.lengths())
 
     def queued(self) -> int:
         """Clicks without an IP: those in the queue of jobs, and those that wait in a pool."""

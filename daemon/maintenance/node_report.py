@@ -47,6 +47,7 @@ class Load:
     """What the node does now. `queues`: length and limit by name."""
 
     clicks_waiting: int = 0
+    queued: int = 0
     active_traces: int = 0
     entries_refused: int = 0
     queues: Queues = field(default_factory=dict)
@@ -95,6 +96,7 @@ class NodeReport:
             countries=self.countries() if self.countries else country_figures(self.directory),
             clicks=self.tally.figures(now.tick_s),
             clicks_waiting=load.clicks_waiting,
+            queued=load.queued,
             active_traces=load.active_traces,
             uptime_s=int(max(0.0, trio.current_time() - self.started_s)),
             trust_s=settings.node.trust_s,
@@ -135,6 +137,10 @@ class NodeReport:
 
     def cluster(self) -> Cluster:
         return cluster_of(counted(self.peers(), self.own_peer(), self.now().tick_s))
+
+    def queued(self) -> int:
+        """Requests of all nodes without an IP."""
+        return self.cluster().queued
 
     def last_minute(self, cluster: Cluster) -> LastMinute:
         """All nodes' clicks. If this node had all of them, the waits are exact."""

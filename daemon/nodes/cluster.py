@@ -42,6 +42,7 @@ class Cluster:
     clicks: ClickFigures
     clicks_per_s: float
     clicks_waiting: int
+    queued: int
     active_traces: int
     refused: int
     providers: Mapping[str, ProviderFigures]
@@ -86,6 +87,7 @@ def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
         ),
         clicks_per_s=sum(each.clicks_per_s for each in alive),
         clicks_waiting=sum(each.clicks_waiting for each in alive),
+        queued=sum(each.queued for each in alive),
         active_traces=sum(each.active_traces for each in alive),
         refused=sum(each.refused for each in figures),
         providers=_providers(alive),

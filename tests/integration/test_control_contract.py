@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import trio
@@ -66,7 +67,7 @@ def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
     report = report_of(live, path.directory, tally=path.clicks.tally, troubles=troubles)
     advisor = Advisor(rows.database, live, report, read_clocks)
     flush = trio.lowlevel.checkpoint
-    maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, troubles)
+    maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, troubles, node_id=uuid4())
     overview: Any = FixedOverview()
     overview.directory, overview.tracer, overview.clicks, overview.dispatcher = (
         *(path.directory, path.tracer, path.clicks, path.dispatcher),

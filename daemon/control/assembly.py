@@ -1,0 +1,57 @@
+"""Builds the Overview from the parts of a daemon."""
+
+from collections.abc import Callable
+
+from daemon.clock import Moment
+from daemon.control.overview import Overview
+from daemon.control.queues import Queues
+from daemon.database.postgres import Database
+from daemon.journal.shipper import Shipper
+from daemon.maintenance.advisor import Advisor
+from daemon.maintenance.node_report import NodeReport
+from daemon.maintenance.traffic_today import TrafficToday
+from daemon.nodes.member import Member
+from daemon.nodes.peers import Peers
+from daemon.trace.provider_health import ProviderHealth
+from daemon.troubles import Troubles
+
+
+def overview_of(
+    queues: Queues,
+    database: Database,
+    providers: ProviderHealth,
+    shipper: Shipper,
+    member: Member,
+    troubles: Troubles,
+    now: Callable[[], Moment],
+) -> Overview:
+    live, directory, clicks, tracer, spool = queues.live, queues.directory, queues.clicks, queues.tracer, queues.spool
+    report = NodeReport(
+        live,
+        directory,
+        clicks.tally,
+        providers,
+        troubles,
+        now,
+        member.status,
+        lambda: getattr(member, "peers", Peers(spool.node_id, float("-inf"))),
+        load=queues.load,
+        count_backlog=shipper.backlog,
+    )
+    return Overview(
+        clicks=clicks,
+        directory=directory,
+        tracer=tracer,
+        dispatcher=queues.dispatcher,
+        queue_lengths=queues.lengths,
+        spool=spool,
+        writer=queues.writer,
+        shipper=shipper,
+        advisor=Advisor(database, live, report, now),
+        report=report,
+        traffic=TrafficToday(database, tracer.traffic_costs, now, lambda: len(report.nodes()) > 1),
+        member=member,
+        troubles=troubles,
+        now=now,
+        started_s=report.started_s,
+    )
