@@ -1,13 +1,28 @@
 """The figures of one node, which it writes to its row in `nodes` with each renewal. Pure."""
 
+from typing import NamedTuple
+from uuid import UUID
+
 import msgspec
+
+from daemon.nodes.waits import Waits
+
+MINUTE_S = 60.0
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True):
+    """`count` IPs that were given to a node lately. It has them all once its `adopted` is `seen_at`."""
+
+    count: int
+    seen_at: int
 
 
 class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """One country's IPs that the node owns, by status, and the requests for them.
 
     `waiting`: requests that wait for an IP. `wanted_per_s`: new requests per second, also refused ones, smoothed over
-    about 30 s. `missed`: requests of the last seconds that got no IP.
+    about 30 s. `missed`: requests of the last seconds that got no IP. `adopted`: how many IPs have joined this country
+    since the node started. `sent`: gifts that the receiver's figures may lack, by receiver.
     """
 
     available: int = 0
@@ -17,6 +32,8 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     waiting: int = 0
     wanted_per_s: float = 0.0
     missed: int = 0
+    adopted: int = 0
+    sent: dict[UUID, Sent] = {}
 
     @property
     def healthy(self) -> int:
@@ -27,12 +44,83 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.healthy + self.failed
 
 
+class ClickFigures(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answered clicks of the last minute; `fallbacks` by reason."""
+
+    resolved: int = 0
+    fallbacks: dict[str, int] = {}
+    waits: Waits = Waits()
+
+    @property
+    def clicks(self) -> int:
+        return self.resolved + sum(self.fallbacks.values())
+
+
+class ProviderFigures(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A provider's health as this node's traces show it, see trace/provider_health.py.
+
+    `since`: the wall clock's time, in ISO 8601. `idle_s`: since the last trace. `accepted`: a trace has succeeded since
+    `since`. `why`: the reason for the health `suspected`.
+    """
+
+    state: str
+    since: str
+    traces: int = 0
+    refused: int = 0
+    spared: int = 0
+    idle_s: int = 0
+    accepted: bool = False
+    why: str = ""
+
+
+class Hindered(NamedTuple):
+    """An activity of the node that PostgreSQL or the disk prevents."""
+
+    activity: str
+    sentence: str
+    remedy: str
+
+
 class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`countries` by canonical name."""
+    """`countries` by canonical name. `trust_s`: the node's own node.trust_s; 0: without end.
+
+    `pools_s`: since the pools were loaded; 0 before that.
+    `clicks_waiting`: clicks without an answer. `backlog`: entries that PostgreSQL does not have yet, -1 if the disk
+    cannot be read; `refused`: entries that PostgreSQL refused and that are kept. `filling`: queues that are at least
+    half full, with length and limit. `connections`: to PostgreSQL, at most. `settings`: those that must be the same on
+    all nodes, by their keys.
+    """
 
     countries: dict[str, CountryFigures] = {}
+    pools_s: float = 0.0
+    clicks: ClickFigures = ClickFigures()
+    clicks_waiting: int = 0
+    active_traces: int = 0
+    uptime_s: int = 0
+    trust_s: float = 0.0
+    backlog: int = 0
+    refused: int = 0
+    filling: dict[str, tuple[int, int]] = {}
+    providers: dict[str, ProviderFigures] = {}
+    hindered: tuple[Hindered, ...] = ()
+    settings: dict[str, float] = {}
+    connections: int = 0
+
+    @property
+    def clicks_per_s(self) -> float:
+        """Over the last minute, or since the start if that is later."""
+        return self.clicks.clicks / max(1.0, min(MINUTE_S, self.uptime_s)) if self.clicks.clicks else 0.0
 
 
+NO_COUNTRY_FIGURES = CountryFigures()
 NO_FIGURES = NodeFigures()
 ENCODER = msgspec.json.Encoder()
 DECODER = msgspec.json.Decoder(NodeFigures)
+
+
+def decoded(figures: str | bytes | None) -> NodeFigures:
+    """The column nodes.figures. Figures that another version wrote in another form count as none."""
+    try:
+        return DECODER.decode(figures) if figures else NO_FIGURES
+    except msgspec.MsgspecError:
+        return NO_FIGURES

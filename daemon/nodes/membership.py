@@ -12,6 +12,7 @@ from uuid import UUID
 QUIET_MARGIN_S = 10.0
 MARGIN_S = 0.5
 MARGIN_SHARE = 0.01
+STEADY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +74,48 @@ def quiet_s(lock_s: float, cooldown_s: float) -> float:
 def trusts_itself_until(asked_s: float, trust_s: float) -> float:
     """On the boot clock, which read `asked_s` before the request for `trust_s`."""
     return asked_s + trust_s * (1 - MARGIN_SHARE) - MARGIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Another node's row at a renewal. `free_in_s`: until its leases and cooldowns are over, by PostgreSQL's clock."""
+
+    node_id: UUID
+    beat: int
+    epoch: int
+    state: str
+    free_in_s: float
+
+    @property
+    def version(self) -> tuple[int, int, str]:
+        """Differs after each renewal, join, stop and removal of the node."""
+        return self.beat, self.epoch, self.state
+
+
+class Watch:
+    """Decides when another node is lost, by this node's own monotonic clock: nobody can set that clock.
+
+    PostgreSQL's clock is only compared with itself, within one reading of a row. Renewals fail for all nodes if
+    PostgreSQL is away. So no node is lost before this node has renewed its trust for STEADY_S without a longer pause:
+    meanwhile the others renew theirs. After each join the node begins with a new Watch.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[UUID, tuple[tuple[int, int, str], float]] = {}  # the version, and when its IPs are free
+        self._read_s = self._steady_from_s = float("-inf")
+
+    def lost(self, others: Iterable[Sighting], now_s: float) -> list[Sighting]:
+        """Call it after each renewal. The nodes to mark as lost, if their rows still have the same version."""
+        if now_s - self._read_s > STEADY_S:
+            self._steady_from_s = now_s
+        self._read_s = now_s
+        known = [sighting for sighting in others if sighting.state != "lost"]
+        before, self._seen = self._seen, {}
+        for sighting in known:
+            version, free_at_s = before.get(sighting.node_id, (None, 0.0))
+            if version != sighting.version:
+                free_at_s = now_s + sighting.free_in_s
+            self._seen[sighting.node_id] = sighting.version, free_at_s
+        if now_s - self._steady_from_s < STEADY_S:
+            return []
+        return [sighting for sighting in known if self._seen[sighting.node_id][1] <= now_s]

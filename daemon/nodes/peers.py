@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
-from daemon.nodes.figures import NO_FIGURES, NodeFigures
+from daemon.nodes.figures import NO_FIGURES, NodeFigures, decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,33 @@ class Peer:
     @property
     def leases(self) -> bool:
         return self.state == "active" and self.trusted_for_s > 0
+
+    @property
+    def seen_s_ago(self) -> float:
+        """How old its last renewal was; for a node that left or was removed, how long ago that happened.
+
+        A node of an earlier version writes no figures, and so not its trust: 0.
+        """
+        if self.state in ("left", "removed"):
+            return max(0.0, -self.trusted_for_s)
+        return max(0.0, self.figures.trust_s - self.trusted_for_s) if self.figures.trust_s else 0.0
+
+
+def peer_of(row: Mapping[str, Any]) -> Peer:
+    """From a row of `nodes` with the columns of the query load_nodes."""
+    trusted_for_s = row["trusted_until_s"] - row["now_s"]
+    at_once = row["state"] == "lost"
+    return Peer(
+        node_id=row["node_id"],
+        name=row["name"],
+        epoch=row["epoch"],
+        state=row["state"],
+        draining=row["draining"],
+        version=row["version"],
+        trusted_for_s=trusted_for_s,
+        free_in_s=trusted_for_s + (0.0 if at_once else row["quiet_s"]),
+        figures=decoded(row["figures"]),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import trustme
 from tests.fakes.wire import free_port
 from tests.support.needs import need
 from tests.support.processes import REPOSITORY, Serving, offer, serving
+from tests.support.state_dirs import open_state_dir
 from tests.support.waiting import PATIENCE_S, until
 
 NAME = "clicks.example"
@@ -107,35 +108,65 @@ async def clicked(state_dir: Path) -> AsyncIterator[Serving]:
         assert await daemon.stop() == 0
 
 
+@asynccontextmanager
+async def nginx_running(front: Front, plain: int, example: str, *changes: tuple[str, str]) -> AsyncIterator[None]:
+    """Run nginx with an example of config/, after its syntax is checked. `plain`: the port for HTTP without TLS."""
+    nginx, directory = need("nginx"), front.directory
+    site = edited(
+        (REPOSITORY / "config" / example).read_text(),
+        *changes,
+        ("    listen [::]:80;\n", ""),
+        ("    listen [::]:443 ssl http2;\n", ""),
+        ("listen 80;", f"listen 127.0.0.1:{plain};"),
+        ("listen 443 ", f"listen 127.0.0.1:{front.port} "),
+        (f"/etc/letsencrypt/live/{NAME}/fullchain.pem", str(front.certificate)),
+        (f"/etc/letsencrypt/live/{NAME}/privkey.pem", str(front.key)),
+    )
+    (directory / "site.conf").write_text(site)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
+    around = f"pid {directory}/pid; daemon off; error_log stderr; events {{}}\n"
+    inside = f"access_log off; {temporary} include {directory}/site.conf;"
+    (directory / "nginx.conf").write_text(f"{around}http {{ {inside} }}\n")
+    command = [nginx, "-c", str(directory / "nginx.conf"), "-p", str(directory), "-e", "stderr"]
+    await check([*command, "-t"], directory)
+    async with running(command, directory, front.port):
+        yield
+
+
 async def test_a_click_through_nginx(state_dir: Path, tmp_path: Path) -> None:
-    nginx = need("nginx")
     front = Front(tmp_path)
     plain = free_port()
     async with clicked(state_dir) as daemon:
-        site = edited(
-            (REPOSITORY / "config" / "nginx.conf").read_text(),
-            ("server 127.0.0.1:8080;", f"server 127.0.0.1:{daemon.port};"),
-            ("    listen [::]:80;\n", ""),
-            ("    listen [::]:443 ssl http2;\n", ""),
-            ("listen 80;", f"listen 127.0.0.1:{plain};"),
-            ("listen 443 ", f"listen 127.0.0.1:{front.port} "),
-            (f"/etc/letsencrypt/live/{NAME}/fullchain.pem", str(front.certificate)),
-            (f"/etc/letsencrypt/live/{NAME}/privkey.pem", str(front.key)),
-        )
-        (tmp_path / "site.conf").write_text(site)
-        temporary = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi"))
-        temporary += "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("uwsgi", "scgi"))
-        around = f"pid {tmp_path}/pid; daemon off; error_log stderr; events {{}}\n"
-        inside = f"access_log off; {temporary} include {tmp_path}/site.conf;"
-        (tmp_path / "nginx.conf").write_text(f"{around}http {{ {inside} }}\n")
-        command = [nginx, "-c", str(tmp_path / "nginx.conf"), "-p", str(tmp_path), "-e", "stderr"]
-        await check([*command, "-t"], tmp_path)
-        async with running(command, tmp_path, front.port):
+        server = ("server 127.0.0.1:8080;", f"server 127.0.0.1:{daemon.port};")
+        async with nginx_running(front, plain, "nginx.conf", server):
             await a_click_comes_through(front, daemon)
             async with httpx.AsyncClient(trust_env=False) as visitor:
                 address = f"http://127.0.0.1:{plain}/track-hit?{QUERY}"
                 moved = await visitor.get(address, headers={"Host": NAME})
             assert (moved.status_code, moved.headers["Location"]) == (308, f"https://{NAME}/track-hit?{QUERY}")
+
+
+async def test_nginx_sends_the_clicks_of_a_node_that_is_gone_to_the_next(state_dir: Path, tmp_path: Path) -> None:
+    front = Front(tmp_path)
+    with open_state_dir() as other_dir:
+        async with serving(state_dir) as first, serving(other_dir) as second, front.visitor() as visitor:
+            edits = []
+            for daemon, address in ((first, "10.0.0.11:8080"), (second, "10.0.0.12:8080")):
+                await offer(daemon, "summer-sale", "https://ads.example/c?id=7")
+                edits.append((f"    server {address} ", f"    server 127.0.0.1:{daemon.port} "))
+
+            async def click(times: int) -> None:
+                for _ in range(times):
+                    assert (await front.get(visitor, f"/track-hit?{QUERY}")).status_code == 302
+
+            async with nginx_running(front, free_port(), "nginx-hosts.conf", *edits):
+                await click(4)
+                await until(lambda: len(first.log("click")) == len(second.log("click")) == 2, "both take clicks")
+                second.process.kill()
+                await second.process.wait()
+                await click(4)
+                await until(lambda: len(first.log("click")) == 6, "the node that is left takes all")
 
 
 async def test_a_click_through_caddy(state_dir: Path, tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""The figures of all nodes together, from the rows that a node read last and from its own present figures. Pure.
+
+A node that renews counts with what it reported. A node that leases no more, but whose last leases may still run, counts
+with its IPs only, as IPs that rest. Figures that are older than a minute count without their clicks and traces.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import msgspec
+
+from daemon.nodes.figures import MINUTE_S, ClickFigures, CountryFigures, Hindered, NodeFigures, ProviderFigures
+from daemon.nodes.peers import Peer, Peers
+from daemon.nodes.waits import added
+
+STALE_S = 5.0
+GOOD = "ok"  # the health of a provider without trouble
+
+SUMMED = [name for name in CountryFigures.__struct_fields__ if name != "sent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A node whose figures count, and how old they are."""
+
+    peer: Peer
+    age_s: float
+
+    @property
+    def is_stale(self) -> bool:
+        return self.age_s > STALE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """`nodes`: those whose figures count. `hindered`: with the node's name. `connections`: of all nodes, at most."""
+
+    nodes: tuple[Counted, ...]
+    countries: Mapping[str, CountryFigures]
+    clicks: ClickFigures
+    clicks_per_s: float
+    clicks_waiting: int
+    active_traces: int
+    refused: int
+    providers: Mapping[str, ProviderFigures]
+    hindered: tuple[tuple[str, Hindered], ...]
+    connections: int
+
+
+def counted(peers: Peers, own: NodeFigures | None, now_s: float) -> tuple[Counted, ...]:
+    """The nodes whose figures count, this node first, the others by name. `own`: this node's present figures."""
+    passed_s = max(0.0, now_s - peers.read_s) if peers.by_id else 0.0
+    found = []
+    for peer in peers.by_id.values():
+        age_s = peer.seen_s_ago + passed_s
+        if own is not None and peer.node_id == peers.me:
+            found.append(Counted(replace(peer, figures=own), 0.0))
+        elif peer.state != "lost" and peer.free_in_s - passed_s > 0:
+            found.append(Counted(peer, age_s))
+    return tuple(sorted(found, key=lambda one: (one.peer.node_id != peers.me, one.peer.name, one.peer.node_id)))
+
+
+def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
+    """The sum. Percentiles of waits come from the added counts, never from percentiles of nodes."""
+    figures = [one.peer.figures for one in nodes]
+    alive = [one.peer.figures for one in nodes if one.peer.leases and one.age_s <= MINUTE_S]
+    fallbacks: Counter[str] = Counter()
+    for each in alive:
+        fallbacks.update(each.clicks.fallbacks)
+    return Cluster(
+        nodes=nodes,
+        countries=_countries(nodes),
+        clicks=ClickFigures(
+            sum(each.clicks.resolved for each in alive),
+            dict(fallbacks.most_common()),
+            added(each.clicks.waits for each in alive),
+        ),
+        clicks_per_s=sum(each.clicks_per_s for each in alive),
+        clicks_waiting=sum(each.clicks_waiting for each in alive),
+        active_traces=sum(each.active_traces for each in alive),
+        refused=sum(each.refused for each in figures),
+        providers=_providers(alive),
+        hindered=tuple((one.peer.name, held) for one in nodes if one.peer.leases for held in one.peer.figures.hindered),
+        connections=sum(one.peer.figures.connections for one in nodes if one.peer.leases),
+    )
+
+
+def owned(peer: Peer) -> Mapping[str, CountryFigures]:
+    """Its IPs by country. Those of a node that leases no more rest until its last leases are over."""
+    if peer.leases:
+        return peer.figures.countries
+    return {
+        country: CountryFigures(cooldown=ips.healthy, failed=ips.failed)
+        for country, ips in peer.figures.countries.items()
+    }
+
+
+def _countries(nodes: Iterable[Counted]) -> dict[str, CountryFigures]:
+    sums: dict[str, CountryFigures] = {}
+    for one in nodes:
+        for country, ips in owned(one.peer).items():
+            before = sums.get(country)
+            sums[country] = ips if before is None else _sum(before, ips)
+    return dict(sorted(sums.items()))
+
+
+def _sum(one: CountryFigures, other: CountryFigures) -> CountryFigures:
+    return CountryFigures(**{name: getattr(one, name) + getattr(other, name) for name in SUMMED})
+
+
+def _providers(figures: Iterable[NodeFigures]) -> dict[str, ProviderFigures]:
+    by_name: dict[str, list[ProviderFigures]] = {}
+    for each in figures:
+        for name, provider in each.providers.items():
+            by_name.setdefault(name, []).append(provider)
+    return {name: _provider(several) for name, several in sorted(by_name.items())}
+
+
+def _provider(several: list[ProviderFigures]) -> ProviderFigures:
+    """The worst health that counts: a node's bad experience is over when another node has succeeded since."""
+    succeeded_s = min((one.idle_s for one in several if one.state == GOOD and one.accepted), default=None)
+    valid = [one for one in several if one.state == GOOD or succeeded_s is None or one.idle_s <= succeeded_s]
+    bad = sorted((one for one in valid if one.state != GOOD), key=lambda one: (one.state, one.since))
+    shown = bad[0] if bad else min(valid, key=lambda one: one.since)
+    alike = [one for one in valid if one.state == shown.state]
+    return msgspec.structs.replace(
+        shown,
+        traces=sum(one.traces for one in alike),
+        refused=sum(one.refused for one in alike),
+        spared=sum(one.spared for one in alike),
+        idle_s=min(one.idle_s for one in several),
+        accepted=any(one.accepted for one in alike),
+    )
+
+
+def differing_settings(nodes: Iterable[Counted]) -> Iterator[tuple[str, dict[str, float]]]:
+    """The settings that must be the same on all nodes and are not: the key, and the value by node."""
+    leasing = [one.peer for one in nodes if one.peer.leases]
+    for key in sorted({key for peer in leasing for key in peer.figures.settings}):
+        values = {peer.name: peer.figures.settings[key] for peer in leasing if key in peer.figures.settings}
+        if len(set(values.values())) > 1:
+            yield key, values
+
+
+def shares(nodes: Iterable[Counted]) -> dict[str, dict[UUID, int]]:
+    """By country, how many IPs each node owns."""
+    found: dict[str, dict[UUID, int]] = {}
+    for one in nodes:
+        for country, ips in owned(one.peer).items():
+            found.setdefault(country, {})[one.peer.node_id] = ips.total
+    return dict(sorted(found.items()))
