@@ -113,7 +113,7 @@ class Shipper:
             begins_after = last if first is None else first - 1
             known = self._report_lost(positions, begins_after)
             for lane in (self.facts, self.states):
-                lane.furthest_seq = known[lane.name]
+                lane.furthest_seq = max(lane.furthest_seq, known[lane.name])
                 position = positions[lane.name]
                 if position < begins_after:
                     at = self._spool.epoch, begins_after, position
