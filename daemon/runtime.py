@@ -126,7 +126,7 @@ def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
 
 
 @asynccontextmanager
-async def _journal_shipped(
+async def journal_shipped(
     live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, offers: Offers, troubles: Troubles
 ) -> AsyncIterator[NodeJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
@@ -249,7 +249,7 @@ async def runtime_ready(
     live, troubles, offers = faces.live, faces.troubles, clicks.offers
     async with (
         reached_database(live.current, troubles) as database,
-        _journal_shipped(live, spool, writer, database, offers, troubles) as journal,
+        journal_shipped(live, spool, writer, database, offers, troubles) as journal,
         _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
