@@ -10,8 +10,8 @@ from daemon.journal.shipper import Shipper
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.node_report import NodeReport
 from daemon.maintenance.traffic_today import TrafficToday
+from daemon.nodes.figures import own_figures
 from daemon.nodes.member import Member
-from daemon.nodes.peers import Peers
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 
@@ -25,16 +25,16 @@ def overview_of(
     troubles: Troubles,
     now: Callable[[], Moment],
 ) -> Overview:
-    live, directory, clicks, tracer, spool = queues.live, queues.directory, queues.clicks, queues.tracer, queues.spool
+    directory, clicks, tracer, spool = queues.directory, queues.clicks, queues.tracer, queues.spool
     report = NodeReport(
-        live,
-        directory,
+        queues.live,
         clicks.tally,
         providers,
         troubles,
         now,
         member.status,
-        lambda: getattr(member, "peers", Peers(spool.node_id, float("-inf"))),
+        lambda: member.peers,
+        lambda: {country: own_figures(counts) for country, counts in directory.counts().items()},
         load=queues.load,
         count_backlog=shipper.backlog,
     )
@@ -47,7 +47,7 @@ def overview_of(
         spool=spool,
         writer=queues.writer,
         shipper=shipper,
-        advisor=Advisor(database, live, report, now),
+        advisor=Advisor(database, queues.live, report, now),
         report=report,
         traffic=TrafficToday(database, tracer.traffic_costs, now, lambda: len(report.nodes()) > 1),
         member=member,

@@ -16,9 +16,8 @@ from daemon.maintenance.provider_figures import provider_figures
 from daemon.maintenance.tally import LastMinute, Tally, together
 from daemon.nodes.cluster import Cluster, Counted, cluster_of, counted, known
 from daemon.nodes.figures import CountryFigures, Hindered, NodeFigures
-from daemon.nodes.member import NodeStatus
+from daemon.nodes.identity import NodeStatus
 from daemon.nodes.peers import Peer, Peers
-from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
@@ -61,16 +60,15 @@ class NodeReport:
     """
 
     live: LiveSettings
-    directory: PoolDirectory
     tally: Tally
     providers: ProviderHealth
     troubles: Troubles
     now: Callable[[], Moment]
     own_node: Callable[[], NodeStatus]
     peers: Callable[[], Peers]
+    countries: Callable[[], dict[str, CountryFigures]]
     _: KW_ONLY
     load: Callable[[], Load] = Load
-    countries: Callable[[], dict[str, CountryFigures]] | None = None  # else the pools' counts
     count_backlog: Callable[[], int] = int
     started_s: float = field(default_factory=trio.current_time)
     _backlog: int = field(default=0, init=False)
@@ -93,13 +91,13 @@ class NodeReport:
     def figures(self) -> NodeFigures:
         now, load, settings = self.now(), self.load(), self.live.current
         return NodeFigures(
-            countries=self.countries() if self.countries else country_figures(self.directory),
+            countries=self.countries(),
+            pools_s=trio.current_time() - self.started_s,
             clicks=self.tally.figures(now.tick_s),
             clicks_waiting=load.clicks_waiting,
             queued=load.queued,
             active_traces=load.active_traces,
             uptime_s=int(max(0.0, trio.current_time() - self.started_s)),
-            trust_s=settings.node.trust_s,
             backlog=self._backlog,
             refused=load.entries_refused,
             filling={name: (length, most) for name, (length, most) in load.queues.items() if length * 2 >= most > 0},
@@ -146,19 +144,6 @@ class NodeReport:
         """All nodes' clicks. If this node had all of them, the waits are exact."""
         own = self.tally.last_minute(self.now().tick_s)
         return own if own.clicks == cluster.clicks.clicks else together(cluster.clicks)
-
-
-def country_figures(directory: PoolDirectory) -> dict[str, CountryFigures]:
-    return {
-        country: CountryFigures(
-            available=counts.available,
-            locked=counts.locked,
-            cooldown=counts.cooldown,
-            failed=counts.failed,
-            waiting=counts.waiting,
-        )
-        for country, counts in directory.counts().items()
-    }
 
 
 def counts_of(figures: Mapping[str, CountryFigures]) -> dict[str, Counts]:

@@ -5,9 +5,8 @@ with its IPs only, as IPs that rest. Figures that are older than a minute count 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 import msgspec
 
@@ -142,21 +141,3 @@ def _provider(several: list[ProviderFigures]) -> ProviderFigures:
         idle_s=min(one.idle_s for one in several),
         accepted=any(one.accepted for one in alike),
     )
-
-
-def differing_settings(nodes: Iterable[Counted]) -> Iterator[tuple[str, dict[str, float]]]:
-    """The settings that must be the same on all nodes and are not: the key, and the value by node."""
-    leasing = [one.peer for one in nodes if one.peer.leases]
-    for key in sorted({key for peer in leasing for key in peer.figures.settings}):
-        values = {peer.name: peer.figures.settings[key] for peer in leasing if key in peer.figures.settings}
-        if len(set(values.values())) > 1:
-            yield key, values
-
-
-def shares(nodes: Iterable[Counted]) -> dict[str, dict[UUID, int]]:
-    """By country, how many IPs each node owns."""
-    found: dict[str, dict[UUID, int]] = {}
-    for one in nodes:
-        for country, ips in owned(one.peer).items():
-            found.setdefault(country, {})[one.peer.node_id] = ips.total
-    return dict(sorted(found.items()))

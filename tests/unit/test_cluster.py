@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from daemon.nodes.cluster import cluster_of, counted, differing_settings
+from daemon.nodes.cluster import cluster_of, counted
 from daemon.nodes.figures import (
     DECODER,
     ENCODER,
@@ -117,12 +117,6 @@ def test_what_hinders_a_node_is_told_with_its_name_while_it_leases() -> None:
     assert found.refused == 2
 
 
-def test_settings_that_differ_are_found() -> None:
-    one, other = NodeFigures(settings={"pool.cooldown_s": 60, "x": 1}), NodeFigures(settings={"pool.cooldown_s": 30})
-    nodes = counted(read(a_node(A), a_node(B, other)), a_node(A, one), 100.0)
-    assert dict(differing_settings(nodes)) == {"pool.cooldown_s": {"n1": 60, "n2": 30}}
-
-
 def test_a_row_of_a_busy_node_is_a_few_hundred_bytes_beside_its_countries() -> None:
     busy = NodeFigures(
         clicks=ClickFigures(
@@ -131,7 +125,6 @@ def test_a_row_of_a_busy_node_is_a_few_hundred_bytes_beside_its_countries() -> N
         clicks_waiting=40,
         active_traces=120,
         uptime_s=90_000,
-        trust_s=900,
         backlog=35,
         filling={"workers_busy": (600, 1_000)},
         providers={"luna": ProviderFigures("ok", "2026-01-01T00:00:00+00:00", 9_000)},
@@ -146,3 +139,12 @@ def test_a_row_of_a_busy_node_is_a_few_hundred_bytes_beside_its_countries() -> N
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"countries": 3}', '{"a_field_of_a_later_version": 1}'])
 def test_figures_of_another_version_are_none_and_no_error(text: str | None) -> None:
     assert decoded(text) == NO_FIGURES
+
+
+def test_a_field_that_another_version_writes_in_another_form_leaves_the_others_readable() -> None:
+    text = (
+        '{"countries": {"us": {"available": 7, "added_later": {"a": 1}, "sent": {}}}, "added_later": [1],'
+        ' "clicks": {"resolved": 3, "added_later": 1}, "hindered": [["a", "b", "c", "added later"]],'
+        ' "settings": {"pool.selection": "rested"}}'
+    )
+    assert decoded(text) == NodeFigures(countries={"us": CountryFigures(available=7)}, clicks=ClickFigures(resolved=3))
