@@ -29,7 +29,7 @@ Name = Annotated[str, Parameter(metavar="NAME")]
 def list_nodes(
     *,
     as_json: AsJSON = False,
-    all_nodes: Annotated[bool, flag("Also those that ended over a day ago.", "--all")] = False,
+    all_nodes: Annotated[bool, flag("Also those that ended over a day ago, as with --json.", "--all")] = False,
     config: ConfigFile = None,
 ) -> None:
     """List the nodes: the daemons that share this database.
@@ -46,10 +46,10 @@ def list_nodes(
         tracepool nodes --json
     """
     entries = read_nodes(settings_of(config))
-    shown = [entry for entry in entries if all_nodes or entry.state == "active" or entry.seen_s_ago < FORGOTTEN_S]
     if as_json:
-        say_rows_json(shown)
+        say_rows_json(entries)
         return
+    shown = [entry for entry in entries if all_nodes or entry.state == "active" or entry.seen_s_ago < FORGOTTEN_S]
     all_ips = ips_by_country(shown)
     say_table(COLUMNS, [_row(entry, all_ips) for entry in shown], right=RIGHT)
     if hidden := len(entries) - len(shown):
