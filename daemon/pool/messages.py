@@ -210,6 +210,20 @@ class Counts:
         return 100 * (self.locked + self.cooldown) / healthy if healthy else 0.0
 
 
+NO_IPS = Counts(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The IPs of a country that the other nodes have, and the requests there.
+
+    `before`: how many of these nodes have an available IP and come before this node in the order of all nodes.
+    """
+
+    counts: Counts = NO_IPS
+    before: int = 0
+
+
 class PoolView(msgspec.Struct, frozen=True):
     """A pool's state after its actor's last batch. `leases`: granted since the daemon started.
 
