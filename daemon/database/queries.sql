@@ -1,25 +1,45 @@
 -- Named statements, see queries.py; evidence.sql has those for advice and plans, and some modules build their own.
 
 -- name: load_ips
--- All rows for the pool actors. A row that is set aside is no IP of the pool.
+-- $1: this node. Its rows for the pool actors. A row that is set aside is no IP of the pool.
 select id, ip_address, ip_port, username, password, country, provider, status,
        extract(epoch from locked_until)::float8 as locked_until,
        locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
        failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
        extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no, probe_failures
-from ip_rotation_pool where set_aside is null
+from ip_rotation_pool where node_id = $1 and set_aside is null
 
 -- name: load_ids
--- Used to find deleted rows.
-select id from ip_rotation_pool where set_aside is null
+-- $1: this node. Used to find deleted rows, and rows that have another owner.
+select id from ip_rotation_pool where node_id = $1 and set_aside is null
+
+-- name: others_edited
+-- $1: this node, $2, $3: edit numbers. The rows that are no IPs of this node (any more).
+select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
+
+-- name: take_ips
+-- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null. Takes what nobody owns.
+update ip_rotation_pool p set node_id = $1
+from (select id from ip_rotation_pool
+      where (node_id is null or $2 and node_id <> $1) and ($3::bigint is null or edit_no between $3 and $4)
+      for update skip locked) free
+where p.id = free.id
+
+-- name: find_beat
+-- $1: this node, $2: its claim.
+select beat from nodes where node_id = $1 and claim = $2 and state = 'active'
 
 -- name: fingerprint
--- Changes with each edit that the daemon takes over: edit_no only grows, so each edit changes count or sum.
-select (select count(*) from ip_rotation_pool) as ips,
-       (select coalesce(sum(edit_no), 0)::text from ip_rotation_pool) as edits,
+-- $1: this node. Changes with each edit that the daemon takes over: edit_no only grows, so each edit of its own rows
+-- changes count or sum. `nobodys`: rows to take.
+select ips.*,
        (select coalesce(sum(hashtextextended(o::text, 0)), 0)::text from offers o) as offers,
        (select coalesce(sum(hashtextextended(concat(id, name, role, hash, revoked_at), 0)), 0)::text
         from control_tokens) as tokens
+from (select count(*) filter (where node_id = $1) as ips,
+             coalesce(sum(edit_no) filter (where node_id = $1), 0)::text as edits,
+             count(*) filter (where node_id is null) as nobodys
+      from ip_rotation_pool) ips
 
 -- name: load_tokens
 -- All tokens, also revoked ones, the newest first: if there is any, the control face requires a token.
@@ -409,34 +429,78 @@ where offer_name = $1
 
 -- name: load_nodes
 select node_id, name, epoch, state, extract(epoch from trusted_until)::float8 as trusted_until_s, quiet_s, version,
-       extract(epoch from started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s
+       extract(epoch from started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
+       protocol, claim, beat, draining, trust_s, figures::text
 from nodes order by started_at
 
 -- name: take_over
--- $1: this node. The leases of all other nodes are over, and the states of IPs in their journals are out of date.
+-- $1: this node, beside which no other can run.
 update nodes set state = 'lost', claim = null, epoch = epoch + 1 where node_id <> $1 and state <> 'lost'
 
 -- name: join_node
--- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version. A longer quiet_s of an earlier run
--- stays until it has passed.
-insert into nodes as n (node_id, name, epoch, claim, state, trusted_until, quiet_s, version)
-values ($1, $2, $3, $4, 'active', clock_timestamp() + make_interval(secs => $5::float8), $6, $7)
+-- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version, $8 protocol, $9 figures. A longer
+-- quiet_s of an earlier run stays until it has passed.
+insert into nodes as n
+    (node_id, name, epoch, claim, state, trusted_until, trust_s, quiet_s, version, protocol, figures, beat)
+values ($1, $2, $3, $4, 'active', clock_timestamp() + make_interval(secs => $5::float8), $5, $6, $7, $8, $9::jsonb, 1)
 on conflict (node_id) do update
 set name = $2, epoch = greatest(n.epoch + 1, $3), claim = $4, state = 'active', version = $7, started_at = now(),
-    trusted_until = clock_timestamp() + make_interval(secs => $5::float8),
+    trusted_until = clock_timestamp() + make_interval(secs => $5::float8), trust_s = $5, protocol = $8,
+    figures = $9::jsonb, beat = n.beat + 1,
     quiet_s = case when n.trusted_until + make_interval(secs => n.quiet_s) > clock_timestamp()
                    then greatest(n.quiet_s, $6) else $6 end
-returning epoch
+returning epoch, beat
 
 -- name: renew_node
--- $1 node, $2 claim, $3 trust and $4 quiet in seconds. No row: the claim is lost.
-update nodes
-set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4)
-where node_id = $1 and claim = $2 and state = 'active' returning node_id
+-- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures. The rows of all nodes as they were before; `renewed`
+-- is the own row's new beat. No `renewed`: the claim is lost.
+with mine as (
+    update nodes
+    set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
+        figures = $5::jsonb, beat = beat + 1
+    where node_id = $1 and claim = $2 and state = 'active' returning node_id, beat, trusted_until)
+select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.beat, n.draining, n.trust_s, n.figures::text,
+       extract(epoch from coalesce(mine.trusted_until, n.trusted_until))::float8 as trusted_until_s,
+       extract(epoch from clock_timestamp())::float8 as now_s, mine.beat as renewed
+from nodes n left join mine on mine.node_id = n.node_id
+
+-- name: mark_lost
+-- $1 node, with the $2 beat, $3 epoch and $4 state with which it was found silent.
+update nodes set state = 'lost', claim = null, epoch = epoch + 1
+where node_id = $1 and beat = $2 and epoch = $3 and state = $4 returning node_id
+
+-- name: free_ips
+-- $1: the most rows. Frees IPs of lost nodes. The lock on the node's row holds up its next join until the rows are
+-- free, so that it does not read them as its own. A daemon of protocol 0 had all IPs, and left the rows with their rests.
+with lost as materialized (select node_id, protocol from nodes where state = 'lost' for share), freed as (
+    update ip_rotation_pool p
+    set node_id = null, edit_no = nextval('ip_edit_no'), lease_no = p.lease_no + 1, locked_by_request = null,
+        updated_at = now(),
+        status = case when lost.protocol = 0 then p.status when p.is_healthy then 'available' else 'failed' end,
+        locked_until = case when lost.protocol = 0 then p.locked_until end
+    from lost
+    where p.node_id = lost.node_id
+          and p.id = any(array(select i.id from ip_rotation_pool i where i.node_id in (select node_id from lost) limit $1
+                           for update skip locked))
+    returning p.edit_no)
+select count(*) as ips, min(edit_no) as first, max(edit_no) as last,
+       pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no))::text as announced
+from freed having count(*) > 0
+
+-- name: enter_unknown_owners
+-- $1 trust and $2 quiet in seconds. An owner whose row was deleted may still run: it gets a row, and is lost later.
+insert into nodes (node_id, name, epoch, state, trusted_until, quiet_s, version, protocol)
+select owner, 'deleted ' || left(owner::text, 8), 0, 'removed', clock_timestamp() + make_interval(secs => $1::float8),
+       $2, '', 1
+from (select distinct node_id as owner from ip_rotation_pool) owners
+where owner is not null and not exists (select from nodes where node_id = owner)
+on conflict (node_id) do nothing
+returning node_id, name
 
 -- name: leave_node
--- $1 node, $2 claim. Only after all entries of the node are applied.
-update nodes set state = 'left', trusted_until = clock_timestamp() where node_id = $1 and claim = $2
+-- $1 node, $2 claim, $3 quiet in seconds. Only after all entries of the node are applied.
+update nodes set state = 'left', claim = null, trusted_until = clock_timestamp(), quiet_s = $3
+where node_id = $1 and claim = $2
 
 -- name: remove_node
 -- $1 node. Its trust ends now; quiet_s still applies.
@@ -455,3 +519,7 @@ select from nodes where node_id = $1 and claim = $2 and state = 'active'
 -- name: keep_nodes_out
 -- $1, $2: the lock's key. Until the transaction ends, no node can join.
 select pg_advisory_xact_lock($1, $2)
+
+-- name: join_beside
+-- $1, $2: the key of the same lock. Nodes join beside each other.
+select pg_advisory_xact_lock_shared($1, $2)
