@@ -1,7 +1,6 @@
 """Restarts an actor that raises: the error is logged, and the actor runs again after a pause that doubles each time.
 
-No actor is given up. The others go on, and clicks that need the failing actor fall back. After CALM_S without a crash
-the pause is the shortest one again.
+No actor is given up. The others go on, and clicks that need the failing actor fall back.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,15 +13,13 @@ from daemon.clock import Moment
 from daemon.countries import names_of
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
+from daemon.pauses import Pauses
 from daemon.pool.actor import PoolActor
 from daemon.pool.messages import Message, StartOver
 from daemon.pool.states import Ip
 from daemon.sql_sync import load_ips
 from daemon.troubles import Troubles
 
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 30.0
-CALM_S = 60.0
 RELOAD_PAUSE_S = 1.0
 
 log = structlog.get_logger("daemon")
@@ -33,16 +30,11 @@ class Restarts:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._pause_s = PAUSE_MIN_S
-        self._crashed_s = float("-inf")
+        self._pauses = Pauses()
 
     async def after(self, error: Exception) -> None:
         """Logs a crash; returns when the actor may run again."""
-        now_s = trio.current_time()
-        if now_s - self._crashed_s > CALM_S + self._pause_s:
-            self._pause_s = PAUSE_MIN_S
-        self._crashed_s, pause_s = now_s, self._pause_s
-        self._pause_s = min(PAUSE_MAX_S, 2 * pause_s)
+        pause_s = self._pauses.after_crash(trio.current_time())
         log.error("actor_crashed", actor=self.name, restart_in_s=pause_s, exc_info=error)
         await trio.sleep(pause_s)
 

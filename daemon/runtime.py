@@ -126,7 +126,7 @@ def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
 
 
 @asynccontextmanager
-async def _journal_shipped(
+async def journal_shipped(
     live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, offers: Offers, troubles: Troubles
 ) -> AsyncIterator[NodeJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
@@ -234,7 +234,7 @@ async def _workers_ready(
         async with trio.open_nursery() as nursery:
             for number in range(live.current.trace.workers):
                 nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
-            dispatcher = Dispatcher(pools.directory, journal.writer, send, live, read_clocks)
+            dispatcher = Dispatcher(pools.directory, journal.writer, send, live, read_clocks, journal.spool.node_id)
             yield Workers(tracer, backends, checker, prober, dispatcher)
             nursery.cancel_scope.cancel()
         tracer.abandon(receive)
@@ -249,7 +249,7 @@ async def runtime_ready(
     live, troubles, offers = faces.live, faces.troubles, clicks.offers
     async with (
         reached_database(live.current, troubles) as database,
-        _journal_shipped(live, spool, writer, database, offers, troubles) as journal,
+        journal_shipped(live, spool, writer, database, offers, troubles) as journal,
         _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
@@ -275,8 +275,11 @@ async def runtime_ready(
             now=read_clocks,
             started_s=trio.current_time(),
         )
-        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, troubles)
-        batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles)
+        maintenance = Maintenance(
+            database, live, directory, overview.queued, flush, advisor, troubles, node_id=journal.spool.node_id
+        )
+        node_id = journal.spool.node_id
+        batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles, node_id)
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )

@@ -16,6 +16,8 @@ TESTS = Path(__file__).parent
 MARKERS = ("slow", "root", "browser")
 MEASURED = {"unit", "actors"}
 """The tiers in which `--cov` measures: they call the code directly, without processes and waits."""
+LONGEST_FIRST = ("faults/test_faults.py", "acceptance/", "browser/", "integration/", "faults/")
+"""The order in which the workers of pytest-xdist take the files. Quick files come last, so the workers end together."""
 
 # In a clean checkout Hypothesis's first text takes seconds: it writes tables of Unicode's characters to .hypothesis.
 settings.register_profile("tracepool", suppress_health_check=[HealthCheck.too_slow])
@@ -30,6 +32,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
         if config.pluginmanager.hasplugin("_cov") and (tier not in MEASURED or item.get_closest_marker("slow")):
             item.add_marker("no_cover")
+    if hasattr(config, "workerinput"):
+        items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    path = item.path.relative_to(TESTS).as_posix()
+    return next((at for at, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

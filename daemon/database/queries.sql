@@ -86,12 +86,12 @@ select pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no)) from give
 
 -- name: apply_trace_pending
 insert into active_trace_requests
-    (request_id, offer_id, tracking_url, target_country, inbound_params, started_at, timeout_at, created_at)
+    (request_id, offer_id, tracking_url, target_country, inbound_params, started_at, timeout_at, created_at, node_id)
 select request_id, offer_id, tracking_url, target_country, inbound_params, to_timestamp(started_at),
-       to_timestamp(timeout_at), to_timestamp(started_at)
+       to_timestamp(timeout_at), to_timestamp(started_at), node_id
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, tracking_url text, target_country text, inbound_params jsonb,
-    started_at float8, timeout_at float8)
+    started_at float8, timeout_at float8, node_id uuid)
 on conflict (request_id) do nothing
 
 -- name: apply_trace_processing
@@ -216,14 +216,38 @@ select relid::regclass::text as of_table, phase,
                           when tuples_total > 0 then tuples_done::numeric / tuples_total end)::int as percent
 from pg_stat_progress_create_index where datname = current_database()
 
+-- name: clock
+select extract(epoch from clock_timestamp())::float8 as now_s
+
+-- name: claim_round
+-- $1 name, $2 seconds of an interval, $3 node. The first node that inserts the row of the present interval has its round.
+-- $4: as has the node that inserted the row before. Rows of earlier hours are removed, and those that are ahead because
+-- PostgreSQL's clock was set back.
+with clock as materialized (
+    select t.now_s, to_timestamp(floor(t.now_s / $2::float8) * $2::float8) as minute
+    from (select extract(epoch from clock_timestamp())::float8 as now_s) t
+), removed as (
+    delete from rounds r using clock c
+    where r.name = $1 and (r.minute < c.minute - interval '2 hours' or r.minute > c.minute + interval '5 minutes')
+), claimed as (
+    insert into rounds as r (name, minute, node_id) select $1, minute, $3 from clock
+    on conflict (name, minute) do update set at = now() where r.node_id = $3 and $4::boolean
+    returning 1
+)
+select now_s, exists (select from claimed) as is_mine from clock
+
 -- name: time_out_traces
--- $1: the most rows. Traces past timeout_at: their daemon has stopped.
+-- $1: this node, $2: the most rows. Traces past timeout_at whose node has stopped: this node's own, and those of nodes
+-- that cannot have one under way. Another node that is slow or cut off may still finish its traces.
 update active_trace_requests
 set status = 'timeout', completed_at = now(),
     error_message = coalesce(error_message, 'its daemon stopped before the trace ended')
 where request_id in (
-    select request_id from active_trace_requests
-    where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds' limit $1)
+    select request_id from active_trace_requests t
+    where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds'
+          and (t.node_id is null or t.node_id = $1 or t.node_id not in
+               (select n.node_id from nodes n where n.state in ('active', 'removed')))
+    limit $2)
 returning request_id
 
 -- name: remove_old_traces
@@ -241,7 +265,8 @@ select ip_address, ip_port, country, provider, consecutive_failures, failure_cou
 from ip_rotation_pool where not is_healthy and set_aside is null order by country, ip_address, ip_port limit $1
 
 -- name: expire_ips
--- Only while no daemon runs. $1: cooldown in seconds, from the end of the lock.
+-- Only while the daemon of node $2 does not run: its IPs, and those of nodes that have stopped. $1: cooldown in seconds,
+-- from the end of the lock.
 with ended as (
     update ip_rotation_pool
     set status = case
@@ -253,6 +278,10 @@ with ended as (
             then locked_until + make_interval(secs => $1::float8) end,
         locked_by_request = null
     where status in ('locked', 'cooldown') and locked_until < now()
+          and (node_id is null or node_id = $2 or node_id not in (
+              select n.node_id from nodes n
+              where n.state in ('active', 'removed')
+                    and n.trusted_until + make_interval(secs => n.quiet_s) > clock_timestamp()))
     returning (select old.status from ip_rotation_pool old where old.id = ip_rotation_pool.id) as was)
 select count(*) filter (where was = 'locked') as locks, count(*) filter (where was = 'cooldown') as cooldowns from ended
 
@@ -302,19 +331,42 @@ insert into active_trace_requests (request_id, tracking_url, target_country, pri
 select request_id, url, $1, $2, now(), now() + place * interval '1 microsecond' from asked order by place
 
 -- name: batch_countries
--- The countries of pending batch traces.
-select distinct target_country from active_trace_requests where priority > 0 and status = 'pending'
+-- The countries of pending batch traces that node $1 may take.
+select distinct target_country from active_trace_requests
+where priority > 0 and status = 'pending' and (node_id is null or node_id = $1)
 
 -- name: next_batch_traces
--- $1 country, $2 ids of running traces, $3 the most rows.
-select request_id, tracking_url from active_trace_requests
-where priority > 0 and status = 'pending' and target_country = $1 and request_id <> all($2::uuid[])
-order by priority, created_at limit $3
+-- $1 country, $2 node, $3 ids of its running traces, $4 the most rows. The rows become this node's: no other node traces
+-- them.
+with claimed as (
+    update active_trace_requests set node_id = $2
+    where request_id in (
+        select request_id from active_trace_requests
+        where priority > 0 and status = 'pending' and target_country = $1 and (node_id is null or node_id = $2)
+              and request_id <> all($3::uuid[])
+        order by priority, created_at limit $4 for update skip locked)
+    returning request_id, tracking_url, priority, created_at)
+select request_id, tracking_url from claimed order by priority, created_at
+
+-- name: release_batch_traces
+-- $1 node, $2 ids: traces that got no IP. Any node may take them.
+update active_trace_requests set node_id = null
+where request_id = any($2::uuid[]) and status = 'pending' and node_id = $1 returning request_id
 
 -- name: restart_batch_traces
--- Traces that an earlier run of the daemon did not finish start again.
-update active_trace_requests set status = 'pending', ip_assigned = null, ip_locked_at = null, wait_time_ms = null
-where priority > 0 and status = 'processing' returning request_id
+-- Claimed traces that did not end start again: those of an earlier run of node $1, if it is given, those of nodes that
+-- have stopped, and those of the version before nodes.
+update active_trace_requests
+set status = 'pending', node_id = null, ip_assigned = null, ip_locked_at = null, wait_time_ms = null
+where priority > 0
+      and (status = 'processing' or status = 'pending' and node_id is not null)
+      and (node_id is null or node_id = $1 or node_id not in
+           (select n.node_id from nodes n where n.state in ('active', 'removed')))
+returning request_id
+
+-- name: ip_countries
+-- As they are spelled in the rows.
+select distinct country from ip_rotation_pool where set_aside is null
 
 -- name: ended_traces
 select request_id, tracking_url, status, ip_assigned, final_url, error_message, trace_time_ms, bytes_received,

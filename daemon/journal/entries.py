@@ -56,6 +56,8 @@ class IpGiven(msgspec.Struct, frozen=True):
 
 
 class TracePending(msgspec.Struct, frozen=True):
+    """`node_id`: the node that traces."""
+
     request_id: UUID
     offer_id: UUID | None
     tracking_url: str
@@ -63,6 +65,7 @@ class TracePending(msgspec.Struct, frozen=True):
     inbound_params: Params
     started_at: float
     timeout_at: float
+    node_id: UUID | None = None
 
 
 class TraceProcessing(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """The figures of one node, which it writes to its row in `nodes` with each renewal. Pure."""
 
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
@@ -119,8 +120,20 @@ DECODER = msgspec.json.Decoder(NodeFigures)
 
 
 def decoded(figures: str | bytes | None) -> NodeFigures:
-    """The column nodes.figures. Figures that another version wrote in another form count as none."""
+    """The column nodes.figures. A field that another version wrote in another form counts as missing."""
     try:
         return DECODER.decode(figures) if figures else NO_FIGURES
     except msgspec.MsgspecError:
+        return _readable(figures or "")
+
+
+def _readable(figures: str | bytes) -> NodeFigures:
+    try:
+        written = msgspec.json.decode(figures, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
         return NO_FIGURES
+    fields = {}
+    for field in msgspec.structs.fields(NodeFigures):
+        with suppress(msgspec.MsgspecError, KeyError):
+            fields[field.name] = msgspec.json.decode(written[field.name], type=field.type)
+    return NodeFigures(**fields)

@@ -101,6 +101,7 @@ class Dispatcher:
     _jobs: "trio.MemorySendChannel[TraceJob]"
     _live: LiveSettings
     _now: Callable[[], Moment]
+    _node_id: UUID | None = None
     waiting: int = field(default=0, init=False)
 
     @property
@@ -142,7 +143,8 @@ class Dispatcher:
             return "overload"
         timeout_at = asked.wall_s + patience_s + settings.trace.timeout_s
         row = (job.request_id, job.offer_id, job.tracking_url, job.country, job.inbound)
-        self._journal.record(TracePending(*row, started_at=asked.wall_s, timeout_at=timeout_at))
+        pending = TracePending(*row, started_at=asked.wall_s, timeout_at=timeout_at, node_id=self._node_id)
+        self._journal.record(pending)
         return handle
 
     def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener) -> bool:

@@ -12,13 +12,14 @@ from msgspec.structs import asdict
 from daemon.clock import Moment
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import IpChanged
+from daemon.pauses import CALM_S, PAUSE_MAX_S, PAUSE_MIN_S
 from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Acquire, Decision, Lease, Message, NoIPAvailable, Release, StartOver
 from daemon.pool.pool import Pool
 from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Event, Ip, Rules
-from daemon.restarts import CALM_S, PAUSE_MAX_S, PAUSE_MIN_S, restarted, run_pool_actor
+from daemon.restarts import restarted, run_pool_actor
 from daemon.troubles import Troubles
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal
