@@ -49,17 +49,17 @@ class Pool(Stock):
     def __repr__(self) -> str:
         return f"<Pool {self.country}: {self.counts()}>"
 
-    def reloaded(self, ips: list[Ip], now: Moment, undone: AbstractSet[UUID] = frozenset()) -> "Pool":
+    def reloaded(self, rows: Adopt, now: Moment, undone: AbstractSet[UUID] = frozenset()) -> "Pool":
         """The same country's pool from its current rows. No request waits in it. `undone`: changed without an entry."""
         fresh = type(self)(self.country, self.rules, self.rests, self.chance)
-        fresh.leases, fresh.asked, fresh.missed = self.leases, self.asked, self.missed
+        fresh.term, fresh.leases, fresh.asked, fresh.missed = rows.term, self.leases, self.asked, self.missed
         fresh.elsewhere, fresh.giving = self.elsewhere, self.giving
-        fresh.adopted = self.adopted + sum(ip.id not in self.ips for ip in ips)
-        for ip in ips:
+        fresh.adopted = self.adopted + sum(ip.id not in self.ips for ip in rows.ips)
+        for ip in rows.ips:
             fresh.giving.came_back(ip.id)
         before = {ip_id: ip for ip_id, ip in self.ips.items() if ip_id not in undone}
-        self.rests.settle_again(ips, before, now, self.rules)
-        fresh.load(ips)
+        self.rests.settle_again(rows.ips, before, now, self.rules, rows.rests_s)
+        fresh.load(rows.ips)
         return fresh
 
     def view(self, *, starts_over: bool = False) -> PoolView:
@@ -93,11 +93,11 @@ class Pool(Stock):
                 self._acquire(message, now, decision)
             case Release():
                 self._release(message, now, decision)
-            case Adopt(ips):
+            case Adopt(ips, term, rests_s) if term >= self.term:
                 self._prospects.review()
                 self.rests.forget(now.tick_s)
                 for row in ips:
-                    self._adopt(row, now, decision)
+                    self._adopt(row, rests_s, now, decision)
                 self._serve_waiting(now, decision)
             case Remove(ip_ids):
                 self._prospects.review()

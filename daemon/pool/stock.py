@@ -20,14 +20,17 @@ OVERDUE_S = 1.0  # a lock or a rest that ends later than this was missed by its 
 
 
 class Stock:
-    """`ips` by id. `adopted`: how many have joined. `elsewhere`: what other nodes have of this country."""
+    """`ips` by id. `adopted`: how many have joined. `elsewhere`: what other nodes have of this country.
+
+    `term`: see messages.Adopt.
+    """
 
     def __init__(self, country: str, rules: Rules, rests: Rests, waiting: Waiting) -> None:
         self.country = country
         self.rules = rules
         self.rests = rests
         self.ips: dict[UUID, Ip] = {}
-        self.adopted = 0
+        self.term = self.adopted = 0
         self.elsewhere = NOTHING_ELSEWHERE
         self.giving = Giving()
         self.quarantine = Quarantine()
@@ -44,21 +47,22 @@ class Stock:
         for ip in ips:
             self._join(ip)
 
-    def load_rows(self, rows: Iterable[Ip], now: Moment) -> None:
+    def load_rows(self, rows: Iterable[Ip], now: Moment, term: int = 0, rests_s: float = 0.0) -> None:
         """Adds the IPs of rows, without a decision: at the start. `fire_timers` writes the rows that were corrected."""
-        self._corrected += [row for row in rows if self._enter(row, now)]
+        self.term = term
+        self._corrected += [row for row in rows if self._enter(row, now, rests_s)]
 
     def _is_quarantine_full(self) -> bool:
         others = self.elsewhere
         return self.quarantine.is_full(len(self.ips) + others.counts.total, others.broken)
 
-    def _adopt(self, row: Ip, now: Moment, decision: Decision) -> None:
+    def _adopt(self, row: Ip, rests_s: float, now: Moment, decision: Decision) -> None:
         """Takes over a current row. An edit may change a known IP's endpoint and health, but never its lease."""
         ip = self.ips.get(row.id)
         if ip is None:
             if self.giving.is_outdated(row):
                 return
-            if self._enter(row, now):
+            if self._enter(row, now, rests_s):
                 decision.entries.append(ip_changed(row, "joined", now))
             return
         if row.edit_no <= ip.edit_no:
@@ -110,10 +114,10 @@ class Stock:
         decision.entries.append(ip_changed(ip, occurrence.event.value, now))
         self._file(ip)
 
-    def _enter(self, row: Ip, now: Moment) -> bool:
+    def _enter(self, row: Ip, now: Moment, rests_s: float) -> bool:
         """Adds the IP of a row. Whether its state differs from the row."""
         status, until_s = row.status, row.locked_until_s or 0.0
-        self.rests.settle(row, now, self.rules)
+        self.rests.settle(row, now, self.rules, rests_s)
         self._join(row)
         self.adopted += 1
         self.giving.came_back(row.id)

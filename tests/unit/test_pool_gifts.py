@@ -77,7 +77,7 @@ def test_a_row_read_before_the_gift_is_ignored_also_after_a_reload() -> None:
     old = row_of(ip, edit_no=4)
     say(pool, 1, Give(OTHER, 1))
     assert not say(pool, 1, Adopt((old,))).entries
-    pool = pool.reloaded([row_of(pool.ips[next(iter(pool.ips))])], at(2))
+    pool = pool.reloaded(Adopt((row_of(pool.ips[next(iter(pool.ips))]),)), at(2))
     say(pool, 2, Adopt((old,)))
     assert ip.id not in pool.ips
     say(pool, 3, Adopt((row_of(ip, edit_no=5),)))
@@ -90,7 +90,7 @@ def test_a_reload_takes_back_an_ip_whose_gift_was_not_recorded() -> None:
     pool = a_pool(ip, rules=RULES)
     row = row_of(ip, edit_no=4)
     say(pool, 1, Give(OTHER, 1))
-    pool = pool.reloaded([row], at(2))
+    pool = pool.reloaded(Adopt((row,)), at(2))
     assert set(pool.ips) == {ip.id}
     say(pool, 3, Adopt((row_of(row, consecutive_failures=0),)))
     assert pool.ips[ip.id].edit_no == 5

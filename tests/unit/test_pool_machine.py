@@ -33,7 +33,9 @@ NEXT_DUE = 0.0
 STEPS_S = [NEXT_DUE, NEXT_DUE, 0.5, 20.0, 60.0, 151.0]
 PICKS = st.integers(0, 9)
 PATIENCE_S = [0.0, 5.0, 40.0, 100.0, 9999.0]
-FIELDS = ("status", "lease_no", "total_uses", "success_count", "failure_count", "consecutive_failures", "is_healthy")
+STATES = ("status", "lease_no", "consecutive_failures", "is_healthy")
+COUNTERS = {"total_uses": "uses", "success_count": "successes", "failure_count": "failures"}
+FIELDS = (*STATES, *COUNTERS)
 
 
 @dataclass(eq=False)
@@ -169,7 +171,10 @@ class PoolBesideItsModel(RuleBasedStateMachine):
                 continue
             assert isinstance(entry, IpChanged)
             if entry.id in self.rows:
-                self.rows[entry.id] = {name: getattr(entry, name) for name in FIELDS}
+                row = self.rows[entry.id] | {name: getattr(entry, name) for name in STATES}
+                self.rows[entry.id] = row | {
+                    name: row[name] + getattr(entry, added) for name, added in COUNTERS.items()
+                }
 
     def check_gift(self, entry: IpGiven) -> None:
         """Only an IP that nobody uses and that does not rest, also not as another row's endpoint."""
