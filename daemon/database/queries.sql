@@ -58,49 +58,66 @@ returning seq
 select lane, seq from journal_position where node_id = $1
 
 -- name: apply_ip_changed
--- $1: an array of entries in order; the last of each IP is applied. A row that an operator has edited since keeps the
--- operator's values. `again`: the entry was refused once; a row with a later lease stays as it is.
-update ip_rotation_pool p
-set status = case when fresh then e.status else p.status end,
-    locked_until = case when fresh then to_timestamp(e.locked_until) else p.locked_until end,
-    is_healthy = case when fresh then e.is_healthy else p.is_healthy end,
-    consecutive_failures = case when fresh then e.consecutive_failures else p.consecutive_failures end,
-    locked_by_request = e.locked_by_request,
-    last_used_at = to_timestamp(e.last_used_at),
-    total_uses = e.total_uses,
-    success_count = e.success_count,
-    failure_count = e.failure_count,
-    avg_response_time_ms = e.avg_response_time_ms,
-    last_health_check = to_timestamp(e.last_health_check),
-    lease_no = e.lease_no,
-    probe_failures = coalesce(e.probe_failures, 0),
-    updated_at = now()
-from (
-    select distinct on (r.id) r.*, i.edit_no <= r.edit_no as fresh
-    from rows from (jsonb_to_recordset($1::jsonb) as (
-        id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, total_uses bigint,
-        success_count bigint, failure_count bigint, consecutive_failures int, is_healthy bool,
-        avg_response_time_ms float8, last_health_check float8, lease_no bigint, edit_no bigint,
-        probe_failures int, again bool)) with ordinality as r(
-        id, status, locked_until, locked_by_request, last_used_at, total_uses, success_count, failure_count,
-        consecutive_failures, is_healthy, avg_response_time_ms, last_health_check, lease_no, edit_no, probe_failures,
-        again, place)
-    join ip_rotation_pool i on i.id = r.id
-    order by r.id, r.again is true, r.place desc
-) e
-where p.id = e.id and not (e.again is true and p.lease_no > e.lease_no)
+-- $1: an array of entries in order; $2: this node, null for entries whose states are out of date. The additions of all
+-- entries count, whoever owns the IP. Of each IP that this node owns, the last state is applied. A row that an operator
+-- has edited since keeps the operator's values. `again`: the entry was refused once; a row with a later lease keeps its
+-- state. total_uses, success_count, failure_count: the values in entries of earlier versions, which have no additions.
+with r as materialized (
+    select * from rows from (jsonb_to_recordset($1::jsonb) as (
+        id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, consecutive_failures int,
+        is_healthy bool, avg_response_time_ms float8, last_health_check float8, lease_no bigint, edit_no bigint,
+        probe_failures int, again bool, uses int, successes int, failures int, total_uses bigint, success_count bigint,
+        failure_count bigint)) with ordinality as r(
+        id, status, locked_until, locked_by_request, last_used_at, consecutive_failures, is_healthy,
+        avg_response_time_ms, last_health_check, lease_no, edit_no, probe_failures, again, uses, successes, failures,
+        total_uses, success_count, failure_count, place)
+), counted as materialized (
+    select id, coalesce(sum(uses), 0) as uses, coalesce(sum(successes), 0) as successes,
+           coalesce(sum(failures), 0) as failures, max(total_uses) as total_uses, max(success_count) as success_count,
+           max(failure_count) as failure_count
+    from r group by id
+), state as (
+    update ip_rotation_pool p
+    set status = case when p.edit_no <= e.edit_no then e.status else p.status end,
+        locked_until = case when p.edit_no <= e.edit_no then to_timestamp(e.locked_until) else p.locked_until end,
+        is_healthy = case when p.edit_no <= e.edit_no then e.is_healthy else p.is_healthy end,
+        consecutive_failures =
+            case when p.edit_no <= e.edit_no then e.consecutive_failures else p.consecutive_failures end,
+        locked_by_request = e.locked_by_request,
+        last_used_at = to_timestamp(e.last_used_at),
+        total_uses = greatest(p.total_uses, c.total_uses) + c.uses,
+        success_count = greatest(p.success_count, c.success_count) + c.successes,
+        failure_count = greatest(p.failure_count, c.failure_count) + c.failures,
+        avg_response_time_ms = e.avg_response_time_ms,
+        last_health_check = to_timestamp(e.last_health_check),
+        lease_no = greatest(p.lease_no, e.lease_no),
+        probe_failures = coalesce(e.probe_failures, 0),
+        updated_at = now()
+    from (select distinct on (id) * from r order by id, again is true, place desc) e join counted c on c.id = e.id
+    where p.id = e.id and coalesce(p.node_id, $2::uuid) = $2 and not (e.again is true and p.lease_no > e.lease_no)
+    returning p.id
+), others as (
+    update ip_rotation_pool p
+    set total_uses = p.total_uses + c.uses, success_count = p.success_count + c.successes,
+        failure_count = p.failure_count + c.failures
+    from counted c
+    where p.id = c.id and c.uses + c.successes + c.failures > 0 and not exists (select from state s where s.id = c.id)
+    returning p.id)
+select from state union all select from others
 
 -- name: apply_ip_given
 -- $1: an array of entries in order; $2: this node, the giver. The new owner is notified by the new edit numbers. Without
--- an active receiver the IP is nobody's.
+-- an active receiver the IP is nobody's. An IP that an operator has edited since stays this node's, which adopts it again.
+-- The times in the row are of this node's clock, so the new owner must not read the end of a rest that is over.
 with given as (
     update ip_rotation_pool p
     set node_id = (select node_id from nodes where node_id = e."to" and state = 'active'),
-        edit_no = nextval('ip_edit_no'), updated_at = now()
+        edit_no = nextval('ip_edit_no'), locked_until = null, locked_by_request = null, updated_at = now()
     from (select distinct on (r.id) r.*
-          from rows from (jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid)) with ordinality as r(id, "to", place)
+          from rows from (jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid, edit_no bigint))
+               with ordinality as r(id, "to", edit_no, place)
           order by r.id, r.place desc) e
-    where p.id = e.id and p.node_id = $2
+    where p.id = e.id and p.node_id = $2 and p.edit_no <= e.edit_no
     returning p.edit_no)
 select pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no)) from given having count(*) > 0
 
@@ -131,8 +148,9 @@ from (
 where t.request_id = e.request_id
 
 -- name: apply_trace_finished
--- Traffic is added by day (UTC), provider and offer. Entries of earlier versions lack some fields, and their traffic
--- has the IP, whose row it is added to.
+-- Traffic is added by day (UTC), provider and offer, unless the trace's row has this very end already: an entry may come
+-- twice, after a restored database or from a copied journal. Entries of earlier versions lack some fields, and their
+-- traffic has the IP, whose row it is added to.
 with e as materialized (
     select * from jsonb_to_recordset($1::jsonb) as e (
         request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
@@ -143,6 +161,8 @@ with e as materialized (
     select e.request_id, e.offer_id, e.offer_name, (to_timestamp(e.completed_at) at time zone 'utc')::date as day, t.*
     from e, jsonb_to_recordset(e.traffic) as t (
         ip_id uuid, provider text, bytes_received bigint, bytes_sent bigint, cost float8)
+    where not exists (select from active_trace_requests a
+                      where a.request_id = e.request_id and a.completed_at = to_timestamp(e.completed_at))
 ), by_ip as (
     update ip_rotation_pool p
     set bytes_received = p.bytes_received + m.bytes_received, bytes_sent = p.bytes_sent + m.bytes_sent
@@ -511,10 +531,6 @@ where node_id = $1 and state = 'active' returning node_id
 -- name: hold_claim
 -- $1 node, $2 claim. Until the transaction ends, no other node can take over.
 select from nodes where node_id = $1 and claim = $2 and state = 'active' for share
-
--- name: find_claim
--- $1 node, $2 claim. As hold_claim, without a lock.
-select from nodes where node_id = $1 and claim = $2 and state = 'active'
 
 -- name: keep_nodes_out
 -- $1, $2: the lock's key. Until the transaction ends, no node can join.
