@@ -281,7 +281,17 @@ async def runtime_ready(
         advisor, queued = overview.advisor, overview.report.queued
         node_id = journal.spool.node_id
         maintenance = Maintenance(database, live, directory, queued, flush, advisor, troubles, node_id=node_id)
-        batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles, node_id)
+        batch = Batch(
+            database,
+            workers.dispatcher,
+            journal.writer,
+            flush,
+            live,
+            read_clocks,
+            troubles,
+            node_id,
+            lambda country: member.peers.elsewhere(country),
+        )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )
