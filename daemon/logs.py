@@ -105,6 +105,7 @@ class _Out:
         self.level = logging.NOTSET
         self.handler = logging.StreamHandler(sys.stderr)
         self.tap: Tap | None = None
+        self.node: str | None = None
 
     def __call__(self, *_: object) -> "_Out":
         """Act as structlog's logger factory."""
@@ -153,6 +154,8 @@ def _prepared(logger: WrappedLogger, method: str, event: EventDict) -> EventDict
     """The event with level, time, traceback and masked texts. Raises DropEvent below the level of the log."""
     structlog.processors.add_log_level(logger, method, event)
     event["ts"] = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
+    if _out.node is not None:
+        event.setdefault("node", _out.node)
     if event.get("exc_info"):
         event = structlog.processors.format_exc_info(logger, method, event)
     for key, value in event.items():
@@ -172,6 +175,11 @@ def tapped(tap: Tap) -> Iterator[None]:
         yield
     finally:
         _out.tap = None
+
+
+def name_node(name: str) -> None:
+    """Add the node's name to each line from now on: several processes write one log."""
+    _out.node = name
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:

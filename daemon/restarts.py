@@ -1,7 +1,6 @@
 """Restarts an actor that raises: the error is logged, and the actor runs again after a pause that doubles each time.
 
-No actor is given up. The others go on, and clicks that need the failing actor fall back. After CALM_S without a crash
-the pause is the shortest one again.
+No actor is given up. The others go on, and clicks that need the failing actor fall back.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,16 +12,14 @@ import trio
 from daemon.clock import Moment
 from daemon.countries import names_of
 from daemon.database.postgres import Database
-from daemon.errors import DatabaseUnavailable
+from daemon.errors import DatabaseOccupied, DatabaseUnavailable
+from daemon.nodes.member import Member
+from daemon.nodes.owned import read_country
+from daemon.pauses import Pauses
 from daemon.pool.actor import PoolActor
-from daemon.pool.messages import Message, StartOver
-from daemon.pool.states import Ip
-from daemon.sql_sync import load_ips
+from daemon.pool.messages import Adopt, Message, StartOver
 from daemon.troubles import Troubles
 
-PAUSE_MIN_S = 0.1
-PAUSE_MAX_S = 30.0
-CALM_S = 60.0
 RELOAD_PAUSE_S = 1.0
 
 log = structlog.get_logger("daemon")
@@ -33,16 +30,11 @@ class Restarts:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._pause_s = PAUSE_MIN_S
-        self._crashed_s = float("-inf")
+        self._pauses = Pauses()
 
     async def after(self, error: Exception) -> None:
         """Logs a crash; returns when the actor may run again."""
-        now_s = trio.current_time()
-        if now_s - self._crashed_s > CALM_S + self._pause_s:
-            self._pause_s = PAUSE_MIN_S
-        self._crashed_s, pause_s = now_s, self._pause_s
-        self._pause_s = min(PAUSE_MAX_S, 2 * pause_s)
+        pause_s = self._pauses.after_crash(trio.current_time())
         log.error("actor_crashed", actor=self.name, restart_in_s=pause_s, exc_info=error)
         await trio.sleep(pause_s)
 
@@ -60,27 +52,35 @@ async def restarted(name: str, run: Callable[..., Awaitable[None]], *make_args: 
 
 async def run_pool_actor(
     actor: PoolActor,
+    member: Member,
     database: Database,
     flush: Callable[[], Awaitable[None]],
     now: Callable[[], Moment],
     troubles: Troubles,
 ) -> None:
-    """Runs a country's actor. After a crash or StartOver it reloads the rows, after the journal has been flushed."""
+    """Runs a country's actor. After a crash or StartOver it reloads the rows, after the journal has been flushed.
+
+    So no IP is loaded that the actor gave to another node before.
+    """
     country = actor.pool.country
     restarts, loading = Restarts(f"pool {country}"), f"loading the pool of {country} again"
 
-    async def current_rows() -> list[Ip]:
+    async def current_rows() -> Adopt:
         while True:
+            tenure = await member.tenure()
             await flush()
             try:
-                condition = "and lower(trim(country)) = any($1)"
-                ips = await database.work(load_ips, now(), condition, names_of(country))
+                reading = await database.work(read_country, tenure, now(), names_of(country))
+            except DatabaseOccupied:
+                member.hurry()
+                await trio.sleep(RELOAD_PAUSE_S)
+                continue
             except DatabaseUnavailable as e:
                 troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
                 await trio.sleep(RELOAD_PAUSE_S)
                 continue
             troubles.over(loading)
-            return ips
+            return Adopt(tuple(reading.ips), tenure.term, tenure.rests_s)
 
     unfinished: list[Message] = []
     while True:

@@ -35,7 +35,9 @@ from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
-from daemon.nodes.member import Identity, Member, NodeListener
+from daemon.nodes.figures import NodeFigures, own_figures
+from daemon.nodes.identity import Identity, NodeListener
+from daemon.nodes.member import Member
 from daemon.nodes.membership import quiet_s
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
@@ -126,7 +128,7 @@ def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
 
 
 @asynccontextmanager
-async def _journal_shipped(
+async def journal_shipped(
     live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, offers: Offers, troubles: Troubles
 ) -> AsyncIterator[NodeJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
@@ -196,16 +198,24 @@ async def _pools_loaded(
             actor = PoolActor(
                 pool, mailbox, journal.writer, read_clocks, journal.member.may_lease, providers.spared, publish
             )
-            actors.start_soon(run_pool_actor, actor, database, journal.shipper.flush, read_clocks, troubles)
+            actors.start_soon(
+                run_pool_actor, actor, journal.member, database, journal.shipper.flush, read_clocks, troubles
+            )
 
         def new_pool(country: str) -> Pool:
             return Pool(country, rules_of(live.current), rests, random.random)
 
         directory = PoolDirectory(new_pool, start_actor, read_clocks)
         live.subscribe(directory.use)
-        journal.member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
+        member = journal.member
+        member.report(
+            lambda: NodeFigures({country: own_figures(counts) for country, counts in directory.counts().items()}),
+            lambda: rests.longest_s(read_clocks().tick_s),
+        )
+        member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
-        sql_sync = SqlSync(database, directory, offers, read_clocks, troubles, remember, also)
+        sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also)
+        member.subscribe(NodeListener(rejoined=sql_sync.compare_soon))
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)
             await sql_sync.compared.wait()
@@ -234,7 +244,7 @@ async def _workers_ready(
         async with trio.open_nursery() as nursery:
             for number in range(live.current.trace.workers):
                 nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
-            dispatcher = Dispatcher(pools.directory, journal.writer, send, live, read_clocks)
+            dispatcher = Dispatcher(pools.directory, journal.writer, send, live, read_clocks, journal.spool.node_id)
             yield Workers(tracer, backends, checker, prober, dispatcher)
             nursery.cancel_scope.cancel()
         tracer.abandon(receive)
@@ -249,7 +259,7 @@ async def runtime_ready(
     live, troubles, offers = faces.live, faces.troubles, clicks.offers
     async with (
         reached_database(live.current, troubles) as database,
-        _journal_shipped(live, spool, writer, database, offers, troubles) as journal,
+        journal_shipped(live, spool, writer, database, offers, troubles) as journal,
         _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
@@ -275,8 +285,19 @@ async def runtime_ready(
             now=read_clocks,
             started_s=trio.current_time(),
         )
-        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, troubles)
-        batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles)
+        node_id = journal.spool.node_id
+        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, troubles, node_id=node_id)
+        batch = Batch(
+            database,
+            workers.dispatcher,
+            journal.writer,
+            flush,
+            live,
+            read_clocks,
+            troubles,
+            node_id,
+            lambda country: journal.member.peers.elsewhere(country),
+        )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )

@@ -24,14 +24,13 @@ from daemon import logs
 from daemon.click.clicks import Clicks
 from daemon.control import socket as control
 from daemon.control.journal import journal_commands
-from daemon.control.service import open_control
 from daemon.database.postgres import database_loop
 from daemon.host import systemd
 from daemon.host.clocks import read_clocks
 from daemon.host.process import allow_descriptors, settle_collector
 from daemon.host.signals import watch_signals
 from daemon.host.state_dir import StateDir, state_dir_held
-from daemon.http.listeners import open_listeners, passed_listeners
+from daemon.http.listeners import Listeners, listeners_of
 from daemon.http.probe import listener_probes
 from daemon.journal_start import journal_written, spool_opened
 from daemon.offers.cache_file import remembered_offers
@@ -52,12 +51,10 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
     """Run the daemon until SIGTERM or SIGINT. Raises the error if anything else ends it."""
     with state_dir_held(settings.state_dir, embedded=settings.database.url is None) as state_dir:
         async with database_loop():
-            passed = passed_listeners(systemd.passed_sockets(os.environ))
-            listeners = passed or await open_listeners(settings.click.bind, backlog=settings.click.backlog)
-            control_listeners = await open_control(settings)
-            daemon = _Daemon(LiveSettings(settings, config_file), state_dir, listeners, passed=bool(passed))
+            listeners = await listeners_of(settings, os.environ)
+            daemon = _Daemon(LiveSettings(settings, config_file), state_dir, listeners)
             with logs.tapped(daemon.faces.observers.events):
-                facts = start_facts(settings, config_file, [*listeners, *control_listeners])
+                facts = start_facts(settings, config_file, [*listeners.click, *listeners.control])
                 async with trio.open_nursery() as outermost:
 
                     def stop_now() -> None:
@@ -66,13 +63,13 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
 
                     announce = functools.partial(log.info, "starting", **facts)
                     await outermost.start(watch_signals, announce, daemon.reload, daemon.stop, stop_now)
-                    if passed:
+                    if listeners.kept:
                         superseded = {"click.bind": list(settings.click.bind), "click.backlog": settings.click.backlog}
                         log.info("socket_activated", superseded=superseded)
                     systemd.notify(systemd.status("starting: clicks of known offers fall back"))
                     allow_descriptors(descriptors_wanted(settings))
                     outermost.start_soon(daemon.serve_clicks)
-                    outermost.start_soon(daemon.faces.control.serve, control_listeners)
+                    outermost.start_soon(daemon.faces.control.serve, listeners.control)
                     await daemon.run()
                     outermost.cancel_scope.cancel()
     log.info("stopped", clicks_answered=daemon.clicks.answered if daemon.clicks else 0)
@@ -81,22 +78,19 @@ async def run_daemon(settings: Settings, config_file: Path | None) -> None:
 class _Daemon:
     """One run of the daemon. A stop before clicks are traced cancels the start."""
 
-    def __init__(
-        self, live: LiveSettings, state_dir: StateDir, listeners: list[trio.SocketListener], *, passed: bool
-    ) -> None:
+    def __init__(self, live: LiveSettings, state_dir: StateDir, listeners: Listeners) -> None:
         self.clicks: Clicks | None = None
         self._state_dir = state_dir
         self._live = live
         self.faces = faces_of(live, lambda: self.clicks)
         self._listeners = listeners
-        self._passed = passed  # systemd opened the listeners and keeps them open for the next run
         self._starting = trio.CancelScope()
-        self._accept = trio.Event()  # set when passed listeners may accept connections
+        self._accept = trio.Event()  # set when listeners that another process holds too may accept connections
         self._stop = trio.Event()
         self._stop_clicks = trio.Event()
         self._clicks_stopped = trio.Event()
         watchdog_s = systemd.watchdog_s(os.environ)
-        probes = listener_probes(self.faces.server, listeners, passed=passed)
+        probes = listener_probes(self.faces.server, listeners.click, passed=listeners.kept, shared=listeners.shared)
         self._watchdog = Watchdog(watchdog_s, probes) if watchdog_s else None
 
     @property
@@ -125,16 +119,16 @@ class _Daemon:
             self._starting.cancel()
 
     async def serve_clicks(self) -> None:
-        """Serve until `_stop_clicks`. Connections to a passed socket wait up to HOLD_S for the pools."""
+        """Serve until `_stop_clicks`. Connections that another process can accept wait up to HOLD_S for the pools."""
         try:
-            if self._passed:
+            if self._listeners.held:
                 with trio.move_on_after(HOLD_S):
                     await self._accept.wait()
             async with trio.open_nursery() as nursery:
                 if self._watchdog is not None:
                     nursery.start_soon(restarted, "watchdog", self._watchdog.run, lambda: self._stop)
                 server = self.faces.server
-                await server.serve(self._listeners, stop=self._stop_clicks, handed_back=self._passed)
+                await server.serve(self._listeners.click, stop=self._stop_clicks, handed_back=self._listeners.kept)
                 nursery.cancel_scope.cancel()
         finally:
             self._clicks_stopped.set()

@@ -11,12 +11,13 @@ import structlog
 import trio
 
 from daemon.control.api import TracerContext
-from daemon.control.service import ControlFace, open_control
+from daemon.control.service import ControlFace
 from daemon.control.tracing import TracesForOthers
 from daemon.host import systemd
 from daemon.host.clocks import read_clocks
 from daemon.host.process import allow_descriptors
 from daemon.host.signals import watch_signals
+from daemon.http.listeners import open_control
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.start_lines import descriptors_wanted, start_facts

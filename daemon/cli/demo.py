@@ -2,10 +2,20 @@
 
 from typing import Annotated
 
+from cyclopts import Parameter
+
 from daemon.cli.session import AsJSON, flag
+from daemon.errors import BadInput
+
+PROCESSES_MAX = 8  # more would have no IP of a country
 
 
-def demo(*, once: Annotated[bool, flag("Exit after the clicks.")] = False, as_json: AsJSON = False) -> int:
+Processes = Annotated[int, Parameter(metavar="N", help="How many processes the daemon has.")]
+
+
+def demo(
+    *, once: Annotated[bool, flag("Exit after the clicks.")] = False, processes: Processes = 1, as_json: AsJSON = False
+) -> int:
     """Show the daemon at work, on this machine alone.
 
     Starts an ad network and 15 forward proxies on loopback (127.1.0.1-127.1.0.15),
@@ -25,7 +35,10 @@ def demo(*, once: Annotated[bool, flag("Exit after the clicks.")] = False, as_js
 
         tracepool demo
         tracepool demo --once --json | jq .outcome
+        tracepool demo --processes 2
     """
     from daemon.demo.run import run_demo  # only now: it imports the database and the network
 
-    return run_demo(once=once, as_json=as_json)
+    if not 1 <= processes <= PROCESSES_MAX:
+        raise BadInput(f"--processes {processes}: must be 1 to {PROCESSES_MAX}")
+    return run_demo(once=once, as_json=as_json, processes=processes)

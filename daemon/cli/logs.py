@@ -31,6 +31,7 @@ def logs(
     offer: Annotated[str | None, Parameter(metavar="X", help="Clicks and traces of this offer.")] = None,
     ip: Annotated[str | None, Parameter(metavar="A", help="Traces through ADDRESS or ADDRESS:PORT.")] = None,
     request: Annotated[str | None, Parameter(metavar="ID", help="One click, by X-Request-Id or its beginning.")] = None,
+    node: Annotated[str | None, Parameter(metavar="N", help="Lines of this process, with several.")] = None,
     since: Annotated[str | None, Parameter(metavar="T", help="90s, 10m, 2h, 1d ago, or a time.")] = None,
 ) -> None:
     """Show the daemon's log: coloured lines on a terminal, JSON lines otherwise.
@@ -48,7 +49,7 @@ def logs(
         tracepool serve 2>&1 | tracepool logs -
     """
     since_s = None if since is None else since_of(since, datetime.now().astimezone())
-    wants = Selection(outcome, offer, ip, request, since_s).wanted()
+    wants = Selection(outcome, offer, ip, request, since_s, node).wanted()
     tail = sources.TAIL_LINES if follow and since is None and file not in (None, "-") else None
     say_line = _painter() if sys.stdout.isatty() else lambda line: sys.stdout.write(f"{safe_json(line.as_json())}\n")
     seen = 0

@@ -1,16 +1,27 @@
 """`tracepool serve`: the daemon in the foreground."""
 
 import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from daemon import logs
 from daemon.cli.exit_codes import FAILED, leaves
 from daemon.cli.session import ConfigFile, settings_of
 from daemon.errors import TheirFault
-from daemon.host import signals
-from daemon.settings.sources import config_path
+from daemon.host import child, signals
+from daemon.processes import plan
+from daemon.settings.model import Settings
+from daemon.settings.sources import config_path, with_processes
+
+Processes = Annotated[
+    str | None, Parameter(metavar="N", help='How many processes answer clicks, or "auto"; else the setting processes.')
+]
 
 
-def serve(*, config: ConfigFile = None) -> int:
+def serve(*, processes: Processes = None, config: ConfigFile = None) -> int:
     """Run the daemon until SIGTERM or Ctrl-C.
 
     It answers clicks on click.bind (0.0.0.0:8080) and logs one line of JSON for
@@ -21,24 +32,27 @@ def serve(*, config: ConfigFile = None) -> int:
     Without database.url the daemon runs its own PostgreSQL in the state directory:
     $STATE_DIRECTORY, /var/lib/tracepool for root, else ~/.local/state/tracepool.
 
+    With --processes N, N processes answer clicks, each as a node with a share of the
+    IPs, and a parent process watches them: see the setting processes.
+
     Exit status: 0 stopped, 1 crashed, 78 bad settings or a database that cannot be
     used (the message names the key and what is allowed, or the SQL that repairs
     the database).
 
         tracepool serve --config /etc/tracepool/tracepool.toml
+        tracepool serve --processes auto
         TRACEPOOL_CLICK__BIND=127.0.0.1:8080 tracepool serve
     """
     settings = settings_of(config)
+    if processes is not None:
+        settings = with_processes(settings, processes)
     # These import the whole daemon: only now, so that bad settings are reported at once.
     import structlog
     import trio
 
-    from daemon.supervisor import run_daemon
-    from daemon.tracer_role import run_tracer
-
     logs.configure(settings.log.level)
     try:
-        trio.run(run_tracer if settings.role == "tracer" else run_daemon, settings, config_path(config, os.environ))
+        trio.run(_program(settings), settings, config_path(config, os.environ))
     except Exception as e:
         if all(isinstance(cause, TheirFault) for cause in leaves(e)):
             raise
@@ -47,3 +61,24 @@ def serve(*, config: ConfigFile = None) -> int:
     finally:
         signals.ignore_hangup()
     return 0
+
+
+def _program(settings: Settings) -> Callable[[Settings, Path | None], Awaitable[None]]:
+    """What this process is: the parent of several, one of them, or the only one."""
+    if child.is_child(os.environ):
+        logs.name_node(settings.node.shown_name())
+        if child.is_retired(os.environ):
+            from daemon.retirement import run_retirement
+
+            return run_retirement
+    elif plan.needs_parent(settings):
+        from daemon.processes.parent import run_parent
+
+        return run_parent
+    elif settings.role == "tracer":
+        from daemon.tracer_role import run_tracer
+
+        return run_tracer
+    from daemon.supervisor import run_daemon
+
+    return run_daemon

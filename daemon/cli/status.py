@@ -19,6 +19,7 @@ from daemon.control.socket import ask
 from daemon.control.status import TableStatus, country_status, read_status
 from daemon.database.postgres import Connection, Database
 from daemon.errors import TheirFault
+from daemon.journal.spool import FILE, node_id_of
 from daemon.maintenance.advisor import advice_by_tables
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.rounds import Report, run_once
@@ -227,7 +228,7 @@ def maintenance(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
 
 def _round_without_daemon(settings: Settings) -> Report:
     async def round_on(database: Database) -> Report:
-        report = await run_once(database, settings)
+        report = await run_once(database, settings, node_id=node_id_of(settings.state_dir / FILE))
         return replace(report, advice=(await database.work(_read_tables, settings))[1])
 
     return with_database(settings, round_on)

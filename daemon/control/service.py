@@ -1,6 +1,5 @@
 """The control face as a part of the daemon: listens from start to stop, serves resources while it has a context."""
 
-import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
@@ -20,19 +19,17 @@ from daemon.control.token_store import note_use
 from daemon.database.postgres import Database
 from daemon.errors import BadSettings, DatabaseUnavailable
 from daemon.http.connection import ServerLimits
-from daemon.http.listeners import open_listeners
+from daemon.http.listeners import CONTROL_BACKLOG
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import DEADLINE_MAX_S, Settings
 
 TOKENS = "tracepool_tokens"
-BACKLOG = 128
 CONNECTIONS_MAX = 1_000  # and one more for each worker
 HEAD_S = 15.0
 ANSWER_S = 150.0  # a maintenance round takes up to 120 s
 TRACE_MARGIN_S = 5.0
 STOP_S = 3.0  # for answers in progress at the end of a stop, when the parts they use have stopped
 NOTE_USE_S = 30.0
-UNIX_MODE = 0o660  # owner and group; the socket's permissions may be the only access control
 
 RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     status.blueprint,
@@ -48,14 +45,6 @@ RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
 )
 
 log = structlog.get_logger("daemon.control")
-
-
-async def open_control(settings: Settings) -> list[trio.SocketListener]:
-    bind = settings.control.bind
-    listeners = await open_listeners([bind], backlog=BACKLOG)
-    if bind.startswith("unix:"):
-        os.chmod(bind.removeprefix("unix:"), UNIX_MODE)
-    return listeners
 
 
 class ControlFace:
@@ -157,5 +146,5 @@ def _limits(settings: Settings, answer_s: float) -> ServerLimits:
         head_bytes_max=65_536,
         connections_max=CONNECTIONS_MAX + settings.trace.workers,
         connections_per_address_max=0,
-        backlog=BACKLOG,
+        backlog=CONTROL_BACKLOG,
     )

@@ -1,4 +1,7 @@
-"""The private Unix socket in the state directory: commands send the running daemon a JSON line and get one back."""
+"""The private Unix socket in the state directory: commands send the running daemon a JSON line and get one back.
+
+Each of several processes has one in its directory.
+"""
 
 import errno
 import inspect
@@ -15,7 +18,7 @@ import structlog
 import trio
 
 from daemon.errors import BadInput, DatabaseUnavailable, TheirFault, TracepoolError
-from daemon.host.state_dir import DISK_ERRORS, is_held
+from daemon.host.state_dir import DISK_ERRORS, directories_of, is_held
 from daemon.logs import masked
 
 NAME = "control.sock"
@@ -41,7 +44,28 @@ def _address(state_dir: Path) -> Iterator[str]:
 def ask(
     state_dir: Path, command: str, timeout_s: float = 5.0, arguments: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
-    """The daemon's answer to the command; None if no daemon runs with this state directory.
+    """The daemon's answer to the command; None if no daemon runs with this state directory. Raises as `ask_process`.
+
+    Of several processes, the first one that can answer does.
+    """
+    fault: TheirFault | None = None
+    for directory in directories_of(state_dir):
+        try:
+            answer = ask_process(directory, command, timeout_s, arguments)
+        except TheirFault as e:
+            fault = fault or e
+        else:
+            if answer is not None:
+                return answer
+    if fault is not None:
+        raise fault
+    return None
+
+
+def ask_process(
+    state_dir: Path, command: str, timeout_s: float = 5.0, arguments: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """The answer of the process with this directory; None if there is none.
 
     Raises TheirFault if there is no answer within `timeout_s`, DatabaseUnavailable if the answer is an error, BadInput
     without permission to connect.

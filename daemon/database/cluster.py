@@ -173,16 +173,20 @@ def answers(binaries: Binaries, socket_dir: Path) -> bool:
     return run([*ask, "-U", SUPERUSER, "-d", "postgres"]).returncode == 0
 
 
-def _socket_dir(home: Path, account: Account) -> Path:
-    """`run` beside the cluster, or a private directory under /tmp if that path is too long or unfit for a URL."""
+def socket_dir_of(home: Path) -> Path:
+    """`run` beside the cluster, or a directory under /tmp if that path is too long or unfit for a URL."""
     beside = home / "run"
     name = f"tracepool-{hashlib.sha256(os.fsencode(home)).hexdigest()[:16]}"
     for directory in (beside, Path(tempfile.gettempdir(), name), Path("/tmp", name)):  # noqa: S108 - checked below
         length = len(os.fsencode(directory / SOCKET_NAME))
         if length <= SOCKET_PATH_BYTES_MAX and re.fullmatch(r"[A-Za-z0-9/._-]+", str(directory)):
-            break
-    else:
-        raise DatabaseSetupFailed(f"No directory has a path short enough for the server's socket. {ELSEWHERE}")
+            return directory
+    raise DatabaseSetupFailed(f"No directory has a path short enough for the server's socket. {ELSEWHERE}")
+
+
+def _socket_dir(home: Path, account: Account) -> Path:
+    """The directory for the server's socket, made if it is missing, and closed to others."""
+    directory = socket_dir_of(home)
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o700)
     found = directory.lstat()

@@ -31,7 +31,7 @@ async def reached_database(settings: Settings, troubles: Troubles) -> AsyncItera
     """Yields when the tables exist. While PostgreSQL cannot be reached, it logs that and tries again every RETRY_S."""
     async with AsyncExitStack() as stack:
         if settings.database.url is None:
-            url = await stack.enter_async_context(_embedded(settings, troubles))
+            url = await stack.enter_async_context(embedded_running(settings, troubles))
         else:
             url = settings.database.url.get_secret_value()
         yield await retry_until_available(lambda: stack.enter_async_context(_opened(url, settings, troubles)), troubles)
@@ -62,7 +62,9 @@ async def _opened(url: str, settings: Settings, troubles: Troubles) -> AsyncIter
 
 
 @asynccontextmanager
-async def _embedded(settings: Settings, troubles: Troubles) -> AsyncIterator[str]:
+async def embedded_running(settings: Settings, troubles: Troubles) -> AsyncIterator[str]:
+    """Yields the URL of the embedded server when it runs, and starts it again whenever it dies."""
+
     async def start() -> embedded.EmbeddedServer:
         try:
             return await trio.to_thread.run_sync(embedded.start, settings.state_dir)

@@ -66,6 +66,11 @@ def start(state_dir: Path) -> EmbeddedServer:
                 raise
 
 
+def future_url(state_dir: Path) -> str:
+    """The URL that this state directory's server will have when it has started."""
+    return cluster.url(cluster.socket_dir_of(state_dir.resolve() / "postgres"))
+
+
 def running_url(state_dir: Path) -> str | None:
     """The URL of this state directory's running server, or None. Changes nothing and takes no lock."""
     try:

@@ -5,6 +5,7 @@ With --json, standard output has one object per click and nothing else; everythi
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ class Display:
         self._console = Console(file=stream, width=width, highlight=False)
         self._errors = Console(file=sys.stderr, highlight=False)
         self.results: dict[int, ClickResult] = {}
+        self._by_node: Counter[str] = Counter()
 
     def say(self, line: str = "") -> None:
         self._console.print(Text(one_line(line)), soft_wrap=True)
@@ -67,13 +69,22 @@ class Display:
             for line in broken:
                 self.warn(f"tracepool: a promise was broken: {line}")
             return
+        if self._by_node:
+            counts = ", ".join(f"{node} {count}" for node, count in sorted(self._by_node.items()))
+            self.say(f"Clicks by process: {counts}. Each process is a node with IPs of its own.")
         self.say(f"All {clicks} clicks got what their offers promise, each through an IP of its own.")
+
+    def note_node(self, line: Mapping[str, Any]) -> None:
+        """Note which of several processes has answered a click, given the daemon's log line of the click."""
+        if "node" in line:
+            self._by_node[line["node"]] += 1
 
     def later_click(self, line: Mapping[str, Any]) -> None:
         """Print a click that the user sent, given the daemon's log line of the click."""
         ending = f"{line['outcome']} ({line['reason']})" if line.get("reason") else line["outcome"]
+        node = f"  ({word(line['node'])})" if "node" in line else ""
         ip, location = line.get("ip") or "no IP", line["location"]
-        self.say(f"  {word(line['offer'])}  {ip}  {_seconds(line['wait_ms'])}  {ending}  {location}")
+        self.say(f"  {word(line['offer'])}  {ip}  {_seconds(line['wait_ms'])}  {ending}  {location}{node}")
 
     def _clicks(self, offers: Sequence[Offer], waited_s: float) -> RenderableType:
         wide = self._console.width >= ONE_LINE_COLUMNS

@@ -68,22 +68,22 @@ class _Outcome:
         return SIGNAL_STATUS + self.signal if self.signal is not None else BROKEN
 
 
-def run_demo(*, once: bool, as_json: bool) -> int:
+def run_demo(*, once: bool, as_json: bool, processes: int = 1) -> int:
     """Return the exit status: 0 if every click got what its offer promises, 1 if not, 130 or 143 after an early signal.
 
     Raises TheirFault if the demo cannot run here: no loopback range, no free ports, no database.
     """
     outcome = _Outcome()
-    trio.run(_main, Display(as_json=as_json), once, outcome)
+    trio.run(_main, Display(as_json=as_json), once, processes, outcome)
     return outcome.exit_status()
 
 
-async def _main(display: Display, once: bool, outcome: _Outcome) -> None:
+async def _main(display: Display, once: bool, processes: int, outcome: _Outcome) -> None:
     async with database_loop(), trio.open_nursery() as nursery:
         show = trio.CancelScope()
         await nursery.start(_cancel_at_signal, show, display, outcome)
         with show:
-            await _show(display, once, outcome)
+            await _show(display, once, processes, outcome)
         nursery.cancel_scope.cancel()
 
 
@@ -104,8 +104,8 @@ async def _cancel_at_signal(
                 show.cancel()
 
 
-async def _show(display: Display, once: bool, outcome: _Outcome) -> None:
-    async with _stage(display) as (network, daemon), trio.open_nursery() as nursery:
+async def _show(display: Display, once: bool, processes: int, outcome: _Outcome) -> None:
+    async with _stage(display, processes) as (network, daemon), trio.open_nursery() as nursery:
         nursery.start_soon(_raise_when_ended, daemon)
         with daemon.log.open("rb") as log:
             outcome.status = await _send_and_judge(display, network, daemon, log)
@@ -115,7 +115,7 @@ async def _show(display: Display, once: bool, outcome: _Outcome) -> None:
 
 
 @asynccontextmanager
-async def _stage(display: Display) -> AsyncIterator[tuple[DemoNetwork, DaemonProcess]]:
+async def _stage(display: Display, processes: int) -> AsyncIterator[tuple[DemoNetwork, DaemonProcess]]:
     display.say("tracepool demo: an ad network and proxies on loopback, a PostgreSQL of its own, and the real daemon.")
     with private_state_dir(display.warn) as state_dir:
         display.say(f"All files are in {state_dir}, which is removed at the end.")
@@ -128,10 +128,15 @@ async def _stage(display: Display) -> AsyncIterator[tuple[DemoNetwork, DaemonPro
             began_s = time.monotonic()
             async with provisioned_database(state_dir, network):
                 display.fact("database", f"PostgreSQL, ready after {time.monotonic() - began_s:.1f} s")
-                async with running_daemon(state_dir, display.warn) as daemon:
-                    display.fact("daemon", f"{daemon.url}, process {daemon.process.pid}, log in {daemon.log}")
+                async with running_daemon(state_dir, processes, display.warn) as daemon:
+                    display.fact("daemon", f"{daemon.url}, {_processes(daemon)}, log in {daemon.log}")
                     display.fact("dashboard", f"{daemon.dashboard_url}  (open it in a browser)")
                     yield network, daemon
+
+
+def _processes(daemon: DaemonProcess) -> str:
+    process = f"process {daemon.process.pid}"
+    return process if daemon.processes == 1 else f"{process} and {daemon.processes} below it"
 
 
 def _described(offer: Offer) -> str:
@@ -182,6 +187,7 @@ async def _send_clicks(display: Display, seen: Collection[OriginEvent], url: str
                 lines.update((line["request_id"], line) for line in _new_clicks(log))
                 await trio.sleep(LINE_POLL_S)
         line = lines.get(request_id, {})
+        display.note_node(line)
         ip = line.get("ip")
         display.results[number] = ClickResult(
             offer=offer.name,

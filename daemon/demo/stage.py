@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from daemon.demo.network import DemoNetwork, demo_network
 from daemon.demo.showcase import ADDRESSES, ALL_ADDRESSES, OFFERS
 from daemon.demo.wire import free_port_for, listen
 from daemon.errors import DatabaseSetupFailed, TheirFault
+from daemon.host.state_dir import directories_of
 from daemon.offers.schema import offer_fields
 from daemon.offers.store import add_offers
 from daemon.pool.provision_rows import new_ip
@@ -155,6 +157,7 @@ class DaemonProcess:
     """A running daemon with its settings file and its log file."""
 
     process: trio.Process
+    processes: int
     config: Path
     log: Path
     url: str
@@ -183,9 +186,15 @@ class DaemonProcess:
         raise error
 
     async def _adopted(self, ips: Mapping[str, int]) -> bool:
-        status = await trio.to_thread.run_sync(control.ask, self.config.parent, "status")
-        countries = status["countries"] if status else {}
-        return {country: counts["total"] for country, counts in countries.items()} == dict(ips)
+        """Whether all processes answer, and have the IPs."""
+        owned: Counter[str] = Counter()
+        directories = directories_of(self.config.parent)
+        for directory in directories:
+            status = await trio.to_thread.run_sync(control.ask_process, directory, "status")
+            if status is None:
+                return False
+            owned.update({country: counts["total"] for country, counts in status["countries"].items()})
+        return len(directories) == self.processes and all(owned[country] >= count for country, count in ips.items())
 
     async def stop(self) -> None:
         """Send SIGTERM, and SIGKILL after STOP_S."""
@@ -204,14 +213,14 @@ class DaemonProcess:
 
 
 @asynccontextmanager
-async def running_daemon(state_dir: Path, say: Say) -> AsyncIterator[DaemonProcess]:
+async def running_daemon(state_dir: Path, processes: int, say: Say) -> AsyncIterator[DaemonProcess]:
     """Run a ready daemon on CLICK_PORT or the next free port. Raises DaemonEnded, PortBusy, TheirFault."""
     ips = {country: len(addresses) for country, addresses in ADDRESSES.items()}
     port, control_port = CLICK_PORT, CONTROL_PORT
     for attempt in range(PORTS_LOST_MAX):
         port = free_port_for([CLICK_HOST], port)
         control_port = free_port_for([CLICK_HOST], max(port + 1, control_port))
-        async with _started(state_dir, port, control_port) as process:
+        async with _started(state_dir, processes, port, control_port) as process:
             try:
                 await process.ready(ips)
             except DaemonEnded:
@@ -226,10 +235,10 @@ async def running_daemon(state_dir: Path, say: Say) -> AsyncIterator[DaemonProce
 
 
 @asynccontextmanager
-async def _started(state_dir: Path, port: int, control_port: int) -> AsyncIterator[DaemonProcess]:
+async def _started(state_dir: Path, processes: int, port: int, control_port: int) -> AsyncIterator[DaemonProcess]:
     config, log = state_dir / "tracepool.toml", state_dir / "daemon.log"
     config.write_text(  # a JSON string is a TOML string too
-        f"state_dir = {json.dumps(str(state_dir))}\n"
+        f"state_dir = {json.dumps(str(state_dir))}\nprocesses = {processes}\n"
         f'click.bind = ["{CLICK_HOST}:{port}"]\ncontrol.bind = "{CLICK_HOST}:{control_port}"\n'
         "trace.allow_private = true  # the demo's hosts exist on loopback only\n"
     )
@@ -244,7 +253,9 @@ async def _started(state_dir: Path, port: int, control_port: int) -> AsyncIterat
             env={name: value for name, value in kept.items() if not name.startswith("TRACEPOOL_")},
             start_new_session=True,  # a terminal's Ctrl-C reaches only the demo, which then stops the daemon
         )
-    child = DaemonProcess(process, config, log, f"http://{CLICK_HOST}:{port}", f"http://{CLICK_HOST}:{control_port}/")
+    child = DaemonProcess(
+        process, processes, config, log, f"http://{CLICK_HOST}:{port}", f"http://{CLICK_HOST}:{control_port}/"
+    )
     try:
         yield child
     finally:

@@ -1,4 +1,8 @@
-"""The state directory: created if it is missing, and locked by one daemon at a time."""
+"""The state directory: created if it is missing, and locked by one daemon at a time.
+
+With `processes` above 1, the first process uses the state directory, as a daemon of one process does. The others have
+directories of their own below it, `nodes/2` and so on. Their parent holds `nodes`.
+"""
 
 import errno
 import fcntl
@@ -13,6 +17,7 @@ from daemon.errors import AlreadyRunning, BadSettings, DiskUnavailable
 PRIVATE_MODE = 0o700
 ENTERED_MODE = 0o711  # as root: the account of the embedded server has to pass through it
 DATABASE = "postgres"  # the embedded server's directory
+NODES = "nodes"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors of a disk that is full, has no inode left, is read-only or fails: they may pass."""
 
@@ -65,7 +70,7 @@ class StateDir:
         found = self.path.stat()
         is_entered = os.geteuid() == 0 and (self._embedded or (self.path / DATABASE).exists())
         mode = ENTERED_MODE if is_entered else PRIVATE_MODE
-        is_shared = any(entry.is_dir() and entry.name != DATABASE for entry in self.path.iterdir())
+        is_shared = any(entry.is_dir() and entry.name not in (DATABASE, NODES) for entry in self.path.iterdir())
         if found.st_uid != os.geteuid() or found.st_mode & stat.S_ISVTX or is_shared:
             return
         if stat.S_IMODE(found.st_mode) != mode:
@@ -74,6 +79,7 @@ class StateDir:
     def release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
 
 
 def is_held(path: Path) -> bool:
@@ -89,6 +95,31 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def directories_of(state_dir: Path) -> list[Path]:
+    """The directory of each process: the state directory itself first, then those in `nodes`, in order."""
+    return [state_dir, *(directory for _, directory in sorted(_numbered(state_dir)))]
+
+
+def directory_of(state_dir: Path, number: int) -> Path:
+    """`number`: 1 is the first process."""
+    return state_dir if number == 1 else state_dir / NODES / str(number)
+
+
+def retired_directories(state_dir: Path, processes: int) -> list[Path]:
+    """The directories of processes beyond `processes`, of an earlier run with more of them."""
+    return [directory for number, directory in sorted(_numbered(state_dir)) if number > processes]
+
+
+def _numbered(state_dir: Path) -> list[tuple[int, Path]]:
+    with suppress(OSError):
+        return [
+            (int(entry.name), entry)
+            for entry in (state_dir / NODES).iterdir()
+            if entry.name.isascii() and entry.name.isdecimal() and entry.is_dir()
+        ]
+    return []
 
 
 @contextmanager

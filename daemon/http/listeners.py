@@ -1,15 +1,24 @@
-"""Opens the listening sockets of a face from an operator's settings, or takes over those that systemd passes."""
+"""Opens the listening sockets of a face from an operator's settings, or takes over those that were passed.
+
+systemd passes the sockets of a socket unit. The parent of several processes passes the same listening sockets to each
+of them: each process accepts connections from one common queue. So a process that ends, hangs or starts delays no
+connection: the others accept it. With a socket of its own (SO_REUSEPORT) a process would have a queue of its own, and
+what waits in the queue of a stopped process is lost.
+"""
 
 import errno
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
 
 import trio
 
 from daemon.errors import BadSettings, TheirFault
-from daemon.host.systemd import PassedSocket
+from daemon.host import child
+from daemon.host.systemd import PassedSocket, passed_sockets
+from daemon.settings.model import Settings
 from daemon.web.addresses import host_and_port
 
 _ADVICE = {
@@ -20,6 +29,54 @@ _ADVICE = {
     errno.ENOENT: "its folder does not exist; create it",
     errno.ENAMETOOLONG: "the path is too long for a socket (about 100 bytes); choose a shorter one",
 }
+
+
+CLICK = "click"
+OF_PARENT, CONTROL = "click-of-parent", "control"
+"""Names of descriptors: CLICK of a socket unit; the others only from the parent of several processes."""
+CONTROL_BACKLOG = 128
+UNIX_MODE = 0o660  # owner and group; the socket's permissions may be the only access control
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The listeners of both faces.
+
+    `kept`: systemd keeps those for clicks after a stop of the daemon, so waiting connections are left to the next one.
+    `shared`: other processes accept connections from them too.
+    """
+
+    click: list[trio.SocketListener]
+    control: list[trio.SocketListener]
+    kept: bool = False
+    shared: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether connections may wait in the kernel until the pools are loaded."""
+        return self.kept or self.shared
+
+
+async def listeners_of(settings: Settings, environ: MutableMapping[str, str]) -> Listeners:
+    """Those that were passed, and the others opened. Raises BadSettings and TheirFault."""
+    passed = passed_sockets(environ)
+    if not child.is_child(environ):
+        kept = passed_listeners(passed)
+        click = kept or await open_listeners(settings.click.bind, backlog=settings.click.backlog)
+        return Listeners(click, await open_control(settings), kept=bool(kept))
+    of_parent = [one for one in passed if one.name in (OF_PARENT, CONTROL)]
+    kept = passed_listeners([one for one in passed if one not in of_parent])
+    own = _listeners(one for one in of_parent if one.name == OF_PARENT)
+    control = _listeners(one for one in of_parent if one.name == CONTROL)
+    return Listeners(kept + own, control, kept=not own, shared=True)
+
+
+async def open_control(settings: Settings) -> list[trio.SocketListener]:
+    bind = settings.control.bind
+    listeners = await open_listeners([bind], backlog=CONTROL_BACKLOG)
+    if bind.startswith("unix:"):
+        os.chmod(bind.removeprefix("unix:"), UNIX_MODE)
+    return listeners
 
 
 async def open_listeners(binds: Sequence[str], *, backlog: int) -> list[trio.SocketListener]:
@@ -49,10 +106,15 @@ def passed_listeners(passed: Sequence[PassedSocket]) -> list[trio.SocketListener
 
     Raises BadSettings for a socket that does not listen, and for a name that is not meant for clicks.
     """
+    for one in passed:
+        if one.name not in (CLICK, "unknown") and not one.name.endswith(".socket"):  # systemd's default names
+            raise BadSettings(f"FileDescriptorName={one.name} of a socket unit: unknown; allowed: click")
+    return _listeners(passed)
+
+
+def _listeners(passed: Iterable[PassedSocket]) -> list[trio.SocketListener]:
     listeners: list[trio.SocketListener] = []
     for one in passed:
-        if one.name not in ("click", "unknown") and not one.name.endswith(".socket"):  # systemd's default names
-            raise BadSettings(f"FileDescriptorName={one.name} of a socket unit: unknown; allowed: click")
         try:
             listeners.append(_listener_of(socket.socket(fileno=one.fd)))
         except (OSError, ValueError) as error:

@@ -16,12 +16,18 @@ Probe = Callable[[], Awaitable[str | None]]
 """Returns None for a good answer, else the fault."""
 
 
-def listener_probes(server: Server, listeners: Sequence[trio.SocketListener], *, passed: bool) -> dict[str, Probe]:
-    """A probe for each listener, by name. `passed`: systemd opened the listeners."""
-    return {f"listener {name_of(listener)}": partial(_probe, server, listener, passed) for listener in listeners}
+def listener_probes(
+    server: Server, listeners: Sequence[trio.SocketListener], *, passed: bool, shared: bool = False
+) -> dict[str, Probe]:
+    """A probe for each listener, by name. `passed`: systemd opened the listeners.
+
+    `shared`: other processes accept from the same listeners, so any of them may answer, or close the connection.
+    """
+    probe = partial(_probe, server, passed=passed, shared=shared)
+    return {f"listener {name_of(listener)}": partial(probe, listener) for listener in listeners}
 
 
-async def _probe(server: Server, listener: trio.SocketListener, passed: bool) -> str | None:
+async def _probe(server: Server, listener: trio.SocketListener, *, passed: bool, shared: bool) -> str | None:
     turned_away = server.turned_away
     try:
         client = await _connected(listener)
@@ -30,7 +36,7 @@ async def _probe(server: Server, listener: trio.SocketListener, passed: bool) ->
         return None if passed else f"cannot be connected to: {e}"
     async with client:
         answer = await _answer_of(client)
-    if answer.startswith(LIVE) or (not answer and server.turned_away > turned_away):
+    if answer.startswith(LIVE) or (not answer and (shared or server.turned_away > turned_away)):
         return None  # the server is full, but alive: it refuses connections
     return f"/livez answers {answer[: len(LIVE)]!r}" if answer else "closes the connection without an answer"
 

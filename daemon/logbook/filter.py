@@ -23,6 +23,7 @@ class Selection:
     ip: str | None = None
     request: str | None = None
     since_s: float | None = None
+    node: str | None = None
 
     def __post_init__(self) -> None:
         if self.outcome is not None and self.outcome not in OUTCOMES:
@@ -46,6 +47,7 @@ class Selection:
             (self.outcome is None or _outcome(fields) == self.outcome)
             and (self.offer is None or fields.get("offer") == self.offer)
             and (self.ip is None or any(_is_ip(self.ip, named) for named in _ips(fields)))
+            and (self.node is None or fields.get("node") == self.node)
             and (self.request is None or _id(fields.get("request_id")).startswith(_id(self.request)))
         )
 

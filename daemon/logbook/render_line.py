@@ -17,7 +17,7 @@ Piece = tuple[str, str]  # text, and a style of rich
 
 OUTCOMES = {"resolved": "green", "fallback": "yellow", "left": "dim"}
 LEVELS = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red", "critical": "bold red"}
-SHOWN_ELSEWHERE = frozenset({"ts", "level", "event", "logger"})
+SHOWN_ELSEWHERE = frozenset({"ts", "level", "event", "logger", "node"})
 VALUE_CHARACTERS_MAX = 300
 NO_TIME = " " * 20
 """Before a line of another program, where a line of the daemon has its time."""
@@ -29,6 +29,8 @@ def render_line(line: Line) -> list[Piece]:
         return [(NO_TIME + line.text + (" …" if line.is_cut else ""), "dim")]
     event, level = str(fields.get("event", "")), str(fields.get("level", "info"))
     pieces: list[Piece] = [(_time(fields.get("ts")), "dim"), (f"  {_text(event):<9}", LEVELS.get(level, "") or "bold")]
+    if "node" in fields:
+        pieces.append((f" {_text(fields['node'])} ", "magenta"))
     render = RENDERERS.get(event)
     # A line of ours without its usual fields is rendered as any other line.
     pieces += render(fields) if render and level == "info" and "request_id" in fields else _anything(fields)

@@ -1,5 +1,10 @@
 """One maintenance round: ends overdue traces, removes old ones, records statistics and returns a report.
 
+It also restarts the batch traces of nodes that have stopped.
+
+All nodes together do one round in each interval of maintenance.interval_s: `claim_round` says which node does it.
+Intervals are by PostgreSQL's clock, so they are the same for all nodes. An operator's round is done at once.
+
 In a running daemon the timers of the pool actors end locks and cooldowns, and a round only reports overdue ones. While
 no daemon runs (`expire_ips`), the round ends them in the rows.
 """
@@ -7,12 +12,15 @@ no daemon runs (`expire_ips`), the round ends them in the rows.
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import UUID
 
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
 from daemon.settings.model import Settings
 
+ROUND, STATISTICS = "round", "statistics"
+"""The names in the table rounds."""
 UNHEALTHY_NAMED_MAX = 100
 BATCHES_MAX = 200  # in one round; the next round goes on
 
@@ -31,7 +39,7 @@ class UnhealthyIp:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`overdue_ips`: IPs whose lock or cooldown a timer should have ended: a fault in a running daemon."""
+    """`overdue_ips`: IPs whose lock or cooldown a timer of this node should have ended: a fault in a running daemon."""
 
     overdue_ips: int
     expired_locks: int
@@ -70,17 +78,43 @@ class Report:
         return [*lines, *(advice.line() for advice in self.advice)]
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`is_mine`: this node does the round of the present interval. `now_s`: PostgreSQL's clock."""
+
+    is_mine: bool
+    now_s: float
+
+
+async def claim_round(database: Database, settings: Settings, node_id: UUID) -> Claim:
+    """Raises DatabaseUnavailable. A repeated call in the same interval has the same result."""
+    [row] = await database.fetch("claim_round", ROUND, settings.maintenance.interval_s, node_id, True)
+    return Claim(row["is_mine"], row["now_s"])
+
+
 async def run_once(
-    database: Database, settings: Settings, *, queued: int = 0, overdue_ips: int = 0, expire_ips: bool = True
+    database: Database,
+    settings: Settings,
+    *,
+    node_id: UUID | None = None,
+    is_scheduled: bool = False,
+    queued: int = 0,
+    overdue_ips: int = 0,
+    expire_ips: bool = True,
 ) -> Report:
-    """Do one round. Each part is a transaction of its own. Raises DatabaseUnavailable; completed parts stay done."""
+    """Do one round. Each part is a transaction of its own. Raises DatabaseUnavailable; completed parts stay done.
+
+    `node_id`: the node that does the round; with `expire_ips` one that certainly does not run. `is_scheduled`: the
+    round after `claim_round`; its statistics are empty if the row of the interval exists already.
+    """
     expired = {"locks": 0, "cooldowns": 0}
     if expire_ips:
-        expired = (await database.fetch("expire_ips", settings.pool.cooldown_s))[0]
+        expired = (await database.fetch("expire_ips", settings.pool.cooldown_s, node_id))[0]
     rows = settings.maintenance.delete_batch_rows
-    timed_out = await _in_batches(database, "time_out_traces", rows)
+    timed_out = await _in_batches(database, "time_out_traces", rows, node_id)
+    await database.fetch("restart_batch_traces", None)
     removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
-    statistics = await database.work(_record_statistics, queued)
+    statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)
     unhealthy = await database.fetch("unhealthy_ips", UNHEALTHY_NAMED_MAX)
     return Report(
         overdue_ips=overdue_ips,
@@ -106,6 +140,13 @@ async def _in_batches(database: Database, query: str, batch_rows: int, *args: An
     return total
 
 
-async def _record_statistics(conn: Connection, queued: int) -> dict[str, Any]:
+async def _record_statistics(
+    conn: Connection, queued: int, interval_s: float, node_id: UUID | None, is_scheduled: bool
+) -> dict[str, Any]:
+    """A unit of work. A row and its claim are of one transaction, so a scheduled row is written once, or not at all."""
+    if node_id is not None:
+        claimed = await conn.fetchrow(QUERIES["claim_round"], STATISTICS, interval_s, node_id, False)
+        if is_scheduled and not claimed["is_mine"]:
+            return {}
     row = dict(await conn.fetchrow(QUERIES["record_statistics"], queued))
     return row | {"country_breakdown": json.loads(row["country_breakdown"])}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon import __version__
@@ -138,6 +138,7 @@ class Settings(BaseSettings):
     )
 
     role: Literal["full", "tracer"] = "full"
+    processes: values.Processes = 1
     state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
     database: Database = Database()
     click: Click = Click()
@@ -160,6 +161,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
+
+    @field_validator("processes")
+    @classmethod
+    def _a_tracer_is_one_process(cls, processes: values.Processes, info: ValidationInfo) -> values.Processes:
+        if processes != 1 and info.data.get("role") == "tracer":
+            raise ValueError('must be 1 with role = "tracer": start several tracers, each with its control.bind')
+        return processes
 
     @model_validator(mode="after")
     def _a_trace_ends_before_its_lock(self) -> "Settings":

@@ -19,12 +19,13 @@ from pydantic_settings.exceptions import SettingsError
 
 from daemon import logs
 from daemon.errors import BadSettings
+from daemon.host import child
 from daemon.printable import one_line
 from daemon.providers.settings import Provider
 from daemon.settings.connection_string import parameters_of
 from daemon.settings.model import ENV_PREFIX, Settings
 
-ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL"})
+ENV_OF_OTHERS = frozenset({"TRACEPOOL_CONFIG", "TRACEPOOL_TEST_ALL", child.ROLE})
 SECRETS = ("database.url", "control.token", "trace.service_token")
 SYSTEM_CONFIG = Path("/etc/tracepool/tracepool.toml")
 
@@ -78,6 +79,14 @@ def load(file: Path | None = None) -> Settings:
         return Settings(**merged)
     except ValidationError as e:
         raise BadSettings("\n".join(one_line(_explain(error, sources)) for error in e.errors())) from None
+
+
+def with_processes(settings: Settings, given: str) -> Settings:
+    """`given`: of the command line, which overrides all sources. Raises BadSettings."""
+    try:
+        return Settings(**{**dict(settings), "processes": given})
+    except ValidationError as e:
+        raise BadSettings(f"--processes: {str(e.errors()[0]['msg']).removeprefix('Value error, ')}") from None
 
 
 def _read_sources(path: Path | None) -> list[Source]:

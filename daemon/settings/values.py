@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
@@ -23,6 +23,7 @@ TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
 HEADER_TOKEN = re.compile(r"[\x21-\x7e]{0,4096}")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")  # a token (RFC 9110, 5.6.2)
 SCHEMA_BYTES_MAX = 63
+PROCESSES_MAX = 64
 HOST_NAME = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
 )
@@ -135,6 +136,15 @@ def _node_name(name: str) -> str:
     return name
 
 
+def _processes(value: Any) -> Any:
+    if value == "auto":
+        return value
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= PROCESSES_MAX:
+        raise ValueError(f'must be "auto" or a number from 1 to {PROCESSES_MAX}')
+    return int(text)
+
+
 Strings = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_from_commas)]
 BindAddress = Annotated[str, AfterValidator(bind_address)]
 BindAddresses = Annotated[Strings, _each(bind_address)]
@@ -147,4 +157,5 @@ ConnectionString = Annotated[SecretStr | None, AfterValidator(_connection_string
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 CheckUrl = Annotated[str, AfterValidator(_check_url)]
 SchemaName = Annotated[str, AfterValidator(_schema_name)]
+Processes = Annotated[int | Literal["auto"], BeforeValidator(_processes)]
 NodeName = Annotated[str, AfterValidator(_node_name)]

@@ -1,13 +1,14 @@
 """The batch lane: traces that no visitor waits for. They use an IP only while their country's pool has IPs to spare.
 
-Their rows are the queue, so they survive a restart: traces that were under way then start again. A click never waits
-for a batch trace: none starts that would raise a country's utilisation to `pool.batch_below_percent`, and at most half
-of the workers have one.
+Their rows are the queue, so they survive a restart: traces that were under way then start again. A node claims a row
+before it traces the URL, so that all nodes can work on one queue. The rows of a node that is lost start again too, see
+maintenance/rounds.py. A click never waits for a batch trace: none starts that would raise a country's utilisation, on
+this node or on all nodes together, to `pool.batch_below_percent`, and at most half of the workers have one.
 """
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,7 +22,7 @@ from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Recorder
-from daemon.pool.messages import Counts
+from daemon.pool.messages import Counts, Elsewhere
 from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
 from daemon.trace.dispatch import Dispatcher, JobRequest
@@ -41,25 +42,38 @@ COPY_BATCH_ROWS = 5_000
 log = structlog.get_logger("daemon.trace")
 
 
-def room(counts: Counts, beginning: int, below_percent: float) -> int:
+ALONE = Elsewhere()
+
+
+def room(counts: Counts, beginning: int, below_percent: float, elsewhere: Elsewhere = ALONE) -> int:
     """How many more batch traces may start in a country where `beginning` have no IP yet. Pure.
 
-    The utilisation, (locked + cooldown) / healthy, stays below `below_percent`.
+    The utilisation, (locked + cooldown) / healthy, of this node and of all nodes stays below `below_percent`. Where the
+    node has too few IPs for that but uses none, it may start one, if the nodes before it leave room for it.
     """
-    if counts.waiting:
+    others = elsewhere.counts
+    if counts.waiting or others.waiting:
         return 0
-    healthy = counts.total - counts.failed
-    used = counts.locked + counts.cooldown + beginning
-    used_max = math.ceil(healthy * below_percent / 100) - 1
-    return max(0, min(used_max - used, counts.available - beginning))
+    healthy, used = counts.total - counts.failed, counts.locked + counts.cooldown + beginning
+    here = _unused_below(healthy, used, below_percent)
+    in_all = _unused_below(
+        healthy + others.total - others.failed, used + others.locked + others.cooldown, below_percent
+    )
+    if not used and elsewhere.before < in_all:
+        here = max(1, here)
+    return max(0, min(here, in_all, counts.available - beginning))
+
+
+def _unused_below(healthy: int, used: int, below_percent: float) -> int:
+    return math.ceil(healthy * below_percent / 100) - 1 - used
 
 
 @dataclass(eq=False, repr=False)
 class Batch:
     """`under_way`: traces in the queue of jobs or with a worker. `_flush` returns once PostgreSQL has all entries.
 
-    `_restarted`: the traces that an earlier run of the daemon had under way. `beginning`: traces under way without an
-    IP yet, by country.
+    `_restarted`: the traces that an earlier run of the node had under way. `beginning`: traces under way without an IP
+    yet, by country. `_without_ip`: claimed traces that got no IP. `_elsewhere(country)`: the IPs of the other nodes.
     """
 
     _database: Database
@@ -69,10 +83,13 @@ class Batch:
     _live: LiveSettings
     _now: Callable[[], Moment]
     _troubles: Troubles
+    _node_id: UUID
+    _elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE
     _wake: trio.Event = field(default_factory=trio.Event, init=False)
     _restarted: bool = field(default=False, init=False)
     beginning: Counter[str] = field(default_factory=Counter, init=False)
     under_way: set[UUID] = field(default_factory=set, init=False)
+    _without_ip: set[UUID] = field(default_factory=set, init=False)
 
     def wake(self) -> None:
         self._wake.set()
@@ -110,39 +127,54 @@ class Batch:
 
     async def _fill(self) -> bool:
         """Dispatches the traces that may start now; True if more are waiting."""
+        running = frozenset(self.under_way)  # those that end now may be missing in PostgreSQL
         await self._flush()
         if not self._restarted:
-            await self._database.fetch("restart_batch_traces")
+            await self._database.fetch("restart_batch_traces", self._node_id)
             self._restarted = True
+        if released := set(self._without_ip):
+            await self._database.fetch("release_batch_traces", self._node_id, list(released))
+            self._without_ip -= released
         more = False
-        for row in await self._database.fetch("batch_countries"):
-            more |= await self._fill_from(row["target_country"])
+        for row in await self._database.fetch("batch_countries", self._node_id):
+            more |= await self._fill_from(row["target_country"], running)
         return more
 
-    async def _fill_from(self, country: str) -> bool:
+    async def _fill_from(self, country: str, running: frozenset[UUID]) -> bool:
         settings = self._live.current
         pool = self._dispatcher.pool_of(country)
+        if (pool is None or pool.country != canonical(country)) and self._elsewhere(canonical(country)).counts.total:
+            return False  # the nodes that have these IPs take the rows
         if pool is None:
-            return await self._refuse(country)
-        free = room(pool.view.counts, self.beginning[pool.country], settings.pool.batch_below_percent)
+            return await self._refuse(country, running)
+        elsewhere = self._elsewhere(pool.country)
+        free = room(pool.view.counts, self.beginning[pool.country], settings.pool.batch_below_percent, elsewhere)
         workers = math.ceil(settings.trace.workers * WORKERS_SHARE) - len(self.under_way)
         most = min(free, workers)
         if most <= 0:
             return True
-        rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), most)
-        for row in rows:
+        rows = await self._claim(country, running, most)
+        for place, row in enumerate(rows):
             listener = _BatchListener(self, row["request_id"], pool.country)
             request = JobRequest(row["request_id"], row["tracking_url"], country, self._now())
             if not self._dispatcher.dispatch_batch(request, pool, listener):
+                self._without_ip.update(left["request_id"] for left in rows[place:])
                 return True
             self.under_way.add(row["request_id"])
             self.beginning[pool.country] += 1
         return len(rows) == most
 
-    async def _refuse(self, country: str) -> bool:
+    async def _claim(self, country: str, running: frozenset[UUID], rows_max: int) -> Sequence[Mapping[str, Any]]:
+        excluded = list(running | self.under_way)
+        return await self._database.fetch("next_batch_traces", country, self._node_id, excluded, rows_max)
+
+    async def _refuse(self, country: str, running: frozenset[UUID]) -> bool:
         """Ends the traces of a country without IPs."""
+        countries = {canonical(row["country"]) for row in await self._database.fetch("ip_countries")}
+        if canonical(country) in countries:
+            return True  # another node's, or nobody's yet
         now = self._now()
-        rows = await self._database.fetch("next_batch_traces", country, list(self.under_way), REFUSED_ROWS_MAX)
+        rows = await self._claim(country, running, REFUSED_ROWS_MAX)
         why = f"no pool: there is no IP in {country}, and trace.default_country names no other"
         for row in rows:
             self._journal.record(never_attempted(row["request_id"], now, "no_pool", why))
@@ -151,8 +183,10 @@ class Batch:
     def began(self, country: str) -> None:
         self.beginning[country] -= 1
 
-    def ended(self, request_id: UUID) -> None:
+    def ended(self, request_id: UUID, *, had_ip: bool) -> None:
         self.under_way.discard(request_id)
+        if not had_ip:
+            self._without_ip.add(request_id)
         self.wake()
 
 
@@ -166,11 +200,12 @@ class _BatchListener:
     _has_ip: bool = False
 
     def send_nowait(self, value: TraceUpdate, /) -> None:
-        if isinstance(value, Started | Finished) and not self._has_ip:
+        begins, had_ip = not self._has_ip, self._has_ip
+        if isinstance(value, Started | Finished) and begins:
             self._has_ip = True
             self._batch.began(self._country)
         if isinstance(value, Finished):
-            self._batch.ended(self._request_id)
+            self._batch.ended(self._request_id, had_ip=had_ip)
 
 
 async def add_traces(conn: Connection, urls: Sequence[str], country: str) -> list[UUID]:

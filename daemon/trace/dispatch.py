@@ -101,6 +101,7 @@ class Dispatcher:
     _jobs: "trio.MemorySendChannel[TraceJob]"
     _live: LiveSettings
     _now: Callable[[], Moment]
+    _node_id: UUID | None = None
     waiting: int = field(default=0, init=False)
 
     @property
@@ -134,7 +135,7 @@ class Dispatcher:
         deadline_s = answer_by(now_s, asked.tick_s + patience_s)
         if deadline_s <= now_s:
             return "deadline"
-        if pool.would_refuse(deadline_s, now_s):
+        if pool.turns_away(deadline_s, now_s):
             return "no_ip"  # at once: all workers may be waiting for IPs, so that none takes the job for a while
         handle = TraceHandle(self, deadline_s)
         job = _job_of(request, pool.country, handle, deadline_s, settings)
@@ -142,7 +143,8 @@ class Dispatcher:
             return "overload"
         timeout_at = asked.wall_s + patience_s + settings.trace.timeout_s
         row = (job.request_id, job.offer_id, job.tracking_url, job.country, job.inbound)
-        self._journal.record(TracePending(*row, started_at=asked.wall_s, timeout_at=timeout_at))
+        pending = TracePending(*row, started_at=asked.wall_s, timeout_at=timeout_at, node_id=self._node_id)
+        self._journal.record(pending)
         return handle
 
     def dispatch_batch(self, request: JobRequest, pool: PoolHandle, listener: Listener) -> bool:

@@ -1,5 +1,6 @@
 """The rules that clicks, direct traces and batch traces share: country, User-Agent, waiting_max, deadline."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
@@ -12,9 +13,10 @@ from daemon.control.problems import ProblemRaised
 from daemon.control.resources.direct_traces import DirectTraces, ParallelRequest
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished, TracePending
+from daemon.pool.messages import Counts, Elsewhere
 from daemon.pool.states import Ip
 from daemon.settings.model import HONEST_USER_AGENT
-from daemon.trace.batch import Batch
+from daemon.trace.batch import ALONE, Batch
 from daemon.trace.dispatch import JobRequest, TraceHandle
 from daemon.trace.jobs import Finished, TraceJob, TraceUpdate
 from daemon.trace.leases import ANSWER_LATE_S
@@ -28,17 +30,20 @@ BROWSER = Identity("Browser/1", "de-DE", "https://search.example/")
 
 
 class Rows:
-    """A database with a batch trace for each of `countries`, and no other trace."""
+    """A database with a batch trace for each of `countries`, no other trace, and IPs of `ip_countries`."""
 
-    def __init__(self, *countries: str) -> None:
+    def __init__(self, *countries: str, ip_countries: tuple[str, ...] = ()) -> None:
         self._rows = {uuid4(): country for country in countries}
+        self._ip_countries = ip_countries
 
     async def fetch(self, name: str, *args: Any) -> list[dict[str, Any]]:
+        if name == "ip_countries":
+            return [{"country": country} for country in self._ip_countries]
         if name == "batch_countries":
             return [{"target_country": country} for country in dict.fromkeys(self._rows.values())]
         if name != "next_batch_traces":
             return []
-        country, under_way, most = args
+        country, _, under_way, most = args
         found = [which for which, its in self._rows.items() if its == country and which not in under_way]
         return [{"request_id": which, "tracking_url": TRACKING} for which in found[:most]]
 
@@ -55,17 +60,19 @@ async def direct(face: Face, *, traces: DirectTraces | None = None, **given: Any
     return await (traces or DirectTraces()).trace(request, overview, cast(Any, Rows()), face.live.current)
 
 
-def batch_of(face: Face, rows: Rows) -> Batch:
+def batch_of(face: Face, rows: Rows, elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE) -> Batch:
     async def flush() -> None:
         await trio.lowlevel.checkpoint()
 
-    return Batch(cast(Any, rows), face.dispatcher, face.journal, flush, face.live, now, Troubles())
+    return Batch(cast(Any, rows), face.dispatcher, face.journal, flush, face.live, now, Troubles(), uuid4(), elsewhere)
 
 
-async def jobs_of(face: Face, rows: Rows) -> list[TraceJob]:
+async def jobs_of(
+    face: Face, rows: Rows, elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE
+) -> list[TraceJob]:
     """The jobs that the batch lane queues in its first second."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(batch_of(face, rows).run)
+        nursery.start_soon(batch_of(face, rows, elsewhere).run)
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     return [face.jobs.receive_nowait() for _ in range(face.jobs.statistics().current_buffer_used)]
@@ -94,6 +101,28 @@ async def test_the_default_country_serves_clicks_direct_traces_and_the_batch_lan
         assert (await direct(face, target_country="fr")).final_url == "https://shop.example/"
     assert face.hit.outcome == "resolved"
     assert {row.target_country for row in of_kind(TracePending, face.journal.entries)} == {"us"}
+
+
+async def test_the_batch_lane_leaves_the_traces_of_a_country_to_the_nodes_that_have_it(
+    autojump_clock: MockClock,
+) -> None:
+    def elsewhere(country: str) -> Elsewhere:
+        return Elsewhere(Counts(9, 9, 0, 0, 0, 0)) if country == "uk" else ALONE
+
+    for default in ("", "us"):
+        face = Face(trace={"default_country": default}, pool={"batch_below_percent": 100})
+        face.directory.open("us", IPS)
+        jobs = await jobs_of(face, Rows("GB", "us"), elsewhere)
+        assert [job.country for job in jobs] == ["us"]
+        assert face.journal.entries == []
+
+
+async def test_the_batch_lane_refuses_no_trace_of_a_country_whose_ips_are_in_the_table(
+    autojump_clock: MockClock,
+) -> None:
+    face = Face()
+    assert await jobs_of(face, Rows("fr", "de", ip_countries=(" FR ",))) == []
+    assert len(of_kind(TraceFinished, face.journal.entries)) == 1
 
 
 async def test_clicks_and_direct_traces_share_one_bound_of_waiting_requesters(autojump_clock: MockClock) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon import restarts
+from daemon import pauses
 from daemon.__main__ import main
 from daemon.clock import Moment
 from daemon.journal.spool import Spool
@@ -95,7 +95,7 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
     """A message that an actor handles again after a crash does not count: else a long queue would never be served."""
     decide = Pool.decide
     decided: dict[int, Message] = {}
-    restarts.PAUSE_MAX_S = restarts.PAUSE_MIN_S  # many crashes in a short time: how pauses grow is tested elsewhere
+    pauses.PAUSE_MAX_S = pauses.PAUSE_MIN_S  # many crashes in a short time: how pauses grow is tested elsewhere
 
     def raising(pool: Pool, message: Message, now: Moment, decision: Decision) -> None:
         n = 0 if id(message) in decided else nth.due()
@@ -111,7 +111,7 @@ def raise_on_messages(nth: Nth, report: Report) -> None:
 
 def raise_in_traces(nth: Nth, report: Report) -> None:
     trace = vars(backends)["trace"]
-    restarts.PAUSE_MAX_S = restarts.PAUSE_MIN_S
+    pauses.PAUSE_MAX_S = pauses.PAUSE_MIN_S
 
     async def raising(*args: Any, **values: Any) -> Any:
         n = nth.due()

@@ -15,10 +15,11 @@ from daemon.control.api import ControlContext
 from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
 from daemon.control.overview import Overview
-from daemon.control.service import ControlFace, open_control
+from daemon.control.service import ControlFace
 from daemon.control.tracing import TracesForOthers
 from daemon.database.postgres import Database
 from daemon.host.clocks import read_clocks
+from daemon.http.listeners import open_control
 from daemon.maintenance.rounds import Report
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import trio
@@ -65,7 +66,7 @@ def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
     live, troubles = LiveSettings(SETTINGS), Troubles()
     advisor = Advisor(rows.database, live, path.directory, path.clicks.tally, ProviderHealth(), read_clocks, troubles)
     flush = trio.lowlevel.checkpoint
-    maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, troubles)
+    maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, troubles, node_id=uuid4())
     overview: Any = FixedOverview()
     overview.directory, overview.tracer, overview.clicks, overview.dispatcher = (
         *(path.directory, path.tracer, path.clicks, path.dispatcher),

@@ -270,12 +270,26 @@ async def test_the_operators_questions_are_answered(postgres: PostgresServer) ->
 
 
 def maintaining(
-    rows: Rows, settings: Settings, directory: PoolDirectory, queued: int = 0, troubles: Troubles | None = None
+    rows: Rows,
+    settings: Settings,
+    directory: PoolDirectory,
+    queued: int = 0,
+    troubles: Troubles | None = None,
+    node_id: UUID | None = None,
 ) -> Maintenance:
     troubles = troubles or Troubles()
     live = LiveSettings(settings)
     advisor = Advisor(rows.database, live, directory, Tally(), ProviderHealth(), read_clocks, troubles)
-    return Maintenance(rows.database, live, directory, lambda: queued, trio.lowlevel.checkpoint, advisor, troubles)
+    return Maintenance(
+        rows.database,
+        live,
+        directory,
+        lambda: queued,
+        trio.lowlevel.checkpoint,
+        advisor,
+        troubles,
+        node_id=node_id or uuid4(),
+    )
 
 
 def pools_with(ip: Ip) -> PlayedPools:

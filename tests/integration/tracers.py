@@ -9,9 +9,10 @@ import trio
 import trio.testing
 
 from daemon.control.api import TracerContext
-from daemon.control.service import ControlFace, open_control
+from daemon.control.service import ControlFace
 from daemon.control.tracing import TracesForOthers
 from daemon.host.clocks import read_clocks
+from daemon.http.listeners import open_control
 from daemon.providers.proxies import LeasedProxy, Login
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings

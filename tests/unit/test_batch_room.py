@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.pool.messages import Counts
+from daemon.pool.messages import Counts, Elsewhere
 from daemon.trace.batch import room
 
 FEW = st.integers(0, 200)
@@ -43,3 +43,24 @@ def test_no_more_start_than_are_available_or_than_the_bound_allows(
     if more:
         healthy = available + locked + cooldown
         assert 100 * (locked + cooldown + beginning + more) < percent * healthy + 1e-6
+
+
+def of_ips(available: int, locked: int = 0, waiting: int = 0) -> Counts:
+    return Counts(available + locked, available, locked, 0, 0, waiting)
+
+
+@pytest.mark.parametrize(
+    ("here", "elsewhere", "expected"),
+    [
+        (of_ips(50), Elsewhere(of_ips(0, locked=50)), 9),  # 59 of 100 would be in use
+        (of_ips(50), Elsewhere(of_ips(0, locked=70)), 1),
+        (of_ips(3, locked=7), Elsewhere(of_ips(90)), 0),  # its own clicks would wait
+        (of_ips(10), Elsewhere(of_ips(9, locked=1, waiting=1)), 0),
+        (of_ips(1), Elsewhere(of_ips(2), before=0), 1),  # of three IPs one may be in use, whichever node has it
+        (of_ips(1), Elsewhere(of_ips(2), before=1), 0),
+        (of_ips(1), Elsewhere(of_ips(1, locked=1), before=0), 0),
+        (of_ips(0), Elsewhere(of_ips(9), before=0), 0),
+    ],
+)
+def test_the_bound_holds_for_all_nodes_together(here: Counts, elsewhere: Elsewhere, expected: int) -> None:
+    assert room(here, 0, 60, elsewhere) == expected
