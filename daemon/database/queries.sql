@@ -531,7 +531,8 @@ where node_id = $1 and state = 'active' returning node_id
 
 -- name: set_draining
 -- $1 node, $2: whether it gives its IPs away and leases none.
-update nodes set draining = $2 where node_id = $1 returning node_id
+update nodes set draining = $2, draining_at = case when $2 then coalesce(draining_at, now()) end
+where node_id = $1 returning node_id
 
 -- name: connection_limits
 -- How many connections the server has for others than superusers.
