@@ -72,6 +72,12 @@ ABOUT_REFUSED = """List, send again or drop the entries that PostgreSQL refused.
     tracepool journal refused list
     tracepool journal refused retry
     tracepool journal refused drop 1204"""
+OF_NODES = (
+    ("list", "nodes", "list_nodes"),
+    ("drain", "nodes", "drain"),
+    ("undrain", "nodes", "undrain"),
+    ("remove", "nodes", "remove"),
+)
 _NO_LINES = Box("    \n" * 8)
 
 Command = tuple[str, str, str] | App
@@ -121,12 +127,6 @@ def build_app(*, lazy: bool = False) -> App:
     )
     entries = (("list", "journal", "list_refused"), ("retry", "journal", "retry"), ("drop", "journal", "drop"))
     tokens = (("create", "token", "create"), ("list", "token", "list_tokens"), ("revoke", "token", "revoke"))
-    of_nodes = (
-        ("list", "nodes", "list_nodes"),
-        ("drain", "nodes", "drain"),
-        ("undrain", "nodes", "undrain"),
-        ("remove", "nodes", "remove"),
-    )
     return _with_commands(
         app,
         lazy,
@@ -142,7 +142,7 @@ def build_app(*, lazy: bool = False) -> App:
         ("maintenance", "status", "maintenance"),
         ("plan", "plan", "plan"),
         group("token", ABOUT_ACCESS, *tokens),
-        group("nodes", ABOUT_NODES, *of_nodes),
+        group("nodes", ABOUT_NODES, *OF_NODES),
         group("journal", ABOUT_JOURNAL, group("refused", ABOUT_REFUSED, *entries)),
         ("psql", "psql", "psql"),
         ("database-url", "psql", "database_url"),
