@@ -18,11 +18,12 @@ select id from ip_rotation_pool where node_id = $1 and set_aside is null
 select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
 
 -- name: take_ips
--- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null. Takes what nobody owns.
+-- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
+-- owns.
 update ip_rotation_pool p set node_id = $1
 from (select id from ip_rotation_pool
       where (node_id is null or $2 and node_id <> $1) and ($3::bigint is null or edit_no between $3 and $4)
-      for update skip locked) free
+      limit $5 for update skip locked) free
 where p.id = free.id
 
 -- name: find_beat
@@ -479,7 +480,7 @@ with mine as (
     set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
         figures = $5::jsonb, beat = beat + 1
     where node_id = $1 and claim = $2 and state = 'active' returning node_id, beat, trusted_until)
-select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.beat, n.draining, n.trust_s, n.figures::text,
+select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.protocol, n.beat, n.draining, n.trust_s, n.figures::text,
        extract(epoch from coalesce(mine.trusted_until, n.trusted_until))::float8 as trusted_until_s,
        extract(epoch from n.started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
        mine.beat as renewed
