@@ -10,6 +10,7 @@ import trio
 from cyclopts import Parameter
 
 from daemon.cli.import_file import name_of, read_text
+from daemon.cli.nodes import names_that_run
 from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import ConfigFile, flag, settings_of, with_database
 from daemon.control.socket import ask
@@ -47,9 +48,10 @@ def trace(
     wanted, refused = _read(urls, settings)
     if not wanted:
         raise BadInput("there is no URL to trace: give URLs, or - and one a line on standard input")
-    if not no_wait and ask(settings.state_dir, "status") is None:
+    if not no_wait and ask(settings.state_dir, "status") is None and not names_that_run(settings):
         raise TheirFault(
-            "the daemon is not running: start it (tracepool serve), or store the URLs for it with --no-wait"
+            "the daemon is not running, and no other node is: start it (tracepool serve), or store the URLs for it with"
+            " --no-wait"
         )
 
     async def use(database: Database) -> bool:
