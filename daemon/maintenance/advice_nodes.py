@@ -19,7 +19,7 @@ RESTART_FOR = frozenset({"node.trust_s"})  # settings that a reload does not cha
 def node_lost(f: Figures) -> Iterator[Advice]:
     for node in f.evidence.nodes:
         is_removed, is_over = node.state == "removed", node.trusted_for_s <= 0
-        if not node.ips or (not is_removed and node.seen_s_ago < LOST_S):
+        if not node.ips or not (is_removed or is_over or node.seen_s_ago >= LOST_S):
             continue
         until = datetime.fromtimestamp(node.free_at_s, UTC).strftime("%H:%M:%S UTC")
         if is_removed:
