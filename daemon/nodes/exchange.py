@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+from msgspec import structs
+
 from daemon.nodes.balance import MOVED_S, Given, idle, unseen
-from daemon.nodes.figures import CountryFigures, Sent
+from daemon.nodes.figures import CountryFigures, Sent, own_figures
 from daemon.pool.messages import NO_COUNTS, Counts, PoolView, SetElsewhere
 
 MEMORY_S = 30.0  # of the demand
@@ -72,13 +74,8 @@ class Exchange:
         self._totals = totals
 
     def figures(self, view: PoolView) -> CountryFigures:
-        counts = view.counts
-        return CountryFigures(
-            available=counts.available,
-            locked=counts.locked,
-            cooldown=counts.cooldown,
-            failed=counts.failed,
-            waiting=counts.waiting,
+        return structs.replace(
+            own_figures(view.counts),
             wanted_per_s=round(self._wanted_per_s, 3),
             missed=sum(count for _, count in self._missed_at),
             adopted=view.adopted,

@@ -110,7 +110,7 @@ class PlayedNode:
     def _renew(self) -> None:
         self.renewals += 1
         now_s = trio.current_time()
-        figures = NodeFigures(self.balancer.countries(), max(0.1, self.balancer.pools_s()), trust_s=900.0)
+        figures = NodeFigures(self.balancer.countries(), max(0.1, self.balancer.pools_s()))
         self.shared.rows[self.id] = Peer(
             self.id, f"n{self.number}", 1, "active", self.draining, "1", 900, 1100, figures
         )
