@@ -33,8 +33,8 @@ def main(argv: list[str] | tuple[str, ...] | None = None) -> int:
 def start() -> NoReturn:
     """Run the command and end the process with its status.
 
-    A daemon has closed everything by then, and ends without the finalization of Python: a worker thread that still runs,
-    such as a name lookup, can crash the interpreter there, and systemd would see a failure.
+    A daemon has closed everything by then, and ends without the finalization of Python: a worker thread that still
+    runs, such as a name lookup, can crash the interpreter there, and systemd would see a failure.
     """
     status = main()
     if sys.argv[1:2] == ["serve"]:
