@@ -29,7 +29,7 @@ class _Named:
 
 @dataclass(frozen=True, slots=True)
 class PoolState(Depletion, CountryStatus, _Named):  # an answer has the fields of the last base first
-    """One country's IPs on all nodes. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy.
+    """One country on all nodes. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy.
 
     `dry_in_s`: in how many seconds no IP is available if leases go on as in the last minute; null if that does not
     happen, or the rate is not known yet.

@@ -49,10 +49,12 @@ export class Nodes {
   /** The status with the figures of the chosen node instead of those of all nodes. */
   async shown(status) {
     this.show(status);
-    if (!this.chosen || status.nodes.length < 2) return status;
+    if (status.nodes.length < 2) return status;
+    const backlogs = status.nodes.map((node) => node.backlog ?? 0);
+    if (!this.chosen) return { ...status, backlog: backlogs.reduce((sum, n) => sum + n, 0) };
     try {
       const found = await get(`/api/nodes/${encodeURIComponent(this.chosen)}`);
-      return { ...status, countries: found.countries, outlook: {}, active_traces: found.node.active_traces ?? 0, last_minute: found.last_minute };
+      return { ...status, countries: found.countries, outlook: {}, active_traces: found.node.active_traces ?? 0, backlog: found.node.backlog, last_minute: found.last_minute };
     } catch (trouble) {
       setText($("node-trouble"), trouble.message);
       return status;
@@ -95,6 +97,7 @@ export class Nodes {
   label(name) {
     if (name === this.labelled) return;
     this.labelled = name;
+    setText($("f-uptime").previousElementSibling, name ? `Up for, ${name}` : "Up for");
     for (const id of OWN_PANELS) {
       document.querySelector(`#${id} .of-node`)?.remove();
       if (name) $(id).querySelector("h2").append(h("span", { class: "of-node" }, ` of node ${name}`));
