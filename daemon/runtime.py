@@ -304,6 +304,7 @@ async def runtime_ready(
             troubles,
             node_id,
             lambda country: member.peers.elsewhere(country),
+            member.may_lease,
         )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
