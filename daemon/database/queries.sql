@@ -20,11 +20,12 @@ select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is 
 -- name: take_ips
 -- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
 -- owns.
-update ip_rotation_pool p set node_id = $1
-from (select id from ip_rotation_pool
-      where (node_id is null or $2 and node_id <> $1) and ($3::bigint is null or edit_no between $3 and $4)
-      limit $5 for update skip locked) free
-where p.id = free.id
+-- By ctid: a join by id, planned before the table is analyzed, takes hours for 100,000 rows.
+update ip_rotation_pool set node_id = $1
+where ctid = any (array(
+    select i.ctid from ip_rotation_pool i
+    where (i.node_id is null or $2 and i.node_id <> $1) and ($3::bigint is null or i.edit_no between $3 and $4)
+    limit $5 for update skip locked))
 
 -- name: find_beat
 -- $1: this node, $2: its claim.
