@@ -43,7 +43,8 @@ from daemon.processes.reports import Reports
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
-FIRST_S = 10.0
+DATABASE_S = 10.0
+FIRST_S = 30.0
 RELOAD_S = 5.0
 LOOK_S = 0.2
 WATCHDOG_S = 30.0  # without systemd's: as WatchdogSec= of the unit
@@ -163,9 +164,9 @@ class _Parent:
         first, *others = self._children
         try:
             async with trio.open_nursery() as nursery:
-                await _first_of(database, self._stop)
+                await _first_of(database, self._stop, at_most_s=DATABASE_S)
                 nursery.start_soon(first.run, self._note_end)
-                await _first_of(first.ready, first.ended_once, self._stop)
+                await _first_of(first.ready, first.ended_once, self._stop, at_most_s=FIRST_S)
                 for child in others:
                     nursery.start_soon(child.run, self._note_end)
                 nursery.start_soon(self._retire)
@@ -271,7 +272,7 @@ class _Parent:
             child.stop()
 
 
-async def _first_of(*events: trio.Event, at_most_s: float = FIRST_S) -> None:
+async def _first_of(*events: trio.Event, at_most_s: float) -> None:
     """Wait until one of the events is set."""
 
     async def end_after(event: trio.Event, scope: trio.CancelScope) -> None:
