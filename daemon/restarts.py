@@ -12,12 +12,12 @@ import trio
 from daemon.clock import Moment
 from daemon.countries import names_of
 from daemon.database.postgres import Database
-from daemon.errors import DatabaseUnavailable
+from daemon.errors import DatabaseOccupied, DatabaseUnavailable
+from daemon.nodes.member import Member
+from daemon.nodes.owned import read_country
 from daemon.pauses import Pauses
 from daemon.pool.actor import PoolActor
-from daemon.pool.messages import Message, StartOver
-from daemon.pool.states import Ip
-from daemon.sql_sync import load_ips
+from daemon.pool.messages import Adopt, Message, StartOver
 from daemon.troubles import Troubles
 
 RELOAD_PAUSE_S = 1.0
@@ -52,27 +52,35 @@ async def restarted(name: str, run: Callable[..., Awaitable[None]], *make_args: 
 
 async def run_pool_actor(
     actor: PoolActor,
+    member: Member,
     database: Database,
     flush: Callable[[], Awaitable[None]],
     now: Callable[[], Moment],
     troubles: Troubles,
 ) -> None:
-    """Runs a country's actor. After a crash or StartOver it reloads the rows, after the journal has been flushed."""
+    """Runs a country's actor. After a crash or StartOver it reloads the rows, after the journal has been flushed.
+
+    So no IP is loaded that the actor gave to another node before.
+    """
     country = actor.pool.country
     restarts, loading = Restarts(f"pool {country}"), f"loading the pool of {country} again"
 
-    async def current_rows() -> list[Ip]:
+    async def current_rows() -> Adopt:
         while True:
+            tenure = await member.tenure()
             await flush()
             try:
-                condition = "and lower(trim(country)) = any($1)"
-                ips = await database.work(load_ips, now(), condition, names_of(country))
+                reading = await database.work(read_country, tenure, now(), names_of(country))
+            except DatabaseOccupied:
+                member.hurry()
+                await trio.sleep(RELOAD_PAUSE_S)
+                continue
             except DatabaseUnavailable as e:
                 troubles.note(loading, e, effect="its clicks wait, and fall back at their deadlines")
                 await trio.sleep(RELOAD_PAUSE_S)
                 continue
             troubles.over(loading)
-            return ips
+            return Adopt(tuple(reading.ips), tenure.term, tenure.rests_s)
 
     unfinished: list[Message] = []
     while True:

@@ -35,7 +35,9 @@ from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
-from daemon.nodes.member import Identity, Member, NodeListener
+from daemon.nodes.figures import NodeFigures, own_figures
+from daemon.nodes.identity import Identity, NodeListener
+from daemon.nodes.member import Member
 from daemon.nodes.membership import quiet_s
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
@@ -196,16 +198,24 @@ async def _pools_loaded(
             actor = PoolActor(
                 pool, mailbox, journal.writer, read_clocks, journal.member.may_lease, providers.spared, publish
             )
-            actors.start_soon(run_pool_actor, actor, database, journal.shipper.flush, read_clocks, troubles)
+            actors.start_soon(
+                run_pool_actor, actor, journal.member, database, journal.shipper.flush, read_clocks, troubles
+            )
 
         def new_pool(country: str) -> Pool:
             return Pool(country, rules_of(live.current), rests, random.random)
 
         directory = PoolDirectory(new_pool, start_actor, read_clocks)
         live.subscribe(directory.use)
-        journal.member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
+        member = journal.member
+        member.report(
+            lambda: NodeFigures({country: own_figures(counts) for country, counts in directory.counts().items()}),
+            lambda: rests.longest_s(read_clocks().tick_s),
+        )
+        member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
-        sql_sync = SqlSync(database, directory, offers, read_clocks, troubles, remember, also)
+        sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also)
+        member.subscribe(NodeListener(rejoined=sql_sync.compare_soon))
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)
             await sql_sync.compared.wait()

@@ -1,15 +1,18 @@
-"""Takes over what operators change by SQL while the daemon runs: IPs, offers, tokens.
+"""Takes over what changes in the tables while the daemon runs: IPs, offers, tokens. Operators change them, and nodes.
+
+IPs without an owner are taken, and this node's rows are adopted (nodes/owned.py): also those that another node gave. A
+row that is this node's no longer is removed like a deleted one.
 
 PostgreSQL announces each such statement by NOTIFY. An announcement is a hint: any role can send one, and one may be
-lost. So all rows are compared after each connect and after an unreadable announcement. Every CHECK_S, or POLL_S behind
-a pooler, a fingerprint of the tables is compared. All this takes at most half of the time.
+lost. So all rows are compared after each connect, after each join and after an unreadable announcement. Every CHECK_S,
+or POLL_S behind a pooler, a fingerprint of the tables is compared. All this takes at most half of the time.
 """
 
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from sys import intern
 from typing import Any
 from uuid import UUID
 
@@ -18,14 +21,14 @@ import trio
 
 from daemon.clock import Moment
 from daemon.countries import canonical
-from daemon.database.postgres import Announcements, Connection, Database, in_chunks
-from daemon.database.queries import QUERIES
-from daemon.errors import DatabaseUnavailable
+from daemon.database.postgres import Announcements, Database
+from daemon.errors import DatabaseOccupied, DatabaseUnavailable
+from daemon.nodes.member import Member
+from daemon.nodes.owned import CHUNK_IPS, Edits, Reading, read_all, read_edited, read_fingerprint, read_ids, take
 from daemon.offers.model import Offers
 from daemon.offers.store import load_offers
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.messages import Adopt, Remove
-from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 
@@ -39,7 +42,6 @@ LOG_EVERY_S = 60.0
 ADOPTING = "taking over edits by SQL"
 PAUSE_MIN_S, PAUSE_MAX_S = 0.1, 2.0
 REMOVE_S = 30.0  # an actor that starts over may lose the message, but then loads rows without these IPs
-CHUNK_IPS = 5_000  # between two turns of the other tasks
 
 log = structlog.get_logger("daemon.pool")
 
@@ -52,6 +54,7 @@ class SqlSync:
     country, whose actor has the IP. `compared` is set when all rows have been taken over once.
     """
 
+    _member: Member
     _database: Database
     _directory: PoolDirectory
     _offers: Offers
@@ -59,10 +62,12 @@ class SqlSync:
     _troubles: Troubles
     _remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None
     _also: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
-    _fingerprint: dict[str, Any] = field(default_factory=dict, init=False)
+    _fingerprint: Mapping[str, Any] = field(default_factory=dict, init=False)
     _logged_s: float = field(default=float("-inf"), init=False)
     _country_of: dict[UUID, str] = field(default_factory=dict, init=False)
     _announcements: Announcements | None = field(default=None, init=False)
+    _is_due: bool = field(default=False, init=False)  # a comparison of all rows, at once
+    _pausing: trio.CancelScope = field(default_factory=trio.CancelScope, init=False)
     compared: trio.Event = field(default_factory=trio.Event, init=False)
 
     @property
@@ -82,20 +87,38 @@ class SqlSync:
                     await self._follow(announcements)
             except trio.EndOfChannel:
                 log.warning("adoption_listens_again", why="the connection was lost, or too much was announced at once")
+            except DatabaseOccupied:
+                self._member.hurry()  # and wait for the next claim
             except DatabaseUnavailable as e:
                 self._troubles.note(ADOPTING, e, effect="edits by SQL wait; clicks go on")
             await trio.sleep(pause_s)
             pause_s = min(PAUSE_MAX_S, 2 * pause_s)
 
+    async def compare_soon(self) -> None:
+        """Makes `run` compare all rows. After each join, because the pools ignore what was read before."""
+        self._is_due = True
+        self._pausing.cancel()
+
     async def compare(self) -> None:
-        """Takes over all current rows, and removes IPs without a row."""
-        self._fingerprint = await self._read_fingerprint()  # first, so that later changes are compared again
+        """Takes over all current rows, and removes IPs that are not this node's. Raises DatabaseUnavailable."""
+        self._is_due = False
         for take_over in self._also.values():
             await take_over()
-        await self._adopt(await self._database.work(load_ips, self._now()), everything=True)
+        reading = await self._database.work(read_all, await self._member.tenure(), self._now(), own=True)
+        self._fingerprint = reading.fingerprint  # older than the rows, so that later changes are compared again
+        await self._adopt(reading, everything=True)
         await self._load_offers()
         self._troubles.over(ADOPTING)
         self.compared.set()
+
+    async def _check(self) -> None:
+        """Takes what nobody owns, and compares all rows if the tables have changed."""
+        tenure = await self._member.tenure()
+        found = await self._database.work(read_fingerprint, tenure)
+        nobodys, before = found.pop("nobodys"), self._fingerprint
+        taken = bool(nobodys) and await self._database.work(take, tenure, own=True)
+        if taken or found != {name: before.get(name) for name in found}:
+            await self._unhurried(self.compare)
 
     async def _unhurried(self, work: Callable[[], Awaitable[None]]) -> None:
         """Pauses as long as `work` took, so that endless announcements do not take all of the daemon's time."""
@@ -107,24 +130,23 @@ class SqlSync:
         check_s = POLL_S if announcements.pooled else CHECK_S
         if announcements.pooled:
             log.info("adoption_polls", every_s=POLL_S, why="a pooler before PostgreSQL passes no announcements")
+        check_at_s = trio.current_time() + check_s
         while True:
             batch = []
-            with trio.move_on_after(check_s):
+            with trio.move_on_at(-math.inf if self._is_due else check_at_s) as self._pausing:
                 batch.append(await announcements.received.receive())
-            if not batch:
+            if self._is_due:
+                await self._unhurried(self.compare)
+            elif not batch:
                 await announcements.connection.execute("select 1")
-                if await self._read_fingerprint() != self._fingerprint:
-                    await self._unhurried(self.compare)
+                await self._check()
+                check_at_s = trio.current_time() + check_s
             try:
                 while True:
                     batch.append(announcements.received.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 if batch:
                     await self._unhurried(functools.partial(self._take, batch))
-
-    async def _read_fingerprint(self) -> dict[str, Any]:
-        [row] = await self._database.fetch("fingerprint")
-        return row
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
         """Removes IPs without a row first: a new row may have the same endpoint, which must not be leased twice."""
@@ -134,16 +156,18 @@ class SqlSync:
             self._log_unreadable(unreadable[0])
             await self.compare()
             return
-        self._fingerprint = await self._read_fingerprint()
         for announced in self._also.keys() & {channel for channel, _ in batch}:
             await self._also[announced]()
+        tenure = await self._member.tenure()
+        self._fingerprint = await self._database.work(read_fingerprint, tenure)
         if GONE in payloads:
-            await self._remove(set(self._country_of) - await self._database.work(_load_ids))
+            await self._remove(set(self._country_of) - await self._database.work(read_ids, tenure))
         edited = [edit for edit in edits.values() if edit is not None]
         if edited:
-            first, last = min(e[0] for e in edited), max(e[1] for e in edited)
-            between = "and edit_no between $1 and $2"
-            await self._adopt(await self._database.work(load_ips, self._now(), between, first, last))
+            span = min(first for first, _ in edited), max(last for _, last in edited)
+            reading = await self._database.work(read_edited, tenure, self._now(), span, own=True)
+            await self._adopt(reading)
+            self._fingerprint = reading.fingerprint
         if any(channel == OFFERS for channel, _ in batch):
             await self._load_offers()
 
@@ -168,26 +192,29 @@ class SqlSync:
             log.warning("offers_not_remembered", why=str(e), effect=effect)
         log.info("offers_adopted", active=len(self._offers), before=before)
 
-    async def _adopt(self, rows: list[Ip], *, everything: bool = False) -> None:
+    async def _adopt(self, reading: Reading, *, everything: bool = False) -> None:
         by_country: dict[str, list[Ip]] = defaultdict(list)
-        moved = set()
-        for ip in rows:
+        moved = {ip_id for ip_id in reading.others if ip_id in self._country_of}
+        for ip in reading.ips:
             country = canonical(ip.country)
             by_country[country].append(ip)
             if self._country_of.get(ip.id, country) != country:
                 moved.add(ip.id)
         if everything:
-            moved |= set(self._country_of) - {ip.id for ip in rows}
+            moved |= set(self._country_of) - {ip.id for ip in reading.ips}
         await self._remove(moved)
+        term, rests_s = reading.tenure.term, reading.tenure.rests_s
         for country, ips in by_country.items():
+            if self._member.term != term:
+                raise DatabaseOccupied("this node has lost its claim on these IPs")
             self._country_of.update((ip.id, country) for ip in ips)
             handle = self._directory.known(country)
             if handle is None:
-                self._directory.open(country, ips)
+                self._directory.open(country, ips, term, rests_s)
                 continue
             for at in range(0, len(ips), CHUNK_IPS):
-                await handle.mailbox.send(Adopt(tuple(ips[at : at + CHUNK_IPS])))
-        if rows:
+                await handle.mailbox.send(Adopt(tuple(ips[at : at + CHUNK_IPS]), term, rests_s))
+        if reading.ips:
             log.info("ips_adopted", countries={country: len(ips) for country, ips in by_country.items()})
 
     async def _remove(self, ip_ids: set[UUID]) -> None:
@@ -207,22 +234,7 @@ class SqlSync:
             log.info("ips_removed", countries={country: len(gone) for country, gone in by_country.items()})
 
 
-async def load_ips(conn: Connection, now: Moment, condition: str = "", *args: Any) -> list[Ip]:
-    """A unit of work: the rows that meet `condition` too, all by default. Saves memory, since there may be 100,000."""
-    ips = []
-    async for chunk in in_chunks(conn, f"{QUERIES['load_ips']} {condition}", *args, rows=CHUNK_IPS):
-        for row in chunk:
-            ip = ip_from_row(row, now)
-            ip.port, ip.country, ip.provider = intern(ip.port), intern(ip.country), intern(ip.provider)
-            ips.append(ip)
-    return ips
-
-
-async def _load_ids(conn: Connection) -> set[UUID]:
-    return {row["id"] async for chunk in in_chunks(conn, QUERIES["load_ids"], rows=CHUNK_IPS) for row in chunk}
-
-
-def edits_in(payload: str) -> tuple[int, int] | None:
+def edits_in(payload: str) -> Edits | None:
     """(first, last) edit number of an announcement by tracepool's triggers; None for any other payload."""
     words = payload.split(" ")
     if len(words) != 2 or not all(word.isascii() and word.isdigit() and len(word) < 20 for word in words):

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from daemon.cli.output import say, say_rows_json, say_table
 from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, with_database
 from daemon.errors import BadInput
-from daemon.nodes.member import node_row
+from daemon.nodes.membership import node_row
 from daemon.settings.model import Settings
 
 COLUMNS = ("name", "state", "free in", "version", "started", "node")

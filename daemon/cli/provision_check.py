@@ -17,7 +17,7 @@ from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, BadSettings, TheirFault
 from daemon.journal.spool import FILE, node_id_of
-from daemon.nodes.member import nodes_kept_out
+from daemon.nodes.kept_out import nodes_kept_out
 from daemon.pool.store import CheckableIP, Selection, checkable_ips
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.model import Settings, proxy_of

@@ -14,7 +14,7 @@ from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.tally import LastMinute
-from daemon.nodes.member import NodeStatus
+from daemon.nodes.identity import NodeStatus
 from daemon.pool.messages import Counts
 from daemon.trace.provider_health import ProviderStatus
 from daemon.trace.traffic_costs import TrafficStatus, by_provider

@@ -1,25 +1,45 @@
 -- Named statements, see queries.py; evidence.sql has those for advice and plans, and some modules build their own.
 
 -- name: load_ips
--- All rows for the pool actors. A row that is set aside is no IP of the pool.
+-- $1: this node. Its rows for the pool actors. A row that is set aside is no IP of the pool.
 select id, ip_address, ip_port, username, password, country, provider, status,
        extract(epoch from locked_until)::float8 as locked_until,
        locked_by_request, extract(epoch from last_used_at)::float8 as last_used_at, total_uses, success_count,
        failure_count, consecutive_failures, is_healthy, avg_response_time_ms,
        extract(epoch from last_health_check)::float8 as last_health_check, lease_no, edit_no, probe_failures
-from ip_rotation_pool where set_aside is null
+from ip_rotation_pool where node_id = $1 and set_aside is null
 
 -- name: load_ids
--- Used to find deleted rows.
-select id from ip_rotation_pool where set_aside is null
+-- $1: this node. Used to find deleted rows, and rows that have another owner.
+select id from ip_rotation_pool where node_id = $1 and set_aside is null
+
+-- name: others_edited
+-- $1: this node, $2, $3: edit numbers. The rows that are no IPs of this node (any more).
+select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
+
+-- name: take_ips
+-- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null. Takes what nobody owns.
+update ip_rotation_pool p set node_id = $1
+from (select id from ip_rotation_pool
+      where (node_id is null or $2 and node_id <> $1) and ($3::bigint is null or edit_no between $3 and $4)
+      for update skip locked) free
+where p.id = free.id
+
+-- name: find_beat
+-- $1: this node, $2: its claim.
+select beat from nodes where node_id = $1 and claim = $2 and state = 'active'
 
 -- name: fingerprint
--- Changes with each edit that the daemon takes over: edit_no only grows, so each edit changes count or sum.
-select (select count(*) from ip_rotation_pool) as ips,
-       (select coalesce(sum(edit_no), 0)::text from ip_rotation_pool) as edits,
+-- $1: this node. Changes with each edit that the daemon takes over: edit_no only grows, so each edit of its own rows
+-- changes count or sum. `nobodys`: rows to take.
+select ips.*,
        (select coalesce(sum(hashtextextended(o::text, 0)), 0)::text from offers o) as offers,
        (select coalesce(sum(hashtextextended(concat(id, name, role, hash, revoked_at), 0)), 0)::text
         from control_tokens) as tokens
+from (select count(*) filter (where node_id = $1) as ips,
+             coalesce(sum(edit_no) filter (where node_id = $1), 0)::text as edits,
+             count(*) filter (where node_id is null) as nobodys
+      from ip_rotation_pool) ips
 
 -- name: load_tokens
 -- All tokens, also revoked ones, the newest first: if there is any, the control face requires a token.
@@ -38,49 +58,66 @@ returning seq
 select lane, seq from journal_position where node_id = $1
 
 -- name: apply_ip_changed
--- $1: an array of entries in order; the last of each IP is applied. A row that an operator has edited since keeps the
--- operator's values. `again`: the entry was refused once; a row with a later lease stays as it is.
-update ip_rotation_pool p
-set status = case when fresh then e.status else p.status end,
-    locked_until = case when fresh then to_timestamp(e.locked_until) else p.locked_until end,
-    is_healthy = case when fresh then e.is_healthy else p.is_healthy end,
-    consecutive_failures = case when fresh then e.consecutive_failures else p.consecutive_failures end,
-    locked_by_request = e.locked_by_request,
-    last_used_at = to_timestamp(e.last_used_at),
-    total_uses = e.total_uses,
-    success_count = e.success_count,
-    failure_count = e.failure_count,
-    avg_response_time_ms = e.avg_response_time_ms,
-    last_health_check = to_timestamp(e.last_health_check),
-    lease_no = e.lease_no,
-    probe_failures = coalesce(e.probe_failures, 0),
-    updated_at = now()
-from (
-    select distinct on (r.id) r.*, i.edit_no <= r.edit_no as fresh
-    from rows from (jsonb_to_recordset($1::jsonb) as (
-        id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, total_uses bigint,
-        success_count bigint, failure_count bigint, consecutive_failures int, is_healthy bool,
-        avg_response_time_ms float8, last_health_check float8, lease_no bigint, edit_no bigint,
-        probe_failures int, again bool)) with ordinality as r(
-        id, status, locked_until, locked_by_request, last_used_at, total_uses, success_count, failure_count,
-        consecutive_failures, is_healthy, avg_response_time_ms, last_health_check, lease_no, edit_no, probe_failures,
-        again, place)
-    join ip_rotation_pool i on i.id = r.id
-    order by r.id, r.again is true, r.place desc
-) e
-where p.id = e.id and not (e.again is true and p.lease_no > e.lease_no)
+-- $1: an array of entries in order; $2: this node, null for entries whose states are out of date. The additions of all
+-- entries count, whoever owns the IP. Of each IP that this node owns, the last state is applied. A row that an operator
+-- has edited since keeps the operator's values. `again`: the entry was refused once; a row with a later lease keeps its
+-- state. total_uses, success_count, failure_count: the values in entries of earlier versions, which have no additions.
+with r as materialized (
+    select * from rows from (jsonb_to_recordset($1::jsonb) as (
+        id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, consecutive_failures int,
+        is_healthy bool, avg_response_time_ms float8, last_health_check float8, lease_no bigint, edit_no bigint,
+        probe_failures int, again bool, uses int, successes int, failures int, total_uses bigint, success_count bigint,
+        failure_count bigint)) with ordinality as r(
+        id, status, locked_until, locked_by_request, last_used_at, consecutive_failures, is_healthy,
+        avg_response_time_ms, last_health_check, lease_no, edit_no, probe_failures, again, uses, successes, failures,
+        total_uses, success_count, failure_count, place)
+), counted as materialized (
+    select id, coalesce(sum(uses), 0) as uses, coalesce(sum(successes), 0) as successes,
+           coalesce(sum(failures), 0) as failures, max(total_uses) as total_uses, max(success_count) as success_count,
+           max(failure_count) as failure_count
+    from r group by id
+), state as (
+    update ip_rotation_pool p
+    set status = case when p.edit_no <= e.edit_no then e.status else p.status end,
+        locked_until = case when p.edit_no <= e.edit_no then to_timestamp(e.locked_until) else p.locked_until end,
+        is_healthy = case when p.edit_no <= e.edit_no then e.is_healthy else p.is_healthy end,
+        consecutive_failures =
+            case when p.edit_no <= e.edit_no then e.consecutive_failures else p.consecutive_failures end,
+        locked_by_request = e.locked_by_request,
+        last_used_at = to_timestamp(e.last_used_at),
+        total_uses = greatest(p.total_uses, c.total_uses) + c.uses,
+        success_count = greatest(p.success_count, c.success_count) + c.successes,
+        failure_count = greatest(p.failure_count, c.failure_count) + c.failures,
+        avg_response_time_ms = e.avg_response_time_ms,
+        last_health_check = to_timestamp(e.last_health_check),
+        lease_no = greatest(p.lease_no, e.lease_no),
+        probe_failures = coalesce(e.probe_failures, 0),
+        updated_at = now()
+    from (select distinct on (id) * from r order by id, again is true, place desc) e join counted c on c.id = e.id
+    where p.id = e.id and coalesce(p.node_id, $2::uuid) = $2 and not (e.again is true and p.lease_no > e.lease_no)
+    returning p.id
+), others as (
+    update ip_rotation_pool p
+    set total_uses = p.total_uses + c.uses, success_count = p.success_count + c.successes,
+        failure_count = p.failure_count + c.failures
+    from counted c
+    where p.id = c.id and c.uses + c.successes + c.failures > 0 and not exists (select from state s where s.id = c.id)
+    returning p.id)
+select from state union all select from others
 
 -- name: apply_ip_given
 -- $1: an array of entries in order; $2: this node, the giver. The new owner is notified by the new edit numbers. Without
--- an active receiver the IP is nobody's.
+-- an active receiver the IP is nobody's. An IP that an operator has edited since stays this node's, which adopts it again.
+-- The times in the row are of this node's clock, so the new owner must not read the end of a rest that is over.
 with given as (
     update ip_rotation_pool p
     set node_id = (select node_id from nodes where node_id = e."to" and state = 'active'),
-        edit_no = nextval('ip_edit_no'), updated_at = now()
+        edit_no = nextval('ip_edit_no'), locked_until = null, locked_by_request = null, updated_at = now()
     from (select distinct on (r.id) r.*
-          from rows from (jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid)) with ordinality as r(id, "to", place)
+          from rows from (jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid, edit_no bigint))
+               with ordinality as r(id, "to", edit_no, place)
           order by r.id, r.place desc) e
-    where p.id = e.id and p.node_id = $2
+    where p.id = e.id and p.node_id = $2 and p.edit_no <= e.edit_no
     returning p.edit_no)
 select pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no)) from given having count(*) > 0
 
@@ -111,8 +148,9 @@ from (
 where t.request_id = e.request_id
 
 -- name: apply_trace_finished
--- Traffic is added by day (UTC), provider and offer. Entries of earlier versions lack some fields, and their traffic
--- has the IP, whose row it is added to.
+-- Traffic is added by day (UTC), provider and offer, unless the trace's row has this very end already: an entry may come
+-- twice, after a restored database or from a copied journal. Entries of earlier versions lack some fields, and their
+-- traffic has the IP, whose row it is added to.
 with e as materialized (
     select * from jsonb_to_recordset($1::jsonb) as e (
         request_id uuid, status text, completed_at float8, final_url text, extracted_params jsonb, redirect_chain jsonb,
@@ -123,6 +161,8 @@ with e as materialized (
     select e.request_id, e.offer_id, e.offer_name, (to_timestamp(e.completed_at) at time zone 'utc')::date as day, t.*
     from e, jsonb_to_recordset(e.traffic) as t (
         ip_id uuid, provider text, bytes_received bigint, bytes_sent bigint, cost float8)
+    where not exists (select from active_trace_requests a
+                      where a.request_id = e.request_id and a.completed_at = to_timestamp(e.completed_at))
 ), by_ip as (
     update ip_rotation_pool p
     set bytes_received = p.bytes_received + m.bytes_received, bytes_sent = p.bytes_sent + m.bytes_sent
@@ -409,34 +449,78 @@ where offer_name = $1
 
 -- name: load_nodes
 select node_id, name, epoch, state, extract(epoch from trusted_until)::float8 as trusted_until_s, quiet_s, version,
-       extract(epoch from started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s
+       extract(epoch from started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
+       protocol, claim, beat, draining, trust_s, figures::text
 from nodes order by started_at
 
 -- name: take_over
--- $1: this node. The leases of all other nodes are over, and the states of IPs in their journals are out of date.
+-- $1: this node, beside which no other can run.
 update nodes set state = 'lost', claim = null, epoch = epoch + 1 where node_id <> $1 and state <> 'lost'
 
 -- name: join_node
--- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version. A longer quiet_s of an earlier run
--- stays until it has passed.
-insert into nodes as n (node_id, name, epoch, claim, state, trusted_until, quiet_s, version)
-values ($1, $2, $3, $4, 'active', clock_timestamp() + make_interval(secs => $5::float8), $6, $7)
+-- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version, $8 protocol, $9 figures. A longer
+-- quiet_s of an earlier run stays until it has passed.
+insert into nodes as n
+    (node_id, name, epoch, claim, state, trusted_until, trust_s, quiet_s, version, protocol, figures, beat)
+values ($1, $2, $3, $4, 'active', clock_timestamp() + make_interval(secs => $5::float8), $5, $6, $7, $8, $9::jsonb, 1)
 on conflict (node_id) do update
 set name = $2, epoch = greatest(n.epoch + 1, $3), claim = $4, state = 'active', version = $7, started_at = now(),
-    trusted_until = clock_timestamp() + make_interval(secs => $5::float8),
+    trusted_until = clock_timestamp() + make_interval(secs => $5::float8), trust_s = $5, protocol = $8,
+    figures = $9::jsonb, beat = n.beat + 1,
     quiet_s = case when n.trusted_until + make_interval(secs => n.quiet_s) > clock_timestamp()
                    then greatest(n.quiet_s, $6) else $6 end
-returning epoch
+returning epoch, beat
 
 -- name: renew_node
--- $1 node, $2 claim, $3 trust and $4 quiet in seconds. No row: the claim is lost.
-update nodes
-set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4)
-where node_id = $1 and claim = $2 and state = 'active' returning node_id
+-- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures. The rows of all nodes as they were before; `renewed`
+-- is the own row's new beat. No `renewed`: the claim is lost.
+with mine as (
+    update nodes
+    set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
+        figures = $5::jsonb, beat = beat + 1
+    where node_id = $1 and claim = $2 and state = 'active' returning node_id, beat, trusted_until)
+select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.beat, n.draining, n.trust_s, n.figures::text,
+       extract(epoch from coalesce(mine.trusted_until, n.trusted_until))::float8 as trusted_until_s,
+       extract(epoch from clock_timestamp())::float8 as now_s, mine.beat as renewed
+from nodes n left join mine on mine.node_id = n.node_id
+
+-- name: mark_lost
+-- $1 node, with the $2 beat, $3 epoch and $4 state with which it was found silent.
+update nodes set state = 'lost', claim = null, epoch = epoch + 1
+where node_id = $1 and beat = $2 and epoch = $3 and state = $4 returning node_id
+
+-- name: free_ips
+-- $1: the most rows. Frees IPs of lost nodes. The lock on the node's row holds up its next join until the rows are
+-- free, so that it does not read them as its own. A daemon of protocol 0 had all IPs, and left the rows with their rests.
+with lost as materialized (select node_id, protocol from nodes where state = 'lost' for share), freed as (
+    update ip_rotation_pool p
+    set node_id = null, edit_no = nextval('ip_edit_no'), lease_no = p.lease_no + 1, locked_by_request = null,
+        updated_at = now(),
+        status = case when lost.protocol = 0 then p.status when p.is_healthy then 'available' else 'failed' end,
+        locked_until = case when lost.protocol = 0 then p.locked_until end
+    from lost
+    where p.node_id = lost.node_id
+          and p.id = any(array(select i.id from ip_rotation_pool i where i.node_id in (select node_id from lost) limit $1
+                           for update skip locked))
+    returning p.edit_no)
+select count(*) as ips, min(edit_no) as first, max(edit_no) as last,
+       pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no))::text as announced
+from freed having count(*) > 0
+
+-- name: enter_unknown_owners
+-- $1 trust and $2 quiet in seconds. An owner whose row was deleted may still run: it gets a row, and is lost later.
+insert into nodes (node_id, name, epoch, state, trusted_until, quiet_s, version, protocol)
+select owner, 'deleted ' || left(owner::text, 8), 0, 'removed', clock_timestamp() + make_interval(secs => $1::float8),
+       $2, '', 1
+from (select distinct node_id as owner from ip_rotation_pool) owners
+where owner is not null and not exists (select from nodes where node_id = owner)
+on conflict (node_id) do nothing
+returning node_id, name
 
 -- name: leave_node
--- $1 node, $2 claim. Only after all entries of the node are applied.
-update nodes set state = 'left', trusted_until = clock_timestamp() where node_id = $1 and claim = $2
+-- $1 node, $2 claim, $3 quiet in seconds. Only after all entries of the node are applied.
+update nodes set state = 'left', claim = null, trusted_until = clock_timestamp(), quiet_s = $3
+where node_id = $1 and claim = $2
 
 -- name: remove_node
 -- $1 node. Its trust ends now; quiet_s still applies.
@@ -448,10 +532,10 @@ where node_id = $1 and state = 'active' returning node_id
 -- $1 node, $2 claim. Until the transaction ends, no other node can take over.
 select from nodes where node_id = $1 and claim = $2 and state = 'active' for share
 
--- name: find_claim
--- $1 node, $2 claim. As hold_claim, without a lock.
-select from nodes where node_id = $1 and claim = $2 and state = 'active'
-
 -- name: keep_nodes_out
 -- $1, $2: the lock's key. Until the transaction ends, no node can join.
 select pg_advisory_xact_lock($1, $2)
+
+-- name: join_beside
+-- $1, $2: the key of the same lock. Nodes join beside each other.
+select pg_advisory_xact_lock_shared($1, $2)

@@ -20,6 +20,9 @@ Params = dict[str, str | list[str]]
 class IpChanged(msgspec.Struct, frozen=True):
     """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`.
 
+    The state is applied while this node owns the IP. `uses`, `successes` and `failures` are what the step adds to the
+    row's counters, whoever owns the IP by then. Entries of earlier versions have the counters' values instead.
+
     The endpoint `address`, `port`, `username` rests until `locked_until`, even if the row is deleted or edited.
     `locked_until_boot_s` is the same time on the boot clock with this `boot_id` (see Moment), which nobody can set.
     """
@@ -30,15 +33,15 @@ class IpChanged(msgspec.Struct, frozen=True):
     locked_until: float | None
     locked_by_request: UUID | None
     last_used_at: float | None
-    total_uses: int
-    success_count: int
-    failure_count: int
     consecutive_failures: int
     is_healthy: bool
     avg_response_time_ms: float | None
     last_health_check: float | None
     lease_no: int
     edit_no: int
+    uses: int = 0
+    successes: int = 0
+    failures: int = 0
     probe_failures: int = 0
     address: str = ""
     port: str = ""
@@ -153,7 +156,9 @@ KINDS: dict[type[Entry], str] = {
     IpTraffic: "ip_traffic",
     Hit: "hit",
 }
-STATES = ("ip_changed", "ip_given", "ip_traffic")
+COUNTED = "ip_counted"
+"""The kind of an entry `ip_changed` of which only the additions are applied: its state is out of date."""
+STATES = (COUNTED, "ip_changed", "ip_given", "ip_traffic")
 """The kinds that change rows of ip_rotation_pool. All others are facts, which do not wait for these rows."""
 
 

@@ -1,9 +1,12 @@
 """One of the two lanes in which the spool's entries reach PostgreSQL: facts, or states. Each keeps its order.
 
 The transaction of a batch also moves the lane's row of journal_position, so an entry is applied once, however often it
-is sent. An entry whose values PostgreSQL refuses is found by halving its batch, and is kept among the refused entries,
-if PostgreSQL takes other entries of its kind. Otherwise the cause is no single row but a table, a constraint or a
-trigger: the lane stops, and tries again.
+is sent. Facts are applied at any time. States wait while this node has no claim on the database, and change only the
+rows of IPs that this node owns. What they add to an IP's counters is applied whoever owns the IP.
+
+An entry whose values PostgreSQL refuses is found by halving its batch, and is kept among the refused entries, if
+PostgreSQL takes other entries of its kind. Otherwise the cause is no single row but a table, a constraint or a trigger:
+the lane stops, and tries again.
 """
 
 import time
@@ -19,16 +22,17 @@ from daemon.database.failures import REFUSALS, Refusal, refusal_of
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied, StatementRefused
-from daemon.journal.entries import KINDS, STATES, Hit, IpTraffic, TracePending
+from daemon.journal.entries import COUNTED, KINDS, STATES, Hit, IpChanged, IpGiven, TracePending
 from daemon.journal.refused import FOLLOWS, OF_TRACES, PENDING, PREFIX, REQUEST_ID
-from daemon.journal.spool import Spool, SpooledEntry
+from daemon.journal.spool import PASSED_OVER, Spool, SpooledEntry
 
 FACTS, OF_IPS = "facts", "states"
 """The lanes."""
 KINDS_OF = {FACTS: tuple(kind for kind in KINDS.values() if kind not in STATES), OF_IPS: STATES}
 """In the order of a trace's states."""
-UNOWNED = {FACTS: KINDS_OF[FACTS], OF_IPS: (KINDS[IpTraffic],)}
-"""What is applied while another node has the database."""
+GIVEN = KINDS[IpGiven]
+OF_OWNER = (KINDS[IpChanged], GIVEN)
+"""The kinds that change only the rows of their node."""
 INSERTED = (KINDS[TracePending], KINDS[Hit])
 OTHERS_TRIED_MAX = 20
 OTHERS_READ_MAX = 2_000
@@ -45,31 +49,31 @@ async def apply_batch(
     lane: str,
     after_seq: int,
     batch: Sequence[SpooledEntry],
-    claim: UUID | None,
-    kinds: Sequence[str],
+    claim: UUID | None = None,
 ) -> bool:
     """A unit of work. False, with nothing changed, if the lane's position is not `after_seq`.
 
-    `claim`: this node's, checked if given. For states it is locked from the end of the work to the end of the
-    transaction: no other node takes over between. A lock during the work would hold up the renewal of this node's trust
-    while an IP's row is locked. `kinds`: those to apply.
+    `claim`: this node's at the time when the batch was read, for states. It is locked from the end of the work to the
+    end of the transaction: a node that lost its claim may have lost these IPs and own them again. A lock during the
+    work would hold up the renewal of this node's trust while an IP's row is locked.
     """
-    if claim is not None and lane == FACTS:
-        await _check(conn, "find_claim", node_id, claim)
     moved = await conn.fetchval(QUERIES["move_position"], node_id, lane, epoch, batch[-1].seq, after_seq)
     if moved is None:
         return False
-    for kind in kinds:
+    for kind in KINDS_OF[lane]:
         if bodies := [entry.body for entry in batch if entry.kind == kind]:
-            await conn.execute(QUERIES[f"apply_{kind}"], f"[{','.join(bodies)}]")
-    if claim is not None and lane != FACTS:
-        await _check(conn, "hold_claim", node_id, claim)
+            await _execute(conn, kind, bodies, node_id)
+    if claim is not None and not await conn.fetch(QUERIES["hold_claim"], node_id, claim):
+        raise DatabaseOccupied("this node has lost its claim on the database")
     return True
 
 
-async def _check(conn: Connection, query: str, node_id: object, claim: UUID) -> None:
-    if not await conn.fetch(QUERIES[query], node_id, claim):
-        raise DatabaseOccupied("this node has lost its claim on the database")
+async def _execute(conn: Connection, kind: str, bodies: Sequence[str], node_id: object) -> Any:
+    array = f"[{','.join(bodies)}]"
+    if kind == COUNTED:
+        return await conn.execute(QUERIES["apply_ip_changed"], array, None)
+    of_owner = (node_id,) if kind in OF_OWNER else ()
+    return await conn.execute(QUERIES[f"apply_{kind}"], array, *of_owner)
 
 
 class Read(Protocol):
@@ -82,7 +86,9 @@ class Read(Protocol):
 class Lane:
     """`seq`: the last entry that PostgreSQL has. `refused`: how many entries it has refused in this run.
 
-    `_claimed`: see Shipper. `_lost_position()` is called when the position is not the expected one.
+    `_claimed()`: this node's claim, and whether this lane may write now. `_lost_position()` is called when the position
+    is not the expected one. `furthest_seq`: what PostgreSQL had of this lane before it lost rows. An IP that was given
+    up to there is not given again: the rows say who owns it now, and its new owner may have given it back since.
     """
 
     name: str
@@ -94,15 +100,21 @@ class Lane:
     _accepted: dict[str, SpooledEntry] = field(default_factory=dict, init=False)  # the last one of each kind
     _is_stopped: bool = field(default=False, init=False)
     _refused_until_seq: int = field(default=0, init=False)  # the end of the last batch that was refused
+    _claim: tuple[UUID | None, bool] = field(default=(None, True), init=False)  # when the batch was read
     seq: int = field(default=0, init=False)
+    furthest_seq: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
 
     async def read(self, entries_max: int) -> list[SpooledEntry]:
         """The next entries; a single one after all were refused."""
-        entries: list[SpooledEntry] = await self._disk(
-            self._spool.read, self.seq, 1 if self._is_stopped else entries_max
-        )
-        return entries
+        self._claim = self._claimed()
+        found: list[SpooledEntry] = await self._disk(self._spool.read, self.seq, 1 if self._is_stopped else entries_max)
+        return [
+            SpooledEntry(entry.seq, PASSED_OVER, "{}")
+            if entry.kind == GIVEN and entry.seq <= self.furthest_seq
+            else entry
+            for entry in found
+        ]
 
     @property
     def is_past_refusal(self) -> bool:
@@ -110,7 +122,9 @@ class Lane:
         return self.seq >= self._refused_until_seq
 
     async def ship(self, batch: Sequence[SpooledEntry]) -> None:
-        """Applies a batch of `read`. Raises DatabaseUnavailable; what was applied before stays applied."""
+        """Applies the batch of the last `read`. Raises DatabaseUnavailable; what was applied before stays applied."""
+        if not self._claim[1]:
+            raise DatabaseOccupied("this node has no claim on the database now")
         try:
             await self._ship(await self._without_followers(batch))
         except StatementRefused:
@@ -190,7 +204,7 @@ class Lane:
     async def _tried(self, entry: SpooledEntry) -> bool | None:
         """Whether PostgreSQL takes the entry, which is rolled back; None if the entry changes no row."""
         try:
-            await self._database.work(_try, entry, own=True)
+            await self._database.work(_try, entry, self._spool.node_id, own=True)
         except _Tried as tried:
             return True if tried.changes_rows else None
         except (*REFUSALS, StatementRefused):
@@ -198,12 +212,8 @@ class Lane:
         return None
 
     async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
-        claim, owned = self._claimed()
-        kinds = (KINDS_OF if owned else UNOWNED)[self.name]
-        node_id, epoch = self._spool.node_id, self._spool.epoch
-        return await self._database.work(
-            apply_batch, node_id, epoch, self.name, self.seq, batch, claim, kinds, own=True
-        )
+        node_id, epoch, claim = self._spool.node_id, self._spool.epoch, self._claim[0]
+        return await self._database.work(apply_batch, node_id, epoch, self.name, self.seq, batch, claim, own=True)
 
 
 class _Tried(Exception):
@@ -214,12 +224,12 @@ class _Tried(Exception):
         self.changes_rows = changes_rows
 
 
-async def _try(conn: Connection, entry: SpooledEntry) -> None:
+async def _try(conn: Connection, entry: SpooledEntry, node_id: UUID) -> None:
     """A unit of work that always raises, for a rollback: _Tried, or PostgreSQL's error."""
     body = entry.body
     if entry.kind in INSERTED:  # with a new id, since PostgreSQL does not check all of a row that exists
         body = msgspec.json.encode(msgspec.json.decode(body) | {"request_id": str(uuid4())}).decode()
-    done = await conn.execute(QUERIES[f"apply_{entry.kind}"], f"[{body}]")
+    done = await _execute(conn, entry.kind, [body], node_id)
     await conn.execute("set constraints all immediate")  # as the commit would
     raise _Tried(not str(done).endswith(" 0"))
 

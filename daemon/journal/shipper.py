@@ -17,7 +17,6 @@ import trio
 
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseBusy, DatabaseOccupied, DatabaseUnavailable, StatementRefused
-from daemon.journal.entries import KINDS, IpChanged
 from daemon.journal.lane import FACTS, OF_IPS, Lane
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
@@ -41,9 +40,9 @@ log = structlog.get_logger("daemon.journal")
 
 @dataclass(eq=False, repr=False)
 class Shipper:
-    """`claim()` gives this node's claim, or None while another node has the database: then only facts are applied.
+    """`claim()` gives this node's claim; without one it gives None or raises DatabaseOccupied, and states of IPs wait.
 
-    It raises DatabaseOccupied while nothing may be written. Without `claim` there are no other nodes.
+    Without the function `claim` there are no other nodes.
     """
 
     _spool: Spool
@@ -66,14 +65,17 @@ class Shipper:
 
     def __post_init__(self) -> None:
         self.facts, self.states = (
-            Lane(name, self._spool, self._database, self._claimed, self._read, self.find_position)
-            for name in (FACTS, OF_IPS)
+            Lane(name, self._spool, self._database, claim, self._read, self.find_position)
+            for name, claim in ((FACTS, lambda: (None, True)), (OF_IPS, self._claimed))
         )
         self._hurry = {name: trio.Event() for name in (FACTS, OF_IPS)}
 
     def _claimed(self) -> tuple[UUID | None, bool]:
-        """(this node's claim, whether states of IPs may be written). Raises DatabaseOccupied."""
-        claim = self.claim() if self.claim else None
+        """(this node's claim, whether states of IPs may be written)."""
+        try:
+            claim = self.claim() if self.claim else None
+        except DatabaseOccupied:
+            return None, False
         return claim, claim is not None or self.claim is None
 
     @property
@@ -109,8 +111,9 @@ class Shipper:
                 log.warning("spool_is_an_old_copy", continues_after=furthest)
                 last = furthest
             begins_after = last if first is None else first - 1
-            self._report_lost(positions, begins_after)
+            known = self._report_lost(positions, begins_after)
             for lane in (self.facts, self.states):
+                lane.furthest_seq = max(lane.furthest_seq, known[lane.name])
                 position = positions[lane.name]
                 if position < begins_after:
                     at = self._spool.epoch, begins_after, position
@@ -119,19 +122,21 @@ class Shipper:
                 lane.seq = self._known[lane.name] = position
             self._keep()
 
-    def _report_lost(self, positions: dict[str, int], begins_after: int) -> None:
+    def _report_lost(self, positions: dict[str, int], begins_after: int) -> dict[str, int]:
+        """Returns the positions that were known before, by lane."""
         known = {
             lane.name: max(lane.seq, self._known.get(lane.name, self._spool.applied_seq))
             for lane in (self.facts, self.states)
         }
         behind = [name for name, position in positions.items() if position < known[name]]
         if not behind:
-            return
+            return known
         position, before = min(positions[name] for name in behind), max(known[name] for name in behind)
         lost = max(0, min(before, begins_after) - position)
         log.error("database_is_older", entries=before - position, applied_again=before - position - lost, lost=lost,
                   why="PostgreSQL has lost rows: a restored backup, a failover, or another database",
                   effect="the entries that are still in the spool are applied again")  # fmt: skip
+        return known
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -189,10 +194,12 @@ class Shipper:
             await self._progress.wait()
 
     async def discard_states(self) -> None:
-        """The spooled states of IPs are not applied, because another node has leased the IPs since."""
-        kind = KINDS[IpChanged]
-        if passed := await trio.to_thread.run_sync(self._spool.pass_over, kind, self.states.seq):
-            log.warning("states_passed_over", entries=passed, why="another node has leased these IPs since")
+        """The spooled states of IPs are not applied, because other nodes may have leased the IPs since.
+
+        What they add to the IPs' counters still is.
+        """
+        if passed := await trio.to_thread.run_sync(self._spool.outdate_states, self.states.seq):
+            log.warning("states_passed_over", entries=passed, why="other nodes may have leased these IPs since")
 
     async def _gather(self, lane: str, entries: int) -> None:
         with trio.move_on_after(min(GATHER_MAX_S, GATHER_MIN_S + GATHER_EACH_S * entries)):

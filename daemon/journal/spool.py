@@ -23,6 +23,7 @@ from typing import Any
 
 from daemon.database.failures import Refusal
 from daemon.journal import refused
+from daemon.journal.entries import COUNTED, KINDS, STATES, IpChanged, IpGiven
 from daemon.journal.refused import RefusedEntry
 from daemon.journal.spool_files import Recent, Remade, SpoolFiles, made_anew
 
@@ -35,6 +36,10 @@ create table if not exists applied (seq integer not null);
 """
     + refused.SCHEMA
 )
+KEPT = (KINDS[IpChanged], KINDS[IpGiven])
+"""The kinds that are not removed for room: a lease must not be forgotten."""
+PASSED_OVER = "passed_over"  # the kind of an empty entry
+OUTDATED = {KINDS[IpChanged]: COUNTED, KINDS[IpGiven]: PASSED_OVER}
 INSERT = "insert into entries (kind, body) values (?, ?)"
 BYTES_USED = (
     "select (page_count - freelist_count) * page_size from pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -206,11 +211,11 @@ class Spool:
         Returns how many were removed without having been applied.
         """
         oldest = "delete from {0} where seq in (select seq from {0} where {1} order by seq limit ?)"
-        facts = "seq <= ? and kind not in ('ip_changed', 'ip_traffic')"
+        facts = f"seq <= ? and kind not in {STATES}"
         for which, seq in ((facts, self._facts_seq), ("seq <= ?", self.applied_seq)):
             if self._writer.execute(oldest.format("entries", which), (seq, DROP_ENTRIES)).rowcount:
                 return 0
-        for table, which in (("refused", "true"), ("entries", "kind <> 'ip_changed'")):
+        for table, which in (("refused", "true"), ("entries", f"kind not in {KEPT}")):
             if removed := self._writer.execute(oldest.format(table, which), (DROP_ENTRIES,)).rowcount:
                 break
         self._count_refused()
@@ -238,7 +243,7 @@ class Spool:
         """How many facts follow `facts_seq`, and states `states_seq` (default: the same)."""
         states_seq = facts_seq if states_seq is None else states_seq
         [(count,)] = self._query(
-            "select count(*) from entries where seq > case when kind in ('ip_changed', 'ip_traffic') then ? else ? end",
+            f"select count(*) from entries where seq > case when kind in {STATES} then ? else ? end",  # noqa: S608
             (states_seq, facts_seq),
         )
         return int(count)
@@ -260,19 +265,22 @@ class Spool:
         rows = self._query("select body from entries where kind in (?, ?) order by seq", kinds)
         return [body for (body,) in rows]
 
-    def pass_over(self, kind: str, after_seq: int) -> int:
-        """Makes the entries of a kind after `after_seq` empty, so that they are not applied. Returns their number.
+    def outdate_states(self, after_seq: int) -> int:
+        """The states of IPs after `after_seq` are out of date: of them, only what they add to counters is applied.
 
-        Refused ones are removed.
+        Returns their number. Refused ones are removed.
         """
         with self._transaction():
-            changed = self._writer.execute(
-                "update entries set kind = 'passed_over', body = '{}' where kind = ? and seq > ?", (kind, after_seq)
+            changed = sum(
+                self._writer.execute(
+                    "update entries set kind = ? where kind = ? and seq > ?", (new, kind, after_seq)
+                ).rowcount
+                for kind, new in OUTDATED.items()
             )
-            self._writer.execute("delete from refused where kind = ?", (kind,))
-            self._recent.drop(kind, after_seq)
+            self._writer.executemany("delete from refused where kind = ?", [(kind,) for kind in OUTDATED])
+            self._recent.rename(OUTDATED, after_seq)
             self._count_refused()
-        return changed.rowcount
+        return changed
 
     def refuse(self, seq: int, at_s: float, refusal: Refusal) -> None:
         """Keeps an entry that PostgreSQL refused."""
@@ -299,7 +307,7 @@ class Spool:
     def continue_after(self, seq: int) -> None:
         """Numbers new entries from `seq` + 1 on: this file is an old copy of one that has reached `seq`."""
         with self._transaction():
-            self._writer.execute("insert into entries (seq, kind, body) values (?, 'passed_over', '{}')", (seq,))
+            self._writer.execute("insert into entries (seq, kind, body) values (?, ?, '{}')", (seq, PASSED_OVER))
             self._writer.execute("delete from entries where seq = ?", (seq,))
         self._recent.last_seq = seq
 

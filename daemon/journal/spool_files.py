@@ -10,7 +10,7 @@ Synchronous: it runs in a thread, see spool.py.
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,9 +126,12 @@ class Recent:
         while self.rows and self.rows[0][0] <= applied_seq:
             self.rows.popleft()
 
-    def drop(self, kind: str, after_seq: int) -> None:
-        """The entries of a kind after `after_seq` must not be applied."""
-        self.rows = deque((row for row in self.rows if row[1] != kind or row[0] <= after_seq), RECENT_MAX)
+    def rename(self, kinds: Mapping[str, str], after_seq: int) -> None:
+        """The entries after `after_seq` of a kind in `kinds` have another kind now."""
+        self.rows = deque(
+            ((seq, kinds.get(kind, kind) if seq > after_seq else kind, body) for seq, kind, body in self.rows),
+            RECENT_MAX,
+        )
 
 
 @dataclass(frozen=True, slots=True)

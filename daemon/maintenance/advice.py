@@ -6,6 +6,7 @@ gives no advice.
 
 from collections.abc import Callable, Iterator, Mapping
 
+from daemon.maintenance.advice_nodes import ips_nobodys, node_draining, node_lost, settings_differ, versions_differ
 from daemon.maintenance.advice_pools import active_above_available, oversized, utilisation_high
 from daemon.maintenance.advice_times import cooldown_long, cooldown_short, deadline_long, deadline_short
 from daemon.maintenance.figures import Advice, Figures, Severity
@@ -161,6 +162,11 @@ RULES: Mapping[str, Rule] = {
     "database_hinders": _database_hinders,
     "entries_refused": _entries_refused,
     "ips_set_aside": _ips_set_aside,
+    "node_lost": node_lost,
+    "settings_differ": settings_differ,
+    "ips_nobodys": ips_nobodys,
+    "node_draining": node_draining,
+    "versions_differ": versions_differ,
     "utilisation_high": utilisation_high,
     "fallbacks_high": _fallbacks_high,
     "active_above_available": active_above_available,

@@ -124,8 +124,31 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFact:
+    """A node that has not left, as its row has it: `state` is active or removed.
+
+    `seen_s_ago`: since its last renewal, or since its removal. `trusted_for_s`: how long it may lease without
+    PostgreSQL, negative if its trust has ended. `free_at_s`: when the other nodes may use its IPs. `draining_s`: None
+    if it does not drain. `settings`: those that must be the same on all nodes.
+    """
+
+    name: str
+    state: str
+    version: str
+    seen_s_ago: float
+    trusted_for_s: float
+    free_at_s: float
+    up_s: float
+    draining_s: float | None = None
+    ips: int = 0
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Figures from the tables. `set_aside`: rows of ip_rotation_pool that are never leased.
+
+    `nobodys_ips`: rows of ip_rotation_pool that have belonged to no node for a minute.
 
     `samples`: of the last ten minutes and a little more. `gave_up`: the last hour's clicks that fell back at their
     deadline. `barely_rested`: traces whose IP had rested for at most 1.5 cooldowns; `well_rested`: traces whose IP had
@@ -143,6 +166,8 @@ class Evidence:
     traffic: Traffic = Traffic()
     credentials_refused: Mapping[str, int] = field(default_factory=dict)
     set_aside: int = 0
+    nodes: tuple[NodeFact, ...] = ()
+    nobodys_ips: int = 0
 
 
 @dataclass(frozen=True, slots=True)

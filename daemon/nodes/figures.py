@@ -1,11 +1,13 @@
 """The figures of one node, which it writes to its row in `nodes` with each renewal. Pure."""
 
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from daemon.nodes.waits import Waits
+from daemon.pool.messages import Counts
 
 MINUTE_S = 60.0
 
@@ -42,6 +44,17 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def total(self) -> int:
         return self.healthy + self.failed
+
+
+def own_figures(counts: Counts) -> CountryFigures:
+    """Of a pool of this node."""
+    return CountryFigures(
+        available=counts.available,
+        locked=counts.locked,
+        cooldown=counts.cooldown,
+        failed=counts.failed,
+        waiting=counts.waiting,
+    )
 
 
 class ClickFigures(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -119,8 +132,20 @@ DECODER = msgspec.json.Decoder(NodeFigures)
 
 
 def decoded(figures: str | bytes | None) -> NodeFigures:
-    """The column nodes.figures. Figures that another version wrote in another form count as none."""
+    """The column nodes.figures. A field that another version wrote in another form counts as missing."""
     try:
         return DECODER.decode(figures) if figures else NO_FIGURES
     except msgspec.MsgspecError:
+        return _readable(figures or "")
+
+
+def _readable(figures: str | bytes) -> NodeFigures:
+    try:
+        written = msgspec.json.decode(figures, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
         return NO_FIGURES
+    fields = {}
+    for field in msgspec.structs.fields(NodeFigures):
+        with suppress(msgspec.MsgspecError, KeyError):
+            fields[field.name] = msgspec.json.decode(written[field.name], type=field.type)
+    return NodeFigures(**fields)

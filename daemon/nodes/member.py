@@ -1,11 +1,15 @@
 """This node's row in the table `nodes`: the node joins, renews its trust each second, and leaves.
 
-It may lease while it trusts itself. An outage of PostgreSQL stops it only when the trust ends. If it loses its claim,
-it stops at once and joins again. Each `NodeListener` is notified of these changes.
+It may lease while it trusts itself. An outage of PostgreSQL stops it only when the trust ends. It loses its claim if
+its row is another run's, or removed, or if the database has lost renewals: a backup was restored, or a replica without
+the last second took over. Then it stops leasing at once, joins again, and all pools are reloaded. Each `NodeListener`
+is notified of these changes. Renewals without an answer may be applied, also late, so a `beat` may grow by more than 1.
+
+A renewal reads the rows of all nodes: `peers`. Nodes that are silent for too long are lost (membership.Watch): the node
+frees their IPs.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,52 +21,35 @@ from daemon import __version__
 from daemon.database.postgres import Connection, Database, OwnConnection
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable
-from daemon.nodes.membership import Joined, NodeRow, Occupied, admitted, trusts_itself_until
+from daemon.nodes.figures import ENCODER, NO_FIGURES, NodeFigures
+from daemon.nodes.freeing import Freeing
+from daemon.nodes.identity import Identity, NodeListener, NodeStatus
+from daemon.nodes.membership import (
+    PROTOCOL,
+    Joined,
+    Occupied,
+    Watch,
+    admitted,
+    left_quiet_s,
+    node_row,
+    sighting_of,
+    trusts_itself_until,
+)
+from daemon.nodes.owned import Tenure
+from daemon.nodes.peers import Peers, peer_of
 from daemon.troubles import Troubles
 
 NODES_LOCK = (0x74726163, 3)  # of an advisory lock that ends with its transaction
 RENEW_S = 1.0
+RENEW_MIN_S = 0.5
 RENEW_TIMEOUT_S = 5.0
 JOIN_RETRY_S = 2.0
 LEAVE_S = 3.0
+DOUBT_S = 10.0  # after an outage: in which the other nodes see that the database has lost rows
 RENEWING = "renewing this node's trust"
 JOINING = "joining as a node"
 
 log = structlog.get_logger("daemon.nodes")
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """`trust_s`: how long the node leases without PostgreSQL. `quiet_s()`: how long its leases may last after that."""
-
-    node_id: UUID
-    name: str
-    epoch: int
-    trust_s: float
-    quiet_s: Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
-    """This node. `trusted_for_s`: how long it may lease without PostgreSQL; null: no limit, with its own database."""
-
-    name: str
-    node_id: str
-    epoch: int
-    leasing: bool
-    trusted_for_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class NodeListener:
-    """Callbacks. `ips_lost`: another node has leased this node's IPs, so their spooled states are out of date.
-
-    `rejoined`: the node has joined again after losing its claim, and another one may have leased its IPs.
-    """
-
-    leasing_ended: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
-    ips_lost: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
-    rejoined: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
 
 
 @dataclass(eq=False, repr=False)
@@ -78,24 +65,43 @@ class Member:
     _boot_s: Callable[[], float]
     _: KW_ONLY
     alone: bool = False
+    peers: Peers = field(init=False)
+    _figures: Callable[[], NodeFigures] = field(init=False)
+    _longest_rest_s: Callable[[], float] = field(init=False)
     _trusted_until_s: float = field(default=float("-inf"), init=False)
     _rejoins: int = field(default=0, init=False)  # how often the claim was lost
     _rejoins_handled: int = field(default=0, init=False)  # by all listeners
     _listeners: list[NodeListener] = field(default_factory=list, init=False)
     _epoch: int | None = field(default=None, init=False)  # of the row, once this run has joined
     _claim: UUID | None = field(default=None, init=False)
-    # set when it is known whether another node has the database
+    _beat: int = field(default=0, init=False)  # of the last renewal that was confirmed
+    _draining: bool = field(default=False, init=False)
+    _doubt_until_s: float = field(default=float("-inf"), init=False)
+    _watch: Watch = field(default_factory=Watch, init=False)
+    _joined: trio.Event = field(default_factory=trio.Event, init=False)
+    _hurried: trio.Event = field(default_factory=trio.Event, init=False)
+    # set when it is known whether another node leases this node's IPs
     decided: trio.Event = field(default_factory=trio.Event, init=False)
-    _is_occupied: bool = field(default=False, init=False)  # another node has the database
+    _is_occupied: bool = field(default=False, init=False)  # another node leases this node's IPs
+
+    def __post_init__(self) -> None:
+        self.report(lambda: NO_FIGURES, lambda: 0.0)
+        self.peers = Peers(self._identity.node_id, float("-inf"))
+        self._freeing = Freeing(self._database, self._identity.trust_s, self._identity.quiet_s)
 
     def subscribe(self, listener: NodeListener) -> None:
         self._listeners.append(listener)
 
+    def report(self, figures: Callable[[], NodeFigures], longest_rest_s: Callable[[], float]) -> None:
+        """`figures()` is written with each renewal; `longest_rest_s()`: until the last endpoint has rested."""
+        self._figures, self._longest_rest_s = figures, longest_rest_s
+
     def may_lease(self) -> bool:
-        return self._rejoins_handled == self._rejoins and self._boot_s() < self._trusted_until_s
+        is_trusted = self._boot_s() < self._trusted_until_s
+        return is_trusted and self._rejoins_handled == self._rejoins and not self._draining
 
     def claim(self) -> UUID | None:
-        """This run's claim; None while another node has the database: then this node may write only facts.
+        """This run's claim; None while another node leases this node's IPs: then this node may write only facts.
 
         Raises DatabaseOccupied while neither is known: then nothing may be written.
         """
@@ -104,53 +110,83 @@ class Member:
         return self._claim
 
     @property
+    def term(self) -> int:
+        """The epoch of the node's last join, see owned.Tenure."""
+        return self._epoch or 0
+
+    async def tenure(self) -> Tenure:
+        """The claim under which rows are taken and read now. Waits while there is none."""
+        while self._claim is None:
+            await self._joined.wait()
+        me = self._identity
+        return Tenure(
+            me.node_id, self._claim, self.term, self._beat, not self._draining, self.alone, self._newcomers_rest_s()
+        )
+
+    def _newcomers_rest_s(self) -> float:
+        """After an outage the database may lack the last changes of owners: an IP that comes now may be in use."""
+        is_shared = not self.alone and any(self.peers.others())
+        return self._identity.quiet_s() if is_shared and trio.current_time() < self._doubt_until_s else 0.0
+
+    def hurry(self) -> None:
+        """Renew soon, RENEW_MIN_S after the last renewal."""
+        self._hurried.set()
+
+    @property
     def trusted_for_s(self) -> float | None:
         """How long the node may lease without PostgreSQL; None: no limit."""
         return None if self.alone else max(0.0, self._trusted_until_s - self._boot_s())
 
     async def join(self) -> None:
-        """Returns once no other node has the database."""
+        """Returns once this node has joined. It waits for a daemon that would lease the same IPs."""
         while True:
             asked_s, claim = self._boot_s(), uuid4()
             try:
-                found = await self._database.work(self._join, claim)
+                found, row = await self._database.work(self._join, claim)
                 if isinstance(found, Joined):
                     break
                 await self._lose_ips()
-                raise occupied_by(found)
+                raise found.error()
             except DatabaseUnavailable as e:
                 self._troubles.note(JOINING, e, effect="this node leases nothing: clicks fall back")
                 await trio.sleep(JOIN_RETRY_S)
         if not found.continues:
             await self._lose_ips()
-        self._claim, self._is_occupied = claim, False
+        self._epoch, self._beat = row["epoch"], row["beat"]
+        self._claim, self._is_occupied, self._watch = claim, False, Watch()
         self.decided.set()
+        self._joined.set()
         self._trust_from(asked_s)
         self._troubles.over(JOINING)
         log.info("node_joined", name=self._identity.name, node_id=str(self._identity.node_id))
 
     async def _lose_ips(self) -> None:
-        """Another node has, or had, the database."""
+        """Other nodes own, or owned, this node's IPs."""
         if not self._is_occupied:
             for listener in self._listeners:
                 await listener.ips_lost()
             self._is_occupied = True
             self.decided.set()
 
-    async def _join(self, conn: Connection, claim: UUID) -> Joined | Occupied:
+    async def _join(self, conn: Connection, claim: UUID) -> tuple[Joined | Occupied, Any]:
         me = self._identity
-        await conn.execute(QUERIES["keep_nodes_out"], *NODES_LOCK)
+        await conn.execute(QUERIES["join_beside"], *NODES_LOCK)
         rows = await conn.fetch(QUERIES["load_nodes"])
         now_s = await conn.fetchval("select extract(epoch from clock_timestamp())::float8")
         known = [node_row(row) for row in rows]
         if self.alone:
             known = [row for row in known if row.node_id == me.node_id]
         found = admitted(known, me.node_id, self._epoch, now_s)
-        if isinstance(found, Joined):
+        if isinstance(found, Occupied):
+            return found, None
+        if self.alone:
             await conn.execute(QUERIES["take_over"], me.node_id)
-            values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__
-            self._epoch = await conn.fetchval(QUERIES["join_node"], *values)
-        return found
+        self._draining = any(row["draining"] for row in rows if row["node_id"] == me.node_id)
+        values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__, PROTOCOL
+        return found, await conn.fetchrow(QUERIES["join_node"], *values, self._encoded_figures())
+
+    def _encoded_figures(self) -> str:
+        return ENCODER.encode(self._figures()).decode()
 
     def _trust_from(self, asked_s: float) -> None:
         trust_s = float("inf") if self.alone else self._identity.trust_s
@@ -160,30 +196,59 @@ class Member:
         """Renews the trust until cancelled; joins again if the claim is lost."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_trust)
+            nursery.start_soon(self._freeing.run)
             while True:
                 try:
                     async with self._database.own_connection(RENEW_TIMEOUT_S) as connection:
                         while await self._renewed(connection):
-                            self._troubles.over(RENEWING)
-                            await trio.sleep(RENEW_S)
+                            await self._pause()
                 except DatabaseUnavailable as e:
+                    self._doubt_until_s = float("inf")
                     self._troubles.note(RENEWING, e, effect=self._while_unheard())
                     await trio.sleep(RENEW_S)
                     continue
                 await self._rejoin(nursery)
 
+    async def _pause(self) -> None:
+        self._troubles.over(RENEWING)
+        await trio.sleep(RENEW_MIN_S)
+        with trio.move_on_after(RENEW_S - RENEW_MIN_S):
+            await self._hurried.wait()
+        self._hurried = trio.Event()
+
     async def _renewed(self, connection: OwnConnection) -> bool:
+        """False: the claim is lost."""
         me, asked_s = self._identity, self._boot_s()
-        if not await connection.fetch("renew_node", me.node_id, self._claim, me.trust_s, me.quiet_s()):
-            return False
+        values = me.node_id, self._claim, me.trust_s, me.quiet_s(), self._encoded_figures()
+        rows = await connection.fetch("renew_node", *values)
+        mine = next((row for row in rows if row["node_id"] == me.node_id), None)
+        if mine is None or mine["renewed"] is None:
+            return self._lost_claim("its row in the table nodes was removed, or has another claim")
+        if mine["renewed"] <= self._beat:
+            self._doubt_until_s = float("inf")
+            return self._lost_claim(
+                "the database has lost its last changes: a backup was restored, or a replica took over"
+            )
+        self._beat, self._draining = mine["renewed"], mine["draining"]
         self._trust_from(asked_s)
+        now_s = trio.current_time()
+        if self._doubt_until_s == float("inf"):
+            self._doubt_until_s = now_s + DOUBT_S
+        self.peers = Peers(me.node_id, now_s, {row["node_id"]: peer_of(row) for row in rows})
+        others = [sighting_of(row) for row in rows if row is not mine]
+        self._freeing.found_lost(self._watch.lost(others, now_s))
+        for listener in self._listeners:
+            listener.renewed(self.peers)
         return True
 
-    async def _rejoin(self, nursery: trio.Nursery) -> None:
+    def _lost_claim(self, why: str) -> bool:
         self._claim, self._trusted_until_s = None, float("-inf")
+        self._joined = trio.Event()
         self._rejoins += 1
-        log.critical("node_claim_lost", effect="no IP is leased until this node has joined again",
-                     why="its row in the table nodes was removed, or has another claim")  # fmt: skip
+        log.critical("node_claim_lost", effect="no IP is leased until this node has joined again", why=why)
+        return False
+
+    async def _rejoin(self, nursery: trio.Nursery) -> None:
         for listener in self._listeners:
             await listener.leasing_ended()
         await self.join()
@@ -200,9 +265,14 @@ class Member:
             leased, leases = leases, self.may_lease()
             if leases and not leased:
                 log.info("node_leases_again")
-            elif leased and not leases and self._claim is not None and self._boot_s() >= self._trusted_until_s:
-                why = f"PostgreSQL did not answer for {self._identity.trust_s:g} s (node.trust_s)"
-                log.critical("node_trust_ended", why=why, effect="no IP is leased: clicks fall back until it answers")
+            elif leased and not leases and self._claim is not None:
+                if self._draining:
+                    log.warning("node_drains", effect="it leases no IP, and gives its IPs to the other nodes",
+                                next="tracepool nodes list")  # fmt: skip
+                elif self._boot_s() >= self._trusted_until_s:
+                    why = f"PostgreSQL did not answer for {self._identity.trust_s:g} s (node.trust_s)"
+                    effect = "no IP is leased: clicks fall back until it answers"
+                    log.critical("node_trust_ended", why=why, effect=effect)
                 for listener in self._listeners:
                     await listener.leasing_ended()
             await trio.sleep(RENEW_S)
@@ -214,12 +284,14 @@ class Member:
         return f"clicks are traced as before for {left_s:.0f} s more" if left_s else "clicks fall back"
 
     async def leave(self) -> None:
-        """Lets other nodes take over at once. Only for a stop after which no entry is left in the spool."""
+        """Lets other nodes use the rested IPs. Only for a stop after which no entry is left in the spool."""
+        quiet_s = left_quiet_s(self._longest_rest_s())
         with trio.move_on_after(LEAVE_S, shield=True):
             try:
-                await self._database.fetch("leave_node", self._identity.node_id, self._claim)
+                await self._database.fetch("leave_node", self._identity.node_id, self._claim, quiet_s)
             except DatabaseUnavailable as e:
-                log.warning("node_could_not_leave", why=str(e), effect="another node waits until its trust has ended")
+                effect = "the other nodes have its IPs when its trust has ended"
+                log.warning("node_could_not_leave", why=str(e), effect=effect)
         self._claim = None
 
     def status(self) -> NodeStatus:
@@ -231,43 +303,3 @@ class Member:
             leasing=self.may_lease(),
             trusted_for_s=None if left_s is None else round(left_s, 1),
         )
-
-
-@asynccontextmanager
-async def nodes_kept_out(database: Database, node_id: UUID | None) -> AsyncIterator[None]:
-    """No node joins or leases inside the block. `node_id`: a node that is known not to run.
-
-    Raises DatabaseOccupied if another node may lease, and DatabaseUnavailable, also inside the block, if the connection
-    that holds the lock is lost.
-    """
-    async with database.own_connection(RENEW_TIMEOUT_S) as connection:
-        await connection.begin()
-        await connection.fetch("keep_nodes_out", *NODES_LOCK)
-        rows = await connection.fetch("load_nodes")
-        found = admitted(map(node_row, rows), node_id or uuid4(), None, rows[0]["now_s"] if rows else 0.0)
-        if isinstance(found, Occupied):
-            raise occupied_by(found)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch_connection, connection)
-            yield
-            nursery.cancel_scope.cancel()
-
-
-async def _watch_connection(connection: OwnConnection) -> None:
-    while True:
-        await trio.sleep(RENEW_S)
-        await connection.execute("select 1")
-
-
-def node_row(row: Any) -> NodeRow:
-    """From a row of `load_nodes`."""
-    return NodeRow(**{name: row[name] for name in NodeRow.__slots__})
-
-
-def occupied_by(found: Occupied) -> DatabaseOccupied:
-    node = found.node
-    return DatabaseOccupied(
-        f"node {node.name} ({node.node_id}) works with this database, and two nodes would lease the same IPs: "
-        f"its IPs are free in {found.wait_s:.0f} s, unless it renews its trust",
-        f"stop that daemon; if its machine is gone for good: tracepool nodes remove {node.name}",
-    )

@@ -1,18 +1,23 @@
-"""When a node may join, and until when it may lease. Pure.
+"""Which nodes may lease, until when, and when another node is lost. Pure.
 
-Two clocks are used and never compared. Other nodes compare `trusted_until` with PostgreSQL's clock. The node itself
-counts from before its request for trust, on its boot clock, which includes suspended time. So a node stops before
-another one may begin, if the rates of the two clocks differ by less than MARGIN_SHARE.
+Two clocks are used and never compared. PostgreSQL's clock gives `trusted_until` in a node's row. The node itself counts
+from before its request for trust, on its boot clock, which includes suspended time. So a node stops before another one
+may begin, if the rates of the two clocks differ by less than MARGIN_SHARE.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+from daemon.errors import DatabaseOccupied
 
 QUIET_MARGIN_S = 10.0
 MARGIN_S = 0.5
 MARGIN_SHARE = 0.01
 STEADY_S = 5.0
+LEFT_QUIET_MIN_S = 5.0
+PROTOCOL = 1  # 0: versions that know no owners and lease all IPs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +30,32 @@ class NodeRow:
     state: str
     trusted_until_s: float
     quiet_s: float
+    protocol: int = PROTOCOL
+    has_claim: bool = True
 
     @property
     def free_at_s(self) -> float:
         """When the node's leases and cooldowns are over, so that another node may use its IPs."""
-        at_once = self.state in ("left", "lost")
-        return self.trusted_until_s if at_once else self.trusted_until_s + self.quiet_s
+        return self.trusted_until_s if self.state == "lost" else self.trusted_until_s + self.quiet_s
+
+
+def node_row(row: Mapping[str, Any]) -> NodeRow:
+    """From a row of `load_nodes`."""
+    return NodeRow(
+        node_id=row["node_id"],
+        name=row["name"],
+        epoch=row["epoch"],
+        state=row["state"],
+        trusted_until_s=row["trusted_until_s"],
+        quiet_s=row["quiet_s"],
+        protocol=row["protocol"],
+        has_claim=row["claim"] is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Occupied:
-    """Another node has the database until its `free_at_s`. `now_s`: PostgreSQL's clock."""
+    """Another daemon leases the same IPs until the row's `free_at_s`. `now_s`: PostgreSQL's clock."""
 
     node: NodeRow
     now_s: float
@@ -44,31 +64,56 @@ class Occupied:
     def wait_s(self) -> float:
         return self.node.free_at_s - self.now_s
 
+    def error(self) -> DatabaseOccupied:
+        node = self.node
+        return DatabaseOccupied(
+            f"node {node.name} ({node.node_id}) works with this database, and two would use the same IPs: "
+            f"its IPs are free in {self.wait_s:.0f} s, unless it renews its trust",
+            f"stop that daemon; if its machine is gone for good: tracepool nodes remove {node.name}",
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """`continues`: no other node has had the database meanwhile, so this node's journaled states are still valid."""
+    """`continues`: no other node has had this node's IPs meanwhile, so its journaled states are still valid."""
 
     continues: bool
 
 
 def admitted(rows: Iterable[NodeRow], node_id: UUID, epoch: int | None, now_s: float) -> Joined | Occupied:
-    """Whether `node_id` may join now. Occupied names the node that keeps it out for the longest time.
+    """Whether `node_id` may join now.
 
-    `epoch`: of this run, if it has joined before. If the node's own row has a later epoch, another daemon runs with a
-    copy of the state directory.
+    Other nodes with owners (PROTOCOL) do not matter. A node waits for a daemon of an earlier version, which leases all
+    IPs, and for another daemon with a copy of its state directory: the own row then has a claim, and a later epoch than
+    `epoch`, which is this run's if it has joined before.
     """
     known = list(rows)
     mine = next((row for row in known if row.node_id == node_id), None)
-    others = [row for row in known if row is not mine or (epoch is not None and row.epoch > epoch)]
-    occupied = [row for row in others if row.state != "lost" and row.free_at_s > now_s]
+    copied = mine is not None and mine.has_claim and epoch is not None and mine.epoch > epoch
+    others = [row for row in known if (row.protocol < PROTOCOL and row is not mine) or (copied and row is mine)]
+    occupied = [row for row in others if row.state in ("active", "removed") and row.free_at_s > now_s]
     if occupied:
         return Occupied(max(occupied, key=lambda row: row.free_at_s), now_s)
-    return Joined(continues=mine is None or not (mine in others or mine.state == "lost"))
+    return Joined(continues=mine is None or not (copied or mine.state == "lost"))
+
+
+def leasing_elsewhere(rows: Iterable[NodeRow], node_id: UUID | None, now_s: float) -> Occupied | None:
+    """The other node that may lease its IPs for the longest time; None: there is none.
+
+    A node that left leases none: its rows have their rests.
+    """
+    active = [row for row in rows if row.node_id != node_id and row.state in ("active", "removed")]
+    busy = [row for row in active if row.free_at_s > now_s]
+    return Occupied(max(busy, key=lambda row: row.free_at_s), now_s) if busy else None
 
 
 def quiet_s(lock_s: float, cooldown_s: float) -> float:
     return lock_s + cooldown_s + QUIET_MARGIN_S
+
+
+def left_quiet_s(longest_rest_s: float) -> float:
+    """After a stop in order only rests still run. A restart in place within this time keeps its IPs."""
+    return max(LEFT_QUIET_MIN_S, longest_rest_s + 1)
 
 
 def trusts_itself_until(asked_s: float, trust_s: float) -> float:
@@ -78,12 +123,17 @@ def trusts_itself_until(asked_s: float, trust_s: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Another node's row at a renewal. `free_in_s`: until its leases and cooldowns are over, by PostgreSQL's clock."""
+    """Another node's row at a renewal. `lasts_s`: how long its leases and cooldowns may last after a change of the row.
+
+    `free_in_s`: until they are over, by PostgreSQL's clock.
+    """
 
     node_id: UUID
+    name: str
     beat: int
     epoch: int
     state: str
+    lasts_s: float
     free_in_s: float
 
     @property
@@ -92,12 +142,28 @@ class Sighting:
         return self.beat, self.epoch, self.state
 
 
+def sighting_of(row: Mapping[str, Any]) -> Sighting:
+    """From a row of `renew_node`."""
+    trust_s = row["trust_s"] if row["state"] == "active" else 0.0
+    return Sighting(
+        node_id=row["node_id"],
+        name=row["name"],
+        beat=row["beat"],
+        epoch=row["epoch"],
+        state=row["state"],
+        lasts_s=trust_s + row["quiet_s"],
+        free_in_s=row["trusted_until_s"] + row["quiet_s"] - row["now_s"],
+    )
+
+
 class Watch:
     """Decides when another node is lost, by this node's own monotonic clock: nobody can set that clock.
 
-    PostgreSQL's clock is only compared with itself, within one reading of a row. Renewals fail for all nodes if
-    PostgreSQL is away. So no node is lost before this node has renewed its trust for STEADY_S without a longer pause:
-    meanwhile the others renew theirs. After each join the node begins with a new Watch.
+    A change of a node's row happened before it was read, so its leases and cooldowns are over `lasts_s` after the
+    reading. PostgreSQL's clock counts only for a row that this node reads for the first time, and can then only shorten
+    that. Renewals fail for all nodes if PostgreSQL is away. So no node is lost before this node has renewed its trust
+    for STEADY_S without a longer pause: meanwhile the others renew theirs. After each join the node begins with a new
+    Watch.
     """
 
     def __init__(self) -> None:
@@ -112,10 +178,12 @@ class Watch:
         known = [sighting for sighting in others if sighting.state != "lost"]
         before, self._seen = self._seen, {}
         for sighting in known:
-            version, free_at_s = before.get(sighting.node_id, (None, 0.0))
-            if version != sighting.version:
-                free_at_s = now_s + sighting.free_in_s
-            self._seen[sighting.node_id] = sighting.version, free_at_s
+            seen = before.get(sighting.node_id)
+            if seen is None:
+                seen = sighting.version, now_s + min(sighting.free_in_s, sighting.lasts_s)
+            elif seen[0] != sighting.version:
+                seen = sighting.version, now_s + sighting.lasts_s
+            self._seen[sighting.node_id] = seen
         if now_s - self._steady_from_s < STEADY_S:
             return []
         return [sighting for sighting in known if self._seen[sighting.node_id][1] <= now_s]

@@ -17,6 +17,7 @@ import trio
 from daemon.clock import Moment
 from daemon.journal.entries import IpChanged, Recorder
 from daemon.pool.messages import (
+    Adopt,
     CountOverdue,
     Decision,
     Describe,
@@ -32,7 +33,7 @@ from daemon.pool.messages import (
 )
 from daemon.pool.pool import Pool
 from daemon.pool.rows import described
-from daemon.pool.states import Event, Ip
+from daemon.pool.states import Event
 
 BATCH_MAX = 256
 TIMERS_EACH_S = 0.1  # while no request waits: a new request fires due timers itself, so this only delays rows
@@ -88,7 +89,7 @@ class PoolActor:
             self.publish(self.pool, self.pool.view(starts_over=True))
             raise
 
-    def start_over(self, rows: list[Ip]) -> list[Message]:
+    def start_over(self, rows: Adopt) -> list[Message]:
         """Reloads the pool from its current rows. Returns the messages that `run` must handle first (`unfinished`)."""
         unfinished = self.unfinished()
         undone = {entry.id for entry in self._decision.entries if isinstance(entry, IpChanged)}

@@ -1,6 +1,6 @@
 """Each country's mailbox and what others see of its pool. `PoolDirectory.open` starts an actor for a new country."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -115,11 +115,11 @@ class PoolDirectory:
         """
         return any([await handle.describe(endpoint=endpoint, count=1) for handle in self])
 
-    def open(self, country: str, ips: list[Ip]) -> PoolHandle:
-        """A new country, with its first IPs."""
+    def open(self, country: str, ips: Iterable[Ip], term: int = 0, rests_s: float = 0.0) -> PoolHandle:
+        """A new country, with its first IPs. `term`, `rests_s`: see messages.Adopt."""
         send, receive = trio.open_memory_channel[Message](MAILBOX_MAX)
         pool = self._new_pool(canonical(country))
-        pool.load_rows(ips, self._now())
+        pool.load_rows(ips, self._now(), term, rests_s)
         handle = self._handles[pool.country] = PoolHandle(send, pool)
         self._start_actor(pool, receive, handle.publish)
         return handle

@@ -104,9 +104,15 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Adopt(msgspec.Struct, frozen=True):
-    """Current rows as IPs: the pool adds new IPs, and takes over an operator's changes of known ones."""
+    """Current rows as IPs: the pool adds new IPs, and takes over an operator's changes of known ones.
+
+    `term`: the node's claim under which the rows were read (nodes/owned.py); a pool that was reloaded under a later one
+    ignores them. `rests_s`: new IPs rest at least so long.
+    """
 
     ips: tuple[Ip, ...]
+    term: int = 0
+    rests_s: float = 0.0
 
 
 class Remove(msgspec.Struct, frozen=True):

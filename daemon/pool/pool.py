@@ -42,7 +42,7 @@ class Pool:
         self.rules = rules
         self.chance = chance
         self.rests = Rests() if rests is None else rests
-        self.leases = 0  # given so far
+        self.leases = self.term = 0  # how many were given so far; see messages.Adopt
         self.ips: dict[UUID, Ip] = {}
         self._by_status = dict.fromkeys(Status, 0)
         self._rested = IpHeap(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
@@ -64,17 +64,18 @@ class Pool:
         for ip in ips:
             self._join(ip)
 
-    def load_rows(self, rows: Iterable[Ip], now: Moment) -> None:
+    def load_rows(self, rows: Iterable[Ip], now: Moment, term: int = 0, rests_s: float = 0.0) -> None:
         """Adds the IPs of rows, without a decision: at the start. `fire_timers` writes the rows that were corrected."""
-        self._corrected += [row for row in rows if self._enter(row, now)]
+        self.term = term
+        self._corrected += [row for row in rows if self._enter(row, now, rests_s)]
 
-    def reloaded(self, ips: list[Ip], now: Moment, undone: AbstractSet[UUID] = frozenset()) -> "Pool":
+    def reloaded(self, rows: Adopt, now: Moment, undone: AbstractSet[UUID] = frozenset()) -> "Pool":
         """The same country's pool from its current rows. No request waits in it. `undone`: changed without an entry."""
         fresh = type(self)(self.country, self.rules, self.rests, self.chance)
-        fresh.leases = self.leases
+        fresh.leases, fresh.term = self.leases, rows.term
         before = {ip_id: ip for ip_id, ip in self.ips.items() if ip_id not in undone}
-        self.rests.settle_again(ips, before, now, self.rules)
-        fresh.load(ips)
+        self.rests.settle_again(rows.ips, before, now, self.rules, rows.rests_s)
+        fresh.load(rows.ips)
         return fresh
 
     def view(self, *, starts_over: bool = False) -> PoolView:
@@ -106,11 +107,11 @@ class Pool:
                 self._acquire(message, now, decision)
             case Release():
                 self._release(message, now, decision)
-            case Adopt(ips):
+            case Adopt(ips, term, rests_s) if term >= self.term:
                 self._prospects.review()
                 self.rests.forget(now.tick_s)
                 for row in ips:
-                    self._adopt(row, now, decision)
+                    self._adopt(row, rests_s, now, decision)
                 self._serve_waiting(now, decision)
             case Remove(ip_ids):
                 self._prospects.review()
@@ -237,11 +238,11 @@ class Pool:
         if self.rules.cooldown_s == 0 or event in CHECKS:
             self.fire_timers(now, decision)
 
-    def _adopt(self, row: Ip, now: Moment, decision: Decision) -> None:
+    def _adopt(self, row: Ip, rests_s: float, now: Moment, decision: Decision) -> None:
         """Takes over a current row. An edit may change a known IP's endpoint and health, but never its lease."""
         ip = self.ips.get(row.id)
         if ip is None:
-            if self._enter(row, now):
+            if self._enter(row, now, rests_s):
                 decision.entries.append(ip_changed(row, "joined", now))
             return
         if row.edit_no <= ip.edit_no:
@@ -293,10 +294,10 @@ class Pool:
         decision.entries.append(ip_changed(ip, occurrence.event.value, now))
         self._file(ip)
 
-    def _enter(self, row: Ip, now: Moment) -> bool:
+    def _enter(self, row: Ip, now: Moment, rests_s: float) -> bool:
         """Adds the IP of a row. Whether its state differs from the row."""
         status, until_s = row.status, row.locked_until_s or 0.0
-        self.rests.settle(row, now, self.rules)
+        self.rests.settle(row, now, self.rules, rests_s)
         self._join(row)
         return row.status is not status or abs((row.locked_until_s or 0.0) - until_s) > OVERDUE_S
 

@@ -115,8 +115,8 @@ class Rests:
         for endpoint in [e for e, (until_s, _) in self._held.items() if until_s <= now_s]:
             del self._held[endpoint]
 
-    def settle(self, row: Ip, now: Moment, rules: Rules) -> None:
-        """Corrects the times of a row that joins a pool.
+    def settle(self, row: Ip, now: Moment, rules: Rules, rests_s: float = 0.0) -> None:
+        """Corrects the times of a row that joins a pool. The IP rests at least `rests_s`.
 
         If the spool has the IP's last lease, the times of the spool hold. Otherwise an operator may have changed the
         row, and the wall clock may have been set: a lock ends at most `lock_s` from now and a rest at most
@@ -138,17 +138,27 @@ class Rests:
         if row.locked_until_s is not None:
             limit_s = now.tick_s + rules.lock_s + (0.0 if row.status is Status.LOCKED else rules.cooldown_s)
             row.locked_until_s = self._bounded(row.endpoint, row.locked_until_s, limit_s)
+        if rests_s:
+            row.locked_until_s = max(now.tick_s + rests_s, row.locked_until_s or -math.inf)
+            row.status = Status.COOLDOWN if row.status is Status.AVAILABLE else row.status
 
-    def settle_again(self, rows: Iterable[Ip], before: dict[UUID, Ip], now: Moment, rules: Rules) -> None:
-        """Corrects the times of rows that a pool loads again; `before`: its IPs until now."""
+    def settle_again(
+        self, rows: Iterable[Ip], before: dict[UUID, Ip], now: Moment, rules: Rules, rests_s: float = 0.0
+    ) -> None:
+        """Corrects the times of rows that a pool loads again; `before`: its IPs until now. Others rest `rests_s`."""
         left = dict(before)
         for row in rows:
             if (ip := before.get(row.id)) is not None and _keep_ticks(row, ip):
                 del left[row.id]
             else:
-                self.settle(row, now, rules)
+                self.settle(row, now, rules, 0.0 if row.id in before else rests_s)
         for ip in left.values():
             self.departs(ip, rules)
+
+    def longest_s(self, now_s: float) -> float:
+        """How long from now until all endpoints have rested."""
+        ends_s = [*self.departed.values(), *(until_s for until_s, _ in self._held.values())]
+        return max(0.0, max(ends_s, default=now_s) - now_s)
 
     def take_cut(self) -> int:
         """How many endpoints had a rest that was cut, since the last call."""

@@ -13,7 +13,7 @@ from uuid import UUID
 from daemon.clock import Moment
 from daemon.journal.entries import IpChanged
 from daemon.pool.messages import Describe, IpView, Lease
-from daemon.pool.states import NEVER_USED, Ip, Status
+from daemon.pool.states import NEVER_USED, Event, Ip, Status
 from daemon.providers.proxies import login_of
 
 # The fields of an Ip that have the name and the value of their column.
@@ -81,6 +81,7 @@ def _finite(wall_s: float | None) -> float | None:
 
 
 def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
+    """The entry after `event`: one of states.Event, or another word for a state that is only written again."""
     until_s, health_s = ip.locked_until_s, ip.last_health_check_s
     return IpChanged(
         id=ip.id,
@@ -89,15 +90,15 @@ def ip_changed(ip: Ip, event: str, now: Moment) -> IpChanged:
         locked_until=None if until_s is None else now.wall_at(until_s),
         locked_by_request=ip.locked_by,
         last_used_at=None if ip.last_used_s == NEVER_USED else now.wall_at(ip.last_used_s),
-        total_uses=ip.total_uses,
-        success_count=ip.success_count,
-        failure_count=ip.failure_count,
         consecutive_failures=ip.consecutive_failures,
         is_healthy=ip.is_healthy,
         avg_response_time_ms=ip.avg_response_time_ms,
         last_health_check=None if health_s is None else now.wall_at(health_s),
         lease_no=ip.lease_no,
         edit_no=ip.edit_no,
+        uses=int(event == Event.LEASE),
+        successes=int(event == Event.RELEASED_OK),
+        failures=int(event == Event.RELEASED_IP_AT_FAULT),
         probe_failures=ip.probe_failures,
         address=ip.address,
         port=ip.port,

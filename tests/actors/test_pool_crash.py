@@ -48,7 +48,8 @@ def from_journal(ips: list[Ip], entries: list[Entry]) -> list[Ip]:
         row.status, row.locked_by, row.lease_no = Status(entry.status), entry.locked_by_request, entry.lease_no
         row.locked_until_s = None if entry.locked_until is None else entry.locked_until - WALL_S
         row.last_used_s = row.last_used_s if entry.last_used_at is None else entry.last_used_at - WALL_S
-        row.total_uses, row.success_count = entry.total_uses, entry.success_count
+        row.total_uses += entry.uses
+        row.success_count += entry.successes
     return list(rows.values())
 
 

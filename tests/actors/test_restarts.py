@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 from daemon.clock import Moment
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import IpChanged
+from daemon.nodes.owned import Reading, Tenure
 from daemon.pauses import CALM_S, PAUSE_MAX_S, PAUSE_MIN_S
 from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory
@@ -109,13 +110,13 @@ class Table:
     async def flush(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def work(self, unit: Any, moment: Moment, where: str, names: list[str]) -> list[Ip]:
+    async def work(self, unit: Any, tenure: Tenure, moment: Moment, names: list[str]) -> Reading:
         await trio.lowlevel.checkpoint()
         self.loads += 1
         if self.away:
             self.away -= 1
             raise DatabaseUnavailable
-        return [ip_from_row(self._row(ip_id), moment) for ip_id in self._first]
+        return Reading(tenure, [ip_from_row(self._row(ip_id), moment) for ip_id in self._first])
 
     def _row(self, ip_id: UUID) -> dict[str, Any]:
         ip = self._first[ip_id]
@@ -144,6 +145,14 @@ class Table:
             if entry.id == ip_id:
                 row |= {name: value for name, value in asdict(entry).items() if name != "event"}
         return row
+
+
+class Holder:
+    """A member that has its claim."""
+
+    async def tenure(self) -> Tenure:
+        await trio.lowlevel.checkpoint()
+        return Tenure(uuid4(), uuid4(), term=1, beat=1)
 
 
 class Poison:
@@ -180,7 +189,8 @@ class Scene:
     def _start(self, pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
         table: Any = self.table  # the only method of Database that an actor uses
         self.actor = PoolActor(pool, mailbox, self.journal, self.now, publish=publish)
-        self._nursery.start_soon(run_pool_actor, self.actor, table, self.table.flush, self.now, Troubles())
+        member: Any = Holder()
+        self._nursery.start_soon(run_pool_actor, self.actor, member, table, self.table.flush, self.now, Troubles())
 
     def now(self) -> Moment:
         return Moment(trio.current_time(), now().wall_s + self.wall_set_s)

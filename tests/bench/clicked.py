@@ -88,5 +88,5 @@ def _click(number: int, ip_id: uuid.UUID) -> list[Entry]:
 def _changed(
     ip_id: uuid.UUID, number: int, event: str, status: str, until_s: float | None, locked_by: uuid.UUID | None
 ) -> IpChanged:
-    return IpChanged(ip_id, event, status, until_s, locked_by, time.time(), number + 1, number, 0, 0, True, 1_006.0,
-                     None, number + 1, 2**40)  # fmt: skip
+    return IpChanged(ip_id, event, status, until_s, locked_by, time.time(), 0, True, 1_006.0, None, number + 1, 2**40,
+                     uses=int(event == "lease"), successes=int(event == "released_ok"))  # fmt: skip

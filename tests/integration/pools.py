@@ -6,7 +6,9 @@ from pathlib import Path
 
 import trio
 
-from daemon.host.clocks import read_clocks
+from daemon.host.clocks import read_boot_clock, read_clocks
+from daemon.nodes.identity import Identity, NodeListener
+from daemon.nodes.member import Member
 from daemon.offers.model import Offers
 from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory
@@ -25,25 +27,30 @@ RULES = Rules(lock_s=60, cooldown_s=30, failures_max=5)
 
 
 class Daemon:
-    """Pools, actors, journal and SqlSync with one database."""
+    """Pools, actors, journal and SqlSync with one database. `member` has joined."""
 
-    def __init__(self, rows: Rows, journal: Journal, nursery: trio.Nursery) -> None:
+    def __init__(self, rows: Rows, journal: Journal, member: Member, nursery: trio.Nursery) -> None:
         rests = Rests()
         rests.learn(journal.spool.bodies("ip_changed"), read_clocks(), RULES)
 
         self.actors: dict[str, PoolActor] = {}
 
         def start_actor(pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
-            actor = self.actors[pool.country] = PoolActor(pool, mailbox, journal.writer, read_clocks, publish=publish)
+            actor = self.actors[pool.country] = PoolActor(
+                pool, mailbox, journal.writer, read_clocks, member.may_lease, publish=publish
+            )
             nursery.start_soon(
-                run_pool_actor, actor, rows.database, journal.shipper.flush, read_clocks, journal.troubles
+                run_pool_actor, actor, member, rows.database, journal.shipper.flush, read_clocks, journal.troubles
             )
 
         self.rows = rows
         self.journal = journal
         self.offers = Offers()
         self.directory = PoolDirectory(lambda country: Pool(country, RULES, rests), start_actor, read_clocks)
-        self.sql_sync = SqlSync(rows.database, self.directory, self.offers, read_clocks, journal.troubles)
+        self.member = member
+        self.sql_sync = SqlSync(member, rows.database, self.directory, self.offers, read_clocks, journal.troubles)
+        member.subscribe(NodeListener(self.directory.recheck_requests, rejoined=self.directory.start_over))
+        member.subscribe(NodeListener(rejoined=self.sql_sync.compare_soon))
 
     def counts(self, country: str) -> Counts:
         post = self.directory.known(country)
@@ -87,6 +94,14 @@ class Daemon:
         await until(is_so)
 
 
+async def joined(rows: Rows, journal: Journal, name: str) -> Member:
+    """A node with the spool of `journal`, which has joined."""
+    identity = Identity(journal.spool.node_id, name, journal.spool.epoch, 900.0, lambda: 160.0)
+    member = Member(rows.database, identity, journal.troubles, read_boot_clock)
+    await member.join()
+    return member
+
+
 @asynccontextmanager
 async def daemon_on(postgres: PostgresServer, tmp_path: Path, *before: str) -> AsyncIterator[Daemon]:
     """`before`: SQL that was run while the daemon was stopped."""
@@ -94,9 +109,10 @@ async def daemon_on(postgres: PostgresServer, tmp_path: Path, *before: str) -> A
         for statement in before:
             await rows.sql(statement)
         async with trio.open_nursery() as nursery:
-            daemon = Daemon(rows, journal, nursery)
+            daemon = Daemon(rows, journal, await joined(rows, journal, "here"), nursery)
             await daemon.sql_sync.compare()
             nursery.start_soon(daemon.sql_sync.run)
+            nursery.start_soon(daemon.member.run)
             await rows.add_offer("sentinel")
             await until(lambda: daemon.offers.find("sentinel"))
             await rows.sql("truncate offers")

@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from daemon.host.clocks import read_boot_clock
-from daemon.nodes.member import Identity, Member
+from daemon.nodes.identity import Identity
+from daemon.nodes.member import Member
 from daemon.troubles import Troubles
 from tests.fakes import proxies
 from tests.fakes.proxies import proxy

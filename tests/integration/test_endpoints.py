@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -10,11 +11,13 @@ from daemon.database.schema import migrate
 from daemon.errors import BadInput
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.evidence import read_evidence
+from daemon.nodes.owned import read_all
 from daemon.pool.store import Selection, reset_ips
 from daemon.settings.model import Settings
-from daemon.sql_sync import load_ips
 from daemon.web.endpoints import canonical_host, canonical_port
 from tests.integration.databases import PostgresServer, Rows, database_before, fresh_database
+from tests.integration.journals import running_journal
+from tests.integration.pools import joined
 
 SPELLINGS = (
     *("192.0.2.7", " 192.0.2.7\t", "192.0.2.7.", "0xc0.0.2.0x7", "::ffff:192.0.2.7", "[::FFFF:c000:207]"),
@@ -220,7 +223,9 @@ values
 """
 
 
-async def test_old_rows_get_one_spelling_and_those_that_coincide_are_set_aside(postgres: PostgresServer) -> None:
+async def test_old_rows_get_one_spelling_and_those_that_coincide_are_set_aside(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
     async with database_before(postgres, "0011_endpoints.sql") as rows:
         await rows.sql(OLD_ROWS)
         edits = {row["id"].int: row["edit_no"] for row in await rows.sql("select id, edit_no from ip_rotation_pool")}
@@ -239,9 +244,10 @@ async def test_old_rows_get_one_spelling_and_those_that_coincide_are_set_aside(p
         assert found[1]["set_aside"].endswith("is that of the row with the id 00000000-0000-0000-0000-000000000002")
         assert found[3]["total_uses"] == 9
         assert "are no endpoint" in found[6]["set_aside"]
-        assert {ip.address for ip in await rows.database.work(load_ips, read_clocks())} == {
-            "127.32.0.1", "gate.example", "4711"
-        }  # fmt: skip
+        async with running_journal(tmp_path / "j", rows.database) as journal:
+            tenure = await (await joined(rows, journal, "here")).tenure()
+        reading = await rows.database.work(read_all, tenure, read_clocks(), own=True)
+        assert {ip.address for ip in reading.ips} == {"127.32.0.1", "gate.example", "4711"}
 
 
 async def test_a_row_that_was_set_aside_joins_once_its_endpoint_is_its_own(postgres: PostgresServer) -> None:

@@ -190,7 +190,7 @@ async def test_a_bad_certificate_ends_the_trace_and_is_not_the_ips_fault(host: s
         outcome = await here.outcome(f"https://{host}.example/")
         assert "the certificate does not verify" in outcome.message
         assert outcome.hit.reason == "trace_failed"
-        assert (outcome.release.consecutive_failures, outcome.release.failure_count) == (0, 0)
+        assert (outcome.release.consecutive_failures, outcome.release.failures) == (0, 0)
 
 
 @pytest.mark.parametrize(

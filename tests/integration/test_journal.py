@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from daemon.database.postgres import Database
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Entry, IpTraffic, TraceFinished, Traffic, encode
-from daemon.journal.lane import FACTS, KINDS_OF, OF_IPS, apply_batch
+from daemon.journal.lane import FACTS, OF_IPS, apply_batch
 from daemon.journal.spool import Spool, SpooledEntry
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
 from tests.integration.journals import edit_no_of, running_journal, spooled
@@ -23,7 +23,7 @@ from tests.support.waiting import PATIENCE_S, until
 
 
 async def apply_to(rows: Rows, node: UUID, lane: str, after_seq: int, batch: list[SpooledEntry]) -> bool:
-    return await rows.database.work(apply_batch, node, 1, lane, after_seq, batch, None, KINDS_OF[lane], own=True)
+    return await rows.database.work(apply_batch, node, 1, lane, after_seq, batch, own=True)
 
 
 NEW_IN_TRACES = {"bytes_sent", "offer_id", "offer_name", "cost", "traffic"}
@@ -85,13 +85,17 @@ async def test_the_last_change_of_an_ip_in_a_batch_is_the_one_that_holds(
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
         ip = await rows.add_ip("198.51.100.1")
         edit = await edit_no_of(rows, ip)
-        journal.writer.record(*(leased(ip, edit, lease_no=number, total_uses=number) for number in range(1, 30)))
+        journal.writer.record(*(leased(ip, edit, lease_no=number) for number in range(1, 30)))
         journal.writer.record(
-            leased(ip, edit, lease_no=29, status="cooldown", locked_by_request=None, probe_failures=4)
+            leased(
+                ip, edit, lease_no=29, status="cooldown", locked_by_request=None, uses=0, successes=1, probe_failures=4
+            )
         )
         await journal.flush()
         [row] = await rows.sql("select status, lease_no, locked_by_request, probe_failures from ip_rotation_pool")
+        [counters] = await rows.sql("select total_uses, success_count, failure_count from ip_rotation_pool")
     assert row == {"status": "cooldown", "lease_no": 29, "locked_by_request": None, "probe_failures": 4}
+    assert counters == {"total_uses": 29, "success_count": 1, "failure_count": 0}
 
 
 async def test_an_operators_newer_edit_keeps_its_word_and_the_counters_move_on(
@@ -101,7 +105,7 @@ async def test_an_operators_newer_edit_keeps_its_word_and_the_counters_move_on(
         ip = await rows.add_ip("198.51.100.1")
         before = await edit_no_of(rows, ip)
         await rows.sql("update ip_rotation_pool set status = 'failed', is_healthy = false")
-        journal.writer.record(leased(ip, before, consecutive_failures=3, total_uses=7))
+        journal.writer.record(leased(ip, before, consecutive_failures=3, uses=7))
         await journal.flush()
         [row] = await rows.sql("select * from ip_rotation_pool")
         assert (row["status"], row["is_healthy"], row["consecutive_failures"]) == ("failed", False, 0)

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -16,7 +16,7 @@ from daemon.journal.entries import encode
 from daemon.journal.lane import Lane
 from daemon.journal.spool import Spool, SpooledEntry
 from tests.integration.databases import PostgresServer, fresh_database
-from tests.integration.journals import edit_no_of, running_journal
+from tests.integration.journals import running_journal
 from tests.support.entries import hit, leased
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import until
@@ -172,24 +172,6 @@ async def test_kept_entries_leave_the_spool_after_their_time(postgres: PostgresS
 
         await until(gone)
         assert trio.current_time() > kept_until_s
-
-
-async def test_without_a_claim_nothing_is_written_and_states_that_another_node_outdated_are_passed_over(
-    postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors
-) -> None:
-    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
-        ip = await rows.add_ip("198.51.100.1")
-        claims: list[UUID | None] = [uuid4()]  # not in the table
-        journal.shipper.claim = lambda: claims[0]
-        journal.writer.record(leased(ip, await edit_no_of(rows, ip)), hit())
-        await until(journal.troubles.lines)
-        assert await rows.one("select count(*) from hits") == 0
-        await journal.shipper.discard_states()
-        claims[0] = None  # another node has the database
-        journal.writer.record(leased(ip, await edit_no_of(rows, ip)))
-        await journal.flush()
-        assert await rows.one("select count(*) from hits") == 1
-        assert await rows.one("select status from ip_rotation_pool") == "available"
 
 
 async def test_an_entry_that_is_written_while_the_position_is_looked_for_is_not_passed_over(

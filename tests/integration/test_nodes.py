@@ -1,7 +1,10 @@
-"""One node at a time has a database, by its row's trust: through lost sessions, pauses and removals."""
+"""A node and its row: trust, claim and beat, through lost sessions, pauses, removals and restored databases."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,7 +14,12 @@ from trio.testing import wait_all_tasks_blocked
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied
 from daemon.host.clocks import read_boot_clock
-from daemon.nodes.member import Identity, Member, NodeListener, nodes_kept_out
+from daemon.nodes.figures import CountryFigures, NodeFigures
+from daemon.nodes.freeing import Freeing
+from daemon.nodes.identity import Identity, NodeListener
+from daemon.nodes.kept_out import nodes_kept_out
+from daemon.nodes.member import RENEW_MIN_S, RENEW_S, Member
+from daemon.nodes.membership import LEFT_QUIET_MIN_S, Sighting
 from daemon.troubles import Troubles
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
 from tests.support.logged_errors import LoggedErrors
@@ -69,20 +77,74 @@ async def renewed(rows: Rows, name: str) -> None:
     await until(later)
 
 
-async def test_a_second_node_waits_and_joins_once_the_first_has_left(postgres: PostgresServer) -> None:
+async def test_nodes_join_beside_each_other_and_see_each_other(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows:
         first, second = member_of(rows, "first"), member_of(rows, "second")
-        async with running(first):
+        second.report(lambda: NodeFigures({"us": CountryFigures(available=3)}), lambda: 0.0)
+        async with running(first), running(second):
+            await until(lambda: [peer.name for peer in first.peers.others()] == ["second"])
             assert first.may_lease()
-            with trio.move_on_after(0.5) as waiting:
-                await second.join()
-            assert waiting.cancelled_caught
-            assert not second.may_lease()
-            assert second.claim() is None, "it may write facts"
-        await first.leave()
-        await second.join()
-        assert second.may_lease()
-        assert await states(rows) == {"first": "lost", "second": "active"}
+            assert second.may_lease()
+            [peer] = first.peers.others()
+            assert peer.figures.countries["us"].available == 3
+        await second.leave()
+        assert await states(rows) == {"first": "active", "second": "left"}
+
+
+async def test_an_earlier_version_is_waited_for_until_it_has_left(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await member_of(rows, "old").join()
+        await rows.sql("update nodes set protocol = 0")
+        late = member_of(rows, "late")
+        with trio.move_on_after(0.5) as waiting:
+            await late.join()
+        assert waiting.cancelled_caught
+        assert not late.may_lease()
+        assert late.claim() is None, "it may write facts"
+        await rows.sql("update nodes set state = 'left', trusted_until = now()")
+        await late.join()
+        assert late.may_lease()
+
+
+async def test_renewals_keep_their_distance_and_an_urgent_one_comes_sooner(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        member, read_s = member_of(rows, "here"), list[float]()
+        async with running(member, NodeListener(renewed=lambda peers: read_s.append(peers.read_s))):
+            for count in range(1, 5):
+                member.hurry()
+                await until(lambda: len(read_s) >= count)  # noqa: B023 - awaited in the loop
+        assert all(later - earlier >= RENEW_MIN_S for earlier, later in pairwise(read_s))
+        assert read_s[-1] - read_s[0] < len(read_s) * RENEW_S
+
+
+async def test_a_draining_node_leases_nothing_and_takes_nothing(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        member, seen = member_of(rows, "here"), Seen()
+        async with running(member, seen.listener):
+            await rows.sql("update nodes set draining = true")
+            await until(lambda: not member.may_lease())
+            await until(lambda: seen.events == ["leasing ended"])
+            assert not (await member.tenure()).takes
+            await rows.sql("update nodes set draining = false")
+            await until(member.may_lease)
+
+
+async def test_a_database_that_lost_renewals_ends_the_claim(
+    postgres: PostgresServer, expected_errors: LoggedErrors
+) -> None:
+    expected_errors.expect("node_claim_lost")
+    async with fresh_database(postgres) as rows:
+        member, other, seen = member_of(rows, "here"), member_of(rows, "there"), Seen()
+        async with running(member, seen.listener), running(other):
+            await until(lambda: any(member.peers.others()))
+            before = await member.tenure()
+            assert before.rests_s == 0
+            await rows.sql("update nodes set beat = beat - 5 where name = 'here'")
+            await until(lambda: "rejoined" in seen.events)
+            assert seen.events == ["leasing ended", "rejoined"]
+            after = await member.tenure()
+            assert after.term > before.term
+            assert after.rests_s == QUIET_S, "what is in no node's memory may be in use"
 
 
 @pytest.mark.slow
@@ -101,44 +163,83 @@ async def test_a_lost_session_loses_nothing_and_the_trust_is_renewed_on_another(
 
 
 @pytest.mark.slow
-async def test_a_node_that_is_not_heard_stops_by_itself_and_another_one_joins_after_the_quiet(
+async def test_a_node_that_is_not_heard_stops_by_itself_and_is_lost_after_the_quiet(
     postgres: PostgresServer, expected_errors: LoggedErrors
 ) -> None:
     """Two nodes communicate only through the rows."""
     async with fresh_database(postgres) as rows:
-        first, second = member_of(rows, "first", trust_s=2.0, quiet_s=1.0), member_of(rows, "second")
+        first, second = member_of(rows, "first", trust_s=4.0, quiet_s=2.0), member_of(rows, "second")
         await first.join()  # it does not renew
-        assert first.may_lease()
-        await until(lambda: not first.may_lease())
-        assert await rows.one("select trusted_until > clock_timestamp() from nodes"), "it stops before its row says so"
-        await second.join()
-        assert await rows.one(
-            "select clock_timestamp() > trusted_until + make_interval(secs => quiet_s) from nodes where name = 'first'"
-        )
-        assert second.may_lease()
+        await rows.add_ip("192.0.2.1", status="cooldown", locked_until=datetime.now(UTC), lease_no=7)
+        await rows.sql("update ip_rotation_pool set node_id = (select node_id from nodes)")
+        async with running(second):
+            assert first.may_lease()
+            await until(lambda: not first.may_lease())
+            assert await states(rows) == {"first": "active", "second": "active"}, "it stops before it is lost"
+            await until(partial(is_nobodys, rows))
+            assert await states(rows) == {"first": "lost", "second": "active"}
+            [row] = await rows.sql("select status, locked_until, lease_no from ip_rotation_pool")
+            assert row == {"status": "available", "locked_until": None, "lease_no": 8}
+
+
+async def is_nobodys(rows: Rows) -> bool:
+    return bool(await rows.one("select node_id is null from ip_rotation_pool"))
 
 
 @pytest.mark.slow
-async def test_a_node_whose_row_was_taken_leases_nothing_until_it_has_joined_anew_and_its_pools_started_over(
+async def test_a_node_that_left_is_lost_after_its_rests(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        first, second = member_of(rows, "first"), member_of(rows, "second")
+        await first.join()
+        await first.leave()
+        assert await rows.one("select quiet_s from nodes") == LEFT_QUIET_MIN_S
+        async with running(second):
+            await until(partial(has_states, rows, {"first": "lost", "second": "active"}))
+
+
+async def has_states(rows: Rows, expected: dict[str, str]) -> bool:
+    return await states(rows) == expected
+
+
+async def test_an_owner_whose_row_was_deleted_has_its_trust_and_quiet(
+    postgres: PostgresServer, expected_errors: LoggedErrors
+) -> None:
+    async with fresh_database(postgres) as rows:
+        await rows.add_ip("192.0.2.1")
+        await rows.sql("update ip_rotation_pool set node_id = gen_random_uuid()")
+        freeing = Freeing(rows.database, TRUST_S, lambda: QUIET_S)
+        assert await freeing.run_once() == 0
+        [row] = await rows.sql("select state, trusted_until > now() as trusted, quiet_s from nodes")
+        assert row == {"state": "removed", "trusted": True, "quiet_s": QUIET_S}
+        await rows.sql("update nodes set state = 'lost'")
+        assert await freeing.run_once() == 1
+        assert await freeing.run_once() == 0
+
+
+async def test_a_node_that_renewed_meanwhile_is_not_lost(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await member_of(rows, "there").join()
+        [row] = await rows.sql("select node_id, beat, epoch from nodes")
+        freeing = Freeing(rows.database, TRUST_S, lambda: QUIET_S)
+        for state, beat in (("active", row["beat"] - 1), ("removed", row["beat"])):
+            freeing.found_lost([Sighting(row["node_id"], "there", beat, row["epoch"], state, 0.0, 0.0)])
+            await freeing.run_once()
+            assert await states(rows) == {"there": "active"}
+
+
+@pytest.mark.slow
+async def test_a_node_that_was_lost_leases_nothing_until_it_has_joined_anew_and_its_pools_started_over(
     postgres: PostgresServer, expected_errors: LoggedErrors
 ) -> None:
     expected_errors.expect("node_claim_lost")
     async with fresh_database(postgres) as rows:
-        first, second, seen = member_of(rows, "first"), member_of(rows, "second"), Seen()
-        async with running(first, seen.listener):
-            await rows.sql(
-                "update nodes set state = 'removed', claim = null, trusted_until = now() - interval '1 hour'"
-            )
-            await second.join()
-            await until(lambda: seen.events)
-            assert seen.events[0] == "leasing ended"
-            assert not first.may_lease()
-            await until(lambda: "ips lost" in seen.events)
-            assert first.claim() is None
-            await second.leave()
-            await until(first.may_lease)
+        member, seen = member_of(rows, "first"), Seen()
+        async with running(member, seen.listener):
+            await rows.sql("update nodes set state = 'lost', claim = null, epoch = epoch + 1")
+            await until(lambda: "rejoined" in seen.events)
             assert seen.events == ["leasing ended", "ips lost", "rejoined"]
-            assert await states(rows) == {"first": "active", "second": "lost"}
+            await until(member.may_lease)
+            assert await states(rows) == {"first": "active"}
 
 
 async def test_a_node_that_was_removed_while_nobody_else_came_keeps_what_it_knows(

@@ -103,6 +103,6 @@ def test_an_old_copy_of_a_spool_continues_where_the_database_is(tmp_path: Path) 
 def test_threads_of_two_tasks_write_one_after_the_other(tmp_path: Path) -> None:
     with closing(Spool(tmp_path / "journal.sqlite")) as spool, ThreadPoolExecutor(2) as threads:
         appended = threads.submit(lambda: [spool.append([encode(hit())], forget_seq=1) for _ in range(200)])
-        changed = threads.submit(lambda: [spool.pass_over("ip_changed", 0) for _ in range(200)])
+        changed = threads.submit(lambda: [spool.outdate_states(0) for _ in range(200)])
         assert len(appended.result(PATIENCE_S)) == len(changed.result(PATIENCE_S)) == 200
         assert spool.bounds() == (2, 200)

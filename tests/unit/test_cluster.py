@@ -157,3 +157,12 @@ def test_a_row_of_a_busy_node_is_a_few_hundred_bytes_beside_its_countries() -> N
 @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"countries": 3}', '{"a_field_of_a_later_version": 1}'])
 def test_figures_of_another_version_are_none_and_no_error(text: str | None) -> None:
     assert decoded(text) == NO_FIGURES
+
+
+def test_a_field_that_another_version_writes_in_another_form_leaves_the_others_readable() -> None:
+    text = (
+        '{"countries": {"us": {"available": 7, "added_later": {"a": 1}, "sent": {}}}, "added_later": [1],'
+        ' "clicks": {"resolved": 3, "added_later": 1}, "hindered": [["a", "b", "c", "added later"]],'
+        ' "settings": {"pool.selection": "rested"}}'
+    )
+    assert decoded(text) == NodeFigures(countries={"us": CountryFigures(available=7)}, clicks=ClickFigures(resolved=3))

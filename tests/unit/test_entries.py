@@ -25,9 +25,7 @@ from daemon.journal.entries import (
 REQUEST, OFFER, IP = UUID(int=1), UUID(int=2), UUID(int=3)
 HOP = {"url": "https://offer.example/?a=1", "status": 302, "ms": 12.5, "kind": "redirect"}
 
-IP_CHANGED = IpChanged(
-    IP, "lease", "locked", 1.7e9 + 0.125, REQUEST, 1.7e9, 9, 7, 1, 0, True, 321.5, None, 9, 4
-)  # fmt: skip
+IP_CHANGED = IpChanged(IP, "lease", "locked", 1.7e9 + 0.125, REQUEST, 1.7e9, 0, True, 321.5, None, 9, 4, 1, 0, 0)
 PENDING = TracePending(
     REQUEST, OFFER, "https://offer.example/?ä=ö", "us", {"gclid": "x", "n": ["1", "2"], "empty": ""}, 1.7e9, 1.7e9 + 75
 )

@@ -85,7 +85,7 @@ def test_an_edit_takes_over_where_it_is_and_answers_with_what_holds() -> None:
     decision = country.edit(0, ip, address="192.0.2.77", port="7009", provider="sol", country="USA", total_uses=0)
     (entry,) = decision.entries
     assert isinstance(entry, IpChanged)
-    assert (entry.event, entry.edit_no, entry.total_uses) == ("edited", 1, 3)
+    assert (entry.event, entry.edit_no, entry.uses, ip.total_uses) == ("edited", 1, 0, 3)
     lease = country.lease(1)
     assert lease
     assert (lease.address, lease.port, lease.provider) == ("192.0.2.77", "7009", "sol")

@@ -32,7 +32,9 @@ NEXT_DUE = 0.0
 STEPS_S = [NEXT_DUE, NEXT_DUE, 0.5, 20.0, 60.0, 151.0]
 PICKS = st.integers(0, 9)
 PATIENCE_S = [0.0, 5.0, 40.0, 100.0, 9999.0]
-FIELDS = ("status", "lease_no", "total_uses", "success_count", "failure_count", "consecutive_failures", "is_healthy")
+STATES = ("status", "lease_no", "consecutive_failures", "is_healthy")
+COUNTERS = {"total_uses": "uses", "success_count": "successes", "failure_count": "failures"}
+FIELDS = (*STATES, *COUNTERS)
 
 
 @dataclass(eq=False)
@@ -162,7 +164,10 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         for entry in decision.entries:
             assert isinstance(entry, IpChanged)
             if entry.id in self.rows:
-                self.rows[entry.id] = {name: getattr(entry, name) for name in FIELDS}
+                row = self.rows[entry.id] | {name: getattr(entry, name) for name in STATES}
+                self.rows[entry.id] = row | {
+                    name: row[name] + getattr(entry, added) for name, added in COUNTERS.items()
+                }
 
     def check_answers(self, decision: Decision) -> None:
         """First the refusals of requests that waited too long, then the leases, each to the first request."""

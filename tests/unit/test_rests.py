@@ -249,7 +249,7 @@ def test_rows_of_one_country_that_swap_their_endpoints_rest_on_whichever_comes_f
 
 
 def reloaded(pool: Pool, tick_s: float, *rows: Ip) -> Pool:
-    return pool.reloaded(list(rows), at(tick_s))
+    return pool.reloaded(Adopt(tuple(rows)), at(tick_s))
 
 
 def ip_in(pool: Pool, ip_id: UUID) -> Ip:

@@ -3,11 +3,13 @@
 alter table nodes
     add column protocol smallint not null default 0,
     add column beat     bigint not null default 0,
-    add column draining boolean not null default false;
+    add column draining boolean not null default false,
+    add column trust_s  double precision not null default 900;
 alter table nodes set (fillfactor = 20);  -- a row changes each second
 comment on column nodes.protocol is '0: a version that knows no owners and leases all IPs; 1: owners';
 comment on column nodes.beat is 'grows with each renewal: a node whose beat is not here sees that rows were lost';
 comment on column nodes.draining is 'set by an operator: the node gives its IPs away and leases none';
+comment on column nodes.trust_s is 'how long the node leases after a renewal, whether or not it can be reached';
 comment on column nodes.figures is 'the node''s own figures at its last renewal';
 
 -- The present rows belong to the node that had this database last. A column with a constant default is added at once,
