@@ -17,6 +17,7 @@ from daemon.database.postgres import database_loop
 from daemon.host.state_dir import state_dir_held
 from daemon.journal.spool import FILE
 from daemon.journal_start import journal_written, spool_opened
+from daemon.nodes.figures import NO_FIGURES
 from daemon.nodes.membership import quiet_s
 from daemon.offers.model import Offers
 from daemon.runtime import journal_shipped
@@ -31,6 +32,7 @@ async def run_retirement(settings: Settings, config_file: Path | None) -> None:
     """Return when the node has left. Waits while PostgreSQL cannot be reached. Raises AlreadyRunning."""
     with state_dir_held(settings.state_dir) as state_dir:
         refused = 0
+        longest_s = quiet_s(settings.pool.lock_s, settings.pool.cooldown_s)  # its last leases and rests are not known
         used_s = _last_use_s(settings.state_dir)
         if used_s is not None:
             async with database_loop(), journal_written() as writer:
@@ -38,10 +40,13 @@ async def run_retirement(settings: Settings, config_file: Path | None) -> None:
                 spool = await spool_opened(settings, state_dir, writer, offers, troubles)
                 async with (
                     reached_database(settings, troubles) as database,
-                    journal_shipped(LiveSettings(settings, config_file), spool, writer, database, offers, troubles),
+                    journal_shipped(
+                        LiveSettings(settings, config_file), spool, writer, database, offers, troubles
+                    ) as journal,
                 ):
+                    journal.member.report(lambda: NO_FIGURES, lambda: longest_s)
                     refused = spool.refused
-        keep_s = max(settings.journal.keep_s, quiet_s(settings.pool.lock_s, settings.pool.cooldown_s))
+        keep_s = max(settings.journal.keep_s, longest_s)
         is_removed = not refused and (used_s is None or time.time() - used_s > keep_s)
         if is_removed:
             await trio.to_thread.run_sync(shutil.rmtree, settings.state_dir)
