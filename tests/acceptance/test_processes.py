@@ -134,8 +134,8 @@ async def test_a_killed_process_returns_with_its_ips_while_the_other_answers(sta
 
 async def test_a_hanging_process_is_killed_and_started_again(state_dir: Path) -> None:
     with a_manager(state_dir) as manager:
-        watched = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": str(round(HANGS_S * 1e6))}
-        async with network_of(addresses(20)) as network, several(state_dir, **watched) as daemon:
+        watched = several(state_dir, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC=str(round(HANGS_S * 1e6)))
+        async with network_of(addresses(20)) as network, watched as daemon:
             await until(lambda: manager.count("READY=1"), "the manager hears of it")
             await provide(daemon, network)
             hanging = child(daemon, "web-1")
