@@ -25,7 +25,7 @@ def count_of(settings: Settings) -> int:
 def needs_parent(settings: Settings) -> bool:
     """With one process only if the node of a further process of an earlier run has not ended yet."""
     count = count_of(settings)
-    return settings.role == "full" and (count > 1 or bool(retired_directories(settings.state_dir, count)))
+    return count > 1 or bool(retired_directories(settings.state_dir, count))
 
 
 def connections_of(settings: Settings, count: int) -> int:
