@@ -244,6 +244,20 @@ Message = (
 )
 
 
+NO_IPS = Counts(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The IPs of a country that the other nodes have, and the requests there.
+
+    `before`: how many of these nodes have an available IP and come before this node in the order of all nodes.
+    """
+
+    counts: Counts = NO_IPS
+    before: int = 0
+
+
 class PoolView(msgspec.Struct, frozen=True):
     """A pool's state after its actor's last batch. `starts_over`: the pool is being reloaded, and takes no message.
 
