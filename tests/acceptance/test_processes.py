@@ -41,7 +41,7 @@ SETTINGS: dict[str, Any] = {"node": {"name": "web"}}
 CLICKS_PER_S = 10.0
 COOLDOWN_S = 60.0
 READY_S = 60.0
-HANGS_S = 6.0
+HANGS_S = 15.0
 
 
 @asynccontextmanager
