@@ -40,7 +40,7 @@ NODES = ("web-1", "web-2")
 SETTINGS: dict[str, Any] = {"node": {"name": "web"}}
 CLICKS_PER_S = 10.0
 COOLDOWN_S = 60.0
-READY_S = 60.0
+READY_S = 90.0
 HANGS_S = 15.0
 
 
