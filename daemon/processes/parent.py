@@ -48,6 +48,7 @@ FIRST_S = 30.0
 RELOAD_S = 5.0
 LOOK_S = 0.2
 WATCHDOG_S = 30.0  # without systemd's: as WatchdogSec= of the unit
+EMBEDDED_CONNECTIONS_MAX = 90  # of the embedded PostgreSQL at first (database/cluster.py), less those of commands
 FEEDS = 3  # of systemd's watchdog in its time
 
 log = structlog.get_logger("daemon.processes")
@@ -139,8 +140,12 @@ class _Parent:
             processes=[child.name for child in self._children],
             listening=[name_of(one) for one in (*self._listeners.click, *self._listeners.control)],
             state_dir=str(plan.settings.state_dir),
-            database_connections_max=connections_of(plan.settings, plan.count),
+            database_connections_max=(connections := connections_of(plan.settings, plan.count)),
         )
+        if plan.url is not None and connections > EMBEDDED_CONNECTIONS_MAX:
+            log.warning("many_connections", wanted=connections, allowed=EMBEDDED_CONNECTIONS_MAX,
+                        next="raise max_connections in postgres/data/postgresql.conf of the state directory and start"
+                             " again, or lower processes")  # fmt: skip
 
     async def _reap(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGCHLD) as signals:

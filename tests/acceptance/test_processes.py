@@ -6,7 +6,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,12 @@ def child(daemon: Serving, name: str) -> psutil.Process:
     return psutil.Process([line["pid"] for line in daemon.log("process_started") if line["process"] == name][-1])
 
 
+def is_free(port: int) -> bool:
+    with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
+    return False
+
+
 def answered_by(daemon: Serving) -> Counter[str]:
     return Counter(line["node"] for line in daemon.log("click"))
 
@@ -157,8 +163,7 @@ async def test_a_killed_parent_leaves_no_process_and_a_new_one_goes_on(state_dir
         daemon.process.kill()
         await end_of(daemon.process)
         await until(lambda: not any(one.is_running() and one.status() != "zombie" for one in children), "all are gone")
-        with socket.create_server(("127.0.0.1", daemon.port)):
-            pass
+        await until(lambda: is_free(daemon.port), "the port is free")
     async with several(state_dir) as again:
         assert await again.psql("SELECT count(*) FROM nodes WHERE state = 'active'") == [["2"]]
         assert await again.stop() == 0
