@@ -114,6 +114,11 @@ def directories_of(state_dir: Path) -> list[Path]:
     return [state_dir, *(directory for _, directory in sorted(_numbered(state_dir)))]
 
 
+def root_of(directory: Path) -> Path:
+    """The state directory of a process's directory."""
+    return directory.parent.parent if directory.parent.name == NODES else directory
+
+
 def directory_of(state_dir: Path, number: int) -> Path:
     """`number`: 1 is the first process."""
     return state_dir if number == 1 else state_dir / NODES / str(number)

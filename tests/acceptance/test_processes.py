@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import trio
 
 from daemon.demo.history import check
 from daemon.host.state_dir import directory_of
@@ -26,6 +27,7 @@ from tests.support.processes import (
     Serving,
     as_toml,
     click,
+    control_request,
     database_of,
     end_of,
     network_of,
@@ -120,6 +122,17 @@ async def test_two_processes_answer_one_port_and_sigterm_under_load_answers_ever
         assert check(network.log.events, cooldown_s=COOLDOWN_S, addresses=network.addresses) == []
 
 
+async def test_each_scrape_has_the_metrics_of_all_processes(state_dir: Path) -> None:
+    async with several(state_dir) as daemon:
+        for _ in range(4):
+            page = (await trio.to_thread.run_sync(control_request, daemon, "/metrics")).text
+            series = [line for line in page.splitlines() if line.startswith("tracepool_clicks_total{")]
+            counted = Counter(name for line in series for name in NODES if f'node="{name}"' in line)
+            assert counted[NODES[0]] == counted[NODES[1]] == len(series) / 2
+            assert page.count("# TYPE tracepool_clicks_total counter") == 1
+            assert 'node="' not in "".join(line for line in page.splitlines() if "tracepool_cluster_" in line)
+
+
 async def test_a_killed_process_returns_with_its_ips_while_the_other_answers(state_dir: Path) -> None:
     async with network_of(addresses(100)) as network, several(state_dir) as daemon:
         await provide(daemon, network)
@@ -191,7 +204,7 @@ async def test_bad_numbers_of_processes_are_refused(tmp_path: Path) -> None:
 
 async def test_back_to_one_process_ships_and_ends_the_node_of_the_other(state_dir: Path) -> None:
     """In the spool of the second process is a hit that PostgreSQL does not have."""
-    brief = SETTINGS | {"pool": {"lock_s": 3, "cooldown_s": 1}, "trace": {"timeout_s": 2}, "journal": {"keep_s": 0}}
+    brief = SETTINGS | {"pool": {"lock_s": 3, "cooldown_s": 1}, "trace": {"timeout_s": 2}}
     async with network_of(addresses(6)) as network, several(state_dir, brief) as daemon:
         await provide(daemon, network)
         config = str(state_dir / "settings.toml")
@@ -211,7 +224,8 @@ async def test_back_to_one_process_ships_and_ends_the_node_of_the_other(state_di
 
         await until(owns_all, "the process owns all IPs", READY_S)
         assert await one.stop() == 0
-    os.utime(directory_of(state_dir, 2) / FILE, (0, 0))
+    for file in directory_of(state_dir, 2).glob(f"{FILE}*"):
+        os.utime(file, (0, 0))  # as if it had been used long ago
     async with serving(state_dir, brief) as last:
         assert (await last.logged("node_retired"))[0]["removed"] is True
         assert not directory_of(state_dir, 2).exists()
