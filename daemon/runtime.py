@@ -137,9 +137,8 @@ async def journal_shipped(
 ) -> AsyncIterator[NodeJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
 
-    The offers are loaded first, so that clicks fall back to their URLs while this node waits for another node. This
-    node's hits and traces are shipped even while another node has the database. On exit this node leaves, unless
-    something stays in the spool.
+    The offers are loaded first, so that clicks fall back to their URLs while this node cannot join. Its hits and traces
+    are shipped even then. On exit this node leaves, unless something stays in the spool.
     """
     with suppress(DatabaseUnavailable):  # the offers of the cache file serve; the next step reports the error
         offers.replace(await database.work(load_offers))
@@ -161,6 +160,8 @@ async def journal_shipped(
         await shipper.run()
 
     await retry_until_available(shipper.find_position, troubles)
+    if shipper.has_found_loss:
+        member.doubt.rows_lost()
     member.subscribe(NodeListener(ips_lost=shipper.discard_states))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(restarted, "shipper", ship)
@@ -227,6 +228,7 @@ async def _pools_loaded(
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)
             await sql_sync.compared.wait()
+            member.doubt.reloaded(read_clocks().tick_s)
             member.report(lambda: NodeFigures(balancer.countries(), balancer.pools_s()), longest_rest_s)
             listening.start_soon(restarted, "balancer", balancer.run)
             yield Pools(directory, sql_sync, providers, balancer)
@@ -303,6 +305,7 @@ async def runtime_ready(
             troubles,
             node_id,
             lambda country: member.peers.elsewhere(country),
+            member.may_lease,
         )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
