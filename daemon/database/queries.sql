@@ -18,11 +18,16 @@ select id from ip_rotation_pool where node_id = $1 and set_aside is null
 select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
 
 -- name: take_ips
--- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null. Takes what nobody owns.
+-- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null. Takes what nobody owns, without the
+-- endpoints that another node may still use under a former row.
 update ip_rotation_pool p set node_id = $1
-from (select id from ip_rotation_pool
-      where (node_id is null or $2 and node_id <> $1) and ($3::bigint is null or edit_no between $3 and $4)
-      for update skip locked) free
+from (select i.id from ip_rotation_pool i
+      where (i.node_id is null or $2 and i.node_id <> $1) and ($3::bigint is null or i.edit_no between $3 and $4)
+            and ($2 or not exists (
+                select from departed_endpoints d
+                where (d.ip_address, d.ip_port, d.username) = (i.ip_address, i.ip_port, coalesce(i.username, ''))
+                      and d.node_id <> $1))
+      for update of i skip locked) free
 where p.id = free.id
 
 -- name: find_beat
@@ -507,12 +512,24 @@ select count(*) as ips, min(edit_no) as first, max(edit_no) as last,
        pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no))::text as announced
 from freed having count(*) > 0
 
+-- name: forget_departed_of_lost
+-- What a lost node used has rested. The lock on the node's row is as in free_ips.
+delete from departed_endpoints where node_id in (select node_id from nodes where state = 'lost' for share)
+
+-- name: load_departed
+-- $1: this node, $2: the most rows, $3: after this number. Endpoints that left its rows by an operator's statement.
+select no, id, ip_address, ip_port, username from departed_endpoints where node_id = $1 and no > $3 order by no limit $2
+
+-- name: forget_departed
+-- $1: numbers of entries whose endpoints are neither in use nor rest.
+delete from departed_endpoints where no = any($1::bigint[])
+
 -- name: enter_unknown_owners
 -- $1 trust and $2 quiet in seconds. An owner whose row was deleted may still run: it gets a row, and is lost later.
 insert into nodes (node_id, name, epoch, state, trusted_until, quiet_s, version, protocol)
 select owner, 'deleted ' || left(owner::text, 8), 0, 'removed', clock_timestamp() + make_interval(secs => $1::float8),
        $2, '', 1
-from (select distinct node_id as owner from ip_rotation_pool) owners
+from (select node_id as owner from ip_rotation_pool union select node_id from departed_endpoints) owners
 where owner is not null and not exists (select from nodes where node_id = owner)
 on conflict (node_id) do nothing
 returning node_id, name
