@@ -285,11 +285,19 @@ async def runtime_ready(
             now=read_clocks,
             started_s=trio.current_time(),
         )
-        maintenance = Maintenance(
-            database, live, directory, overview.queued, flush, advisor, troubles, node_id=journal.spool.node_id
-        )
         node_id = journal.spool.node_id
-        batch = Batch(database, workers.dispatcher, journal.writer, flush, live, read_clocks, troubles, node_id)
+        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, troubles, node_id=node_id)
+        batch = Batch(
+            database,
+            workers.dispatcher,
+            journal.writer,
+            flush,
+            live,
+            read_clocks,
+            troubles,
+            node_id,
+            lambda country: journal.member.peers.elsewhere(country),
+        )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has
         )

@@ -222,5 +222,5 @@ class Checker:
             return f"in use, until {until} UTC at most" if answer.why == "locked" else f"in cooldown until {until} UTC"
         return {
             "busy": "its country's other IPs are all in use: a check would cost a click its IP",
-            "gone": "the running daemon has no such IP",
+            "gone": "this node does not own the IP: no node does yet, or another one has got it now",
         }.get(answer.why, f"no lease ({answer.why})")

@@ -1,31 +1,16 @@
-"""The command line: its commands and their order in the help."""
+"""The command line: its commands and their order in the help.
 
-from collections.abc import Callable
-from typing import Any
+A command is declared by its module in this package and its function. `run` imports the module of the one command that
+runs. The help of a group of commands needs the docstrings of all of them, so all modules are imported for it.
+"""
+
+from importlib import import_module
 
 from cyclopts import App
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
 from daemon import __version__
-from daemon.cli import (
-    demo,
-    explain,
-    install_units,
-    journal,
-    logs,
-    nodes,
-    offers,
-    offers_write,
-    plan,
-    provision,
-    provision_check,
-    psql,
-    serve,
-    status,
-    token,
-    trace,
-)
 
 ABOUT = """Answers ad clicks, each through a proxy IP of its own.
 
@@ -88,11 +73,15 @@ ABOUT_REFUSED = """List, send again or drop the entries that PostgreSQL refused.
     tracepool journal refused drop 1204"""
 _NO_LINES = Box("    \n" * 8)
 
-Command = tuple[str, Callable[..., Any]] | App
+Command = tuple[str, str, str] | App
+"""Its name, its module and its function; or a group of commands."""
 
 
-def build_app() -> App:
-    """The app. It returns the exit status and raises all errors, which __main__ handles."""
+def build_app(*, lazy: bool = False) -> App:
+    """The app. It returns the exit status and raises all errors, which __main__ handles.
+
+    `lazy`: import a command's module only when the command is parsed; the help of a group then lacks descriptions.
+    """
     app = App(
         name="tracepool",
         help=ABOUT,
@@ -105,63 +94,68 @@ def build_app() -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    provision_group = _group(
+
+    def group(name: str, about: str, *commands: Command) -> App:
+        return _with_commands(App(name=name, help=about), lazy, *commands)
+
+    provision_group = group(
         "provision",
         ABOUT_PROVISION,
-        ("generate", provision.generate),
-        ("import", provision.import_file),
-        ("list", provision.list_ips),
-        ("check", provision_check.check_ips),
-        ("remove", provision.remove),
+        ("generate", "provision", "generate"),
+        ("import", "provision", "import_file"),
+        ("list", "provision", "list_ips"),
+        ("check", "provision_check", "check_ips"),
+        ("remove", "provision", "remove"),
     )
-    offers_group = _group(
+    offers_group = group(
         "offers",
         ABOUT_OFFERS,
-        ("add", offers_write.add),
-        ("import", offers_write.import_file),
-        ("list", offers.list_offers),
-        ("show", offers.show),
-        ("update", offers_write.update),
-        ("remove", offers.remove),
-        ("suggest", offers.suggest),
+        ("add", "offers_write", "add"),
+        ("import", "offers_write", "import_file"),
+        ("list", "offers", "list_offers"),
+        ("show", "offers", "show"),
+        ("update", "offers_write", "update"),
+        ("remove", "offers", "remove"),
+        ("suggest", "offers", "suggest"),
     )
-    entries = (("list", journal.list_refused), ("retry", journal.retry), ("drop", journal.drop))
-    tokens = (("create", token.create), ("list", token.list_tokens), ("revoke", token.revoke))
+    entries = (("list", "journal", "list_refused"), ("retry", "journal", "retry"), ("drop", "journal", "drop"))
+    tokens = (("create", "token", "create"), ("list", "token", "list_tokens"), ("revoke", "token", "revoke"))
     return _with_commands(
         app,
-        ("demo", demo.demo),
-        ("serve", serve.serve),
+        lazy,
+        ("demo", "demo", "demo"),
+        ("serve", "serve", "serve"),
         provision_group,
         offers_group,
-        ("trace", trace.trace),
-        ("status", status.status),
-        ("logs", logs.logs),
-        ("explain", explain.explain),
-        ("reset", provision.reset),
-        ("maintenance", status.maintenance),
-        ("plan", plan.plan),
-        _group("token", ABOUT_ACCESS, *tokens),
-        _group("nodes", ABOUT_NODES, ("list", nodes.list_nodes), ("remove", nodes.remove)),
-        _group("journal", ABOUT_JOURNAL, _group("refused", ABOUT_REFUSED, *entries)),
-        ("psql", psql.psql),
-        ("database-url", psql.database_url),
-        ("database-grants", psql.database_grants),
-        ("install-units", install_units.install_units),
+        ("trace", "trace", "trace"),
+        ("status", "status", "status"),
+        ("logs", "logs", "logs"),
+        ("explain", "explain", "explain"),
+        ("reset", "provision", "reset"),
+        ("maintenance", "status", "maintenance"),
+        ("plan", "plan", "plan"),
+        group("token", ABOUT_ACCESS, *tokens),
+        group("nodes", ABOUT_NODES, ("list", "nodes", "list_nodes"), ("remove", "nodes", "remove")),
+        group("journal", ABOUT_JOURNAL, group("refused", ABOUT_REFUSED, *entries)),
+        ("psql", "psql", "psql"),
+        ("database-url", "psql", "database_url"),
+        ("database-grants", "psql", "database_grants"),
+        ("install-units", "install_units", "install_units"),
     )
 
 
-def _group(name: str, about: str, *commands: Command) -> App:
-    return _with_commands(App(name=name, help=about), *commands)
-
-
-def _with_commands(app: App, *commands: Command) -> App:
+def _with_commands(app: App, lazy: bool, *commands: Command) -> App:
     """Add the commands, in the order in which --help shows them."""
     for place, command in enumerate(commands):
         if isinstance(command, App):
             command.sort_key = place
             app.command(command)
+            continue
+        name, module, function = command
+        if lazy:
+            app.command(f"daemon.cli.{module}:{function}", name=name, sort_key=place)
         else:
-            app.command(command[1], name=command[0], sort_key=place)
+            app.command(getattr(import_module(f"daemon.cli.{module}"), function), name=name, sort_key=place)
     return app
 
 
@@ -172,7 +166,10 @@ def run(argv: list[str]) -> int:
         tokens = _for_psql(argv[1:])
     elif (argv[1:2] == ["import"] or argv[:1] in (["trace"], ["logs"], ["explain"])) and "-" in argv:
         tokens = [word for word in argv if word != "-"] + ["--", "-"]  # here a lone hyphen is the file
-    return build_app()(tokens) or 0
+    words, apps, _ = build_app(lazy=True).parse_commands(tokens)
+    named = apps[-2] if words[-1:] in (("--help",), ("-h",)) else apps[-1]
+    is_group = any(not name.startswith("-") for name in named)
+    return build_app(lazy=not is_group)(tokens) or 0
 
 
 def _for_psql(arguments: list[str]) -> list[str]:

@@ -13,9 +13,10 @@ from cyclopts import Parameter
 from daemon.checks.checker import CHECKS_MAX, PATIENCE_S, SKIPPED, CheckKind, check
 from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import AsJSON, ConfigFile, IpAddress, IpCountry, IpProvider, settings_of, with_database, work
-from daemon.control.socket import ask
+from daemon.control.socket import ask, ask_process
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, BadSettings, TheirFault
+from daemon.host.state_dir import directories_of
 from daemon.journal.spool import FILE, node_id_of
 from daemon.nodes.kept_out import nodes_kept_out
 from daemon.pool.store import CheckableIP, Selection, checkable_ips
@@ -68,6 +69,7 @@ def check_ips(
 
     A running daemon does the checks itself, each with a lease: IPs that are locked
     or in cooldown are skipped and reported, and no click loses its IP to a check.
+    The IPs of a node on another host are skipped too: run the command there.
     Without a daemon, none can start while IPs are checked.
 
     Exit status: 0 all checked IPs work, even if slowly; 1 some do not, or none was
@@ -99,11 +101,18 @@ def check_ips(
 
 
 def _by_the_daemon(settings: Settings, timeout_s: float) -> Check:
+    """By the process that owns the IP. The IPs of nodes on other hosts are skipped: only the owner may use an IP."""
     patience_s = timeout_s + PATIENCE_S + ANSWER_LATE_S
+    first, *others = directories_of(settings.state_dir)
+    processes = {node_id_of(directory / FILE): directory for directory in (first, *others)}
 
     def asked(ip: CheckableIP) -> dict[str, Any]:
+        directory = processes.get(ip.node_id) if ip.node_id else first
+        if directory is None:
+            message = f"node {ip.node or ip.node_id} owns this IP: run this command on that node's host"
+            return {"kind": SKIPPED, "ms": None, "exit_ip": None, "message": message}
         arguments = {"ip_id": str(ip.id), "country": ip.country, "timeout_s": timeout_s}
-        answer = ask(settings.state_dir, "check", patience_s, arguments)
+        answer = ask_process(directory, "check", patience_s, arguments)
         if answer is None:
             raise TheirFault("the daemon stopped while IPs were checked: try again")
         return answer

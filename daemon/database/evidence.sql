@@ -35,6 +35,21 @@ from ip_rotation_pool group by 1, 2 order by ips desc
 -- name: set_aside
 select count(*) from ip_rotation_pool where set_aside is not null
 
+-- name: node_facts
+-- The nodes that have not left, with the number of their IPs.
+select n.node_id, n.name, n.epoch, n.state, n.draining, n.version, n.quiet_s, n.figures::text,
+       extract(epoch from n.trusted_until)::float8 as trusted_until_s,
+       extract(epoch from n.started_at)::float8 as started_s,
+       extract(epoch from n.draining_at)::float8 as draining_since_s,
+       extract(epoch from clock_timestamp())::float8 as now_s, coalesce(i.ips, 0) as ips
+from nodes n
+left join (select node_id, count(*) as ips from ip_rotation_pool where set_aside is null group by 1) i using (node_id)
+where n.state in ('active', 'removed') order by n.name, n.node_id limit 1000
+
+-- name: nobodys_ips
+select count(*) from ip_rotation_pool
+where node_id is null and set_aside is null and greatest(created_at, updated_at) < now() - interval '1 minute'
+
 -- name: landings
 -- $1: click.deadline_s. Of the last hour's newest 20,000 completed traces: how many ended after the offer's deadline.
 with landed as (

@@ -7,7 +7,19 @@ from typing import Any
 from daemon.countries import canonical, rows_by_country
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
-from daemon.maintenance.figures import Evidence, Faults, Landings, Peak, RecentDemand, Sample, Slots, Traffic, Use
+from daemon.maintenance.figures import (
+    Evidence,
+    Faults,
+    Landings,
+    NodeFact,
+    Peak,
+    RecentDemand,
+    Sample,
+    Slots,
+    Traffic,
+    Use,
+)
+from daemon.nodes.peers import peer_of
 from daemon.settings.model import Settings
 
 WINDOW_S = 600.0
@@ -35,6 +47,8 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         traffic=Traffic(spent["traces"], spent["bytes"], spent["usual_bytes"], spent["usual_hours"]),
         credentials_refused={row["provider"]: row["traces"] for row in refused},
         set_aside=await conn.fetchval(QUERIES["set_aside"]),
+        nodes=tuple(_node(row, now_s) for row in await conn.fetch(QUERIES["node_facts"])),
+        nobodys_ips=await conn.fetchval(QUERIES["nobodys_ips"]),
     )
 
 
@@ -64,6 +78,26 @@ def uses_in(breakdown: str) -> dict[str, Use]:
             continue
         uses[canonical(country)] = use
     return uses
+
+
+def _node(row: Mapping[str, Any], now_s: float) -> NodeFact:
+    peer, settings = peer_of(row), {}
+    if peer.figures.trust_s:
+        settings = {"node.trust_s": peer.figures.trust_s, **peer.figures.settings}
+    since_s = row["draining_since_s"]
+    draining_s = 0.0 if since_s is None else row["now_s"] - since_s
+    return NodeFact(
+        name=peer.name,
+        state=peer.state,
+        version=peer.version,
+        seen_s_ago=peer.seen_s_ago,
+        trusted_for_s=peer.trusted_for_s,
+        free_at_s=now_s + peer.free_in_s,
+        up_s=row["now_s"] - row["started_s"],
+        draining_s=draining_s if peer.draining else None,
+        ips=row["ips"],
+        settings=settings,
+    )
 
 
 def _peaks(rows: Iterable[Mapping[str, Any]]) -> dict[str, Peak]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from daemon.nodes.figures import NO_FIGURES, NodeFigures, decoded
+from daemon.nodes.figures import NO_COUNTRY_FIGURES, NO_FIGURES, NodeFigures, decoded
+from daemon.pool.messages import Counts, Elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +71,13 @@ class Peers:
 
     def others(self) -> Iterator[Peer]:
         return (peer for peer in self.leasing() if peer.node_id != self.me)
+
+    def elsewhere(self, country: str) -> Elsewhere:
+        """What the other nodes have of a country."""
+        others = [(peer.node_id, peer.figures.countries.get(country, NO_COUNTRY_FIGURES)) for peer in self.others()]
+        sums = (
+            sum(getattr(figures, name) for _, figures in others)
+            for name in ("total", "available", "locked", "cooldown", "failed", "waiting")
+        )
+        before = sum(1 for node_id, figures in others if figures.available and node_id < self.me)
+        return Elsewhere(Counts(*sums), before)

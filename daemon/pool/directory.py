@@ -25,15 +25,19 @@ StartActor = Callable[[Pool, "trio.MemoryReceiveChannel[Message]", Publish], Non
 
 
 class PoolHandle:
-    """A country's pool for other tasks than its actor: its mailbox, and the `view` that the actor published last."""
+    """A country's pool for other tasks than its actor: its mailbox, and the `view` that the actor published last.
 
-    __slots__ = ("_pool", "_unsent", "country", "mailbox", "view")
+    `turned_away`: requests that were refused by `turns_away` and not sent to the actor.
+    """
+
+    __slots__ = ("_pool", "_unsent", "country", "mailbox", "turned_away", "view")
 
     def __init__(self, mailbox: "trio.MemorySendChannel[Message]", pool: Pool) -> None:
         self.country = pool.country
         self.mailbox = mailbox
         self.view = pool.view()
         self._pool = pool
+        self.turned_away = 0
         self._unsent: Rules | None = None  # the mailbox was full
 
     def __repr__(self) -> str:
@@ -55,12 +59,15 @@ class PoolHandle:
         except trio.ClosedResourceError:
             return  # the daemon stops
 
-    def would_refuse(self, deadline_s: float, now_s: float) -> str | None:
-        """See Pool.would_refuse: the only read of a pool outside of its actor's task.
+    def turns_away(self, deadline_s: float, now_s: float) -> str | None:
+        """Why a request is refused at once; None if it may be sent. See Pool.would_refuse.
 
-        So a click that gets no IP is answered at once, even while the actor waits for the disk.
+        This is the only read of a pool outside of its actor's task. So a click that gets no IP is answered at once,
+        even while the actor waits for the disk.
         """
-        return self._pool.would_refuse(deadline_s, now_s)
+        why = self._pool.would_refuse(deadline_s, now_s)
+        self.turned_away += why is not None
+        return why
 
     async def describe(
         self, *, start: int = 0, count: int | None = None, unhealthy: bool = False, endpoint: Endpoint | None = None
@@ -101,9 +108,9 @@ class PoolDirectory:
         return iter(list(self._handles.values()))
 
     def find(self, country: str) -> PoolHandle | None:
-        """The handle of a country whose pool has at least one IP."""
+        """The handle of a country of which this node or another one has at least one IP."""
         handle = self._handles.get(canonical(country))
-        return handle if handle and handle.view.counts.total else None
+        return handle if handle and handle.view.country_counts.total else None
 
     def known(self, country: str) -> PoolHandle | None:
         return self._handles.get(canonical(country))

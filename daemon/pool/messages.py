@@ -1,7 +1,7 @@
 """The messages to a pool actor, its answers and decisions. Times are seconds on the monotonic clock. Pure."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -135,16 +135,68 @@ class StartOver(msgspec.Struct, frozen=True):
 
 
 class Give(msgspec.Struct, frozen=True):
-    """Gives up to `count` IPs that nobody uses and that have rested to the node `to`."""
+    """Gives up to `count` IPs that are available to the node `to`, and up to `failed` failed ones that have rested.
+
+    If fewer are available, up to `later` of the others are given as they become available. A request that waits here
+    gets every second one of those. The next Give for `to` replaces this one; without one it ends after ORDER_S.
+    """
 
     to: UUID
     count: int
+    later: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """One country's IPs by status; `waiting` counts requests."""
+
+    total: int
+    available: int
+    locked: int
+    cooldown: int
+    failed: int
+    waiting: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.available} available, {self.locked} locked, {self.cooldown} cooldown, {self.failed} failed, "
+            f"{self.waiting} waiting"
+        )
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.total + other.total,
+            self.available + other.available,
+            self.locked + other.locked,
+            self.cooldown + other.cooldown,
+            self.failed + other.failed,
+            self.waiting + other.waiting,
+        )
+
+    @property
+    def utilisation_percent(self) -> float:
+        """(locked + cooldown) / healthy, as in ip_pool_statistics; 0 without healthy IPs."""
+        healthy = self.total - self.failed
+        return 100 * (self.locked + self.cooldown) / healthy if healthy else 0.0
+
+
+NO_COUNTS = Counts(0, 0, 0, 0, 0, 0)
 
 
 class SetElsewhere(msgspec.Struct, frozen=True):
-    """`idle`: how many available IPs of this country the other nodes have, so that a request may wait for one."""
+    """What the other nodes have of this country. `broken`: failed IPs that count towards the limit of Quarantine.
 
-    idle: int
+    `coming`: how many IPs they can give at once, so that as many requests may wait here without other prospects. It
+    holds until the next message, at most for ELSEWHERE_S.
+    """
+
+    coming: int = 0
+    counts: Counts = NO_COUNTS
+    broken: int = 0
+
+
+NOTHING_ELSEWHERE = SetElsewhere()
 
 
 class SetRules(msgspec.Struct, frozen=True):
@@ -192,40 +244,43 @@ Message = (
 )
 
 
+NO_IPS = Counts(0, 0, 0, 0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """One country's IPs by status; `waiting` counts requests."""
+class Elsewhere:
+    """The IPs of a country that the other nodes have, and the requests there.
 
-    total: int
-    available: int
-    locked: int
-    cooldown: int
-    failed: int
-    waiting: int
+    `before`: how many of these nodes have an available IP and come before this node in the order of all nodes.
+    """
 
-    def __str__(self) -> str:
-        return (
-            f"{self.available} available, {self.locked} locked, {self.cooldown} cooldown, {self.failed} failed, "
-            f"{self.waiting} waiting"
-        )
-
-    @property
-    def utilisation_percent(self) -> float:
-        """(locked + cooldown) / healthy, as in ip_pool_statistics; 0 without healthy IPs."""
-        healthy = self.total - self.failed
-        return 100 * (self.locked + self.cooldown) / healthy if healthy else 0.0
+    counts: Counts = NO_IPS
+    before: int = 0
 
 
 class PoolView(msgspec.Struct, frozen=True):
-    """A pool's state after its actor's last batch. `leases`: granted since the daemon started.
+    """A pool's state after its actor's last batch. `starts_over`: the pool is being reloaded, and takes no message.
 
-    `starts_over`: the pool is being reloaded from the rows, and its actor takes no message.
+    Since the daemon started: `leases` granted, leases `asked` for (without checks), and `missed` for lack of an IP, IPs
+    `adopted` and `given` (by receiver), Give messages (`gives`). `broken`: see Quarantine. `elsewhere`: of other nodes.
     """
 
     counts: Counts
     leases: int
     rules: Rules
     starts_over: bool = False
+    asked: int = 0
+    missed: int = 0
+    adopted: int = 0
+    gives: int = 0
+    given: Mapping[UUID, int] = {}
+    broken: int = 0
+    elsewhere: SetElsewhere = NOTHING_ELSEWHERE
+
+    @property
+    def country_counts(self) -> Counts:
+        """The IPs and waiting requests of all nodes."""
+        return self.counts + self.elsewhere.counts
 
 
 @dataclass(slots=True)

@@ -4,9 +4,9 @@ The actor journals a decision's entries before it sends the answers. All pools s
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from operator import attrgetter
+from itertools import islice
 from uuid import UUID
 
 from daemon.clock import Moment
@@ -16,70 +16,56 @@ from daemon.pool.messages import (
     Adopt,
     Counts,
     Decision,
+    Give,
     Message,
     NoIPAvailable,
     PoolView,
     Release,
     Remove,
+    SetElsewhere,
     SetRules,
 )
-from daemon.pool.prospects import Newcomer, Prospects, too_late
-from daemon.pool.queues import IpHeap, Waiting, fast_one
+from daemon.pool.prospects import Newcomer, too_late
+from daemon.pool.queues import Waiting, fast_one
 from daemon.pool.rests import SAME_S, Rests
 from daemon.pool.rows import ip_changed, lease_of
-from daemon.pool.states import CHECKS, Event, Ip, Occurrence, Quarantine, Rules, Status, move
+from daemon.pool.states import CHECKS, Event, Ip, Occurrence, Rules, Status
+from daemon.pool.stock import OVERDUE_S, Stock
 
-OVERDUE_S = 1.0  # a lock or a rest that ends later than this was missed by its timer
 
-
-class Pool:
+class Pool(Stock):
     """`ips` by id. Only `decide`, `fire_timers` and `load` change it. `chance()` is random, in [0, 1)."""
 
     def __init__(
         self, country: str, rules: Rules, rests: Rests | None = None, chance: Callable[[], float] = lambda: 0.0
     ) -> None:
-        self.country = country
-        self.rules = rules
-        self.chance = chance
-        self.rests = Rests() if rests is None else rests
-        self.leases = self.term = 0  # how many were given so far; see messages.Adopt
-        self.ips: dict[UUID, Ip] = {}
-        self._by_status = dict.fromkeys(Status, 0)
-        self._rested = IpHeap(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
-        self._locks = IpHeap(self.ips, Status.LOCKED, attrgetter("locked_until_s"))
-        self._rests = IpHeap(self.ips, Status.COOLDOWN, attrgetter("locked_until_s"))
-        self._heaps = {Status.AVAILABLE: self._rested, Status.LOCKED: self._locks, Status.COOLDOWN: self._rests}
-        self.quarantine = Quarantine()
         self.waiting = Waiting()
+        super().__init__(country, rules, Rests() if rests is None else rests, self.waiting)
+        self.chance = chance
+        self.leases = self.asked = self.missed = 0  # see PoolView
         self._began_s = math.inf  # of the first `fire_timers`
-        self._corrected: list[Ip] = []
         self._estimate = WaitEstimate(self._by_status, self._rests)
-        self._prospects = Prospects(self._rests, self._locks, self.waiting)
 
     def __repr__(self) -> str:
         return f"<Pool {self.country}: {self.counts()}>"
 
-    def load(self, ips: Iterable[Ip]) -> None:
-        """Adds IPs as they are, without a decision."""
-        for ip in ips:
-            self._join(ip)
-
-    def load_rows(self, rows: Iterable[Ip], now: Moment, term: int = 0, rests_s: float = 0.0) -> None:
-        """Adds the IPs of rows, without a decision: at the start. `fire_timers` writes the rows that were corrected."""
-        self.term = term
-        self._corrected += [row for row in rows if self._enter(row, now, rests_s)]
-
     def reloaded(self, rows: Adopt, now: Moment, undone: AbstractSet[UUID] = frozenset()) -> "Pool":
         """The same country's pool from its current rows. No request waits in it. `undone`: changed without an entry."""
         fresh = type(self)(self.country, self.rules, self.rests, self.chance)
-        fresh.leases, fresh.term = self.leases, rows.term
+        fresh.term, fresh.leases, fresh.asked, fresh.missed = rows.term, self.leases, self.asked, self.missed
+        fresh.elsewhere, fresh.giving = self.elsewhere, self.giving
+        fresh.adopted = self.adopted + sum(ip.id not in self.ips for ip in rows.ips)
+        for ip in rows.ips:
+            fresh.giving.came_back(ip.id)
         before = {ip_id: ip for ip_id, ip in self.ips.items() if ip_id not in undone}
         self.rests.settle_again(rows.ips, before, now, self.rules, rows.rests_s)
         fresh.load(rows.ips)
         return fresh
 
     def view(self, *, starts_over: bool = False) -> PoolView:
-        return PoolView(self.counts(), self.leases, self.rules, starts_over)
+        giving, broken = self.giving, self.quarantine.broken
+        return PoolView(self.counts(), self.leases, self.rules, starts_over, self.asked, self.missed, self.adopted,
+                        giving.handled, giving.totals, broken, self.elsewhere)  # fmt: skip
 
     def counts(self) -> Counts:
         available, locked, cooldown, failed, _ = self._by_status.values()  # in the order of Status
@@ -120,6 +106,11 @@ class Pool:
                     if (ip := self.ips.get(ip_id)) and not ip.leaving:
                         self.rests.departs(ip, self.rules)
                         self._step(ip, Occurrence(Event.REMOVED, now.tick_s), now, decision)
+            case Give():
+                self._give(message, now, decision)
+            case SetElsewhere():
+                self.elsewhere = message
+                self._prospects.hope(message.coming, now.tick_s)
             case SetRules(rules):
                 self.rules = rules
         self._refuse_hopeless(now, decision)
@@ -153,9 +144,11 @@ class Pool:
             self._refuse(request, too_late(request), decision)
 
     def _refuse(self, request: Acquire, why: str, decision: Decision) -> None:
+        self.missed += 1
         decision.answers.append((request, NoIPAvailable(self._prospects.next_free_s(self.rules), why)))
 
     def _acquire(self, request: Acquire, now: Moment, decision: Decision) -> None:
+        self.asked += request.ip_id is None
         if request.deadline_s <= now.tick_s:
             self._refuse(request, "deadline", decision)
         elif not decision.may_lease:
@@ -175,8 +168,9 @@ class Pool:
         if len(self.waiting) >= self.rules.waiting_max:
             return "full"
         if not self._prospects.has_any(request, now_s, self.rules):
-            return too_late(request)
-        expects_too_long = self._estimate.expects_too_long(len(self.waiting), request.deadline_s, now_s, self.rules)
+            return None if self._prospects.may_hope(now_s) else too_late(request)
+        ahead = len(self.waiting) - self._prospects.hoped_for(now_s)
+        expects_too_long = self._estimate.expects_too_long(ahead, request.deadline_s, now_s, self.rules)
         return "hopeless" if expects_too_long else None
 
     def _acquire_that(self, ip: Ip | None, request: Acquire, now: Moment, decision: Decision) -> None:
@@ -190,12 +184,36 @@ class Pool:
             self._lease(ip, request, now, decision)
             self._prospects.note_check(ip)
 
+    def _give(self, give: Give, now: Moment, decision: Decision) -> None:
+        given = 0
+        while given < give.count and (ip := self._next(frozenset(), now, decision)):
+            self._give_ip(ip, give.to, now, decision)
+            given += 1
+        failed = (self.ips[ip_id] for ip_id in self.quarantine.ids) if give.failed else ()
+        for ip in list(islice((ip for ip in failed if self._rests_no_more(ip, now)), give.failed)):
+            self._give_ip(ip, give.to, now, decision)
+        self.giving.order(give, given, now.tick_s)
+
+    def _rests_no_more(self, ip: Ip, now: Moment) -> bool:
+        until_s = max(ip.locked_until_s or 0.0, self.rests.others_until_s(ip))
+        return ip.status is Status.FAILED and until_s <= now.tick_s
+
+    def _give_ip(self, ip: Ip, to: UUID, now: Moment, decision: Decision) -> None:
+        self._step(ip, Occurrence(Event.GIVEN, now.tick_s), now, decision)
+        decision.entries.append(self.giving.give(ip, to))
+
     def _serve_waiting(self, now: Moment, decision: Decision) -> None:
-        """Leases available IPs to waiting requests. Afterwards each waiting request has tried all available IPs."""
+        """Gives and leases available IPs. Afterwards each waiting request has tried all available IPs."""
         if not decision.may_lease:
             decision.answers += [(request, NoIPAvailable(None, "untrusted")) for request in self.waiting.take_all()]
-            return
-        while self._by_status[Status.AVAILABLE] and (request := self.waiting.first()):
+        while self._by_status[Status.AVAILABLE]:
+            request = self.waiting.first()
+            if to := self.giving.next_receiver(now.tick_s, is_waited_for=request is not None):
+                if ip := self._next(frozenset(), now, decision):
+                    self._give_ip(ip, to, now, decision)
+                continue
+            if request is None:
+                break
             if ip := self._next(request.tried, now, decision):
                 self._lease(ip, request, now, decision)
                 self.waiting.take_first()
@@ -231,90 +249,9 @@ class Pool:
             event = Event.CHECKED  # an edit has set another endpoint than the checked one
         if release.event not in CHECKS:
             self._estimate.note_hold(now.tick_s - ip.last_used_s)
-        spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self.quarantine.is_full(len(self.ips))
+        spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self._is_quarantine_full()
         self._step(ip, Occurrence(event, now.tick_s, None, release.response_ms, spared), now, decision)
         if spared and ip.consecutive_failures >= self.rules.failures_max:
             decision.spared.append(ip.provider)
         if self.rules.cooldown_s == 0 or event in CHECKS:
             self.fire_timers(now, decision)
-
-    def _adopt(self, row: Ip, rests_s: float, now: Moment, decision: Decision) -> None:
-        """Takes over a current row. An edit may change a known IP's endpoint and health, but never its lease."""
-        ip = self.ips.get(row.id)
-        if ip is None:
-            if self._enter(row, now, rests_s):
-                decision.entries.append(ip_changed(row, "joined", now))
-            return
-        if row.edit_no <= ip.edit_no:
-            return
-        if row.endpoint != ip.endpoint:
-            self._relocate(ip, row, now)
-        ip.provider, ip.country, ip.login = row.provider, row.country, row.login
-        ip.edit_no, ip.leaving = row.edit_no, False
-        if row.consecutive_failures == 0:
-            ip.consecutive_failures = 0
-        fit = row.is_healthy and row.status is not Status.FAILED
-        if ip.status is Status.FAILED:
-            if row.is_healthy or row.status is Status.AVAILABLE:
-                self._step(ip, Occurrence(Event.RESET, now.tick_s), now, decision)
-                return
-        elif ip.status is Status.LOCKED:
-            ip.is_healthy = fit
-            ip.probe_failures = 0 if fit else ip.probe_failures
-            self.quarantine.note(ip, self.rules)
-            self._prospects.note(ip)
-        elif not fit:
-            self._step(ip, Occurrence(Event.MARKED_FAILED, now.tick_s), now, decision)
-            return
-        decision.entries.append(ip_changed(ip, "edited", now))  # the row gets the pool's state again
-
-    def _relocate(self, ip: Ip, row: Ip, now: Moment) -> None:
-        """An edit sets another endpoint. The remaining rests of the old and of the new endpoint still apply."""
-        self.rests.departs(ip, self.rules)
-        ip.address, ip.port, ip.login = row.address, row.port, row.login
-        if ip.status is not Status.LOCKED:
-            self._by_status[ip.status] -= 1
-            self._join(ip)
-
-    def _step(self, ip: Ip, occurrence: Occurrence, now: Moment, decision: Decision) -> None:
-        before = ip.status
-        self._prospects.changed(occurrence.event, now.tick_s, self.rules.cooldown_s)
-        move(ip, occurrence, self.rules)
-        self._by_status[before] -= 1
-        self.quarantine.note(ip, self.rules)
-        self._prospects.note(ip)
-        if ip.status is Status.GONE:
-            self.rests.departs(ip, self.rules)
-            del self.ips[ip.id]  # its row is deleted already
-            return
-        self._by_status[ip.status] += 1
-        if ip.status is Status.COOLDOWN and (rests_until_s := self.rests.later_s(ip, self.rules)) is not None:
-            ip.locked_until_s = rests_until_s  # an edit set this endpoint while the IP was leased with another one
-        self.rests.held(ip, self.rules)
-        decision.entries.append(ip_changed(ip, occurrence.event.value, now))
-        self._file(ip)
-
-    def _enter(self, row: Ip, now: Moment, rests_s: float) -> bool:
-        """Adds the IP of a row. Whether its state differs from the row."""
-        status, until_s = row.status, row.locked_until_s or 0.0
-        self.rests.settle(row, now, self.rules, rests_s)
-        self._join(row)
-        return row.status is not status or abs((row.locked_until_s or 0.0) - until_s) > OVERDUE_S
-
-    def _join(self, ip: Ip) -> None:
-        """Adds an IP of a row. A row with only one of `failed` and `not is_healthy` gets both; other rests apply."""
-        if ip.status is not Status.LOCKED and not (ip.is_healthy and ip.status is not Status.FAILED):
-            ip.status, ip.is_healthy = Status.FAILED, False
-        if (rests_until_s := self.rests.later_s(ip, self.rules)) is not None:
-            ip.locked_until_s, ip.locked_by = rests_until_s, None
-            ip.status = Status.COOLDOWN if ip.is_healthy else Status.FAILED
-        self.rests.held(ip, self.rules)
-        self.ips[ip.id] = ip
-        self._by_status[ip.status] += 1
-        self.quarantine.note(ip, self.rules)
-        self._prospects.note(ip)
-        self._file(ip)
-
-    def _file(self, ip: Ip) -> None:
-        if (heap := self._heaps.get(ip.status)) is not None:
-            heap.put(ip)

@@ -24,6 +24,8 @@ from daemon.pool.messages import Acquire
 from daemon.pool.queues import IpHeap, Waiting
 from daemon.pool.states import Event, Ip, Rules, Status
 
+ELSEWHERE_S = 3.0  # the balancer sends what other nodes can give each second
+
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
@@ -180,6 +182,20 @@ class Prospects:
         self._is_stale = False
         self._cooldown_s = math.nan  # of the last examination
         self._changes_s = math.inf
+        self._coming = self._hoping = 0  # IPs, requests
+        self._coming_until_s = -math.inf
+
+    def hope(self, coming: int, now_s: float) -> None:
+        """Other nodes can give `coming` IPs within ELSEWHERE_S. As many requests may wait without other prospects."""
+        self._coming, self._coming_until_s = coming, now_s + ELSEWHERE_S
+        self._is_stale = self._is_stale or self._hoping > 0
+
+    def hoped_for(self, now_s: float) -> int:
+        return self._coming if now_s < self._coming_until_s else 0
+
+    def may_hope(self, now_s: float) -> bool:
+        """Whether one more request may wait for an IP of another node."""
+        return (self._hoping if self._waiting else 0) < self.hoped_for(now_s)
 
     def note(self, ip: Ip) -> None:
         """Call it after each change of `ip`."""
@@ -203,13 +219,19 @@ class Prospects:
         """
         if not self._waiting or event is Event.COOLDOWN_OVER:
             return
-        if self._waiting.any_tried or self._checked or now_s + cooldown_s < self._waiting.latest_s:
+        if (
+            event is Event.GIVEN
+            or self._waiting.any_tried
+            or self._checked
+            or now_s + cooldown_s < self._waiting.latest_s
+        ):
             self._is_stale = True
 
     def joined(self, request: IpRequest, now_s: float, rules: Rules) -> None:
         """A request waits from now on. If rests alone can serve it, the requests before it are not affected."""
         jumps_queue = request.priority < self._waiting.last_priority
-        if jumps_queue or self._checked or now_s + rules.cooldown_s < request.deadline_s:
+        is_near = now_s + rules.cooldown_s < request.deadline_s
+        if is_near or jumps_queue or self._checked or self.hoped_for(now_s):
             self._is_stale = True
 
     def review(self) -> None:
@@ -253,7 +275,10 @@ class Prospects:
         queue = self._waiting.queue()
         hopeless, self._changes_s = self._in_vain([request for _, request in queue], now_s, rules)
         self._is_stale, self._cooldown_s = False, rules.cooldown_s
-        return [self._waiting.take(queue[place][0]) for place in hopeless]
+        self._hoping = min(len(hopeless), self.hoped_for(now_s))
+        if self._hoping:
+            self._changes_s = min(self._changes_s, self._coming_until_s)
+        return [self._waiting.take(queue[place][0]) for place in hopeless[self._hoping :]]
 
     def _in_vain(self, queue: Sequence[IpRequest], now_s: float, rules: Rules) -> tuple[list[int], float]:
         latest_s = max(request.deadline_s for request in queue)

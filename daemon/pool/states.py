@@ -31,7 +31,7 @@ class Status(StrEnum):
     LOCKED = "locked"
     COOLDOWN = "cooldown"
     FAILED = "failed"
-    GONE = "gone"  # in no row: the status after the IP of a deleted row is removed
+    GONE = "gone"  # the status of an IP whose row is deleted, or names another node
 
 
 class Event(StrEnum):
@@ -48,6 +48,7 @@ class Event(StrEnum):
     RESET = "reset"
     MARKED_FAILED = "marked_failed"  # by an operator's UPDATE
     REMOVED = "removed"
+    GIVEN = "given"  # to another node
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +233,8 @@ TABLE: dict[tuple[Status, Event], tuple[tuple[Status, ...], Effect]] = {
     (Status.COOLDOWN, Event.REMOVED): ((Status.GONE,), _leave),
     (Status.FAILED, Event.REMOVED): ((Status.GONE,), _leave),
     (Status.LOCKED, Event.REMOVED): ((Status.LOCKED,), _leave_later),
+    (Status.AVAILABLE, Event.GIVEN): ((Status.GONE,), _leave),
+    (Status.FAILED, Event.GIVEN): ((Status.GONE,), _leave),
 }
 
 
@@ -264,6 +267,11 @@ class Quarantine:
             if ip.consecutive_failures >= rules.failures_max:
                 self._broken.add(ip.id)
 
-    def is_full(self, total: int) -> bool:
-        """Whether no more of `total` IPs may fail now."""
-        return len(self._broken) >= max(1, total // FAILED_MAX_ONE_IN)
+    @property
+    def broken(self) -> int:
+        """How many IPs count towards the limit."""
+        return len(self._broken)
+
+    def is_full(self, total: int, broken_elsewhere: int = 0) -> bool:
+        """Whether no more of the country's `total` IPs may fail now. Other nodes have some of them."""
+        return len(self._broken) + broken_elsewhere >= max(1, total // FAILED_MAX_ONE_IN)

@@ -71,7 +71,7 @@ class PoolIP:
 
 @dataclass(frozen=True, slots=True)
 class CheckableIP:
-    """A row for a check. `rests_until`: the end of a lock or rest, if in the future."""
+    """A row for a check. `rests_until`: the end of a lock or rest, if in the future. `node`: the owner's name."""
 
     id: UUID
     ip_address: str
@@ -80,6 +80,8 @@ class CheckableIP:
     provider: str
     rests_until: datetime | None
     login: Login | None
+    node_id: UUID | None = None
+    node: str | None = None
 
 
 _POOL_IP = ", ".join(PoolIP.__slots__).replace("has_login", "username is not null")
@@ -127,7 +129,8 @@ async def list_ips(conn: Connection, selection: Selection) -> list[PoolIP]:
 async def checkable_ips(conn: Connection, selection: Selection) -> list[CheckableIP]:
     columns = (
         "id, ip_address, ip_port, country, provider, username, password,"
-        " case when locked_until > now() then locked_until end as rests_until"
+        " case when locked_until > now() then locked_until end as rests_until,"
+        " node_id, (select name from nodes n where n.node_id = ip_rotation_pool.node_id) as node"
     )
     rows = [dict(row) for row in await _select(conn, columns, selection, "set_aside is null")]
     return [CheckableIP(login=login_of(row.pop("username"), row.pop("password")), **row) for row in rows]

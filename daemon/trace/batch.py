@@ -22,7 +22,7 @@ from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import Recorder
-from daemon.pool.messages import Counts
+from daemon.pool.messages import Counts, Elsewhere
 from daemon.settings.live import LiveSettings
 from daemon.trace.attempts import never_attempted
 from daemon.trace.dispatch import Dispatcher, JobRequest
@@ -40,20 +40,6 @@ REFUSED_ROWS_MAX = 500  # of one query
 COPY_BATCH_ROWS = 5_000
 
 log = structlog.get_logger("daemon.trace")
-
-
-NO_IPS = Counts(0, 0, 0, 0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """The IPs of a country that the other nodes have, and the requests there.
-
-    `before`: how many of these nodes have an available IP and come before this node in the order of all nodes.
-    """
-
-    counts: Counts = NO_IPS
-    before: int = 0
 
 
 ALONE = Elsewhere()

@@ -135,7 +135,7 @@ class Dispatcher:
         deadline_s = answer_by(now_s, asked.tick_s + patience_s)
         if deadline_s <= now_s:
             return "deadline"
-        if pool.would_refuse(deadline_s, now_s):
+        if pool.turns_away(deadline_s, now_s):
             return "no_ip"  # at once: all workers may be waiting for IPs, so that none takes the job for a while
         handle = TraceHandle(self, deadline_s)
         job = _job_of(request, pool.country, handle, deadline_s, settings)

@@ -122,7 +122,9 @@ async def test_an_ip_in_use_is_skipped_with_a_message(
     await trace.lease()
     skipped = await bench.check(ip)
     assert (skipped["kind"], skipped["message"][:13]) == ("skipped", "in use, until")
-    assert (await bench.check(other))["message"] == "the running daemon has no such IP"
+    assert (await bench.check(other))[
+        "message"
+    ] == "this node does not own the IP: no node does yet, or another one has got it now"
     assert (await bench.checker.check(str(ip.id), "fr", 5))["kind"] == "skipped"
     assert bench.asked == []
 

@@ -13,10 +13,10 @@ from daemon.control.problems import ProblemRaised
 from daemon.control.resources.direct_traces import DirectTraces, ParallelRequest
 from daemon.errors import DatabaseUnavailable
 from daemon.journal.entries import TraceFinished, TracePending
-from daemon.pool.messages import Counts
+from daemon.pool.messages import Counts, Elsewhere
 from daemon.pool.states import Ip
 from daemon.settings.model import HONEST_USER_AGENT
-from daemon.trace.batch import ALONE, Batch, Elsewhere
+from daemon.trace.batch import ALONE, Batch
 from daemon.trace.dispatch import JobRequest, TraceHandle
 from daemon.trace.jobs import Finished, TraceJob, TraceUpdate
 from daemon.trace.leases import ANSWER_LATE_S

@@ -110,9 +110,7 @@ async def test_an_actor_that_waits_for_the_disk_is_not_waited_for(
         await pools.directory.has(("192.0.2.1", "7000", ""))
     assert trio.current_time() == 1 + ANSWER_S
     assert await pools.directory.overdue() == 0
-    assert handle.would_refuse(trio.current_time() + 10, trio.current_time()) == "too_late", (
-        "a click is refused at once"
-    )
+    assert handle.turns_away(trio.current_time() + 10, trio.current_time()) == "too_late", "a click is refused at once"
     assert handle.view.counts.available == 1
 
 

@@ -142,6 +142,35 @@ async def test_slots_are_told_from_addresses(postgres: PostgresServer) -> None:
         assert (await evidence(rows)).slots == {"us": Slots("luna", 30), "uk": Slots("own", None)}
 
 
+async def test_the_rows_of_nodes_and_ips_become_facts_of_nodes(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await rows.sql(
+            "insert into nodes (node_id, name, epoch, claim, state, trusted_until, quiet_s, version, figures, draining,"
+            " draining_at, started_at)"
+            " select gen_random_uuid(), name, 1, gen_random_uuid(), state, now() + trusted * interval '1 second', 160,"
+            " '1.0', figures::jsonb, since is not null, now() - since * interval '1 second', now() - interval '1 hour'"
+            " from (values ('a', 'active', 860.0, '{\"trust_s\": 900, \"settings\": {\"pool.lock_s\": 90}}', null),"
+            " ('b', 'active', 899.0, '{}', 2000.0), ('c', 'removed', -5.0, '{\"trust_s\": 900}', null),"
+            " ('d', 'left', -5.0, '{}', null)) v (name, state, trusted, figures, since)"
+        )
+        await rows.sql(
+            "insert into ip_rotation_pool (ip_address, node_id, set_aside, created_at, updated_at)"
+            " select 'ip-' || n, (select node_id from nodes where name = owner), aside, now() - age, now() - age"
+            " from (values (1, 'a', null, interval '1 hour'), (2, 'a', null, interval '1 hour'),"
+            " (3, null, null, interval '2 minutes'), (4, null, null, interval '10 seconds'),"
+            " (5, null, 'no endpoint', interval '1 hour')) v (n, owner, aside, age)"
+        )
+        found = await evidence(rows)
+        a, b, c = found.nodes
+        assert [node.name for node in found.nodes] == ["a", "b", "c"]
+        assert (a.ips, b.ips, c.ips, found.nobodys_ips) == (2, 0, 0, 1)
+        assert (a.trusted_for_s, a.seen_s_ago, a.up_s) == pytest.approx((860, 40, 3600), abs=10)
+        assert a.free_at_s == pytest.approx(NOW_S + 860 + 160, abs=10)
+        assert (a.settings, b.settings) == ({"node.trust_s": 900, "pool.lock_s": 90}, {})
+        assert (a.draining_s, c.state) == (None, "removed")
+        assert (b.draining_s, c.seen_s_ago) == pytest.approx((2000, 5), abs=10)
+
+
 def directory_with(*ips: Ip) -> PoolDirectory:
     directory = PlayedPools().directory
     directory.open("us", list(ips))

@@ -1,13 +1,17 @@
 """`tracepool provision check` beside a daemon with another state directory: an IP has one user at a time."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import trio
 
 from daemon.host.clocks import read_boot_clock
+from daemon.host.state_dir import NODES
+from daemon.journal.spool import FILE, Spool
 from daemon.nodes.identity import Identity
 from daemon.nodes.member import Member
 from daemon.troubles import Troubles
@@ -15,7 +19,10 @@ from tests.fakes import proxies
 from tests.fakes.proxies import proxy
 from tests.integration.commands import Commands, process
 from tests.integration.databases import PostgresServer, fresh_database
+from tests.integration.test_cli_status import daemon_that_answers
 from tests.support.waiting import until
+
+OTHER_HOST = uuid4()
 
 
 @pytest.mark.slow
@@ -87,3 +94,37 @@ def test_no_ip_of_the_kind_is_no_success(tracepool: Commands, monkeypatch: pytes
     monkeypatch.setenv("TRACEPOOL_PROVISION__CHECK_URL", "http://check.example/")
     ended = tracepool("provision", "check", "--country", "fr")
     assert (ended.status, ended.err) == (1, "checked 0: no IP meets these conditions\n")
+
+
+def test_each_ip_is_checked_by_the_process_that_owns_it_and_other_hosts_are_named(
+    tracepool: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACEPOOL_PROVISION__CHECK_URL", "http://check.example/")
+    second = tracepool.state_dir / NODES / "2"
+    second.mkdir(parents=True)
+    spool = Spool(second / FILE)
+    spool.close()
+    tracepool.sql(
+        "insert into nodes (node_id, name, epoch, state, trusted_until, quiet_s, version)"
+        f" values ('{OTHER_HOST}', 'far-1', 1, 'active', now() + interval '900 s', 160, '1.0')"
+    )
+    tracepool.sql(
+        "insert into ip_rotation_pool (ip_address, node_id) values ('192.0.2.1', null),"
+        f" ('192.0.2.2', '{spool.node_id}'), ('192.0.2.3', '{OTHER_HOST}')"
+    )
+
+    def by(process: str) -> Callable[..., dict[str, Any]]:
+        return lambda **asked: {"kind": "working", "ms": 1.0, "exit_ip": None, "message": process}
+
+    with (
+        daemon_that_answers(tracepool.state_dir, status=dict, check=by("first")),
+        daemon_that_answers(second, status=dict, check=by("second")),
+    ):
+        ended = tracepool("provision", "check", "--json")
+    found = {ip["ip_address"]: (ip["result"], ip["message"]) for ip in ended.json["ips"]}
+    assert found == {
+        "192.0.2.1": ("working", "first"),
+        "192.0.2.2": ("working", "second"),
+        "192.0.2.3": ("skipped", "node far-1 owns this IP: run this command on that node's host"),
+    }
+    assert ended.status == 0

@@ -48,14 +48,14 @@ def tracepool(
 
 
 @contextmanager
-def daemon_that_answers(state_dir: Path, **answers: Callable[[], dict[str, Any]]) -> Iterator[None]:
+def daemon_that_answers(state_dir: Path, **answers: Callable[..., dict[str, Any]]) -> Iterator[None]:
     """The control socket of a daemon, in a thread with its own Trio run."""
     ready = threading.Event()
     stop: list[Callable[[], None]] = []
 
-    def command(answer: Callable[[], dict[str, Any]]) -> Callable[[], Any]:
-        async def run() -> dict[str, Any]:
-            return answer()
+    def command(answer: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+        async def run(**arguments: Any) -> dict[str, Any]:
+            return answer(**arguments)
 
         return run
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.pool.messages import Counts
-from daemon.trace.batch import Elsewhere, room
+from daemon.pool.messages import Counts, Elsewhere
+from daemon.trace.batch import room
 
 FEW = st.integers(0, 200)
 

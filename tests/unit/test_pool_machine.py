@@ -18,14 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec import structs
 
 from daemon.errors import IllegalTransition
-from daemon.journal.entries import IpChanged
-from daemon.pool.messages import Acquire, Adopt, Decision, Lease, Message, NoIPAvailable, Release, Remove
+from daemon.journal.entries import IpChanged, IpGiven
+from daemon.pool.messages import Acquire, Adopt, Decision, Give, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.pool import Pool
 from daemon.pool.states import CHECKS, NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
 from tests.fakes.futures import Returning, served
 from tests.fakes.ips import a_request, an_ip, at, recount, row_of, state
 
 RULES = Rules(lock_s=90, cooldown_s=60, failures_max=2, waiting_max=4)
+ANOTHER_NODE = UUID(int=1)
 ENDPOINTS = [f"192.0.2.{n}" for n in range(4)]
 RELEASES = [Event.RELEASED_OK, Event.RELEASED_IP_AT_FAULT, Event.RELEASED_TARGET_AT_FAULT]
 NEXT_DUE = 0.0
@@ -71,6 +72,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         self.old: list[Lease] = []
         self.busy_until_s: dict[str, float] = {}  # endpoints as used by their traces
         self.departed: dict[str, float] = {}
+        self.away: dict[UUID, tuple[Known, Ip]] = {}  # given, with the row
         self.addresses: dict[UUID, str] = {}  # the address of an IP's lease, even after an edit
 
     # what the model expects ------------------------------------------------------------------------------------------
@@ -150,6 +152,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     def say(self, *messages: Message) -> None:
         """One batch of the actor; the answers are checked in the order in which they were decided."""
+        rows = [row for message in messages if isinstance(message, Adopt) for row in message.ips]
+        self.before = {ip.id: Ip(**state(ip)) for ip in [*rows, *self.pool.ips.values()]}
         decision = Decision()
         self.pool.fire_timers(at(self.now_s), decision)
         for ip_id, known in list(self.known.items()):
@@ -162,12 +166,30 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     def apply(self, decision: Decision) -> None:
         for entry in decision.entries:
+            if isinstance(entry, IpGiven):
+                self.check_gift(entry)
+                continue
             assert isinstance(entry, IpChanged)
             if entry.id in self.rows:
                 row = self.rows[entry.id] | {name: getattr(entry, name) for name in STATES}
                 self.rows[entry.id] = row | {
                     name: row[name] + getattr(entry, added) for name, added in COUNTERS.items()
                 }
+
+    def check_gift(self, entry: IpGiven) -> None:
+        """Only an IP that nobody uses and that does not rest, also not as another row's endpoint."""
+        known = self.known.pop(entry.id)
+        rests_until_s = max(known.rests_until_s, self.departed.get(known.endpoint, -math.inf))
+        assert known.lock_end_s is None
+        assert self.now_s >= max(rests_until_s, self.busy_until_s.get(known.endpoint, -math.inf))
+        row = self.before[entry.id]
+        assert (entry.to, entry.edit_no) == (ANOTHER_NODE, row.edit_no)
+        values = self.rows.pop(entry.id) | {"is_healthy": known.fit}
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.locked_until_s = row.locked_by = None
+        row.last_used_s = known.last_used_s = min(known.last_used_s, self.now_s - 2 * RULES.cooldown_s)
+        self.away[entry.id] = known, row
 
     def check_answers(self, decision: Decision) -> None:
         """First the refusals of requests that waited too long, then the leases, each to the first request."""
@@ -331,7 +353,9 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             self.say(Adopt((ip,)))
 
     def untaken(self, pick: int) -> str | None:
-        taken = {self.known[ip_id].endpoint for ip_id in self.rows}
+        taken = {self.known[ip_id].endpoint for ip_id in self.rows} | {
+            known.endpoint for known, _ in self.away.values()
+        }
         first = pick % len(ENDPOINTS)
         return next((e for e in ENDPOINTS[first:] + ENDPOINTS[:first] if e not in taken), None)
 
@@ -385,6 +409,35 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             if known.lock_end_s is None:
                 del self.known[ip_id]
             self.say(Remove((ip_id,)))
+
+    @rule(count=st.integers(0, 3), later=st.integers(0, 2), failed=st.integers(0, 1))
+    def a_gift(self, count: int, later: int, failed: int) -> None:
+        self.say()
+        before, idle = len(self.away), len(self.free())
+        fits = [known.fit for known, _ in self.away.values()]
+        self.say(Give(ANOTHER_NODE, count, min(count, later), failed))
+        given = [known.fit for known, _ in self.away.values()][before:]
+        assert [known.fit for known, _ in self.away.values()][:before] == fits
+        assert given.count(True) == min(count, idle)
+        assert given.count(False) <= failed
+
+    @precondition(lambda self: self.away)
+    @rule(pick=PICKS, outdated=st.booleans())
+    def a_given_ip_is_seen_again(self, pick: int, outdated: bool) -> None:
+        """In a row that was read before the gift, or because the IP has come back."""
+        self.say()
+        ip_id = list(self.away)[pick % len(self.away)]
+        known, row = self.away[ip_id]
+        if outdated:
+            before = self.everything()
+            self.say(Adopt((row_of(row, edit_no=row.edit_no),)))
+            assert self.everything() == before
+            return
+        del self.away[ip_id]
+        known.rests_until_s = max(-math.inf, self.departed.get(known.endpoint, -math.inf))
+        self.known[ip_id] = known
+        self.rows[ip_id] = {name: getattr(row, name) for name in FIELDS}
+        self.say(Adopt((row_of(row),)))
 
     @rule(pick=PICKS, event=st.sampled_from(list(Event)))
     def an_illegal_event(self, pick: int, event: Event) -> None:

@@ -20,6 +20,7 @@ LEGAL = {
     (Status.AVAILABLE, Event.ENDPOINT_USED),
     (Status.AVAILABLE, Event.MARKED_FAILED),
     (Status.AVAILABLE, Event.REMOVED),
+    (Status.AVAILABLE, Event.GIVEN),
     (Status.LOCKED, Event.RELEASED_OK),
     (Status.LOCKED, Event.RELEASED_IP_AT_FAULT),
     (Status.LOCKED, Event.RELEASED_TARGET_AT_FAULT),
@@ -34,6 +35,7 @@ LEGAL = {
     (Status.FAILED, Event.LEASE),
     (Status.FAILED, Event.RESET),
     (Status.FAILED, Event.REMOVED),
+    (Status.FAILED, Event.GIVEN),
 }
 GRID = [(status, event) for status in Status for event in Event]
 ILLEGAL = [pair for pair in GRID if pair not in LEGAL]
