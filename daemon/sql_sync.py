@@ -22,6 +22,7 @@ import trio
 from daemon.clock import Moment
 from daemon.countries import canonical
 from daemon.database.postgres import Announcements, Database
+from daemon.departures import Departures
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable
 from daemon.nodes.member import Member
 from daemon.nodes.owned import CHUNK_IPS, Edits, Reading, read_all, read_edited, read_fingerprint, read_ids, take
@@ -62,6 +63,7 @@ class SqlSync:
     _troubles: Troubles
     _remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None
     _also: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    _departures: Departures | None = None
     _fingerprint: Mapping[str, Any] = field(default_factory=dict, init=False)
     _logged_s: float = field(default=float("-inf"), init=False)
     _country_of: dict[UUID, str] = field(default_factory=dict, init=False)
@@ -115,7 +117,9 @@ class SqlSync:
         """Takes what nobody owns, and compares all rows if the tables have changed."""
         tenure = await self._member.tenure()
         found = await self._database.work(read_fingerprint, tenure)
-        nobodys, before = found.pop("nobodys"), self._fingerprint
+        nobodys, departed, before = found.pop("nobodys"), found.pop("departed"), self._fingerprint
+        if departed and self._departures is not None:
+            await self._departures.forget(self._country_of)
         taken = bool(nobodys) and await self._database.work(take, tenure, own=True)
         if taken or found != {name: before.get(name) for name in found}:
             await self._unhurried(self.compare)

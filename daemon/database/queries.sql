@@ -36,11 +36,12 @@ select beat from nodes where node_id = $1 and claim = $2 and state = 'active'
 
 -- name: fingerprint
 -- $1: this node. Changes with each edit that the daemon takes over: edit_no only grows, so each edit of its own rows
--- changes count or sum. `nobodys`: rows to take.
+-- changes count or sum. `nobodys`: rows to take; `departed`: endpoints that this node may still use without a row.
 select ips.*,
        (select coalesce(sum(hashtextextended(o::text, 0)), 0)::text from offers o) as offers,
        (select coalesce(sum(hashtextextended(concat(id, name, role, hash, revoked_at), 0)), 0)::text
-        from control_tokens) as tokens
+        from control_tokens) as tokens,
+       (select count(*) from departed_endpoints where node_id = $1) as departed
 from (select count(*) filter (where node_id = $1) as ips,
              coalesce(sum(edit_no) filter (where node_id = $1), 0)::text as edits,
              count(*) filter (where node_id is null) as nobodys
@@ -64,9 +65,10 @@ select lane, seq from journal_position where node_id = $1
 
 -- name: apply_ip_changed
 -- $1: an array of entries in order; $2: this node, null for entries whose states are out of date. The additions of all
--- entries count, whoever owns the IP. Of each IP that this node owns, the last state is applied. A row that an operator
--- has edited since keeps the operator's values. `again`: the entry was refused once; a row with a later lease keeps its
--- state. total_uses, success_count, failure_count: the values in entries of earlier versions, which have no additions.
+-- entries count, whoever owns the IP. Of each IP that this node owns, the last state is applied, unless the row has a
+-- later lease number: by a later lease, or because the IP has had another owner. A row that an operator has edited since
+-- keeps the operator's values. `again`: the entry was refused once, so it comes late. total_uses, success_count,
+-- failure_count: the values in entries of earlier versions, which have no additions.
 with r as materialized (
     select * from rows from (jsonb_to_recordset($1::jsonb) as (
         id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, consecutive_failures int,
@@ -95,11 +97,11 @@ with r as materialized (
         failure_count = greatest(p.failure_count, c.failure_count) + c.failures,
         avg_response_time_ms = e.avg_response_time_ms,
         last_health_check = to_timestamp(e.last_health_check),
-        lease_no = greatest(p.lease_no, e.lease_no),
+        lease_no = e.lease_no,
         probe_failures = coalesce(e.probe_failures, 0),
         updated_at = now()
     from (select distinct on (id) * from r order by id, again is true, place desc) e join counted c on c.id = e.id
-    where p.id = e.id and coalesce(p.node_id, $2::uuid) = $2 and not (e.again is true and p.lease_no > e.lease_no)
+    where p.id = e.id and p.node_id = $2 and p.lease_no <= e.lease_no
     returning p.id
 ), others as (
     update ip_rotation_pool p
@@ -110,19 +112,28 @@ with r as materialized (
     returning p.id)
 select from state union all select from others
 
+-- name: lock_given
+-- $1: an array of entries `ip_given`. So apply_ip_given sees the rows as they are after operators' statements.
+select from ip_rotation_pool
+where id in (select id from jsonb_to_recordset($1::jsonb) as (id uuid)) order by id for update
+
 -- name: apply_ip_given
--- $1: an array of entries in order; $2: this node, the giver. The new owner is notified by the new edit numbers. Without
--- an active receiver the IP is nobody's. An IP that an operator has edited since stays this node's, which adopts it again.
--- The times in the row are of this node's clock, so the new owner must not read the end of a rest that is over.
+-- $1: an array of entries; $2: this node, the giver. The new owner is notified by the new edit numbers. The IP is
+-- nobody's if the receiver is not active, or if another node may still use the endpoint that an operator has set
+-- meanwhile. The row has times of this node's clock, so the new owner must not read the end of a rest that is over.
 with given as (
     update ip_rotation_pool p
-    set node_id = (select node_id from nodes where node_id = e."to" and state = 'active'),
+    set node_id = case when d.ip_address is null then n.node_id end, lease_no = e.lease_no + 1,
         edit_no = nextval('ip_edit_no'), locked_until = null, locked_by_request = null, updated_at = now()
-    from (select distinct on (r.id) r.*
-          from rows from (jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid, edit_no bigint))
-               with ordinality as r(id, "to", edit_no, place)
-          order by r.id, r.place desc) e
-    where p.id = e.id and p.node_id = $2 and p.edit_no <= e.edit_no
+    from (select id, "to", max(lease_no) as lease_no
+          from jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid, lease_no bigint) group by id, "to") e
+    join ip_rotation_pool i on i.id = e.id
+    left join nodes n on n.node_id = e."to" and n.state = 'active'
+    left join (select ip_address, ip_port, username, array_agg(distinct node_id) as users
+               from departed_endpoints group by 1, 2, 3) d
+        on (d.ip_address, d.ip_port, d.username) = (i.ip_address, i.ip_port, coalesce(i.username, ''))
+           and d.users <> array[e."to"]
+    where p.id = e.id and p.node_id = $2 and p.lease_no <= e.lease_no
     returning p.edit_no)
 select pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no)) from given having count(*) > 0
 
