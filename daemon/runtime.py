@@ -19,9 +19,10 @@ from daemon.checks.prober import Prober
 from daemon.click.clicks import Clicks
 from daemon.click.routes import click_handler, server_limits
 from daemon.control.api import ControlContext
+from daemon.control.assembly import overview_of
 from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
-from daemon.control.overview import Overview
+from daemon.control.queues import Queues
 from daemon.control.service import ControlFace
 from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
@@ -35,7 +36,6 @@ from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
-from daemon.maintenance.advisor import Advisor
 from daemon.nodes.figures import NodeFigures, own_figures
 from daemon.nodes.identity import Identity, NodeListener
 from daemon.nodes.member import Member
@@ -266,10 +266,7 @@ async def runtime_ready(
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
         directory, flush = pools.directory, journal.shipper.flush
-        advisor = Advisor(
-            database, live, directory, clicks.tally, pools.providers, read_clocks, troubles, lambda: spool.refused
-        )
-        overview = Overview(
+        queues = Queues(
             live=live,
             server=faces.server,
             clicks=clicks,
@@ -279,16 +276,13 @@ async def runtime_ready(
             dispatcher=workers.dispatcher,
             spool=journal.spool,
             writer=journal.writer,
-            shipper=journal.shipper,
-            advisor=advisor,
-            providers=pools.providers,
-            member=journal.member,
-            troubles=troubles,
-            now=read_clocks,
-            started_s=trio.current_time(),
         )
+        member, shipper = journal.member, journal.shipper
+        overview = overview_of(queues, database, pools.providers, shipper, member, troubles, read_clocks)
+        member.report(overview.report.figures)
+        advisor, queued = overview.advisor, overview.report.queued
         node_id = journal.spool.node_id
-        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, troubles, node_id=node_id)
+        maintenance = Maintenance(database, live, directory, queued, flush, advisor, troubles, node_id=node_id)
         batch = Batch(
             database,
             workers.dispatcher,
@@ -298,7 +292,7 @@ async def runtime_ready(
             read_clocks,
             troubles,
             node_id,
-            lambda country: journal.member.peers.elsewhere(country),
+            lambda country: member.peers.elsewhere(country),
         )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has

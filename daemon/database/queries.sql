@@ -18,6 +18,7 @@ select id from ip_rotation_pool where node_id = $1 and set_aside is null
 select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
 
 -- name: take_ips
+<<<<<<< HEAD
 -- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null. Takes what nobody owns, without the
 -- endpoints that another node may still use under a former row.
 update ip_rotation_pool p set node_id = $1
@@ -28,6 +29,14 @@ from (select i.id from ip_rotation_pool i
                 where (d.ip_address, d.ip_port, d.username) = (i.ip_address, i.ip_port, coalesce(i.username, ''))
                       and d.node_id <> $1))
       for update of i skip locked) free
+=======
+-- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
+-- owns.
+update ip_rotation_pool p set node_id = $1
+from (select id from ip_rotation_pool
+      where (node_id is null or $2 and node_id <> $1) and ($3::bigint is null or edit_no between $3 and $4)
+      limit $5 for update skip locked) free
+>>>>>>> main
 where p.id = free.id
 
 -- name: find_beat
@@ -495,9 +504,10 @@ with mine as (
     set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
         figures = $5::jsonb, beat = beat + 1
     where node_id = $1 and claim = $2 and state = 'active' returning node_id, beat, trusted_until)
-select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.beat, n.draining, n.trust_s, n.figures::text,
+select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.protocol, n.beat, n.draining, n.trust_s, n.figures::text,
        extract(epoch from coalesce(mine.trusted_until, n.trusted_until))::float8 as trusted_until_s,
-       extract(epoch from clock_timestamp())::float8 as now_s, mine.beat as renewed
+       extract(epoch from n.started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
+       mine.beat as renewed
 from nodes n left join mine on mine.node_id = n.node_id
 
 -- name: mark_lost
@@ -555,6 +565,16 @@ where node_id = $1 and claim = $2
 update nodes
 set state = 'removed', claim = null, epoch = epoch + 1, trusted_until = least(trusted_until, clock_timestamp())
 where node_id = $1 and state = 'active' returning node_id
+
+-- name: set_draining
+-- $1 node, $2: whether it gives its IPs away and leases none.
+update nodes set draining = $2, draining_at = case when $2 then coalesce(draining_at, now()) end
+where node_id = $1 returning node_id
+
+-- name: connection_limits
+-- How many connections the server has for others than superusers.
+select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+       - coalesce(current_setting('reserved_connections', true)::int, 0) as most
 
 -- name: hold_claim
 -- $1 node, $2 claim. Until the transaction ends, no other node can take over.

@@ -95,22 +95,22 @@ class Hindered(NamedTuple):
 
 
 class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`countries` by canonical name. `trust_s`: the node's own node.trust_s; 0: without end.
+    """`countries` by canonical name.
 
-    `pools_s`: since the pools were loaded; 0 before that.
-    `clicks_waiting`: clicks without an answer. `backlog`: entries that PostgreSQL does not have yet, -1 if the disk
-    cannot be read; `refused`: entries that PostgreSQL refused and that are kept. `filling`: queues that are at least
-    half full, with length and limit. `connections`: to PostgreSQL, at most. `settings`: those that must be the same on
-    all nodes, by their keys.
+    `pools_s`: since the pools were loaded; 0 before that. `clicks_waiting`: clicks without an answer; `queued`:
+    requests without an IP. `backlog`: entries that PostgreSQL does not have yet, -1 if the disk cannot be read;
+    `refused`: entries that PostgreSQL refused and that are kept. `filling`: queues that are at least half full, with
+    length and limit. `connections`: to PostgreSQL, at most. `settings`: those that must be the same on all nodes, by
+    their keys.
     """
 
     countries: dict[str, CountryFigures] = {}
     pools_s: float = 0.0
     clicks: ClickFigures = ClickFigures()
     clicks_waiting: int = 0
+    queued: int = 0
     active_traces: int = 0
     uptime_s: int = 0
-    trust_s: float = 0.0
     backlog: int = 0
     refused: int = 0
     filling: dict[str, tuple[int, int]] = {}

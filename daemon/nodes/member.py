@@ -92,9 +92,11 @@ class Member:
     def subscribe(self, listener: NodeListener) -> None:
         self._listeners.append(listener)
 
-    def report(self, figures: Callable[[], NodeFigures], longest_rest_s: Callable[[], float]) -> None:
+    def report(self, figures: Callable[[], NodeFigures], longest_rest_s: Callable[[], float] | None = None) -> None:
         """`figures()` is written with each renewal; `longest_rest_s()`: until the last endpoint has rested."""
-        self._figures, self._longest_rest_s = figures, longest_rest_s
+        self._figures = figures
+        if longest_rest_s is not None:
+            self._longest_rest_s = longest_rest_s
 
     def may_lease(self) -> bool:
         is_trusted = self._boot_s() < self._trusted_until_s

@@ -143,16 +143,17 @@ class Sighting:
 
 
 def sighting_of(row: Mapping[str, Any]) -> Sighting:
-    """From a row of `renew_node`."""
+    """From a row of `renew_node`. A daemon without owners that has stopped left the rests in the rows."""
     trust_s = row["trust_s"] if row["state"] == "active" else 0.0
+    quiet_s = 0.0 if row["state"] == "left" and row["protocol"] < PROTOCOL else row["quiet_s"]
     return Sighting(
         node_id=row["node_id"],
         name=row["name"],
         beat=row["beat"],
         epoch=row["epoch"],
         state=row["state"],
-        lasts_s=trust_s + row["quiet_s"],
-        free_in_s=row["trusted_until_s"] + row["quiet_s"] - row["now_s"],
+        lasts_s=trust_s + quiet_s,
+        free_in_s=row["trusted_until_s"] + quiet_s - row["now_s"],
     )
 
 

@@ -25,6 +25,7 @@ from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Ip
 
 CHUNK_IPS = 5_000  # between two turns of the other tasks
+TAKEN_MAX = 100_000  # by one statement, which has a time limit
 Edits = tuple[int, int]
 """The first and the last edit number of a range."""
 
@@ -50,7 +51,7 @@ class Tenure:
 class Reading:
     """`ips`: this node's. `others`: ids of the rows that were asked for and are no IPs of this node.
 
-    `fingerprint` changes when the rows of this node, the offers or the tokens do; it is older than `ips`.
+    `fingerprint` of all rows: it changes when those of this node, the offers or the tokens do, and is older than `ips`.
     """
 
     tenure: Tenure
@@ -69,10 +70,9 @@ async def read_all(conn: Connection, tenure: Tenure, now: Moment) -> Reading:
 async def read_edited(conn: Connection, tenure: Tenure, now: Moment, edits: Edits) -> Reading:
     """As read_all, of the rows with these edit numbers."""
     await take(conn, tenure, edits)
-    fingerprint = await read_fingerprint(conn, tenure)
     others = await conn.fetch(QUERIES["others_edited"], tenure.node_id, *edits)
     ips = await _load(conn, tenure, now, "and edit_no between $2 and $3", *edits)
-    return Reading(tenure, ips, frozenset(row["id"] for row in others), fingerprint)
+    return Reading(tenure, ips, frozenset(row["id"] for row in others))
 
 
 async def read_country(conn: Connection, tenure: Tenure, now: Moment, names: list[str]) -> Reading:
@@ -102,9 +102,14 @@ async def take(conn: Connection, tenure: Tenure, edits: Edits | None = None) -> 
     await _check(conn, tenure)
     if not tenure.takes:
         return False
-    first, last = edits or (None, None)
-    done: str = await conn.execute(QUERIES["take_ips"], tenure.node_id, tenure.alone, first, last)
-    return not done.endswith(" 0")
+    taken = 0
+    while True:
+        values = tenure.node_id, tenure.alone, *(edits or (None, None)), TAKEN_MAX
+        done: str = await conn.execute(QUERIES["take_ips"], *values)
+        count = int(done.split()[-1])
+        taken += count
+        if count < TAKEN_MAX:
+            return taken > 0
 
 
 async def read_fingerprint(conn: Connection, tenure: Tenure) -> dict[str, Any]:

@@ -143,7 +143,8 @@ class Batch:
     async def _fill_from(self, country: str, running: frozenset[UUID]) -> bool:
         settings = self._live.current
         pool = self._dispatcher.pool_of(country)
-        if (pool is None or pool.country != canonical(country)) and self._elsewhere(canonical(country)).counts.total:
+        is_here = pool is not None and pool.country == canonical(country) and pool.view.counts.total > 0
+        if not is_here and self._elsewhere(canonical(country)).counts.total:
             return False  # the nodes that have these IPs take the rows
         if pool is None:
             return await self._refuse(country, running)

@@ -208,6 +208,7 @@ async def test_an_operators_role_needs_no_rights_on_the_table_of_departed_endpoi
         await rows.sql(
             "drop role if exists hand; create role hand; grant usage on schema public to hand;"
             " grant select, delete on ip_rotation_pool to hand; set role hand; delete from ip_rotation_pool;"
-            " reset role; revoke all on ip_rotation_pool from hand; revoke all on schema public from hand; drop role hand"
+            " reset role;"
+            " revoke all on ip_rotation_pool from hand; revoke all on schema public from hand; drop role hand"
         )
         assert await departed(rows) == [(A, OTHER)]

@@ -12,12 +12,11 @@ from daemon.host.clocks import read_clocks
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import claim_round, run_once
-from daemon.maintenance.tally import Tally
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 from tests.fakes.pools import PlayedPools
+from tests.fakes.reports import report_of
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 from tests.support.waiting import until
 
@@ -35,7 +34,7 @@ def every(interval_s: float) -> Settings:
 
 def maintaining(rows: Rows, settings: Settings, node_id: UUID) -> Maintenance:
     live, directory, troubles = LiveSettings(settings), PlayedPools().directory, Troubles()
-    advisor = Advisor(rows.database, live, directory, Tally(), ProviderHealth(), read_clocks, troubles)
+    advisor = Advisor(rows.database, live, report_of(live, directory, troubles=troubles), read_clocks)
     flush = trio.lowlevel.checkpoint
     return Maintenance(rows.database, live, directory, lambda: 0, flush, advisor, troubles, node_id=node_id)
 
