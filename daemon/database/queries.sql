@@ -18,9 +18,8 @@ select id from ip_rotation_pool where node_id = $1 and set_aside is null
 select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
 
 -- name: take_ips
-<<<<<<< HEAD
--- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null. Takes what nobody owns, without the
--- endpoints that another node may still use under a former row.
+-- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
+-- owns, without the endpoints that another node may still use under a former row.
 update ip_rotation_pool p set node_id = $1
 from (select i.id from ip_rotation_pool i
       where (i.node_id is null or $2 and i.node_id <> $1) and ($3::bigint is null or i.edit_no between $3 and $4)
@@ -28,15 +27,7 @@ from (select i.id from ip_rotation_pool i
                 select from departed_endpoints d
                 where (d.ip_address, d.ip_port, d.username) = (i.ip_address, i.ip_port, coalesce(i.username, ''))
                       and d.node_id <> $1))
-      for update of i skip locked) free
-=======
--- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
--- owns.
-update ip_rotation_pool p set node_id = $1
-from (select id from ip_rotation_pool
-      where (node_id is null or $2 and node_id <> $1) and ($3::bigint is null or edit_no between $3 and $4)
-      limit $5 for update skip locked) free
->>>>>>> main
+      limit $5 for update of i skip locked) free
 where p.id = free.id
 
 -- name: find_beat

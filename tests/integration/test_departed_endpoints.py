@@ -44,7 +44,7 @@ async def daemons(rows: Rows, name: str, *args: Any) -> str:
 
 
 async def take(rows: Rows, node: UUID, *, alone: bool = False) -> None:
-    await daemons(rows, "take_ips", node, alone, None, None)
+    await daemons(rows, "take_ips", node, alone, None, None, 1_000)
 
 
 async def owner(rows: Rows, address: str = A) -> UUID | None:
