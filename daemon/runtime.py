@@ -36,7 +36,8 @@ from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
-from daemon.nodes.figures import NodeFigures, own_figures
+from daemon.nodes.balancer import Balancer
+from daemon.nodes.figures import NO_FIGURES, NodeFigures
 from daemon.nodes.identity import Identity, NodeListener
 from daemon.nodes.member import Member
 from daemon.nodes.membership import quiet_s
@@ -78,6 +79,7 @@ class Pools:
     directory: PoolDirectory
     sql_sync: SqlSync
     providers: ProviderHealth
+    balancer: Balancer
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +211,14 @@ async def _pools_loaded(
         directory = PoolDirectory(new_pool, start_actor, read_clocks)
         live.subscribe(directory.use)
         member = journal.member
-        member.report(
-            lambda: NodeFigures({country: own_figures(counts) for country, counts in directory.counts().items()}),
-            lambda: rests.longest_s(read_clocks().tick_s),
-        )
+
+        def longest_rest_s() -> float:
+            return rests.longest_s(read_clocks().tick_s)
+
+        member.report(lambda: NO_FIGURES, longest_rest_s)
+        balancer = Balancer(member, directory, lambda: live.current.pool.cooldown_s)
+        member.subscribe(NodeListener(renewed=balancer.wake))
+        directory.on_wait(balancer.wake)
         member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
         departures = Departures(journal.spool.node_id, database, directory, rests, read_clocks)
@@ -221,7 +227,9 @@ async def _pools_loaded(
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)
             await sql_sync.compared.wait()
-            yield Pools(directory, sql_sync, providers)
+            member.report(lambda: NodeFigures(balancer.countries(), balancer.pools_s()), longest_rest_s)
+            listening.start_soon(restarted, "balancer", balancer.run)
+            yield Pools(directory, sql_sync, providers, balancer)
             listening.cancel_scope.cancel()
         directory.close()
 
@@ -278,7 +286,9 @@ async def runtime_ready(
             writer=journal.writer,
         )
         member, shipper = journal.member, journal.shipper
-        overview = overview_of(queues, database, pools.providers, shipper, member, troubles, read_clocks)
+        overview = overview_of(
+            queues, database, pools.providers, shipper, member, pools.balancer, troubles, read_clocks
+        )
         member.report(overview.report.figures)
         advisor, queued = overview.advisor, overview.report.queued
         node_id = journal.spool.node_id
@@ -293,6 +303,7 @@ async def runtime_ready(
             troubles,
             node_id,
             lambda country: member.peers.elsewhere(country),
+            member.may_lease,
         )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has

@@ -10,7 +10,7 @@ from daemon.journal.shipper import Shipper
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.node_report import NodeReport
 from daemon.maintenance.traffic_today import TrafficToday
-from daemon.nodes.figures import own_figures
+from daemon.nodes.balancer import Balancer
 from daemon.nodes.member import Member
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
@@ -22,6 +22,7 @@ def overview_of(
     providers: ProviderHealth,
     shipper: Shipper,
     member: Member,
+    balancer: Balancer,
     troubles: Troubles,
     now: Callable[[], Moment],
 ) -> Overview:
@@ -34,7 +35,7 @@ def overview_of(
         now,
         member.status,
         lambda: member.peers,
-        lambda: {country: own_figures(counts) for country, counts in directory.counts().items()},
+        balancer.countries,
         load=queues.load,
         count_backlog=shipper.backlog,
     )

@@ -23,8 +23,9 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """One country's IPs that the node owns, by status, and the requests for them.
 
     `waiting`: requests that wait for an IP. `wanted_per_s`: new requests per second, also refused ones, smoothed over
-    about 30 s. `missed`: requests of the last seconds that got no IP. `adopted`: how many IPs have joined this country
-    since the node started. `sent`: gifts that the receiver's figures may lack, by receiver.
+    about 30 s. `missed`: requests of the last seconds that got no IP. `broken`: failed IPs that count towards the limit
+    of states.Quarantine. `adopted`: how many IPs have joined this country since the node started. `sent`: gifts that
+    the receiver's figures may lack, by receiver.
     """
 
     available: int = 0
@@ -34,6 +35,7 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     waiting: int = 0
     wanted_per_s: float = 0.0
     missed: int = 0
+    broken: int = 0
     adopted: int = 0
     sent: dict[UUID, Sent] = {}
 
