@@ -136,9 +136,8 @@ async def journal_shipped(
 ) -> AsyncIterator[NodeJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
 
-    The offers are loaded first, so that clicks fall back to their URLs while this node waits for another node. This
-    node's hits and traces are shipped even while another node has the database. On exit this node leaves, unless
-    something stays in the spool.
+    The offers are loaded first, so that clicks fall back to their URLs while this node cannot join. Its hits and traces
+    are shipped even then. On exit this node leaves, unless something stays in the spool.
     """
     with suppress(DatabaseUnavailable):  # the offers of the cache file serve; the next step reports the error
         offers.replace(await database.work(load_offers))
