@@ -120,7 +120,9 @@ class Runtime:
         async def maintain() -> dict[str, Any]:
             return (await self.maintenance.round_now()).as_dict()
 
-        return {"status": self.context.overview.status, "maintenance": maintain, "check": self.workers.checker.check}
+        overview, checker = self.context.overview, self.workers.checker
+        metrics = functools.partial(self.context.observers.metrics.answer, overview)
+        return {"status": overview.status, "maintenance": maintain, "check": checker.check, "metrics": metrics}
 
 
 def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
