@@ -20,6 +20,7 @@ from tests.faults.visible import comes
 from tests.faults.visitors import Visitors
 
 NAMES = ("first", "second", "third")
+COPY = "copy"
 VISITORS_APART = 1_000_000
 SHARED_WITHIN_S = 40.0
 OWNERS = """select coalesce(nodes.name, '') as node, ip_address
@@ -40,9 +41,9 @@ def beside_two(
         settings = scene.settings
         scene.settings = _named(settings, NAMES[0])
         for name in NAMES[1:]:
-            scene.beside.append(_another(scene, name, _named(settings, name)))
+            scene.beside.append(another(scene, name, _named(settings, name), NAMES.index(name)))
         server = scene.postgres.server.socket_dir / cluster.SOCKET_NAME
-        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        async with AsyncExitStack() as stack:
             if mode:
                 relay = await stack.enter_async_context(open_relay(server))
                 port = await stack.enter_async_context(pooler(mode, relay.port, scene.directory))
@@ -52,6 +53,7 @@ def beside_two(
                 for daemon in scene.daemons:
                     daemon.relay = await stack.enter_async_context(open_relay(server))
                     daemon.url = socket_url(daemon.relay.port)
+            nursery = await stack.enter_async_context(trio.open_nursery())
             for daemon in scene.beside:
                 daemon.write_settings()
                 await daemon.spawn()
@@ -62,12 +64,13 @@ def beside_two(
     return equip
 
 
-def _another(scene: Scene, name: str, settings: dict[str, dict[str, object]]) -> Scene:
+def another(scene: Scene, name: str, settings: Mapping[str, Mapping[str, object]], number: int) -> Scene:
+    """One more daemon on the scene's database, which is not started. `number`: of its visitors."""
     directory = scene.directory / name
     (directory / "state").mkdir(parents=True)
     rng = random.Random(scene.visitors.rng.random())
     visitors = Visitors(free_port(), tuple(OFFERS), rng, clicks_per_s=scene.visitors.clicks_per_s)
-    visitors.sent = VISITORS_APART * NAMES.index(name)
+    visitors.sent = VISITORS_APART * number
     made = Scene(directory, scene.postgres, visitors, scene.url, faulty=scene.faulty, settings=settings)
     now_s = time.monotonic()
     made.downs.append(Down(now_s, now_s, float("inf"), time.time(), False, visitors.port))
@@ -92,23 +95,35 @@ async def owned(scene: Scene) -> dict[str, set[str]]:
     return found
 
 
+def running(scene: Scene) -> list[Scene]:
+    return [daemon for daemon in scene.daemons if daemon.process and daemon.process.poll() is None]
+
+
 async def all_serve(stage: Stage) -> None:
     """Wait until all daemons serve, each with IPs of its own, by which it resolves clicks."""
-    for daemon in stage.scene.daemons:
+    daemons = running(stage.scene)
+    for daemon in daemons:
         await daemon.serving()
-        if not daemon.served_s or any(down.ended_s == float("inf") for down in daemon.downs):
+        if any(down.ended_s == float("inf") for down in daemon.downs):
             daemon.up()
     began_s = time.monotonic()
-    for daemon in stage.scene.daemons:
+    for daemon in daemons:
         await until(lambda: resolved(daemon, began_s), f"{name_of(daemon)} resolves clicks", SHARED_WITHIN_S)  # noqa: B023
 
 
+async def victim(stage: Stage) -> tuple[Scene, set[str]]:
+    """The node with the most IPs but the first one, and its IPs."""
+    found = await owned(stage.scene)
+    node = max(stage.scene.beside, key=lambda daemon: (len(found[name_of(daemon)]), stage.rng.random()))
+    return node, found[name_of(node)]
+
+
 def resolved(daemon: Scene, from_s: float, to_s: float = float("inf")) -> int:
-    """How many clicks sent within these times the daemon has resolved."""
+    """How many clicks the daemon has resolved within these times."""
     return sum(
         visit.answered and cid_of(visit.location) is not None
         for visit in daemon.visitors.visits
-        if from_s <= visit.sent_s <= to_s
+        if from_s <= visit.ended_s <= to_s
     )
 
 
@@ -135,7 +150,7 @@ def logged(scene: Scene, event: str, but: Scene | None = None) -> int:
 
 async def claims_held(stage: Stage) -> None:
     """Wait until each node that runs is trusted, and no other."""
-    runs = [daemon for daemon in stage.scene.daemons if daemon.process and daemon.process.poll() is None]
+    runs = running(stage.scene)
 
     def held() -> bool:
         return bool(stage.scene.postgres.sql(TRUSTED)[0]["nodes"] == len(runs))

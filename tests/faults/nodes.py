@@ -13,10 +13,20 @@ import trio
 
 from tests.fakes.pooler import PACKAGE, Mode
 from tests.fakes.relay import Relay
-from tests.faults.beside import all_serve, beside_two, claims_held, logged, name_of, owned, resolved, used_by_others
+from tests.faults.beside import (
+    all_serve,
+    beside_two,
+    claims_held,
+    logged,
+    name_of,
+    owned,
+    resolved,
+    used_by_others,
+    victim,
+)
 from tests.faults.evidence import rows_came
 from tests.faults.records import Down
-from tests.faults.scene import Scene, until
+from tests.faults.scene import until
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes, status_of
 from tests.support.processes import run_command
@@ -44,36 +54,39 @@ BESIDE_S = 3.0
 
 
 async def killed(stage: Stage) -> str:
-    """In turn one node is killed and restarted in place, killed for good, and killed and removed by an operator."""
+    """In turn one node is killed and restarted in place, and killed and removed by an operator."""
     await all_serve(stage)
     await trio.sleep(stage.rng.uniform(0.2, 1.0))
-    node = stage.rng.choice(stage.scene.beside)
-    match stage.turn() % 3:
-        case 0:
-            return await _restarted_in_place(stage, node)
-        case 1:
-            return await _gone(stage, node, TRUST_S, USED_WITHIN_S)
-        case _:
-            return await _gone(stage, node, 0.0, REMOVED_WITHIN_S)
+    if stage.turn() % 2 == 0:
+        return await _restarted_in_place(stage)
+    return await _gone(stage, 0.0, REMOVED_WITHIN_S)
 
 
-async def _restarted_in_place(stage: Stage, node: Scene) -> str:
+async def lost(stage: Stage) -> str:
+    """A node is killed, and starts again when the others have its IPs."""
+    await all_serve(stage)
+    return await _gone(stage, TRUST_S, USED_WITHIN_S)
+
+
+async def _restarted_in_place(stage: Stage) -> str:
     scene = stage.scene
-    lost = logged(scene, "node_lost")
+    node, _ = await victim(stage)
+    lost_nodes = logged(scene, "node_lost")
     await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
     had = (await owned(scene))[name_of(node)]
     took_s = await node.restart()
     has = (await owned(scene))[name_of(node)]
     stage.expect(len(had & has) * 2 > len(had), "moved", f"it had {sorted(had)}, and restarted with {sorted(has)}")
-    stage.expect(logged(scene, "node_lost") == lost, "moved", "a node that restarted in place was found lost")
+    stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "a node that restarted in place was found lost")
     began_s = time.monotonic()
     await until(lambda: resolved(node, began_s), "it resolves clicks again", BACK_WITHIN_S + stage.cooldown_s)
     return f"killed with {len(had)} IPs; served by {len(has)} of its own {took_s:.1f} s after its restart"
 
 
-async def _gone(stage: Stage, node: Scene, trust_s: float, within_s: float) -> str:
+async def _gone(stage: Stage, trust_s: float, within_s: float) -> str:
     """Expect that the others use its IPs after trust and quiet, not before. `trust_s`: 0 if an operator removes it."""
     scene = stage.scene
+    node, _ = await victim(stage)
     await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
     began_s = time.monotonic()
     had = (await owned(scene))[name_of(node)]
@@ -101,10 +114,10 @@ async def paused(stage: Stage) -> str:
     pauses_s = (TRUST_S / 2, TRUST_S + 1.5, TRUST_S + QUIET_S + USED_WITHIN_S)
     pause_s = pauses_s[stage.turn() % len(pauses_s)]
     await all_serve(stage)
-    scene, node = stage.scene, stage.rng.choice(stage.scene.beside)
+    scene = stage.scene
+    node, had = await victim(stage)
     assert node.process is not None
-    had = (await owned(scene))[name_of(node)]
-    lost, lost_claims = logged(scene, "node_lost"), len(node.log("node_claim_lost"))
+    lost_nodes, lost_claims = logged(scene, "node_lost"), len(node.log("node_claim_lost"))
     await until(lambda: node.visitors.under_way, "a click is in flight", SAID_WITHIN_S)
     began_s = time.monotonic()
     node.process.send_signal(signal.SIGSTOP)
@@ -119,7 +132,7 @@ async def paused(stage: Stage) -> str:
         said = await comes(scene, lambda: len(node.log("node_claim_lost")) > lost_claims, SAID_WITHIN_S)
         stage.expect(said, "not said", "its IPs are others', and the log has no `node_claim_lost`")
     else:
-        stage.expect(logged(scene, "node_lost") == lost, "moved", "it was found lost before its quiet had passed")
+        stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "it was found lost before its quiet had passed")
     await all_serve(stage)
     return f"paused for {pause_s:.1f} s with {len(had)} IPs, {len(uses_s)} of which others used"
 
@@ -130,13 +143,10 @@ def cut_off(*ways: Callable[[Relay], None]) -> Callable[[Stage], Awaitable[str]]
         await all_serve(stage)
         turn = stage.turn()
         way, beyond = ways[turn % len(ways)], turn >= len(ways)
-        scene, node = stage.scene, stage.rng.choice(stage.scene.beside)
+        scene = stage.scene
+        node, had = await victim(stage)
         assert node.relay is not None
-        had, lost, ended = (
-            (await owned(scene))[name_of(node)],
-            logged(scene, "node_lost"),
-            len(node.log("node_trust_ended")),
-        )
+        lost_nodes, ended = logged(scene, "node_lost"), len(node.log("node_trust_ended"))
         began_s = time.monotonic()
         way(node.relay)
         said = await comes(scene, lambda: len(node.log("node_trust_ended")) > ended, TRUST_S + SAID_WITHIN_S)
@@ -149,7 +159,9 @@ def cut_off(*ways: Callable[[Relay], None]) -> Callable[[Stage], Awaitable[str]]
             await used_by_others(stage, had, began_s + TRUST_S + LOCK_S, QUIET_S + USED_WITHIN_S + stage.knobs.slow_s)
         else:
             await trio.sleep(BESIDE_S)
-            stage.expect(logged(scene, "node_lost") == lost, "moved", "it was found lost before its quiet had passed")
+            stage.expect(
+                logged(scene, "node_lost") == lost_nodes, "moved", "it was found lost before its quiet had passed"
+            )
         await node.relay.open()
         await all_serve(stage)
         rows_s, breaches = await rows_came(scene)
@@ -163,23 +175,26 @@ def cut_off(*ways: Callable[[Relay], None]) -> Callable[[Stage], Awaitable[str]]
 async def stalled(stage: Stage) -> str:
     """A node's statements take 200 ms and at times seconds: it keeps its IPs."""
     await all_serve(stage)
-    scene, node = stage.scene, stage.rng.choice(stage.scene.beside)
+    scene = stage.scene
+    node, _ = await victim(stage)
     assert node.relay is not None
-    lost = logged(scene, "node_lost")
+    lost_nodes = logged(scene, "node_lost")
     node.relay.delay(stage.rng)
     began_s = time.monotonic()
     await trio.sleep(2 * TRUST_S)
     stage.expect(resolved(node, began_s) > 0, "no trace", "its link to PostgreSQL was slow, and it resolved no click")
     await node.relay.open()
-    stage.expect(logged(scene, "node_lost") == lost, "moved", "its link to PostgreSQL was slow, and it was found lost")
+    stage.expect(
+        logged(scene, "node_lost") == lost_nodes, "moved", "its link to PostgreSQL was slow, and it was found lost"
+    )
     await all_serve(stage)
     return f"a slow link for {2 * TRUST_S:g} s; {resolved(node, began_s)} clicks resolved meanwhile"
 
 
 async def pooled(stage: Stage) -> str:
-    """All use PgBouncer: an operator's INSERT is adopted by one node, a killed node's IPs stay its own."""
+    """All use PgBouncer; a killed node restarts with its own IPs."""
     await all_serve(stage)
-    result = await _restarted_in_place(stage, stage.rng.choice(stage.scene.beside))
+    result = await _restarted_in_place(stage)
     await all_serve(stage)
     return result
 
@@ -203,9 +218,16 @@ def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], roun
 FAULTS = (
     _fault(
         "node-killed",
-        "one of three nodes is killed: restarted in place, killed for good, killed and removed by an operator",
+        "one of three nodes with a long trust is killed: restarted in place, removed by an operator",
         killed,
-        rounds=3,
+        rounds=2,
+        settings=LONG_TRUST,
+    ),
+    _fault(
+        "node-lost",
+        "one of three nodes is killed for good: the others use its IPs after its trust and its quiet, not before",
+        lost,
+        rounds=1,
     ),
     _fault(
         "node-paused",
@@ -236,6 +258,7 @@ FAULTS = (
             f"three nodes behind PgBouncer in {mode} mode, one of which is killed; needs pgbouncer",
             pooled,
             rounds=1,
+            settings=LONG_TRUST,
             equip=beside_two(mode=mode),
             needs=(PACKAGE,),
         )

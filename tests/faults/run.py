@@ -23,11 +23,13 @@ from tests.faults import (
     failover,
     links,
     locks,
+    moves,
     nodes,
     outages,
     pages,
     restored,
     schemas,
+    shared,
     signals,
     spellings,
     wall_clock,
@@ -57,6 +59,8 @@ MODULES = (
     pages,
     restored,
     nodes,
+    moves,
+    shared,
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 SETTLE_S = 0.5

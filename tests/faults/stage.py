@@ -21,7 +21,8 @@ REPORT = "report={directory}/report.jsonl"
 class Knobs:
     """Differences between the long and the short form. `keep`: keep the evidence without a breach too.
 
-    `slow_s`: what a loaded machine may add to a time limit. `mutant`: one of mutants.MUTANTS, built in. `cooldown_factor`: above 1 where a start outlasts a cooldown.
+    `mutant`: one of mutants.MUTANTS, built in. `cooldown_factor`: above 1 where a start outlasts a cooldown.
+    `slow_s`: what a loaded machine may add to a time limit.
     """
 
     outage_s: float = 32.0
