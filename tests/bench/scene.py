@@ -24,7 +24,7 @@ from typing import Any
 import asyncpg
 import psutil
 
-from daemon.database import embedded
+from daemon.database import cluster, embedded
 from daemon.database.schema import migrate
 from daemon.demo.wire import free_port_for
 from tests.bench import secure_network
@@ -109,6 +109,18 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def server_log(self) -> Path:
+        return self.directory / "server.log"
+
+    def postgres_processes(self) -> list[psutil.Process]:
+        """Those of the PostgreSQL server, the postmaster first."""
+        found = None if self._server is None else cluster.running(self._server.data_dir)
+        if found is None:
+            raise BenchmarkBroke("PostgreSQL does not run")
+        postmaster = psutil.Process(found[0])
+        return [postmaster, *postmaster.children(recursive=True)]
 
     def fresh_dir(self, name: str) -> Path:
         self._made += 1
@@ -217,6 +229,19 @@ def execute(url: str, *statements: str) -> None:
             await connection.close()
 
     asyncio.run(run())
+
+
+def fetch(url: str, statement: str) -> list[dict[str, Any]]:
+    """The rows of one statement."""
+
+    async def run() -> list[dict[str, Any]]:
+        connection = await asyncpg.connect(url)
+        try:
+            return [dict(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
 
 
 def add_ips(url: str, network: Network, country: str = "us") -> None:
