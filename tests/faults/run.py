@@ -32,6 +32,7 @@ from tests.faults import (
     shared,
     signals,
     spellings,
+    three_nodes,
     wall_clock,
 )
 from tests.faults.mutants import MUTANTS, Mutant
@@ -59,6 +60,7 @@ MODULES = (
     pages,
     restored,
     nodes,
+    three_nodes,
     moves,
     shared,
 )
