@@ -129,7 +129,7 @@ async def _renewed(scene: Scene, url: str, count: int, length_s: float) -> tuple
     busy_s = _server_cpu_s(scene) - before_s
     began_s = time.perf_counter()
     for row in rows:
-        peer_of(row)
+        peer_of(dict(row))
     read_ms = 1000 * (time.perf_counter() - began_s)
     for connection in connections:
         await connection.close()
@@ -154,7 +154,9 @@ def _joined(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure:
     """The first start takes all rows, which nobody owns; a restart reads the rows that are the node's own already."""
     starts = 1 if quick else 3
     say(f"{starts} times: a start without IPs, one that takes {IPS:,} IPs, and a restart")
-    empty, taken, again = [], [], []
+    empty: list[float] = []
+    taken: list[float] = []
+    again: list[float] = []
     for _ in range(starts):
         with scene.daemon(scene.database()) as daemon:
             empty.append(daemon.ready_s)

@@ -8,6 +8,8 @@
   PostgreSQL, the disk and the clock.
 - `edited.py`, `spellings.py`, `locks.py`, `schemas.py`, `announcements.py`: what operators and other roles do to rows.
 - `links.py`, `pages.py`, `restored.py`, `nodes.py`: faults of their surroundings.
+- `beside.py`: three daemons on one database; `three_nodes.py`: one of them killed, paused or cut off; `moves.py`: IPs
+  that move between them; `shared.py`: what they share fails.
 - `visible.py`: the messages that the daemon must show during a fault; `use_of_ips.py`: waits until IPs are in use.
 - `run.py`: runs a fault; `evidence.py`: gathers the history afterwards; `outcome.py`: prints what it led to.
 - `mutants.py`: small breaches of the promises built into the daemon, which each fault must notice.

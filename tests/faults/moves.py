@@ -122,7 +122,6 @@ FAULTS = (
         equip=beside_two(),
         finish=claims_held,
         clicks_per_s=FEW,
-        restarts=True,
     ),
     Fault(
         "load-reversed",
@@ -134,7 +133,6 @@ FAULTS = (
         equip=beside_two(),
         finish=claims_held,
         clicks_per_s=FEW,
-        restarts=True,
     ),
     Fault(
         "cooldown-changed-node-by-node",
@@ -146,6 +144,5 @@ FAULTS = (
         equip=beside_two(),
         finish=claims_held,
         clicks_per_s=FEW,
-        restarts=True,
     ),
 )

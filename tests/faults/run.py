@@ -82,7 +82,8 @@ Ended = Callable[[Outcome], None]
 
 def mutants_of(fault: Fault) -> list[Mutant]:
     """The mutants that a fault must notice."""
-    return [mutant for mutant in MUTANTS.values() if fault.restarts or not mutant.at_start]
+    possible = (mutant for mutant in MUTANTS.values() if not mutant.in_faults or fault.name in mutant.in_faults)
+    return [mutant for mutant in possible if fault.restarts or not mutant.at_start]
 
 
 async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> Outcome:

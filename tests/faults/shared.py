@@ -180,7 +180,6 @@ FAULTS = (
         equip=beside_two(),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
-        restarts=True,
     ),
     Fault(
         "older-database-under-nodes",
@@ -193,7 +192,6 @@ FAULTS = (
         equip=beside_two(),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
-        restarts=True,
     ),
     Fault(
         "state-directory-copied",
@@ -205,7 +203,6 @@ FAULTS = (
         equip=beside_two(),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
-        restarts=True,
     ),
     Fault(
         "spool-shipped-late",
@@ -218,7 +215,6 @@ FAULTS = (
         equip=beside_two(relayed=True),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
-        restarts=True,
     ),
     Fault(
         "clocks-of-nodes-apart",
@@ -230,6 +226,5 @@ FAULTS = (
         equip=beside_two(),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
-        restarts=True,
     ),
 )

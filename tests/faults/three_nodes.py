@@ -206,7 +206,6 @@ def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], roun
     values: dict[str, object] = {
         "ips": IPS,
         "clicks_per_s": CLICKS_PER_S,
-        "restarts": True,
         "settings": SETTINGS,
         "equip": beside_two(),
         "finish": claims_held,
