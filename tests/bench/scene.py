@@ -112,15 +112,21 @@ class Scene:
 
     @property
     def server_log(self) -> Path:
-        return self.directory / "server.log"
+        return self._running_server().data_dir.parent / "server.log"
 
     def postgres_processes(self) -> list[psutil.Process]:
         """Those of the PostgreSQL server, the postmaster first."""
-        found = None if self._server is None else cluster.running(self._server.data_dir)
+        found = cluster.running(self._running_server().data_dir)
         if found is None:
             raise BenchmarkBroke("PostgreSQL does not run")
         postmaster = psutil.Process(found[0])
         return [postmaster, *postmaster.children(recursive=True)]
+
+    def _running_server(self) -> embedded.EmbeddedServer:
+        if self._server is None:
+            self._server = embedded.start(self.directory)
+            self._stack.callback(self._server.stop)
+        return self._server
 
     def fresh_dir(self, name: str) -> Path:
         self._made += 1
@@ -130,14 +136,12 @@ class Scene:
 
     def database(self, *, migrated: bool = True) -> str:
         """Create a database on the shared server; return its URL."""
-        if self._server is None:
-            self._server = embedded.start(self.directory)
-            self._stack.callback(self._server.stop)
+        server = self._running_server()
         self._made += 1
         name = f"bench_{self._made}"
-        execute(self._server.url, f"create database {name}")
-        url = self._server.url.replace("/tracepool?", f"/{name}?")
-        if url == self._server.url:
+        execute(server.url, f"create database {name}")
+        url = server.url.replace("/tracepool?", f"/{name}?")
+        if url == server.url:
             raise BenchmarkBroke(f"no database name in {url}")
         if migrated:
             asyncio.run(_migrate(url))
