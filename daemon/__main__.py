@@ -1,7 +1,10 @@
 """The command `tracepool`, also as `python -m daemon`. The exit status is decided here and nowhere else."""
 
 import io
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 from daemon.host import signals
 
@@ -27,5 +30,20 @@ def main(argv: list[str] | tuple[str, ...] | None = None) -> int:
     return status
 
 
+def start() -> NoReturn:
+    """Run the command and end the process with its status.
+
+    A daemon has closed everything by then, and ends without the finalization of Python: a worker thread that still
+    runs, such as a name lookup, can crash the interpreter there, and systemd would see a failure.
+    """
+    status = main()
+    if sys.argv[1:2] == ["serve"]:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    start()

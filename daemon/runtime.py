@@ -19,9 +19,10 @@ from daemon.checks.prober import Prober
 from daemon.click.clicks import Clicks
 from daemon.click.routes import click_handler, server_limits
 from daemon.control.api import ControlContext
+from daemon.control.assembly import overview_of
 from daemon.control.metrics import Metrics
 from daemon.control.observers import Observers
-from daemon.control.overview import Overview
+from daemon.control.queues import Queues
 from daemon.control.service import ControlFace
 from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
@@ -34,8 +35,8 @@ from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
 from daemon.maintenance.actor import Maintenance
-from daemon.maintenance.advisor import Advisor
-from daemon.nodes.figures import NodeFigures, own_figures
+from daemon.nodes.balancer import Balancer
+from daemon.nodes.figures import NO_FIGURES, NodeFigures
 from daemon.nodes.identity import Identity, NodeListener
 from daemon.nodes.member import Member
 from daemon.nodes.membership import quiet_s
@@ -77,6 +78,7 @@ class Pools:
     directory: PoolDirectory
     sql_sync: SqlSync
     providers: ProviderHealth
+    balancer: Balancer
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,8 @@ async def journal_shipped(
         await shipper.run()
 
     await retry_until_available(shipper.find_position, troubles)
+    if shipper.has_found_loss:
+        member.doubt.rows_lost()
     member.subscribe(NodeListener(ips_lost=shipper.discard_states))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(restarted, "shipper", ship)
@@ -208,10 +212,14 @@ async def _pools_loaded(
         directory = PoolDirectory(new_pool, start_actor, read_clocks)
         live.subscribe(directory.use)
         member = journal.member
-        member.report(
-            lambda: NodeFigures({country: own_figures(counts) for country, counts in directory.counts().items()}),
-            lambda: rests.longest_s(read_clocks().tick_s),
-        )
+
+        def longest_rest_s() -> float:
+            return rests.longest_s(read_clocks().tick_s)
+
+        member.report(lambda: NO_FIGURES, longest_rest_s)
+        balancer = Balancer(member, directory, lambda: live.current.pool.cooldown_s)
+        member.subscribe(NodeListener(renewed=balancer.wake))
+        directory.on_wait(balancer.wake)
         member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
         sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also)
@@ -219,7 +227,10 @@ async def _pools_loaded(
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)
             await sql_sync.compared.wait()
-            yield Pools(directory, sql_sync, providers)
+            member.doubt.reloaded(read_clocks().tick_s)
+            member.report(lambda: NodeFigures(balancer.countries(), balancer.pools_s()), longest_rest_s)
+            listening.start_soon(restarted, "balancer", balancer.run)
+            yield Pools(directory, sql_sync, providers, balancer)
             listening.cancel_scope.cancel()
         directory.close()
 
@@ -264,10 +275,7 @@ async def runtime_ready(
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
         directory, flush = pools.directory, journal.shipper.flush
-        advisor = Advisor(
-            database, live, directory, clicks.tally, pools.providers, read_clocks, troubles, lambda: spool.refused
-        )
-        overview = Overview(
+        queues = Queues(
             live=live,
             server=faces.server,
             clicks=clicks,
@@ -277,16 +285,15 @@ async def runtime_ready(
             dispatcher=workers.dispatcher,
             spool=journal.spool,
             writer=journal.writer,
-            shipper=journal.shipper,
-            advisor=advisor,
-            providers=pools.providers,
-            member=journal.member,
-            troubles=troubles,
-            now=read_clocks,
-            started_s=trio.current_time(),
         )
+        member, shipper = journal.member, journal.shipper
+        overview = overview_of(
+            queues, database, pools.providers, shipper, member, pools.balancer, troubles, read_clocks
+        )
+        member.report(overview.report.figures)
+        advisor, queued = overview.advisor, overview.report.queued
         node_id = journal.spool.node_id
-        maintenance = Maintenance(database, live, directory, overview.queued, flush, advisor, troubles, node_id=node_id)
+        maintenance = Maintenance(database, live, directory, queued, flush, advisor, troubles, node_id=node_id)
         batch = Batch(
             database,
             workers.dispatcher,
@@ -296,7 +303,8 @@ async def runtime_ready(
             read_clocks,
             troubles,
             node_id,
-            lambda country: journal.member.peers.elsewhere(country),
+            lambda country: member.peers.elsewhere(country),
+            member.may_lease,
         )
         traces = TracesForOthers(
             live, workers.backends.local, workers_busy=lambda: workers.tracer.busy, is_of_the_pool=directory.has

@@ -33,6 +33,8 @@ from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 
 IPS, OFFERS, GONE = "tracepool_ips", "tracepool_offers", "gone"
+EDITED = ("ips", "edits", "offers", "tokens")
+"""What an edit changes in a fingerprint."""
 CHECK_S = 15.0  # without an announcement the connection is tested
 POLL_S = 0.5
 REST_MAX_S = 5.0
@@ -51,7 +53,8 @@ class SqlSync:
     """`_remember` writes the offers' rows to the cache file; it may raise OSError.
 
     `_also`: other channels, with the function to call when their tables may have changed. `_country_of` has each IP's
-    country, whose actor has the IP. `compared` is set when all rows have been taken over once.
+    country, whose actor has the IP. `_fingerprint`: empty, or that of the tables as they were compared last. `compared`
+    is set when all rows have been taken over once.
     """
 
     _member: Member
@@ -115,9 +118,9 @@ class SqlSync:
         """Takes what nobody owns, and compares all rows if the tables have changed."""
         tenure = await self._member.tenure()
         found = await self._database.work(read_fingerprint, tenure)
-        nobodys, before = found.pop("nobodys"), self._fingerprint
-        taken = bool(nobodys) and await self._database.work(take, tenure, own=True)
-        if taken or found != {name: before.get(name) for name in found}:
+        before, self._fingerprint = self._fingerprint, found
+        taken = bool(found["nobodys"]) and await self._database.work(take, tenure, own=True)
+        if taken or (before and any(found[name] != before[name] for name in EDITED)):
             await self._unhurried(self.compare)
 
     async def _unhurried(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -147,6 +150,8 @@ class SqlSync:
             except (trio.WouldBlock, trio.EndOfChannel):
                 if batch:
                     await self._unhurried(functools.partial(self._take, batch))
+                    if not announcements.pooled:
+                        self._fingerprint = {}  # of tables without what was announced now
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
         """Removes IPs without a row first: a new row may have the same endpoint, which must not be leased twice."""
@@ -159,7 +164,6 @@ class SqlSync:
         for announced in self._also.keys() & {channel for channel, _ in batch}:
             await self._also[announced]()
         tenure = await self._member.tenure()
-        self._fingerprint = await self._database.work(read_fingerprint, tenure)
         if GONE in payloads:
             await self._remove(set(self._country_of) - await self._database.work(read_ids, tenure))
         edited = [edit for edit in edits.values() if edit is not None]
@@ -167,7 +171,6 @@ class SqlSync:
             span = min(first for first, _ in edited), max(last for _, last in edited)
             reading = await self._database.work(read_edited, tenure, self._now(), span, own=True)
             await self._adopt(reading)
-            self._fingerprint = reading.fingerprint
         if any(channel == OFFERS for channel, _ in batch):
             await self._load_offers()
 

@@ -57,13 +57,14 @@ a token. Requests from other machines always do.
     tracepool token create anna --role operator
     tracepool token list
     tracepool token revoke anna"""
-ABOUT_NODES = """List the daemons of one database, and remove one that will not return.
+ABOUT_NODES = """List the nodes: the daemons that share one database; drain or remove a node.
 
-One daemon at a time may lease the IPs. A second one waits until the first has
-stopped, or until the first has not renewed for node.trust_s and its last traces
-must have ended.
+Each IP has one owner, and only the owner leases it. Without a command, the
+nodes are listed.
 
-    tracepool nodes list
+    tracepool nodes
+    tracepool nodes drain tracer-1
+    tracepool nodes undrain tracer-1
     tracepool nodes remove tracer-1"""
 ABOUT_JOURNAL = """The journal: what the daemon has decided and PostgreSQL does not have yet."""
 ABOUT_REFUSED = """List, send again or drop the entries that PostgreSQL refused.
@@ -71,6 +72,12 @@ ABOUT_REFUSED = """List, send again or drop the entries that PostgreSQL refused.
     tracepool journal refused list
     tracepool journal refused retry
     tracepool journal refused drop 1204"""
+OF_NODES = (
+    ("list", "nodes", "list_nodes"),
+    ("drain", "nodes", "drain"),
+    ("undrain", "nodes", "undrain"),
+    ("remove", "nodes", "remove"),
+)
 _NO_LINES = Box("    \n" * 8)
 
 Command = tuple[str, str, str] | App
@@ -135,7 +142,7 @@ def build_app(*, lazy: bool = False) -> App:
         ("maintenance", "status", "maintenance"),
         ("plan", "plan", "plan"),
         group("token", ABOUT_ACCESS, *tokens),
-        group("nodes", ABOUT_NODES, ("list", "nodes", "list_nodes"), ("remove", "nodes", "remove")),
+        group("nodes", ABOUT_NODES, *OF_NODES),
         group("journal", ABOUT_JOURNAL, group("refused", ABOUT_REFUSED, *entries)),
         ("psql", "psql", "psql"),
         ("database-url", "psql", "database_url"),
@@ -164,6 +171,8 @@ def run(argv: list[str]) -> int:
     tokens = argv
     if argv[:1] == ["psql"]:
         tokens = _for_psql(argv[1:])
+    elif argv[:1] == ["nodes"] and (not argv[1:] or (argv[1].startswith("-") and argv[1] not in ("--help", "-h"))):
+        tokens = ["nodes", "list", *argv[1:]]  # the list is the default
     elif (argv[1:2] == ["import"] or argv[:1] in (["trace"], ["logs"], ["explain"])) and "-" in argv:
         tokens = [word for word in argv if word != "-"] + ["--", "-"]  # here a lone hyphen is the file
     words, apps, _ = build_app(lazy=True).parse_commands(tokens)

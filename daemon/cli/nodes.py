@@ -1,112 +1,178 @@
-"""`tracepool nodes`: the daemons of this database, and the removal of one that will not return."""
+"""`tracepool nodes`: the nodes of this database; drain one for maintenance, remove one that will not return."""
 
 import sys
-import time
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
+from uuid import UUID
 
 from cyclopts import Parameter
 
 from daemon.cli.output import say, say_rows_json, say_table
 from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, with_database
+from daemon.database.postgres import Database
 from daemon.errors import BadInput
-from daemon.nodes.membership import node_row
+from daemon.nodes.cluster import known
+from daemon.nodes.listing import NodeEntry, chosen, entries_of, refused_drain, refused_removal
+from daemon.nodes.peers import Peers, peer_of
 from daemon.settings.model import Settings
 
-COLUMNS = ("name", "state", "free in", "version", "started", "node")
-
-
-@dataclass(frozen=True, slots=True)
-class ListedNode:
-    """A row of `nodes` as it is reported. `free_in_s`: seconds until another node can use its IPs."""
-
-    name: str
-    state: str
-    trusted_for_s: float
-    free_in_s: float
-    quiet_s: float
-    version: str
-    started_at: str
-    node_id: str
-
+COLUMNS = ("name", "state", "IPs by country", "clicks/s", "wait p95", "to ship", "seen", "free in", "version", "node")
+RIGHT = ("clicks/s", "wait p95", "to ship", "seen", "free in")
+NOBODY = UUID(int=0)  # a command is no node
+COUNTRIES_SHOWN = 6
+ID_SHOWN = 8
+FORGOTTEN_S = 86_400.0
 
 Name = Annotated[str, Parameter(metavar="NAME")]
 
 
-def list_nodes(*, as_json: AsJSON = False, config: ConfigFile = None) -> None:
-    """List the daemons that have worked with this database.
+def list_nodes(
+    *,
+    as_json: AsJSON = False,
+    all_nodes: Annotated[bool, flag("Also those that ended over a day ago, as with --json.", "--all")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """List the nodes: the daemons that share this database.
 
-    An active daemon renews its trust each second. "free in" is how long another
-    daemon waits before it takes over, if this one does not renew again: the rest of
-    its trust (node.trust_s) and its quiet time, in which its last traces end and
-    their IPs rest.
+    Each node leases the IPs that it owns: "IPs by country" is its share, owned/all.
+    Clicks and waits are those of the last minute. "to ship" counts the journal's
+    entries that PostgreSQL does not have yet. An active node renews its row each
+    second; "seen" is how long ago it did, and "not seen" means over 5 s. "free in"
+    is how long its IPs stay its own if it does not renew again: the rest of its
+    trust (node.trust_s) and its quiet time, in which its last traces end and their
+    IPs rest.
 
-        tracepool nodes list
-        tracepool nodes list --json
+        tracepool nodes
+        tracepool nodes --json
     """
-    rows = _read(settings_of(config))
+    entries = read_nodes(settings_of(config))
     if as_json:
-        say_rows_json(rows)
+        say_rows_json(entries)
         return
-    table = [(row.name, row.state, f"{row.free_in_s:.0f} s", row.version, row.started_at, row.node_id) for row in rows]
-    say_table(COLUMNS, table, right=("free in",))
+    shown = [entry for entry in entries if all_nodes or entry.state == "active" or entry.seen_s_ago < FORGOTTEN_S]
+    all_ips = ips_by_country(shown)
+    say_table(COLUMNS, [_row(entry, all_ips) for entry in shown], right=RIGHT)
+    if hidden := len(entries) - len(shown):
+        say(f"and {hidden} that ended over a day ago: tracepool nodes --all")
 
 
 def remove(name: Name, *, yes: Annotated[bool, flag("Do not ask.")] = False, config: ConfigFile = None) -> None:
-    """End a daemon's trust, so that another daemon need not wait for it to run out.
+    """End a node's trust: other nodes use its IPs after its quiet time.
 
-    For a machine that will not return. Another daemon still waits for the quiet
-    time. A daemon that runs and reaches PostgreSQL stops leasing within seconds.
-    But a daemon that runs without reaching PostgreSQL goes on leasing: two daemons
-    would use the same IPs.
+    For a machine that will not return. A node that runs and reaches PostgreSQL stops
+    leasing within seconds, and joins anew. But a node that runs without reaching
+    PostgreSQL goes on leasing: two nodes would use the same IPs.
 
-    NAME is the daemon's name, or the beginning of its node id if two have one name.
+    NAME is the node's name, or the beginning of its id if two have one name.
 
         tracepool nodes remove tracer-1
         tracepool nodes remove tracer-1 --yes
     """
     settings = settings_of(config)
-    row = _chosen(_read(settings), name)
-    if row.state != "active":
-        raise BadInput(f"node {row.name} is not active but {row.state}: there is nothing to remove")
+    entry = chosen(read_nodes(settings), name)
+    if why := refused_removal(entry):
+        raise BadInput(why)
     if not yes:
-        _ask(row)
-    with_database(settings, lambda database: database.fetch("remove_node", row.node_id))
-    say(f"removed {row.name}: another node can use its IPs in {row.quiet_s:.0f} s")
+        _ask(entry)
+    with_database(settings, lambda database: database.fetch("remove_node", entry.node_id))
+    say(f"removed {entry.name}: other nodes can use its IPs in {entry.quiet_s:.0f} s")
 
 
-def _chosen(rows: list[ListedNode], name: str) -> ListedNode:
-    found = [row for row in rows if row.name == name] or [row for row in rows if row.node_id.startswith(name)]
-    found = [row for row in found if row.state == "active"] or found
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise BadInput(f"there is no node {name}: tracepool nodes list shows all")
-    ids = ", ".join(row.node_id for row in found)
-    raise BadInput(f"{len(found)} nodes are called {name}: give the beginning of a node id: {ids}")
+def drain(name: Name, *, config: ConfigFile = None) -> None:
+    """Let a node give its IPs away, before it is stopped for maintenance.
+
+    Its IPs go to the other nodes as their leases and rests end. The node leases
+    none: its clicks fall back, so send visitors to other nodes first. It stays
+    drained, even if it is started again, until: tracepool nodes undrain NAME.
+
+        tracepool nodes drain tracer-1
+        tracepool nodes
+        tracepool nodes undrain tracer-1
+    """
+    entry = _set_draining(settings_of(config), name, draining=True)
+    count = sum(entry.ips.values())
+    say(f"{entry.name} gives its {count} IPs away and leases none: its clicks fall back")
+    say(f"    watch it: tracepool nodes    end it: tracepool nodes undrain {entry.name}")
 
 
-def _ask(row: ListedNode) -> None:
+def undrain(name: Name, *, config: ConfigFile = None) -> None:
+    """Let a drained node have IPs again.
+
+    tracepool nodes undrain tracer-1
+    """
+    entry = _set_draining(settings_of(config), name, draining=False)
+    say(f"{entry.name} gets its share of the IPs again")
+
+
+def _set_draining(settings: Settings, name: str, *, draining: bool) -> NodeEntry:
+    entry = chosen(read_nodes(settings), name)
+    if why := refused_drain(entry, off=not draining):
+        raise BadInput(why)
+    with_database(settings, lambda database: database.fetch("set_draining", entry.node_id, draining))
+    return entry
+
+
+def read_nodes(settings: Settings) -> list[NodeEntry]:
+    """The nodes as their rows have them, those with leases first. Raises DatabaseUnavailable."""
+
+    async def read(database: Database) -> list[NodeEntry]:
+        return await nodes_in(database)
+
+    return with_database(settings, read)
+
+
+async def nodes_in(database: Database) -> list[NodeEntry]:
+    peers = peers_from(await database.fetch("load_nodes"))
+    return sorted(entries_of(known(peers, None, 0.0)), key=lambda entry: (entry.state != "active", entry.name))
+
+
+def peers_from(rows: Iterable[object]) -> Peers:
+    found = [peer_of(row) for row in rows]  # type: ignore[arg-type]
+    return Peers(NOBODY, 0.0, {peer.node_id: peer for peer in found})
+
+
+def ips_by_country(entries: Iterable[NodeEntry]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for entry in entries:
+        for country, count in entry.ips.items():
+            sums[country] = sums.get(country, 0) + count
+    return sums
+
+
+def _row(entry: NodeEntry, all_ips: dict[str, int]) -> tuple[object, ...]:
+    return (
+        entry.name,
+        entry.shown_state,
+        _share(entry.ips, all_ips),
+        entry.clicks_per_s,
+        None if entry.wait_p95_ms is None else f"{entry.wait_p95_ms:.0f} ms",
+        entry.backlog,
+        f"{_time(entry.seen_s_ago)} ago",
+        "never" if entry.free_in_s is None else _time(entry.free_in_s),
+        entry.version,
+        entry.node_id[:ID_SHOWN],
+    )
+
+
+def _share(ips: dict[str, int], all_ips: dict[str, int]) -> str:
+    largest = sorted(ips, key=lambda country: (-ips[country], country))
+    shown = [f"{country} {ips[country]}/{all_ips[country]}" for country in largest[:COUNTRIES_SHOWN]]
+    if more := largest[COUNTRIES_SHOWN:]:
+        shown.append(f"{sum(ips[country] for country in more)} in {len(more)} more")
+    return ", ".join(shown) or "none"
+
+
+def _time(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _ask(entry: NodeEntry) -> None:
     if not sys.stdin.isatty():
         raise BadInput("this needs a confirmation, and there is no terminal: add --yes")
-    say(f"{row.name} ({row.node_id}) may lease for {row.trusted_for_s:.0f} s more without PostgreSQL.")
+    trusted = "without end" if entry.trusted_for_s is None else f"for {entry.trusted_for_s:.0f} s more"
+    say(f"{entry.name} ({entry.node_id}) may lease {trusted} without PostgreSQL.")
     if input("Are you certain that its daemon no longer runs? [y/N] ").strip().lower() not in ("y", "yes"):
         raise BadInput("nothing was removed")
-
-
-def _read(settings: Settings) -> list[ListedNode]:
-    return [_listed(row) for row in with_database(settings, lambda database: database.fetch("load_nodes"))]
-
-
-def _listed(row: Any) -> ListedNode:
-    known, now_s = node_row(row), row["now_s"]
-    return ListedNode(
-        name=known.name,
-        state=known.state,
-        trusted_for_s=round(max(0.0, known.trusted_until_s - now_s), 1),
-        free_in_s=round(max(0.0, known.free_at_s - now_s), 1),
-        quiet_s=known.quiet_s,
-        version=row["version"],
-        started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(row["started_s"])),
-        node_id=str(known.node_id),
-    )

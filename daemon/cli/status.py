@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -13,20 +13,29 @@ from msgspec import convert
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
+from daemon.cli.nodes import peers_from
 from daemon.cli.output import say, say_json, say_table, table, text, warn
 from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
+from daemon.cli.status_nodes import cluster_lines, own_lines
 from daemon.control.socket import ask
 from daemon.control.status import TableStatus, country_status, read_status
 from daemon.database.postgres import Connection, Database
+from daemon.database.queries import QUERIES
 from daemon.errors import TheirFault
 from daemon.journal.spool import FILE, node_id_of
 from daemon.maintenance.advisor import advice_by_tables
 from daemon.maintenance.figures import Advice
+from daemon.maintenance.node_report import counts_of
 from daemon.maintenance.rounds import Report, run_once
+from daemon.maintenance.tally import together
+from daemon.nodes.cluster import Counted, cluster_of, counted
+from daemon.nodes.listing import entries_of
 from daemon.settings.model import Settings
 
 REFRESH_S = 1.0
 ROUND_S = 120.0
+RUNS_S = 60.0  # a node that has not renewed for so long does not run, or cannot reach PostgreSQL
+NOT_RUNNING = "the daemon is not running: these figures are from the tables"
 Read = Callable[[], dict[str, Any]]
 COLUMNS = ("country", "total", "available", "locked", "cooldown", "failed", "in use", "waiting")
 
@@ -40,16 +49,19 @@ def status(
     """Show pools, traces, the last minute's clicks, and advice on what to do.
 
     "in use" is (locked + cooldown) / healthy. p50 and p95 are percentiles of the
-    time that a click waits. The figures are those of the running daemon. Without a
-    daemon they come from the tables, where an IP may still be marked as locked
-    although its lock has expired.
+    time that a click waits. The figures are those of all nodes together, whichever
+    node is asked; the last lines are those of the daemon that runs here. If none
+    runs here, the figures are those that other nodes wrote to their rows, or else
+    come from the tables, where an IP may still be marked as locked although its
+    lock has expired.
 
     Bytes are those of today's traces (UTC), as the proxies count them, with their
     cost in US dollars by each provider's price_per_gb.
 
-    --json: countries, active_traces, last_minute, traffic_today by provider, advice
-    and, from a running daemon, its queues with their limits and its journal;
-    "daemon" is null without one.
+    --json: countries, active_traces, last_minute, traffic_today by provider, advice,
+    nodes and, from a daemon that runs here, its queues with their limits, its
+    journal and its own part of the figures in "node"; "daemon" is "running",
+    "elsewhere" (only other nodes run) or null.
 
         tracepool status
         tracepool status --watch
@@ -74,18 +86,34 @@ def _read(settings: Settings, url_of_database: Callable[[], str]) -> dict[str, A
         return {**answer, "daemon": "running"}
 
     async def read(conn: Connection) -> dict[str, Any]:
-        found, advice = await _read_tables(conn, settings)
+        nodes = nodes_that_run(await conn.fetch(QUERIES["load_nodes"]))
+        found, advice = await _read_tables(conn, settings, nodes)
         countries = {country: asdict(country_status(counts)) for country, counts in found.countries.items()}
+        answer = {**asdict(found), "countries": countries, "advice": [*map(asdict, advice)], "daemon": None}
+        if nodes:
+            return {**answer, "nodes": [*map(asdict, entries_of(nodes))], "daemon": "elsewhere"}
         for counts in countries.values():
             del counts["waiting"]
-        return {**asdict(found), "countries": countries, "advice": [*map(asdict, advice)], "daemon": None}
+        return answer
 
     return use_database(url_of_database(), settings, lambda database: database.work(read))
 
 
-async def _read_tables(conn: Connection, settings: Settings) -> tuple[TableStatus, tuple[Advice, ...]]:
-    """A unit of work, for when no daemon runs."""
+def nodes_that_run(rows: Iterable[Mapping[str, Any]]) -> tuple[Counted, ...]:
+    """From rows of load_nodes: the nodes whose figures count, none if no node has renewed within RUNS_S."""
+    nodes = counted(peers_from(rows), None, 0.0)
+    return nodes if any(one.peer.leases and one.age_s < RUNS_S for one in nodes) else ()
+
+
+async def _read_tables(
+    conn: Connection, settings: Settings, nodes: tuple[Counted, ...] = ()
+) -> tuple[TableStatus, tuple[Advice, ...]]:
+    """A unit of work, for when no daemon runs here. `nodes`: those that run elsewhere."""
     found = await read_status(conn)
+    if nodes:
+        cluster = cluster_of(nodes)
+        countries, minute = counts_of(cluster.countries), together(cluster.clicks).rounded()
+        found = replace(found, countries=countries, active_traces=cluster.active_traces, last_minute=minute)
     return found, await advice_by_tables(conn, found.countries, found.last_minute, settings, time.time())
 
 
@@ -157,9 +185,11 @@ def _lines(found: dict[str, Any]) -> list[str]:
     for advice in found["advice"]:
         lines.append(f"{advice['severity']}: {advice['sentence']}")
         lines.append(f"    next: {advice['command']}    (rule: {advice['rule']})")
-    if found["daemon"] is None:
-        lines.append("the daemon is not running: these figures are from the tables")
-        return lines
+    lines += cluster_lines(found)
+    if found["daemon"] != "running":
+        why = "they are from its row" if len(found.get("nodes", ())) == 1 else "they are from the nodes' rows"
+        told = f"no daemon runs here: {why}" if found["daemon"] else NOT_RUNNING
+        return [*lines, told]
     journal, full = found["journal"], _full(found["queues"])
     lines.append(
         f"daemon: version {found['version']}, up {found['uptime_s']:.0f} s; PostgreSQL "
@@ -170,16 +200,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     if why := journal.get("spool_remade_why"):
         lines.append(f"the journal's spool was made anew {journal['spool_remade']} times, the last time because {why}")
     if "node" in found:  # a daemon of an earlier version does not report its node
-        lines.append(_node(found["node"]))
+        lines += own_lines(found["node"], several=len(found.get("nodes", ())) > 1)
     return lines + full
-
-
-def _node(node: dict[str, Any]) -> str:
-    """Whether this daemon may lease IPs, and for how long without PostgreSQL."""
-    trust = node["trusted_for_s"]
-    if not node["leasing"]:
-        return f"node: {node['name']}, NOT leasing: clicks fall back; the log says why"
-    return f"node: {node['name']}, leasing" + ("" if trust is None else f"; without PostgreSQL for {trust:.0f} s more")
 
 
 def _full(queues: dict[str, dict[str, int]]) -> list[str]:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from daemon.cli.import_file import name_of, read_text
 from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import ConfigFile, flag, settings_of, with_database
+from daemon.cli.status import nodes_that_run
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault
@@ -22,6 +23,7 @@ from daemon.trace.batch import add_traces, traces_of
 POLL_S = 0.5
 URLS_MAX = 1_000_000
 QUERIED_AT_ONCE = 2_000  # the first ones only, because traces end roughly in their order
+NOT_SERVED = "the daemon is not running: start it (tracepool serve), or store the URLs for it with --no-wait"
 COLUMNS = ("url", "status", "hops", "ms", "ip", "final url or error")
 
 
@@ -36,7 +38,8 @@ def trace(
 
     A trace starts only while less than pool.batch_below_percent (60) of its
     country's IPs are in use. The traces are stored in active_trace_requests first:
-    Ctrl-C or a restart of the daemon loses none.
+    Ctrl-C or a restart of the daemon loses none. Each node of the database takes
+    those that its IPs can serve.
 
     Exit status: 0 all of them landed, 1 some did not.
 
@@ -47,12 +50,13 @@ def trace(
     wanted, refused = _read(urls, settings)
     if not wanted:
         raise BadInput("there is no URL to trace: give URLs, or - and one a line on standard input")
-    if not no_wait and ask(settings.state_dir, "status") is None:
-        raise TheirFault(
-            "the daemon is not running: start it (tracepool serve), or store the URLs for it with --no-wait"
-        )
+    is_served = no_wait or ask(settings.state_dir, "status") is not None
+    if not is_served and settings.database.url is None:
+        raise TheirFault(NOT_SERVED)
 
     async def use(database: Database) -> bool:
+        if not is_served and not nodes_that_run(await database.fetch("load_nodes")):
+            raise TheirFault(NOT_SERVED)
         ids = await database.work(add_traces, wanted, country)
         if no_wait:
             for request_id in ids:

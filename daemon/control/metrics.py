@@ -1,5 +1,7 @@
 """The metrics for Prometheus: clicks and traces counted as they happen, the rest read at each scrape.
 
+They are those of this node, and add up over nodes, except tracepool_cluster_* and the advice (cluster_metrics.py).
+
 Base units. No label has a value from outside: countries and providers are the operator's own, all other values are
 constants of this program; never an IP, a URL, an offer or a click. The children of labels are kept, so that a click
 costs two dict look-ups and an observation.
@@ -23,6 +25,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from daemon import __version__
+from daemon.control.cluster_metrics import EACH, cluster_metrics
 from daemon.control.history import FALLBACK_REASONS
 from daemon.control.overview import Overview
 from daemon.maintenance.advice import RULES
@@ -100,7 +103,9 @@ class Metrics:
 
     async def page(self, overview: Overview, accept: str | None) -> tuple[bytes, str]:
         """Body and content type: OpenMetrics if `accept` names it, else Prometheus' text format."""
-        scrape: Any = _Scrape(self._registry, self._live.current.click.deadline_s, overview, await overview.backlog())
+        scrape: Any = _Scrape(
+            self._registry, self._live.current.click.deadline_s, overview, await overview.report.backlog()
+        )
         if OPENMETRICS in [part.partition(";")[0].strip().lower() for part in (accept or "").split(",")]:
             return openmetrics.generate_latest(scrape), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
         return exposition.generate_latest(scrape), PLAIN
@@ -142,6 +147,7 @@ class _Scrape:
         )
         yield GaugeMetricFamily("tracepool_click_deadline_seconds", "The setting click.deadline_s", self.deadline_s)
         yield from _pools(self.overview)
+        yield from cluster_metrics(self.overview.report)
         yield from _queues(self.overview)
         yield from _journal(self.overview, self.backlog)
         yield from _advice(self.overview)
@@ -149,12 +155,14 @@ class _Scrape:
 
 
 def _pools(overview: Overview) -> Iterator[Metric]:
-    ips = GaugeMetricFamily("tracepool_pool_ips", "IPs by country and state", labels=("country", "state"))
+    ips = GaugeMetricFamily("tracepool_pool_ips", "This node's IPs by country and state", labels=("country", "state"))
     used = GaugeMetricFamily(
-        "tracepool_pool_utilisation_ratio", "(locked + cooldown) / healthy IPs", labels=("country",)
+        "tracepool_pool_utilisation_ratio", "(locked + cooldown) / healthy IPs of this node", labels=("country",)
     )
-    waiting = GaugeMetricFamily("tracepool_pool_waiting", "Traces that wait for an IP", labels=("country",))
-    leases = CounterMetricFamily("tracepool_leases", "Leases given", labels=("country",))
+    waiting = GaugeMetricFamily(
+        "tracepool_pool_waiting", "Traces of this node that wait for an IP", labels=("country",)
+    )
+    leases = CounterMetricFamily("tracepool_leases", "Leases that this node gave", labels=("country",))
     for handle in overview.directory:
         country, counts = handle.country, handle.view.counts
         for state in ("available", "locked", "cooldown", "failed"):
@@ -166,14 +174,18 @@ def _pools(overview: Overview) -> Iterator[Metric]:
 
 
 def _queues(overview: Overview) -> Iterator[Metric]:
-    length = GaugeMetricFamily("tracepool_queue_length", "Length of a queue, or use of a resource", labels=("queue",))
+    length = GaugeMetricFamily(
+        "tracepool_queue_length", "Length of a queue of this node, or use of a resource", labels=("queue",)
+    )
     limit = GaugeMetricFamily("tracepool_queue_limit", "Limit of the queue or resource", labels=("queue",))
     for name, queue in overview.queues().items():
         length.add_metric((name,), queue.length)
         limit.add_metric((name,), queue.max)
     yield from (length, limit)
-    yield GaugeMetricFamily("tracepool_active_traces", "Traces that have an IP", overview.tracer.active)
-    yield GaugeMetricFamily("tracepool_clicks_waiting", "Clicks without an answer yet", overview.clicks.waiting)
+    yield GaugeMetricFamily("tracepool_active_traces", "Traces of this node that have an IP", overview.tracer.active)
+    yield GaugeMetricFamily(
+        "tracepool_clicks_waiting", "Clicks of this node without an answer yet", overview.clicks.waiting
+    )
 
 
 def _journal(overview: Overview, backlog: int | None) -> Iterator[Metric]:
@@ -196,7 +208,7 @@ def _advice(overview: Overview) -> Iterator[Metric]:
     """A series for each rule and severity, so that an alert sees 0 instead of no data."""
     given = Counted((advice.code, advice.severity) for advice in overview.advisor.advice())
     active = GaugeMetricFamily(
-        "tracepool_advice_active", "Advice given now, by rule and severity", labels=("code", "severity")
+        "tracepool_advice_active", f"Advice given now, by rule and severity, {EACH}", labels=("code", "severity")
     )
     for code in RULES:
         for severity in Severity:

@@ -1,65 +1,64 @@
-"""The status of the running daemon, from memory alone: it is complete while the database is away."""
+"""The status of the running daemon and of all nodes. It is complete while the database is away."""
 
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import trio
 
 from daemon import __version__
 from daemon.click.clicks import Clicks
 from daemon.clock import Moment
-from daemon.control.status import AdviceStatus, JournalStatus, LastMinuteStatus, QueueStatus, Status, country_status
-from daemon.database.postgres import NOTIFICATIONS_MAX
-from daemon.http.server import Server
+from daemon.control.status import (
+    AdviceStatus,
+    JournalStatus,
+    LastMinuteStatus,
+    OwnStatus,
+    QueueStatus,
+    Status,
+    country_status,
+)
 from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
-from daemon.journal.writer import PENDING_MAX, JournalWriter
+from daemon.journal.writer import JournalWriter
 from daemon.maintenance.advisor import Advisor
+from daemon.maintenance.node_report import NodeReport, counts_of
+from daemon.maintenance.provider_figures import provider_statuses
+from daemon.maintenance.traffic_today import TrafficToday
+from daemon.nodes.listing import NodeEntry, entries_of
 from daemon.nodes.member import Member
-from daemon.pool.directory import MAILBOX_MAX, PoolDirectory
-from daemon.settings.live import LiveSettings
-from daemon.sql_sync import SqlSync
+from daemon.pool.directory import PoolDirectory
 from daemon.trace.dispatch import Dispatcher
-from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Tracer
 from daemon.troubles import Troubles
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    live: LiveSettings
-    server: Server
     clicks: Clicks
     directory: PoolDirectory
-    sql_sync: SqlSync
     tracer: Tracer
     dispatcher: Dispatcher
+    queue_lengths: Callable[[], Mapping[str, tuple[int, int]]]
     spool: Spool
     writer: JournalWriter
     shipper: Shipper
     advisor: Advisor
-    providers: ProviderHealth
+    report: NodeReport
+    traffic: TrafficToday
     member: Member
     troubles: Troubles
     now: Callable[[], Moment]
     started_s: float
 
-    def queued(self) -> int:
-        """Clicks without an IP: those in the queue of jobs, and those that wait in a pool."""
-        waiting = sum(counts.waiting for counts in self.directory.counts().values())
-        return self.dispatcher.queued + waiting
-
     async def status(self) -> dict[str, Any]:
         """A `Status` as a dict for JSON, percentages and milliseconds to one decimal."""
-        counts, now = self.directory.counts(), self.now()
+        now, cluster = self.now(), self.report.cluster()
         status = Status(
-            countries={country: country_status(counts[country]) for country in sorted(counts)},
-            active_traces=self.tracer.active,
-            last_minute=LastMinuteStatus(**asdict(self.clicks.tally.last_minute(now.tick_s).rounded())),
-            traffic_today=self.tracer.traffic_costs.today(now.wall_s),
-            providers=self.providers.status(),
+            countries={country: country_status(counts) for country, counts in counts_of(cluster.countries).items()},
+            active_traces=cluster.active_traces,
+            clicks_waiting=cluster.clicks_waiting,
+            last_minute=LastMinuteStatus(**asdict(self.report.last_minute(cluster).rounded())),
+            traffic_today=await self.traffic.today(),
+            providers=provider_statuses(cluster.providers),
             advice=[AdviceStatus(**asdict(advice)) for advice in self.advisor.advice()],
             queues=self.queues(),
             journal=JournalStatus(
@@ -67,13 +66,14 @@ class Overview:
                 dropped=self.writer.dropped,
                 refused=self.spool.refused,
                 late_hits=self.clicks.late_hits,
-                backlog=await self.backlog(),
+                backlog=await self.report.backlog(),
                 database_reachable=self.shipper.reachable,
                 spool_remade=self.writer.remade,
                 spool_remade_why=self.writer.remade_why,
             ),
             troubles=[trouble.shown() for trouble in self.troubles],
-            node=self.member.status(),
+            nodes=entries_of(cluster.nodes, self.spool.node_id),
+            node=self._own_status(),
             node_id=str(self.spool.node_id),
             epoch=self.spool.epoch,
             uptime_s=round(now.tick_s - self.started_s, 1),
@@ -81,25 +81,22 @@ class Overview:
         )
         return asdict(status)
 
-    async def backlog(self) -> int | None:
-        """Entries to be shipped; None while the disk cannot be read, so that the rest of the status is still shown."""
-        try:
-            return await trio.to_thread.run_sync(self.shipper.backlog)
-        except sqlite3.Error:
-            return None
+    def node_entries(self) -> list[NodeEntry]:
+        """All nodes, this one first."""
+        return entries_of(self.report.nodes(), self.spool.node_id)
+
+    def _own_status(self) -> OwnStatus:
+        now_s, counts, peers = self.now().tick_s, self.directory.counts(), self.report.peers()
+        row = peers.by_id.get(peers.me)
+        return OwnStatus(
+            **asdict(self.member.status()),
+            draining=row is not None and row.draining,
+            countries={country: country_status(counts[country]) for country in sorted(counts)},
+            active_traces=self.tracer.active,
+            clicks_waiting=self.clicks.waiting,
+            last_minute=LastMinuteStatus(**asdict(self.clicks.tally.last_minute(now_s).rounded())),
+            nodes_read_s_ago=round(max(0.0, now_s - peers.read_s), 1) if peers.by_id else None,
+        )
 
     def queues(self) -> dict[str, QueueStatus]:
-        settings = self.live.current
-        queues = {
-            "connections": (self.server.connections, settings.click.connections_max),
-            "clicks_waiting": (self.dispatcher.waiting, settings.click.waiting_max),
-            "traces_waiting_for_a_worker": (self.dispatcher.queued, settings.trace.queue_max),
-            "workers_busy": (self.tracer.busy, settings.trace.workers),
-            "entries_waiting_for_the_disk": (self.writer.pending, PENDING_MAX),
-            "journal_spool_bytes": (self.spool.bytes, self.spool.bytes_max),
-            "edits_to_be_adopted": (self.sql_sync.waiting, NOTIFICATIONS_MAX),
-        }
-        for pool in self.directory:
-            queues[f"waiting_for_an_ip_{pool.country}"] = (pool.view.counts.waiting, settings.pool.waiting_max)
-            queues[f"mailbox_{pool.country}"] = (pool.mailbox.statistics().current_buffer_used, MAILBOX_MAX)
-        return {name: QueueStatus(length, limit) for name, (length, limit) in queues.items()}
+        return {name: QueueStatus(length, limit) for name, (length, limit) in self.queue_lengths().items()}

@@ -14,7 +14,7 @@ from daemon.control.api import ControlContext, GetContext, TracerContext
 from daemon.control.connection import control_server
 from daemon.control.face import control_app
 from daemon.control.problems import not_ready
-from daemon.control.resources import direct_traces, ips, offers, pages, pools, statistics, status, traces
+from daemon.control.resources import direct_traces, ips, nodes, offers, pages, pools, statistics, status, traces
 from daemon.control.token_store import note_use
 from daemon.database.postgres import Database
 from daemon.errors import BadSettings, DatabaseUnavailable
@@ -34,6 +34,7 @@ NOTE_USE_S = 30.0
 RESOURCES: tuple[Callable[[GetContext], Blueprint], ...] = (
     status.blueprint,
     pools.blueprint,
+    nodes.blueprint,
     ips.blueprint,
     offers.blueprint,
     traces.blueprint,

@@ -1,6 +1,7 @@
 """The records of GET /api/status and `tracepool status --json`, and the status from the tables while no daemon runs.
 
 A record of one part of the daemon is defined beside the code that fills it; here are those made of several parts.
+Figures are of all nodes together, except those that their record calls this node's.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.tally import LastMinute
 from daemon.nodes.identity import NodeStatus
+from daemon.nodes.listing import NodeEntry
 from daemon.pool.messages import Counts
 from daemon.trace.provider_health import ProviderStatus
 from daemon.trace.traffic_costs import TrafficStatus, by_provider
@@ -23,7 +25,7 @@ from daemon.troubles import TroubleStatus
 
 @plain(frozen=True, slots=True)
 class CountryStatus(Counts):
-    """One country's pool. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy."""
+    """One country's IPs. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy."""
 
     utilisation_percent: float = field()
 
@@ -45,7 +47,7 @@ class AdviceStatus(Advice):
 
 @plain(frozen=True, slots=True)
 class QueueStatus:
-    """The length of a queue, or the use of a resource, and its limit."""
+    """The length of a queue of this node, or the use of a resource, and its limit."""
 
     length: int
     max: int
@@ -53,7 +55,7 @@ class QueueStatus:
 
 @plain(frozen=True, slots=True)
 class JournalStatus:
-    """`backlog`: entries that PostgreSQL does not have yet; null while the disk cannot be read.
+    """This node's journal. `backlog`: entries that PostgreSQL does not have yet; null while the disk cannot be read.
 
     `refused`: entries that PostgreSQL refused, and that are kept until they are sent again or dropped. `spool_remade`:
     how often the spool's files were deleted, replaced or damaged and were made anew; `spool_remade_why`: the last time.
@@ -69,12 +71,35 @@ class JournalStatus:
     spool_remade_why: str | None
 
 
+@plain(frozen=True, slots=True)
+class OwnStatus(NodeStatus):
+    """This node: its own IPs, traces in flight and clicks, as the fields of the same names have those of all nodes.
+
+    `trusted_for_s`: how long it may lease without PostgreSQL; null: no limit, with its own database.
+    `nodes_read_s_ago`: how old its knowledge of the other nodes is; null before it has any.
+    """
+
+    draining: bool
+    countries: dict[str, CountryStatus]
+    active_traces: int
+    clicks_waiting: int
+    last_minute: LastMinuteStatus
+    nodes_read_s_ago: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status of a running daemon, from its memory alone."""
+    """The status of all nodes, which any of them can answer, and that of the node that answers.
+
+    `countries`, `active_traces`, `clicks_waiting`, `last_minute`, `traffic_today`, `providers` and `advice` are those
+    of all nodes together, whichever node answers. `nodes`: each node that may have IPs, the answering one first.
+    `queues`, `journal`, `troubles`, `node`, `node_id`, `epoch`, `uptime_s` and `version` are those of the answering
+    node. While PostgreSQL is away, the figures of other nodes are the last that were read.
+    """
 
     countries: dict[str, CountryStatus]
     active_traces: int
+    clicks_waiting: int
     last_minute: LastMinuteStatus
     traffic_today: dict[str, TrafficStatus]
     providers: dict[str, ProviderStatus]
@@ -82,7 +107,8 @@ class Status:
     queues: dict[str, QueueStatus]
     journal: JournalStatus
     troubles: list[TroubleStatus]
-    node: NodeStatus
+    nodes: list[NodeEntry]
+    node: OwnStatus
     node_id: str
     epoch: int
     uptime_s: float

@@ -37,7 +37,8 @@ select count(*) from ip_rotation_pool where set_aside is not null
 
 -- name: node_facts
 -- The nodes that have not left, with the number of their IPs.
-select n.node_id, n.name, n.epoch, n.state, n.draining, n.version, n.quiet_s, n.figures::text,
+select n.node_id, n.name, n.epoch, n.state, n.draining, n.version, n.trust_s, n.quiet_s,
+       n.figures::text,
        extract(epoch from n.trusted_until)::float8 as trusted_until_s,
        extract(epoch from n.started_at)::float8 as started_s,
        extract(epoch from n.draining_at)::float8 as draining_since_s,

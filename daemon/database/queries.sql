@@ -18,16 +18,19 @@ select id from ip_rotation_pool where node_id = $1 and set_aside is null
 select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is distinct from $1 or set_aside is not null)
 
 -- name: take_ips
--- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null. Takes what nobody owns.
-update ip_rotation_pool p set node_id = $1
-from (select id from ip_rotation_pool
-      where (node_id is null or $2 and node_id <> $1) and ($3::bigint is null or edit_no between $3 and $4)
-      for update skip locked) free
-where p.id = free.id
+-- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
+-- owns.
+-- By ctid: a join by id, planned before the table is analyzed, takes hours for 100,000 rows.
+update ip_rotation_pool set node_id = $1
+where ctid = any (array(
+    select i.ctid from ip_rotation_pool i
+    where (i.node_id is null or $2 and i.node_id <> $1) and ($3::bigint is null or i.edit_no between $3 and $4)
+    limit $5 for update skip locked))
 
 -- name: find_beat
 -- $1: this node, $2: its claim.
-select beat from nodes where node_id = $1 and claim = $2 and state = 'active'
+select beat, extract(epoch from pg_postmaster_start_time())::float8 as server_s
+from nodes where node_id = $1 and claim = $2 and state = 'active'
 
 -- name: fingerprint
 -- $1: this node. Changes with each edit that the daemon takes over: edit_no only grows, so each edit of its own rows
@@ -277,18 +280,30 @@ with clock as materialized (
 select now_s, exists (select from claimed) as is_mine from clock
 
 -- name: time_out_traces
+<<<<<<< HEAD
 -- $1: this node, $2: the most rows. Traces past timeout_at whose node has stopped: this node's own, and those of nodes
 -- that cannot have one under way. Another node that is slow or cut off may still finish its traces. SKIP LOCKED: a row
 -- that is locked may be getting its end, which a timeout must not replace.
+=======
+-- $1: this node, $2: whether for all nodes, $3: the most rows. Traces past timeout_at that have no end: this node's own,
+-- of which an earlier run may have left some, and those of nodes that have stopped. Another node that is slow or cut off
+-- may still finish its traces.
+>>>>>>> main
 update active_trace_requests
 set status = 'timeout', completed_at = now(),
     error_message = coalesce(error_message, 'its daemon stopped before the trace ended')
 where request_id in (
     select request_id from active_trace_requests t
     where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds'
+<<<<<<< HEAD
           and (t.node_id is null or t.node_id = $1 or t.node_id not in
                (select n.node_id from nodes n where n.state in ('active', 'removed')))
     limit $2 for update of t skip locked)
+=======
+          and (t.node_id = $1 or $2 and (t.node_id is null or t.node_id not in
+               (select n.node_id from nodes n where n.state in ('active', 'removed'))))
+    limit $3)
+>>>>>>> main
 returning request_id
 
 -- name: remove_old_traces
@@ -451,7 +466,8 @@ where offer_name = $1
 -- name: load_nodes
 select node_id, name, epoch, state, extract(epoch from trusted_until)::float8 as trusted_until_s, quiet_s, version,
        extract(epoch from started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
-       protocol, claim, beat, draining, trust_s, figures::text
+       protocol, claim, beat, draining, trust_s, figures::text,
+       extract(epoch from pg_postmaster_start_time())::float8 as server_s
 from nodes order by started_at
 
 -- name: take_over
@@ -470,7 +486,7 @@ set name = $2, epoch = greatest(n.epoch + 1, $3), claim = $4, state = 'active', 
     figures = $9::jsonb, beat = n.beat + 1,
     quiet_s = case when n.trusted_until + make_interval(secs => n.quiet_s) > clock_timestamp()
                    then greatest(n.quiet_s, $6) else $6 end
-returning epoch, beat
+returning epoch, beat, extract(epoch from pg_postmaster_start_time())::float8 as server_s
 
 -- name: renew_node
 -- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures. The rows of all nodes as they were before; `renewed`
@@ -480,9 +496,11 @@ with mine as (
     set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
         figures = $5::jsonb, beat = beat + 1
     where node_id = $1 and claim = $2 and state = 'active' returning node_id, beat, trusted_until)
-select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.beat, n.draining, n.trust_s, n.figures::text,
+select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.protocol, n.beat, n.draining, n.trust_s,
+       n.figures::text,
        extract(epoch from coalesce(mine.trusted_until, n.trusted_until))::float8 as trusted_until_s,
-       extract(epoch from clock_timestamp())::float8 as now_s, mine.beat as renewed
+       extract(epoch from n.started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
+       extract(epoch from pg_postmaster_start_time())::float8 as server_s, mine.beat as renewed
 from nodes n left join mine on mine.node_id = n.node_id
 
 -- name: mark_lost
@@ -528,6 +546,16 @@ where node_id = $1 and claim = $2
 update nodes
 set state = 'removed', claim = null, epoch = epoch + 1, trusted_until = least(trusted_until, clock_timestamp())
 where node_id = $1 and state = 'active' returning node_id
+
+-- name: set_draining
+-- $1 node, $2: whether it gives its IPs away and leases none.
+update nodes set draining = $2, draining_at = case when $2 then coalesce(draining_at, now()) end
+where node_id = $1 returning node_id
+
+-- name: connection_limits
+-- How many connections the server has for others than superusers.
+select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+       - coalesce(current_setting('reserved_connections', true)::int, 0) as most
 
 -- name: hold_claim
 -- $1 node, $2 claim. Until the transaction ends, no other node can take over.

@@ -17,6 +17,7 @@ CLICKS_SURE = 10  # with fewer clicks the severity is only info
 TRAFFIC_HOURS_MIN = 6.0
 TRAFFIC_TRACES_MIN = 20
 TRAFFIC_MORE, TRAFFIC_LESS = 1.5, 0.5
+CONNECTIONS_SHARE_MAX = 0.8
 LOGS = "tracepool logs --outcome fallback --since 10m"
 FALLBACK_REASONS = {
     "no_ip": ("no IP became available in time", "tracepool plan --from-history"),
@@ -76,6 +77,22 @@ def _ips_set_aside(f: Figures) -> Iterator[Advice]:
             'tracepool psql -c "select id, ip_address, ip_port, set_aside from ip_rotation_pool'
             ' where set_aside is not null"',
         )
+
+
+def _connections_short(f: Figures) -> Iterator[Advice]:
+    most = f.evidence.connections_max
+    if not most or f.nodes < 2 or f.connections <= CONNECTIONS_SHARE_MAX * most:
+        return
+    yield Advice(
+        "connections_short",
+        Severity.WARNING if f.connections > most else Severity.INFO,
+        f"{f.nodes} nodes may open {f.connections} connections to PostgreSQL, which accepts {most}: set "
+        "database.connections_max lower on each node, raise max_connections, or put a pooler in transaction mode "
+        "before PostgreSQL.",
+        f"the nodes' connections together are more than {CONNECTIONS_SHARE_MAX:.0%} of what PostgreSQL accepts",
+        {"nodes": f.nodes, "connections": f.connections, "connections_max": most},
+        "tracepool psql -c 'select application_name, count(*) from pg_stat_activity group by 1 order by 2 desc'",
+    )
 
 
 def _fallbacks_high(f: Figures) -> Iterator[Advice]:
@@ -162,6 +179,7 @@ RULES: Mapping[str, Rule] = {
     "database_hinders": _database_hinders,
     "entries_refused": _entries_refused,
     "ips_set_aside": _ips_set_aside,
+    "connections_short": _connections_short,
     "node_lost": node_lost,
     "settings_differ": settings_differ,
     "ips_nobodys": ips_nobodys,

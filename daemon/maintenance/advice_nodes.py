@@ -19,11 +19,13 @@ RESTART_FOR = frozenset({"node.trust_s"})  # settings that a reload does not cha
 def node_lost(f: Figures) -> Iterator[Advice]:
     for node in f.evidence.nodes:
         is_removed, is_over = node.state == "removed", node.trusted_for_s <= 0
-        if not node.ips or (not is_removed and node.seen_s_ago < LOST_S):
+        if not node.ips or not (is_removed or is_over or node.seen_s_ago >= LOST_S):
             continue
         until = datetime.fromtimestamp(node.free_at_s, UTC).strftime("%H:%M:%S UTC")
         if is_removed:
             what = f"The node {node.name} was removed."
+        elif is_over:
+            what = f"The node {node.name} does not reach PostgreSQL: its trust ended {-node.trusted_for_s:.0f} s ago."
         else:
             what = f"The node {node.name} has not reached PostgreSQL for {node.seen_s_ago:.0f} s."
         may = "" if is_over else f" Without PostgreSQL it may work for {node.trusted_for_s:.0f} s more."

@@ -11,13 +11,14 @@ from daemon.database.postgres import Connection, Database
 from daemon.maintenance.advice import advise
 from daemon.maintenance.evidence import read_active, read_evidence
 from daemon.maintenance.figures import Advice, Evidence, Figures, Hindrance
-from daemon.maintenance.tally import LastMinute, Tally
-from daemon.pool.directory import PoolDirectory
+from daemon.maintenance.node_report import NodeReport, counts_of
+from daemon.maintenance.provider_figures import refusals, suspects
+from daemon.maintenance.tally import LastMinute
+from daemon.nodes.cluster import Cluster
+from daemon.nodes.figures import Hindered
 from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.provider_health import ProviderHealth
-from daemon.troubles import Troubles
 
 FRESH_S = 1.0  # advice is derived at most once in this time, however often it is requested
 
@@ -26,16 +27,12 @@ log = structlog.get_logger("daemon.maintenance")
 
 @dataclass(slots=True, eq=False)
 class Advisor:
-    """`advice()` works without the database too; its evidence is then as old as the last successful `refresh`."""
+    """Advice for all nodes together. It works without the database; its evidence is then that of the last `refresh`."""
 
     database: Database
     live: LiveSettings
-    directory: PoolDirectory
-    tally: Tally
-    providers: ProviderHealth
+    report: NodeReport
     now: Callable[[], Moment]
-    troubles: Troubles
-    entries_refused: Callable[[], int] = lambda: 0
     _evidence: Evidence = field(default=Evidence(), init=False)
     _advice: tuple[Advice, ...] = field(default=(), init=False)
     _derived_s: float = field(default=float("-inf"), init=False)
@@ -54,25 +51,39 @@ class Advisor:
         self._logged = set(given)
         return found
 
+    @property
+    def connections_max(self) -> int | None:
+        """How many connections PostgreSQL accepts; None before it was read."""
+        return self._evidence.connections_max
+
     def advice(self) -> tuple[Advice, ...]:
         now = self.now()
         if now.tick_s >= self._derived_s + FRESH_S:
             self._derived_s = now.tick_s
-            counts, settings = self.directory.counts(), self.live.current
+            cluster = self.report.cluster()
+            counts = counts_of(cluster.countries)
             figures = _figures(
-                settings,
+                self.live.current,
                 now_s=now.wall_s,
                 countries=counts,
                 active={country: found.locked + found.waiting for country, found in counts.items()},
-                clicks=self.tally.last_minute(now.tick_s),
+                clicks=self.report.last_minute(cluster),
                 evidence=self._evidence,
-                suspects=self.providers.suspects(),
-                refusals=self.providers.refusals(),
-                hindrances=tuple(Hindrance(held.activity, held.sentence, held.remedy) for held in self.troubles),
-                entries_refused=self.entries_refused(),
+                suspects=suspects(cluster.providers),
+                refusals=refusals(cluster.providers),
+                hindrances=tuple(_hindrance(cluster, name, held) for name, held in cluster.hindered),
+                entries_refused=cluster.refused,
+                connections=cluster.connections,
+                nodes=len(cluster.nodes),
             )
             self._advice = advise(figures)
         return self._advice
+
+
+def _hindrance(cluster: Cluster, name: str, held: Hindered) -> Hindrance:
+    """With the node's name if there are several."""
+    where = f" on node {name}" if len(cluster.nodes) > 1 else ""
+    return Hindrance(f"{held.activity}{where}", held.sentence, held.remedy)
 
 
 def _figures(settings: Settings, **found: Any) -> Figures:

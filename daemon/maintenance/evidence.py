@@ -46,6 +46,7 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         well_rested=Faults(rested["well"], rested["well_by_ip"]),
         traffic=Traffic(spent["traces"], spent["bytes"], spent["usual_bytes"], spent["usual_hours"]),
         credentials_refused={row["provider"]: row["traces"] for row in refused},
+        connections_max=await conn.fetchval(QUERIES["connection_limits"]),
         set_aside=await conn.fetchval(QUERIES["set_aside"]),
         nodes=tuple(_node(row, now_s) for row in await conn.fetch(QUERIES["node_facts"])),
         nobodys_ips=await conn.fetchval(QUERIES["nobodys_ips"]),
@@ -82,8 +83,8 @@ def uses_in(breakdown: str) -> dict[str, Use]:
 
 def _node(row: Mapping[str, Any], now_s: float) -> NodeFact:
     peer, settings = peer_of(row), {}
-    if peer.figures.trust_s:
-        settings = {"node.trust_s": peer.figures.trust_s, **peer.figures.settings}
+    if peer.figures.settings:
+        settings = {"node.trust_s": peer.trust_s, **peer.figures.settings}
     since_s = row["draining_since_s"]
     draining_s = 0.0 if since_s is None else row["now_s"] - since_s
     return NodeFact(

@@ -152,7 +152,8 @@ class Evidence:
 
     `samples`: of the last ten minutes and a little more. `gave_up`: the last hour's clicks that fell back at their
     deadline. `barely_rested`: traces whose IP had rested for at most 1.5 cooldowns; `well_rested`: traces whose IP had
-    rested for at least three cooldowns, or was new.
+    rested for at least three cooldowns, or was new. `connections_max`: how many connections PostgreSQL accepts from
+    others than superusers.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -166,6 +167,7 @@ class Evidence:
     traffic: Traffic = Traffic()
     credentials_refused: Mapping[str, int] = field(default_factory=dict)
     set_aside: int = 0
+    connections_max: int | None = None
     nodes: tuple[NodeFact, ...] = ()
     nobodys_ips: int = 0
 
@@ -186,7 +188,8 @@ class Figures:
     By provider: `suspects`, the reason why the provider itself seems to fail; `refusals`, the number of traces whose
     login was refused recently, 0 if logins are accepted again.
 
-    `entries_refused`: entries of the journal that PostgreSQL refused, and that are kept.
+    `entries_refused`: entries of the journal that PostgreSQL refused, and that are kept. `connections`: those that all
+    nodes may open to PostgreSQL, of `nodes` nodes.
     """
 
     now_s: float
@@ -202,3 +205,5 @@ class Figures:
     interval_s: float = 60.0
     hindrances: tuple[Hindrance, ...] = ()
     entries_refused: int = 0
+    connections: int = 0
+    nodes: int = 1

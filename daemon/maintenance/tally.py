@@ -3,6 +3,9 @@
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
+from daemon.nodes.figures import ClickFigures
+from daemon.nodes.waits import bucket_of, waits_of
+
 WINDOW_S = 60.0
 CLICKS_MAX = 60_000  # at more than 1,000 clicks/s the window is shorter than a minute
 
@@ -27,21 +30,49 @@ class LastMinute:
 
 class Tally:
     def __init__(self) -> None:
-        self._clicks: deque[tuple[float, str | None, float]] = deque(maxlen=CLICKS_MAX)
+        self._clicks: deque[tuple[float, str | None, float, int]] = deque()
+        self._reasons: Counter[str | None] = Counter()  # None: resolved
+        self._buckets: Counter[int] = Counter()  # of waits, see nodes/waits.py
 
     def add(self, at_s: float, reason: str | None, wait_ms: float) -> None:
         """`reason`: that of a fallback, or None for a resolved click."""
-        self._clicks.append((at_s, reason, wait_ms))
+        bucket = bucket_of(wait_ms)
+        self._clicks.append((at_s, reason, wait_ms, bucket))
+        self._reasons[reason] += 1
+        self._buckets[bucket] += 1
+        if len(self._clicks) > CLICKS_MAX:
+            self._forget()
 
     def last_minute(self, now_s: float) -> LastMinute:
-        while self._clicks and self._clicks[0][0] < now_s - WINDOW_S:
-            self._clicks.popleft()
+        self._forget_before(now_s - WINDOW_S)
         waits = sorted(click[2] for click in self._clicks)
-        reasons = Counter(click[1] for click in self._clicks if click[1] is not None)
         return LastMinute(
             clicks=len(waits),
-            resolved=len(waits) - reasons.total(),
-            fallbacks=dict(reasons.most_common()),
+            resolved=self._reasons[None],
+            fallbacks=self._fallbacks(),
             wait_p50_ms=waits[len(waits) // 2] if waits else None,
             wait_p95_ms=waits[int(len(waits) * 0.95)] if waits else None,
         )
+
+    def figures(self, now_s: float) -> ClickFigures:
+        """The same for the figures that nodes share. It costs little, whatever the number of clicks."""
+        self._forget_before(now_s - WINDOW_S)
+        return ClickFigures(self._reasons[None], self._fallbacks(), waits_of(self._buckets))
+
+    def _fallbacks(self) -> dict[str, int]:
+        return {reason: count for reason, count in self._reasons.most_common() if reason is not None and count}
+
+    def _forget_before(self, since_s: float) -> None:
+        while self._clicks and self._clicks[0][0] < since_s:
+            self._forget()
+
+    def _forget(self) -> None:
+        _, reason, _, bucket = self._clicks.popleft()
+        self._reasons[reason] -= 1
+        self._buckets[bucket] -= 1
+
+
+def together(clicks: ClickFigures) -> LastMinute:
+    """The clicks of several nodes."""
+    waits = clicks.waits
+    return LastMinute(clicks.clicks, clicks.resolved, clicks.fallbacks, waits.percentile(50), waits.percentile(95))

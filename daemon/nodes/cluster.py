@@ -5,9 +5,8 @@ with its IPs only, as IPs that rest. Figures that are older than a minute count 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 import msgspec
 
@@ -42,6 +41,7 @@ class Cluster:
     clicks: ClickFigures
     clicks_per_s: float
     clicks_waiting: int
+    queued: int
     active_traces: int
     refused: int
     providers: Mapping[str, ProviderFigures]
@@ -49,17 +49,24 @@ class Cluster:
     connections: int
 
 
-def counted(peers: Peers, own: NodeFigures | None, now_s: float) -> tuple[Counted, ...]:
-    """The nodes whose figures count, this node first, the others by name. `own`: this node's present figures."""
+def known(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:
+    """All nodes, this one first, the others by name. `own`: this node with its present figures, instead of its row."""
     passed_s = max(0.0, now_s - peers.read_s) if peers.by_id else 0.0
-    found = []
-    for peer in peers.by_id.values():
-        age_s = peer.seen_s_ago + passed_s
-        if own is not None and peer.node_id == peers.me:
-            found.append(Counted(replace(peer, figures=own), 0.0))
-        elif peer.state != "lost" and peer.free_in_s - passed_s > 0:
-            found.append(Counted(peer, age_s))
-    return tuple(sorted(found, key=lambda one: (one.peer.node_id != peers.me, one.peer.name, one.peer.node_id)))
+    others = [
+        Counted(
+            replace(peer, trusted_for_s=peer.trusted_for_s - passed_s, free_in_s=peer.free_in_s - passed_s),
+            peer.seen_s_ago + passed_s,
+        )
+        for peer in peers.by_id.values()
+        if own is None or peer.node_id != own.node_id
+    ]
+    others.sort(key=lambda one: (one.peer.name, one.peer.node_id))
+    return (*([] if own is None else [Counted(own, 0.0)]), *others)
+
+
+def counted(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:
+    """Those of `known` whose IPs other nodes may not use yet: their figures count."""
+    return tuple(one for one in known(peers, own, now_s) if one.peer.state != "lost" and one.peer.free_in_s > 0)
 
 
 def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
@@ -79,6 +86,7 @@ def cluster_of(nodes: tuple[Counted, ...]) -> Cluster:
         ),
         clicks_per_s=sum(each.clicks_per_s for each in alive),
         clicks_waiting=sum(each.clicks_waiting for each in alive),
+        queued=sum(each.queued for each in alive),
         active_traces=sum(each.active_traces for each in alive),
         refused=sum(each.refused for each in figures),
         providers=_providers(alive),
@@ -133,21 +141,3 @@ def _provider(several: list[ProviderFigures]) -> ProviderFigures:
         idle_s=min(one.idle_s for one in several),
         accepted=any(one.accepted for one in alike),
     )
-
-
-def differing_settings(nodes: Iterable[Counted]) -> Iterator[tuple[str, dict[str, float]]]:
-    """The settings that must be the same on all nodes and are not: the key, and the value by node."""
-    leasing = [one.peer for one in nodes if one.peer.leases]
-    for key in sorted({key for peer in leasing for key in peer.figures.settings}):
-        values = {peer.name: peer.figures.settings[key] for peer in leasing if key in peer.figures.settings}
-        if len(set(values.values())) > 1:
-            yield key, values
-
-
-def shares(nodes: Iterable[Counted]) -> dict[str, dict[UUID, int]]:
-    """By country, how many IPs each node owns."""
-    found: dict[str, dict[UUID, int]] = {}
-    for one in nodes:
-        for country, ips in owned(one.peer).items():
-            found.setdefault(country, {})[one.peer.node_id] = ips.total
-    return dict(sorted(found.items()))

@@ -23,8 +23,9 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """One country's IPs that the node owns, by status, and the requests for them.
 
     `waiting`: requests that wait for an IP. `wanted_per_s`: new requests per second, also refused ones, smoothed over
-    about 30 s. `missed`: requests of the last seconds that got no IP. `adopted`: how many IPs have joined this country
-    since the node started. `sent`: gifts that the receiver's figures may lack, by receiver.
+    about 30 s. `missed`: requests of the last seconds that got no IP. `broken`: failed IPs that count towards the limit
+    of states.Quarantine. `adopted`: how many IPs have joined this country since the node started. `sent`: gifts that
+    the receiver's figures may lack, by receiver.
     """
 
     available: int = 0
@@ -34,6 +35,7 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     waiting: int = 0
     wanted_per_s: float = 0.0
     missed: int = 0
+    broken: int = 0
     adopted: int = 0
     sent: dict[UUID, Sent] = {}
 
@@ -95,22 +97,22 @@ class Hindered(NamedTuple):
 
 
 class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`countries` by canonical name. `trust_s`: the node's own node.trust_s; 0: without end.
+    """`countries` by canonical name.
 
-    `pools_s`: since the pools were loaded; 0 before that.
-    `clicks_waiting`: clicks without an answer. `backlog`: entries that PostgreSQL does not have yet, -1 if the disk
-    cannot be read; `refused`: entries that PostgreSQL refused and that are kept. `filling`: queues that are at least
-    half full, with length and limit. `connections`: to PostgreSQL, at most. `settings`: those that must be the same on
-    all nodes, by their keys.
+    `pools_s`: since the pools were loaded; 0 before that. `clicks_waiting`: clicks without an answer; `queued`:
+    requests without an IP. `backlog`: entries that PostgreSQL does not have yet, -1 if the disk cannot be read;
+    `refused`: entries that PostgreSQL refused and that are kept. `filling`: queues that are at least half full, with
+    length and limit. `connections`: to PostgreSQL, at most. `settings`: those that must be the same on all nodes, by
+    their keys.
     """
 
     countries: dict[str, CountryFigures] = {}
     pools_s: float = 0.0
     clicks: ClickFigures = ClickFigures()
     clicks_waiting: int = 0
+    queued: int = 0
     active_traces: int = 0
     uptime_s: int = 0
-    trust_s: float = 0.0
     backlog: int = 0
     refused: int = 0
     filling: dict[str, tuple[int, int]] = {}

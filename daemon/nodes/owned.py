@@ -1,8 +1,9 @@
 """Takes the IPs that no node owns, and reads the rows of this node's IPs.
 
 Each reading is one transaction: it checks the node's claim and beat, takes, and reads. So a reading never comes from a
-database that has lost this node's last renewal, and all rows of a reading were this node's while it had its claim. A
-row that is read here can leave this node in two ways only. The node gives it away: the pool remembers the row's lease
+database that has lost this node's last renewal, and all rows of a reading were this node's while it had its claim. Nor
+does it come from a server that has started, or taken over, since that renewal: there other nodes may have lost theirs.
+A row that is read here can leave this node in two ways only. The node gives it away: the pool remembers the row's lease
 number and ignores rows that do not have a later one. Or the node loses its claim: it then leases nothing until it has
 joined again and all pools have been reloaded, and what was read under an earlier claim (`Tenure.term`) is ignored.
 
@@ -25,6 +26,7 @@ from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Ip
 
 CHUNK_IPS = 5_000  # between two turns of the other tasks
+TAKEN_MAX = 100_000  # by one statement, which has a time limit
 Edits = tuple[int, int]
 """The first and the last edit number of a range."""
 
@@ -33,14 +35,16 @@ Edits = tuple[int, int]
 class Tenure:
     """A node's claim on its IPs. `term`: the epoch of its row, which grows with each join; `beat`: its last renewal.
 
-    `takes`: whether the node may take IPs. `alone`: there can be no other node, so it takes those of others too.
-    `rests_s`: how long IPs rest that the node did not own before, because the database may have lost other owners.
+    `server_s`: when the server started that confirmed it. `takes`: whether the node may take IPs. `alone`: there can be
+    no other node, so it takes those of others too. `rests_s`: how long IPs rest that the node did not own before,
+    because the database may have lost other owners.
     """
 
     node_id: UUID
     claim: UUID
     term: int
     beat: int
+    server_s: float | None = None
     takes: bool = True
     alone: bool = False
     rests_s: float = 0.0
@@ -50,7 +54,7 @@ class Tenure:
 class Reading:
     """`ips`: this node's. `others`: ids of the rows that were asked for and are no IPs of this node.
 
-    `fingerprint` changes when the rows of this node, the offers or the tokens do; it is older than `ips`.
+    `fingerprint` of all rows: it changes when those of this node, the offers or the tokens do, and is older than `ips`.
     """
 
     tenure: Tenure
@@ -69,10 +73,9 @@ async def read_all(conn: Connection, tenure: Tenure, now: Moment) -> Reading:
 async def read_edited(conn: Connection, tenure: Tenure, now: Moment, edits: Edits) -> Reading:
     """As read_all, of the rows with these edit numbers."""
     await take(conn, tenure, edits)
-    fingerprint = await read_fingerprint(conn, tenure)
     others = await conn.fetch(QUERIES["others_edited"], tenure.node_id, *edits)
     ips = await _load(conn, tenure, now, "and edit_no between $2 and $3", *edits)
-    return Reading(tenure, ips, frozenset(row["id"] for row in others), fingerprint)
+    return Reading(tenure, ips, frozenset(row["id"] for row in others))
 
 
 async def read_country(conn: Connection, tenure: Tenure, now: Moment, names: list[str]) -> Reading:
@@ -92,9 +95,11 @@ async def read_ids(conn: Connection, tenure: Tenure) -> set[UUID]:
 
 
 async def _check(conn: Connection, tenure: Tenure) -> None:
-    beat = await conn.fetchval(QUERIES["find_beat"], tenure.node_id, tenure.claim)
-    if beat is None or beat < tenure.beat:
+    row = await conn.fetchrow(QUERIES["find_beat"], tenure.node_id, tenure.claim)
+    if row is None or row["beat"] < tenure.beat:
         raise DatabaseOccupied("this node has lost its claim on its IPs, or the database has lost rows")
+    if tenure.server_s not in (None, row["server_s"]):
+        raise DatabaseOccupied("PostgreSQL has started anew, and this node has not renewed its trust there yet")
 
 
 async def take(conn: Connection, tenure: Tenure, edits: Edits | None = None) -> bool:
@@ -102,9 +107,14 @@ async def take(conn: Connection, tenure: Tenure, edits: Edits | None = None) -> 
     await _check(conn, tenure)
     if not tenure.takes:
         return False
-    first, last = edits or (None, None)
-    done: str = await conn.execute(QUERIES["take_ips"], tenure.node_id, tenure.alone, first, last)
-    return not done.endswith(" 0")
+    taken = 0
+    while True:
+        values = tenure.node_id, tenure.alone, *(edits or (None, None)), TAKEN_MAX
+        done: str = await conn.execute(QUERIES["take_ips"], *values)
+        count = int(done.split()[-1])
+        taken += count
+        if count < TAKEN_MAX:
+            return taken > 0
 
 
 async def read_fingerprint(conn: Connection, tenure: Tenure) -> dict[str, Any]:

@@ -25,6 +25,9 @@ class Peer:
     trusted_for_s: float
     free_in_s: float
     figures: NodeFigures = NO_FIGURES
+    trust_s: float = 900.0
+    quiet_s: float = 0.0
+    started_s: float = 0.0  # wall clock of PostgreSQL
 
     @property
     def leases(self) -> bool:
@@ -32,13 +35,9 @@ class Peer:
 
     @property
     def seen_s_ago(self) -> float:
-        """How old its last renewal was; for a node that left or was removed, how long ago that happened.
-
-        A node of an earlier version writes no figures, and so not its trust: 0.
-        """
-        if self.state in ("left", "removed"):
-            return max(0.0, -self.trusted_for_s)
-        return max(0.0, self.figures.trust_s - self.trusted_for_s) if self.figures.trust_s else 0.0
+        """How old its last renewal was; for a node that left or was removed, how long ago that happened."""
+        ended = self.state in ("left", "removed")
+        return max(0.0, (0.0 if ended else self.trust_s) - self.trusted_for_s)
 
 
 def peer_of(row: Mapping[str, Any]) -> Peer:
@@ -55,6 +54,9 @@ def peer_of(row: Mapping[str, Any]) -> Peer:
         trusted_for_s=trusted_for_s,
         free_in_s=trusted_for_s + (0.0 if at_once else row["quiet_s"]),
         figures=decoded(row["figures"]),
+        trust_s=row["trust_s"],
+        quiet_s=row["quiet_s"],
+        started_s=row["started_s"],
     )
 
 

@@ -30,14 +30,17 @@ class PoolHandle:
     `turned_away`: requests that were refused by `turns_away` and not sent to the actor.
     """
 
-    __slots__ = ("_pool", "_unsent", "country", "mailbox", "turned_away", "view")
+    __slots__ = ("_begins_to_wait", "_pool", "_unsent", "country", "mailbox", "turned_away", "view")
 
-    def __init__(self, mailbox: "trio.MemorySendChannel[Message]", pool: Pool) -> None:
+    def __init__(
+        self, mailbox: "trio.MemorySendChannel[Message]", pool: Pool, begins_to_wait: Callable[[], None] = lambda: None
+    ) -> None:
         self.country = pool.country
         self.mailbox = mailbox
         self.view = pool.view()
         self._pool = pool
         self.turned_away = 0
+        self._begins_to_wait = begins_to_wait
         self._unsent: Rules | None = None  # the mailbox was full
 
     def __repr__(self) -> str:
@@ -45,6 +48,8 @@ class PoolHandle:
 
     def publish(self, pool: Pool, view: PoolView) -> None:
         """Only for the actor."""
+        if view.counts.waiting > self.view.counts.waiting == 0:
+            self._begins_to_wait()
         self._pool, self.view = pool, view
         if self._unsent is not None:
             self.set_rules(self._unsent)
@@ -103,6 +108,7 @@ class PoolDirectory:
     _start_actor: StartActor
     _now: Callable[[], Moment]
     _handles: dict[str, PoolHandle] = field(default_factory=dict, init=False)
+    _on_wait: Callable[[], None] = field(default=lambda: None, init=False)
 
     def __iter__(self) -> Iterator[PoolHandle]:
         return iter(list(self._handles.values()))
@@ -127,9 +133,16 @@ class PoolDirectory:
         send, receive = trio.open_memory_channel[Message](MAILBOX_MAX)
         pool = self._new_pool(canonical(country))
         pool.load_rows(ips, self._now(), term, rests_s)
-        handle = self._handles[pool.country] = PoolHandle(send, pool)
+        handle = self._handles[pool.country] = PoolHandle(send, pool, self._request_waits)
         self._start_actor(pool, receive, handle.publish)
         return handle
+
+    def on_wait(self, call: Callable[[], None]) -> None:
+        """`call` is called when a request waits in a pool where none has waited."""
+        self._on_wait = call
+
+    def _request_waits(self) -> None:
+        self._on_wait()
 
     def use(self, settings: Settings) -> None:
         """Sends the new rules to each actor, see messages.SetRules."""

@@ -244,9 +244,6 @@ Message = (
 )
 
 
-NO_IPS = Counts(0, 0, 0, 0, 0, 0)
-
-
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
     """The IPs of a country that the other nodes have, and the requests there.
@@ -254,7 +251,7 @@ class Elsewhere:
     `before`: how many of these nodes have an available IP and come before this node in the order of all nodes.
     """
 
-    counts: Counts = NO_IPS
+    counts: Counts = NO_COUNTS
     before: int = 0
 
 

@@ -73,7 +73,8 @@ class Batch:
     """`under_way`: traces in the queue of jobs or with a worker. `_flush` returns once PostgreSQL has all entries.
 
     `_restarted`: the traces that an earlier run of the node had under way. `beginning`: traces under way without an IP
-    yet, by country. `_without_ip`: claimed traces that got no IP. `_elsewhere(country)`: the IPs of the other nodes.
+    yet, by country. `_without_ip`: claimed traces that got no IP. `_elsewhere(country)`: the IPs of the other nodes. A
+    node that may not lease now leaves the rows to the others.
     """
 
     _database: Database
@@ -85,6 +86,7 @@ class Batch:
     _troubles: Troubles
     _node_id: UUID
     _elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE
+    _may_lease: Callable[[], bool] = lambda: True
     _wake: trio.Event = field(default_factory=trio.Event, init=False)
     _restarted: bool = field(default=False, init=False)
     beginning: Counter[str] = field(default_factory=Counter, init=False)
@@ -135,6 +137,8 @@ class Batch:
         if released := set(self._without_ip):
             await self._database.fetch("release_batch_traces", self._node_id, list(released))
             self._without_ip -= released
+        if not self._may_lease():
+            return False
         more = False
         for row in await self._database.fetch("batch_countries", self._node_id):
             more |= await self._fill_from(row["target_country"], running)
@@ -143,7 +147,8 @@ class Batch:
     async def _fill_from(self, country: str, running: frozenset[UUID]) -> bool:
         settings = self._live.current
         pool = self._dispatcher.pool_of(country)
-        if (pool is None or pool.country != canonical(country)) and self._elsewhere(canonical(country)).counts.total:
+        is_here = pool is not None and pool.country == canonical(country) and pool.view.counts.total > 0
+        if not is_here and self._elsewhere(canonical(country)).counts.total:
             return False  # the nodes that have these IPs take the rows
         if pool is None:
             return await self._refuse(country, running)

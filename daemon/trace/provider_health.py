@@ -10,7 +10,7 @@
 A provider without a trace since the daemon's start has no record.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -44,10 +44,14 @@ class ProviderStatus:
 
 @dataclass(slots=True)
 class ProviderRecord:
-    """`accepted`: a trace has succeeded since `status.since`. `spared_s` is a tick, `spared_in` a country."""
+    """`accepted`: a trace has succeeded since `status.since`. `spared_in` is a country.
+
+    `traced_s` and `spared_s` are ticks of the last trace and of the last exemption.
+    """
 
     status: ProviderStatus
     accepted: bool = False
+    traced_s: float = 0.0
     spared_s: float = 0.0
     spared_in: str = ""
 
@@ -77,6 +81,7 @@ class ProviderHealth:
             if record.status.state is not Health.SUSPECTED or now.tick_s >= record.spared_s + SUSPECTED_S:
                 record = self._set(provider, Health.OK, now)
             record.accepted = True
+        record.traced_s = now.tick_s
         record.status.traces += 1
 
     def spared(self, provider: str, country: str, now: Moment) -> None:
@@ -85,22 +90,12 @@ class ProviderHealth:
         if record.status.state is Health.OK:
             record = self._set(provider, Health.SUSPECTED, now, spared_in=country)
         record.status.ips_spared += 1
-        record.spared_s, record.spared_in = now.tick_s, country
+        record.traced_s = record.spared_s = now.tick_s
+        record.spared_in = country
 
-    def suspects(self) -> dict[str, str]:
-        """The suspected providers, each with the reason."""
-        return {name: record.why for name, record in self._records.items() if record.status.state is Health.SUSPECTED}
-
-    def refusals(self) -> dict[str, int]:
-        """Refused logins by provider, 0 if the last logins were accepted. Providers without either are left out."""
-        return {
-            name: record.status.credentials_refused
-            for name, record in self._records.items()
-            if record.accepted or record.status.state is Health.CREDENTIALS_REFUSED
-        }
-
-    def status(self) -> dict[str, ProviderStatus]:
-        return {name: replace(record.status) for name, record in sorted(self._records.items())}
+    def records(self) -> Mapping[str, ProviderRecord]:
+        """Copies, by provider."""
+        return {name: replace(record, status=replace(record.status)) for name, record in sorted(self._records.items())}
 
     def _record(self, provider: str, now: Moment) -> ProviderRecord:
         if provider not in self._records:

@@ -60,19 +60,30 @@ async def direct(face: Face, *, traces: DirectTraces | None = None, **given: Any
     return await (traces or DirectTraces()).trace(request, overview, cast(Any, Rows()), face.live.current)
 
 
-def batch_of(face: Face, rows: Rows, elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE) -> Batch:
+def batch_of(face: Face, rows: Rows, elsewhere: Callable[[str], Elsewhere], *, may_lease: bool) -> Batch:
     async def flush() -> None:
         await trio.lowlevel.checkpoint()
 
-    return Batch(cast(Any, rows), face.dispatcher, face.journal, flush, face.live, now, Troubles(), uuid4(), elsewhere)
+    return Batch(
+        cast(Any, rows),
+        face.dispatcher,
+        face.journal,
+        flush,
+        face.live,
+        now,
+        Troubles(),
+        uuid4(),
+        elsewhere,
+        lambda: may_lease,
+    )
 
 
 async def jobs_of(
-    face: Face, rows: Rows, elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE
+    face: Face, rows: Rows, elsewhere: Callable[[str], Elsewhere] = lambda country: ALONE, *, may_lease: bool = True
 ) -> list[TraceJob]:
     """The jobs that the batch lane queues in its first second."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(batch_of(face, rows, elsewhere).run)
+        nursery.start_soon(batch_of(face, rows, elsewhere, may_lease=may_lease).run)
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
     return [face.jobs.receive_nowait() for _ in range(face.jobs.statistics().current_buffer_used)]
@@ -115,6 +126,13 @@ async def test_the_batch_lane_leaves_the_traces_of_a_country_to_the_nodes_that_h
         jobs = await jobs_of(face, Rows("GB", "us"), elsewhere)
         assert [job.country for job in jobs] == ["us"]
         assert face.journal.entries == []
+
+
+async def test_a_node_that_may_not_lease_claims_no_batch_trace(autojump_clock: MockClock) -> None:
+    face = Face(pool={"batch_below_percent": 100})
+    face.directory.open("us", IPS)
+    assert await jobs_of(face, Rows("us", "fr"), may_lease=False) == []
+    assert face.journal.entries == []
 
 
 async def test_the_batch_lane_refuses_no_trace_of_a_country_whose_ips_are_in_the_table(

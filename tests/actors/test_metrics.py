@@ -1,6 +1,7 @@
 """A scrape of the metrics: counters, current figures, and no secrets."""
 
 import time
+from uuid import UUID
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -9,12 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from daemon.control.metrics import OTHER, PROVIDERS_MAX, Metrics
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Advice, Severity
+from daemon.nodes.figures import CountryFigures, NodeFigures
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.walk.steps import Landed
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import TraceResult
 from tests.fakes.overviews import fake_overview
+from tests.fakes.reports import a_node
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 CANARY = "c4n4ry-password"
@@ -166,3 +169,20 @@ async def test_counting_a_click_costs_almost_nothing() -> None:
         metrics.click("resolved", None, 2.5)
         metrics.trace("luna", Verdict.OK, 0.2, RESULT)
     assert (time.process_time() - began) / 2_000 < 0.001
+
+
+async def test_figures_of_all_nodes_have_names_of_their_own() -> None:
+    other = NodeFigures(countries={"us": CountryFigures(available=4, waiting=2)}, active_traces=5)
+    overview = fake_overview(others=[a_node(UUID(int=2), other), a_node(UUID(int=3), seen_s_ago=6)])
+    body, _ = await Metrics(LiveSettings(SETTINGS)).page(overview, None)
+    families = {family.name: family for family in plain(body.decode())}
+    found = {
+        (sample.name, *sample.labels.values()): sample.value for one in families.values() for sample in one.samples
+    }
+    assert (found["tracepool_pool_ips", "us", "available"], found["tracepool_active_traces",]) == (1, 1)
+    assert found["tracepool_cluster_pool_ips", "us", "available"] == 5
+    assert (found["tracepool_cluster_pool_waiting", "us"], found["tracepool_cluster_active_traces",]) == (2, 6)
+    assert (found["tracepool_cluster_nodes", "active"], found["tracepool_cluster_nodes", "not seen"]) == (2, 1)
+    for name, family in families.items():
+        of_all = name.startswith("tracepool_cluster") or name == "tracepool_advice_active"
+        assert ("of all nodes together" in family.documentation) == of_all, name

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from daemon.checks.checker import Checker, CheckKind, CheckResult
 from daemon.checks.prober import JITTER, LOOK_S, PAUSE_MAX_S, PAUSE_MIN_S, PROBES_MAX, Prober, pause_s
+from daemon.maintenance.provider_figures import provider_figures, refusals
 from daemon.pool.messages import Adopt
 from daemon.pool.states import Ip, Rules, Status
 from daemon.settings.live import LiveSettings
@@ -95,7 +96,7 @@ async def test_an_ip_that_works_again_is_available_five_minutes_after_it_failed(
         assert (ip.consecutive_failures, ip.probe_failures) == (0, 0)
         await trio.sleep(PAUSE_MAX_S)
         assert len(bench.at_s) == 1
-        assert bench.providers.status()["luna"].state == "ok"
+        assert provider_figures(bench.providers, 0)["luna"].state == "ok"
 
 
 @pytest.mark.slow
@@ -156,7 +157,7 @@ async def test_a_refused_login_does_not_change_the_pause(
         bench.kinds[ip.address] = CheckKind.CREDENTIALS
         await trio.sleep(1_000)
         assert (len(bench.at_s), ip.status, ip.probe_failures) == (3, Status.FAILED, 0)
-        assert bench.providers.refusals() == {"luna": 3}
+        assert refusals(provider_figures(bench.providers, 0)) == {"luna": 3}
 
 
 async def test_without_a_check_url_nothing_is_probed_until_there_is_one(

@@ -11,6 +11,7 @@ import trio.testing
 from msgspec.structs import replace
 
 from daemon.journal.entries import TraceProcessing
+from daemon.maintenance.provider_figures import provider_figures, refusals
 from daemon.pool.messages import Acquire, NoIPAvailable, Release
 from daemon.pool.states import Event, Ip, Status
 from daemon.trace.jobs import Finished, Started, WaitingForIp
@@ -303,4 +304,4 @@ async def test_a_refused_login_marks_the_provider_and_not_the_ip(
     bench = Bench(monkeypatch, in_turn(refused), retries_max=2, ips=3)
     await done(bench)
     assert [(ip.failure_count, ip.consecutive_failures, ip.is_healthy) for ip in bench.ips] == [(0, 0, True)] * 3
-    assert bench.providers.refusals() == {"luna": 1}
+    assert refusals(provider_figures(bench.providers, 0)) == {"luna": 1}

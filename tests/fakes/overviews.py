@@ -1,20 +1,30 @@
 """A fake Overview with constant figures, for what only reads the figures."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 from daemon.control.overview import Overview
 from daemon.control.status import QueueStatus
 from daemon.maintenance.figures import Advice
+from daemon.maintenance.node_report import Load
+from daemon.nodes.peers import Peer
+from daemon.settings.live import LiveSettings
+from daemon.settings.model import Settings
 from tests.fakes.ips import a_request, an_ip, at
 from tests.fakes.pools import PlayedPools
+from tests.fakes.reports import report_of
 
 
-def fake_overview(*advice: Advice, pools: PlayedPools | None = None) -> Overview:
+def fake_overview(*advice: Advice, others: Sequence[Peer] = (), pools: PlayedPools | None = None) -> Overview:
     """Three IPs in `us`, one of them leased and one failed; a journal whose database is unreachable."""
     pools = pools or PlayedPools()
     pools.directory.open("us", [an_ip("a"), an_ip("b"), an_ip("c", is_healthy=False)])
     pools.decide(a_request(), at(1.0))
+    live = LiveSettings(Settings())
+    report = report_of(live, pools.directory, *others)
+    report.count_backlog = lambda: 42
+    report.load = lambda: Load(clicks_waiting=2, active_traces=1)
     parts: dict[str, Any] = {
         "directory": pools.directory,
         "tracer": SimpleNamespace(active=1, in_flight={}),
@@ -24,10 +34,6 @@ def fake_overview(*advice: Advice, pools: PlayedPools | None = None) -> Overview
         "spool": SimpleNamespace(refused=6),
         "advisor": SimpleNamespace(advice=lambda: advice),
         "queues": lambda: {"workers_busy": QueueStatus(6, 10)},
-        "backlog": _backlog,
+        "report": report,
     }
     return cast(Overview, SimpleNamespace(**parts))
-
-
-async def _backlog() -> int:
-    return 42

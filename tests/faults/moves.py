@@ -8,9 +8,9 @@ import trio
 
 from tests.faults.beside import all_serve, beside_two, claims_held, name_of, owned, resolved
 from tests.faults.evidence import rows_came
+from tests.faults.nodes import IPS, LOCK_S, LONG_TRUST
 from tests.faults.scene import Scene, until
 from tests.faults.stage import Fault, Stage
-from tests.faults.three_nodes import IPS, LOCK_S, LONG_TRUST
 
 FEW, MANY = 1.5, 9.0
 """Clicks per second of two nodes, and of the third, whose turn it is."""

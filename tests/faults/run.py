@@ -32,7 +32,6 @@ from tests.faults import (
     shared,
     signals,
     spellings,
-    three_nodes,
     wall_clock,
 )
 from tests.faults.mutants import MUTANTS, Mutant
@@ -60,7 +59,6 @@ MODULES = (
     pages,
     restored,
     nodes,
-    three_nodes,
     moves,
     shared,
 )

@@ -1,6 +1,7 @@
 """Advice from real rows: by `status`, by a round, and without the database."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,15 @@ from daemon.host.clocks import read_clocks
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.evidence import read_active, read_evidence, uses_in
 from daemon.maintenance.figures import Evidence, Faults, Slots, Use
-from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.states import Ip
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.provider_health import SUSPECTED_S, ProviderHealth
 from daemon.trace.walk.verdicts import Verdict
-from daemon.troubles import Troubles
 from tests.fakes.ips import an_ip
 from tests.fakes.pools import PlayedPools
+from tests.fakes.reports import report_of
 from tests.integration.commands import Commands
 from tests.integration.databases import PostgresServer, Rows, fresh_database
 
@@ -43,7 +43,7 @@ async def evidence(rows: Rows) -> Evidence:
 
 async def test_empty_tables_are_no_evidence(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows:
-        assert await evidence(rows) == Evidence()
+        assert replace(await evidence(rows), connections_max=None) == Evidence()
         assert await rows.database.work(read_active) == {}
 
 
@@ -182,7 +182,7 @@ async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_change
     live, providers, now = LiveSettings(Settings()), ProviderHealth(), read_clocks()
     async with fresh_database(postgres) as rows:
         directory = directory_with(an_ip())
-        advisor = Advisor(rows.database, live, directory, Tally(), providers, read_clocks, Troubles())
+        advisor = Advisor(rows.database, live, report_of(live, directory, providers=providers), read_clocks)
         assert await advisor.refresh() == ()
         providers.spared("luna", "us", now)
         assert [advice.code for advice in await advisor.refresh()] == ["provider_suspected"]

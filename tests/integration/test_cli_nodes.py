@@ -30,13 +30,26 @@ def test_nodes_are_listed_with_the_time_until_their_ips_are_free(tracepool: Comm
     assert 950 < nodes["tracer-1"]["free_in_s"] <= 960
     assert (nodes["gone"]["free_in_s"], nodes["gone"]["state"]) == (0, "lost")
     head, *lines = tracepool("nodes", "list").lines
-    assert head.split("\t") == ["name", "state", "free in", "version", "started", "node"]
+    columns = [
+        "name",
+        "state",
+        "IPs by country",
+        "clicks/s",
+        "wait p95",
+        "to ship",
+        "seen",
+        "free in",
+        "version",
+        "node",
+    ]
+    assert head.split("\t") == columns
     assert len(lines) == 3
+    assert tracepool("nodes").out == tracepool("nodes", "list").out
 
 
 def test_a_removed_node_is_waited_for_no_longer_than_its_quiet(tracepool: Commands) -> None:
     ended = tracepool("nodes", "remove", "tracer-1", "--yes")
-    assert (ended.status, ended.out) == (0, "removed tracer-1: another node can use its IPs in 160 s\n")
+    assert (ended.status, ended.out) == (0, "removed tracer-1: other nodes can use its IPs in 160 s\n")
     [node] = [node for node in tracepool("nodes", "list", "--json").json if node["name"] == "tracer-1"]
     assert node["state"] == "removed"
     assert 150 < node["free_in_s"] <= 160

@@ -18,9 +18,9 @@ from daemon.maintenance.advisor import Advisor
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import LocalBackend
-from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 from tests.fakes.net import fetcher, net
+from tests.fakes.reports import report_of
 from tests.integration import contract_hooks
 from tests.integration.control_faces import FixedOverview, Served, control_face, row_of
 from tests.integration.databases import PostgresServer, Rows, fresh_database
@@ -64,14 +64,15 @@ async def full_face(postgres: PostgresServer) -> AsyncIterator[Served]:
 
 def parts_of(rows: Rows, path: WholePath) -> dict[str, Any]:
     live, troubles = LiveSettings(SETTINGS), Troubles()
-    advisor = Advisor(rows.database, live, path.directory, path.clicks.tally, ProviderHealth(), read_clocks, troubles)
+    report = report_of(live, path.directory, tally=path.clicks.tally, troubles=troubles)
+    advisor = Advisor(rows.database, live, report, read_clocks)
     flush = trio.lowlevel.checkpoint
     maintenance = Maintenance(rows.database, live, path.directory, lambda: 0, flush, advisor, troubles, node_id=uuid4())
     overview: Any = FixedOverview()
     overview.directory, overview.tracer, overview.clicks, overview.dispatcher = (
         *(path.directory, path.tracer, path.clicks, path.dispatcher),
     )
-    overview.writer, overview.advisor = path.journal, advisor
+    overview.writer, overview.advisor, overview.report = path.journal, advisor, report
     return {
         "overview": overview,
         "database": rows.database,

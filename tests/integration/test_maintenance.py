@@ -14,16 +14,15 @@ from daemon.host.clocks import read_clocks
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.rounds import Report, UnhealthyIp, run_once
-from daemon.maintenance.tally import Tally
 from daemon.pool.directory import PoolDirectory
 from daemon.pool.pool import Pool
 from daemon.pool.states import Ip, Status
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.pools import PlayedPools
+from tests.fakes.reports import report_of
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import until
@@ -279,7 +278,7 @@ def maintaining(
 ) -> Maintenance:
     troubles = troubles or Troubles()
     live = LiveSettings(settings)
-    advisor = Advisor(rows.database, live, directory, Tally(), ProviderHealth(), read_clocks, troubles)
+    advisor = Advisor(rows.database, live, report_of(live, directory, troubles=troubles), read_clocks)
     return Maintenance(
         rows.database,
         live,

@@ -45,7 +45,8 @@ def test_nodes_that_agree_get_no_advice() -> None:
         (
             {"seen_s_ago": 910, "trusted_for_s": -10, "free_at_s": NOW_S + 150},
             Severity.CRITICAL,
-            "The node b has not reached PostgreSQL for 910 s. No other node may use its 100 IPs before 22:15:50 UTC.",
+            "The node b does not reach PostgreSQL: its trust ended 10 s ago. No other node may use its 100 IPs before "
+            "22:15:50 UTC.",
         ),
         (
             {"state": "removed", "seen_s_ago": 3, "trusted_for_s": -3, "free_at_s": NOW_S + 157},

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from daemon.nodes.cluster import cluster_of, counted, differing_settings
+from daemon.nodes.cluster import cluster_of, counted
 from daemon.nodes.figures import (
     DECODER,
     ENCODER,
@@ -19,25 +19,9 @@ from daemon.nodes.figures import (
 )
 from daemon.nodes.peers import Peer, Peers
 from daemon.nodes.waits import BUCKET_MAX, Waits, added, bucket_of, waits_of
+from tests.fakes.reports import a_node
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
-TRUST_S = 900.0
-
-
-def a_node(node_id: UUID, figures: NodeFigures = NO_FIGURES, seen_s_ago: float = 0.0, state: str = "active") -> Peer:
-    return Peer(
-        node_id=node_id,
-        name=f"n{node_id.int}",
-        epoch=1,
-        state=state,
-        draining=False,
-        version="1",
-        trusted_for_s=TRUST_S - seen_s_ago if state == "active" else -seen_s_ago,
-        free_in_s=(TRUST_S if state == "active" else 0) + 160 - seen_s_ago,
-        figures=NodeFigures(**{name: getattr(figures, name) for name in NodeFigures.__struct_fields__} | {
-            "trust_s": TRUST_S
-        }),
-    )  # fmt: skip
 
 
 def read(*nodes: Peer, at_s: float = 100.0) -> Peers:
@@ -57,7 +41,7 @@ def test_counts_of_all_nodes_add_up_and_the_own_ones_are_the_present_ones() -> N
     own = NodeFigures(countries={"us": CountryFigures(available=3, locked=1)}, active_traces=1)
     other = NodeFigures(countries={"us": CountryFigures(cooldown=2, failed=1), "uk": CountryFigures(available=5)},
                         active_traces=4)  # fmt: skip
-    found = cluster_of(counted(read(a_node(A, past), a_node(B, other)), own, 100.0))
+    found = cluster_of(counted(read(a_node(A, past), a_node(B, other)), a_node(A, own), 100.0))
     assert found.countries == {
         "uk": CountryFigures(available=5),
         "us": CountryFigures(available=3, locked=1, cooldown=2, failed=1),
@@ -67,7 +51,9 @@ def test_counts_of_all_nodes_add_up_and_the_own_ones_are_the_present_ones() -> N
 
 def test_percentiles_are_those_of_all_clicks_and_not_means() -> None:
     fast, slow = clicks(*[10.0] * 95), clicks(*[8_000.0] * 5, deadline=5)
-    both = cluster_of(counted(read(a_node(A), a_node(B, NodeFigures(clicks=slow))), NodeFigures(clicks=fast), 100.0))
+    both = cluster_of(
+        counted(read(a_node(A), a_node(B, NodeFigures(clicks=slow))), a_node(A, NodeFigures(clicks=fast)), 100.0)
+    )
     assert (both.clicks.clicks, both.clicks.resolved, both.clicks.fallbacks) == (100, 95, {"deadline": 5})
     assert both.clicks.waits.percentile(50) == pytest.approx(10, rel=0.05)
     assert both.clicks.waits.percentile(96) == pytest.approx(8_000, rel=0.05)
@@ -90,19 +76,22 @@ def test_a_node_that_left_counts_with_its_ips_as_resting_ones_until_they_are_fre
         countries={"us": CountryFigures(available=2, locked=1, waiting=7)}, clicks=clicks(5.0), active_traces=1
     )
     leaving = a_node(B, figures, state="left")
-    found = cluster_of(counted(read(a_node(A), leaving), NO_FIGURES, 110.0))
+    found = cluster_of(counted(read(a_node(A), leaving), a_node(A, NO_FIGURES), 110.0))
     assert found.countries == {"us": CountryFigures(cooldown=3)}
     assert (found.clicks.clicks, found.active_traces) == (0, 0)
-    assert cluster_of(counted(read(a_node(A), leaving), NO_FIGURES, 261.0)).countries == {}
-    assert cluster_of(counted(read(a_node(A), replace(leaving, state="lost")), NO_FIGURES, 100.0)).countries == {}
+    assert cluster_of(counted(read(a_node(A), leaving), a_node(A, NO_FIGURES), 261.0)).countries == {}
+    assert (
+        cluster_of(counted(read(a_node(A), replace(leaving, state="lost")), a_node(A, NO_FIGURES), 100.0)).countries
+        == {}
+    )
 
 
 def test_figures_older_than_a_minute_count_for_ips_only() -> None:
     figures = NodeFigures(countries={"us": CountryFigures(available=2)}, clicks=clicks(5.0), active_traces=3)
-    nodes = counted(read(a_node(A), a_node(B, figures, seen_s_ago=4.0)), NO_FIGURES, 102.0)
+    nodes = counted(read(a_node(A), a_node(B, figures, seen_s_ago=4.0)), a_node(A, NO_FIGURES), 102.0)
     assert [(one.age_s, one.is_stale) for one in nodes] == [(0.0, False), (6.0, True)]
     assert cluster_of(nodes).active_traces == 3
-    later = cluster_of(counted(read(a_node(A), a_node(B, figures, seen_s_ago=4.0)), NO_FIGURES, 190.0))
+    later = cluster_of(counted(read(a_node(A), a_node(B, figures, seen_s_ago=4.0)), a_node(A, NO_FIGURES), 190.0))
     assert (later.active_traces, later.clicks.clicks) == (0, 0)
     assert later.countries == {"us": CountryFigures(available=2)}
 
@@ -113,7 +102,7 @@ def test_a_provider_is_as_bad_as_the_worst_node_finds_it_until_another_one_succe
 
     def together(one: ProviderFigures, other: ProviderFigures) -> ProviderFigures:
         nodes = read(a_node(A), a_node(B, NodeFigures(providers={"luna": other})))
-        return cluster_of(counted(nodes, NodeFigures(providers={"luna": one}), 100.0)).providers["luna"]
+        return cluster_of(counted(nodes, a_node(A, NodeFigures(providers={"luna": one})), 100.0)).providers["luna"]
 
     assert together(refused, fine).state == "credentials_refused"
     assert together(refused, refused).refused == 6
@@ -123,15 +112,9 @@ def test_a_provider_is_as_bad_as_the_worst_node_finds_it_until_another_one_succe
 
 def test_what_hinders_a_node_is_told_with_its_name_while_it_leases() -> None:
     held = NodeFigures(hindered=(Hindered("writing rows", "permission denied", "grant it"),), refused=2)
-    found = cluster_of(counted(read(a_node(A), a_node(B, held)), NO_FIGURES, 100.0))
+    found = cluster_of(counted(read(a_node(A), a_node(B, held)), a_node(A, NO_FIGURES), 100.0))
     assert [(name, one.activity) for name, one in found.hindered] == [("n2", "writing rows")]
     assert found.refused == 2
-
-
-def test_settings_that_differ_are_found() -> None:
-    one, other = NodeFigures(settings={"pool.cooldown_s": 60, "x": 1}), NodeFigures(settings={"pool.cooldown_s": 30})
-    nodes = counted(read(a_node(A), a_node(B, other)), one, 100.0)
-    assert dict(differing_settings(nodes)) == {"pool.cooldown_s": {"n1": 60, "n2": 30}}
 
 
 def test_a_row_of_a_busy_node_is_a_few_hundred_bytes_beside_its_countries() -> None:
@@ -142,7 +125,6 @@ def test_a_row_of_a_busy_node_is_a_few_hundred_bytes_beside_its_countries() -> N
         clicks_waiting=40,
         active_traces=120,
         uptime_s=90_000,
-        trust_s=900,
         backlog=35,
         filling={"workers_busy": (600, 1_000)},
         providers={"luna": ProviderFigures("ok", "2026-01-01T00:00:00+00:00", 9_000)},

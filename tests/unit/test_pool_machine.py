@@ -153,7 +153,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
     def say(self, *messages: Message) -> None:
         """One batch of the actor; the answers are checked in the order in which they were decided."""
         rows = [row for message in messages if isinstance(message, Adopt) for row in message.ips]
-        self.before = {ip.id: Ip(**state(ip)) for ip in [*rows, *self.pool.ips.values()]}
+        newest_last = sorted([*rows, *self.pool.ips.values()], key=lambda ip: ip.edit_no)
+        self.before = {ip.id: Ip(**state(ip)) for ip in newest_last}
         decision = Decision()
         self.pool.fire_timers(at(self.now_s), decision)
         for ip_id, known in list(self.known.items()):
@@ -184,7 +185,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         assert self.now_s >= max(rests_until_s, self.busy_until_s.get(known.endpoint, -math.inf))
         row = self.before[entry.id]
         assert (entry.to, entry.edit_no) == (ANOTHER_NODE, row.edit_no)
-        values = self.rows.pop(entry.id) | {"is_healthy": known.fit}
+        values = self.rows.pop(entry.id)
+        values["status"] = Status(values["status"])
         for name, value in values.items():
             setattr(row, name, value)
         row.locked_until_s = row.locked_by = None

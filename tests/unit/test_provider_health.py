@@ -2,6 +2,8 @@
 
 import pytest
 
+from daemon.maintenance.provider_figures import provider_figures, provider_statuses, refusals, suspects
+from daemon.nodes.figures import ProviderFigures
 from daemon.trace.provider_health import SUSPECTED_S, Health, ProviderHealth, ProviderRecord, ProviderStatus
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.ips import at
@@ -15,8 +17,11 @@ class Said:
     def hear(self, provider: str, record: ProviderRecord) -> None:
         self.heard.append((provider, record.status.state))
 
+    def figures(self) -> dict[str, ProviderFigures]:
+        return provider_figures(self.health, at(100).tick_s)
+
     def state(self, provider: str = "luna") -> str:
-        return str(self.health.status()[provider].state)
+        return str(self.figures()[provider].state)
 
 
 def test_a_refused_login_is_reported_once_and_ends_with_the_first_success() -> None:
@@ -25,7 +30,7 @@ def test_a_refused_login_is_reported_once_and_ends_with_the_first_success() -> N
     for second in (1, 2, 3):
         said.health.trace("luna", Verdict.CREDENTIALS, at(second))
     assert said.heard == [("luna", Health.CREDENTIALS_REFUSED)]
-    assert said.health.status() == {
+    assert provider_statuses(said.figures()) == {
         "luna": ProviderStatus(
             state=Health.CREDENTIALS_REFUSED,
             since="2023-11-14T22:13:21+00:00",
@@ -34,17 +39,17 @@ def test_a_refused_login_is_reported_once_and_ends_with_the_first_success() -> N
             ips_spared=0,
         )
     }
-    assert said.health.refusals() == {"luna": 3}
+    assert refusals(said.figures()) == {"luna": 3}
     said.health.trace("luna", Verdict.OK, at(4))
     assert said.heard[1:] == [("luna", Health.OK)]
-    assert said.health.refusals() == {"luna": 0}
+    assert refusals(said.figures()) == {"luna": 0}
 
 
 @pytest.mark.parametrize("verdict", sorted(set(Verdict) - {Verdict.OK, Verdict.CREDENTIALS}))
 def test_other_verdicts_do_not_change_the_login(verdict: Verdict) -> None:
     said = Said()
     said.health.trace("luna", verdict, at(0))
-    assert (said.state(), said.health.refusals(), said.heard) == ("ok", {}, [])
+    assert (said.state(), refusals(said.figures()), said.heard) == ("ok", {}, [])
     said.health.trace("luna", Verdict.CREDENTIALS, at(1))
     said.health.trace("luna", verdict, at(2))
     assert said.state() == "credentials_refused"
@@ -63,12 +68,12 @@ def test_a_suspicion_lasts_while_ips_go_on_failing_despite_successes() -> None:
     said.health.spared("luna", "gb", at(100))
     said.health.trace("luna", Verdict.OK, at(99 + SUSPECTED_S))
     assert said.heard == [("luna", Health.SUSPECTED)]
-    assert "IPs of gb" in said.health.suspects()["luna"]
-    assert said.health.status()["luna"].ips_spared == 2
+    assert "IPs of gb" in suspects(said.figures())["luna"]
+    assert provider_statuses(said.figures())["luna"].ips_spared == 2
     said.health.trace("luna", Verdict.IP, at(100 + SUSPECTED_S))
     assert said.state() == "suspected"
     said.health.trace("luna", Verdict.OK, at(100 + SUSPECTED_S))
-    assert (said.state(), said.health.suspects()) == ("ok", {})
+    assert (said.state(), suspects(said.figures())) == ("ok", {})
 
 
 def test_refused_credentials_have_precedence_over_a_suspicion() -> None:
@@ -77,4 +82,4 @@ def test_refused_credentials_have_precedence_over_a_suspicion() -> None:
     said.health.trace("luna", Verdict.CREDENTIALS, at(1))
     said.health.spared("luna", "us", at(2))
     assert said.heard == [("luna", Health.SUSPECTED), ("luna", Health.CREDENTIALS_REFUSED)]
-    assert said.health.suspects() == {}
+    assert suspects(said.figures()) == {}

@@ -1,0 +1,60 @@
+"""The lines of `tracepool status` about nodes, and which nodes run although no daemon runs here."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+NAMES_SHOWN = 8
+
+
+def cluster_lines(found: Mapping[str, Any]) -> list[str]:
+    """Which nodes the figures above are of, and which were not seen lately. No line for the one node that runs here."""
+    nodes = found.get("nodes", [])
+    if not nodes or (len(nodes) == 1 and found["daemon"] == "running"):
+        return []
+    lines = [f"these are the figures of {_count(nodes)} together: {names_of(nodes)}"]
+    lines += [
+        f"NOT seen for {node['seen_s_ago']:.0f} s: {node['name']}; {_effect(node)}" for node in nodes if node["stale"]
+    ]
+    lines += [f"draining: {node['name']} gives its {sum(node['ips'].values())} IPs away" for node in nodes
+              if node["draining"] and node["state"] == "active" and not node["stale"]]  # fmt: skip
+    lines += [f"filling up on {node['name']}: {name}" for node in nodes if not node["this"] for name in node["filling"]]
+    return lines
+
+
+def own_lines(node: Mapping[str, Any], *, several: bool) -> list[str]:
+    """Whether the node of this machine may lease IPs, for how long without PostgreSQL, and its part of the figures."""
+    trust, name = node["trusted_for_s"], node["name"]
+    if not node["leasing"]:
+        lines = [f"node: {name}, NOT leasing: clicks fall back; the log says why"]
+    elif node.get("draining"):
+        lines = [f"node: {name}, draining: clicks fall back; end it: tracepool nodes undrain {name}"]
+    else:
+        lines = [f"node: {name}, leasing" + ("" if trust is None else f"; without PostgreSQL for {trust:.0f} s more")]
+    if several and "countries" in node:
+        minute = node["last_minute"]
+        owned = ", ".join(f"{country} {counts['total']}" for country, counts in node["countries"].items()) or "none"
+        lines.append(
+            f"this node alone: IPs {owned}; {node['active_traces']} active traces; last minute "
+            f"{minute['clicks']} clicks, {minute['resolved']} resolved"
+        )
+    return lines
+
+
+def names_of(nodes: Iterable[Mapping[str, Any]]) -> str:
+    names = [f"{node['name']}{' (here)' if node['this'] else ''}" for node in nodes]
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _count(nodes: list[Any]) -> str:
+    return "1 node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+
+
+def _effect(node: Mapping[str, Any]) -> str:
+    """What follows from a node that does not renew."""
+    if node["free_in_s"] is None:
+        return "its figures are that old"
+    return (
+        f"its figures are that old; others use its IPs in {node['free_in_s']:.0f} s, or after tracepool nodes remove "
+        f"{node['name']}"
+    )

@@ -1,0 +1,37 @@
+"""Metrics of all nodes together. Each node exports the same values, so they are not added up over nodes: use max."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+
+from daemon.maintenance.node_report import NodeReport, counts_of
+from daemon.nodes.listing import entries_of
+
+STATES = ("active", "draining", "not seen", "left", "removed")
+IP_STATES = ("available", "locked", "cooldown", "failed")
+EACH = "of all nodes together, the same on each node: use max, not sum"
+
+
+def cluster_metrics(report: NodeReport) -> Iterator[Metric]:
+    cluster = report.cluster()
+    states = Counter(entry.shown_state for entry in entries_of(cluster.nodes))
+    nodes = GaugeMetricFamily("tracepool_cluster_nodes", f"Nodes by state, {EACH}", labels=("state",))
+    for state in STATES:
+        nodes.add_metric((state,), states[state])
+    ips = GaugeMetricFamily(
+        "tracepool_cluster_pool_ips", f"IPs by country and state, {EACH}", labels=("country", "state")
+    )
+    used = GaugeMetricFamily(
+        "tracepool_cluster_pool_utilisation_ratio", f"(locked + cooldown) / healthy IPs, {EACH}", labels=("country",)
+    )
+    waiting = GaugeMetricFamily(
+        "tracepool_cluster_pool_waiting", f"Traces that wait for an IP, {EACH}", labels=("country",)
+    )
+    for country, counts in counts_of(cluster.countries).items():
+        for state in IP_STATES:
+            ips.add_metric((country, state), getattr(counts, state))
+        used.add_metric((country,), counts.utilisation_percent / 100)
+        waiting.add_metric((country,), counts.waiting)
+    yield from (nodes, ips, used, waiting)
+    yield GaugeMetricFamily("tracepool_cluster_active_traces", f"Traces that have an IP, {EACH}", cluster.active_traces)

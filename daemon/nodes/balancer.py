@@ -1,0 +1,189 @@
+"""Divides the countries' IPs among the nodes: asks nodes/balance.py for this node's gifts, and sends them to the pools.
+
+Each second, after each renewal, and as soon as a request waits for an IP, because another node may have idle ones. The
+pools learn what the other nodes have. A country that only other nodes have gets an empty pool, where clicks wait for a
+gift. While this node is the only one, it does nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+import trio
+
+from daemon.nodes.balance import SETTLED_S, Gift, gifts, idle
+from daemon.nodes.exchange import Exchange, is_short
+from daemon.nodes.figures import NO_COUNTRY_FIGURES, CountryFigures
+from daemon.nodes.member import Member
+from daemon.nodes.peers import Peer, Peers
+from daemon.pool.directory import PoolDirectory, PoolHandle
+from daemon.pool.messages import NOTHING_ELSEWHERE, Give, Message, SetElsewhere
+
+EACH_S = 1.0
+PAUSE_S = 0.2
+SILENT_S = 4.0  # a node that has not renewed for so long gets nothing
+PLAN_EACH_S = 5.0  # for a country where no request waits
+TELL_EACH_S = 5.0  # what other nodes have, while nothing depends on it
+HANDLED_S = 3.0  # a pool that has not handled its gifts by then may have crashed
+TRACE_S = 3.0  # about how long a trace keeps an IP
+
+log = structlog.get_logger("daemon.nodes")
+
+
+@dataclass(eq=False)
+class _Country:
+    """`gives`: messages sent to the pool; `orders`: receivers of the last ones. `told`: the pool's SetElsewhere."""
+
+    exchange: Exchange
+    planned_s: float = float("-inf")
+    gives: int = 0
+    gave_s: float = float("-inf")
+    orders: frozenset[UUID] = frozenset()
+    told: SetElsewhere = NOTHING_ELSEWHERE
+    told_s: float = float("-inf")
+
+
+@dataclass(eq=False, repr=False)
+class Balancer:
+    """`_cooldown_s()`: this node's pool.cooldown_s."""
+
+    _member: Member
+    _directory: PoolDirectory
+    _cooldown_s: Callable[[], float]
+    _by_name: dict[str, _Country] = field(default_factory=dict, init=False)
+    _began_s: float = field(default_factory=trio.current_time, init=False)
+    _woken: trio.Event = field(default_factory=trio.Event, init=False)
+    _had_others: bool = field(default=False, init=False)
+
+    def countries(self) -> dict[str, CountryFigures]:
+        """This node's present figures, for its row in `nodes`."""
+        found = {}
+        for handle in self._directory:
+            if handle.view.counts.total or handle.view.asked or handle.turned_away:
+                found[handle.country] = self._country(handle.country).exchange.figures(handle.view)
+        return found
+
+    def pools_s(self) -> float:
+        """Since the pools were loaded."""
+        return round(trio.current_time() - self._began_s, 1)
+
+    def wake(self, _peers: Peers | None = None) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        while True:
+            with trio.move_on_after(EACH_S):
+                await self._woken.wait()
+            self._woken = trio.Event()
+            self.step(trio.current_time())
+            await trio.sleep(PAUSE_S)
+
+    def step(self, now_s: float) -> None:
+        """One round over all countries."""
+        peers = self._member.peers
+        others = {peer.node_id: peer for peer in peers.others() if _takes_part(peer)}
+        is_current = now_s - peers.read_s < SILENT_S
+        if not others or not is_current:
+            self._note_alone(now_s)
+            return
+        self._had_others = True
+        for country in {country for peer in others.values() for country in peer.figures.countries}:
+            if self._directory.known(country) is None:
+                self._directory.open(country, (), self._member.term)
+        draining = frozenset(node for node, peer in peers.by_id.items() if peer.draining)
+        settled = {node for node, peer in others.items() if peer.figures.pools_s >= SETTLED_S} | {peers.me}
+        is_hurried = False
+        for handle in self._directory:
+            nodes = {
+                node: peer.figures.countries.get(handle.country, NO_COUNTRY_FIGURES) for node, peer in others.items()
+            }
+            mine = self._country(handle.country)
+            mine.exchange.note(
+                handle.view, handle.turned_away, {node: its.adopted for node, its in nodes.items()}, now_s
+            )
+            nodes[peers.me] = mine.exchange.figures(handle.view)
+            self._tell(handle, mine, mine.exchange.elsewhere(peers.me, nodes, now_s), now_s)
+            self._give(handle, mine, nodes, draining, settled, now_s)
+            own = nodes[peers.me]
+            is_hurried = is_hurried or bool(
+                (own.waiting or own.missed) and any(idle(its) for node, its in nodes.items() if node != peers.me)
+            )
+        if is_hurried:
+            self._member.hurry()
+
+    def _country(self, name: str) -> _Country:
+        found = self._by_name.get(name)
+        if found is None:
+            found = self._by_name[name] = _Country(Exchange(trio.current_time()))
+        return found
+
+    def _note_alone(self, now_s: float) -> None:
+        """No other node takes part, or PostgreSQL does not answer: the demand is still measured."""
+        for handle in self._directory:
+            mine = self._country(handle.country)
+            mine.exchange.note(handle.view, handle.turned_away, {}, now_s)
+            if self._had_others and mine.told != NOTHING_ELSEWHERE:
+                elsewhere = NOTHING_ELSEWHERE if not any(self._member.peers.others()) else _without_hope(mine.told)
+                self._tell(handle, mine, elsewhere, now_s)
+
+    def _tell(self, handle: PoolHandle, mine: _Country, elsewhere: SetElsewhere, now_s: float) -> None:
+        """Sends what the other nodes have, if it differs; while IPs are coming, again each second."""
+        told, passed_s = mine.told, now_s - mine.told_s
+        matters = (elsewhere.coming, elsewhere.counts.total, elsewhere.broken)
+        is_new = matters != (told.coming, told.counts.total, told.broken)
+        is_due = elsewhere.coming > 0 and passed_s >= EACH_S
+        is_due = is_new or is_due or (elsewhere != told and passed_s >= TELL_EACH_S)
+        if is_due and _put(handle, elsewhere):
+            mine.told, mine.told_s = elsewhere, now_s
+
+    def _give(
+        self,
+        handle: PoolHandle,
+        mine: _Country,
+        nodes: Mapping[UUID, CountryFigures],
+        draining: frozenset[UUID],
+        settled: set[UUID],
+        now_s: float,
+    ) -> None:
+        me = self._member.peers.me
+        is_urgent = me in draining or bool(mine.orders) or is_short(nodes.values())
+        if not is_urgent and now_s < mine.planned_s + PLAN_EACH_S:
+            return
+        if handle.view.gives != mine.gives and now_s < mine.gave_s + HANDLED_S:
+            return
+        mine.planned_s, mine.gives = now_s, handle.view.gives
+        made = gifts(
+            handle.country,
+            me,
+            nodes,
+            mine.exchange.given,
+            now_s,
+            draining=draining,
+            settled=settled,
+            cycle_s=self._cooldown_s() + TRACE_S,
+        )
+        for to in mine.orders - {gift.to for gift in made}:
+            made.append(Gift(handle.country, to, 0))
+        for gift in made:
+            if _put(handle, Give(gift.to, gift.count, gift.later, gift.failed)):
+                mine.gives, mine.gave_s = mine.gives + 1, now_s
+        mine.orders = frozenset(gift.to for gift in made if gift.later)
+
+
+def _takes_part(peer: Peer) -> bool:
+    """Whether the node runs, and has loaded its pools."""
+    return peer.figures.pools_s > 0 and peer.seen_s_ago < SILENT_S
+
+
+def _without_hope(told: SetElsewhere) -> SetElsewhere:
+    return SetElsewhere(0, told.counts, told.broken)
+
+
+def _put(handle: PoolHandle, message: Message) -> bool:
+    """False if the mailbox is full, or the daemon stops: it is sent again later."""
+    try:
+        handle.mailbox.send_nowait(message)
+    except (trio.WouldBlock, trio.ClosedResourceError):
+        return False
+    return True

@@ -1,0 +1,116 @@
+"""One country's demand and gifts, as a node's balancer follows them from the views of its pool. Pure.
+
+Times are on the monotonic clock.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from msgspec import structs
+
+from daemon.nodes.balance import MOVED_S, Given, idle, unseen
+from daemon.nodes.figures import CountryFigures, Sent, own_figures
+from daemon.pool.messages import NO_COUNTS, Counts, PoolView, SetElsewhere
+
+MEMORY_S = 30.0  # of the demand
+MISSED_S = 3.0
+UNSEEN_S = 5.0  # later the receiver has a gift, or has lost it
+LATELY_S = 3.0  # in which as many IPs are expected from other nodes as in the time before
+HOPE_MAX_S = 5.0  # without an IP, although other nodes have some to give
+DESPAIR_S = 10.0
+
+
+class Exchange:
+    """`given`: this node's gifts of the last MOVED_S. `note` comes before all else."""
+
+    def __init__(self, now_s: float) -> None:
+        self.given: deque[Given] = deque()
+        self._began_s = self._noted_s = now_s
+        self._asked = self._missed = 0
+        self._wanted_per_s = 0.0
+        self._missed_at: deque[tuple[float, int]] = deque()
+        self._adopted_at: deque[tuple[float, int]] = deque()  # the total until then
+        self._totals: Mapping[UUID, int] = {}
+        self._sent: dict[UUID, tuple[Sent, float]] = {}
+        self._hopes_since_s = math.inf
+        self._despairs_until_s = -math.inf
+
+    def note(self, view: PoolView, turned_away: int, adopted_by: Mapping[UUID, int], now_s: float) -> None:
+        """`turned_away`: see PoolHandle. `adopted_by`: other nodes' CountryFigures.adopted."""
+        asked, missed = view.asked + turned_away, view.missed + turned_away
+        if (passed_s := now_s - self._noted_s) > 0:
+            weight = max(1 - math.exp(-passed_s / MEMORY_S), passed_s / (now_s - self._began_s + MISSED_S))
+            self._wanted_per_s += weight * ((asked - self._asked) / passed_s - self._wanted_per_s)
+            self._asked, self._noted_s = asked, now_s
+        if missed > self._missed:
+            self._missed_at.append((now_s, missed - self._missed))
+            self._missed = missed
+        while self._missed_at and self._missed_at[0][0] <= now_s - MISSED_S:
+            self._missed_at.popleft()
+        if not self._adopted_at or view.adopted > self._adopted_at[-1][1]:
+            self._adopted_at.append((now_s, view.adopted))
+            self._hopes_since_s = math.inf
+        while len(self._adopted_at) > 1 and self._adopted_at[1][0] <= now_s - LATELY_S:
+            self._adopted_at.popleft()
+        self._note_gifts(view.given, adopted_by, now_s)
+
+    def _note_gifts(self, totals: Mapping[UUID, int], adopted_by: Mapping[UUID, int], now_s: float) -> None:
+        for to, (sent, at_s) in list(self._sent.items()):
+            if now_s >= at_s + UNSEEN_S or adopted_by.get(to, 0) >= sent.seen_at:
+                del self._sent[to]
+        while self.given and self.given[0].at_s <= now_s - MOVED_S:
+            self.given.popleft()
+        if totals is self._totals:
+            return
+        for to, total in totals.items():
+            if (count := total - self._totals.get(to, 0)) > 0:
+                adopted = adopted_by.get(to, 0)
+                before = self._sent[to][0] if to in self._sent else Sent(0, adopted)
+                left = count + max(0, min(before.count, before.seen_at - adopted))
+                self._sent[to] = Sent(left, adopted + left), now_s
+                self.given.append(Given(to, count, now_s))
+        self._totals = totals
+
+    def figures(self, view: PoolView) -> CountryFigures:
+        return structs.replace(
+            own_figures(view.counts),
+            wanted_per_s=round(self._wanted_per_s, 3),
+            missed=sum(count for _, count in self._missed_at),
+            adopted=view.adopted,
+            broken=view.broken,
+            sent={to: sent for to, (sent, _) in self._sent.items()},
+        )
+
+    def elsewhere(self, me: UUID, nodes: Mapping[UUID, CountryFigures], now_s: float) -> SetElsewhere:
+        """What the other nodes have. As many IPs are coming as are idle there, on their way, or came lately."""
+        others = [figures for node, figures in nodes.items() if node != me]
+        counts = sum((_counts(figures) for figures in others), NO_COUNTS)
+        arrived = self._adopted_at[-1][1] - self._adopted_at[0][1]
+        coming = sum(map(idle, others)) + unseen(nodes, me) + arrived
+        if not self._may_hope(coming, nodes[me].waiting, now_s):
+            coming = 0
+        return SetElsewhere(coming, counts, sum(figures.broken for figures in others))
+
+    def _may_hope(self, coming: int, waiting: int, now_s: float) -> bool:
+        """False for DESPAIR_S after requests have waited HOPE_MAX_S for a gift that did not come."""
+        if now_s < self._despairs_until_s:
+            return False
+        if not (coming and waiting):
+            self._hopes_since_s = math.inf
+        elif self._hopes_since_s == math.inf:
+            self._hopes_since_s = now_s
+        elif now_s > self._hopes_since_s + HOPE_MAX_S:
+            self._despairs_until_s, self._hopes_since_s = now_s + DESPAIR_S, math.inf
+            return False
+        return True
+
+
+def is_short(nodes: Iterable[CountryFigures]) -> bool:
+    """Whether a request waits for an IP, or was refused lately, on any node."""
+    return any(figures.waiting or figures.missed for figures in nodes)
+
+
+def _counts(figures: CountryFigures) -> Counts:
+    return Counts(figures.total, figures.available, figures.locked, figures.cooldown, figures.failed, figures.waiting)

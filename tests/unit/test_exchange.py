@@ -1,0 +1,77 @@
+"""What a balancer derives from a pool's views: demand, missed requests, gifts on their way, hope."""
+
+from uuid import UUID
+
+import pytest
+
+from daemon.nodes.balance import MOVED_S
+from daemon.nodes.exchange import DESPAIR_S, HOPE_MAX_S, LATELY_S, MISSED_S, UNSEEN_S, Exchange
+from daemon.nodes.figures import CountryFigures, Sent
+from daemon.pool.messages import Counts, PoolView
+from daemon.pool.states import Rules
+
+ME, OTHER = UUID(int=1), UUID(int=2)
+
+
+def a_view(available: int = 0, waiting: int = 0, **more: object) -> PoolView:
+    return PoolView(Counts(available, available, 0, 0, 0, waiting), 0, Rules(), **more)  # type: ignore[arg-type]
+
+
+def test_demand_is_known_after_seconds_and_follows_within_a_minute() -> None:
+    exchange, asked = Exchange(0), 0
+    for second in range(1, 200):
+        asked += 8 if second < 100 else 2
+        exchange.note(a_view(asked=asked, missed=0), 0, {}, second)
+        wanted = exchange.figures(a_view()).wanted_per_s
+        if second in (10, 99):
+            assert wanted == pytest.approx(8, rel=0.3)
+    assert wanted == pytest.approx(2, rel=0.2)
+
+
+def test_requests_turned_away_count_as_asked_and_for_a_while_as_missed() -> None:
+    exchange = Exchange(0)
+    exchange.note(a_view(asked=3, missed=1), 4, {}, 1)
+    assert exchange.figures(a_view()).missed == 5
+    assert exchange.figures(a_view()).wanted_per_s > 0
+    exchange.note(a_view(asked=3, missed=1), 4, {}, 1 + MISSED_S)
+    assert exchange.figures(a_view()).missed == 0
+
+
+def test_a_gift_is_on_its_way_until_the_receiver_has_adopted_it_or_some_seconds_have_passed() -> None:
+    exchange = Exchange(0)
+    exchange.note(a_view(given={OTHER: 3}), 0, {OTHER: 10}, 1)
+    exchange.note(a_view(given={OTHER: 5}), 0, {OTHER: 11}, 2)
+    assert exchange.figures(a_view()).sent == {OTHER: Sent(4, 15)}
+    assert [gift.count for gift in exchange.given] == [3, 2]
+    exchange.note(a_view(given={OTHER: 5}), 0, {OTHER: 15}, 3)
+    assert exchange.figures(a_view()).sent == {}
+    exchange.note(a_view(given={OTHER: 6}), 0, {OTHER: 15}, 4)
+    exchange.note(a_view(given={OTHER: 6}), 0, {OTHER: 15}, 4 + UNSEEN_S)
+    assert exchange.figures(a_view()).sent == {}
+    exchange.note(a_view(given={OTHER: 6}), 0, {}, 4 + MOVED_S)
+    assert not exchange.given
+
+
+def test_as_many_ips_are_coming_as_are_idle_elsewhere_or_came_lately() -> None:
+    exchange = Exchange(0)
+    exchange.note(a_view(), 0, {}, 1)
+    nodes = {ME: CountryFigures(), OTHER: CountryFigures(available=5, failed=1, broken=1, wanted_per_s=1.0)}
+    elsewhere = exchange.elsewhere(ME, nodes, 1)
+    assert (elsewhere.coming, elsewhere.counts.total, elsewhere.broken) == (3, 6, 1)
+    exchange.note(a_view(2, adopted=2), 0, {}, 2)
+    nodes = {ME: CountryFigures(available=2), OTHER: CountryFigures()}
+    assert exchange.elsewhere(ME, nodes, 2).coming == 2
+    exchange.note(a_view(2, adopted=2), 0, {}, 2 + LATELY_S)
+    assert exchange.elsewhere(ME, nodes, 2 + LATELY_S).coming == 0
+
+
+def test_hope_ends_for_a_while_if_requests_wait_and_nothing_comes() -> None:
+    exchange = Exchange(0)
+    nodes = {ME: CountryFigures(waiting=1), OTHER: CountryFigures(available=5)}
+    coming = []
+    for second in range(1, 1 + int(HOPE_MAX_S + DESPAIR_S) + 3):
+        exchange.note(a_view(waiting=1), 0, {}, second)
+        coming.append(exchange.elsewhere(ME, nodes, second).coming)
+    assert coming[0] == coming[int(HOPE_MAX_S)] == 5
+    assert coming[int(HOPE_MAX_S) + 1] == 0
+    assert coming[-1] == 5
