@@ -1,10 +1,12 @@
 """A scene with three daemons on one database; each has its own state directory, port and visitors."""
 
+import inspect
 import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -14,10 +16,11 @@ from tests.fakes.pooler import Mode, pooler
 from tests.fakes.relay import open_relay, socket_url
 from tests.fakes.wire import free_port
 from tests.faults.records import Down, cid_of
-from tests.faults.scene import NETWORK_LOG, OFFERS, Scene, until
+from tests.faults.scene import NETWORK_LOG, OFFERS, Scene
 from tests.faults.stage import Knobs, Stage
-from tests.faults.visible import comes
+from tests.faults.visible import LOOK_EVERY_S, comes
 from tests.faults.visitors import Visitors
+from tests.support.servers import SceneBroke
 
 NAMES = ("first", "second", "third")
 COPY = "copy"
@@ -99,6 +102,17 @@ def running(scene: Scene) -> list[Scene]:
     return [daemon for daemon in scene.daemons if daemon.process and daemon.process.poll() is None]
 
 
+async def until(holds: Callable[[], Any], what: str, patience_s: float) -> None:
+    """As scene.until, but it looks less often: these conditions cost time that three daemons need."""
+    with trio.move_on_after(patience_s):
+        while True:
+            value = holds()
+            if await value if inspect.isawaitable(value) else value:
+                return
+            await trio.sleep(LOOK_EVERY_S)
+    raise SceneBroke(f"within {patience_s:g} s this did not happen: {what}")
+
+
 async def all_serve(stage: Stage) -> None:
     """Wait until all daemons serve, each with IPs of its own, by which it resolves clicks."""
     daemons = running(stage.scene)
@@ -152,7 +166,7 @@ async def claims_held(stage: Stage) -> None:
     """Wait until each node that runs is trusted, and no other."""
     runs = running(stage.scene)
 
-    def held() -> bool:
-        return bool(stage.scene.postgres.sql(TRUSTED)[0]["nodes"] == len(runs))
+    async def held() -> bool:
+        return bool((await stage.scene.sql(TRUSTED))[0]["nodes"] == len(runs))
 
     await until(held, f"the {len(runs)} nodes that run are trusted", SHARED_WITHIN_S)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import trio
 
-from tests.faults.beside import all_serve, beside_two, claims_held, name_of, owned, resolved
+from tests.faults.beside import all_serve, beside_two, claims_held, name_of, owned, resolved, until
 from tests.faults.evidence import rows_came
 from tests.faults.nodes import IPS, LOCK_S, LONG_TRUST
-from tests.faults.scene import Scene, until
+from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Stage
 
 FEW, MANY = 1.5, 9.0

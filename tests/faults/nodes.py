@@ -21,12 +21,12 @@ from tests.faults.beside import (
     name_of,
     owned,
     resolved,
+    until,
     used_by_others,
     victim,
 )
 from tests.faults.evidence import rows_came
 from tests.faults.records import Down
-from tests.faults.scene import until
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes, status_of
 from tests.support.processes import run_command

@@ -17,13 +17,13 @@ from tests.faults.beside import (
     name_of,
     owned,
     resolved,
+    until,
     used_by_others,
     victim,
 )
 from tests.faults.evidence import rows_came
 from tests.faults.failover import LOST_S, copied, replaced
 from tests.faults.nodes import CLAIM, CLICKS_PER_S, IPS, LOCK_S, LONG_TRUST, QUIET_S, SETTINGS, TRUST_S, USED_WITHIN_S
-from tests.faults.scene import until
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes
 
