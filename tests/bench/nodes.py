@@ -187,7 +187,7 @@ def _extra_wait(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure
                     outcomes[elsewhere] += figures["outcomes"]
                 time.sleep(MOVED_S)
     own_ms, other_ms = quantile(found[False], 0.5), quantile(found[True], 0.95)
-        reasons = fetch(url, "select reason, count(*) as clicks from hits where reason is not null group by reason")
+    reasons = fetch(url, "select reason, count(*) as clicks from hits where reason is not null group by reason")
     resolved = outcomes[True].count("resolved")
     others = "".join(f", {row['clicks']} {row['reason']}" for row in reasons)
     return Figure(
@@ -197,5 +197,6 @@ def _extra_wait(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure
         1.5,
         reference=(quantile(found[False], 0.95) - own_ms) / 1000,
         beside="a click on the node with the IP: p95 beyond its median",
-        note=f"{resolved} of {len(found[True])} clicks resolved{others}; median {(quantile(found[True], 0.5) - own_ms):.0f} ms",
+        note=f"{resolved} of {len(found[True])} clicks resolved; median {quantile(found[True], 0.5) - own_ms:.0f} ms"
+        + others,
     )
