@@ -3,6 +3,7 @@
 The costs at PostgreSQL are in ownership.py, whose figures are part of this benchmark.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -74,18 +75,21 @@ def _redirects(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure:
     """Fallbacks without a trace; the load generator takes a part of the cores as well."""
     turns, turn_s = (1, 3) if quick else (4, 5)
     rates: dict[int, list[float]] = {1: [], PROCESSES: []}
+    cpu_s = {1: 0.0, PROCESSES: 0.0}
     with ExitStack() as running:
-        urls = {}
+        daemons = {}
         for processes in rates:
             url = scene.database()
             add_offer(url, "empty", "http://track.example/a", country="zz")
-            daemon = running.enter_context(scene.daemon(url, processes=processes))
-            urls[processes] = daemon.click_url("empty") + "&gclid=g1"
+            daemons[processes] = running.enter_context(scene.daemon(url, processes=processes))
         for turn in range(1, turns + 1):
-            for processes, asked in urls.items():
+            for processes, daemon in daemons.items():
                 say(f"redirects, turn {turn} of {turns}: {processes} processes for {turn_s} s")
-                rates[processes].append(redirects_per_s(asked, turn_s))
-    one, several = (sum(found) / len(found) for found in rates.values())
+                before_s = daemon.cpu_s()
+                rates[processes].append(redirects_per_s(daemon.click_url("empty") + "&gclid=g1", turn_s))
+                cpu_s[processes] += daemon.cpu_s() - before_s
+    one, several = (sum(found) / turns for found in rates.values())
+    one_ms, several_ms = (1000 * cpu_s[of] / max(1.0, sum(rates[of]) * turn_s) for of in rates)
     return Figure(
         f"redirects without a trace with {PROCESSES} processes, in parts of one process's",
         several / one,
@@ -93,8 +97,9 @@ def _redirects(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure:
         1.6,
         at_least=True,
         reference=1.0,
-        beside=f"one process: {one:,.0f} /s",
-        note=f"{several:,.0f} /s; {CONNECTIONS} connections of wrk, on the same cores",
+        beside=f"one process: {one:,.0f} /s, {shown(one_ms, 'ms')} of CPU each",
+        note=f"{several:,.0f} /s, {shown(several_ms, 'ms')} of CPU each; {CONNECTIONS} connections of wrk, on the same "
+        f"{os.cpu_count()} cores",
     )
 
 
