@@ -23,7 +23,6 @@ from tests.faults.visitors import Visitors
 from tests.support.servers import SceneBroke
 
 NAMES = ("first", "second", "third")
-COPY = "copy"
 VISITORS_APART = 1_000_000
 SHARED_WITHIN_S = 40.0
 OWNERS = """select coalesce(nodes.name, '') as node, ip_address
@@ -32,19 +31,21 @@ TRUSTED = "select count(*) as nodes from nodes where state = 'active' and truste
 
 
 def beside_two(
-    *, relayed: bool = False, mode: Mode | None = None
+    *, relayed: bool = False, mode: Mode | None = None, spare: str | None = None
 ) -> Callable[[Scene, Knobs], AbstractAsyncContextManager[None]]:
     """Add two daemons to a scene, and start them.
 
     `relayed`: each daemon connects to PostgreSQL through a relay of its own. `mode`: all connect through a PgBouncer.
+    `spare`: the name of a fourth daemon, which a round starts.
     """
 
     @asynccontextmanager
     async def equip(scene: Scene, _: Knobs) -> AsyncIterator[None]:
         settings = scene.settings
         scene.settings = _named(settings, NAMES[0])
-        for name in NAMES[1:]:
-            scene.beside.append(another(scene, name, _named(settings, name), NAMES.index(name)))
+        for number, name in enumerate((*NAMES, *([spare] if spare else []))):
+            if number:
+                scene.beside.append(_another(scene, name, _named(settings, name), number))
         server = scene.postgres.server.socket_dir / cluster.SOCKET_NAME
         async with AsyncExitStack() as stack:
             if mode:
@@ -59,15 +60,16 @@ def beside_two(
             nursery = await stack.enter_async_context(trio.open_nursery())
             for daemon in scene.beside:
                 daemon.write_settings()
-                await daemon.spawn()
                 nursery.start_soon(daemon.visitors.run)
+                if name_of(daemon) != spare:
+                    await daemon.spawn()
             yield
             nursery.cancel_scope.cancel()
 
     return equip
 
 
-def another(scene: Scene, name: str, settings: Mapping[str, Mapping[str, object]], number: int) -> Scene:
+def _another(scene: Scene, name: str, settings: Mapping[str, Mapping[str, object]], number: int) -> Scene:
     """One more daemon on the scene's database, which is not started. `number`: of its visitors."""
     directory = scene.directory / name
     (directory / "state").mkdir(parents=True)
@@ -128,7 +130,10 @@ async def all_serve(stage: Stage) -> None:
 async def victim(stage: Stage) -> tuple[Scene, set[str]]:
     """The node with the most IPs but the first one, and its IPs."""
     found = await owned(stage.scene)
-    node = max(stage.scene.beside, key=lambda daemon: (len(found[name_of(daemon)]), stage.rng.random()))
+    node = max(
+        (one for one in running(stage.scene) if one is not stage.scene),
+        key=lambda daemon: (len(found[name_of(daemon)]), stage.rng.random()),
+    )
     return node, found[name_of(node)]
 
 

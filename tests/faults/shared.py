@@ -8,9 +8,7 @@ from pathlib import Path
 import trio
 
 from tests.faults.beside import (
-    COPY,
     all_serve,
-    another,
     beside_two,
     claims_held,
     logged,
@@ -32,6 +30,7 @@ SAID_WITHIN_S = 20.0
 BEFORE_S = 3.0
 PART_MIN = 0.5
 HOUR_S = 3600.0
+COPY = "copy"
 BESIDE_S = 6.0
 JOINED = "select count(*) as nodes from nodes where state = 'active'"
 AWAY = frozenset({"database_unavailable", "loop_exception"})
@@ -96,23 +95,19 @@ async def restored(stage: Stage) -> str:
 async def state_copied(stage: Stage) -> str:
     """A killed node's state directory is copied, and both are started: the copy becomes a node of its own."""
     await all_serve(stage)
-    scene, node = stage.scene, stage.scene.beside[0]
+    scene = stage.scene
+    node, copy = scene.beside[0], scene.beside[-1]
     await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
-    copy = another(scene, COPY, node.settings, number=len(scene.daemons))
-    copy.state_dir.rmdir()
     sockets = shutil.ignore_patterns("*.sock")
-    await trio.to_thread.run_sync(lambda: shutil.copytree(node.state_dir, copy.state_dir, ignore=sockets))
-    scene.beside.append(copy)
-    copy.write_settings()
+    await trio.to_thread.run_sync(
+        lambda: shutil.copytree(node.state_dir, copy.state_dir, ignore=sockets, dirs_exist_ok=True)
+    )
     await node.spawn()
     await copy.spawn()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(copy.visitors.run)
-        await all_serve(stage)
-        await trio.sleep(BESIDE_S)
-        nodes = (await scene.sql(JOINED))[0]["nodes"]
-        stage.expect(nodes == len(scene.daemons), "not a node", f"{len(scene.daemons)} daemons run as {nodes} nodes")
-        copy.visitors.stop.set()
+    await all_serve(stage)
+    await trio.sleep(BESIDE_S)
+    nodes = (await scene.sql(JOINED))[0]["nodes"]
+    stage.expect(nodes == len(scene.daemons), "not a node", f"{len(scene.daemons)} daemons run as {nodes} nodes")
     status, _ = await copy.end(signal.SIGTERM, STOPPED_WITHIN_S)
     stage.expect(status == 0, "status", f"the copy ended with {status} after SIGTERM")
     return f"both ran, as {nodes} nodes"
@@ -191,7 +186,7 @@ FAULTS = (
         rounds=1,
         ips=IPS,
         settings=LONG_TRUST,
-        equip=beside_two(),
+        equip=beside_two(spare=COPY),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
     ),
