@@ -159,6 +159,8 @@ async def journal_shipped(
         await shipper.run()
 
     await retry_until_available(shipper.find_position, troubles)
+    if shipper.has_found_loss:
+        member.doubt.rows_lost()
     member.subscribe(NodeListener(ips_lost=shipper.discard_states))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(restarted, "shipper", ship)
@@ -225,6 +227,7 @@ async def _pools_loaded(
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)
             await sql_sync.compared.wait()
+            member.doubt.reloaded(read_clocks().tick_s)
             member.report(lambda: NodeFigures(balancer.countries(), balancer.pools_s()), longest_rest_s)
             listening.start_soon(restarted, "balancer", balancer.run)
             yield Pools(directory, sql_sync, providers, balancer)

@@ -56,3 +56,7 @@ class Giving:
 
     def came_back(self, ip_id: UUID) -> None:
         self._edit_no.pop(ip_id, None)
+
+    def forget(self) -> None:
+        """All gifts have been applied. A restored database may have any of the IPs for this node again."""
+        self._edit_no.clear()

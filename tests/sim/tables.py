@@ -1,0 +1,355 @@
+"""PostgreSQL as nodes and operators see it: tables, triggers, and one method for each statement of the daemon.
+
+Each method is one transaction. The same rules in SQL: database/queries.sql and database/migrations/. `faults` are the
+deliberate mistakes of mutants.py.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from daemon.journal.entries import IpChanged, IpGiven
+from daemon.nodes.figures import NO_FIGURES, NodeFigures
+from daemon.pool.states import Endpoint
+from tests.sim.loop import Refused
+
+_STATE = ("status", "locked_until", "is_healthy", "consecutive_failures")  # an operator's edit keeps these
+
+
+@dataclass(slots=True, eq=False)
+class IpRow:
+    """A row of ip_rotation_pool, with the columns of `load_ips`."""
+
+    id: UUID
+    ip_address: str
+    ip_port: str
+    country: str
+    node_id: UUID | None = None
+    edit_no: int = 0
+    status: str = "available"
+    locked_until: float | None = None
+    locked_by_request: UUID | None = None
+    last_used_at: float | None = None
+    last_health_check: float | None = None
+    lease_no: int = 0
+    is_healthy: bool = True
+    consecutive_failures: int = 0
+    total_uses: int = 0
+    success_count: int = 0
+    failure_count: int = 0
+    avg_response_time_ms: float | None = None
+    probe_failures: int = 0
+    provider: str = "static"
+    username: str | None = None
+    password: str | None = None
+
+    def __getitem__(self, column: str) -> Any:
+        return getattr(self, column)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.ip_address, self.ip_port, ""
+
+
+@dataclass(slots=True, eq=False)
+class NodeRecord:
+    """A row of `nodes`. Times by the database's clock."""
+
+    node_id: UUID
+    name: str
+    epoch: int = 0
+    claim: int | None = None
+    state: str = "active"
+    trusted_until_s: float = 0.0
+    trust_s: float = 0.0
+    quiet_s: float = 0.0
+    beat: int = 0
+    draining: bool = False
+    figures: NodeFigures = NO_FIGURES
+
+
+@dataclass(slots=True)
+class Data:
+    """What a backup holds."""
+
+    nodes: dict[UUID, NodeRecord] = field(default_factory=dict)
+    ips: dict[UUID, IpRow] = field(default_factory=dict)
+    by_endpoint: dict[Endpoint, UUID] = field(default_factory=dict)
+    owned: dict[UUID | None, dict[UUID, None]] = field(default_factory=dict)
+    departed: dict[tuple[Endpoint, UUID], None] = field(default_factory=dict)  # the endpoint, and its owner
+    positions: dict[tuple[UUID, str], int] = field(default_factory=dict)
+    facts: Counter[int] = field(default_factory=Counter)
+    edit_no: int = 0
+
+    def copied(self) -> "Data":
+        return Data(
+            nodes={node_id: copy.copy(row) for node_id, row in self.nodes.items()},
+            ips={ip_id: copy.copy(row) for ip_id, row in self.ips.items()},
+            by_endpoint=dict(self.by_endpoint),
+            owned={owner: dict(ids) for owner, ids in self.owned.items()},
+            departed=dict(self.departed),
+            positions=dict(self.positions),
+            facts=Counter(self.facts),
+            edit_no=self.edit_no,
+        )
+
+
+class Tables:
+    """`notify(first, last)` announces edits. `moves`: rows that have changed their owner."""
+
+    def __init__(self, clock: Callable[[], float], faults: AbstractSet[str] = frozenset()) -> None:
+        self.data = Data()
+        self.clock = clock
+        self.faults = faults
+        self.notify: Callable[[int, int], None] = lambda first, last: None
+        self.told: Callable[[IpRow, str], None] = lambda row, what: None  # for the history of an endpoint
+        self.moves = 0
+        self.foreign_states: list[str] = []  # states that a node wrote over another node's
+
+    # Nodes
+
+    def join(self, node_id: UUID, name: str, claim: int, trust_s: float, quiet_s: float) -> tuple[bool, int, int]:
+        """(whether the node's journaled states are still valid, its epoch, its beat)."""
+        row = self.data.nodes.get(node_id)
+        continues = row is None or row.state != "lost"
+        now_s = self.clock()
+        if row is None:
+            row = self.data.nodes[node_id] = NodeRecord(node_id, name)
+        is_quiet = row.trusted_until_s + row.quiet_s <= now_s
+        row.quiet_s = quiet_s if is_quiet else max(row.quiet_s, quiet_s)
+        row.epoch, row.claim, row.state, row.trusted_until_s = row.epoch + 1, claim, "active", now_s + trust_s
+        row.trust_s = trust_s
+        row.beat += 1
+        return continues, row.epoch, row.beat
+
+    def renew(
+        self, node_id: UUID, claim: int, beat: int, trust_s: float, quiet_s: float, figures: NodeFigures
+    ) -> tuple[float, int | None, list[NodeRecord]]:
+        """(the clock, the new beat or None if the claim or a beat is lost, copies of all rows)."""
+        row, now_s, found = self.data.nodes.get(node_id), self.clock(), None
+        lost_rows = row is not None and row.beat < beat and "no_beat_check" not in self.faults
+        if row is not None and row.claim == claim and row.state == "active" and not lost_rows:
+            row.trusted_until_s, row.trust_s, row.figures = now_s + trust_s, trust_s, figures
+            row.quiet_s = max(row.quiet_s, quiet_s)
+            row.beat += 1
+            found = row.beat
+        return now_s, found, [copy.copy(known) for known in self.data.nodes.values()]
+
+    def leave(self, node_id: UUID, claim: int, quiet_s: float) -> None:
+        row = self.data.nodes.get(node_id)
+        if row is not None and row.claim == claim:
+            row.state, row.trusted_until_s, row.quiet_s = "left", self.clock(), quiet_s
+
+    def remove_node(self, node_id: UUID) -> None:
+        """The command `nodes remove`."""
+        row = self.data.nodes.get(node_id)
+        if row is not None and row.state == "active":
+            row.state, row.claim, row.epoch = "removed", None, row.epoch + 1
+            row.trusted_until_s = min(row.trusted_until_s, self.clock())
+
+    def mark_lost(self, node_id: UUID, seen: tuple[int, int, str]) -> bool:
+        """Only a row that is still as it was `seen`: (beat, epoch, state)."""
+        row = self.data.nodes.get(node_id)
+        if row is None or (row.beat, row.epoch, row.state) != seen:
+            return False
+        row.state, row.claim, row.epoch = "lost", None, row.epoch + 1
+        return True
+
+    def free_lost(self) -> int:
+        """Makes the rows of lost and unknown nodes nobody's."""
+        freed = []
+        for owner in list(self.data.owned):
+            known = self.data.nodes.get(owner) if owner is not None else None
+            if owner is None or (known is not None and known.state != "lost"):
+                continue
+            freed += [self.data.ips[ip_id] for ip_id in self.data.owned[owner]]
+        first = self.data.edit_no + 1
+        for row in freed:
+            self._own(row, None)
+            row.status = "available" if row.is_healthy else "failed"
+            row.locked_until = row.locked_by_request = None
+            self._number(row)
+        if freed:
+            self.notify(first, self.data.edit_no)
+        return len(freed)
+
+    # IPs
+
+    def take(self, node_id: UUID, beat: int) -> int:
+        """Nobody's rows, but those whose endpoint another node may still use; none if `beat` is lost."""
+        known = self.data.nodes.get(node_id)
+        if known is None or (known.beat < beat and "no_beat_check" not in self.faults):
+            return 0
+        free = [self.data.ips[ip_id] for ip_id in self.data.owned.get(None, ())]
+        if self.data.departed and "take_departed" not in self.faults:
+            free = [row for row in free if not self._is_in_use_elsewhere(row.endpoint, node_id)]
+        for row in free:
+            self._own(row, node_id)
+        return len(free)
+
+    def takeable(self, node_id: UUID) -> bool:
+        nobodys = self.data.owned.get(None, {})
+        return any(not self._is_in_use_elsewhere(self.data.ips[ip_id].endpoint, node_id) for ip_id in nobodys)
+
+    def rows_of(self, node_id: UUID, first: int = 0, last: int | None = None) -> list[IpRow]:
+        owned = (self.data.ips[ip_id] for ip_id in self.data.owned.get(node_id, ()))
+        return [copy.copy(row) for row in owned if first <= row.edit_no and (last is None or row.edit_no <= last)]
+
+    def others_edited(self, node_id: UUID, first: int, last: int) -> set[UUID]:
+        """Rows with these edit numbers that are not this node's, or no more."""
+        return {row.id for row in self.data.ips.values() if first <= row.edit_no <= last and row.node_id != node_id}
+
+    def fingerprint(self, node_id: UUID) -> tuple[int, int, bool]:
+        owned = self.data.owned.get(node_id, {})
+        return len(owned), sum(self.data.ips[ip_id].edit_no for ip_id in owned), self.takeable(node_id)
+
+    def departures(self, node_id: UUID) -> list[Endpoint]:
+        return [endpoint for endpoint, owner in self.data.departed if owner == node_id]
+
+    def confirm(self, node_id: UUID, endpoints: Iterable[Endpoint]) -> None:
+        """The owner uses these endpoints no more, and their rests are over."""
+        for endpoint in endpoints:
+            self.data.departed.pop((endpoint, node_id), None)
+        if self.data.owned.get(None):
+            self.notify(self.data.edit_no, self.data.edit_no)
+
+    # The journal
+
+    def position(self, node_id: UUID, lane: str) -> int:
+        return self.data.positions.get((node_id, lane), 0)
+
+    def apply(self, node_id: UUID, lane: str, claim: int | None, after: int, batch: list[tuple[int, Any]]) -> bool:
+        """False, with nothing changed, if the lane's position is not `after`."""
+        if self.position(node_id, lane) != after:
+            return False
+        if lane == "states" and not self._unowned:
+            row = self.data.nodes.get(node_id)
+            if row is None or row.claim != claim or row.state != "active":
+                raise Refused("this node has lost its claim")
+        first = self.data.edit_no + 1
+        for _, entry in batch:
+            if isinstance(entry, IpChanged):
+                self._change(entry, node_id)
+            elif isinstance(entry, IpGiven):
+                self._give(entry, node_id)
+            else:
+                self.data.facts[entry] += 1
+        if self.data.edit_no >= first:
+            self.notify(first, self.data.edit_no)
+        self.data.positions[node_id, lane] = batch[-1][0]
+        return True
+
+    def _change(self, entry: IpChanged, node_id: UUID) -> None:
+        row = self.data.ips.get(entry.id)
+        if row is None or ((row.node_id != node_id or entry.lease_no < row.lease_no) and not self._unowned):
+            return
+        if row.node_id != node_id:
+            self.foreign_states.append(f"{row.endpoint[0]}: the state of another node's IP was written")
+        for column in _STATE if row.edit_no <= entry.edit_no else ():
+            setattr(row, column, getattr(entry, column))
+        row.last_used_at, row.lease_no = entry.last_used_at, entry.lease_no
+        row.locked_by_request, row.probe_failures = entry.locked_by_request, entry.probe_failures
+
+    def _give(self, entry: IpGiven, node_id: UUID) -> None:
+        row, to = self.data.ips.get(entry.id), self.data.nodes.get(entry.to)
+        if row is None or ((row.node_id != node_id or _is_later(row, entry)) and not self._unowned):
+            return
+        row.lease_no += 1
+        self._own(row, entry.to if to is not None and to.state == "active" else None)
+        row.locked_until = row.locked_by_request = None
+        self._number(row)
+
+    @property
+    def _unowned(self) -> bool:
+        return "unowned_states" in self.faults
+
+    # Operators
+
+    def insert(self, row: IpRow) -> bool:
+        if row.endpoint in self.data.by_endpoint:
+            return False
+        self.data.ips[row.id] = row
+        self.data.by_endpoint[row.endpoint] = row.id
+        row.node_id = None
+        self.data.owned.setdefault(None, {})[row.id] = None
+        self._announce(row)
+        return True
+
+    def delete(self, ip_id: UUID) -> bool:
+        row = self.data.ips.pop(ip_id, None)
+        if row is None:
+            return False
+        self._departs(row)
+        del self.data.by_endpoint[row.endpoint]
+        del self.data.owned[row.node_id][ip_id]
+        self.notify(0, 0)
+        return True
+
+    def set_endpoint(self, ip_id: UUID, address: str, port: str) -> bool:
+        row = self.data.ips.get(ip_id)
+        if row is None or (address, port, "") in self.data.by_endpoint:
+            return False
+        self._departs(row)
+        del self.data.by_endpoint[row.endpoint]
+        row.ip_address, row.ip_port = address, port
+        self.data.by_endpoint[row.endpoint] = ip_id
+        if row.node_id is not None and self._is_in_use_elsewhere(row.endpoint, row.node_id):
+            self._own(row, None)
+        self._announce(row)
+        return True
+
+    def set_state(self, ip_id: UUID, status: str, locked_until: float | None = None, *, healthy: bool = True) -> None:
+        if (row := self.data.ips.get(ip_id)) is not None:
+            row.status, row.locked_until, row.is_healthy = status, locked_until, healthy
+            row.consecutive_failures = 0
+            self._announce(row)
+
+    def set_country(self, ip_id: UUID, country: str) -> None:
+        if (row := self.data.ips.get(ip_id)) is not None:
+            row.country = country
+            self._announce(row)
+
+    def _announce(self, row: IpRow) -> None:
+        self._number(row)
+        self.notify(row.edit_no, row.edit_no)
+
+    def _number(self, row: IpRow) -> None:
+        self.data.edit_no += 1
+        row.edit_no = self.data.edit_no
+
+    def _own(self, row: IpRow, node_id: UUID | None) -> None:
+        self.moves += row.node_id != node_id
+        del self.data.owned[row.node_id][row.id]
+        row.node_id = node_id
+        self.data.owned.setdefault(node_id, {})[row.id] = None
+        self.told(row, "owner changed")
+
+    def _departs(self, row: IpRow) -> None:
+        if row.node_id is not None:
+            self.data.departed[row.endpoint, row.node_id] = None
+
+    def _is_in_use_elsewhere(self, endpoint: Endpoint, node_id: UUID) -> bool:
+        for departed, owner in self.data.departed:
+            known = self.data.nodes.get(owner)
+            if departed == endpoint and owner != node_id and known is not None and known.state != "lost":
+                return True
+        return False
+
+    def restore(self, backup: Data) -> None:
+        """The database is `backup` from now on. A sequence's numbers go on, as after `setval`."""
+        edit_no = self.data.edit_no
+        self.data = backup.copied()
+        self.data.edit_no = edit_no
+
+    def rows(self) -> Iterator[IpRow]:
+        yield from self.data.ips.values()
+
+
+def _is_later(row: IpRow, entry: Any) -> bool:
+    if hasattr(entry, "lease_no"):
+        return bool(row.lease_no > entry.lease_no)
+    return bool(row.edit_no > entry.edit_no)
