@@ -119,7 +119,9 @@ class Runtime:
         async def maintain() -> dict[str, Any]:
             return (await self.maintenance.round_now()).as_dict()
 
-        return {"status": self.context.overview.status, "maintenance": maintain, "check": self.workers.checker.check}
+        overview, checker = self.context.overview, self.workers.checker
+        metrics = functools.partial(self.context.observers.metrics.answer, overview)
+        return {"status": overview.status, "maintenance": maintain, "check": checker.check, "metrics": metrics}
 
 
 def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
@@ -135,9 +137,8 @@ async def journal_shipped(
 ) -> AsyncIterator[NodeJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
 
-    The offers are loaded first, so that clicks fall back to their URLs while this node waits for another node. This
-    node's hits and traces are shipped even while another node has the database. On exit this node leaves, unless
-    something stays in the spool.
+    The offers are loaded first, so that clicks fall back to their URLs while this node cannot join. Its hits and traces
+    are shipped even then. On exit this node leaves, unless something stays in the spool.
     """
     with suppress(DatabaseUnavailable):  # the offers of the cache file serve; the next step reports the error
         offers.replace(await database.work(load_offers))
