@@ -294,8 +294,7 @@ class Member:
             await trio.sleep(RENEW_S)
 
     def _while_unheard(self) -> str:
-        left_s = self.trusted_for_s
-        if left_s is None:
+        if (left_s := self.trusted_for_s) is None:
             return "clicks are traced as before"
         return f"clicks are traced as before for {left_s:.0f} s more" if left_s else "clicks fall back"
 
