@@ -28,6 +28,7 @@ from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
 from daemon.database.connect import reached_database, retry_until_available
 from daemon.database.postgres import Database
+from daemon.departures import Departures
 from daemon.errors import DatabaseUnavailable
 from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.http.server import Server, click_server
@@ -223,7 +224,8 @@ async def _pools_loaded(
         directory.on_wait(balancer.wake)
         member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
-        sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also)
+        departures = Departures(journal.spool.node_id, database, directory, rests, read_clocks)
+        sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also, departures)
         member.subscribe(NodeListener(rejoined=sql_sync.compare_soon))
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)

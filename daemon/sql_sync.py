@@ -22,6 +22,7 @@ import trio
 from daemon.clock import Moment
 from daemon.countries import canonical
 from daemon.database.postgres import Announcements, Database
+from daemon.departures import Departures
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable
 from daemon.nodes.member import Member
 from daemon.nodes.owned import CHUNK_IPS, Edits, Reading, read_all, read_edited, read_fingerprint, read_ids, take
@@ -65,6 +66,7 @@ class SqlSync:
     _troubles: Troubles
     _remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None
     _also: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    _departures: Departures | None = None
     _fingerprint: Mapping[str, Any] = field(default_factory=dict, init=False)
     _logged_s: float = field(default=float("-inf"), init=False)
     _country_of: dict[UUID, str] = field(default_factory=dict, init=False)
@@ -119,6 +121,8 @@ class SqlSync:
         tenure = await self._member.tenure()
         found = await self._database.work(read_fingerprint, tenure)
         before, self._fingerprint = self._fingerprint, found
+        if found["departed"] and self._departures is not None:
+            await self._departures.forget(self._country_of)
         taken = bool(found["nobodys"]) and await self._database.work(take, tenure, own=True)
         if taken or (before and any(found[name] != before[name] for name in EDITED)):
             await self._unhurried(self.compare)

@@ -95,7 +95,7 @@ class PlayedNode:
         self.shared.owners[entry.id] = entry.to
         self.shared.moves[entry.to] += 1
         self.shared.edit_no += 1
-        row = an_ip(str(entry.id), id=entry.id, edit_no=entry.edit_no + self.shared.edit_no)
+        row = an_ip(str(entry.id), id=entry.id, edit_no=self.shared.edit_no, lease_no=entry.lease_no + 1)
         receiver = self.shared.nodes[entry.to]
         pool = receiver.directory.known("us") or receiver.directory.open("us", ())
         await pool.mailbox.send(Adopt((row,)))
