@@ -28,6 +28,7 @@ from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
 from daemon.database.connect import reached_database, retry_until_available
 from daemon.database.postgres import Database
+from daemon.departures import Departures
 from daemon.errors import DatabaseUnavailable
 from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.http.server import Server, click_server
@@ -119,7 +120,9 @@ class Runtime:
         async def maintain() -> dict[str, Any]:
             return (await self.maintenance.round_now()).as_dict()
 
-        return {"status": self.context.overview.status, "maintenance": maintain, "check": self.workers.checker.check}
+        overview, checker = self.context.overview, self.workers.checker
+        metrics = functools.partial(self.context.observers.metrics.answer, overview)
+        return {"status": overview.status, "maintenance": maintain, "check": checker.check, "metrics": metrics}
 
 
 def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
@@ -135,9 +138,8 @@ async def journal_shipped(
 ) -> AsyncIterator[NodeJournal]:
     """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
 
-    The offers are loaded first, so that clicks fall back to their URLs while this node waits for another node. This
-    node's hits and traces are shipped even while another node has the database. On exit this node leaves, unless
-    something stays in the spool.
+    The offers are loaded first, so that clicks fall back to their URLs while this node cannot join. Its hits and traces
+    are shipped even then. On exit this node leaves, unless something stays in the spool.
     """
     with suppress(DatabaseUnavailable):  # the offers of the cache file serve; the next step reports the error
         offers.replace(await database.work(load_offers))
@@ -159,6 +161,8 @@ async def journal_shipped(
         await shipper.run()
 
     await retry_until_available(shipper.find_position, troubles)
+    if shipper.has_found_loss:
+        member.doubt.rows_lost()
     member.subscribe(NodeListener(ips_lost=shipper.discard_states))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(restarted, "shipper", ship)
@@ -220,11 +224,13 @@ async def _pools_loaded(
         directory.on_wait(balancer.wake)
         member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
-        sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also)
+        departures = Departures(journal.spool.node_id, database, directory, rests, read_clocks)
+        sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also, departures)
         member.subscribe(NodeListener(rejoined=sql_sync.compare_soon))
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)
             await sql_sync.compared.wait()
+            member.doubt.reloaded(read_clocks().tick_s)
             member.report(lambda: NodeFigures(balancer.countries(), balancer.pools_s()), longest_rest_s)
             listening.start_soon(restarted, "balancer", balancer.run)
             yield Pools(directory, sql_sync, providers, balancer)

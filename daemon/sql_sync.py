@@ -22,6 +22,7 @@ import trio
 from daemon.clock import Moment
 from daemon.countries import canonical
 from daemon.database.postgres import Announcements, Database
+from daemon.departures import Departures
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable
 from daemon.nodes.member import Member
 from daemon.nodes.owned import CHUNK_IPS, Edits, Reading, read_all, read_edited, read_fingerprint, read_ids, take
@@ -32,7 +33,7 @@ from daemon.pool.messages import Adopt, Remove
 from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 
-IPS, OFFERS, GONE = "tracepool_ips", "tracepool_offers", "gone"
+IPS, OFFERS, NODES, GONE = "tracepool_ips", "tracepool_offers", "tracepool_nodes", "gone"
 EDITED = ("ips", "edits", "offers", "tokens")
 """What an edit changes in a fingerprint."""
 CHECK_S = 15.0  # without an announcement the connection is tested
@@ -65,6 +66,7 @@ class SqlSync:
     _troubles: Troubles
     _remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None
     _also: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    _departures: Departures | None = None
     _fingerprint: Mapping[str, Any] = field(default_factory=dict, init=False)
     _logged_s: float = field(default=float("-inf"), init=False)
     _country_of: dict[UUID, str] = field(default_factory=dict, init=False)
@@ -83,7 +85,7 @@ class SqlSync:
         pause_s = PAUSE_MIN_S
         while True:
             try:
-                async with self._database.listen(IPS, OFFERS, *self._also) as announcements:
+                async with self._database.listen(IPS, OFFERS, NODES, *self._also) as announcements:
                     await self._unhurried(self.compare)
                     self._announcements = announcements
                     pause_s = PAUSE_MIN_S
@@ -119,6 +121,8 @@ class SqlSync:
         tenure = await self._member.tenure()
         found = await self._database.work(read_fingerprint, tenure)
         before, self._fingerprint = self._fingerprint, found
+        if found["departed"] and self._departures is not None:
+            await self._departures.forget(self._country_of)
         taken = bool(found["nobodys"]) and await self._database.work(take, tenure, own=True)
         if taken or (before and any(found[name] != before[name] for name in EDITED)):
             await self._unhurried(self.compare)
@@ -155,6 +159,11 @@ class SqlSync:
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
         """Removes IPs without a row first: a new row may have the same endpoint, which must not be leased twice."""
+        if any(channel == NODES for channel, _ in batch):
+            self._member.hurry()
+            batch = [(channel, payload) for channel, payload in batch if channel != NODES]
+            if not batch:
+                return
         payloads = {payload for channel, payload in batch if channel == IPS}
         edits = {payload: edits_in(payload) for payload in payloads - {GONE}}
         if unreadable := [payload for payload, edit in edits.items() if edit is None]:

@@ -1,8 +1,9 @@
 """Starts, restarts and stops the daemon, in this order. Read this first.
 
 Start: the listeners (the control face gets 503; clicks of offers in the cache file fall back), the spool, the database;
-this node joins and waits for another node to end; the spool is shipped; the pools are loaded from the rows, the workers
-start, and clicks are traced. The start waits for a disk (journal_start.py) or a database that cannot be used yet.
+this node joins; the spool is shipped; this node takes the IPs that nobody owns, the pools are loaded from its rows, the
+workers start, and clicks are traced. The start waits for a disk (journal_start.py), for a database that cannot be used
+yet, and for a daemon of a version that knows no owners.
 
 Restart (restarts.py): if an actor raises, the error is logged and the actor is started again after a pause. A pool
 actor loads its rows again and keeps its unanswered messages.

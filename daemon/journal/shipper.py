@@ -60,6 +60,7 @@ class Shipper:
     _progress: trio.Event = field(default_factory=trio.Event, init=False)
     _hurry: dict[str, trio.Event] = field(default_factory=dict, init=False)  # by lane: `flush` waits for rows
     _unreachable: set[str] = field(default_factory=set, init=False)  # lanes
+    has_found_loss: bool = field(default=False, init=False)  # PostgreSQL has lost entries that it had
     facts: Lane = field(init=False)
     states: Lane = field(init=False)
 
@@ -131,6 +132,7 @@ class Shipper:
         behind = [name for name, position in positions.items() if position < known[name]]
         if not behind:
             return known
+        self.has_found_loss = True
         position, before = min(positions[name] for name in behind), max(known[name] for name in behind)
         lost = max(0, min(before, begins_after) - position)
         log.error("database_is_older", entries=before - position, applied_again=before - position - lost, lost=lost,

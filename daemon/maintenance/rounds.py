@@ -92,6 +92,14 @@ async def claim_round(database: Database, settings: Settings, node_id: UUID) -> 
     return Claim(row["is_mine"], row["now_s"])
 
 
+async def end_own_traces(database: Database, settings: Settings, node_id: UUID) -> int:
+    """Ends the overdue traces that an earlier run of the node left, and returns their number.
+
+    Each node does this in each interval: only the node itself knows that these traces have no end.
+    """
+    return await _in_batches(database, "time_out_traces", settings.maintenance.delete_batch_rows, node_id, False)
+
+
 async def run_once(
     database: Database,
     settings: Settings,
@@ -111,7 +119,7 @@ async def run_once(
     if expire_ips:
         expired = (await database.fetch("expire_ips", settings.pool.cooldown_s, node_id))[0]
     rows = settings.maintenance.delete_batch_rows
-    timed_out = await _in_batches(database, "time_out_traces", rows, node_id)
+    timed_out = await _in_batches(database, "time_out_traces", rows, node_id, True)
     await database.fetch("restart_batch_traces", None)
     removed = await _in_batches(database, "remove_old_traces", rows, settings.maintenance.retention_days)
     statistics = await database.work(_record_statistics, queued, settings.maintenance.interval_s, node_id, is_scheduled)

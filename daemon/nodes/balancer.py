@@ -114,7 +114,7 @@ class Balancer:
                 (own.waiting or own.missed) and any(idle(its) for node, its in nodes.items() if node != peers.me)
             )
         if is_hurried:
-            self._member.hurry()
+            self._member.hurry(others=True)
 
     def _country(self, name: str) -> _Country:
         found = self._by_name.get(name)

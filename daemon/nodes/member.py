@@ -26,6 +26,7 @@ from daemon.nodes.freeing import Freeing
 from daemon.nodes.identity import Identity, NodeListener, NodeStatus
 from daemon.nodes.membership import (
     PROTOCOL,
+    Doubt,
     Joined,
     Occupied,
     Watch,
@@ -36,7 +37,7 @@ from daemon.nodes.membership import (
     trusts_itself_until,
 )
 from daemon.nodes.owned import Tenure
-from daemon.nodes.peers import Peers, peer_of
+from daemon.nodes.peers import Peer, Peers, peer_of
 from daemon.troubles import Troubles
 
 NODES_LOCK = (0x74726163, 3)  # of an advisory lock that ends with its transaction
@@ -45,7 +46,6 @@ RENEW_MIN_S = 0.5
 RENEW_TIMEOUT_S = 5.0
 JOIN_RETRY_S = 2.0
 LEAVE_S = 3.0
-DOUBT_S = 10.0  # after an outage: in which the other nodes see that the database has lost rows
 RENEWING = "renewing this node's trust"
 JOINING = "joining as a node"
 
@@ -76,10 +76,11 @@ class Member:
     _claim: UUID | None = field(default=None, init=False)
     _beat: int = field(default=0, init=False)  # of the last renewal that was confirmed
     _draining: bool = field(default=False, init=False)
-    _doubt_until_s: float = field(default=float("-inf"), init=False)
+    doubt: Doubt = field(default_factory=Doubt, init=False)
     _watch: Watch = field(default_factory=Watch, init=False)
     _joined: trio.Event = field(default_factory=trio.Event, init=False)
     _hurried: trio.Event = field(default_factory=trio.Event, init=False)
+    _hurries_others: bool = field(default=False, init=False)
     # set when it is known whether another node leases this node's IPs
     decided: trio.Event = field(default_factory=trio.Event, init=False)
     _is_occupied: bool = field(default=False, init=False)  # another node leases this node's IPs
@@ -122,16 +123,23 @@ class Member:
             await self._joined.wait()
         me = self._identity
         return Tenure(
-            me.node_id, self._claim, self.term, self._beat, not self._draining, self.alone, self._newcomers_rest_s()
+            node_id=me.node_id,
+            claim=self._claim,
+            term=self.term,
+            beat=self._beat,
+            server_s=self.doubt.server_s,
+            takes=not self._draining,
+            alone=self.alone,
+            rests_s=self._newcomers_rest_s(),
         )
 
     def _newcomers_rest_s(self) -> float:
-        """After an outage the database may lack the last changes of owners: an IP that comes now may be in use."""
         is_shared = not self.alone and any(self.peers.others())
-        return self._identity.quiet_s() if is_shared and trio.current_time() < self._doubt_until_s else 0.0
+        return self._identity.quiet_s() if is_shared and self.doubt.holds(trio.current_time()) else 0.0
 
-    def hurry(self) -> None:
-        """Renew soon, RENEW_MIN_S after the last renewal."""
+    def hurry(self, *, others: bool = False) -> None:
+        """Renew soon, RENEW_MIN_S after the last renewal. `others`: then the other nodes renew too."""
+        self._hurries_others = self._hurries_others or others
         self._hurried.set()
 
     @property
@@ -144,7 +152,7 @@ class Member:
         while True:
             asked_s, claim = self._boot_s(), uuid4()
             try:
-                found, row = await self._database.work(self._join, claim)
+                found, row, peers = await self._database.work(self._join, claim)
                 if isinstance(found, Joined):
                     break
                 await self._lose_ips()
@@ -155,6 +163,9 @@ class Member:
         if not found.continues:
             await self._lose_ips()
         self._epoch, self._beat = row["epoch"], row["beat"]
+        now_s = trio.current_time()
+        self.doubt.found_server(row["server_s"], now_s)
+        self.peers = Peers(self._identity.node_id, now_s, peers)
         self._claim, self._is_occupied, self._watch = claim, False, Watch()
         self.decided.set()
         self._joined.set()
@@ -170,7 +181,7 @@ class Member:
             self._is_occupied = True
             self.decided.set()
 
-    async def _join(self, conn: Connection, claim: UUID) -> tuple[Joined | Occupied, Any]:
+    async def _join(self, conn: Connection, claim: UUID) -> tuple[Joined | Occupied, Any, dict[UUID, Peer]]:
         me = self._identity
         await conn.execute(QUERIES["join_beside"], *NODES_LOCK)
         rows = await conn.fetch(QUERIES["load_nodes"])
@@ -180,12 +191,13 @@ class Member:
             known = [row for row in known if row.node_id == me.node_id]
         found = admitted(known, me.node_id, self._epoch, now_s)
         if isinstance(found, Occupied):
-            return found, None
+            return found, None, {}
         if self.alone:
             await conn.execute(QUERIES["take_over"], me.node_id)
         self._draining = any(row["draining"] for row in rows if row["node_id"] == me.node_id)
         values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__, PROTOCOL
-        return found, await conn.fetchrow(QUERIES["join_node"], *values, self._encoded_figures())
+        row = await conn.fetchrow(QUERIES["join_node"], *values, self._encoded_figures())
+        return found, row, {row["node_id"]: peer_of(row) for row in rows}
 
     def _encoded_figures(self) -> str:
         return ENCODER.encode(self._figures()).decode()
@@ -205,7 +217,6 @@ class Member:
                         while await self._renewed(connection):
                             await self._pause()
                 except DatabaseUnavailable as e:
-                    self._doubt_until_s = float("inf")
                     self._troubles.note(RENEWING, e, effect=self._while_unheard())
                     await trio.sleep(RENEW_S)
                     continue
@@ -221,21 +232,23 @@ class Member:
     async def _renewed(self, connection: OwnConnection) -> bool:
         """False: the claim is lost."""
         me, asked_s = self._identity, self._boot_s()
-        values = me.node_id, self._claim, me.trust_s, me.quiet_s(), self._encoded_figures()
+        values = me.node_id, self._claim, me.trust_s, me.quiet_s(), self._encoded_figures(), self._hurries_others
+        self._hurries_others = False
         rows = await connection.fetch("renew_node", *values)
         mine = next((row for row in rows if row["node_id"] == me.node_id), None)
+        if mine is None or mine["epoch"] < self.term:
+            self.doubt.rows_lost()
         if mine is None or mine["renewed"] is None:
             return self._lost_claim("its row in the table nodes was removed, or has another claim")
         if mine["renewed"] <= self._beat:
-            self._doubt_until_s = float("inf")
+            self.doubt.rows_lost()
             return self._lost_claim(
                 "the database has lost its last changes: a backup was restored, or a replica took over"
             )
         self._beat, self._draining = mine["renewed"], mine["draining"]
         self._trust_from(asked_s)
         now_s = trio.current_time()
-        if self._doubt_until_s == float("inf"):
-            self._doubt_until_s = now_s + DOUBT_S
+        self.doubt.found_server(mine["server_s"], now_s)
         self.peers = Peers(me.node_id, now_s, {row["node_id"]: peer_of(row) for row in rows})
         others = [sighting_of(row) for row in rows if row is not mine]
         self._freeing.found_lost(self._watch.lost(others, now_s))
@@ -259,6 +272,7 @@ class Member:
     async def _notify_rejoined(self, rejoin: int) -> None:
         for listener in self._listeners:
             await listener.rejoined()
+        self.doubt.reloaded(trio.current_time())
         self._rejoins_handled = rejoin
 
     async def _watch_trust(self) -> None:
@@ -280,8 +294,7 @@ class Member:
             await trio.sleep(RENEW_S)
 
     def _while_unheard(self) -> str:
-        left_s = self.trusted_for_s
-        if left_s is None:
+        if (left_s := self.trusted_for_s) is None:
             return "clicks are traced as before"
         return f"clicks are traced as before for {left_s:.0f} s more" if left_s else "clicks fall back"
 

@@ -17,6 +17,7 @@ MARGIN_S = 0.5
 MARGIN_SHARE = 0.01
 STEADY_S = 5.0
 LEFT_QUIET_MIN_S = 5.0
+DOUBT_S = 10.0
 PROTOCOL = 1  # 0: versions that know no owners and lease all IPs
 
 
@@ -188,3 +189,32 @@ class Watch:
         if now_s - self._steady_from_s < STEADY_S:
             return []
         return [sighting for sighting in known if self._seen[sighting.node_id][1] <= now_s]
+
+
+class Doubt:
+    """Whether changes of owners may be lost, so that an IP which comes to this node now may be in use elsewhere.
+
+    After a start of the server, a failover or a restored backup, for DOUBT_S: meanwhile the other nodes see that too,
+    and lease nothing that is not theirs. If this node has lost its claim, the time begins when its pools are reloaded.
+    """
+
+    def __init__(self) -> None:
+        self.server_s: float | None = None
+        self._until_s = float("-inf")
+
+    def found_server(self, started_s: float, now_s: float) -> None:
+        """Call it after each renewal. `started_s`: when the server started, by its own clock."""
+        if self.server_s not in (None, started_s):
+            self._until_s = max(self._until_s, now_s + DOUBT_S)
+        self.server_s = started_s
+
+    def rows_lost(self) -> None:
+        self._until_s = float("inf")
+
+    def reloaded(self, now_s: float) -> None:
+        """Call it when all pools have been reloaded."""
+        if self._until_s == float("inf"):
+            self._until_s = now_s + DOUBT_S
+
+    def holds(self, now_s: float) -> bool:
+        return now_s < self._until_s

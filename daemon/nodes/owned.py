@@ -1,8 +1,9 @@
 """Takes the IPs that no node owns, and reads the rows of this node's IPs.
 
 Each reading is one transaction: it checks the node's claim and beat, takes, and reads. So a reading never comes from a
-database that has lost this node's last renewal, and all rows of a reading were this node's while it had its claim. A
-row that is read here can leave this node in two ways only. The node gives it away: the pool remembers the row's lease
+database that has lost this node's last renewal, and all rows of a reading were this node's while it had its claim. Nor
+does it come from a server that has started, or taken over, since that renewal: there other nodes may have lost theirs.
+A row that is read here can leave this node in two ways only. The node gives it away: the pool remembers the row's lease
 number and ignores rows that do not have a later one. Or the node loses its claim: it then leases nothing until it has
 joined again and all pools have been reloaded, and what was read under an earlier claim (`Tenure.term`) is ignored.
 
@@ -34,14 +35,16 @@ Edits = tuple[int, int]
 class Tenure:
     """A node's claim on its IPs. `term`: the epoch of its row, which grows with each join; `beat`: its last renewal.
 
-    `takes`: whether the node may take IPs. `alone`: there can be no other node, so it takes those of others too.
-    `rests_s`: how long IPs rest that the node did not own before, because the database may have lost other owners.
+    `server_s`: when the server started that confirmed it. `takes`: whether the node may take IPs. `alone`: there can be
+    no other node, so it takes those of others too. `rests_s`: how long IPs rest that the node did not own before,
+    because the database may have lost other owners.
     """
 
     node_id: UUID
     claim: UUID
     term: int
     beat: int
+    server_s: float | None = None
     takes: bool = True
     alone: bool = False
     rests_s: float = 0.0
@@ -92,9 +95,11 @@ async def read_ids(conn: Connection, tenure: Tenure) -> set[UUID]:
 
 
 async def _check(conn: Connection, tenure: Tenure) -> None:
-    beat = await conn.fetchval(QUERIES["find_beat"], tenure.node_id, tenure.claim)
-    if beat is None or beat < tenure.beat:
+    row = await conn.fetchrow(QUERIES["find_beat"], tenure.node_id, tenure.claim)
+    if row is None or row["beat"] < tenure.beat:
         raise DatabaseOccupied("this node has lost its claim on its IPs, or the database has lost rows")
+    if tenure.server_s not in (None, row["server_s"]):
+        raise DatabaseOccupied("PostgreSQL has started anew, and this node has not renewed its trust there yet")
 
 
 async def take(conn: Connection, tenure: Tenure, edits: Edits | None = None) -> bool:

@@ -77,7 +77,7 @@ async def _rows_are_back(stage: Stage) -> float:
 
 
 async def claim_held(stage: Stage) -> None:
-    """Wait until the daemon's claim is trusted again, by PostgreSQL's clock, so that no second daemon takes its IPs.
+    """Wait until the daemon's claim is trusted again, by PostgreSQL's clock, so that no other node frees its IPs.
 
     With the embedded PostgreSQL too, `nodes` has a row for the daemon.
     """

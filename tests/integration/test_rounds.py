@@ -8,10 +8,13 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
+from daemon.database.postgres import Connection
+from daemon.database.queries import QUERIES
 from daemon.host.clocks import read_clocks
+from daemon.journal.entries import TraceFinished, encode
 from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
-from daemon.maintenance.rounds import claim_round, run_once
+from daemon.maintenance.rounds import claim_round, end_own_traces, run_once
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
@@ -107,10 +110,28 @@ async def test_only_traces_of_stopped_nodes_time_out(postgres: PostgresServer) -
             node_id: await rows.add_trace(status="processing", timeout_at=ago(seconds=30), node_id=node_id)
             for node_id in (NODE, OTHER, lost, gone, None)
         }
+        assert await end_own_traces(rows.database, every(60), NODE) == 1
         report = await run_once(rows.database, every(60), node_id=NODE, expire_ips=False)
-        assert report.timed_out_traces == 4
+        assert report.timed_out_traces == 3
         found = await rows.sql("select request_id, status from active_trace_requests")
         assert [row["request_id"] for row in found if row["status"] == "processing"] == [of[OTHER]]
+
+
+async def test_the_end_that_a_late_node_sends_replaces_the_time_out(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        late = await rows.add_trace(status="processing", timeout_at=ago(hours=1), node_id=OTHER)
+        await run_once(rows.database, every(60), node_id=NODE, expire_ips=False)
+        assert await rows.one("select status from active_trace_requests") == "timeout"
+        ended_s = ago(minutes=59).timestamp()
+        end = TraceFinished(late, "completed", ended_s, "https://shop.example/", {}, (), None, 900, 1_000, 0, 10)
+        await rows.database.work(apply_end, f"[{encode(end)[1]}]")
+        [row] = await rows.sql("select * from active_trace_requests")
+        assert (row["status"], row["final_url"], row["error_message"]) == ("completed", "https://shop.example/", None)
+        assert row["completed_at"].timestamp() == pytest.approx(ended_s)
+
+
+async def apply_end(conn: Connection, entries: str) -> None:
+    await conn.execute(QUERIES["apply_trace_finished"], entries)
 
 
 async def claimed(rows: Rows, node_id: UUID, *running: UUID, most: int = 100) -> list[UUID]:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.nodes.membership import (
+    DOUBT_S,
+    Doubt,
     Joined,
     NodeRow,
     Occupied,
@@ -103,3 +105,23 @@ def test_a_node_stops_leasing_before_its_row_says_so(
     """PostgreSQL's trust begins `late_s` after the node's request; both clocks have the same rate."""
     assert trusts_itself_until(asked_s, trust_s) < asked_s + late_s + trust_s
     assert quiet_s(lock_s, 60) > lock_s + 60
+
+
+def test_a_server_that_has_started_anew_is_doubted_for_a_while() -> None:
+    doubt = Doubt()
+    doubt.found_server(100.0, NOW_S)
+    doubt.found_server(100.0, NOW_S + 1)
+    assert not doubt.holds(NOW_S + 1)
+    doubt.found_server(200.0, NOW_S + 2)
+    assert doubt.holds(NOW_S + 2)
+    assert not doubt.holds(NOW_S + 2 + DOUBT_S)
+
+
+def test_a_database_that_lost_rows_is_doubted_until_the_pools_have_long_been_reloaded() -> None:
+    doubt = Doubt()
+    doubt.rows_lost()
+    doubt.found_server(200.0, NOW_S)
+    assert doubt.holds(NOW_S + 3_600)
+    doubt.reloaded(NOW_S + 3_600)
+    assert doubt.holds(NOW_S + 3_601)
+    assert not doubt.holds(NOW_S + 3_600 + DOUBT_S)
