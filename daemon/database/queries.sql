@@ -493,8 +493,8 @@ set name = $2, epoch = greatest(n.epoch + 1, $3), claim = $4, state = 'active', 
 returning epoch, beat, extract(epoch from pg_postmaster_start_time())::float8 as server_s
 
 -- name: renew_node
--- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures. The rows of all nodes as they were before; `renewed`
--- is the own row's new beat. No `renewed`: the claim is lost.
+-- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures, $6: the other nodes renew soon too. The rows of all
+-- nodes as they were before; `renewed` is the own row's new beat. No `renewed`: the claim is lost.
 with mine as (
     update nodes
     set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
@@ -504,7 +504,8 @@ select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.protocol, n.
        n.figures::text,
        extract(epoch from coalesce(mine.trusted_until, n.trusted_until))::float8 as trusted_until_s,
        extract(epoch from n.started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
-       extract(epoch from pg_postmaster_start_time())::float8 as server_s, mine.beat as renewed
+       extract(epoch from pg_postmaster_start_time())::float8 as server_s, mine.beat as renewed,
+       (select pg_notify('tracepool_nodes', '') where $6::boolean)::text as hurried
 from nodes n left join mine on mine.node_id = n.node_id
 
 -- name: mark_lost
