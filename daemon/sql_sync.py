@@ -33,7 +33,7 @@ from daemon.pool.messages import Adopt, Remove
 from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 
-IPS, OFFERS, GONE = "tracepool_ips", "tracepool_offers", "gone"
+IPS, OFFERS, NODES, GONE = "tracepool_ips", "tracepool_offers", "tracepool_nodes", "gone"
 EDITED = ("ips", "edits", "offers", "tokens")
 """What an edit changes in a fingerprint."""
 CHECK_S = 15.0  # without an announcement the connection is tested
@@ -85,7 +85,7 @@ class SqlSync:
         pause_s = PAUSE_MIN_S
         while True:
             try:
-                async with self._database.listen(IPS, OFFERS, *self._also) as announcements:
+                async with self._database.listen(IPS, OFFERS, NODES, *self._also) as announcements:
                     await self._unhurried(self.compare)
                     self._announcements = announcements
                     pause_s = PAUSE_MIN_S
@@ -159,6 +159,11 @@ class SqlSync:
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
         """Removes IPs without a row first: a new row may have the same endpoint, which must not be leased twice."""
+        if any(channel == NODES for channel, _ in batch):
+            self._member.hurry()
+            batch = [(channel, payload) for channel, payload in batch if channel != NODES]
+            if not batch:
+                return
         payloads = {payload for channel, payload in batch if channel == IPS}
         edits = {payload: edits_in(payload) for payload in payloads - {GONE}}
         if unreadable := [payload for payload, edit in edits.items() if edit is None]:

@@ -297,7 +297,8 @@ select now_s, exists (select from claimed) as is_mine from clock
 -- name: time_out_traces
 -- $1: this node, $2: whether for all nodes, $3: the most rows. Traces past timeout_at that have no end: this node's own,
 -- of which an earlier run may have left some, and those of nodes that have stopped. Another node that is slow or cut off
--- may still finish its traces.
+-- may still finish its traces. SKIP LOCKED: a row that is locked may be getting its end, which a timeout must not
+-- replace.
 update active_trace_requests
 set status = 'timeout', completed_at = now(),
     error_message = coalesce(error_message, 'its daemon stopped before the trace ended')
@@ -306,7 +307,7 @@ where request_id in (
     where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds'
           and (t.node_id = $1 or $2 and (t.node_id is null or t.node_id not in
                (select n.node_id from nodes n where n.state in ('active', 'removed'))))
-    limit $3)
+    limit $3 for update of t skip locked)
 returning request_id
 
 -- name: remove_old_traces
@@ -492,8 +493,8 @@ set name = $2, epoch = greatest(n.epoch + 1, $3), claim = $4, state = 'active', 
 returning epoch, beat, extract(epoch from pg_postmaster_start_time())::float8 as server_s
 
 -- name: renew_node
--- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures. The rows of all nodes as they were before; `renewed`
--- is the own row's new beat. No `renewed`: the claim is lost.
+-- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures, $6: the other nodes renew soon too. The rows of all
+-- nodes as they were before; `renewed` is the own row's new beat. No `renewed`: the claim is lost.
 with mine as (
     update nodes
     set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
@@ -503,7 +504,8 @@ select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.protocol, n.
        n.figures::text,
        extract(epoch from coalesce(mine.trusted_until, n.trusted_until))::float8 as trusted_until_s,
        extract(epoch from n.started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
-       extract(epoch from pg_postmaster_start_time())::float8 as server_s, mine.beat as renewed
+       extract(epoch from pg_postmaster_start_time())::float8 as server_s, mine.beat as renewed,
+       (select pg_notify('tracepool_nodes', '') where $6::boolean)::text as hurried
 from nodes n left join mine on mine.node_id = n.node_id
 
 -- name: mark_lost
