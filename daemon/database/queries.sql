@@ -109,7 +109,7 @@ with r as materialized (
 select from state union all select from others
 
 -- name: apply_ip_given
--- $1: an array of entries in order; $2: this node, the giver. The new owner is notified by the new edit numbers. Without
+-- $1: an array of entries in order; $2: this node, the giver. The new owner alone is notified, by the new edit numbers. Without
 -- an active receiver the IP is nobody's. An IP that an operator has edited since stays this node's, which adopts it again.
 -- The times in the row are of this node's clock, so the new owner must not read the end of a rest that is over.
 with given as (
@@ -121,8 +121,8 @@ with given as (
                with ordinality as r(id, "to", edit_no, place)
           order by r.id, r.place desc) e
     where p.id = e.id and p.node_id = $2 and p.edit_no <= e.edit_no
-    returning p.edit_no)
-select pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no)) from given having count(*) > 0
+    returning p.edit_no, p.node_id)
+select pg_notify('tracepool_ips', concat_ws(' ', min(edit_no), max(edit_no), node_id)) from given group by node_id
 
 -- name: apply_trace_pending
 insert into active_trace_requests
