@@ -28,6 +28,7 @@ from daemon.control.socket import Commands
 from daemon.control.tracing import TracesForOthers
 from daemon.database.connect import reached_database, retry_until_available
 from daemon.database.postgres import Database
+from daemon.departures import Departures
 from daemon.errors import DatabaseUnavailable
 from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.http.server import Server, click_server
@@ -119,7 +120,9 @@ class Runtime:
         async def maintain() -> dict[str, Any]:
             return (await self.maintenance.round_now()).as_dict()
 
-        return {"status": self.context.overview.status, "maintenance": maintain, "check": self.workers.checker.check}
+        overview, checker = self.context.overview, self.workers.checker
+        metrics = functools.partial(self.context.observers.metrics.answer, overview)
+        return {"status": overview.status, "maintenance": maintain, "check": checker.check, "metrics": metrics}
 
 
 def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
@@ -221,7 +224,8 @@ async def _pools_loaded(
         directory.on_wait(balancer.wake)
         member.subscribe(NodeListener(leasing_ended=directory.recheck_requests, rejoined=directory.start_over))
         remember = functools.partial(remember_offers, live.current.state_dir)
-        sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also)
+        departures = Departures(journal.spool.node_id, database, directory, rests, read_clocks)
+        sql_sync = SqlSync(member, database, directory, offers, read_clocks, troubles, remember, also, departures)
         member.subscribe(NodeListener(rejoined=sql_sync.compare_soon))
         async with trio.open_nursery() as listening:
             listening.start_soon(restarted, "adoption", sql_sync.run)

@@ -23,6 +23,7 @@ import trio
 from daemon.clock import Moment
 from daemon.countries import canonical
 from daemon.database.postgres import Announcements, Database
+from daemon.departures import Departures
 from daemon.errors import DatabaseOccupied, DatabaseUnavailable
 from daemon.nodes.member import Member
 from daemon.nodes.owned import CHUNK_IPS, Edits, Reading, read_all, read_edited, read_fingerprint, read_ids, take
@@ -33,7 +34,7 @@ from daemon.pool.messages import Adopt, Remove
 from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 
-IPS, OFFERS, GONE = "tracepool_ips", "tracepool_offers", "gone"
+IPS, OFFERS, NODES, GONE = "tracepool_ips", "tracepool_offers", "tracepool_nodes", "gone"
 ADDRESSEE = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 EDITED = ("ips", "edits", "offers", "tokens")
 """What an edit changes in a fingerprint."""
@@ -67,6 +68,7 @@ class SqlSync:
     _troubles: Troubles
     _remember: Callable[[list[dict[str, Any]]], None] = lambda rows: None
     _also: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    _departures: Departures | None = None
     _fingerprint: Mapping[str, Any] = field(default_factory=dict, init=False)
     _logged_s: float = field(default=float("-inf"), init=False)
     _country_of: dict[UUID, str] = field(default_factory=dict, init=False)
@@ -85,7 +87,7 @@ class SqlSync:
         pause_s = PAUSE_MIN_S
         while True:
             try:
-                async with self._database.listen(IPS, OFFERS, *self._also) as announcements:
+                async with self._database.listen(IPS, OFFERS, NODES, *self._also) as announcements:
                     await self._unhurried(self.compare)
                     self._announcements = announcements
                     pause_s = PAUSE_MIN_S
@@ -121,6 +123,8 @@ class SqlSync:
         tenure = await self._member.tenure()
         found = await self._database.work(read_fingerprint, tenure)
         before, self._fingerprint = self._fingerprint, found
+        if found["departed"] and self._departures is not None:
+            await self._departures.forget(self._country_of)
         taken = bool(found["nobodys"]) and await self._database.work(take, tenure, own=True)
         if taken or (before and any(found[name] != before[name] for name in EDITED)):
             await self._unhurried(self.compare)
@@ -150,14 +154,20 @@ class SqlSync:
                 while True:
                     batch.append(announcements.received.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
-                heard = [(channel, concerning(payload, self._member.peers.me)) for channel, payload in batch]
-                if news := [(channel, payload) for channel, payload in heard if payload is not None]:
+                me = self._member.peers.me
+                heard = [(name, concerning(payload, me) if name == IPS else payload) for name, payload in batch]
+                if news := [(name, payload) for name, payload in heard if payload is not None]:
                     await self._unhurried(functools.partial(self._take, news))
                     if not announcements.pooled:
                         self._fingerprint = {}  # of tables without what was announced now
 
     async def _take(self, batch: list[tuple[str, str]]) -> None:
         """Removes IPs without a row first: a new row may have the same endpoint, which must not be leased twice."""
+        if any(channel == NODES for channel, _ in batch):
+            self._member.hurry()
+            batch = [(channel, payload) for channel, payload in batch if channel != NODES]
+            if not batch:
+                return
         payloads = {payload for channel, payload in batch if channel == IPS}
         edits = {payload: edits_in(payload) for payload in payloads - {GONE}}
         if unreadable := [payload for payload, edit in edits.items() if edit is None]:

@@ -10,6 +10,7 @@ from uuid import UUID
 from cyclopts import Parameter
 
 from daemon.cli.logs import LogFile, pieces_of, wanted_lines
+from daemon.cli.nodes import names_that_run
 from daemon.cli.output import say, say_json, warn
 from daemon.cli.session import AsJSON, ConfigFile, settings_of, work
 from daemon.control.socket import ask
@@ -69,13 +70,13 @@ def _story(settings: Settings, wanted: UUID, file: str | None) -> Story:
         raise TheirFault(
             f"nothing is known of {wanted}: there is no row of it (traces are kept for "
             f"{settings.maintenance.retention_days:g} days) and no line in {where}. Name the daemon's log file, or look"
-            " for the id with: tracepool logs"
+            " for the id with: tracepool logs. The lines of a click are in the log of the node that answered it"
         )
     return story
 
 
 def _rows(settings: Settings, wanted: UUID) -> Rows:
-    """The trace and the hit. While the daemon runs, waits up to SHIPPED_S until the journal has shipped the hit."""
+    """The trace and the hit. While a daemon runs, waits up to SHIPPED_S until its journal has shipped the hit."""
     until_s = time.monotonic() + SHIPPED_S
     while True:
         try:
@@ -83,7 +84,9 @@ def _rows(settings: Settings, wanted: UUID) -> Rows:
         except DatabaseUnavailable as e:
             warn(f"tracepool: {e}; only the log is used")
             return None, None
-        if hit is not None or time.monotonic() > until_s or ask(settings.state_dir, "status") is None:
+        if hit is not None or time.monotonic() > until_s:
+            return trace, hit
+        if ask(settings.state_dir, "status") is None and not names_that_run(settings):
             return trace, hit
         time.sleep(POLL_S)
 

@@ -11,7 +11,7 @@ from daemon.cli.output import say, say_rows_json, say_table
 from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, with_database
 from daemon.database.postgres import Database
 from daemon.errors import BadInput
-from daemon.nodes.cluster import known
+from daemon.nodes.cluster import Counted, counted, known
 from daemon.nodes.listing import NodeEntry, chosen, entries_of, refused_drain, refused_removal
 from daemon.nodes.peers import Peers, peer_of
 from daemon.settings.model import Settings
@@ -22,6 +22,7 @@ NOBODY = UUID(int=0)  # a command is no node
 COUNTRIES_SHOWN = 6
 ID_SHOWN = 8
 FORGOTTEN_S = 86_400.0
+RUNS_S = 60.0  # a node that has not renewed for so long does not run, or cannot reach PostgreSQL
 
 Name = Annotated[str, Parameter(metavar="NAME")]
 
@@ -129,6 +130,18 @@ async def nodes_in(database: Database) -> list[NodeEntry]:
 def peers_from(rows: Iterable[object]) -> Peers:
     found = [peer_of(row) for row in rows]  # type: ignore[arg-type]
     return Peers(NOBODY, 0.0, {peer.node_id: peer for peer in found})
+
+
+def nodes_that_run(rows: Iterable[object]) -> tuple[Counted, ...]:
+    """From rows of load_nodes: the nodes whose figures count, none if no node has renewed within RUNS_S."""
+    nodes = counted(peers_from(rows), None, 0.0)
+    return nodes if any(one.peer.leases and one.age_s < RUNS_S for one in nodes) else ()
+
+
+def names_that_run(settings: Settings) -> list[str]:
+    """The nodes that run, for a command for which no daemon runs here. Raises DatabaseUnavailable."""
+    rows = with_database(settings, lambda database: database.fetch("load_nodes"))
+    return [one.peer.name for one in nodes_that_run(rows) if one.peer.leases and one.age_s < RUNS_S]
 
 
 def ips_by_country(entries: Iterable[NodeEntry]) -> dict[str, int]:

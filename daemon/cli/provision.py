@@ -21,7 +21,7 @@ from daemon.settings.model import Settings
 TERMINAL_ROWS_MAX = 500
 RESET_NAMED_MAX = 20
 COUNTRIES_NAMED_MAX = 20
-COLUMNS = ("ip", "country", "provider", "status", "until", "uses", "failures")
+COLUMNS = ("ip", "country", "provider", "status", "until", "uses", "failures", "node")
 
 
 def generate(
@@ -119,7 +119,7 @@ def list_ips(
 
     On a terminal, a table of the first 500 rows; into a pipe, all columns of all
     rows, separated by tabs. Times are UTC. "uses" counts leases, "failures" are
-    those in a row and those in total.
+    those in a row and those in total. "node" owns the IP, and alone leases it.
 
         tracepool provision list --status failed
         tracepool provision list --country us | cut -f1
@@ -139,6 +139,7 @@ def list_ips(
             ip.locked_until and ip.locked_until.strftime("%H:%M:%S"),
             ip.total_uses,
             f"{ip.consecutive_failures}/{ip.failure_count}",
+            ip.owner,
         )
         for ip in ips[:TERMINAL_ROWS_MAX]
     ]

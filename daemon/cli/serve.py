@@ -12,6 +12,7 @@ from daemon.cli.exit_codes import FAILED, leaves
 from daemon.cli.session import ConfigFile, settings_of
 from daemon.errors import TheirFault
 from daemon.host import child, signals
+from daemon.host.state_dir import refuse_beside_a_parent
 from daemon.processes import plan
 from daemon.settings.model import Settings
 from daemon.settings.sources import config_path, with_processes
@@ -64,21 +65,23 @@ def serve(*, processes: Processes = None, config: ConfigFile = None) -> int:
 
 
 def _program(settings: Settings) -> Callable[[Settings, Path | None], Awaitable[None]]:
-    """What this process is: the parent of several, one of them, or the only one."""
+    """What this process is: the parent of several, one of them, or the only one. Raises AlreadyRunning."""
+    if settings.role == "tracer":
+        from daemon.tracer_role import run_tracer
+
+        return run_tracer
     if child.is_child(os.environ):
         logs.name_node(settings.node.shown_name())
         if child.is_retired(os.environ):
             from daemon.retirement import run_retirement
 
             return run_retirement
-    elif plan.needs_parent(settings):
-        from daemon.processes.parent import run_parent
+    else:
+        refuse_beside_a_parent(settings.state_dir)
+        if plan.needs_parent(settings):
+            from daemon.processes.parent import run_parent
 
-        return run_parent
-    elif settings.role == "tracer":
-        from daemon.tracer_role import run_tracer
-
-        return run_tracer
+            return run_parent
     from daemon.supervisor import run_daemon
 
     return run_daemon

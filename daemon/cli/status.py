@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -13,7 +13,7 @@ from msgspec import convert
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
-from daemon.cli.nodes import peers_from
+from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import say, say_json, say_table, table, text, warn
 from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
 from daemon.cli.status_nodes import cluster_lines, own_lines
@@ -28,13 +28,12 @@ from daemon.maintenance.figures import Advice
 from daemon.maintenance.node_report import counts_of
 from daemon.maintenance.rounds import Report, run_once
 from daemon.maintenance.tally import together
-from daemon.nodes.cluster import Counted, cluster_of, counted
+from daemon.nodes.cluster import Counted, cluster_of
 from daemon.nodes.listing import entries_of
 from daemon.settings.model import Settings
 
 REFRESH_S = 1.0
 ROUND_S = 120.0
-RUNS_S = 60.0  # a node that has not renewed for so long does not run, or cannot reach PostgreSQL
 NOT_RUNNING = "the daemon is not running: these figures are from the tables"
 Read = Callable[[], dict[str, Any]]
 COLUMNS = ("country", "total", "available", "locked", "cooldown", "failed", "in use", "waiting")
@@ -97,12 +96,6 @@ def _read(settings: Settings, url_of_database: Callable[[], str]) -> dict[str, A
         return answer
 
     return use_database(url_of_database(), settings, lambda database: database.work(read))
-
-
-def nodes_that_run(rows: Iterable[Mapping[str, Any]]) -> tuple[Counted, ...]:
-    """From rows of load_nodes: the nodes whose figures count, none if no node has renewed within RUNS_S."""
-    nodes = counted(peers_from(rows), None, 0.0)
-    return nodes if any(one.peer.leases and one.age_s < RUNS_S for one in nodes) else ()
 
 
 async def _read_tables(

@@ -10,9 +10,9 @@ import trio
 from cyclopts import Parameter
 
 from daemon.cli.import_file import name_of, read_text
+from daemon.cli.nodes import nodes_that_run
 from daemon.cli.output import progress, say, say_json, say_table, warn
 from daemon.cli.session import ConfigFile, flag, settings_of, with_database
-from daemon.cli.status import nodes_that_run
 from daemon.control.socket import ask
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, TheirFault

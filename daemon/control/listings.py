@@ -43,8 +43,8 @@ def _between(column: str) -> dict[str, str]:
 
 
 IPS = Listing(
-    source="ip_rotation_pool i",
-    columns="i.*, i.username is not null as has_login",
+    source="ip_rotation_pool i left join nodes n on n.node_id = i.node_id",
+    columns="i.*, i.username is not null as has_login, n.name as owner",
     id="i.id",
     orders={
         "created": Order("i.created_at", _TIME),
@@ -61,6 +61,7 @@ IPS = Listing(
         "provider": "i.provider = {}::text",
         "status": "i.status = {}::text",
         "healthy": "i.is_healthy = {}::boolean",
+        "node": "n.name = {}::text",
         "ip": "({0}::text in (i.ip_address, i.ip_address || ':' || i.ip_port))",
     },
 )

@@ -1,6 +1,7 @@
 """The metrics for Prometheus: clicks and traces counted as they happen, the rest read at each scrape.
 
-They are those of this node, and add up over nodes, except tracepool_cluster_* and the advice (cluster_metrics.py).
+They are those of this node, and add up over nodes, except tracepool_cluster_* and the advice (cluster_metrics.py). With
+several processes the page has those of all (process_metrics.py).
 
 Base units. No label has a value from outside: countries and providers are the operator's own, all other values are
 constants of this program; never an IP, a URL, an offer or a click. The children of labels are kept, so that a click
@@ -28,6 +29,7 @@ from daemon import __version__
 from daemon.control.cluster_metrics import EACH, cluster_metrics
 from daemon.control.history import FALLBACK_REASONS
 from daemon.control.overview import Overview
+from daemon.control.process_metrics import as_answer, of_all_processes
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Severity
 from daemon.settings.live import LiveSettings
@@ -103,12 +105,19 @@ class Metrics:
 
     async def page(self, overview: Overview, accept: str | None) -> tuple[bytes, str]:
         """Body and content type: OpenMetrics if `accept` names it, else Prometheus' text format."""
-        scrape: Any = _Scrape(
-            self._registry, self._live.current.click.deadline_s, overview, await overview.report.backlog()
-        )
+        own = await self._scrape(overview)
+        scrape: Any = _Page(await of_all_processes(own.collect(), self._live.current))
         if OPENMETRICS in [part.partition(";")[0].strip().lower() for part in (accept or "").split(",")]:
             return openmetrics.generate_latest(scrape), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
         return exposition.generate_latest(scrape), PLAIN
+
+    async def answer(self, overview: Overview) -> dict[str, Any]:
+        """This process's part of the page of another process."""
+        return as_answer((await self._scrape(overview)).collect(), self._live.current.node.shown_name())
+
+    async def _scrape(self, overview: Overview) -> "_Scrape":
+        deadline_s, backlog = self._live.current.click.deadline_s, await overview.report.backlog()
+        return _Scrape(self._registry, deadline_s, overview, backlog)
 
     def _known(self, provider: str) -> str:
         if provider not in self._providers:
@@ -128,6 +137,16 @@ class _Children(dict[tuple[str, ...], Counter]):
     def __missing__(self, labels: tuple[str, ...]) -> Counter:
         child = self[labels] = self._parent.labels(*labels)
         return child
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What `generate_latest` takes: a collector."""
+
+    metrics: list[Metric]
+
+    def collect(self) -> list[Metric]:
+        return self.metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from daemon.control.events import Events
 from daemon.control.history import History
 from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
+from daemon.maintenance.node_report import counts_of
 from daemon.pool.messages import Lease
 from daemon.trace.walk.hops import GaveUp
 from daemon.trace.walk.verdicts import Verdict
@@ -77,10 +78,17 @@ class Observers:
         self.metrics.without_ip()
 
     def depletion(self, overview: Overview, cooldown_s: float) -> dict[str, Depletion]:
-        """By country: when the pool runs dry at the rate of the last minute."""
-        views = {handle.country: handle.view for handle in overview.directory}
-        rates = self._rates.per_s(self._now().tick_s, {country: view.leases for country, view in views.items()})
-        return {country: depletion_of(view.counts, rates.get(country), cooldown_s) for country, view in views.items()}
+        """By country: when the pool of all nodes runs dry at the rate of the last minute.
+
+        If there are several nodes, the rate is that of the requests in the last half a minute.
+        """
+        cluster = overview.report.cluster()
+        leases = {handle.country: handle.view.leases for handle in overview.directory}
+        rates = self._rates.per_s(self._now().tick_s, leases)
+        if len(cluster.nodes) > 1:
+            rates = {country: ips.wanted_per_s for country, ips in cluster.countries.items()}
+        counts = counts_of(cluster.countries)
+        return {country: depletion_of(counts[country], rates.get(country), cooldown_s) for country in counts}
 
     def flights(self, overview: Overview, lock_s: float) -> list[Flight]:
         now_s = self._now().tick_s

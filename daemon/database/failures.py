@@ -57,7 +57,7 @@ OUTAGES_IN_WORDS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] =
     ((asyncpg.ReadOnlySQLTransactionError,), "PostgreSQL is read-only",
      "let database.url lead to the primary, or reset default_transaction_read_only"),
     ((asyncpg.TooManyConnectionsError,), "PostgreSQL takes no more connections",
-     "raise max_connections or the role's limit, or lower database.connections_max"),
+     "raise max_connections or the role's limit, or lower database.connections_max or processes"),
     ((ssl.SSLCertVerificationError,), "the certificate of PostgreSQL is refused",
      "correct sslrootcert or sslmode in database.url, or the certificate"),
 )  # fmt: skip

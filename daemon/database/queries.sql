@@ -19,13 +19,17 @@ select id from ip_rotation_pool where edit_no between $2 and $3 and (node_id is 
 
 -- name: take_ips
 -- $1: this node, $2: whether no other node can run, $3, $4: edit numbers, or null, $5: the most rows. Takes what nobody
--- owns.
+-- owns, without the endpoints that another node may still use under a former row.
 -- By ctid: a join by id, planned before the table is analyzed, takes hours for 100,000 rows.
 update ip_rotation_pool set node_id = $1
 where ctid = any (array(
     select i.ctid from ip_rotation_pool i
     where (i.node_id is null or $2 and i.node_id <> $1) and ($3::bigint is null or i.edit_no between $3 and $4)
-    limit $5 for update skip locked))
+          and ($2 or not exists (
+              select from departed_endpoints d
+              where (d.ip_address, d.ip_port, d.username) = (i.ip_address, i.ip_port, coalesce(i.username, ''))
+                    and d.node_id <> $1))
+    limit $5 for update of i skip locked))
 
 -- name: find_beat
 -- $1: this node, $2: its claim.
@@ -34,11 +38,12 @@ from nodes where node_id = $1 and claim = $2 and state = 'active'
 
 -- name: fingerprint
 -- $1: this node. Changes with each edit that the daemon takes over: edit_no only grows, so each edit of its own rows
--- changes count or sum. `nobodys`: rows to take.
+-- changes count or sum. `nobodys`: rows to take; `departed`: endpoints that this node may still use without a row.
 select ips.*,
        (select coalesce(sum(hashtextextended(o::text, 0)), 0)::text from offers o) as offers,
        (select coalesce(sum(hashtextextended(concat(id, name, role, hash, revoked_at), 0)), 0)::text
-        from control_tokens) as tokens
+        from control_tokens) as tokens,
+       (select count(*) from departed_endpoints where node_id = $1) as departed
 from (select count(*) filter (where node_id = $1) as ips,
              coalesce(sum(edit_no) filter (where node_id = $1), 0)::text as edits,
              count(*) filter (where node_id is null) as nobodys
@@ -62,9 +67,10 @@ select lane, seq from journal_position where node_id = $1
 
 -- name: apply_ip_changed
 -- $1: an array of entries in order; $2: this node, null for entries whose states are out of date. The additions of all
--- entries count, whoever owns the IP. Of each IP that this node owns, the last state is applied. A row that an operator
--- has edited since keeps the operator's values. `again`: the entry was refused once; a row with a later lease keeps its
--- state. total_uses, success_count, failure_count: the values in entries of earlier versions, which have no additions.
+-- entries count, whoever owns the IP. Of each IP that this node owns, the last state is applied, unless the row has a
+-- later lease number: by a later lease, or because the IP has had another owner. A row that an operator has edited since
+-- keeps the operator's values. `again`: the entry was refused once, so it comes late. total_uses, success_count,
+-- failure_count: the values in entries of earlier versions, which have no additions.
 with r as materialized (
     select * from rows from (jsonb_to_recordset($1::jsonb) as (
         id uuid, status text, locked_until float8, locked_by_request uuid, last_used_at float8, consecutive_failures int,
@@ -93,11 +99,11 @@ with r as materialized (
         failure_count = greatest(p.failure_count, c.failure_count) + c.failures,
         avg_response_time_ms = e.avg_response_time_ms,
         last_health_check = to_timestamp(e.last_health_check),
-        lease_no = greatest(p.lease_no, e.lease_no),
+        lease_no = e.lease_no,
         probe_failures = coalesce(e.probe_failures, 0),
         updated_at = now()
     from (select distinct on (id) * from r order by id, again is true, place desc) e join counted c on c.id = e.id
-    where p.id = e.id and coalesce(p.node_id, $2::uuid) = $2 and not (e.again is true and p.lease_no > e.lease_no)
+    where p.id = e.id and p.node_id = $2 and p.lease_no <= e.lease_no
     returning p.id
 ), others as (
     update ip_rotation_pool p
@@ -108,19 +114,28 @@ with r as materialized (
     returning p.id)
 select from state union all select from others
 
+-- name: lock_given
+-- $1: an array of entries `ip_given`. So apply_ip_given sees the rows as they are after operators' statements.
+select from ip_rotation_pool
+where id in (select id from jsonb_to_recordset($1::jsonb) as (id uuid)) order by id for update
+
 -- name: apply_ip_given
--- $1: an array of entries in order; $2: this node, the giver. The new owner alone is notified, by the new edit numbers. Without
--- an active receiver the IP is nobody's. An IP that an operator has edited since stays this node's, which adopts it again.
--- The times in the row are of this node's clock, so the new owner must not read the end of a rest that is over.
+-- $1: an array of entries; $2: this node, the giver. The new owner alone is notified, by the edit numbers. The IP is
+-- nobody's if the receiver is not active, or if another node may still use the endpoint that an operator has set
+-- meanwhile. The row has times of this node's clock, so the new owner must not read the end of a rest that is over.
 with given as (
     update ip_rotation_pool p
-    set node_id = (select node_id from nodes where node_id = e."to" and state = 'active'),
+    set node_id = case when d.ip_address is null then n.node_id end, lease_no = e.lease_no + 1,
         edit_no = nextval('ip_edit_no'), locked_until = null, locked_by_request = null, updated_at = now()
-    from (select distinct on (r.id) r.*
-          from rows from (jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid, edit_no bigint))
-               with ordinality as r(id, "to", edit_no, place)
-          order by r.id, r.place desc) e
-    where p.id = e.id and p.node_id = $2 and p.edit_no <= e.edit_no
+    from (select id, "to", max(lease_no) as lease_no
+          from jsonb_to_recordset($1::jsonb) as (id uuid, "to" uuid, lease_no bigint) group by id, "to") e
+    join ip_rotation_pool i on i.id = e.id
+    left join nodes n on n.node_id = e."to" and n.state = 'active'
+    left join (select ip_address, ip_port, username, array_agg(distinct node_id) as users
+               from departed_endpoints group by 1, 2, 3) d
+        on (d.ip_address, d.ip_port, d.username) = (i.ip_address, i.ip_port, coalesce(i.username, ''))
+           and d.users <> array[e."to"]
+    where p.id = e.id and p.node_id = $2 and p.lease_no <= e.lease_no
     returning p.edit_no, p.node_id)
 select pg_notify('tracepool_ips', concat_ws(' ', min(edit_no), max(edit_no), node_id)) from given group by node_id
 
@@ -477,8 +492,8 @@ set name = $2, epoch = greatest(n.epoch + 1, $3), claim = $4, state = 'active', 
 returning epoch, beat, extract(epoch from pg_postmaster_start_time())::float8 as server_s
 
 -- name: renew_node
--- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures. The rows of all nodes as they were before; `renewed`
--- is the own row's new beat. No `renewed`: the claim is lost.
+-- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures, $6: the other nodes renew soon too. The rows of all
+-- nodes as they were before; `renewed` is the own row's new beat. No `renewed`: the claim is lost.
 with mine as (
     update nodes
     set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
@@ -488,7 +503,8 @@ select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.protocol, n.
        n.figures::text,
        extract(epoch from coalesce(mine.trusted_until, n.trusted_until))::float8 as trusted_until_s,
        extract(epoch from n.started_at)::float8 as started_s, extract(epoch from clock_timestamp())::float8 as now_s,
-       extract(epoch from pg_postmaster_start_time())::float8 as server_s, mine.beat as renewed
+       extract(epoch from pg_postmaster_start_time())::float8 as server_s, mine.beat as renewed,
+       (select pg_notify('tracepool_nodes', '') where $6::boolean)::text as hurried
 from nodes n left join mine on mine.node_id = n.node_id
 
 -- name: mark_lost
@@ -514,12 +530,24 @@ select count(*) as ips, min(edit_no) as first, max(edit_no) as last,
        pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no))::text as announced
 from freed having count(*) > 0
 
+-- name: forget_departed_of_lost
+-- What a lost node used has rested. The lock on the node's row is as in free_ips.
+delete from departed_endpoints where node_id in (select node_id from nodes where state = 'lost' for share)
+
+-- name: load_departed
+-- $1: this node, $2: the most rows, $3: after this number. Endpoints that left its rows by an operator's statement.
+select no, id, ip_address, ip_port, username from departed_endpoints where node_id = $1 and no > $3 order by no limit $2
+
+-- name: forget_departed
+-- $1: numbers of entries whose endpoints are neither in use nor rest.
+delete from departed_endpoints where no = any($1::bigint[])
+
 -- name: enter_unknown_owners
 -- $1 trust and $2 quiet in seconds. An owner whose row was deleted may still run: it gets a row, and is lost later.
 insert into nodes (node_id, name, epoch, state, trusted_until, quiet_s, version, protocol)
 select owner, 'deleted ' || left(owner::text, 8), 0, 'removed', clock_timestamp() + make_interval(secs => $1::float8),
        $2, '', 1
-from (select distinct node_id as owner from ip_rotation_pool) owners
+from (select node_id as owner from ip_rotation_pool union select node_id from departed_endpoints) owners
 where owner is not null and not exists (select from nodes where node_id = owner)
 on conflict (node_id) do nothing
 returning node_id, name

@@ -190,7 +190,10 @@ class DaemonProcess:
         owned: Counter[str] = Counter()
         directories = directories_of(self.config.parent)
         for directory in directories:
-            status = await trio.to_thread.run_sync(control.ask_process, directory, "status")
+            try:
+                status = await trio.to_thread.run_sync(control.ask_process, directory, "status")
+            except TheirFault:  # the process starts
+                return False
             if status is None:
                 return False
             owned.update({country: counts["total"] for country, counts in status["countries"].items()})

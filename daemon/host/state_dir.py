@@ -18,6 +18,7 @@ PRIVATE_MODE = 0o700
 ENTERED_MODE = 0o711  # as root: the account of the embedded server has to pass through it
 DATABASE = "postgres"  # the embedded server's directory
 NODES = "nodes"
+LOCK = "daemon.lock"
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors of a disk that is full, has no inode left, is read-only or fails: they may pass."""
 
@@ -41,7 +42,7 @@ class StateDir:
         try:
             self.path.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
             self._close()
-            lock = os.open(self.path / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as e:
             if e.errno in DISK_ERRORS:
                 raise DiskUnavailable(f"{self.path}: {e.strerror}") from None
@@ -53,9 +54,7 @@ class StateDir:
         except BlockingIOError:
             pid = os.read(lock, 32).decode().strip() or "unknown"
             os.close(lock)
-            raise AlreadyRunning(
-                f"another tracepool daemon (process {pid}) uses {self.path}: stop it, or set another state_dir"
-            ) from None
+            raise already_running(self.path, pid) from None
         self._lock = lock
         with suppress(OSError):  # the lock holds without the pid
             os.truncate(lock, 0)
@@ -82,10 +81,23 @@ class StateDir:
             self._lock = None
 
 
+def already_running(path: Path, pid: str) -> AlreadyRunning:
+    return AlreadyRunning(f"another tracepool daemon (process {pid}) uses {path}: stop it, or set another state_dir")
+
+
+def refuse_beside_a_parent(state_dir: Path) -> None:
+    """Raises AlreadyRunning if a parent of several processes uses the directory.
+
+    While its first process restarts, nothing else holds the directory.
+    """
+    if is_held(state_dir / NODES):
+        raise already_running(state_dir, (state_dir / NODES / LOCK).read_text().strip() or "unknown")
+
+
 def is_held(path: Path) -> bool:
     """Whether a daemon holds the directory."""
     try:
-        lock = os.open(path / "daemon.lock", os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -100,6 +112,11 @@ def is_held(path: Path) -> bool:
 def directories_of(state_dir: Path) -> list[Path]:
     """The directory of each process: the state directory itself first, then those in `nodes`, in order."""
     return [state_dir, *(directory for _, directory in sorted(_numbered(state_dir)))]
+
+
+def root_of(directory: Path) -> Path:
+    """The state directory of a process's directory."""
+    return directory.parent.parent if directory.parent.name == NODES else directory
 
 
 def directory_of(state_dir: Path, number: int) -> Path:

@@ -20,8 +20,9 @@ Params = dict[str, str | list[str]]
 class IpChanged(msgspec.Struct, frozen=True):
     """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`.
 
-    The state is applied while this node owns the IP. `uses`, `successes` and `failures` are what the step adds to the
-    row's counters, whoever owns the IP by then. Entries of earlier versions have the counters' values instead.
+    The state is applied while this node owns the IP, and no other has owned it since `lease_no`. `uses`, `successes`
+    and `failures` are what the step adds to the row's counters, whoever owns the IP by then. Earlier versions'
+    entries have the counters' values instead.
 
     The endpoint `address`, `port`, `username` rests until `locked_until`, even if the row is deleted or edited.
     `locked_until_boot_s` is the same time on the boot clock with this `boot_id` (see Moment), which nobody can set.
@@ -51,11 +52,11 @@ class IpChanged(msgspec.Struct, frozen=True):
 
 
 class IpGiven(msgspec.Struct, frozen=True):
-    """The owner gives an IP to the node `to`. `edit_no`: of the IP when it was given."""
+    """The owner gives an IP to the node `to`. `lease_no`: of the IP's last lease; the row gets the next number."""
 
     id: UUID
     to: UUID
-    edit_no: int
+    lease_no: int
 
 
 class TracePending(msgspec.Struct, frozen=True):

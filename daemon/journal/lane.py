@@ -72,6 +72,8 @@ async def _execute(conn: Connection, kind: str, bodies: Sequence[str], node_id: 
     array = f"[{','.join(bodies)}]"
     if kind == COUNTED:
         return await conn.execute(QUERIES["apply_ip_changed"], array, None)
+    if kind == GIVEN:
+        await conn.execute(QUERIES["lock_given"], array)
     of_owner = (node_id,) if kind in OF_OWNER else ()
     return await conn.execute(QUERIES[f"apply_{kind}"], array, *of_owner)
 

@@ -46,15 +46,19 @@ class _Country:
 
 @dataclass(eq=False, repr=False)
 class Balancer:
-    """`_cooldown_s()`: this node's pool.cooldown_s."""
+    """`_cooldown_s()`: this node's pool.cooldown_s. `_now_s` reads the monotonic clock."""
 
     _member: Member
     _directory: PoolDirectory
     _cooldown_s: Callable[[], float]
+    _now_s: Callable[[], float] = trio.current_time
     _by_name: dict[str, _Country] = field(default_factory=dict, init=False)
-    _began_s: float = field(default_factory=trio.current_time, init=False)
+    _began_s: float = field(init=False)
     _woken: trio.Event = field(default_factory=trio.Event, init=False)
     _had_others: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._began_s = self._now_s()
 
     def countries(self) -> dict[str, CountryFigures]:
         """This node's present figures, for its row in `nodes`."""
@@ -66,7 +70,7 @@ class Balancer:
 
     def pools_s(self) -> float:
         """Since the pools were loaded."""
-        return round(trio.current_time() - self._began_s, 1)
+        return round(self._now_s() - self._began_s, 1)
 
     def wake(self, _peers: Peers | None = None) -> None:
         self._woken.set()
@@ -76,7 +80,7 @@ class Balancer:
             with trio.move_on_after(EACH_S):
                 await self._woken.wait()
             self._woken = trio.Event()
-            self.step(trio.current_time())
+            self.step(self._now_s())
             await trio.sleep(PAUSE_S)
 
     def step(self, now_s: float) -> None:
@@ -110,12 +114,12 @@ class Balancer:
                 (own.waiting or own.missed) and any(idle(its) for node, its in nodes.items() if node != peers.me)
             )
         if is_hurried:
-            self._member.hurry()
+            self._member.hurry(others=True)
 
     def _country(self, name: str) -> _Country:
         found = self._by_name.get(name)
         if found is None:
-            found = self._by_name[name] = _Country(Exchange(trio.current_time()))
+            found = self._by_name[name] = _Country(Exchange(self._now_s()))
         return found
 
     def _note_alone(self, now_s: float) -> None:

@@ -59,6 +59,7 @@ class Freeing:
         for row in await self._database.fetch("enter_unknown_owners", self._trust_s, self._quiet_s()):
             log.warning("owner_unknown", node_id=str(row["node_id"]), why="its row in the table nodes was deleted",
                         effect="its IPs are free once its trust and its quiet time have passed")  # fmt: skip
+        await self._database.fetch("forget_departed_of_lost")
         freed = 0
         while count := await self._database.work(_free, CHUNK_IPS, own=True):
             freed += count

@@ -80,6 +80,7 @@ class Member:
     _watch: Watch = field(default_factory=Watch, init=False)
     _joined: trio.Event = field(default_factory=trio.Event, init=False)
     _hurried: trio.Event = field(default_factory=trio.Event, init=False)
+    _hurries_others: bool = field(default=False, init=False)
     # set when it is known whether another node leases this node's IPs
     decided: trio.Event = field(default_factory=trio.Event, init=False)
     _is_occupied: bool = field(default=False, init=False)  # another node leases this node's IPs
@@ -136,8 +137,9 @@ class Member:
         is_shared = not self.alone and any(self.peers.others())
         return self._identity.quiet_s() if is_shared and self.doubt.holds(trio.current_time()) else 0.0
 
-    def hurry(self) -> None:
-        """Renew soon, RENEW_MIN_S after the last renewal."""
+    def hurry(self, *, others: bool = False) -> None:
+        """Renew soon, RENEW_MIN_S after the last renewal. `others`: then the other nodes renew too."""
+        self._hurries_others = self._hurries_others or others
         self._hurried.set()
 
     @property
@@ -230,7 +232,8 @@ class Member:
     async def _renewed(self, connection: OwnConnection) -> bool:
         """False: the claim is lost."""
         me, asked_s = self._identity, self._boot_s()
-        values = me.node_id, self._claim, me.trust_s, me.quiet_s(), self._encoded_figures()
+        values = me.node_id, self._claim, me.trust_s, me.quiet_s(), self._encoded_figures(), self._hurries_others
+        self._hurries_others = False
         rows = await connection.fetch("renew_node", *values)
         mine = next((row for row in rows if row["node_id"] == me.node_id), None)
         if mine is None or mine["epoch"] < self.term:
@@ -291,8 +294,7 @@ class Member:
             await trio.sleep(RENEW_S)
 
     def _while_unheard(self) -> str:
-        left_s = self.trusted_for_s
-        if left_s is None:
+        if (left_s := self.trusted_for_s) is None:
             return "clicks are traced as before"
         return f"clicks are traced as before for {left_s:.0f} s more" if left_s else "clicks fall back"
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
+from uuid import UUID
 
 import trio
 
@@ -75,11 +76,17 @@ class PoolHandle:
         return why
 
     async def describe(
-        self, *, start: int = 0, count: int | None = None, unhealthy: bool = False, endpoint: Endpoint | None = None
+        self,
+        *,
+        start: int = 0,
+        count: int | None = None,
+        unhealthy: bool = False,
+        endpoint: Endpoint | None = None,
+        ids: frozenset[UUID] | None = None,
     ) -> tuple[IpView, ...]:
         """Copies of IPs, see messages.Describe. Raises PoolSilent."""
         reply: OneShot[tuple[IpView, ...]] = OneShot()
-        return await self._request(Describe(reply, start, count, unhealthy, endpoint), reply)
+        return await self._request(Describe(reply, start, count, unhealthy, endpoint, ids), reply)
 
     async def overdue(self) -> int:
         """See messages.CountOverdue. Raises PoolSilent."""

@@ -17,7 +17,7 @@ class Giving:
         self.totals: dict[UUID, int] = {}
         self.handled = 0
         self._orders: dict[UUID, tuple[int, float]] = {}  # how many IPs are still to be given, and until when
-        self._edit_no: dict[UUID, int] = {}  # of given IPs
+        self._lease_no: dict[UUID, int] = {}  # of given IPs
         self._is_turn = False  # whether the next IP goes to another node although a request waits
 
     def order(self, give: Give, given: int, now_s: float) -> None:
@@ -45,18 +45,18 @@ class Giving:
         self.totals = self.totals | {to: self.totals.get(to, 0) + 1}
         if (order := self._orders.pop(to, None)) is not None and order[0] > 1:
             self._orders[to] = order[0] - 1, order[1]  # behind the orders for other nodes
-        self._edit_no[ip.id] = ip.edit_no
-        if len(self._edit_no) > REMEMBERED_MAX:
-            del self._edit_no[next(iter(self._edit_no))]
-        return IpGiven(ip.id, to, ip.edit_no)
+        self._lease_no[ip.id] = ip.lease_no
+        if len(self._lease_no) > REMEMBERED_MAX:
+            del self._lease_no[next(iter(self._lease_no))]
+        return IpGiven(ip.id, to, ip.lease_no)
 
     def is_outdated(self, row: Ip) -> bool:
-        """Whether `row` was read before its IP was given. A later row says that the IP has come back."""
-        return row.edit_no <= self._edit_no.get(row.id, -1)
+        """Whether `row` was read before its gift was applied, which raises the row's lease number."""
+        return row.lease_no <= self._lease_no.get(row.id, -1)
 
     def came_back(self, ip_id: UUID) -> None:
-        self._edit_no.pop(ip_id, None)
+        self._lease_no.pop(ip_id, None)
 
     def forget(self) -> None:
         """All gifts have been applied. A restored database may have any of the IPs for this node again."""
-        self._edit_no.clear()
+        self._lease_no.clear()

@@ -214,16 +214,21 @@ class IpView(msgspec.Struct, frozen=True):
     status: Status
     probe_failures: int
     last_health_check_s: float | None
+    username: str = ""
 
     @property
     def name(self) -> str:
         return endpoint_name(self.address, self.port)
 
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.address, self.port, self.username
+
 
 class Describe(msgspec.Struct, frozen=True):
     """Requests copies of `count` IPs in the order in which they joined, from index `start` on.
 
-    `unhealthy`: only unhealthy IPs. `endpoint`: only the IP with this one.
+    `unhealthy`: only unhealthy IPs. `endpoint`: only the IP with this one. `ids`: only these.
     """
 
     reply: Reply[tuple[IpView, ...]]
@@ -231,6 +236,7 @@ class Describe(msgspec.Struct, frozen=True):
     count: int | None = None
     unhealthy: bool = False
     endpoint: Endpoint | None = None
+    ids: frozenset[UUID] | None = None
 
 
 class CountOverdue(msgspec.Struct, frozen=True):

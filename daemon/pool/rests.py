@@ -103,6 +103,11 @@ class Rests:
         departed_s, held = self.departed.get(endpoint, -math.inf), self._held.get(endpoint)
         return departed_s if held is None or held[1] == ip.id else max(departed_s, held[0])
 
+    def until_s(self, endpoint: Endpoint) -> float:
+        """When the endpoint's rest ends, under whichever row; -inf without one."""
+        held = self._held.get(endpoint)
+        return max(self.departed.get(endpoint, -math.inf), -math.inf if held is None else held[0])
+
     def later_s(self, ip: Ip, rules: Rules) -> float | None:
         """`others_until_s`, if that is later than the IP's own rest."""
         until_s, own_s = self.others_until_s(ip), _ends_s(ip, rules)
@@ -118,9 +123,12 @@ class Rests:
     def settle(self, row: Ip, now: Moment, rules: Rules, rests_s: float = 0.0) -> None:
         """Corrects the times of a row that joins a pool. The IP rests at least `rests_s`.
 
-        If the spool has the IP's last lease, the times of the spool hold. Otherwise an operator may have changed the
-        row, and the wall clock may have been set: a lock ends at most `lock_s` from now and a rest at most
-        `lock_s + cooldown_s` from now, and an IP that is not leased rests until `cooldown_s` after its last use.
+        If the spool has the IP's last lease, the times of the spool hold. Otherwise this node has not used the IP for
+        longer than a rest, or another node has owned it since, which raises the row's `lease_no`: the times in the row
+        may be of another machine's clock. The last use then only orders the available IPs, and counts as at least
+        `cooldown_s` ago. An operator may have written a lock or a rest: a lock ends at most `lock_s` from now and a
+        rest at most `lock_s + cooldown_s` from now. Only operators do, since a row without a rest has no `locked_until`
+        when it changes its owner.
         """
         entry, ends_s = self._known.pop(row.id, (None, None))
         is_known = entry is not None and entry.lease_no >= row.lease_no  # else another node has leased the IP since
@@ -129,12 +137,7 @@ class Rests:
             is_known = entry.endpoint == row.endpoint
         if is_known and ends_s is not None and row.locked_until_s is not None:
             row.locked_until_s = ends_s
-        row.last_used_s = min(row.last_used_s, now.tick_s)
-        rests_until_s = row.last_used_s + rules.cooldown_s
-        is_longer = rests_until_s > max(now.tick_s, row.locked_until_s or -math.inf)
-        if is_longer and not is_known and row.status is not Status.LOCKED:
-            row.locked_until_s = rests_until_s
-            row.status = Status.COOLDOWN if row.status is Status.AVAILABLE else row.status
+        row.last_used_s = min(row.last_used_s, now.tick_s if is_known else now.tick_s - rules.cooldown_s)
         if row.locked_until_s is not None:
             limit_s = now.tick_s + rules.lock_s + (0.0 if row.status is Status.LOCKED else rules.cooldown_s)
             row.locked_until_s = self._bounded(row.endpoint, row.locked_until_s, limit_s)

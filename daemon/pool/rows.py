@@ -68,11 +68,14 @@ def lease_of(ip: Ip, country: str, last_used_s: float, choices: int, now: Moment
 
 def described(asked: Describe, by_id: Mapping[UUID, Ip], unhealthy: AbstractSet[UUID]) -> tuple[IpView, ...]:
     ips: Iterable[Ip] = (by_id[ip_id] for ip_id in unhealthy) if asked.unhealthy else by_id.values()
+    if asked.ids is not None:
+        ips = (by_id[ip_id] for ip_id in asked.ids if ip_id in by_id)
     if asked.endpoint is not None:
         ips = (ip for ip in ips if ip.endpoint == asked.endpoint)
     chosen = islice(ips, asked.start, None if asked.count is None else asked.start + asked.count)
     return tuple(
-        IpView(ip.id, ip.address, ip.port, ip.status, ip.probe_failures, ip.last_health_check_s) for ip in chosen
+        IpView(ip.id, *ip.endpoint[:2], ip.status, ip.probe_failures, ip.last_health_check_s, ip.endpoint[2])
+        for ip in chosen
     )
 
 

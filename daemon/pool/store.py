@@ -47,7 +47,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class PoolIP:
-    """A row as operators see it: without its login."""
+    """A row as operators see it: without its login. `owner`: the name of the node that leases it, None: nobody yet."""
 
     ip_address: str
     ip_port: str
@@ -63,6 +63,7 @@ class PoolIP:
     has_login: bool
     set_aside: str | None
     notes: str | None
+    owner: str | None
 
     @property
     def name(self) -> str:
@@ -84,7 +85,8 @@ class CheckableIP:
     node: str | None = None
 
 
-_POOL_IP = ", ".join(PoolIP.__slots__).replace("has_login", "username is not null")
+_OWNER = "(select name from nodes n where n.node_id = ip_rotation_pool.node_id)"
+_POOL_IP = ", ".join(PoolIP.__slots__).replace("has_login", "username is not null").replace("owner", _OWNER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ async def checkable_ips(conn: Connection, selection: Selection) -> list[Checkabl
     columns = (
         "id, ip_address, ip_port, country, provider, username, password,"
         " case when locked_until > now() then locked_until end as rests_until,"
-        " node_id, (select name from nodes n where n.node_id = ip_rotation_pool.node_id) as node"
+        f" node_id, {_OWNER} as node"
     )
     rows = [dict(row) for row in await _select(conn, columns, selection, "set_aside is null")]
     return [CheckableIP(login=login_of(row.pop("username"), row.pop("password")), **row) for row in rows]

@@ -76,7 +76,7 @@ class Child:
                 break
             pause_s = PAUSE_MAX_S if self.is_unfit else self._pauses.after_crash(trio.current_time())
             log.error("process_ended", process=self.name, **ended, restart_in_s=pause_s,
-                      effect="the other processes accept its clicks")  # fmt: skip
+                      effect="its clicks in flight are cut")  # fmt: skip
             note_end()
             with trio.move_on_after(pause_s):
                 await self._stop.wait()

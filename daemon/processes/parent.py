@@ -43,10 +43,12 @@ from daemon.processes.reports import Reports
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles
 
-FIRST_S = 10.0
+DATABASE_S = 10.0
+FIRST_S = 30.0
 RELOAD_S = 5.0
 LOOK_S = 0.2
 WATCHDOG_S = 30.0  # without systemd's: as WatchdogSec= of the unit
+EMBEDDED_CONNECTIONS_MAX = 90  # of the embedded PostgreSQL at first (database/cluster.py), less those of commands
 FEEDS = 3  # of systemd's watchdog in its time
 
 log = structlog.get_logger("daemon.processes")
@@ -138,8 +140,12 @@ class _Parent:
             processes=[child.name for child in self._children],
             listening=[name_of(one) for one in (*self._listeners.click, *self._listeners.control)],
             state_dir=str(plan.settings.state_dir),
-            database_connections_max=connections_of(plan.settings, plan.count),
+            database_connections_max=(connections := connections_of(plan.settings, plan.count)),
         )
+        if plan.url is not None and connections > EMBEDDED_CONNECTIONS_MAX:
+            log.warning("many_connections", wanted=connections, allowed=EMBEDDED_CONNECTIONS_MAX,
+                        next="raise max_connections in postgres/data/postgresql.conf of the state directory and start"
+                             " again, or lower processes")  # fmt: skip
 
     async def _reap(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGCHLD) as signals:
@@ -163,9 +169,9 @@ class _Parent:
         first, *others = self._children
         try:
             async with trio.open_nursery() as nursery:
-                await _first_of(database, self._stop)
+                await _first_of(database, self._stop, at_most_s=DATABASE_S)
                 nursery.start_soon(first.run, self._note_end)
-                await _first_of(first.ready, first.ended_once, self._stop)
+                await _first_of(first.ready, first.ended_once, self._stop, at_most_s=FIRST_S)
                 for child in others:
                     nursery.start_soon(child.run, self._note_end)
                 nursery.start_soon(self._retire)
@@ -271,7 +277,7 @@ class _Parent:
             child.stop()
 
 
-async def _first_of(*events: trio.Event, at_most_s: float = FIRST_S) -> None:
+async def _first_of(*events: trio.Event, at_most_s: float) -> None:
     """Wait until one of the events is set."""
 
     async def end_after(event: trio.Event, scope: trio.CancelScope) -> None:

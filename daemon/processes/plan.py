@@ -2,6 +2,7 @@
 
 import os
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ def count_of(settings: Settings) -> int:
 def needs_parent(settings: Settings) -> bool:
     """With one process only if the node of a further process of an earlier run has not ended yet."""
     count = count_of(settings)
-    return settings.role == "full" and (count > 1 or bool(retired_directories(settings.state_dir, count)))
+    return count > 1 or bool(retired_directories(settings.state_dir, count))
 
 
 def connections_of(settings: Settings, count: int) -> int:
@@ -69,7 +70,8 @@ class Plan:
         """Of process `number`: this process's environment, in which the child's own settings override all others."""
         found = {name: value for name, value in environ.items() if name not in OF_A_MANAGER}
         package = str(Path(daemon.__file__).parents[1])
-        found["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environ.get("PYTHONPATH"))))
+        if package not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+            found["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environ.get("PYTHONPATH"))))
         found[f"{ENV_PREFIX}STATE_DIR"] = str(directory_of(self.settings.state_dir, number))
         found[f"{ENV_PREFIX}NODE__NAME"] = self.name_of(number)
         found[f"{ENV_PREFIX}DATABASE__CONNECTIONS_MAX"] = str(_pool_size(self.settings))

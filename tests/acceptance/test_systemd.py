@@ -180,6 +180,22 @@ def test_a_restart_under_load_refuses_no_connection(machine: Container) -> None:
     assert len(knocks) > 3 * CLICKS_PER_S
 
 
+def test_several_processes_share_the_socket_and_a_restart_under_load_refuses_no_connection(machine: Container) -> None:
+    settings(machine, "processes = 2\n")
+    start(machine)
+    assert 'Status: "2 of 2 processes serve' in machine.run("systemctl", "status", "--no-pager", "--full", UNIT).stdout
+    add_offer(machine)
+    machine.until(lambda: len(machine.log(UNIT, "offers_adopted")) >= 4, "both processes have the offer")
+    with knocking(machine) as knocks:
+        answered_a_second_long(machine)
+        machine.run("systemctl", "restart", UNIT)
+        machine.run("systemctl", "reload", UNIT)
+        answered_a_second_long(machine)
+    assert [one for one in knocks if one.status != 302] == []
+    assert len({line["node"] for line in machine.log(UNIT, "click")}) == 2
+    assert len(machine.log(UNIT, "socket_activated")) == 4
+
+
 def test_a_reload_takes_over_the_settings_and_a_bad_one_is_shown(machine: Container) -> None:
     start(machine, watchdog_s=3)
     before = machine.show(UNIT, "MainPID")

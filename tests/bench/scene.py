@@ -76,17 +76,22 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Daemon(Service):
-    """A running daemon. `ready_s`: from the start of its process until it sent READY=1."""
+    """A running daemon. `ready_s`: from the start of its process until it sent READY=1.
+
+    `parts`: its process, and with several processes the others too.
+    """
 
     ready_s: float
     log: Path
+    parts: tuple[psutil.Process, ...]
 
     def cpu_s(self) -> float:
-        times = self.process.cpu_times()
-        return times.user + times.system
+        """User and system time so far, without PostgreSQL and child processes that a part runs for a page's scripts."""
+        times = [part.cpu_times() for part in self.parts]
+        return sum(one.user + one.system for one in times)
 
     def resident_mb(self) -> float:
-        return float(self.process.memory_info().rss) / 1e6
+        return sum(float(part.memory_info().rss) for part in self.parts) / 1e6
 
 
 class Scene:
@@ -159,6 +164,7 @@ class Scene:
         *,
         state_dir: Path | None = None,
         authority: Path | None = None,
+        processes: int = 1,
     ) -> Iterator[Daemon]:
         """Run the daemon with a database until the block ends; yield when it is ready. `sections`: more settings.
 
@@ -175,6 +181,7 @@ class Scene:
             heard.settimeout(START_S)
             environment = {k: v for k, v in os.environ.items() if not k.startswith("TRACEPOOL_")}
             environment["NOTIFY_SOCKET"] = str(notify)
+            environment["TRACEPOOL_PROCESSES"] = str(processes)
             if authority is not None:
                 environment["SSL_CERT_FILE"] = str(authority)
             command = [sys.executable, "-m", "daemon", "serve", "--config", str(config)]
@@ -183,7 +190,9 @@ class Scene:
                 try:
                     _await_ready(heard, process, log)
                     ready_s = time.perf_counter() - began_s
-                    yield Daemon(psutil.Process(process.pid), port, ready_s, log)
+                    parent = psutil.Process(process.pid)
+                    parts = (parent, *(parent.children() if processes > 1 else ()))
+                    yield Daemon(parent, port, ready_s, log, parts)
                 finally:
                     _stop(process)
                     notify.unlink()

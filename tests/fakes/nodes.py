@@ -63,11 +63,14 @@ class PlayedNode:
         self.peers = Peers(self.id, float("-inf"))
         self.directory = PoolDirectory(self._pool, self._start, clocks)
         self._hurried = trio.Event()
+        self._hurries_others = False
         self.balancer = Balancer(self, self.directory, lambda: self.rules.cooldown_s)  # type: ignore[arg-type]
         self.directory.on_wait(self.balancer.wake)
         self.shared.nodes[self.id] = self
 
-    def hurry(self) -> None:
+    def hurry(self, *, others: bool = False) -> None:
+        """The other nodes renew too when this one has."""
+        self._hurries_others = self._hurries_others or others
         self._hurried.set()
 
     def _pool(self, country: str) -> Pool:
@@ -92,7 +95,7 @@ class PlayedNode:
         self.shared.owners[entry.id] = entry.to
         self.shared.moves[entry.to] += 1
         self.shared.edit_no += 1
-        row = an_ip(str(entry.id), id=entry.id, edit_no=entry.edit_no + self.shared.edit_no)
+        row = an_ip(str(entry.id), id=entry.id, edit_no=self.shared.edit_no, lease_no=entry.lease_no + 1)
         receiver = self.shared.nodes[entry.to]
         pool = receiver.directory.known("us") or receiver.directory.open("us", ())
         await pool.mailbox.send(Adopt((row,)))
@@ -119,6 +122,10 @@ class PlayedNode:
         rows = {node: replace(row, trusted_for_s=900 - ages_s[node]) for node, row in self.shared.rows.items()}
         self.peers = Peers(self.id, now_s, rows)
         self.balancer.wake()
+        if self._hurries_others:
+            self._hurries_others = False
+            for node in self.shared.nodes.values():
+                node.hurry()
 
     async def ask(self, patience_s: float, hold_s: float) -> Lease | NoIPAvailable:
         """A click: refused at once, or sent to the pool."""

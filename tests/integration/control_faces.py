@@ -21,6 +21,8 @@ from daemon.database.postgres import Database
 from daemon.host.clocks import read_clocks
 from daemon.http.listeners import open_control
 from daemon.maintenance.rounds import Report
+from daemon.nodes.cluster import cluster_of
+from daemon.nodes.listing import NodeEntry
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 
@@ -101,6 +103,10 @@ class FixedOverview:
         self.directory: list[Any] = []
         self.tracer = SimpleNamespace(active=0, in_flight={})
         self.now = read_clocks
+        self.report: Any = SimpleNamespace(cluster=lambda: cluster_of(()), nodes=tuple)
+
+    def node_entries(self) -> list[NodeEntry]:
+        return []
 
     async def status(self) -> dict[str, Any]:
         return dict(self.constant)

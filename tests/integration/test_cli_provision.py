@@ -131,7 +131,7 @@ def test_the_list_shows_a_country_by_any_of_its_names(tracepool: Commands) -> No
 
 def test_the_list_prints_nothing_that_a_terminal_obeys(tracepool: Commands) -> None:
     tracepool.sql("insert into ip_rotation_pool (ip_address, notes) values ('192.0.2.1', e'\\033[2J\\ta\\nb')")
-    assert tracepool("provision", "list").lines[1].endswith("\t\\x1b[2J\\ta\\nb")
+    assert tracepool("provision", "list").lines[1].endswith("\t\\x1b[2J\\ta\\nb\t")
 
 
 def test_removal_needs_to_be_told_which(tracepool: Commands) -> None:

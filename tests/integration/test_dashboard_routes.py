@@ -180,7 +180,8 @@ async def test_without_tokens_the_page_has_the_first_figures() -> None:
     observers = new_observers()
     observers.events.take(INFO, {"event": "ips_adopted", "level": "info", "ts": "2030-01-01T12:34:56Z", "text": "<b>&"})
     overview = FixedOverview()
-    overview.directory = list(fake_overview().directory)
+    fake = fake_overview()
+    overview.directory, overview.report = list(fake.directory), fake.report
     async with control_face(observers=observers, overview=cast(Overview, overview)) as served:
         answer = await served.ask("/")
     policy = answer.headers["content-security-policy"]

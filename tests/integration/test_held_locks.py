@@ -152,4 +152,5 @@ async def test_a_locked_ip_does_not_hold_up_the_renewal_of_the_nodes_trust(
 
             await until(waits)
             async with database.own_connection(1.0) as connection:
-                assert await connection.fetch("renew_node", node_id, claim, 900.0, 1.0), "it is not held up"
+                renewal = node_id, claim, 900.0, 1.0, "{}", False
+                assert await connection.fetch("renew_node", *renewal), "it is not held up"

@@ -32,7 +32,7 @@ NEW_IN_TRACES = {"bytes_sent", "offer_id", "offer_name", "cost", "traffic"}
 async def test_every_kind_of_entry_becomes_its_row(postgres: PostgresServer, tmp_path: Path) -> None:
     request = uuid4()
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
-        ip = await rows.add_ip("198.51.100.1")
+        ip = await rows.add_ip("198.51.100.1", node_id=journal.spool.node_id)
         entry = leased(ip, await edit_no_of(rows, ip), avg_response_time_ms=12.5, last_health_check=AT + 1)
         journal.writer.record(pending(request), entry, processing(request), finished(request), hit(request_id=request))
         await journal.flush()
@@ -83,7 +83,7 @@ async def test_the_last_change_of_an_ip_in_a_batch_is_the_one_that_holds(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
-        ip = await rows.add_ip("198.51.100.1")
+        ip = await rows.add_ip("198.51.100.1", node_id=journal.spool.node_id)
         edit = await edit_no_of(rows, ip)
         journal.writer.record(*(leased(ip, edit, lease_no=number) for number in range(1, 30)))
         journal.writer.record(
@@ -102,7 +102,7 @@ async def test_an_operators_newer_edit_keeps_its_word_and_the_counters_move_on(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
-        ip = await rows.add_ip("198.51.100.1")
+        ip = await rows.add_ip("198.51.100.1", node_id=journal.spool.node_id)
         before = await edit_no_of(rows, ip)
         await rows.sql("update ip_rotation_pool set status = 'failed', is_healthy = false")
         journal.writer.record(leased(ip, before, consecutive_failures=3, uses=7))
@@ -129,7 +129,7 @@ async def test_an_entry_of_an_ip_that_is_gone_holds_up_nothing(postgres: Postgre
 async def test_the_same_batch_sent_twice_changes_nothing_twice(postgres: PostgresServer) -> None:
     node = uuid4()
     async with fresh_database(postgres) as rows:
-        ip = await rows.add_ip("198.51.100.1")
+        ip = await rows.add_ip("198.51.100.1", node_id=node)
         edit = await edit_no_of(rows, ip)
         batch = spooled(1, leased(ip, edit), hit())
         later = spooled(3, leased(ip, edit, status="cooldown", locked_by_request=None))
@@ -155,9 +155,9 @@ async def test_a_crash_between_applying_and_forgetting_applies_nothing_twice(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
     async with fresh_database(postgres) as rows:
-        ip = await rows.add_ip("198.51.100.1")
-        edit = await edit_no_of(rows, ip)
         spool = Spool(tmp_path / "j")
+        ip = await rows.add_ip("198.51.100.1", node_id=spool.node_id)
+        edit = await edit_no_of(rows, ip)
         spool.append([encode(leased(ip, edit)), encode(hit())])
         for lane in (FACTS, OF_IPS):
             await apply_to(rows, spool.node_id, lane, 0, spool.read(0, 10))
@@ -221,7 +221,7 @@ async def test_text_that_jsonb_refuses_is_replaced_and_not_lost(postgres: Postgr
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
         journal.writer.record(hit(user_agent="a\0b\ud800c \U0001f642", referrer="NaN Infinity"))
         journal.writer.record(pending(uuid4(), inbound_params={"k\0": ["\udfff", "\\u0000"]}))
-        ip = await rows.add_ip("198.51.100.1")
+        ip = await rows.add_ip("198.51.100.1", node_id=journal.spool.node_id)
         edit = await edit_no_of(rows, ip)
         journal.writer.record(leased(ip, edit, avg_response_time_ms=float("nan"), locked_until=float("inf")))
         await journal.flush()

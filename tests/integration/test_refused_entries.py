@@ -134,7 +134,10 @@ async def test_a_refused_state_that_is_sent_again_does_not_undo_a_later_one(
 ) -> None:
     expected_errors.expect("entry_refused")
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
-        ip, other = await rows.add_ip("198.51.100.1"), await rows.add_ip("198.51.100.2")
+        ip, other = (
+            await rows.add_ip("198.51.100.1", node_id=journal.spool.node_id),
+            await rows.add_ip("198.51.100.2", node_id=journal.spool.node_id),
+        )
         edit, its = await edit_no_of(rows, ip), await edit_no_of(rows, other)
         await rows.sql("alter table ip_rotation_pool add constraint c check (lease_no <> 13)")
         for number in (12, 13, 14):

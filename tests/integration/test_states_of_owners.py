@@ -66,13 +66,6 @@ async def test_another_nodes_ip_gets_the_additions_and_not_the_state(postgres: P
         assert (others["status"], others["lease_no"], counters(others)) == ("available", 7, (102, 51, 11))
 
 
-async def test_a_lease_number_in_a_row_never_goes_back(postgres: PostgresServer) -> None:
-    async with fresh_database(postgres) as rows:
-        ip = await owned_by(rows, ME)
-        await apply(rows, 0, leased(ip, await edit_no_of(rows, ip), lease_no=3))
-        assert (await the_row(rows, ip))["lease_no"] == 7
-
-
 async def test_entries_of_the_version_before_have_the_values_of_the_counters(postgres: PostgresServer) -> None:
     """They are in the spool of a node that was upgraded while PostgreSQL was away."""
     async with fresh_database(postgres) as rows:
@@ -95,16 +88,16 @@ async def test_a_given_ip_changes_its_owner_and_is_announced(postgres: PostgresS
         await rows.sql(NODE, OTHER, uuid4(), "active")
         ip = await owned_by(rows, ME)
         edit = await edit_no_of(rows, ip)
-        given = (leased(ip, edit, status="failed", is_healthy=False), IpGiven(ip, OTHER, edit))
+        given = (leased(ip, edit, status="failed", is_healthy=False, lease_no=8), IpGiven(ip, OTHER, 8))
         async with rows.database.listen("tracepool_ips") as announced:
             await apply(rows, 0, *given)
             channel, payload = await announced.received.receive()
         row = await the_row(rows, ip)
-        assert (row["node_id"], row["status"], row["edit_no"] > edit) == (OTHER, "failed", True)
+        assert (row["node_id"], row["status"], row["edit_no"] > edit, row["lease_no"]) == (OTHER, "failed", True, 9)
         assert (channel, payload) == ("tracepool_ips", f"{row['edit_no']} {row['edit_no']} {OTHER}")
         assert await rows.one("select locked_until from ip_rotation_pool") is None
-        await apply(rows, 2, leased(ip, edit, lease_no=9))
-        assert (await the_row(rows, ip))["lease_no"] == 7, "the giver's later states are refused"
+        await apply(rows, 2, leased(ip, edit, lease_no=10))
+        assert (await the_row(rows, ip))["lease_no"] == 9, "the giver's later states are refused"
 
 
 @pytest.mark.parametrize("state", ["left", "removed", "lost", None])
@@ -115,21 +108,36 @@ async def test_an_ip_that_is_given_to_a_node_that_is_gone_is_nobodys(
         if state:
             await rows.sql(NODE, OTHER, None, state)
         ip = await owned_by(rows, ME)
-        await apply(rows, 0, IpGiven(ip, OTHER, await edit_no_of(rows, ip)))
+        await apply(rows, 0, IpGiven(ip, OTHER, 7))
         assert (await the_row(rows, ip))["node_id"] is None
 
 
-async def test_an_ip_that_an_operator_edited_meanwhile_or_that_is_not_the_givers_is_not_given(
-    postgres: PostgresServer,
-) -> None:
+async def test_an_ip_that_is_not_the_givers_any_more_is_not_given(postgres: PostgresServer) -> None:
     async with fresh_database(postgres) as rows:
         third = uuid4()
         await rows.sql(NODE, OTHER, uuid4(), "active")
-        edited, foreign = await owned_by(rows, ME), await owned_by(rows, third, "198.51.100.2")
-        edits = [await edit_no_of(rows, ip) for ip in (edited, foreign)]
-        await rows.sql("update ip_rotation_pool set ip_address = '198.51.100.9' where id = $1", edited)
-        await apply(rows, 0, IpGiven(edited, OTHER, edits[0]), IpGiven(foreign, OTHER, edits[1]))
-        assert [(await the_row(rows, ip))["node_id"] for ip in (edited, foreign)] == [ME, third]
+        foreign, back = await owned_by(rows, third), await owned_by(rows, ME, "198.51.100.2")
+        await apply(rows, 0, IpGiven(foreign, OTHER, 7), IpGiven(back, OTHER, 6))  # which came back as lease 7
+        assert [(await the_row(rows, ip))["node_id"] for ip in (foreign, back)] == [third, ME]
+
+
+async def test_a_given_ip_keeps_what_an_operator_wrote_meanwhile(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await rows.sql(NODE, OTHER, uuid4(), "active")
+        ip = await owned_by(rows, ME)
+        await rows.sql("update ip_rotation_pool set status = 'failed', country = 'de'")
+        await apply(rows, 0, IpGiven(ip, OTHER, 7))
+        [row] = await rows.sql("select node_id, status, country from ip_rotation_pool")
+        assert row == {"node_id": OTHER, "status": "failed", "country": "de"}
+
+
+async def test_a_state_of_an_earlier_time_as_owner_is_refused(postgres: PostgresServer) -> None:
+    """The node gave the IP away, or lost it, and owns it again with a later lease number."""
+    async with fresh_database(postgres) as rows:
+        ip = await owned_by(rows, ME)
+        await apply(rows, 0, leased(ip, await edit_no_of(rows, ip), lease_no=6))
+        row = await the_row(rows, ip)
+        assert (row["status"], row["lease_no"], counters(row)) == ("available", 7, (101, 50, 10))
 
 
 async def test_states_wait_for_a_claim_and_facts_do_not(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -174,7 +182,7 @@ async def test_of_states_that_are_out_of_date_only_the_additions_are_applied(
         journal.shipper.claim = lambda: claims[0]
         for each in (ip, nobodys):
             edit = await edit_no_of(rows, each)
-            journal.writer.record(leased(each, edit, lease_no=8), IpGiven(each, OTHER, edit), IpTraffic(each, 300, 20))
+            journal.writer.record(leased(each, edit, lease_no=8), IpGiven(each, OTHER, 8), IpTraffic(each, 300, 20))
         await journal.writer.durable()
         await journal.shipper.discard_states()
         assert journal.spool.bodies("ip_changed") == []
@@ -199,12 +207,12 @@ async def test_after_the_database_has_lost_rows_an_ip_is_not_given_again(
         edit = await edit_no_of(rows, ip)
         backup = "select * from ip_rotation_pool"
         [before] = await rows.sql(backup)
-        journal.writer.record(leased(ip, edit, lease_no=8), IpGiven(ip, OTHER, edit))
+        journal.writer.record(leased(ip, edit, lease_no=8), IpGiven(ip, OTHER, 8))
         await journal.flush()
         assert (await the_row(rows, ip))["node_id"] == OTHER
         back = await edit_no_of(rows, ip) + 1
         await rows.sql("update ip_rotation_pool set node_id = $1", node)  # as the receiver gives it back
-        journal.writer.record(leased(ip, back, lease_no=9))
+        journal.writer.record(leased(ip, back, lease_no=10))
         await journal.flush()
         await rows.sql(
             "update ip_rotation_pool set (node_id, edit_no, lease_no, total_uses) = ($1, $2, $3, 100)",
@@ -214,7 +222,7 @@ async def test_after_the_database_has_lost_rows_an_ip_is_not_given_again(
         journal.writer.record(hit())
         await journal.flush()
         row = await the_row(rows, ip)
-        assert (row["node_id"], row["lease_no"], counters(row)) == (node, 9, (102, 50, 10))
+        assert (row["node_id"], row["lease_no"], counters(row)) == (node, 10, (102, 50, 10))
 
 
 async def test_the_traffic_of_a_trace_whose_row_has_its_end_already_is_not_counted_again(

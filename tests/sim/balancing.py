@@ -1,124 +1,108 @@
-"""What a node knows of the others' figures, and its gifts: nodes/balance.py with nodes/balancer.py's bookkeeping."""
+"""The daemon's own balancer (nodes/balancer.py) in a run of the simulation, whose pools have no actors."""
 
-import math
-from collections import deque
-from typing import TYPE_CHECKING
-from uuid import UUID
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from daemon.nodes.balance import MOVED_S, SETTLED_S, Given, gifts
-from daemon.nodes.figures import CountryFigures, NodeFigures, Sent
-from daemon.pool.messages import Decision, Give, NoIPAvailable
+from daemon.nodes.balancer import EACH_S, PAUSE_S, Balancer
+from daemon.nodes.figures import NodeFigures
+from daemon.nodes.peers import Peer, Peers
+from daemon.pool.messages import Message, PoolView
 from tests.sim.loop import Task
 from tests.sim.tables import NodeRecord
 
 if TYPE_CHECKING:
     from tests.sim.node import Run
 
-EACH_S = 1.0
-MEMORY_S = 30.0
-MISSED_S = 5.0
 
+@dataclass(frozen=True, slots=True)
+class _Handle:
+    """As a PoolHandle; `mailbox` is the handle itself, and a message is handled at once."""
 
-class _Country:
-    """`sent`: see CountryFigures."""
+    run: "Run"
+    country: str
+    turned_away: int = 0
 
-    def __init__(self) -> None:
-        self.wanted = 0
-        self.wanted_per_s = 0.0
-        self.missed: deque[float] = deque()
-        self.given: deque[Given] = deque()
-        self.sent: dict[UUID, Sent] = {}
+    @property
+    def view(self) -> PoolView:
+        return self.run.pools[self.country].view()
+
+    @property
+    def mailbox(self) -> "_Handle":
+        return self
+
+    def send_nowait(self, message: Message) -> None:
+        self.run.handle(self.country, message)
 
 
 class Balancing:
+    """The balancer's member and directory."""
+
     def __init__(self, run: "Run") -> None:
         self._run = run
-        self._countries: dict[str, _Country] = {}
-        self._peers: dict[UUID, NodeFigures] = {}
-        self._draining: frozenset[UUID] = frozenset()
-        self._settled: dict[UUID, float] = {}
-        self._cycle_s = run.rules.cooldown_s + run.world.hops * run.world.hop_s
+        self.peers = Peers(run.home.node_id, float("-inf"))
+        self._balancer: Balancer | None = None
+        self._is_hurried = False
 
-    def _of(self, country: str) -> _Country:
-        return self._countries.setdefault(country, _Country())
+    # Member
 
-    def wanted(self, country: str) -> None:
-        self._of(country).wanted += 1
+    @property
+    def term(self) -> int:
+        return self._run.epoch
 
-    def note(self, country: str, decision: Decision) -> None:
-        """After each decision of a pool."""
-        found = self._of(country)
-        for _, answer in decision.answers:
-            if isinstance(answer, NoIPAvailable) and answer.why != "untrusted":
-                found.missed.append(self._run.tick())
+    def hurry(self, *, others: bool = False) -> None:
+        self._run.hurried.set()
+
+    # PoolDirectory
+
+    def __iter__(self) -> Iterator[_Handle]:
+        return iter([_Handle(self._run, country) for country in self._run.pools])
+
+    def known(self, country: str) -> _Handle | None:
+        return _Handle(self._run, country) if country in self._run.pools else None
+
+    def open(self, country: str, ips: tuple[()], term: int) -> None:
+        self._run.open(country).load_rows(ips, self._run.moment(), term)
+
+    # The run
 
     def figures(self) -> NodeFigures:
-        now_s = self._run.tick()
-        known = self._countries.keys() | self._run.pools.keys()
-        return NodeFigures(countries={country: self._country(country, now_s) for country in known})
-
-    def _country(self, name: str, now_s: float) -> CountryFigures:
-        found, pool = self._of(name), self._run.pools.get(name)
-        while found.missed and found.missed[0] < now_s - MISSED_S:
-            found.missed.popleft()
-        values = {"wanted_per_s": found.wanted_per_s, "missed": len(found.missed), "sent": dict(found.sent)}
-        if pool is None:
-            return CountryFigures(**values)  # type: ignore[arg-type]
-        counts = pool.counts()
-        return CountryFigures(
-            counts.available, counts.locked, counts.cooldown, counts.failed, counts.waiting,
-            adopted=pool.adopted, **values,  # type: ignore[arg-type]
-        )  # fmt: skip
+        if self._balancer is None:
+            return NodeFigures()
+        return NodeFigures(countries=self._balancer.countries(), pools_s=self._balancer.pools_s())
 
     def read(self, rows: list[NodeRecord], now_s: float) -> None:
         """After each renewal."""
-        leasing = [row for row in rows if row.state == "active" and row.trusted_until_s > now_s]
-        self._peers = {row.node_id: row.figures for row in leasing}
-        self._draining = frozenset(row.node_id for row in leasing if row.draining)
-        for row in leasing:
-            self._settled.setdefault(row.node_id, self._run.tick())
-        self._settled = {node: since for node, since in self._settled.items() if node in self._peers}
+        self.peers = Peers(self._run.home.node_id, self._run.tick(), {row.node_id: _peer(row, now_s) for row in rows})
+        self._wake()
 
-    def hurry_if_short(self) -> None:
-        """A request waits here: the others learn of it soon."""
-        if any(pool.waiting for pool in self._run.pools.values()):
-            self._run.hurried.set()
+    def note_waiting(self) -> None:
+        """A request waits for an IP, or got none."""
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._balancer is not None and not self._is_hurried:
+            self._is_hurried = True
+            self._run.after(PAUSE_S, self._step)
 
     def run(self) -> Task:
+        """Call it when the pools are loaded."""
+        balancer: Any = Balancer
+        run = self._run
+        self._balancer = balancer(self, self, lambda: run.rules.cooldown_s, run.tick)
         while True:
-            self._smooth()
-            if self._run.boot() < self._run._trusted_until_s and self._run.era == self._run._handled_era:
-                self._give()
+            self._step()
             yield EACH_S
 
-    def _smooth(self) -> None:
-        weight = 1 - math.exp(-EACH_S / MEMORY_S)
-        for found in self._countries.values():
-            found.wanted_per_s += weight * (found.wanted / EACH_S - found.wanted_per_s)
-            found.wanted = 0
+    def _step(self) -> None:
+        self._is_hurried = False
+        if self._balancer is not None:
+            self._balancer.step(self._run.tick())
 
-    def _give(self) -> None:
-        me, now_s = self._run.home.node_id, self._run.tick()
-        if me not in self._peers or len(self._peers) < 2:
-            return
-        own = self.figures()
-        settled = {node for node, since in self._settled.items() if now_s - since >= SETTLED_S}
-        for country in list(self._run.pools):
-            nodes = {node: figures.countries.get(country, CountryFigures()) for node, figures in self._peers.items()}
-            nodes[me] = own.countries[country]
-            found = self._of(country)
-            while found.given and found.given[0].at_s < now_s - MOVED_S:
-                found.given.popleft()
-            for gift in gifts(
-                country, me, nodes, found.given, now_s,
-                draining=self._draining, settled=settled, cycle_s=self._cycle_s,
-            ):  # fmt: skip
-                pool = self._run.pools[country]
-                before = len(pool.ips)
-                self._run.handle(country, Give(gift.to, gift.count, gift.later, gift.failed))
-                if given := before - len(pool.ips):
-                    found.given.append(Given(gift.to, given, now_s))
-                    adopted = nodes[gift.to].adopted
-                    earlier = found.sent.get(gift.to, Sent(0, adopted))
-                    left = max(0, min(earlier.count, earlier.seen_at - adopted))
-                    found.sent[gift.to] = Sent(left + given, adopted + left + given)
+
+def _peer(row: NodeRecord, now_s: float) -> Peer:
+    trusted_for_s = row.trusted_until_s - now_s
+    return Peer(
+        row.node_id, row.name, row.epoch, row.state, row.draining, "", trusted_for_s, trusted_for_s + row.quiet_s,
+        row.figures, row.trust_s, row.quiet_s,
+    )  # fmt: skip

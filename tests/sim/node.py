@@ -104,7 +104,7 @@ class Run:
         self.is_listening = False
         self._pending: list[tuple[str, Any]] = []
         self._claim: int | None = None
-        self._epoch = self._beat = 0  # as in the last answer
+        self.epoch = self._beat = 0  # as in the last answer
         self._trusted_until_s = float("-inf")
         self._watch = Watch()
         self.era = self._handled_era = 0  # how often the node has joined again
@@ -241,7 +241,7 @@ class Run:
         if not continues:
             home.spool["states"].clear()
             self._pending = [entry for entry in self._pending if entry[0] != "states"]
-        self._claim, self._epoch, self._beat, self._watch = claim, epoch, beat, Watch()
+        self._claim, self.epoch, self._beat, self._watch = claim, epoch, beat, Watch()
         self._trust_from(asked_s)
 
     def _trust_from(self, asked_s: float) -> None:
@@ -298,7 +298,7 @@ class Run:
         self.era += 1
         era = self.era
         self._trusted_until_s = float("-inf")
-        lost_rows = row is None or (row.epoch, row.beat) < (self._epoch, self._beat)
+        lost_rows = row is None or (row.epoch, row.beat) < (self.epoch, self._beat)
         for country in self.pools:
             self.handle(country)
         yield from self._join()
@@ -322,9 +322,9 @@ class Run:
             by_country.setdefault(row.country, []).append(self._ip(row, is_own=row.id in held))
         for country, ips in by_country.items():
             if country not in self.pools:
-                self._open(country)
+                self.open(country)
             waiting = list(self.pools[country].waiting)
-            rows_read = Adopt(tuple(ips), self._epoch, self._newcomers_rest_s())
+            rows_read = Adopt(tuple(ips), self.epoch, self._newcomers_rest_s())
             self.pools[country] = self.pools[country].reloaded(rows_read, now)
             self.handle(country, *waiting)
         if era == self.era:
@@ -385,7 +385,7 @@ class Run:
     def _read_rows(self, first: int, last: int | None) -> Task:
         """Takes nobody's rows, and adopts this node's rows with these edit numbers; without `last` all rows."""
         tables, me = self.world.tables, self.home.node_id
-        term, known = self._epoch, {ip_id for pool in self.pools.values() for ip_id in pool.ips}
+        term, known = self.epoch, {ip_id for pool in self.pools.values() for ip_id in pool.ips}
         departures = yield Call(lambda: tables.departures(me))  # before the rows, see _confirm
         taken = yield from self._take()
         if last is None or taken:  # taking changes no edit number
@@ -419,7 +419,7 @@ class Run:
 
     def _adopt(self, rows: list[IpRow], others: set[UUID], term: int) -> None:
         """`others`: ids of rows that are not this node's. `term`: see nodes/owned.py."""
-        if term != self._epoch and "stale_adopt" not in self.world.faults:
+        if term != self.epoch and "stale_adopt" not in self.world.faults:
             return
         by_country: dict[str, list[Ip]] = {}
         for row in rows:
@@ -431,12 +431,12 @@ class Run:
                 self.handle(country, Remove(gone))
         for country, ips in by_country.items():
             if country not in self.pools:
-                self._open(country)
+                self.open(country)
             self.handle(country, Adopt(tuple(ips), term, self._newcomers_rest_s()))
 
     # The pools: pool/actor.py
 
-    def _open(self, country: str) -> Pool:
+    def open(self, country: str) -> Pool:
         pool = self.pools[country] = self.world.pool(country, self.rules, self.rests)
         return pool
 
@@ -449,18 +449,17 @@ class Run:
             pool.decide(message, now, decision)
         for entry in decision.entries:
             self.record("states", entry)
-        self.balancing.note(country, decision)
         if decision.grants:
             self.after(COMMIT_S, lambda: self._answer(decision))
         else:
             self._answer(decision)
         self._schedule(country, pool)
+        if pool.waiting:
+            self.balancing.note_waiting()
 
     def _answer(self, decision: Decision) -> None:
         for request, answer in decision.answers:
             request.reply.send_nowait(answer)
-        if decision.grants:
-            self.balancing.hurry_if_short()
 
     def _schedule(self, country: str, pool: Pool) -> None:
         due_s = pool.next_due_s()
@@ -483,7 +482,6 @@ class Run:
 
     def click(self, country: str, number: int, deadline_s: float) -> None:
         self.world.checker.clicked(number, self.name, self.loop.now_s + deadline_s)
-        self.balancing.wanted(country)
         trace = Trace(self, number, country, self.tick() + deadline_s)
         if country not in self.pools:
             trace.answer("no_pool")

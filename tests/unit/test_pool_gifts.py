@@ -22,11 +22,11 @@ def test_a_gift_leaves_with_an_entry_and_what_was_asked_later_follows_when_it_ha
     pool = a_pool(first, second, rules=RULES)
     lease = leased(pool, 0)
     decision = say(pool, 1, Give(OTHER, 2, later=2))
-    assert decision.entries == [IpGiven(second.id, OTHER, second.edit_no)]
+    assert decision.entries == [IpGiven(second.id, OTHER, second.lease_no)]
     say(pool, 2, released(lease))
     say(pool, 2 + 59, Give(OTHER, 1, later=1))
     decision = say(pool, 2 + 60)
-    assert decision.entries[-1] == IpGiven(first.id, OTHER, first.edit_no)
+    assert decision.entries[-1] == IpGiven(first.id, OTHER, first.lease_no)
     assert pool.view().given == {OTHER: 2}
     assert pool.counts() == Counts(0, 0, 0, 0, 0, 0)
 
@@ -72,15 +72,15 @@ def test_an_endpoint_that_rests_under_another_row_is_not_given() -> None:
 
 
 def test_a_row_read_before_the_gift_is_ignored_also_after_a_reload() -> None:
-    ip = an_ip("a", edit_no=4)
+    ip = an_ip("a", lease_no=4)
     pool = a_pool(ip, an_ip("b"), rules=RULES)
-    old = row_of(ip, edit_no=4)
+    old = row_of(ip)  # with an operator's edit
     say(pool, 1, Give(OTHER, 1))
     assert not say(pool, 1, Adopt((old,))).entries
     pool = pool.reloaded(Adopt((row_of(pool.ips[next(iter(pool.ips))]),)), at(2))
     say(pool, 2, Adopt((old,)))
     assert ip.id not in pool.ips
-    say(pool, 3, Adopt((row_of(ip, edit_no=5),)))
+    say(pool, 3, Adopt((row_of(ip, lease_no=5),)))
     assert ip.id in pool.ips
     assert pool.view().adopted == 1
 

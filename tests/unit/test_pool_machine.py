@@ -184,7 +184,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         assert known.lock_end_s is None
         assert self.now_s >= max(rests_until_s, self.busy_until_s.get(known.endpoint, -math.inf))
         row = self.before[entry.id]
-        assert (entry.to, entry.edit_no) == (ANOTHER_NODE, row.edit_no)
+        assert (entry.to, entry.lease_no) == (ANOTHER_NODE, row.lease_no)
         values = self.rows.pop(entry.id)
         values["status"] = Status(values["status"])
         for name, value in values.items():
@@ -432,12 +432,13 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         known, row = self.away[ip_id]
         if outdated:
             before = self.everything()
-            self.say(Adopt((row_of(row, edit_no=row.edit_no),)))
+            self.say(Adopt((row_of(row),)))
             assert self.everything() == before
             return
         del self.away[ip_id]
         known.rests_until_s = max(-math.inf, self.departed.get(known.endpoint, -math.inf))
         self.known[ip_id] = known
+        row.lease_no += 1
         self.rows[ip_id] = {name: getattr(row, name) for name in FIELDS}
         self.say(Adopt((row_of(row),)))
 

@@ -138,8 +138,8 @@ def test_two_rows_that_swapped_their_endpoints_while_no_daemon_ran_both_rest() -
     rests = learned(now, said(first, Status.COOLDOWN, 30), said(second, Status.COOLDOWN, 50))
     used = {"lease_no": 1, "status": "available", "last_used_at": BEFORE.wall_s}
     on_b, on_a = joined(now, rests, row_at(B, id=first.id, **used), row_at(A, id=second.id, **used))
-    assert on_b.locked_until_s == pytest.approx(now.tick_s + 50)  # by its last use; the rest of B ends earlier
-    assert on_a.locked_until_s == pytest.approx(now.tick_s + 50)
+    assert on_b.locked_until_s == pytest.approx(now.tick_s + 40)
+    assert on_a.locked_until_s == pytest.approx(now.tick_s + 20)
     assert on_a.status is on_b.status is Status.COOLDOWN
 
 
@@ -151,14 +151,23 @@ def test_an_endpoint_edited_away_and_back_while_no_daemon_ran_rests_on() -> None
     assert found.locked_until_s == pytest.approx(now.tick_s + 80)
 
 
-@pytest.mark.parametrize("status", ["available", "cooldown", "failed"])
-def test_an_ip_that_the_spool_does_not_know_rests_by_its_last_use(status: str) -> None:
+@pytest.mark.parametrize("clock_ahead_s", [-HOUR_S, 0.0, HOUR_S])
+@pytest.mark.parametrize("status", ["available", "failed"])
+def test_the_times_of_an_ip_that_comes_from_another_node_cause_no_rest(status: str, clock_ahead_s: float) -> None:
+    now, ip = later(10), an_ip(A, lease_no=2)
+    rests = learned(now, said(ip, Status.AVAILABLE, None))  # it was this node's before
+    used = {"last_used_at": now.wall_s - 5 + clock_ahead_s, "last_health_check": now.wall_s - 5 + clock_ahead_s}
+    values = {"id": ip.id, "lease_no": 4, "status": status, "is_healthy": status != "failed", **used}
+    (found,) = joined(now, rests, row_at(A, **values))
+    assert (found.status, found.locked_until_s, found.lease_no) == (Status(status), None, 4)
+    assert found.last_used_s <= now.tick_s - RULES.cooldown_s
+    assert rests.take_cut() == 0
+
+
+def test_what_other_nodes_have_used_last_is_leased_last() -> None:
     now = later(0)
-    written = {"status": status, "is_healthy": status != "failed", "last_used_at": now.wall_s - 5, "lease_no": 1}
-    (found,) = joined(now, Rests(), row_at(A, **written))
-    assert found.status is (Status.FAILED if status == "failed" else Status.COOLDOWN)
-    assert found.locked_until_s == pytest.approx(now.tick_s + 55)
-    assert found.lease_no == 1
+    ips = joined(now, Rests(), *(row_at(f"192.0.2.{n}", last_used_at=now.wall_s - 100 * n) for n in (1, 3, 2)))
+    assert sorted(ips, key=lambda ip: ip.last_used_s) == [ips[1], ips[2], ips[0]]
 
 
 def test_a_known_ip_that_needs_no_rest_is_available_at_once() -> None:
@@ -167,13 +176,6 @@ def test_a_known_ip_that_needs_no_rest_is_available_at_once() -> None:
     rests = learned(now, said(ip, Status.AVAILABLE, None))
     (found,) = joined(now, rests, row_at(A, id=ip.id, lease_no=2, last_used_at=BEFORE.wall_s))
     assert (found.status, found.locked_until_s) == (Status.AVAILABLE, None)
-
-
-def test_a_row_that_another_node_has_leased_since_rests_by_its_own_times() -> None:
-    now, ip = later(10), an_ip(A, lease_no=2)
-    rests = learned(now, said(ip, Status.AVAILABLE, None))
-    (found,) = joined(now, rests, row_at(A, id=ip.id, lease_no=3, last_used_at=now.wall_s - 1))
-    assert found.locked_until_s == pytest.approx(now.tick_s + 59)
 
 
 def test_a_lease_number_never_goes_back() -> None:
@@ -192,10 +194,10 @@ def test_an_impossible_rest_is_cut_and_counted(status: str, most_s: float, exces
     assert (rests.take_cut(), rests.take_cut()) == (int(excess_s > 0), 0)
 
 
-def test_a_last_use_in_the_future_counts_as_now() -> None:
+def test_a_last_use_in_the_future_counts_as_a_cooldown_ago() -> None:
     now = later(0)
     (found,) = joined(now, Rests(), row_at(A, last_used_at=now.wall_s + HOUR_S))
-    assert (found.last_used_s, found.locked_until_s) == (now.tick_s, now.tick_s + 60)
+    assert (found.last_used_s, found.locked_until_s) == (now.tick_s - 60, None)
     assert joined(now, Rests(), row_at(A))[0].last_used_s == NEVER_USED
 
 
@@ -290,7 +292,7 @@ def test_a_lease_that_goes_on_while_rows_are_loaded_again_rests_only_after_its_r
 
 def test_a_row_that_was_corrected_is_written_with_the_first_decision() -> None:
     now = at(0)
-    kept, corrected = ip_from_row(row_at(B), now), ip_from_row(row_at(A, last_used_at=now.wall_s - 5), now)
+    kept, corrected = ip_from_row(row_at(B), now), ip_from_row(row_at(A, status="cooldown", locked_until=9e9), now)
     pool = Pool("us", RULES)
     pool.load_rows([kept, corrected], now)
     first, second = say(pool, 1).entries, say(pool, 2).entries

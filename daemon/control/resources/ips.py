@@ -39,13 +39,17 @@ Descending = Literal["-created", "-ip", "-country", "-status", "-last_used", "-u
 
 @dataclass(frozen=True, slots=True)
 class IpsQuery:
-    """`ip`: an address, or address:port. `cursor`: the `next` of the page before."""
+    """`ip`: an address, or address:port. `node`: the name of the node that owns the IPs.
+
+    `cursor`: the `next` of the page before.
+    """
 
     country: Word | None = None
     provider: Word | None = None
     status: Status | None = None
     healthy: bool | None = None
     ip: Word | None = None
+    node: Word | None = None
     sort: Literal[Ascending, Descending] = "created"
     cursor: Cursor | None = None
     limit: Limit = 50
@@ -56,6 +60,7 @@ class IpRow:
     """A row of ip_rotation_pool. With a gateway provider `ip_address` is a session slot.
 
     `has_login`: the row has a username of its own, which is not shown. `set_aside`: why the row is never leased.
+    `owner`: the name of the node that owns the IP and alone leases it; null: nobody yet.
     """
 
     id: UUID
@@ -80,6 +85,7 @@ class IpRow:
     notes: str | None
     has_login: bool
     set_aside: str | None
+    owner: str | None
     created_at: datetime
     updated_at: datetime
 

@@ -1,11 +1,16 @@
 """/api/nodes: the nodes that share the database, as this node read them last; drain and remove a node."""
 
+from dataclasses import asdict
+
 from pydantic.dataclasses import dataclass
 from quart import Blueprint
 from quart_schema import validate_response
 
 from daemon.control.api import GetContext, note_change
 from daemon.control.problems import ProblemRaised
+from daemon.control.status import CountryStatus, LastMinuteStatus, country_status
+from daemon.maintenance.node_report import counts_of
+from daemon.maintenance.tally import together
 from daemon.nodes.listing import NodeEntry, named, refused_drain, refused_removal
 
 
@@ -16,6 +21,16 @@ class NodeList:
     items: list[NodeEntry]
     connections: int
     connections_max: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDetail:
+    """One node's own figures, as the fields of the same names of GET /api/status have those of all nodes."""
+
+    node: NodeEntry
+    countries: dict[str, CountryStatus]
+    last_minute: LastMinuteStatus
+    clicks_waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,24 @@ def blueprint(context: GetContext) -> Blueprint:
         overview = context().overview
         return NodeList(
             overview.node_entries(), overview.report.cluster().connections, overview.advisor.connections_max
+        )
+
+    @routes.get("/api/nodes/<name>")
+    @validate_response(NodeDetail)
+    async def node(name: str) -> NodeDetail:
+        """One node's figures.
+
+        The name is a node's name, or the beginning of its id.
+        """
+        entry = _chosen(context, name)
+        nodes = context().overview.report.nodes()
+        figures = next(one.peer.figures for one in nodes if str(one.peer.node_id) == entry.node_id)
+        counts = counts_of(figures.countries)
+        return NodeDetail(
+            entry,
+            {country: country_status(counts[country]) for country in counts},
+            LastMinuteStatus(**asdict(together(figures.clicks).rounded())),
+            figures.clicks_waiting,
         )
 
     @routes.post("/api/nodes/<name>/drain")

@@ -1,4 +1,4 @@
-"""/api/pools: the pools by country, and the state of each IP of a pool as one letter. All from the daemon's memory."""
+"""/api/pools: the IPs of all nodes by country, and the state of each own IP as one letter. All from memory."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -14,6 +14,7 @@ from daemon.control.api import GetContext, Word
 from daemon.control.depletion import Depletion
 from daemon.control.problems import ProblemRaised
 from daemon.control.status import CountryStatus, country_status
+from daemon.maintenance.node_report import counts_of
 from daemon.pool.messages import IpView
 from daemon.pool.states import Status
 
@@ -28,7 +29,7 @@ class _Named:
 
 @dataclass(frozen=True, slots=True)
 class PoolState(Depletion, CountryStatus, _Named):  # an answer has the fields of the last base first
-    """One country's pool. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy.
+    """One country on all nodes. `waiting` counts clicks, the others IPs; utilisation is (locked + cooldown) / healthy.
 
     `dry_in_s`: in how many seconds no IP is available if leases go on as in the last minute; null if that does not
     happen, or the rate is not known yet.
@@ -77,9 +78,9 @@ def blueprint(context: GetContext) -> Blueprint:
     @routes.get("/api/pools")
     @validate_response(PoolList)
     async def pools() -> PoolList:
-        """The pools by country."""
+        """The pools by country: the IPs of all nodes together."""
         here = context()
-        counts = here.overview.directory.counts()
+        counts = counts_of(here.overview.report.cluster().countries)
         depletion = here.observers.depletion(here.overview, here.settings().pool.cooldown_s)
         return PoolList(
             [
@@ -92,10 +93,11 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_querystring(CellsQuery)
     @validate_response(Cells)
     async def cells(country: str, query_args: CellsQuery) -> Cells:
-        """The states of a pool's IPs, one letter each."""
+        """The states of a pool's IPs, one letter each: of those that the answering node owns."""
         handle = context().overview.directory.known(country)
         if handle is None:
-            raise ProblemRaised(404, f"no IP is in the country {country[:100]!r}: GET /api/pools lists the countries")
+            why = f"this node has no IP in the country {country[:100]!r}: GET /api/pools lists the countries"
+            raise ProblemRaised(404, why)
         start = query_args.start
         ips = await handle.describe(start=start, count=CELLS_MAX)
         revision = _revision(ips)

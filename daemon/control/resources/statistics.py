@@ -136,7 +136,7 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_querystring(HistoryQuery)
     @validate_response(HistoryAnswer)
     async def history(query_args: HistoryQuery) -> HistoryAnswer:
-        """Clicks, fallbacks by reason, wait and trace times over the last hour or day."""
+        """Clicks, fallbacks by reason, wait and trace times over the last hour or day, of the answering node."""
         here = context()
         now = here.overview.now()
         series = here.observers.history.series(query_args.span, now.tick_s)

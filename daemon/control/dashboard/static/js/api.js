@@ -42,6 +42,10 @@ export async function post(path, body = {}) {
   return (await request(path, options)).json();
 }
 
+export async function remove(path) {
+  return (await request(path, { method: "DELETE", headers: headers() })).json();
+}
+
 /** Reads the event stream until it ends, and calls `receive(kind, body)` for each message. Throws ApiError. */
 export async function follow(after, receive) {
   const more = { Accept: "text/event-stream", ...(after ? { "Last-Event-ID": after } : {}) };

@@ -26,7 +26,7 @@ export class Cells {
     setInterval(() => this.refresh(), EVERY_MS);
   }
 
-  status({ countries }) {
+  status({ node: { countries } }) {
     const names = Object.keys(countries);
     const select = $("cells-country");
     if ([...select.options].map((option) => option.value).join() !== names.join()) {

@@ -21,7 +21,7 @@ export class Overview {
     this.queues.show(Object.entries(status.queues).map(([name, queue]) => ({ name, ...queue })));
   }
 
-  figures({ last_minute: minute, active_traces: active, countries, journal, uptime_s: uptime, deadline_s: deadline }) {
+  figures({ last_minute: minute, active_traces: active, countries, journal, uptime_s: uptime, deadline_s: deadline, backlog = journal.backlog }) {
     const free = Object.values(countries).reduce((sum, c) => sum + c.available, 0);
     const fell = minute.clicks - minute.resolved;
     figure("f-clicks", count(minute.clicks));
@@ -30,7 +30,7 @@ export class Overview {
     figure("f-p95", ms(minute.wait_p95_ms), minute.wait_p95_ms > deadline * 900 ? "bad" : "");
     figure("f-active", count(active));
     figure("f-free", count(free), free ? "" : "bad");
-    figure("f-backlog", count(journal.backlog), journal.backlog > 10000 ? "warn" : "");
+    figure("f-backlog", count(backlog), backlog > 10000 ? "warn" : "");
     figure("f-uptime", span(uptime));
   }
 

@@ -39,6 +39,7 @@ export async function showIp(id) {
     fact("Last used", dateTime(ip.last_used_at)),
     fact("Unavailable until", dateTime(ip.locked_until)),
     fact("Leases", count(ip.lease_no)),
+    fact("Node", ip.owner ?? "nobody yet"),
   );
   const parts = newTable("ip-traces", "Its latest traces", ["Began", "Offer", "Status", "#Took", "#Bytes", "Why it failed"], "Filter its traces");
   const last = failure ? h("p", { class: "outcome", "data-mood": "bad" }, `Last failure at ${dateTime(failure.at)}: ${failure.why}`) : null;
@@ -62,7 +63,7 @@ export class AllIps {
     this.items = [];
     this.table = new Table(
       "ips",
-      [opener, ipStatus, (ip) => ip.provider, (ip) => count(ip.total_uses), (ip) => count(ip.consecutive_failures), (ip) => ms(ip.avg_response_time_ms), (ip) => dateTime(ip.last_used_at)],
+      [opener, ipStatus, (ip) => ip.provider, (ip) => count(ip.total_uses), (ip) => count(ip.consecutive_failures), (ip) => ms(ip.avg_response_time_ms), (ip) => dateTime(ip.last_used_at), (ip) => ip.owner ?? "nobody yet"],
       { key: (ip) => ip.id, empty: "No IP matches." },
     );
     document.addEventListener("country", ({ detail: country }) => {

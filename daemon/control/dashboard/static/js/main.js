@@ -7,6 +7,7 @@ import { Countries } from "./countries.js";
 import { $, announce } from "./dom.js";
 import { Events, Overview } from "./health.js";
 import { AllIps, Unhealthy } from "./ips.js";
+import { Nodes } from "./nodes.js";
 import { InFlight, RecentTraces } from "./traces.js";
 import { Traffic } from "./traffic.js";
 
@@ -17,6 +18,7 @@ const panels = {};
 let lastEvent = 0;
 
 function build() {
+  panels.nodes = new Nodes();
   panels.overview = new Overview();
   panels.countries = new Countries();
   panels.cells = new Cells();
@@ -29,10 +31,15 @@ function build() {
   panels.events = new Events();
 }
 
+async function showStatus(body) {
+  live("on", "live");
+  const status = await panels.nodes.shown(body);
+  for (const panel of Object.values(panels)) panel.status?.(status);
+}
+
 function receive(kind, body) {
   if (kind === "status") {
-    live("on", "live");
-    for (const panel of Object.values(panels)) panel.status?.(body);
+    showStatus(body);
   } else if (kind === "event") {
     lastEvent = body.id;
     panels.events.add(body);
