@@ -82,6 +82,11 @@ async def spool_opened(
         nursery.cancel_scope.cancel()
     troubles.over(OPENING)
     troubles.over(WRITING)
+    if spool.is_copy:
+        log.warning("state_directory_copied", file=str(path), node_id=str(spool.node_id),
+                    effect="this daemon is a new node: it sends the hits and traces that the copy has, and takes IPs of"
+                    " its own; those of the original node stay with it until it is lost",
+                    next="if the original runs no more: tracepool nodes remove, with its name")  # fmt: skip
     writer.attach(spool)
     return spool
 

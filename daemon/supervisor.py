@@ -32,7 +32,7 @@ from daemon.host.process import allow_descriptors, settle_collector
 from daemon.host.signals import watch_signals
 from daemon.host.state_dir import StateDir, state_dir_held
 from daemon.http.listeners import Listeners, listeners_of
-from daemon.http.probe import listener_probes
+from daemon.http.probe import is_served_by_another, listener_probes
 from daemon.journal_start import journal_written, spool_opened
 from daemon.offers.cache_file import remembered_offers
 from daemon.offers.model import Offers
@@ -44,6 +44,7 @@ from daemon.start_lines import descriptors_wanted, log_ready, start_facts, start
 from daemon.watchdog import Watchdog
 
 HOLD_S = 3.0
+LOOK_S = 1.0
 
 log = structlog.get_logger("daemon")
 
@@ -120,19 +121,29 @@ class _Daemon:
             self._starting.cancel()
 
     async def serve_clicks(self) -> None:
-        """Serve until `_stop_clicks`. Connections that another process can accept wait up to HOLD_S for the pools."""
+        """Serve until `_stop_clicks`."""
         try:
-            if self._listeners.held:
-                with trio.move_on_after(HOLD_S):
-                    await self._accept.wait()
+            if self._listeners.kept and not self._listeners.shared:
+                await self._hold()
             async with trio.open_nursery() as nursery:
                 if self._watchdog is not None:
                     nursery.start_soon(restarted, "watchdog", self._watchdog.run, lambda: self._stop)
+                if self._listeners.shared:
+                    await self._hold()
                 server = self.faces.server
                 await server.serve(self._listeners.click, stop=self._stop_clicks, handed_back=self._listeners.kept)
                 nursery.cancel_scope.cancel()
         finally:
             self._clicks_stopped.set()
+
+    async def _hold(self) -> None:
+        """Let connections wait up to HOLD_S for the pools, and leave them to another process while one is ready."""
+        with trio.move_on_after(HOLD_S):
+            await self._accept.wait()
+        shared = self._listeners.click if self._listeners.shared else []
+        while shared and not self._accept.is_set() and await is_served_by_another(shared):
+            with trio.move_on_after(LOOK_S):
+                await self._accept.wait()
 
     async def run(self) -> None:
         """Run everything inside the listeners until `stop`. Returns once no click is served."""

@@ -297,7 +297,8 @@ select now_s, exists (select from claimed) as is_mine from clock
 -- name: time_out_traces
 -- $1: this node, $2: whether for all nodes, $3: the most rows. Traces past timeout_at that have no end: this node's own,
 -- of which an earlier run may have left some, and those of nodes that have stopped. Another node that is slow or cut off
--- may still finish its traces.
+-- may still finish its traces. SKIP LOCKED: a row that is locked may be getting its end, which a timeout must not
+-- replace.
 update active_trace_requests
 set status = 'timeout', completed_at = now(),
     error_message = coalesce(error_message, 'its daemon stopped before the trace ended')
@@ -306,7 +307,7 @@ where request_id in (
     where status in ('pending', 'processing') and timeout_at < now() - interval '2 seconds'
           and (t.node_id = $1 or $2 and (t.node_id is null or t.node_id not in
                (select n.node_id from nodes n where n.state in ('active', 'removed'))))
-    limit $3)
+    limit $3 for update of t skip locked)
 returning request_id
 
 -- name: remove_old_traces

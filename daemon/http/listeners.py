@@ -52,11 +52,6 @@ class Listeners:
     kept: bool = False
     shared: bool = False
 
-    @property
-    def held(self) -> bool:
-        """Whether connections may wait in the kernel until the pools are loaded."""
-        return self.kept or self.shared
-
 
 async def listeners_of(settings: Settings, environ: MutableMapping[str, str]) -> Listeners:
     """Those that were passed, and the others opened. Raises BadSettings and TheirFault."""

@@ -1,6 +1,7 @@
 """Requests /livez from the daemon's own listeners, through the whole server, as a visitor would."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -9,6 +10,8 @@ from daemon.http.listeners import name_of
 from daemon.http.server import Server
 
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+READYZ = REQUEST.replace(b"/livez", b"/readyz")
+ANOTHER_S = 1.0
 LIVE = b"HTTP/1.1 200"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach a wildcard address
 
@@ -25,6 +28,15 @@ def listener_probes(
     """
     probe = partial(_probe, server, passed=passed, shared=shared)
     return {f"listener {name_of(listener)}": partial(probe, listener) for listener in listeners}
+
+
+async def is_served_by_another(listeners: Sequence[trio.SocketListener]) -> bool:
+    """Whether another process that shares these listeners is ready. This process must not accept from them now."""
+    answer = b""
+    with trio.move_on_after(ANOTHER_S), suppress(OSError):
+        async with await _connected(listeners[0]) as client:
+            answer = await _answer_of(client, READYZ)
+    return answer.startswith(LIVE)
 
 
 async def _probe(server: Server, listener: trio.SocketListener, *, passed: bool, shared: bool) -> str | None:
@@ -54,11 +66,11 @@ async def _connected(listener: trio.SocketListener) -> trio.SocketStream:
         raise
 
 
-async def _answer_of(client: trio.SocketStream) -> bytes:
+async def _answer_of(client: trio.SocketStream, request: bytes = REQUEST) -> bytes:
     """The beginning of the answer; b"" if the server closes without one."""
     answer = b""
     try:
-        await client.send_all(REQUEST)
+        await client.send_all(request)
         while len(answer) < len(LIVE) and (piece := await client.receive_some(1024)):
             answer += piece
     except trio.BrokenResourceError:

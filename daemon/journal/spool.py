@@ -22,20 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from daemon.database.failures import Refusal
-from daemon.journal import refused
+from daemon.journal import copies, refused
 from daemon.journal.entries import COUNTED, KINDS, STATES, IpChanged, IpGiven
 from daemon.journal.refused import RefusedEntry
 from daemon.journal.spool_files import Recent, Remade, SpoolFiles, made_anew
 
 FILE = "journal.sqlite"  # in the state directory
-SCHEMA = (
-    """
+SCHEMA = f"""
 create table if not exists node (node_id text not null, epoch integer not null);
 create table if not exists entries (seq integer primary key autoincrement, kind text not null, body text not null);
 create table if not exists applied (seq integer not null);
-"""
-    + refused.SCHEMA
-)
+{refused.SCHEMA}{copies.SCHEMA}"""
 KEPT = (KINDS[IpChanged], KINDS[IpGiven])
 """The kinds that are not removed for room: a lease must not be forgotten."""
 PASSED_OVER = "passed_over"  # the kind of an empty entry
@@ -79,7 +76,8 @@ class Spool:
     """Raises sqlite3.Error if the disk fails; the write is rolled back then.
 
     Above `bytes_max` the oldest hits and traces are removed, but no states of IPs: a lease must not be forgotten.
-    `refused`: how many entries that PostgreSQL refused are kept. `refused_traces`: see refused.traces.
+    `refused`: how many entries that PostgreSQL refused are kept. `refused_traces`: see refused.traces. `is_copy`: see
+    copies.py.
     """
 
     def __init__(self, path: Path, bytes_max: int = BYTES_MAX) -> None:
@@ -91,6 +89,7 @@ class Spool:
         self._reading = threading.Lock()
         self._open()
         with self._transaction():
+            self.is_copy = copies.settled(self._writer, path)
             row = self._writer.execute("select node_id, epoch from node").fetchone()
             if row is None:
                 row = (str(uuid.uuid4()), 0)
@@ -148,6 +147,7 @@ class Spool:
         self.close()  # before the new file is opened: SQLite deletes the log at the old name
         self._files.look()
         self._open()
+        copies.record_place(self._writer, self.path)
         self._count_refused()
         self._files.look()
 

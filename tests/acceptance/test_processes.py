@@ -13,10 +13,12 @@ from typing import Any
 import psutil
 import trio
 
+from daemon.database import cluster
 from daemon.demo.history import check
 from daemon.host.state_dir import directory_of
 from daemon.journal.entries import encode
 from daemon.journal.spool import FILE, Spool
+from daemon.supervisor import HOLD_S
 from tests.acceptance.load import under_load
 from tests.acceptance.test_signals import LANDING, addresses, ids_in, resolved
 from tests.acceptance.test_under_a_manager import a_manager
@@ -97,8 +99,8 @@ def answered_by(daemon: Serving) -> Counter[str]:
     return Counter(line["node"] for line in daemon.log("click"))
 
 
-def ready_lines(daemon: Serving, name: str) -> int:
-    return sum(line["node"] == name for line in daemon.log("ready"))
+def count(daemon: Serving, event: str, name: str) -> int:
+    return sum(line["node"] == name for line in daemon.log(event))
 
 
 async def test_two_processes_answer_one_port_and_sigterm_under_load_answers_every_click(state_dir: Path) -> None:
@@ -139,7 +141,7 @@ async def test_a_killed_process_returns_with_its_ips_while_the_other_answers(sta
         async with under_load(daemon, "summer-sale", CLICKS_PER_S, at_least=20) as load:
             killed_s = time.monotonic()
             child(daemon, "web-2").kill()
-            await until(lambda: ready_lines(daemon, "web-2") == 2, "the process is ready again", READY_S)
+            await until(lambda: count(daemon, "ready", "web-2") == 2, "the process is ready again", READY_S)
             before = len(daemon.log("click"))
             await until(lambda: len(daemon.log("click")) > before + 10, "clicks go on")
         [ended] = daemon.log("process_ended")
@@ -149,6 +151,26 @@ async def test_a_killed_process_returns_with_its_ips_while_the_other_answers(sta
         assert all(clicked.sent_s < killed_s + 1 for clicked in cut), "only clicks in flight are cut"
         assert await daemon.stop() == 0
         assert check(network.log.events, cooldown_s=COOLDOWN_S, addresses=network.addresses) == []
+
+
+async def test_a_process_that_cannot_reach_postgresql_leaves_the_clicks_to_a_ready_one(state_dir: Path) -> None:
+    async with network_of(addresses(20)) as network, several(state_dir) as daemon:
+        await provide(daemon, network)
+        found = cluster.running(state_dir / "postgres" / "data")
+        assert found is not None
+        postmaster = psutil.Process(found[0])  # without it there are no new connections
+        postmaster.suspend()
+        try:
+            child(daemon, "web-2").kill()
+            await until(lambda: count(daemon, "starting", "web-2") == 2, "it starts", READY_S)
+            await trio.sleep(HOLD_S + 1)
+            for number in range(10):
+                assert (await click(daemon, "summer-sale", f"g{number}")).redirected
+            assert answered_by(daemon) == {"web-1": 10}
+        finally:
+            postmaster.resume()
+        await until(lambda: count(daemon, "ready", "web-2") == 2, "it is ready", READY_S)
+        assert await daemon.stop() == 0
 
 
 async def test_a_hanging_process_is_killed_and_started_again(state_dir: Path) -> None:
@@ -161,7 +183,7 @@ async def test_a_hanging_process_is_killed_and_started_again(state_dir: Path) ->
             hanging.suspend()
             answers = [await click(daemon, "summer-sale", f"g{number}") for number in range(5)]
             assert all(answer.redirected for answer in answers)
-            await until(lambda: ready_lines(daemon, "web-1") == 2, "it is ready again", READY_S)
+            await until(lambda: count(daemon, "ready", "web-1") == 2, "it is ready again", READY_S)
             [hangs], [ended] = daemon.log("process_hangs"), daemon.log("process_ended")
             assert hangs["pid"] == ended["pid"] == hanging.pid
             assert await daemon.stop() == 0
