@@ -180,8 +180,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"    next: {advice['command']}    (rule: {advice['rule']})")
     lines += cluster_lines(found)
     if found["daemon"] != "running":
-        why = "they are from its row" if len(found.get("nodes", ())) == 1 else "they are from the nodes' rows"
-        told = f"no daemon runs here: {why}" if found["daemon"] else NOT_RUNNING
+        told = "no daemon runs here: these figures are from the nodes' rows" if found["daemon"] else NOT_RUNNING
         return [*lines, told]
     journal, full = found["journal"], _full(found["queues"])
     lines.append(

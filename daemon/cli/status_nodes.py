@@ -4,19 +4,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 NAMES_SHOWN = 8
+STALE_S = 5.0
 
 
 def cluster_lines(found: Mapping[str, Any]) -> list[str]:
     """Which nodes the figures above are of, and which were not seen lately. No line for the one node that runs here."""
     nodes = found.get("nodes", [])
+    away_s = found.get("node", {}).get("nodes_read_s_ago") or 0.0
     if not nodes or (len(nodes) == 1 and found["daemon"] == "running"):
         return []
     lines = [f"these are the figures of {_count(nodes)} together: {names_of(nodes)}"]
     lines += [
         f"NOT seen for {node['seen_s_ago']:.0f} s: {node['name']}; {_effect(node)}" for node in nodes if node["stale"]
     ]
-    lines += [f"draining: {node['name']} gives its {sum(node['ips'].values())} IPs away" for node in nodes
-              if node["draining"] and node["state"] == "active" and not node["stale"]]  # fmt: skip
+    if away_s > STALE_S:
+        lines.append(f"PostgreSQL does not answer: the figures of the other nodes are {away_s:.0f} s old")
+    draining = [node for node in nodes if node["draining"] and node["state"] == "active" and not node["stale"]]
+    lines += [f"draining: {node['name']} {_left_to_give(sum(node['ips'].values()))}" for node in draining]
     lines += [f"filling up on {node['name']}: {name}" for node in nodes if not node["this"] for name in node["filling"]]
     return lines
 
@@ -24,10 +28,10 @@ def cluster_lines(found: Mapping[str, Any]) -> list[str]:
 def own_lines(node: Mapping[str, Any], *, several: bool) -> list[str]:
     """Whether the node of this machine may lease IPs, for how long without PostgreSQL, and its part of the figures."""
     trust, name = node["trusted_for_s"], node["name"]
-    if not node["leasing"]:
-        lines = [f"node: {name}, NOT leasing: clicks fall back; the log says why"]
-    elif node.get("draining"):
+    if node.get("draining"):
         lines = [f"node: {name}, draining: clicks fall back; end it: tracepool nodes undrain {name}"]
+    elif not node["leasing"]:
+        lines = [f"node: {name}, NOT leasing: clicks fall back; the log says why"]
     else:
         lines = [f"node: {name}, leasing" + ("" if trust is None else f"; without PostgreSQL for {trust:.0f} s more")]
     if several and "countries" in node:
@@ -44,6 +48,10 @@ def names_of(nodes: Iterable[Mapping[str, Any]]) -> str:
     names = [f"{node['name']}{' (here)' if node['this'] else ''}" for node in nodes]
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more
+
+
+def _left_to_give(ips: int) -> str:
+    return f"gives its {ips} IPs away" if ips else "has no IP left"
 
 
 def _count(nodes: list[Any]) -> str:

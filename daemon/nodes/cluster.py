@@ -61,7 +61,27 @@ def known(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:
         if own is None or peer.node_id != own.node_id
     ]
     others.sort(key=lambda one: (one.peer.name, one.peer.node_id))
-    return (*([] if own is None else [Counted(own, 0.0)]), *others)
+    return _with_gifts((*([] if own is None else [Counted(own, 0.0)]), *others))
+
+
+def _with_gifts(nodes: tuple[Counted, ...]) -> tuple[Counted, ...]:
+    """IPs that were given to a node and are not in its figures yet belong to it."""
+    givers = [one.peer.figures.countries for one in nodes if one.peer.leases]
+    return tuple(_with_gifts_of(givers, one) for one in nodes)
+
+
+def _with_gifts_of(givers: Iterable[Mapping[str, CountryFigures]], one: Counted) -> Counted:
+    peer, countries = one.peer, dict(one.peer.figures.countries)
+    for given in givers:
+        for country, ips in given.items():
+            if (sent := ips.sent.get(peer.node_id)) is None:
+                continue
+            has = countries.get(country, CountryFigures())
+            if lacks := min(sent.count, max(0, sent.seen_at - has.adopted)):
+                countries[country] = msgspec.structs.replace(has, available=has.available + lacks)
+    if countries == peer.figures.countries:
+        return one
+    return replace(one, peer=replace(peer, figures=msgspec.structs.replace(peer.figures, countries=countries)))
 
 
 def counted(peers: Peers, own: Peer | None, now_s: float) -> tuple[Counted, ...]:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import bytes as bytes_on_the_wire
-from tests.bench import cpu, efficiency, journal, latency, lease, memory, overload, parsers, redirects, restart
+from tests.bench import cpu, efficiency, journal, latency, lease, memory, nodes, overload, parsers, redirects, restart
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import Scene
 
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "overload": overload.run,
     "cpu": cpu.run,
     "redirects": redirects.run,
+    "nodes": nodes.run,
     "parsers": parsers.run,
     "bytes": bytes_on_the_wire.run,
 }

@@ -45,7 +45,7 @@ class _Turn:
 
 
 @dataclass(slots=True)
-class _Measured:
+class Measured:
     """A service that answers clicks at `url`, and its measurements by rate."""
 
     url: str
@@ -106,7 +106,7 @@ def _figures(
     add_offer(url, "plain", network.chain_url(REQUESTS, DELAY_MS))
     sections = {"pool": {"cooldown_s": COOLDOWN_S}}
     daemon = running.enter_context(scene.daemon(url, sections, authority=network.authority))
-    ours = _Measured(daemon.click_url("plain"), daemon.cpu_s)
+    ours = Measured(daemon.click_url("plain"), daemon.cpu_s)
     measured = [ours]
     if scene.peer_command:
         measured.append(_peer(scene, network, running))
@@ -143,7 +143,7 @@ def _figures(
     ]
 
 
-def _peer(scene: Scene, network: Network, running: ExitStack) -> _Measured:
+def _peer(scene: Scene, network: Network, running: ExitStack) -> Measured:
     url = scene.database(migrated=False)
     environment = {"PEER_DSN": url, "PEER_COOLDOWN_S": str(COOLDOWN_S)}
     if network.authority is not None:
@@ -151,4 +151,4 @@ def _peer(scene: Scene, network: Network, running: ExitStack) -> _Measured:
     peer = running.enter_context(scene.peer(environment))
     add_ips(url, network)
     add_offer(url, "plain", network.chain_url(REQUESTS, DELAY_MS))
-    return _Measured(peer.click_url("plain"), peer.cpu_s)
+    return Measured(peer.click_url("plain"), peer.cpu_s)

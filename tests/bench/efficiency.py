@@ -37,7 +37,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
             time.sleep(length_s)
             to_s = time.monotonic()
             loaded(process)
-        landings, traces_s = _landings(network.log, from_s, to_s)
+        landings, traces_s = landings_of(network.log, from_s, to_s)
     per_s = sum((len(at) - 1) / seconds(at) for at in landings.values() if len(at) > 1)
     seen_s = quantile(traces_s, 0.5)
     return [
@@ -55,7 +55,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     ]
 
 
-def _landings(log: Path, from_s: float, to_s: float) -> tuple[dict[str, list[float]], list[float]]:
+def landings_of(log: Path, from_s: float, to_s: float) -> tuple[dict[str, list[float]], list[float]]:
     """Times of the landings in the window, by address; and seconds from a chain's first request to its last answer."""
     landings: dict[str, list[float]] = defaultdict(list)
     began_s: dict[int, float] = {}

@@ -1,13 +1,14 @@
 """Open-loop load in a separate process: requests start as a Poisson process, even if earlier ones have no answer yet.
 
     python -m tests.bench.load clicks URL RATE SECONDS
+    python -m tests.bench.load click URL
     python -m tests.bench.load curl URL RATE SECONDS PROXY,PROXY,…
     python -m tests.bench.load walk URL RATE SECONDS PROXY,PROXY,…
 
-`clicks` sends clicks to the daemon; `curl` and `walk` follow the chain at URL through each proxy in turn, by `curl -L`
-and by sockets. Prints one JSON object: `waits_ms` in the order of the answers, `outcomes` by kind, `clicks` as
-[sent_s, wait_ms, outcome], `began_s` and `ended_s`. It uses sockets directly, because it shares the machine with the
-service that it measures.
+`clicks` sends clicks to the daemon, `click` only one; `curl` and `walk` follow the chain at URL through each proxy in
+turn, by `curl -L` and by sockets. Prints one JSON object: `waits_ms` in the order of the answers, `outcomes` by kind,
+`clicks` as [sent_s, wait_ms, outcome], and for loads `began_s` and `ended_s`. It uses sockets directly, because it
+shares the machine with the service that it measures.
 """
 
 import itertools
@@ -121,8 +122,13 @@ async def open_loop(rate: float, seconds: float, one: Callable[[int], Awaitable[
 
 
 def main(words: list[str]) -> None:
-    kind, url, rate, seconds = words[0], words[1], float(words[2]), float(words[3])
+    kind, url = words[0], words[1]
     found = Found()
+    if kind == "click":
+        trio.run(click, url, 0, found)
+        sys.stdout.write(json.dumps(vars(found)) + "\n")
+        return
+    rate, seconds = float(words[2]), float(words[3])
     proxies = itertools.cycle(words[4].split(",") if len(words) > 4 else [])
     ways: dict[str, Callable[[int], Awaitable[None]]] = {
         "clicks": lambda number: click(url, number, found),

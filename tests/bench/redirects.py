@@ -79,7 +79,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
         for turn in range(1, turns + 1):
             for name, asked in urls.items():
                 say(f"turn {turn} of {turns}: {name}, {CONNECTIONS} connections for {turn_s} s")
-                rates[name].append(_redirects_per_s(asked, turn_s))
+                rates[name].append(redirects_per_s(asked, turn_s))
     means = {name: sum(found) / turns for name, found in rates.items()}
     beside = f"Quart-Trio on Hypercorn; a bare uvicorn app with httptools: {means['uvicorn']:,.0f} /s"
     return [
@@ -95,9 +95,9 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     ]
 
 
-def _redirects_per_s(url: str, length_s: int) -> float:
+def redirects_per_s(url: str, length_s: int) -> float:
     """Wrk's own count. Raises BenchmarkBroke if a response was no redirect or a connection failed."""
-    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{length_s}s", url]
+    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{length_s}s", "--timeout", "10s", url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if re.search("Non-2xx|Socket errors", said):
         raise BenchmarkBroke(f"not every request to {url} was redirected:\n{said}")

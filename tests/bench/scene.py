@@ -24,7 +24,7 @@ from typing import Any
 import asyncpg
 import psutil
 
-from daemon.database import embedded
+from daemon.database import cluster, embedded
 from daemon.database.schema import migrate
 from daemon.demo.wire import free_port_for
 from tests.bench import secure_network
@@ -115,6 +115,24 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def server_log(self) -> Path:
+        return self._running_server().data_dir.parent / "server.log"
+
+    def postgres_processes(self) -> list[psutil.Process]:
+        """Those of the PostgreSQL server, the postmaster first."""
+        found = cluster.running(self._running_server().data_dir)
+        if found is None:
+            raise BenchmarkBroke("PostgreSQL does not run")
+        postmaster = psutil.Process(found[0])
+        return [postmaster, *postmaster.children(recursive=True)]
+
+    def _running_server(self) -> embedded.EmbeddedServer:
+        if self._server is None:
+            self._server = embedded.start(self.directory)
+            self._stack.callback(self._server.stop)
+        return self._server
+
     def fresh_dir(self, name: str) -> Path:
         self._made += 1
         path = self.directory / f"{name}-{self._made}"
@@ -123,14 +141,12 @@ class Scene:
 
     def database(self, *, migrated: bool = True) -> str:
         """Create a database on the shared server; return its URL."""
-        if self._server is None:
-            self._server = embedded.start(self.directory)
-            self._stack.callback(self._server.stop)
+        server = self._running_server()
         self._made += 1
         name = f"bench_{self._made}"
-        execute(self._server.url, f"create database {name}")
-        url = self._server.url.replace("/tracepool?", f"/{name}?")
-        if url == self._server.url:
+        execute(server.url, f"create database {name}")
+        url = server.url.replace("/tracepool?", f"/{name}?")
+        if url == server.url:
             raise BenchmarkBroke(f"no database name in {url}")
         if migrated:
             asyncio.run(_migrate(url))
@@ -226,6 +242,19 @@ def execute(url: str, *statements: str) -> None:
             await connection.close()
 
     asyncio.run(run())
+
+
+def fetch(url: str, statement: str) -> list[dict[str, Any]]:
+    """The rows of one statement."""
+
+    async def run() -> list[dict[str, Any]]:
+        connection = await asyncpg.connect(url)
+        try:
+            return [dict(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
 
 
 def add_ips(url: str, network: Network, country: str = "us") -> None:

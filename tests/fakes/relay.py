@@ -5,6 +5,7 @@ and TLS up to the relay (PostgreSQL, 55.2.10). Data that arrives while connectio
 """
 
 import contextlib
+import random
 import ssl
 import struct
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ SSL_REQUEST, GSS_REQUEST = 80877103, 80877104
 GREETING_BYTES = 8
 PIECE_BYTES = 65_536
 BACKLOG = 128
+DELAY_S, STALL_S, STALLED_ONE_IN = 0.2, 2.0, 20
 
 
 def socket_url(port: int, **parameters: str) -> str:
@@ -39,13 +41,14 @@ class Relay:
     accepted: int = 0
     _flows: trio.Event = field(default_factory=trio.Event)
     _cut_after_bytes: int | None = None
+    _delays: random.Random | None = None
     _clients: set[trio.SocketStream] = field(default_factory=set)
     _door: trio.CancelScope | None = None
 
     async def open(self) -> None:
         """Listen, and relay data in both directions."""
         self._flows.set()
-        self._cut_after_bytes = None
+        self._cut_after_bytes = self._delays = None
         if self._door is None:
             self._door = trio.CancelScope()
             listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1", backlog=BACKLOG)
@@ -70,6 +73,14 @@ class Relay:
     def cut_after(self, answer_bytes: int) -> None:
         """Until `open`: reset each connection after so many more bytes from PostgreSQL."""
         self._cut_after_bytes = answer_bytes
+
+    def delay(self, rng: random.Random) -> None:
+        """Until `open`: PostgreSQL's answers come DELAY_S later, one in STALLED_ONE_IN of them STALL_S later."""
+        self._delays = rng
+
+    async def _delayed(self) -> None:
+        if self._delays is not None:
+            await trio.sleep(DELAY_S if self._delays.randrange(STALLED_ONE_IN) else STALL_S)
 
     async def _listen(self, door: trio.CancelScope, listeners: list[trio.SocketListener]) -> None:
         with door:
@@ -126,6 +137,8 @@ class Relay:
                 await self._flows.wait()
                 if not data:
                     return
+                if cut is not None:
+                    await self._delayed()
                 if cut is not None and self._cut_after_bytes is not None:
                     left = self._cut_after_bytes if cut_after_bytes is None else cut_after_bytes
                     cut_after_bytes = left - len(data)

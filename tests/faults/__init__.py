@@ -3,11 +3,13 @@
 - `records.py`: the recorded history of a run; `uses.py`: the uses of IPs that the proxies saw; `checker.py` finds
   breaches of promises in both.
 - `visitors.py`: sends clicks and records each answer.
-- `scene.py`, `pairs.py`: the processes under test; `faulty.py`: a daemon with a fault built in.
+- `scene.py`: the processes under test; `faulty.py`: a daemon with a fault built in.
 - `crashes.py`, `outages.py`, `failover.py`, `disks.py`, `signals.py`, `wall_clock.py`: faults of the daemon,
   PostgreSQL, the disk and the clock.
 - `edited.py`, `spellings.py`, `locks.py`, `schemas.py`, `announcements.py`: what operators and other roles do to rows.
-- `links.py`, `pages.py`, `restored.py`, `nodes.py`: faults of their surroundings.
+- `links.py`, `pages.py`, `restored.py`: faults of their surroundings.
+- `beside.py`: three daemons on one database; `nodes.py`: one of them killed, paused or cut off; `moves.py`: IPs
+  that move between them; `shared.py`: what they share fails.
 - `visible.py`: the messages that the daemon must show during a fault; `use_of_ips.py`: waits until IPs are in use.
 - `run.py`: runs a fault; `evidence.py`: gathers the history afterwards; `outcome.py`: prints what it led to.
 - `mutants.py`: small breaches of the promises built into the daemon, which each fault must notice.

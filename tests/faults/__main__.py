@@ -50,6 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
             say(f"{fault.name:{NAME_WIDTH}} {fault.what}")
         for mutant in MUTANTS.values():
             where = "each fault with a new start" if mutant.at_start else "each fault"
+            where = ", ".join(sorted(mutant.in_faults)) or where
             say(f"{mutant.name:{NAME_WIDTH}} {mutant.what}; {where} must notice it")
         return 0
     faults = [FAULTS[name] for name in options.fault or FAULTS if _possible(FAULTS[name])]

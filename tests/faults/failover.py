@@ -26,14 +26,14 @@ async def failed_over(stage: Stage) -> str:
     copy = data.with_name("copy")
     await trio.sleep(rng.uniform(0.2, 1.0))
     await trio.to_thread.run_sync(lambda: scene.postgres.kill(whole=True))
-    await trio.to_thread.run_sync(_copied, data, copy)
+    await trio.to_thread.run_sync(copied, data, copy)
     await trio.to_thread.run_sync(scene.postgres.start)
     await well_again(stage)
     await trio.sleep(LOST_S + rng.uniform(0.0, 1.0))
     said = len(scene.log("database_is_older"))
     had = (await scene.sql("select count(*) as hits from hits"))[0]["hits"]
     await trio.to_thread.run_sync(lambda: scene.postgres.kill(whole=True))
-    await trio.to_thread.run_sync(_replaced, data, copy)
+    await trio.to_thread.run_sync(replaced, data, copy)
     await trio.sleep(rng.uniform(0.0, AWAY_S))
     await trio.to_thread.run_sync(scene.postgres.start)
     lost = had - (await scene.sql("select count(*) as hits from hits"))[0]["hits"]
@@ -45,11 +45,11 @@ async def failed_over(stage: Stage) -> str:
     return f"about {lost} hits were lost, {entries} entries applied again; rows there {rows_s:.2f} s later"
 
 
-def _copied(data: Path, copy: Path) -> None:
+def copied(data: Path, copy: Path) -> None:
     subprocess.run(["cp", "-a", str(data), str(copy)], check=True)  # it keeps the owner
 
 
-def _replaced(data: Path, copy: Path) -> None:
+def replaced(data: Path, copy: Path) -> None:
     shutil.rmtree(data)
     copy.rename(data)
 

@@ -4,13 +4,15 @@
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 from uuid import uuid4
 
 from daemon.journal.spool import Spool
+from daemon.nodes import member
+from daemon.nodes.membership import Sighting
 from daemon.pool import pool as pools
 from daemon.pool.rests import Rests
 from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status
@@ -21,13 +23,17 @@ USED_TWICE = frozenset({"overlap", "cooldown"})
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`at_start`: it breaks the promise only when pools are loaded, so only a fault with a new start reveals it."""
+    """`at_start`: it breaks the promise only when pools are loaded, so only a fault with a new start reveals it.
+
+    `in_faults`: the faults that reveal it; empty: all.
+    """
 
     name: str
     what: str
     install: Callable[[], None]
     noticed_as: frozenset[str]
     at_start: bool = False
+    in_faults: frozenset[str] = frozenset()
 
 
 def rest_shorter(part: float) -> None:
@@ -69,6 +75,23 @@ def forget_rests() -> None:
     Rests.learn = lambda *_: None  # type: ignore[method-assign]
     Rests.settle = settle  # type: ignore[method-assign,assignment]
     Rests.settle_again = settle_again  # type: ignore[method-assign,assignment]
+
+
+def free_without_quiet() -> None:
+    """A lost node's IPs are free once its trust has ended, as if nothing that it began could still run."""
+    sighting_of = vars(member)["sighting_of"]
+
+    def sees(row: Mapping[str, Any]) -> Sighting:
+        seen: Sighting = sighting_of(row)
+        quiet_s = row["quiet_s"]
+        return replace(seen, lasts_s=seen.lasts_s - quiet_s, free_in_s=seen.free_in_s - quiet_s)
+
+    setattr(member, "sighting_of", sees)  # noqa: B010 - mypy refuses to set an imported name
+
+
+def trust_without_end() -> None:
+    """A node that does not reach PostgreSQL goes on leasing when its trust has ended."""
+    setattr(member, "trusts_itself_until", lambda *_: float("inf"))  # noqa: B010 - as above
 
 
 def change_entries(change: Callable[[str, str], Sequence[tuple[str, str]]]) -> None:
@@ -126,5 +149,19 @@ MUTANTS = {
         Mutant("hit-lost", "one hit in seven is lost", lose_hits, frozenset({"no hit", "rows late"})),
         Mutant("hit-doubled", "one hit in seven is there twice", double_hits, frozenset({"twice"})),
         Mutant("trace-lost", "one trace's row in seven is lost", lose_traces, frozenset({"unfinished", "no trace"})),
+        Mutant(
+            "freed-without-quiet",
+            "IPs of a lost node are free when its trust ends",
+            free_without_quiet,
+            USED_TWICE | {"too early"},
+            in_faults=frozenset({"node-lost"}),
+        ),
+        Mutant(
+            "trust-without-end",
+            "a node without PostgreSQL leases for ever",
+            trust_without_end,
+            USED_TWICE | {"not said"},
+            in_faults=frozenset({"node-cut-off"}),
+        ),
     )
 }

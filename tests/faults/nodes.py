@@ -1,273 +1,290 @@
-"""Two daemons on one database: each leases its own IPs, and those of the other only when it cannot use them any more.
+"""Three daemons on one database, all under load: one of them is killed, paused, or cut off from PostgreSQL.
 
-There are few IPs, so that each daemon uses every IP that it may: the network's log would show one used by both.
+There are few IPs, so that each daemon uses every IP that it owns as soon as the IP has rested: the proxies' log would
+show an IP that two daemons use.
 """
 
-import shutil
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import trio
 
-from daemon.offers.cache_file import NAME as REMEMBERED_OFFERS
 from tests.fakes.pooler import PACKAGE, Mode
+from tests.fakes.relay import Relay
+from tests.faults.beside import (
+    all_serve,
+    beside_two,
+    claims_held,
+    logged,
+    name_of,
+    owned,
+    resolved,
+    until,
+    used_by_others,
+    victim,
+)
 from tests.faults.evidence import rows_came
-from tests.faults.outages import claim_held
-from tests.faults.pairs import FIRST, beside_a_second
-from tests.faults.records import Down, cid_of
-from tests.faults.scene import SERVING_WAIT_S, Scene, until
+from tests.faults.records import Down
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes, status_of
 from tests.support.processes import run_command
 
 MODES: tuple[Mode, ...] = ("transaction", "session")
-TRUST_S, LOCK_S, COOLDOWN_S = 3.0, 2.0, 3.0
-QUIET_BEYOND_COOLDOWN_S = LOCK_S + 10
+TRUST_S, LOCK_S, COOLDOWN_S = 6.0, 4.0, 2.0
+QUIET_S = LOCK_S + COOLDOWN_S + 10
 RENEWED_EVERY_S = 1.0
 CLOCKS_APART_S = 0.5
-SETTINGS = {
+SETTINGS: dict[str, dict[str, object]] = {
     "node": {"trust_s": TRUST_S},
     "pool": {"lock_s": LOCK_S, "cooldown_s": COOLDOWN_S},
-    "trace": {"timeout_s": 1.5, "hop_timeout_s": 1.5},
+    "trace": {"timeout_s": LOCK_S - 1, "hop_timeout_s": LOCK_S - 1},
 }
-IPS = 8
-BESIDE_S = 3.0
-"""Both daemons run for this time in a step."""
-SAID_WITHIN_S = 10.0
-TAKES_OVER_WITHIN_S = 10.0
+LONG_TRUST = SETTINGS | {"node": {"trust_s": 600}}
+IPS = 15
+CLICKS_PER_S = 4.0
+"""At each daemon; all together are about twice what the IPs can do."""
 STOPPED_WITHIN_S = 20.0
-ADOPTED_WITHIN_S = 5.0
+USED_WITHIN_S = 10.0
+REMOVED_WITHIN_S = 5.0
+BACK_WITHIN_S = 3.0
+SAID_WITHIN_S = 10.0
+BESIDE_S = 3.0
 
 
-async def stopped(stage: Stage) -> str:
-    """One daemon stops, and the other has its IPs once they have rested; and the other way round."""
-    second = await _beside(stage)
-    await trio.sleep(BESIDE_S)
-    taken_s = await _handed_over(stage, stage.scene, second)
-    await _starts(stage, stage.scene)
-    back_s = await _handed_over(stage, second, stage.scene)
-    return (
-        f"the second had all IPs {taken_s:.1f} s after the first's SIGTERM, the first {back_s:.1f} s after the other's"
-    )
+async def killed(stage: Stage) -> str:
+    """In turn one node is killed and restarted in place, killed and removed by an operator, and stopped in order."""
+    await all_serve(stage)
+    await trio.sleep(stage.rng.uniform(0.2, 1.0))
+    match stage.turn() % 3:
+        case 0:
+            return await _restarted_in_place(stage)
+        case 1:
+            return await _gone(stage, 0.0, REMOVED_WITHIN_S)
+        case _:
+            return await _stopped(stage)
+
+
+async def lost(stage: Stage) -> str:
+    """A node is killed, and starts again when the others have its IPs."""
+    await all_serve(stage)
+    return await _gone(stage, TRUST_S, USED_WITHIN_S)
+
+
+async def _restarted_in_place(stage: Stage) -> str:
+    scene = stage.scene
+    node, _ = await victim(stage)
+    lost_nodes = logged(scene, "node_lost")
+    await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
+    had = (await owned(scene))[name_of(node)]
+    took_s = await node.restart()
+    has = (await owned(scene))[name_of(node)]
+    stage.expect(len(had & has) * 2 > len(had), "moved", f"it had {sorted(had)}, and restarted with {sorted(has)}")
+    stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "a node that restarted in place was found lost")
+    began_s = time.monotonic()
+    await until(lambda: resolved(node, began_s), "it resolves clicks again", BACK_WITHIN_S + stage.cooldown_s)
+    return f"killed with {len(had)} IPs; served by {len(has)} of its own {took_s:.1f} s after its restart"
+
+
+async def _stopped(stage: Stage) -> str:
+    """Its IPs are the others' as soon as the last of them has rested."""
+    scene = stage.scene
+    node, _ = await victim(stage)
+    status, _ = await node.end(signal.SIGTERM, STOPPED_WITHIN_S)
+    stage.expect(status == 0, "status", f"it ended with {status} after SIGTERM")
+    began_s = time.monotonic()
+    had = (await owned(scene))[name_of(node)]
+
+    async def others_have_all() -> bool:
+        found = await owned(scene)
+        return not found.get(name_of(node)) and not found.get("")
+
+    within_s = LOCK_S + COOLDOWN_S + USED_WITHIN_S + stage.knobs.slow_s
+    await until(others_have_all, "the others have the IPs of a node that stopped", within_s)
+    took_s = time.monotonic() - began_s
+    stage.measured("IPs of a node that stopped had by others", took_s)
+    await node.restart()
+    await all_serve(stage)
+    return f"stopped with {len(had)} IPs, which others had {took_s:.1f} s later"
+
+
+async def _gone(stage: Stage, trust_s: float, within_s: float) -> str:
+    """Expect that the others use its IPs after trust and quiet, not before. `trust_s`: 0 if an operator removes it."""
+    scene = stage.scene
+    node, _ = await victim(stage)
+    await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
+    began_s = time.monotonic()
+    had = (await owned(scene))[name_of(node)]
+    what = "killed for good"
+    if not trust_s:
+        what = "killed and removed"
+        done = await run_command("nodes", "remove", name_of(node), "--yes", "--config", str(scene.config))
+        stage.expect(done.returncode == 0, "refused", f"`nodes remove` ended with {done.returncode}: {done.stderr}")
+    within_s += stage.knobs.slow_s
+    uses_s = await used_by_others(stage, had, began_s, trust_s + QUIET_S + within_s)
+    lacking = len(had) - len(uses_s)
+    stage.expect(not lacking, "not used", f"{lacking} IPs of {len(had)} are not used {within_s:g} s after its quiet")
+    earliest_s = max(0.0, trust_s - RENEWED_EVERY_S) + QUIET_S - CLOCKS_APART_S
+    early = [round(use_s - began_s, 1) for use_s in uses_s if use_s - began_s < earliest_s]
+    stage.expect(not early, "too early", f"its IPs were used after {early} s; {earliest_s:g} s at least")
+    for use_s in uses_s[-1:]:
+        stage.measured(f"IPs used after it was {what}", use_s - began_s)
+    await node.restart()
+    await all_serve(stage)
+    return f"{what} with {len(had)} IPs; used elsewhere after " + ", ".join(f"{s - began_s:.1f} s" for s in uses_s[:1])
 
 
 async def paused(stage: Stage) -> str:
-    """The first daemon is paused beyond trust and quiet, with clicks in flight, until the second owns its IPs."""
-    scene, second = stage.scene, await _beside(stage)
-    assert scene.process is not None
+    """A node is paused for half its trust, just beyond it, and beyond trust and quiet, with traces in flight."""
+    pauses_s = (TRUST_S / 2, TRUST_S + 1.5, TRUST_S + QUIET_S + USED_WITHIN_S)
+    pause_s = pauses_s[stage.turn() % len(pauses_s)]
+    await all_serve(stage)
+    scene = stage.scene
+    node, had = await victim(stage)
+    assert node.process is not None
+    lost_nodes, lost_claims = logged(scene, "node_lost"), len(node.log("node_claim_lost"))
+    await until(lambda: node.visitors.under_way, "a click is in flight", SAID_WITHIN_S)
     began_s = time.monotonic()
-    scene.process.send_signal(signal.SIGSTOP)
-    scene.downs.append(Down(began_s, began_s, float("inf"), time.time(), False, scene.visitors.port, paused=True))
-    taken_s = await _takes_over(stage, second, began_s)
-    lost = len(scene.log("node_claim_lost"))
-    scene.process.send_signal(signal.SIGCONT)
-    scene.downs[-1] = replace(scene.downs[-1], ended_s=time.monotonic())
-    await _lost_its_claim(stage, scene, lost)
-    await _handed_over(stage, second, scene)
-    return f"the second had all IPs {taken_s:.1f} s after the first's SIGSTOP; the first came back without IPs"
+    node.process.send_signal(signal.SIGSTOP)
+    node.downs.append(Down(began_s, began_s, float("inf"), time.time(), False, node.visitors.port, paused=True))
+    beyond = pause_s > TRUST_S + QUIET_S
+    uses_s = await used_by_others(stage, had, began_s + LOCK_S, pause_s + stage.knobs.slow_s) if beyond else []
+    await trio.sleep(max(0.0, began_s + pause_s - time.monotonic()))
+    node.process.send_signal(signal.SIGCONT)
+    node.downs[-1] = replace(node.downs[-1], ended_s=time.monotonic())
+    if beyond:
+        stage.expect(len(uses_s) == len(had), "not used", f"{len(uses_s)} of its {len(had)} IPs are used elsewhere")
+        said = await comes(scene, lambda: len(node.log("node_claim_lost")) > lost_claims, SAID_WITHIN_S)
+        stage.expect(said, "not said", "its IPs are others', and the log has no `node_claim_lost`")
+    else:
+        stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "it was found lost before its quiet had passed")
+    await all_serve(stage)
+    return f"paused for {pause_s:.1f} s with {len(had)} IPs, {len(uses_s)} of which others used"
 
 
-async def cut_off(stage: Stage) -> str:
-    """The first daemon loses PostgreSQL, and leases its IPs until its trust ends."""
-    scene, second = stage.scene, await _beside(stage)
-    assert scene.relay is not None
-    ended, lost = len(scene.log("node_trust_ended")), len(scene.log("node_claim_lost"))
+def cut_off(*ways: Callable[[Relay], None]) -> Callable[[Stage], Awaitable[str]]:
+    async def broke(stage: Stage) -> str:
+        """A node loses PostgreSQL beyond its trust, but not beyond its quiet: it falls back, and nobody takes."""
+        await all_serve(stage)
+        turn = stage.turn()
+        way, beyond = ways[turn % len(ways)], turn >= len(ways)
+        scene = stage.scene
+        node, had = await victim(stage)
+        assert node.relay is not None
+        lost_nodes, ended = logged(scene, "node_lost"), len(node.log("node_trust_ended"))
+        began_s = time.monotonic()
+        way(node.relay)
+        said = await comes(scene, lambda: len(node.log("node_trust_ended")) > ended, TRUST_S + SAID_WITHIN_S)
+        stage.expect(said, "not said", "cut off beyond its trust, and no `node_trust_ended`")
+        traced = resolved(node, began_s + RENEWED_EVERY_S, began_s + TRUST_S - RENEWED_EVERY_S)
+        stage.expect(traced > 0, "no trace", "cut off within its trust, and no click was resolved")
+        leasing = (await trio.to_thread.run_sync(status_of, node)).get("node", {}).get("leasing")
+        stage.expect(leasing is False, "not said", f"cut off beyond its trust, and `status` says leasing: {leasing}")
+        if beyond:
+            await used_by_others(stage, had, began_s + TRUST_S + LOCK_S, QUIET_S + USED_WITHIN_S + stage.knobs.slow_s)
+        else:
+            await trio.sleep(BESIDE_S)
+            stage.expect(
+                logged(scene, "node_lost") == lost_nodes, "moved", "it was found lost before its quiet had passed"
+            )
+        await node.relay.open()
+        await all_serve(stage)
+        rows_s, breaches = await rows_came(scene)
+        stage.measured("rows there", rows_s)
+        stage.breaches += breaches
+        return f"cut off by {way.__name__}; {traced} clicks resolved meanwhile; rows came {rows_s:.1f} s late"
+
+    return broke
+
+
+async def stalled(stage: Stage) -> str:
+    """A node's statements take 200 ms and at times seconds: it keeps its IPs."""
+    await all_serve(stage)
+    scene = stage.scene
+    node, _ = await victim(stage)
+    assert node.relay is not None
+    lost_nodes = logged(scene, "node_lost")
+    node.relay.delay(stage.rng)
     began_s = time.monotonic()
-    scene.relay.silence()
-    said = await comes(scene, lambda: len(scene.log("node_trust_ended")) > ended, TRUST_S + SAID_WITHIN_S)
-    stage.expect(said, "not said", "cut off beyond its trust, and no `node_trust_ended`")
-    leasing = (await trio.to_thread.run_sync(status_of, scene)).get("node", {}).get("leasing")
-    stage.expect(leasing is False, "not said", f"cut off beyond its trust, and `status` says leasing: {leasing}")
-    taken_s = await _takes_over(stage, second, began_s)
-    await scene.relay.open()
-    await _lost_its_claim(stage, scene, lost)
-    rows_s, breaches = await rows_came(scene)
-    stage.measured("rows there", rows_s)
-    stage.breaches += breaches
-    await _handed_over(stage, second, scene)
-    return f"the second had all IPs {taken_s:.1f} s after the cut; the first's rows came {rows_s:.1f} s late"
-
-
-async def removed(stage: Stage) -> str:
-    """The first daemon is killed, and `nodes remove` skips its long trust, but not its quiet."""
-    scene, second = stage.scene, await _beside(stage)
-    await scene.end(signal.SIGKILL, STOPPED_WITHIN_S)
-    began_s = time.monotonic()
-    done = await run_command("nodes", "remove", FIRST, "--yes", "--config", str(second.config))
-    stage.expect(done.returncode == 0, "refused", f"`nodes remove` ended with {done.returncode}: {done.stderr}")
-    taken_s = await _takes_over(stage, second, began_s, trust_s=0.0)
-    await _starts(stage, scene)
-    await _handed_over(stage, second, scene)
-    return f"the second had all IPs {taken_s:.1f} s after the first was removed"
+    await trio.sleep(2 * TRUST_S)
+    stage.expect(resolved(node, began_s) > 0, "no trace", "its link to PostgreSQL was slow, and it resolved no click")
+    await node.relay.open()
+    stage.expect(
+        logged(scene, "node_lost") == lost_nodes, "moved", "its link to PostgreSQL was slow, and it was found lost"
+    )
+    await all_serve(stage)
+    return f"a slow link for {2 * TRUST_S:g} s; {resolved(node, began_s)} clicks resolved meanwhile"
 
 
 async def pooled(stage: Stage) -> str:
-    """Both daemons use PgBouncer: an SQL edit is adopted, a kill and a restart keep the IPs, a stop gives them up."""
-    scene, second = stage.scene, await _beside(stage)
-    adopted, began_s = len(scene.log("offers_adopted")), time.monotonic()
-    await scene.run_sql(
-        f"insert into offers (offer_name, final_url) values ('new-{stage.turn()}', 'http://new.example/')"
-    )
-    heard = await comes(scene, lambda: len(scene.log("offers_adopted")) > adopted, ADOPTED_WITHIN_S)
-    stage.expect(heard, "not adopted", f"an edit was not adopted within {ADOPTED_WITHIN_S:g} s")
-    stage.measured("edit adopted", time.monotonic() - began_s)
-    had = await _owned(scene)
-    await scene.end(signal.SIGKILL, STOPPED_WITHIN_S)
-    again_s = await scene.restart()
-    stage.measured("serving again after SIGKILL", again_s, stage.knobs.serving_within_s)
-    has = await _owned(scene)
-    stage.expect(bool(had) == bool(has), "lost IPs", f"a restart in place had {had} IPs before, and {has} after")
-    taken_s = await _handed_over(stage, scene, second)
-    await _starts(stage, scene)
-    await _handed_over(stage, second, scene)
-    return (
-        f"served again {again_s:.1f} s after SIGKILL; the second had all IPs {taken_s:.1f} s after the first's SIGTERM"
-    )
-
-
-async def _beside(stage: Stage) -> Scene:
-    """Start the second daemon, with the first daemon's cache of the offers, and return it once it has joined."""
-    (second,) = stage.scene.beside
-    shutil.copy(stage.scene.state_dir / REMEMBERED_OFFERS, second.state_dir)
-    await trio.sleep(stage.rng.uniform(0.3, 1.0))
-    await _starts(stage, second)
-    return second
-
-
-async def _starts(stage: Stage, daemon: Scene) -> None:
-    """Start a daemon beside the other one; it joins without a wait."""
-    joined, waited = len(daemon.log("node_joined")), len(daemon.log("node_waits"))
-    await daemon.spawn()
-    said = await comes(daemon, lambda: len(daemon.log("node_joined")) > joined, SERVING_WAIT_S)
-    stage.expect(said, "waits", "a node that starts beside another one has not joined")
-    stage.expect(len(daemon.log("node_waits")) == waited, "waits", "a node waits for another one that knows owners")
-    daemon.up()
-
-
-async def _owned(daemon: Scene) -> int:
-    """How many IPs the daemon owns."""
-    name = daemon.settings["node"]["name"]
-    query = f"select count(*) as ips from ip_rotation_pool join nodes using (node_id) where name = '{name}'"
-    return int((await daemon.sql(query))[0]["ips"])
-
-
-async def _owns_all(daemon: Scene, within_s: float) -> None:
-    async def owns_all() -> bool:
-        return await _owned(daemon) == IPS
-
-    await until(owns_all, f"{daemon.directory.name} owns all IPs", within_s)
-
-
-async def _serves(daemon: Scene, within_s: float) -> None:
-    """Wait until a click sent from now on is resolved."""
-    from_s = time.monotonic()
-
-    def resolved() -> bool:
-        late = (visit for visit in daemon.visitors.visits[-100:] if visit.sent_s >= from_s)
-        return any(visit.answered and cid_of(visit.location) for visit in late)
-
-    await until(resolved, f"clicks at {daemon.directory.name} are resolved", within_s)
-
-
-async def _handed_over(stage: Stage, leaving: Scene, staying: Scene) -> float:
-    """Stop one daemon. Returns the seconds until the other owns all IPs; it then resolves a click."""
-    began_s = time.monotonic()
-    status, _ = await leaving.end(signal.SIGTERM, STOPPED_WITHIN_S)
-    stage.expect(status == 0, "status", f"it ended with {status} after SIGTERM")
-    await _owns_all(staying, LOCK_S + stage.cooldown_s + TAKES_OVER_WITHIN_S)
-    took_s = time.monotonic() - began_s
-    await _serves(staying, TAKES_OVER_WITHIN_S)
-    stage.measured("handed over", took_s)
-    return took_s
-
-
-async def _takes_over(stage: Stage, staying: Scene, began_s: float, trust_s: float = TRUST_S) -> float:
-    """Expect that the other node is lost after trust and quiet, not before. Returns the seconds until all IPs moved."""
-    quiet_s = QUIET_BEYOND_COOLDOWN_S + stage.cooldown_s
-    latest_s = trust_s + quiet_s + TAKES_OVER_WITHIN_S
-    lost = len(staying.log("node_lost"))
-    await until(lambda: len(staying.log("node_lost")) > lost, "the other node is lost", latest_s)
-    lost_s = time.monotonic() - began_s
-    earliest_s = max(0.0, trust_s - RENEWED_EVERY_S) + quiet_s - CLOCKS_APART_S
-    stage.expect(lost_s >= earliest_s, "too early", f"it was lost after {lost_s:.1f} s; {earliest_s:g} s at least")
-    await _owns_all(staying, TAKES_OVER_WITHIN_S)
-    took_s = time.monotonic() - began_s
-    await _serves(staying, TAKES_OVER_WITHIN_S)
-    stage.measured("taken over", took_s)
-    return took_s
-
-
-async def _lost_its_claim(stage: Stage, daemon: Scene, lost: int) -> None:
-    """Expect that a daemon reports the loss of its claim and joins again."""
-    said = await comes(daemon, lambda: len(daemon.log("node_claim_lost")) > lost, SAID_WITHIN_S)
-    stage.expect(said, "not said", "its IPs were freed, and the log has no `node_claim_lost`")
-    await trio.sleep(BESIDE_S)
-    leasing = (await trio.to_thread.run_sync(status_of, daemon)).get("node", {}).get("leasing")
-    stage.expect(
-        leasing is True, "not back", f"it has lost its claim and joined again; `status` says leasing: {leasing}"
-    )
+    """All use PgBouncer; a killed node restarts with its own IPs."""
+    await all_serve(stage)
+    result = await _restarted_in_place(stage)
+    await all_serve(stage)
+    return result
 
 
 CLAIM = frozenset({"node_claim_lost", "node_trust_ended", "database_unavailable", "loop_exception"})
+
+
+def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], rounds: int, **more: object) -> Fault:
+    values: dict[str, object] = {
+        "ips": IPS,
+        "clicks_per_s": CLICKS_PER_S,
+        "settings": SETTINGS,
+        "equip": beside_two(),
+        "finish": claims_held,
+        **more,
+    }
+    return Fault(name, what, round_, rounds, **values)  # type: ignore[arg-type]
+
+
 FAULTS = (
-    Fault(
-        "second-daemon",
-        "two daemons share a database, and each has all IPs once the other has stopped",
-        stopped,
-        rounds=1,
-        ips=IPS,
-        restarts=True,
-        settings=SETTINGS,
-        equip=beside_a_second(),
-        finish=claim_held,
+    _fault(
+        "node-killed-or-stopped",
+        "one of three nodes with a long trust is killed and restarted, killed and removed, stopped and restarted",
+        killed,
+        rounds=3,
+        settings=LONG_TRUST,
     ),
-    Fault(
-        "second-daemon-after-a-pause",
-        "the first of two daemons is stopped by SIGSTOP beyond its trust and quiet, and goes on then",
+    _fault(
+        "node-lost",
+        "one of three nodes is killed for good: the others use its IPs after its trust and its quiet, not before",
+        lost,
+        rounds=1,
+    ),
+    _fault(
+        "node-paused",
+        "one of three nodes is paused for half its trust, just beyond it, and beyond trust and quiet",
         paused,
+        rounds=3,
+        errors=CLAIM | {"statement_blocked"},  # by a transaction of the paused node
+    ),
+    _fault(
+        "node-cut-off",
+        "one of three nodes does not reach PostgreSQL: refused, silent; in later rounds until its IPs are others'",
+        cut_off(Relay.refuse, Relay.silence),
+        rounds=2,
+        errors=CLAIM,
+        equip=beside_two(relayed=True),
+    ),
+    _fault(
+        "node-on-a-slow-link",
+        "one of three nodes reaches PostgreSQL within 200 ms, at times within seconds",
+        stalled,
         rounds=1,
         errors=CLAIM,
-        ips=IPS,
-        restarts=True,
-        settings=SETTINGS,
-        equip=beside_a_second(),
-        finish=claim_held,
-    ),
-    Fault(
-        "second-daemon-cut-off",
-        "the first of two daemons does not reach PostgreSQL any more",
-        cut_off,
-        rounds=1,
-        errors=CLAIM,
-        ips=IPS,
-        restarts=True,
-        settings=SETTINGS,
-        equip=beside_a_second(relayed=True),
-        finish=claim_held,
-    ),
-    Fault(
-        "second-daemon-removes-the-first",
-        "the first of two daemons is killed, and an operator removes it, whose trust would last for long",
-        removed,
-        rounds=1,
-        ips=IPS,
-        restarts=True,
-        settings=SETTINGS | {"node": {"trust_s": 600}},
-        equip=beside_a_second(),
-        finish=claim_held,
+        equip=beside_two(relayed=True),
     ),
     *(
-        Fault(
-            f"second-daemon-pooled-by-{mode}",
-            f"two daemons behind PgBouncer in {mode} mode; needs pgbouncer",
+        _fault(
+            f"nodes-pooled-by-{mode}",
+            f"three nodes behind PgBouncer in {mode} mode, one of which is killed; needs pgbouncer",
             pooled,
             rounds=1,
-            ips=IPS,
-            restarts=True,
-            settings=SETTINGS,
-            equip=beside_a_second(mode=mode),
-            finish=claim_held,
+            settings=LONG_TRUST,
+            equip=beside_two(mode=mode),
             needs=(PACKAGE,),
         )
         for mode in MODES

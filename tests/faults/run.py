@@ -23,11 +23,13 @@ from tests.faults import (
     failover,
     links,
     locks,
+    moves,
     nodes,
     outages,
     pages,
     restored,
     schemas,
+    shared,
     signals,
     spellings,
     wall_clock,
@@ -57,6 +59,8 @@ MODULES = (
     pages,
     restored,
     nodes,
+    moves,
+    shared,
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 SETTLE_S = 0.5
@@ -76,7 +80,8 @@ Ended = Callable[[Outcome], None]
 
 def mutants_of(fault: Fault) -> list[Mutant]:
     """The mutants that a fault must notice."""
-    return [mutant for mutant in MUTANTS.values() if fault.restarts or not mutant.at_start]
+    possible = (mutant for mutant in MUTANTS.values() if not mutant.in_faults or fault.name in mutant.in_faults)
+    return [mutant for mutant in possible if fault.restarts or not mutant.at_start]
 
 
 async def run(fault: Fault, rounds: int, seed: int, knobs: Knobs, say: Say) -> Outcome:

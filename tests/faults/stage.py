@@ -22,11 +22,13 @@ class Knobs:
     """Differences between the long and the short form. `keep`: keep the evidence without a breach too.
 
     `mutant`: one of mutants.MUTANTS, built in. `cooldown_factor`: above 1 where a start outlasts a cooldown.
+    `slow_s`: what a loaded machine may add to a time limit.
     """
 
     outage_s: float = 32.0
     serving_within_s: float = 10.0
     late_s: float = 2.0
+    slow_s: float = 0.0
     keep: bool = False
     mutant: str | None = None
     cooldown_factor: int = 1

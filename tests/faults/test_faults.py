@@ -16,7 +16,7 @@ from tests.support.needs import need, program_path
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1000)]  # the first test waits for all faults
 
 SEED = 1
-KNOBS = Knobs(outage_s=8.0, serving_within_s=20.0)
+KNOBS = Knobs(outage_s=8.0, serving_within_s=20.0, slow_s=10.0)
 LANES = 3
 """Scenes beside each other: most of a fault's time is waiting."""
 LONG_ONES_FIRST = ("sigterm", "daemon-killed", "foreign-schema", "postgres-killed", "silent-link", "both-killed")

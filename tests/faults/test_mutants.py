@@ -26,6 +26,8 @@ TRIED = [
     ("hit-lost", "disk-refuses"),
     ("hit-doubled", "sessions-ended"),
     ("trace-lost", "sighup"),
+    ("freed-without-quiet", "node-lost"),
+    ("trust-without-end", "node-cut-off"),
 ]
 
 

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 import trio
+from trio_asyncio import aio_as_trio
 
 from daemon.database.postgres import Connection
 from daemon.database.queries import QUERIES
@@ -115,6 +117,23 @@ async def test_only_traces_of_stopped_nodes_time_out(postgres: PostgresServer) -
         assert report.timed_out_traces == 3
         found = await rows.sql("select request_id, status from active_trace_requests")
         assert [row["request_id"] for row in found if row["status"] == "processing"] == [of[OTHER]]
+
+
+async def test_a_trace_whose_end_is_being_written_does_not_time_out(postgres: PostgresServer) -> None:
+    """Its node was suspended, and wakes up: the end of the trace counts, whichever transaction is the first."""
+    async with fresh_database(postgres) as rows:
+        request_id = await rows.add_trace(status="processing", timeout_at=ago(seconds=30))
+        writer = await aio_as_trio(asyncpg.connect)(rows.url)
+        try:
+            await aio_as_trio(writer.execute)(
+                f"begin; update active_trace_requests set status = 'completed' where request_id = '{request_id}'"
+            )
+            with trio.fail_after(10):
+                await run_once(rows.database, every(60), node_id=NODE, expire_ips=False)
+            await aio_as_trio(writer.execute)("commit")
+        finally:
+            await aio_as_trio(writer.close)()
+        assert await rows.one("select status from active_trace_requests") == "completed"
 
 
 async def test_the_end_that_a_late_node_sends_replaces_the_time_out(postgres: PostgresServer) -> None:

@@ -15,6 +15,7 @@ from daemon.nodes.figures import (
     Hindered,
     NodeFigures,
     ProviderFigures,
+    Sent,
     decoded,
 )
 from daemon.nodes.peers import Peer, Peers
@@ -84,6 +85,16 @@ def test_a_node_that_left_counts_with_its_ips_as_resting_ones_until_they_are_fre
         cluster_of(counted(read(a_node(A), replace(leaving, state="lost")), a_node(A, NO_FIGURES), 100.0)).countries
         == {}
     )
+
+
+def test_ips_that_were_given_and_have_not_arrived_are_the_receivers() -> None:
+    giver = NodeFigures(countries={"us": CountryFigures(available=7, sent={B: Sent(3, 13)})})
+    for adopted, has in ((10, 2), (12, 4), (13, 5), (20, 5)):
+        receiver = NodeFigures(countries={"us": CountryFigures(available=has, adopted=adopted)})
+        found = cluster_of(counted(read(a_node(A), a_node(B, receiver)), a_node(A, giver), 100.0))
+        assert found.countries["us"].total == 12
+    found = cluster_of(counted(read(a_node(A), a_node(B)), a_node(A, giver), 100.0))
+    assert found.countries["us"].total == 10, "a node that has just started has adopted none"
 
 
 def test_figures_older_than_a_minute_count_for_ips_only() -> None:
