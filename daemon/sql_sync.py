@@ -10,6 +10,7 @@ or POLL_S behind a pooler, a fingerprint of the tables is compared. All this tak
 
 import functools
 import math
+import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ from daemon.pool.states import Ip
 from daemon.troubles import Troubles
 
 IPS, OFFERS, NODES, GONE = "tracepool_ips", "tracepool_offers", "tracepool_nodes", "gone"
+ADDRESSEE = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 EDITED = ("ips", "edits", "offers", "tokens")
 """What an edit changes in a fingerprint."""
 CHECK_S = 15.0  # without an announcement the connection is tested
@@ -152,8 +154,10 @@ class SqlSync:
                 while True:
                     batch.append(announcements.received.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
-                if batch:
-                    await self._unhurried(functools.partial(self._take, batch))
+                me = self._member.peers.me
+                heard = [(name, concerning(payload, me) if name == IPS else payload) for name, payload in batch]
+                if news := [(name, payload) for name, payload in heard if payload is not None]:
+                    await self._unhurried(functools.partial(self._take, news))
                     if not announcements.pooled:
                         self._fingerprint = {}  # of tables without what was announced now
 
@@ -244,6 +248,14 @@ class SqlSync:
                 await done.wait()
         if ip_ids:
             log.info("ips_removed", countries={country: len(gone) for country, gone in by_country.items()})
+
+
+def concerning(payload: str, me: UUID) -> str | None:
+    """An announcement without its addressee; None if another node is the addressee, such as the receiver of a gift."""
+    edits, _, addressee = payload.rpartition(" ")
+    if " " not in edits or not ADDRESSEE.fullmatch(addressee):
+        return payload
+    return edits if addressee == str(me) else None
 
 
 def edits_in(payload: str) -> Edits | None:

@@ -14,11 +14,10 @@ def cluster_lines(found: Mapping[str, Any]) -> list[str]:
     if not nodes or (len(nodes) == 1 and found["daemon"] == "running"):
         return []
     lines = [f"these are the figures of {_count(nodes)} together: {names_of(nodes)}"]
-    lines += [
-        f"NOT seen for {node['seen_s_ago']:.0f} s: {node['name']}; {_effect(node)}" for node in nodes if node["stale"]
-    ]
-    if away_s > STALE_S:
+    if away_s > STALE_S:  # then nothing is known of whether the others run
         lines.append(f"PostgreSQL does not answer: the figures of the other nodes are {away_s:.0f} s old")
+    stale = [node for node in nodes if node["stale"] and away_s <= STALE_S]
+    lines += [f"NOT seen for {node['seen_s_ago']:.0f} s: {node['name']}; {_effect(node)}" for node in stale]
     draining = [node for node in nodes if node["draining"] and node["state"] == "active" and not node["stale"]]
     lines += [f"draining: {node['name']} {_left_to_give(sum(node['ips'].values()))}" for node in draining]
     lines += [f"filling up on {node['name']}: {name}" for node in nodes if not node["this"] for name in node["filling"]]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from daemon.maintenance.node_report import NodeReport, counts_of
+from daemon.nodes.cluster import STALE_S
 from daemon.nodes.listing import entries_of
 
 STATES = ("active", "draining", "not seen", "left", "removed")
@@ -15,7 +16,9 @@ EACH = "of all nodes together, the same on each node: use max, not sum"
 
 def cluster_metrics(report: NodeReport) -> Iterator[Metric]:
     cluster = report.cluster()
-    states = Counter(entry.shown_state for entry in entries_of(cluster.nodes))
+    # A node that cannot reach PostgreSQL does not know whether the others renew.
+    knows = report.nodes_read_s_ago <= STALE_S
+    states = Counter(entry.shown_state for entry in entries_of(cluster.nodes) if knows or not entry.stale)
     nodes = GaugeMetricFamily("tracepool_cluster_nodes", f"Nodes by state, {EACH}", labels=("state",))
     for state in STATES:
         nodes.add_metric((state,), states[state])

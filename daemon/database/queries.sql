@@ -120,7 +120,7 @@ select from ip_rotation_pool
 where id in (select id from jsonb_to_recordset($1::jsonb) as (id uuid)) order by id for update
 
 -- name: apply_ip_given
--- $1: an array of entries; $2: this node, the giver. The new owner is notified by the new edit numbers. The IP is
+-- $1: an array of entries; $2: this node, the giver. The new owner alone is notified, by the edit numbers. The IP is
 -- nobody's if the receiver is not active, or if another node may still use the endpoint that an operator has set
 -- meanwhile. The row has times of this node's clock, so the new owner must not read the end of a rest that is over.
 with given as (
@@ -136,8 +136,8 @@ with given as (
         on (d.ip_address, d.ip_port, d.username) = (i.ip_address, i.ip_port, coalesce(i.username, ''))
            and d.users <> array[e."to"]
     where p.id = e.id and p.node_id = $2 and p.lease_no <= e.lease_no
-    returning p.edit_no)
-select pg_notify('tracepool_ips', min(edit_no) || ' ' || max(edit_no)) from given having count(*) > 0
+    returning p.edit_no, p.node_id)
+select pg_notify('tracepool_ips', concat_ws(' ', min(edit_no), max(edit_no), node_id)) from given group by node_id
 
 -- name: apply_trace_pending
 insert into active_trace_requests

@@ -136,6 +136,11 @@ class NodeReport:
     def cluster(self) -> Cluster:
         return cluster_of(counted(self.peers(), self.own_peer(), self.now().tick_s))
 
+    @property
+    def nodes_read_s_ago(self) -> float:
+        """How old the knowledge of the other nodes is; infinite before it was read."""
+        return max(0.0, self.now().tick_s - self.peers().read_s)
+
     def queued(self) -> int:
         """Requests of all nodes without an IP."""
         return self.cluster().queued

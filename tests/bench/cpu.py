@@ -18,6 +18,7 @@ daemon does. The CPU time of its child processes is included.
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -46,12 +47,12 @@ class _Turn:
 
 @dataclass(slots=True)
 class Measured:
-    """A service that answers clicks at `url`, and its measurements by rate."""
+    """A service that answers clicks at `url`, and its measurements by rate, of which there are two."""
 
     url: str
     cpu_s: Callable[[], float]
     idle_share: float = 0.0
-    turns: dict[float, list[_Turn]] = field(default_factory=lambda: {LOW_RATE: [], HIGH_RATE: []})
+    turns: dict[float, list[_Turn]] = field(default_factory=lambda: defaultdict(list))
 
     def rest(self) -> None:
         """Measure the CPU time without clicks, as a share of one core."""
@@ -73,8 +74,9 @@ class Measured:
     @property
     def slope_ms(self) -> float:
         """CPU time per additional click. The periods at both rates are equally long."""
-        clicks = self._resolved(HIGH_RATE) - self._resolved(LOW_RATE)
-        return 1000 * (self._cpu_s(HIGH_RATE) - self._cpu_s(LOW_RATE)) / max(1, clicks)
+        low, high = sorted(self.turns)
+        clicks = self._resolved(high) - self._resolved(low)
+        return 1000 * (self._cpu_s(high) - self._cpu_s(low)) / max(1, clicks)
 
     def _cpu_s(self, rate: float) -> float:
         return sum(turn.cpu_s for turn in self.turns[rate])
@@ -85,7 +87,7 @@ class Measured:
     def __str__(self) -> str:
         clicks = sum(turn.clicks for turns in self.turns.values() for turn in turns)
         rates = ", ".join(f"{self.per_click_ms(rate):.2f} ms a click at {rate:g}/s" for rate in self.turns)
-        return f"{rates}; {self._resolved(LOW_RATE) + self._resolved(HIGH_RATE)} of {clicks} clicks resolved"
+        return f"{rates}; {sum(map(self._resolved, self.turns))} of {clicks} clicks resolved"
 
 
 def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:

@@ -11,24 +11,25 @@ from typing import Any
 
 from tests.bench import ownership
 from tests.bench.cpu import COOLDOWN_S as CPU_COOLDOWN_S
-from tests.bench.cpu import HIGH_RATE, LOW_RATE, WARM_S, Measured
+from tests.bench.cpu import WARM_S, Measured
 from tests.bench.efficiency import landings_of
 from tests.bench.figures import Figure, quantile, shown
 from tests.bench.redirects import CONNECTIONS, redirects_per_s
 from tests.bench.scene import Daemon, Network, Scene, add_ips, add_offer, fetch, loaded, seconds, start_load
 
-REQUESTS, DELAY_MS, COOLDOWN_S = 5, 100, 1.0
+REQUESTS, DELAY_MS, COOLDOWN_S = 5, 200, 2.0
 TRACE_S = REQUESTS * DELAY_MS / 1000
-IPS = 60
+IPS = 30
 MOST_PER_S = IPS / (TRACE_S + COOLDOWN_S)
 NODES = 3
 EVEN, UNEVEN = (1 / 3, 1 / 3, 1 / 3), (0.8, 0.1, 0.1)
-CALM_RATE = 6.0
+CALM_RATE = 3.0
 PROCESSES = 2
+LOW_RATE, HIGH_RATE = 20.0, 80.0
 CPU_PROXIES = 500
 COUNTRIES = 20
 APART_S = 0.1
-MOVED_S = 3.0
+MOVED_S = 4.0
 
 
 def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:

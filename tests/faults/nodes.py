@@ -27,6 +27,7 @@ from tests.faults.beside import (
 )
 from tests.faults.evidence import rows_came
 from tests.faults.records import Down
+from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes, status_of
 from tests.support.processes import run_command
@@ -54,22 +55,39 @@ BESIDE_S = 3.0
 
 
 async def killed(stage: Stage) -> str:
-    """In turn one node is killed and restarted in place, killed and removed by an operator, and stopped in order."""
+    """In turn one node is killed and removed by an operator, stopped in order, and killed and restarted in place."""
     await all_serve(stage)
     await trio.sleep(stage.rng.uniform(0.2, 1.0))
     match stage.turn() % 3:
         case 0:
-            return await _restarted_in_place(stage)
+            return await _removed(stage)
         case 1:
-            return await _gone(stage, 0.0, REMOVED_WITHIN_S)
-        case _:
             return await _stopped(stage)
+        case _:
+            return await _restarted_in_place(stage)
 
 
 async def lost(stage: Stage) -> str:
-    """A node is killed, and starts again when the others have its IPs."""
+    """A node is cut off and killed for good. When it starts at last, its facts are applied, and its states are not."""
     await all_serve(stage)
-    return await _gone(stage, TRUST_S, USED_WITHIN_S)
+    node, _ = await victim(stage)
+    assert node.relay is not None
+    began_s = time.monotonic()
+    node.relay.silence()
+    await trio.sleep(stage.rng.uniform(1.0, TRUST_S / 2))
+    await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
+    await node.relay.open()
+    return "cut off, killed, " + await _used_elsewhere(stage, node, began_s, TRUST_S, USED_WITHIN_S)
+
+
+async def _removed(stage: Stage) -> str:
+    node, _ = await victim(stage)
+    await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
+    began_s = time.monotonic()
+    config = str(stage.scene.config)
+    done = await run_command("nodes", "remove", name_of(node), "--yes", "--config", config)
+    stage.expect(done.returncode == 0, "refused", f"`nodes remove` ended with {done.returncode}: {done.stderr}")
+    return "killed and removed, " + await _used_elsewhere(stage, node, began_s, 0.0, REMOVED_WITHIN_S)
 
 
 async def _restarted_in_place(stage: Stage) -> str:
@@ -109,35 +127,32 @@ async def _stopped(stage: Stage) -> str:
     return f"stopped with {len(had)} IPs, which others had {took_s:.1f} s later"
 
 
-async def _gone(stage: Stage, trust_s: float, within_s: float) -> str:
-    """Expect that the others use its IPs after trust and quiet, not before. `trust_s`: 0 if an operator removes it."""
+async def _used_elsewhere(stage: Stage, node: Scene, began_s: float, trust_s: float, within_s: float) -> str:
+    """Expect that the others use its IPs after trust and quiet, not before; then start it again.
+
+    `began_s`: just before its last renewal ended, or its removal. `trust_s`: 0 if an operator removed it.
+    """
     scene = stage.scene
-    node, _ = await victim(stage)
-    await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
-    began_s = time.monotonic()
     had = (await owned(scene))[name_of(node)]
-    what = "killed for good"
-    if not trust_s:
-        what = "killed and removed"
-        done = await run_command("nodes", "remove", name_of(node), "--yes", "--config", str(scene.config))
-        stage.expect(done.returncode == 0, "refused", f"`nodes remove` ended with {done.returncode}: {done.stderr}")
     within_s += stage.knobs.slow_s
-    uses_s = await used_by_others(stage, had, began_s, trust_s + QUIET_S + within_s)
+    uses_s = await used_by_others(stage, had, time.monotonic(), trust_s + QUIET_S + within_s)
     lacking = len(had) - len(uses_s)
     stage.expect(not lacking, "not used", f"{lacking} IPs of {len(had)} are not used {within_s:g} s after its quiet")
     earliest_s = max(0.0, trust_s - RENEWED_EVERY_S) + QUIET_S - CLOCKS_APART_S
     early = [round(use_s - began_s, 1) for use_s in uses_s if use_s - began_s < earliest_s]
     stage.expect(not early, "too early", f"its IPs were used after {early} s; {earliest_s:g} s at least")
     for use_s in uses_s[-1:]:
-        stage.measured(f"IPs used after it was {what}", use_s - began_s)
+        stage.measured("all its IPs used elsewhere", use_s - began_s)
     await node.restart()
+    rows_s, breaches = await rows_came(scene)
+    stage.breaches += breaches
     await all_serve(stage)
-    return f"{what} with {len(had)} IPs; used elsewhere after " + ", ".join(f"{s - began_s:.1f} s" for s in uses_s[:1])
+    return f"with {len(had)} IPs, used elsewhere {trust_s + QUIET_S:g} s later; its rows came {rows_s:.1f} s after all"
 
 
 async def paused(stage: Stage) -> str:
-    """A node is paused for half its trust, just beyond it, and beyond trust and quiet, with traces in flight."""
-    pauses_s = (TRUST_S / 2, TRUST_S + 1.5, TRUST_S + QUIET_S + USED_WITHIN_S)
+    """A node is paused beyond trust and quiet, just beyond its trust, and for half of it, with traces in flight."""
+    pauses_s = (TRUST_S + QUIET_S + USED_WITHIN_S, TRUST_S + 1.5, TRUST_S / 2)
     pause_s = pauses_s[stage.turn() % len(pauses_s)]
     await all_serve(stage)
     scene = stage.scene
@@ -243,29 +258,31 @@ def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], roun
 FAULTS = (
     _fault(
         "node-killed-or-stopped",
-        "one of three nodes with a long trust is killed and restarted, killed and removed, stopped and restarted",
+        "one of three nodes with a long trust is killed and removed, stopped, killed and restarted",
         killed,
-        rounds=3,
+        rounds=2,
         settings=LONG_TRUST,
     ),
     _fault(
         "node-lost",
-        "one of three nodes is killed for good: the others use its IPs after its trust and its quiet, not before",
+        "one of three nodes is cut off and killed: the others use its IPs after its trust and its quiet, not before",
         lost,
         rounds=1,
+        errors=CLAIM,
+        equip=beside_two(relayed=True),
     ),
     _fault(
         "node-paused",
-        "one of three nodes is paused for half its trust, just beyond it, and beyond trust and quiet",
+        "one of three nodes is paused beyond trust and quiet, just beyond its trust, and for half of it",
         paused,
-        rounds=3,
+        rounds=2,
         errors=CLAIM | {"statement_blocked"},  # by a transaction of the paused node
     ),
     _fault(
         "node-cut-off",
         "one of three nodes does not reach PostgreSQL: refused, silent; in later rounds until its IPs are others'",
         cut_off(Relay.refuse, Relay.silence),
-        rounds=2,
+        rounds=1,
         errors=CLAIM,
         equip=beside_two(relayed=True),
     ),
@@ -274,6 +291,7 @@ FAULTS = (
         "one of three nodes reaches PostgreSQL within 200 ms, at times within seconds",
         stalled,
         rounds=1,
+        long_form_only=True,
         errors=CLAIM,
         equip=beside_two(relayed=True),
     ),
@@ -286,6 +304,7 @@ FAULTS = (
             settings=LONG_TRUST,
             equip=beside_two(mode=mode),
             needs=(PACKAGE,),
+            long_form_only=mode != MODES[0],
         )
         for mode in MODES
     ),

@@ -1,4 +1,4 @@
-"""What three nodes share fails, or lies: PostgreSQL away or restored, a state directory copied or late, clocks."""
+"""What three nodes share fails, or lies: PostgreSQL away or restored, a state directory copied, clocks."""
 
 import shutil
 import signal
@@ -7,21 +7,10 @@ from pathlib import Path
 
 import trio
 
-from tests.faults.beside import (
-    all_serve,
-    beside_two,
-    claims_held,
-    logged,
-    name_of,
-    owned,
-    resolved,
-    until,
-    used_by_others,
-    victim,
-)
+from tests.faults.beside import all_serve, beside_two, claims_held, logged, name_of, owned, resolved, until
 from tests.faults.evidence import rows_came
 from tests.faults.failover import LOST_S, copied, replaced
-from tests.faults.nodes import CLAIM, CLICKS_PER_S, IPS, LOCK_S, LONG_TRUST, QUIET_S, SETTINGS, TRUST_S, USED_WITHIN_S
+from tests.faults.nodes import CLAIM, CLICKS_PER_S, IPS, LOCK_S, LONG_TRUST, SETTINGS
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes
 
@@ -113,28 +102,6 @@ async def state_copied(stage: Stage) -> str:
     return f"both ran, as {nodes} nodes"
 
 
-async def spool_late(stage: Stage) -> str:
-    """A node is cut off and killed; it starts when others have its IPs: its facts are applied, its states are not."""
-    await all_serve(stage)
-    scene = stage.scene
-    node, _ = await victim(stage)
-    assert node.relay is not None
-    node.relay.silence()
-    await trio.sleep(stage.rng.uniform(1.0, TRUST_S / 2))
-    await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
-    began_s = time.monotonic()
-    had = (await owned(scene))[name_of(node)]
-    await node.relay.open()
-    within_s = TRUST_S + QUIET_S + USED_WITHIN_S + stage.knobs.slow_s
-    uses_s = await used_by_others(stage, had, began_s, within_s)
-    stage.expect(len(uses_s) == len(had), "not used", f"{len(uses_s)} of its {len(had)} IPs are used elsewhere")
-    await node.restart()
-    rows_s, breaches = await rows_came(scene)
-    stage.breaches += breaches
-    await all_serve(stage)
-    return f"{len(had)} IPs used elsewhere; the rows came {rows_s:.1f} s after its start"
-
-
 async def clocks_apart(stage: Stage) -> str:
     """One node's wall clock is an hour ahead, another's an hour behind; then IPs move."""
     await all_serve(stage)
@@ -159,7 +126,7 @@ FAULTS = (
         "nodes-without-postgres",
         "PostgreSQL killed, then frozen, under three nodes, which trace on",
         postgres_away,
-        rounds=2,
+        rounds=1,
         errors=AWAY,
         ips=IPS,
         settings=LONG_TRUST,
@@ -191,22 +158,11 @@ FAULTS = (
         clicks_per_s=CLICKS_PER_S,
     ),
     Fault(
-        "spool-shipped-late",
-        "one of three nodes is cut off and killed, and starts again when others have its IPs",
-        spool_late,
-        rounds=1,
-        errors=AWAY,
-        ips=IPS,
-        settings=SETTINGS,
-        equip=beside_two(relayed=True),
-        finish=claims_held,
-        clicks_per_s=CLICKS_PER_S,
-    ),
-    Fault(
         "clocks-of-nodes-apart",
         "the wall clocks of three nodes an hour apart from each other, while IPs move between them",
         clocks_apart,
         rounds=1,
+        long_form_only=True,
         ips=IPS,
         settings=LONG_TRUST,
         equip=beside_two(),

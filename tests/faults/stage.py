@@ -84,6 +84,7 @@ class Fault:
     - `finish`: checks made when all clicks have ended.
     - `equip`: adds further processes to the scene.
     - `needs`: packages of programs.
+    - `long_form_only`: only `python -m tests.faults` runs it.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Fault:
     clicks_per_s: float = CLICKS_PER_S
     needs: tuple[str, ...] = ()
     may_fall_back: frozenset[str] = frozenset()
+    long_form_only: bool = False
 
     @property
     def cooldown_s(self) -> float:

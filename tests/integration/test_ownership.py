@@ -62,7 +62,7 @@ async def give(rows: Rows, ip: str, to: str) -> None:
         rows,
         f"with given as (update ip_rotation_pool set node_id = {to}, edit_no = nextval('ip_edit_no'),"
         f" lease_no = lease_no + 1 where ip_address = '{ip}' returning edit_no)"
-        " select pg_notify('tracepool_ips', edit_no || ' ' || edit_no) from given",
+        f" select pg_notify('tracepool_ips', concat_ws(' ', edit_no, edit_no, {to})) from given",
     )
 
 
@@ -97,6 +97,8 @@ async def test_a_given_row_is_adopted_by_its_new_owner_and_a_row_of_another_owne
     async with daemon_on(postgres, tmp_path, ADD_THREE) as daemon:
         lease = await daemon.lease("us")
         await give(daemon.rows, lease.address, "gen_random_uuid()")
+        assert not daemon.ips("us")[0].leaving, "the announcement is another node's"
+        await daemon.rows.sql("select pg_notify('tracepool_ips', 'whatever')")  # all rows are compared
         await until(lambda: daemon.statuses("us")[lease.address] == "locked" and daemon.ips("us")[0].leaving)
         await daemon.release(lease)
         await until(lambda: daemon.counts("us").total == 2)

@@ -1,6 +1,7 @@
 """The running daemon takes over operators' SQL within a moment, and no lease is broken."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -11,7 +12,7 @@ from daemon.offers.model import Offer
 from daemon.offers.param_rules import ParamRules
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.pool.states import Status
-from daemon.sql_sync import edits_in
+from daemon.sql_sync import concerning, edits_in
 from tests.integration.databases import PostgresServer, opened
 from tests.integration.pools import daemon_on
 from tests.support.logged_errors import LoggedErrors
@@ -329,6 +330,14 @@ async def test_locks_and_rests_go_on_after_a_restart_by_the_wall_clock(
     ) as daemon:
         await until(lambda: daemon.statuses("us") == {"ip-1": "locked", "ip-2": "cooldown", "ip-3": "available"})
         await until(lambda: daemon.statuses("us") == {"ip-1": "cooldown", "ip-2": "available", "ip-3": "available"})
+
+
+def test_an_announcement_may_be_for_one_node_alone() -> None:
+    me, other = uuid4(), uuid4()
+    assert concerning(f"3 7 {me}", me) == "3 7"
+    assert concerning(f"3 7 {other}", me) is None
+    for payload in ("3 7", "gone", "", "3 7 9", f"{me}"):
+        assert concerning(payload, me) == payload
 
 
 @pytest.mark.parametrize(

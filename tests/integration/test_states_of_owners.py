@@ -94,7 +94,7 @@ async def test_a_given_ip_changes_its_owner_and_is_announced(postgres: PostgresS
             channel, payload = await announced.received.receive()
         row = await the_row(rows, ip)
         assert (row["node_id"], row["status"], row["edit_no"] > edit, row["lease_no"]) == (OTHER, "failed", True, 9)
-        assert (channel, payload) == ("tracepool_ips", f"{row['edit_no']} {row['edit_no']}")
+        assert (channel, payload) == ("tracepool_ips", f"{row['edit_no']} {row['edit_no']} {OTHER}")
         assert await rows.one("select locked_until from ip_rotation_pool") is None
         await apply(rows, 2, leased(ip, edit, lease_no=10))
         assert (await the_row(rows, ip))["lease_no"] == 9, "the giver's later states are refused"

@@ -141,6 +141,9 @@ def test_without_conditions_everything_is_wanted() -> None:
         ({"ip": "2001:db8::1"}, {"event": "trace", "ip": "2001:db8::1:7000"}, True),
         ({"ip": "2001:db8::1"}, {"event": "trace", "ip": "[2001:db8::1]:7000"}, True),
         ({"ip": "[2001:db8::1]:7000"}, {"event": "trace", "ip": "[2001:db8::1]:7000"}, True),
+        ({"node": "web-2"}, {**CLICK, "node": "web-2"}, True),
+        ({"node": "web-2"}, {**CLICK, "node": "web-20"}, False),
+        ({"node": "web-2"}, CLICK, False),
         ({"request": REQUEST}, CLICK, True),
         ({"request": REQUEST.replace("-", "").upper()}, CLICK, True),
         ({"request": REQUEST[:6]}, TRACE, True),
@@ -215,6 +218,11 @@ def test_a_trace_is_one_line_with_its_verdict() -> None:
         "01-02 10:00:02  trace     sale  failed ip  us 192.0.2.7:7000  1 hops in 12 ms, 31.2 KB  "
         f'"hop 1: the proxy\'s port refuses connections"  {REQUEST}'
     )
+
+
+def test_of_several_processes_each_line_names_its_own() -> None:
+    shown = "01-02 10:00:00.123  click     web-2  sale  fallback deadline"
+    assert text_of({**CLICK, "node": "web-2"}).startswith(shown)
 
 
 def test_outcomes_have_colours() -> None:

@@ -22,11 +22,10 @@ def test_it_is_said_whose_figures_they_are_and_which_are_old() -> None:
         a_node("c", draining=True),
         a_node("d", draining=True, ips={}, filling={"workers_busy": [6, 10]}),
     ]
-    assert cluster_lines({"nodes": nodes, "daemon": "running", "node": {"nodes_read_s_ago": 12.4}}) == [
+    assert cluster_lines({"nodes": nodes, "daemon": "running", "node": {"nodes_read_s_ago": 0.4}}) == [
         "these are the figures of 4 nodes together: a (here), b, c, d",
         "NOT seen for 40 s: b; its figures are that old; others use its IPs in 200 s, or after tracepool nodes"
         " remove b",
-        "PostgreSQL does not answer: the figures of the other nodes are 12 s old",
         "draining: c gives its 3 IPs away",
         "draining: d has no IP left",
         "filling up on d: workers_busy",
@@ -50,4 +49,12 @@ def test_the_own_part_is_said_only_beside_other_nodes() -> None:
     drained = own | {"draining": True, "leasing": False}
     assert own_lines(drained, several=False) == [
         "node: a, draining: clicks fall back; end it: tracepool nodes undrain a"
+    ]
+
+
+def test_while_postgresql_does_not_answer_no_node_is_called_unseen() -> None:
+    nodes = [a_node("a", this=True), a_node("b", stale=True, seen_s_ago=13.0)]
+    assert cluster_lines({"nodes": nodes, "daemon": "running", "node": {"nodes_read_s_ago": 12.4}}) == [
+        "these are the figures of 2 nodes together: a (here), b",
+        "PostgreSQL does not answer: the figures of the other nodes are 12 s old",
     ]
