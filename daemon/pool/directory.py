@@ -115,7 +115,7 @@ class PoolDirectory:
     _start_actor: StartActor
     _now: Callable[[], Moment]
     _handles: dict[str, PoolHandle] = field(default_factory=dict, init=False)
-    _on_wait: Callable[[], None] = field(default=lambda: None, init=False)
+    _on_wait: Callable[[], None] = field(default_factory=lambda: lambda: None, init=False)
 
     def __iter__(self) -> Iterator[PoolHandle]:
         return iter(list(self._handles.values()))

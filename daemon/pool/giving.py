@@ -11,13 +11,17 @@ REMEMBERED_MAX = 100_000
 
 
 class Giving:
-    """`totals`: the IPs given so far, by receiver; replaced at each gift. `handled`: the Give messages so far."""
+    """`totals`: the IPs given so far, by receiver; replaced at each gift. `handled`: the Give messages so far.
 
-    def __init__(self) -> None:
+    `lease_no` has the lease numbers of given IPs. All pools of a node share it, because an operator may move the row of
+    a given IP to another country before the gift is applied.
+    """
+
+    def __init__(self, lease_no: dict[UUID, int]) -> None:
         self.totals: dict[UUID, int] = {}
         self.handled = 0
         self._orders: dict[UUID, tuple[int, float]] = {}  # how many IPs are still to be given, and until when
-        self._lease_no: dict[UUID, int] = {}  # of given IPs
+        self._lease_no = lease_no
         self._is_turn = False  # whether the next IP goes to another node although a request waits
 
     def order(self, give: Give, given: int, now_s: float) -> None:
@@ -58,5 +62,8 @@ class Giving:
         self._lease_no.pop(ip_id, None)
 
     def forget(self) -> None:
-        """All gifts have been applied. A restored database may have any of the IPs for this node again."""
+        """Call it under a new claim. All gifts have been applied, and what was read under the former one is ignored.
+
+        A restored database may have any of the IPs for this node again.
+        """
         self._lease_no.clear()

@@ -55,7 +55,10 @@ class Pool(Stock):
         fresh.term, fresh.leases, fresh.asked, fresh.missed = rows.term, self.leases, self.asked, self.missed
         fresh.elsewhere, fresh.giving = self.elsewhere, self.giving
         fresh.adopted = self.adopted + sum(ip.id not in self.ips for ip in rows.ips)
-        fresh.giving.forget()
+        if rows.term > self.term:
+            self.giving.forget()
+        for ip in rows.ips:
+            self.giving.came_back(ip.id)
         before = {ip_id: ip for ip_id, ip in self.ips.items() if ip_id not in undone}
         self.rests.settle_again(rows.ips, before, now, self.rules, rows.rests_s)
         fresh.load(rows.ips)

@@ -53,6 +53,7 @@ class Rests:
 
     def __init__(self, departed: dict[Endpoint, float] | None = None) -> None:
         self.departed = {} if departed is None else departed
+        self.given: dict[UUID, int] = {}  # lease numbers of the IPs that this node gave away, see giving.py
         self._held: dict[Endpoint, tuple[float, UUID]] = {}  # the end of the rest of the IP that has the endpoint
         self._known: dict[UUID, tuple[_Entry, float | None]] = {}  # the spool's last entry of an IP, and its end
         self._cut: set[Endpoint] = set()

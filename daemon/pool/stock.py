@@ -32,7 +32,7 @@ class Stock:
         self.ips: dict[UUID, Ip] = {}
         self.term = self.adopted = 0
         self.elsewhere = NOTHING_ELSEWHERE
-        self.giving = Giving()
+        self.giving = Giving(rests.given)
         self.quarantine = Quarantine()
         self._by_status = dict.fromkeys(Status, 0)
         self._rested = IpHeap(self.ips, Status.AVAILABLE, attrgetter("last_used_s"))
@@ -50,7 +50,8 @@ class Stock:
     def load_rows(self, rows: Iterable[Ip], now: Moment, term: int = 0, rests_s: float = 0.0) -> None:
         """Adds the IPs of rows, without a decision: at the start. `fire_timers` writes the rows that were corrected."""
         self.term = term
-        self._corrected += [row for row in rows if self._enter(row, now, rests_s)]
+        current = [row for row in rows if not self.giving.is_outdated(row)]
+        self._corrected += [row for row in current if self._enter(row, now, rests_s)]
 
     def _is_quarantine_full(self) -> bool:
         others = self.elsewhere

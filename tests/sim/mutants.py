@@ -15,7 +15,7 @@ MUTANTS = {
     "give_leased": "a leased IP is given away",
     "stale_adopt": "a pool adopts rows that were read before it gave the IPs away, or lost its claim",
     "unowned_states": "the journal's states and gifts apply to rows of other nodes too",
-    "trust_from_answer": "a node trusts itself from the answer on, not from its request",
+    "endless_trust": "a node leases on although its trust has ended",
     "no_beat_check": "a node does not notice that the database has lost its last renewals",
     "take_departed": "a row is taken whose endpoint another node may still use",
     "confirm_at_once": "an owner confirms that an endpoint has left, although it still rests",

@@ -5,6 +5,7 @@ the daemon does between them, in the same order: `Member` (nodes/member.py), `Sq
 shipper (journal/shipper.py, journal/lane.py) and the balancer (nodes/balancer.py).
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
@@ -245,9 +246,8 @@ class Run:
         self._trust_from(asked_s)
 
     def _trust_from(self, asked_s: float) -> None:
-        if "trust_from_answer" in self.world.faults:
-            asked_s = self.boot()
-        self._trusted_until_s = trusts_itself_until(asked_s, self.world.trust_s)
+        trust_s = math.inf if "endless_trust" in self.world.faults else self.world.trust_s
+        self._trusted_until_s = trusts_itself_until(asked_s, trust_s)
 
     def _renew(self) -> Task:
         while True:

@@ -172,6 +172,7 @@ class Tables:
             self._own(row, None)
             row.status = "available" if row.is_healthy else "failed"
             row.locked_until = row.locked_by_request = None
+            row.lease_no += 1
             self._number(row)
         if freed:
             self.notify(first, self.data.edit_no)
@@ -256,9 +257,9 @@ class Tables:
 
     def _give(self, entry: IpGiven, node_id: UUID) -> None:
         row, to = self.data.ips.get(entry.id), self.data.nodes.get(entry.to)
-        if row is None or ((row.node_id != node_id or _is_later(row, entry)) and not self._unowned):
+        if row is None or ((row.node_id != node_id or row.lease_no > entry.lease_no) and not self._unowned):
             return
-        row.lease_no += 1
+        row.lease_no = entry.lease_no + 1
         self._own(row, entry.to if to is not None and to.state == "active" else None)
         row.locked_until = row.locked_by_request = None
         self._number(row)
@@ -299,6 +300,7 @@ class Tables:
         self.data.by_endpoint[row.endpoint] = ip_id
         if row.node_id is not None and self._is_in_use_elsewhere(row.endpoint, row.node_id):
             self._own(row, None)
+            row.lease_no += 1
         self._announce(row)
         return True
 
@@ -347,9 +349,3 @@ class Tables:
 
     def rows(self) -> Iterator[IpRow]:
         yield from self.data.ips.values()
-
-
-def _is_later(row: IpRow, entry: Any) -> bool:
-    if hasattr(entry, "lease_no"):
-        return bool(row.lease_no > entry.lease_no)
-    return bool(row.edit_no > entry.edit_no)

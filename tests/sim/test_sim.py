@@ -16,7 +16,7 @@ SHOWN_BY = {
     "give_leased": ("load_turns", 0),
     "stale_adopt": ("stopped", 37),
     "unowned_states": ("stopped", 2),
-    "trust_from_answer": ("stopped", 11),
+    "endless_trust": ("cut_off", 0),
     "no_beat_check": ("restored", 0),
     "take_departed": ("operators_edit", 0),
     "confirm_at_once": ("operators_edit", 0),

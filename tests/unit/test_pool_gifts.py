@@ -5,7 +5,9 @@ from uuid import UUID
 from daemon.journal.entries import IpGiven
 from daemon.pool.giving import ORDER_S
 from daemon.pool.messages import Adopt, Counts, Decision, Give, SetElsewhere
+from daemon.pool.pool import Pool
 from daemon.pool.prospects import ELSEWHERE_S
+from daemon.pool.rests import Rests
 from daemon.pool.states import Event, Rules, Status
 from tests.fakes.ips import a_pool, a_request, an_ip, at, granted, leased, refused, released, row_of, say
 
@@ -83,6 +85,19 @@ def test_a_row_read_before_the_gift_is_ignored_also_after_a_reload() -> None:
     say(pool, 3, Adopt((row_of(ip, lease_no=5),)))
     assert ip.id in pool.ips
     assert pool.view().adopted == 1
+
+
+def test_a_row_that_an_operator_moves_to_another_country_before_its_gift_is_applied_is_ignored_there_too() -> None:
+    ip, rests = an_ip("a", lease_no=4), Rests()
+    pool, other, opened = (Pool(country, RULES, rests) for country in ("us", "de", "fr"))
+    pool.load([ip])
+    row = row_of(ip)
+    say(pool, 1, Give(OTHER, 1))
+    say(other, 1, Adopt((row,)))
+    opened.load_rows([row], at(1))
+    assert [len(each.ips) for each in (pool, other, opened)] == [0, 0, 0]
+    say(other, 2, Adopt((row_of(ip, lease_no=5),)))
+    assert set(other.ips) == {ip.id}
 
 
 def test_a_reload_takes_back_an_ip_whose_gift_was_not_recorded() -> None:

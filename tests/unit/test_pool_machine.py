@@ -439,6 +439,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         known.rests_until_s = max(-math.inf, self.departed.get(known.endpoint, -math.inf))
         self.known[ip_id] = known
         row.lease_no += 1
+        known.lease_no += 1
         self.rows[ip_id] = {name: getattr(row, name) for name in FIELDS}
         self.say(Adopt((row_of(row),)))
 
