@@ -116,7 +116,7 @@ def _nodes(scene: Scene, url: str, count: int, sections: Mapping[str, Mapping[st
 
 def _efficiency(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     """Of a saturated pool, and the waits at few clicks, with one node, and with three at even and at uneven load."""
-    length_s, warm_s = (8.0, 15.0) if quick else (25.0, 30.0)
+    length_s, warm_s = (8.0, 30.0) if quick else (25.0, 40.0)
     single, calm_ms, _ = _traces(scene, (1.0,), length_s, warm_s, say)
     even, several_calm_ms, even_note = _traces(scene, EVEN, length_s, warm_s, say)
     uneven, _, uneven_note = _traces(scene, UNEVEN, length_s, warm_s, say)
