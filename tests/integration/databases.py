@@ -102,7 +102,9 @@ class Rows:
         self.database = database
         self.url = url
 
-    async def sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
+    async def sql(self, statement: str, *args: Any, own: bool = False) -> list[dict[str, Any]]:
+        """`own`: as a node executes it; else as an operator does."""
+
         async def unit(conn: Connection) -> list[dict[str, Any]]:
             if not args:  # the simple protocol takes several statements
                 if statement.lstrip().lower().startswith(("select", "with")):
@@ -111,7 +113,7 @@ class Rows:
                 return []
             return [dict(row) for row in await conn.fetch(statement, *args)]
 
-        return await self.database.work(unit)
+        return await self.database.work(unit, own=own)
 
     async def one(self, statement: str, *args: Any) -> Any:
         """The single value of the single row."""
