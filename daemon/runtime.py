@@ -235,7 +235,7 @@ async def runtime_ready(
         )
         member, shipper = journal.member, journal.shipper
         overview = overview_of(
-            queues, database, pools.providers, shipper, member, pools.balancer, troubles, read_clocks
+            queues, database, pools.providers, shipper, member, pools.balancer, troubles, faces.observers, read_clocks
         )
         member.report(overview.report.figures)
         advisor, queued = overview.advisor, overview.report.queued
