@@ -136,28 +136,31 @@ async def test_hits_and_traces_are_shipped_while_an_ips_row_is_locked(
 ) -> None:
     expected_errors.expect("statement_blocked")
     request = uuid4()
-    async with fresh_database(postgres) as rows, hurried(rows, 0.4, monkeypatch) as database:
-        async with running_journal(tmp_path / "j", database) as journal:
-            ip_id = await rows.add_ip("198.51.100.1", node_id=journal.spool.node_id)
-            edit = await edit_no_of(rows, ip_id)
-            async with held_lock(rows):
-                for _ in range(3):
-                    journal.writer.record(leased(ip_id, edit), IpTraffic(ip_id, 4321, 765), hit())
-                journal.writer.record(pending(request), processing(request), finished(request))
-                await until(journal.troubles.lines)
-                assert await rows.one("select count(*) from hits") == 3
-                assert await rows.one("select status from active_trace_requests") == "completed"
-                [line] = journal.troubles.lines()
-                assert line.startswith("writing the IPs' states: a lock of another session blocks a statement")
-                assert "application by hand" in line
-                assert journal.shipper.reachable
-                assert journal.shipper.backlog() == 6, "the states"
-                await trio.sleep(1)
-                assert await rows.one(f"{SESSIONS} and wait_event_type = 'Lock'") <= 1
-            await journal.flush()
-            [row] = await rows.sql("select status, bytes_received from ip_rotation_pool")
-            assert row == {"status": "locked", "bytes_received": 3 * 4321}
-            assert not journal.troubles.lines()
+    async with (
+        fresh_database(postgres) as rows,
+        hurried(rows, 0.4, monkeypatch) as database,
+        running_journal(tmp_path / "j", database) as journal,
+    ):
+        ip_id = await rows.add_ip("198.51.100.1", node_id=journal.spool.node_id)
+        edit = await edit_no_of(rows, ip_id)
+        async with held_lock(rows):
+            for _ in range(3):
+                journal.writer.record(leased(ip_id, edit), IpTraffic(ip_id, 4321, 765), hit())
+            journal.writer.record(pending(request), processing(request), finished(request))
+            await until(journal.troubles.lines)
+            assert await rows.one("select count(*) from hits") == 3
+            assert await rows.one("select status from active_trace_requests") == "completed"
+            [line] = journal.troubles.lines()
+            assert line.startswith("writing the IPs' states: a lock of another session blocks a statement")
+            assert "application by hand" in line
+            assert journal.shipper.reachable
+            assert journal.shipper.backlog() == 6, "the states"
+            await trio.sleep(1)
+            assert await rows.one(f"{SESSIONS} and wait_event_type = 'Lock'") <= 1
+        await journal.flush()
+        [row] = await rows.sql("select status, bytes_received from ip_rotation_pool")
+        assert row == {"status": "locked", "bytes_received": 3 * 4321}
+        assert not journal.troubles.lines()
 
 
 async def test_a_locked_ip_does_not_hold_up_the_renewal_of_the_nodes_trust(
