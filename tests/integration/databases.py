@@ -18,7 +18,7 @@ from daemon.database.binaries import psql_path
 from daemon.database.postgres import Connection, Database, database_loop, open_database
 from daemon.database.schema import migrate
 from daemon.settings import model
-from tests.support.state_dirs import drop_server, open_state_dir, stop_server
+from tests.support.state_dirs import drop_server, open_state_dir
 
 _numbers = itertools.count(1)
 
@@ -46,7 +46,7 @@ class PostgresServer:
         self._psql(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
 
     def stop(self) -> None:
-        stop_server(self.server.data_dir)
+        drop_server(self.server.data_dir)  # without a checkpoint, for which a busy disk takes longer than tests wait
 
     def start(self) -> None:
         embedded.start(self.state_dir).stop()  # the fixture still uses it, so it runs on

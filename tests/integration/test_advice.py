@@ -200,8 +200,8 @@ async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_change
             [advice] = await advisor.refresh()
             await advisor.refresh()
             assert (advice.code, advice.about) == ("utilisation_high", "us")
-            await trio.to_thread.run_sync(postgres.stop)
             try:
+                await trio.to_thread.run_sync(postgres.stop)
                 with pytest.raises(DatabaseUnavailable):
                     await advisor.refresh()
                 assert advisor.advice() == (advice,), "what is known is still said"

@@ -289,8 +289,8 @@ async def test_a_server_that_comes_back_gets_what_it_missed(
     async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
         journal.writer.record(hit())
         await journal.flush()
-        await trio.to_thread.run_sync(postgres.stop)
         try:
+            await trio.to_thread.run_sync(postgres.stop)
             with trio.fail_after(PATIENCE_S):
                 assert await journal.writer.durable(*(hit() for _ in range(50)))
             await until(lambda: not journal.shipper.reachable)

@@ -338,8 +338,8 @@ async def test_a_round_without_a_database_is_skipped_and_the_next_one_is_made(po
         with structlog.testing.capture_logs():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(maintenance.run)
-                await trio.to_thread.run_sync(postgres.stop)
                 try:
+                    await trio.to_thread.run_sync(postgres.stop)
                     await until(troubles.lines)
                 finally:
                     await trio.to_thread.run_sync(postgres.start)
