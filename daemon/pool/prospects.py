@@ -58,6 +58,7 @@ def forecast(queue: Sequence[IpRequest], rests: Iterable[Ip], now_s: float, *, f
     """Simulates the ends of rests in order, until each request of `queue` has an IP or has passed its deadline."""
     left = deque(range(len(queue)))
     found = Forecast([], [])
+    is_random = fastest and any(request.tried for request in queue)
     for at_s, together in groupby(rests, lambda ip: max(now_s, ip.locked_until_s or 0.0)):
         if not left:
             break
@@ -70,7 +71,7 @@ def forecast(queue: Sequence[IpRequest], rests: Iterable[Ip], now_s: float, *, f
             if request.deadline_s <= at_s:
                 found.unserved.append(place)
                 continue
-            if request.tried and fastest and len(free) > 1:
+            if is_random and len(free) > 1:
                 found.random_from_s = min(found.random_from_s, at_s)
             choice = next((ip for ip in free if ip.id not in request.tried), None)
             if choice is None:

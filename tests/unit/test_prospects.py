@@ -141,6 +141,14 @@ def test_by_the_time_that_is_told_one_more_waits_in_vain(scene: Scene) -> None:
     assert after or all(asks.deadline_s > changes_s for asks in queue)
 
 
+def test_a_draw_for_the_request_ahead_may_leave_the_untried_ip_to_a_retried_request() -> None:
+    first, second = (an_ip(status=Status.COOLDOWN, locked_until_s=NOW_S + 1) for _ in range(2))
+    queue = [IpRequest(NOW_S + 2), IpRequest(NOW_S + 2, tried=frozenset({second.id}))]
+    scene = Scene(queue, [first, second], [], [], cooldown_s=60)
+    assert scene.in_vain(fastest=False) == ({1}, math.inf)
+    assert scene.in_vain(fastest=True)[0] == set()
+
+
 def test_as_many_may_wait_for_one_leased_ip_as_it_can_serve_in_turn() -> None:
     scene = Scene([IpRequest(NOW_S + 10)] * 6, [], [UUID(int=1)], [], cooldown_s=2)
     assert scene.in_vain() == ({4, 5}, NOW_S + 10 - 4 * 2)  # at 2, 4, 6 and 8 s at best
