@@ -164,7 +164,8 @@ async def test_the_rows_of_nodes_and_ips_become_facts_of_nodes(postgres: Postgre
             " select 'ip-' || n, (select node_id from nodes where name = owner), aside, now() - age, now() - age"
             " from (values (1, 'a', null, interval '1 hour'), (2, 'a', null, interval '1 hour'),"
             " (3, null, null, interval '2 minutes'), (4, null, null, interval '10 seconds'),"
-            " (5, null, 'no endpoint', interval '1 hour')) v (n, owner, aside, age)"
+            " (5, null, 'no endpoint', interval '1 hour')) v (n, owner, aside, age)",
+            own=True,
         )
         found = await evidence(rows)
         a, b, c = found.nodes
