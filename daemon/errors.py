@@ -73,6 +73,10 @@ class DatabaseOccupied(DatabaseUnavailable):
     remedy = "nothing: this node joins again by itself"
 
 
+class NodeDisplaced(TheirFault):
+    """Another daemon runs with this node's id: its machine or its state directory was cloned."""
+
+
 class DiskUnavailable(DatabaseUnavailable):
     """The disk of the state directory refuses writes."""
 

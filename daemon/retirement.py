@@ -18,13 +18,12 @@ from daemon.database.postgres import database_loop
 from daemon.host.clocks import read_clocks
 from daemon.host.state_dir import state_dir_held
 from daemon.journal.spool import FILE, Spool
-from daemon.journal_start import journal_written, spool_opened
+from daemon.journal_start import journal_shipped, journal_written, spool_opened
 from daemon.nodes.figures import NO_FIGURES
 from daemon.nodes.membership import quiet_s
 from daemon.offers.model import Offers
 from daemon.pool.directory import rules_of
 from daemon.pool.rests import Rests
-from daemon.runtime import journal_shipped
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.troubles import Troubles

@@ -7,7 +7,7 @@ dependencies are constructor arguments. supervisor.py describes the order of sta
 import functools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,21 +29,18 @@ from daemon.control.tracing import TracesForOthers
 from daemon.database.connect import reached_database, retry_until_available
 from daemon.database.postgres import Database
 from daemon.departures import Departures
-from daemon.errors import DatabaseUnavailable
-from daemon.host.clocks import read_boot_clock, read_clocks
+from daemon.errors import NodeDisplaced
+from daemon.host.clocks import read_clocks
 from daemon.http.server import Server, click_server
-from daemon.journal.shipper import Shipper
 from daemon.journal.spool import Spool
 from daemon.journal.writer import JournalWriter
+from daemon.journal_start import NodeJournal, journal_shipped
 from daemon.maintenance.actor import Maintenance
 from daemon.nodes.balancer import Balancer
 from daemon.nodes.figures import NO_FIGURES, NodeFigures
-from daemon.nodes.identity import Identity, NodeListener
-from daemon.nodes.member import Member
-from daemon.nodes.membership import quiet_s
+from daemon.nodes.identity import NodeListener
 from daemon.offers.cache_file import remember_offers
 from daemon.offers.model import Offers
-from daemon.offers.store import load_offers
 from daemon.pool.actor import PoolActor, Publish
 from daemon.pool.directory import PoolDirectory, rules_of
 from daemon.pool.messages import Message
@@ -61,17 +58,7 @@ from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Observer, Tracer
 from daemon.troubles import Troubles
 
-SHIP_S = 3.0
-
 log = structlog.get_logger("daemon")
-
-
-@dataclass(frozen=True, slots=True)
-class NodeJournal:
-    spool: Spool
-    writer: JournalWriter
-    shipper: Shipper
-    member: Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,54 +117,6 @@ def faces_of(live: LiveSettings, clicks: Callable[[], Clicks | None]) -> Faces:
     troubles, observers = Troubles(), Observers(Metrics(live), read_clocks)
     server = click_server(click_handler(live.current, clicks, troubles.lines), server_limits(live.current))
     return Faces(live, troubles, observers, ControlFace(live, read_clocks), server)
-
-
-@asynccontextmanager
-async def journal_shipped(
-    live: LiveSettings, spool: Spool, writer: JournalWriter, database: Database, offers: Offers, troubles: Troubles
-) -> AsyncIterator[NodeJournal]:
-    """The whole journal. Yields when this node has joined and all that an earlier run left in the spool is shipped.
-
-    The offers are loaded first, so that clicks fall back to their URLs while this node cannot join. Its hits and traces
-    are shipped even then. On exit this node leaves, unless something stays in the spool.
-    """
-    with suppress(DatabaseUnavailable):  # the offers of the cache file serve; the next step reports the error
-        offers.replace(await database.work(load_offers))
-
-    def keep_s() -> float:  # entries about IPs in cooldown are kept at least as long as the cooldown
-        settings = live.current
-        return max(settings.journal.keep_s, settings.pool.lock_s + settings.pool.cooldown_s)
-
-    def quiet() -> float:
-        return quiet_s(live.current.pool.lock_s, live.current.pool.cooldown_s)
-
-    node = live.current.node
-    identity = Identity(spool.node_id, node.shown_name(), spool.epoch, node.trust_s, quiet)
-    member = Member(database, identity, troubles, read_boot_clock, alone=live.current.database.url is None)
-    shipper = Shipper(spool, writer, database, troubles, keep_s=keep_s, claim=member.claim)
-
-    async def ship() -> None:
-        await member.decided.wait()
-        await shipper.run()
-
-    await retry_until_available(shipper.find_position, troubles)
-    if shipper.has_found_loss:
-        member.doubt.rows_lost()
-    member.subscribe(NodeListener(ips_lost=shipper.discard_states))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(restarted, "shipper", ship)
-        await member.join()
-        nursery.start_soon(restarted, "membership", member.run)
-        await shipper.flush()
-        yield NodeJournal(spool, writer, shipper, member)
-        with trio.move_on_after(SHIP_S) as shipping:
-            await writer.durable()
-            await shipper.flush()
-        nursery.cancel_scope.cancel()
-    if shipping.cancelled_caught:
-        log.warning("not_all_shipped", effect="the next start ships the rest from the spool")
-    else:
-        await member.leave()
 
 
 @asynccontextmanager
@@ -267,13 +206,18 @@ async def _workers_ready(
 
 @asynccontextmanager
 async def runtime_ready(
-    faces: Faces, spool: Spool, writer: JournalWriter, clicks: Clicks, stopping: trio.Event
+    faces: Faces,
+    spool: Spool,
+    writer: JournalWriter,
+    clicks: Clicks,
+    stopping: trio.Event,
+    on_displaced: Callable[[NodeDisplaced], None],
 ) -> AsyncIterator[Runtime]:
     """All stages from the database to the workers. Clicks are traced only after `Clicks.begin`."""
     live, troubles, offers = faces.live, faces.troubles, clicks.offers
     async with (
         reached_database(live.current, troubles) as database,
-        journal_shipped(live, spool, writer, database, offers, troubles) as journal,
+        journal_shipped(live, spool, writer, database, offers, troubles, on_displaced) as journal,
         _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
         _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
     ):
@@ -291,7 +235,7 @@ async def runtime_ready(
         )
         member, shipper = journal.member, journal.shipper
         overview = overview_of(
-            queues, database, pools.providers, shipper, member, pools.balancer, troubles, read_clocks
+            queues, database, pools.providers, shipper, member, pools.balancer, troubles, faces.observers, read_clocks
         )
         member.report(overview.report.figures)
         advisor, queued = overview.advisor, overview.report.queued

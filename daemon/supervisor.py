@@ -10,8 +10,9 @@ actor loads its rows again and keeps its unanswered messages.
 
 Stop, from the innermost nursery outwards: no new connections, the clicks in flight are answered, the workers release
 their leases, the pool actors handle their remaining messages, the journal is committed and shipped, the node leaves,
-the database is closed, the control face stops. Entries that are not shipped within runtime.SHIP_S stay in the spool for
-the next start. A second signal cancels all of this.
+the database is closed, the control face stops. Entries that are not shipped within journal_start.SHIP_S stay in the
+spool for the next start. A second signal cancels all of this. The daemon stops in the same way, with an error, if
+another run has joined with its node id: a machine was cloned, and its next start is a new node.
 """
 
 import functools
@@ -26,6 +27,7 @@ from daemon.click.clicks import Clicks
 from daemon.control import socket as control
 from daemon.control.journal import journal_commands
 from daemon.database.postgres import database_loop
+from daemon.errors import NodeDisplaced
 from daemon.host import systemd
 from daemon.host.clocks import read_clocks
 from daemon.host.process import allow_descriptors, settle_collector
@@ -86,6 +88,7 @@ class _Daemon:
         self._live = live
         self.faces = faces_of(live, lambda: self.clicks)
         self._listeners = listeners
+        self._displaced: NodeDisplaced | None = None
         self._starting = trio.CancelScope()
         self._accept = trio.Event()  # set when listeners that another process holds too may accept connections
         self._stop = trio.Event()
@@ -120,6 +123,11 @@ class _Daemon:
         if not self._is_ready:
             self._starting.cancel()
 
+    def stop_displaced(self, error: NodeDisplaced) -> None:
+        log.critical("node_displaced", why=str(error), effect="this daemon stops; its next start is a new node")
+        self._displaced = error
+        self.stop()
+
     async def serve_clicks(self) -> None:
         """Serve until `_stop_clicks`."""
         try:
@@ -146,10 +154,15 @@ class _Daemon:
                 await self._accept.wait()
 
     async def run(self) -> None:
-        """Run everything inside the listeners until `stop`. Returns once no click is served."""
+        """Run everything inside the listeners until `stop`. Returns once no click is served.
+
+        Raises NodeDisplaced after a stop because another run has this node's id.
+        """
         with self._starting:
             await self._run()
         await self._end_clicks()
+        if self._displaced is not None:
+            raise self._displaced
 
     async def _run(self) -> None:
         settings, offers = self._live.current, Offers()
@@ -162,7 +175,8 @@ class _Daemon:
             try:
                 spool = await spool_opened(settings, self._state_dir, writer, offers, self.faces.troubles)
                 commands |= journal_commands(spool, writer)
-                async with runtime_ready(self.faces, spool, writer, clicks, self._stop) as runtime:
+                ready = runtime_ready(self.faces, spool, writer, clicks, self._stop, self.stop_displaced)
+                async with ready as runtime:
                     await self._serve(runtime, commands)
             finally:
                 with trio.CancelScope(shield=True):  # the last answers are recorded too

@@ -12,7 +12,7 @@ from daemon.cli.session import AsJSON, ConfigFile, flag, settings_of, with_datab
 from daemon.database.postgres import Database
 from daemon.errors import BadInput
 from daemon.nodes.cluster import Counted, counted, known
-from daemon.nodes.listing import NodeEntry, chosen, entries_of, refused_drain, refused_removal
+from daemon.nodes.listing import NodeEntry, chosen, entries_of, refused_removal, refused_undrain
 from daemon.nodes.peers import Peers, peer_of
 from daemon.settings.model import Settings
 
@@ -85,6 +85,8 @@ def drain(name: Name, *, config: ConfigFile = None) -> None:
     Its IPs go to the other nodes as their leases and rests end. The node leases
     none: its clicks fall back, so send visitors to other nodes first. It stays
     drained, even if it is started again, until: tracepool nodes undrain NAME.
+    A node that is not active, such as one that is starting, is drained from its
+    start on.
 
         tracepool nodes drain tracer-1
         tracepool nodes
@@ -92,7 +94,10 @@ def drain(name: Name, *, config: ConfigFile = None) -> None:
     """
     entry = _set_draining(settings_of(config), name, draining=True)
     count = sum(entry.ips.values())
-    say(f"{entry.name} gives its {count} IPs away and leases none: its clicks fall back")
+    if entry.state != "active":
+        say(f"{entry.name} is not active but {entry.state}: once it runs, it takes no IPs and its clicks fall back")
+    else:
+        say(f"{entry.name} gives its {count} IPs away and leases none: its clicks fall back")
     say(f"    watch it: tracepool nodes    end it: tracepool nodes undrain {entry.name}")
 
 
@@ -102,12 +107,12 @@ def undrain(name: Name, *, config: ConfigFile = None) -> None:
     tracepool nodes undrain tracer-1
     """
     entry = _set_draining(settings_of(config), name, draining=False)
-    say(f"{entry.name} gets its share of the IPs again")
+    say(f"{entry.name} gets its share of the IPs {'again' if entry.state == 'active' else 'once it runs'}")
 
 
 def _set_draining(settings: Settings, name: str, *, draining: bool) -> NodeEntry:
     entry = chosen(read_nodes(settings), name)
-    if why := refused_drain(entry, off=not draining):
+    if not draining and (why := refused_undrain(entry)):
         raise BadInput(why)
     with_database(settings, lambda database: database.fetch("set_draining", entry.node_id, draining))
     return entry
@@ -155,7 +160,7 @@ def ips_by_country(entries: Iterable[NodeEntry]) -> dict[str, int]:
 def _row(entry: NodeEntry, all_ips: dict[str, int]) -> tuple[object, ...]:
     return (
         entry.name,
-        entry.shown_state,
+        entry.shown_state + (", drained" if entry.draining and entry.state != "active" else ""),
         _share(entry.ips, all_ips),
         entry.clicks_per_s,
         None if entry.wait_p95_ms is None else f"{entry.wait_p95_ms:.0f} ms",

@@ -17,7 +17,8 @@ from daemon.control.socket import ask, ask_process
 from daemon.database.postgres import Database
 from daemon.errors import BadInput, BadSettings, TheirFault
 from daemon.host.state_dir import directories_of
-from daemon.journal.spool import FILE, node_id_of
+from daemon.journal.copies import may_be_cloned, node_id_of
+from daemon.journal.spool import FILE
 from daemon.nodes.kept_out import nodes_kept_out
 from daemon.pool.store import CheckableIP, Selection, checkable_ips
 from daemon.providers.proxies import LeasedProxy
@@ -125,10 +126,12 @@ def _by_the_daemon(settings: Settings, timeout_s: float) -> Check:
 
 
 def _without_daemon(settings: Settings, selection: Selection, timeout_s: float, concurrency: int) -> list[CheckedIP]:
-    node_id = node_id_of(settings.state_dir / FILE)  # the node of this state directory, whose daemon does not run
+    spool = settings.state_dir / FILE
+    node_id = node_id_of(spool)  # the node of this state directory, whose daemon does not run
+    doubtful = settings.database.url is not None and may_be_cloned(spool)
 
     async def use(database: Database) -> list[CheckedIP]:
-        async with nodes_kept_out(database, node_id):
+        async with nodes_kept_out(database, node_id, may_be_cloned=doubtful):
             ips = await database.work(checkable_ips, selection)
             return await _checked(ips, _directly(settings, timeout_s), concurrency)
 

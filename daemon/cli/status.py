@@ -22,7 +22,8 @@ from daemon.control.status import TableStatus, country_status, read_status
 from daemon.database.postgres import Connection, Database
 from daemon.database.queries import QUERIES
 from daemon.errors import TheirFault
-from daemon.journal.spool import FILE, node_id_of
+from daemon.journal.copies import node_id_of
+from daemon.journal.spool import FILE
 from daemon.maintenance.advisor import advice_by_tables
 from daemon.maintenance.figures import Advice
 from daemon.maintenance.node_report import counts_of

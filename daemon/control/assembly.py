@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from daemon.clock import Moment
+from daemon.control.observers import Observers
 from daemon.control.overview import Overview
 from daemon.control.queues import Queues
 from daemon.database.postgres import Database
@@ -11,6 +12,7 @@ from daemon.maintenance.advisor import Advisor
 from daemon.maintenance.node_report import NodeReport
 from daemon.maintenance.traffic_today import TrafficToday
 from daemon.nodes.balancer import Balancer
+from daemon.nodes.identity import NodeListener
 from daemon.nodes.member import Member
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
@@ -24,6 +26,7 @@ def overview_of(
     member: Member,
     balancer: Balancer,
     troubles: Troubles,
+    observers: Observers,
     now: Callable[[], Moment],
 ) -> Overview:
     directory, clicks, tracer, spool = queues.directory, queues.clicks, queues.tracer, queues.spool
@@ -38,7 +41,9 @@ def overview_of(
         balancer.countries,
         load=queues.load,
         count_backlog=shipper.backlog,
+        curves=observers.curves,
     )
+    member.subscribe(NodeListener(renewed=observers.history.sample))
     return Overview(
         clicks=clicks,
         directory=directory,

@@ -7,6 +7,7 @@ when the minute ends. A click costs a few additions and a search in EDGES_MS.
 import math
 from array import array
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
@@ -25,6 +26,7 @@ EDGES_MS = (
 )
 
 Span = Literal["hour", "day"]
+MINUTES: Mapping[Span, int] = {"hour": HOUR_MINUTES, "day": DAY_MINUTES}
 Percentiles = dict[str, list[float | None]]  # p50, p95, p99: milliseconds by minute; None for an empty minute
 
 
@@ -41,17 +43,20 @@ class Series:
 
 
 class History:
-    """`began_s`: when recording began."""
+    """`began_s`: when recording began. `totals`: all clicks since then, by column."""
 
     def __init__(self, began_s: float) -> None:
         self.began_s = began_s
-        self._hour = _Counts(5.0, 720)
-        self._day = _Counts(MINUTE_S, DAY_MINUTES)
+        self.totals = dict.fromkeys(COLUMNS, 0)
+        self._hour, self._day = hour_and_day()
         self._waits, self._traces = _Times(), _Times()
 
     def click(self, now_s: float, outcome: str, reason: str | None, wait_s: float) -> None:
         """`outcome`: resolved, fallback, left or refused; a refused click did not wait."""
         column = reason or OTHER if outcome == "fallback" else outcome
+        if column not in self.totals:
+            column = OTHER
+        self.totals[column] += 1
         self._hour.add(now_s, column)
         self._day.add(now_s, column)
         if outcome != "refused":
@@ -62,19 +67,28 @@ class History:
 
     def series(self, span: Span, now_s: float) -> Series:
         """The series up to the current bucket, which is not over yet."""
-        counts, minutes = (self._hour, HOUR_MINUTES) if span == "hour" else (self._day, DAY_MINUTES)
-        newest, columns = counts.read(now_s)
-        return Series(
-            step_s=counts.step_s,
-            from_s=(newest - counts.size + 1) * counts.step_s,
-            counts=columns,
-            minutes_from_s=(now_s // MINUTE_S - minutes + 1) * MINUTE_S,
-            wait_ms=self._waits.read(now_s, minutes),
-            trace_ms=self._traces.read(now_s, minutes),
-        )
+        minutes = MINUTES[span]
+        counts = self._hour if span == "hour" else self._day
+        return series_of(counts, self._waits.read(now_s, minutes), self._traces.read(now_s, minutes), span, now_s)
 
 
-class _Counts:
+def series_of(counts: "Counts", wait_ms: Percentiles, trace_ms: Percentiles, span: Span, now_s: float) -> Series:
+    newest, columns = counts.read(now_s)
+    return Series(
+        step_s=counts.step_s,
+        from_s=(newest - counts.size + 1) * counts.step_s,
+        counts=columns,
+        minutes_from_s=(now_s // MINUTE_S - MINUTES[span] + 1) * MINUTE_S,
+        wait_ms=wait_ms,
+        trace_ms=trace_ms,
+    )
+
+
+def hour_and_day() -> tuple["Counts", "Counts"]:
+    return Counts(5.0, 720), Counts(MINUTE_S, DAY_MINUTES)
+
+
+class Counts:
     """For each column a ring of `size` buckets of `step_s`."""
 
     def __init__(self, step_s: float, size: int) -> None:
@@ -84,7 +98,16 @@ class _Counts:
 
     def add(self, now_s: float, column: str) -> None:
         at = self._advance(now_s) % self.size
-        self._columns.get(column, self._columns[OTHER])[at] += 1
+        self._columns[column][at] += 1
+
+    def spread(self, from_s: float, now_s: float, column: str, count: int) -> None:
+        """Adds `count` evenly to the buckets after that of `from_s`, up to the current one."""
+        newest = self._advance(now_s)
+        first = min(newest, max(int(from_s // self.step_s) + 1, newest - self.size + 1))
+        buckets = newest - first + 1
+        for passed in range(buckets):
+            part = count * (passed + 1) // buckets - count * passed // buckets
+            self._columns[column][(first + passed) % self.size] += part
 
     def read(self, now_s: float) -> tuple[int, dict[str, list[int]]]:
         """The current bucket's number, and each column from the oldest bucket to the current one."""
@@ -103,12 +126,43 @@ class _Counts:
         return number
 
 
+class Minutes:
+    """The percentiles of each minute of a day."""
+
+    def __init__(self) -> None:
+        self._by_percent = [array("d", [math.nan]) * DAY_MINUTES for _ in PERCENTS]
+        self.minute = 0
+
+    def put(self, percentiles: Sequence[float]) -> None:
+        """Those of the current minute; NaN without times. They replace those that were put before."""
+        for values, ms in zip(self._by_percent, percentiles, strict=True):
+            values[self.minute % DAY_MINUTES] = ms
+
+    def advance(self, now_s: float) -> bool:
+        """Whether a new minute has begun; it has no times yet."""
+        minute = int(now_s // MINUTE_S)
+        if minute <= self.minute:
+            return False
+        for values in self._by_percent:
+            for passed in range(max(self.minute + 1, minute - DAY_MINUTES + 1), minute + 1):
+                values[passed % DAY_MINUTES] = math.nan
+        self.minute = minute
+        return True
+
+    def read(self, now_s: float, minutes: int) -> Percentiles:
+        self.advance(now_s)
+        found: Percentiles = {}
+        for percent, values in zip(PERCENTS, self._by_percent, strict=True):
+            several = (values[minute % DAY_MINUTES] for minute in range(self.minute - minutes + 1, self.minute + 1))
+            found[f"p{percent}"] = [None if math.isnan(ms) else round(ms, 1) for ms in several]
+        return found
+
+
 class _Times:
     """Percentiles by minute: stored for past minutes, computed from the histogram for the current one."""
 
     def __init__(self) -> None:
-        self._past = [array("d", [math.nan]) * DAY_MINUTES for _ in PERCENTS]
-        self._minute = 0
+        self._minutes = Minutes()
         self._histogram = array("Q", bytes(8 * (len(EDGES_MS) + 1)))
         self._most_ms = 0.0
 
@@ -119,22 +173,15 @@ class _Times:
 
     def read(self, now_s: float, minutes: int) -> Percentiles:
         self._advance(now_s)
-        first = self._minute - minutes + 1
-        found: Percentiles = {}
-        for percent, past, present in zip(PERCENTS, self._past, self._percentiles(), strict=True):
-            values = [past[minute % DAY_MINUTES] for minute in range(first, self._minute)] + [present]
-            found[f"p{percent}"] = [None if math.isnan(ms) else round(ms, 1) for ms in values]
-        return found
+        self._minutes.put(self._percentiles())
+        return self._minutes.read(now_s, minutes)
 
     def _advance(self, now_s: float) -> None:
-        minute = int(now_s // MINUTE_S)
-        if minute <= self._minute:
+        if int(now_s // MINUTE_S) <= self._minutes.minute:
             return
-        for past, ms in zip(self._past, self._percentiles(), strict=True):
-            past[self._minute % DAY_MINUTES] = ms
-            for passed in range(max(self._minute + 1, minute - DAY_MINUTES), minute):
-                past[passed % DAY_MINUTES] = math.nan
-        self._minute, self._most_ms = minute, 0.0
+        self._minutes.put(self._percentiles())
+        self._minutes.advance(now_s)
+        self._most_ms = 0.0
         self._histogram = array("Q", bytes(8 * (len(EDGES_MS) + 1)))
 
     def _percentiles(self) -> list[float]:

@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from daemon.clock import Moment
+from daemon.control.cluster_history import ClusterHistory
 from daemon.control.depletion import Depletion, Rates, depletion_of
 from daemon.control.events import Events
 from daemon.control.history import History
 from daemon.control.metrics import Metrics
 from daemon.control.overview import Overview
 from daemon.maintenance.node_report import counts_of
+from daemon.maintenance.tally import Tally
+from daemon.nodes.figures import CurveFigures
 from daemon.pool.messages import Lease
 from daemon.trace.walk.hops import GaveUp
 from daemon.trace.walk.verdicts import Verdict
@@ -50,25 +53,33 @@ class Observers:
     def __init__(self, metrics: Metrics, now: Callable[[], Moment]) -> None:
         self.metrics = metrics
         self.events = Events()
-        self.history = History(now().tick_s)
+        self.own_history = History(now().tick_s)
+        self.history = ClusterHistory(self.own_history)
+        self._traces = Tally()  # the traces of the last minute
         self._rates = Rates()
         self._failures: dict[UUID, Failure] = {}  # oldest first
         self._now = now
 
     def click(self, outcome: str, reason: str | None, wait_s: float) -> None:
         self.metrics.click(outcome, reason, wait_s)
-        self.history.click(self._now().tick_s, outcome, reason, wait_s)
+        self.own_history.click(self._now().tick_s, outcome, reason, wait_s)
 
     def trace(self, lease: Lease, verdict: Verdict, wait_s: float, result: TraceResult) -> None:
         """An attempt through the lease's IP has ended."""
         now = self._now()
         self.metrics.trace(lease.provider, verdict, wait_s, result)
-        self.history.trace(now.tick_s, result.ms)
+        self.own_history.trace(now.tick_s, result.ms)
+        self._traces.add(now.tick_s, None, result.ms)
         if verdict is Verdict.IP and isinstance(result.end, GaveUp):
             self._failures.pop(lease.ip_id, None)
             self._failures[lease.ip_id] = Failure(datetime.fromtimestamp(now.wall_s, UTC), result.end.message)
             while len(self._failures) > FAILURES_MAX:
                 del self._failures[next(iter(self._failures))]
+
+    def curves(self) -> CurveFigures:
+        """What other nodes need to show this node's curves."""
+        clicks = {column: count for column, count in self.own_history.totals.items() if count}
+        return CurveFigures(clicks, self._traces.figures(self._now().tick_s).waits)
 
     def last_failure(self, ip_id: UUID) -> Failure | None:
         """The IP's last failure since the daemon started."""

@@ -159,7 +159,7 @@ class Database:
         conn = await self._connect(statement_timeout_s=RELEASE_TIMEOUT_S)
         try:
             conn.add_termination_listener(lambda _: lost())
-            pooled = await conn.fetchval("select pg_backend_pid()") != conn.get_server_pid()
+            pooled = await is_pooled(conn)
             for channel in channels:
                 await conn.add_listener(channel, receive_one)
         except BaseException:
@@ -185,6 +185,11 @@ async def _on_asyncio(work: Callable[..., Awaitable[T]], *args: Any) -> T:
     """Call an asyncio-flavoured function from Trio, and translate its errors."""
     with translated_errors():
         return await trio_asyncio.aio_as_trio(work)(*args)  # type: ignore[no-any-return]
+
+
+async def is_pooled(conn: Connection) -> bool:
+    """A unit of work: whether a pooler such as PgBouncer is between this process and PostgreSQL."""
+    return bool(await conn.fetchval("select pg_backend_pid()") != conn.get_server_pid())
 
 
 async def _fetch(conn: Connection, query: str, *args: Any) -> list[dict[str, Any]]:

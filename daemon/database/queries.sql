@@ -55,15 +55,22 @@ select name, role, hash, revoked_at from control_tokens order by created_at desc
 
 -- name: move_position
 -- $1 node, $2 lane, $3 epoch, $4 new seq, $5 previous seq. No row: this batch, or a part of it, has been applied
--- already, or this database has lost earlier entries.
+-- already, or this database has lost earlier entries, or a later run of the node (take_positions) moves the position.
 insert into journal_position as p (node_id, lane, epoch, seq)
 select $1, $2, $3, $4
 where $5::bigint = 0 or exists (select from journal_position where node_id = $1 and lane = $2)
-on conflict (node_id, lane) do update set epoch = $3, seq = $4, applied_at = now() where p.seq = $5 and p.seq < $4
+on conflict (node_id, lane) do update set epoch = $3, seq = $4, applied_at = now()
+    where p.seq = $5 and p.seq < $4 and p.epoch <= $3
 returning seq
 
 -- name: read_positions
-select lane, seq from journal_position where node_id = $1
+select lane, seq, epoch from journal_position where node_id = $1
+
+-- name: take_positions
+-- $1 node, $2 epoch of its spool. From now on no earlier run moves the positions, not even one with a copy of the spool,
+-- whose epoch may be the same.
+update journal_position set epoch = greatest($2, 1 + (select max(epoch) from journal_position where node_id = $1))
+where node_id = $1 returning lane, seq, epoch
 
 -- name: apply_ip_changed
 -- $1: an array of entries in order; $2: this node, null for entries whose states are out of date. The additions of all
@@ -477,6 +484,17 @@ from nodes order by started_at
 -- name: take_over
 -- $1: this node, beside which no other can run.
 update nodes set state = 'lost', claim = null, epoch = epoch + 1 where node_id <> $1 and state <> 'lost'
+
+-- name: find_run
+-- $1 node. What its run changes each second.
+select epoch, beat, claim, state from nodes where node_id = $1
+
+-- name: take_row
+-- $1 node, with the $2 epoch, $3 beat, $4 claim and $5 state of find_run; $6: a new claim. For a run that joins then. No
+-- row: another run with the same node id has changed the row.
+update nodes set epoch = epoch + 1, claim = $6, state = case when state = 'left' then 'active' else state end
+where node_id = $1 and epoch = $2 and beat = $3 and claim is not distinct from $4 and state = $5
+returning epoch
 
 -- name: join_node
 -- $1 node, $2 name, $3 epoch, $4 claim, $5 trust in seconds, $6 quiet, $7 version, $8 protocol, $9 figures. A longer

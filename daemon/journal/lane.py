@@ -104,6 +104,7 @@ class Lane:
     _refused_until_seq: int = field(default=0, init=False)  # the end of the last batch that was refused
     _claim: tuple[UUID | None, bool] = field(default=(None, True), init=False)  # when the batch was read
     seq: int = field(default=0, init=False)
+    epoch: int = field(default=0, init=False)  # of this run, see take_positions
     furthest_seq: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
 
@@ -214,8 +215,8 @@ class Lane:
         return None
 
     async def _apply(self, batch: Sequence[SpooledEntry]) -> bool:
-        node_id, epoch, claim = self._spool.node_id, self._spool.epoch, self._claim[0]
-        return await self._database.work(apply_batch, node_id, epoch, self.name, self.seq, batch, claim, own=True)
+        node_id, claim = self._spool.node_id, self._claim[0]
+        return await self._database.work(apply_batch, node_id, self.epoch, self.name, self.seq, batch, claim, own=True)
 
 
 class _Tried(Exception):

@@ -100,11 +100,14 @@ class Shipper:
     async def find_position(self) -> None:
         """Reads the positions from PostgreSQL; raises DatabaseUnavailable.
 
+        The first reading takes them: an earlier run that is still alive, with a copy of this spool, moves them no more.
+        In that earlier run this raises DatabaseOccupied.
+
         A database that was further before has lost entries. The spool's entries are applied again, and the position
         skips those that the spool has no more.
         """
         async with self._finding:
-            rows = await self._database.fetch("read_positions", self._spool.node_id)
+            rows = await self._read_positions()
             positions = {lane.name: 0 for lane in (self.facts, self.states)} | {row["lane"]: row["seq"] for row in rows}
             first, last = await self._read(self._spool.bounds)
             if (furthest := max(positions.values())) > last:
@@ -117,11 +120,22 @@ class Shipper:
                 lane.furthest_seq = max(lane.furthest_seq, known[lane.name])
                 position = positions[lane.name]
                 if position < begins_after:
-                    at = self._spool.epoch, begins_after, position
+                    at = lane.epoch, begins_after, position
                     await self._database.fetch("move_position", self._spool.node_id, lane.name, *at)
                     position = begins_after
                 lane.seq = self._known[lane.name] = position
             self._keep()
+
+    async def _read_positions(self) -> list[Any]:
+        spool, epoch = self._spool, self.facts.epoch
+        if not epoch:
+            rows = await self._database.fetch("take_positions", spool.node_id, spool.epoch)
+            self.facts.epoch = self.states.epoch = max((row["epoch"] for row in rows), default=spool.epoch)
+            return rows
+        rows = await self._database.fetch("read_positions", spool.node_id)
+        if any(row["epoch"] > epoch for row in rows):
+            raise DatabaseOccupied("another run with a copy of this state directory writes the rows of this node")
+        return rows
 
     def _report_lost(self, positions: dict[str, int], begins_after: int) -> dict[str, int]:
         """Returns the positions that were known before, by lane."""

@@ -58,26 +58,12 @@ class SpooledEntry:
     body: str
 
 
-def node_id_of(path: Path) -> uuid.UUID | None:
-    """The node id in a spool's file; None without one."""
-    if not path.exists():
-        return None
-    connection = sqlite3.connect(path, BUSY_TIMEOUT_S)
-    try:
-        row = connection.execute("select node_id from node").fetchone()
-    except sqlite3.Error:
-        return None
-    finally:
-        connection.close()
-    return uuid.UUID(row[0]) if row else None
-
-
 class Spool:
     """Raises sqlite3.Error if the disk fails; the write is rolled back then.
 
     Above `bytes_max` the oldest hits and traces are removed, but no states of IPs: a lease must not be forgotten.
-    `refused`: how many entries that PostgreSQL refused are kept. `refused_traces`: see refused.traces. `is_copy`: see
-    copies.py.
+    `refused`: how many entries that PostgreSQL refused are kept. `refused_traces`: see refused.traces. `is_copy`,
+    `may_be_copy`: see copies.py.
     """
 
     def __init__(self, path: Path, bytes_max: int = BYTES_MAX) -> None:
@@ -89,24 +75,31 @@ class Spool:
         self._reading = threading.Lock()
         self._open()
         with self._transaction():
-            self.is_copy = copies.settled(self._writer, path)
-            row = self._writer.execute("select node_id, epoch from node").fetchone()
-            if row is None:
-                row = (str(uuid.uuid4()), 0)
-                self._writer.execute("insert into node values (?, ?)", row)
-                self._writer.execute("delete from applied")
-            self._writer.execute("update node set epoch = epoch + 1")
-            if self._writer.execute("select seq from applied").fetchone() is None:
-                self._writer.execute("insert into applied values (0)")
-            self.applied_seq: int = self._writer.execute("select seq from applied").fetchone()[0]
-        self.node_id = uuid.UUID(row[0])
-        self.epoch = row[1] + 1
-        self._facts_seq = 0
+            self._use(copies.opened(self._writer, path))
         self._count_refused()
         self.bytes = self.bytes_used()  # of the last measurement
         self._unmeasured_bytes = 0
-        self._recent = Recent((row[0], self.epoch), self.bounds()[1])
+        self._recent = Recent((str(self.node_id), self.epoch), self.bounds()[1])
         self._files.look()
+
+    def _use(self, run: copies.Opened) -> None:
+        self.node_id, self.epoch, self.applied_seq = uuid.UUID(run.node_id), run.epoch, run.applied_seq
+        self.is_copy, self.may_be_copy = run.is_copy, run.may_be_copy
+        self._facts_seq = 0
+
+    def is_original(self) -> None:
+        """No other run with this node id is alive: the next start of this boot need not ask again."""
+        with self._transaction():
+            copies.record_boot(self._writer, self.path)
+        self.may_be_copy = False
+
+    def become_copy(self, *, all_facts: bool = False) -> None:
+        """Another run with this node id is alive: this file is a new node's from now on, see copies.py."""
+        with self._transaction():
+            self._use(copies.made_own(self._writer, self.path, all_facts=all_facts))
+            self._recent.node = str(self.node_id), self.epoch
+            self._recent.rename(dict.fromkeys(STATES, PASSED_OVER), 0)
+        self._count_refused()
 
     def _open(self) -> None:
         try:

@@ -37,23 +37,33 @@ class Advisor:
     _advice: tuple[Advice, ...] = field(default=(), init=False)
     _derived_s: float = field(default=float("-inf"), init=False)
     _logged: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _seen: set[tuple[str, str]] = field(default_factory=set, init=False)  # at the last refresh
 
-    async def refresh(self) -> tuple[Advice, ...]:
-        """Read the evidence anew, and log advice that is new or no longer given. Raises DatabaseUnavailable."""
+    async def refresh(self, *, logs: bool = True) -> tuple[Advice, ...]:
+        """Read the evidence anew. Raises DatabaseUnavailable.
+
+        `logs`: this node does the round, and logs advice that is new or no longer given; so does a node that is alone.
+        The node of the next round may be another one: what a node has seen twice without logging it was logged by the
+        node of the round in between.
+        """
         self._evidence = await self.database.work(read_evidence, self.now().wall_s, self.live.current)
         self._derived_s = float("-inf")
         found = self.advice()
         given = {(advice.code, advice.about): advice for advice in found}
-        for key in given.keys() - self._logged:
-            log.warning("advice", **asdict(given[key]))
-        for code, about in self._logged - given.keys():
-            log.info("advice_over", code=code, about=about)
-        self._logged = set(given)
+        if logs or len(self.report.cluster().nodes) < 2:
+            for key in given.keys() - self._logged:
+                log.warning("advice", **asdict(given[key]))
+            for code, about in self._logged - given.keys():
+                log.info("advice_over", code=code, about=about)
+            self._logged = set(given)
+        else:
+            self._logged = (self._logged | (given.keys() & self._seen)) & (given.keys() | self._seen)
+        self._seen = set(given)
         return found
 
     @property
     def connections_max(self) -> int | None:
-        """How many connections PostgreSQL accepts; None before it was read."""
+        """How many connections PostgreSQL accepts; None before it was read, and behind a pooler."""
         return self._evidence.connections_max
 
     def advice(self) -> tuple[Advice, ...]:

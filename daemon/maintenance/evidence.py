@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from daemon.countries import canonical, rows_by_country
-from daemon.database.postgres import Connection
+from daemon.database.postgres import Connection, is_pooled
 from daemon.database.queries import QUERIES
 from daemon.maintenance.figures import (
     Evidence,
@@ -46,7 +46,7 @@ async def read_evidence(conn: Connection, now_s: float, settings: Settings) -> E
         well_rested=Faults(rested["well"], rested["well_by_ip"]),
         traffic=Traffic(spent["traces"], spent["bytes"], spent["usual_bytes"], spent["usual_hours"]),
         credentials_refused={row["provider"]: row["traces"] for row in refused},
-        connections_max=await conn.fetchval(QUERIES["connection_limits"]),
+        connections_max=None if await is_pooled(conn) else await conn.fetchval(QUERIES["connection_limits"]),
         set_aside=await conn.fetchval(QUERIES["set_aside"]),
         nodes=tuple(_node(row, now_s) for row in await conn.fetch(QUERIES["node_facts"])),
         nobodys_ips=await conn.fetchval(QUERIES["nobodys_ips"]),

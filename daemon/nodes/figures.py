@@ -71,6 +71,17 @@ class ClickFigures(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.resolved + sum(self.fallbacks.values())
 
 
+class CurveFigures(msgspec.Struct, frozen=True, omit_defaults=True):
+    """For the curves that other nodes show, see control/cluster_history.py.
+
+    `clicks`: all clicks since the start, by column of control/history.py. `traces`: the times of the traces that ended
+    in the last minute.
+    """
+
+    clicks: dict[str, int] = {}
+    traces: Waits = Waits()
+
+
 class ProviderFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """A provider's health as this node's traces show it, see trace/provider_health.py.
 
@@ -120,6 +131,7 @@ class NodeFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     hindered: tuple[Hindered, ...] = ()
     settings: dict[str, float] = {}
     connections: int = 0
+    curves: CurveFigures = CurveFigures()
 
     @property
     def clicks_per_s(self) -> float:

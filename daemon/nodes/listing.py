@@ -14,13 +14,13 @@ from daemon.nodes.figures import MINUTE_S
 class NodeEntry:
     """A node. `state`: active, left (stopped in order), removed by an operator, or lost (others may have its IPs).
 
-    `draining`: an operator lets it give its IPs away; it answers its clicks with fallbacks. `seen_s_ago`: how old its
-    figures are; `stale`: over 5 s. `trusted_for_s`: how long it may lease without PostgreSQL; `free_in_s`: until others
-    may use its IPs, unless it renews; both null without a limit. `quiet_s`: how long its last leases and rests may
-    last. `ips`: how many it owns, by country. Clicks and waits are of the last minute, null if its figures are older.
-    `backlog`: entries that PostgreSQL does not have yet, null if its disk cannot be read; `refused`: entries that
-    PostgreSQL refused. `filling`: queues that are at least half full, with length and limit. `this`: the node that
-    answers.
+    `draining`: an operator lets it give its IPs away, and it takes none, also after a start; its clicks fall back.
+    `seen_s_ago`: how old its figures are; `stale`: over 5 s. `trusted_for_s`: how long it may lease without PostgreSQL;
+    `free_in_s`: until others may use its IPs, unless it renews; both null without a limit. `quiet_s`: how long its last
+    leases and rests may last. `ips`: how many it owns, by country. Clicks and waits are of the last minute, null if its
+    figures are older. `backlog`: entries that PostgreSQL does not have yet, null if its disk cannot be read; `refused`:
+    entries that PostgreSQL refused. `filling`: queues that are at least half full, with length and limit. `this`: the
+    node that answers.
     """
 
     name: str
@@ -111,13 +111,9 @@ def refused_removal(entry: NodeEntry) -> str | None:
     return f"node {entry.name} is not active but {entry.state}: there is nothing to remove"
 
 
-def refused_drain(entry: NodeEntry, *, off: bool) -> str | None:
-    """Why the node cannot be drained, or (`off`) take IPs again; None if it can."""
-    if off:
-        return None if entry.draining else f"node {entry.name} is not draining"
-    if entry.state != "active":
-        return f"node {entry.name} is not active but {entry.state}: it has no IPs to give away"
-    return None
+def refused_undrain(entry: NodeEntry) -> str | None:
+    """Why the draining cannot be ended, or None."""
+    return None if entry.draining else f"node {entry.name} is not draining"
 
 
 def _seconds(value_s: float) -> float | None:

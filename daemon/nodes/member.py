@@ -11,36 +11,22 @@ frees their IPs.
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 import trio
 
-from daemon import __version__
-from daemon.database.postgres import Connection, Database, OwnConnection
-from daemon.database.queries import QUERIES
-from daemon.errors import DatabaseOccupied, DatabaseUnavailable
+from daemon.database.postgres import Database, OwnConnection
+from daemon.errors import DatabaseOccupied, DatabaseUnavailable, NodeDisplaced
 from daemon.nodes.figures import ENCODER, NO_FIGURES, NodeFigures
 from daemon.nodes.freeing import Freeing
 from daemon.nodes.identity import Identity, NodeListener, NodeStatus
-from daemon.nodes.membership import (
-    PROTOCOL,
-    Doubt,
-    Joined,
-    Occupied,
-    Watch,
-    admitted,
-    left_quiet_s,
-    node_row,
-    sighting_of,
-    trusts_itself_until,
-)
+from daemon.nodes.joining import Entered, JoinRequest, joined
+from daemon.nodes.membership import Displaced, Doubt, Watch, left_quiet_s, sighting_of, trusts_itself_until
 from daemon.nodes.owned import Tenure
-from daemon.nodes.peers import Peer, Peers, peer_of
+from daemon.nodes.peers import Peers, peer_of
 from daemon.troubles import Troubles
 
-NODES_LOCK = (0x74726163, 3)  # of an advisory lock that ends with its transaction
 RENEW_S = 1.0
 RENEW_MIN_S = 0.5
 RENEW_TIMEOUT_S = 5.0
@@ -56,7 +42,8 @@ log = structlog.get_logger("daemon.nodes")
 class Member:
     """One run of the daemon as a node: `join`, then `run`, and `leave` if all its entries are shipped.
 
-    `_boot_s` reads the boot clock. `alone`: there can be no other node.
+    `_boot_s` reads the boot clock. `alone`: there can be no other node. `taken_epoch`: of the row, if this run has
+    taken it before it joins, see clones.py. `on_displaced` is called when another run with its node id has joined.
     """
 
     _database: Database
@@ -65,6 +52,8 @@ class Member:
     _boot_s: Callable[[], float]
     _: KW_ONLY
     alone: bool = False
+    taken_epoch: int | None = None
+    on_displaced: Callable[[NodeDisplaced], None] = lambda error: None
     peers: Peers = field(init=False)
     _figures: Callable[[], NodeFigures] = field(init=False)
     _longest_rest_s: Callable[[], float] = field(init=False)
@@ -74,6 +63,8 @@ class Member:
     _listeners: list[NodeListener] = field(default_factory=list, init=False)
     _epoch: int | None = field(default=None, init=False)  # of the row, once this run has joined
     _claim: UUID | None = field(default=None, init=False)
+    _claims: set[UUID] = field(default_factory=set, init=False)  # of all joins, also without an answer
+    is_displaced: bool = field(default=False, init=False)
     _beat: int = field(default=0, init=False)  # of the last renewal that was confirmed
     _draining: bool = field(default=False, init=False)
     doubt: Doubt = field(default_factory=Doubt, init=False)
@@ -88,6 +79,7 @@ class Member:
     def __post_init__(self) -> None:
         self.report(lambda: NO_FIGURES, lambda: 0.0)
         self.peers = Peers(self._identity.node_id, float("-inf"))
+        self._epoch = self.taken_epoch
         self._freeing = Freeing(self._database, self._identity.trust_s, self._identity.quiet_s)
 
     def subscribe(self, listener: NodeListener) -> None:
@@ -148,13 +140,23 @@ class Member:
         return None if self.alone else max(0.0, self._trusted_until_s - self._boot_s())
 
     async def join(self) -> None:
-        """Returns once this node has joined. It waits for a daemon that would lease the same IPs."""
+        """Returns once this node has joined. It waits for a daemon that would lease the same IPs.
+
+        Raises NodeDisplaced if another run with the same node id has joined after this one.
+        """
         while True:
             asked_s, claim = self._boot_s(), uuid4()
+            self._claims.add(claim)
             try:
-                found, row, peers = await self._database.work(self._join, claim)
-                if isinstance(found, Joined):
+                request = JoinRequest(
+                    self._identity, claim, self._claims, self._epoch, self._encoded_figures(), self.alone
+                )
+                found = await self._database.work(joined, request)
+                if isinstance(found, Entered):
                     break
+                if isinstance(found, Displaced):
+                    self.is_displaced = True
+                    raise found.error(self._identity.name)
                 await self._lose_ips()
                 raise found.error()
             except DatabaseUnavailable as e:
@@ -162,10 +164,10 @@ class Member:
                 await trio.sleep(JOIN_RETRY_S)
         if not found.continues:
             await self._lose_ips()
-        self._epoch, self._beat = row["epoch"], row["beat"]
+        self._epoch, self._beat, self._draining = found.epoch, found.beat, found.draining
         now_s = trio.current_time()
-        self.doubt.found_server(row["server_s"], now_s)
-        self.peers = Peers(self._identity.node_id, now_s, peers)
+        self.doubt.found_server(found.server_s, now_s)
+        self.peers = Peers(self._identity.node_id, now_s, found.peers)
         self._claim, self._is_occupied, self._watch = claim, False, Watch()
         self.decided.set()
         self._joined.set()
@@ -181,24 +183,6 @@ class Member:
             self._is_occupied = True
             self.decided.set()
 
-    async def _join(self, conn: Connection, claim: UUID) -> tuple[Joined | Occupied, Any, dict[UUID, Peer]]:
-        me = self._identity
-        await conn.execute(QUERIES["join_beside"], *NODES_LOCK)
-        rows = await conn.fetch(QUERIES["load_nodes"])
-        now_s = await conn.fetchval("select extract(epoch from clock_timestamp())::float8")
-        known = [node_row(row) for row in rows]
-        if self.alone:
-            known = [row for row in known if row.node_id == me.node_id]
-        found = admitted(known, me.node_id, self._epoch, now_s)
-        if isinstance(found, Occupied):
-            return found, None, {}
-        if self.alone:
-            await conn.execute(QUERIES["take_over"], me.node_id)
-        self._draining = any(row["draining"] for row in rows if row["node_id"] == me.node_id)
-        values = me.node_id, me.name, me.epoch, claim, me.trust_s, me.quiet_s(), __version__, PROTOCOL
-        row = await conn.fetchrow(QUERIES["join_node"], *values, self._encoded_figures())
-        return found, row, {row["node_id"]: peer_of(row) for row in rows}
-
     def _encoded_figures(self) -> str:
         return ENCODER.encode(self._figures()).decode()
 
@@ -207,7 +191,7 @@ class Member:
         self._trusted_until_s = trusts_itself_until(asked_s, trust_s)
 
     async def run(self) -> None:
-        """Renews the trust until cancelled; joins again if the claim is lost."""
+        """Renews the trust until cancelled; joins again if the claim is lost. Returns if it is displaced."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_trust)
             nursery.start_soon(self._freeing.run)
@@ -220,7 +204,12 @@ class Member:
                     self._troubles.note(RENEWING, e, effect=self._while_unheard())
                     await trio.sleep(RENEW_S)
                     continue
-                await self._rejoin(nursery)
+                try:
+                    await self._rejoin(nursery)
+                except NodeDisplaced as e:
+                    self.on_displaced(e)
+                    nursery.cancel_scope.cancel()
+                    return
 
     async def _pause(self) -> None:
         self._troubles.over(RENEWING)

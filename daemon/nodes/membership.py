@@ -5,12 +5,12 @@ from before its request for trust, on its boot clock, which includes suspended t
 may begin, if the rates of the two clocks differ by less than MARGIN_SHARE.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from daemon.errors import DatabaseOccupied
+from daemon.errors import DatabaseOccupied, NodeDisplaced
 
 QUIET_MARGIN_S = 10.0
 MARGIN_S = 0.5
@@ -23,7 +23,10 @@ PROTOCOL = 1  # 0: versions that know no owners and lease all IPs
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A row of `nodes`. Times in seconds on PostgreSQL's clock; `state`: see the table's comment."""
+    """A row of `nodes`. Times in seconds on PostgreSQL's clock; `state`: see the table's comment.
+
+    `has_claim`: of another run than this one.
+    """
 
     node_id: UUID
     name: str
@@ -40,8 +43,8 @@ class NodeRow:
         return self.trusted_until_s if self.state == "lost" else self.trusted_until_s + self.quiet_s
 
 
-def node_row(row: Mapping[str, Any]) -> NodeRow:
-    """From a row of `load_nodes`."""
+def node_row(row: Mapping[str, Any], claims: Collection[UUID] = ()) -> NodeRow:
+    """From a row of `load_nodes`. `claims`: those of this run, also of a join whose answer was lost."""
     return NodeRow(
         node_id=row["node_id"],
         name=row["name"],
@@ -50,7 +53,7 @@ def node_row(row: Mapping[str, Any]) -> NodeRow:
         trusted_until_s=row["trusted_until_s"],
         quiet_s=row["quiet_s"],
         protocol=row["protocol"],
-        has_claim=row["claim"] is not None,
+        has_claim=row["claim"] is not None and row["claim"] not in claims,
     )
 
 
@@ -81,21 +84,39 @@ class Joined:
     continues: bool
 
 
-def admitted(rows: Iterable[NodeRow], node_id: UUID, epoch: int | None, now_s: float) -> Joined | Occupied:
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """Another run with the same node id has joined after this one: `node` is the row as that run wrote it."""
+
+    node: NodeRow
+
+    def error(self, name: str) -> NodeDisplaced:
+        """`name`: this node's."""
+        node = self.node
+        return NodeDisplaced(
+            f"node {name}: another daemon, named {node.name}, has joined with the id of this node ({node.node_id}). "
+            "One of the machines or state directories is a clone of the other. That daemon keeps the id and the IPs. "
+            "Start this daemon again: it is a new node then, and sends the hits and traces of its journal"
+        )
+
+
+def admitted(rows: Iterable[NodeRow], node_id: UUID, epoch: int | None, now_s: float) -> Joined | Occupied | Displaced:
     """Whether `node_id` may join now.
 
     Other nodes with owners (PROTOCOL) do not matter. A node waits for a daemon of an earlier version, which leases all
-    IPs, and for another daemon with a copy of its state directory: the own row then has a claim, and a later epoch than
-    `epoch`, which is this run's if it has joined before.
+    IPs. Another daemon with a clone of its state directory has displaced it, if the own row has a claim, and a later
+    epoch than `epoch`, which is this run's if it has joined, or taken the row (clones.py), before.
     """
     known = list(rows)
     mine = next((row for row in known if row.node_id == node_id), None)
     copied = mine is not None and mine.has_claim and epoch is not None and mine.epoch > epoch
-    others = [row for row in known if (row.protocol < PROTOCOL and row is not mine) or (copied and row is mine)]
+    if mine is not None and copied:
+        return Displaced(mine)
+    others = [row for row in known if row.protocol < PROTOCOL and row is not mine]
     occupied = [row for row in others if row.state in ("active", "removed") and row.free_at_s > now_s]
     if occupied:
         return Occupied(max(occupied, key=lambda row: row.free_at_s), now_s)
-    return Joined(continues=mine is None or not (copied or mine.state == "lost"))
+    return Joined(continues=mine is None or mine.state != "lost")
 
 
 def leasing_elsewhere(rows: Iterable[NodeRow], node_id: UUID | None, now_s: float) -> Occupied | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from daemon.nodes.balance import SETTLED_S
 from tests.bench import ownership
 from tests.bench.cpu import COOLDOWN_S as CPU_COOLDOWN_S
 from tests.bench.cpu import WARM_S, Measured
@@ -29,6 +30,7 @@ LOW_RATE, HIGH_RATE = 20.0, 80.0
 CPU_PROXIES = 500
 COUNTRIES = 20
 APART_S = 0.1
+IDLE = "select country, name from ip_rotation_pool join nodes using (node_id) where status = 'available'"
 MOVED_S = 4.0
 
 
@@ -114,7 +116,7 @@ def _nodes(scene: Scene, url: str, count: int, sections: Mapping[str, Mapping[st
 
 def _efficiency(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     """Of a saturated pool, and the waits at few clicks, with one node, and with three at even and at uneven load."""
-    length_s, warm_s = (8.0, 15.0) if quick else (25.0, 30.0)
+    length_s, warm_s = (8.0, 30.0) if quick else (25.0, 40.0)
     single, calm_ms, _ = _traces(scene, (1.0,), length_s, warm_s, say)
     even, several_calm_ms, even_note = _traces(scene, EVEN, length_s, warm_s, say)
     uneven, _, uneven_note = _traces(scene, UNEVEN, length_s, warm_s, say)
@@ -174,7 +176,7 @@ def _extra_wait(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure
             add_offer(url, country, network.chain_url(REQUESTS, DELAY_MS), country)
         with _nodes(scene, url, 2, {"pool": {"cooldown_s": COOLDOWN_S}}) as daemons:
             by_name = {f"node-{number}": daemon for number, daemon in enumerate(daemons, 1)}
-            time.sleep(MOVED_S)
+            time.sleep(SETTLED_S + MOVED_S)
             found: dict[bool, list[float]] = {False: [], True: []}
             outcomes: dict[bool, list[str]] = {False: [], True: []}
             for turn in range(1, 2 * rounds + 1):
@@ -182,7 +184,7 @@ def _extra_wait(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure
                 say(
                     f"waits, turn {turn} of {2 * rounds}: clicks {'without' if elsewhere else 'with'} an IP at the node"
                 )
-                owners = fetch(url, "select country, name from ip_rotation_pool join nodes using (node_id)")
+                owners = fetch(url, IDLE)
                 loads = []
                 for row in owners:
                     daemon = next(d for name, d in by_name.items() if (name != row["name"]) == elsewhere)

@@ -4,12 +4,24 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import trio
 
-from tests.support.processes import Serving, click, network_of, offer, provision, serving
+from tests.support.processes import (
+    Serving,
+    click,
+    control_request,
+    database_of,
+    network_of,
+    offer,
+    provision,
+    psql,
+    serving,
+)
 from tests.support.state_dirs import open_state_dir
+from tests.support.waiting import until
 
 ADDRESSES = tuple(f"127.2.14.{number}" for number in range(1, 9))
 SICK = tuple(f"198.51.100.{number}" for number in (77, 78))
@@ -18,11 +30,12 @@ START_S = 60.0
 
 @dataclass(slots=True)
 class Watched:
-    """`serving` may be used only by `do`."""
+    """`serving` may be used only by `do`. `other`: a second daemon of the same database."""
 
     serving: Serving
     _token: trio.lowlevel.TrioToken
     _over: trio.Event
+    other: Serving | None = None
 
     def do(self, work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         return trio.from_thread.run(work, self.serving, *arguments, trio_token=self._token)
@@ -43,11 +56,24 @@ class _Begun:
 @contextmanager
 def watched_daemon() -> Iterator[Watched]:
     """A daemon with IPs of two countries, two of them unhealthy, and three clicks; one trace is always in flight."""
+    with _in_a_thread(_serve) as watched:
+        yield watched
+
+
+@contextmanager
+def watched_nodes() -> Iterator[Watched]:
+    """Two daemons, tracer-1 and tracer-2, that share a database, five IPs of us and three of uk."""
+    with _in_a_thread(_serve_two) as watched:
+        yield watched
+
+
+@contextmanager
+def _in_a_thread(serve: Callable[[_Begun], Awaitable[None]]) -> Iterator[Watched]:
     begun = _Begun()
 
     def run() -> None:
         try:
-            trio.run(_serve, begun)
+            trio.run(serve, begun)
         except BaseException as error:
             begun.error = error
         finally:
@@ -95,6 +121,45 @@ async def _serve(begun: _Begun) -> None:
                 nursery.cancel_scope.cancel()
             assert daemon.faults() == []
             await daemon.stop()
+
+
+async def _serve_two(begun: _Begun) -> None:
+    with open_state_dir() as rows, open_state_dir() as one, open_state_dir() as two:
+        async with (
+            network_of(ADDRESSES) as network,
+            database_of(rows) as url,
+            serving(one, _node("tracer-1", url)) as first,
+            serving(two, _node("tracer-2", url)) as second,
+        ):
+            ips = [(address, "us" if at < 5 else "uk") for at, address in enumerate(ADDRESSES)]
+            values = ", ".join(f"('{address}', '{network.proxy_port}', '{country}')" for address, country in ips)
+            await psql(url, f"insert into ip_rotation_pool (ip_address, ip_port, country) values {values}")
+            await psql(
+                url,
+                "insert into offers (offer_name, final_url, target_country)"
+                f" values ('sale', '{network.chain_url(2, 20)}', 'us')",
+            )
+            for daemon in (first, second):
+                await until(partial(_leases, daemon), "each node has offers and IPs of us", START_S)
+            begun.watched = Watched(first, trio.lowlevel.current_trio_token(), trio.Event(), second)
+            begun.known.set()
+            await begun.watched._over.wait()
+            assert first.faults() == []
+            await first.stop()
+
+
+def _node(name: str, url: str) -> dict[str, dict[str, object]]:
+    return {
+        "trace": {"allow_private": True},
+        "pool": {"cooldown_s": 1},
+        "node": {"name": name},
+        "database": {"url": url},
+    }
+
+
+def _leases(daemon: Serving) -> bool:
+    status = control_request(daemon).json()
+    return bool(status["node"]["countries"].get("us", {}).get("total") and daemon.log("offers_adopted"))
 
 
 async def _always_one(daemon: Serving) -> None:

@@ -102,7 +102,9 @@ class Rows:
         self.database = database
         self.url = url
 
-    async def sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
+    async def sql(self, statement: str, *args: Any, own: bool = False) -> list[dict[str, Any]]:
+        """`own`: as a node executes it; else as an operator does."""
+
         async def unit(conn: Connection) -> list[dict[str, Any]]:
             if not args:  # the simple protocol takes several statements
                 if statement.lstrip().lower().startswith(("select", "with")):
@@ -111,7 +113,7 @@ class Rows:
                 return []
             return [dict(row) for row in await conn.fetch(statement, *args)]
 
-        return await self.database.work(unit)
+        return await self.database.work(unit, own=own)
 
     async def one(self, statement: str, *args: Any) -> Any:
         """The single value of the single row."""
@@ -120,7 +122,11 @@ class Rows:
         return next(iter(rows[0].values()))
 
     async def add_ip(self, address: str, **values: Any) -> UUID:
-        return await self._add("ip_rotation_pool", {"id": uuid4(), "ip_address": address, **values})
+        owner = values.pop("node_id", None)
+        ip_id = await self._add("ip_rotation_pool", {"id": uuid4(), "ip_address": address, **values})
+        if owner is not None:  # which an operator's INSERT does not set
+            await self.sql("update ip_rotation_pool set node_id = $1 where id = $2", owner, ip_id, own=True)
+        return ip_id
 
     async def add_offer(self, name: str, url: str = "https://ads.example/go", **values: Any) -> UUID:
         return await self._add("offers", {"id": uuid4(), "offer_name": name, "final_url": url, **values})

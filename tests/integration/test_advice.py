@@ -4,12 +4,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import structlog
 import trio
 
 from daemon.clock import Moment
+from daemon.database import cluster
+from daemon.database.postgres import database_loop
 from daemon.errors import DatabaseUnavailable
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.advisor import Advisor
@@ -22,10 +25,13 @@ from daemon.settings.model import Settings
 from daemon.trace.provider_health import SUSPECTED_S, ProviderHealth
 from daemon.trace.walk.verdicts import Verdict
 from tests.fakes.ips import an_ip
+from tests.fakes.pooler import PACKAGE, pooler
 from tests.fakes.pools import PlayedPools
-from tests.fakes.reports import report_of
+from tests.fakes.relay import open_relay, socket_url
+from tests.fakes.reports import a_node, report_of
 from tests.integration.commands import Commands
-from tests.integration.databases import PostgresServer, Rows, fresh_database
+from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
+from tests.support.needs import need
 
 NOW_S = 1_700_000_000.0
 FULL_MINUTES = """
@@ -158,7 +164,8 @@ async def test_the_rows_of_nodes_and_ips_become_facts_of_nodes(postgres: Postgre
             " select 'ip-' || n, (select node_id from nodes where name = owner), aside, now() - age, now() - age"
             " from (values (1, 'a', null, interval '1 hour'), (2, 'a', null, interval '1 hour'),"
             " (3, null, null, interval '2 minutes'), (4, null, null, interval '10 seconds'),"
-            " (5, null, 'no endpoint', interval '1 hour')) v (n, owner, aside, age)"
+            " (5, null, 'no endpoint', interval '1 hour')) v (n, owner, aside, age)",
+            own=True,
         )
         found = await evidence(rows)
         a, b, c = found.nodes
@@ -203,6 +210,48 @@ async def test_an_advisor_goes_by_the_tables_and_its_memory_and_logs_what_change
             await rows.sql("delete from ip_pool_statistics")
             assert await advisor.refresh() == ()
         assert [(line["event"], line["about"]) for line in logs] == [("advice", "us"), ("advice_over", "us")]
+
+
+@pytest.mark.slow
+async def test_of_several_nodes_only_that_of_the_round_logs_advice(postgres: PostgresServer) -> None:
+    live, providers = LiveSettings(Settings()), ProviderHealth()
+    async with fresh_database(postgres) as rows:
+        report = report_of(live, directory_with(an_ip()), a_node(UUID(int=2)), providers=providers)
+        first, second = (Advisor(rows.database, live, report, read_clocks) for _ in range(2))
+        providers.spared("luna", "us", read_clocks())
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(2):
+                assert len(await first.refresh()) == len(await second.refresh(logs=False)) == 1
+            await second.refresh()  # it does the round now
+        assert [(line["event"], line["code"]) for line in logs] == [("advice", "provider_suspected")]
+
+
+@pytest.mark.slow
+async def test_new_advice_is_logged_though_another_node_does_the_next_round(postgres: PostgresServer) -> None:
+    live, providers = LiveSettings(Settings()), ProviderHealth()
+    async with fresh_database(postgres) as rows:
+        report = report_of(live, directory_with(an_ip()), a_node(UUID(int=2)), providers=providers)
+        second = Advisor(rows.database, live, report, read_clocks)
+        providers.spared("luna", "us", read_clocks())
+        with structlog.testing.capture_logs() as logs:
+            await second.refresh(logs=False)  # the other node's round was before
+            await second.refresh()
+        assert [line["event"] for line in logs] == ["advice"]
+
+
+async def test_behind_a_pooler_the_servers_limit_of_connections_does_not_count(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    need(PACKAGE)
+    async with fresh_database(postgres) as rows:
+        assert (await evidence(rows)).connections_max
+    async with (
+        open_relay(postgres.server.socket_dir / cluster.SOCKET_NAME) as relay,
+        pooler("transaction", relay.port, tmp_path) as port,
+        database_loop(),
+        opened(socket_url(port)) as rows,
+    ):
+        assert (await evidence(rows)).connections_max is None
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ def test_nodes_are_listed_with_the_time_until_their_ips_are_free(tracepool: Comm
     ]
     assert head.split("\t") == columns
     assert len(lines) == 3
-    assert tracepool("nodes").out == tracepool("nodes", "list").out
+    names = [line.split("\t")[0] for line in tracepool("nodes").lines]
+    assert names == ["name", *(line.split("\t")[0] for line in lines)], "the same list; times may have passed"
 
 
 def test_a_removed_node_is_waited_for_no_longer_than_its_quiet(tracepool: Commands) -> None:
@@ -78,3 +79,16 @@ def test_of_two_with_one_name_the_node_id_says_which(tracepool: Commands) -> Non
     assert ended.status == 2
     assert f"2 nodes are called twin: give the beginning of a node id: {FIRST}, {TWIN}" in ended.err
     assert tracepool("nodes", "remove", str(TWIN)[:8], "--yes").status == 0
+
+
+@pytest.mark.parametrize("state", ["left", "removed", "lost"])
+def test_a_node_that_does_not_run_yet_is_drained_from_its_start_on(tracepool: Commands, state: str) -> None:
+    tracepool.sql(f"update nodes set state = '{state}' where name = 'tracer-1'")
+    ended = tracepool("nodes", "drain", "tracer-1")
+    assert ended.status == 0
+    assert f"tracer-1 is not active but {state}: once it runs, it takes no IPs" in ended.out
+    [line] = [line for line in tracepool("nodes").lines if line.startswith("tracer-1")]
+    assert line.split("\t")[1] == f"{state}, drained"
+    assert tracepool("nodes", "undrain", "tracer-1").status == 0
+    assert tracepool("nodes", "undrain", "tracer-1").status == 2
+    assert tracepool.sql("select draining from nodes where name = 'tracer-1'") == [{"draining": False}]

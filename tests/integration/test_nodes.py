@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied
@@ -171,7 +170,7 @@ async def test_a_node_that_is_not_heard_stops_by_itself_and_is_lost_after_the_qu
         first, second = member_of(rows, "first", trust_s=4.0, quiet_s=2.0), member_of(rows, "second")
         await first.join()  # it does not renew
         await rows.add_ip("192.0.2.1", status="cooldown", locked_until=datetime.now(UTC), lease_no=7)
-        await rows.sql("update ip_rotation_pool set node_id = (select node_id from nodes)")
+        await rows.sql("update ip_rotation_pool set node_id = (select node_id from nodes)", own=True)
         async with running(second):
             assert first.may_lease()
             await until(lambda: not first.may_lease())
@@ -206,7 +205,7 @@ async def test_an_owner_whose_row_was_deleted_has_its_trust_and_quiet(
 ) -> None:
     async with fresh_database(postgres) as rows:
         await rows.add_ip("192.0.2.1")
-        await rows.sql("update ip_rotation_pool set node_id = gen_random_uuid()")
+        await rows.sql("update ip_rotation_pool set node_id = gen_random_uuid()", own=True)
         freeing = Freeing(rows.database, TRUST_S, lambda: QUIET_S)
         assert await freeing.run_once() == 0
         [row] = await rows.sql("select state, trusted_until > now() as trusted, quiet_s from nodes")
@@ -270,10 +269,9 @@ async def test_a_restart_in_place_joins_at_once_with_a_claim_of_its_own(
         assert await rows.one("select epoch from nodes") == 2
         async with trio.open_nursery() as nursery:
             nursery.start_soon(killed.run)  # a copy of the state directory may not take the row back
-            await until(lambda: not killed.may_lease())
-            await wait_all_tasks_blocked(0.1)
-            assert await rows.sql(QUERIES["hold_claim"], node_id, again.claim())
-            nursery.cancel_scope.cancel()
+            await until(lambda: killed.is_displaced)
+        assert not killed.may_lease()
+        assert await rows.sql(QUERIES["hold_claim"], node_id, again.claim())
 
 
 async def test_an_earlier_quiet_holds_while_something_of_that_run_may_go_on(postgres: PostgresServer) -> None:

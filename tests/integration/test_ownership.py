@@ -18,7 +18,7 @@ from daemon.nodes.owned import read_all
 from daemon.pool.messages import Adopt, NoIPAvailable
 from daemon.sql_sync import POLL_S
 from tests.fakes.ips import an_ip
-from tests.integration.databases import PostgresServer, Rows, database_before
+from tests.integration.databases import PostgresServer, Rows, database_before, fresh_database
 from tests.integration.journals import running_journal
 from tests.integration.pools import Daemon, daemon_on, joined
 from tests.support.logged_errors import LoggedErrors
@@ -134,9 +134,10 @@ async def test_the_ips_of_a_lost_node_are_anothers_within_a_moment(postgres: Pos
             "insert into nodes (node_id, name, epoch, state, trusted_until, quiet_s, version, protocol)"
             " values (gen_random_uuid(), 'gone', 1, 'active', now() - interval '1 hour', 1, '0', 1)"
         )
-        await daemon.rows.sql(
+        await by_a_node(
+            daemon.rows,
             "insert into ip_rotation_pool (ip_address, node_id, status, locked_until)"
-            " select 'ip-1', node_id, 'locked', now() + interval '1 hour' from nodes where name = 'gone'"
+            " select 'ip-1', node_id, 'locked', now() + interval '1 hour' from nodes where name = 'gone'",
         )
         await until(lambda: daemon.statuses("us") == {"ip-1": "available"})
         assert await owners(daemon.rows) == {"ip-1": "here"}
@@ -233,3 +234,15 @@ async def test_a_database_of_the_version_before_keeps_its_locks_and_rests(
             taken = [await daemon.acquire("us", patience_s=0.1) for _ in range(2)]
             assert [isinstance(answer, NoIPAvailable) for answer in taken] == [False, True]
             nursery.cancel_scope.cancel()
+
+
+async def test_an_operators_statement_changes_no_owner(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        await rows.sql("insert into ip_rotation_pool (ip_address, node_id) values ('ip-1', gen_random_uuid())")
+        assert await rows.one("select node_id from ip_rotation_pool") is None
+        owner, other = uuid4(), uuid4()
+        await rows.sql("update ip_rotation_pool set node_id = $1", owner, own=True)
+        for value in (other, None):
+            await rows.sql("update ip_rotation_pool set node_id = $1, provider = 'edited'", value)
+            [row] = await rows.sql("select node_id, provider from ip_rotation_pool")
+            assert row == {"node_id": owner, "provider": "edited"}

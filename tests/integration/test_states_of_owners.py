@@ -211,12 +211,12 @@ async def test_after_the_database_has_lost_rows_an_ip_is_not_given_again(
         await journal.flush()
         assert (await the_row(rows, ip))["node_id"] == OTHER
         back = await edit_no_of(rows, ip) + 1
-        await rows.sql("update ip_rotation_pool set node_id = $1", node)  # as the receiver gives it back
+        await rows.sql("update ip_rotation_pool set node_id = $1", node, own=True)  # as the receiver does
         journal.writer.record(leased(ip, back, lease_no=10))
         await journal.flush()
         await rows.sql(
             "update ip_rotation_pool set (node_id, edit_no, lease_no, total_uses) = ($1, $2, $3, 100)",
-            node, edit, before["lease_no"],
+            node, edit, before["lease_no"], own=True,
         )  # fmt: skip
         await rows.sql("delete from journal_position")
         journal.writer.record(hit())

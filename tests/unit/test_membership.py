@@ -1,5 +1,6 @@
 """When a node may join, and which nodes may lease."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.nodes.membership import (
     DOUBT_S,
+    Displaced,
     Doubt,
     Joined,
     NodeRow,
@@ -68,7 +70,10 @@ def test_a_node_that_was_lost_knows_that_its_states_are_out_of_date() -> None:
 
 def test_a_later_epoch_of_its_own_row_is_another_daemon_with_a_copy_of_its_directory() -> None:
     mine = a_row(ME, epoch=8, trusted_until_s=NOW_S + 900)
-    assert isinstance(admitted([mine], ME, 7, NOW_S), Occupied)
+    found = admitted([mine], ME, 7, NOW_S)
+    assert found == Displaced(mine)
+    assert all(name in str(found.error("here")) for name in ("here", mine.name, str(ME)))
+    assert admitted([replace(mine, has_claim=False)], ME, 7, NOW_S) == Joined(continues=True), "it has left, or its own"
     older = a_row(ME, epoch=6, trusted_until_s=NOW_S + 900)
     assert admitted([older], ME, 7, NOW_S) == Joined(continues=True), "a database that was put back"
 

@@ -41,7 +41,7 @@ def test_only_an_ips_own_failure_is_kept() -> None:
     assert failure is not None
     assert (failure.why, failure.at.isoformat()) == ("its port refuses connections", "2030-01-01T00:00:00+00:00")
     assert observed.last_failure(target.ip_id) is observed.last_failure(fine.ip_id) is None
-    assert observed.history.series("hour", 5.0).trace_ms["p50"][-1] == pytest.approx(250, rel=0.1)
+    assert observed.own_history.series("hour", 5.0).trace_ms["p50"][-1] == pytest.approx(250, rel=0.1)
 
 
 def test_the_number_of_kept_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,15 @@ from daemon.control.problems import ProblemRaised
 from daemon.control.status import CountryStatus, LastMinuteStatus, country_status
 from daemon.maintenance.node_report import counts_of
 from daemon.maintenance.tally import together
-from daemon.nodes.listing import NodeEntry, named, refused_drain, refused_removal
+from daemon.nodes.listing import NodeEntry, named, refused_removal, refused_undrain
 
 
 @dataclass(frozen=True, slots=True)
 class NodeList:
-    """All nodes, the answering one first. `connections`: to PostgreSQL, those of all leasing nodes at most."""
+    """All nodes, the answering one first. `connections`: to PostgreSQL, those of all leasing nodes at most.
+
+    `connections_max`: how many PostgreSQL accepts; null behind a pooler, which shares its own.
+    """
 
     items: list[NodeEntry]
     connections: int
@@ -59,7 +62,7 @@ def blueprint(context: GetContext) -> Blueprint:
 
         The name is a node's name, or the beginning of its id.
         """
-        entry = _chosen(context, name)
+        entry = chosen_node(context, name)
         nodes = context().overview.report.nodes()
         figures = next(one.peer.figures for one in nodes if str(one.peer.node_id) == entry.node_id)
         counts = counts_of(figures.countries)
@@ -75,7 +78,7 @@ def blueprint(context: GetContext) -> Blueprint:
     async def drain(name: str) -> NodeChanged:
         """Let a node give its IPs away and lease no more, for maintenance: its clicks fall back until it is undrained.
 
-        The name is a node's name, or the beginning of its id.
+        A node that is not active is drained when it starts. The name is a node's name, or the beginning of its id.
         """
         return await _set_draining(context, name, draining=True)
 
@@ -92,7 +95,7 @@ def blueprint(context: GetContext) -> Blueprint:
 
         Only for a node that no longer runs: one that runs without reaching PostgreSQL goes on leasing its IPs.
         """
-        entry = _chosen(context, name)
+        entry = chosen_node(context, name)
         if why := refused_removal(entry):
             raise ProblemRaised(409, why)
         await context().database.fetch("remove_node", entry.node_id)
@@ -103,15 +106,16 @@ def blueprint(context: GetContext) -> Blueprint:
 
 
 async def _set_draining(context: GetContext, name: str, *, draining: bool) -> NodeChanged:
-    entry = _chosen(context, name)
-    if why := refused_drain(entry, off=not draining):
+    entry = chosen_node(context, name)
+    if not draining and (why := refused_undrain(entry)):
         raise ProblemRaised(409, why)
     await context().database.fetch("set_draining", entry.node_id, draining)
     note_change(node=entry.name, node_id=entry.node_id, draining=draining)
     return NodeChanged(entry)
 
 
-def _chosen(context: GetContext, name: str) -> NodeEntry:
+def chosen_node(context: GetContext, name: str) -> NodeEntry:
+    """The node that `name` means. Raises ProblemRaised."""
     found = named(context().overview.node_entries(), name)
     if not found:
         raise ProblemRaised(404, f"there is no node {name[:100]!r}: GET /api/nodes lists them")

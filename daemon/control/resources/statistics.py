@@ -13,6 +13,7 @@ from quart_schema import hide, validate_querystring, validate_response
 from daemon.control.api import Cursor, Day, GetContext, Limit, Time, Word, add_list, from_row
 from daemon.control.history import FALLBACK_REASONS, OTHER
 from daemon.control.listings import STATISTICS, TRAFFIC
+from daemon.control.resources.nodes import chosen_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,13 @@ class TrafficRow:
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """The hour is in steps of 5 s, the day in minutes."""
+    """The hour is in steps of 5 s, the day in minutes.
+
+    `node`: only this node's figures, by its name or the beginning of its id; without it, those of all nodes together.
+    """
 
     span: Literal["hour", "day"] = "hour"
+    node: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,9 @@ class TimePercentiles:
 class HistoryAnswer:
     """Counts in buckets of `step_s` from `from_s` (seconds since 1970) on; the last bucket is not over yet.
 
-    Times by minute from `minutes_from_s` on. There are no figures from before `began_s`, when the daemon started.
+    Times by minute from `minutes_from_s` on. There are no figures from before `began_s`, when the daemon started; it
+    records what other nodes do since it first saw them. `node`: null for all nodes together. A minute's times that are
+    not the answering node's own are those of the last minute before a renewal in it.
     """
 
     span: str
@@ -113,6 +120,7 @@ class HistoryAnswer:
     wait_ms: TimePercentiles
     trace_ms: TimePercentiles
     deadline_ms: float
+    node: str | None = None
 
 
 def blueprint(context: GetContext) -> Blueprint:
@@ -136,14 +144,20 @@ def blueprint(context: GetContext) -> Blueprint:
     @validate_querystring(HistoryQuery)
     @validate_response(HistoryAnswer)
     async def history(query_args: HistoryQuery) -> HistoryAnswer:
-        """Clicks, fallbacks by reason, wait and trace times over the last hour or day, of the answering node."""
+        """Clicks, fallbacks by reason, wait and trace times over the last hour or day, of all nodes or of one."""
         here = context()
-        now = here.overview.now()
-        series = here.observers.history.series(query_args.span, now.tick_s)
+        now, recorded = here.overview.now(), here.observers.history
+        entry = chosen_node(context, query_args.node) if query_args.node else None
+        if entry is not None and entry.this:
+            began_s, series = recorded.own.began_s, recorded.own.series(query_args.span, now.tick_s)
+        else:
+            node_id = None if entry is None else UUID(entry.node_id)
+            began_s = recorded.began_s(node_id)
+            series = recorded.series(query_args.span, now.tick_s, node_id)
         counts = series.counts
         return HistoryAnswer(
             span=query_args.span,
-            began_s=round(now.wall_at(here.observers.history.began_s)),
+            began_s=round(now.wall_at(began_s)),
             step_s=series.step_s,
             from_s=round(now.wall_at(series.from_s)),
             resolved=counts["resolved"],
@@ -154,6 +168,7 @@ def blueprint(context: GetContext) -> Blueprint:
             wait_ms=TimePercentiles(**series.wait_ms),
             trace_ms=TimePercentiles(**series.trace_ms),
             deadline_ms=here.settings().click.deadline_s * 1000,
+            node=None if entry is None else entry.name,
         )
 
     @routes.get("/metrics")

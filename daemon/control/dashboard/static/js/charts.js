@@ -74,7 +74,9 @@ class Chart {
 }
 
 export class Charts {
-  constructor() {
+  /** node(): the id of the node whose curves are shown, "" for all nodes together. */
+  constructor(node) {
+    this.node = node;
     const rate = (value) => (value < 10 ? value.toFixed(value ? 1 : 0) : String(Math.round(value)));
     this.rate = new Chart("chart-rate", [["All", "s1", true], ["Resolved", "s3"], ["Fallbacks", "s2"]], { value: rate });
     this.fallbacks = new Chart("chart-fallbacks", [], { value: rate });
@@ -96,13 +98,14 @@ export class Charts {
   async refresh() {
     if (document.hidden) return;
     const { span } = this;
+    const node = this.node();
     let found;
     try {
-      found = await get("/api/history", { span });
+      found = await get("/api/history", { span, node });
     } catch {
       return; // the indicator at the top shows that the page is not live
     }
-    if (span === this.span) this.draw(found);
+    if (span === this.span && node === this.node()) this.draw(found);
   }
 
   draw(found) {

@@ -26,7 +26,7 @@ export function question(title, text, yes) {
       dialog.close();
     };
     $("question-no").onclick = () => dialog.close();
-    dialog.onclose = () => done(answer);
+    dialog.onclose = () => dialog.open || done(answer); // the event of an earlier question may come after showModal
     dialog.showModal();
     $("question-no").focus();
   });

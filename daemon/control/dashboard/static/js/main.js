@@ -22,7 +22,8 @@ function build() {
   panels.overview = new Overview();
   panels.countries = new Countries();
   panels.cells = new Cells();
-  panels.charts = new Charts();
+  panels.charts = new Charts(() => panels.nodes.chosen);
+  panels.nodes.onChoice = () => panels.charts.refresh();
   panels.flights = new InFlight();
   panels.traces = new RecentTraces();
   panels.unhealthy = new Unhealthy();

@@ -7,11 +7,12 @@ import { made, strip, Table } from "./table.js";
 
 const INKS = 6; // colours of nodes; the label names the node
 const COUNTRIES_MAX = 40;
-const OWN_PANELS = ["picture", "clicks", "times", "flights", "state", "events-panel"]; // figures of the answering node only
+const OWN_PANELS = ["picture", "flights", "state", "events-panel"]; // figures of the answering node only
+const CHOSEN_PANELS = ["pools", "clicks", "times"]; // figures of the chosen node, or of all
 const MOODS = { active: "good", draining: "warn", "not seen": "bad", left: null, removed: "warn", lost: "bad" };
 
 function stateOf(node) {
-  if (node.state !== "active") return node.state;
+  if (node.state !== "active") return node.draining ? `${node.state}, drained` : node.state;
   if (node.stale) return "not seen";
   return node.draining ? "draining" : "active";
 }
@@ -26,7 +27,7 @@ export class Nodes {
       "nodes",
       [
         (node) => (node.this ? `${node.name} (answers)` : node.name),
-        (node) => made(stateOf(node), () => tag(stateOf(node), MOODS[stateOf(node)])),
+        (node) => made(stateOf(node), () => tag(stateOf(node), MOODS[stateOf(node)] ?? MOODS[node.state])),
         (node) => count(total(node)),
         (node) => (node.clicks_per_s === null ? "–" : node.clicks_per_s.toFixed(1)),
         (node) => ms(node.wait_p95_ms),
@@ -67,9 +68,9 @@ export class Nodes {
     $("nodes-panel").hidden = !several;
     $("node-switch").hidden = !several;
     if (!several) this.chosen = "";
+    if (several) this.options(nodes);
     this.label(several ? own.name : "");
     if (!several) return;
-    this.options(nodes);
     this.table.show(nodes);
     this.shares.show(sharesOf(nodes));
     const stale = nodes.filter((node) => node.stale).map((node) => `${node.name}: not seen for ${span(node.seen_s_ago)}, its figures are that old`);
@@ -91,28 +92,32 @@ export class Nodes {
     this.chosen = id;
     const name = this.nodes.find((node) => node.node_id === id)?.name;
     announce(name ? `Figures of node ${name}` : "Figures of all nodes");
+    this.onChoice?.();
   }
 
-  /** Panels whose figures are those of the answering node say so. */
+  /** Panels say whose figures they have, if there are several nodes. `name`: of the answering node, "" if alone. */
   label(name) {
-    if (name === this.labelled) return;
-    this.labelled = name;
+    const chosen = this.nodes.find((node) => node.node_id === this.chosen)?.name;
+    const of = name && (chosen ? ` of node ${chosen}` : " of all nodes");
+    if (this.labelled === name + of) return;
+    this.labelled = name + of;
     setText($("f-uptime").previousElementSibling, name ? `Up for, ${name}` : "Up for");
-    for (const id of OWN_PANELS) {
+    const labels = [...OWN_PANELS.map((id) => [id, name && ` of node ${name}`]), ...CHOSEN_PANELS.map((id) => [id, of])];
+    for (const [id, text] of labels) {
       document.querySelector(`#${id} .of-node`)?.remove();
-      if (name) $(id).querySelector("h2").append(h("span", { class: "of-node" }, ` of node ${name}`));
+      if (text) $(id).querySelector("h2").append(h("span", { class: "of-node" }, text));
     }
   }
 
   action(node) {
-    if (node.state !== "active") return "";
+    if (node.state !== "active") return node.draining ? "undrain" : "";
     return `${node.draining ? "undrain" : "drain"}${node.stale ? " remove" : ""}`;
   }
 
   actions(node) {
     const word = node.draining ? "undrain" : "drain";
     const all = [];
-    if (node.state === "active") all.push(button(word === "drain" ? "Drain" : "Undrain", () => this.drain(node, word), { "aria-label": `${word} ${shown(node.name)}` }));
+    if (node.state === "active" || node.draining) all.push(button(word === "drain" ? "Drain" : "Undrain", () => this.drain(node, word), { "aria-label": `${word} ${shown(node.name)}` }));
     if (node.state === "active" && node.stale) all.push(button("Remove", () => this.remove(node), { "aria-label": `Remove ${shown(node.name)}` }));
     return h("span", { class: "answers" }, ...all);
   }
