@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 CLOSE_S = 2.0
 LOCK_TIMEOUT_S = 5.0  # at most half of the statement's limit
+IDLE_TIMEOUT_S = 10.0  # of a transaction whose client says nothing: less than any quiet time of a node
 
 
 async def closed(conn: Connection) -> None:
@@ -132,6 +133,8 @@ class Limits:
         others = ""
         if self.statement_timeout_s is None:  # PostgreSQL before 17 has no transaction_timeout
             others = "; select set_config(name, '0', true) from pg_settings where name = 'transaction_timeout'"
+        else:  # a process that is stopped, or a host that is cut off, keeps no locks
+            others = f"; set local idle_in_transaction_session_timeout = {IDLE_TIMEOUT_S * 1000:.0f}"
         return (
             f"begin; set local statement_timeout = {statement_ms}; set local lock_timeout = {self.lock_s * 1000:.0f}; "
             f"select set_config('search_path', {path}, true){others}"

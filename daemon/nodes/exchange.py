@@ -32,7 +32,8 @@ class Exchange:
         self._wanted_per_s = 0.0
         self._missed_at: deque[tuple[float, int]] = deque()
         self._adopted_at: deque[tuple[float, int]] = deque()  # the total until then
-        self._totals: Mapping[UUID, int] = {}
+        self._totals: Mapping[UUID, int] = {}  # gifts by receiver
+        self._adopted_by: Mapping[UUID, int] = {}
         self._sent: dict[UUID, tuple[Sent, float]] = {}
         self._hopes_since_s = math.inf
         self._despairs_until_s = -math.inf
@@ -57,30 +58,47 @@ class Exchange:
         self._note_gifts(view.given, adopted_by, now_s)
 
     def _note_gifts(self, totals: Mapping[UUID, int], adopted_by: Mapping[UUID, int], now_s: float) -> None:
+        for to, count in self._new_gifts(totals):
+            self._sent[to] = self._sent_to(to, count, adopted_by), now_s
+            self.given.append(Given(to, count, now_s))
+        self._totals = totals
+        if adopted_by:
+            self._adopted_by = adopted_by
         for to, (sent, at_s) in list(self._sent.items()):
             if now_s >= at_s + UNSEEN_S or adopted_by.get(to, 0) >= sent.seen_at:
                 del self._sent[to]
         while self.given and self.given[0].at_s <= now_s - MOVED_S:
             self.given.popleft()
+
+    def _new_gifts(self, totals: Mapping[UUID, int]) -> list[tuple[UUID, int]]:
+        """Those since the last note. `totals`: all gifts by receiver."""
         if totals is self._totals:
-            return
-        for to, total in totals.items():
-            if (count := total - self._totals.get(to, 0)) > 0:
-                adopted = adopted_by.get(to, 0)
-                before = self._sent[to][0] if to in self._sent else Sent(0, adopted)
-                left = count + max(0, min(before.count, before.seen_at - adopted))
-                self._sent[to] = Sent(left, adopted + left), now_s
-                self.given.append(Given(to, count, now_s))
-        self._totals = totals
+            return []
+        since = ((to, total - self._totals.get(to, 0)) for to, total in totals.items())
+        return [(to, count) for to, count in since if count > 0]
+
+    def _sent_to(self, to: UUID, count: int, adopted_by: Mapping[UUID, int]) -> Sent:
+        """After `count` new gifts. They came after the last note, and the receiver may have adopted them already.
+
+        So they count from what the receiver had adopted by the last note, or since its start.
+        """
+        known = adopted_by.get(to, 0)
+        adopted = min(self._adopted_by.get(to, known), known)
+        before = self._sent[to][0] if to in self._sent else Sent(0, adopted)
+        left = count + max(0, min(before.count, before.seen_at - adopted))
+        return Sent(left, adopted + left)
 
     def figures(self, view: PoolView) -> CountryFigures:
+        sent = {to: sent for to, (sent, _) in self._sent.items()}
+        for to, count in self._new_gifts(view.given):
+            sent[to] = self._sent_to(to, count, self._adopted_by)
         return structs.replace(
             own_figures(view.counts),
             wanted_per_s=round(self._wanted_per_s, 3),
             missed=sum(count for _, count in self._missed_at),
             adopted=view.adopted,
             broken=view.broken,
-            sent={to: sent for to, (sent, _) in self._sent.items()},
+            sent=sent,
         )
 
     def elsewhere(self, me: UUID, nodes: Mapping[UUID, CountryFigures], now_s: float) -> SetElsewhere:

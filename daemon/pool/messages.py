@@ -63,7 +63,8 @@ class NoIPAvailable(msgspec.Struct, frozen=True):
 
     `why`:
 
-    - `too_late`: no IP can be free before the deadline; `tried`: the same, for a request that has tried some IPs
+    - `too_late`: no IP can be free before the deadline, or for a click so early that a trace of the usual duration ends
+      before it (admission.py); `tried`: the same, for a request that has tried some IPs
     - `full`: `waiting_max` requests wait; `hopeless`: the expected wait behind them is too long (admission.py)
     - `deadline`: the deadline has passed; `journal`: the lease could not be recorded
     - `untrusted`: this node may not lease now (nodes/member.py)
@@ -76,7 +77,7 @@ class NoIPAvailable(msgspec.Struct, frozen=True):
 
 
 class Acquire(msgspec.Struct, frozen=True):
-    """Requests an IP and waits until `deadline_s`. A lower `priority` is served first; a click has 0.
+    """Requests an IP and waits until `deadline_s` at most. A lower `priority` is served first; a click has 0.
 
     `tried`: IPs that the request does not get again. `ip_id`: only this IP, for a check; it may have failed. Such a
     request never waits.

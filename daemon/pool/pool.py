@@ -25,8 +25,8 @@ from daemon.pool.messages import (
     SetElsewhere,
     SetRules,
 )
-from daemon.pool.prospects import Newcomer, too_late
-from daemon.pool.queues import Waiting, fast_one
+from daemon.pool.prospects import too_late
+from daemon.pool.queues import IpRequest, Waiting, fast_one
 from daemon.pool.rests import SAME_S, Rests
 from daemon.pool.rows import ip_changed, lease_of
 from daemon.pool.states import CHECKS, Event, Ip, Occurrence, Rules, Status
@@ -80,7 +80,7 @@ class Pool(Stock):
         """
         if self._by_status[Status.AVAILABLE]:
             return None  # every waiting request has tried the available IPs
-        return self._refusal(Newcomer(deadline_s), now_s)
+        return self._refusal(IpRequest(self._estimate.waits_until_s(deadline_s)), now_s)
 
     def next_due_s(self) -> float | None:
         """When `fire_timers` must be called next; None if nothing is due."""
@@ -136,7 +136,7 @@ class Pool(Stock):
             decision.overdue += until_s < late_s
             self._step(ip, Occurrence(Event.COOLDOWN_OVER, now.tick_s), now, decision)
         for request in self.waiting.take_due(now.tick_s):
-            self._refuse(request, "deadline", decision)
+            self._refuse(request, "deadline" if request.deadline_s <= now.tick_s else too_late(request), decision)
         self._serve_waiting(now, decision)
         self._refuse_hopeless(now, decision)
 
@@ -159,14 +159,19 @@ class Pool(Stock):
             self._acquire_that(self.ips.get(request.ip_id), request, now, decision)
         elif ip := self._next(request.tried, now, decision):  # every waiting request has tried the available IPs
             self._lease(ip, request, now, decision)
-        elif why := self._refusal(request, now.tick_s):
-            self._refuse(request, why, decision)
         else:
-            self.waiting.add(request)
-            self._prospects.joined(request, now.tick_s, self.rules)
+            until_s = self._estimate.waits_until_s(request.deadline_s, request.priority)
+            asks = IpRequest(until_s, request.priority, request.tried)
+            if why := self._refusal(asks, now.tick_s):
+                self._refuse(request, why, decision)
+                return
+            self.waiting.add(request, asks)
+            self._prospects.joined(asks, now.tick_s, self.rules)
 
-    def _refusal(self, request: Acquire | Newcomer, now_s: float) -> str | None:
+    def _refusal(self, request: IpRequest, now_s: float) -> str | None:
         """Why a request may not wait for an IP; None if it may."""
+        if request.deadline_s <= now_s:
+            return too_late(request)
         if len(self.waiting) >= self.rules.waiting_max:
             return "full"
         if not self._prospects.has_any(request, now_s, self.rules):
@@ -250,7 +255,7 @@ class Pool(Stock):
         elif event in CHECKS and release.endpoint not in (None, ip.endpoint):
             event = Event.CHECKED  # an edit has set another endpoint than the checked one
         if release.event not in CHECKS:
-            self._estimate.note_hold(now.tick_s - ip.last_used_s)
+            self._estimate.note_hold(now.tick_s - ip.last_used_s, landed=event is Event.RELEASED_OK)
         spared = event is Event.RELEASED_IP_AT_FAULT and ip.is_healthy and self._is_quarantine_full()
         self._step(ip, Occurrence(event, now.tick_s, None, release.response_ms, spared), now, decision)
         if spared and ip.consecutive_failures >= self.rules.failures_max:

@@ -21,25 +21,13 @@ from operator import attrgetter
 from uuid import UUID
 
 from daemon.pool.messages import Acquire
-from daemon.pool.queues import IpHeap, Waiting
+from daemon.pool.queues import IpHeap, IpRequest, Waiting
 from daemon.pool.states import Event, Ip, Rules, Status
 
 ELSEWHERE_S = 3.0  # the balancer sends what other nodes can give each second
 
 
-@dataclass(frozen=True, slots=True)
-class Newcomer:
-    """A request that may be sent, with the fields of messages.Acquire that prospects depend on."""
-
-    deadline_s: float
-    priority: int = 0
-    tried: frozenset[UUID] = frozenset()
-
-
-IpRequest = Acquire | Newcomer
-
-
-def too_late(request: IpRequest) -> str:
+def too_late(request: Acquire | IpRequest) -> str:
     """The reason for messages.NoIPAvailable."""
     return "tried" if request.tried else "too_late"
 
@@ -70,6 +58,7 @@ def forecast(queue: Sequence[IpRequest], rests: Iterable[Ip], now_s: float, *, f
     """Simulates the ends of rests in order, until each request of `queue` has an IP or has passed its deadline."""
     left = deque(range(len(queue)))
     found = Forecast([], [])
+    is_random = fastest and any(request.tried for request in queue)
     for at_s, together in groupby(rests, lambda ip: max(now_s, ip.locked_until_s or 0.0)):
         if not left:
             break
@@ -82,7 +71,7 @@ def forecast(queue: Sequence[IpRequest], rests: Iterable[Ip], now_s: float, *, f
             if request.deadline_s <= at_s:
                 found.unserved.append(place)
                 continue
-            if request.tried and fastest and len(free) > 1:
+            if is_random and len(free) > 1:
                 found.random_from_s = min(found.random_from_s, at_s)
             choice = next((ip for ip in free if ip.id not in request.tried), None)
             if choice is None:
@@ -261,7 +250,7 @@ class Prospects:
         is_lease_near = bool(self._leased) and now_s < request.deadline_s - rules.cooldown_s
         if not (resting or self._checked or is_lease_near):
             return False
-        queue: list[IpRequest] = [waiting for _, waiting in self._waiting.queue()]
+        queue = [waiting for _, waiting in self._waiting.queue()]
         place = bisect_right(queue, request.priority, key=attrgetter("priority"))
         queue.insert(place, request)
         return place not in self._in_vain(queue, now_s, rules)[0]

@@ -10,6 +10,7 @@ counts as the fastest, divided by its failures in a row plus one. Of many IPs a 
 import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
 from daemon.pool.messages import Acquire
@@ -140,6 +141,15 @@ def _ms(ip: Ip, best_ms: float) -> float:
     return best_ms * (1 + ip.consecutive_failures) if ms is None else ms
 
 
+@dataclass(frozen=True, slots=True)
+class IpRequest:
+    """The fields of messages.Acquire that decide who gets which IP. Its wait ends at `deadline_s`, see admission.py."""
+
+    deadline_s: float
+    priority: int = 0
+    tried: frozenset[UUID] = frozenset()
+
+
 class Waiting:
     """Requests that wait for an IP, ordered by priority, then arrival.
 
@@ -148,7 +158,7 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._here: dict[int, Acquire] = {}  # by order of arrival
+        self._here: dict[int, tuple[Acquire, IpRequest]] = {}  # by order of arrival
         self._by_priority: list[tuple[int, int]] = []
         self._by_deadline: list[tuple[float, int]] = []
         self._passed_over: list[tuple[int, int]] = []
@@ -161,22 +171,23 @@ class Waiting:
         return len(self._here)
 
     def __iter__(self) -> Iterator[Acquire]:
-        return iter(self._here.values())
+        return (request for request, _ in self._here.values())
 
-    def queue(self) -> list[tuple[int, Acquire]]:
+    def queue(self) -> list[tuple[int, IpRequest]]:
         """(number for `take`, request) in the order in which they are served."""
-        return sorted(self._here.items(), key=lambda entry: entry[1].priority)
+        entries = ((number, asks) for number, (_, asks) in self._here.items())
+        return sorted(entries, key=lambda entry: entry[1].priority)
 
-    def add(self, request: Acquire) -> None:
+    def add(self, request: Acquire, asks: IpRequest) -> None:
         if not self._here:
             self.latest_s, self.last_priority, self.any_tried = -math.inf, 0, False
-        self.latest_s = max(self.latest_s, request.deadline_s)
+        self.latest_s = max(self.latest_s, asks.deadline_s)
         self.last_priority = max(self.last_priority, request.priority)
         self.any_tried = self.any_tried or bool(request.tried)
         self._order += 1
-        self._here[self._order] = request
+        self._here[self._order] = request, asks
         heapq.heappush(self._by_priority, (request.priority, self._order))
-        heapq.heappush(self._by_deadline, (request.deadline_s, self._order))
+        heapq.heappush(self._by_deadline, (asks.deadline_s, self._order))
         most = OUTDATED_FACTOR * len(self._here) + HEAP_MIN
         if len(self._by_priority) > most:
             self._by_priority = sorted(w for w in self._by_priority if w[1] in self._here)
@@ -185,8 +196,8 @@ class Waiting:
 
     def first(self) -> Acquire | None:
         while self._by_priority:
-            if request := self._here.get(self._by_priority[0][1]):
-                return request
+            if entry := self._here.get(self._by_priority[0][1]):
+                return entry[0]
             heapq.heappop(self._by_priority)
         return None
 
@@ -205,17 +216,17 @@ class Waiting:
 
     def take(self, number: int) -> Acquire:
         """Removes a request of `queue`."""
-        return self._here.pop(number)
+        return self._here.pop(number)[0]
 
     def take_due(self, now_s: float) -> list[Acquire]:
         """Removes the requests whose deadline has come."""
         due = []
         while (deadline_s := self.next_deadline_s()) is not None and deadline_s <= now_s:
-            due.append(self._here.pop(heapq.heappop(self._by_deadline)[1]))
+            due.append(self.take(heapq.heappop(self._by_deadline)[1]))
         return due
 
     def take_all(self) -> list[Acquire]:
-        everyone = list(self._here.values())
+        everyone = list(self)
         self._here.clear()
         return everyone
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from daemon.pool.prospects import IpRequest
+from daemon.pool.queues import IpRequest
 
 
 @dataclass

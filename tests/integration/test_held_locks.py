@@ -1,5 +1,7 @@
 """Row locks of other sessions: no session piles up, the blocker is named, and the server enforces the limits."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ import trio
 
 from daemon.database import sessions
 from daemon.database.postgres import Connection, Database, open_database
-from daemon.errors import DatabaseBusy
+from daemon.errors import DatabaseBusy, DatabaseUnavailable
 from daemon.journal.entries import IpTraffic
 from daemon.settings import model
 from tests.integration.databases import PostgresServer, Rows, fresh_database
@@ -99,33 +101,66 @@ async def test_the_limits_hold_on_the_server_in_each_transaction(postgres: Postg
         assert await rows.database.work(shown) == ("10s", "5s")
 
 
+async def test_a_client_that_is_stopped_in_a_transaction_loses_its_locks(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "IDLE_TIMEOUT_S", 0.3)
+    others = threading.Event()  # set by trio, awaited in an asyncio task
+
+    async def stop_halfway(conn: Connection) -> None:
+        await update(conn, ip_id)
+        await asyncio.to_thread(others.wait)
+        await update(conn, ip_id)
+
+    async def stopped() -> None:
+        with pytest.raises(DatabaseUnavailable):
+            await database.work(stop_halfway)
+
+    async with fresh_database(postgres) as rows, hurried(rows, 5, monkeypatch) as database:
+        ip_id = await rows.add_ip("198.51.100.1")
+
+        async def free_rows(count: int) -> bool:
+            return len(await rows.sql("select id from ip_rotation_pool for update skip locked")) == count
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stopped)
+            try:
+                await until(lambda: free_rows(0), "the row is locked")
+                await until(lambda: free_rows(1), "the lock has gone")
+            finally:
+                others.set()
+
+
 async def test_hits_and_traces_are_shipped_while_an_ips_row_is_locked(
     postgres: PostgresServer, tmp_path: Path, expected_errors: LoggedErrors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected_errors.expect("statement_blocked")
     request = uuid4()
-    async with fresh_database(postgres) as rows, hurried(rows, 0.4, monkeypatch) as database:
-        ip_id = await rows.add_ip("198.51.100.1")
+    async with (
+        fresh_database(postgres) as rows,
+        hurried(rows, 0.4, monkeypatch) as database,
+        running_journal(tmp_path / "j", database) as journal,
+    ):
+        ip_id = await rows.add_ip("198.51.100.1", node_id=journal.spool.node_id)
         edit = await edit_no_of(rows, ip_id)
-        async with running_journal(tmp_path / "j", database) as journal:
-            async with held_lock(rows):
-                for _ in range(3):
-                    journal.writer.record(leased(ip_id, edit), IpTraffic(ip_id, 4321, 765), hit())
-                journal.writer.record(pending(request), processing(request), finished(request))
-                await until(journal.troubles.lines)
-                assert await rows.one("select count(*) from hits") == 3
-                assert await rows.one("select status from active_trace_requests") == "completed"
-                [line] = journal.troubles.lines()
-                assert line.startswith("writing the IPs' states: a lock of another session blocks a statement")
-                assert "application by hand" in line
-                assert journal.shipper.reachable
-                assert journal.shipper.backlog() == 6, "the states"
-                await trio.sleep(1)
-                assert await rows.one(f"{SESSIONS} and wait_event_type = 'Lock'") <= 1
-            await journal.flush()
-            [row] = await rows.sql("select status, bytes_received from ip_rotation_pool")
-            assert row == {"status": "locked", "bytes_received": 3 * 4321}
-            assert not journal.troubles.lines()
+        async with held_lock(rows):
+            for _ in range(3):
+                journal.writer.record(leased(ip_id, edit), IpTraffic(ip_id, 4321, 765), hit())
+            journal.writer.record(pending(request), processing(request), finished(request))
+            await until(journal.troubles.lines)
+            assert await rows.one("select count(*) from hits") == 3
+            assert await rows.one("select status from active_trace_requests") == "completed"
+            [line] = journal.troubles.lines()
+            assert line.startswith("writing the IPs' states: a lock of another session blocks a statement")
+            assert "application by hand" in line
+            assert journal.shipper.reachable
+            assert journal.shipper.backlog() == 6, "the states"
+            await trio.sleep(1)
+            assert await rows.one(f"{SESSIONS} and wait_event_type = 'Lock'") <= 1
+        await journal.flush()
+        [row] = await rows.sql("select status, bytes_received from ip_rotation_pool")
+        assert row == {"status": "locked", "bytes_received": 3 * 4321}
+        assert not journal.troubles.lines()
 
 
 async def test_a_locked_ip_does_not_hold_up_the_renewal_of_the_nodes_trust(

@@ -14,7 +14,7 @@ SHOWN_BY = {
     "free_without_quiet": ("cut_off", 0),
     "lost_by_database_clock": ("clocks_jump", 0),
     "give_leased": ("load_turns", 0),
-    "stale_adopt": ("stopped", 37),
+    "stale_adopt": ("operators_edit", 30),
     "unowned_states": ("stopped", 2),
     "endless_trust": ("cut_off", 0),
     "no_beat_check": ("restored", 0),

@@ -41,7 +41,7 @@ def test_a_gift_is_on_its_way_until_the_receiver_has_adopted_it_or_some_seconds_
     exchange = Exchange(0)
     exchange.note(a_view(given={OTHER: 3}), 0, {OTHER: 10}, 1)
     exchange.note(a_view(given={OTHER: 5}), 0, {OTHER: 11}, 2)
-    assert exchange.figures(a_view()).sent == {OTHER: Sent(4, 15)}
+    assert exchange.figures(a_view()).sent == {OTHER: Sent(5, 15)}, "it lacks 4, because it has adopted 11"
     assert [gift.count for gift in exchange.given] == [3, 2]
     exchange.note(a_view(given={OTHER: 5}), 0, {OTHER: 15}, 3)
     assert exchange.figures(a_view()).sent == {}
@@ -50,6 +50,31 @@ def test_a_gift_is_on_its_way_until_the_receiver_has_adopted_it_or_some_seconds_
     assert exchange.figures(a_view()).sent == {}
     exchange.note(a_view(given={OTHER: 6}), 0, {}, 4 + MOVED_S)
     assert not exchange.given
+
+
+def test_a_gift_that_was_adopted_before_it_was_noted_is_not_on_its_way() -> None:
+    exchange = Exchange(0)
+    exchange.note(a_view(given={}), 0, {OTHER: 3}, 1)
+    exchange.note(a_view(given={OTHER: 2}), 0, {OTHER: 5}, 2)
+    assert exchange.figures(a_view(given={OTHER: 2})).sent == {}
+    exchange.note(a_view(given={OTHER: 4}), 0, {OTHER: 6}, 3)
+    assert exchange.figures(a_view(given={OTHER: 4})).sent == {OTHER: Sent(2, 7)}, "it has one of the two"
+
+
+def test_a_gift_is_in_the_figures_before_it_is_noted() -> None:
+    exchange, given = Exchange(0), {OTHER: 1}
+    exchange.note(a_view(given=given), 0, {OTHER: 3}, 1)
+    more = a_view(given={OTHER: 3})
+    assert exchange.figures(more).sent == exchange.figures(more).sent == {OTHER: Sent(3, 6)}
+    exchange.note(more, 0, {OTHER: 3}, 2)
+    assert exchange.figures(more).sent == {OTHER: Sent(3, 6)}
+
+
+def test_a_receiver_that_started_again_has_its_gifts_to_come() -> None:
+    exchange = Exchange(0)
+    exchange.note(a_view(given={}), 0, {OTHER: 50}, 1)
+    exchange.note(a_view(given={OTHER: 2}), 0, {OTHER: 0}, 2)
+    assert exchange.figures(a_view(given={OTHER: 2})).sent == {OTHER: Sent(2, 2)}
 
 
 def test_as_many_ips_are_coming_as_are_idle_elsewhere_or_came_lately() -> None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
+from statistics import median_low
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +20,10 @@ from msgspec import structs
 
 from daemon.errors import IllegalTransition
 from daemon.journal.entries import IpChanged, IpGiven
+from daemon.pool.admission import LANDED_MAX, LANDED_MIN
 from daemon.pool.messages import Acquire, Adopt, Decision, Give, Lease, Message, NoIPAvailable, Release, Remove
 from daemon.pool.pool import Pool
+from daemon.pool.queues import IpRequest
 from daemon.pool.states import CHECKS, NEVER_USED, TABLE, Event, Ip, Occurrence, Rules, Status, move
 from tests.fakes.futures import Returning, served
 from tests.fakes.ips import a_request, an_ip, at, recount, row_of, state
@@ -67,6 +70,9 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         self.known: dict[UUID, Known] = {}
         self.rows: dict[UUID, dict[str, Any]] = {}
         self.waiting: list[Acquire] = []
+        self.asks: dict[UUID, IpRequest] = {}  # by request_id; until when each request may wait
+        self.asked_s: dict[UUID, float] = {}
+        self.landed_s: list[float] = []  # durations of traces
         self.held: list[Lease] = []
         self.checks: list[Lease] = []
         self.old: list[Lease] = []
@@ -97,11 +103,17 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             found.append(Returning(ip_id, free_s, known.last_used_s))
         return found
 
+    def asks_of(self, request: Acquire) -> IpRequest:
+        """A click waits only while a trace of the usual duration can end before its deadline."""
+        known = len(self.landed_s) >= LANDED_MIN and request.priority == 0
+        usual_s = median_low(self.landed_s[-LANDED_MAX:]) if known else 0.0
+        return IpRequest(request.deadline_s - usual_s, request.priority, request.tried)
+
     def can_be_served(self, request: Acquire) -> bool:
         """In one of three futures: no lease ends; all end at once; all end just in time for this request."""
-        queue = sorted(self.waiting, key=lambda r: r.priority)
-        place = queue.index(request)
-        just_in_time_s = request.deadline_s - 0.01
+        waiting = sorted(self.waiting, key=lambda r: r.priority)
+        queue, place = [self.asks[r.request_id] for r in waiting], waiting.index(request)
+        just_in_time_s = queue[place].deadline_s - 0.01
 
         def much_later(ip: Returning, at_s: float) -> float:
             return math.inf
@@ -129,7 +141,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     def is_reachable(self, request: Acquire) -> bool:
         """Whether an IP that it has not tried can become available before its deadline."""
-        return any(ip.free_s < request.deadline_s for ip in self.returning(lambda: 0.0) if ip.id not in request.tried)
+        until_s = self.asks[request.request_id].deadline_s
+        return any(ip.free_s < until_s for ip in self.returning(lambda: 0.0) if ip.id not in request.tried)
 
     def lease_ends(self, ip_id: UUID, address: str) -> None:
         known = self.known[ip_id]
@@ -198,7 +211,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         for request, answer in decision.answers:
             assert request in self.waiting
             if isinstance(answer, Lease):
-                assert request.deadline_s > self.now_s
+                has_waited = self.asked_s[request.request_id] < self.now_s
+                assert (self.asks[request.request_id] if has_waited else request).deadline_s > self.now_s
                 servable = [r for r in self.waiting if self.free(r.tried)]
                 assert request is min(servable, key=lambda r: r.priority)  # min gives the first of equal ones
                 self.check_grant(request, answer)
@@ -235,8 +249,11 @@ class PoolBesideItsModel(RuleBasedStateMachine):
 
     # what may happen -------------------------------------------------------------------------------------------------
 
-    @initialize(count=st.integers(1, 4))
-    def some_ips(self, count: int) -> None:
+    @initialize(count=st.integers(1, 4), usual_s=st.sampled_from([None, 30.0]))
+    def some_ips(self, count: int, usual_s: float | None) -> None:
+        self.landed_s += [] if usual_s is None else [usual_s] * LANDED_MIN
+        for held_s in self.landed_s:
+            self.pool._estimate.note_hold(held_s, landed=True)
         ips = [an_ip(endpoint) for endpoint in ENDPOINTS[:count]]
         self.pool.load(ips)
         for ip in ips:
@@ -255,6 +272,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             request = a_request(self.now_s + patience_s, priority, tried)
             self.say()
             self.waiting.append(request)
+            self.asks[request.request_id], self.asked_s[request.request_id] = self.asks_of(request), self.now_s
             self.say(request)
 
     @precondition(lambda self: self.held)
@@ -268,6 +286,7 @@ class PoolBesideItsModel(RuleBasedStateMachine):
             return
         known = self.known[lease.ip_id]
         known.good += event is Event.RELEASED_OK
+        self.landed_s += [self.now_s - known.last_used_s] if event is Event.RELEASED_OK else []
         known.bad += event is Event.RELEASED_IP_AT_FAULT
         if event is not Event.RELEASED_TARGET_AT_FAULT:
             known.bad_in_row = 0 if event is Event.RELEASED_OK else known.bad_in_row + 1
@@ -470,7 +489,8 @@ class PoolBesideItsModel(RuleBasedStateMachine):
         """Exact for requests that no leased IP can serve: their future is known."""
         for request in self.waiting:
             assert self.is_reachable(request)
-            is_exact = request.deadline_s <= self.now_s + RULES.cooldown_s and not self.checks
+            until_s = self.asks[request.request_id].deadline_s
+            is_exact = until_s <= self.now_s + RULES.cooldown_s and not self.checks
             if is_exact and not self.pool_rules.fastest and not self.depends_on_order():
                 assert self.can_be_served(request)
 

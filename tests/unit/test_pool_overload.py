@@ -6,14 +6,16 @@ from uuid import UUID
 
 import pytest
 
-from daemon.pool.messages import Decision, Lease, NoIPAvailable, Release
+from daemon.pool.admission import LANDED_MIN
+from daemon.pool.messages import Decision, Lease, NoIPAvailable, Release, SetRules
 from daemon.pool.pool import Pool
 from daemon.pool.states import Event, Rules
-from tests.fakes.ips import a_pool, a_request, an_ip, at
+from tests.fakes.ips import a_pool, a_request, an_ip, at, granted, leased, refused, released, say
 
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 9.95
+TRACE_S = 3.0
 
 
 @dataclass
@@ -53,6 +55,8 @@ class Play:
         self.pool.fire_timers(at(now_s), decision)
         for message in messages:
             self.pool.decide(message, at(now_s), decision)  # type: ignore[arg-type]
+        counts = self.pool.counts()
+        assert not (counts.available and counts.waiting)
         for request, answer in decision.answers:
             waited_s = now_s - self.asked_s[request.request_id]
             if isinstance(answer, Lease):
@@ -112,3 +116,70 @@ def test_nobody_waits_where_no_ip_can_be_free_in_time() -> None:
     play.run(rate=100.0, seconds=1)
     assert pool.counts().waiting == 0
     assert play.refused_s == [0.0] * 99
+
+
+@pytest.mark.parametrize(("ips", "cooldown_s"), [(5, 60.0), (20, 60.0), (100, 60.0), (10, 5.0)])
+def test_under_ten_times_the_load_traces_begin_early_enough_to_end_in_time(ips: int, cooldown_s: float) -> None:
+    """With few IPs, the oldest waiting click would get the next IP even with too little time left for its trace."""
+    play, _ = overloaded(ips, cooldown_s, TRACE_S, 8)
+    in_time = [waited_s for waited_s in play.waits_s if waited_s + TRACE_S <= PATIENCE_S]
+    assert len(play.waits_s) >= 0.95 * ips * 8
+    assert len(in_time) >= 0.95 * len(play.waits_s)
+
+
+def used(traces: int, event: Event = Event.RELEASED_OK) -> tuple[Pool, float]:
+    """A pool whose only IP had some traces of TRACE_S; and when its rest ends."""
+    pool, now_s = a_pool(an_ip()), 0.0
+    for _ in range(traces):
+        lease = leased(pool, now_s)
+        say(pool, now_s + TRACE_S, released(lease, event))
+        now_s += TRACE_S + pool.rules.cooldown_s
+    return pool, now_s
+
+
+def test_a_click_waits_for_an_ip_that_leaves_time_for_a_trace() -> None:
+    pool, free_s = used(LANDED_MIN)
+    click = a_request(free_s + TRACE_S + 0.5)
+    assert pool.would_refuse(click.deadline_s, free_s - 6) is None
+    assert say(pool, free_s - 6, click).answers == []
+    assert list(granted(say(pool, free_s))) == [click.request_id]
+
+
+def test_a_click_is_refused_at_once_if_its_ip_would_come_too_late_for_a_trace() -> None:
+    pool, free_s = used(LANDED_MIN)
+    click = a_request(free_s + TRACE_S - 0.5)
+    assert pool.would_refuse(click.deadline_s, free_s - 6) == "too_late"
+    assert refused(say(pool, free_s - 6, click))[click.request_id].why == "too_late"
+    assert pool.would_refuse(free_s - 5, free_s - 6) == "too_late", "no time is left at all"
+
+
+def test_a_wait_for_a_lease_ends_while_a_trace_would_have_no_time_left() -> None:
+    pool, now_s = used(LANDED_MIN)
+    say(pool, now_s, SetRules(Rules(cooldown_s=0.0)), a_request(now_s + 10))
+    click = a_request(now_s + 10)
+    assert say(pool, now_s, click).answers == []
+    assert pool.next_due_s() == now_s + 10 - TRACE_S
+    assert refused(say(pool, now_s + 10 - TRACE_S))[click.request_id].why == "too_late"
+
+
+def test_an_available_ip_is_leased_however_little_time_is_left() -> None:
+    pool, free_s = used(LANDED_MIN)
+    say(pool, free_s)
+    assert pool.would_refuse(free_s + 1, free_s) is None
+    assert len(granted(say(pool, free_s, a_request(free_s + 1)))) == 1
+
+
+def test_a_batch_trace_waits_until_its_deadline() -> None:
+    pool, free_s = used(LANDED_MIN)
+    batch = a_request(free_s + 0.5, priority=1)
+    assert say(pool, free_s - 6, batch).answers == []
+    assert list(granted(say(pool, free_s))) == [batch.request_id]
+
+
+@pytest.mark.parametrize(("traces", "event"), [(LANDED_MIN - 1, Event.RELEASED_OK),
+                                               (LANDED_MIN, Event.RELEASED_TARGET_AT_FAULT)])  # fmt: skip
+def test_while_no_usual_duration_is_known_a_click_waits_until_its_deadline(traces: int, event: Event) -> None:
+    pool, free_s = used(traces, event)
+    click = a_request(free_s + 0.5)
+    assert say(pool, free_s - 6, click).answers == []
+    assert list(granted(say(pool, free_s))) == [click.request_id]

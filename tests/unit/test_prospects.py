@@ -13,7 +13,8 @@ from msgspec import structs
 
 from daemon.pool.messages import Adopt, Decision
 from daemon.pool.pool import Pool
-from daemon.pool.prospects import Newcomer, Supply, in_vain
+from daemon.pool.prospects import Supply, in_vain
+from daemon.pool.queues import IpRequest
 from daemon.pool.states import Ip, Rules, Status
 from tests.fakes.futures import Returning, served
 from tests.fakes.ips import a_request, an_ip, at, granted, refused, row_of
@@ -26,7 +27,7 @@ HELD_FOR_EVER = 10_000
 class Scene:
     """A pool without an available IP. Times are whole seconds."""
 
-    queue: list[Newcomer]
+    queue: list[IpRequest]
     rests: list[Ip]
     leased: list[UUID]
     checked: list[UUID]
@@ -51,7 +52,7 @@ def scenes(draw: st.DrawFn, *, cooldowns_s: st.SearchStrategy[int], tries: bool 
     kinds = [draw(st.sampled_from(["rests", "rests", "leased", "checked"])) for _ in ids]
     picks = st.frozensets(st.sampled_from(ids), max_size=2) if ids and tries else st.just(frozenset[UUID]())
     queue = [
-        Newcomer(NOW_S + draw(st.integers(1, 10)), draw(st.integers(0, priorities - 1)), draw(picks))
+        IpRequest(NOW_S + draw(st.integers(1, 10)), draw(st.integers(0, priorities - 1)), draw(picks))
         for _ in range(draw(st.integers(0, 5)))
     ]
     rests = [
@@ -108,7 +109,7 @@ def test_whenever_leases_end_nobody_is_served_who_was_said_to_wait_in_vain(
 @settings(max_examples=400, deadline=None)
 @given(scenes(cooldowns_s=st.integers(0, 12), tries=False))
 def test_whoever_waits_behind_earlier_deadlines_can_be_served(scene: Scene) -> None:
-    queue = [Newcomer(NOW_S + deadline_s) for deadline_s in sorted({asks.deadline_s - NOW_S for asks in scene.queue})]
+    queue = [IpRequest(NOW_S + deadline_s) for deadline_s in sorted({asks.deadline_s - NOW_S for asks in scene.queue})]
     scene = Scene(queue, scene.rests, scene.leased, scene.checked, scene.cooldown_s)
     hopeless, changes_s = scene.in_vain()
     for place, asks in enumerate(queue):
@@ -140,8 +141,16 @@ def test_by_the_time_that_is_told_one_more_waits_in_vain(scene: Scene) -> None:
     assert after or all(asks.deadline_s > changes_s for asks in queue)
 
 
+def test_a_draw_for_the_request_ahead_may_leave_the_untried_ip_to_a_retried_request() -> None:
+    first, second = (an_ip(status=Status.COOLDOWN, locked_until_s=NOW_S + 1) for _ in range(2))
+    queue = [IpRequest(NOW_S + 2), IpRequest(NOW_S + 2, tried=frozenset({second.id}))]
+    scene = Scene(queue, [first, second], [], [], cooldown_s=60)
+    assert scene.in_vain(fastest=False) == ({1}, math.inf)
+    assert scene.in_vain(fastest=True)[0] == set()
+
+
 def test_as_many_may_wait_for_one_leased_ip_as_it_can_serve_in_turn() -> None:
-    scene = Scene([Newcomer(NOW_S + 10)] * 6, [], [UUID(int=1)], [], cooldown_s=2)
+    scene = Scene([IpRequest(NOW_S + 10)] * 6, [], [UUID(int=1)], [], cooldown_s=2)
     assert scene.in_vain() == ({4, 5}, NOW_S + 10 - 4 * 2)  # at 2, 4, 6 and 8 s at best
 
 
