@@ -188,6 +188,7 @@ async def journal_shipped(
     finally:
         if member.is_displaced:
             with trio.CancelScope(shield=True):
+                await writer.durable()  # with the last note of what was applied, which is no note of the new node
                 await trio.to_thread.run_sync(functools.partial(spool.become_copy, all_facts=True))
     if member.is_displaced:
         return

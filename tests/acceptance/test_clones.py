@@ -66,10 +66,10 @@ async def test_a_node_that_its_clone_displaces_ends_and_starts_as_a_new_node_wit
 ) -> None:
     async with one_node(state_dir) as (url, settings, original):
         clone = cloned(original.state_dir, state_dir / "second", rebooted=False)
-        answered = {"first": 0, "second": 0}
+        answered, enough = {"first": 0, "second": 0}, trio.Event()
 
         async def visit(daemon: Serving) -> None:
-            while daemon.process.poll() is None:
+            while daemon.process.poll() is None and not enough.is_set():
                 answered[daemon.state_dir.name] += (await click(daemon, "a")).redirected
 
         async with serving(clone, {**settings, "node": {"name": "second"}}, ready=False) as second:
@@ -81,7 +81,7 @@ async def test_a_node_that_its_clone_displaces_ends_and_starts_as_a_new_node_wit
                 assert "named second" in line["why"]
                 await until(lambda: original.process.poll() is not None, "the displaced daemon ends")
                 assert original.process.poll() == 1
-                visitors.cancel_scope.cancel()
+                enough.set()
             async with serving(original.state_dir, settings) as again:
                 assert await count(url, ACTIVE) == 2
                 assert await again.stop() == 0

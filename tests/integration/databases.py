@@ -90,7 +90,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         trio.run(prepare)
         try:
             found = PostgresServer(state_dir, server)
-            found.sql("alter system set fsync = off")  # the machine does not crash; a busy disk takes minutes for a test
+            found.sql("alter system set fsync = off")  # a busy disk takes longer than tests wait
             found.sql("select pg_reload_conf()")
             yield found
         finally:

@@ -109,7 +109,8 @@ def test_each_ip_is_checked_by_the_process_that_owns_it_and_other_hosts_are_name
         f" values ('{OTHER_HOST}', 'far-1', 1, 'active', now() + interval '900 s', 160, '1.0')"
     )
     tracepool.sql(
-        "insert into ip_rotation_pool (ip_address, node_id) values ('192.0.2.1', null),"
+        "set tracepool.writer = 'daemon';"
+        " insert into ip_rotation_pool (ip_address, node_id) values ('192.0.2.1', null),"
         f" ('192.0.2.2', '{spool.node_id}'), ('192.0.2.3', '{OTHER_HOST}')"
     )
 

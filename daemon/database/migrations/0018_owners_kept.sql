@@ -1,7 +1,7 @@
 -- Only the nodes decide which of them owns an IP: an operator's statement does not change it. The daemon's own
 -- transactions pass by the conditions alone, so that a bulk take costs no call for each row.
 
-create function tracepool_keep_owner() returns trigger language plpgsql as $$
+create function tracepool_keep_owner() returns trigger language plpgsql set search_path from current as $$
 begin
     new.node_id := case when tg_op = 'UPDATE' then old.node_id end;
     return new;
