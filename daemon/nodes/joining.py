@@ -55,7 +55,8 @@ async def joined(conn: Connection, request: JoinRequest) -> Entered | Occupied |
         return found
     if request.alone:
         await conn.execute(QUERIES["take_over"], me.node_id)
-    values = me.node_id, me.name, me.epoch, request.claim, me.trust_s, me.quiet_s(), __version__, PROTOCOL
+    epoch = max(me.epoch, (request.epoch or 0) + 1)  # never an earlier one of this run, also in a restored database
+    values = me.node_id, me.name, epoch, request.claim, me.trust_s, me.quiet_s(), __version__, PROTOCOL
     row = await conn.fetchrow(QUERIES["join_node"], *values, request.figures)
     return Entered(
         continues=found.continues,

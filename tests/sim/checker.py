@@ -77,6 +77,12 @@ class Checker:
                 last.to_s = min(last.to_s, now_s)
         self._open = {click: found for click, found in self._open.items() if found[0] != node}
 
+    def restarts_with(self, node: str, cooldown_s: float) -> None:
+        """What was leased when the node was killed rests by the shorter one of its two cooldowns, at least."""
+        for last in self._last.values():
+            if last.node == node:
+                last.cooldown_s = min(last.cooldown_s, cooldown_s)
+
     def stopped(self, node: str) -> None:
         """A stopped process answers nobody: its open clicks are not judged."""
         self._open = {click: found for click, found in self._open.items() if found[0] != node}

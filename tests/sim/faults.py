@@ -137,6 +137,7 @@ def other_cooldown(w: World) -> Task:
     for place, home in enumerate(w.homes):
         w.run_of(place).kill()
         home.rules = Rules(w.size.lock_s, cooldown_s, waiting_max=100)
+        w.checker.restarts_with(home.name, cooldown_s)
         yield w.chance.uniform(0.1, 1.0)
         w.start(home)
         yield w.chance.uniform(1.0, 5.0)

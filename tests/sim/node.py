@@ -233,7 +233,7 @@ class Run:
         home = self.home
         while True:
             asked_s, claim = self.boot(), self.world.new_number()
-            values = home.node_id, home.name, claim, self.world.trust_s, self._quiet_s
+            values = home.node_id, home.name, claim, self.epoch + 1, self.world.trust_s, self._quiet_s
             try:
                 continues, epoch, beat = yield Call(partial(self.world.tables.join, *values))
                 break

@@ -112,7 +112,9 @@ class Tables:
 
     # Nodes
 
-    def join(self, node_id: UUID, name: str, claim: int, trust_s: float, quiet_s: float) -> tuple[bool, int, int]:
+    def join(
+        self, node_id: UUID, name: str, claim: int, epoch: int, trust_s: float, quiet_s: float
+    ) -> tuple[bool, int, int]:
         """(whether the node's journaled states are still valid, its epoch, its beat)."""
         row = self.data.nodes.get(node_id)
         continues = row is None or row.state != "lost"
@@ -121,7 +123,8 @@ class Tables:
             row = self.data.nodes[node_id] = NodeRecord(node_id, name)
         is_quiet = row.trusted_until_s + row.quiet_s <= now_s
         row.quiet_s = quiet_s if is_quiet else max(row.quiet_s, quiet_s)
-        row.epoch, row.claim, row.state, row.trusted_until_s = row.epoch + 1, claim, "active", now_s + trust_s
+        row.epoch = max(row.epoch + 1, epoch)
+        row.claim, row.state, row.trusted_until_s = claim, "active", now_s + trust_s
         row.trust_s = trust_s
         row.beat += 1
         return continues, row.epoch, row.beat

@@ -41,6 +41,11 @@ def test_the_invariants_hold_under_each_fault(fault: str) -> None:
     assert breaches_of(run(2, "small", fault)) == []
 
 
+@pytest.mark.parametrize("seed", [20, 37])  # an epoch of a restored database was used a second time
+def test_the_invariants_hold_under_two_faults(seed: int) -> None:
+    assert breaches_of(run(seed, "small")) == []
+
+
 def test_a_seed_has_one_history() -> None:
     first, again = run(4, "small"), run(4, "small")
     assert (first.events, first.attempts, first.moves) == (again.events, again.attempts, again.moves)
