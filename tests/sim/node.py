@@ -395,7 +395,10 @@ class Run:
         else:
             rows, others = yield Call(lambda: (tables.rows_of(me, first, last), tables.others_edited(me, first, last)))
         self._adopt(rows, others, term)
-        yield from self._confirm(departures)
+        if last is None or taken:  # else the pools may not have handled a deleted row yet
+            yield from self._confirm(departures)
+        else:
+            self._departing |= bool(departures)
 
     def _confirm(self, departures: list[Endpoint]) -> Task:
         """The pools have handled all edits before `departures` was read. Confirms the endpoints that have rested."""
