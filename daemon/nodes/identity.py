@@ -1,4 +1,4 @@
-"""Who this node is, its status, and whom its member notifies."""
+"""This node's identity, its status, and the listeners that its member notifies."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -73,7 +73,7 @@ class Stock:
         ip.provider, ip.country, ip.login = row.provider, row.country, row.login
         ip.edit_no, ip.leaving = row.edit_no, False
         if ip.status is not Status.LOCKED:  # its release has the present number
-            ip.lease_no = max(ip.lease_no, row.lease_no)  # the row was nobody's meanwhile
+            ip.lease_no = max(ip.lease_no, row.lease_no)  # the row had no owner meanwhile
         if row.consecutive_failures == 0:
             ip.consecutive_failures = 0
         fit = row.is_healthy and row.status is not Status.FAILED

@@ -177,7 +177,7 @@ class Batch:
         """Ends the traces of a country without IPs."""
         countries = {canonical(row["country"]) for row in await self._database.fetch("ip_countries")}
         if canonical(country) in countries:
-            return True  # another node's, or nobody's yet
+            return True  # another node's, or without an owner yet
         now = self._now()
         rows = await self._claim(country, running, REFUSED_ROWS_MAX)
         why = f"no pool: there is no IP in {country}, and trace.default_country names no other"

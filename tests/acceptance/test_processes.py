@@ -177,7 +177,7 @@ async def test_a_hanging_process_is_killed_and_started_again(state_dir: Path) ->
     with a_manager(state_dir) as manager:
         watched = several(state_dir, NOTIFY_SOCKET=manager.address, WATCHDOG_USEC=str(round(HANGS_S * 1e6)))
         async with network_of(addresses(20)) as network, watched as daemon:
-            await until(lambda: manager.count("READY=1"), "the manager hears of it")
+            await until(lambda: manager.count("READY=1"), "the manager receives it")
             await provide(daemon, network)
             hanging = child(daemon, "web-1")
             hanging.suspend()

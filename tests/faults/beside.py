@@ -93,7 +93,7 @@ def name_of(daemon: Scene) -> str:
 
 
 async def owned(scene: Scene) -> dict[str, set[str]]:
-    """The addresses of each node's IPs, by its name; '' for nobody's."""
+    """The addresses of each node's IPs, by its name; '' for IPs without an owner."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in await scene.sql(OWNERS):
         found[row["node"]].add(row["ip_address"])

@@ -368,7 +368,7 @@ class Run:
             yield from self._compare()
 
     def _take(self) -> Task:
-        """How many rows were nobody's."""
+        """How many rows had no owner."""
         if not self.may_lease():
             return 0
         return (yield Call(lambda: self.world.tables.take(self.home.node_id, self._beat)))
@@ -383,7 +383,7 @@ class Run:
         yield from self._read_rows(first, last if first else None)  # 0: rows were deleted
 
     def _read_rows(self, first: int, last: int | None) -> Task:
-        """Takes nobody's rows, and adopts this node's rows with these edit numbers; without `last` all rows."""
+        """Takes the rows without an owner, and adopts this node's rows with these edit numbers; without `last` all rows."""
         tables, me = self.world.tables, self.home.node_id
         term, known = self.epoch, {ip_id for pool in self.pools.values() for ip_id in pool.ips}
         departures = yield Call(lambda: tables.departures(me))  # before the rows, see _confirm

@@ -163,7 +163,7 @@ class Tables:
         return True
 
     def free_lost(self) -> int:
-        """Makes the rows of lost and unknown nodes nobody's."""
+        """Removes lost and unknown owners from rows."""
         freed = []
         for owner in list(self.data.owned):
             known = self.data.nodes.get(owner) if owner is not None else None
