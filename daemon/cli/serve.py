@@ -33,8 +33,8 @@ def serve(*, processes: Processes = None, config: ConfigFile = None) -> int:
     Without database.url the daemon runs its own PostgreSQL in the state directory:
     $STATE_DIRECTORY, /var/lib/tracepool for root, else ~/.local/state/tracepool.
 
-    With --processes N, N processes answer clicks, each as a node with a share of the
-    IPs, and a parent process watches them: see the setting processes.
+    With --processes N, N processes answer clicks, each as a node with a share of
+    the IPs, and a parent process watches them: see the setting processes.
 
     Exit status: 0 stopped, 1 crashed, 78 bad settings or a database that cannot be
     used (the message names the key and what is allowed, or the SQL that repairs

@@ -58,9 +58,9 @@ def status(
     Bytes are those of today's traces (UTC), as the proxies count them, with their
     cost in US dollars by each provider's price_per_gb.
 
-    --json: countries, active_traces, last_minute, traffic_today by provider, advice,
-    nodes and, from a daemon that runs here, its queues with their limits, its
-    journal and its own part of the figures in "node"; "daemon" is "running",
+    --json: countries, active_traces, last_minute, traffic_today by provider,
+    advice, nodes and, from a daemon that runs here, its queues with their limits,
+    its journal and its own part of the figures in "node"; "daemon" is "running",
     "elsewhere" (only other nodes run) or null.
 
         tracepool status

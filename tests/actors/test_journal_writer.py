@@ -60,8 +60,7 @@ async def test_before_the_spool_is_open_entries_wait_and_nothing_is_durable() ->
         assert not await writer.durable(entries[1])
         assert (writer.pending, writer.dropped) == (2, 0)
         writer.attach(cast(Spool, disk))
-        await until(lambda: not writer.pending)
-        assert disk.entries == [*map(encode, entries)]
+        await until(lambda: disk.entries == [*map(encode, entries)])
         assert await writer.durable(hit())
 
 

@@ -60,7 +60,7 @@ FAULTS = (
         "PostgreSQL replaced by its state of some seconds before while the daemon runs; each row is there once",
         failed_over,
         rounds=1,
-        errors=frozenset({"database_unavailable", "database_is_older"}),
+        errors=frozenset({"database_unavailable", "database_is_older", "node_claim_lost"}),
         all_resolved=True,
         finish=claim_held,
     ),

@@ -13,7 +13,7 @@ from uuid import uuid4
 from daemon.journal.spool import Spool
 from daemon.nodes import member
 from daemon.nodes.membership import Sighting
-from daemon.pool import pool as pools
+from daemon.pool import stock
 from daemon.pool.rests import Rests
 from daemon.pool.states import NEVER_USED, Event, Ip, Occurrence, Rules, Status
 
@@ -37,26 +37,26 @@ class Mutant:
 
 
 def rest_shorter(part: float) -> None:
-    move = vars(pools)["move"]
+    move = vars(stock)["move"]
 
     def moves(ip: Ip, occurrence: Occurrence, rules: Rules) -> None:
         move(ip, occurrence, rules)
         if occurrence.event is not Event.RESET and ip.status is Status.COOLDOWN and ip.locked_until_s is not None:
             ip.locked_until_s = occurrence.now_s + part * (ip.locked_until_s - occurrence.now_s)
 
-    setattr(pools, "move", moves)  # noqa: B010 - mypy refuses to set an imported name
+    setattr(stock, "move", moves)  # noqa: B010 - mypy refuses to set an imported name
 
 
 def lease_without_lock() -> None:
     """The trace gets its IP, and the pool has it as available."""
-    move, leases = vars(pools)["move"], count(1)
+    move, leases = vars(stock)["move"], count(1)
 
     def moves(ip: Ip, occurrence: Occurrence, rules: Rules) -> None:
         move(ip, occurrence, rules)
         if occurrence.event is Event.LEASE and next(leases) % ONE_IN == 0:
             ip.status = Status.AVAILABLE
 
-    setattr(pools, "move", moves)  # noqa: B010 - mypy refuses to set an imported name
+    setattr(stock, "move", moves)  # noqa: B010 - mypy refuses to set an imported name
 
 
 def forget_rests() -> None:

@@ -383,7 +383,7 @@ class Run:
         yield from self._read_rows(first, last if first else None)  # 0: rows were deleted
 
     def _read_rows(self, first: int, last: int | None) -> Task:
-        """Takes the rows without an owner, and adopts this node's rows with these edit numbers; without `last` all rows."""
+        """Takes rows without an owner, and adopts this node's rows with these edit numbers; without `last` all rows."""
         tables, me = self.world.tables, self.home.node_id
         term, known = self.epoch, {ip_id for pool in self.pools.values() for ip_id in pool.ips}
         departures = yield Call(lambda: tables.departures(me))  # before the rows, see _confirm
