@@ -32,6 +32,11 @@ def state_dir() -> Iterator[Path]:
         yield path
 
 
+def _heed_interrupts() -> None:
+    """A shell lets the programs that it starts in the background ignore SIGINT, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def running(*arguments: str, state_dir: Path, **options: Any) -> Iterator["subprocess.Popen[str]"]:
     """A process in its own process group, which is killed at the end."""
@@ -43,6 +48,7 @@ def running(*arguments: str, state_dir: Path, **options: Any) -> Iterator["subpr
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_heed_interrupts,
         **options,
     )
     with child:  # closes its pipes
