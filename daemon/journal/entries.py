@@ -21,8 +21,8 @@ class IpChanged(msgspec.Struct, frozen=True):
     """An IP's whole changeable state after a step of pool/states.py, based on the operator's edit `edit_no`.
 
     The state is applied while this node owns the IP, and no other has owned it since `lease_no`. `uses`, `successes`
-    and `failures` are what the step adds to the row's counters, whoever owns the IP by then. Earlier versions'
-    entries have the counters' values instead.
+    and `failures` are the step's additions to the row's counters, which count for any owner. Entries of earlier
+    versions have the counters' values instead.
 
     The endpoint `address`, `port`, `username` rests until `locked_until`, even if the row is deleted or edited.
     `locked_until_boot_s` is the same time on the boot clock with this `boot_id` (see Moment), which nobody can set.

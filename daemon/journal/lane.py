@@ -2,7 +2,7 @@
 
 The transaction of a batch also moves the lane's row of journal_position, so an entry is applied once, however often it
 is sent. Facts are applied at any time. States wait while this node has no claim on the database, and change only the
-rows of IPs that this node owns. What they add to an IP's counters is applied whoever owns the IP.
+rows of IPs that this node owns. Their additions to an IP's counters are applied for any owner.
 
 An entry whose values PostgreSQL refuses is found by halving its batch, and is kept among the refused entries, if
 PostgreSQL takes other entries of its kind. Otherwise the cause is no single row but a table, a constraint or a trigger:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.support.needs import need
 
 PATIENCE_S = 30.0
+AXE = files("axe_core_python").joinpath("axe.min.js").read_text()
+SERIOUS = {"serious", "critical"}
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -106,3 +109,11 @@ def browser(profile: Path) -> Iterator[Browser]:
         yield Browser(driver)
     finally:
         driver.quit()
+
+
+def serious(page: Browser) -> list[tuple[str, str]]:
+    page.run(AXE)
+    found = page.driver.execute_async_script(
+        "const done = arguments[0]; axe.run().then((result) => done(result.violations))"
+    )
+    return [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in SERIOUS]

@@ -1,13 +1,12 @@
 """The dashboard in Debian's Chromium, with a daemon that traces: live data, filters, changes, accessibility."""
 
 from collections.abc import Iterator
-from importlib.resources import files
 
 import pytest
 import trio
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.browsing import Browser, browser
+from tests.browser.browsing import Browser, serious
 from tests.browser.watched import SICK, Watched, watched_daemon
 from tests.support.processes import Serving, click, serving
 from tests.support.state_dirs import open_state_dir
@@ -15,17 +14,8 @@ from tests.support.state_dirs import open_state_dir
 pytestmark = pytest.mark.browser
 
 TABLES = ("countries", "in-flight", "traces", "sick", "traffic", "queues", "events", "ips")
-AXE = files("axe_core_python").joinpath("axe.min.js").read_text()
-SERIOUS = {"serious", "critical"}
 TYPED = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
 HOSTILE = "<img src=//evil.example/x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Comes first: without Chromium, no daemon is started."""
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")
@@ -199,14 +189,6 @@ def test_axe_finds_no_serious_violation_and_the_page_fits_its_width(page: Browse
         page.until(lambda: page.rows("hops"), "a trace is open")
         assert serious(page) == []
         close_dialog(page)
-
-
-def serious(page: Browser) -> list[tuple[str, str]]:
-    page.run(AXE)
-    found = page.driver.execute_async_script(
-        "const done = arguments[0]; axe.run().then((result) => done(result.violations))"
-    )
-    return [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in SERIOUS]
 
 
 async def test_once_tokens_exist_the_page_asks_for_one_and_keeps_it_in_the_tab(window: Browser) -> None:

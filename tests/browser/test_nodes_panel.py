@@ -5,21 +5,13 @@ from collections.abc import Iterator
 import pytest
 from selenium.webdriver.support.select import Select
 
-from tests.browser.browsing import Browser, browser
-from tests.browser.test_dashboard import serious
+from tests.browser.browsing import Browser, serious
 from tests.browser.watched import Watched, watched_nodes
 from tests.support.processes import Serving, click
 
 pytestmark = pytest.mark.browser
 
 FALLBACK_S = 40.0  # a drained node's IPs rest, and a node is stale after some seconds
-
-
-@pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Comes first: without Chromium, no daemon is started."""
-    with browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

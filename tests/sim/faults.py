@@ -40,7 +40,7 @@ def killed_and_restarted(w: World) -> Task:
         yield from w.expect_usable("3 s after a restart in place", kept)
         taken = [ip_id for ip_id in own - kept if (row := w.tables.data.ips.get(ip_id)) and row.node_id is None]
         if taken:
-            w.checker.breach("moved", w.loop.now_s, f"{len(taken)} IPs became nobody's by a restart in place")
+            w.checker.breach("moved", w.loop.now_s, f"{len(taken)} IPs lost their owner by a restart in place")
         yield w.chance.uniform(0.5, 5.0)
 
 
