@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from daemon.trace.engine.records import PageOutcome
 from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, ScriptBody, page_body
 from daemon.trace.page.html import Jump, Page
-from daemon.trace.page.refreshes import Refresh, declared_refresh
+from daemon.trace.page.refreshes import refresh_of
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
     REDIRECT_STATUSES,
@@ -40,13 +40,14 @@ from daemon.trace.walk.hops import (
     ScriptFetch,
     Tier,
     Usage,
+    fault_of_failure,
 )
 from daemon.trace.walk.page_runs import PageRun
 from daemon.trace.walk.referrers import first_referrer, of_page, origin_to, redirected, referer_to
-from daemon.trace.walk.verdicts import Fault, Verdict, fault_of, fault_of_answer
+from daemon.trace.walk.verdicts import Fault, Verdict, fault_of_answer
 from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import web_page_of
-from daemon.web.headers import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
+from daemon.web.headers import header_text, is_host_in, location_in, parsed, shown, wire_url
 
 __all__ = [
     "REDIRECT_STATUSES", "WEB_SCHEMES", "Fetch", "GaveUp", "Hop", "HopAnswer", "HopFailure", "Identity", "Landed",
@@ -105,7 +106,7 @@ class Walk:
         url, limits = self._current(), self.limits
         if status == 407 and not _is_https(self._href):
             return None  # the proxy's own answer
-        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, _refresh(headers, url))
+        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, refresh_of(headers, url))
 
     def answered(self, answer: HopAnswer) -> Step:
         """The step after an answer."""
@@ -143,7 +144,7 @@ class Walk:
         answer = replace(answer, ms=usage.ms, bytes_received=usage.bytes_received, bytes_sent=usage.bytes_sent)
         self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
         if step.kind == "unresolved":
-            return self._landed(answer, "engine", step.why or "unknown")
+            return self._landed(answer, "engine", shown(step.why) or "unknown")
         if step.kind == "stays":
             return self._landed(answer, "engine")
         jump = Jump(_KINDS.get(step.how, step.how), step.url, step.method, step.body, step.content_type)
@@ -198,7 +199,7 @@ class Walk:
 
     def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
         """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
-        refresh = _refresh(headers, url)
+        refresh = refresh_of(headers, url)
         if refresh is None or refresh.delay_s > self.limits.refresh_max_s:
             return Page()
         return Page(Jump("refresh-header", refresh.url.href))
@@ -310,20 +311,9 @@ class Walk:
         return GaveUp(verdict, reason, where + message)
 
 
-def fault_of_failure(failure: HopFailure) -> Fault:
-    """Whose fault a hop without an answer is."""
-    proven, own = failure.proxy_proven, failure.own
-    return fault_of(failure.phase, failure.kind, status=failure.status, proxy_proven=proven, own=own)
-
-
 def _scheme(href: str) -> str:
     return href.partition(":")[0]
 
 
 def _is_https(href: str) -> bool:
     return href.startswith("https:")
-
-
-def _refresh(headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Refresh | None:
-    text = refresh_in(headers)
-    return None if text is None else declared_refresh(text, url, url)
