@@ -61,8 +61,10 @@ def outcome_of(context: _quickjs.Context, request: bytes) -> bytes:
 
 
 class Engine:
-    def __init__(self) -> None:
-        self._context = template()
+    """Runs each page in a copy of `context`."""
+
+    def __init__(self, context: _quickjs.Context) -> None:
+        self._context = context
         self._sandbox = Sandbox()
 
     def serve(self) -> None:
@@ -142,11 +144,11 @@ def _write(message: bytes) -> None:
         rest = rest[os.write(ANSWER, rest) :]
 
 
-def main() -> None:
-    """Entered by engines.py, which passes the import path of the daemon."""
+def main(make: Callable[[], _quickjs.Context] = template) -> None:
+    """Entered by process.py, which passes the import path of the daemon."""
     with contextlib.suppress(OSError):
         os.nice(NICE)  # systemd may forbid it
     time.tzset()  # reads its file now, if TZ names one: a page's process cannot
-    engine = Engine()
+    engine = Engine(make())
     with contextlib.suppress(BrokenPipeError):  # the daemon has ended
         engine.serve()
