@@ -163,8 +163,24 @@ SCRIPTS: list[Chain] = [
     Chain("a script, its meta for others in noscript", *leads(
         says(f"<noscript><meta http-equiv=refresh content='0;/no'></noscript>{JUMP}"), "script"
     )),
-    Chain("a script that computes its target", *stays(
-        says("<p>One moment.<script>location = '/no?' + Math.random()</script>"), "script_unresolved"
+    Chain("a script that computes its target", *leads(
+        says("<p>One moment.<script>var id = 3 + 4; location = 'http://b.example/landed?cid=' + id</script>"), "script"
+    )),
+    Chain("a script that leaves after a moment", *leads(
+        says(f"<p>One moment.<script>setTimeout(function () {{ {TO} }}, 1500)</script>"), "script"
+    )),
+    Chain("a script that is on another host", *leads(
+        says("<p>One moment.<script src=//c.example/go.js></script>"), "script",
+        more={"c.example/go.js": reply(200, ("Content-Type", "text/javascript"), body=TO.encode())},
+    )),
+    Chain("a script that is on another host, and not there", *stays(
+        says(f"<p>One moment.<script src=//c.example/go.js></script><!-- {JUMP} -->"),
+    )),
+    Chain("a script that sets a cookie and reloads", *leads(
+        [says("<script>document.cookie = 'seen=1'; location.reload()</script>"), redirect(LANDING)], "script", "http",
+    )),
+    Chain("a script that asks for its target", *stays(
+        says("<p>One moment.<script>fetch('/to').then(function (r) { location = r.url })</script>"), "script_unresolved"
     )),
     Chain("a script that jumps on a click lands", *stays(says(f'<a href=# onclick="{TO}">Go</a>'))),
     Chain("a script that jumps in a function lands", *stays(says(f"<script>function go() {{ {TO} }}</script><p>Hi"))),
