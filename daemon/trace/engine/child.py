@@ -16,7 +16,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import _quickjs
 
@@ -55,7 +54,8 @@ def template() -> _quickjs.Context:
     own = {"__jobs": run_jobs, "__script": run_script, "__module": run_module}
     for name, function in {**host_functions(), **own}.items():
         context.add_callable(name, function)
-    context.eval(Path(__file__).with_name("page.js").read_text())
+    with open(os.path.join(os.path.dirname(__file__), "page.js"), encoding="utf-8") as script:
+        context.eval(script.read())
     return context
 
 
@@ -74,7 +74,7 @@ def outcome_of(context: _quickjs.Context, request: bytes) -> bytes:
     try:
         answer: str = context.get("__run")(request.decode())
     except _quickjs.JSException as error:
-        answer = json.dumps({"kind": "unresolved", "why": f"the engine failed: {error}"})
+        answer = json.dumps({"kind": "unresolved", "why": f"the engine failed: {str(error).partition(chr(10))[0]}"})
     return answer.encode()
 
 

@@ -4,6 +4,7 @@ The first engine starts with the daemon, a further one when a page finds all of 
 engine that fails is replaced after a pause, and its page is unresolved.
 """
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ import structlog
 import trio
 
 from daemon.pauses import Pauses
-from daemon.trace.engine.process import EngineFault, EngineProcess, Sandbox, engine_process
+from daemon.settings.model import Settings
+from daemon.trace.engine.process import CHILD, EngineFault, EngineProcess, Sandbox, engine_process
 from daemon.trace.engine.records import PageOutcome, PageRequest
 
 WAITING_MAX = 256  # pages that wait for an engine; further ones are unresolved at once
@@ -34,11 +36,20 @@ class _Page:
     abandoned: bool = False
 
 
+def workers_of(settings: Settings) -> int:
+    """With "auto" one engine for each CPU. Several processes of the daemon share the CPUs."""
+    if settings.trace.script_workers != "auto":
+        return settings.trace.script_workers
+    cpus = len(os.sched_getaffinity(0))
+    return 1 if settings.processes == "auto" else max(1, cpus // settings.processes)
+
+
 class Engines:
     """Up to `workers_max` engines, each with one page at a time."""
 
-    def __init__(self, workers_max: int, nursery: trio.Nursery) -> None:
+    def __init__(self, workers_max: int, nursery: trio.Nursery, module: str) -> None:
         self._workers_max = workers_max
+        self._module = module
         self._nursery = nursery
         self._send, self._receive = trio.open_memory_channel[_Page](WAITING_MAX)
         self._announced = False
@@ -48,7 +59,8 @@ class Engines:
     async def run(self, request: PageRequest) -> PageOutcome:
         """The outcome of a page, after PAGE_S_MAX at the latest. A page that the engine cannot judge is unresolved."""
         page = _Page(msgspec.json.encode(request))
-        if not self._receive.statistics().tasks_waiting_receive and self.workers < self._workers_max:
+        all_are_busy = self._announced and not self._receive.statistics().tasks_waiting_receive
+        if all_are_busy and self.workers < self._workers_max:
             self._add_worker()
         try:
             self._send.send_nowait(page)
@@ -76,7 +88,7 @@ class Engines:
 
     async def _serve(self) -> str:
         """Runs pages until the engine fails. Returns why it did."""
-        async with engine_process() as engine:
+        async with engine_process(self._module) as engine:
             why = "the engine ended"
             serving = trio.CancelScope()
             self._nursery.start_soon(_cancel_at_end, engine, serving)
@@ -103,10 +115,10 @@ class Engines:
 
 
 @asynccontextmanager
-async def engines_running(workers_max: int) -> AsyncIterator[Engines]:
-    """The engines. None of their processes is left after the block."""
+async def engines_running(workers_max: int, module: str = CHILD) -> AsyncIterator[Engines]:
+    """The engines, processes of `module`. None of them is left after the block."""
     async with trio.open_nursery() as nursery:
-        yield Engines(workers_max, nursery)
+        yield Engines(workers_max, nursery, module)
         nursery.cancel_scope.cancel()
 
 

@@ -19,9 +19,10 @@ START_S_MAX = 15.0
 
 # The engine has no variable of the daemon's environment, which may have secrets, except where its libraries are.
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"} | {"TZ": "UTC0"}
-_START = "import sys; sys.path[:] = sys.argv[1:]; from daemon.trace.engine.child import main; main()"
+CHILD = "daemon.trace.engine.child"
+_START = "import sys, importlib; sys.path[:] = sys.argv[2:]; importlib.import_module(sys.argv[1]).main()"
 _READ_BYTES = 1 << 16
-_LAST_WORDS_BYTES = 4_096
+_LAST_WORDS_CHARACTERS = 300
 
 
 class EngineFault(Exception):
@@ -71,12 +72,12 @@ class EngineProcess:
         await self._process.wait()
 
     async def last_words(self) -> str:
-        """The last line of its standard error."""
+        """The end of its standard error."""
         if self._process.stderr is None:
             return ""
         with trio.move_on_after(1):
-            text = await self._process.stderr.receive_some(_LAST_WORDS_BYTES)
-            return text.decode(errors="replace").strip().rpartition("\n")[2]
+            text = await self._process.stderr.receive_some(_READ_BYTES)
+            return text.decode(errors="replace").strip()[-_LAST_WORDS_CHARACTERS:]
         return ""
 
     async def _read_answer(self) -> tuple[int, bytes]:
@@ -109,10 +110,10 @@ def outcome_of(status: int, answer: bytes) -> PageOutcome:
 
 
 @asynccontextmanager
-async def engine_process() -> AsyncIterator[EngineProcess]:
-    """After the block neither this process nor the process of a page is left."""
+async def engine_process(module: str = CHILD) -> AsyncIterator[EngineProcess]:
+    """A process that calls `main` of a module. After the block neither it nor the process of a page is left."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-I", "-S", "-c", _START, *sys.path],
+        [sys.executable, "-I", "-S", "-c", _START, module, *sys.path],
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,

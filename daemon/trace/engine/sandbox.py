@@ -7,12 +7,11 @@ request, writing its answer, exit.
 
 import ctypes
 import os
-import platform
 import resource
 import signal
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from daemon.trace.engine.limits import CPU_S, MEMORY_BYTES
 
@@ -27,8 +26,7 @@ _X32 = 0x4000_0000  # the first number of the x32 ABI
 _PROT_EXEC = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """`architecture` is its AUDIT_ARCH in seccomp; `calls` are the numbers of the system calls."""
 
     architecture: int
@@ -96,7 +94,7 @@ class Sandbox:
     """The limits of this machine. Made before `enter_engine`, because that closes /proc."""
 
     def __init__(self) -> None:
-        machine = MACHINES.get(platform.machine()) if struct.calcsize("P") == 8 else None
+        machine = MACHINES.get(os.uname().machine) if struct.calcsize("P") == 8 else None
         self._engine_filter = None if machine is None else _Filter(engine_filter(machine))
         self._page_filter = None if machine is None else _Filter(page_filter(machine))
         self._memory_bytes = _address_space_bytes() + MEMORY_BYTES
