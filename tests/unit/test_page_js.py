@@ -55,7 +55,7 @@ def landing(html: str, **more: Any) -> str:
         "document.write('<scr' + 'ipt>location = \"/b\"</scr' + 'ipt>')",
         "document.write('<meta http-equiv=refresh content=\"0;url=/b\">')",
         "document.write('<form action=/b method=post></form>'); document.forms[0].submit()",
-        "var m = document.createElement('meta'); m.httpEquiv = 'refresh'; m.content = '1;url=/b'; document.head.append(m)",
+        "var m = document.createElement('meta'); m.httpEquiv = 'refresh'; m.content = '1;/b'; document.head.append(m)",
         "var a = document.createElement('a'); a.href = '/b'; document.body.appendChild(a); a.click()",
         "document.body.innerHTML = '<a id=x href=/b>x</a>'; x.dispatchEvent(new MouseEvent('click'))",
         "window.open('/b', '_self')",

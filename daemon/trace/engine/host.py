@@ -115,8 +115,8 @@ def _url(argument: str) -> str:
 def _encode(argument: str) -> str:
     """`[text, encoding, how]` → the text in that encoding, with `&#N;` for characters that the encoding lacks.
 
-    `how` is query (percent-encoded), form (application/x-www-form-urlencoded), bytes (in base64), or name: the name of the
-    encoding that `encoding` is a label of, or null.
+    `how` is query (percent-encoded), form (application/x-www-form-urlencoded), bytes (in base64), or name: the name of
+    the encoding that `encoding` is a label of, or null.
     """
     text, label, how = _arguments(argument)
     if how == "name":
