@@ -140,10 +140,17 @@ def test_a_script_that_could_not_be_fetched_is_unknown(status: int, headers: Hea
 
 
 def test_a_script_whose_connection_fails_does_not_end_the_trace() -> None:
+    for outcome in (PageOutcome("stays"), PageOutcome("goes", "script", "https://b.example.com/")):
+        walk, _ = started()
+        needs(walk, "https://ads.example.com/a.js")
+        assert scripts(walk.fetched(HopFailure(Phase.DIAL, Failure.REFUSED, 1))) == {}
+        assert isinstance(ran(walk, outcome), Landed if outcome.kind == "stays" else Fetch)
     walk, _ = started()
     needs(walk, "https://ads.example.com/a.js")
-    assert scripts(walk.fetched(HopFailure(Phase.DIAL, Failure.REFUSED, 1))) == {}
-    assert isinstance(ran(walk, PageOutcome("stays")), Landed)
+    walk.fetched(HopFailure(Phase.DIAL, Failure.REFUSED, 1))
+    ran(walk, PageOutcome("stays"))
+    assert walk.hops[-1].kind == "script_unresolved", "the script might have left"
+    assert "https://ads.example.com/a.js" in (walk.hops[-1].why or "")
 
 
 def test_the_redirects_of_a_script_are_followed_within_a_bound() -> None:
@@ -170,6 +177,9 @@ def test_scripts_that_only_measure_are_not_fetched() -> None:
     step = needs(walk, "https://www.googletagmanager.com/gtag/js?id=1", "https://ads.example.com/a.js")
     assert isinstance(step, ScriptFetch)
     assert step.url == "https://ads.example.com/a.js"
+    answered(walk, b"", *TEXT)
+    ran(walk, PageOutcome("stays"))
+    assert walk.hops[-1].kind == "final"
 
 
 def test_the_scripts_of_a_page_with_much_text_are_not_fetched() -> None:

@@ -3182,7 +3182,7 @@ function outcome() {
     return found;
   }
   if (page.needs.length && page.request.fetches_left > 0) return needs(found);
-  const missed = page.missed || page.awaited;
+  const missed = page.missed || (page.request.unknown_stay ? "" : page.awaited);
   return missed && page.texts ? unresolved(found, missed) : found;
 }
 function unresolved(found, why) {

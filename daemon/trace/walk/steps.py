@@ -14,8 +14,6 @@ script may run (page_runs.py). A page that jumps to itself is fetched a second t
 otherwise the trace lands there.
 """
 
-from collections.abc import Sequence
-
 from ada_url import URL
 from msgspec.structs import replace
 
@@ -38,12 +36,11 @@ from daemon.trace.walk.hops import (
     Limits,
     RunPage,
     ScriptFetch,
-    Tier,
     Usage,
     fault_of_failure,
 )
-from daemon.trace.walk.page_runs import PageRun
-from daemon.trace.walk.referrers import first_referrer, of_page, origin_to, redirected, referer_to
+from daemon.trace.walk.page_runs import PageRun, page_of
+from daemon.trace.walk.referrers import first_referrer, headers_to, of_page, redirected
 from daemon.trace.walk.verdicts import Fault, Verdict, fault_of_answer
 from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import web_page_of
@@ -57,7 +54,7 @@ __all__ = [
 _ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 _WITHOUT_BODY = frozenset({204, 205, 304})
 _KEEPS_THE_METHOD = frozenset({307, 308})
-_KINDS = {"link": "script"}  # a jump by a link is a script's, which clicked the link
+_NO_PAGE = Page()
 
 Step = Fetch | RunPage | Landed | GaveUp
 
@@ -130,9 +127,7 @@ class Walk:
             assert self._fetch is not None
             self._page_run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar)
             return self._page_run.run()
-        if page.jump is None:
-            return self._landed(answer)
-        return self._jumped(answer, page.jump, page.referrer_policies)
+        return self._left(answer, page)
 
     def ran(self, outcome: PageOutcome, usage: Usage) -> Step:
         """The step after a RunPage. `usage` is that of the hop so far."""
@@ -143,13 +138,14 @@ class Walk:
         self._page_run = None
         answer = replace(answer, ms=usage.ms, bytes_received=usage.bytes_received, bytes_sent=usage.bytes_sent)
         self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
-        if step.kind == "unresolved":
-            return self._landed(answer, "engine", shown(step.why) or "unknown")
-        if step.kind == "stays":
-            return self._landed(answer, "engine")
-        jump = Jump(_KINDS.get(step.how, step.how), step.url, step.method, step.body, step.content_type)
-        policies = (*step.referrer_policies, "no-referrer") if step.no_referrer else step.referrer_policies
-        return self._jumped(answer, jump, policies, "engine")
+        return self._left(answer, page_of(step))
+
+    def resumed(self, page: Page, usage: Usage) -> Step:
+        """The step after a browser has run the page of `left_at`. `usage`: what the hop has taken for that."""
+        left, self.left_at, hop = self.left_at, None, self.hops.pop()
+        assert left is not None, "resumed() without a page to go on from"
+        received, sent = hop.bytes_received + usage.bytes_received, hop.bytes_sent + usage.bytes_sent
+        return self._left(HopAnswer(left.status, left.headers, hop.ms + usage.ms, received, sent), page)
 
     def script_body(self, _: int, headers: tuple[tuple[bytes, bytes], ...]) -> ScriptBody | None:
         """The reader of an answer to a ScriptFetch."""
@@ -204,36 +200,37 @@ class Walk:
             return Page()
         return Page(Jump("refresh-header", refresh.url.href))
 
-    def _landed(self, answer: HopAnswer, tier: Tier = "markup", why: str | None = None) -> Landed:
-        """The landing on the current page; `why` is set if the page goes on to a URL that is not known."""
-        self._record(answer, "final" if why is None else "script_unresolved", tier, why)
-        if why is not None:
-            assert self._fetch is not None
+    def _landed(self, answer: HopAnswer, page: Page) -> Landed:
+        """The landing on the current page."""
+        self._record(answer, "final" if page.why is None else "script_unresolved", page)
+        if page.why is not None and self._fetch is not None:
             document = None if answer.page is None else answer.page.document
-            self.left_at = LeftAt(self._href, self._fetch, answer.status, answer.headers, document, why)
+            self.left_at = LeftAt(self._href, self._fetch, answer.status, answer.headers, document, page.why)
         return Landed(self._href)
 
-    def _jumped(self, answer: HopAnswer, jump: Jump, policies: Sequence[str], tier: Tier = "markup") -> Step:
-        """The step after a page with a jump. `policies`: the referrer policies that the page declares."""
+    def _left(self, answer: HopAnswer, page: Page) -> Step:
+        """The step after an answer with a page, of which it is known what it does."""
+        if (jump := page.jump) is None:
+            return self._landed(answer, page)
         url = URL(jump.url)
         href = url.href
         scheme = _scheme(href)
         if scheme not in WEB_SCHEMES:
             if scheme in self.limits.landing_schemes:
-                self._record(answer, jump.kind, tier)
+                self._record(answer, jump.kind, page)
                 return Landed(href)
-            if (page := web_page_of(href)) is None:
-                return self._landed(answer, tier)
-            url, href = page, page.href
+            if (web_page := web_page_of(href)) is None:
+                return self._landed(answer, page)
+            url, href = web_page, web_page.href
         target = wire_url(href)
         if jump.method == "GET" and target == wire_url(self._href):
             if "#" in href:  # a place on the same page
-                self._record(answer, "final", tier)
+                self._record(answer, "final", page)
                 return Landed(href)
             if self._fetched_before == target or ("GET", target, b"", self.jar.header(url)) in self._seen:
-                return self._landed(answer, tier)
-        self._record(answer, jump.kind, tier)
-        self._referrer = of_page(self._current(), answer.headers, policies)
+                return self._landed(answer, page)
+        self._record(answer, jump.kind, page)
+        self._referrer = of_page(self._current(), answer.headers, page.referrer_policies)
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
         if (jump.method, target, jump.body, self.jar.header(url)) in self._seen:
             return self._loop(target)
@@ -282,12 +279,7 @@ class Walk:
         given = self.identity.referrer
         if not self.hops and given:
             return (("Referer", header_text(given)),)
-        referrer = self._referrer
-        if referrer is None:
-            return ()
-        referer = referer_to(url, referrer)
-        found = (("Referer", referer),) if referer else ()
-        return (*found, ("Origin", origin_to(url, referrer))) if method == "POST" else found
+        return () if self._referrer is None else headers_to(url, self._referrer, method)
 
     def _loop(self, target: str) -> GaveUp:
         return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
@@ -296,11 +288,9 @@ class Walk:
         assert self._current_url is not None, "answered() or failed() before start()"
         return self._current_url
 
-    def _record(
-        self, outcome: HopAnswer | HopFailure, kind: str, tier: Tier = "markup", why: str | None = None
-    ) -> None:
+    def _record(self, outcome: HopAnswer | HopFailure, kind: str, page: Page = _NO_PAGE) -> None:
         received, sent = outcome.bytes_received, outcome.bytes_sent
-        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, tier, why))
+        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, page.tier, page.why))
 
     def _fault(self, outcome: HopAnswer | HopFailure, fault: Fault) -> GaveUp:
         self._record(outcome, "failed")
