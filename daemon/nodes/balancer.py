@@ -77,11 +77,11 @@ class Balancer:
 
     async def run(self) -> None:
         while True:
-            with trio.move_on_after(EACH_S):
-                await self._woken.wait()
             self._woken = trio.Event()
             self.step(self._now_s())
             await trio.sleep(PAUSE_S)
+            with trio.move_on_after(EACH_S):
+                await self._woken.wait()
 
     def step(self, now_s: float) -> None:
         """One round over all countries."""
