@@ -15,19 +15,22 @@ from tests.fakes.pooler import PACKAGE, Mode
 from tests.fakes.relay import Relay
 from tests.faults.beside import (
     all_serve,
-    beside_two,
+    beside,
     claims_held,
     logged,
     name_of,
     owned,
     resolved,
+    shared_out,
     until,
     used_by_others,
+    uses_by,
     victim,
 )
 from tests.faults.evidence import rows_came
 from tests.faults.records import Down
 from tests.faults.scene import Scene
+from tests.faults.shift import Shift
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes, status_of
 from tests.support.processes import run_command
@@ -52,6 +55,8 @@ REMOVED_WITHIN_S = 5.0
 BACK_WITHIN_S = 3.0
 SAID_WITHIN_S = 10.0
 BESIDE_S = 3.0
+STOOD_STILL = "stood-still"
+"""The file with the time for which a node's monotonic clock stood still."""
 
 
 async def killed(stage: Stage) -> str:
@@ -92,17 +97,24 @@ async def _removed(stage: Stage) -> str:
 
 async def _restarted_in_place(stage: Stage) -> str:
     scene = stage.scene
+    await shared_out(stage)
     node, _ = await victim(stage)
     lost_nodes = logged(scene, "node_lost")
     await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
-    had = (await owned(scene))[name_of(node)]
+    had, restarted_s = await owned(scene), time.monotonic()
+    mine = had.pop(name_of(node))
     took_s = await node.restart()
-    has = (await owned(scene))[name_of(node)]
-    stage.expect(len(had & has) * 2 > len(had), "moved", f"it had {sorted(had)}, and restarted with {sorted(has)}")
+    await until(lambda: uses_by(node, restarted_s), "it leases an IP again", BACK_WITHIN_S + stage.knobs.slow_s)
+    used_s, used = min((use.began_s, use.address) for use in uses_by(node, restarted_s))
+    stage.measured("first IP used after a restart in place", used_s - restarted_s, BACK_WITHIN_S + stage.knobs.slow_s)
+    has = await owned(scene)
+    kept = has.pop(name_of(node))
+    stage.expect(kept == mine and used in mine, "moved", f"it had {sorted(mine)}, has {sorted(kept)}, and used {used}")
+    stage.expect(has == had, "moved", f"the others had {had}, and have {has}")
     stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "a node that restarted in place was found lost")
-    began_s = time.monotonic()
-    await until(lambda: resolved(node, began_s), "it resolves clicks again", BACK_WITHIN_S + stage.cooldown_s)
-    return f"killed with {len(had)} IPs; served by {len(has)} of its own {took_s:.1f} s after its restart"
+    return (
+        f"killed with {len(mine)} IPs; serves after {took_s:.1f} s, uses the first after {used_s - restarted_s:.1f} s"
+    )
 
 
 async def _stopped(stage: Stage) -> str:
@@ -150,7 +162,16 @@ async def _used_elsewhere(stage: Stage, node: Scene, began_s: float, trust_s: fl
     return f"with {len(had)} IPs, used elsewhere {trust_s + QUIET_S:g} s later; its rows came {rows_s:.1f} s after all"
 
 
-async def paused(stage: Stage) -> str:
+def stopped(*, suspended: bool = False) -> Callable[[Stage], Awaitable[str]]:
+    """`suspended`: as the machine of the node. Then its monotonic clock stands still, and its boot clock does not."""
+
+    async def broke(stage: Stage) -> str:
+        return await _paused(stage, suspended)
+
+    return broke
+
+
+async def _paused(stage: Stage, suspended: bool) -> str:
     """A node is paused beyond trust and quiet, just beyond its trust, and for half of it, with traces in flight."""
     pauses_s = (TRUST_S + QUIET_S + USED_WITHIN_S, TRUST_S + 1.5, TRUST_S / 2)
     pause_s = pauses_s[stage.turn() % len(pauses_s)]
@@ -166,6 +187,9 @@ async def paused(stage: Stage) -> str:
     beyond = pause_s > TRUST_S + QUIET_S
     uses_s = await used_by_others(stage, had, began_s + LOCK_S, pause_s + stage.knobs.slow_s) if beyond else []
     await trio.sleep(max(0.0, began_s + pause_s - time.monotonic()))
+    if suspended:
+        clock = Shift(node.directory / STOOD_STILL)
+        clock.set(clock.read_s() + time.monotonic() - began_s)
     node.process.send_signal(signal.SIGCONT)
     node.downs[-1] = replace(node.downs[-1], ended_s=time.monotonic())
     if beyond:
@@ -175,7 +199,8 @@ async def paused(stage: Stage) -> str:
     else:
         stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "it was found lost before its quiet had passed")
     await all_serve(stage)
-    return f"paused for {pause_s:.1f} s with {len(had)} IPs, {len(uses_s)} of which others used"
+    how = "suspended" if suspended else "paused"
+    return f"{how} for {pause_s:.1f} s with {len(had)} IPs, {len(uses_s)} of which others used"
 
 
 def cut_off(*ways: Callable[[Relay], None]) -> Callable[[Stage], Awaitable[str]]:
@@ -248,7 +273,7 @@ def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], roun
         "ips": IPS,
         "clicks_per_s": CLICKS_PER_S,
         "settings": SETTINGS,
-        "equip": beside_two(),
+        "equip": beside(),
         "finish": claims_held,
         **more,
     }
@@ -269,14 +294,23 @@ FAULTS = (
         lost,
         rounds=1,
         errors=CLAIM,
-        equip=beside_two(relayed=True),
+        equip=beside(relayed=True),
     ),
     _fault(
         "node-paused",
         "one of three nodes is paused beyond trust and quiet, just beyond its trust, and for half of it",
-        paused,
+        stopped(),
         rounds=2,
         errors=CLAIM | {"statement_blocked"},  # by a transaction of the paused node
+    ),
+    _fault(
+        "node-suspended",
+        "the machine of one of three nodes is suspended, as long as under node-paused: its boot clock jumps",
+        stopped(suspended=True),
+        rounds=3,
+        long_form_only=True,
+        faulty=(f"suspended={{directory}}/{STOOD_STILL}",),
+        errors=CLAIM | {"statement_blocked"},
     ),
     _fault(
         "node-cut-off",
@@ -284,7 +318,7 @@ FAULTS = (
         cut_off(Relay.refuse, Relay.silence),
         rounds=1,
         errors=CLAIM,
-        equip=beside_two(relayed=True),
+        equip=beside(relayed=True),
     ),
     _fault(
         "node-on-a-slow-link",
@@ -293,7 +327,7 @@ FAULTS = (
         rounds=1,
         long_form_only=True,
         errors=CLAIM,
-        equip=beside_two(relayed=True),
+        equip=beside(relayed=True),
     ),
     *(
         _fault(
@@ -302,7 +336,7 @@ FAULTS = (
             pooled,
             rounds=1,
             settings=LONG_TRUST,
-            equip=beside_two(mode=mode),
+            equip=beside(mode=mode),
             needs=(PACKAGE,),
             long_form_only=mode != MODES[0],
         )
