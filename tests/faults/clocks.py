@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 
 import trio
@@ -26,6 +25,9 @@ BETWEEN_S = LOCK_S + COOLDOWN_S + TRUST_S
 PART_MIN = 0.5
 SOURCE = Path(__file__).parents[1] / "support" / "wrong_clock.c"
 FILE = "wrong-clock"
+HIT_AT = "select extract(epoch from created_at)::float8 as at_s from hits where request_id = '{}'"
+LAST_CLICKS = 10
+"""The hit of the last click but these is in PostgreSQL by now."""
 
 
 def with_wrong_clock() -> Callable[[Scene, Knobs], AbstractAsyncContextManager[None]]:
@@ -62,7 +64,9 @@ async def of_a_node(stage: Stage) -> str:
     node = stage.scene.beside[0]
 
     async def reads_s() -> float:
-        return datetime.fromisoformat(node.log("click")[-1]["ts"]).timestamp()
+        clicks = [visit.request_id for visit in node.visitors.visits if visit.answered]
+        rows = await stage.scene.sql(HIT_AT.format(clicks[-LAST_CLICKS]))
+        return float(rows[0]["at_s"])
 
     return await _set(stage, Shift(node.directory / "clock"), "a node", reads_s)
 

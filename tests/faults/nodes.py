@@ -1,4 +1,4 @@
-"""Three daemons on one database, all under load: one of them is killed, paused, or cut off from PostgreSQL.
+"""Three daemons on one database, all under load: one of them is killed, or cut off from PostgreSQL.
 
 There are few IPs, so that each daemon uses every IP that it owns as soon as the IP has rested: the proxies' log would
 show an IP that two daemons use.
@@ -7,7 +7,6 @@ show an IP that two daemons use.
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import trio
 
@@ -28,9 +27,7 @@ from tests.faults.beside import (
     victim,
 )
 from tests.faults.evidence import rows_came
-from tests.faults.records import Down
 from tests.faults.scene import Scene
-from tests.faults.shift import Shift
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes, status_of
 from tests.support.processes import run_command
@@ -55,8 +52,6 @@ REMOVED_WITHIN_S = 5.0
 BACK_WITHIN_S = 3.0
 SAID_WITHIN_S = 10.0
 BESIDE_S = 3.0
-STOOD_STILL = "stood-still"
-"""The file with the time for which a node's monotonic clock stood still."""
 
 
 async def killed(stage: Stage) -> str:
@@ -162,47 +157,6 @@ async def _used_elsewhere(stage: Stage, node: Scene, began_s: float, trust_s: fl
     return f"with {len(had)} IPs, used elsewhere {trust_s + QUIET_S:g} s later; its rows came {rows_s:.1f} s after all"
 
 
-def stopped(*, suspended: bool = False) -> Callable[[Stage], Awaitable[str]]:
-    """`suspended`: as the machine of the node. Then its monotonic clock stands still, and its boot clock does not."""
-
-    async def broke(stage: Stage) -> str:
-        return await _paused(stage, suspended)
-
-    return broke
-
-
-async def _paused(stage: Stage, suspended: bool) -> str:
-    """A node is paused beyond trust and quiet, just beyond its trust, and for half of it, with traces in flight."""
-    pauses_s = (TRUST_S + QUIET_S + USED_WITHIN_S, TRUST_S + 1.5, TRUST_S / 2)
-    pause_s = pauses_s[stage.turn() % len(pauses_s)]
-    await all_serve(stage)
-    scene = stage.scene
-    node, had = await victim(stage)
-    assert node.process is not None
-    lost_nodes, lost_claims = logged(scene, "node_lost"), len(node.log("node_claim_lost"))
-    await until(lambda: node.visitors.under_way, "a click is in flight", SAID_WITHIN_S)
-    began_s = time.monotonic()
-    node.process.send_signal(signal.SIGSTOP)
-    node.downs.append(Down(began_s, began_s, float("inf"), time.time(), False, node.visitors.port, paused=True))
-    beyond = pause_s > TRUST_S + QUIET_S
-    uses_s = await used_by_others(stage, had, began_s + LOCK_S, pause_s + stage.knobs.slow_s) if beyond else []
-    await trio.sleep(max(0.0, began_s + pause_s - time.monotonic()))
-    if suspended:
-        clock = Shift(node.directory / STOOD_STILL)
-        clock.set(clock.read_s() + time.monotonic() - began_s)
-    node.process.send_signal(signal.SIGCONT)
-    node.downs[-1] = replace(node.downs[-1], ended_s=time.monotonic())
-    if beyond:
-        stage.expect(len(uses_s) == len(had), "not used", f"{len(uses_s)} of its {len(had)} IPs are used elsewhere")
-        said = await comes(scene, lambda: len(node.log("node_claim_lost")) > lost_claims, SAID_WITHIN_S)
-        stage.expect(said, "not said", "its IPs are others', and the log has no `node_claim_lost`")
-    else:
-        stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "it was found lost before its quiet had passed")
-    await all_serve(stage)
-    how = "suspended" if suspended else "paused"
-    return f"{how} for {pause_s:.1f} s with {len(had)} IPs, {len(uses_s)} of which others used"
-
-
 def cut_off(*ways: Callable[[Relay], None]) -> Callable[[Stage], Awaitable[str]]:
     async def broke(stage: Stage) -> str:
         """A node loses PostgreSQL beyond its trust, but not beyond its quiet: it falls back, and nobody takes."""
@@ -268,7 +222,7 @@ async def pooled(stage: Stage) -> str:
 CLAIM = frozenset({"node_claim_lost", "node_trust_ended", "database_unavailable", "loop_exception"})
 
 
-def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], rounds: int, **more: object) -> Fault:
+def of_nodes(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], rounds: int, **more: object) -> Fault:
     values: dict[str, object] = {
         "ips": IPS,
         "clicks_per_s": CLICKS_PER_S,
@@ -281,14 +235,14 @@ def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], roun
 
 
 FAULTS = (
-    _fault(
+    of_nodes(
         "node-killed-or-stopped",
         "one of three nodes with a long trust is killed and removed, stopped, killed and restarted",
         killed,
         rounds=2,
         settings=LONG_TRUST,
     ),
-    _fault(
+    of_nodes(
         "node-lost",
         "one of three nodes is cut off and killed: the others use its IPs after its trust and its quiet, not before",
         lost,
@@ -296,23 +250,7 @@ FAULTS = (
         errors=CLAIM,
         equip=beside(relayed=True),
     ),
-    _fault(
-        "node-paused",
-        "one of three nodes is paused beyond trust and quiet, just beyond its trust, and for half of it",
-        stopped(),
-        rounds=2,
-        errors=CLAIM | {"statement_blocked"},  # by a transaction of the paused node
-    ),
-    _fault(
-        "node-suspended",
-        "the machine of one of three nodes is suspended, as long as under node-paused: its boot clock jumps",
-        stopped(suspended=True),
-        rounds=3,
-        long_form_only=True,
-        faulty=(f"suspended={{directory}}/{STOOD_STILL}",),
-        errors=CLAIM | {"statement_blocked"},
-    ),
-    _fault(
+    of_nodes(
         "node-cut-off",
         "one of three nodes does not reach PostgreSQL: refused, silent; in later rounds until its IPs are others'",
         cut_off(Relay.refuse, Relay.silence),
@@ -320,7 +258,7 @@ FAULTS = (
         errors=CLAIM,
         equip=beside(relayed=True),
     ),
-    _fault(
+    of_nodes(
         "node-on-a-slow-link",
         "one of three nodes reaches PostgreSQL within 200 ms, at times within seconds",
         stalled,
@@ -330,7 +268,7 @@ FAULTS = (
         equip=beside(relayed=True),
     ),
     *(
-        _fault(
+        of_nodes(
             f"nodes-pooled-by-{mode}",
             f"three nodes behind PgBouncer in {mode} mode, one of which is killed; needs pgbouncer",
             pooled,
