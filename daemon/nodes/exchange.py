@@ -5,14 +5,13 @@ Times are on the monotonic clock.
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from uuid import UUID
 
-from msgspec import structs
-
-from daemon.nodes.balance import MOVED_S, Given, idle, unseen
-from daemon.nodes.figures import CountryFigures, Sent, own_figures
-from daemon.pool.messages import NO_COUNTS, Counts, PoolView, SetElsewhere
+from daemon.nodes.balance import MOVED_S, Given
+from daemon.nodes.figures import CountryFigures, Sent
+from daemon.nodes.others import Others
+from daemon.pool.messages import PoolView, SetElsewhere
 
 MEMORY_S = 30.0  # of the demand
 MISSED_S = 3.0
@@ -92,24 +91,27 @@ class Exchange:
         sent = {to: sent for to, (sent, _) in self._sent.items()}
         for to, count in self._new_gifts(view.given):
             sent[to] = self._sent_to(to, count, self._adopted_by)
-        return structs.replace(
-            own_figures(view.counts),
+        counts = view.counts
+        return CountryFigures(
+            available=counts.available,
+            locked=counts.locked,
+            cooldown=counts.cooldown,
+            failed=counts.failed,
+            waiting=counts.waiting,
             wanted_per_s=round(self._wanted_per_s, 3),
-            missed=sum(count for _, count in self._missed_at),
+            missed=sum([count for _, count in self._missed_at]),
             adopted=view.adopted,
             broken=view.broken,
             sent=sent,
         )
 
-    def elsewhere(self, me: UUID, nodes: Mapping[UUID, CountryFigures], now_s: float) -> SetElsewhere:
+    def elsewhere(self, me: UUID, own: CountryFigures, others: Others, now_s: float) -> SetElsewhere:
         """What the other nodes have. As many IPs are coming as are idle there, on their way, or came lately."""
-        others = [figures for node, figures in nodes.items() if node != me]
-        counts = sum((_counts(figures) for figures in others), NO_COUNTS)
         arrived = self._adopted_at[-1][1] - self._adopted_at[0][1]
-        coming = sum(map(idle, others)) + unseen(nodes, me) + arrived
-        if not self._may_hope(coming, nodes[me].waiting, now_s):
+        coming = others.idle + others.coming(me, own.adopted) + arrived
+        if not self._may_hope(coming, own.waiting, now_s):
             coming = 0
-        return SetElsewhere(coming, counts, sum(figures.broken for figures in others))
+        return SetElsewhere(coming, others.counts, others.broken)
 
     def _may_hope(self, coming: int, waiting: int, now_s: float) -> bool:
         """False for DESPAIR_S after requests have waited HOPE_MAX_S for a gift that did not come."""
@@ -123,12 +125,3 @@ class Exchange:
             self._despairs_until_s, self._hopes_since_s = now_s + DESPAIR_S, math.inf
             return False
         return True
-
-
-def is_short(nodes: Iterable[CountryFigures]) -> bool:
-    """Whether a request waits for an IP, or was refused lately, on any node."""
-    return any(figures.waiting or figures.missed for figures in nodes)
-
-
-def _counts(figures: CountryFigures) -> Counts:
-    return Counts(figures.total, figures.available, figures.locked, figures.cooldown, figures.failed, figures.waiting)

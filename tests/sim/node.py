@@ -23,7 +23,7 @@ from daemon.pool.rests import Rests
 from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Endpoint, Event, Ip, Rules, Status
 from tests.sim.balancing import Balancing
-from tests.sim.loop import Call, Refused, Task, Unavailable
+from tests.sim.loop import Call, Refused, Signal, Task, Unavailable, Wait
 from tests.sim.network import Link
 from tests.sim.tables import IpRow, NodeRecord
 from tests.sim.traces import Trace
@@ -42,26 +42,6 @@ LINGER_S = 0.02  # more entries may follow
 TIMERS_EACH_S = 0.1
 TIMER_MIN_S = 0.0005
 SPOOL_KEPT = 2_000
-
-
-class Signal:
-    """Wakes the one task that waits for it."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-        self.wake: Callable[[], None] = lambda: None
-
-    def set(self) -> None:
-        self.is_set = True
-        self.wake()
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A task's pause until `signal`, at most `timeout_s`."""
-
-    signal: Signal
-    timeout_s: float
 
 
 @dataclass(eq=False)

@@ -114,7 +114,7 @@ class Data:
 
 
 class Tables:
-    """`notify(first, last, node_id)` announces edits, to all nodes or to one. `moves`: rows that changed their owner."""
+    """`notify(first, last, node_id)` announces edits, to all nodes or one. `moves`: rows that changed their owner."""
 
     def __init__(self, clock: Callable[[], float], faults: AbstractSet[str] = frozenset()) -> None:
         self.data = Data()
@@ -255,8 +255,8 @@ class Tables:
             if isinstance(entry, IpChanged):
                 self._change(entry, node_id)
             elif isinstance(entry, IpGiven):
-                if (row := self._give(entry, node_id)) is not None:
-                    given.setdefault(row.node_id, []).append(row.edit_no)
+                if (moved := self._give(entry, node_id)) is not None:
+                    given.setdefault(moved.node_id, []).append(moved.edit_no)
             else:
                 self.data.facts[entry] += 1
         for receiver, numbers in given.items():

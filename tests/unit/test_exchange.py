@@ -7,6 +7,7 @@ import pytest
 from daemon.nodes.balance import MOVED_S
 from daemon.nodes.exchange import DESPAIR_S, HOPE_MAX_S, LATELY_S, MISSED_S, UNSEEN_S, Exchange
 from daemon.nodes.figures import CountryFigures, Sent
+from daemon.nodes.others import Others
 from daemon.pool.messages import Counts, PoolView
 from daemon.pool.states import Rules
 
@@ -15,6 +16,12 @@ ME, OTHER = UUID(int=1), UUID(int=2)
 
 def a_view(available: int = 0, waiting: int = 0, **more: object) -> PoolView:
     return PoolView(Counts(available, available, 0, 0, 0, waiting), 0, Rules(), **more)  # type: ignore[arg-type]
+
+
+def others_with(figures: CountryFigures) -> Others:
+    others = Others()
+    others.put(OTHER, figures)
+    return others
 
 
 def test_demand_is_known_after_seconds_and_follows_within_a_minute() -> None:
@@ -80,23 +87,23 @@ def test_a_receiver_that_started_again_has_its_gifts_to_come() -> None:
 def test_as_many_ips_are_coming_as_are_idle_elsewhere_or_came_lately() -> None:
     exchange = Exchange(0)
     exchange.note(a_view(), 0, {}, 1)
-    nodes = {ME: CountryFigures(), OTHER: CountryFigures(available=5, failed=1, broken=1, wanted_per_s=1.0)}
-    elsewhere = exchange.elsewhere(ME, nodes, 1)
+    others = others_with(CountryFigures(available=5, failed=1, broken=1, wanted_per_s=1.0))
+    elsewhere = exchange.elsewhere(ME, CountryFigures(), others, 1)
     assert (elsewhere.coming, elsewhere.counts.total, elsewhere.broken) == (3, 6, 1)
     exchange.note(a_view(2, adopted=2), 0, {}, 2)
-    nodes = {ME: CountryFigures(available=2), OTHER: CountryFigures()}
-    assert exchange.elsewhere(ME, nodes, 2).coming == 2
+    own, others = CountryFigures(available=2), Others()
+    assert exchange.elsewhere(ME, own, others, 2).coming == 2
     exchange.note(a_view(2, adopted=2), 0, {}, 2 + LATELY_S)
-    assert exchange.elsewhere(ME, nodes, 2 + LATELY_S).coming == 0
+    assert exchange.elsewhere(ME, own, others, 2 + LATELY_S).coming == 0
 
 
 def test_hope_ends_for_a_while_if_requests_wait_and_nothing_comes() -> None:
     exchange = Exchange(0)
-    nodes = {ME: CountryFigures(waiting=1), OTHER: CountryFigures(available=5)}
+    own, others = CountryFigures(waiting=1), others_with(CountryFigures(available=5))
     coming = []
     for second in range(1, 1 + int(HOPE_MAX_S + DESPAIR_S) + 3):
         exchange.note(a_view(waiting=1), 0, {}, second)
-        coming.append(exchange.elsewhere(ME, nodes, second).coming)
+        coming.append(exchange.elsewhere(ME, own, others, second).coming)
     assert coming[0] == coming[int(HOPE_MAX_S)] == 5
     assert coming[int(HOPE_MAX_S) + 1] == 0
     assert coming[-1] == 5
