@@ -102,12 +102,6 @@ def _divided(total: int, weights: Sequence[float]) -> list[int]:
     return [part + 1 for part in parts]
 
 
-def unseen(nodes: Mapping[UUID, CountryFigures], node: UUID) -> int:
-    """How many IPs are on their way to `node`, as the givers' figures say."""
-    sent = [figures.sent[node] for figures in nodes.values() if figures.sent and node in figures.sent]
-    return on_their_way(sent, nodes[node].adopted)
-
-
 def on_their_way(sent: Iterable[Sent], adopted: int) -> int:
     """The gifts to one node that are not among its `adopted` IPs."""
     return sum([max(0, min(each.count, each.seen_at - adopted)) for each in sent])
@@ -231,11 +225,15 @@ def _sums(parts: dict[tuple[int, int], int], more: Mapping[tuple[int, int], int]
 
 
 def _coming(ids: Sequence[UUID], figures: Sequence[CountryFigures]) -> list[int]:
-    """`unseen` of each node."""
-    if not any(its.sent for its in figures):
-        return [0] * len(ids)
-    nodes = dict(zip(ids, figures, strict=True))
-    return [unseen(nodes, node) for node in ids]
+    """How many IPs are on their way to each node, as the givers' figures say."""
+    coming = [0] * len(ids)
+    if any(its.sent for its in figures):
+        places = {node: place for place, node in enumerate(ids)}
+        for its in figures:
+            for to, sent in its.sent.items():
+                if (place := places.get(to)) is not None:
+                    coming[place] += on_their_way([sent], figures[place].adopted)
+    return coming
 
 
 def _failed_parts(failed: int, takers: Sequence[int]) -> dict[int, int]:

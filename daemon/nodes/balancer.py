@@ -16,7 +16,7 @@ from daemon.nodes.balance import SETTLED_S, Gift, gifts
 from daemon.nodes.exchange import Exchange
 from daemon.nodes.figures import CountryFigures
 from daemon.nodes.member import Member
-from daemon.nodes.others import OtherNodes, Others, is_short
+from daemon.nodes.others import NO_OTHERS, OtherNodes, Others, is_short
 from daemon.nodes.peers import Peer, Peers
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import NOTHING_ELSEWHERE, Give, Message, SetElsewhere
@@ -104,7 +104,7 @@ class Balancer:
         is_hurried = False
         for handle in self._directory:
             mine, others, view = self._country(handle.country), self._others.of(handle.country), handle.view
-            mine.exchange.note(view, handle.turned_away, others.adopted, now_s)
+            mine.exchange.note(view, handle.turned_away, others, now_s)
             own = mine.exchange.figures(view)
             self._tell(handle, mine, mine.exchange.elsewhere(peers.me, own, others, now_s), now_s)
             self._give(handle, mine, own, others, now_s)
@@ -122,7 +122,7 @@ class Balancer:
         """No other node takes part, or PostgreSQL does not answer: the demand is still measured."""
         for handle in self._directory:
             mine = self._country(handle.country)
-            mine.exchange.note(handle.view, handle.turned_away, {}, now_s)
+            mine.exchange.note(handle.view, handle.turned_away, NO_OTHERS, now_s)
             if self._had_others and mine.told != NOTHING_ELSEWHERE:
                 elsewhere = NOTHING_ELSEWHERE if not any(self._member.peers.others()) else _without_hope(mine.told)
                 self._tell(handle, mine, elsewhere, now_s)
@@ -141,7 +141,7 @@ class Balancer:
         peers = self._peers
         me = peers.me
         drains = me in peers.by_id and peers.by_id[me].draining
-        is_urgent = drains or bool(mine.orders) or bool(others.short) or is_short(own)
+        is_urgent = drains or bool(mine.orders) or others.are_short or is_short(own)
         if not is_urgent and now_s < mine.planned_s + PLAN_EACH_S:
             return
         if handle.view.gives != mine.gives and now_s < mine.gave_s + HANDLED_S:
@@ -151,7 +151,7 @@ class Balancer:
         made = gifts(
             handle.country,
             me,
-            self._others.nodes(handle.country) | {me: own},
+            {node: others.of(node) for node in others.ids} | {me: own},
             mine.exchange.given,
             now_s,
             draining=frozenset(node for node, peer in by_id.items() if peer.draining),

@@ -1,108 +1,102 @@
-"""The other nodes' figures, by country, with their sums: of each renewal only what has changed is counted. Pure."""
+"""The other nodes' figures, by country, with their sums. What a renewal did not change is not summed again. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from daemon.nodes.balance import idle, on_their_way
-from daemon.nodes.figures import NO_COUNTRY_FIGURES, CountryFigures, NodeFigures
+from daemon.nodes.figures import NO_COUNTRY_FIGURES, NO_FIGURES, CountryFigures, NodeFigures, Sent
 from daemon.nodes.peers import Peer
 from daemon.pool.messages import NO_COUNTS, Counts
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Others:
-    """One country's figures of the other nodes; a node that is not in `figures` has none.
+    """One country's `figures` of the other nodes `ids`, of which some may have none, and their sums.
 
-    `adopted`: of all nodes, replaced at each change. `idle`: IPs that other nodes do not need. `short`: how many nodes
-    have requests that wait for an IP, or were refused lately.
+    `idle`: IPs that the other nodes do not need. `are_short`: whether any of them is short. `sent`: their gifts on the
+    way.
     """
 
-    figures: dict[UUID, CountryFigures] = field(default_factory=dict)
-    adopted: Mapping[UUID, int] = field(default_factory=dict)
+    ids: frozenset[UUID] = frozenset()
+    figures: Mapping[UUID, CountryFigures] = field(default_factory=dict)
     counts: Counts = NO_COUNTS
     broken: int = 0
     idle: int = 0
-    short: int = 0
-    givers: set[UUID] = field(default_factory=set)  # whose gifts are on their way
+    are_short: bool = False
+    sent: tuple[Mapping[UUID, Sent], ...] = ()
 
-    def put(self, node: UUID, its: CountryFigures) -> None:
-        """The node's figures now."""
-        before = self.figures.get(node, NO_COUNTRY_FIGURES)
-        if its is NO_COUNTRY_FIGURES:
-            self.figures.pop(node, None)
-        else:
-            self.figures[node] = its
-        self.counts = _changed(self.counts, before, its)
-        self.broken += its.broken - before.broken
-        self.idle += idle(its) - idle(before)
-        self.short += is_short(its) - is_short(before)
-        if its.adopted != before.adopted:
-            self.adopted = {**self.adopted, node: its.adopted}
-        if its.sent:
-            self.givers.add(node)
-        elif before.sent:
-            self.givers.discard(node)
+    def of(self, node: UUID) -> CountryFigures:
+        return self.figures.get(node, NO_COUNTRY_FIGURES)
 
     def coming(self, node: UUID, adopted: int) -> int:
         """How many IPs are on their way from other nodes to `node`, which has adopted so many."""
-        sent = (self.figures[giver].sent for giver in self.givers)
-        return on_their_way([its[node] for its in sent if node in its], adopted)
+        return on_their_way([sent[node] for sent in self.sent if node in sent], adopted)
+
+
+NO_OTHERS = Others()
+
+
+def summed(ids: frozenset[UUID], figures: Mapping[UUID, CountryFigures]) -> Others:
+    available = locked = cooldown = failed = waiting = broken = idle_ = 0
+    are_short, sent = False, []
+    for its in figures.values():
+        available += its.available
+        locked += its.locked
+        cooldown += its.cooldown
+        failed += its.failed
+        waiting += its.waiting
+        broken += its.broken
+        idle_ += idle(its)
+        are_short = are_short or is_short(its)
+        if its.sent:
+            sent.append(its.sent)
+    total = available + locked + cooldown + failed
+    counts = Counts(total, available, locked, cooldown, failed, waiting)
+    return Others(ids, dict(figures), counts, broken, idle_, are_short, tuple(sent))
 
 
 class OtherNodes:
-    """`ids`: the other nodes that take part. `read` updates what changed."""
+    """`ids`: the other nodes that take part."""
 
     def __init__(self) -> None:
         self.ids: frozenset[UUID] = frozenset()
-        self._figures: dict[UUID, NodeFigures] = {}
-        self._by_country: dict[str, Others] = {}
+        self._nodes: dict[UUID, NodeFigures] = {}
+        self._figures: dict[str, dict[UUID, CountryFigures]] = {}
+        self._others: dict[str, Others] = {}  # of countries that have not changed since
 
-    def countries(self) -> Iterable[str]:
-        """That another node has figures of."""
-        return [country for country, its in self._by_country.items() if its.figures]
+    def countries(self) -> list[str]:
+        """Those that other nodes have figures of."""
+        return [country for country, figures in self._figures.items() if figures]
 
     def of(self, country: str) -> Others:
-        found = self._by_country.get(country)
+        found = self._others.get(country)
         if found is None:
-            found = self._by_country[country] = Others(adopted=dict.fromkeys(self.ids, 0))
+            found = self._others[country] = summed(self.ids, self._figures.get(country, {}))
         return found
-
-    def nodes(self, country: str) -> dict[UUID, CountryFigures]:
-        """The figures of all other nodes."""
-        known = self.of(country).figures
-        return {node: known.get(node, NO_COUNTRY_FIGURES) for node in self.ids}
 
     def read(self, peers: Iterable[Peer]) -> None:
         """The other nodes that take part, as they are now."""
         now = {peer.node_id: peer.figures for peer in peers}
-        changed = [(node, its) for node, its in now.items() if its is not self._figures.get(node)]
-        gone = [node for node in self._figures if node not in now]
-        for node, its in (*changed, *((node, NodeFigures()) for node in gone)):
-            before = self._figures.get(node, NodeFigures()).countries
-            for country, figures in its.countries.items():
-                if figures != before.get(country):
-                    self.of(country).put(node, figures)
-            for country in before.keys() - its.countries.keys():
-                self.of(country).put(node, NO_COUNTRY_FIGURES)
-        self._figures = now
         if now.keys() != self.ids:
             self.ids = frozenset(now)
-            for others in self._by_country.values():
-                others.adopted = {node: others.figures.get(node, NO_COUNTRY_FIGURES).adopted for node in now}
+            self._others.clear()
+        for node in self._nodes.keys() | now.keys():
+            before, after = self._nodes.get(node, NO_FIGURES), now.get(node, NO_FIGURES)
+            if before is not after:
+                self._change(node, before.countries, after.countries)
+        self._nodes = now
+
+    def _change(self, node: UUID, before: Mapping[str, CountryFigures], after: Mapping[str, CountryFigures]) -> None:
+        for country, its in after.items():
+            if its != before.get(country):
+                self._figures.setdefault(country, {})[node] = its
+                self._others.pop(country, None)
+        for country in before.keys() - after.keys():
+            del self._figures[country][node]
+            self._others.pop(country, None)
 
 
 def is_short(figures: CountryFigures) -> bool:
     """Whether a request waits for an IP, or was refused lately."""
     return bool(figures.waiting or figures.missed)
-
-
-def _changed(counts: Counts, before: CountryFigures, now: CountryFigures) -> Counts:
-    return Counts(
-        counts.total + now.total - before.total,
-        counts.available + now.available - before.available,
-        counts.locked + now.locked - before.locked,
-        counts.cooldown + now.cooldown - before.cooldown,
-        counts.failed + now.failed - before.failed,
-        counts.waiting + now.waiting - before.waiting,
-    )
