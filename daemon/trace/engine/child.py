@@ -106,8 +106,8 @@ class Engine:
         return os.waitpid(pid, 0)[1], bytes(answer)
 
     def _report_sandbox(self) -> int:
-        in_force, missing = self._sandbox.enter_page()
-        _write(json.dumps({"in_force": in_force, "missing": missing}).encode())
+        self._sandbox.enter_page()
+        _write(json.dumps({"in_force": self._sandbox.in_force, "missing": self._sandbox.missing}).encode())
         return 0
 
     def _serve_page(self) -> int:
