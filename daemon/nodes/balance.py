@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from daemon.nodes.figures import CountryFigures
+from daemon.nodes.figures import SOON_S, CountryFigures
 
 HYSTERESIS = 0.2  # of the target
 MOVED_MAX = 0.05  # of a country's healthy IPs, and at least one, per MOVED_S and receiver
@@ -99,6 +99,14 @@ def unseen(nodes: Mapping[UUID, CountryFigures], node: UUID) -> int:
 def idle(figures: CountryFigures) -> int:
     """How many available IPs the node does not need within OWN_S."""
     return max(0, figures.available - figures.waiting - int(figures.wanted_per_s * OWN_S + 0.5))
+
+
+def to_come(figures: CountryFigures) -> int:
+    """How many IPs a request on another node may expect: idle ones, or one whose rest ends soon and nobody needs."""
+    if idle(figures):
+        return idle(figures)
+    needed = figures.waiting + int(figures.wanted_per_s * (OWN_S + SOON_S) + 0.5)
+    return figures.soon if figures.available + figures.soon > needed else 0
 
 
 @dataclass(slots=True)

@@ -62,10 +62,10 @@ class Balancer:
 
     def countries(self) -> dict[str, CountryFigures]:
         """This node's present figures, for its row in `nodes`."""
-        found = {}
+        found, now_s = {}, self._now_s()
         for handle in self._directory:
             if handle.view.counts.total or handle.view.asked or handle.turned_away:
-                found[handle.country] = self._country(handle.country).exchange.figures(handle.view)
+                found[handle.country] = self._country(handle.country).exchange.figures(handle.view, now_s)
         return found
 
     def pools_s(self) -> float:
@@ -77,11 +77,11 @@ class Balancer:
 
     async def run(self) -> None:
         while True:
-            with trio.move_on_after(EACH_S):
-                await self._woken.wait()
             self._woken = trio.Event()
             self.step(self._now_s())
             await trio.sleep(PAUSE_S)
+            with trio.move_on_after(EACH_S):
+                await self._woken.wait()
 
     def step(self, now_s: float) -> None:
         """One round over all countries."""
@@ -106,7 +106,7 @@ class Balancer:
             mine.exchange.note(
                 handle.view, handle.turned_away, {node: its.adopted for node, its in nodes.items()}, now_s
             )
-            nodes[peers.me] = mine.exchange.figures(handle.view)
+            nodes[peers.me] = mine.exchange.figures(handle.view, now_s)
             self._tell(handle, mine, mine.exchange.elsewhere(peers.me, nodes, now_s), now_s)
             self._give(handle, mine, nodes, draining, settled, now_s)
             own = nodes[peers.me]

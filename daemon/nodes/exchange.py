@@ -10,8 +10,8 @@ from uuid import UUID
 
 from msgspec import structs
 
-from daemon.nodes.balance import MOVED_S, Given, idle, unseen
-from daemon.nodes.figures import CountryFigures, Sent, own_figures
+from daemon.nodes.balance import MOVED_S, Given, to_come, unseen
+from daemon.nodes.figures import SOON_S, CountryFigures, Sent, own_figures
 from daemon.pool.messages import NO_COUNTS, Counts, PoolView, SetElsewhere
 
 MEMORY_S = 30.0  # of the demand
@@ -88,7 +88,7 @@ class Exchange:
         left = count + max(0, min(before.count, before.seen_at - adopted))
         return Sent(left, adopted + left)
 
-    def figures(self, view: PoolView) -> CountryFigures:
+    def figures(self, view: PoolView, now_s: float) -> CountryFigures:
         sent = {to: sent for to, (sent, _) in self._sent.items()}
         for to, count in self._new_gifts(view.given):
             sent[to] = self._sent_to(to, count, self._adopted_by)
@@ -98,15 +98,16 @@ class Exchange:
             missed=sum(count for _, count in self._missed_at),
             adopted=view.adopted,
             broken=view.broken,
+            soon=int(view.rested_s is not None and view.rested_s <= now_s + SOON_S),
             sent=sent,
         )
 
     def elsewhere(self, me: UUID, nodes: Mapping[UUID, CountryFigures], now_s: float) -> SetElsewhere:
-        """What the other nodes have. As many IPs are coming as are idle there, on their way, or came lately."""
+        """What the other nodes have. Coming are IPs that are idle or will be soon, are on their way, or came lately."""
         others = [figures for node, figures in nodes.items() if node != me]
         counts = sum((_counts(figures) for figures in others), NO_COUNTS)
         arrived = self._adopted_at[-1][1] - self._adopted_at[0][1]
-        coming = sum(map(idle, others)) + unseen(nodes, me) + arrived
+        coming = sum(map(to_come, others)) + unseen(nodes, me) + arrived
         if not self._may_hope(coming, nodes[me].waiting, now_s):
             coming = 0
         return SetElsewhere(coming, counts, sum(figures.broken for figures in others))

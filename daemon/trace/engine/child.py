@@ -44,11 +44,29 @@ def template() -> _quickjs.Context:
             count += 1
         return str(count)
 
-    for name, function in {**host_functions(), "__jobs": run_jobs}.items():
+    def run_script(text: str) -> str:
+        """Runs a global script. Returns what it throws, as a text, or ""."""
+        return _failure(context.eval, text)
+
+    def run_module(text: str) -> str:
+        return _failure(context.module, text)
+
+    own = {"__jobs": run_jobs, "__script": run_script, "__module": run_module}
+    for name, function in {**host_functions(), **own}.items():
         context.add_callable(name, function)
     with open(os.path.join(os.path.dirname(__file__), "page.js"), encoding="utf-8") as script:
         context.eval(script.read())
     return context
+
+
+def _failure(run: Callable[[str], object], text: str) -> str:
+    try:
+        run(json.loads(text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+    except _quickjs.JSException as error:
+        return json.dumps(str(error) or "Error")
+    except Exception:  # the script's result has no form in Python
+        return '""'
+    return '""'
 
 
 def outcome_of(context: _quickjs.Context, request: bytes) -> bytes:

@@ -115,9 +115,13 @@ def _url(argument: str) -> str:
 def _encode(argument: str) -> str:
     """`[text, encoding, how]` → the text in that encoding, with `&#N;` for characters that the encoding lacks.
 
-    `how` is query (percent-encoded), form (application/x-www-form-urlencoded) or bytes (in base64).
+    `how` is query (percent-encoded), form (application/x-www-form-urlencoded), bytes (in base64), or name: the name of
+    the encoding that `encoding` is a label of, or null.
     """
     text, label, how = _arguments(argument)
+    if how == "name":
+        found = webencodings.lookup(label)
+        return dumps(None if found is None else found.name)
     encoding = webencodings.lookup(label) or UTF_8
     if how == "query":
         return dumps(percent_encoded(text, encoding, _QUERY_SAFE))
