@@ -95,9 +95,9 @@ def _program(machine: Machine, rules: Iterable[tuple[int, list[tuple[int, int, i
 
 
 class Sandbox:
-    """The restrictions, prepared before the engine enters its own: then it can neither open files nor look up anything.
+    """The restrictions, prepared before the engine enters its own, because it can open no file after that.
 
-    What a page's process inherits from the engine costs nothing for each page, so all that the engine can bear is there.
+    A page's process inherits those of the engine, which cost nothing for each page.
     """
 
     def __init__(self) -> None:
