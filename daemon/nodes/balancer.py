@@ -66,10 +66,10 @@ class Balancer:
 
     def countries(self) -> dict[str, CountryFigures]:
         """This node's present figures, for its row in `nodes`."""
-        found = {}
+        found, now_s = {}, self._now_s()
         for handle in self._directory:
             if handle.view.counts.total or handle.view.asked or handle.turned_away:
-                found[handle.country] = self._country(handle.country).exchange.figures(handle.view)
+                found[handle.country] = self._country(handle.country).exchange.figures(handle.view, now_s)
         return found
 
     def pools_s(self) -> float:
@@ -81,11 +81,11 @@ class Balancer:
 
     async def run(self) -> None:
         while True:
-            with trio.move_on_after(EACH_S):
-                await self._woken.wait()
             self._woken = trio.Event()
             self.step(self._now_s())
             await trio.sleep(PAUSE_S)
+            with trio.move_on_after(EACH_S):
+                await self._woken.wait()
 
     def step(self, now_s: float) -> None:
         """One round over all countries."""
@@ -105,7 +105,7 @@ class Balancer:
         for handle in self._directory:
             mine, others, view = self._country(handle.country), self._others.of(handle.country), handle.view
             mine.exchange.note(view, handle.turned_away, others, now_s)
-            own = mine.exchange.figures(view)
+            own = mine.exchange.figures(view, now_s)
             self._tell(handle, mine, mine.exchange.elsewhere(peers.me, own, others, now_s), now_s)
             self._give(handle, mine, own, others, now_s)
             is_hurried = is_hurried or bool(is_short(own) and others.idle)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from daemon.nodes.balance import MOVED_S, Given
-from daemon.nodes.figures import CountryFigures, Sent
+from daemon.nodes.figures import SOON_S, CountryFigures, Sent
 from daemon.nodes.others import NO_OTHERS, Others
 from daemon.pool.messages import PoolView, SetElsewhere
 
@@ -88,7 +88,7 @@ class Exchange:
         left = count + max(0, min(before.count, before.seen_at - adopted))
         return Sent(left, adopted + left)
 
-    def figures(self, view: PoolView) -> CountryFigures:
+    def figures(self, view: PoolView, now_s: float) -> CountryFigures:
         sent = {to: sent for to, (sent, _) in self._sent.items()}
         for to, count in self._new_gifts(view.given):
             sent[to] = self._sent_to(to, count, self._others)
@@ -103,13 +103,14 @@ class Exchange:
             missed=sum([count for _, count in self._missed_at]),
             adopted=view.adopted,
             broken=view.broken,
+            soon=int(view.rested_s is not None and view.rested_s <= now_s + SOON_S),
             sent=sent,
         )
 
     def elsewhere(self, me: UUID, own: CountryFigures, others: Others, now_s: float) -> SetElsewhere:
-        """What the other nodes have. As many IPs are coming as are idle there, on their way, or came lately."""
+        """What the other nodes have. Coming are IPs that are idle or will be soon, are on their way, or came lately."""
         arrived = self._adopted_at[-1][1] - self._adopted_at[0][1]
-        coming = others.idle + others.coming(me, own.adopted) + arrived
+        coming = others.to_come + others.coming(me, own.adopted) + arrived
         if not self._may_hope(coming, own.waiting, now_s):
             coming = 0
         return SetElsewhere(coming, others.counts, others.broken)

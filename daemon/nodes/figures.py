@@ -9,6 +9,7 @@ import msgspec
 from daemon.nodes.waits import Waits
 
 MINUTE_S = 60.0
+SOON_S = 3.0
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True):
@@ -23,8 +24,8 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `waiting`: requests that wait for an IP. `wanted_per_s`: new requests per second, also refused ones, smoothed over
     about 30 s. `missed`: requests of the last seconds that got no IP. `broken`: failed IPs that count towards the limit
-    of states.Quarantine. `adopted`: how many IPs have joined this country since the node started. `sent`: gifts that
-    the receiver's figures may lack, by receiver.
+    of states.Quarantine. `soon`: 1 if the next rest ends within SOON_S. `adopted`: how many IPs have joined since the
+    node started. `sent`: gifts that the receiver's figures may lack, by receiver.
     """
 
     available: int = 0
@@ -35,6 +36,7 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     wanted_per_s: float = 0.0
     missed: int = 0
     broken: int = 0
+    soon: int = 0
     adopted: int = 0
     sent: dict[UUID, Sent] = {}
 

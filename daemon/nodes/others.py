@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from daemon.nodes.balance import idle, on_their_way
+from daemon.nodes.balance import idle, on_their_way, to_come
 from daemon.nodes.figures import NO_COUNTRY_FIGURES, NO_FIGURES, CountryFigures, NodeFigures, Sent
 from daemon.nodes.peers import Peer
 from daemon.pool.messages import NO_COUNTS, Counts
@@ -14,8 +14,8 @@ from daemon.pool.messages import NO_COUNTS, Counts
 class Others:
     """One country's `figures` of the other nodes `ids`, of which some may have none, and their sums.
 
-    `idle`: IPs that the other nodes do not need. `are_short`: whether any of them is short. `sent`: their gifts on the
-    way.
+    `idle`: IPs that the other nodes do not need. `to_come`: how many IPs a request may expect. `are_short`: whether any
+    of the nodes is short. `sent`: their gifts on the way.
     """
 
     ids: frozenset[UUID] = frozenset()
@@ -23,6 +23,7 @@ class Others:
     counts: Counts = NO_COUNTS
     broken: int = 0
     idle: int = 0
+    to_come: int = 0
     are_short: bool = False
     sent: tuple[Mapping[UUID, Sent], ...] = ()
 
@@ -38,7 +39,7 @@ NO_OTHERS = Others()
 
 
 def summed(ids: frozenset[UUID], figures: Mapping[UUID, CountryFigures]) -> Others:
-    available = locked = cooldown = failed = waiting = broken = idle_ = 0
+    available = locked = cooldown = failed = waiting = broken = idle_ = to_come_ = 0
     are_short, sent = False, []
     for its in figures.values():
         available += its.available
@@ -48,12 +49,13 @@ def summed(ids: frozenset[UUID], figures: Mapping[UUID, CountryFigures]) -> Othe
         waiting += its.waiting
         broken += its.broken
         idle_ += idle(its)
+        to_come_ += to_come(its)
         are_short = are_short or is_short(its)
         if its.sent:
             sent.append(its.sent)
     total = available + locked + cooldown + failed
     counts = Counts(total, available, locked, cooldown, failed, waiting)
-    return Others(ids, dict(figures), counts, broken, idle_, are_short, tuple(sent))
+    return Others(ids, dict(figures), counts, broken, idle_, to_come_, are_short, tuple(sent))
 
 
 class OtherNodes:

@@ -93,9 +93,9 @@ class Balancing:
         run = self._run
         self._balancer = balancer(self, self, lambda: run.rules.cooldown_s, run.tick)
         while True:
-            yield Wait(self._woken, EACH_S)
             self._balancer.step(run.tick())
             yield PAUSE_S
+            yield Wait(self._woken, EACH_S)
 
 
 def _peer(row: NodeRecord, now_s: float) -> Peer:
