@@ -108,6 +108,15 @@ const bare = (values = {}) => {
 };
 const written = (list) => stringify(bare(list));
 
+/** Defines members of an object literal on a prototype, not enumerable. */
+function share(prototype, members) {
+  each(ownKeys(members), (name) => {
+    const property = getOwnPropertyDescriptor(members, name);
+    property.enumerable = false;
+    defineProperty(prototype, name, property);
+  });
+}
+
 // ── The host ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const host = bare();
@@ -136,6 +145,34 @@ function random() {
   return drawn / 4294967296;
 }
 Math.random = () => random();
+
+// ── Where QuickJS differs from V8 in a way that pages notice ────────────────────────────────────────────────────────
+
+const natives = new WeakSet(), isNative = uncurried(WeakSet.prototype.has), addNative = uncurried(WeakSet.prototype.add);
+const functionText = uncurried(Function.prototype.toString);
+/* Obfuscators take letters from such texts by their position. */
+share(Function.prototype, {
+  toString() {
+    return typeof this === "function" && isNative(natives, this) ? `function ${this.name}() { [native code] }`
+      : replaced(functionText(this), /\{\n\s+\[native code\]\n\}$/g, () => "{ [native code] }");
+  },
+});
+const withTag = (tag, name) => function (value) {
+  return `<${tag} ${name}="${replaced(toText(value), /"/g, () => "&quot;")}">${this}</${tag}>`;
+};
+share(String.prototype, { anchor: withTag("a", "name"), link: withTag("a", "href"), fontcolor: withTag("font", "color"),
+  fontsize: withTag("font", "size") });
+each(["toString", "toTimeString"], (name) => {
+  const text = uncurried(Date.prototype[name]);
+  share(Date.prototype, { [name]() { return replaced(text(this), /(GMT\+0000)$/g, () => "GMT+0000 (Coordinated Universal Time)"); } });
+});
+/** Makes the functions of an object look like built-in ones. */
+function disguise(object) {
+  each(ownKeys(object), (name) => {
+    const property = getOwnPropertyDescriptor(object, name);
+    each(["value", "get", "set"], (part) => typeof property[part] === "function" && addNative(natives, property[part]));
+  });
+}
 
 // ── The page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -192,6 +229,7 @@ function checkpoint() {
 /** HTML 8.1.4.6, report an exception. */
 function report(error, text) {
   page.failures++;
+  if (!page.request.whole && !parser.active) miss("the rest of the page"); // it may have what the script looked for
   let message = text;
   if (message === undefined) {
     try {
@@ -200,6 +238,7 @@ function report(error, text) {
       message = "uncaught exception";
     }
   }
+  if (has(message, "out of memory")) miss("32 MB of memory");
   if (page.reporting) return;
   page.reporting = true;
   const event = newEvent("error", { cancelable: true }, prototypes.ErrorEvent);
@@ -392,10 +431,36 @@ function own(object) {
   if (record === undefined) throw new TypeErrorOfTheWorld("Illegal invocation");
   return record;
 }
-const newRecord = (type, tag) => bare({
-  type, tag, data: "", attributes: bare(), children: [], parent: null, wrapper: null, listeners: bare(), handlers: bare(),
-  namespace: HTML, value: null, checked: null, selected: null, started: false, fromParser: false, owner: null, style: null,
+/* Scripts touch few nodes of a page, so what all records begin with is in one prototype. `mine` gives a record a dictionary
+of its own before something is added to it. */
+const NOTHING = freeze(bare()), NO_CHILDREN = freeze([]);
+const beginning = bare({
+  data: "", attributes: NOTHING, children: NO_CHILDREN, parent: null, wrapper: null, listeners: NOTHING, handlers: NOTHING,
+  namespace: HTML, value: null, checked: null, selected: null, started: false, fromParser: false, style: null, content: null,
 });
+function newRecord(type, tag) {
+  const record = create(beginning);
+  record.type = type;
+  record.tag = tag;
+  return record;
+}
+function mine(record, key) {
+  if (record[key] === NOTHING) record[key] = bare();
+  return record[key];
+}
+/** Adds a child at a place, without any effect. */
+function attach(parent, record, at = parent.children.length) {
+  if (parent.children === NO_CHILDREN) parent.children = [];
+  record.parent = parent;
+  if (at === parent.children.length) push(parent.children, record);
+  else splice(parent.children, at, 0, record);
+}
+/** Where the parser puts the children of an element: those of a template belong to its content. */
+function inside(record) {
+  if (record.tag !== "template" || record.type !== ELEMENT) return record;
+  if (record.content === null) record.content = newRecord(FRAGMENT, "#document-fragment");
+  return record.content;
+}
 const documentRecord = newRecord(DOCUMENT, "#document");
 const windowRecord = newRecord(0, "#window");
 
@@ -414,9 +479,8 @@ function grown(nodes) {
     record.attributes = bare(node[1]);
     if (record.tag === "svg") record.namespace = SVG;
     each(grown(node[2]), (child) => {
-      child.parent = record;
       if (record.namespace === SVG && child.type === ELEMENT) child.namespace = SVG;
-      push(record.children, child);
+      attach(inside(record), child);
     });
     return record;
   });
@@ -484,8 +548,7 @@ function insert(parent, record, before) {
   each(added, (one) => {
     if (one === before) return;
     detach(one);
-    one.parent = parent;
-    splice(parent.children, before === null ? parent.children.length : listIndex(parent.children, before), 0, one);
+    attach(parent, one, before === null ? parent.children.length : listIndex(parent.children, before));
   });
   observe(parent, "childList", added);
   each(added, arrived);
@@ -558,6 +621,8 @@ function loadImage(record) {
   const url = parsedUrl(source, documentBase());
   if (source === "" || url === null || !test(/^(?:https?|data|blob):$/, url.protocol)) {
     queue(0, () => fire(record, "error"));
+  } else if (url.protocol === "data:") {
+    occurs(record, "load");
   } else if (record.resource !== url.href) {
     record.resource = url.href;
     fetches(record, true);
@@ -590,7 +655,7 @@ const SCRIPT_TYPE = /^(?:(?:text|application)\/(?:x-)?(?:java|ecma)script|text\/
 
 /** By which words a page could leave. */
 const LEAVING = new RegExp("location|submit|click|open\\s*\\(|http-equiv|httpEquiv|refresh|eval|Function|atob|unescape|write" +
-  "|fromCharCode|navigat|history|dispatchEvent|innerHTML|\\.src\\b|\\.href\\b|append|import");
+  "|fromCharCode|navigat|history|dispatchEvent|innerHTML|\\.src\\b|\\.href\\b|append|import|_0x|\\\\x[0-9a-f]{2}|!\\+\\[\\]");
 
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
@@ -743,20 +808,16 @@ const decodedCode = (text) => {
 };
 const scriptsIn = (html) => {
   const inside = newRecord(FRAGMENT, "#fragment");
-  each(grown(ask("parse", [html, ""])), (child) => insertQuietly(inside, child));
+  each(grown(ask("parse", [html, ""])), (child) => attach(inside, child));
   return filter(map(byTag(inside, "script"), textOf), (text) => text !== "");
 };
-function insertQuietly(parent, record) {
-  record.parent = parent;
-  push(parent.children, record);
-}
 
 // ── The parser ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /* The host parses whole texts. `nodes` lists the nodes of the latest tree in tree order; the first `made.length` of them
 have become records. document.write changes the text and has it parsed again: what comes before the insertion point stays
 the same, so positions in the list remain valid. A mark before each script's end tag tells where in the text it ends. */
-const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [] });
+const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [], cut: -1 });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
 const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
@@ -783,8 +844,11 @@ function readTree(point) {
   parser.nodes = flattened(ask("parse", [marked + slice(text, from), ""]));
   const { nodes } = parser;
   if (cut < 0) return nodes.length;
+  parser.cut = -1;
   for (let at = 0; at < nodes.length; at++) {
-    if (isCut(nodes[at])) return nodes[at].data === null || nodes[at].isComment ? at : nodes[at].parent;
+    if (!isCut(nodes[at])) continue;
+    parser.cut = at;
+    return nodes[at].data === null || nodes[at].isComment ? at : nodes[at].parent;
   }
   return nodes.length;
 }
@@ -833,15 +897,14 @@ function extendText(at) {
   if (record.type === TEXT && !isElement(record.parent, "script") && node.data !== null) record.data = unmarked(node.data);
 }
 function makeNode(node) {
-  const parent = node.parent < 0 ? documentRecord : parser.made[node.parent];
+  const parent = node.parent < 0 ? documentRecord : inside(parser.made[node.parent]);
   const record = node.tag === null ? newText(unmarked(node.data), node.isComment ? COMMENT : TEXT) : newElement(node.tag);
   if (node.tag !== null) {
-    each(ownKeys(node.attributes), (name) => (record.attributes[name] = unmarked(node.attributes[name])));
+    each(ownKeys(node.attributes), (name) => (mine(record, "attributes")[name] = unmarked(node.attributes[name])));
     record.namespace = node.tag === "svg" ? SVG : parent.namespace || HTML;
     record.fromParser = true;
   }
-  record.parent = parent;
-  push(parent.children, record);
+  attach(parent, record);
   push(parser.made, record);
   if (node.tag !== null && node.tag !== "script") arrived(record);
   else if (node.tag === null && !isElement(parent, "script")) observe(parent, "childList", [record]);
@@ -889,10 +952,7 @@ function writeText(text) {
 function openDocument() {
   if (parser.points.length || parser.opened) return;
   removeChildren(documentRecord);
-  documentRecord.listeners = bare();
-  documentRecord.handlers = bare();
-  windowRecord.listeners = bare();
-  windowRecord.handlers = bare();
+  documentRecord.listeners = documentRecord.handlers = windowRecord.listeners = windowRecord.handlers = NOTHING;
   parser.text = "";
   parser.made = [];
   parser.nodes = [];
@@ -910,6 +970,7 @@ function closeDocument() {
 /** The end (HTML 13.2.7): deferred scripts, DOMContentLoaded, then load. */
 function endParsing() {
   parser.active = false;
+  if (!page.request.whole) for (let at = parser.cut; at >= 0; at = parser.nodes[at].parent) if (parser.made[at]) parser.made[at].isCut = true;
   setReadyState("interactive");
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
   if (parser.stopped) return;
@@ -995,7 +1056,7 @@ function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
-  const list = record.listeners[type] || (record.listeners[type] = []);
+  const list = record.listeners[type] || (mine(record, "listeners")[type] = []);
   if (!some(list, (one) => one.callback === callback && one.capture === capture)) {
     push(list, bare({ callback, capture, once, removed: false }));
   }
@@ -1014,7 +1075,7 @@ function handlerOf(record, type) {
   const text = found === undefined ? attribute(record, "on" + type) : found.text;
   if (text === null || (record.type !== ELEMENT && record !== windowRecord)) return null;
   const handler = allowsInline(null, true) ? compiled(record, type, text) : null;
-  record.handlers[type] = handler && bare({ callback: handler });
+  mine(record, "handlers")[type] = handler && bare({ callback: handler });
   return handler;
 }
 /** HTML 8.1.8.1, get the current value of the event handler: document, form and element are in its scope. */
@@ -1034,7 +1095,7 @@ function compiled(record, type, text) {
 }
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
-  record.handlers[type] = callback && bare({ callback });
+  mine(record, "handlers")[type] = callback && bare({ callback });
 }
 /** The handlers that body and frameset set on the window (HTML 8.1.8.2). */
 const OF_THE_WINDOW = ["load", "error", "blur", "focus", "resize", "scroll", "hashchange", "pageshow", "pagehide", "message",
@@ -1042,7 +1103,7 @@ const OF_THE_WINDOW = ["load", "error", "blur", "focus", "resize", "scroll", "ha
 function readHandlers(record) {
   each(OF_THE_WINDOW, (type) => {
     const text = attribute(record, "on" + type);
-    if (text !== null) windowRecord.handlers[type] = bare({ text });
+    if (text !== null) mine(windowRecord, "handlers")[type] = bare({ text });
   });
 }
 
@@ -1426,6 +1487,7 @@ const encodingName = (name) => MIXED_CASE[name] || (test(/^(?:windows-|x-)/, nam
 /** HTML 4.10.22.3, form submission. */
 function submitForm(form, submitter) {
   if (!isConnected(form)) return;
+  if (form.isCut) miss("the rest of the page");
   const given = (name) => (submitter && attribute(submitter, "form" + name)) ?? attribute(form, name);
   const method = lower(given("method") || "");
   if (method === "dialog") return;
@@ -1750,8 +1812,8 @@ function copied(record, deep) {
   copy.value = record.value;
   copy.checked = record.checked;
   copy.started = record.started;
-  each(ownKeys(record.attributes), (name) => (copy.attributes[name] = record.attributes[name]));
-  if (deep) each(record.children, (child) => insertQuietly(copy, copied(child, true)));
+  each(ownKeys(record.attributes), (name) => (mine(copy, "attributes")[name] = record.attributes[name]));
+  if (deep) each(inside(record).children, (child) => attach(inside(copy), copied(child, true)));
   return copy;
 }
 /** What append, before and others accept: nodes and texts. */
@@ -1798,13 +1860,6 @@ function addParentMembers(prototype) {
   share(prototype, members);
   if (prototype !== prototypes.DocumentFragment) share(prototype, found);
 }
-function share(prototype, members) {
-  each(ownKeys(members), (name) => {
-    const property = getOwnPropertyDescriptor(members, name);
-    property.enumerable = false;
-    defineProperty(prototype, name, property);
-  });
-}
 expose("DocumentFragment", class DocumentFragment extends global.Node {
   constructor() { return wrap(newRecord(FRAGMENT, "#document-fragment")); }
   getElementById(id) { return wrap(byId(own(this), toText(id))); }
@@ -1819,7 +1874,7 @@ expose("Element", class Element extends global.Node {
   get classList() { return tokens(own(this), "class"); }
   get className() { return attribute(own(this), "class") || ""; }
   set className(text) { setAttribute(own(this), "class", text); }
-  get innerHTML() { return join(map(own(this).children, serialized), ""); }
+  get innerHTML() { return join(map(inside(own(this)).children, serialized), ""); }
   set innerHTML(text) { setMarkup(own(this), text === null ? "" : toText(text)); }
   get outerHTML() { return serialized(own(this)); }
   set outerHTML(text) {
@@ -1887,8 +1942,8 @@ function fragment(text, context) {
   return list;
 }
 function setMarkup(record, text) {
-  removeChildren(record);
-  insertAll(record, fragment(text, record.tag), null);
+  removeChildren(inside(record));
+  insertAll(inside(record), fragment(text, record.tag), null);
 }
 const VOID = ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"];
 const RAW = ["script", "style", "xmp", "iframe", "noembed", "noframes", "noscript", "plaintext"];
@@ -1903,19 +1958,19 @@ function serialized(record) {
   const named = join(map(ownKeys(record.attributes), (name) =>
     ` ${name}="${replaced(record.attributes[name], /[&\u00a0"<>]/g, (match) => escapes[match[0]])}"`), "");
   const start = `<${record.tag}${named}>`;
-  return contains(VOID, record.tag) ? start : `${start}${join(map(record.children, serialized), "")}</${record.tag}>`;
+  return contains(VOID, record.tag) ? start : `${start}${join(map(inside(record).children, serialized), "")}</${record.tag}>`;
 }
 
 // ── Attributes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function setAttribute(record, name, value) {
-  record.attributes[name] = toText(value);
-  if (startsWith(name, "on")) delete record.handlers[slice(name, 2)];
+  mine(record, "attributes")[name] = toText(value);
+  if (startsWith(name, "on") && hasOwn(record.handlers, slice(name, 2))) delete record.handlers[slice(name, 2)];
   attributeChanged(record, name);
 }
 function removeAttribute(record, name) {
-  delete record.attributes[name];
-  if (startsWith(name, "on")) delete record.handlers[slice(name, 2)];
+  delete mine(record, "attributes")[name];
+  if (startsWith(name, "on") && hasOwn(record.handlers, slice(name, 2))) delete record.handlers[slice(name, 2)];
   attributeChanged(record, name);
 }
 function attributeChanged(record, name) {
@@ -2219,12 +2274,7 @@ share(of("title"), {
 });
 share(of("template"), {
   get content() {
-    const one = own(this);
-    if (!one.content) {
-      one.content = newRecord(FRAGMENT, "#document-fragment");
-      each(arraySlice(one.children), (child) => { detach(child); insertQuietly(one.content, child); });
-    }
-    return wrap(one.content);
+    return wrap(inside(own(this)));
   },
 });
 share(of("img"), {
@@ -2606,7 +2656,7 @@ expose("DOMParser", class DOMParser {
 /** A document beside the page's own: its scripts do not run, and it has no window. */
 function separateDocument(text) {
   const made = newRecord(FRAGMENT, "#document");
-  each(fragmentOf(text), (child) => insertQuietly(made, child));
+  each(fragmentOf(text), (child) => attach(made, child));
   made.wrapper = create(separatePrototype);
   weakSet(records, made.wrapper, made);
   return made;
@@ -2667,6 +2717,30 @@ expose("TextDecoder", class TextDecoder {
     return decodedCode(text);
   }
 });
+
+/** Messages between two ports arrive in a task. */
+expose("MessagePort", class MessagePort extends prototypes.EventTarget.constructor {
+  constructor() { super(); own(this).other = null; }
+  postMessage(data) {
+    const { other } = own(this);
+    queue(0, () => {
+      const event = newEvent("message", {}, prototypes.MessageEvent);
+      own(event).data = data;
+      dispatch(own(other), event);
+    });
+  }
+  start() {}
+  close() {}
+});
+expose("MessageChannel", class MessageChannel {
+  constructor() {
+    this.port1 = new MessagePortOfTheWorld();
+    this.port2 = new MessagePortOfTheWorld();
+    own(this.port1).other = this.port2;
+    own(this.port2).other = this.port1;
+  }
+});
+const MessagePortOfTheWorld = global.MessagePort;
 
 /** Requests of a script: never sent. Only time would bring their answers. */
 const never = () => new global.Promise(() => {});
@@ -2833,7 +2907,7 @@ global.Image = function Image() { return wrap(newElement("img")); };
 global.Option = function Option(text = "", value) {
   const made = newElement("option");
   setText(made, toText(text));
-  if (value !== undefined) made.attributes.value = toText(value);
+  if (value !== undefined) mine(made, "attributes").value = toText(value);
   return wrap(made);
 };
 global.Audio = function Audio() { return wrap(newElement("audio")); };
@@ -2881,7 +2955,7 @@ each(HANDLERS, (type) => {
     set(value) { setHandler(targetOf(this), type, value); },
     enumerable: true, configurable: true,
   };
-  each(["HTMLElement", "SVGElement", "Document", "XMLHttpRequest"], (name) => defineProperty(prototypes[name], "on" + type, property));
+  each(["HTMLElement", "SVGElement", "Document", "XMLHttpRequest", "MessagePort"], (name) => defineProperty(prototypes[name], "on" + type, property));
   if (type !== "readystatechange") defineProperty(global, "on" + type, property);
   if (contains(OF_THE_WINDOW, type)) {
     each(["body"], (tag) => defineProperty(of(tag), "on" + type, {
@@ -2952,16 +3026,15 @@ const MISSED = bare({
     MediaKeyStatusMap MediaKeySystemAccess MediaKeys MediaList MediaMetadata MediaQueryList MediaQueryListEvent
     MediaRecorder MediaSession MediaSource MediaSourceHandle MediaStream MediaStreamAudioDestinationNode
     MediaStreamAudioSourceNode MediaStreamEvent MediaStreamTrack MediaStreamTrackAudioStats MediaStreamTrackEvent
-    MediaStreamTrackGenerator MediaStreamTrackProcessor MediaStreamTrackVideoStats MessageChannel MessagePort MimeType
-    MimeTypeArray MutationRecord NamedNodeMap NavigateEvent Navigation NavigationActivation
-    NavigationCurrentEntryChangeEvent NavigationDestination NavigationHistoryEntry NavigationPrecommitController
-    NavigationPreloadManager NavigationTransition Navigator NavigatorLogin NavigatorManagedData NavigatorUAData
-    NetworkInformation NodeFilter NodeIterator NodeRange NotRestoredReasonDetails NotRestoredReasons Notification
-    OTPCredential Observable OfflineAudioCompletionEvent OfflineAudioContext OffscreenCanvas
-    OffscreenCanvasRenderingContext2D OpaqueRange OrientationSensor Origin OscillatorNode OverconstrainedError
-    PageRevealEvent PageSwapEvent PannerNode PasswordCredential Path2D PaymentAddress PaymentManager
-    PaymentMethodChangeEvent PaymentRequest PaymentRequestUpdateEvent PaymentResponse Performance
-    PerformanceElementTiming PerformanceEntry PerformanceEventTiming PerformanceLongAnimationFrameTiming
+    MediaStreamTrackGenerator MediaStreamTrackProcessor MediaStreamTrackVideoStats MimeType MimeTypeArray MutationRecord
+    NamedNodeMap NavigateEvent Navigation NavigationActivation NavigationCurrentEntryChangeEvent NavigationDestination
+    NavigationHistoryEntry NavigationPrecommitController NavigationPreloadManager NavigationTransition Navigator
+    NavigatorLogin NavigatorManagedData NavigatorUAData NetworkInformation NodeFilter NodeIterator NodeRange
+    NotRestoredReasonDetails NotRestoredReasons Notification OTPCredential Observable OfflineAudioCompletionEvent
+    OfflineAudioContext OffscreenCanvas OffscreenCanvasRenderingContext2D OpaqueRange OrientationSensor Origin
+    OscillatorNode OverconstrainedError PageRevealEvent PageSwapEvent PannerNode PasswordCredential Path2D
+    PaymentAddress PaymentManager PaymentMethodChangeEvent PaymentRequest PaymentRequestUpdateEvent PaymentResponse
+    Performance PerformanceElementTiming PerformanceEntry PerformanceEventTiming PerformanceLongAnimationFrameTiming
     PerformanceLongTaskTiming PerformanceMark PerformanceMeasure PerformanceNavigation PerformanceNavigationTiming
     PerformanceObserver PerformanceObserverEntryList PerformancePaintTiming PerformanceResourceTiming
     PerformanceScriptTiming PerformanceServerTiming PerformanceSoftNavigation PerformanceTiming
@@ -3183,6 +3256,7 @@ function outcome() {
   }
   if (page.needs.length && page.request.fetches_left > 0) return needs(found);
   const missed = page.missed || page.awaited;
+  if (page.needs.length && !page.request.unknown_stay) return unresolved(found, page.needs[0]);
   return missed && page.texts ? unresolved(found, missed) : found;
 }
 function unresolved(found, why) {
@@ -3212,9 +3286,14 @@ function prepare(request) {
   parser.text = replaced(request.html, /[\ufdd0-\ufdd2]/g, () => "\ufffd");
   parser.active = true;
 }
-class Window extends global.EventTarget {}
-expose("Window", Window);
-setPrototypeOf(global, Window.prototype);
+expose("Window", class Window extends global.EventTarget {});
+setPrototypeOf(global, prototypes.Window);
+each(ownKeys(prototypes), (name) => {
+  disguise(prototypes[name]);
+  disguise(global[name]);
+});
+each([global, theLocation, String.prototype, Date.prototype, Math, DateOfThePage, navigatorObject, getPrototypeOf(navigatorObject),
+  global.performance], disguise);
 
 defineProperty(global, "__run", {
   value(text) {
