@@ -33,6 +33,7 @@ const isFinite_ = Number.isFinite;
 const fromCharCode = String.fromCharCode;
 const globalEval = eval;
 const DateOfTheWorld = Date;
+const parseDate = Date.parse;
 const FunctionOfTheWorld = Function;
 const ProxyOfTheWorld = Proxy;
 const TypeErrorOfTheWorld = TypeError;
@@ -166,6 +167,20 @@ each(["toString", "toTimeString"], (name) => {
   const text = uncurried(Date.prototype[name]);
   share(Date.prototype, { [name]() { return replaced(text(this), /(GMT\+0000)$/g, () => "GMT+0000 (Coordinated Universal Time)"); } });
 });
+/* The forms of en-US without options; others need the tables of a browser. */
+each(["toLocaleString", "toLocaleDateString", "toLocaleTimeString"], (name) => {
+  const text = uncurried(Date.prototype[name]);
+  share(Date.prototype, { [name](locale, options) {
+    if ((locale !== undefined && locale !== "en-US") || options !== undefined) miss(name + " with options");
+    return replaced(text(this), /(^|\/|, )0(\d)/g, (match) => match[1] + match[2]);
+  } });
+});
+share(Number.prototype, { toLocaleString(locale, options) {
+  if ((locale !== undefined && locale !== "en-US") || options !== undefined) miss("toLocaleString with options");
+  const parts = split(toText(toNumber((+this).toFixed(3))), /\./g);
+  return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
+} });
+delete global.InternalError;
 /** Makes the functions of an object look like built-in ones. */
 function disguise(object) {
   each(ownKeys(object), (name) => {
@@ -1307,8 +1322,12 @@ const controlsOf = (form) => filter(descendants(root(form), (one) => isElement(o
   (one) => formOf(one) === form && !(one.tag === "input" && typeOf(one) === "image"));
 const fieldsOf = (form) => filter(descendants(root(form), (one) => isElement(one) && contains(CONTROLS, one.tag)),
   (one) => formOf(one) === form);
-const fieldNamed = (form, name) => find(fieldsOf(form), (one) => attribute(one, "id") === name || attribute(one, "name") === name) ||
-  first(form, (one) => isElement(one, "img") && (attribute(one, "id") === name || attribute(one, "name") === name));
+const isNamed = (record, name) => attribute(record, "id") === name || attribute(record, "name") === name;
+/** The elements that a form has as properties (HTML 4.10.3): its fields, else its images. */
+function fieldsNamed(form, name) {
+  const fields = filter(controlsOf(form), (one) => isNamed(one, name));
+  return fields.length ? fields : filter(byTag(form, "img"), (one) => isNamed(one, name));
+}
 
 function isDisabled(record) {
   if (attribute(record, "disabled") !== null) return true;
@@ -1671,8 +1690,8 @@ const formTraps = bare({
 const Reflect_get = Reflect.get;
 function fieldByKey(form, key) {
   if (test(/^\d+$/, key)) return wrap(controlsOf(form)[toNumber(key)]) || undefined;
-  const found = key === "" ? null : fieldNamed(form, key);
-  return found === null ? undefined : wrap(found);
+  const found = key === "" ? [] : fieldsNamed(form, key);
+  return found.length === 0 ? undefined : found.length === 1 ? wrap(found[0]) : radioList(found);
 }
 /** A live collection (DOM 4.2.10): computed at each use. */
 function collection(compute, prototype) {
@@ -1682,8 +1701,8 @@ function collection(compute, prototype) {
     if (test(/^\d+$/, key)) return toNumber(key) < list.length ? wrap(list[toNumber(key)]) : undefined;
     if (key === "length") return list.length;
     if (key in target) return undefined;
-    const found = find(list, (one) => attribute(one, "id") === key || attribute(one, "name") === key);
-    return found === null ? undefined : wrap(found);
+    const found = filter(list, (one) => one.type === ELEMENT && isNamed(one, key));
+    return found.length === 0 ? undefined : found.length > 1 && contains(CONTROLS, found[0].tag) ? radioList(found) : wrap(found[0]);
   };
   const made = create(prototype || prototypes.HTMLCollection);
   const seen = new ProxyOfTheWorld(made, bare({
@@ -1716,6 +1735,14 @@ expose("NodeList", class NodeList {
   [iteratorSymbol]() { return apply(arrayValues, wrapAll(own(this).list()), []); }
 });
 const nodeList = (compute) => collection(compute, prototypes.NodeList);
+expose("RadioNodeList", class RadioNodeList extends global.NodeList {
+  get value() { const one = find(own(this).list(), (field) => isCheckable(field) && isChecked(field)); return one ? inputValue(one) : ""; }
+  set value(value) {
+    const one = find(own(this).list(), (field) => isCheckable(field) && inputValue(field) === toText(value));
+    if (one) wrap(one).checked = true;
+  }
+});
+const radioList = (list) => collection(() => list, prototypes.RadioNodeList);
 const fixed = (list) => nodeList(() => list);
 
 function illegal() {
@@ -2068,9 +2095,16 @@ function styleOf(record) {
     removeProperty: (name) => delete values[camel(name)] && "",
     getPropertyValue: (name) => values[camel(name)] || "",
   });
-  each(split(attribute(record, "style") || "", /;/g), (part) => {
+  const read = (text) => each(split(text, /;/g), (part) => {
     const at = indexOf(part, ":");
     if (at > 0) values[camel(stripped(slice(part, 0, at)))] = stripped(slice(part, at + 1));
+  });
+  read(attribute(record, "style") || "");
+  const hyphened = (name) => replaced(name, /[A-Z]/g, (match) => "-" + lower(match[0]));
+  defineProperty(values, "cssText", {
+    get: () => join(map(filter(ownKeys(values), (name) => name !== "cssText" && values[name]),
+      (name) => `${hyphened(name)}: ${values[name]};`), " "),
+    set(text) { each(ownKeys(values), (name) => name !== "cssText" && delete values[name]); read(toText(text)); },
   });
   record.style = new ProxyOfTheWorld(values, bare({
     get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key] : values[key] ?? ""),
@@ -2079,6 +2113,7 @@ function styleOf(record) {
   }));
   return record.style;
 }
+const FOCUSABLE = ["a", "area", "button", "input", "select", "textarea", "iframe"];
 const visibleText = (record) => {
   let text = "";
   walk(record, (one) => void (one.type === TEXT && !contains(["script", "style"], one.parent.tag) ? (text += one.data) : one.tag === "br" && (text += "\n")));
@@ -2094,7 +2129,7 @@ expose("HTMLElement", class HTMLElement extends global.Element {
   set style(text) { setAttribute(own(this), "style", text); own(this).style = null; }
   get nonce() { return own(this).nonce || attribute(own(this), "nonce") || ""; }
   set nonce(text) { own(this).nonce = toText(text); }
-  get tabIndex() { return toNumber(attribute(own(this), "tabindex") ?? -1); }
+  get tabIndex() { return toNumber(attribute(own(this), "tabindex") ?? (contains(FOCUSABLE, own(this).tag) ? 0 : -1)); }
   set tabIndex(value) { setAttribute(own(this), "tabindex", value); }
   click() { click(own(this)); }
   focus() { if (listens(own(this), "focus")) fire(own(this), "focus"); }
@@ -2112,10 +2147,14 @@ const INTERFACES = bare({ a: "HTMLAnchorElement", area: "HTMLAreaElement", form:
   p: "HTMLParagraphElement", html: "HTMLHtmlElement", head: "HTMLHeadElement", title: "HTMLTitleElement", style: "HTMLStyleElement",
   canvas: "HTMLCanvasElement", video: "HTMLVideoElement", audio: "HTMLAudioElement", object: "HTMLObjectElement",
   embed: "HTMLEmbedElement", label: "HTMLLabelElement", table: "HTMLTableElement", frame: "HTMLFrameElement",
-  fieldset: "HTMLFieldSetElement", details: "HTMLDetailsElement", dialog: "HTMLDialogElement" });
+  fieldset: "HTMLFieldSetElement", details: "HTMLDetailsElement", dialog: "HTMLDialogElement", ul: "HTMLUListElement",
+  ol: "HTMLOListElement", li: "HTMLLIElement", br: "HTMLBRElement", hr: "HTMLHRElement", pre: "HTMLPreElement",
+  h1: "HTMLHeadingElement", h2: "HTMLHeadingElement", h3: "HTMLHeadingElement", h4: "HTMLHeadingElement", td: "HTMLTableCellElement",
+  tr: "HTMLTableRowElement", tbody: "HTMLTableSectionElement", iframe: "HTMLIFrameElement", progress: "HTMLProgressElement",
+  frameset: "HTMLFrameSetElement", optgroup: "HTMLOptGroupElement", legend: "HTMLLegendElement", noscript: "HTMLElement" });
 each(ownKeys(INTERFACES), (tag) => {
   const name = INTERFACES[tag];
-  expose(name, ({ [name]: class extends global.HTMLElement {} })[name]);
+  if (!(name in prototypes)) expose(name, ({ [name]: class extends global.HTMLElement {} })[name]);
 });
 expose("SVGElement", class SVGElement extends global.Element {
   get dataset() { return dataset(own(this)); }
@@ -2370,13 +2409,14 @@ expose("Document", class Document extends global.Node {
   get webkitVisibilityState() { return "visible"; }
   get prerendering() { return false; }
   get designMode() { return "off"; }
+  get doctype() { return this.compatMode === "CSS1Compat" ? { name: "html", publicId: "", systemId: "", nodeType: 10 } : null; }
   get forms() { return collection(() => byTag(documentRecord, "form")); }
   get images() { return collection(() => byTag(documentRecord, "img")); }
   get scripts() { return collection(() => byTag(documentRecord, "script")); }
   get links() { return collection(() => descendants(documentRecord, (one) => contains(["a", "area"], one.tag) && "href" in one.attributes)); }
   get anchors() { return collection(() => descendants(documentRecord, (one) => one.tag === "a" && "name" in one.attributes)); }
   get embeds() { return collection(() => byTag(documentRecord, "embed")); }
-  get implementation() { return wrap(implementationRecord); }
+  get implementation() { return create(prototypes.DOMImplementation); }
   getElementById(id) { return wrap(byId(documentRecord, toText(id))); }
   getElementsByName(name) {
     const wanted = toText(name);
@@ -2411,7 +2451,6 @@ expose("Document", class Document extends global.Node {
 });
 addParentMembers(prototypes.Document);
 expose("HTMLDocument", class HTMLDocument extends global.Document {});
-const implementationRecord = newRecord(0, "#implementation");
 
 /** The cookies that the page sees; each assignment goes to the trace's own jar (RFC 6265bis, 5.6). */
 function setCookie(text) {
@@ -2427,10 +2466,11 @@ function setCookie(text) {
   if ("httponly" in settings || (name === "" && value === "")) return;
   if (domain && domain !== url.hostname && !endsWith(url.hostname, "." + domain)) return;
   if ("secure" in settings && url.protocol !== "https:" && !test(/^(?:localhost|127\.)/, url.hostname)) return;
-  if (settings.path && settings.path[0] === "/" && url.pathname !== settings.path &&
-    !startsWith(url.pathname, replaced(settings.path, /\/?$/g, () => "/"))) return;
-  const age = settings["max-age"], expires = settings.expires && DateOfTheWorld.parse(settings.expires);
-  const gone = age !== undefined && test(/^-?\d+$/, age) ? toNumber(age) <= 0 : expires && expires <= now();
+  const path = settings.path || "";
+  if (path[0] === "/" && url.pathname !== path && !startsWith(url.pathname, endsWith(path, "/") ? path : path + "/")) return;
+  const age = settings["max-age"];
+  const gone = age !== undefined && test(/^-?\d+$/, age) ? toNumber(age) <= 0
+    : settings.expires !== undefined && parseDate(settings.expires) <= now();
   if (gone) delete page.jar[name];
   else page.jar[name] = value;
 }
@@ -2473,8 +2513,8 @@ function nameOnDocument(key) {
 
 // ── Location, history, storage ──────────────────────────────────────────────────────────────────────────────────────
 
-const theLocation = create({ __proto__: Object.prototype, constructor: illegal });
-defineProperty(theLocation, Symbol.toStringTag, { value: "Location" });
+expose("Location", class Location { constructor() { illegal(); } });
+const theLocation = create(prototypes.Location);
 function setPart(part, value) {
   const url = changedUrl(page.url, part, value);
   if (part === "hash") {
@@ -2649,7 +2689,10 @@ share(prototypes.FormData, pairMethods);
 
 // ── What this world has only in part ────────────────────────────────────────────────────────────────────────────────
 
-expose("DOMImplementation", class DOMImplementation { hasFeature() { return true; } });
+expose("DOMImplementation", class DOMImplementation {
+  hasFeature() { return true; }
+  createHTMLDocument(title = "") { return wrap(separateDocument(`<!doctype html><title>${toText(title)}</title>`)); }
+});
 expose("DOMParser", class DOMParser {
   parseFromString(text) { return wrap(separateDocument(toText(text))); }
 });
@@ -2749,14 +2792,14 @@ function fetchNothing() {
   return never();
 }
 expose("XMLHttpRequest", class XMLHttpRequest extends global.EventTarget {
-  open() {}
+  open() { own(this).opened = 1; }
   send() { awaits("XMLHttpRequest"); }
   abort() {}
   setRequestHeader() {}
   getResponseHeader() { return null; }
   getAllResponseHeaders() { return ""; }
   overrideMimeType() {}
-  get readyState() { return 1; }
+  get readyState() { return own(this).opened || 0; }
   get status() { miss("XMLHttpRequest"); return 0; }
   get responseText() { miss("XMLHttpRequest"); return ""; }
   get response() { miss("XMLHttpRequest"); return ""; }
@@ -2777,14 +2820,13 @@ class VirtualDate extends DateOfTheWorld {
   static now() { return now(); }
 }
 function DateOfThePage(...values) {
-  if (new.target === undefined) return new VirtualDate().toString();
-  return construct(VirtualDate, values, new.target === DateOfThePage ? VirtualDate : new.target);
+  return new.target === undefined ? new VirtualDate().toString() : construct(VirtualDate, values, new.target);
 }
 each(["now", "parse", "UTC"], (name) => defineProperty(DateOfThePage, name, { value: VirtualDate[name], writable: true, configurable: true }));
+defineProperty(DateOfThePage, "length", { value: 7 });
 defineProperty(DateOfThePage, "prototype", { value: DateOfTheWorld.prototype });
 defineProperty(DateOfThePage, "name", { value: "Date" });
 defineProperty(DateOfTheWorld.prototype, "constructor", { value: DateOfThePage, writable: true, configurable: true });
-setPrototypeOf(VirtualDate.prototype, DateOfTheWorld.prototype);
 defineProperty(global, "Date", { value: DateOfThePage, writable: true, configurable: true });
 
 const timers = bare();
@@ -2818,8 +2860,8 @@ weakSet(records, global, windowRecord);
 windowRecord.wrapper = global;
 defineProperty(documentRecord, "wrapper", { value: create(prototypes.HTMLDocument), writable: true });
 weakSet(records, documentRecord.wrapper, documentRecord);
-const navigatorObject = create({ __proto__: Object.prototype });
-defineProperty(getPrototypeOf(navigatorObject), Symbol.toStringTag, { value: "Navigator" });
+expose("Navigator", class Navigator { constructor() { illegal(); } });
+const navigatorObject = create(prototypes.Navigator);
 
 /** Properties that a script cannot replace (HTML 7.2.2, LegacyUnforgeable). */
 each(["window", "document", "location", "top"], (name) => defineProperty(global, name, {
@@ -2923,6 +2965,25 @@ defineProperty(global, "performance", { value: {
   get navigation() { return { type: 0, redirectCount: 0 }; },
 }, writable: true, configurable: true });
 
+defineProperty(global, Symbol.toStringTag, { value: "Window", configurable: true });
+replaceable("crypto", () => cryptoObject);
+const cryptoObject = {
+  getRandomValues(list) {
+    for (let at = 0; at < list.length; at++) list[at] = floor(random() * 4294967296);
+    return list;
+  },
+  randomUUID() {
+    const digits = (count) => join(map(listOf(count), () => floor(random() * 16).toString(16)), "");
+    return `${digits(8)}-${digits(4)}-4${digits(3)}-${"89ab"[floor(random() * 4)]}${digits(3)}-${digits(12)}`;
+  },
+  get subtle() { return miss("crypto.subtle"), undefined; },
+};
+const listOf = (count) => {
+  const list = [];
+  while (list.length < count) push(list, 0);
+  return list;
+};
+
 const platformOf = (agent) => (has(agent, "Windows") ? "Win32" : has(agent, "Macintosh") ? "MacIntel" : has(agent, "iPhone") ? "iPhone"
   : has(agent, "iPad") ? "iPad" : has(agent, "Android") ? "Linux armv81" : "Linux x86_64");
 const navigatorMembers = {
@@ -2939,7 +3000,7 @@ const navigatorMembers = {
   get mimeTypes() { return { length: 2, item: () => null, namedItem: () => null }; },
   javaEnabled: () => false, sendBeacon: () => true, vibrate: () => false,
 };
-share(getPrototypeOf(navigatorObject), navigatorMembers);
+share(prototypes.Navigator, navigatorMembers);
 
 /** Event handlers of the window, of documents and of elements. */
 const HANDLERS = words("abort animationend animationstart beforeunload blur cancel canplay change click close contextmenu dblclick drag " +
@@ -3005,36 +3066,34 @@ const MISSED = bare({
     GPURenderPipeline GPUSampler GPUShaderModule GPUShaderStage GPUSupportedFeatures GPUSupportedLimits GPUTexture
     GPUTextureUsage GPUTextureView GPUUncapturedErrorEvent GPUValidationError GainNode Gamepad GamepadButton
     GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition GeolocationPositionError
-    GravitySensor Gyroscope HID HIDConnectionEvent HIDDevice HIDInputReportEvent HTMLAllCollection HTMLBRElement
-    HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement HTMLDirectoryElement HTMLFencedFrameElement
-    HTMLFontElement HTMLFormControlsCollection HTMLFrameSetElement HTMLGeolocationElement HTMLHRElement
-    HTMLHeadingElement HTMLLIElement HTMLLegendElement HTMLMapElement HTMLMarqueeElement HTMLMediaElement
-    HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement HTMLModElement HTMLOListElement HTMLOptGroupElement
-    HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLPreElement HTMLProgressElement
-    HTMLQuoteElement HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement HTMLTableCaptionElement
-    HTMLTableCellElement HTMLTableColElement HTMLTableRowElement HTMLTableSectionElement HTMLTimeElement
-    HTMLTrackElement HTMLUListElement HTMLUnknownElement HTMLUserMediaElement Headers Highlight HighlightRegistry
-    IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord
-    IDBRequest IDBTransaction IDBVersionChangeEvent IIRFilterNode IdentityCredential IdentityCredentialError
-    IdentityProvider IdleDeadline IdleDetector ImageBitmap ImageBitmapRenderingContext ImageCapture ImageData
-    ImageDecoder ImageTrack ImageTrackList Ink InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody
-    InteractionContentfulPaint InterestEvent IntersectionObserver IntersectionObserverEntry Keyboard KeyboardLayoutMap
-    KeyframeEffect LanguageDetector LanguageModel LargestContentfulPaint LaunchParams LaunchQueue LayoutShift
-    LayoutShiftAttribution LinearAccelerationSensor Location Lock LockManager MIDIAccess MIDIConnectionEvent MIDIInput
-    MIDIInputMap MIDIMessageEvent MIDIOutput MIDIOutputMap MIDIPort MathMLElement MediaCapabilities MediaDeviceInfo
-    MediaDevices MediaElementAudioSourceNode MediaEncryptedEvent MediaError MediaKeyMessageEvent MediaKeySession
-    MediaKeyStatusMap MediaKeySystemAccess MediaKeys MediaList MediaMetadata MediaQueryList MediaQueryListEvent
-    MediaRecorder MediaSession MediaSource MediaSourceHandle MediaStream MediaStreamAudioDestinationNode
-    MediaStreamAudioSourceNode MediaStreamEvent MediaStreamTrack MediaStreamTrackAudioStats MediaStreamTrackEvent
-    MediaStreamTrackGenerator MediaStreamTrackProcessor MediaStreamTrackVideoStats MimeType MimeTypeArray MutationRecord
-    NamedNodeMap NavigateEvent Navigation NavigationActivation NavigationCurrentEntryChangeEvent NavigationDestination
-    NavigationHistoryEntry NavigationPrecommitController NavigationPreloadManager NavigationTransition Navigator
-    NavigatorLogin NavigatorManagedData NavigatorUAData NetworkInformation NodeFilter NodeIterator NodeRange
-    NotRestoredReasonDetails NotRestoredReasons Notification OTPCredential Observable OfflineAudioCompletionEvent
-    OfflineAudioContext OffscreenCanvas OffscreenCanvasRenderingContext2D OpaqueRange OrientationSensor Origin
-    OscillatorNode OverconstrainedError PageRevealEvent PageSwapEvent PannerNode PasswordCredential Path2D
-    PaymentAddress PaymentManager PaymentMethodChangeEvent PaymentRequest PaymentRequestUpdateEvent PaymentResponse
-    Performance PerformanceElementTiming PerformanceEntry PerformanceEventTiming PerformanceLongAnimationFrameTiming
+    GravitySensor Gyroscope HID HIDConnectionEvent HIDDevice HIDInputReportEvent HTMLAllCollection HTMLCameraElement
+    HTMLDListElement HTMLDataElement HTMLDataListElement HTMLDirectoryElement HTMLFencedFrameElement HTMLFontElement
+    HTMLFormControlsCollection HTMLGeolocationElement HTMLMapElement HTMLMarqueeElement HTMLMediaElement HTMLMenuElement
+    HTMLMeterElement HTMLMicrophoneElement HTMLModElement HTMLOptionsCollection HTMLOutputElement HTMLParamElement
+    HTMLPictureElement HTMLQuoteElement HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement
+    HTMLTableCaptionElement HTMLTableColElement HTMLTimeElement HTMLTrackElement HTMLUnknownElement HTMLUserMediaElement
+    Headers Highlight HighlightRegistry IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange
+    IDBObjectStore IDBOpenDBRequest IDBRecord IDBRequest IDBTransaction IDBVersionChangeEvent IIRFilterNode
+    IdentityCredential IdentityCredentialError IdentityProvider IdleDeadline IdleDetector ImageBitmap
+    ImageBitmapRenderingContext ImageCapture ImageData ImageDecoder ImageTrack ImageTrackList Ink
+    InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody InteractionContentfulPaint InterestEvent
+    IntersectionObserver IntersectionObserverEntry Keyboard KeyboardLayoutMap KeyframeEffect LanguageDetector
+    LanguageModel LargestContentfulPaint LaunchParams LaunchQueue LayoutShift LayoutShiftAttribution
+    LinearAccelerationSensor Lock LockManager MIDIAccess MIDIConnectionEvent MIDIInput MIDIInputMap MIDIMessageEvent
+    MIDIOutput MIDIOutputMap MIDIPort MathMLElement MediaCapabilities MediaDeviceInfo MediaDevices
+    MediaElementAudioSourceNode MediaEncryptedEvent MediaError MediaKeyMessageEvent MediaKeySession MediaKeyStatusMap
+    MediaKeySystemAccess MediaKeys MediaList MediaMetadata MediaQueryList MediaQueryListEvent MediaRecorder MediaSession
+    MediaSource MediaSourceHandle MediaStream MediaStreamAudioDestinationNode MediaStreamAudioSourceNode
+    MediaStreamEvent MediaStreamTrack MediaStreamTrackAudioStats MediaStreamTrackEvent MediaStreamTrackGenerator
+    MediaStreamTrackProcessor MediaStreamTrackVideoStats MimeType MimeTypeArray MutationRecord NamedNodeMap
+    NavigateEvent Navigation NavigationActivation NavigationCurrentEntryChangeEvent NavigationDestination
+    NavigationHistoryEntry NavigationPrecommitController NavigationPreloadManager NavigationTransition NavigatorLogin
+    NavigatorManagedData NavigatorUAData NetworkInformation NodeFilter NodeIterator NodeRange NotRestoredReasonDetails
+    NotRestoredReasons Notification OTPCredential Observable OfflineAudioCompletionEvent OfflineAudioContext
+    OffscreenCanvas OffscreenCanvasRenderingContext2D OpaqueRange OrientationSensor Origin OscillatorNode
+    OverconstrainedError PageRevealEvent PageSwapEvent PannerNode PasswordCredential Path2D PaymentAddress
+    PaymentManager PaymentMethodChangeEvent PaymentRequest PaymentRequestUpdateEvent PaymentResponse Performance
+    PerformanceElementTiming PerformanceEntry PerformanceEventTiming PerformanceLongAnimationFrameTiming
     PerformanceLongTaskTiming PerformanceMark PerformanceMeasure PerformanceNavigation PerformanceNavigationTiming
     PerformanceObserver PerformanceObserverEntryList PerformancePaintTiming PerformanceResourceTiming
     PerformanceScriptTiming PerformanceServerTiming PerformanceSoftNavigation PerformanceTiming
@@ -3047,13 +3106,13 @@ const MISSED = bare({
     RTCDataChannel RTCDataChannelEvent RTCDtlsTransport RTCEncodedAudioFrame RTCEncodedVideoFrame RTCError RTCErrorEvent
     RTCIceCandidate RTCIceTransport RTCPeerConnection RTCPeerConnectionIceErrorEvent RTCPeerConnectionIceEvent
     RTCRtpReceiver RTCRtpScriptTransform RTCRtpSender RTCRtpTransceiver RTCSctpTransport RTCSessionDescription
-    RTCStatsReport RTCTrackEvent RadioNodeList Range ReadableByteStreamController ReadableStream
-    ReadableStreamBYOBReader ReadableStreamBYOBRequest ReadableStreamDefaultController ReadableStreamDefaultReader
-    RelativeOrientationSensor RemotePlayback ReportBody ReportingObserver Request ResizeObserver ResizeObserverEntry
-    ResizeObserverSize Response RestrictionTarget SVGAElement SVGAngle SVGAnimateElement SVGAnimateMotionElement
-    SVGAnimateTransformElement SVGAnimatedAngle SVGAnimatedBoolean SVGAnimatedEnumeration SVGAnimatedInteger
-    SVGAnimatedLength SVGAnimatedLengthList SVGAnimatedNumber SVGAnimatedNumberList SVGAnimatedPreserveAspectRatio
-    SVGAnimatedRect SVGAnimatedString SVGAnimatedTransformList SVGAnimationElement SVGCircleElement SVGClipPathElement
+    RTCStatsReport RTCTrackEvent Range ReadableByteStreamController ReadableStream ReadableStreamBYOBReader
+    ReadableStreamBYOBRequest ReadableStreamDefaultController ReadableStreamDefaultReader RelativeOrientationSensor
+    RemotePlayback ReportBody ReportingObserver Request ResizeObserver ResizeObserverEntry ResizeObserverSize Response
+    RestrictionTarget SVGAElement SVGAngle SVGAnimateElement SVGAnimateMotionElement SVGAnimateTransformElement
+    SVGAnimatedAngle SVGAnimatedBoolean SVGAnimatedEnumeration SVGAnimatedInteger SVGAnimatedLength
+    SVGAnimatedLengthList SVGAnimatedNumber SVGAnimatedNumberList SVGAnimatedPreserveAspectRatio SVGAnimatedRect
+    SVGAnimatedString SVGAnimatedTransformList SVGAnimationElement SVGCircleElement SVGClipPathElement
     SVGComponentTransferFunctionElement SVGDefsElement SVGDescElement SVGEllipseElement SVGFEBlendElement
     SVGFEColorMatrixElement SVGFEComponentTransferElement SVGFECompositeElement SVGFEConvolveMatrixElement
     SVGFEDiffuseLightingElement SVGFEDisplacementMapElement SVGFEDistantLightElement SVGFEDropShadowElement
@@ -3101,7 +3160,7 @@ const MISSED = bare({
     XRWebGLSubImage XSLTProcessor caches captureEvents cdc_adoQpoasnfa76pfcZLmcfl_Array cdc_adoQpoasnfa76pfcZLmcfl_JSON
     cdc_adoQpoasnfa76pfcZLmcfl_Object cdc_adoQpoasnfa76pfcZLmcfl_Promise cdc_adoQpoasnfa76pfcZLmcfl_Proxy
     cdc_adoQpoasnfa76pfcZLmcfl_Symbol cdc_adoQpoasnfa76pfcZLmcfl_Window chrome clientInformation cookieStore crashReport
-    createImageBitmap credentialless crypto customElements documentPictureInPicture external fence fetchLater find
+    createImageBitmap credentialless customElements documentPictureInPicture external fence fetchLater find
     getComputedStyle getScreenDetails getSelection indexedDB launchQueue locationbar menubar moveBy navigation
     offscreenBuffering originAgentCluster personalbar queryLocalFonts releaseEvents requestResize resizeBy scheduler
     scrollbars showDirectoryPicker showOpenFilePicker showSaveFilePicker speechSynthesis statusbar styleMedia toolbar
@@ -3122,7 +3181,7 @@ const MISSED = bare({
   Document: `activeViewTransition adoptedStyleSheets alinkColor all applets bgColor browsingTopics captureEvents
     caretPositionFromPoint caretRangeFromPoint clear createAttribute createAttributeNS createCDATASection
     createExpression createNSResolver createNodeIterator createProcessingInstruction createRange createTreeWalker
-    customElementRegistry dir doctype elementFromPoint elementsFromPoint evaluate exitFullscreen exitPictureInPicture
+    customElementRegistry dir elementFromPoint elementsFromPoint evaluate exitFullscreen exitPictureInPicture
     exitPointerLock featurePolicy fgColor fonts fragmentDirective fullscreen fullscreenElement fullscreenEnabled
     getAnimations getElementsByTagNameNS getSelection hasPrivateToken hasRedemptionRecord hasStorageAccess
     hasUnpartitionedCookieAccess lastModified linkColor moveBefore pictureInPictureElement pictureInPictureEnabled
@@ -3174,7 +3233,7 @@ const MISSED = bare({
   CharacterData: `after appendData before deleteData insertData nextElementSibling previousElementSibling replaceData replaceWith
     substringData`,
   MouseEvent: `fromElement getModifierState layerX layerY movementX movementY offsetX offsetY pageX pageY toElement x y`,
-  DOMImplementation: `createDocument createDocumentType createHTMLDocument`,
+  DOMImplementation: `createDocument createDocumentType`,
   XMLHttpRequest: `DONE HEADERS_RECEIVED LOADING OPENED UNSENT responseType responseURL responseXML setAttributionReporting
     setPrivateToken statusText timeout upload withCredentials`,
   Navigator: `adAuctionComponents canLoadAdAuctionFencedFrame clearAppBadge clearOriginJoinedAdInterestGroups clipboard connection
@@ -3199,7 +3258,7 @@ function missing(object, name, owner) {
   });
 }
 each(ownKeys(MISSED), (owner) => each(words(MISSED[owner]), (name) => {
-  const object = owner === "Window" ? global : owner === "Navigator" ? getPrototypeOf(navigatorObject)
+  const object = owner === "Window" ? global : owner === "Navigator" ? prototypes.Navigator
     : owner === "Performance" ? global.performance : prototypes[owner];
   missing(object, name, owner === "Window" ? "" : lower(owner) + ".");
 }));
@@ -3292,7 +3351,7 @@ each(ownKeys(prototypes), (name) => {
   disguise(prototypes[name]);
   disguise(global[name]);
 });
-each([global, theLocation, String.prototype, Date.prototype, Math, DateOfThePage, navigatorObject, getPrototypeOf(navigatorObject),
+each([global, theLocation, String.prototype, Date.prototype, Math, DateOfThePage, navigatorObject, prototypes.Navigator,
   global.performance], disguise);
 
 defineProperty(global, "__run", {
