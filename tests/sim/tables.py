@@ -138,7 +138,7 @@ class Tables:
             row = self.data.nodes[node_id] = NodeRecord(node_id, name)
         is_quiet = row.trusted_until_s + row.quiet_s <= now_s
         row.quiet_s = quiet_s if is_quiet else max(row.quiet_s, quiet_s)
-        row.epoch = max(row.epoch + 1, epoch)
+        row.epoch = row.epoch + 1 if "epoch_reused" in self.faults else max(row.epoch + 1, epoch)
         row.claim, row.state, row.trusted_until_s = claim, "active", now_s + trust_s
         row.trust_s = trust_s
         row.beat += 1
