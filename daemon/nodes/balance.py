@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from daemon.nodes.figures import SOON_S, CountryFigures
+from daemon.nodes.figures import CountryFigures
 
 HYSTERESIS = 0.2  # of the target
 MOVED_MAX = 0.05  # of a country's healthy IPs, and at least one, per MOVED_S and receiver
@@ -102,11 +102,8 @@ def idle(figures: CountryFigures) -> int:
 
 
 def to_come(figures: CountryFigures) -> int:
-    """How many IPs a request on another node may expect: idle ones, or one whose rest ends soon and nobody needs."""
-    if idle(figures):
-        return idle(figures)
-    needed = figures.waiting + int(figures.wanted_per_s * (OWN_S + SOON_S) + 0.5)
-    return figures.soon if figures.available + figures.soon > needed else 0
+    """How many IPs a request on another node may expect: idle ones, now or as soon as the next rest ends."""
+    return max(0, figures.available + figures.soon - figures.waiting - int(figures.wanted_per_s * OWN_S + 0.5))
 
 
 @dataclass(slots=True)
