@@ -119,7 +119,8 @@ class Balancer:
     def _country(self, name: str) -> _Country:
         found = self._by_name.get(name)
         if found is None:
-            found = self._by_name[name] = _Country(Exchange(self._now_s()))
+            before = self._member.before.countries.get(name, NO_COUNTRY_FIGURES)
+            found = self._by_name[name] = _Country(Exchange(self._now_s(), before))
         return found
 
     def _note_alone(self, now_s: float) -> None:
