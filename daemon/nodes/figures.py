@@ -7,7 +7,6 @@ from uuid import UUID
 import msgspec
 
 from daemon.nodes.waits import Waits
-from daemon.pool.messages import Counts
 
 MINUTE_S = 60.0
 SOON_S = 3.0
@@ -48,17 +47,6 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def total(self) -> int:
         return self.healthy + self.failed
-
-
-def own_figures(counts: Counts) -> CountryFigures:
-    """Of a pool of this node."""
-    return CountryFigures(
-        available=counts.available,
-        locked=counts.locked,
-        cooldown=counts.cooldown,
-        failed=counts.failed,
-        waiting=counts.waiting,
-    )
 
 
 class ClickFigures(msgspec.Struct, frozen=True, omit_defaults=True):
