@@ -31,6 +31,7 @@ RENEW_S = 1.0
 RENEW_TIMEOUT_S = 5.0
 JOIN_RETRY_S = 2.0
 LEAVE_S = 3.0
+BEFORE_S = 60.0
 RENEWING = "renewing this node's trust"
 JOINING = "joining as a node"
 
@@ -43,6 +44,7 @@ class Member:
 
     `_boot_s` reads the boot clock. `alone`: there can be no other node. `taken_epoch`: of the row, if this run has
     taken it before it joins, see clones.py. `on_displaced` is called when another run with its node id has joined.
+    `before`: the last figures of the run before this one, if that ended BEFORE_S ago at most.
     """
 
     _database: Database
@@ -54,6 +56,7 @@ class Member:
     taken_epoch: int | None = None
     on_displaced: Callable[[NodeDisplaced], None] = lambda error: None
     peers: Peers = field(init=False)
+    before: NodeFigures = field(default=NO_FIGURES, init=False)
     _figures: Callable[[], NodeFigures] = field(init=False)
     _longest_rest_s: Callable[[], float] = field(init=False)
     _trusted_until_s: float = field(default=float("-inf"), init=False)
@@ -167,6 +170,9 @@ class Member:
         now_s = trio.current_time()
         self.doubt.found_server(found.server_s, now_s)
         self.peers = Peers(self._identity.node_id, now_s, found.peers)
+        mine = found.peers.get(self._identity.node_id)
+        if mine is not None and mine.seen_s_ago <= BEFORE_S:
+            self.before = mine.figures
         self._claim, self._is_occupied, self._watch = claim, False, Watch()
         self.decided.set()
         self._joined.set()

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 
 import asyncpg
-import psutil
 
 from daemon.database.queries import QUERIES
 from daemon.nodes.figures import ENCODER, CountryFigures, NodeFigures
@@ -37,7 +36,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 def _statements(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure:
     """From the server's own log, of two nodes, without clicks and with clicks."""
-    length_s = 10.0 if quick else 30.0
+    length_s = 5.0 if quick else 15.0
     url = scene.database()
     first_lines = {QUERIES[name].partition("\n")[0].encode(): name for name in OF_OWNERSHIP}
     with scene.network(40) as network:
@@ -77,7 +76,7 @@ def _statements(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure
 
 
 def _renewals(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
-    length_s = 10.0 if quick else 30.0
+    length_s = 5.0 if quick else 15.0
     figures = []
     for count in NODES:
         say(f"renewals of {count} nodes for {length_s:g} s")
@@ -124,12 +123,12 @@ async def _renewed(scene: Scene, url: str, count: int, length_s: float) -> tuple
         await asyncio.gather(*(renew(one, mine, seconds) for one, mine in shares))
 
     await all_renew(2)  # each connection has its statement prepared
-    before_s = _server_cpu_s(scene)
+    before_s = scene.server_cpu_s()
     await asyncio.sleep(length_s)
-    idle_s = _server_cpu_s(scene) - before_s
-    before_s = _server_cpu_s(scene)
+    idle_s = scene.server_cpu_s() - before_s
+    before_s = scene.server_cpu_s()
     await all_renew(length_s)
-    busy_s = _server_cpu_s(scene) - before_s
+    busy_s = scene.server_cpu_s() - before_s
     began_s = time.perf_counter()
     for row in rows:
         peer_of(dict(row))
@@ -139,23 +138,9 @@ async def _renewed(scene: Scene, url: str, count: int, length_s: float) -> tuple
     return (busy_s - idle_s) / length_s, read_ms / each
 
 
-def _server_cpu_s(scene: Scene) -> float:
-    """Of all processes of the server, and of those that have ended."""
-    postmaster, *children = scene.postgres_processes()
-    times = postmaster.cpu_times()
-    total_s = times.user + times.system + times.children_user + times.children_system
-    for child in children:
-        try:
-            its = child.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total_s += its.user + its.system
-    return float(total_s)
-
-
 def _joined(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure:
     """The first start takes all rows, which nobody owns; a restart reads the rows that are the node's own already."""
-    starts = 1 if quick else 3
+    starts = 1 if quick else 2
     say(f"{starts} times: a start without IPs, one that takes {IPS:,} IPs, and a restart")
     empty: list[float] = []
     taken: list[float] = []

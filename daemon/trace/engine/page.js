@@ -33,6 +33,7 @@ const isFinite_ = Number.isFinite;
 const fromCharCode = String.fromCharCode;
 const globalEval = eval;
 const DateOfTheWorld = Date;
+const parseDate = Date.parse;
 const FunctionOfTheWorld = Function;
 const ProxyOfTheWorld = Proxy;
 const TypeErrorOfTheWorld = TypeError;
@@ -108,6 +109,15 @@ const bare = (values = {}) => {
 };
 const written = (list) => stringify(bare(list));
 
+/** Defines members of an object literal on a prototype, not enumerable. */
+function share(prototype, members) {
+  each(ownKeys(members), (name) => {
+    const property = getOwnPropertyDescriptor(members, name);
+    property.enumerable = false;
+    defineProperty(prototype, name, property);
+  });
+}
+
 // ── The host ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const host = bare();
@@ -136,6 +146,48 @@ function random() {
   return drawn / 4294967296;
 }
 Math.random = () => random();
+
+// ── Where QuickJS differs from V8 in a way that pages notice ────────────────────────────────────────────────────────
+
+const natives = new WeakSet(), isNative = uncurried(WeakSet.prototype.has), addNative = uncurried(WeakSet.prototype.add);
+const functionText = uncurried(Function.prototype.toString);
+/* Obfuscators take letters from such texts by their position. */
+share(Function.prototype, {
+  toString() {
+    return typeof this === "function" && isNative(natives, this) ? `function ${this.name}() { [native code] }`
+      : replaced(functionText(this), /\{\n\s+\[native code\]\n\}$/g, () => "{ [native code] }");
+  },
+});
+const withTag = (tag, name) => function (value) {
+  return `<${tag} ${name}="${replaced(toText(value), /"/g, () => "&quot;")}">${this}</${tag}>`;
+};
+share(String.prototype, { anchor: withTag("a", "name"), link: withTag("a", "href"), fontcolor: withTag("font", "color"),
+  fontsize: withTag("font", "size") });
+each(["toString", "toTimeString"], (name) => {
+  const text = uncurried(Date.prototype[name]);
+  share(Date.prototype, { [name]() { return replaced(text(this), /(GMT\+0000)$/g, () => "GMT+0000 (Coordinated Universal Time)"); } });
+});
+/* The forms of en-US without options; others need the tables of a browser. */
+each(["toLocaleString", "toLocaleDateString", "toLocaleTimeString"], (name) => {
+  const text = uncurried(Date.prototype[name]);
+  share(Date.prototype, { [name](locale, options) {
+    if ((locale !== undefined && locale !== "en-US") || options !== undefined) miss(name + " with options");
+    return replaced(text(this), /(^|\/|, )0(\d)/g, (match) => match[1] + match[2]);
+  } });
+});
+share(Number.prototype, { toLocaleString(locale, options) {
+  if ((locale !== undefined && locale !== "en-US") || options !== undefined) miss("toLocaleString with options");
+  const parts = split(toText(toNumber((+this).toFixed(3))), /\./g);
+  return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
+} });
+delete global.InternalError;
+/** Makes the functions of an object look like built-in ones. */
+function disguise(object) {
+  each(ownKeys(object), (name) => {
+    const property = getOwnPropertyDescriptor(object, name);
+    each(["value", "get", "set"], (part) => typeof property[part] === "function" && addNative(natives, property[part]));
+  });
+}
 
 // ── The page ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -192,6 +244,7 @@ function checkpoint() {
 /** HTML 8.1.4.6, report an exception. */
 function report(error, text) {
   page.failures++;
+  if (!page.request.whole && !parser.active) miss("the rest of the page"); // it may have what the script looked for
   let message = text;
   if (message === undefined) {
     try {
@@ -200,6 +253,7 @@ function report(error, text) {
       message = "uncaught exception";
     }
   }
+  if (has(message, "out of memory")) miss("32 MB of memory");
   if (page.reporting) return;
   page.reporting = true;
   const event = newEvent("error", { cancelable: true }, prototypes.ErrorEvent);
@@ -392,10 +446,36 @@ function own(object) {
   if (record === undefined) throw new TypeErrorOfTheWorld("Illegal invocation");
   return record;
 }
-const newRecord = (type, tag) => bare({
-  type, tag, data: "", attributes: bare(), children: [], parent: null, wrapper: null, listeners: bare(), handlers: bare(),
-  namespace: HTML, value: null, checked: null, selected: null, started: false, fromParser: false, owner: null, style: null,
+/* Scripts touch few nodes of a page, so what all records begin with is in one prototype. `mine` gives a record a dictionary
+of its own before something is added to it. */
+const NOTHING = freeze(bare()), NO_CHILDREN = freeze([]);
+const beginning = bare({
+  data: "", attributes: NOTHING, children: NO_CHILDREN, parent: null, wrapper: null, listeners: NOTHING, handlers: NOTHING,
+  namespace: HTML, value: null, checked: null, selected: null, started: false, fromParser: false, style: null, content: null,
 });
+function newRecord(type, tag) {
+  const record = create(beginning);
+  record.type = type;
+  record.tag = tag;
+  return record;
+}
+function mine(record, key) {
+  if (record[key] === NOTHING) record[key] = bare();
+  return record[key];
+}
+/** Adds a child at a place, without any effect. */
+function attach(parent, record, at = parent.children.length) {
+  if (parent.children === NO_CHILDREN) parent.children = [];
+  record.parent = parent;
+  if (at === parent.children.length) push(parent.children, record);
+  else splice(parent.children, at, 0, record);
+}
+/** Where the parser puts the children of an element: those of a template belong to its content. */
+function inside(record) {
+  if (record.tag !== "template" || record.type !== ELEMENT) return record;
+  if (record.content === null) record.content = newRecord(FRAGMENT, "#document-fragment");
+  return record.content;
+}
 const documentRecord = newRecord(DOCUMENT, "#document");
 const windowRecord = newRecord(0, "#window");
 
@@ -414,9 +494,8 @@ function grown(nodes) {
     record.attributes = bare(node[1]);
     if (record.tag === "svg") record.namespace = SVG;
     each(grown(node[2]), (child) => {
-      child.parent = record;
       if (record.namespace === SVG && child.type === ELEMENT) child.namespace = SVG;
-      push(record.children, child);
+      attach(inside(record), child);
     });
     return record;
   });
@@ -484,8 +563,7 @@ function insert(parent, record, before) {
   each(added, (one) => {
     if (one === before) return;
     detach(one);
-    one.parent = parent;
-    splice(parent.children, before === null ? parent.children.length : listIndex(parent.children, before), 0, one);
+    attach(parent, one, before === null ? parent.children.length : listIndex(parent.children, before));
   });
   observe(parent, "childList", added);
   each(added, arrived);
@@ -558,6 +636,8 @@ function loadImage(record) {
   const url = parsedUrl(source, documentBase());
   if (source === "" || url === null || !test(/^(?:https?|data|blob):$/, url.protocol)) {
     queue(0, () => fire(record, "error"));
+  } else if (url.protocol === "data:") {
+    occurs(record, "load");
   } else if (record.resource !== url.href) {
     record.resource = url.href;
     fetches(record, true);
@@ -590,7 +670,7 @@ const SCRIPT_TYPE = /^(?:(?:text|application)\/(?:x-)?(?:java|ecma)script|text\/
 
 /** By which words a page could leave. */
 const LEAVING = new RegExp("location|submit|click|open\\s*\\(|http-equiv|httpEquiv|refresh|eval|Function|atob|unescape|write" +
-  "|fromCharCode|navigat|history|dispatchEvent|innerHTML|\\.src\\b|\\.href\\b|append|import");
+  "|fromCharCode|navigat|history|dispatchEvent|innerHTML|\\.src\\b|\\.href\\b|append|import|_0x|\\\\x[0-9a-f]{2}|!\\+\\[\\]");
 
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
@@ -743,20 +823,16 @@ const decodedCode = (text) => {
 };
 const scriptsIn = (html) => {
   const inside = newRecord(FRAGMENT, "#fragment");
-  each(grown(ask("parse", [html, ""])), (child) => insertQuietly(inside, child));
+  each(grown(ask("parse", [html, ""])), (child) => attach(inside, child));
   return filter(map(byTag(inside, "script"), textOf), (text) => text !== "");
 };
-function insertQuietly(parent, record) {
-  record.parent = parent;
-  push(parent.children, record);
-}
 
 // ── The parser ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /* The host parses whole texts. `nodes` lists the nodes of the latest tree in tree order; the first `made.length` of them
 have become records. document.write changes the text and has it parsed again: what comes before the insertion point stays
 the same, so positions in the list remain valid. A mark before each script's end tag tells where in the text it ends. */
-const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [] });
+const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [], cut: -1 });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
 const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
@@ -783,8 +859,11 @@ function readTree(point) {
   parser.nodes = flattened(ask("parse", [marked + slice(text, from), ""]));
   const { nodes } = parser;
   if (cut < 0) return nodes.length;
+  parser.cut = -1;
   for (let at = 0; at < nodes.length; at++) {
-    if (isCut(nodes[at])) return nodes[at].data === null || nodes[at].isComment ? at : nodes[at].parent;
+    if (!isCut(nodes[at])) continue;
+    parser.cut = at;
+    return nodes[at].data === null || nodes[at].isComment ? at : nodes[at].parent;
   }
   return nodes.length;
 }
@@ -833,15 +912,14 @@ function extendText(at) {
   if (record.type === TEXT && !isElement(record.parent, "script") && node.data !== null) record.data = unmarked(node.data);
 }
 function makeNode(node) {
-  const parent = node.parent < 0 ? documentRecord : parser.made[node.parent];
+  const parent = node.parent < 0 ? documentRecord : inside(parser.made[node.parent]);
   const record = node.tag === null ? newText(unmarked(node.data), node.isComment ? COMMENT : TEXT) : newElement(node.tag);
   if (node.tag !== null) {
-    each(ownKeys(node.attributes), (name) => (record.attributes[name] = unmarked(node.attributes[name])));
+    each(ownKeys(node.attributes), (name) => (mine(record, "attributes")[name] = unmarked(node.attributes[name])));
     record.namespace = node.tag === "svg" ? SVG : parent.namespace || HTML;
     record.fromParser = true;
   }
-  record.parent = parent;
-  push(parent.children, record);
+  attach(parent, record);
   push(parser.made, record);
   if (node.tag !== null && node.tag !== "script") arrived(record);
   else if (node.tag === null && !isElement(parent, "script")) observe(parent, "childList", [record]);
@@ -889,10 +967,7 @@ function writeText(text) {
 function openDocument() {
   if (parser.points.length || parser.opened) return;
   removeChildren(documentRecord);
-  documentRecord.listeners = bare();
-  documentRecord.handlers = bare();
-  windowRecord.listeners = bare();
-  windowRecord.handlers = bare();
+  documentRecord.listeners = documentRecord.handlers = windowRecord.listeners = windowRecord.handlers = NOTHING;
   parser.text = "";
   parser.made = [];
   parser.nodes = [];
@@ -910,6 +985,7 @@ function closeDocument() {
 /** The end (HTML 13.2.7): deferred scripts, DOMContentLoaded, then load. */
 function endParsing() {
   parser.active = false;
+  if (!page.request.whole) for (let at = parser.cut; at >= 0; at = parser.nodes[at].parent) if (parser.made[at]) parser.made[at].isCut = true;
   setReadyState("interactive");
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
   if (parser.stopped) return;
@@ -995,7 +1071,7 @@ function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
-  const list = record.listeners[type] || (record.listeners[type] = []);
+  const list = record.listeners[type] || (mine(record, "listeners")[type] = []);
   if (!some(list, (one) => one.callback === callback && one.capture === capture)) {
     push(list, bare({ callback, capture, once, removed: false }));
   }
@@ -1014,7 +1090,7 @@ function handlerOf(record, type) {
   const text = found === undefined ? attribute(record, "on" + type) : found.text;
   if (text === null || (record.type !== ELEMENT && record !== windowRecord)) return null;
   const handler = allowsInline(null, true) ? compiled(record, type, text) : null;
-  record.handlers[type] = handler && bare({ callback: handler });
+  mine(record, "handlers")[type] = handler && bare({ callback: handler });
   return handler;
 }
 /** HTML 8.1.8.1, get the current value of the event handler: document, form and element are in its scope. */
@@ -1034,7 +1110,7 @@ function compiled(record, type, text) {
 }
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
-  record.handlers[type] = callback && bare({ callback });
+  mine(record, "handlers")[type] = callback && bare({ callback });
 }
 /** The handlers that body and frameset set on the window (HTML 8.1.8.2). */
 const OF_THE_WINDOW = ["load", "error", "blur", "focus", "resize", "scroll", "hashchange", "pageshow", "pagehide", "message",
@@ -1042,7 +1118,7 @@ const OF_THE_WINDOW = ["load", "error", "blur", "focus", "resize", "scroll", "ha
 function readHandlers(record) {
   each(OF_THE_WINDOW, (type) => {
     const text = attribute(record, "on" + type);
-    if (text !== null) windowRecord.handlers[type] = bare({ text });
+    if (text !== null) mine(windowRecord, "handlers")[type] = bare({ text });
   });
 }
 
@@ -1246,8 +1322,12 @@ const controlsOf = (form) => filter(descendants(root(form), (one) => isElement(o
   (one) => formOf(one) === form && !(one.tag === "input" && typeOf(one) === "image"));
 const fieldsOf = (form) => filter(descendants(root(form), (one) => isElement(one) && contains(CONTROLS, one.tag)),
   (one) => formOf(one) === form);
-const fieldNamed = (form, name) => find(fieldsOf(form), (one) => attribute(one, "id") === name || attribute(one, "name") === name) ||
-  first(form, (one) => isElement(one, "img") && (attribute(one, "id") === name || attribute(one, "name") === name));
+const isNamed = (record, name) => attribute(record, "id") === name || attribute(record, "name") === name;
+/** The elements that a form has as properties (HTML 4.10.3): its fields, else its images. */
+function fieldsNamed(form, name) {
+  const fields = filter(controlsOf(form), (one) => isNamed(one, name));
+  return fields.length ? fields : filter(byTag(form, "img"), (one) => isNamed(one, name));
+}
 
 function isDisabled(record) {
   if (attribute(record, "disabled") !== null) return true;
@@ -1426,6 +1506,7 @@ const encodingName = (name) => MIXED_CASE[name] || (test(/^(?:windows-|x-)/, nam
 /** HTML 4.10.22.3, form submission. */
 function submitForm(form, submitter) {
   if (!isConnected(form)) return;
+  if (form.isCut) miss("the rest of the page");
   const given = (name) => (submitter && attribute(submitter, "form" + name)) ?? attribute(form, name);
   const method = lower(given("method") || "");
   if (method === "dialog") return;
@@ -1609,8 +1690,8 @@ const formTraps = bare({
 const Reflect_get = Reflect.get;
 function fieldByKey(form, key) {
   if (test(/^\d+$/, key)) return wrap(controlsOf(form)[toNumber(key)]) || undefined;
-  const found = key === "" ? null : fieldNamed(form, key);
-  return found === null ? undefined : wrap(found);
+  const found = key === "" ? [] : fieldsNamed(form, key);
+  return found.length === 0 ? undefined : found.length === 1 ? wrap(found[0]) : radioList(found);
 }
 /** A live collection (DOM 4.2.10): computed at each use. */
 function collection(compute, prototype) {
@@ -1620,8 +1701,8 @@ function collection(compute, prototype) {
     if (test(/^\d+$/, key)) return toNumber(key) < list.length ? wrap(list[toNumber(key)]) : undefined;
     if (key === "length") return list.length;
     if (key in target) return undefined;
-    const found = find(list, (one) => attribute(one, "id") === key || attribute(one, "name") === key);
-    return found === null ? undefined : wrap(found);
+    const found = filter(list, (one) => one.type === ELEMENT && isNamed(one, key));
+    return found.length === 0 ? undefined : found.length > 1 && contains(CONTROLS, found[0].tag) ? radioList(found) : wrap(found[0]);
   };
   const made = create(prototype || prototypes.HTMLCollection);
   const seen = new ProxyOfTheWorld(made, bare({
@@ -1654,6 +1735,14 @@ expose("NodeList", class NodeList {
   [iteratorSymbol]() { return apply(arrayValues, wrapAll(own(this).list()), []); }
 });
 const nodeList = (compute) => collection(compute, prototypes.NodeList);
+expose("RadioNodeList", class RadioNodeList extends global.NodeList {
+  get value() { const one = find(own(this).list(), (field) => isCheckable(field) && isChecked(field)); return one ? inputValue(one) : ""; }
+  set value(value) {
+    const one = find(own(this).list(), (field) => isCheckable(field) && inputValue(field) === toText(value));
+    if (one) wrap(one).checked = true;
+  }
+});
+const radioList = (list) => collection(() => list, prototypes.RadioNodeList);
 const fixed = (list) => nodeList(() => list);
 
 function illegal() {
@@ -1750,8 +1839,8 @@ function copied(record, deep) {
   copy.value = record.value;
   copy.checked = record.checked;
   copy.started = record.started;
-  each(ownKeys(record.attributes), (name) => (copy.attributes[name] = record.attributes[name]));
-  if (deep) each(record.children, (child) => insertQuietly(copy, copied(child, true)));
+  each(ownKeys(record.attributes), (name) => (mine(copy, "attributes")[name] = record.attributes[name]));
+  if (deep) each(inside(record).children, (child) => attach(inside(copy), copied(child, true)));
   return copy;
 }
 /** What append, before and others accept: nodes and texts. */
@@ -1798,13 +1887,6 @@ function addParentMembers(prototype) {
   share(prototype, members);
   if (prototype !== prototypes.DocumentFragment) share(prototype, found);
 }
-function share(prototype, members) {
-  each(ownKeys(members), (name) => {
-    const property = getOwnPropertyDescriptor(members, name);
-    property.enumerable = false;
-    defineProperty(prototype, name, property);
-  });
-}
 expose("DocumentFragment", class DocumentFragment extends global.Node {
   constructor() { return wrap(newRecord(FRAGMENT, "#document-fragment")); }
   getElementById(id) { return wrap(byId(own(this), toText(id))); }
@@ -1819,7 +1901,7 @@ expose("Element", class Element extends global.Node {
   get classList() { return tokens(own(this), "class"); }
   get className() { return attribute(own(this), "class") || ""; }
   set className(text) { setAttribute(own(this), "class", text); }
-  get innerHTML() { return join(map(own(this).children, serialized), ""); }
+  get innerHTML() { return join(map(inside(own(this)).children, serialized), ""); }
   set innerHTML(text) { setMarkup(own(this), text === null ? "" : toText(text)); }
   get outerHTML() { return serialized(own(this)); }
   set outerHTML(text) {
@@ -1887,8 +1969,8 @@ function fragment(text, context) {
   return list;
 }
 function setMarkup(record, text) {
-  removeChildren(record);
-  insertAll(record, fragment(text, record.tag), null);
+  removeChildren(inside(record));
+  insertAll(inside(record), fragment(text, record.tag), null);
 }
 const VOID = ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"];
 const RAW = ["script", "style", "xmp", "iframe", "noembed", "noframes", "noscript", "plaintext"];
@@ -1903,19 +1985,19 @@ function serialized(record) {
   const named = join(map(ownKeys(record.attributes), (name) =>
     ` ${name}="${replaced(record.attributes[name], /[&\u00a0"<>]/g, (match) => escapes[match[0]])}"`), "");
   const start = `<${record.tag}${named}>`;
-  return contains(VOID, record.tag) ? start : `${start}${join(map(record.children, serialized), "")}</${record.tag}>`;
+  return contains(VOID, record.tag) ? start : `${start}${join(map(inside(record).children, serialized), "")}</${record.tag}>`;
 }
 
 // ── Attributes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function setAttribute(record, name, value) {
-  record.attributes[name] = toText(value);
-  if (startsWith(name, "on")) delete record.handlers[slice(name, 2)];
+  mine(record, "attributes")[name] = toText(value);
+  if (startsWith(name, "on") && hasOwn(record.handlers, slice(name, 2))) delete record.handlers[slice(name, 2)];
   attributeChanged(record, name);
 }
 function removeAttribute(record, name) {
-  delete record.attributes[name];
-  if (startsWith(name, "on")) delete record.handlers[slice(name, 2)];
+  delete mine(record, "attributes")[name];
+  if (startsWith(name, "on") && hasOwn(record.handlers, slice(name, 2))) delete record.handlers[slice(name, 2)];
   attributeChanged(record, name);
 }
 function attributeChanged(record, name) {
@@ -2013,9 +2095,16 @@ function styleOf(record) {
     removeProperty: (name) => delete values[camel(name)] && "",
     getPropertyValue: (name) => values[camel(name)] || "",
   });
-  each(split(attribute(record, "style") || "", /;/g), (part) => {
+  const read = (text) => each(split(text, /;/g), (part) => {
     const at = indexOf(part, ":");
     if (at > 0) values[camel(stripped(slice(part, 0, at)))] = stripped(slice(part, at + 1));
+  });
+  read(attribute(record, "style") || "");
+  const hyphened = (name) => replaced(name, /[A-Z]/g, (match) => "-" + lower(match[0]));
+  defineProperty(values, "cssText", {
+    get: () => join(map(filter(ownKeys(values), (name) => name !== "cssText" && values[name]),
+      (name) => `${hyphened(name)}: ${values[name]};`), " "),
+    set(text) { each(ownKeys(values), (name) => name !== "cssText" && delete values[name]); read(toText(text)); },
   });
   record.style = new ProxyOfTheWorld(values, bare({
     get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key] : values[key] ?? ""),
@@ -2024,6 +2113,7 @@ function styleOf(record) {
   }));
   return record.style;
 }
+const FOCUSABLE = ["a", "area", "button", "input", "select", "textarea", "iframe"];
 const visibleText = (record) => {
   let text = "";
   walk(record, (one) => void (one.type === TEXT && !contains(["script", "style"], one.parent.tag) ? (text += one.data) : one.tag === "br" && (text += "\n")));
@@ -2039,7 +2129,7 @@ expose("HTMLElement", class HTMLElement extends global.Element {
   set style(text) { setAttribute(own(this), "style", text); own(this).style = null; }
   get nonce() { return own(this).nonce || attribute(own(this), "nonce") || ""; }
   set nonce(text) { own(this).nonce = toText(text); }
-  get tabIndex() { return toNumber(attribute(own(this), "tabindex") ?? -1); }
+  get tabIndex() { return toNumber(attribute(own(this), "tabindex") ?? (contains(FOCUSABLE, own(this).tag) ? 0 : -1)); }
   set tabIndex(value) { setAttribute(own(this), "tabindex", value); }
   click() { click(own(this)); }
   focus() { if (listens(own(this), "focus")) fire(own(this), "focus"); }
@@ -2057,10 +2147,14 @@ const INTERFACES = bare({ a: "HTMLAnchorElement", area: "HTMLAreaElement", form:
   p: "HTMLParagraphElement", html: "HTMLHtmlElement", head: "HTMLHeadElement", title: "HTMLTitleElement", style: "HTMLStyleElement",
   canvas: "HTMLCanvasElement", video: "HTMLVideoElement", audio: "HTMLAudioElement", object: "HTMLObjectElement",
   embed: "HTMLEmbedElement", label: "HTMLLabelElement", table: "HTMLTableElement", frame: "HTMLFrameElement",
-  fieldset: "HTMLFieldSetElement", details: "HTMLDetailsElement", dialog: "HTMLDialogElement" });
+  fieldset: "HTMLFieldSetElement", details: "HTMLDetailsElement", dialog: "HTMLDialogElement", ul: "HTMLUListElement",
+  ol: "HTMLOListElement", li: "HTMLLIElement", br: "HTMLBRElement", hr: "HTMLHRElement", pre: "HTMLPreElement",
+  h1: "HTMLHeadingElement", h2: "HTMLHeadingElement", h3: "HTMLHeadingElement", h4: "HTMLHeadingElement", td: "HTMLTableCellElement",
+  tr: "HTMLTableRowElement", tbody: "HTMLTableSectionElement", iframe: "HTMLIFrameElement", progress: "HTMLProgressElement",
+  frameset: "HTMLFrameSetElement", optgroup: "HTMLOptGroupElement", legend: "HTMLLegendElement", noscript: "HTMLElement" });
 each(ownKeys(INTERFACES), (tag) => {
   const name = INTERFACES[tag];
-  expose(name, ({ [name]: class extends global.HTMLElement {} })[name]);
+  if (!(name in prototypes)) expose(name, ({ [name]: class extends global.HTMLElement {} })[name]);
 });
 expose("SVGElement", class SVGElement extends global.Element {
   get dataset() { return dataset(own(this)); }
@@ -2219,12 +2313,7 @@ share(of("title"), {
 });
 share(of("template"), {
   get content() {
-    const one = own(this);
-    if (!one.content) {
-      one.content = newRecord(FRAGMENT, "#document-fragment");
-      each(arraySlice(one.children), (child) => { detach(child); insertQuietly(one.content, child); });
-    }
-    return wrap(one.content);
+    return wrap(inside(own(this)));
   },
 });
 share(of("img"), {
@@ -2320,13 +2409,14 @@ expose("Document", class Document extends global.Node {
   get webkitVisibilityState() { return "visible"; }
   get prerendering() { return false; }
   get designMode() { return "off"; }
+  get doctype() { return this.compatMode === "CSS1Compat" ? { name: "html", publicId: "", systemId: "", nodeType: 10 } : null; }
   get forms() { return collection(() => byTag(documentRecord, "form")); }
   get images() { return collection(() => byTag(documentRecord, "img")); }
   get scripts() { return collection(() => byTag(documentRecord, "script")); }
   get links() { return collection(() => descendants(documentRecord, (one) => contains(["a", "area"], one.tag) && "href" in one.attributes)); }
   get anchors() { return collection(() => descendants(documentRecord, (one) => one.tag === "a" && "name" in one.attributes)); }
   get embeds() { return collection(() => byTag(documentRecord, "embed")); }
-  get implementation() { return wrap(implementationRecord); }
+  get implementation() { return create(prototypes.DOMImplementation); }
   getElementById(id) { return wrap(byId(documentRecord, toText(id))); }
   getElementsByName(name) {
     const wanted = toText(name);
@@ -2361,7 +2451,6 @@ expose("Document", class Document extends global.Node {
 });
 addParentMembers(prototypes.Document);
 expose("HTMLDocument", class HTMLDocument extends global.Document {});
-const implementationRecord = newRecord(0, "#implementation");
 
 /** The cookies that the page sees; each assignment goes to the trace's own jar (RFC 6265bis, 5.6). */
 function setCookie(text) {
@@ -2377,10 +2466,11 @@ function setCookie(text) {
   if ("httponly" in settings || (name === "" && value === "")) return;
   if (domain && domain !== url.hostname && !endsWith(url.hostname, "." + domain)) return;
   if ("secure" in settings && url.protocol !== "https:" && !test(/^(?:localhost|127\.)/, url.hostname)) return;
-  if (settings.path && settings.path[0] === "/" && url.pathname !== settings.path &&
-    !startsWith(url.pathname, replaced(settings.path, /\/?$/g, () => "/"))) return;
-  const age = settings["max-age"], expires = settings.expires && DateOfTheWorld.parse(settings.expires);
-  const gone = age !== undefined && test(/^-?\d+$/, age) ? toNumber(age) <= 0 : expires && expires <= now();
+  const path = settings.path || "";
+  if (path[0] === "/" && url.pathname !== path && !startsWith(url.pathname, endsWith(path, "/") ? path : path + "/")) return;
+  const age = settings["max-age"];
+  const gone = age !== undefined && test(/^-?\d+$/, age) ? toNumber(age) <= 0
+    : settings.expires !== undefined && parseDate(settings.expires) <= now();
   if (gone) delete page.jar[name];
   else page.jar[name] = value;
 }
@@ -2423,8 +2513,8 @@ function nameOnDocument(key) {
 
 // ── Location, history, storage ──────────────────────────────────────────────────────────────────────────────────────
 
-const theLocation = create({ __proto__: Object.prototype, constructor: illegal });
-defineProperty(theLocation, Symbol.toStringTag, { value: "Location" });
+expose("Location", class Location { constructor() { illegal(); } });
+const theLocation = create(prototypes.Location);
 function setPart(part, value) {
   const url = changedUrl(page.url, part, value);
   if (part === "hash") {
@@ -2599,14 +2689,17 @@ share(prototypes.FormData, pairMethods);
 
 // ── What this world has only in part ────────────────────────────────────────────────────────────────────────────────
 
-expose("DOMImplementation", class DOMImplementation { hasFeature() { return true; } });
+expose("DOMImplementation", class DOMImplementation {
+  hasFeature() { return true; }
+  createHTMLDocument(title = "") { return wrap(separateDocument(`<!doctype html><title>${toText(title)}</title>`)); }
+});
 expose("DOMParser", class DOMParser {
   parseFromString(text) { return wrap(separateDocument(toText(text))); }
 });
 /** A document beside the page's own: its scripts do not run, and it has no window. */
 function separateDocument(text) {
   const made = newRecord(FRAGMENT, "#document");
-  each(fragmentOf(text), (child) => insertQuietly(made, child));
+  each(fragmentOf(text), (child) => attach(made, child));
   made.wrapper = create(separatePrototype);
   weakSet(records, made.wrapper, made);
   return made;
@@ -2668,6 +2761,30 @@ expose("TextDecoder", class TextDecoder {
   }
 });
 
+/** Messages between two ports arrive in a task. */
+expose("MessagePort", class MessagePort extends prototypes.EventTarget.constructor {
+  constructor() { super(); own(this).other = null; }
+  postMessage(data) {
+    const { other } = own(this);
+    queue(0, () => {
+      const event = newEvent("message", {}, prototypes.MessageEvent);
+      own(event).data = data;
+      dispatch(own(other), event);
+    });
+  }
+  start() {}
+  close() {}
+});
+expose("MessageChannel", class MessageChannel {
+  constructor() {
+    this.port1 = new MessagePortOfTheWorld();
+    this.port2 = new MessagePortOfTheWorld();
+    own(this.port1).other = this.port2;
+    own(this.port2).other = this.port1;
+  }
+});
+const MessagePortOfTheWorld = global.MessagePort;
+
 /** Requests of a script: never sent. Only time would bring their answers. */
 const never = () => new global.Promise(() => {});
 function fetchNothing() {
@@ -2675,14 +2792,14 @@ function fetchNothing() {
   return never();
 }
 expose("XMLHttpRequest", class XMLHttpRequest extends global.EventTarget {
-  open() {}
+  open() { own(this).opened = 1; }
   send() { awaits("XMLHttpRequest"); }
   abort() {}
   setRequestHeader() {}
   getResponseHeader() { return null; }
   getAllResponseHeaders() { return ""; }
   overrideMimeType() {}
-  get readyState() { return 1; }
+  get readyState() { return own(this).opened || 0; }
   get status() { miss("XMLHttpRequest"); return 0; }
   get responseText() { miss("XMLHttpRequest"); return ""; }
   get response() { miss("XMLHttpRequest"); return ""; }
@@ -2703,14 +2820,13 @@ class VirtualDate extends DateOfTheWorld {
   static now() { return now(); }
 }
 function DateOfThePage(...values) {
-  if (new.target === undefined) return new VirtualDate().toString();
-  return construct(VirtualDate, values, new.target === DateOfThePage ? VirtualDate : new.target);
+  return new.target === undefined ? new VirtualDate().toString() : construct(VirtualDate, values, new.target);
 }
 each(["now", "parse", "UTC"], (name) => defineProperty(DateOfThePage, name, { value: VirtualDate[name], writable: true, configurable: true }));
+defineProperty(DateOfThePage, "length", { value: 7 });
 defineProperty(DateOfThePage, "prototype", { value: DateOfTheWorld.prototype });
 defineProperty(DateOfThePage, "name", { value: "Date" });
 defineProperty(DateOfTheWorld.prototype, "constructor", { value: DateOfThePage, writable: true, configurable: true });
-setPrototypeOf(VirtualDate.prototype, DateOfTheWorld.prototype);
 defineProperty(global, "Date", { value: DateOfThePage, writable: true, configurable: true });
 
 const timers = bare();
@@ -2744,8 +2860,8 @@ weakSet(records, global, windowRecord);
 windowRecord.wrapper = global;
 defineProperty(documentRecord, "wrapper", { value: create(prototypes.HTMLDocument), writable: true });
 weakSet(records, documentRecord.wrapper, documentRecord);
-const navigatorObject = create({ __proto__: Object.prototype });
-defineProperty(getPrototypeOf(navigatorObject), Symbol.toStringTag, { value: "Navigator" });
+expose("Navigator", class Navigator { constructor() { illegal(); } });
+const navigatorObject = create(prototypes.Navigator);
 
 /** Properties that a script cannot replace (HTML 7.2.2, LegacyUnforgeable). */
 each(["window", "document", "location", "top"], (name) => defineProperty(global, name, {
@@ -2833,7 +2949,7 @@ global.Image = function Image() { return wrap(newElement("img")); };
 global.Option = function Option(text = "", value) {
   const made = newElement("option");
   setText(made, toText(text));
-  if (value !== undefined) made.attributes.value = toText(value);
+  if (value !== undefined) mine(made, "attributes").value = toText(value);
   return wrap(made);
 };
 global.Audio = function Audio() { return wrap(newElement("audio")); };
@@ -2848,6 +2964,25 @@ defineProperty(global, "performance", { value: {
   get timeOrigin() { return page.request.now_ms; },
   get navigation() { return { type: 0, redirectCount: 0 }; },
 }, writable: true, configurable: true });
+
+defineProperty(global, Symbol.toStringTag, { value: "Window", configurable: true });
+replaceable("crypto", () => cryptoObject);
+const cryptoObject = {
+  getRandomValues(list) {
+    for (let at = 0; at < list.length; at++) list[at] = floor(random() * 4294967296);
+    return list;
+  },
+  randomUUID() {
+    const digits = (count) => join(map(listOf(count), () => floor(random() * 16).toString(16)), "");
+    return `${digits(8)}-${digits(4)}-4${digits(3)}-${"89ab"[floor(random() * 4)]}${digits(3)}-${digits(12)}`;
+  },
+  get subtle() { return miss("crypto.subtle"), undefined; },
+};
+const listOf = (count) => {
+  const list = [];
+  while (list.length < count) push(list, 0);
+  return list;
+};
 
 const platformOf = (agent) => (has(agent, "Windows") ? "Win32" : has(agent, "Macintosh") ? "MacIntel" : has(agent, "iPhone") ? "iPhone"
   : has(agent, "iPad") ? "iPad" : has(agent, "Android") ? "Linux armv81" : "Linux x86_64");
@@ -2865,7 +3000,7 @@ const navigatorMembers = {
   get mimeTypes() { return { length: 2, item: () => null, namedItem: () => null }; },
   javaEnabled: () => false, sendBeacon: () => true, vibrate: () => false,
 };
-share(getPrototypeOf(navigatorObject), navigatorMembers);
+share(prototypes.Navigator, navigatorMembers);
 
 /** Event handlers of the window, of documents and of elements. */
 const HANDLERS = words("abort animationend animationstart beforeunload blur cancel canplay change click close contextmenu dblclick drag " +
@@ -2881,7 +3016,7 @@ each(HANDLERS, (type) => {
     set(value) { setHandler(targetOf(this), type, value); },
     enumerable: true, configurable: true,
   };
-  each(["HTMLElement", "SVGElement", "Document", "XMLHttpRequest"], (name) => defineProperty(prototypes[name], "on" + type, property));
+  each(["HTMLElement", "SVGElement", "Document", "XMLHttpRequest", "MessagePort"], (name) => defineProperty(prototypes[name], "on" + type, property));
   if (type !== "readystatechange") defineProperty(global, "on" + type, property);
   if (contains(OF_THE_WINDOW, type)) {
     each(["body"], (tag) => defineProperty(of(tag), "on" + type, {
@@ -2931,36 +3066,33 @@ const MISSED = bare({
     GPURenderPipeline GPUSampler GPUShaderModule GPUShaderStage GPUSupportedFeatures GPUSupportedLimits GPUTexture
     GPUTextureUsage GPUTextureView GPUUncapturedErrorEvent GPUValidationError GainNode Gamepad GamepadButton
     GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition GeolocationPositionError
-    GravitySensor Gyroscope HID HIDConnectionEvent HIDDevice HIDInputReportEvent HTMLAllCollection HTMLBRElement
-    HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement HTMLDirectoryElement HTMLFencedFrameElement
-    HTMLFontElement HTMLFormControlsCollection HTMLFrameSetElement HTMLGeolocationElement HTMLHRElement
-    HTMLHeadingElement HTMLLIElement HTMLLegendElement HTMLMapElement HTMLMarqueeElement HTMLMediaElement
-    HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement HTMLModElement HTMLOListElement HTMLOptGroupElement
-    HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLPreElement HTMLProgressElement
-    HTMLQuoteElement HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement HTMLTableCaptionElement
-    HTMLTableCellElement HTMLTableColElement HTMLTableRowElement HTMLTableSectionElement HTMLTimeElement
-    HTMLTrackElement HTMLUListElement HTMLUnknownElement HTMLUserMediaElement Headers Highlight HighlightRegistry
-    IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord
-    IDBRequest IDBTransaction IDBVersionChangeEvent IIRFilterNode IdentityCredential IdentityCredentialError
-    IdentityProvider IdleDeadline IdleDetector ImageBitmap ImageBitmapRenderingContext ImageCapture ImageData
-    ImageDecoder ImageTrack ImageTrackList Ink InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody
-    InteractionContentfulPaint InterestEvent IntersectionObserver IntersectionObserverEntry Keyboard KeyboardLayoutMap
-    KeyframeEffect LanguageDetector LanguageModel LargestContentfulPaint LaunchParams LaunchQueue LayoutShift
-    LayoutShiftAttribution LinearAccelerationSensor Location Lock LockManager MIDIAccess MIDIConnectionEvent MIDIInput
-    MIDIInputMap MIDIMessageEvent MIDIOutput MIDIOutputMap MIDIPort MathMLElement MediaCapabilities MediaDeviceInfo
-    MediaDevices MediaElementAudioSourceNode MediaEncryptedEvent MediaError MediaKeyMessageEvent MediaKeySession
-    MediaKeyStatusMap MediaKeySystemAccess MediaKeys MediaList MediaMetadata MediaQueryList MediaQueryListEvent
-    MediaRecorder MediaSession MediaSource MediaSourceHandle MediaStream MediaStreamAudioDestinationNode
-    MediaStreamAudioSourceNode MediaStreamEvent MediaStreamTrack MediaStreamTrackAudioStats MediaStreamTrackEvent
-    MediaStreamTrackGenerator MediaStreamTrackProcessor MediaStreamTrackVideoStats MessageChannel MessagePort MimeType
-    MimeTypeArray MutationRecord NamedNodeMap NavigateEvent Navigation NavigationActivation
-    NavigationCurrentEntryChangeEvent NavigationDestination NavigationHistoryEntry NavigationPrecommitController
-    NavigationPreloadManager NavigationTransition Navigator NavigatorLogin NavigatorManagedData NavigatorUAData
-    NetworkInformation NodeFilter NodeIterator NodeRange NotRestoredReasonDetails NotRestoredReasons Notification
-    OTPCredential Observable OfflineAudioCompletionEvent OfflineAudioContext OffscreenCanvas
-    OffscreenCanvasRenderingContext2D OpaqueRange OrientationSensor Origin OscillatorNode OverconstrainedError
-    PageRevealEvent PageSwapEvent PannerNode PasswordCredential Path2D PaymentAddress PaymentManager
-    PaymentMethodChangeEvent PaymentRequest PaymentRequestUpdateEvent PaymentResponse Performance
+    GravitySensor Gyroscope HID HIDConnectionEvent HIDDevice HIDInputReportEvent HTMLAllCollection HTMLCameraElement
+    HTMLDListElement HTMLDataElement HTMLDataListElement HTMLDirectoryElement HTMLFencedFrameElement HTMLFontElement
+    HTMLFormControlsCollection HTMLGeolocationElement HTMLMapElement HTMLMarqueeElement HTMLMediaElement HTMLMenuElement
+    HTMLMeterElement HTMLMicrophoneElement HTMLModElement HTMLOptionsCollection HTMLOutputElement HTMLParamElement
+    HTMLPictureElement HTMLQuoteElement HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement
+    HTMLTableCaptionElement HTMLTableColElement HTMLTimeElement HTMLTrackElement HTMLUnknownElement HTMLUserMediaElement
+    Headers Highlight HighlightRegistry IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange
+    IDBObjectStore IDBOpenDBRequest IDBRecord IDBRequest IDBTransaction IDBVersionChangeEvent IIRFilterNode
+    IdentityCredential IdentityCredentialError IdentityProvider IdleDeadline IdleDetector ImageBitmap
+    ImageBitmapRenderingContext ImageCapture ImageData ImageDecoder ImageTrack ImageTrackList Ink
+    InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody InteractionContentfulPaint InterestEvent
+    IntersectionObserver IntersectionObserverEntry Keyboard KeyboardLayoutMap KeyframeEffect LanguageDetector
+    LanguageModel LargestContentfulPaint LaunchParams LaunchQueue LayoutShift LayoutShiftAttribution
+    LinearAccelerationSensor Lock LockManager MIDIAccess MIDIConnectionEvent MIDIInput MIDIInputMap MIDIMessageEvent
+    MIDIOutput MIDIOutputMap MIDIPort MathMLElement MediaCapabilities MediaDeviceInfo MediaDevices
+    MediaElementAudioSourceNode MediaEncryptedEvent MediaError MediaKeyMessageEvent MediaKeySession MediaKeyStatusMap
+    MediaKeySystemAccess MediaKeys MediaList MediaMetadata MediaQueryList MediaQueryListEvent MediaRecorder MediaSession
+    MediaSource MediaSourceHandle MediaStream MediaStreamAudioDestinationNode MediaStreamAudioSourceNode
+    MediaStreamEvent MediaStreamTrack MediaStreamTrackAudioStats MediaStreamTrackEvent MediaStreamTrackGenerator
+    MediaStreamTrackProcessor MediaStreamTrackVideoStats MimeType MimeTypeArray MutationRecord NamedNodeMap
+    NavigateEvent Navigation NavigationActivation NavigationCurrentEntryChangeEvent NavigationDestination
+    NavigationHistoryEntry NavigationPrecommitController NavigationPreloadManager NavigationTransition NavigatorLogin
+    NavigatorManagedData NavigatorUAData NetworkInformation NodeFilter NodeIterator NodeRange NotRestoredReasonDetails
+    NotRestoredReasons Notification OTPCredential Observable OfflineAudioCompletionEvent OfflineAudioContext
+    OffscreenCanvas OffscreenCanvasRenderingContext2D OpaqueRange OrientationSensor Origin OscillatorNode
+    OverconstrainedError PageRevealEvent PageSwapEvent PannerNode PasswordCredential Path2D PaymentAddress
+    PaymentManager PaymentMethodChangeEvent PaymentRequest PaymentRequestUpdateEvent PaymentResponse Performance
     PerformanceElementTiming PerformanceEntry PerformanceEventTiming PerformanceLongAnimationFrameTiming
     PerformanceLongTaskTiming PerformanceMark PerformanceMeasure PerformanceNavigation PerformanceNavigationTiming
     PerformanceObserver PerformanceObserverEntryList PerformancePaintTiming PerformanceResourceTiming
@@ -2974,13 +3106,13 @@ const MISSED = bare({
     RTCDataChannel RTCDataChannelEvent RTCDtlsTransport RTCEncodedAudioFrame RTCEncodedVideoFrame RTCError RTCErrorEvent
     RTCIceCandidate RTCIceTransport RTCPeerConnection RTCPeerConnectionIceErrorEvent RTCPeerConnectionIceEvent
     RTCRtpReceiver RTCRtpScriptTransform RTCRtpSender RTCRtpTransceiver RTCSctpTransport RTCSessionDescription
-    RTCStatsReport RTCTrackEvent RadioNodeList Range ReadableByteStreamController ReadableStream
-    ReadableStreamBYOBReader ReadableStreamBYOBRequest ReadableStreamDefaultController ReadableStreamDefaultReader
-    RelativeOrientationSensor RemotePlayback ReportBody ReportingObserver Request ResizeObserver ResizeObserverEntry
-    ResizeObserverSize Response RestrictionTarget SVGAElement SVGAngle SVGAnimateElement SVGAnimateMotionElement
-    SVGAnimateTransformElement SVGAnimatedAngle SVGAnimatedBoolean SVGAnimatedEnumeration SVGAnimatedInteger
-    SVGAnimatedLength SVGAnimatedLengthList SVGAnimatedNumber SVGAnimatedNumberList SVGAnimatedPreserveAspectRatio
-    SVGAnimatedRect SVGAnimatedString SVGAnimatedTransformList SVGAnimationElement SVGCircleElement SVGClipPathElement
+    RTCStatsReport RTCTrackEvent Range ReadableByteStreamController ReadableStream ReadableStreamBYOBReader
+    ReadableStreamBYOBRequest ReadableStreamDefaultController ReadableStreamDefaultReader RelativeOrientationSensor
+    RemotePlayback ReportBody ReportingObserver Request ResizeObserver ResizeObserverEntry ResizeObserverSize Response
+    RestrictionTarget SVGAElement SVGAngle SVGAnimateElement SVGAnimateMotionElement SVGAnimateTransformElement
+    SVGAnimatedAngle SVGAnimatedBoolean SVGAnimatedEnumeration SVGAnimatedInteger SVGAnimatedLength
+    SVGAnimatedLengthList SVGAnimatedNumber SVGAnimatedNumberList SVGAnimatedPreserveAspectRatio SVGAnimatedRect
+    SVGAnimatedString SVGAnimatedTransformList SVGAnimationElement SVGCircleElement SVGClipPathElement
     SVGComponentTransferFunctionElement SVGDefsElement SVGDescElement SVGEllipseElement SVGFEBlendElement
     SVGFEColorMatrixElement SVGFEComponentTransferElement SVGFECompositeElement SVGFEConvolveMatrixElement
     SVGFEDiffuseLightingElement SVGFEDisplacementMapElement SVGFEDistantLightElement SVGFEDropShadowElement
@@ -3028,7 +3160,7 @@ const MISSED = bare({
     XRWebGLSubImage XSLTProcessor caches captureEvents cdc_adoQpoasnfa76pfcZLmcfl_Array cdc_adoQpoasnfa76pfcZLmcfl_JSON
     cdc_adoQpoasnfa76pfcZLmcfl_Object cdc_adoQpoasnfa76pfcZLmcfl_Promise cdc_adoQpoasnfa76pfcZLmcfl_Proxy
     cdc_adoQpoasnfa76pfcZLmcfl_Symbol cdc_adoQpoasnfa76pfcZLmcfl_Window chrome clientInformation cookieStore crashReport
-    createImageBitmap credentialless crypto customElements documentPictureInPicture external fence fetchLater find
+    createImageBitmap credentialless customElements documentPictureInPicture external fence fetchLater find
     getComputedStyle getScreenDetails getSelection indexedDB launchQueue locationbar menubar moveBy navigation
     offscreenBuffering originAgentCluster personalbar queryLocalFonts releaseEvents requestResize resizeBy scheduler
     scrollbars showDirectoryPicker showOpenFilePicker showSaveFilePicker speechSynthesis statusbar styleMedia toolbar
@@ -3049,7 +3181,7 @@ const MISSED = bare({
   Document: `activeViewTransition adoptedStyleSheets alinkColor all applets bgColor browsingTopics captureEvents
     caretPositionFromPoint caretRangeFromPoint clear createAttribute createAttributeNS createCDATASection
     createExpression createNSResolver createNodeIterator createProcessingInstruction createRange createTreeWalker
-    customElementRegistry dir doctype elementFromPoint elementsFromPoint evaluate exitFullscreen exitPictureInPicture
+    customElementRegistry dir elementFromPoint elementsFromPoint evaluate exitFullscreen exitPictureInPicture
     exitPointerLock featurePolicy fgColor fonts fragmentDirective fullscreen fullscreenElement fullscreenEnabled
     getAnimations getElementsByTagNameNS getSelection hasPrivateToken hasRedemptionRecord hasStorageAccess
     hasUnpartitionedCookieAccess lastModified linkColor moveBefore pictureInPictureElement pictureInPictureEnabled
@@ -3101,7 +3233,7 @@ const MISSED = bare({
   CharacterData: `after appendData before deleteData insertData nextElementSibling previousElementSibling replaceData replaceWith
     substringData`,
   MouseEvent: `fromElement getModifierState layerX layerY movementX movementY offsetX offsetY pageX pageY toElement x y`,
-  DOMImplementation: `createDocument createDocumentType createHTMLDocument`,
+  DOMImplementation: `createDocument createDocumentType`,
   XMLHttpRequest: `DONE HEADERS_RECEIVED LOADING OPENED UNSENT responseType responseURL responseXML setAttributionReporting
     setPrivateToken statusText timeout upload withCredentials`,
   Navigator: `adAuctionComponents canLoadAdAuctionFencedFrame clearAppBadge clearOriginJoinedAdInterestGroups clipboard connection
@@ -3126,7 +3258,7 @@ function missing(object, name, owner) {
   });
 }
 each(ownKeys(MISSED), (owner) => each(words(MISSED[owner]), (name) => {
-  const object = owner === "Window" ? global : owner === "Navigator" ? getPrototypeOf(navigatorObject)
+  const object = owner === "Window" ? global : owner === "Navigator" ? prototypes.Navigator
     : owner === "Performance" ? global.performance : prototypes[owner];
   missing(object, name, owner === "Window" ? "" : lower(owner) + ".");
 }));
@@ -3182,7 +3314,7 @@ function outcome() {
     return found;
   }
   if (page.needs.length && page.request.fetches_left > 0) return needs(found);
-  const missed = page.missed || page.awaited;
+  const missed = page.missed || (page.request.unknown_stay ? "" : page.awaited);
   return missed && page.texts ? unresolved(found, missed) : found;
 }
 function unresolved(found, why) {
@@ -3212,9 +3344,14 @@ function prepare(request) {
   parser.text = replaced(request.html, /[\ufdd0-\ufdd2]/g, () => "\ufffd");
   parser.active = true;
 }
-class Window extends global.EventTarget {}
-expose("Window", Window);
-setPrototypeOf(global, Window.prototype);
+expose("Window", class Window extends global.EventTarget {});
+setPrototypeOf(global, prototypes.Window);
+each(ownKeys(prototypes), (name) => {
+  disguise(prototypes[name]);
+  disguise(global[name]);
+});
+each([global, theLocation, String.prototype, Date.prototype, Math, DateOfThePage, navigatorObject, prototypes.Navigator,
+  global.performance], disguise);
 
 defineProperty(global, "__run", {
   value(text) {
