@@ -14,7 +14,7 @@ import trio
 
 from daemon.nodes.balance import SETTLED_S, Gift, gifts
 from daemon.nodes.exchange import Exchange
-from daemon.nodes.figures import CountryFigures
+from daemon.nodes.figures import NO_COUNTRY_FIGURES, CountryFigures
 from daemon.nodes.member import Member
 from daemon.nodes.others import NO_OTHERS, OtherNodes, Others, is_short
 from daemon.nodes.peers import Peer, Peers
@@ -115,7 +115,8 @@ class Balancer:
     def _country(self, name: str) -> _Country:
         found = self._by_name.get(name)
         if found is None:
-            found = self._by_name[name] = _Country(Exchange(self._now_s()))
+            before = self._member.before.countries.get(name, NO_COUNTRY_FIGURES)
+            found = self._by_name[name] = _Country(Exchange(self._now_s(), before))
         return found
 
     def _note_alone(self, now_s: float) -> None:

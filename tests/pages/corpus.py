@@ -86,6 +86,10 @@ class JumpPage:
     def stays(self) -> bool:
         return self.told is not None and self.told.lands == urldefrag(self.url).url
 
+    def agrees(self, landing: Sent | None) -> bool:
+        """Whether this landing is as the file says."""
+        return landing is not None and (landing == self.told or landing.lands in self.or_lands)
+
     def answer(self, url: str, *, nth: int, document: bool) -> Answer:
         """The answer to request number `nth`, from 0, for this URL."""
         found = self.answers.get(urldefrag(url).url)

@@ -15,12 +15,12 @@ OUTCOMES = {
 
 def outcome_of(page: JumpPage, traced: Traced) -> str:
     """One of OUTCOMES."""
-    told, landing = page.told, traced.landing
-    assert told is not None, page.path
+    landing = traced.landing
+    assert page.told is not None, page.path
     last = traced.kinds[-1] if traced.kinds else ""
     if landing is None:
         return "wrong"
-    if landing == told or landing.lands in page.or_lands:
+    if page.agrees(landing):
         if last == "script_unresolved":
             return "doubts" if page.stays else "unresolved"
         return "stays" if page.stays else "lands"

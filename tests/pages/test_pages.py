@@ -12,7 +12,7 @@ PAGES = corpus()
 
 
 def test_the_corpus_has_many_pages_and_each_says_where_a_browser_lands() -> None:
-    assert len(PAGES) >= 200
+    assert len(PAGES) >= 400
     assert [page.name for page in PAGES if page.told is None] == []
 
 
@@ -21,4 +21,4 @@ def test_the_corpus_has_many_pages_and_each_says_where_a_browser_lands() -> None
 async def test_chromium_lands_where_the_files_say(tmp_path: Path) -> None:
     program = program_path("chromium-headless-shell") or need("chromium")
     judged = await judge_all(program, tmp_path, PAGES)
-    assert judged == {page.name: page.told for page in PAGES}
+    assert [f"{page.name}: {judged[page.name]}" for page in PAGES if not page.agrees(judged[page.name])] == []
