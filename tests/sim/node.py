@@ -17,6 +17,7 @@ from uuid import UUID
 from daemon.clock import Moment
 from daemon.journal.entries import IpChanged, encode
 from daemon.nodes.membership import Sighting, Watch, quiet_s, trusts_itself_until
+from daemon.nodes.peers import RENEW_MIN_S, is_reading_due
 from daemon.pool.messages import Acquire, Adopt, Decision, Lease, Message, Release, Remove
 from daemon.pool.pool import Pool
 from daemon.pool.rests import Rests
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 WALL_S = 1_800_000_000.0
 COMMIT_S = 0.003
-RENEW_S, RETRY_S, HURRY_S = 1.0, 1.0, 0.5
+RENEW_S, RETRY_S = 1.0, 1.0
 CHECK_S = 15.0  # as in sql_sync.py
 CONFIRM_S = 1.0
 DOUBT_S = 10.0
@@ -233,8 +234,12 @@ class Run:
         while True:
             asked_s = self.boot()
             self.is_renewing = True
+            peers = self.balancing.peers
+            passed_s, hurried = self.tick() - peers.read_s, self.hurried.is_set
+            reads = is_reading_due(len(peers.by_id), passed_s, hurried=hurried)
+            self.hurried.is_set = False
             try:
-                now_s, beat, rows = yield self._renewal()
+                now_s, beat, rows = yield self._renewal(reads=reads)
             except Unavailable:
                 self.is_renewing = False
                 yield RETRY_S
@@ -246,16 +251,17 @@ class Run:
                 continue
             self._beat, self.is_draining = beat, mine.draining
             self._trust_from(asked_s)
-            self.balancing.read(rows, now_s)
-            with suppress(Unavailable):
-                yield from self._free_lost(rows, now_s)
-            yield HURRY_S
-            yield Wait(self.hurried, RENEW_S - HURRY_S)
+            if reads:
+                self.balancing.read(rows, now_s)
+                with suppress(Unavailable):
+                    yield from self._free_lost(rows, now_s)
+            yield RENEW_MIN_S
+            self.hurried.is_set = yield Wait(self.hurried, RENEW_S - RENEW_MIN_S)
 
-    def _renewal(self) -> Call:
+    def _renewal(self, *, reads: bool) -> Call:
         values = self.home.node_id, self._claim or 0, self._beat, self.world.trust_s, self._quiet_s
         figures = self.balancing.figures()
-        return Call(lambda: self.world.tables.renew(*values, figures))
+        return Call(lambda: self.world.tables.renew(*values, figures, reads))
 
     def _free_lost(self, rows: list[NodeRecord], now_s: float) -> Task:
         others = [self._sighting(row, now_s) for row in rows if row.node_id != self.home.node_id]

@@ -138,16 +138,16 @@ class Tables:
             row = self.data.nodes[node_id] = NodeRecord(node_id, name)
         is_quiet = row.trusted_until_s + row.quiet_s <= now_s
         row.quiet_s = quiet_s if is_quiet else max(row.quiet_s, quiet_s)
-        row.epoch = max(row.epoch + 1, epoch)
+        row.epoch = row.epoch + 1 if "epoch_reused" in self.faults else max(row.epoch + 1, epoch)
         row.claim, row.state, row.trusted_until_s = claim, "active", now_s + trust_s
         row.trust_s = trust_s
         row.beat += 1
         return continues, row.epoch, row.beat
 
     def renew(
-        self, node_id: UUID, claim: int, beat: int, trust_s: float, quiet_s: float, figures: NodeFigures
+        self, node_id: UUID, claim: int, beat: int, trust_s: float, quiet_s: float, figures: NodeFigures, reads: bool
     ) -> tuple[float, int | None, list[NodeRecord]]:
-        """(the clock, the new beat or None if the claim or a beat is lost, copies of all rows)."""
+        """(the clock, the new beat or None if the claim or a beat is lost, copies of all rows or of the own one)."""
         row, now_s, found = self.data.nodes.get(node_id), self.clock(), None
         lost_rows = row is not None and row.beat < beat and "no_beat_check" not in self.faults
         if row is not None and row.claim == claim and row.state == "active" and not lost_rows:
@@ -155,7 +155,8 @@ class Tables:
             row.quiet_s = max(row.quiet_s, quiet_s)
             row.beat += 1
             found = row.beat
-        return now_s, found, [copy.copy(known) for known in self.data.nodes.values()]
+        rows = self.data.nodes.values() if reads else filter(None, [row])
+        return now_s, found, [copy.copy(known) for known in rows]
 
     def leave(self, node_id: UUID, claim: int, quiet_s: float) -> None:
         row = self.data.nodes.get(node_id)
