@@ -63,6 +63,9 @@ class Sent:
     lands: str
     sent: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.lands} {self.sent!r}" if self.sent else self.lands
+
 
 @dataclass(frozen=True)
 class JumpPage:
