@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
@@ -129,4 +130,5 @@ def _as_json(found: dict[str, list[Figure]], broken: list[str], quick: bool) -> 
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stop ends what was started, too
     sys.exit(main())
