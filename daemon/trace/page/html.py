@@ -28,7 +28,7 @@ from daemon.trace.page.running import Attributes, has_handler, is_script
 # Marks the place where the page was cut or ended: the element that contains it was not complete. HTML has no rule for
 # its characters.
 _CUT = "\ufdd0cut\ufdd0"
-_MAY_RUN = re.compile(r"<script|[\s\"'/]on[a-z]+\s*=|javascript:|srcdoc", re.I)
+_MAY_RUN = re.compile(r"<script|[\s\"'/]on[a-z]+\s*=|javascript:|<i?frame", re.I)
 _CONTROLS = "".join(map(chr, range(0x21)))  # that the URL parser skips before a URL
 _REMOVED = re.compile(r"[\t\n\r]")  # by the URL parser, at any position
 _SCHEME_CHARACTERS = 64  # of a frame's URL, in which `javascript:` is searched
@@ -204,9 +204,13 @@ class _Reading:
         document = attributes.get("srcdoc") or ""
         if "<script" in document.lower() and ("top" in document or "parent" in document):
             return True
-        source = (attributes.get("src") or "").lstrip(_CONTROLS).lower()
-        is_script = _REMOVED.sub("", source[:_SCHEME_CHARACTERS]).startswith("javascript:")
-        return is_script and inline_allowed(self._policies) is not False
+        source = attributes.get("src") or ""
+        scheme = _REMOVED.sub("", source.lstrip(_CONTROLS)[:_SCHEME_CHARACTERS].lower())
+        if scheme.startswith("javascript:"):
+            return inline_allowed(self._policies) is not False
+        url = url_in_document(source, self._base_url, self._encoding) if source and "srcdoc" not in attributes else None
+        # A frame of another origin may move the page only after the visitor has clicked in it.
+        return url is not None and url.origin == self._source.url.origin
 
     @property
     def _base_url(self) -> URL:

@@ -10,8 +10,8 @@ Location are followed (RFC 9110, 15.4). 300, 304 and a redirect without a Locati
 null, then return response", Fetch 4.4).
 
 Other jumps are those of the HTML page, its Refresh header included: by its markup (page/html.py), or by the engine if a
-script may run (page_runs.py). A page that jumps to itself is fetched a second time if its cookies have changed;
-otherwise the trace lands there.
+script may run (page_runs.py). A page that jumps to itself is fetched a second time if its cookies or what scripts have
+stored have changed; otherwise the trace lands there.
 """
 
 from ada_url import URL
@@ -62,8 +62,8 @@ Step = Fetch | RunPage | Landed | GaveUp
 class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
-    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_page_run", "_referrer", "_seen",
-                 "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
+    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_kept", "_page_run", "_referrer",
+                 "_seen", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
         self.url = url
@@ -76,6 +76,7 @@ class Walk:
         self._fetched_before = ""  # the URL of the hop before
         self.jar = Jar()
         self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
+        self._kept = ""  # what pages have left in the tab (PageOutcome.kept)
         self._page_run: PageRun | None = None  # of the page whose scripts run
         self._referrer = first_referrer(identity.referrer)  # of the next request
         self._seen: set[tuple[str, str, bytes, str]] = set()
@@ -125,8 +126,9 @@ class Walk:
         page = answer.page or self._without_page(answer.headers, url)
         if page.document is not None:
             assert self._fetch is not None
-            self._page_run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar)
-            return self._page_run.run()
+            run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar, self._kept)
+            self._page_run = run
+            return run.run()
         return self._left(answer, page)
 
     def ran(self, outcome: PageOutcome, usage: Usage) -> Step:
@@ -137,6 +139,7 @@ class Walk:
             return step
         self._page_run = None
         answer = replace(answer, ms=usage.ms, bytes_received=usage.bytes_received, bytes_sent=usage.bytes_sent)
+        self._kept = step.kept or self._kept
         self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
         return self._left(answer, page_of(step))
 
@@ -227,12 +230,12 @@ class Walk:
             if "#" in href:  # a place on the same page
                 self._record(answer, "final", page)
                 return Landed(href)
-            if self._fetched_before == target or ("GET", target, b"", self.jar.header(url)) in self._seen:
+            if self._fetched_before == target or ("GET", target, b"", self._known_at(url)) in self._seen:
                 return self._landed(answer, page)
         self._record(answer, jump.kind, page)
         self._referrer = of_page(self._current(), answer.headers, page.referrer_policies)
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
-        if (jump.method, target, jump.body, self.jar.header(url)) in self._seen:
+        if (jump.method, target, jump.body, self._known_at(url)) in self._seen:
             return self._loop(target)
         return self._go(url, href, jump)
 
@@ -257,7 +260,7 @@ class Walk:
             ("GET", b"", "") if sends is None else (sends.method, sends.body, sends.content_type)
         )
         target, cookies = wire_url(href), self.jar.header(url)
-        request = (method, target, body, cookies)
+        request = (method, target, body, self._known_at(url))
         if len(self.hops) >= self.limits.hops_max:
             # Browsers have no other end of redirects than a number (Fetch 4.4): a site may let the third try pass.
             if request in self._seen:
@@ -273,6 +276,10 @@ class Walk:
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
+
+    def _known_at(self, url: URL) -> str:
+        """What makes a second request for the same URL another one: cookies, and what pages have left in the tab."""
+        return f"{self.jar.header(url)}\n{self._kept}"
 
     def _origins(self, url: URL, method: str) -> tuple[tuple[str, str], ...]:
         """Referer and Origin. The first request has the referrer as the visitor or the caller gave it."""
