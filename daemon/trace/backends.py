@@ -15,7 +15,7 @@ from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings, proxy_of
 from daemon.trace.walk.steps import GaveUp, Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import Fetcher, TraceResult, trace
+from daemon.trace.wire.session import Fetcher, PageEngine, TraceResult, trace
 
 if TYPE_CHECKING:
     from daemon.trace.service import ServiceBackend
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 
-def fetcher_of(settings: Settings) -> Fetcher:
+def fetcher_of(settings: Settings, engine: PageEngine | None = None) -> Fetcher:
+    """Without an engine each page with a script is unresolved."""
     trace = settings.trace
     return Fetcher(
         hop_timeout_s=trace.hop_timeout_s,
         connect_timeout_s=trace.connect_timeout_s,
         headers_bytes_max=trace.headers_bytes_max,
+        engine=engine,
     )
 
 

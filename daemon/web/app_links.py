@@ -9,6 +9,7 @@ from daemon.web.headers import parsed
 _WEB_SCHEMES = frozenset({"http", "https"})
 _PLAY_STORE = "https://play.google.com/store/"
 _APP_STORE_SCHEMES = frozenset({"itms", "itmss", "itms-apps", "itms-appss"})
+SCHEMES = _APP_STORE_SCHEMES | {"intent", "market"}  # of links that may have a web page
 
 
 def web_page_of(href: str) -> URL | None:

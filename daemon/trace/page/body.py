@@ -1,8 +1,8 @@
-"""Readers of an answer's body while it is received: decoded within a bound, and left once the rest changes nothing.
+"""Readers of an answer's body while it is received, decoded within a bound: HTML pages, and their external scripts.
 
-Pure; wire/http1.py feeds them. Only HTML is read: text/html, application/xhtml+xml, and bodies without a valid type
-that begin with markup (MIME Sniffing 7.1). The bound holds for the bytes on the wire and for the decoded bytes. A body
-that breaks or cannot be decoded is read up to there.
+Pure; wire/http1.py feeds them. A page is text/html, application/xhtml+xml, or a body without a valid type that begins
+with markup (MIME Sniffing 7.1). The bound holds for the bytes on the wire and for the decoded bytes. A body that breaks
+or cannot be decoded is read up to there.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Protocol
 from ada_url import URL
 
 from daemon.trace.page.bounds import Steps
+from daemon.trace.page.charsets import UTF_8, declared_encoding, decoded
 from daemon.trace.page.codings import CODINGS
 from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_attachment, is_sniffed
 from daemon.trace.page.html import Page, Source, read_page
@@ -21,7 +22,6 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 ACCEPT_ENCODING = "gzip, deflate, br, zstd"
 CODINGS_MAX = 2  # nested
-LOOK_BYTES_MIN = 1_024  # of the first reading of a page; each further one needs twice the bytes
 _MARKUP = tuple(
     b"<%b%b" % (name, end)
     for name in (b"!doctype html", b"html", b"head", b"script", b"iframe", b"h1", b"div", b"font", b"table", b"a",
@@ -94,6 +94,29 @@ class BeginningOf(FirstBytes):
             self._body.end(whole=whole)
 
 
+class _Decoded:
+    """The bytes of a body without its content codings, at most `bytes_max` on the wire and decoded. `full`: no more."""
+
+    def __init__(self, codings: Sequence[str], bytes_max: int) -> None:
+        """`codings` in decoding order."""
+        self.data = bytearray()
+        self._bytes_max = bytes_max
+        self._decoders = [CODINGS[coding](bytes_max) for coding in codings]
+        self._room = bytes_max  # on the wire
+
+    @property
+    def full(self) -> bool:
+        ended = not self._room or len(self.data) >= self._bytes_max
+        return ended or any(decoder.broken for decoder in self._decoders)
+
+    def feed(self, data: bytes) -> None:
+        data = data[: self._room]
+        self._room -= len(data)
+        for decoder in self._decoders:
+            data = decoder.feed(data)
+        self.data += data[: self._bytes_max - len(self.data)]
+
+
 class PageBody:
     """An HTML page while it is received. `page` is the result of the last reading."""
 
@@ -103,32 +126,24 @@ class PageBody:
         self.enough = False
         self.page = Page()
         self._source = source
-        self._decoders = [CODINGS[coding](bytes_max) for coding in codings]
+        self._decoded = _Decoded(codings, bytes_max)
         self._sniffs = sniffs
-        self._room = bytes_max  # on the wire
-        self._html = bytearray()
         self._steps = Steps()
         self._looked_at_bytes = 0
 
     def feed(self, data: bytes) -> None:
-        data = data[: self._room]
-        self._room -= len(data)
-        for decoder in self._decoders:
-            data = decoder.feed(data)
-        self._html += data[: self.bytes_max - len(self._html)]
-        if self._sniffs and len(self._html) >= _SNIFFED_BYTES and not self._begins_with_markup():
+        self._decoded.feed(data)
+        if self._sniffs and len(self._decoded.data) >= _SNIFFED_BYTES and not self._begins_with_markup():
             self.enough = True
-        elif not self._room or len(self._html) >= self.bytes_max or any(decoder.broken for decoder in self._decoders):
+        elif self._decoded.full:
             self.end(whole=False)
-        elif len(self._html) >= max(LOOK_BYTES_MIN, 2 * self._looked_at_bytes):
-            self.look(slow=False)
 
     def look(self, *, slow: bool) -> None:
-        if self._sniffs and not self._begins_with_markup():
+        """Ends the reading of a slow page that shows text or has a jump: no more may come for a long time."""
+        if not slow or (self._sniffs and not self._begins_with_markup()):
             return
         self._read(whole=False)
-        settled = self.page.jump is not None or self.page.text_characters > 0
-        self.enough = self.page.final or (slow and settled and not self.page.waits)
+        self.enough = self.page.jump is not None or self.page.text_characters > 0
 
     def end(self, *, whole: bool) -> None:
         if not (self.enough or (self._sniffs and not self._begins_with_markup())):
@@ -137,13 +152,46 @@ class PageBody:
         self.enough = True
 
     def _read(self, *, whole: bool) -> None:
-        if len(self._html) != self._looked_at_bytes:
-            self._looked_at_bytes = len(self._html)
-            self.page = read_page(bytes(self._html), self._source, whole=whole, steps=self._steps)
+        data = self._decoded.data
+        if len(data) != self._looked_at_bytes:
+            self._looked_at_bytes = len(data)
+            self.page = read_page(bytes(data), self._source, whole=whole, steps=self._steps)
 
     def _begins_with_markup(self) -> bool:
-        begins = self._html[: 2 * _SNIFFED_BYTES].lstrip(b"\t\n\f\r ").lower()
+        begins = self._decoded.data[: 2 * _SNIFFED_BYTES].lstrip(b"\t\n\f\r ").lower()
         return begins.startswith(b"<!--") or begins.startswith(_MARKUP)
+
+
+class ScriptBody:
+    """An external script while it is received. `text` is None until all of it has come within the bound."""
+
+    def __init__(self, headers: Headers, encoding: str, codings: Sequence[str], bytes_max: int) -> None:
+        """`encoding`: the page's, which counts where the script does not name its own (HTML 8.1.4.2)."""
+        self.bytes_max = bytes_max
+        self.text: str | None = None
+        self._charset = content_type_of(headers).charset
+        self._encoding = encoding
+        self._decoded = _Decoded(codings, bytes_max)
+
+    @property
+    def enough(self) -> bool:
+        return self.text is not None or self._decoded.full
+
+    @property
+    def bytes_read(self) -> int:
+        return len(self._decoded.data)
+
+    def feed(self, data: bytes) -> None:
+        self._decoded.feed(data)
+
+    def look(self, *, slow: bool) -> None:
+        """Does nothing."""
+
+    def end(self, *, whole: bool) -> None:
+        if whole and not self._decoded.full:
+            data = bytes(self._decoded.data)
+            encoding = declared_encoding(data, self._charset) or declared_encoding(b"", self._encoding)
+            self.text = decoded(data, encoding or UTF_8)
 
 
 def page_body(
@@ -158,10 +206,30 @@ def page_body(
     is_page = is_sniffed(headers) if kind.essence is None else kind.essence in HTML_TYPES
     if length == b"0" or not is_page or is_attachment(headers):
         return None
+    codings = _codings_in(headers)
+    if codings is None:
+        return None
+    source = Source(url, kind.charset, refresh_max_s, refresh, policies_in(headers))
+    return PageBody(source, codings, bytes_max=bytes_max, sniffs=kind.essence is None)
+
+
+def script_body(headers: Headers, encoding: str, bytes_max: int) -> ScriptBody | None:
+    """The reader of an external script of a page in `encoding`; None if the script is larger than `bytes_max`."""
+    length = b"".join(values_of(headers, b"content-length")[-1:])
+    codings = _codings_in(headers)
+    if codings is None or (length.isdigit() and int(length[:9]) >= bytes_max):
+        return None
+    return ScriptBody(headers, encoding, codings, bytes_max)
+
+
+def policies_in(headers: Headers) -> tuple[str, ...]:
+    """The Content Security Policies of an answer."""
+    policies = b",".join(values_of(headers, b"content-security-policy")).decode("latin-1")
+    return tuple(filter(None, policies.split(",")))
+
+
+def _codings_in(headers: Headers) -> list[str] | None:
+    """The content codings in decoding order; None if one is not known."""
     named = b",".join(values_of(headers, b"content-encoding")).decode("latin-1").lower().split(",")
     codings = [coding for coding in map(str.strip, reversed(named)) if coding not in ("", "identity")]
-    if len(codings) > CODINGS_MAX or any(coding not in CODINGS for coding in codings):
-        return None
-    policies = b",".join(values_of(headers, b"content-security-policy")).decode("latin-1")
-    source = Source(url, kind.charset, refresh_max_s, refresh, tuple(filter(None, policies.split(","))))
-    return PageBody(source, codings, bytes_max=bytes_max, sniffs=kind.essence is None)
+    return None if len(codings) > CODINGS_MAX or any(coding not in CODINGS for coding in codings) else codings

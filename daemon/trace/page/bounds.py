@@ -20,9 +20,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 STEPS_MAX = 12_288  # of one page, over all its readings: about 12 ms
-TOKEN_STEPS = 4  # one token of a script, with its part in a statement
-SCRIPT_STEPS = 24  # one script, besides its tokens
-FORM_STEPS = 4  # one element, in a search for a form and its fields
 
 TAGS_MAX = 2_048  # start and end tags; a page of 16 KiB usually has about 600
 ROOT_TAGS_MAX = 8  # <html> and <body>

@@ -1,12 +1,13 @@
 """The cookies of one trace, as a browser that starts with none keeps them (RFC 6265bis, section 5). Pure.
 
-One difference: there is no clock. Expires is compared to the answer's own Date, or to the year 2000 without one (sites
-remove a cookie by a date in 1970). The stdlib's http.cookiejar reads the clock itself and needs urllib's objects.
-Texts are latin-1, one character a byte, so that values are sent as they were received. Dates are read in
-cookie_dates.py.
+They come from answers and from scripts (document.cookie). One difference to a browser: there is no clock. Expires is
+compared to the answer's own Date, or to the year 2000 without one (sites remove a cookie by a date in 1970). The
+stdlib's http.cookiejar reads the clock itself and needs urllib's objects. Texts are latin-1, one character a byte, so
+that values are sent as they were received. Dates are read in cookie_dates.py.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ada_url import URL, HostType
@@ -32,6 +33,7 @@ class _Cookie:
     path: str
     host_only: bool
     secure: bool
+    http_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,26 @@ class Jar:
 
     def keep(self, url: URL, headers: RawHeaders) -> None:
         """Stores the cookies of the answer to `url` (5.7). Malformed ones are ignored."""
-        lines = values_of(headers, b"set-cookie")
+        lines = [line.decode("latin-1") for line in values_of(headers, b"set-cookie")]
+        self._keep(url, headers, lines, by_script=False)
+
+    def keep_from_script(self, url: URL, headers: RawHeaders, lines: Sequence[str]) -> None:
+        """Stores what a script of the page at `url`, an answer with `headers`, assigned to document.cookie."""
+        lines = [line.encode("utf-8", "replace").decode("latin-1") for line in lines]
+        self._keep(url, headers, lines, by_script=True)
+
+    def header(self, url: URL) -> str:
+        """The value of the Cookie header for a request to `url` (5.8), or "".
+
+        Cookies with longer paths come first, then older cookies.
+        """
+        return self._shown(url, to_script=False)
+
+    def document_cookie(self, url: URL) -> str:
+        """The value of document.cookie on the page at `url`."""
+        return self._shown(url, to_script=True).encode("latin-1").decode("utf-8", "replace")
+
+    def _keep(self, url: URL, headers: RawHeaders, lines: Sequence[str], *, by_script: bool) -> None:
         if not lines:
             return
         dates = values_of(headers, b"date")
@@ -63,13 +84,9 @@ class Jar:
         default_path = url.pathname[: url.pathname.rfind("/")] or "/"  # 5.1.4
         uri = _RequestUri(url.hostname, url.host_type == HostType.DEFAULT, url.protocol == "https:", default_path)
         for line in lines:
-            self._keep_one(uri, line.decode("latin-1"), now_s)
+            self._keep_one(uri, line, now_s, by_script=by_script)
 
-    def header(self, url: URL) -> str:
-        """The value of the Cookie header for a request to `url` (5.8), or "".
-
-        Cookies with longer paths come first, then older cookies.
-        """
+    def _shown(self, url: URL, *, to_script: bool) -> str:
         if not self._cookies:
             return ""
         host, path, secure = url.hostname, url.pathname, url.protocol == "https:"
@@ -79,11 +96,12 @@ class Jar:
             if (host == cookie.domain if cookie.host_only else _domain_matches(host, cookie.domain))
             and _path_matches(path, cookie.path)
             and (secure or not cookie.secure)
+            and not (to_script and cookie.http_only)
         ]
         chosen.sort(key=lambda cookie: -len(cookie.path))
         return "; ".join(f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in chosen)
 
-    def _keep_one(self, uri: _RequestUri, line: str, now_s: float) -> None:
+    def _keep_one(self, uri: _RequestUri, line: str, now_s: float, *, by_script: bool) -> None:
         cookie_and_attributes = None if _CONTROL.search(line) else _parsed(line)
         if cookie_and_attributes is None:
             return
@@ -91,14 +109,17 @@ class Jar:
         domain = _domain_of(attributes, uri)
         if domain is None or not _may_be_set(name, value, attributes, uri):
             return
-        secure = "secure" in attributes
+        secure, http_only = "secure" in attributes, "httponly" in attributes
         path = attributes.get("path", "")
         if not path.startswith("/"):
             path = uri.default_path  # 5.6.4
-        cookie = _Cookie(name, value, domain or uri.host, path, not domain, secure)
+        cookie = _Cookie(name, value, domain or uri.host, path, not domain, secure, http_only)
         if not (secure or uri.secure) and self._would_hide_a_secure_one(cookie):
             return
         key = (cookie.name, cookie.domain, cookie.path)
+        # A non-HTTP API neither sets nor replaces an HttpOnly cookie (5.7).
+        if by_script and (http_only or (key in self._cookies and self._cookies[key].http_only)):
+            return
         if _is_removal(attributes, now_s):
             self._cookies.pop(key, None)
             return
@@ -185,6 +206,18 @@ def _is_removal(attributes: dict[str, str], now_s: float) -> bool:
         return max_age.startswith("-") or not max_age.strip("0")
     expires_s = cookie_date(attributes.get("expires", ""))
     return expires_s is not None and expires_s <= now_s
+
+
+def is_same_site(url: URL, other: URL) -> bool:
+    """Whether two URLs have the same scheme and the same registrable domain (HTML 7.1.1, same site)."""
+    if url.protocol != other.protocol:
+        return False
+    hosts = (url.hostname, other.hostname)
+    if hosts[0] == hosts[1]:
+        return True
+    domains = {_SUFFIXES.privatesuffix(host) if found.host_type == HostType.DEFAULT else None
+               for host, found in zip(hosts, (url, other), strict=True)}  # fmt: skip
+    return len(domains) == 1 and None not in domains
 
 
 def _domain_matches(host: str, domain: str) -> bool:

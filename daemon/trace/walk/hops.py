@@ -1,9 +1,12 @@
 """The records that a walk and the wire exchange: fetches, answers and failures; and the record of a hop. Pure."""
 
+from typing import Literal
+
 import msgspec
 
 from daemon.providers.answers import OwnAnswer
-from daemon.trace.page.html import Page
+from daemon.trace.engine.records import PageRequest
+from daemon.trace.page.html import Document, Page
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -39,13 +42,24 @@ class Fetch(msgspec.Struct, frozen=True):
     """Next step: one request, a GET or a POST.
 
     `url` is an absolute http(s) URL, serialized by the URL Standard, without fragment and userinfo. `headers` are
-    latin-1 text, without Host and Content-Length, which the wire adds.
+    latin-1 text, without Host and Content-Length, which the wire adds. `content_type` is the body's, also in `headers`.
     """
 
     url: str
     headers: tuple[tuple[str, str], ...]
     method: str = "GET"
     body: bytes = b""
+    content_type: str = ""
+
+
+class ScriptFetch(Fetch, frozen=True):
+    """Next step: a request for an external script of the page that the last Fetch brought. It is part of that hop."""
+
+
+class RunPage(msgspec.Struct, frozen=True):
+    """Next step: run the page's scripts. The engine's clock begins when it runs them."""
+
+    request: PageRequest
 
 
 class Landed(msgspec.Struct, frozen=True):
@@ -83,6 +97,14 @@ class HopAnswer(msgspec.Struct, frozen=True):
     own: OwnAnswer | None = None
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What a hop has taken so far."""
+
+    ms: float
+    bytes_received: int
+    bytes_sent: int
+
+
 class HopFailure(msgspec.Struct, frozen=True):
     """A hop without a response head; verdicts.py has the fault. `status` is the proxy's answer to CONNECT.
 
@@ -99,12 +121,17 @@ class HopFailure(msgspec.Struct, frozen=True):
     own: OwnAnswer | None = None
 
 
+Tier = Literal["markup", "engine", "browser"]
+
+
 class Hop(msgspec.Struct, frozen=True):
-    """One hop, as in redirect_chain. `kind` is how the chain went on from it.
+    """One hop, as in redirect_chain. `kind` is how the chain went on from it, `tier` is what found that out.
 
     http (a redirect), refresh-header, meta, script, form; final (landed here), script_unresolved (landed here, but a
-    script of the page goes on, or may go on, to a URL that is not certain), failed. A landing that was not fetched
-    (Limits.stop_at, landing_schemes) is no hop.
+    script of the page goes on, or may go on, to a URL that is not certain: `why`), failed. A landing that was not
+    fetched (Limits.stop_at, landing_schemes) is no hop.
+
+    markup: the response's head and markup; engine: the page's scripts, run in the engine; browser: a browser.
     """
 
     url: str
@@ -113,3 +140,20 @@ class Hop(msgspec.Struct, frozen=True):
     kind: str
     bytes_received: int
     bytes_sent: int
+    tier: Tier = "markup"
+    why: str | None = None
+
+
+class LeftAt(msgspec.Struct, frozen=True):
+    """The page of kind script_unresolved at which a trace landed, so that a browser can go on from there.
+
+    `url` has its fragment. `fetch` is the request that brought the page, with its Referer. The page's cookies are in
+    `Walk.jar`.
+    """
+
+    url: str
+    fetch: Fetch
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    document: Document | None
+    why: str

@@ -1,6 +1,7 @@
 """The steps of one trace: outcomes of hops in, the next step out. Pure.
 
-The caller calls `start()`, then `answered()` or `failed()` for each Fetch that it gets, until it gets Landed or GaveUp.
+The caller calls `start()`, then `answered()` or `failed()` for each Fetch, `ran()` for each RunPage and `fetched()` for
+each ScriptFetch, until it gets Landed or GaveUp.
 
 A trace lands at any answer below 500 that is no redirect. A visitor's browser arrives at such a URL with its
 parameters, and a 403 or 404 for a proxy does not mean that the visitor gets one. A 5xx is a failure of the target: a
@@ -8,15 +9,19 @@ working server might redirect once more, and the tracking URL leads the visitor 
 Location are followed (RFC 9110, 15.4). 300, 304 and a redirect without a Location are landings ("If locationURL is
 null, then return response", Fetch 4.4).
 
-Other jumps are those of the HTML page, its Refresh header included (page/html.py). A page that jumps to itself is
-fetched a second time if its cookies have changed; otherwise the trace lands there.
+Other jumps are those of the HTML page, its Refresh header included: by its markup (page/html.py), or by the engine if a
+script may run (page_runs.py). A page that jumps to itself is fetched a second time if its cookies have changed;
+otherwise the trace lands there.
 """
 
-from ada_url import URL
+from collections.abc import Sequence
 
-from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, page_body
-from daemon.trace.page.forms import FORM_TYPE, Jump
-from daemon.trace.page.html import Page
+from ada_url import URL
+from msgspec.structs import replace
+
+from daemon.trace.engine.records import PageOutcome
+from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, ScriptBody, page_body
+from daemon.trace.page.html import Jump, Page
 from daemon.trace.page.refreshes import Refresh, declared_refresh
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
@@ -29,8 +34,14 @@ from daemon.trace.walk.hops import (
     HopFailure,
     Identity,
     Landed,
+    LeftAt,
     Limits,
+    RunPage,
+    ScriptFetch,
+    Tier,
+    Usage,
 )
+from daemon.trace.walk.page_runs import PageRun
 from daemon.trace.walk.referrers import first_referrer, of_page, origin_to, redirected, referer_to
 from daemon.trace.walk.verdicts import Fault, Verdict, fault_of, fault_of_answer
 from daemon.web.addresses import refused_host_of
@@ -39,19 +50,22 @@ from daemon.web.headers import header_text, is_host_in, location_in, parsed, ref
 
 __all__ = [
     "REDIRECT_STATUSES", "WEB_SCHEMES", "Fetch", "GaveUp", "Hop", "HopAnswer", "HopFailure", "Identity", "Landed",
-    "Limits", "Walk",
+    "LeftAt", "Limits", "RunPage", "ScriptFetch", "Step", "Usage", "Walk",
 ]  # fmt: skip
 
 _ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 _WITHOUT_BODY = frozenset({204, 205, 304})
 _KEEPS_THE_METHOD = frozenset({307, 308})
+_KINDS = {"link": "script"}  # a jump by a link is a script's, which clicked the link
+
+Step = Fetch | RunPage | Landed | GaveUp
 
 
 class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
-    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_jar", "_referrer", "_seen",
-                 "hops", "identity", "limits", "url")  # fmt: skip
+    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_page_run", "_referrer", "_seen",
+                 "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
         self.url = url
@@ -62,7 +76,9 @@ class Walk:
         self._href = ""  # and as text
         self._fetch: Fetch | None = None
         self._fetched_before = ""  # the URL of the hop before
-        self._jar = Jar()
+        self.jar = Jar()
+        self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
+        self._page_run: PageRun | None = None  # of the page whose scripts run
         self._referrer = first_referrer(identity.referrer)  # of the next request
         self._seen: set[tuple[str, str, bytes, str]] = set()
         headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
@@ -91,11 +107,11 @@ class Walk:
             return None  # the proxy's own answer
         return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, _refresh(headers, url))
 
-    def answered(self, answer: HopAnswer) -> Fetch | Landed | GaveUp:
+    def answered(self, answer: HopAnswer) -> Step:
         """The step after an answer."""
         url = self._current()
         if answer.own is None:
-            self._jar.keep(url, answer.headers)
+            self.jar.keep(url, answer.headers)
         elif (fault := self._fault_of(answer)) is not None:
             return self._fault(answer, fault)
         location = location_in(answer.headers) if answer.status in REDIRECT_STATUSES else None
@@ -109,10 +125,39 @@ class Walk:
         if answer.status < 200:
             return self._fault(answer, Fault(Verdict.TARGET, "bad_status", f"answered with status {answer.status}"))
         page = answer.page or self._without_page(answer.headers, url)
-        if page.jump is not None and (step := self._jumped(answer, page.jump, page.unresolved)) is not None:
+        if page.document is not None:
+            assert self._fetch is not None
+            self._page_run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar)
+            return self._page_run.run()
+        if page.jump is None:
+            return self._landed(answer)
+        return self._jumped(answer, page.jump, page.referrer_policies)
+
+    def ran(self, outcome: PageOutcome, usage: Usage) -> Step:
+        """The step after a RunPage. `usage` is that of the hop so far."""
+        assert self._page_run is not None, "ran() without a RunPage"
+        answer, step = self._page_run.answer, self._page_run.ran(outcome)
+        if not isinstance(step, PageOutcome):
             return step
-        self._record(answer, "script_unresolved" if page.unresolved or page.waits else "final")
-        return Landed(self._href)
+        self._page_run = None
+        answer = replace(answer, ms=usage.ms, bytes_received=usage.bytes_received, bytes_sent=usage.bytes_sent)
+        self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
+        if step.kind == "unresolved":
+            return self._landed(answer, "engine", step.why or "unknown")
+        if step.kind == "stays":
+            return self._landed(answer, "engine")
+        jump = Jump(_KINDS.get(step.how, step.how), step.url, step.method, step.body, step.content_type)
+        policies = (*step.referrer_policies, "no-referrer") if step.no_referrer else step.referrer_policies
+        return self._jumped(answer, jump, policies, "engine")
+
+    def script_body(self, _: int, headers: tuple[tuple[bytes, bytes], ...]) -> ScriptBody | None:
+        """The reader of an answer to a ScriptFetch."""
+        return None if self._page_run is None else self._page_run.body(headers)
+
+    def fetched(self, outcome: HopAnswer | HopFailure) -> Step:
+        """The step after a ScriptFetch. A script that could not be fetched does not end the trace."""
+        assert self._page_run is not None, "fetched() without a ScriptFetch"
+        return self._page_run.fetched(outcome)
 
     def failed(self, failure: HopFailure) -> GaveUp:
         """The end of the trace after a hop without an answer."""
@@ -148,7 +193,7 @@ class Walk:
         if self._referrer is not None:
             self._referrer = redirected(self._referrer, base, url, answer.headers)
         if self._fetch is not None and answer.status in _KEEPS_THE_METHOD:
-            return self._go(url, href, self._fetch.method, self._fetch.body)
+            return self._go(url, href, self._fetch)
         return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
 
     def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
@@ -158,48 +203,62 @@ class Walk:
             return Page()
         return Page(Jump("refresh-header", refresh.url.href))
 
-    def _jumped(self, answer: HopAnswer, jump: Jump, unresolved: bool) -> Fetch | Landed | GaveUp | None:
-        """The step after a page with a jump; None if a browser stays on the page, or goes on (`unresolved`)."""
+    def _landed(self, answer: HopAnswer, tier: Tier = "markup", why: str | None = None) -> Landed:
+        """The landing on the current page; `why` is set if the page goes on to a URL that is not known."""
+        self._record(answer, "final" if why is None else "script_unresolved", tier, why)
+        if why is not None:
+            assert self._fetch is not None
+            document = None if answer.page is None else answer.page.document
+            self.left_at = LeftAt(self._href, self._fetch, answer.status, answer.headers, document, why)
+        return Landed(self._href)
+
+    def _jumped(self, answer: HopAnswer, jump: Jump, policies: Sequence[str], tier: Tier = "markup") -> Step:
+        """The step after a page with a jump. `policies`: the referrer policies that the page declares."""
         url = URL(jump.url)
         href = url.href
         scheme = _scheme(href)
         if scheme not in WEB_SCHEMES:
             if scheme in self.limits.landing_schemes:
-                self._record(answer, jump.kind)
+                self._record(answer, jump.kind, tier)
                 return Landed(href)
-            if unresolved or (page := web_page_of(href)) is None:
-                return None
+            if (page := web_page_of(href)) is None:
+                return self._landed(answer, tier)
             url, href = page, page.href
         target = wire_url(href)
         if jump.method == "GET" and target == wire_url(self._href):
             if "#" in href:  # a place on the same page
-                self._record(answer, "final")
+                self._record(answer, "final", tier)
                 return Landed(href)
-            if self._fetched_before == target or ("GET", target, b"", self._jar.header(url)) in self._seen:
-                return None
-        self._record(answer, jump.kind)
-        self._referrer = of_page(self._current(), answer.headers, answer.page.referrer_policies if answer.page else ())
+            if self._fetched_before == target or ("GET", target, b"", self.jar.header(url)) in self._seen:
+                return self._landed(answer, tier)
+        self._record(answer, jump.kind, tier)
+        self._referrer = of_page(self._current(), answer.headers, policies)
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
-        if (jump.method, target, jump.body, self._jar.header(url)) in self._seen:
+        if (jump.method, target, jump.body, self.jar.header(url)) in self._seen:
             return self._loop(target)
-        return self._go(url, href, jump.method, jump.body)
+        return self._go(url, href, jump)
 
-    def _go(self, url: URL, href: str, method: str = "GET", body: bytes = b"") -> Fetch | Landed | GaveUp:
+    def _go(self, url: URL, href: str, sends: Fetch | Jump | None = None) -> Fetch | Landed | GaveUp:
         """The hop to `url` or the landing there, or GaveUp for a forbidden address."""
         if (refused := self._allowed(url)) is not None:
             return refused
         # After a POST the visitor would arrive there without the form's fields.
-        if method == "GET" and self.limits.stop_at and is_host_in(url.hostname, self.limits.stop_at):
+        is_post = sends is not None and sends.method != "GET"
+        if not is_post and self.limits.stop_at and is_host_in(url.hostname, self.limits.stop_at):
             return Landed(href)
-        return self._enter(url, href, method, body)
+        return self._enter(url, href, sends)
 
     def _allowed(self, url: URL) -> GaveUp | None:
         if self.limits.allow_private or (why := refused_host_of(url)) is None:
             return None
         return self._give_up(Verdict.LIMIT, "refused_address", f"will not go to {shown(url.href)}: {why}")
 
-    def _enter(self, url: URL, href: str, method: str = "GET", body: bytes = b"") -> Fetch | GaveUp:
-        target, cookies = wire_url(href), self._jar.header(url)
+    def _enter(self, url: URL, href: str, sends: Fetch | Jump | None = None) -> Fetch | GaveUp:
+        """The request for `url`, with the method and body of `sends`."""
+        method, body, content_type = (
+            ("GET", b"", "") if sends is None else (sends.method, sends.body, sends.content_type)
+        )
+        target, cookies = wire_url(href), self.jar.header(url)
         request = (method, target, body, cookies)
         if len(self.hops) >= self.limits.hops_max:
             # Browsers have no other end of redirects than a number (Fetch 4.4): a site may let the third try pass.
@@ -211,10 +270,10 @@ class Walk:
         headers = self._headers + self._origins(url, method)
         if cookies:
             headers = (*headers, ("Cookie", cookies))
-        if method == "POST":
-            headers = (*headers, ("Content-Type", FORM_TYPE))
+        if content_type:
+            headers = (*headers, ("Content-Type", content_type))
         self._fetched_before = "" if self._fetch is None else self._fetch.url
-        self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body)
+        self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
 
     def _origins(self, url: URL, method: str) -> tuple[tuple[str, str], ...]:
@@ -236,9 +295,11 @@ class Walk:
         assert self._current_url is not None, "answered() or failed() before start()"
         return self._current_url
 
-    def _record(self, outcome: HopAnswer | HopFailure, kind: str) -> None:
+    def _record(
+        self, outcome: HopAnswer | HopFailure, kind: str, tier: Tier = "markup", why: str | None = None
+    ) -> None:
         received, sent = outcome.bytes_received, outcome.bytes_sent
-        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent))
+        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, tier, why))
 
     def _fault(self, outcome: HopAnswer | HopFailure, fault: Fault) -> GaveUp:
         self._record(outcome, "failed")

@@ -11,16 +11,30 @@ import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
-from daemon.host.clocks import read_boot_clock
+from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.providers.answers import BODY_BYTES_MAX
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, exit_ip_in
+from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.page.body import BeginningOf, Body, Headers, PageBody
-from daemon.trace.walk.steps import Fetch, GaveUp, Hop, HopAnswer, HopFailure, Landed, Walk
+from daemon.trace.walk.steps import (
+    Fetch,
+    GaveUp,
+    Hop,
+    HopAnswer,
+    HopFailure,
+    Landed,
+    RunPage,
+    ScriptFetch,
+    Step,
+    Usage,
+    Walk,
+)
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 from daemon.trace.wire.connection import Key, Progress, ProxyConnection, authorization_of, key_of, open_tunnel
 from daemon.trace.wire.failures import failure_of
@@ -34,6 +48,7 @@ RESOLVERS_MAX = 64  # threads of all sessions that resolve proxies' names
 RECEIVE_BUFFER_BYTES = 4_096
 TLS_RECEIVE_BUFFER_BYTES = 6_144
 BODY_WAIT_S = 5.0  # for a body; then the trace goes on with what has come of it
+SCRIPTS_WAIT_S = 5.0  # for all external scripts of a page; then the trace goes on without those that have not come
 
 _REFUSED_METHODS = frozenset({405, 501})  # by a proxy that knows no request but CONNECT (RFC 9110, 15.5.6 and 15.6.2)
 
@@ -46,9 +61,15 @@ def _verifying_context() -> ssl.SSLContext:
     return context
 
 
+class PageEngine(Protocol):
+    """Runs the scripts of pages. Raises nothing but trio.Cancelled, and returns within a bounded time."""
+
+    async def run(self, request: PageRequest) -> PageOutcome: ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Fetcher:
-    """The settings of a hop and one SSLContext (17 ms to build), shared by all traces.
+    """The settings of a hop, the engine and one SSLContext (17 ms to build), shared by all traces.
 
     `headers_bytes_max` bounds a response head; each line counts 32 bytes more. `ssl_context` must verify certificates
     and offer only http/1.1 by ALPN.
@@ -57,6 +78,7 @@ class Fetcher:
     hop_timeout_s: float
     connect_timeout_s: float
     headers_bytes_max: int
+    engine: PageEngine | None = None
     ssl_context: ssl.SSLContext = field(default_factory=_verifying_context)
     resolvers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(RESOLVERS_MAX))
 
@@ -95,6 +117,7 @@ class Session:
         self._forwards = self._tunnels = False  # whether the proxy forwards plain http; whether it has to go by tunnels
         self._scope = trio.CancelScope()  # around all hops; its deadline is that of the current operation
         self._hop_ends_at = self._ends_at
+        self._scripts_end_at = math.inf  # of the hop's page
         self._began: tuple[float, int, int] = (now, 0, 0)  # of the hop: time, bytes received, bytes sent
         self._progress = Progress(fetcher.headers_bytes_max)  # of the hop
 
@@ -117,13 +140,22 @@ class Session:
 
     async def walk(self, walk: Walk) -> Landed | GaveUp:
         """Runs `walk` to its end, each hop within `hop_timeout_s`; `Limits.hops_max` bounds their number."""
-        step: Fetch | Landed | GaveUp = walk.start()
+        step: Step = walk.start()
         with self._scope:
-            while isinstance(step, Fetch):
-                outcome = await self._hop(step, walk.body)
+            while not isinstance(step, Landed | GaveUp):
+                if isinstance(step, RunPage):
+                    step = walk.ran(await self._run(step.request), Usage(*self._usage()))
+                    continue
+                if isinstance(step, ScriptFetch):
+                    outcome = await self._script(step, walk.script_body)
+                else:
+                    outcome = await self._hop(step, walk.body)
                 if isinstance(outcome, HopFailure) and self._is_over():
                     return walk.out_of_time(self._timeout_s, outcome)
-                step = walk.answered(outcome) if isinstance(outcome, HopAnswer) else walk.failed(outcome)
+                if isinstance(step, ScriptFetch):
+                    step = walk.fetched(outcome)
+                else:
+                    step = walk.answered(outcome) if isinstance(outcome, HopAnswer) else walk.failed(outcome)
             return step
         late = self._failure(Failure.TIMEOUT)
         return walk.out_of_time(self._timeout_s, late) if trio.current_time() >= self._ends_at else walk.failed(late)
@@ -131,7 +163,33 @@ class Session:
     async def _hop(self, fetch: Fetch, reader_of: ReaderOf) -> HopAnswer | HopFailure:
         now = trio.current_time()
         self._began = (now, self.meter.received, self.meter.sent)
+        self._scripts_end_at = math.inf
         self._hop_ends_at = min(now + self._fetcher.hop_timeout_s, self._ends_at)
+        return await self._asked(fetch, reader_of)
+
+    async def _script(self, fetch: ScriptFetch, reader_of: ReaderOf) -> HopAnswer | HopFailure:
+        """A request for an external script, in the time of its page's hop. A late one does not end the hop."""
+        now = trio.current_time()
+        self._scripts_end_at = min(self._scripts_end_at, now + SCRIPTS_WAIT_S)
+        self._hop_ends_at = min(self._hop_ends_at, self._scripts_end_at)
+        hop, self._scope = self._scope, trio.CancelScope(deadline=self._hop_ends_at)
+        hop.deadline = self._ends_at
+        try:
+            with self._scope:
+                return await self._asked(fetch, reader_of)
+            return self._failure(Failure.TIMEOUT)
+        finally:
+            self._scope = hop
+
+    async def _run(self, request: PageRequest) -> PageOutcome:
+        """What the page does in the engine, which runs it at the present time."""
+        engine = self._fetcher.engine
+        if engine is None:
+            return PageOutcome("unresolved", why="no JavaScript engine runs")
+        self._scope.deadline = self._ends_at
+        return await engine.run(replace(request, now_ms=read_clocks().wall_s * 1000))
+
+    async def _asked(self, fetch: Fetch, reader_of: ReaderOf) -> HopAnswer | HopFailure:
         outcome = await self._outcome(fetch, reader_of)
         if not (isinstance(outcome, HopAnswer) and self._may_only_tunnel(outcome)):
             return outcome

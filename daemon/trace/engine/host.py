@@ -1,0 +1,124 @@
+"""The functions that page.js calls: HTML, URLs and encodings as the daemon reads them. Pure.
+
+Each takes one text in JSON and returns one in ASCII JSON, because the binding cuts strings at NUL and refuses lone
+surrogates. None of them raises for invalid input: it returns null.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from json import dumps, loads
+from urllib.parse import unquote_to_bytes
+
+import webencodings
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from daemon.trace.page.charsets import UTF_8, percent_encoded, url_in_document, without_lone_surrogates
+from daemon.web.headers import parsed
+
+DEPTH_MAX = 512  # of a tree, as in Chromium: a deeper element becomes a sibling
+
+_PARTS = ("href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash")
+_READ = (*_PARTS, "origin")
+# The ASCII characters that a query has without percent-encoding (URL 1.3, the special-query percent-encode set).
+_QUERY_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "\"#<>'")
+_FORM_SAFE = "*-._"  # besides letters and digits (URL 5.2)
+
+
+def host_functions() -> dict[str, Callable[[str], str]]:
+    return {"__parse": _parse, "__url": _url, "__encode": _encode}
+
+
+def _arguments(text: str) -> Iterator[str]:
+    """The strings of an array; "" stands for null. A lone surrogate becomes U+FFFD, as in a USVString of Web IDL."""
+    return (part if part.isascii() else without_lone_surrogates(part) for part in (one or "" for one in loads(text)))
+
+
+def _parse(argument: str) -> str:
+    """`[html, context]` → the nodes of a document, or those of a fragment inside an element of the tag `context`.
+
+    An element is `[tag, {attribute: value}, [child, …]]`, a text is a string, a comment is `["!", text]`. The children
+    of a template are its content.
+    """
+    html, context = _arguments(argument)
+    if not context:
+        tree = LexborHTMLParser(html, scripting=True)
+        document = tree.root.parent if tree.root is not None else None
+        return _written(None if document is None else document.child)
+    return _written(LexborHTMLParser(html, is_fragment=True, fragment_tag=context, scripting=True).root)
+
+
+def _written(node: LexborNode | None) -> str:
+    """`node` and its next siblings, with their children. Iterative: trees may be deeper than Python's stack."""
+    parts = ["["]
+    comma = ""
+    outer: list[tuple[LexborNode | None, bool]] = []  # the next sibling of each parent, and whether its list ends here
+    depth = 0
+    while True:
+        if node is None:
+            if not outer:
+                break
+            node, ends = outer.pop()
+            if ends:
+                parts.append("]]")
+                comma = ","
+                depth -= 1
+            continue
+        following = node.next
+        if node.is_element_node:
+            attributes = {name: value or "" for name, value in node.attributes.items()}
+            parts.append(f"{comma}[{dumps(node.tag)},{dumps(attributes) if attributes else '{}'},[")
+            deeper = depth < DEPTH_MAX
+            if not deeper:
+                parts.append("]]")
+            outer.append((following, deeper))
+            depth += deeper
+            comma = "" if deeper else ","
+            node = _first_child(node)
+            continue
+        if node.is_text_node:
+            parts.append(comma + dumps(node.text_content or ""))
+            comma = ","
+        elif node.is_comment_node:
+            parts.append(f'{comma}["!",{dumps(node.comment_content or "")}]')
+            comma = ","
+        node = following
+    parts.append("]")
+    return "".join(parts)
+
+
+def _first_child(element: LexborNode) -> LexborNode | None:
+    if element.tag != "template":
+        return element.child
+    contents = element.template_fragments()
+    return contents[0].child if contents else None
+
+
+def _url(argument: str) -> str:
+    """`["parse", href, base, encoding]` or `["set", href, part, value]` → the parts of the URL, or null."""
+    what, href, third, fourth = _arguments(argument)
+    if what == "set":
+        url = parsed(href)
+        if url is not None and third in _PARTS:
+            try:
+                setattr(url, third, fourth)
+            except ValueError:
+                return "null"  # ada refuses: an invalid value of href
+    else:
+        base = parsed(third or href)
+        encoding = webencodings.lookup(fourth) or UTF_8
+        url = url_in_document(href, base, encoding) if third and base is not None else base
+    return "null" if url is None else dumps({part: getattr(url, part) for part in _READ})
+
+
+def _encode(argument: str) -> str:
+    """`[text, encoding, how]` → the text in that encoding, with `&#N;` for characters that the encoding lacks.
+
+    `how` is query (percent-encoded), form (application/x-www-form-urlencoded) or bytes (in base64).
+    """
+    text, label, how = _arguments(argument)
+    encoding = webencodings.lookup(label) or UTF_8
+    if how == "query":
+        return dumps(percent_encoded(text, encoding, _QUERY_SAFE))
+    if how == "form":
+        return dumps(percent_encoded(text, encoding, _FORM_SAFE + " ").replace("~", "%7E").replace(" ", "+"))
+    return dumps(b64encode(unquote_to_bytes(percent_encoded(text, encoding, ""))).decode())

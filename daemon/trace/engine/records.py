@@ -1,0 +1,63 @@
+"""What the daemon asks of the JavaScript engine for a page, and what the engine found. Pure."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["stays", "goes", "needs", "unresolved"]
+How = Literal["", "script", "form", "meta", "refresh-header", "link"]
+
+
+class PageRequest(msgspec.Struct, frozen=True):
+    """A page whose scripts are to run. `html` is decoded text; `encoding` is its name in the Encoding Standard.
+
+    - whole: False if the daemon cut the page; a script that was not complete does not run.
+    - cookie: document.cookie, the cookies of this URL without those that are HttpOnly.
+    - now_ms: the wall clock at which the page's virtual clock begins.
+    - refresh: the text of the Refresh header. policies: those of the Content-Security-Policy headers.
+    - scripts: the external scripts that were fetched, by absolute URL; None for one that could not be fetched.
+    - fetches_left: how many further external scripts the daemon would fetch.
+    """
+
+    url: str
+    html: str
+    encoding: str
+    whole: bool
+    referrer: str = ""
+    cookie: str = ""
+    user_agent: str = ""
+    languages: tuple[str, ...] = ()
+    now_ms: float = 0
+    refresh_max_s: float = 10
+    refresh: str | None = None
+    policies: tuple[str, ...] = ()
+    scripts: Mapping[str, str | None] = {}
+    fetches_left: int = 0
+
+
+class PageOutcome(msgspec.Struct, frozen=True):
+    """Where a page sends its visitor.
+
+    - stays: the page does not jump.
+    - goes: the page jumps to `url`, which is absolute and has its fragment, by a request of `method` with `body`, after
+      `delay_s` on the page's virtual clock. A jump by a link with rel=noreferrer has `no_referrer`.
+    - needs: the external scripts `needs`, in the order in which a browser would run them.
+    - unresolved: `why` names what the engine lacks, or the limit that the page exceeded.
+
+    `cookies` are the assignments to document.cookie before the end, in order. They count for each kind.
+    """
+
+    kind: Kind
+    how: How = ""
+    url: str = ""
+    method: str = "GET"
+    body: bytes = b""
+    content_type: str = ""
+    delay_s: float = 0
+    needs: tuple[str, ...] = ()
+    cookies: tuple[str, ...] = ()
+    why: str = ""
+    text_characters: int = 0
+    referrer_policies: tuple[str, ...] = ()
+    no_referrer: bool = False

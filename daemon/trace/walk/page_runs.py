@@ -1,0 +1,163 @@
+"""One page whose scripts run in the engine, with the external scripts that it needs. Pure.
+
+The engine runs the page. If the page needs external scripts, they are fetched, and the page is run again from its
+beginning with them.
+"""
+
+from ada_url import URL
+from msgspec.structs import replace
+
+from daemon.trace.engine.records import PageOutcome, PageRequest
+from daemon.trace.page.body import ScriptBody, policies_in, script_body
+from daemon.trace.page.content_types import content_type_of, is_sniffed
+from daemon.trace.page.external import measures
+from daemon.trace.page.running import is_script
+from daemon.trace.walk.cookies import Jar, is_same_site
+from daemon.trace.walk.hops import (
+    REDIRECT_STATUSES,
+    WEB_SCHEMES,
+    Fetch,
+    HopAnswer,
+    HopFailure,
+    Identity,
+    Limits,
+    RunPage,
+    ScriptFetch,
+)
+from daemon.trace.walk.referrers import Referrer, of_page, redirected, referer_to
+from daemon.web.addresses import refused_host_of
+from daemon.web.app_links import SCHEMES
+from daemon.web.headers import RawHeaders, location_in, parsed, refresh_in, wire_url
+
+# A page that sends its visitors on shows a few words at most. A page with more text is a landing page: its scripts are
+# frameworks and measurements, which cost many bytes of a paid proxy and leave the page as rarely as a page without them.
+TEXT_CHARACTERS_MAX = 600
+SCRIPTS_MAX = 8  # of one page, that are fetched
+SCRIPT_BYTES_MAX = 131_072  # of one; a common library has 90 KB, compressed 30 KB
+SCRIPTS_BYTES_MAX = 262_144  # of all
+RUNS_MAX = 5  # of one page: a script may add scripts
+REDIRECTS_MAX = 4  # of one script
+
+_KEPT_HEADERS = frozenset({"User-Agent", "Accept-Language", "Accept-Encoding"})
+_NO_SCRIPTS = ("image/", "audio/", "video/", "text/csv")  # Fetch 2.9, blocked due to its MIME type
+
+
+class PageRun:
+    """A page with a script that may run: the page of `answer` to `fetch`, at `href` with its fragment.
+
+    A script that could not be fetched is left out of the request, so that the engine knows that it is missing.
+    """
+
+    def __init__(
+        self, answer: HopAnswer, fetch: Fetch, href: str, identity: Identity, limits: Limits, jar: Jar
+    ) -> None:  # fmt: skip
+        page = answer.page
+        assert page is not None
+        assert page.document is not None
+        self.answer = answer
+        self._page_url = url = URL(href)
+        self._request = PageRequest(
+            url=href, html=page.document.text, encoding=page.document.encoding, whole=page.document.whole,
+            referrer=dict(fetch.headers).get("Referer", ""), cookie=jar.document_cookie(url),
+            user_agent=identity.user_agent, languages=_languages(identity.accept_language or ""),
+            refresh_max_s=limits.refresh_max_s, refresh=refresh_in(answer.headers),
+            policies=policies_in(answer.headers), schemes=tuple(WEB_SCHEMES | SCHEMES | limits.landing_schemes),
+            unknown_stay=page.text_characters > TEXT_CHARACTERS_MAX,
+        )  # fmt: skip
+        kept = [header for header in fetch.headers if header[0] in _KEPT_HEADERS]
+        self._headers = (("Accept", "*/*"), *kept)
+        self._referrer = of_page(url, answer.headers, page.referrer_policies)
+        self._jar = jar
+        self._allow_private = limits.allow_private
+        self._scripts: dict[str, str | None] = {}
+        self._tried: set[str] = set()
+        self._waiting: list[str] = []
+        self._runs = 0
+        self._bytes_left = SCRIPTS_BYTES_MAX
+        self._body: ScriptBody | None = None
+        self._from = url, self._referrer, 0  # of the script being fetched: URL, referrer, redirects so far
+
+    def run(self) -> RunPage:
+        self._runs += 1
+        left = 0 if self._request.unknown_stay or self._runs >= RUNS_MAX else SCRIPTS_MAX - len(self._tried)
+        return RunPage(replace(self._request, scripts=dict(self._scripts), fetches_left=left))
+
+    def ran(self, outcome: PageOutcome) -> PageOutcome | RunPage | ScriptFetch:
+        """The page's outcome, or the next step towards it."""
+        if outcome.kind != "needs":
+            return outcome
+        if self._runs >= RUNS_MAX:
+            return PageOutcome("unresolved", why="external scripts", text_characters=outcome.text_characters)
+        new = [url for url in dict.fromkeys(outcome.needs) if url not in self._tried][: SCRIPTS_MAX - len(self._tried)]
+        self._tried.update(new)
+        if not new:
+            self._runs = RUNS_MAX - 1  # the last run, which does without
+        self._waiting = new
+        return self._next()
+
+    def body(self, headers: RawHeaders) -> ScriptBody | None:
+        """The reader of the script's answer."""
+        bytes_max = min(SCRIPT_BYTES_MAX, self._bytes_left)
+        self._body = script_body(tuple(headers), self._request.encoding, bytes_max) if bytes_max > 0 else None
+        return self._body
+
+    def fetched(self, answer: HopAnswer | HopFailure) -> RunPage | ScriptFetch:
+        """The step after an answer to a ScriptFetch."""
+        url, referrer, redirects = self._from
+        body, self._body = self._body, None
+        if body is not None:
+            self._bytes_left -= body.bytes_read
+        name = self._waiting[0]
+        if isinstance(answer, HopFailure) or answer.own is not None or answer.status in (407, 429):
+            return self._next(done=True)  # possibly the proxy's doing
+        if is_same_site(url, self._page_url):
+            self._jar.keep(url, answer.headers)
+        location = location_in(answer.headers) if answer.status in REDIRECT_STATUSES else None
+        if location is not None:
+            target = parsed(location, url.href)
+            if target is not None and redirects < REDIRECTS_MAX and self._is_allowed(target):
+                return self._fetch(target, redirected(referrer, url, target, answer.headers), redirects + 1)
+        elif not 200 <= answer.status < 300:
+            if answer.status < 500:
+                self._scripts[name] = None
+        elif _is_blocked(answer.headers):
+            self._scripts[name] = None
+        elif body is not None and body.text is not None:
+            self._scripts[name] = body.text
+        return self._next(done=True)
+
+    def _next(self, *, done: bool = False) -> RunPage | ScriptFetch:
+        if done:
+            self._waiting.pop(0)
+        while self._waiting:
+            url = parsed(self._waiting[0])
+            if url is not None and not measures(url) and self._is_allowed(url):
+                return self._fetch(url, self._referrer, 0)
+            self._waiting.pop(0)
+        return self.run()
+
+    def _is_allowed(self, url: URL) -> bool:
+        is_web = url.protocol in ("http:", "https:")
+        return is_web and (self._allow_private or refused_host_of(url) is None)
+
+    def _fetch(self, url: URL, referrer: Referrer, redirects: int) -> ScriptFetch:
+        """A cross-site request for a script has no cookies whose SameSite is Lax, the default (RFC 6265bis, 5.8.3)."""
+        self._from = url, referrer, redirects
+        headers = self._headers
+        if referer := referer_to(url, referrer):
+            headers = (*headers, ("Referer", referer))
+        if is_same_site(url, self._page_url) and (cookies := self._jar.header(url)):
+            headers = (*headers, ("Cookie", cookies))
+        return ScriptFetch(wire_url(url.href), headers)
+
+
+def _languages(text: str) -> tuple[str, ...]:
+    """navigator.languages, by the value of Accept-Language."""
+    names = (part.partition(";")[0].strip() for part in text.split(","))
+    return tuple(name for name in names if name and name != "*")
+
+
+def _is_blocked(headers: RawHeaders) -> bool:
+    """Whether a browser refuses to run an answer as a script (Fetch 2.9; 3.6, nosniff)."""
+    essence = content_type_of(headers).essence or ""
+    return essence.startswith(_NO_SCRIPTS) or (not is_sniffed(headers) and not is_script({"type": essence or "-"}))
