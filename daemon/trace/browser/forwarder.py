@@ -60,6 +60,7 @@ class Forwarder:
         self._bytes_max = bytes_max
         self._authorization = b"Basic " + base64.b64encode(f"{USER}:{self.password}".encode())
         self._places = trio.Semaphore(CONNECTIONS_MAX)
+        self._scope = trio.CancelScope()  # of all connections
         self._faults: dict[tuple[str, int], Fault] = {}
 
     @property
@@ -72,10 +73,15 @@ class Forwarder:
         """Serves until the end of the block; yields the URL for the browser. All connections end with the block."""
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with listener, trio.open_nursery() as nursery:
+            self._scope = nursery.cancel_scope
             nursery.start_soon(trio.serve_listeners, self._serve, [listener])
             host, port = listener.socket.getsockname()
             yield f"http://{host}:{port}"
-            nursery.cancel_scope.cancel()
+            self.close()
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._scope.cancel()
 
     async def _serve(self, client: trio.SocketStream) -> None:
         ends = (trio.BrokenResourceError, trio.ClosedResourceError, Broken, HopError, TooManyBytes, NotHttp)

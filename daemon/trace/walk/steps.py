@@ -42,7 +42,7 @@ from daemon.trace.walk.hops import (
     Usage,
 )
 from daemon.trace.walk.page_runs import PageRun
-from daemon.trace.walk.referrers import first_referrer, of_page, origin_to, redirected, referer_to
+from daemon.trace.walk.referrers import Referrer, first_referrer, of_page, origin_to, redirected, referer_to
 from daemon.trace.walk.verdicts import Fault, Verdict, fault_of, fault_of_answer
 from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import web_page_of
@@ -58,6 +58,7 @@ _WITHOUT_BODY = frozenset({204, 205, 304})
 _KEEPS_THE_METHOD = frozenset({307, 308})
 _KINDS = {"link": "script"}  # a jump by a link is a script's, which clicked the link
 
+_Request = tuple[str, str, bytes, str]  # method, URL, body, cookies
 Step = Fetch | RunPage | Landed | GaveUp
 
 
@@ -65,7 +66,7 @@ class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
     __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_page_run", "_referrer", "_seen",
-                 "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
+                 "_tier", "_undo", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
         self.url = url
@@ -79,8 +80,10 @@ class Walk:
         self.jar = Jar()
         self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
         self._page_run: PageRun | None = None  # of the page whose scripts run
+        self._tier: Tier = "markup"  # of hops whose outcome needs no script
+        self._undo: tuple[URL | None, str, Fetch | None, str, Referrer | None, _Request] | None = None  # the last jump
         self._referrer = first_referrer(identity.referrer)  # of the next request
-        self._seen: set[tuple[str, str, bytes, str]] = set()
+        self._seen: set[_Request] = set()
         headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
         if identity.accept_language:
             headers.append(("Accept-Language", header_text(identity.accept_language)))
@@ -141,14 +144,39 @@ class Walk:
             return step
         self._page_run = None
         answer = replace(answer, ms=usage.ms, bytes_received=usage.bytes_received, bytes_sent=usage.bytes_sent)
-        self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
-        if step.kind == "unresolved":
-            return self._landed(answer, "engine", step.why or "unknown")
-        if step.kind == "stays":
-            return self._landed(answer, "engine")
-        jump = Jump(_KINDS.get(step.how, step.how), step.url, step.method, step.body, step.content_type)
-        policies = (*step.referrer_policies, "no-referrer") if step.no_referrer else step.referrer_policies
-        return self._jumped(answer, jump, policies, "engine")
+        return self._left(answer, step, "engine")
+
+    def by_browser(self) -> Hop | None:
+        """From now on a browser sends the requests. Takes the landing at `left_at` back, and returns its hop."""
+        self._tier = "browser"
+        if self.left_at is None:
+            return None
+        self.left_at = None
+        return self.hops.pop()
+
+    def browsed(self, answer: HopAnswer, outcome: PageOutcome) -> Step:
+        """The step after a page that a browser has loaded. `answer` has the usage of the whole hop."""
+        self.jar.keep(self._current(), answer.headers)
+        return self._left(answer, outcome, "browser")
+
+    def undo(self) -> None:
+        """Takes the last jump back: the page has replaced it by another one before its answer came."""
+        assert self._undo is not None, "undo() without a jump"
+        *before, request = self._undo
+        self._current_url, self._href, self._fetch, self._fetched_before, self._referrer = before
+        self._seen.discard(request)
+        self.hops.pop()
+
+    def _left(self, answer: HopAnswer, outcome: PageOutcome, tier: Tier) -> Step:
+        """The step after a page whose scripts have run."""
+        self.jar.keep_from_script(self._current(), answer.headers, outcome.cookies)
+        if outcome.kind == "unresolved":
+            return self._landed(answer, tier, outcome.why or "unknown")
+        if outcome.kind == "stays":
+            return self._landed(answer, tier)
+        jump = Jump(_KINDS.get(outcome.how, outcome.how), outcome.url, outcome.method, outcome.body, outcome.content_type)
+        policies = (*outcome.referrer_policies, "no-referrer") if outcome.no_referrer else outcome.referrer_policies
+        return self._jumped(answer, jump, policies, tier)
 
     def script_body(self, _: int, headers: tuple[tuple[bytes, bytes], ...]) -> ScriptBody | None:
         """The reader of an answer to a ScriptFetch."""
@@ -203,7 +231,7 @@ class Walk:
             return Page()
         return Page(Jump("refresh-header", refresh.url.href))
 
-    def _landed(self, answer: HopAnswer, tier: Tier = "markup", why: str | None = None) -> Landed:
+    def _landed(self, answer: HopAnswer, tier: Tier | None = None, why: str | None = None) -> Landed:
         """The landing on the current page; `why` is set if the page goes on to a URL that is not known."""
         self._record(answer, "final" if why is None else "script_unresolved", tier, why)
         if why is not None:
@@ -212,7 +240,7 @@ class Walk:
             self.left_at = LeftAt(self._href, self._fetch, answer.status, answer.headers, document, why)
         return Landed(self._href)
 
-    def _jumped(self, answer: HopAnswer, jump: Jump, policies: Sequence[str], tier: Tier = "markup") -> Step:
+    def _jumped(self, answer: HopAnswer, jump: Jump, policies: Sequence[str], tier: Tier | None = None) -> Step:
         """The step after a page with a jump. `policies`: the referrer policies that the page declares."""
         url = URL(jump.url)
         href = url.href
@@ -272,6 +300,8 @@ class Walk:
             headers = (*headers, ("Cookie", cookies))
         if content_type:
             headers = (*headers, ("Content-Type", content_type))
+        before = self._current_url, self._href, self._fetch, self._fetched_before, self._referrer
+        self._undo = (*before, request)
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
@@ -296,10 +326,10 @@ class Walk:
         return self._current_url
 
     def _record(
-        self, outcome: HopAnswer | HopFailure, kind: str, tier: Tier = "markup", why: str | None = None
+        self, outcome: HopAnswer | HopFailure, kind: str, tier: Tier | None = None, why: str | None = None
     ) -> None:
         received, sent = outcome.bytes_received, outcome.bytes_sent
-        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, tier, why))
+        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, tier or self._tier, why))
 
     def _fault(self, outcome: HopAnswer | HopFailure, fault: Fault) -> GaveUp:
         self._record(outcome, "failed")
