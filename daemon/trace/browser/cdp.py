@@ -17,6 +17,8 @@ MESSAGE_BYTES_MAX = 32 * 1024 * 1024  # of one message; a longer one ends the co
 SEND_S = 5.0  # for one command; a browser that takes none for so long is given up
 EVENTS_MAX = 20_000  # of one tab that nobody has read yet; a tab with more is closed
 
+REFUSED = "Refused"
+
 Params = dict[str, Any]
 
 
@@ -108,9 +110,14 @@ class Connection:
             raise CommandRefused(f"{method}: {message.error.get('message')}")
         return message.result
 
-    async def send(self, method: str, session: str | None = None, /, **params: Any) -> None:
-        """Sends a command whose answer does not matter. Raises BrowserGone."""
-        await self._send(self._next_id(), method, session, params)
+    async def send(self, method: str, session: str, /, **params: Any) -> int:
+        """Sends a command of a tab without waiting for the answer. Returns its number. Raises BrowserGone.
+
+        A refusal becomes the tab's event REFUSED, with the number as `id`.
+        """
+        number = self._next_id()
+        await self._send(number, method, session, params)
+        return number
 
     def events_of(self, session: str) -> "trio.MemoryReceiveChannel[Event]":
         """The events of a tab. The channel ends when the tab or the browser does."""
@@ -150,6 +157,8 @@ class Connection:
         if message.id is not None:
             if (waiting := self._answers.pop(message.id, None)) is not None:
                 waiting.send_nowait(message)
+            elif message.error is not None and (channel := self._events.get(message.sessionId or "")) is not None:
+                channel.send_nowait(Event(REFUSED, {"id": message.id}))
         elif message.method == "Target.detachedFromTarget":
             self.forget(str(message.params.get("sessionId")))
         elif message.method is not None and (channel := self._events.get(message.sessionId or "")) is not None:

@@ -17,6 +17,7 @@ from daemon.trace.browser.cdp import BrowserGone, CommandRefused, Connection, Pa
 from daemon.trace.browser.command import account, can_compile, command_line
 
 START_S = 15.0
+OPEN_S = 10.0
 CLOSE_S = 5.0  # for a tab to be closed, and for a process to be reaped
 
 log = structlog.get_logger("daemon.trace")
@@ -29,8 +30,7 @@ class BrowserUnavailable(Exception):
 class Tab:
     """A tab in a browser context of its own. `events` ends when the tab is gone."""
 
-    def __init__(self, connection: Connection, target: str, session: str) -> None:
-        self.target = target  # also the id of the main frame
+    def __init__(self, connection: Connection, session: str) -> None:
         self.events = connection.events_of(session)
         self._connection = connection
         self._session = session
@@ -39,9 +39,9 @@ class Tab:
         """Raises BrowserGone and CommandRefused."""
         return await self._connection.call(method, self._session, **params)
 
-    async def send(self, method: str, /, **params: object) -> None:
-        """Sends a command whose answer does not matter. Raises BrowserGone."""
-        await self._connection.send(method, self._session, **params)
+    async def send(self, method: str, /, **params: object) -> int:
+        """Sends a command without waiting for the answer, see Connection.send. Raises BrowserGone."""
+        return await self._connection.send(method, self._session, **params)
 
 
 class BrowserProcess:
@@ -65,13 +65,18 @@ class BrowserProcess:
         context = None
         try:
             # "<-loopback>": addresses of this machine go to the proxy as well, which refuses them.
-            made = await call("Target.createBrowserContext", proxyServer=proxy_server, proxyBypassList="<-loopback>")
-            context = made["browserContextId"]
-            target = (await call("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
-            attached = await call("Target.attachToTarget", targetId=target, flatten=True)
-            tab = Tab(self._connection, target, attached["sessionId"])
-            yield tab
-            self._connection.forget(attached["sessionId"])
+            with trio.fail_after(OPEN_S):
+                made = await call(
+                    "Target.createBrowserContext", proxyServer=proxy_server, proxyBypassList="<-loopback>"
+                )
+                context = made["browserContextId"]
+                target = (await call("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
+                session = (await call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
+            yield Tab(self._connection, session)
+            self._connection.forget(session)
+        except trio.TooSlowError:
+            self._connection.close()
+            raise BrowserGone(f"the browser opened no tab within {OPEN_S:g} s") from None
         except CommandRefused as refused:
             raise BrowserGone(str(refused)) from None
         finally:

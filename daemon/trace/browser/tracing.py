@@ -17,6 +17,7 @@ from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire.session import Fetcher, TraceResult
 from daemon.trace.wire.stream import Meter
 
+LATE_S = 1.0  # after the end of the trace's time, for a browser that does not answer
 TRACE_BYTES_MAX = 8 * 1024 * 1024  # received by one trace
 
 
@@ -58,11 +59,13 @@ async def _visited(
     browser: Browser, fetcher: Fetcher, forwarder: Forwarder, course: Course, url: str, ends_at: float
 ) -> Landed | GaveUp:
     try:
-        async with browser.tab(url, wait_s=(ends_at - trio.current_time()) / 2) as tab:
-            visit = Visit(tab, course, forwarder.password, hop_timeout_s=fetcher.hop_timeout_s, ends_at=ends_at)
-            end = await visit.run()
-            forwarder.close()
-            return end
+        with trio.move_on_at(ends_at + LATE_S):
+            async with browser.tab(url, wait_s=(ends_at - trio.current_time()) / 2) as tab:
+                visit = Visit(tab, course, forwarder.password, hop_timeout_s=fetcher.hop_timeout_s, ends_at=ends_at)
+                end = await visit.run()
+                forwarder.close()
+                return end
+        return GaveUp(Verdict.LIMIT, "browser_crashed", "the browser did not answer in time")
     except BrowserUnavailable as error:
         return GaveUp(Verdict.OPERATOR, "no_browser", str(error))
     except BrowserBusy as error:
@@ -78,6 +81,4 @@ def _complete_last_hop(walk: Walk, before: tuple[Hop, ...], meter: Meter) -> Non
     received = meter.received - sum(hop.bytes_received for hop in walk.hops) + sum(hop.bytes_received for hop in before)
     sent = meter.sent - sum(hop.bytes_sent for hop in walk.hops) + sum(hop.bytes_sent for hop in before)
     last = walk.hops[-1]
-    walk.hops[-1] = replace(
-        last, bytes_received=last.bytes_received + received, bytes_sent=last.bytes_sent + sent
-    )
+    walk.hops[-1] = replace(last, bytes_received=last.bytes_received + received, bytes_sent=last.bytes_sent + sent)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
-from daemon.trace.browser.cdp import BrowserGone, CommandRefused, Params
+from daemon.trace.browser.cdp import REFUSED, BrowserGone, Params
 from daemon.trace.browser.course import Course
 from daemon.trace.browser.forwarder import USER
 from daemon.trace.browser.net_errors import ABORTED
@@ -63,6 +63,7 @@ class Visit:
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
         self._own_url = ""  # of the page, with the fragment that it has set
         self._has_virtual_time = True
+        self._time_command = 0  # the number of the last command for it
 
     async def run(self) -> Landed | GaveUp:
         """The end of the trace. Raises CommandRefused, and BrowserGone if the tab ended before it showed a page."""
@@ -77,6 +78,7 @@ class Visit:
             "Emulation.virtualTimeBudgetExpired": self._settled,
             "Page.javascriptDialogOpening": self._dialog,
             "Inspector.targetCrashed": self._crashed,
+            REFUSED: self._refused,
         }
         course = self._course
         try:
@@ -275,11 +277,13 @@ class Visit:
         """Lets the page's time pass up to refresh_max_s; Emulation.virtualTimeBudgetExpired reports the end."""
         wait_s = self._course.walk.limits.refresh_max_s
         policy = {"policy": "pauseIfNetworkFetchesPending", "budget": wait_s * 1000 + MARGIN_MS}
-        try:
-            await self._tab.call("Emulation.setVirtualTimePolicy", **policy)
-        except CommandRefused:
+        # The browser answers no command while a navigation of the tab waits for us.
+        self._time_command = await self._tab.send("Emulation.setVirtualTimePolicy", **policy)
+
+    async def _refused(self, params: Params) -> None:
+        if params["id"] == self._time_command:
             self._has_virtual_time = False
-            self._deadline = min(trio.current_time() + wait_s, self._ends_at)
+            self._deadline = min(trio.current_time() + self._course.walk.limits.refresh_max_s, self._ends_at)
 
     async def _settled(self, _: Params) -> None:
         if not self._is_loaded or self._is_leaving or self._course.answer is None:
