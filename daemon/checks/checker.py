@@ -31,7 +31,7 @@ from daemon.settings.model import HONEST_USER_AGENT, proxy_of
 from daemon.trace.leases import acquire, release
 from daemon.trace.page.body import FirstBytes
 from daemon.trace.provider_health import ProviderHealth
-from daemon.trace.walk.steps import Fetch, HopAnswer, HopFailure, fault_of_failure
+from daemon.trace.walk.hops import Fetch, HopAnswer, HopFailure, fault_of_failure
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict, fault_of_own
 from daemon.trace.wire.session import Fetcher
 from daemon.web.headers import wire_url

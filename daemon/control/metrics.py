@@ -33,8 +33,8 @@ from daemon.control.process_metrics import as_answer, of_all_processes
 from daemon.maintenance.advice import RULES
 from daemon.maintenance.figures import Severity
 from daemon.settings.live import LiveSettings
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 
 WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7, 8, 9, 9.5, 10, 10.5, 12)  # fine around the deadline
 TIMES = (*WAITS, 15, 20, 30, 45, 60, 75)

@@ -16,9 +16,8 @@ from daemon.maintenance.node_report import counts_of
 from daemon.maintenance.tally import Tally
 from daemon.nodes.figures import CurveFigures
 from daemon.pool.messages import Lease
-from daemon.trace.walk.hops import GaveUp
+from daemon.trace.walk.hops import GaveUp, TraceResult
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 
 FAILURES_MAX = 10_000  # IPs whose last failure is kept
 FLIGHTS_MAX = 200  # traces in flight that are listed, the oldest first

@@ -21,9 +21,8 @@ from daemon.settings.model import Settings
 from daemon.trace.backends import LocalBackend
 from daemon.trace.dispatch import own_user_agent
 from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
-from daemon.trace.walk.hops import WEB_SCHEMES
+from daemon.trace.walk.hops import WEB_SCHEMES, TraceResult
 from daemon.trace.walk.steps import Walk
-from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import limits_of
 from daemon.web.endpoints import canonical_endpoint, endpoint_name
 

@@ -21,9 +21,10 @@ def render_story(story: Story) -> Iterator[str]:
     for number, hop in enumerate(story.hops, start=1):
         status = "-" if hop.status is None else hop.status
         size = f"{hop.bytes_received / 1000:.1f} KB in, {hop.bytes_sent / 1000:.1f} KB out"
-        yield _line(
-            f"hop {number}", f"at {_ms(hop.began_ms)} for {_ms(hop.ms)}: {status} {word(hop.kind)}, {size}: {hop.url}"
-        )
+        kind = word(hop.kind) if hop.tier in (None, "markup") else f"{word(hop.kind)} ({word(hop.tier)})"
+        yield _line(f"hop {number}", f"at {_ms(hop.began_ms)} for {_ms(hop.ms)}: {status} {kind}, {size}: {hop.url}")
+        if hop.why:
+            yield _line("", f"where the page goes on is not certain: {hop.why}")
     if story.trace is not None:
         yield from _end(story.trace)
     yield from _answer(story)

@@ -32,13 +32,15 @@ VERDICTS = {
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """`began_ms`: after the first hop began."""
+    """`began_ms`: after the first hop began. `tier` and `why` as in redirect_chain."""
 
     began_ms: float
     ms: float
     url: str
     status: int | None
     kind: str
+    tier: str | None
+    why: str | None
     bytes_received: int
     bytes_sent: int
 
@@ -198,6 +200,8 @@ def _hops(chain: Sequence[Mapping[str, Any]]) -> tuple[Hop, ...]:
                 url=str(hop.get("url", "")),
                 status=hop.get("status"),
                 kind=str(hop.get("kind", "")),
+                tier=hop.get("tier"),
+                why=hop.get("why"),
                 bytes_received=hop.get("bytes_received") or 0,
                 bytes_sent=hop.get("bytes_sent") or 0,
             )

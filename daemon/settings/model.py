@@ -98,6 +98,7 @@ class Trace(Section):
     headers_bytes_max: int = Field(65_536, ge=4_096, le=1_048_576)
     body_bytes_max: Live[int] = Field(16_384, ge=1_024, le=65_536)
     refresh_max_s: Live[float] = Field(10, ge=0, le=3_600)
+    script_workers: values.Processes = "auto"
     allow_private: Live[bool] = False
     user_agent: Live[str] = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
     default_country: Live[str] = Field("", max_length=64)

@@ -15,9 +15,9 @@ from daemon.journal.entries import IpTraffic, TraceFinished, Traffic
 from daemon.pool.messages import Lease, NoIPAvailable
 from daemon.trace.jobs import Finished, TraceJob, TraceTotals
 from daemon.trace.traffic_costs import priced
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Landed
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 from daemon.web.query import extracted_params
 
 RETRIED = frozenset({Verdict.IP, Verdict.PROVIDER})

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings, proxy_of
+from daemon.trace.engine.records import PageEngine
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import Fetcher, PageEngine, TraceResult, trace
+from daemon.trace.wire.session import Fetcher, trace
 
 if TYPE_CHECKING:
     from daemon.trace.service import ServiceBackend

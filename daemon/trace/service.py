@@ -16,9 +16,9 @@ from daemon.host.clocks import boot_id
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
 from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_of
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 from daemon.web.strict_json import decode_json
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024  # twenty hops with the longest Locations and their parameters

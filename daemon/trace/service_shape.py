@@ -7,7 +7,7 @@ untrusted input: `result_of` accepts what is valid and describes what is not.
 import re
 from collections.abc import Sequence
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from ada_url import URL
 from msgspec.structs import replace
@@ -15,9 +15,9 @@ from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from daemon.providers.proxies import address_of
+from daemon.trace.walk.hops import Tier, TraceResult
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Hop, Identity, Landed, Limits
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 from daemon.web.addresses import refused_host
 from daemon.web.query import extracted_params
 
@@ -30,6 +30,7 @@ DAY_MS = 86_400_000
 KINDS = ("http", "refresh-header", "meta", "script", "form", "script_unresolved", "final", "failed")
 # Part of another service's redirect_type, and the kind that it stands for.
 KINDS_OF_OTHERS = {"meta": "meta", "script": "script", "js": "script", "form": "form", "refresh": "refresh-header"}
+TIERS: tuple[Tier, ...] = get_args(Tier)
 _REASON = re.compile(r"[a-z0-9_]{1,64}")
 
 Text = Annotated[str, Field(max_length=URL_CHARACTERS_MAX)]
@@ -76,11 +77,13 @@ class TraceRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """One hop. `redirect_type` is a Hop's `kind`."""
+    """One hop. `redirect_type` is a Hop's `kind`; `tier` and `why` are the Hop's, too."""
 
     url: Text
     status: Annotated[int, Field(ge=0, le=999)] | None = None
     redirect_type: Text | None = None
+    tier: Text | None = None
+    why: Text | None = None
     timing_ms: Milliseconds | None = None
     params: dict[str, Any] | None = None
     error: Text | None = None
@@ -122,6 +125,8 @@ def answer_of(result: TraceResult, request: TraceRequest) -> TraceAnswer:
                 url=hop.url,
                 status=hop.status,
                 redirect_type=hop.kind,
+                tier=hop.tier,
+                why=hop.why,
                 timing_ms=round(hop.ms, 1),
                 params=extracted_params(hop.url),
                 error=failure.message if failure and hop.kind == "failed" else None,
@@ -181,7 +186,10 @@ def _failure(answer: TraceAnswer) -> GaveUp:
 
 
 def _hop(step: ChainStep) -> Hop:
-    return Hop(_href(step.url), step.status, step.timing_ms or 0.0, _kind(step), step.bytes_received, step.bytes_sent)
+    why = None if step.why is None else _printable(step.why)[:MESSAGE_CHARACTERS_MAX]
+    tier: Tier = next((tier for tier in TIERS if tier == step.tier), "markup")
+    ms, received, sent = step.timing_ms or 0.0, step.bytes_received, step.bytes_sent
+    return Hop(_href(step.url), step.status, ms, _kind(step), received, sent, tier, why)
 
 
 def _kind(step: ChainStep) -> str:

@@ -28,9 +28,9 @@ from daemon.trace.jobs import Finished, Started, TraceJob, TraceUpdate, WaitingF
 from daemon.trace.leases import acquire, release
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.traffic_costs import TrafficCosts
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 
 PROXY_TIMEOUT_MIN_S = 2.0  # a proxy has at least this long to accept a connection, and to answer CONNECT
 LEASE_MARGIN_S = 0.5  # an attempt ends this long before its lock expires, at the latest

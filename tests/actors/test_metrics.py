@@ -13,9 +13,9 @@ from daemon.maintenance.figures import Advice, Severity
 from daemon.nodes.figures import CountryFigures, NodeFigures
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import Landed
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 from tests.fakes.overviews import fake_overview
 from tests.fakes.reports import a_node
 

@@ -15,9 +15,9 @@ from daemon.maintenance.provider_figures import provider_figures, refusals
 from daemon.pool.messages import Acquire, NoIPAvailable, Release
 from daemon.pool.states import Event, Ip, Status
 from daemon.trace.jobs import Finished, Started, WaitingForIp
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Landed, Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import PROXY_TIMEOUT_MIN_S
 from tests.actors.tracing import HOP, LANDED, Bench, Tracing, never_ends
 from tests.fakes.entries import of_kind

@@ -14,9 +14,9 @@ from daemon.settings.model import Settings
 from daemon.trace.jobs import Finished, Started, WaitingForIp
 from daemon.trace.leases import ANSWER_LATE_S
 from daemon.trace.traffic_costs import TrafficStatus
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, HopAnswer, Landed, Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 from daemon.trace.workers import LEASE_MARGIN_S
 from tests.actors.tracing import HOP, LANDED, WALL_S, Bench, broken, ends, never_ends, now, result
 

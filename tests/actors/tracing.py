@@ -19,8 +19,9 @@ from daemon.settings.model import Settings
 from daemon.trace.backends import Backends
 from daemon.trace.jobs import TraceJob, TraceUpdate
 from daemon.trace.provider_health import ProviderHealth
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Hop, Identity, Landed, Walk
-from daemon.trace.wire.session import Fetcher, TraceResult
+from daemon.trace.wire.session import Fetcher
 from daemon.trace.workers import Tracer
 from tests.fakes.entries import of_kind
 from tests.fakes.journal import MemoryJournal

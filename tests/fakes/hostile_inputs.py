@@ -255,14 +255,18 @@ def _read_page(data: bytes) -> object:
 
 
 def _read_pieces(piece_bytes: int) -> Callable[[bytes], object]:
-    """Read the body as from a slow server: parse again after each piece."""
+    """Read the body in pieces as from a slow server: parse again after each doubling, as wire/http1.py does."""
 
     def read(data: bytes) -> object:
         body = _page_body()
+        look_at = piece_bytes
         for at in range(0, len(data), piece_bytes):
             if body.enough:
                 break
             body.feed(data[at : at + piece_bytes])
+            if at >= look_at:
+                body.look(slow=True)
+                look_at *= 2
         body.end(whole=True)
         return body.page
 

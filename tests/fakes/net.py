@@ -10,8 +10,9 @@ import trustme
 
 from daemon.providers.proxies import proxy_for
 from daemon.providers.settings import Provider
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Identity, Limits, Walk
-from daemon.trace.wire.session import Fetcher, TraceResult, trace
+from daemon.trace.wire.session import Fetcher, trace
 from tests.fakes.origins import Origin, Reply, origin
 from tests.fakes.proxies import Proxy, proxy
 

@@ -14,9 +14,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from daemon.control.metrics import OPENMETRICS, Metrics
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import Landed
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 from tests.fakes.overviews import fake_overview
 from tests.support.needs import need
 

@@ -13,8 +13,9 @@ import trustme
 
 from daemon.providers.proxies import ProxyAddress
 from daemon.trace.walk import verdicts
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Identity, Landed, Limits, Walk
-from daemon.trace.wire.session import TraceResult, trace
+from daemon.trace.wire.session import trace
 from tests.fakes import origins, proxies
 from tests.fakes.net import AUTHORITY, context_for, fetcher, traced
 from tests.fakes.origins import Reply, origin, page, redirect, reply

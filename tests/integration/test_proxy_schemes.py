@@ -10,9 +10,10 @@ import trustme
 
 from daemon.providers.proxies import ProxyAddress
 from daemon.providers.settings import Provider
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Identity, Landed, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult, trace
+from daemon.trace.wire.session import trace
 from tests.fakes import proxies
 from tests.fakes.net import START, context_for, fetcher, gave_up, net, ports_of, traced
 from tests.fakes.origins import RESETS, Reply, origin, page, redirect, reply

@@ -18,8 +18,8 @@ from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import LocalBackend
 from daemon.trace.service import ServiceBackend
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import Identity, Limits, Walk
-from daemon.trace.wire.session import TraceResult
 from tests.fakes.net import START, fetcher
 from tests.integration.control_faces import Served
 

@@ -1,19 +1,17 @@
 """The request of a form that a script submits."""
 
 import pytest
-from ada_url import URL
 
-from daemon.trace.page.forms import Jump
-from daemon.trace.page.html import Page, Source, read_page
+from daemon.trace.page.html import Jump
+from tests.support.engine import Found, page_read
 
 HERE = "http://ads.example/dir/page?q=1#top"
+TYPE = "application/x-www-form-urlencoded"
 SUBMIT = "<script>document.forms[0].submit()</script>"
 
 
-def read(page: str, *, charset: str = "utf-8") -> Page:
-    return read_page(
-        page.encode("utf-8" if charset == "utf-8" else charset), Source(URL(HERE), charset, 10), whole=True
-    )
+def read(page: str, *, charset: str = "utf-8") -> Found:
+    return page_read(page.encode("utf-8" if charset == "utf-8" else charset), HERE, charset=charset)
 
 
 def sent(fields: str, attributes: str = "action=/s method=post", *, charset: str = "utf-8") -> str:
@@ -25,7 +23,7 @@ def sent(fields: str, attributes: str = "action=/s method=post", *, charset: str
 
 def test_a_form_that_submits_itself_by_post_sends_its_hidden_fields() -> None:
     page = "<form action=https://b.example/s method=POST><input type=hidden name=a value='1 2'></form>" + SUBMIT
-    assert read(page).jump == Jump("form", "https://b.example/s", "POST", b"a=1+2")
+    assert read(page).jump == Jump("form", "https://b.example/s", "POST", b"a=1+2", TYPE)
 
 
 @pytest.mark.parametrize(
@@ -146,24 +144,32 @@ def test_the_fields_of_a_form_between_a_table_and_its_rows_are_sent() -> None:
 @pytest.mark.parametrize("field", ["<input type=submit name=submit>", "<button id=submit>", "<input name=submit>"])
 def test_a_field_named_submit_hides_the_forms_submit(field: str) -> None:
     found = read(f"<form action=/s>{field}</form>{SUBMIT}")
-    assert (found.jump, found.unresolved) == (None, True)
+    assert (found.jump, found.why) == (None, None), "the script throws"
 
 
-@pytest.mark.parametrize("tags", ["<fieldset disabled><legend>", "<datalist>", "<fieldset disabled>", "<div dir=auto>"])
-def test_deep_forms_are_read_in_linear_time(tags: str) -> None:
-    field = "<input name=a dirname=b>"
-    read(f"<form action=/s>{tags * 600}{field}</form>{SUBMIT}")
+def test_a_form_with_another_encoding_type_is_sent_as_it_says() -> None:
+    form = "<form method=post action=/s enctype={}><input name=a value=1></form>" + SUBMIT
+    plain = read(form.format("text/plain")).jump
+    assert plain is not None
+    assert (plain.body, plain.content_type) == (b"a=1\r\n", "text/plain")
+    parts = read(form.format("multipart/form-data")).jump
+    assert parts is not None
+    kind, _, boundary = parts.content_type.partition("; boundary=")
+    assert kind == "multipart/form-data"
+    assert parts.body == (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--{boundary}--\r\n'.encode()
+    )
 
 
 def test_a_field_may_stand_outside_of_its_form() -> None:
     page = "<input form=f name=a value=1><form id=f method=post action=/s><input form=g name=b></form>"
-    assert read(page + SUBMIT).jump == Jump("form", "http://ads.example/s", "POST", b"a=1")
+    assert read(page + SUBMIT).jump == Jump("form", "http://ads.example/s", "POST", b"a=1", TYPE)
 
 
 def test_fields_after_the_script_are_not_sent() -> None:
     page = f"<form method=post action=/s><input name=a>{SUBMIT}<input name=b></form>"
-    assert read(page).jump == Jump("form", "http://ads.example/s", "POST", b"a=")
-    assert read(f"{SUBMIT}<form action=/s></form>") == Page(None, final=True)
+    assert read(page).jump == Jump("form", "http://ads.example/s", "POST", b"a=", TYPE)
+    assert read(f"{SUBMIT}<form action=/s></form>").jump is None
 
 
 @pytest.mark.parametrize(
@@ -199,10 +205,4 @@ def test_the_form_is_the_one_that_the_script_names(submit: str) -> None:
     ],
 )
 def test_a_submit_that_stays_on_the_page_is_no_jump(page: str) -> None:
-    assert (read(page).jump, read(page).unresolved) == (None, False)
-
-
-def test_only_submits_max_submits_of_a_page_are_read() -> None:
-    nowhere = "<script>document.forms[99].submit()</script>"
-    assert read(nowhere * 7 + "<form action=/s></form>" + SUBMIT).jump is not None
-    assert read(nowhere * 8 + "<form action=/s></form>" + SUBMIT).jump is None
+    assert (read(page).jump, read(page).why) == (None, None)

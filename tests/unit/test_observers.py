@@ -11,9 +11,9 @@ from daemon.control.observers import Observers
 from daemon.pool.messages import Lease
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Landed
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 
 
 def a_lease() -> Lease:

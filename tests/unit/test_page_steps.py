@@ -3,9 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from daemon.trace.page.forms import Jump
-from daemon.trace.page.html import Page
-from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, Identity, Landed, Limits, Walk
+from daemon.trace.engine.records import PageOutcome
+from daemon.trace.page.html import Document, Jump, Page
+from daemon.trace.walk.hops import RunPage, Usage
+from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, Identity, Landed, Limits, Step, Walk
 
 HERE = "https://ads.example.com/click?gclid=1"
 LIMITS = Limits(20, allow_private=False)
@@ -30,23 +31,87 @@ def to(location: str, *, status: int = 302) -> HopAnswer:
     return answer(("Location", location), status=status)
 
 
-def goes(url: str, kind: str = "meta", **more: object) -> HopAnswer:
-    """An answer whose page jumps to `url`."""
-    return answer(HTML, page=Page(Jump(kind, url, **more), final=True))  # type: ignore[arg-type]
+def goes(url: str, kind: str = "meta") -> HopAnswer:
+    """An answer whose page jumps to `url` by its markup."""
+    return answer(HTML, page=Page(Jump(kind, url)))
+
+
+PAGE = Document(b"<script>\xfc()</script>", "<script>ü()</script>", "windows-1252", whole=True)
+
+
+def ran(traced: Walk, outcome: PageOutcome, *headers: tuple[str, str]) -> Step:
+    """The step after a page with a script, of which the engine finds `outcome`."""
+    assert isinstance(traced.answered(answer(HTML, *headers, page=Page(document=PAGE))), RunPage)
+    return traced.ran(outcome, Usage(20.5, 900, 400))
+
+
+def jumps(url: str, how: str = "script", **more: object) -> PageOutcome:
+    return PageOutcome("goes", how, url, **more)  # type: ignore[arg-type]
 
 
 def kinds(traced: Walk) -> list[str]:
     return [hop.kind for hop in traced.hops]
 
 
-@pytest.mark.parametrize("kind", ["meta", "script", "form"])
-def test_a_jump_is_followed_and_its_hop_has_the_kind(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("meta", "meta"),
+        ("script", "script"),
+        ("form", "form"),
+        ("link", "script"),
+        ("refresh-header", "refresh-header"),
+    ],
+)
+def test_a_jump_is_followed_and_its_hop_has_the_kind_and_the_tier(how: str, kind: str) -> None:
+    for traced, by_markup in ((walk(), True), (walk(), False)):
+        if by_markup:
+            step: Step = traced.answered(goes("https://b.example.com/x#y", kind))
+        else:
+            step = ran(traced, jumps("https://b.example.com/x#y", how))
+        assert isinstance(step, Fetch)
+        assert (step.url, step.method) == ("https://b.example.com/x", "GET")
+        assert traced.answered(answer()) == Landed("https://b.example.com/x#y")
+        assert kinds(traced) == [kind, "final"]
+        assert [hop.tier for hop in traced.hops] == ["markup" if by_markup else "engine", "markup"]
+
+
+def test_a_hop_has_the_time_and_the_bytes_of_its_scripts_too() -> None:
     traced = walk()
-    step = traced.answered(goes("https://b.example.com/x#y", kind))
+    ran(traced, jumps("https://b.example.com/"))
+    assert (traced.hops[0].ms, traced.hops[0].bytes_received, traced.hops[0].bytes_sent) == (20.5, 900, 400)
+
+
+def test_the_engine_gets_the_page_as_a_browser_would_have_it() -> None:
+    traced = Walk(HERE + "#top", Identity("tester/1", "de, en;q=0.5, *", "https://search.example.com/"), LIMITS)
+    traced.start()
+    headers = (("Set-Cookie", "a=1"), ("Set-Cookie", "b=2; HttpOnly"), ("Refresh", "5;/x"),
+               ("Content-Security-Policy", "script-src 'self', default-src *"))  # fmt: skip
+    step = traced.answered(answer(HTML, *headers, page=Page(document=PAGE)))
+    assert isinstance(step, RunPage)
+    asked = step.request
+    assert (asked.url, asked.html, asked.encoding, asked.whole) == (HERE + "#top", PAGE.text, "windows-1252", True)
+    assert (asked.user_agent, asked.languages) == ("tester/1", ("de", "en"))
+    assert asked.referrer == "https://search.example.com/"
+    assert (asked.cookie, asked.refresh, asked.refresh_max_s) == ("a=1", "5;/x", 10)
+    assert asked.policies == ("script-src 'self'", " default-src *")
+
+
+def test_the_cookies_of_a_script_are_sent_and_never_replace_one_that_is_http_only() -> None:
+    traced = walk()
+    cookies = ("js=1; path=/", "secret=2", "own=3; HttpOnly", "name=é")
+    step = ran(traced, jumps("https://ads.example.com/next", cookies=cookies), ("Set-Cookie", "secret=1; HttpOnly"))
     assert isinstance(step, Fetch)
-    assert (step.url, step.method) == ("https://b.example.com/x", "GET")
-    assert traced.answered(answer()) == Landed("https://b.example.com/x#y")
-    assert kinds(traced) == [kind, "final"]
+    assert dict(step.headers)["Cookie"] == "secret=1; js=1; name=Ã©"
+
+
+def test_a_link_with_noreferrer_sends_none() -> None:
+    step = ran(walk(), jumps("https://ads.example.com/next", "link", no_referrer=True))
+    assert isinstance(step, Fetch)
+    assert "Referer" not in dict(step.headers)
+    step = ran(walk(), jumps("https://b.example.com/", referrer_policies=("origin",)))
+    assert isinstance(step, Fetch)
+    assert dict(step.headers)["Referer"] == "https://ads.example.com/"
 
 
 def test_a_fragment_is_not_inherited_by_a_jump() -> None:
@@ -69,8 +134,7 @@ def test_a_location_comes_before_a_refresh_header_and_the_page_says_whether_the_
     step = traced.answered(answer(("Refresh", "0;/no"), ("Location", "/a"), status=302))
     assert isinstance(step, Fetch)
     assert step.url == "https://ads.example.com/a"
-    page = Page(Jump("script", "https://ads.example.com/b"), final=True)
-    step = traced.answered(answer(("Refresh", "0;/no"), HTML, page=page))
+    step = ran(traced, jumps("https://ads.example.com/b"), ("Refresh", "0;/no"))
     assert isinstance(step, Fetch)
     assert step.url == "https://ads.example.com/b"
     assert kinds(traced) == ["http", "script"]
@@ -112,10 +176,19 @@ def test_the_body_of_a_plain_407_is_not_read() -> None:
 
 
 def test_a_page_that_leaves_for_an_unknown_url_is_a_landing_of_kind_script_unresolved() -> None:
-    for page in (Page(unresolved=True), Page(waits=True)):
-        traced = walk()
-        assert traced.answered(answer(HTML, page=page)) == Landed(HERE)
-        assert kinds(traced) == ["script_unresolved"]
+    traced = walk()
+    assert ran(traced, PageOutcome("unresolved", why="fetch")) == Landed(HERE)
+    [hop] = traced.hops
+    assert (hop.kind, hop.tier, hop.why) == ("script_unresolved", "engine", "fetch")
+    assert traced.left_at is not None
+    assert (traced.left_at.url, traced.left_at.status, traced.left_at.document) == (HERE, 200, PAGE)
+    assert traced.left_at.fetch.url == HERE
+
+
+def test_a_page_that_stays_is_a_landing_and_no_page_is_left_for_a_browser() -> None:
+    traced = walk()
+    assert ran(traced, PageOutcome("stays")) == Landed(HERE)
+    assert (kinds(traced), traced.hops[0].tier, traced.left_at) == (["final"], "engine", None)
 
 
 @pytest.mark.parametrize("url", [HERE, HERE + "#"])
@@ -150,26 +223,26 @@ def test_two_pages_that_jump_to_each_other_are_a_loop() -> None:
 
 def test_an_app_url_is_a_landing_if_the_offer_allows_its_scheme_and_else_the_page_is() -> None:
     allowing = walk(replace(LIMITS, landing_schemes=LIMITS.landing_schemes | {"market"}))
-    assert allowing.answered(goes("market://details?id=x", "script")) == Landed("market://details?id=x")
+    assert ran(allowing, jumps("market://details?id=x")) == Landed("market://details?id=x")
     assert kinds(allowing) == ["script"]
     other = walk()
-    assert other.answered(goes("exampleapp://open", "script")) == Landed(HERE)
+    assert other.answered(goes("exampleapp://open")) == Landed(HERE)
     assert kinds(other) == ["final"]
 
 
-def test_a_page_that_goes_on_after_it_opens_an_app_is_unresolved_if_the_offer_does_not_allow_the_scheme() -> None:
-    for url in ("exampleapp://open", "market://details?id=x"):
-        traced = walk()
-        page = Page(Jump("script", url), unresolved=True)
-        assert traced.answered(answer(HTML, page=page)) == Landed(HERE)
-        assert kinds(traced) == ["script_unresolved"]
+def test_the_engine_is_told_which_apps_a_page_may_open() -> None:
+    traced = walk(replace(LIMITS, landing_schemes=LIMITS.landing_schemes | {"exampleapp"}))
+    step = traced.answered(answer(HTML, page=Page(document=PAGE)))
+    assert isinstance(step, RunPage)
+    assert {"http", "https", "exampleapp", "intent", "market"} <= set(step.request.schemes)
+    assert "otherapp" not in step.request.schemes
 
 
 @pytest.mark.parametrize("by_page", [True, False])
 def test_the_web_page_of_an_app_url_is_fetched_if_the_offer_does_not_allow_the_scheme(by_page: bool) -> None:
     intent = "intent://p#Intent;scheme=app;S.browser_fallback_url=https%3A%2F%2Fb.example.com%2Fl;end"
     traced = walk()
-    step = traced.answered(goes(intent, "script") if by_page else to(intent))
+    step = ran(traced, jumps(intent)) if by_page else traced.answered(to(intent))
     assert isinstance(step, Fetch)
     assert step.url == "https://b.example.com/l"
     allowing = walk(replace(LIMITS, landing_schemes=LIMITS.landing_schemes | {"intent"}))
@@ -221,33 +294,34 @@ def test_the_tracking_url_is_fetched_even_at_a_host_of_stop_at() -> None:
     assert traced.answered(to("/next")) == Landed("https://ads.example.com/next")
 
 
-POSTED = goes("https://b.example.com/s", "form", method="POST", body=b"a=1")
+TYPE = "application/x-www-form-urlencoded"
+POSTED = jumps("https://b.example.com/s", "form", method="POST", body=b"a=1", content_type=TYPE)
 
 
 def test_a_form_is_posted_with_its_fields_even_to_a_host_of_stop_at() -> None:
     traced = walk(replace(LIMITS, stop_at=frozenset({"b.example.com"})))
-    step = traced.answered(POSTED)
+    step = ran(traced, POSTED)
     assert isinstance(step, Fetch)
     assert (step.url, step.method, step.body) == ("https://b.example.com/s", "POST", b"a=1")
-    assert dict(step.headers)["Content-Type"] == "application/x-www-form-urlencoded"
+    assert dict(step.headers)["Content-Type"] == TYPE
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_of_a_post_keeps_it_only_by_307_and_308(status: int) -> None:
     traced = walk()
-    traced.answered(POSTED)
+    ran(traced, POSTED)
     step = traced.answered(to("/next", status=status))
     assert isinstance(step, Fetch)
     if status in (307, 308):
-        assert (step.method, step.body, "Content-Type" in dict(step.headers)) == ("POST", b"a=1", True)
+        assert (step.method, step.body, dict(step.headers)["Content-Type"]) == ("POST", b"a=1", TYPE)
     else:
         assert (step.method, step.body, "Content-Type" in dict(step.headers)) == ("GET", b"", False)
 
 
 def test_the_same_url_by_another_method_is_another_request() -> None:
     traced = walk()
-    step = traced.answered(goes(HERE, "form", method="POST", body=b"a=1"))
+    step = ran(traced, jumps(HERE, "form", method="POST", body=b"a=1", content_type=TYPE))
     assert isinstance(step, Fetch)
-    step = traced.answered(goes(HERE, "form", method="POST", body=b"a=1"))
+    step = ran(traced, jumps(HERE, "form", method="POST", body=b"a=1", content_type=TYPE))
     assert isinstance(step, GaveUp)
     assert step.reason == "loop"

@@ -4,8 +4,7 @@ import pytest
 from ada_url import URL
 
 from daemon.trace.page.body import page_body
-from daemon.trace.page.forms import Jump
-from daemon.trace.page.html import Page
+from daemon.trace.page.html import Jump, Page
 from daemon.trace.walk.referrers import first_referrer, of_page, origin_to, policy_in, redirected, referer_to
 from daemon.trace.walk.steps import Fetch, HopAnswer, Identity, Limits, Walk
 
@@ -79,7 +78,7 @@ def test_a_policy_of_the_page_itself_comes_before_that_of_its_head(declared: lis
 
 
 def test_the_policies_of_a_page_are_read_from_its_meta_elements() -> None:
-    html = b"<meta name=Referrer content=never><meta name=viewport content=x><script>location='https://b.example/'</script>"
+    html = b"<meta name=Referrer content=never><meta http-equiv=refresh content='0;https://b.example/'>"
     body = page_body(URL(HERE), ((b"Content-Type", b"text/html"),), 4_096, 10)
     assert body is not None
     body.feed(html)

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from daemon.trace.service_shape import ChainStep, TraceAnswer, TraceRequest, answer_of, result_of
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Hop, Landed, Limits
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import TraceResult
 
 LIMITS = Limits(20, allow_private=False)
 MARKET = Limits(20, allow_private=False, landing_schemes=WEB_SCHEMES | {"market"})

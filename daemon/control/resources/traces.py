@@ -17,7 +17,9 @@ from daemon.logbook.clicks import read_click
 from daemon.offers.macros import tracking_url
 from daemon.trace.batch import add_traces
 
-UNKNOWN: dict[str, Any] = {"status": None, "kind": "", "ms": 0.0, "bytes_received": 0, "bytes_sent": 0}  # of a hop
+UNKNOWN: dict[str, Any] = {  # of a hop
+    "status": None, "kind": "", "tier": None, "why": None, "ms": 0.0, "bytes_received": 0, "bytes_sent": 0
+}  # fmt: skip
 Status = Literal["pending", "processing", "completed", "failed", "timeout"]
 Sort = Literal["-created", "created", "-trace_ms", "trace_ms", "-wait_ms", "wait_ms", "-bytes", "bytes"]
 
@@ -64,11 +66,16 @@ class TraceRow:
 
 @dataclass(frozen=True, slots=True)
 class TraceHop:
-    """One request of the redirect chain. `kind`: how the chain went on from there."""
+    """One request of the redirect chain. `kind`: how the chain went on from there.
+
+    `tier`: what found that out, `markup`, `engine` or `browser`. `why`: why a page is `script_unresolved`.
+    """
 
     url: str
     status: int | None
     kind: str
+    tier: str | None
+    why: str | None
     ms: float
     bytes_received: int
     bytes_sent: int

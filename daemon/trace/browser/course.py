@@ -119,7 +119,7 @@ class Course:
         if error == TOO_MANY_REDIRECTS:
             self.end = GaveUp(Verdict.LIMIT, "hops_max", "the browser follows no more than 20 redirects")
             return None
-        return self.fail(Fault(*failure_of_error(error, self._phase)))
+        return self.fail(Fault(*failure_of_error(error)))
 
     def late(self) -> None:
         """The trace ends, because the request or the whole trace takes too long."""

@@ -1,4 +1,4 @@
-"""The proxy on loopback through which one trace's tab sends everything: it forwards to the leased IP, and to nothing else.
+"""The proxy on loopback through which one trace's tab sends everything. It forwards to the leased IP only.
 
 A browser can log in neither to a SOCKS proxy nor to an https one as tracepool needs it, and it neither counts bytes nor
 says whose fault a failure is. The forwarder does, with the code of `trace/wire`. It takes requests with the trace's own

@@ -4,9 +4,9 @@ Imports only the standard library, because it is run as a script:
 
     python guard.py READ_FD WRITE_FD UID GID PROGRAM ARGUMENT…
 
-The browser reads commands from READ_FD and writes events to WRITE_FD. It runs as the account UID and GID. Standard input
-is a pipe from the daemon: its end means that the daemon wants the browser to end, or that the daemon itself has ended,
-by SIGKILL too. If the guard itself is killed, the kernel kills the browser.
+The browser reads commands from READ_FD and writes events to WRITE_FD. It runs as the account UID and GID. The guard's
+standard input is a pipe from the daemon. It ends when the daemon wants the browser to end, or has ended itself, by
+SIGKILL too. If the guard is killed, the kernel kills the browser.
 """
 
 import ctypes

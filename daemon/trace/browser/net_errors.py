@@ -18,14 +18,14 @@ _FAILURES = {
 }
 
 
-def failure_of_error(text: str, answering: Phase) -> tuple[Phase, Failure]:
-    """The failure of a document's request. `answering`: the phase in which an answer is awaited.
+def failure_of_error(text: str) -> tuple[Phase, Failure]:
+    """The failure of a document's request. Any other error counts as a broken connection.
 
-    Any other error counts as a broken connection.
+    It is never the proxy's: the forwarder knows those failures.
     """
     name = text.removeprefix("net::ERR_")
     if name.startswith("CERT_"):
         return Phase.TLS, Failure.CERTIFICATE
     if name.startswith(("SSL_", "BAD_SSL_")):
         return Phase.TLS, Failure.TLS
-    return answering, _FAILURES.get(name, Failure.RESET)
+    return Phase.BEHIND, _FAILURES.get(name, Failure.RESET)

@@ -11,10 +11,10 @@ from daemon.trace.browser.cdp import BrowserGone, CommandRefused
 from daemon.trace.browser.course import Course
 from daemon.trace.browser.forwarder import Forwarder
 from daemon.trace.browser.visit import Visit
-from daemon.trace.walk.hops import GaveUp, Hop, Landed
+from daemon.trace.walk.hops import GaveUp, Hop, Landed, TraceResult
 from daemon.trace.walk.steps import Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import Fetcher, TraceResult
+from daemon.trace.wire.session import Fetcher
 from daemon.trace.wire.stream import Meter
 
 LATE_S = 1.0  # after the end of the trace's time, for a browser that does not answer

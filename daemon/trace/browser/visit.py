@@ -319,7 +319,7 @@ def _follows(status: int, headers: RawHeaders, base: str, step: Fetch) -> bool:
     return url is not None and wire_url(url.href) == step.url
 
 
-def _raw(headers: list[Params]) -> RawHeaders:
+def _raw(headers: list[Params]) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((_bytes(header["name"]), _bytes(header["value"])) for header in headers)
 
 

@@ -1,62 +1,154 @@
-"""The engine's process: runs pages, each in a process of its own, by requests of the daemon.
+"""The engine: a process that makes a process for each page, which runs the page and ends.
 
-Each request and each answer is a frame: its length in four bytes, then the record in MessagePack.
+The engine evaluates page.js once. The process of a page is a fork with a copy of that context, made before its page
+arrives: it enters the sandbox, reads one request from standard input, runs the page, writes its answer to a pipe of its
+own. The engine passes the answer on once that process has ended. So no page sees another page or its answer.
+
+The engine ends at the end of its standard input, which comes also if the daemon is killed. A page's process ends by its
+limit of CPU time at the latest.
 """
 
+import contextlib
+import ctypes
 import gc
+import json
 import os
-import sys
-from importlib.resources import files
+import signal
+import time
+from collections.abc import Callable
 
 import _quickjs
-import msgspec
 
-from daemon.trace.engine.frames import LENGTH, read_frame
 from daemon.trace.engine.host import host_functions
-from daemon.trace.engine.records import PageOutcome, PageRequest
+from daemon.trace.engine.limits import ANSWER_BYTES, ANSWER_HEAD, HEAP_BYTES, NUMBER, REQUEST_HEAD, STACK_BYTES
+from daemon.trace.engine.sandbox import ANSWER, REQUEST, Sandbox
 
-MEMORY_BYTES_MAX = 32 << 20
-STACK_BYTES_MAX = 1 << 20
+NICE = 10  # clicks have precedence over pages
+_READ_BYTES = 1 << 16
+NO_REQUEST = 3  # the exit status of a page's process whose standard input ended
+
+# os.fork() would run handlers of modules that this process does not use: 170 page faults more for each page.
+_fork = ctypes.PyDLL(None).fork
 
 
 def template() -> _quickjs.Context:
-    """A context that has evaluated page.js. A page's process has a copy of it."""
+    """A context that has evaluated page.js. It runs one page."""
     context = _quickjs.Context()
-    context.set_memory_limit(MEMORY_BYTES_MAX)
-    context.set_max_stack_size(STACK_BYTES_MAX)
-    for name, function in host_functions().items():
+    context.set_memory_limit(HEAP_BYTES)
+    context.set_max_stack_size(STACK_BYTES)
+
+    def run_jobs(_: str) -> str:
+        """Runs the pending jobs of promises. Returns how many ran."""
+        count = 0
+        while context.execute_pending_job():
+            count += 1
+        return str(count)
+
+    for name, function in {**host_functions(), "__jobs": run_jobs}.items():
         context.add_callable(name, function)
-    context.eval(files("daemon.trace.engine").joinpath("page.js").read_text())
+    with open(os.path.join(os.path.dirname(__file__), "page.js"), encoding="utf-8") as script:
+        context.eval(script.read())
     return context
 
 
 def outcome_of(context: _quickjs.Context, request: bytes) -> bytes:
-    page = msgspec.msgpack.decode(request, type=PageRequest)
+    """A PageOutcome in JSON, for a PageRequest in JSON."""
     try:
-        text = context.get("__run")(msgspec.json.encode(page).decode())
-        outcome = msgspec.json.decode(text, type=PageOutcome)
-    except (_quickjs.JSException, msgspec.MsgspecError, TypeError) as error:
-        outcome = PageOutcome("unresolved", why=f"the engine failed: {error}")
-    return msgspec.msgpack.encode(outcome)
+        answer: str = context.get("__run")(request.decode())
+    except _quickjs.JSException as error:
+        answer = json.dumps({"kind": "unresolved", "why": f"the engine failed: {str(error).partition(chr(10))[0]}"})
+    return answer.encode()
 
 
-def main() -> None:
-    context = template()
-    gc.freeze()
-    while (request := read_frame(0)) is not None:
-        ours, pages = os.pipe()
-        pid = os.fork()
-        if not pid:
-            answer = outcome_of(context, request)
-            os.write(pages, LENGTH.pack(len(answer)) + answer)
-            os._exit(0)
-        os.close(pages)
-        answer = read_frame(ours) or msgspec.msgpack.encode(PageOutcome("unresolved", why="the engine crashed"))
-        os.close(ours)
-        os.waitpid(pid, 0)
-        sys.stdout.buffer.write(LENGTH.pack(len(answer)) + answer)
-        sys.stdout.buffer.flush()
+class Engine:
+    """Runs each page in a copy of `context`."""
+
+    def __init__(self, context: _quickjs.Context) -> None:
+        self._context = context
+        self._sandbox = Sandbox()
+
+    def serve(self) -> None:
+        """Serves pages until the end of standard input."""
+        self._sandbox.enter_engine()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        _write_answer(*self._in_own_process(self._report_sandbox))
+        while True:
+            status, answer = self._in_own_process(self._serve_page)
+            if os.WIFEXITED(status) and os.WEXITSTATUS(status) == NO_REQUEST:
+                return
+            _write_answer(status, answer)
+
+    def _in_own_process(self, run: Callable[[], int]) -> tuple[int, bytes]:
+        """The status and the answer of a process that calls `run` and exits with its result."""
+        reading, writing = os.pipe()
+        pid = _fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.dup2(writing, ANSWER, inheritable=False)
+                for descriptor in (2, reading, writing):
+                    os.close(descriptor)
+                status = run()
+            finally:
+                os._exit(status)
+        os.close(writing)
+        if pid < 0:
+            raise OSError("the engine could not fork")
+        answer = bytearray()
+        while part := os.read(reading, _READ_BYTES):
+            answer += part
+            if len(answer) > ANSWER_BYTES:
+                os.kill(pid, signal.SIGKILL)
+                break
+        os.close(reading)
+        return os.waitpid(pid, 0)[1], bytes(answer)
+
+    def _report_sandbox(self) -> int:
+        in_force, missing = self._sandbox.enter_page()
+        _write(json.dumps({"in_force": in_force, "missing": missing}).encode())
+        return 0
+
+    def _serve_page(self) -> int:
+        self._sandbox.enter_page()
+        head = _read_exactly(REQUEST_HEAD.size)
+        number, length = (0, 0) if head is None else REQUEST_HEAD.unpack(head)
+        request = _read_exactly(length)
+        if head is None or request is None:
+            return NO_REQUEST
+        _write(NUMBER.pack(number))
+        _write(outcome_of(self._context, request))
+        return 0
 
 
-if __name__ == "__main__":
-    main()
+def _read_exactly(count: int) -> bytes | None:
+    """From standard input; None at its end."""
+    parts = []
+    while count:
+        part = os.read(REQUEST, min(count, _READ_BYTES))
+        if not part:
+            return None
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _write_answer(status: int, answer: bytes) -> None:
+    _write(ANSWER_HEAD.pack(status, len(answer)) + answer)
+
+
+def _write(message: bytes) -> None:
+    rest = memoryview(message)
+    while rest:
+        rest = rest[os.write(ANSWER, rest) :]
+
+
+def main(make: Callable[[], _quickjs.Context] = template) -> None:
+    """Entered by process.py, which passes the import path of the daemon."""
+    with contextlib.suppress(OSError):
+        os.nice(NICE)  # systemd may forbid it
+    time.tzset()  # reads its file now, if TZ names one: a page's process cannot
+    engine = Engine(make())
+    with contextlib.suppress(BrokenPipeError):  # the daemon has ended
+        engine.serve()

@@ -1,48 +1,135 @@
-"""The engine's processes, and the pages that wait for one of them."""
+"""The engines of the daemon, and the pages that wait for one of them.
 
-import sys
+The first engine starts with the daemon, a further one when a page finds all of them busy, up to `workers_max`. An
+engine that fails is replaced after a pause, and its page is unresolved.
+"""
+
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import msgspec
+import structlog
 import trio
 
-from daemon.trace.engine.frames import LENGTH
+from daemon.pauses import Pauses
+from daemon.settings.model import Settings
+from daemon.trace.engine.process import CHILD, EngineFault, EngineProcess, Sandbox, engine_process
 from daemon.trace.engine.records import PageOutcome, PageRequest
 
-WAIT_S_MAX = 2.0  # a page that waits longer for a free engine is unresolved
-WALL_S_MAX = 1.0  # an engine that does not answer for this long is killed
+WAITING_MAX = 256  # pages that wait for an engine; further ones are unresolved at once
+PAGE_S_MAX = 3.0  # from the request to the outcome of a page, its wait included
 
-COMMAND = [sys.executable, "-m", "daemon.trace.engine.child"]
+log = structlog.get_logger("daemon.trace")
+
+_NO_ENGINE = PageOutcome("unresolved", why="no engine was free")
+
+
+@dataclass(eq=False, slots=True)
+class _Page:
+    """`outcome` counts until `done`."""
+
+    request: bytes
+    outcome: PageOutcome = _NO_ENGINE
+    done: trio.Event = field(default_factory=trio.Event)
+    abandoned: bool = False
+
+
+def workers_of(settings: Settings) -> int:
+    """With "auto" one engine for each CPU. Several processes of the daemon share the CPUs."""
+    if settings.trace.script_workers != "auto":
+        return settings.trace.script_workers
+    cpus = len(os.sched_getaffinity(0))
+    return 1 if settings.processes == "auto" else max(1, cpus // settings.processes)
 
 
 class Engines:
-    """Up to `workers_max` processes, each with one page at a time."""
+    """Up to `workers_max` engines, each with one page at a time."""
 
-    def __init__(self, workers_max: int) -> None:
+    def __init__(self, workers_max: int, nursery: trio.Nursery, module: str) -> None:
         self._workers_max = workers_max
-        self._free = trio.Semaphore(workers_max)
+        self._module = module
+        self._nursery = nursery
+        self._send, self._receive = trio.open_memory_channel[_Page](WAITING_MAX)
+        self._announced = False
+        self.workers = 0
+        self._add_worker()
 
     async def run(self, request: PageRequest) -> PageOutcome:
-        """What the page does in the engine. A page that the engine cannot judge is unresolved."""
-        with trio.move_on_after(WAIT_S_MAX) as waiting:
-            await self._free.acquire()
-        if waiting.cancelled_caught:
-            return PageOutcome("unresolved", why="no engine was free")
+        """The outcome of a page, after PAGE_S_MAX at the latest. A page that the engine cannot judge is unresolved."""
+        page = _Page(msgspec.json.encode(request))
+        all_are_busy = self._announced and not self._receive.statistics().tasks_waiting_receive
+        if all_are_busy and self.workers < self._workers_max:
+            self._add_worker()
         try:
-            frame = msgspec.msgpack.encode(request)
-            frame = LENGTH.pack(len(frame)) + frame
-            with trio.move_on_after(WALL_S_MAX):
-                done = await trio.run_process(COMMAND, stdin=frame, capture_stdout=True, check=False)
-                if len(done.stdout) > LENGTH.size:
-                    return msgspec.msgpack.decode(done.stdout[LENGTH.size :], type=PageOutcome)
-                return PageOutcome("unresolved", why="the engine crashed")
-            return PageOutcome("unresolved", why="the engine took too long")
+            self._send.send_nowait(page)
+        except trio.WouldBlock:
+            return _NO_ENGINE
+        try:
+            with trio.move_on_after(PAGE_S_MAX):
+                await page.done.wait()
         finally:
-            self._free.release()
+            page.abandoned = True
+        return page.outcome
+
+    def _add_worker(self) -> None:
+        self.workers += 1
+        self._nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        """One engine after another."""
+        pauses = Pauses()
+        while True:
+            why = await self._serve()
+            pause_s = pauses.after_crash(trio.current_time())
+            log.error("engine_failed", why=why, restart_in_s=pause_s, effect="its page is unresolved")
+            await trio.sleep(pause_s)
+
+    async def _serve(self) -> str:
+        """Runs pages until the engine fails. Returns why it did."""
+        async with engine_process(self._module) as engine:
+            why = "the engine ended"
+            serving = trio.CancelScope()
+            self._nursery.start_soon(_cancel_at_end, engine, serving)
+            with serving:
+                try:
+                    self._announce(await engine.start())
+                    async for page in self._receive:
+                        if not page.abandoned:
+                            await _run(engine, page)
+                except EngineFault as fault:
+                    why = str(fault)
+            last_words = await engine.last_words()
+            return f"{why}: {last_words}" if last_words else why
+
+    def _announce(self, sandbox: Sandbox) -> None:
+        """Logs the sandbox of the first engine."""
+        if self._announced:
+            return
+        self._announced = True
+        log.info("engine_ready", workers_max=self._workers_max, sandbox=sandbox.in_force)
+        if sandbox.missing:
+            log.warning("engine_sandbox_incomplete", missing=sandbox.missing,
+                        effect="the scripts of pages run with fewer restrictions")  # fmt: skip
 
 
 @asynccontextmanager
-async def engines_running(workers_max: int) -> AsyncIterator[Engines]:
-    """The engines; their processes have ended after the block."""
-    yield Engines(workers_max)
+async def engines_running(workers_max: int, module: str = CHILD) -> AsyncIterator[Engines]:
+    """The engines, processes of `module`. None of them is left after the block."""
+    async with trio.open_nursery() as nursery:
+        yield Engines(workers_max, nursery, module)
+        nursery.cancel_scope.cancel()
+
+
+async def _cancel_at_end(engine: EngineProcess, serving: trio.CancelScope) -> None:
+    await engine.ended()
+    serving.cancel()
+
+
+async def _run(engine: EngineProcess, page: _Page) -> None:
+    page.outcome = PageOutcome("unresolved", why="the engine failed")
+    try:
+        page.outcome = await engine.run(page.request)
+    finally:
+        page.done.set()

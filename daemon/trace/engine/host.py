@@ -1,4 +1,4 @@
-"""The functions that page.js calls: HTML, URLs and encodings as the daemon reads them. Pure.
+"""The functions that page.js calls: HTML, URLs and encodings as the daemon reads them.
 
 Each takes one text in JSON and returns one in ASCII JSON, because the binding cuts strings at NUL and refuses lone
 surrogates. None of them raises for invalid input: it returns null.
@@ -7,6 +7,8 @@ surrogates. None of them raises for invalid input: it returns null.
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from json import dumps, loads
+from os import urandom
+from struct import unpack
 from urllib.parse import unquote_to_bytes
 
 import webencodings
@@ -25,7 +27,7 @@ _FORM_SAFE = "*-._"  # besides letters and digits (URL 5.2)
 
 
 def host_functions() -> dict[str, Callable[[str], str]]:
-    return {"__parse": _parse, "__url": _url, "__encode": _encode}
+    return {"__parse": _parse, "__url": _url, "__encode": _encode, "__random": _random}
 
 
 def _arguments(text: str) -> Iterator[str]:
@@ -122,3 +124,8 @@ def _encode(argument: str) -> str:
     if how == "form":
         return dumps(percent_encoded(text, encoding, _FORM_SAFE + " ").replace("~", "%7E").replace(" ", "+"))
     return dumps(b64encode(unquote_to_bytes(percent_encoded(text, encoding, ""))).decode())
+
+
+def _random(_: str) -> str:
+    """Four random numbers of 32 bits: the seed of Math.random, which would draw the same numbers for each page."""
+    return dumps(unpack("=4I", urandom(16)))

@@ -1,7 +1,7 @@
 """What the daemon asks of the JavaScript engine for a page, and what the engine found. Pure."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -17,7 +17,9 @@ class PageRequest(msgspec.Struct, frozen=True):
     - now_ms: the wall clock at which the page's virtual clock begins.
     - refresh: the text of the Refresh header. policies: those of the Content-Security-Policy headers.
     - scripts: the external scripts that were fetched, by absolute URL; None for one that could not be fetched.
-    - fetches_left: how many further external scripts the daemon would fetch.
+    - fetches_left: how many further external scripts the daemon would fetch. At 0, a script that is not in `scripts` is
+      unknown; `unknown_stay`: if the page does not jump, unknown scripts are taken to stay on it, too.
+    - schemes: a jump to a URL of another scheme does nothing, as where no app is installed for it.
     """
 
     url: str
@@ -34,6 +36,8 @@ class PageRequest(msgspec.Struct, frozen=True):
     policies: tuple[str, ...] = ()
     scripts: Mapping[str, str | None] = {}
     fetches_left: int = 0
+    unknown_stay: bool = False
+    schemes: tuple[str, ...] = ("http", "https")
 
 
 class PageOutcome(msgspec.Struct, frozen=True):
@@ -61,3 +65,9 @@ class PageOutcome(msgspec.Struct, frozen=True):
     text_characters: int = 0
     referrer_policies: tuple[str, ...] = ()
     no_referrer: bool = False
+
+
+class PageEngine(Protocol):
+    """Runs the scripts of pages. Raises nothing but trio.Cancelled, and returns within a bounded time."""
+
+    async def run(self, request: PageRequest) -> PageOutcome: ...

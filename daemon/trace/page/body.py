@@ -139,11 +139,16 @@ class PageBody:
             self.end(whole=False)
 
     def look(self, *, slow: bool) -> None:
-        """Ends the reading of a slow page that shows text or has a jump: no more may come for a long time."""
+        """Ends the reading of a slow page that has a jump or shows text: no more may come for a long time.
+
+        A page with a script must show much, because the rest of a jump page matters.
+        """
         if not slow or (self._sniffs and not self._begins_with_markup()):
             return
         self._read(whole=False)
-        self.enough = self.page.jump is not None or self.page.text_characters > 0
+        page = self.page
+        shows_enough = page.text_characters > 0 if page.document is None else page.shows_much
+        self.enough = page.jump is not None or shows_enough
 
     def end(self, *, whole: bool) -> None:
         if not (self.enough or (self._sniffs and not self._begins_with_markup())):

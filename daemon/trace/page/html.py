@@ -1,10 +1,10 @@
 """What the markup of an HTML page says: where it refreshes to, and whether a script may run. Pure.
 
 A page on which no script runs goes where its first refresh says: the Refresh header, or else a meta element. On any
-other page a script may leave first, so the JavaScript engine decides (trace/engine); `Page.runs` says so.
+other page a script may leave first, so the JavaScript engine decides (trace/engine); such a page has a `document`.
 
-The tree is the one that a browser with scripts builds: it reads `<noscript>` as text, and `<template>` and comments have
-no elements of the page, so none of these has an effect.
+The tree is the one that a browser with scripts builds: it reads `<noscript>` as text, and `<template>` and comments
+have no elements of the page, so none of these has an effect.
 """
 
 import re
@@ -29,6 +29,7 @@ _MAY_RUN = re.compile(r"<script|[\s\"'/]on[a-z]+\s*=|javascript:|srcdoc", re.I)
 _CONTROLS = "".join(map(chr, range(0x21)))  # that the URL parser skips before a URL
 _REMOVED = re.compile(r"[\t\n\r]")  # by the URL parser, at any position
 _SCHEME_CHARACTERS = 64  # of a frame's URL, in which `javascript:` is searched
+TEXT_CHARACTERS_MAX = 600  # that a page shows which only sends its visitors on
 # Elements whose text a visitor does not see.
 _UNSEEN = frozenset(
     {"head", "html", "script", "style", "title", "noscript", "noframes", "noembed", "iframe", "textarea", "option"}
@@ -68,6 +69,11 @@ class Page(msgspec.Struct, frozen=True):
     document: Document | None = None
     text_characters: int = 0
     referrer_policies: tuple[str, ...] = ()
+
+    @property
+    def shows_much(self) -> bool:
+        """Whether a visitor has so much to read that this is a landing page."""
+        return self.text_characters > TEXT_CHARACTERS_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from ada_url import URL
 from webencodings import Encoding
 
 from daemon.trace.page.charsets import UTF_8, url_in_document
+from daemon.web.headers import RawHeaders, refresh_in
 
 _WHITESPACE = "\t\n\f\r "
 _REFRESH = re.compile(r"[\t\n\f\r ]*(?:([0-9]+)|(?=\.))[0-9.]*", re.ASCII)
@@ -43,3 +44,9 @@ def declared_refresh(text: str, base: URL, document: URL, encoding: Encoding = U
         rest = rest[1:].partition(rest[0])[0]
     url = url_in_document(rest, base, encoding)
     return None if url is None or url.protocol == "javascript:" else Refresh(delay_s, url)
+
+
+def refresh_of(headers: RawHeaders, url: URL) -> Refresh | None:
+    """The refresh of an answer's Refresh header (HTML 7.4.6)."""
+    text = refresh_in(headers)
+    return None if text is None else declared_refresh(text, url, url)

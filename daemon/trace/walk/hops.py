@@ -7,7 +7,7 @@ import msgspec
 from daemon.providers.answers import OwnAnswer
 from daemon.trace.engine.records import PageRequest
 from daemon.trace.page.html import Document, Page
-from daemon.trace.walk.verdicts import Failure, Phase, Verdict
+from daemon.trace.walk.verdicts import Failure, Fault, Phase, Verdict, fault_of
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 WEB_SCHEMES = frozenset({"http", "https"})
@@ -157,3 +157,20 @@ class LeftAt(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...]
     document: Document | None
     why: str
+
+
+class TraceResult(msgspec.Struct, frozen=True):
+    """A finished attempt. Bytes are those on the wire to the proxy. `exit_ip` is the exit address in its answers."""
+
+    end: Landed | GaveUp
+    hops: tuple[Hop, ...]
+    ms: float
+    bytes_received: int
+    bytes_sent: int
+    exit_ip: str | None = None
+
+
+def fault_of_failure(failure: HopFailure) -> Fault:
+    """Whose fault a hop without an answer is."""
+    proven, own = failure.proxy_proven, failure.own
+    return fault_of(failure.phase, failure.kind, status=failure.status, proxy_proven=proven, own=own)

@@ -20,9 +20,9 @@ from ada_url import URL
 from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome
-from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, ScriptBody, page_body
+from daemon.trace.page.body import PageBody, ScriptBody, page_body
 from daemon.trace.page.html import Jump, Page
-from daemon.trace.page.refreshes import Refresh, declared_refresh
+from daemon.trace.page.refreshes import refresh_of
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
     REDIRECT_STATUSES,
@@ -40,20 +40,21 @@ from daemon.trace.walk.hops import (
     ScriptFetch,
     Tier,
     Usage,
+    fault_of_failure,
 )
 from daemon.trace.walk.page_runs import PageRun
-from daemon.trace.walk.referrers import Referrer, first_referrer, of_page, origin_to, redirected, referer_to
-from daemon.trace.walk.verdicts import Fault, Verdict, fault_of, fault_of_answer
+from daemon.trace.walk.referrers import Referrer, first_referrer, of_page, redirected
+from daemon.trace.walk.request_headers import identity_fields, referrer_fields
+from daemon.trace.walk.verdicts import Fault, Verdict, fault_of_answer
 from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import web_page_of
-from daemon.web.headers import header_text, is_host_in, location_in, parsed, refresh_in, shown, wire_url
+from daemon.web.headers import header_text, is_host_in, location_in, parsed, shown, wire_url
 
 __all__ = [
     "REDIRECT_STATUSES", "WEB_SCHEMES", "Fetch", "GaveUp", "Hop", "HopAnswer", "HopFailure", "Identity", "Landed",
     "LeftAt", "Limits", "RunPage", "ScriptFetch", "Step", "Usage", "Walk",
 ]  # fmt: skip
 
-_ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 _WITHOUT_BODY = frozenset({204, 205, 304})
 _KEEPS_THE_METHOD = frozenset({307, 308})
 _KINDS = {"link": "script"}  # a jump by a link is a script's, which clicked the link
@@ -84,11 +85,7 @@ class Walk:
         self._undo: tuple[URL | None, str, Fetch | None, str, Referrer | None, _Request] | None = None  # the last jump
         self._referrer = first_referrer(identity.referrer)  # of the next request
         self._seen: set[_Request] = set()
-        headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
-        if identity.accept_language:
-            headers.append(("Accept-Language", header_text(identity.accept_language)))
-        headers.append(("Accept-Encoding", ACCEPT_ENCODING))
-        self._headers = tuple(headers)
+        self._headers = identity_fields(identity)
 
     def start(self) -> Fetch | GaveUp:
         """The first hop, or GaveUp for a bad tracking URL."""
@@ -108,7 +105,7 @@ class Walk:
         url, limits = self._current(), self.limits
         if status == 407 and not _is_https(self._href):
             return None  # the proxy's own answer
-        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, _refresh(headers, url))
+        return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, refresh_of(headers, url))
 
     def answered(self, answer: HopAnswer) -> Step:
         """The step after an answer."""
@@ -162,8 +159,7 @@ class Walk:
     def undo(self) -> None:
         """Takes the last jump back: the page has replaced it by another one before its answer came."""
         assert self._undo is not None, "undo() without a jump"
-        *before, request = self._undo
-        self._current_url, self._href, self._fetch, self._fetched_before, self._referrer = before
+        self._current_url, self._href, self._fetch, self._fetched_before, self._referrer, request = self._undo
         self._seen.discard(request)
         self.hops.pop()
 
@@ -171,10 +167,12 @@ class Walk:
         """The step after a page whose scripts have run."""
         self.jar.keep_from_script(self._current(), answer.headers, outcome.cookies)
         if outcome.kind == "unresolved":
-            return self._landed(answer, tier, outcome.why or "unknown")
+            return self._landed(answer, tier, shown(outcome.why) or "unknown")
         if outcome.kind == "stays":
             return self._landed(answer, tier)
-        jump = Jump(_KINDS.get(outcome.how, outcome.how), outcome.url, outcome.method, outcome.body, outcome.content_type)
+        jump = Jump(
+            _KINDS.get(outcome.how, outcome.how), outcome.url, outcome.method, outcome.body, outcome.content_type
+        )
         policies = (*outcome.referrer_policies, "no-referrer") if outcome.no_referrer else outcome.referrer_policies
         return self._jumped(answer, jump, policies, tier)
 
@@ -226,7 +224,7 @@ class Walk:
 
     def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
         """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
-        refresh = _refresh(headers, url)
+        refresh = refresh_of(headers, url)
         if refresh is None or refresh.delay_s > self.limits.refresh_max_s:
             return Page()
         return Page(Jump("refresh-header", refresh.url.href))
@@ -295,28 +293,18 @@ class Walk:
             message = f"the chain goes on after {self.limits.hops_max} hops (trace.hops_max)"
             return self._give_up(Verdict.LIMIT, "hops_max", message)
         self._seen.add(request)
-        headers = self._headers + self._origins(url, method)
+        # The first request has the referrer as the visitor or the caller gave it.
+        given = None if self.hops else self.identity.referrer
+        origins = (("Referer", header_text(given)),) if given else referrer_fields(url, method, self._referrer)
+        headers = self._headers + origins
         if cookies:
             headers = (*headers, ("Cookie", cookies))
         if content_type:
             headers = (*headers, ("Content-Type", content_type))
-        before = self._current_url, self._href, self._fetch, self._fetched_before, self._referrer
-        self._undo = (*before, request)
+        self._undo = self._current_url, self._href, self._fetch, self._fetched_before, self._referrer, request
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
-
-    def _origins(self, url: URL, method: str) -> tuple[tuple[str, str], ...]:
-        """Referer and Origin. The first request has the referrer as the visitor or the caller gave it."""
-        given = self.identity.referrer
-        if not self.hops and given:
-            return (("Referer", header_text(given)),)
-        referrer = self._referrer
-        if referrer is None:
-            return ()
-        referer = referer_to(url, referrer)
-        found = (("Referer", referer),) if referer else ()
-        return (*found, ("Origin", origin_to(url, referrer))) if method == "POST" else found
 
     def _loop(self, target: str) -> GaveUp:
         return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
@@ -340,20 +328,9 @@ class Walk:
         return GaveUp(verdict, reason, where + message)
 
 
-def fault_of_failure(failure: HopFailure) -> Fault:
-    """Whose fault a hop without an answer is."""
-    proven, own = failure.proxy_proven, failure.own
-    return fault_of(failure.phase, failure.kind, status=failure.status, proxy_proven=proven, own=own)
-
-
 def _scheme(href: str) -> str:
     return href.partition(":")[0]
 
 
 def _is_https(href: str) -> bool:
     return href.startswith("https:")
-
-
-def _refresh(headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Refresh | None:
-    text = refresh_in(headers)
-    return None if text is None else declared_refresh(text, url, url)

@@ -11,35 +11,24 @@ import math
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Self
 
-import msgspec
 import trio
 from msgspec.structs import replace
 
 from daemon.host.clocks import read_boot_clock, read_clocks
 from daemon.providers.answers import BODY_BYTES_MAX
 from daemon.providers.proxies import ProxyAddress, UnusableProxy, exit_ip_in
-from daemon.trace.engine.records import PageOutcome, PageRequest
+from daemon.trace.engine.records import PageEngine, PageOutcome, PageRequest
 from daemon.trace.page.body import BeginningOf, Body, Headers, PageBody
-from daemon.trace.walk.steps import (
-    Fetch,
-    GaveUp,
-    Hop,
-    HopAnswer,
-    HopFailure,
-    Landed,
-    RunPage,
-    ScriptFetch,
-    Step,
-    Usage,
-    Walk,
-)
+from daemon.trace.walk.hops import Fetch, HopAnswer, HopFailure, RunPage, ScriptFetch, TraceResult, Usage
+from daemon.trace.walk.steps import GaveUp, Landed, Step, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 from daemon.trace.wire.connection import Key, Progress, ProxyConnection, authorization_of, key_of, open_tunnel
 from daemon.trace.wire.failures import failure_of
 from daemon.trace.wire.http1 import Garbled
 from daemon.trace.wire.stream import Broken, HopError, Meter, dial
+from daemon.trace.wire.tls import verifying_context
 
 CONNECTIONS_MAX = 4  # of one session; the least recently used one is closed for a new one
 RESOLVERS_MAX = 64  # threads of all sessions that resolve proxies' names
@@ -55,18 +44,6 @@ _REFUSED_METHODS = frozenset({405, 501})  # by a proxy that knows no request but
 ReaderOf = Callable[[int, Headers], Body | None]
 
 
-def _verifying_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-class PageEngine(Protocol):
-    """Runs the scripts of pages. Raises nothing but trio.Cancelled, and returns within a bounded time."""
-
-    async def run(self, request: PageRequest) -> PageOutcome: ...
-
-
 @dataclass(slots=True, kw_only=True)
 class Fetcher:
     """The settings of a hop, the engine and one SSLContext (17 ms to build), shared by all traces.
@@ -79,7 +56,7 @@ class Fetcher:
     connect_timeout_s: float
     headers_bytes_max: int
     engine: PageEngine | None = None
-    ssl_context: ssl.SSLContext = field(default_factory=_verifying_context)
+    ssl_context: ssl.SSLContext = field(default_factory=verifying_context)
     resolvers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(RESOLVERS_MAX))
 
     def session(
@@ -313,17 +290,6 @@ class Session:
             raise
         finally:
             self.exit_ip = progress.exit_ip or self.exit_ip
-
-
-class TraceResult(msgspec.Struct, frozen=True):
-    """A finished attempt. Bytes are those on the wire to the proxy. `exit_ip` is the exit address in its answers."""
-
-    end: Landed | GaveUp
-    hops: tuple[Hop, ...]
-    ms: float
-    bytes_received: int
-    bytes_sent: int
-    exit_ip: str | None = None
 
 
 async def trace(

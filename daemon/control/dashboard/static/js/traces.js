@@ -132,13 +132,14 @@ function fall(hops) {
   });
   $("hops").classList.add("falls");
   const mood = (hop) => (hop.status === null || hop.status >= 400 ? "bad" : hop.at === rows.length ? "good" : null);
+  const said = (hop) => hop.tier && hop.tier !== "markup" && `(${hop.why ? `${hop.tier}: ${hop.why}` : hop.tier})`;
   const words = (hop) => `from ${ms(hop.began)} to ${ms(hop.began + hop.ms)}`;
   new Table(
     "hops",
     [
       (hop) => hop.at,
       (hop) => made(hop.url, () => link(hop.url)),
-      (hop) => [hop.status, hop.kind].filter(Boolean).join(" "),
+      (hop) => [hop.status, hop.kind, said(hop)].filter(Boolean).join(" "),
       (hop) => made(hop.at, () => strip("", words(hop), [["fall-all", 0, 100], ["fall", Math.min(hop.x, 99.4), hop.width, { "data-mood": mood(hop) }]])),
       (hop) => hop.ms.toFixed(1),
       (hop) => bytes(hop.bytes_received),

@@ -1,0 +1,186 @@
+"""The engines and the processes of pages: what these may do, and what is left of them. script_host.py is the engine."""
+
+import signal
+import subprocess
+import sys
+from contextlib import AbstractAsyncContextManager
+
+import psutil
+import pytest
+import structlog
+import trio
+
+from daemon.trace.engine.engines import WAITING_MAX, Engines, engines_running
+from daemon.trace.engine.records import PageOutcome, PageRequest
+from tests.support.logged_errors import LoggedErrors
+from tests.support.processes import REPOSITORY
+from tests.support.waiting import until, wait_until
+
+HOST = "tests.support.script_host"
+FORBIDDEN = [
+    "open", "write a file", "socket", "fork", "libc's fork", "exec", "kill", "trace", "write to the daemon",
+    "read another descriptor", "sleep", "more time", "map code",
+]  # fmt: skip
+RUN = f"""
+import trio
+from daemon.trace.engine.engines import engines_running
+from daemon.trace.engine.records import PageRequest
+
+async def main():
+    async with engines_running(2, "{HOST}") as engines:
+        await engines.run(PageRequest("https://page.example/", "say", "utf-8", True))
+        print("ready", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+def engines(workers_max: int = 1, module: str = HOST) -> AbstractAsyncContextManager[Engines]:
+    return engines_running(workers_max, module)
+
+
+def page(text: str) -> PageRequest:
+    return PageRequest("https://page.example/", text, "utf-8", True)
+
+
+def processes(of: psutil.Process | None = None) -> list[psutil.Process]:
+    """The engines of a process, each followed by the process of its next page."""
+    return [
+        child
+        for child in (of or psutil.Process()).children(recursive=True)
+        if is_alive(child) and HOST in " ".join(child.cmdline())
+    ]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def test_a_page_that_does_what_it_may_not_is_killed_and_the_next_one_runs() -> None:
+    async with engines() as pages:
+        assert (await pages.run(page("say"))).why == "hello"
+        engine = processes()[0]
+        for action in FORBIDDEN:
+            assert await pages.run(page(action)) == PageOutcome("unresolved", why="a forbidden system call"), action
+        assert (await pages.run(page("say"))).why == "hello"
+        assert processes()[0] == engine
+
+
+@pytest.mark.parametrize(
+    ("action", "why"),
+    [
+        ("loop", "50 ms of CPU"),
+        ("allocate", "the engine failed"),
+        ("crash", "the engine crashed"),
+        ("long answer", "the engine crashed"),
+        ("nonsense", "the engine's answer is invalid"),
+    ],
+)
+async def test_a_page_beyond_its_limits_is_unresolved_and_the_next_one_runs(action: str, why: str) -> None:
+    async with engines() as pages:
+        outcome = await pages.run(page(action))
+        assert outcome.kind == "unresolved"
+        assert outcome.why.startswith(why)
+        assert (await pages.run(page("say"))).why == "hello"
+
+
+async def test_no_page_sees_another_page() -> None:
+    async with engines() as pages:
+        assert [(await pages.run(page("count"))).why for _ in range(3)] == ["1", "1", "1"]
+        assert len({(await pages.run(page("pid"))).why for _ in range(3)}) == 3
+
+
+async def test_an_engine_starts_with_the_daemon_and_further_ones_when_all_are_busy() -> None:
+    async with engines(3) as pages:
+        await pages.run(page("say"))
+        await pages.run(page("say"))
+        assert pages.workers == 1
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(pages.run, page("loop"))
+        assert pages.workers == 3
+
+
+async def test_pages_beyond_the_queue_are_unresolved_at_once() -> None:
+    outcomes: list[PageOutcome] = []
+
+    async def run() -> None:
+        outcomes.append(await pages.run(page("say")))
+
+    async with engines() as pages, trio.open_nursery() as nursery:
+        for _ in range(WAITING_MAX + 5):
+            nursery.start_soon(run)
+    refused = [outcome for outcome in outcomes if outcome.why != "hello"]
+    assert len(refused) == 5
+    assert set(refused) == {PageOutcome("unresolved", why="no engine was free")}
+
+
+async def test_an_engine_that_was_killed_is_replaced(expected_errors: LoggedErrors) -> None:
+    expected_errors.expect("engine_failed")
+    async with engines() as pages:
+        await pages.run(page("say"))
+        processes()[0].kill()
+        await until(lambda: expected_errors.named("engine_failed"))
+        assert (await pages.run(page("say"))).why == "hello"
+
+
+async def test_a_page_whose_trace_was_cancelled_leaves_the_engine_as_it_was() -> None:
+    async with engines() as pages:
+        await pages.run(page("say"))
+        engine = processes()[0]
+        with trio.move_on_after(0):
+            await pages.run(page("loop"))
+        assert (await pages.run(page("say"))).why == "hello"
+        assert processes()[0] == engine
+
+
+async def test_an_engine_that_does_not_start_says_why(expected_errors: LoggedErrors) -> None:
+    expected_errors.expect("engine_failed")
+    async with engines(3, "tests.support.no_such_module"):
+        [error, *_] = await until(lambda: expected_errors.named("engine_failed"))
+    assert "No module named 'tests.support.no_such_module'" in error["why"]
+
+
+async def test_the_log_says_which_restrictions_are_in_force_and_which_are_missing() -> None:
+    async def log_of(module: str) -> list[structlog.typing.EventDict]:
+        with structlog.testing.capture_logs() as lines:
+            async with engines(1, module) as pages:
+                assert (await pages.run(page("say"))).why == "hello"
+        return list(lines)
+
+    [complete] = await log_of(HOST)
+    assert complete["event"] == "engine_ready"
+    assert {"system_calls", "memory", "cpu_time"} < set(complete["sandbox"])
+    [ready, warning] = await log_of(HOST + "_without_filters")
+    assert "system_calls" not in ready["sandbox"]
+    assert warning["event"] == "engine_sandbox_incomplete"
+    assert warning["missing"] == ("system_calls",)
+
+
+async def test_no_process_is_left_after_the_block() -> None:
+    async with engines(2) as pages:
+        await pages.run(page("say"))
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(pages.run, page("loop"))
+            found = await until(lambda: all_four if len(all_four := processes()) == 4 else None)
+    assert [process for process in found if is_alive(process)] == []
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+def test_no_process_is_left_when_the_daemon_is_killed(ending: signal.Signals) -> None:
+    daemon = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    with daemon:
+        try:
+            assert daemon.stdout is not None
+            while daemon.stdout.readline() != "ready\n":
+                assert daemon.poll() is None
+            found = wait_until(lambda: both if len(both := processes(psutil.Process(daemon.pid))) == 2 else None)
+        finally:
+            daemon.send_signal(ending)
+        daemon.wait()
+    wait_until(lambda: not [process for process in found if is_alive(process)], "the engine has ended")
