@@ -20,12 +20,12 @@ import trio
 from daemon.host.clocks import read_boot_clock
 from daemon.providers.proxies import ProxyAddress, exit_ip_in
 from daemon.trace.browser.messages import Answer, NotHttp
-from daemon.trace.browser.relay import Fault, Relay
+from daemon.trace.browser.relay import ENDS, Fault, Relay
 from daemon.trace.walk.verdicts import Failure, Phase
 from daemon.trace.wire.connection import Progress, Target, authorization_of, open_tunnel
 from daemon.trace.wire.failures import failure_of
 from daemon.trace.wire.session import Fetcher
-from daemon.trace.wire.stream import Broken, HopError, Meter, TooManyBytes, WireStream, dial
+from daemon.trace.wire.stream import HopError, Meter, WireStream, dial
 from daemon.web.addresses import refused_host
 
 CONNECTIONS_MAX = 32  # of one tab at a time; a browser opens 6 per host
@@ -84,9 +84,8 @@ class Forwarder:
         self._scope.cancel()
 
     async def _serve(self, client: trio.SocketStream) -> None:
-        ends = (trio.BrokenResourceError, trio.ClosedResourceError, Broken, HopError, TooManyBytes, NotHttp)
         async with self._places:
-            with suppress(*ends):
+            with suppress(*ENDS, NotHttp):
                 await Relay(self, client).serve()
             await trio.aclose_forcefully(client)
 
@@ -94,7 +93,7 @@ class Forwarder:
         """Takes the last fault of a request to this target."""
         return self._faults.pop((host, port), None)
 
-    # What a relay asks.
+    # What a relay asks, see LeasedIp.
 
     def knows(self, authorization: bytes | None) -> bool:
         return authorization is not None and hmac.compare_digest(authorization, self._authorization)
@@ -106,7 +105,6 @@ class Forwarder:
         self._faults[target.host, target.port] = fault
 
     def note_head(self, answer: Answer) -> Fault | None:
-        """Reads the head of an answer over plain http. A fault: the answer must not reach the browser."""
         headers = tuple(answer.headers)
         self.exit_ip = exit_ip_in(headers, self._proxy.exit_ip_header) or self.exit_ip
         if answer.status != 407:
@@ -117,7 +115,6 @@ class Forwarder:
         return self._proxy.own_answer(answer.status, tuple(answer.headers)) is not None
 
     def check_bytes(self) -> None:
-        """After each read: raises HopError once `bytes_max` were received."""
         if self.meter.received > self._bytes_max:
             self.exhausted.set()
             raise HopError(Failure.TIMEOUT)
@@ -126,7 +123,6 @@ class Forwarder:
         return b"".join(f"{name}: {value}\r\n".encode() for name, value in authorization_of(self._proxy))
 
     async def open(self, target: Target, *, tunnel: bool) -> WireStream | Fault:
-        """A connection to the leased IP, with a tunnel to `target` or without one."""
         fetcher, progress = self._fetcher, Progress(self._fetcher.headers_bytes_max)
         stream: WireStream | None = None
         opened: WireStream | None = None

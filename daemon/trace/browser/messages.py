@@ -1,4 +1,4 @@
-"""HTTP/1.1 messages between the browser, the forwarder and the leased IP. Pure.
+"""HTTP/1.1 messages between the browser, the forwarder and the leased IP.
 
 Only heads are read: requests are the browser's own, so they are well-formed; answers are relayed as they are, and the
 browser judges them.

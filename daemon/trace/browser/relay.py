@@ -1,7 +1,7 @@
 """One connection of the browser to the forwarder: its requests to the leased IP, and the answers back."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
@@ -10,10 +10,7 @@ from daemon.trace.browser.messages import Answer, Asked, NotHttp, asked_in
 from daemon.trace.walk.verdicts import Failure, Phase
 from daemon.trace.wire.connection import Progress, Target
 from daemon.trace.wire.failures import failure_of
-from daemon.trace.wire.stream import HopError, WireStream
-
-if TYPE_CHECKING:
-    from daemon.trace.browser.forwarder import Forwarder
+from daemon.trace.wire.stream import Broken, HopError, TooManyBytes, WireStream
 
 READ_BYTES = 16_384
 HEAD_BYTES_MAX = 262_144  # of a request of the browser
@@ -21,6 +18,7 @@ BODY_BYTES_MAX = 4_194_304
 HEAD_END = b"\r\n\r\n"
 REFUSED_METHODS = frozenset({405, 501})  # by a proxy that knows no request but CONNECT
 
+ENDS = (trio.BrokenResourceError, trio.ClosedResourceError, Broken, HopError, TooManyBytes)
 OPENED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 CHALLENGE = b'HTTP/1.1 407 Login Required\r\nProxy-Authenticate: Basic realm="tracepool"\r\nContent-Length: 0\r\n\r\n'
 FORBIDDEN = b"HTTP/1.1 403 Not Public\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -39,11 +37,41 @@ class Fault:
     began: bool = False  # a part of an answer came
 
 
+class LeasedIp(Protocol):
+    """The leased IP of the trace. `only_tunnels`: it forwards no requests; `forwards`: it does, as an answer showed."""
+
+    only_tunnels: bool
+    forwards: bool
+
+    def knows(self, authorization: bytes | None) -> bool:
+        """Whether a request has the trace's password."""
+
+    def refuses(self, target: Target) -> bool:
+        """Whether the target is not public."""
+
+    async def open(self, target: Target, *, tunnel: bool) -> WireStream | Fault:
+        """A connection to the IP, with a tunnel to `target` or without one."""
+
+    def proxy_headers(self) -> bytes:
+        """The lines that log in to the IP."""
+
+    def note(self, target: Target, fault: Fault) -> None: ...
+
+    def note_head(self, answer: Answer) -> Fault | None:
+        """Reads the head of an answer over plain http. A fault: the answer must not reach the browser."""
+
+    def is_own(self, answer: Answer) -> bool:
+        """Whether a rule says that the IP gave the answer for itself."""
+
+    def check_bytes(self) -> None:
+        """After each read: raises HopError once too many bytes were received."""
+
+
 class Relay:
     """Serves one connection of the browser. It has one connection to the leased IP at a time."""
 
-    def __init__(self, forwarder: "Forwarder", client: trio.SocketStream) -> None:
-        self._forwarder = forwarder
+    def __init__(self, ip: LeasedIp, client: trio.SocketStream) -> None:
+        self._ip = ip
         self._client = client
         self._read = bytearray()  # from the client, not handled yet
         self._upstream: WireStream | None = None
@@ -51,12 +79,12 @@ class Relay:
 
     async def serve(self) -> None:
         """Raises what the streams raise, HopError, and NotHttp for what is no request."""
-        forwarder = self._forwarder
+        ip = self._ip
         try:
             while (asked := await self._next_request()) is not None:
-                if not forwarder.knows(asked.authorization):
+                if not ip.knows(asked.authorization):
                     await self._client.send_all(CHALLENGE)
-                elif forwarder.refuses(asked.target):
+                elif ip.refuses(asked.target):
                     return await self._client.send_all(FORBIDDEN)
                 elif asked.method == b"CONNECT":
                     return await self._tunnel(asked.target)
@@ -91,9 +119,9 @@ class Relay:
     # CONNECT
 
     async def _tunnel(self, target: Target) -> None:
-        opened = await self._forwarder.open(target, tunnel=True)
+        opened = await self._ip.open(target, tunnel=True)
         if isinstance(opened, Fault):
-            self._forwarder.note(target, opened)
+            self._ip.note(target, opened)
             return await self._client.send_all(FAILED)
         self._upstream = opened
         await self._client.send_all(OPENED)
@@ -104,8 +132,8 @@ class Relay:
             try:
                 while data := await self._received(opened):
                     await self._client.send_all(data)
-            except Exception:  # noqa: S110 - the tunnel has ended; the browser sees its end
-                pass
+            except ENDS:
+                pass  # the browser sees the tunnel's end
             nursery.cancel_scope.cancel()
         return None
 
@@ -113,8 +141,8 @@ class Relay:
         try:
             while data := await self._client.receive_some(READ_BYTES):
                 await upstream.write(data)
-        except Exception:  # noqa: S110 - as above
-            pass
+        except ENDS:
+            pass  # the leased IP sees the tunnel's end
         ended.cancel()
 
     # Plain http
@@ -124,14 +152,14 @@ class Relay:
         progress = Progress(0)
         answer = await self._answered(asked, body, progress)
         if isinstance(answer, Answer) and self._may_only_tunnel(answer):
-            opened = await self._forwarder.open(asked.target, tunnel=True)
-            self._forwarder.only_tunnels = not isinstance(opened, Fault)
+            opened = await self._ip.open(asked.target, tunnel=True)
+            self._ip.only_tunnels = not isinstance(opened, Fault)
             if not isinstance(opened, Fault):
                 self._close_upstream()
                 self._upstream, self._key = opened, asked.target
                 answer = await self._answered(asked, body, progress)
         if isinstance(answer, Fault):
-            self._forwarder.note(asked.target, answer)
+            self._ip.note(asked.target, answer)
             await self._client.send_all(FAILED)
             return False
         return await self._deliver(answer)
@@ -139,7 +167,7 @@ class Relay:
     async def _answered(self, asked: Asked, body: bytes, progress: Progress) -> Answer | Fault:
         """An answer whose head is complete."""
         while True:
-            tunnel = self._forwarder.only_tunnels
+            tunnel = self._ip.only_tunnels
             is_new = not self._has_connection(asked.target if tunnel else None)
             if is_new and isinstance(fault := await self._connect(asked.target, tunnel=tunnel), Fault):
                 return fault
@@ -148,7 +176,7 @@ class Relay:
             progress.stream, answer = self._upstream, Answer(asked.method)
             progress.bytes_read_before = self._upstream.bytes_read
             try:
-                await self._upstream.write(asked.head(None if tunnel else self._forwarder.proxy_headers()) + body)
+                await self._upstream.write(asked.head(None if tunnel else self._ip.proxy_headers()) + body)
                 while not answer.complete:
                     if not (data := await self._received(self._upstream)):
                         raise HopError(Failure.CLOSED)
@@ -160,15 +188,15 @@ class Relay:
                 if is_new or progress.began_to_answer:
                     return Fault(progress.phase, failure_of(error, progress), began=progress.began_to_answer)
             else:
-                return (None if tunnel else self._forwarder.note_head(answer)) or answer
+                return (None if tunnel else self._ip.note_head(answer)) or answer
 
     def _may_only_tunnel(self, answer: Answer) -> bool:
         """Whether the answer may be that of a proxy which opens tunnels and forwards no request."""
-        forwarder = self._forwarder
-        if forwarder.only_tunnels or forwarder.forwards or forwarder.is_own(answer):
+        ip = self._ip
+        if ip.only_tunnels or ip.forwards or ip.is_own(answer):
             return False
-        forwarder.forwards = answer.status not in REFUSED_METHODS
-        return not forwarder.forwards
+        ip.forwards = answer.status not in REFUSED_METHODS
+        return not ip.forwards
 
     async def _deliver(self, answer: Answer) -> bool:
         """Passes the answer on as it comes. A break is passed on as one."""
@@ -190,7 +218,7 @@ class Relay:
         return self._upstream is not None
 
     async def _connect(self, target: Target, *, tunnel: bool) -> Fault | None:
-        opened = await self._forwarder.open(target, tunnel=tunnel)
+        opened = await self._ip.open(target, tunnel=tunnel)
         if isinstance(opened, Fault):
             return opened
         self._upstream, self._key = opened, target if tunnel else None
@@ -198,7 +226,7 @@ class Relay:
 
     async def _received(self, upstream: WireStream) -> bytes:
         data = await upstream.read(READ_BYTES)
-        self._forwarder.check_bytes()
+        self._ip.check_bytes()
         return data
 
     def _close_upstream(self) -> None:

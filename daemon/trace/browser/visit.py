@@ -20,8 +20,8 @@ from daemon.trace.browser.course import Course
 from daemon.trace.browser.forwarder import USER
 from daemon.trace.browser.net_errors import ABORTED
 from daemon.trace.browser.process import Tab
+from daemon.trace.browser.protocol_types import cookie_of, header_of, raw_headers
 from daemon.trace.engine.records import How, PageOutcome
-from daemon.trace.walk.cookies import Cookie
 from daemon.trace.walk.hops import REDIRECT_STATUSES, Fetch, GaveUp, Landed, LeftAt
 from daemon.trace.walk.steps import WEB_SCHEMES
 from daemon.web.app_links import web_page_of
@@ -113,7 +113,7 @@ class Visit:
         await tab.send("Network.enable", maxTotalBufferSize=0, maxResourceBufferSize=0)
         await tab.send("Inspector.enable")
         await tab.send("Page.enable")
-        if cookies := [_cookie(cookie) for cookie in walk.jar.cookies()]:
+        if cookies := [cookie_of(cookie) for cookie in walk.jar.cookies()]:
             await tab.send("Network.setCookies", cookies=cookies)
         await tab.call("Fetch.enable", patterns=_PATTERNS, handleAuthRequests=True)
         self._frame = (await tab.call("Page.getFrameTree"))["frameTree"]["frame"]["id"]
@@ -167,7 +167,7 @@ class Visit:
             await self._tab.send("Fetch.continueRequest", requestId=params["requestId"])
             return
         self._show(left.status, left.headers)
-        headers = [_pair(name, value) for name, value in left.headers if name.lower() not in _FRAMING]
+        headers = [header_of(name, value) for name, value in left.headers if name.lower() not in _FRAMING]
         body = base64.b64encode(left.document.data).decode("ascii")
         answer = {"responseCode": left.status, "responseHeaders": headers, "body": body}
         await self._tab.send("Fetch.fulfillRequest", requestId=params["requestId"], **answer)
@@ -202,7 +202,7 @@ class Visit:
             if (fault := course.fault()) is not None:
                 course.fail(fault)
                 return
-            status, headers = params["responseStatusCode"], _raw(params.get("responseHeaders", ()))
+            status, headers = params["responseStatusCode"], raw_headers(params.get("responseHeaders", ()))
             answer = course.head(status, headers)
             if answer.own is None and course.walk.body(status, headers) is not None:
                 self._show(status, headers)
@@ -317,27 +317,3 @@ def _follows(status: int, headers: RawHeaders, base: str, step: Fetch) -> bool:
     location = location_in(headers) if status in REDIRECT_STATUSES else None
     url = None if location is None else parsed(location, base)
     return url is not None and wire_url(url.href) == step.url
-
-
-def _raw(headers: list[Params]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((_bytes(header["name"]), _bytes(header["value"])) for header in headers)
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode()
-
-
-def _pair(name: bytes, value: bytes) -> Params:
-    return {"name": name.decode("latin-1"), "value": value.decode("latin-1")}
-
-
-def _cookie(cookie: Cookie) -> Params:
-    """The parameters of Network.setCookies."""
-    value = cookie.value.encode("latin-1").decode("utf-8", "replace")
-    known = {"name": cookie.name, "value": value, "path": cookie.path, "secure": cookie.secure}
-    scheme = "https" if cookie.secure else "http"
-    where = {"url": f"{scheme}://{cookie.domain}/"} if cookie.host_only else {"domain": f".{cookie.domain}"}
-    return {**known, **where, "httpOnly": cookie.http_only}

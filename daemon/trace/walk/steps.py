@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome
 from daemon.trace.page.body import PageBody, ScriptBody, page_body
-from daemon.trace.page.html import Jump, Page
+from daemon.trace.page.html import Jump, page_without_html
 from daemon.trace.page.refreshes import refresh_of
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
@@ -58,6 +58,7 @@ __all__ = [
 _WITHOUT_BODY = frozenset({204, 205, 304})
 _KEEPS_THE_METHOD = frozenset({307, 308})
 _KINDS = {"link": "script"}  # a jump by a link is a script's, which clicked the link
+_GET = Jump("http", "")
 
 _Request = tuple[str, str, bytes, str]  # method, URL, body, cookies
 Step = Fetch | RunPage | Landed | GaveUp
@@ -102,9 +103,9 @@ class Walk:
             return None
         if status in REDIRECT_STATUSES and location_in(headers) is not None:
             return None
-        url, limits = self._current(), self.limits
-        if status == 407 and not _is_https(self._href):
+        if status == 407 and not self._href.startswith("https:"):
             return None  # the proxy's own answer
+        url, limits = self._current(), self.limits
         return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, refresh_of(headers, url))
 
     def answered(self, answer: HopAnswer) -> Step:
@@ -120,11 +121,10 @@ class Walk:
             return self._redirected(url, location, answer)
         if (fault := self._fault_of(answer)) is not None:
             return self._fault(answer, fault)
-        if answer.status >= 500:
-            return self._fault(answer, Fault(Verdict.TARGET, "status_5xx", f"answered with status {answer.status}"))
-        if answer.status < 200:
-            return self._fault(answer, Fault(Verdict.TARGET, "bad_status", f"answered with status {answer.status}"))
-        page = answer.page or self._without_page(answer.headers, url)
+        if not 200 <= answer.status < 500:
+            reason = "status_5xx" if answer.status >= 500 else "bad_status"
+            return self._fault(answer, Fault(Verdict.TARGET, reason, f"answered with status {answer.status}"))
+        page = answer.page or page_without_html(answer.headers, url, self.limits.refresh_max_s)
         if page.document is not None:
             assert self._fetch is not None
             self._page_run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar)
@@ -166,10 +166,8 @@ class Walk:
     def _left(self, answer: HopAnswer, outcome: PageOutcome, tier: Tier) -> Step:
         """The step after a page whose scripts have run."""
         self.jar.keep_from_script(self._current(), answer.headers, outcome.cookies)
-        if outcome.kind == "unresolved":
-            return self._landed(answer, tier, shown(outcome.why) or "unknown")
-        if outcome.kind == "stays":
-            return self._landed(answer, tier)
+        if outcome.kind != "goes":
+            return self._landed(answer, tier, None if outcome.kind == "stays" else shown(outcome.why) or "unknown")
         jump = Jump(
             _KINDS.get(outcome.how, outcome.how), outcome.url, outcome.method, outcome.body, outcome.content_type
         )
@@ -198,7 +196,7 @@ class Walk:
 
     def _fault_of(self, answer: HopAnswer) -> Fault | None:
         """The proxy's, if the answer is its own. Inside a tunnel a 407 is the target's answer, and a landing."""
-        if answer.tunnelled or _is_https(self._href):
+        if answer.tunnelled or self._href.startswith("https:"):
             return None
         return fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops), own=answer.own)
 
@@ -221,13 +219,6 @@ class Walk:
         if self._fetch is not None and answer.status in _KEEPS_THE_METHOD:
             return self._go(url, href, self._fetch)
         return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
-
-    def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
-        """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
-        refresh = refresh_of(headers, url)
-        if refresh is None or refresh.delay_s > self.limits.refresh_max_s:
-            return Page()
-        return Page(Jump("refresh-header", refresh.url.href))
 
     def _landed(self, answer: HopAnswer, tier: Tier | None = None, why: str | None = None) -> Landed:
         """The landing on the current page; `why` is set if the page goes on to a URL that is not known."""
@@ -264,13 +255,12 @@ class Walk:
             return self._loop(target)
         return self._go(url, href, jump)
 
-    def _go(self, url: URL, href: str, sends: Fetch | Jump | None = None) -> Fetch | Landed | GaveUp:
+    def _go(self, url: URL, href: str, sends: Fetch | Jump = _GET) -> Fetch | Landed | GaveUp:
         """The hop to `url` or the landing there, or GaveUp for a forbidden address."""
         if (refused := self._allowed(url)) is not None:
             return refused
         # After a POST the visitor would arrive there without the form's fields.
-        is_post = sends is not None and sends.method != "GET"
-        if not is_post and self.limits.stop_at and is_host_in(url.hostname, self.limits.stop_at):
+        if sends.method == "GET" and self.limits.stop_at and is_host_in(url.hostname, self.limits.stop_at):
             return Landed(href)
         return self._enter(url, href, sends)
 
@@ -279,11 +269,9 @@ class Walk:
             return None
         return self._give_up(Verdict.LIMIT, "refused_address", f"will not go to {shown(url.href)}: {why}")
 
-    def _enter(self, url: URL, href: str, sends: Fetch | Jump | None = None) -> Fetch | GaveUp:
+    def _enter(self, url: URL, href: str, sends: Fetch | Jump = _GET) -> Fetch | GaveUp:
         """The request for `url`, with the method and body of `sends`."""
-        method, body, content_type = (
-            ("GET", b"", "") if sends is None else (sends.method, sends.body, sends.content_type)
-        )
+        method, body, content_type = sends.method, sends.body, sends.content_type
         target, cookies = wire_url(href), self.jar.header(url)
         request = (method, target, body, cookies)
         if len(self.hops) >= self.limits.hops_max:
@@ -310,7 +298,7 @@ class Walk:
         return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
 
     def _current(self) -> URL:
-        assert self._current_url is not None, "answered() or failed() before start()"
+        assert self._current_url is not None, "start() was not called"
         return self._current_url
 
     def _record(
@@ -330,7 +318,3 @@ class Walk:
 
 def _scheme(href: str) -> str:
     return href.partition(":")[0]
-
-
-def _is_https(href: str) -> bool:
-    return href.startswith("https:")
