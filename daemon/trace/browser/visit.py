@@ -4,10 +4,10 @@ Requests for the main frame's document pause at two points. Before the request, 
 says whether the request may be sent. At the head of the response, the walk follows a redirect or ends the trace;
 otherwise the page is loaded. Other requests pause once, so that images, media, fonts and styles are not loaded.
 
-A page has settled when its load event has fired and it has not left within `refresh_max_s` of its own time. That time
-passes as fast as the page's work allows, and stands still while the page waits for the network
-(Emulation.setVirtualTimePolicy); in a browser without virtual time, it is real time. A page that has not settled within
-PAGE_S of real time gets the kind script_unresolved.
+A page has settled when it has not left within `refresh_max_s` of its own time since its load event. That time passes as
+fast as the page's work allows, and stands still while the page waits for the network (Emulation.setVirtualTimePolicy);
+in a browser without virtual time, it is real time. A page that has not settled within PAGE_S of real time gets the kind
+script_unresolved.
 """
 
 import base64
@@ -263,6 +263,7 @@ class Visit:
         frame = params["frame"]
         if frame["id"] == self._frame and self._course.answer is not None and frame["url"].startswith("http"):
             self._is_shown = True
+            await self._run_time()  # some pages never load: an app's URL, or document.open, ended their loading
 
     async def _within_document(self, params: Params) -> None:
         if params["frameId"] == self._frame and params.get("navigationType", "fragment") == "fragment":
@@ -286,7 +287,7 @@ class Visit:
             self._deadline = min(trio.current_time() + self._course.walk.limits.refresh_max_s, self._ends_at)
 
     async def _settled(self, _: Params) -> None:
-        if not self._is_loaded or self._is_leaving or self._course.answer is None:
+        if not self._is_shown or self._is_leaving or self._course.answer is None:
             await self._run_time()
         else:
             self._land()
