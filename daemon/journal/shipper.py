@@ -107,13 +107,13 @@ class Shipper:
         skips those that the spool has no more.
         """
         async with self._finding:
+            is_first = not self.facts.epoch
             rows = await self._read_positions()
             positions = {lane.name: 0 for lane in (self.facts, self.states)} | {row["lane"]: row["seq"] for row in rows}
-            first, last = await self._read(self._spool.bounds)
-            if (furthest := max(positions.values())) > last:
+            if is_first and (furthest := max(positions.values())) > self._spool.opened_seq:
                 await trio.to_thread.run_sync(self._spool.continue_after, furthest)
                 log.warning("spool_is_an_old_copy", continues_after=furthest)
-                last = furthest
+            first, last = await self._read(self._spool.bounds)
             begins_after = last if first is None else first - 1
             known = self._report_lost(positions, begins_after)
             for lane in (self.facts, self.states):

@@ -62,8 +62,8 @@ class Spool:
     """Raises sqlite3.Error if the disk fails; the write is rolled back then.
 
     Above `bytes_max` the oldest hits and traces are removed, but no states of IPs: a lease must not be forgotten.
-    `refused`: how many entries that PostgreSQL refused are kept. `refused_traces`: see refused.traces. `is_copy`,
-    `may_be_copy`: see copies.py.
+    `opened_seq`: the last entry of earlier runs. `refused`: how many entries that PostgreSQL refused are kept.
+    `refused_traces`: see refused.traces. `is_copy`, `may_be_copy`: see copies.py.
     """
 
     def __init__(self, path: Path, bytes_max: int = BYTES_MAX) -> None:
@@ -79,7 +79,8 @@ class Spool:
         self._count_refused()
         self.bytes = self.bytes_used()  # of the last measurement
         self._unmeasured_bytes = 0
-        self._recent = Recent((str(self.node_id), self.epoch), self.bounds()[1])
+        self.opened_seq = self.bounds()[1]
+        self._recent = Recent((str(self.node_id), self.epoch), self.opened_seq)
         self._files.look()
 
     def _use(self, run: copies.Opened) -> None:
@@ -298,11 +299,14 @@ class Spool:
         return dropped
 
     def continue_after(self, seq: int) -> None:
-        """Numbers new entries from `seq` + 1 on: this file is an old copy of one that has reached `seq`."""
+        """This file is an old copy of one that has reached `seq`: what this run has written, and writes, follows it."""
         with self._transaction():
-            self._writer.execute("insert into entries (seq, kind, body) values (?, ?, '{}')", (seq, PASSED_OVER))
-            self._writer.execute("delete from entries where seq = ?", (seq,))
-        self._recent.last_seq = seq
+            moved = max(seq, self._recent.last_seq) - self.opened_seq  # no old and new numbers are the same
+            self._writer.execute("update entries set seq = seq + ? where seq > ?", (moved, self.opened_seq))
+            self._writer.execute("delete from sqlite_sequence where name = 'entries'")
+            last_seq = self._recent.last_seq + moved
+            self._writer.execute("insert into sqlite_sequence values ('entries', ?)", (last_seq,))
+            self._recent.move(self.opened_seq, moved)
 
     def close(self) -> None:
         self._is_open = False

@@ -126,6 +126,11 @@ class Recent:
         while self.rows and self.rows[0][0] <= applied_seq:
             self.rows.popleft()
 
+    def move(self, after_seq: int, by: int) -> None:
+        """The entries after `after_seq`, and those to come, have numbers that are higher by `by`."""
+        self.last_seq += by
+        self.rows = deque(((seq + by * (seq > after_seq), kind, body) for seq, kind, body in self.rows), RECENT_MAX)
+
     def rename(self, kinds: Mapping[str, str], after_seq: int) -> None:
         """The entries after `after_seq` of a kind in `kinds` have another kind now."""
         self.rows = deque(

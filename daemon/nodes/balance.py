@@ -11,12 +11,13 @@ Each node computes the gifts of all nodes, with givers and receivers in a fixed 
 givers do not fill one deficit twice. Gifts on their way count as the receiver's: each giver publishes them (`sent`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import attrgetter
 from uuid import UUID
 
-from daemon.nodes.figures import CountryFigures
+from daemon.nodes.figures import SOON_S, CountryFigures, Sent
 
 HYSTERESIS = 0.2  # of the target
 MOVED_MAX = 0.05  # of a country's healthy IPs, and at least one, per MOVED_S and receiver
@@ -26,6 +27,7 @@ SETTLED_S = 10.0  # a node that has just started may stop again
 CYCLE_S = 65.0  # from one lease of an IP to the next possible one
 HEADROOM = 1.25  # IPs that a node's demand needs at least, as a multiple of those in use
 EVEN_PER_S = 0.2  # requests per second that are added to the demand of all nodes together: few requests say little
+_INT = attrgetter("int")  # an int compares faster than its UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,41 +61,50 @@ def targets(
     A node that does not drain gets one IP while there are enough. The others go by demand; what no demand needs is
     divided evenly. All zero if all nodes drain.
     """
-    total = sum(figures.healthy for figures in nodes.values())
-    takers = sorted(node for node in nodes if node not in draining)
-    aims = dict.fromkeys(sorted(nodes), 0)
+    ids = sorted(nodes, key=_INT)
+    may_take = [node not in draining for node in ids]
+    return dict(zip(ids, _aims([nodes[node] for node in ids], may_take, [0] * len(ids), cycle_s), strict=True))
+
+
+def _aims(
+    nodes: Sequence[CountryFigures], may_take: Sequence[bool], coming: Sequence[int], cycle_s: float
+) -> list[int]:
+    """The targets in the order of `nodes`. `coming`: IPs on their way to each node, which count as its own."""
+    aims = [0] * len(nodes)
+    takers = [place for place, may in enumerate(may_take) if may]
     if not takers:
         return aims
+    total = sum([its.available + its.locked + its.cooldown for its in nodes]) + sum(coming)
     if total < len(takers):
         # An owner keeps its IP unless another one's demand is clearly higher.
-        wish = {node: nodes[node].wanted_per_s * (1.5 if nodes[node].healthy else 1.0) for node in takers}
-        first = sorted(takers, key=lambda node: (-wish[node], -nodes[node].healthy, node))
-        return aims | dict.fromkeys(first[:total], 1)
-    evenly = EVEN_PER_S / len(takers)
-    needs = {node: (nodes[node].wanted_per_s + evenly) * cycle_s * HEADROOM for node in takers}
-    spare = max(0.0, total - sum(needs.values())) / len(takers)
-    return aims | _divided(total, {node: need + spare for node, need in needs.items()})
+        owned = [its.healthy + more for its, more in zip(nodes, coming, strict=True)]
+        wish = [its.wanted_per_s * (1.5 if owns else 1.0) for its, owns in zip(nodes, owned, strict=True)]
+        for place in sorted(takers, key=lambda place: (-wish[place], -owned[place], place))[:total]:
+            aims[place] = 1
+        return aims
+    evenly, scale = EVEN_PER_S / len(takers), cycle_s * HEADROOM
+    needs = [(nodes[place].wanted_per_s + evenly) * scale for place in takers]
+    spare = max(0.0, total - sum(needs)) / len(takers)
+    for place, aim in zip(takers, _divided(total, [need + spare for need in needs]), strict=True):
+        aims[place] = aim
+    return aims
 
 
-def _divided(total: int, weights: Mapping[UUID, float]) -> dict[UUID, int]:
+def _divided(total: int, weights: Sequence[float]) -> list[int]:
     """`total` in whole numbers by weight, at least one each (largest remainder; the first of equal ones)."""
-    rest, scale = total - len(weights), sum(weights.values())
-    exact = {node: rest * weight / scale for node, weight in weights.items()}
-    parts = {node: int(part) for node, part in exact.items()}
-    left = rest - sum(parts.values())
-    for node in sorted(weights, key=lambda node: (parts[node] - exact[node], node))[:left]:
-        parts[node] += 1
-    return {node: part + 1 for node, part in parts.items()}
+    rest, scale = total - len(weights), sum(weights)
+    exact = [rest * weight / scale for weight in weights]
+    parts = [int(part) for part in exact]
+    if left := rest - sum(parts):
+        behind = [part - whole for part, whole in zip(parts, exact, strict=True)]
+        for place in sorted(range(len(weights)), key=behind.__getitem__)[:left]:
+            parts[place] += 1
+    return [part + 1 for part in parts]
 
 
-def unseen(nodes: Mapping[UUID, CountryFigures], node: UUID) -> int:
-    """How many IPs are on their way to `node`, as the givers' figures say."""
-    adopted = nodes[node].adopted
-    count = 0
-    for figures in nodes.values():
-        if (sent := figures.sent.get(node)) is not None:
-            count += max(0, min(sent.count, sent.seen_at - adopted))
-    return count
+def on_their_way(sent: Iterable[Sent], adopted: int) -> int:
+    """The gifts to one node that are not among its `adopted` IPs."""
+    return sum([max(0, min(each.count, each.seen_at - adopted)) for each in sent])
 
 
 def idle(figures: CountryFigures) -> int:
@@ -101,30 +112,43 @@ def idle(figures: CountryFigures) -> int:
     return max(0, figures.available - figures.waiting - int(figures.wanted_per_s * OWN_S + 0.5))
 
 
-@dataclass(slots=True)
+def to_come(figures: CountryFigures) -> int:
+    """How many IPs a request on another node may expect: idle ones, or one whose rest ends soon and nobody needs."""
+    if now := idle(figures):
+        return now
+    needed = figures.waiting + int(figures.wanted_per_s * (OWN_S + SOON_S) + 0.5)
+    return figures.soon if figures.available + figures.soon > needed else 0
+
+
 class _Plan:
-    """The gifts of all nodes; `offers` and `needs` of the current step. `now`, `later`: (giver, receiver): count."""
+    """The gifts of all nodes, which are known by their place. `owned`: with the IPs on their way."""
 
-    offers: dict[UUID, int] = field(default_factory=dict)
-    made: dict[UUID, int] = field(default_factory=dict)
-    got: dict[UUID, int] = field(default_factory=dict)
+    def __init__(self, owned: Sequence[int], aims: Sequence[int], takers: Sequence[int]) -> None:
+        self._owned, self._aims, self._takers = owned, aims, takers
+        self._made, self._got = [0] * len(owned), [0] * len(owned)
+        self._order = sorted(takers, key=lambda place: owned[place] / max(1, aims[place]))
 
-    def match(
-        self, offers: Mapping[UUID, int], needs: Mapping[UUID, int], order: Iterable[UUID]
-    ) -> dict[tuple[UUID, UUID], int]:
-        """Fills the needs in `order` from the offers, by the givers' ids. `offers` and `needs` lack earlier steps."""
-        parts = dict[tuple[UUID, UUID], int]()
-        left = {giver: offer - self.made.get(giver, 0) for giver, offer in sorted(offers.items())}
-        for receiver in order:
+    def deficits(self) -> dict[int, int]:
+        """What the nodes lack of their targets."""
+        return {place: self._aims[place] - self._owned[place] - self._got[place] for place in self._takers}
+
+    def match(self, offers: Iterable[tuple[int, int]], needs: Mapping[int, int]) -> dict[tuple[int, int], int]:
+        """Fills the needs, the poorest node's first, from the offers in their order: counts by giver and receiver.
+
+        What was given by earlier calls is subtracted from `offers`, not from `needs`.
+        """
+        left = {giver: offer - self._made[giver] for giver, offer in offers if offer > self._made[giver]}
+        parts = dict[tuple[int, int], int]()
+        for receiver in self._order if left else ():
             need = needs.get(receiver, 0)
-            for giver, offer in left.items():
+            for giver, offer in left.items() if need > 0 else ():
                 part = min(need, offer)
                 if part > 0 and giver != receiver:
                     parts[giver, receiver] = part
                     left[giver] -= part
                     need -= part
-                    self.made[giver] = self.made.get(giver, 0) + part
-                    self.got[receiver] = self.got.get(receiver, 0) + part
+                    self._made[giver] += part
+                    self._got[receiver] += part
         return parts
 
 
@@ -146,63 +170,83 @@ def gifts(
     """
     if len(nodes) < 2 or me not in nodes or not nodes[me].total:
         return []
-    aims = targets(nodes, draining, cycle_s=cycle_s)
-    takers = [node for node in aims if node not in draining]
-    coming = {node: unseen(nodes, node) for node in nodes}
-    owned = {node: figures.healthy + coming[node] for node, figures in nodes.items()}
-    if any(coming.values()):
-        aims = targets(_with(nodes, coming), draining, cycle_s=cycle_s)
-    plan = _Plan()
-    order = sorted(takers, key=lambda node: (owned[node] / max(1, aims[node]), node))
+    ids = sorted(nodes, key=_INT)
+    figures = [nodes[node] for node in ids]
+    drains = [node in draining for node in ids] if draining else [False] * len(ids)
+    takers = [place for place, is_draining in enumerate(drains) if not is_draining]
+    coming = _coming(ids, figures)
+    aims = _aims(figures, [not is_draining for is_draining in drains], coming, cycle_s)
+    mine = [node.int for node in ids].index(me.int)
+    is_short = any(its.waiting or its.missed for its in figures)
+    if not drains[mine] and figures[mine].healthy <= aims[mine] and not (is_short and idle(figures[mine])):
+        return []  # it has nothing to give
+    owned = [its.healthy + more for its, more in zip(figures, coming, strict=True)]
+    plan = _Plan(owned, aims, takers)
 
-    offers = {n: f.available if n in draining else idle(f) for n, f in nodes.items()}
-    needs = {n: nodes[n].waiting + nodes[n].missed - nodes[n].available - coming[n] for n in takers}
-    now = plan.match(offers, needs, order)
+    now = dict[tuple[int, int], int]()
+    if is_short:
+        offers = [(place, its.available if drains[place] else idle(its)) for place, its in enumerate(figures)]
+        needs = {n: figures[n].waiting + figures[n].missed - figures[n].available - coming[n] for n in takers}
+        now = plan.match(offers, needs)
 
-    offers = {node: nodes[node].healthy - aims[node] for node in nodes}
-    left = {node: aims[node] - owned[node] - plan.got.get(node, 0) for node in takers}
-    needs = {n: left[n] for n in takers if owned[n] * 2 < aims[n] and (settled is None or n in settled)}
-    later = plan.match(offers, needs, order)
-
-    left = {node: aims[node] - owned[node] - plan.got.get(node, 0) for node in takers}
-    drained = plan.match({n: offer for n, offer in offers.items() if n in draining}, left, order)
-
-    most = max(1, int(MOVED_MAX * sum(owned.values())))
-    left = {node: min(most, aims[node] - owned[node] - plan.got.get(node, 0)) for node in takers}
-    low = {node for node in takers if owned[node] < aims[node] * (1 - HYSTERESIS)}
-    high = {node for node in nodes if nodes[node].healthy > aims[node] * (1 + HYSTERESIS)}
-    slow = plan.match({n: o for n, o in offers.items() if n in high}, left, order)
-    left = {node: left[node] - sum(part for (_, to), part in slow.items() if to == node) for node in low}
-    for pair, part in plan.match({n: o for n, o in offers.items() if n not in draining}, left, order).items():
-        slow[pair] = slow.get(pair, 0) + part
-
-    failed = _failed_parts(nodes[me].failed, takers) if me in draining else {}
+    offers = [(place, its.healthy - aims[place]) for place, its in enumerate(figures)]
+    needs = {place: lack for place, lack in plan.deficits().items() if owned[place] * 2 < aims[place]}
+    if settled is not None:
+        needs = {place: lack for place, lack in needs.items() if ids[place] in settled}
+    wait = plan.match(offers, needs)
+    if draining:
+        wait = _sums(wait, plan.match([offer for offer in offers if drains[offer[0]]], plan.deficits()))
+    slow = _slow_parts(plan, offers, owned, aims, drains)
     lately = dict[UUID, int]()
     for earlier in given:
         if now_s - earlier.at_s < MOVED_S:
             lately[earlier.to] = lately.get(earlier.to, 0) + earlier.count
+    failed = _failed_parts(figures[mine].failed, takers) if drains[mine] else {}
+    receivers = {to for giver, to in (*now, *wait, *slow) if giver == mine} | failed.keys()
     found = []
-    for to in takers:
-        pair = me, to
-        wait = later.get(pair, 0) + drained.get(pair, 0) + max(0, slow.get(pair, 0) - lately.get(to, 0))
-        gift = Gift(country, to, now.get(pair, 0) + wait, wait, failed.get(to, 0))
+    for place in sorted(receivers):
+        pair, to = (mine, place), ids[place]
+        later = wait.get(pair, 0) + max(0, slow.get(pair, 0) - lately.get(to, 0))
+        gift = Gift(country, to, now.get(pair, 0) + later, later, failed.get(place, 0))
         if gift.count or gift.failed:
             found.append(gift)
     return found
 
 
-def _with(nodes: Mapping[UUID, CountryFigures], coming: Mapping[UUID, int]) -> dict[UUID, CountryFigures]:
-    return {
-        node: CountryFigures(
-            available=figures.healthy + coming[node], failed=figures.failed, wanted_per_s=figures.wanted_per_s
-        )
-        for node, figures in nodes.items()
-    }
+def _slow_parts(
+    plan: _Plan, offers: Sequence[tuple[int, int]], owned: Sequence[int], aims: Sequence[int], drains: Sequence[bool]
+) -> dict[tuple[int, int], int]:
+    """From nodes that own clearly too many IPs, and to nodes that own clearly too few."""
+    most = max(1, int(MOVED_MAX * sum(owned)))
+    left = {place: min(most, lack) for place, lack in plan.deficits().items()}
+    slow = plan.match([(n, offer) for n, offer in offers if offer > aims[n] * HYSTERESIS], left)
+    for (_, to), part in slow.items():
+        left[to] -= part
+    left = {place: lack for place, lack in left.items() if owned[place] < aims[place] * (1 - HYSTERESIS)}
+    return _sums(slow, plan.match([offer for offer in offers if not drains[offer[0]]], left))
 
 
-def _failed_parts(failed: int, takers: list[UUID]) -> dict[UUID, int]:
+def _sums(parts: dict[tuple[int, int], int], more: Mapping[tuple[int, int], int]) -> dict[tuple[int, int], int]:
+    for pair, part in more.items():
+        parts[pair] = parts.get(pair, 0) + part
+    return parts
+
+
+def _coming(ids: Sequence[UUID], figures: Sequence[CountryFigures]) -> list[int]:
+    """How many IPs are on their way to each node, as the givers' figures say."""
+    coming = [0] * len(ids)
+    if any(its.sent for its in figures):
+        places = {node: place for place, node in enumerate(ids)}
+        for its in figures:
+            for to, sent in its.sent.items():
+                if (place := places.get(to)) is not None:
+                    coming[place] += on_their_way([sent], figures[place].adopted)
+    return coming
+
+
+def _failed_parts(failed: int, takers: Sequence[int]) -> dict[int, int]:
     """The failed IPs of a draining node in even parts."""
-    if not takers:
+    if not (failed and takers):
         return {}
     each, more = divmod(failed, len(takers))
-    return {node: each + (place < more) for place, node in enumerate(takers)}
+    return {place: each + (number < more) for number, place in enumerate(takers)}

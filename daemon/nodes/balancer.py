@@ -5,17 +5,18 @@ pools learn what the other nodes have. A country that only other nodes have gets
 gift. While this node is the only one, it does nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
 import trio
 
-from daemon.nodes.balance import SETTLED_S, Gift, gifts, idle
-from daemon.nodes.exchange import Exchange, is_short
-from daemon.nodes.figures import NO_COUNTRY_FIGURES, CountryFigures
+from daemon.nodes.balance import SETTLED_S, Gift, gifts
+from daemon.nodes.exchange import Exchange
+from daemon.nodes.figures import CountryFigures
 from daemon.nodes.member import Member
+from daemon.nodes.others import NO_OTHERS, OtherNodes, Others, is_short
 from daemon.nodes.peers import Peer, Peers
 from daemon.pool.directory import PoolDirectory, PoolHandle
 from daemon.pool.messages import NOTHING_ELSEWHERE, Give, Message, SetElsewhere
@@ -56,16 +57,19 @@ class Balancer:
     _began_s: float = field(init=False)
     _woken: trio.Event = field(default_factory=trio.Event, init=False)
     _had_others: bool = field(default=False, init=False)
+    _others: OtherNodes = field(default_factory=OtherNodes, init=False)
+    _peers: Peers = field(init=False)  # that `_others` is of
 
     def __post_init__(self) -> None:
+        self._peers = Peers(self._member.peers.me, float("-inf"))
         self._began_s = self._now_s()
 
     def countries(self) -> dict[str, CountryFigures]:
         """This node's present figures, for its row in `nodes`."""
-        found = {}
+        found, now_s = {}, self._now_s()
         for handle in self._directory:
             if handle.view.counts.total or handle.view.asked or handle.turned_away:
-                found[handle.country] = self._country(handle.country).exchange.figures(handle.view)
+                found[handle.country] = self._country(handle.country).exchange.figures(handle.view, now_s)
         return found
 
     def pools_s(self) -> float:
@@ -77,42 +81,34 @@ class Balancer:
 
     async def run(self) -> None:
         while True:
-            with trio.move_on_after(EACH_S):
-                await self._woken.wait()
             self._woken = trio.Event()
             self.step(self._now_s())
             await trio.sleep(PAUSE_S)
+            with trio.move_on_after(EACH_S):
+                await self._woken.wait()
 
     def step(self, now_s: float) -> None:
         """One round over all countries."""
         peers = self._member.peers
-        others = {peer.node_id: peer for peer in peers.others() if _takes_part(peer)}
+        if peers is not self._peers:
+            self._others.read(peer for peer in peers.others() if _takes_part(peer))
+            self._peers = peers
         is_current = now_s - peers.read_s < SILENT_S
-        if not others or not is_current:
+        if not self._others.ids or not is_current:
             self._note_alone(now_s)
             return
         self._had_others = True
-        for country in {country for peer in others.values() for country in peer.figures.countries}:
+        for country in self._others.countries():
             if self._directory.known(country) is None:
                 self._directory.open(country, (), self._member.term)
-        draining = frozenset(node for node, peer in peers.by_id.items() if peer.draining)
-        settled = {node for node, peer in others.items() if peer.figures.pools_s >= SETTLED_S} | {peers.me}
         is_hurried = False
         for handle in self._directory:
-            nodes = {
-                node: peer.figures.countries.get(handle.country, NO_COUNTRY_FIGURES) for node, peer in others.items()
-            }
-            mine = self._country(handle.country)
-            mine.exchange.note(
-                handle.view, handle.turned_away, {node: its.adopted for node, its in nodes.items()}, now_s
-            )
-            nodes[peers.me] = mine.exchange.figures(handle.view)
-            self._tell(handle, mine, mine.exchange.elsewhere(peers.me, nodes, now_s), now_s)
-            self._give(handle, mine, nodes, draining, settled, now_s)
-            own = nodes[peers.me]
-            is_hurried = is_hurried or bool(
-                (own.waiting or own.missed) and any(idle(its) for node, its in nodes.items() if node != peers.me)
-            )
+            mine, others, view = self._country(handle.country), self._others.of(handle.country), handle.view
+            mine.exchange.note(view, handle.turned_away, others, now_s)
+            own = mine.exchange.figures(view, now_s)
+            self._tell(handle, mine, mine.exchange.elsewhere(peers.me, own, others, now_s), now_s)
+            self._give(handle, mine, own, others, now_s)
+            is_hurried = is_hurried or bool(is_short(own) and others.idle)
         if is_hurried:
             self._member.hurry(others=True)
 
@@ -126,7 +122,7 @@ class Balancer:
         """No other node takes part, or PostgreSQL does not answer: the demand is still measured."""
         for handle in self._directory:
             mine = self._country(handle.country)
-            mine.exchange.note(handle.view, handle.turned_away, {}, now_s)
+            mine.exchange.note(handle.view, handle.turned_away, NO_OTHERS, now_s)
             if self._had_others and mine.told != NOTHING_ELSEWHERE:
                 elsewhere = NOTHING_ELSEWHERE if not any(self._member.peers.others()) else _without_hope(mine.told)
                 self._tell(handle, mine, elsewhere, now_s)
@@ -141,30 +137,25 @@ class Balancer:
         if is_due and _put(handle, elsewhere):
             mine.told, mine.told_s = elsewhere, now_s
 
-    def _give(
-        self,
-        handle: PoolHandle,
-        mine: _Country,
-        nodes: Mapping[UUID, CountryFigures],
-        draining: frozenset[UUID],
-        settled: set[UUID],
-        now_s: float,
-    ) -> None:
-        me = self._member.peers.me
-        is_urgent = me in draining or bool(mine.orders) or is_short(nodes.values())
+    def _give(self, handle: PoolHandle, mine: _Country, own: CountryFigures, others: Others, now_s: float) -> None:
+        peers = self._peers
+        me = peers.me
+        drains = me in peers.by_id and peers.by_id[me].draining
+        is_urgent = drains or bool(mine.orders) or others.are_short or is_short(own)
         if not is_urgent and now_s < mine.planned_s + PLAN_EACH_S:
             return
         if handle.view.gives != mine.gives and now_s < mine.gave_s + HANDLED_S:
             return
         mine.planned_s, mine.gives = now_s, handle.view.gives
+        by_id = peers.by_id
         made = gifts(
             handle.country,
             me,
-            nodes,
+            {node: others.of(node) for node in others.ids} | {me: own},
             mine.exchange.given,
             now_s,
-            draining=draining,
-            settled=settled,
+            draining=frozenset(node for node, peer in by_id.items() if peer.draining),
+            settled={node for node in self._others.ids if by_id[node].figures.pools_s >= SETTLED_S} | {me},
             cycle_s=self._cooldown_s() + TRACE_S,
         )
         for to in mine.orders - {gift.to for gift in made}:

@@ -5,14 +5,13 @@ Times are on the monotonic clock.
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from uuid import UUID
 
-from msgspec import structs
-
-from daemon.nodes.balance import MOVED_S, Given, idle, unseen
-from daemon.nodes.figures import CountryFigures, Sent, own_figures
-from daemon.pool.messages import NO_COUNTS, Counts, PoolView, SetElsewhere
+from daemon.nodes.balance import MOVED_S, Given
+from daemon.nodes.figures import SOON_S, CountryFigures, Sent
+from daemon.nodes.others import NO_OTHERS, Others
+from daemon.pool.messages import PoolView, SetElsewhere
 
 MEMORY_S = 30.0  # of the demand
 MISSED_S = 3.0
@@ -33,13 +32,13 @@ class Exchange:
         self._missed_at: deque[tuple[float, int]] = deque()
         self._adopted_at: deque[tuple[float, int]] = deque()  # the total until then
         self._totals: Mapping[UUID, int] = {}  # gifts by receiver
-        self._adopted_by: Mapping[UUID, int] = {}
+        self._others = NO_OTHERS  # at the last note with other nodes
         self._sent: dict[UUID, tuple[Sent, float]] = {}
         self._hopes_since_s = math.inf
         self._despairs_until_s = -math.inf
 
-    def note(self, view: PoolView, turned_away: int, adopted_by: Mapping[UUID, int], now_s: float) -> None:
-        """`turned_away`: see PoolHandle. `adopted_by`: other nodes' CountryFigures.adopted."""
+    def note(self, view: PoolView, turned_away: int, others: Others, now_s: float) -> None:
+        """`turned_away`: see PoolHandle."""
         asked, missed = view.asked + turned_away, view.missed + turned_away
         if (passed_s := now_s - self._noted_s) > 0:
             weight = max(1 - math.exp(-passed_s / MEMORY_S), passed_s / (now_s - self._began_s + MISSED_S))
@@ -55,17 +54,17 @@ class Exchange:
             self._hopes_since_s = math.inf
         while len(self._adopted_at) > 1 and self._adopted_at[1][0] <= now_s - LATELY_S:
             self._adopted_at.popleft()
-        self._note_gifts(view.given, adopted_by, now_s)
+        self._note_gifts(view.given, others, now_s)
 
-    def _note_gifts(self, totals: Mapping[UUID, int], adopted_by: Mapping[UUID, int], now_s: float) -> None:
+    def _note_gifts(self, totals: Mapping[UUID, int], others: Others, now_s: float) -> None:
         for to, count in self._new_gifts(totals):
-            self._sent[to] = self._sent_to(to, count, adopted_by), now_s
+            self._sent[to] = self._sent_to(to, count, others), now_s
             self.given.append(Given(to, count, now_s))
         self._totals = totals
-        if adopted_by:
-            self._adopted_by = adopted_by
+        if others.ids:
+            self._others = others
         for to, (sent, at_s) in list(self._sent.items()):
-            if now_s >= at_s + UNSEEN_S or adopted_by.get(to, 0) >= sent.seen_at:
+            if now_s >= at_s + UNSEEN_S or others.of(to).adopted >= sent.seen_at:
                 del self._sent[to]
         while self.given and self.given[0].at_s <= now_s - MOVED_S:
             self.given.popleft()
@@ -77,39 +76,44 @@ class Exchange:
         since = ((to, total - self._totals.get(to, 0)) for to, total in totals.items())
         return [(to, count) for to, count in since if count > 0]
 
-    def _sent_to(self, to: UUID, count: int, adopted_by: Mapping[UUID, int]) -> Sent:
+    def _sent_to(self, to: UUID, count: int, others: Others) -> Sent:
         """After `count` new gifts. They came after the last note, and the receiver may have adopted them already.
 
         So they count from what the receiver had adopted by the last note, or since its start.
         """
-        known = adopted_by.get(to, 0)
-        adopted = min(self._adopted_by.get(to, known), known)
+        adopted = others.of(to).adopted
+        if to in self._others.ids:
+            adopted = min(self._others.of(to).adopted, adopted)
         before = self._sent[to][0] if to in self._sent else Sent(0, adopted)
         left = count + max(0, min(before.count, before.seen_at - adopted))
         return Sent(left, adopted + left)
 
-    def figures(self, view: PoolView) -> CountryFigures:
+    def figures(self, view: PoolView, now_s: float) -> CountryFigures:
         sent = {to: sent for to, (sent, _) in self._sent.items()}
         for to, count in self._new_gifts(view.given):
-            sent[to] = self._sent_to(to, count, self._adopted_by)
-        return structs.replace(
-            own_figures(view.counts),
+            sent[to] = self._sent_to(to, count, self._others)
+        counts = view.counts
+        return CountryFigures(
+            available=counts.available,
+            locked=counts.locked,
+            cooldown=counts.cooldown,
+            failed=counts.failed,
+            waiting=counts.waiting,
             wanted_per_s=round(self._wanted_per_s, 3),
-            missed=sum(count for _, count in self._missed_at),
+            missed=sum([count for _, count in self._missed_at]),
             adopted=view.adopted,
             broken=view.broken,
+            soon=int(view.rested_s is not None and view.rested_s <= now_s + SOON_S),
             sent=sent,
         )
 
-    def elsewhere(self, me: UUID, nodes: Mapping[UUID, CountryFigures], now_s: float) -> SetElsewhere:
-        """What the other nodes have. As many IPs are coming as are idle there, on their way, or came lately."""
-        others = [figures for node, figures in nodes.items() if node != me]
-        counts = sum((_counts(figures) for figures in others), NO_COUNTS)
+    def elsewhere(self, me: UUID, own: CountryFigures, others: Others, now_s: float) -> SetElsewhere:
+        """What the other nodes have. Coming are IPs that are idle or will be soon, are on their way, or came lately."""
         arrived = self._adopted_at[-1][1] - self._adopted_at[0][1]
-        coming = sum(map(idle, others)) + unseen(nodes, me) + arrived
-        if not self._may_hope(coming, nodes[me].waiting, now_s):
+        coming = others.to_come + others.coming(me, own.adopted) + arrived
+        if not self._may_hope(coming, own.waiting, now_s):
             coming = 0
-        return SetElsewhere(coming, counts, sum(figures.broken for figures in others))
+        return SetElsewhere(coming, others.counts, others.broken)
 
     def _may_hope(self, coming: int, waiting: int, now_s: float) -> bool:
         """False for DESPAIR_S after requests have waited HOPE_MAX_S for a gift that did not come."""
@@ -123,12 +127,3 @@ class Exchange:
             self._despairs_until_s, self._hopes_since_s = now_s + DESPAIR_S, math.inf
             return False
         return True
-
-
-def is_short(nodes: Iterable[CountryFigures]) -> bool:
-    """Whether a request waits for an IP, or was refused lately, on any node."""
-    return any(figures.waiting or figures.missed for figures in nodes)
-
-
-def _counts(figures: CountryFigures) -> Counts:
-    return Counts(figures.total, figures.available, figures.locked, figures.cooldown, figures.failed, figures.waiting)

@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 
 from daemon.nodes.waits import Waits
-from daemon.pool.messages import Counts
 
 MINUTE_S = 60.0
+SOON_S = 3.0
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True):
@@ -24,8 +24,8 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `waiting`: requests that wait for an IP. `wanted_per_s`: new requests per second, also refused ones, smoothed over
     about 30 s. `missed`: requests of the last seconds that got no IP. `broken`: failed IPs that count towards the limit
-    of states.Quarantine. `adopted`: how many IPs have joined this country since the node started. `sent`: gifts that
-    the receiver's figures may lack, by receiver.
+    of states.Quarantine. `soon`: 1 if the next rest ends within SOON_S. `adopted`: how many IPs have joined since the
+    node started. `sent`: gifts that the receiver's figures may lack, by receiver.
     """
 
     available: int = 0
@@ -36,6 +36,7 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     wanted_per_s: float = 0.0
     missed: int = 0
     broken: int = 0
+    soon: int = 0
     adopted: int = 0
     sent: dict[UUID, Sent] = {}
 
@@ -46,17 +47,6 @@ class CountryFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def total(self) -> int:
         return self.healthy + self.failed
-
-
-def own_figures(counts: Counts) -> CountryFigures:
-    """Of a pool of this node."""
-    return CountryFigures(
-        available=counts.available,
-        locked=counts.locked,
-        cooldown=counts.cooldown,
-        failed=counts.failed,
-        waiting=counts.waiting,
-    )
 
 
 class ClickFigures(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -267,6 +267,7 @@ class PoolView(msgspec.Struct, frozen=True):
 
     Since the daemon started: `leases` granted, leases `asked` for (without checks), and `missed` for lack of an IP, IPs
     `adopted` and `given` (by receiver), Give messages (`gives`). `broken`: see Quarantine. `elsewhere`: of other nodes.
+    `rested_s`: when the next rest ends; None: no IP rests.
     """
 
     counts: Counts
@@ -280,6 +281,7 @@ class PoolView(msgspec.Struct, frozen=True):
     given: Mapping[UUID, int] = {}
     broken: int = 0
     elsewhere: SetElsewhere = NOTHING_ELSEWHERE
+    rested_s: float | None = None
 
     @property
     def country_counts(self) -> Counts:

@@ -58,6 +58,11 @@ class Relay:
         """Until `open`: open connections carry no data, new ones are accepted and never answered."""
         self._flows = trio.Event()
 
+    def lead_to(self, socket: Path) -> None:
+        """New connections go to another server; open ones are reset."""
+        self._socket = socket
+        self.reset_all()
+
     def refuse(self) -> None:
         """Until `open`: open connections are reset and new ones refused."""
         if self._door is not None:

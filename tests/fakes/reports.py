@@ -5,10 +5,11 @@ from uuid import UUID
 from daemon.host.clocks import read_clocks
 from daemon.maintenance.node_report import NodeReport
 from daemon.maintenance.tally import Tally
-from daemon.nodes.figures import NO_FIGURES, NodeFigures, own_figures
+from daemon.nodes.figures import NO_FIGURES, CountryFigures, NodeFigures
 from daemon.nodes.identity import NodeStatus
 from daemon.nodes.peers import Peer, Peers
 from daemon.pool.directory import PoolDirectory
+from daemon.pool.messages import Counts
 from daemon.settings.live import LiveSettings
 from daemon.trace.provider_health import ProviderHealth
 from daemon.troubles import Troubles
@@ -16,6 +17,10 @@ from daemon.troubles import Troubles
 ME = UUID(int=1)
 TRUST_S = 900.0
 QUIET_S = 160.0
+
+
+def _figures(counts: Counts) -> CountryFigures:
+    return CountryFigures(counts.available, counts.locked, counts.cooldown, counts.failed, counts.waiting)
 
 
 def a_node(node_id: UUID, figures: NodeFigures = NO_FIGURES, seen_s_ago: float = 0.0, state: str = "active") -> Peer:
@@ -52,5 +57,5 @@ def report_of(
         read_clocks,
         lambda: NodeStatus("n1", str(ME), 1, True, TRUST_S),
         lambda: Peers(ME, read_clocks().tick_s, {one.node_id: one for one in others}),
-        lambda: {country: own_figures(counts) for country, counts in directory.counts().items()},
+        lambda: {country: _figures(counts) for country, counts in directory.counts().items()},
     )

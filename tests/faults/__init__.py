@@ -8,8 +8,10 @@
   PostgreSQL, the disk and the clock.
 - `edited.py`, `spellings.py`, `locks.py`, `schemas.py`, `announcements.py`: what operators and other roles do to rows.
 - `links.py`, `pages.py`, `restored.py`: faults of their surroundings.
-- `beside.py`: three daemons on one database; `nodes.py`: one of them killed, paused or cut off; `moves.py`: IPs
-  that move between them; `shared.py`: what they share fails.
+- `beside.py`: several daemons on one database; `nodes.py`: one of them killed or cut off; `paused.py`: paused or
+  suspended; `moves.py`: IPs that move between them; `shared.py`: what they share fails; `clocks.py`: clocks set under
+  them; `promoted.py`: a replica takes over; `read_only.py`: sessions turn read-only; `crowd.py`: many nodes, one of
+  which flaps; `upgrades.py`: two versions side by side. `shift.py`: the file by which a clock is set.
 - `visible.py`: the messages that the daemon must show during a fault; `use_of_ips.py`: waits until IPs are in use.
 - `run.py`: runs a fault; `evidence.py`: gathers the history afterwards; `outcome.py`: prints what it led to.
 - `mutants.py`: small breaches of the promises built into the daemon, which each fault must notice.

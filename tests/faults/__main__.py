@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import trio
 
@@ -42,6 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--mutant", action="append", choices=sorted(MUTANTS), help="only this mutant; may be repeated")
     parser.add_argument("--lanes", type=int, help=f"faults at a time; default: 1, with --mutants {LANES}")
     parser.add_argument("--outage-s", type=float, help="how long PostgreSQL stays away; default: 32, with --mutants 8")
+    parser.add_argument("--before", type=Path, help="checkout of an earlier version, for nodes-upgraded-one-by-one")
     parser.add_argument("--keep", action="store_true", help="keep the logs, rows and answers without a breach too")
     parser.add_argument("--list", action="store_true", help="list the faults and mutants, and exit")
     options = parser.parse_args(words)
@@ -54,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
             say(f"{mutant.name:{NAME_WIDTH}} {mutant.what}; {where} must notice it")
         return 0
     faults = [FAULTS[name] for name in options.fault or FAULTS if _possible(FAULTS[name])]
-    knobs = Knobs(keep=options.keep)
+    knobs = Knobs(keep=options.keep, before=options.before and options.before.resolve())
     if options.outage_s is not None:
         knobs = replace(knobs, outage_s=options.outage_s)
     if options.mutants or options.mutant:

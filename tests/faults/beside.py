@@ -1,10 +1,10 @@
-"""A scene with three daemons on one database; each has its own state directory, port and visitors."""
+"""Several daemons, by default three, on one database; each has its own state directory, port and visitors."""
 
 import inspect
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -16,8 +16,9 @@ from tests.fakes.pooler import Mode, pooler
 from tests.fakes.relay import open_relay, socket_url
 from tests.fakes.wire import free_port
 from tests.faults.records import Down, cid_of
-from tests.faults.scene import NETWORK_LOG, OFFERS, Scene
+from tests.faults.scene import OFFERS, Scene
 from tests.faults.stage import Knobs, Stage
+from tests.faults.uses import Use, uses_of
 from tests.faults.visible import LOOK_EVERY_S, comes
 from tests.faults.visitors import Visitors
 from tests.support.servers import SceneBroke
@@ -25,15 +26,16 @@ from tests.support.servers import SceneBroke
 NAMES = ("first", "second", "third")
 VISITORS_APART = 1_000_000
 SHARED_WITHIN_S = 40.0
+STILL_S = 5.0
 OWNERS = """select coalesce(nodes.name, '') as node, ip_address
     from ip_rotation_pool left join nodes using (node_id)"""
 TRUSTED = "select count(*) as nodes from nodes where state = 'active' and trusted_until > now()"
 
 
-def beside_two(
-    *, relayed: bool = False, mode: Mode | None = None, spare: str | None = None
+def beside(
+    names: Sequence[str] = NAMES, *, relayed: bool = False, mode: Mode | None = None, spare: str | None = None
 ) -> Callable[[Scene, Knobs], AbstractAsyncContextManager[None]]:
-    """Add two daemons to a scene, and start them.
+    """Add daemons to a scene, so that there are as many as `names`, and start them. The scene's own one is the first.
 
     `relayed`: each daemon connects to PostgreSQL through a relay of its own. `mode`: all connect through a PgBouncer.
     `spare`: the name of a fourth daemon, which a round starts.
@@ -42,8 +44,8 @@ def beside_two(
     @asynccontextmanager
     async def equip(scene: Scene, _: Knobs) -> AsyncIterator[None]:
         settings = scene.settings
-        scene.settings = _named(settings, NAMES[0])
-        for number, name in enumerate((*NAMES, *([spare] if spare else []))):
+        scene.settings = _named(settings, names[0])
+        for number, name in enumerate((*names, *([spare] if spare else []))):
             if number:
                 scene.beside.append(_another(scene, name, _named(settings, name), number))
         server = scene.postgres.server.socket_dir / cluster.SOCKET_NAME
@@ -76,7 +78,9 @@ def _another(scene: Scene, name: str, settings: Mapping[str, Mapping[str, object
     rng = random.Random(scene.visitors.rng.random())
     visitors = Visitors(free_port(), tuple(OFFERS), rng, clicks_per_s=scene.visitors.clicks_per_s)
     visitors.sent = VISITORS_APART * number
-    made = Scene(directory, scene.postgres, visitors, scene.url, faulty=scene.faulty, settings=settings)
+    own = tuple(word.replace(str(scene.directory), str(directory)) for word in scene.faulty)
+    made = Scene(directory, scene.postgres, visitors, scene.url, faulty=own, settings=settings)
+    made.network_log = scene.network_log
     now_s = time.monotonic()
     made.downs.append(Down(now_s, now_s, float("inf"), time.time(), False, visitors.port))
     return made
@@ -127,6 +131,21 @@ async def all_serve(stage: Stage) -> None:
         await until(lambda: resolved(daemon, began_s), f"{name_of(daemon)} resolves clicks", SHARED_WITHIN_S)  # noqa: B023
 
 
+async def shared_out(stage: Stage) -> None:
+    """Wait until no IP has moved for STILL_S: each node has its share."""
+    before: dict[str, set[str]] = {}
+    since_s = time.monotonic()
+
+    async def is_still() -> bool:
+        nonlocal before, since_s
+        found = await owned(stage.scene)
+        if found != before:
+            before, since_s = found, time.monotonic()
+        return not found.get("") and time.monotonic() >= since_s + STILL_S
+
+    await until(is_still, f"no IP has moved for {STILL_S:g} s", SHARED_WITHIN_S + STILL_S)
+
+
 async def victim(stage: Stage) -> tuple[Scene, set[str]]:
     """The node with the most IPs but the first one, and its IPs."""
     found = await owned(stage.scene)
@@ -148,7 +167,7 @@ def resolved(daemon: Scene, from_s: float, to_s: float = float("inf")) -> int:
 
 async def used_by_others(stage: Stage, addresses: Collection[str], from_s: float, patience_s: float) -> list[float]:
     """Wait until all these IPs are in use after `from_s`. Returns when they first were, those that were, in order."""
-    network = stage.scene.directory / NETWORK_LOG
+    network = stage.scene.network_log
     first_s: dict[str, float] = {}
     from_byte = network.stat().st_size
 
@@ -160,6 +179,14 @@ async def used_by_others(stage: Stage, addresses: Collection[str], from_s: float
 
     await comes(stage.scene, all_used, patience_s)
     return sorted(first_s.values())
+
+
+def uses_by(daemon: Scene, from_s: float) -> list[Use]:
+    """The uses of IPs after `from_s` for clicks that this daemon has resolved, from the proxies' log."""
+    visits = (visit for visit in daemon.visitors.visits if visit.answered and visit.ended_s >= from_s)
+    cids = {cid_of(visit.location) for visit in visits}
+    events = read_log(daemon.network_log)
+    return [use for use in uses_of(events) if use.cid is not None and use.cid in cids and use.began_s >= from_s]
 
 
 def logged(scene: Scene, event: str, but: Scene | None = None) -> int:

@@ -8,10 +8,13 @@
 - `messages=MOST`: the pools' actors raise on messages counted as under `writes`, every other time after the pool
   changed.
 - `traces=MOST`: the trace workers raise in traces counted in the same way, every other time after the walk.
-- `clock=FILE`: the wall clock differs from the machine's by the seconds in the file.
+- `clock=FILE`: the wall clock differs from the machine's by the seconds in the file (shift.py), which may change.
+- `suspended=FILE`: the monotonic clocks stood still for the seconds in the file, as those of a machine that was
+  suspended. The boot clock and the wall clock did not.
+- `version=TEXT`: the daemon is of this version.
 - `mutant=NAME`: breaks a promise, see mutants.py.
 
-The first four write a line of JSON to `report=FILE` for each fault.
+`writes`, `held`, `messages` and `traces` write a line of JSON to `report=FILE` for each fault.
 """
 
 import json
@@ -23,6 +26,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from daemon import pauses
 from daemon.__main__ import main
 from daemon.clock import Moment
@@ -31,6 +36,7 @@ from daemon.pool.messages import Decision, Message
 from daemon.pool.pool import Pool
 from daemon.trace import backends
 from tests.faults.mutants import MUTANTS
+from tests.faults.shift import Shift
 
 REFUSALS = ("database or disk is full", "attempt to write a readonly database", "disk I/O error")
 
@@ -124,16 +130,34 @@ def raise_in_traces(nth: Nth, report: Report) -> None:
     setattr(backends, "trace", raising)  # noqa: B010 - mypy refuses to set an imported name
 
 
-def shift_wall_clock(path: Path) -> None:
-    shift_s = float(path.read_text()) if path.exists() else 0.0
+def shift_wall_clock(shift: Shift) -> None:
     read = time.time
-    time.time = lambda: read() + shift_s
+    time.time = lambda: read() + shift.read_s()
+
+
+def stop_monotonic_clocks(shift: Shift) -> None:
+    """Trio has imported perf_counter by name."""
+    monotonic, perf_counter = time.monotonic, time.perf_counter
+    time.monotonic = lambda: monotonic() - shift.read_s()
+    time.perf_counter = lambda: perf_counter() - shift.read_s()
+    trio_clock = sys.modules[trio._core._run.__name__]
+    setattr(trio_clock, "perf_counter", time.perf_counter)  # noqa: B010 - mypy refuses to set an imported name
+
+
+def be_version(text: str) -> None:
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("daemon") and "__version__" in vars(module):
+            setattr(module, "__version__", text)  # noqa: B010 - as above
 
 
 def build_in(name: str, value: str, report: Report | None) -> None:
     match name:
         case "clock":
-            shift_wall_clock(Path(value))
+            shift_wall_clock(Shift(Path(value)))
+        case "suspended":
+            stop_monotonic_clocks(Shift(Path(value)))
+        case "version":
+            be_version(value)
         case "mutant":
             MUTANTS[value].install()
         case _:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
-from tests.faults.beside import all_serve, beside_two, claims_held, name_of, owned, resolved, until
+from tests.faults.beside import all_serve, beside, claims_held, name_of, owned, resolved, until
 from tests.faults.evidence import rows_came
 from tests.faults.nodes import IPS, LOCK_S, LONG_TRUST
 from tests.faults.scene import Scene
@@ -119,7 +119,7 @@ FAULTS = (
         rounds=1,
         ips=IPS,
         settings=LONG_TRUST,
-        equip=beside_two(),
+        equip=beside(),
         finish=claims_held,
         clicks_per_s=FEW,
     ),
@@ -131,7 +131,7 @@ FAULTS = (
         long_form_only=True,
         ips=IPS,
         settings=LONG_TRUST,
-        equip=beside_two(),
+        equip=beside(),
         finish=claims_held,
         clicks_per_s=FEW,
     ),
@@ -143,7 +143,7 @@ FAULTS = (
         long_form_only=True,
         ips=IPS,
         settings=LONG_TRUST,
-        equip=beside_two(),
+        equip=beside(),
         finish=claims_held,
         clicks_per_s=FEW,
     ),

@@ -1,4 +1,4 @@
-"""Three daemons on one database, all under load: one of them is killed, paused, or cut off from PostgreSQL.
+"""Three daemons on one database, all under load: one of them is killed, or cut off from PostgreSQL.
 
 There are few IPs, so that each daemon uses every IP that it owns as soon as the IP has rested: the proxies' log would
 show an IP that two daemons use.
@@ -7,7 +7,6 @@ show an IP that two daemons use.
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import trio
 
@@ -15,18 +14,19 @@ from tests.fakes.pooler import PACKAGE, Mode
 from tests.fakes.relay import Relay
 from tests.faults.beside import (
     all_serve,
-    beside_two,
+    beside,
     claims_held,
     logged,
     name_of,
     owned,
     resolved,
+    shared_out,
     until,
     used_by_others,
+    uses_by,
     victim,
 )
 from tests.faults.evidence import rows_came
-from tests.faults.records import Down
 from tests.faults.scene import Scene
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes, status_of
@@ -92,17 +92,24 @@ async def _removed(stage: Stage) -> str:
 
 async def _restarted_in_place(stage: Stage) -> str:
     scene = stage.scene
+    await shared_out(stage)
     node, _ = await victim(stage)
     lost_nodes = logged(scene, "node_lost")
     await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
-    had = (await owned(scene))[name_of(node)]
+    had, restarted_s = await owned(scene), time.monotonic()
+    mine = had.pop(name_of(node))
     took_s = await node.restart()
-    has = (await owned(scene))[name_of(node)]
-    stage.expect(len(had & has) * 2 > len(had), "moved", f"it had {sorted(had)}, and restarted with {sorted(has)}")
+    await until(lambda: uses_by(node, restarted_s), "it leases an IP again", BACK_WITHIN_S + stage.knobs.slow_s)
+    used_s, used = min((use.began_s, use.address) for use in uses_by(node, restarted_s))
+    stage.measured("first IP used after a restart in place", used_s - restarted_s, BACK_WITHIN_S + stage.knobs.slow_s)
+    has = await owned(scene)
+    kept = has.pop(name_of(node))
+    stage.expect(kept == mine and used in mine, "moved", f"it had {sorted(mine)}, has {sorted(kept)}, and used {used}")
+    stage.expect(has == had, "moved", f"the others had {had}, and have {has}")
     stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "a node that restarted in place was found lost")
-    began_s = time.monotonic()
-    await until(lambda: resolved(node, began_s), "it resolves clicks again", BACK_WITHIN_S + stage.cooldown_s)
-    return f"killed with {len(had)} IPs; served by {len(has)} of its own {took_s:.1f} s after its restart"
+    return (
+        f"killed with {len(mine)} IPs; serves after {took_s:.1f} s, uses the first after {used_s - restarted_s:.1f} s"
+    )
 
 
 async def _stopped(stage: Stage) -> str:
@@ -148,34 +155,6 @@ async def _used_elsewhere(stage: Stage, node: Scene, began_s: float, trust_s: fl
     stage.breaches += breaches
     await all_serve(stage)
     return f"with {len(had)} IPs, used elsewhere {trust_s + QUIET_S:g} s later; its rows came {rows_s:.1f} s after all"
-
-
-async def paused(stage: Stage) -> str:
-    """A node is paused beyond trust and quiet, just beyond its trust, and for half of it, with traces in flight."""
-    pauses_s = (TRUST_S + QUIET_S + USED_WITHIN_S, TRUST_S + 1.5, TRUST_S / 2)
-    pause_s = pauses_s[stage.turn() % len(pauses_s)]
-    await all_serve(stage)
-    scene = stage.scene
-    node, had = await victim(stage)
-    assert node.process is not None
-    lost_nodes, lost_claims = logged(scene, "node_lost"), len(node.log("node_claim_lost"))
-    await until(lambda: node.visitors.under_way, "a click is in flight", SAID_WITHIN_S)
-    began_s = time.monotonic()
-    node.process.send_signal(signal.SIGSTOP)
-    node.downs.append(Down(began_s, began_s, float("inf"), time.time(), False, node.visitors.port, paused=True))
-    beyond = pause_s > TRUST_S + QUIET_S
-    uses_s = await used_by_others(stage, had, began_s + LOCK_S, pause_s + stage.knobs.slow_s) if beyond else []
-    await trio.sleep(max(0.0, began_s + pause_s - time.monotonic()))
-    node.process.send_signal(signal.SIGCONT)
-    node.downs[-1] = replace(node.downs[-1], ended_s=time.monotonic())
-    if beyond:
-        stage.expect(len(uses_s) == len(had), "not used", f"{len(uses_s)} of its {len(had)} IPs are used elsewhere")
-        said = await comes(scene, lambda: len(node.log("node_claim_lost")) > lost_claims, SAID_WITHIN_S)
-        stage.expect(said, "not said", "its IPs are others', and the log has no `node_claim_lost`")
-    else:
-        stage.expect(logged(scene, "node_lost") == lost_nodes, "moved", "it was found lost before its quiet had passed")
-    await all_serve(stage)
-    return f"paused for {pause_s:.1f} s with {len(had)} IPs, {len(uses_s)} of which others used"
 
 
 def cut_off(*ways: Callable[[Relay], None]) -> Callable[[Stage], Awaitable[str]]:
@@ -243,12 +222,12 @@ async def pooled(stage: Stage) -> str:
 CLAIM = frozenset({"node_claim_lost", "node_trust_ended", "database_unavailable", "loop_exception"})
 
 
-def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], rounds: int, **more: object) -> Fault:
+def of_nodes(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], rounds: int, **more: object) -> Fault:
     values: dict[str, object] = {
         "ips": IPS,
         "clicks_per_s": CLICKS_PER_S,
         "settings": SETTINGS,
-        "equip": beside_two(),
+        "equip": beside(),
         "finish": claims_held,
         **more,
     }
@@ -256,53 +235,46 @@ def _fault(name: str, what: str, round_: Callable[[Stage], Awaitable[str]], roun
 
 
 FAULTS = (
-    _fault(
+    of_nodes(
         "node-killed-or-stopped",
         "one of three nodes with a long trust is killed and removed, stopped, killed and restarted",
         killed,
         rounds=2,
         settings=LONG_TRUST,
     ),
-    _fault(
+    of_nodes(
         "node-lost",
         "one of three nodes is cut off and killed: the others use its IPs after its trust and its quiet, not before",
         lost,
         rounds=1,
         errors=CLAIM,
-        equip=beside_two(relayed=True),
+        equip=beside(relayed=True),
     ),
-    _fault(
-        "node-paused",
-        "one of three nodes is paused beyond trust and quiet, just beyond its trust, and for half of it",
-        paused,
-        rounds=2,
-        errors=CLAIM | {"statement_blocked"},  # by a transaction of the paused node
-    ),
-    _fault(
+    of_nodes(
         "node-cut-off",
         "one of three nodes does not reach PostgreSQL: refused, silent; in later rounds until its IPs are others'",
         cut_off(Relay.refuse, Relay.silence),
         rounds=1,
         errors=CLAIM,
-        equip=beside_two(relayed=True),
+        equip=beside(relayed=True),
     ),
-    _fault(
+    of_nodes(
         "node-on-a-slow-link",
         "one of three nodes reaches PostgreSQL within 200 ms, at times within seconds",
         stalled,
         rounds=1,
         long_form_only=True,
         errors=CLAIM,
-        equip=beside_two(relayed=True),
+        equip=beside(relayed=True),
     ),
     *(
-        _fault(
+        of_nodes(
             f"nodes-pooled-by-{mode}",
             f"three nodes behind PgBouncer in {mode} mode, one of which is killed; needs pgbouncer",
             pooled,
             rounds=1,
             settings=LONG_TRUST,
-            equip=beside_two(mode=mode),
+            equip=beside(mode=mode),
             needs=(PACKAGE,),
             long_form_only=mode != MODES[0],
         )

@@ -16,7 +16,9 @@ from daemon.demo.history import Event
 from tests.fakes.events import read_log
 from tests.faults import (
     announcements,
+    clocks,
     crashes,
+    crowd,
     disks,
     edited,
     evidence,
@@ -27,11 +29,15 @@ from tests.faults import (
     nodes,
     outages,
     pages,
+    paused,
+    promoted,
+    read_only,
     restored,
     schemas,
     shared,
     signals,
     spellings,
+    upgrades,
     wall_clock,
 )
 from tests.faults.mutants import MUTANTS, Mutant
@@ -59,8 +65,14 @@ MODULES = (
     pages,
     restored,
     nodes,
+    paused,
     moves,
     shared,
+    clocks,
+    promoted,
+    crowd,
+    read_only,
+    upgrades,
 )
 FAULTS: dict[str, Fault] = {fault.name: fault for module in MODULES for fault in module.FAULTS}
 SETTLE_S = 0.5

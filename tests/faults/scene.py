@@ -46,9 +46,10 @@ class Scene:
     """A daemon and its surroundings. `url`: the setting database.url; None means the embedded PostgreSQL.
 
     `addresses`, `proxy_port`: the IPs. `faulty`: arguments for faulty.py, which then runs the daemon. `beside`: further
-    daemons on the same database, each in its own directory. `relay`: between the daemon and PostgreSQL. `downs`: when
-    the daemon was down. `clock_shift_s`: by which the daemon's wall clock is wrong. `served_s`,
-    `first_served_s`: the last and the first time when the daemon began to serve.
+    daemons on the same database, each in its own directory. `relay`: between the daemon and PostgreSQL; `to_replica`:
+    between PostgreSQL and its replica. `downs`: when the daemon was down. `clock_shift_s`: by which the daemon's wall
+    clock is wrong. `served_s`, `first_served_s`: the last and the first time when the daemon began to serve. `code`:
+    the checkout that it runs.
     """
 
     directory: Path
@@ -61,11 +62,17 @@ class Scene:
     process: trio.Process | None = None
     beside: list["Scene"] = field(default_factory=list)
     relay: Relay | None = None
+    to_replica: Relay | None = None
     addresses: Sequence[str] = ()
     proxy_port: int = 0
     clock_shift_s: float = 0.0
     served_s: float = 0.0
     first_served_s: float = 0.0
+    code: Path = REPOSITORY
+    network_log: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.network_log = self.directory / NETWORK_LOG
 
     @property
     def daemons(self) -> tuple["Scene", ...]:
@@ -102,8 +109,8 @@ class Scene:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=REPOSITORY,
-                env=environment(),
+                cwd=self.code,
+                env=environment(PYTHONPATH=str(self.code)),
                 start_new_session=True,
             )
 

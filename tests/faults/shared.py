@@ -7,10 +7,11 @@ from pathlib import Path
 
 import trio
 
-from tests.faults.beside import all_serve, beside_two, claims_held, logged, name_of, owned, resolved, until, victim
+from tests.faults.beside import all_serve, beside, claims_held, logged, name_of, owned, resolved, until, victim
 from tests.faults.evidence import rows_came
 from tests.faults.failover import LOST_S, copied, replaced
 from tests.faults.nodes import CLAIM, CLICKS_PER_S, IPS, LOCK_S, LONG_TRUST, SETTINGS
+from tests.faults.shift import Shift
 from tests.faults.stage import Fault, Stage
 from tests.faults.visible import comes
 from tests.support.processes import run_command
@@ -110,7 +111,7 @@ async def clocks_apart(stage: Stage) -> str:
     stage.memory["clock_shifts_s"] = (0.0, HOUR_S, -HOUR_S)
     for node, shift_s in zip(scene.beside, (HOUR_S, -HOUR_S), strict=True):
         await node.end(signal.SIGKILL, STOPPED_WITHIN_S)
-        (node.directory / "clock").write_text(str(shift_s))
+        Shift(node.directory / "clock").set(shift_s)
         node.faulty, node.clock_shift_s = (*scene.faulty, f"clock={node.directory / 'clock'}"), shift_s
         await node.restart()
     await all_serve(stage)
@@ -131,7 +132,7 @@ FAULTS = (
         errors=AWAY,
         ips=IPS,
         settings=LONG_TRUST,
-        equip=beside_two(),
+        equip=beside(),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
     ),
@@ -143,7 +144,7 @@ FAULTS = (
         errors=AWAY | CLAIM | {"database_is_older"},
         ips=IPS,
         settings=SETTINGS,
-        equip=beside_two(),
+        equip=beside(),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
     ),
@@ -154,7 +155,7 @@ FAULTS = (
         rounds=1,
         ips=IPS,
         settings=LONG_TRUST,
-        equip=beside_two(spare=COPY),
+        equip=beside(spare=COPY),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
     ),
@@ -166,7 +167,7 @@ FAULTS = (
         long_form_only=True,
         ips=IPS,
         settings=LONG_TRUST,
-        equip=beside_two(),
+        equip=beside(),
         finish=claims_held,
         clicks_per_s=CLICKS_PER_S,
     ),

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.faults.records import Breach
@@ -22,7 +23,7 @@ class Knobs:
     """Differences between the long and the short form. `keep`: keep the evidence without a breach too.
 
     `mutant`: one of mutants.MUTANTS, built in. `cooldown_factor`: above 1 where a start outlasts a cooldown.
-    `slow_s`: what a loaded machine may add to a time limit.
+    `slow_s`: what a loaded machine may add to a time limit. `before`: a checkout of an earlier version.
     """
 
     outage_s: float = 32.0
@@ -32,6 +33,7 @@ class Knobs:
     keep: bool = False
     mutant: str | None = None
     cooldown_factor: int = 1
+    before: Path | None = None
 
 
 @dataclass(slots=True)

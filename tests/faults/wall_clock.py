@@ -2,6 +2,7 @@
 
 import signal
 
+from tests.faults.shift import Shift
 from tests.faults.stage import Fault, Stage
 from tests.faults.use_of_ips import used
 
@@ -18,7 +19,7 @@ async def clock_set(stage: Stage) -> str:
     await used(stage)
     await scene.end(signal.SIGKILL, KILLED_WITHIN_S)
     before_s, shift_s = scene.clock_shift_s, SHIFTS_S[stage.turn() % len(SHIFTS_S)]
-    (scene.directory / "clock").write_text(str(shift_s))
+    Shift(scene.directory / "clock").set(shift_s)
     scene.clock_shift_s = shift_s
     stage.memory["clock_shifts_s"] = SHIFTS_S
     took_s = await scene.restart()

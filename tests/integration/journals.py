@@ -52,12 +52,18 @@ class Journal:
 @asynccontextmanager
 async def running_journal(path: Path, database: Database, keep_s: float = 0.0) -> AsyncIterator[Journal]:
     journal = Journal(path, database, keep_s)
+    async with shipping(journal):
+        yield journal
+
+
+@asynccontextmanager
+async def shipping(journal: Journal) -> AsyncIterator[None]:
     try:
         await journal.shipper.find_position()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(journal.writer.run)
             nursery.start_soon(journal.shipper.run)
-            yield journal
+            yield
             nursery.cancel_scope.cancel()
     finally:
         journal.spool.close()

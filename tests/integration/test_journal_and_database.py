@@ -16,7 +16,7 @@ from daemon.journal.entries import encode
 from daemon.journal.lane import Lane
 from daemon.journal.spool import Spool, SpooledEntry
 from tests.integration.databases import PostgresServer, fresh_database
-from tests.integration.journals import running_journal
+from tests.integration.journals import Journal, running_journal, shipping
 from tests.support.entries import hit, leased
 from tests.support.logged_errors import LoggedErrors
 from tests.support.waiting import until
@@ -113,6 +113,33 @@ async def test_a_text_that_no_index_takes_holds_up_nothing(
         assert journal.shipper.refused == 1
         with pytest.raises(asyncpg.CheckViolationError, match="provider_has_at_most_200_characters"):
             await rows.add_ip("198.51.100.9", provider=noise)
+
+
+def restored(path: Path, content: bytes) -> None:
+    """As a backup of the machine restores a file: at the same place, with the same inode."""
+    path.write_bytes(content)
+    for beside in path.parent.glob(f"{path.name}-*"):
+        beside.unlink()
+
+
+async def test_an_old_copy_of_the_spool_in_its_place_loses_no_hit_of_its_new_run(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "j"
+    async with fresh_database(postgres) as rows:
+        async with running_journal(path, rows.database) as journal:
+            journal.writer.record(hit())
+            await journal.flush()
+        before = path.read_bytes()
+        async with running_journal(path, rows.database) as journal:
+            journal.writer.record(*(hit() for _ in range(9)))
+            await journal.flush()
+        restored(path, before)
+        journal = Journal(path, rows.database, 0.0)
+        journal.spool.append([encode(hit()) for _ in range(20)])  # before the database answers
+        async with shipping(journal):
+            await journal.flush()
+            assert await rows.one("select count(*) from hits") == 30
 
 
 async def test_an_empty_database_behind_a_spool_that_had_been_shipped_is_said_and_passed_over(

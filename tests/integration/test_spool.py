@@ -94,10 +94,27 @@ async def test_past_its_bound_hits_and_traces_make_room_and_ip_changes_stay(tmp_
 def test_an_old_copy_of_a_spool_continues_where_the_database_is(tmp_path: Path) -> None:
     with closing(Spool(tmp_path / "journal.sqlite")) as spool:
         spool.append([("hit", "{}")] * 3)
+    with closing(Spool(tmp_path / "journal.sqlite")) as spool:
         spool.continue_after(40)
         spool.append([("hit", "{}")])
         assert [entry.seq for entry in spool.read(0, 10)] == [1, 2, 3, 41]
         assert spool.bounds()[1] == 41
+
+
+@pytest.mark.parametrize("position", [40, 400])
+def test_what_was_written_before_the_position_is_known_follows_it_in_an_old_copy(tmp_path: Path, position: int) -> None:
+    with closing(Spool(tmp_path / "journal.sqlite")) as spool:
+        spool.append([("hit", '"before"')] * 3)
+    with closing(Spool(tmp_path / "journal.sqlite")) as spool:
+        spool.append([("hit", f'"{number}"') for number in range(100)])
+        spool.continue_after(position)
+        spool.append([("hit", '"after"')])
+        entries = spool.read(position, 1000)
+        assert [entry.body for entry in entries] == [*(f'"{number}"' for number in range(100)), '"after"']
+        assert entries[-1].seq == spool.bounds()[1]
+        (tmp_path / "journal.sqlite").unlink()
+        spool.check_files()
+        assert spool.read(position, 1000) == entries
 
 
 def test_threads_of_two_tasks_write_one_after_the_other(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from daemon.nodes.balancer import EACH_S, PAUSE_S, Balancer
 from daemon.nodes.figures import NodeFigures
 from daemon.nodes.peers import Peer, Peers
 from daemon.pool.messages import Message, PoolView
-from tests.sim.loop import Task
+from tests.sim.loop import Signal, Task, Wait
 from tests.sim.tables import NodeRecord
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class Balancing:
         self._run = run
         self.peers = Peers(run.home.node_id, float("-inf"))
         self._balancer: Balancer | None = None
-        self._is_hurried = False
+        self._woken = Signal()
+        self._handles: dict[str, _Handle] = {}
 
     # Member
 
@@ -56,10 +57,16 @@ class Balancing:
     # PoolDirectory
 
     def __iter__(self) -> Iterator[_Handle]:
-        return iter([_Handle(self._run, country) for country in self._run.pools])
+        return iter([self._handle(country) for country in self._run.pools])
+
+    def _handle(self, country: str) -> _Handle:
+        found = self._handles.get(country)
+        if found is None:
+            found = self._handles[country] = _Handle(self._run, country)
+        return found
 
     def known(self, country: str) -> _Handle | None:
-        return _Handle(self._run, country) if country in self._run.pools else None
+        return self._handle(country) if country in self._run.pools else None
 
     def open(self, country: str, ips: tuple[()], term: int) -> None:
         self._run.open(country).load_rows(ips, self._run.moment(), term)
@@ -74,30 +81,21 @@ class Balancing:
     def read(self, rows: list[NodeRecord], now_s: float) -> None:
         """After each renewal."""
         self.peers = Peers(self._run.home.node_id, self._run.tick(), {row.node_id: _peer(row, now_s) for row in rows})
-        self._wake()
+        self._woken.set()
 
     def note_waiting(self) -> None:
         """A request waits for an IP, or got none."""
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._balancer is not None and not self._is_hurried:
-            self._is_hurried = True
-            self._run.after(PAUSE_S, self._step)
+        self._woken.set()
 
     def run(self) -> Task:
-        """Call it when the pools are loaded."""
+        """As Balancer.run. Call it when the pools are loaded."""
         balancer: Any = Balancer
         run = self._run
         self._balancer = balancer(self, self, lambda: run.rules.cooldown_s, run.tick)
         while True:
-            self._step()
-            yield EACH_S
-
-    def _step(self) -> None:
-        self._is_hurried = False
-        if self._balancer is not None:
-            self._balancer.step(self._run.tick())
+            self._balancer.step(run.tick())
+            yield PAUSE_S
+            yield Wait(self._woken, EACH_S)
 
 
 def _peer(row: NodeRecord, now_s: float) -> Peer:

@@ -41,6 +41,26 @@ class Call:
     timeout_s: float = 5.0
 
 
+class Signal:
+    """Wakes the one task that waits for it."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self.wake: Callable[[], None] = lambda: None
+
+    def set(self) -> None:
+        self.is_set = True
+        self.wake()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A task's pause until `signal`, at most `timeout_s`."""
+
+    signal: Signal
+    timeout_s: float
+
+
 class Unavailable(Exception):
     """No answer from the database in time. The transaction may have been committed, or may be later."""
 

@@ -7,7 +7,7 @@ shipper (journal/shipper.py, journal/lane.py) and the balancer (nodes/balancer.p
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from daemon.pool.rests import Rests
 from daemon.pool.rows import ip_from_row
 from daemon.pool.states import Endpoint, Event, Ip, Rules, Status
 from tests.sim.balancing import Balancing
-from tests.sim.loop import Call, Refused, Task, Unavailable
+from tests.sim.loop import Call, Refused, Signal, Task, Unavailable, Wait
 from tests.sim.network import Link
 from tests.sim.tables import IpRow, NodeRecord
 from tests.sim.traces import Trace
@@ -42,26 +42,6 @@ LINGER_S = 0.02  # more entries may follow
 TIMERS_EACH_S = 0.1
 TIMER_MIN_S = 0.0005
 SPOOL_KEPT = 2_000
-
-
-class Signal:
-    """Wakes the one task that waits for it."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-        self.wake: Callable[[], None] = lambda: None
-
-    def set(self) -> None:
-        self.is_set = True
-        self.wake()
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """A task's pause until `signal`, at most `timeout_s`."""
-
-    signal: Signal
-    timeout_s: float
 
 
 @dataclass(eq=False)
@@ -385,13 +365,15 @@ class Run:
     def _read_rows(self, first: int, last: int | None) -> Task:
         """Takes rows without an owner, and adopts this node's rows with these edit numbers; without `last` all rows."""
         tables, me = self.world.tables, self.home.node_id
-        term, known = self.epoch, {ip_id for pool in self.pools.values() for ip_id in pool.ips}
+        term = self.epoch
         departures = yield Call(lambda: tables.departures(me))  # before the rows, see _confirm
         taken = yield from self._take()
         if last is None or taken:  # taking changes no edit number
+            known = [ip_id for pool in self.pools.values() for ip_id in pool.ips]
             self._fingerprint = yield Call(lambda: tables.fingerprint(me))
             rows = yield Call(lambda: tables.rows_of(me))
-            others = known - {row.id for row in rows}
+            mine = {row.id for row in rows}
+            others = {ip_id for ip_id in known if ip_id not in mine}
         else:
             rows, others = yield Call(lambda: (tables.rows_of(me, first, last), tables.others_edited(me, first, last)))
         self._adopt(rows, others, term)
@@ -428,10 +410,11 @@ class Run:
         for row in rows:
             by_country.setdefault(row.country, []).append(self._ip(row, is_own=False))
         country_of = {row.id: row.country for row in rows}
+        changed = country_of.keys() | others
         for country, pool in list(self.pools.items()):
-            gone = tuple(i for i in pool.ips if i in others or country_of.get(i, country) != country)
+            gone = sorted(i for i in changed & pool.ips.keys() if country_of.get(i) != country)
             if gone:
-                self.handle(country, Remove(gone))
+                self.handle(country, Remove(tuple(gone)))
         for country, ips in by_country.items():
             if country not in self.pools:
                 self.open(country)
@@ -545,10 +528,12 @@ class Run:
             except Refused:
                 yield 0.2
 
-    def usable(self, ip_id: UUID) -> bool:
-        """Whether the node leases this IP, or will when its lock or rest is over."""
-        found = next((pool.ips[ip_id] for pool in self.pools.values() if ip_id in pool.ips), None)
-        if found is None or not self.may_lease() or self.is_stopped:
-            return False
-        most_s = max(self._quiet_s, self.rules.lock_s + self.rules.cooldown_s)
-        return found.status is not Status.FAILED and (found.locked_until_s or 0.0) <= self.tick() + most_s
+    def usable(self) -> Iterator[UUID]:
+        """The IPs that the node leases, or will lease when their lock or rest is over."""
+        if not self.may_lease() or self.is_stopped:
+            return
+        until_s = self.tick() + max(self._quiet_s, self.rules.lock_s + self.rules.cooldown_s)
+        for pool in self.pools.values():
+            for ip in pool.ips.values():
+                if ip.status is not Status.FAILED and (ip.locked_until_s or 0.0) <= until_s:
+                    yield ip.id

@@ -8,7 +8,8 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -50,9 +51,15 @@ class IpRow:
     def __getitem__(self, column: str) -> Any:
         return getattr(self, column)
 
+    def copied(self) -> "IpRow":
+        return IpRow(*_ROW(self))
+
     @property
     def endpoint(self) -> Endpoint:
         return self.ip_address, self.ip_port, ""
+
+
+_ROW = attrgetter(*(column.name for column in fields(IpRow)))
 
 
 @dataclass(slots=True, eq=False)
@@ -84,28 +91,36 @@ class Data:
     positions: dict[tuple[UUID, str], int] = field(default_factory=dict)
     facts: Counter[int] = field(default_factory=Counter)
     edit_no: int = 0
+    edited: dict[int, UUID] = field(default_factory=dict)  # by edit number
 
     def copied(self) -> "Data":
         return Data(
             nodes={node_id: copy.copy(row) for node_id, row in self.nodes.items()},
-            ips={ip_id: copy.copy(row) for ip_id, row in self.ips.items()},
+            ips={ip_id: row.copied() for ip_id, row in self.ips.items()},
             by_endpoint=dict(self.by_endpoint),
             owned={owner: dict(ids) for owner, ids in self.owned.items()},
             departed=dict(self.departed),
             positions=dict(self.positions),
             facts=Counter(self.facts),
             edit_no=self.edit_no,
+            edited=dict(self.edited),
         )
+
+    def rows_edited(self, first: int, last: int) -> Iterator[IpRow]:
+        for edit_no in range(first, last + 1):
+            row = self.ips.get(self.edited[edit_no]) if edit_no in self.edited else None
+            if row is not None and row.edit_no == edit_no:
+                yield row
 
 
 class Tables:
-    """`notify(first, last)` announces edits. `moves`: rows that have changed their owner."""
+    """`notify(first, last, node_id)` announces edits, to all nodes or one. `moves`: rows that changed their owner."""
 
     def __init__(self, clock: Callable[[], float], faults: AbstractSet[str] = frozenset()) -> None:
         self.data = Data()
         self.clock = clock
         self.faults = faults
-        self.notify: Callable[[int, int], None] = lambda first, last: None
+        self.notify: Callable[[int, int, UUID | None], None] = lambda first, last, node_id: None
         self.told: Callable[[IpRow, str], None] = lambda row, what: None  # for the history of an endpoint
         self.moves = 0
         self.foreign_states: list[str] = []  # states that a node wrote over another node's
@@ -178,7 +193,7 @@ class Tables:
             row.lease_no += 1
             self._number(row)
         if freed:
-            self.notify(first, self.data.edit_no)
+            self.notify(first, self.data.edit_no, None)
         return len(freed)
 
     # IPs
@@ -200,12 +215,13 @@ class Tables:
         return any(not self._is_in_use_elsewhere(self.data.ips[ip_id].endpoint, node_id) for ip_id in nobodys)
 
     def rows_of(self, node_id: UUID, first: int = 0, last: int | None = None) -> list[IpRow]:
-        owned = (self.data.ips[ip_id] for ip_id in self.data.owned.get(node_id, ()))
-        return [copy.copy(row) for row in owned if first <= row.edit_no and (last is None or row.edit_no <= last)]
+        if last is not None:
+            return [row.copied() for row in self.data.rows_edited(first, last) if row.node_id == node_id]
+        return [self.data.ips[ip_id].copied() for ip_id in self.data.owned.get(node_id, ())]
 
     def others_edited(self, node_id: UUID, first: int, last: int) -> set[UUID]:
         """Rows with these edit numbers that are not this node's, or no more."""
-        return {row.id for row in self.data.ips.values() if first <= row.edit_no <= last and row.node_id != node_id}
+        return {row.id for row in self.data.rows_edited(first, last) if row.node_id != node_id}
 
     def fingerprint(self, node_id: UUID) -> tuple[int, int, bool]:
         owned = self.data.owned.get(node_id, {})
@@ -219,7 +235,7 @@ class Tables:
         for endpoint in endpoints:
             self.data.departed.pop((endpoint, node_id), None)
         if self.data.owned.get(None):
-            self.notify(self.data.edit_no, self.data.edit_no)
+            self.notify(self.data.edit_no, self.data.edit_no, None)
 
     # The journal
 
@@ -234,16 +250,17 @@ class Tables:
             row = self.data.nodes.get(node_id)
             if row is None or row.claim != claim or row.state != "active":
                 raise Refused("this node has lost its claim")
-        first = self.data.edit_no + 1
+        given: dict[UUID | None, list[int]] = {}
         for _, entry in batch:
             if isinstance(entry, IpChanged):
                 self._change(entry, node_id)
             elif isinstance(entry, IpGiven):
-                self._give(entry, node_id)
+                if (moved := self._give(entry, node_id)) is not None:
+                    given.setdefault(moved.node_id, []).append(moved.edit_no)
             else:
                 self.data.facts[entry] += 1
-        if self.data.edit_no >= first:
-            self.notify(first, self.data.edit_no)
+        for receiver, numbers in given.items():
+            self.notify(numbers[0], numbers[-1], receiver)
         self.data.positions[node_id, lane] = batch[-1][0]
         return True
 
@@ -258,14 +275,17 @@ class Tables:
         row.last_used_at, row.lease_no = entry.last_used_at, entry.lease_no
         row.locked_by_request, row.probe_failures = entry.locked_by_request, entry.probe_failures
 
-    def _give(self, entry: IpGiven, node_id: UUID) -> None:
+    def _give(self, entry: IpGiven, node_id: UUID) -> IpRow | None:
+        """The row, if its owner has changed."""
         row, to = self.data.ips.get(entry.id), self.data.nodes.get(entry.to)
         if row is None or ((row.node_id != node_id or row.lease_no > entry.lease_no) and not self._unowned):
-            return
+            return None
         row.lease_no = entry.lease_no + 1
-        self._own(row, entry.to if to is not None and to.state == "active" else None)
+        may_have = to is not None and to.state == "active" and not self._is_in_use_elsewhere(row.endpoint, entry.to)
+        self._own(row, entry.to if may_have else None)
         row.locked_until = row.locked_by_request = None
         self._number(row)
+        return row
 
     @property
     def _unowned(self) -> bool:
@@ -290,7 +310,7 @@ class Tables:
         self._departs(row)
         del self.data.by_endpoint[row.endpoint]
         del self.data.owned[row.node_id][ip_id]
-        self.notify(0, 0)
+        self.notify(0, 0, None)
         return True
 
     def set_endpoint(self, ip_id: UUID, address: str, port: str) -> bool:
@@ -320,11 +340,13 @@ class Tables:
 
     def _announce(self, row: IpRow) -> None:
         self._number(row)
-        self.notify(row.edit_no, row.edit_no)
+        self.notify(row.edit_no, row.edit_no, None)
 
     def _number(self, row: IpRow) -> None:
         self.data.edit_no += 1
+        self.data.edited.pop(row.edit_no, None)
         row.edit_no = self.data.edit_no
+        self.data.edited[row.edit_no] = row.id
 
     def _own(self, row: IpRow, node_id: UUID | None) -> None:
         self.moves += row.node_id != node_id

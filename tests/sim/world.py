@@ -50,6 +50,7 @@ class World:
         self.tables.notify = self._notify
         self.tables.told = self._told
         self.homes: list[Directory] = []
+        self.names: dict[UUID | None, str] = {}
         self.runs: dict[UUID, Run] = {}  # by node, the newest
         self._numbers = itertools.count(1)
         self._clicks = Random(f"clicks {seed}")  # the same clicks whatever the nodes
@@ -77,6 +78,7 @@ class World:
         rules = rules or Rules(self.size.lock_s, self.size.cooldown_s, waiting_max=100)
         node_id = UUID(int=(number << 64) + self.chance.getrandbits(32))
         self.homes.append(Directory(node_id, f"node{number}", rules, Link(self.loop, self.chance)))
+        self.names[node_id] = f"node{number}"
         return self.homes[-1]
 
     def start(self, home: Directory) -> Run:
@@ -98,11 +100,11 @@ class World:
         return WALL_S + self.loop.now_s + self.database_jump_s
 
     def _told(self, row: IpRow, what: str) -> None:
-        owner = next((home.name for home in self.homes if home.node_id == row.node_id), "nobody")
+        owner = self.names.get(row.node_id, "nobody")
         self.checker.note(row.endpoint, self.loop.now_s, f"row {row.id.int}, {owner}'s: {what}")
 
-    def _notify(self, first: int, last: int) -> None:
-        for run in self.runs.values():
+    def _notify(self, first: int, last: int, node_id: UUID | None) -> None:
+        for run in self.runs.values() if node_id is None else filter(None, [self.runs.get(node_id)]):
             if run.is_listening and run.home.link.mode in (OK, SLOW):
                 run.home.link.pass_on(lambda run=run: run.after(0.0, lambda: run.announce(first, last)))  # type: ignore[misc]
 
@@ -168,14 +170,22 @@ class World:
 
     def stuck(self, ids: AbstractSet[UUID] | None = None) -> list[IpRow]:
         """Healthy rows, of `ids` or all, that not exactly one node leases."""
-        found = []
+        users, found = self._users(), []
         for row in self.tables.rows():
             if not row.is_healthy or row.status == "failed" or (ids is not None and row.id not in ids):
                 continue
-            users = [run for run in self.living() if run.usable(row.id)]
-            if len(users) != 1 or users[0].home.node_id != row.node_id:
+            runs = users.get(row.id, ())
+            if len(runs) != 1 or runs[0].home.node_id != row.node_id:
                 found.append(row)
         return found
+
+    def _users(self) -> dict[UUID, list[Run]]:
+        """By IP, the runs that lease it."""
+        users: dict[UUID, list[Run]] = {}
+        for run in self.living():
+            for ip_id in run.usable():
+                users.setdefault(ip_id, []).append(run)
+        return users
 
     def expect_usable(self, why: str, ids: AbstractSet[UUID] | None = None) -> Task:
         """Checks healthy rows, of `ids` or all. A row that is not usable has MOVING_S: it may be moving."""
@@ -188,8 +198,8 @@ class World:
             yield MOVING_S / MOVING_CHECKS
             stuck = {row.id for row in self.stuck(stuck)}
         for row in (self.tables.data.ips[ip_id] for ip_id in sorted(stuck)):
-            users = [run.name for run in self.living() if run.usable(row.id)]
-            owner = next((home.name for home in self.homes if home.node_id == row.node_id), row.node_id)
+            users = [run.name for run in self._users().get(row.id, ())]
+            owner = self.names.get(row.node_id, row.node_id)
             what = f"{why}: {row.endpoint[0]} of {owner} is used by {users or 'nobody'}, and {len(stuck) - 1} more"
             self.checker.breach("stuck", began_s, what, row.endpoint)
             return

@@ -1,9 +1,11 @@
 """A PostgreSQL server whose processes tests kill and freeze, and whose rows they read."""
 
 import asyncio
+import os
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,18 @@ class Postgres:
 
     def start(self) -> None:
         self.server = embedded.start(self.directory)
+
+    def start_with(self, **environment: str) -> None:
+        """Start the server of this directory, which does not run, with more environment variables."""
+        data = self.server.data_dir
+        launch(data, self.server.socket_dir, **environment)
+        self.start()
+
+    def moved_to(self, data: Path) -> None:
+        """Another server, which runs on `data`, has taken the place of this one."""
+        found = cluster.running(data)
+        assert found is not None, f"no server runs on {data}"
+        self.server = replace(self.server, data_dir=data, socket_dir=found[1], url=cluster.url(found[1]))
 
     def let_go(self) -> None:
         self.server.stop()
@@ -67,6 +81,30 @@ class Postgres:
     def run(self, script: str, *, database: str = cluster.DATABASE) -> None:
         """Run statements that return no rows, in one transaction unless there is only one."""
         asyncio.run(_run(self.server.url.replace(f"/{cluster.DATABASE}?", f"/{database}?"), script))
+
+
+def launch(data: Path, socket_dir: Path, *settings: str, **environment: str) -> None:
+    """Start a server on `data` as its owner, with settings such as `port=5433`, and wait until it answers."""
+    owner = data.stat()
+    as_owner: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        as_owner = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    binaries = cluster.binaries_for(data)
+    words = [f"unix_socket_directories={socket_dir}", "unix_socket_permissions=0700", "listen_addresses=", *settings]
+    (data / "postmaster.pid").unlink(missing_ok=True)  # of a killed server, see cluster.launch
+    (socket_dir / f"{cluster.SOCKET_NAME}.lock").unlink(missing_ok=True)
+    with (data.parent / "server.log").open("ab") as log:
+        subprocess.Popen(
+            [binaries.bin_dir / "postgres", "-D", data, *(word for each in words for word in ("-c", each))],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | environment,
+            start_new_session=True,
+            **as_owner,
+        )
+    cluster.wait(lambda: cluster.answers(binaries, socket_dir), END_S, f"PostgreSQL did not start on {data}")
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

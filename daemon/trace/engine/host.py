@@ -17,6 +17,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from daemon.trace.page.charsets import UTF_8, percent_encoded, url_in_document, without_lone_surrogates
 from daemon.web.headers import parsed
 
+_WARM_UP_CALLS = 20
 DEPTH_MAX = 512  # of a tree, as in Chromium: a deeper element becomes a sibling
 
 _PARTS = ("href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash")
@@ -28,6 +29,22 @@ _FORM_SAFE = "*-._"  # besides letters and digits (URL 5.2)
 
 def host_functions() -> dict[str, Callable[[str], str]]:
     return {"__parse": _parse, "__url": _url, "__encode": _encode, "__random": _random}
+
+
+def warm_up() -> None:
+    """Calls each function until Python has specialized it, so that a page's process does not write to its code."""
+    for _ in range(_WARM_UP_CALLS):
+        _parse(
+            dumps(
+                ["<!doctype html><html><head><title>x</title></head><body a=b>x<!--x--><script>x</script></body>", None]
+            )
+        )
+        _parse(dumps(["<b>x</b>", "div"]))
+        _url(dumps(["parse", "/a?b#c", "https://host.example/", "utf-8"]))
+        _url(dumps(["set", "https://host.example/", "search", "a"]))
+        for how in ("query", "form", "bytes"):
+            _encode(dumps(["a b", "utf-8", how]))
+        _random("")
 
 
 def _arguments(text: str) -> Iterator[str]:
@@ -115,9 +132,13 @@ def _url(argument: str) -> str:
 def _encode(argument: str) -> str:
     """`[text, encoding, how]` → the text in that encoding, with `&#N;` for characters that the encoding lacks.
 
-    `how` is query (percent-encoded), form (application/x-www-form-urlencoded) or bytes (in base64).
+    `how` is query (percent-encoded), form (application/x-www-form-urlencoded), bytes (in base64), or name: the name of
+    the encoding that `encoding` is a label of, or null.
     """
     text, label, how = _arguments(argument)
+    if how == "name":
+        found = webencodings.lookup(label)
+        return dumps(None if found is None else found.name)
     encoding = webencodings.lookup(label) or UTF_8
     if how == "query":
         return dumps(percent_encoded(text, encoding, _QUERY_SAFE))

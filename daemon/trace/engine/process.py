@@ -18,7 +18,9 @@ ANSWER_S_MAX = 2.0
 START_S_MAX = 15.0
 
 # The engine has no variable of the daemon's environment, which may have secrets, except where its libraries are.
-_ENVIRONMENT = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"} | {"TZ": "UTC0"}
+# LD_BIND_NOW: else the process of each page would look up the functions that it calls.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
+_ENVIRONMENT |= {"TZ": "UTC0", "LD_BIND_NOW": "1"}
 CHILD = "daemon.trace.engine.child"
 _START = "import sys, importlib; sys.path[:] = sys.argv[2:]; importlib.import_module(sys.argv[1]).main()"
 _READ_BYTES = 1 << 16

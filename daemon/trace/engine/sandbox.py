@@ -11,7 +11,7 @@ import resource
 import signal
 import struct
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from daemon.trace.engine.limits import CPU_S, MEMORY_BYTES
 
@@ -56,7 +56,11 @@ MACHINES = {
     ),
 }  # fmt: skip
 
-_libc = ctypes.CDLL(None, use_errno=True)
+# Names, with a function that raises OSError where the kernel refuses, and its arguments.
+_Restrictions = tuple[tuple[str, Callable[..., object], tuple[Any, ...]], ...]
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+_prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
 def page_filter(machine: Machine) -> bytes:
@@ -91,53 +95,47 @@ def _program(machine: Machine, rules: Iterable[tuple[int, list[tuple[int, int, i
 
 
 class Sandbox:
-    """The limits of this machine. Made before `enter_engine`, because that closes /proc."""
+    """The restrictions, prepared before the engine enters its own, because it can open no file after that.
+
+    A page's process inherits those of the engine, which cost nothing for each page.
+    """
 
     def __init__(self) -> None:
         machine = MACHINES.get(os.uname().machine) if struct.calcsize("P") == 8 else None
-        self._engine_filter = None if machine is None else _Filter(engine_filter(machine))
-        self._page_filter = None if machine is None else _Filter(page_filter(machine))
-        self._memory_bytes = _address_space_bytes() + MEMORY_BYTES
-        self._engine = os.getpid()
+        memory_bytes = _address_space_bytes() + MEMORY_BYTES
+        self._engine: _Restrictions = (
+            ("no_core", resource.setrlimit, (resource.RLIMIT_CORE, (0, 0))),
+            ("no_file_growth", resource.setrlimit, (resource.RLIMIT_FSIZE, (0, 0))),
+            ("memory", resource.setrlimit, (resource.RLIMIT_AS, (memory_bytes, memory_bytes))),
+            ("no_new_privileges", _set, (_PR_SET_NO_NEW_PRIVS, 1)),
+            ("engine_system_calls", _install, (machine and _Filter(engine_filter(machine)),)),
+        )
+        self._page: _Restrictions = (
+            ("ends_with_engine", _end_with, (os.getpid(),)),
+            ("no_files", resource.setrlimit, (resource.RLIMIT_NOFILE, (0, 0))),
+            ("no_processes", resource.setrlimit, (resource.RLIMIT_NPROC, (0, 0))),
+            ("cpu_time", signal.setitimer, (signal.ITIMER_PROF, CPU_S)),
+            ("system_calls", _install, (machine and _Filter(page_filter(machine)),)),
+        )
+        self.missing: list[str] = []
+
+    @property
+    def in_force(self) -> list[str]:
+        return [name for name, _, _ in (*self._engine, *self._page) if name not in self.missing]
 
     def enter_engine(self) -> None:
-        """Restricts the engine. Where the kernel refuses, the engine goes on; `enter_page` says what is missing."""
-        _set(_PR_SET_NO_NEW_PRIVS, 1)
-        try:
-            _install(self._engine_filter)
-        except OSError:
-            return  # a page's process reports that it has no filter either
+        """Restricts the engine. What the kernel refuses is noted as missing, here and in `enter_page`."""
+        self._enter(self._engine)
 
-    def enter_page(self) -> tuple[list[str], list[str]]:
-        """Restricts the process of a page. Returns which restrictions are in force, and which are not."""
-        in_force: list[str] = []
-        missing: list[str] = []
-        for name, restrict in self._restrictions():
+    def enter_page(self) -> None:
+        self._enter(self._page)
+
+    def _enter(self, restrictions: "_Restrictions") -> None:
+        for name, restrict, arguments in restrictions:
             try:
-                restrict()
+                restrict(*arguments)
             except (OSError, ValueError):
-                missing.append(name)
-            else:
-                in_force.append(name)
-        return in_force, missing
-
-    def _restrictions(self) -> list[tuple[str, Callable[[], object]]]:
-        return [
-            ("parent_death", self._die_with_engine),
-            ("no_files", lambda: _limit(resource.RLIMIT_NOFILE, 0)),
-            ("no_file_growth", lambda: _limit(resource.RLIMIT_FSIZE, 0)),
-            ("no_core", lambda: _limit(resource.RLIMIT_CORE, 0)),
-            ("no_processes", lambda: _limit(resource.RLIMIT_NPROC, 0)),
-            ("memory", lambda: _limit(resource.RLIMIT_AS, self._memory_bytes)),
-            ("no_new_privileges", lambda: _set(_PR_SET_NO_NEW_PRIVS, 1)),
-            ("cpu_time", lambda: signal.setitimer(signal.ITIMER_PROF, CPU_S)),
-            ("system_calls", lambda: _install(self._page_filter)),
-        ]
-
-    def _die_with_engine(self) -> None:
-        _set(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != self._engine:
-            os._exit(0)  # the engine died before the signal was set
+                self.missing.append(name)
 
 
 class _Filter(ctypes.Structure):
@@ -155,15 +153,16 @@ def _install(program: _Filter | None) -> None:
     _set(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program))
 
 
-def _set(option: int, *values: int) -> None:
+def _set(option: int, value: int, address: int = 0) -> None:
     """prctl(2), raising OSError."""
-    arguments = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
-    if _libc.prctl(ctypes.c_int(option), *arguments):
+    if _prctl(option, value, address, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _limit(what: int, most: int) -> None:
-    resource.setrlimit(what, (most, most))
+def _end_with(engine: int) -> None:
+    _set(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != engine:
+        os._exit(0)  # the engine died before the signal was set
 
 
 def _address_space_bytes() -> int:

@@ -1,0 +1,113 @@
+"""Where tracepool lands with a page of the corpus: a whole trace through a proxy on loopback."""
+
+import contextlib
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import trio
+
+from daemon.demo.wire import Connection, Request, answer
+from daemon.providers.proxies import proxy_for
+from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
+from daemon.trace.wire.session import Fetcher, TraceResult, trace
+from tests.fakes.net import context_for, fetcher
+from tests.fakes.proxies import proxy
+from tests.fakes.wire import listening
+from tests.pages.chromium import USER_AGENT
+from tests.pages.corpus import JumpPage, Sent
+
+LIMITS = Limits(20, allow_private=True)
+IDENTITY = Identity(USER_AGENT, "en-US,en;q=0.9")
+
+
+class _Ports(Mapping[str, int]):
+    """Every name leads to one plain and one TLS origin, whose ports are here."""
+
+    def __init__(self, plain: int, tls: int) -> None:
+        self._by_port = {"80": plain, "443": tls}
+
+    def __getitem__(self, address: str) -> int:
+        return self._by_port[address.rpartition(":")[2]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_port)
+
+    def __len__(self) -> int:
+        return len(self._by_port)
+
+
+@dataclass
+class _Origin:
+    """Every host of one page."""
+
+    page: JumpPage
+    scheme: str
+    asked: Counter[str]
+    requests: list[tuple[str, Request]] = field(default_factory=list)
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        await Connection(stream).serve(lambda request: self._answer(stream, request))
+
+    async def _answer(self, stream: trio.abc.Stream, request: Request) -> bool:
+        url = f"{self.scheme}://{request.value('host')}{request.target}"
+        self.requests.append((url, request))
+        is_file = urlsplit(url).path.endswith((".js", ".mjs"))
+        found = self.page.answer(url, nth=self.asked[url], document=not is_file)
+        self.asked[url] += 1
+        await stream.send_all(answer(found.status, found.body, *found.headers, kind=None))
+        return True
+
+
+@dataclass(frozen=True)
+class Traced:
+    """`kinds` are those of the hops."""
+
+    landing: Sent | None
+    kinds: tuple[str, ...]
+    said: str
+
+
+def certificates(pages: list[JumpPage]) -> ssl.SSLContext:
+    """Of every host that the pages name."""
+    urls = {url for page in pages for url in (*page.answers, page.told.lands if page.told else "")}
+    return context_for(*sorted({urlsplit(url).hostname or "" for url in urls if url.startswith("http")}))
+
+
+@contextlib.asynccontextmanager
+async def served(page: JumpPage, tls: ssl.SSLContext) -> AsyncIterator[tuple[int, list[tuple[str, Request]]]]:
+    """The port of a proxy that leads to the page, and the requests that came through it."""
+    asked: Counter[str] = Counter()
+    plain = _Origin(page, "http", asked)
+    secure = _Origin(page, "https", asked, plain.requests)
+    async with (
+        listening(plain.serve) as plain_port,
+        listening(secure.serve, tls=tls) as tls_port,
+        proxy(_Ports(plain_port, tls_port)) as (_, port),
+    ):
+        yield port, plain.requests
+
+
+async def traced(page: JumpPage, tls: ssl.SSLContext, by: Fetcher) -> Traced:
+    async with served(page, tls) as (port, requests):
+        walk = Walk(page.url, IDENTITY, LIMITS)
+        result = await trace(by, proxy_for("127.0.0.1", str(port), None), walk, timeout_s=30)
+    return _told(page, result, requests)
+
+
+def _told(page: JumpPage, result: TraceResult, requests: list[tuple[str, Request]]) -> Traced:
+    kinds = tuple(hop.kind for hop in result.hops)
+    if not isinstance(result.end, Landed):
+        return Traced(None, kinds, f"{result.end.reason}: {result.end.message}")
+    url = result.end.url
+    documents = [request for asked, request in requests if asked == url.partition("#")[0]]
+    last = documents[-1] if documents else Request("GET", "")
+    return Traced(page.landing(url, last.method, last.value("content-type"), last.body), kinds, "")
+
+
+async def trace_all(pages: list[JumpPage]) -> dict[str, Traced]:
+    """By the page's name."""
+    tls, by = certificates(pages), fetcher()
+    return {page.name: await traced(page, tls, by) for page in pages}

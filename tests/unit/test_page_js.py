@@ -1,0 +1,143 @@
+"""The world that scripts of jump pages see (page.js): a page in, where it goes out."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from daemon.trace.engine.child import outcome_of, template
+from daemon.trace.engine.records import PageOutcome, PageRequest
+
+HERE = "http://ads.example/dir/page?q=1"
+AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+
+
+def run(html: str, **more: Any) -> PageOutcome:
+    request = PageRequest(HERE, html, "utf-8", whole=True, user_agent=AGENT, languages=("en-US", "en"), now_ms=1.7e12)
+    request = msgspec.structs.replace(request, **more)
+    return msgspec.json.decode(outcome_of(template(), msgspec.json.encode(request)), type=PageOutcome)
+
+
+def script(code: str, **more: Any) -> str:
+    """Where a page with this script goes, without its own host; the kind if it does not go."""
+    return landing(f"<body><script>{code}</script>", **more)
+
+
+def landing(html: str, **more: Any) -> str:
+    found = run(html, **more)
+    return found.url.removeprefix("http://ads.example") if found.kind == "goes" else found.kind
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "location = '/b'",
+        "window.location.href = '/b'",
+        "top.location.replace('/b')",
+        "self.location.assign('/b')",
+        "document.location = '/b'",
+        "window['loc' + 'ation']['hr' + 'ef'] = '/b'",
+        "var location = '/b'",
+        "(function () { var u = '/b'; function go() { parent.location = u } go() })()",
+        "setTimeout(function () { location = '/b' }, 3000)",
+        "setTimeout(\"location = '/b'\", 100)",
+        "var n = 3; var t = setInterval(function () { if (--n === 0) { clearInterval(t); location = '/b' } }, 1000)",
+        "requestAnimationFrame(() => { location = '/b' })",
+        "location = atob('L2I=')",
+        "location = unescape('%2f%62')",
+        "location = String.fromCharCode(47, 98)",
+        "location = 'b/'.split('').reverse().join('')",
+        "eval(\"location = '/b'\")",
+        "new Function(\"location = '/b'\")()",
+        "eval(function(p,a,c,k,e,d){while(c--)if(k[c])p=p.replace(new RegExp('\\\\b'+c.toString(a)+'\\\\b','g'),k[c]);"
+        "return p}('0=\"/1\"',2,2,'location|b'.split('|'),0,{}))",
+        "document.write('<scr' + 'ipt>location = \"/b\"</scr' + 'ipt>')",
+        "document.write('<meta http-equiv=refresh content=\"0;url=/b\">')",
+        "document.write('<form action=/b method=post></form>'); document.forms[0].submit()",
+        "var m = document.createElement('meta'); m.httpEquiv = 'refresh'; m.content = '1;/b'; document.head.append(m)",
+        "var a = document.createElement('a'); a.href = '/b'; document.body.appendChild(a); a.click()",
+        "document.body.innerHTML = '<a id=x href=/b>x</a>'; x.dispatchEvent(new MouseEvent('click'))",
+        "window.open('/b', '_self')",
+        "onload = function () { location = '/b' }",
+        "addEventListener('load', () => location.href = '/b')",
+        "document.addEventListener('DOMContentLoaded', () => { location.href = '/b' })",
+        "document.onreadystatechange = function () { if (document.readyState === 'complete') location = '/b' }",
+        "Promise.resolve('/b').then((url) => { location = url })",
+        "(async () => { await new Promise((done) => setTimeout(done, 500)); location = '/b' })()",
+        "class Jump { constructor(url) { this.url = url } go() { location = this.url } } new Jump('/b').go()",
+        "with (window) location = '/b'",
+        "location = 'javascript:location = \"/b\"'",
+        "if (top != self) { top.location = '/frame' } else { location = '/b' }",
+        "try { nope(); location = '/c' } catch (e) { location = '/b' }",
+        "window.onerror = function () { location = '/b' }; nope()",
+        "localStorage.seen = '1'; if (localStorage.getItem('seen') === '1') location = '/b'",
+        "document.cookie = 'a=1'; if (document.cookie.indexOf('a=1') >= 0) location = '/b'",
+        "location = new URL('/b', location.href)",
+        "location = new URLSearchParams(location.search).get('q') === '1' ? '/b' : '/c'",
+        "location = '/c'; location = '/b'",
+        "navigator.sendBeacon('/x'); fetch('/x'); location = '/b'",
+        "var s = document.createElement('script'); s.text = 'location = \"/b\"'; document.body.appendChild(s)",
+        "document.body.setAttribute('data-u', '/b'); location = document.body.dataset.u",
+        "location = document.querySelector('body > script:first-child').ownerDocument.body ? '/b' : '/c'",
+    ],
+)
+def test_scripts_that_leave_in_the_usual_ways(code: str) -> None:
+    assert script(code).rstrip("?") == "/b"
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<p>Hello", "stays"),
+        ("<script>var a = 1</script>", "stays"),
+        ("<a href=/b onclick=\"location='/c'\">x</a><script>var a = 1</script>", "stays"),
+        ("<script>setTimeout(function () { location = '/b' }, 60000)</script>", "stays"),
+        ("<script>window.open('/b', '_blank')</script>", "stays"),
+        ("<script>location = '/b'", "stays"),
+        ("<script type='text/template'>location = '/b'</script>", "stays"),
+        ("<script>nope(); location = '/b'</script>", "stays"),
+        ("<script>if (indexedDB) location = '/b'; else location = '/c'</script>", "unresolved"),
+        ("<script>fetch('/x').then((r) => r.text()).then((u) => { location = u })</script>", "unresolved"),
+        ("<script>location = '/b'</script><script>location = '/c'</script>", "/b"),
+        ("<script>location = '/b'; setTimeout(function () { location = '/c' }, 500)</script>", "unresolved"),
+        ("<script>location = '/b'; setTimeout(function () { location = '/c' }, 2000)</script>", "/b"),
+        ("<meta http-equiv=refresh content='2;/m'><script>location = '/b'</script>", "/b"),
+        ("<meta http-equiv=refresh content='2;/m'><script>setTimeout(\"location = '/b'\", 500)</script>", "/b"),
+        ("<meta http-equiv=refresh content='1;/m'><script>setTimeout(\"location = '/b'\", 5000)</script>", "/m"),
+        ("<body onload=\"location = '/b'\"><p>x", "/b"),
+        ("<img src='x:' onerror=\"location = '/b'\">", "/b"),
+        ("<iframe src=\"javascript:top.location = '/b'\"></iframe>", "/b"),
+        ("<script type=module>location = '/b'</script>", "/b"),
+        ("<form name=go action=/b></form><script>go.submit()</script>", "/b?"),
+        ("<form action=/b><button id=x name=c value=d>x</button></form><script>x.click()</script>", "/b?c=d"),
+        ("<form action=/b><input name=submit></form><script>document.forms[0].submit()</script>", "stays"),
+        ("<base href=/x/><script>location = 'b'</script>", "/x/b"),
+        (
+            "<meta http-equiv=Content-Security-Policy content=\"script-src 'none'\"><script>location = '/b'</script>",
+            "stays",
+        ),
+    ],
+)
+def test_pages_that_stay_or_leave(html: str, expected: str) -> None:
+    assert landing(html) == expected
+
+
+def test_the_template_runs_one_page_and_shows_no_function_of_the_host() -> None:
+    names = "['__run', '__parse', '__url', '__encode', '__script', '__module', '__jobs', '__random']"
+    assert script(f"location = '/' + {names}.filter((name) => name in window).length") == "/0"
+
+
+def test_an_external_script_is_needed_only_where_the_page_does_not_leave_without_it() -> None:
+    page = "<script src=/a.js></script>"
+    found = run(page, fetches_left=3)
+    assert (found.kind, found.needs) == ("needs", ("http://ads.example/a.js",))
+    assert landing(page, scripts={"http://ads.example/a.js": "location = '/b'"}) == "/b"
+    assert landing(page + "<script>location = '/b'</script>", fetches_left=3) == "/b"
+
+
+def test_the_outcome_is_json_of_a_page_outcome() -> None:
+    answer = outcome_of(
+        template(), msgspec.json.encode(PageRequest(HERE, "<script>location = 1</script>", "utf-8", True))
+    )
+    assert json.loads(answer)["kind"] == "goes"
