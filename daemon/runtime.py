@@ -53,6 +53,7 @@ from daemon.start_lines import log_provider
 from daemon.trace.backends import Backends, fetcher_of
 from daemon.trace.batch import Batch
 from daemon.trace.dispatch import Dispatcher
+from daemon.trace.engine.engines import Engines, engines_running, workers_of
 from daemon.trace.jobs import TraceJob
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.workers import Observer, Tracer
@@ -179,10 +180,16 @@ async def _pools_loaded(
 
 @asynccontextmanager
 async def _workers_ready(
-    live: LiveSettings, database: Database, pools: Pools, journal: NodeJournal, troubles: Troubles, observer: Observer
+    live: LiveSettings,
+    database: Database,
+    pools: Pools,
+    journal: NodeJournal,
+    troubles: Troubles,
+    engines: Engines,
+    observer: Observer,
 ) -> AsyncIterator[Workers]:
     """`trace.workers` workers. The exit cancels the traces that go on after their visitors were redirected."""
-    fetcher = fetcher_of(live.current)
+    fetcher = fetcher_of(live.current, engines)
     backends = Backends(live, fetcher)
     tracer = Tracer(live, backends, pools.directory, journal.writer, read_clocks, pools.providers, observer)
     checker = Checker(live, fetcher, pools.directory, read_clocks, pools.providers)
@@ -219,7 +226,8 @@ async def runtime_ready(
         reached_database(live.current, troubles) as database,
         journal_shipped(live, spool, writer, database, offers, troubles, on_displaced) as journal,
         _pools_loaded(live, database, journal, offers, faces.control.adopted_from(database), troubles) as pools,
-        _workers_ready(live, database, pools, journal, troubles, faces.observers) as workers,
+        engines_running(workers_of(live.current)) as engines,
+        _workers_ready(live, database, pools, journal, troubles, engines, faces.observers) as workers,
     ):
         directory, flush = pools.directory, journal.shipper.flush
         queues = Queues(

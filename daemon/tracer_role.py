@@ -22,6 +22,7 @@ from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.start_lines import descriptors_wanted, start_facts
 from daemon.trace.backends import LocalBackend, fetcher_of
+from daemon.trace.engine.engines import engines_running, workers_of
 
 log = structlog.get_logger("daemon")
 
@@ -33,8 +34,8 @@ async def run_tracer(settings: Settings, config_file: Path | None) -> None:
     face.check_token()
     listeners = await open_control(settings)
     announce = partial(log.info, "starting", role="tracer", **start_facts(settings, config_file, listeners))
-    traces = TracesForOthers(live, LocalBackend(live, fetcher_of(settings)))
-    async with trio.open_nursery() as nursery:
+    async with engines_running(workers_of(settings)) as engines, trio.open_nursery() as nursery:
+        traces = TracesForOthers(live, LocalBackend(live, fetcher_of(settings, engines)))
         await nursery.start(watch_signals, announce, live.reload, stop.set, nursery.cancel_scope.cancel)
         allow_descriptors(descriptors_wanted(settings))
         nursery.start_soon(face.serve, listeners)

@@ -15,7 +15,8 @@ from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
 from daemon.providers.proxies import address_of
-from daemon.trace.walk.hops import Tier, TraceResult
+from daemon.trace.page.html import Tier
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import WEB_SCHEMES, GaveUp, Hop, Identity, Landed, Limits
 from daemon.trace.walk.verdicts import Verdict
 from daemon.web.addresses import refused_host

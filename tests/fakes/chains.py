@@ -84,12 +84,12 @@ HTTP: list[Chain] = [
     Chain("a Refresh header of what is no page", *leads(
         says("hi", ("Refresh", f"0, {LANDING}"), kind="text/plain"), "refresh-header"
     )),
-    Chain("a Refresh header before what its page says", *leads(
-        says("<meta http-equiv=refresh content='0;/no'>", ("Refresh", f"5;url={LANDING}")), "refresh-header"
+    Chain("a Refresh header that is due before what its page says", *leads(
+        says("<meta http-equiv=refresh content='5;/no'>", ("Refresh", f"2;url={LANDING}")), "refresh-header"
     )),
     Chain("a Refresh header that waits too long lands", *stays(says("", ("Refresh", "11;url=/no")))),
     Chain("a Refresh header that reloads the page lands", *stays(says("", ("Refresh", "5")))),
-    Chain("a Refresh header that waits too long leaves no room for a meta", *stays(says(META, ("Refresh", "60")))),
+    Chain("a Refresh header that waits too long and a meta", *leads(says(META, ("Refresh", "60")), "meta")),
     Chain("a redirect without a Location says what its page says", *leads(says(META, status=302), "meta")),
 ]  # fmt: skip
 
@@ -103,8 +103,8 @@ METAS: list[Chain] = [
     Chain("a meta refresh that waits eleven seconds lands", *stays(
         says(f"<meta http-equiv=refresh content='11;{LANDING}'>")
     )),
-    Chain("the first meta refresh of two", *leads(
-        says(META + "<meta http-equiv=refresh content='0;/no'>"), "meta"
+    Chain("the last of two equal meta refreshes", *leads(
+        says("<meta http-equiv=refresh content='0;/no'>" + META), "meta"
     )),
     Chain("a meta refresh in noscript, in a comment and in a template lands", *stays(
         says(f"<noscript>{META}</noscript><!-- {META} --><template>{META}</template><p>Shop")
@@ -163,8 +163,24 @@ SCRIPTS: list[Chain] = [
     Chain("a script, its meta for others in noscript", *leads(
         says(f"<noscript><meta http-equiv=refresh content='0;/no'></noscript>{JUMP}"), "script"
     )),
-    Chain("a script that computes its target", *stays(
-        says("<p>One moment.<script>location = '/no?' + Math.random()</script>"), "script_unresolved"
+    Chain("a script that computes its target", *leads(
+        says("<p>One moment.<script>var id = 3 + 4; location = 'http://b.example/landed?cid=' + id</script>"), "script"
+    )),
+    Chain("a script that leaves after a moment", *leads(
+        says(f"<p>One moment.<script>setTimeout(function () {{ {TO} }}, 1500)</script>"), "script"
+    )),
+    Chain("a script that is on another host", *leads(
+        says("<p>One moment.<script src=//c.example/go.js></script>"), "script",
+        more={"c.example/go.js": reply(200, ("Content-Type", "text/javascript"), body=TO.encode())},
+    )),
+    Chain("a script that is on another host, and not there", *stays(
+        says(f"<p>One moment.<script src=//c.example/go.js></script><!-- {JUMP} -->"),
+    )),
+    Chain("a script that sets a cookie and reloads", *leads(
+        [says("<script>document.cookie = 'seen=1'; location.reload()</script>"), redirect(LANDING)], "script", "http",
+    )),
+    Chain("a script that asks for its target", *stays(
+        says("<p>One moment.<script>fetch('/to').then(function (r) { location = r.url })</script>"), "script_unresolved"
     )),
     Chain("a script that jumps on a click lands", *stays(says(f'<a href=# onclick="{TO}">Go</a>'))),
     Chain("a script that jumps in a function lands", *stays(says(f"<script>function go() {{ {TO} }}</script><p>Hi"))),

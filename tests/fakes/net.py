@@ -10,11 +10,13 @@ import trustme
 
 from daemon.providers.proxies import proxy_for
 from daemon.providers.settings import Provider
+from daemon.trace.engine.records import PageEngine
 from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Identity, Limits, Walk
 from daemon.trace.wire.session import Fetcher, trace
 from tests.fakes.origins import Origin, Reply, origin
 from tests.fakes.proxies import Proxy, proxy
+from tests.support.engine import EngineHere
 
 AUTHORITY = trustme.CA()
 START = "http://ads.example/start"
@@ -29,13 +31,21 @@ def context_for(
     return context
 
 
-def fetcher(*, hop_timeout_s: float = 5, connect_timeout_s: float = 2, headers_bytes_max: int = 65_536) -> Fetcher:
+def fetcher(
+    *,
+    hop_timeout_s: float = 5,
+    connect_timeout_s: float = 2,
+    headers_bytes_max: int = 65_536,
+    engine: PageEngine | None = None,
+) -> Fetcher:
+    """`engine`: by default one in this process."""
     trusting = ssl.create_default_context()
     AUTHORITY.configure_trust(trusting)
     return Fetcher(
         hop_timeout_s=hop_timeout_s,
         connect_timeout_s=connect_timeout_s,
         headers_bytes_max=headers_bytes_max,
+        engine=EngineHere() if engine is None else engine,
         ssl_context=trusting,
     )
 

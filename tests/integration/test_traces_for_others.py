@@ -40,11 +40,21 @@ async def test_a_trace_is_answered_with_the_fields_of_every_trace_service() -> N
     assert answered == {
         "success": True,
         "chain": [
-            {"url": START, "status": 302, "redirect_type": "http", "params": {}, "error": None},
+            {
+                "url": START,
+                "status": 302,
+                "redirect_type": "http",
+                "tier": "markup",
+                "why": None,
+                "params": {},
+                "error": None,
+            },
             {
                 "url": "http://ads.example/two?x=1&x=2",
                 "status": 200,
                 "redirect_type": "final",
+                "tier": "markup",
+                "why": None,
                 "params": {"x": ["1", "2"]},
                 "error": None,
             },

@@ -28,6 +28,7 @@ from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.wire.session import Fetcher
 from daemon.trace.workers import Tracer
 from tests.fakes.net import AUTHORITY
+from tests.support.engine import EngineHere
 
 PATIENCE_S = 20.0
 VISITOR = Visitor("192.0.2.7", "Browser/1", None, None)
@@ -123,6 +124,7 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         hop_timeout_s=trace.hop_timeout_s,
         connect_timeout_s=trace.connect_timeout_s,
         headers_bytes_max=trace.headers_bytes_max,
+        engine=EngineHere(),
         ssl_context=trusting,
     )
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)

@@ -11,8 +11,9 @@ import trio
 
 from daemon.demo.wire import Connection, Request, answer
 from daemon.providers.proxies import proxy_for
+from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
-from daemon.trace.wire.session import Fetcher, TraceResult, trace
+from daemon.trace.wire.session import Fetcher, trace
 from tests.fakes.net import context_for, fetcher
 from tests.fakes.proxies import proxy
 from tests.fakes.wire import listening

@@ -14,7 +14,7 @@ from daemon.trace.page.refreshes import declared_refresh
 
 def run_here(request: PageRequest) -> PageOutcome:
     """Runs a page in a new context."""
-    return msgspec.msgpack.decode(outcome_of(template(), msgspec.msgpack.encode(request)), type=PageOutcome)
+    return msgspec.json.decode(outcome_of(template(), msgspec.json.encode(request)), type=PageOutcome)
 
 
 class EngineHere:

@@ -185,6 +185,23 @@ def test_a_page_that_leaves_for_an_unknown_url_is_a_landing_of_kind_script_unres
     assert traced.left_at.fetch.url == HERE
 
 
+def test_a_browser_goes_on_from_a_page_that_the_engine_left_unresolved() -> None:
+    traced = walk()
+    ran(traced, PageOutcome("unresolved", why="fetch"))
+    left, hop = traced.left_at, traced.by_browser()
+    assert left is not None
+    assert hop is not None
+    page = Page(Jump("script", "https://b.example.com/"), tier="browser")
+    usage = (hop.ms + 100, hop.bytes_received + 5_000, hop.bytes_sent + 700)
+    step = traced.answered(HopAnswer(left.status, left.headers, *usage, page=page))
+    assert isinstance(step, Fetch)
+    assert step.url == "https://b.example.com/"
+    [hop] = traced.hops
+    assert (hop.kind, hop.tier, hop.why) == ("script", "browser", None)
+    assert (hop.ms, hop.bytes_received, hop.bytes_sent) == (120.5, 5_900, 1_100)
+    assert traced.left_at is None
+
+
 def test_a_page_that_stays_is_a_landing_and_no_page_is_left_for_a_browser() -> None:
     traced = walk()
     assert ran(traced, PageOutcome("stays")) == Landed(HERE)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.settings.model import Settings
-from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, HopFailure, Identity, Landed, Limits, Walk
+from daemon.trace.walk.steps import Fetch, GaveUp, HopAnswer, HopFailure, Identity, Landed, Limits, Step, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 
 HERE = "https://ads.example.com/click?gclid=1"
@@ -26,7 +26,7 @@ def to(location: str | bytes, *headers: tuple[str, str | bytes], status: int = 3
     return answer(status, ("Location", location), *headers)
 
 
-def step_after(location: str | bytes, *, url: str = HERE, schemes: tuple[str, ...] = ()) -> Fetch | Landed | GaveUp:
+def step_after(location: str | bytes, *, url: str = HERE, schemes: tuple[str, ...] = ()) -> Step:
     traced = walk(url, schemes=schemes)
     assert isinstance(traced.start(), Fetch)
     return traced.answered(to(location))

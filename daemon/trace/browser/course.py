@@ -4,16 +4,18 @@ The walk decides the next step. A page may replace its own jump by another one b
 walk takes the first one back.
 """
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import trio
+from ada_url import URL
 from msgspec.structs import replace
 
 from daemon.providers.proxies import ProxyAddress
 from daemon.trace.browser.forwarder import Forwarder
 from daemon.trace.browser.net_errors import TOO_MANY_REDIRECTS, failure_of_error
 from daemon.trace.browser.relay import Fault
-from daemon.trace.engine.records import PageOutcome
+from daemon.trace.page.html import Jump, Page
 from daemon.trace.walk.hops import Fetch, GaveUp, HopAnswer, HopFailure, Landed, LeftAt
 from daemon.trace.walk.steps import Step, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
@@ -57,18 +59,19 @@ class Course:
         self.answered(self.head(307, ((b"location", url.encode()),)))
 
     def answered(self, answer: HopAnswer) -> Step:
-        """The head of an answer whose body does not matter."""
+        """The step after an answer: one whose body does not matter, or one with its page."""
         step = self.walk.answered(answer)
         self._take(step)
         return step
 
-    def jump(self, outcome: PageOutcome) -> Step:
-        """The page that is shown leaves."""
+    def jump(self, jump: Jump, cookies: Sequence[str] = ()) -> Step:
+        """The page that is shown leaves. `cookies`: which its scripts have set, as set-cookie-strings."""
         assert self.answer is not None, "no page is shown"
+        if cookies:
+            self.walk.jar.keep_from_script(URL(self.url), self.answer.headers, cookies)
         jumped = self.answer, self.url, self._at, self._before
-        step = self.walk.browsed(self._used(self.answer), outcome)
+        step = self._left(Page(jump, tier="browser"))
         self._jumped, self.answer = jumped, None
-        self._take(step)
         return step
 
     def return_to_page(self) -> bool:
@@ -83,11 +86,8 @@ class Course:
 
     def land(self, why: str = "", url: str = "") -> None:
         """The trace ends at the page that is shown. `why` it is not certain that the page stays. `url`: its own one."""
-        assert self.answer is not None, "no page is shown"
-        outcome = PageOutcome("unresolved", why=why) if why else PageOutcome("stays")
-        if url and not why:
-            outcome = PageOutcome("goes", "script", url)
-        self._take(self.walk.browsed(self._used(self.answer), outcome))
+        jump = Jump("script", url) if url and not why else None
+        self._left(Page(jump, tier="browser", why=why or None))
 
     def show(self, answer: HopAnswer) -> None:
         self.answer = answer
@@ -138,16 +138,17 @@ class Course:
     def _phase(self) -> Phase:
         return Phase.BEHIND if self._is_tunnelled else Phase.FORWARD
 
-    def _used(self, answer: HopAnswer) -> HopAnswer:
-        ms, received, sent = self._usage()
-        return replace(answer, ms=ms, bytes_received=received, bytes_sent=sent)
-
     def _now(self) -> Usage:
         return trio.current_time() * 1000, self._forwarder.meter.received, self._forwarder.meter.sent
 
     def _usage(self) -> Usage:
         now, at, before = self._now(), self._at, self._before
         return now[0] - at[0] + before[0], now[1] - at[1] + before[1], now[2] - at[2] + before[2]
+
+    def _left(self, page: Page) -> Step:
+        assert self.answer is not None, "no page is shown"
+        ms, received, sent = self._usage()
+        return self.answered(replace(self.answer, page=page, ms=ms, bytes_received=received, bytes_sent=sent))
 
     def _take(self, step: Step) -> None:
         if isinstance(step, Fetch):

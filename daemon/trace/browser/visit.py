@@ -21,7 +21,7 @@ from daemon.trace.browser.forwarder import USER
 from daemon.trace.browser.net_errors import ABORTED
 from daemon.trace.browser.process import Tab
 from daemon.trace.browser.protocol_types import cookie_of, header_of, raw_headers
-from daemon.trace.engine.records import How, PageOutcome
+from daemon.trace.page.html import Jump
 from daemon.trace.walk.hops import REDIRECT_STATUSES, Fetch, GaveUp, Landed, LeftAt
 from daemon.trace.walk.steps import WEB_SCHEMES
 from daemon.web.app_links import web_page_of
@@ -31,7 +31,7 @@ PAGE_S = 10.0
 MARGIN_MS = 250  # of the page's own time, for what is due at its end
 
 BLOCKED = frozenset({"Image", "Media", "Font", "Stylesheet", "TextTrack", "Prefetch", "Ping", "Manifest"})
-HOWS: Mapping[str, How] = {
+KINDS: Mapping[str, str] = {
     "formSubmissionGet": "form",
     "formSubmissionPost": "form",
     "httpHeaderRefresh": "refresh-header",
@@ -59,7 +59,7 @@ class Visit:
         self._network_id = ""  # of the document's request
         self._left: LeftAt | None = None  # a page that need not be requested
         self._is_shown = self._is_loaded = False  # whether the course's page is
-        self._how: tuple[str, How] = "", "script"  # where the page wants to go, and how
+        self._how: tuple[str, str] = "", "script"  # where the page wants to go, and how
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
         self._own_url = ""  # of the page, with the fragment that it has set
         self._has_virtual_time = True
@@ -155,7 +155,7 @@ class Visit:
         if replaces and not course.return_to_page():
             course.late()
         elif course.answer is not None:
-            course.jump(self._outcome(request))
+            self._jump(request)
         elif request["url"] != course.url:
             course.redirected_by_browser(request["url"])
         self._network_id, self._is_leaving = network_id, False
@@ -172,21 +172,15 @@ class Visit:
         answer = {"responseCode": left.status, "responseHeaders": headers, "body": body}
         await self._tab.send("Fetch.fulfillRequest", requestId=params["requestId"], **answer)
 
-    def _outcome(self, request: Params) -> PageOutcome:
-        """The jump of the page that this request is."""
+    def _jump(self, request: Params) -> None:
+        """The page jumps by this request."""
         url = request["url"] + request.get("urlFragment", "")
         wanted, how = self._how
         body = b"".join(base64.b64decode(part.get("bytes", "")) for part in request.get("postDataEntries") or ())
         headers = {name.lower(): value for name, value in request["headers"].items()}
-        return PageOutcome(
-            "goes",
-            how if wanted and wire_url(wanted) == request["url"] else "script",
-            url,
-            request["method"],
-            body,
-            headers.get("content-type", ""),
-            cookies=self._new_cookies(url, headers.get("cookie", "")),
-        )
+        kind = how if wanted and wire_url(wanted) == request["url"] else "script"
+        jump = Jump(kind, url, request["method"], body, headers.get("content-type", ""))
+        self._course.jump(jump, self._new_cookies(url, headers.get("cookie", "")))
 
     def _new_cookies(self, url: str, sent: str) -> tuple[str, ...]:
         """The cookies that scripts of the page have set, as far as the page's own host gets them."""
@@ -249,13 +243,13 @@ class Visit:
             return
         url, course = params["url"], self._course
         scheme = url.partition(":")[0].lower()
-        self._how = url, HOWS.get(params["reason"], "script")
+        self._how = url, KINDS.get(params["reason"], "script")
         if scheme in WEB_SCHEMES:
             self._is_leaving = course.answer is not None
         elif course.answer is not None and (
             scheme in course.walk.limits.landing_schemes or web_page_of(url) is not None
         ):
-            step = course.jump(PageOutcome("goes", self._how[1], url))
+            step = course.jump(Jump(self._how[1], url))
             if isinstance(step, Fetch):
                 await self._navigate(step)
 

@@ -1,7 +1,9 @@
 """What the markup of an HTML page says: where it refreshes to, and whether a script may run. Pure.
 
-A page on which no script runs goes where its first refresh says: the Refresh header, or else a meta element. On any
-other page a script may leave first, so the JavaScript engine decides (trace/engine); such a page has a `document`.
+A page on which no script runs goes where its refresh says, the Refresh header or a meta element. Of several, the one
+with the shortest delay counts, and of equal ones the last, as in Chromium ("the first", HTML 4.2.5.3, is what no
+browser does). On any other page a script may leave first, so the JavaScript engine decides (trace/engine); such a page
+has a `document`.
 
 The tree is the one that a browser with scripts builds: it reads `<noscript>` as text, and `<template>` and comments
 have no elements of the page, so none of these has an effect.
@@ -9,6 +11,7 @@ have no elements of the page, so none of these has an effect.
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 from ada_url import URL
@@ -19,9 +22,8 @@ from daemon.trace.page.bounds import Steps, bounded
 from daemon.trace.page.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
 from daemon.trace.page.external import stays
 from daemon.trace.page.policies import inline_allowed
-from daemon.trace.page.refreshes import Refresh, declared_refresh, refresh_of
+from daemon.trace.page.refreshes import Refresh, declared_refresh
 from daemon.trace.page.running import Attributes, has_handler, is_script
-from daemon.web.headers import RawHeaders
 
 # Marks the place where the page was cut or ended: the element that contains it was not complete. HTML has no rule for
 # its characters.
@@ -35,6 +37,9 @@ TEXT_CHARACTERS_MAX = 600  # that a page shows which only sends its visitors on
 _UNSEEN = frozenset(
     {"head", "html", "script", "style", "title", "noscript", "noframes", "noembed", "iframe", "textarea", "option"}
 )
+
+
+Tier = Literal["markup", "engine", "browser"]  # what finds out where a page goes
 
 
 class Jump(msgspec.Struct, frozen=True):
@@ -60,16 +65,19 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """The result of reading a page. `document` is set if a script may run; `jump` is set only if none may.
+    """What a page does: it goes on by `jump`, or else the trace lands there.
 
-    `text_characters` are those that a visitor may see. `referrer_policies`: the texts of its `<meta name=referrer>`, in
-    order.
+    `document` is set if a script may run: then the engine finds out what the page does. `tier` is what found it out;
+    `why`: the page may go on to a URL that is not certain. `text_characters` are those that a visitor may see.
+    `referrer_policies`: the texts of its `<meta name=referrer>`, in order.
     """
 
     jump: Jump | None = None
     document: Document | None = None
     text_characters: int = 0
     referrer_policies: tuple[str, ...] = ()
+    tier: Tier = "markup"
+    why: str | None = None
 
     @property
     def shows_much(self) -> bool:
@@ -89,14 +97,6 @@ class Source:
     refresh_max_s: float
     refresh: Refresh | None = None
     policies: tuple[str, ...] = ()
-
-
-def page_without_html(headers: RawHeaders, url: URL, refresh_max_s: float) -> Page:
-    """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
-    refresh = refresh_of(headers, url)
-    if refresh is None or refresh.delay_s > refresh_max_s:
-        return Page()
-    return Page(Jump("refresh-header", refresh.url.href))
 
 
 def read_page(data: bytes, source: Source, *, whole: bool, steps: Steps | None = None) -> Page:
@@ -148,7 +148,7 @@ class _Reading:
     def page(self, document: Document | None) -> Page:
         refresh, jump = self._refresh, None
         if document is None and refresh is not None and refresh.delay_s <= self._source.refresh_max_s:
-            jump = Jump("meta" if self._source.refresh is None else "refresh-header", refresh.url.href)
+            jump = Jump("refresh-header" if refresh is self._source.refresh else "meta", refresh.url.href)
         return Page(jump, document, self._text_characters, tuple(self._referrer_policies))
 
     def meet(self, node: LexborNode) -> None:
@@ -170,8 +170,10 @@ class _Reading:
         kind, text = (attributes.get("http-equiv") or "").lower(), attributes.get("content")
         if text and kind == "content-security-policy":
             self._policies.append(text)
-        elif text and kind == "refresh" and self._refresh is None:
-            self._refresh = declared_refresh(text, self._base_url, self._source.url, self._encoding)
+        elif text and kind == "refresh":
+            refresh = declared_refresh(text, self._base_url, self._source.url, self._encoding)
+            if refresh is not None and (self._refresh is None or refresh.delay_s <= self._refresh.delay_s):
+                self._refresh = refresh
         if (attributes.get("name") or "").lower() == "referrer" and (text := attributes.get("content")):
             self._referrer_policies.append(text)
 

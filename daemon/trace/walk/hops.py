@@ -1,12 +1,10 @@
 """The records that a walk and the wire exchange: fetches, answers and failures; and the record of a hop. Pure."""
 
-from typing import Literal
-
 import msgspec
 
 from daemon.providers.answers import OwnAnswer
 from daemon.trace.engine.records import PageRequest
-from daemon.trace.page.html import Document, Page
+from daemon.trace.page.html import Document, Page, Tier
 from daemon.trace.walk.verdicts import Failure, Fault, Phase, Verdict, fault_of
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -119,9 +117,6 @@ class HopFailure(msgspec.Struct, frozen=True):
     status: int | None = None
     proxy_proven: bool = False
     own: OwnAnswer | None = None
-
-
-Tier = Literal["markup", "engine", "browser"]
 
 
 class Hop(msgspec.Struct, frozen=True):

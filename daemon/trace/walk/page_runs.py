@@ -11,6 +11,7 @@ from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.page.body import ScriptBody, policies_in, script_body
 from daemon.trace.page.content_types import content_type_of, is_sniffed
 from daemon.trace.page.external import measures
+from daemon.trace.page.html import Jump, Page
 from daemon.trace.page.running import is_script
 from daemon.trace.walk.cookies import Jar, is_same_site
 from daemon.trace.walk.hops import (
@@ -27,7 +28,7 @@ from daemon.trace.walk.hops import (
 from daemon.trace.walk.referrers import Referrer, of_page, redirected, referer_to
 from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import SCHEMES
-from daemon.web.headers import RawHeaders, location_in, parsed, refresh_in, wire_url
+from daemon.web.headers import RawHeaders, location_in, parsed, refresh_in, shown, wire_url
 
 # Only the scripts of pages that look like a jump are fetched (Page.shows_much): those of a landing page are frameworks
 # and measurements, which cost many bytes of a paid proxy and hardly ever leave the page.
@@ -71,6 +72,7 @@ class PageRun:
         self._scripts: dict[str, str | None] = {}
         self._tried: set[str] = set()
         self._waiting: list[str] = []
+        self._unknown: list[str] = []  # scripts that could not be fetched, without those that measure
         self._runs = 0
         self._bytes_left = SCRIPTS_BYTES_MAX
         self._body: ScriptBody | None = None
@@ -83,6 +85,8 @@ class PageRun:
 
     def ran(self, outcome: PageOutcome) -> PageOutcome | RunPage | ScriptFetch:
         """The page's outcome, or the next step towards it."""
+        if outcome.kind == "stays" and not self._request.unknown_stay and self._unknown:
+            return replace(outcome, kind="unresolved", why=f"the script {self._unknown[0]} could not be fetched")
         if outcome.kind != "needs":
             return outcome
         if self._runs >= RUNS_MAX:
@@ -106,33 +110,36 @@ class PageRun:
         body, self._body = self._body, None
         if body is not None:
             self._bytes_left -= body.bytes_read
-        name = self._waiting[0]
         if isinstance(answer, HopFailure) or answer.own is not None or answer.status in (407, 429):
-            return self._next(done=True)  # possibly the proxy's doing
+            return self._without_script()  # possibly the proxy's doing
         if is_same_site(url, self._page_url):
             self._jar.keep(url, answer.headers)
         location = location_in(answer.headers) if answer.status in REDIRECT_STATUSES else None
         if location is not None:
             target = parsed(location, url.href)
-            if target is not None and redirects < REDIRECTS_MAX and self._is_allowed(target):
-                return self._fetch(target, redirected(referrer, url, target, answer.headers), redirects + 1)
-        elif not 200 <= answer.status < 300:
-            if answer.status < 500:
-                self._scripts[name] = None
-        elif _is_blocked(answer.headers):
-            self._scripts[name] = None
-        elif body is not None and body.text is not None:
-            self._scripts[name] = body.text
-        return self._next(done=True)
+            if target is None or redirects >= REDIRECTS_MAX or not self._is_allowed(target):
+                return self._without_script()
+            return self._fetch(target, redirected(referrer, url, target, answer.headers), redirects + 1)
+        if answer.status >= 500 or (answer.status < 300 and (body is None or body.text is None)):
+            return self._without_script()
+        is_script = answer.status < 300 and not _is_blocked(answer.headers)
+        self._scripts[self._waiting.pop(0)] = body.text if is_script and body is not None else None
+        return self._next()
 
-    def _next(self, *, done: bool = False) -> RunPage | ScriptFetch:
-        if done:
-            self._waiting.pop(0)
+    def _without_script(self) -> RunPage | ScriptFetch:
+        """The step after a script that could not be fetched."""
+        self._unknown.append(self._waiting.pop(0))
+        return self._next()
+
+    def _next(self) -> RunPage | ScriptFetch:
         while self._waiting:
             url = parsed(self._waiting[0])
-            if url is not None and not measures(url) and self._is_allowed(url):
+            if url is not None and measures(url):
+                self._waiting.pop(0)
+            elif url is not None and self._is_allowed(url):
                 return self._fetch(url, self._referrer, 0)
-            self._waiting.pop(0)
+            else:
+                self._unknown.append(self._waiting.pop(0))
         return self.run()
 
     def _is_allowed(self, url: URL) -> bool:
@@ -148,6 +155,18 @@ class PageRun:
         if is_same_site(url, self._page_url) and (cookies := self._jar.header(url)):
             headers = (*headers, ("Cookie", cookies))
         return ScriptFetch(wire_url(url.href), headers)
+
+
+def page_of(outcome: PageOutcome) -> Page:
+    """What a page does, by the engine's outcome."""
+    if outcome.kind == "unresolved":
+        return Page(tier="engine", why=shown(outcome.why) or "unknown")
+    if outcome.kind != "goes":
+        return Page(tier="engine")
+    kind = "script" if outcome.how == "link" else outcome.how  # the script that clicked the link
+    jump = Jump(kind, outcome.url, outcome.method, outcome.body, outcome.content_type)
+    policies = (*outcome.referrer_policies, "no-referrer") if outcome.no_referrer else outcome.referrer_policies
+    return Page(jump, referrer_policies=policies, tier="engine")
 
 
 def _languages(text: str) -> tuple[str, ...]:

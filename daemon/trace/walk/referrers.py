@@ -95,6 +95,13 @@ def origin_to(target: URL, referrer: Referrer) -> str:
     return "null" if hidden else referrer.origin
 
 
+def headers_to(target: URL, referrer: Referrer, method: str) -> tuple[tuple[str, str], ...]:
+    """The headers Referer and Origin of a request."""
+    referer = referer_to(target, referrer)
+    found = (("Referer", referer),) if referer else ()
+    return (*found, ("Origin", origin_to(target, referrer))) if method == "POST" else found
+
+
 def _shows(referrer: Referrer, target: URL) -> bool:
     return referrer.policy == "same-origin" and target.origin == referrer.origin
 

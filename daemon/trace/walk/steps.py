@@ -14,14 +14,12 @@ script may run (page_runs.py). A page that jumps to itself is fetched a second t
 otherwise the trace lands there.
 """
 
-from collections.abc import Sequence
-
 from ada_url import URL
 from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome
-from daemon.trace.page.body import PageBody, ScriptBody, page_body
-from daemon.trace.page.html import Jump, page_without_html
+from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, ScriptBody, page_body
+from daemon.trace.page.html import Jump, Page, Tier
 from daemon.trace.page.refreshes import refresh_of
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
@@ -38,13 +36,11 @@ from daemon.trace.walk.hops import (
     Limits,
     RunPage,
     ScriptFetch,
-    Tier,
     Usage,
     fault_of_failure,
 )
-from daemon.trace.walk.page_runs import PageRun
-from daemon.trace.walk.referrers import Referrer, first_referrer, of_page, redirected
-from daemon.trace.walk.request_headers import identity_fields, referrer_fields
+from daemon.trace.walk.page_runs import PageRun, page_of
+from daemon.trace.walk.referrers import first_referrer, headers_to, of_page, redirected
 from daemon.trace.walk.verdicts import Fault, Verdict, fault_of_answer
 from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import web_page_of
@@ -55,9 +51,10 @@ __all__ = [
     "LeftAt", "Limits", "RunPage", "ScriptFetch", "Step", "Usage", "Walk",
 ]  # fmt: skip
 
+_ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 _WITHOUT_BODY = frozenset({204, 205, 304})
 _KEEPS_THE_METHOD = frozenset({307, 308})
-_KINDS = {"link": "script"}  # a jump by a link is a script's, which clicked the link
+_NO_PAGE = Page()
 _GET = Jump("http", "")
 
 _Request = tuple[str, str, bytes, str]  # method, URL, body, cookies
@@ -82,11 +79,15 @@ class Walk:
         self.jar = Jar()
         self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
         self._page_run: PageRun | None = None  # of the page whose scripts run
-        self._tier: Tier = "markup"  # of hops whose outcome needs no script
-        self._undo: tuple[URL | None, str, Fetch | None, str, Referrer | None, _Request] | None = None  # the last jump
+        self._tier: Tier = "markup"  # of the hops that are no pages
+        self._undo: tuple[URL | None, str, Fetch | None, str, _Request] | None = None  # of the last request
         self._referrer = first_referrer(identity.referrer)  # of the next request
         self._seen: set[_Request] = set()
-        self._headers = identity_fields(identity)
+        headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
+        if identity.accept_language:
+            headers.append(("Accept-Language", header_text(identity.accept_language)))
+        headers.append(("Accept-Encoding", ACCEPT_ENCODING))
+        self._headers = tuple(headers)
 
     def start(self) -> Fetch | GaveUp:
         """The first hop, or GaveUp for a bad tracking URL."""
@@ -103,9 +104,9 @@ class Walk:
             return None
         if status in REDIRECT_STATUSES and location_in(headers) is not None:
             return None
-        if status == 407 and not self._href.startswith("https:"):
-            return None  # the proxy's own answer
         url, limits = self._current(), self.limits
+        if status == 407 and not _is_https(self._href):
+            return None  # the proxy's own answer
         return page_body(url, headers, limits.body_bytes_max, limits.refresh_max_s, refresh_of(headers, url))
 
     def answered(self, answer: HopAnswer) -> Step:
@@ -124,14 +125,12 @@ class Walk:
         if not 200 <= answer.status < 500:
             reason = "status_5xx" if answer.status >= 500 else "bad_status"
             return self._fault(answer, Fault(Verdict.TARGET, reason, f"answered with status {answer.status}"))
-        page = answer.page or page_without_html(answer.headers, url, self.limits.refresh_max_s)
+        page = answer.page or self._without_page(answer.headers, url)
         if page.document is not None:
             assert self._fetch is not None
             self._page_run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar)
             return self._page_run.run()
-        if page.jump is None:
-            return self._landed(answer)
-        return self._jumped(answer, page.jump, page.referrer_policies)
+        return self._left(answer, page)
 
     def ran(self, outcome: PageOutcome, usage: Usage) -> Step:
         """The step after a RunPage. `usage` is that of the hop so far."""
@@ -141,38 +140,23 @@ class Walk:
             return step
         self._page_run = None
         answer = replace(answer, ms=usage.ms, bytes_received=usage.bytes_received, bytes_sent=usage.bytes_sent)
-        return self._left(answer, step, "engine")
+        self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
+        return self._left(answer, page_of(step))
 
     def by_browser(self) -> Hop | None:
-        """From now on a browser sends the requests. Takes the landing at `left_at` back, and returns its hop."""
-        self._tier = "browser"
-        if self.left_at is None:
-            return None
-        self.left_at = None
-        return self.hops.pop()
+        """From now on a browser sends the requests. Takes the landing at `left_at` back, and returns its hop.
 
-    def browsed(self, answer: HopAnswer, outcome: PageOutcome) -> Step:
-        """The step after a page that a browser has loaded. `answer` has the usage of the whole hop."""
-        self.jar.keep(self._current(), answer.headers)
-        return self._left(answer, outcome, "browser")
+        The next answer is then that of the page at `left_at`, with what the browser makes of it.
+        """
+        left, self.left_at, self._tier = self.left_at, None, "browser"
+        return None if left is None else self.hops.pop()
 
     def undo(self) -> None:
         """Takes the last jump back: the page has replaced it by another one before its answer came."""
         assert self._undo is not None, "undo() without a jump"
-        self._current_url, self._href, self._fetch, self._fetched_before, self._referrer, request = self._undo
+        self._current_url, self._href, self._fetch, self._fetched_before, request = self._undo
         self._seen.discard(request)
         self.hops.pop()
-
-    def _left(self, answer: HopAnswer, outcome: PageOutcome, tier: Tier) -> Step:
-        """The step after a page whose scripts have run."""
-        self.jar.keep_from_script(self._current(), answer.headers, outcome.cookies)
-        if outcome.kind != "goes":
-            return self._landed(answer, tier, None if outcome.kind == "stays" else shown(outcome.why) or "unknown")
-        jump = Jump(
-            _KINDS.get(outcome.how, outcome.how), outcome.url, outcome.method, outcome.body, outcome.content_type
-        )
-        policies = (*outcome.referrer_policies, "no-referrer") if outcome.no_referrer else outcome.referrer_policies
-        return self._jumped(answer, jump, policies, tier)
 
     def script_body(self, _: int, headers: tuple[tuple[bytes, bytes], ...]) -> ScriptBody | None:
         """The reader of an answer to a ScriptFetch."""
@@ -196,7 +180,7 @@ class Walk:
 
     def _fault_of(self, answer: HopAnswer) -> Fault | None:
         """The proxy's, if the answer is its own. Inside a tunnel a 407 is the target's answer, and a landing."""
-        if answer.tunnelled or self._href.startswith("https:"):
+        if answer.tunnelled or _is_https(self._href):
             return None
         return fault_of_answer(answer.status, answer.headers, proxy_proven=bool(self.hops), own=answer.own)
 
@@ -220,36 +204,44 @@ class Walk:
             return self._go(url, href, self._fetch)
         return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
 
-    def _landed(self, answer: HopAnswer, tier: Tier | None = None, why: str | None = None) -> Landed:
-        """The landing on the current page; `why` is set if the page goes on to a URL that is not known."""
-        self._record(answer, "final" if why is None else "script_unresolved", tier, why)
-        if why is not None:
-            assert self._fetch is not None
+    def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
+        """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
+        refresh = refresh_of(headers, url)
+        if refresh is None or refresh.delay_s > self.limits.refresh_max_s:
+            return Page()
+        return Page(Jump("refresh-header", refresh.url.href))
+
+    def _landed(self, answer: HopAnswer, page: Page) -> Landed:
+        """The landing on the current page."""
+        self._record(answer, "final" if page.why is None else "script_unresolved", page)
+        if page.why is not None and self._fetch is not None:
             document = None if answer.page is None else answer.page.document
-            self.left_at = LeftAt(self._href, self._fetch, answer.status, answer.headers, document, why)
+            self.left_at = LeftAt(self._href, self._fetch, answer.status, answer.headers, document, page.why)
         return Landed(self._href)
 
-    def _jumped(self, answer: HopAnswer, jump: Jump, policies: Sequence[str], tier: Tier | None = None) -> Step:
-        """The step after a page with a jump. `policies`: the referrer policies that the page declares."""
+    def _left(self, answer: HopAnswer, page: Page) -> Step:
+        """The step after an answer with a page, of which it is known what it does."""
+        if (jump := page.jump) is None:
+            return self._landed(answer, page)
         url = URL(jump.url)
         href = url.href
         scheme = _scheme(href)
         if scheme not in WEB_SCHEMES:
             if scheme in self.limits.landing_schemes:
-                self._record(answer, jump.kind, tier)
+                self._record(answer, jump.kind, page)
                 return Landed(href)
-            if (page := web_page_of(href)) is None:
-                return self._landed(answer, tier)
-            url, href = page, page.href
+            if (web_page := web_page_of(href)) is None:
+                return self._landed(answer, page)
+            url, href = web_page, web_page.href
         target = wire_url(href)
         if jump.method == "GET" and target == wire_url(self._href):
             if "#" in href:  # a place on the same page
-                self._record(answer, "final", tier)
+                self._record(answer, "final", page)
                 return Landed(href)
             if self._fetched_before == target or ("GET", target, b"", self.jar.header(url)) in self._seen:
-                return self._landed(answer, tier)
-        self._record(answer, jump.kind, tier)
-        self._referrer = of_page(self._current(), answer.headers, policies)
+                return self._landed(answer, page)
+        self._record(answer, jump.kind, page)
+        self._referrer = of_page(self._current(), answer.headers, page.referrer_policies)
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
         if (jump.method, target, jump.body, self.jar.header(url)) in self._seen:
             return self._loop(target)
@@ -281,31 +273,34 @@ class Walk:
             message = f"the chain goes on after {self.limits.hops_max} hops (trace.hops_max)"
             return self._give_up(Verdict.LIMIT, "hops_max", message)
         self._seen.add(request)
-        # The first request has the referrer as the visitor or the caller gave it.
-        given = None if self.hops else self.identity.referrer
-        origins = (("Referer", header_text(given)),) if given else referrer_fields(url, method, self._referrer)
-        headers = self._headers + origins
+        headers = self._headers + self._origins(url, method)
         if cookies:
             headers = (*headers, ("Cookie", cookies))
         if content_type:
             headers = (*headers, ("Content-Type", content_type))
-        self._undo = self._current_url, self._href, self._fetch, self._fetched_before, self._referrer, request
+        self._undo = self._current_url, self._href, self._fetch, self._fetched_before, request
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
+
+    def _origins(self, url: URL, method: str) -> tuple[tuple[str, str], ...]:
+        """Referer and Origin. The first request has the referrer as the visitor or the caller gave it."""
+        given = self.identity.referrer
+        if not self.hops and given:
+            return (("Referer", header_text(given)),)
+        return () if self._referrer is None else headers_to(url, self._referrer, method)
 
     def _loop(self, target: str) -> GaveUp:
         return self._give_up(Verdict.TARGET, "loop", f"the chain loops: {shown(target)} was already fetched")
 
     def _current(self) -> URL:
-        assert self._current_url is not None, "start() was not called"
+        assert self._current_url is not None, "answered() or failed() before start()"
         return self._current_url
 
-    def _record(
-        self, outcome: HopAnswer | HopFailure, kind: str, tier: Tier | None = None, why: str | None = None
-    ) -> None:
+    def _record(self, outcome: HopAnswer | HopFailure, kind: str, page: Page = _NO_PAGE) -> None:
         received, sent = outcome.bytes_received, outcome.bytes_sent
-        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, tier or self._tier, why))
+        tier = self._tier if page.tier == "markup" else page.tier
+        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, tier, page.why))
 
     def _fault(self, outcome: HopAnswer | HopFailure, fault: Fault) -> GaveUp:
         self._record(outcome, "failed")
@@ -318,3 +313,7 @@ class Walk:
 
 def _scheme(href: str) -> str:
     return href.partition(":")[0]
+
+
+def _is_https(href: str) -> bool:
+    return href.startswith("https:")
