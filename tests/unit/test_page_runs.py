@@ -115,6 +115,8 @@ def test_what_is_no_script_is_none(status: int, headers: Headers, body: bytes, k
     walk, _ = started()
     needs(walk, "https://ads.example.com/a.js")
     assert scripts(answered(walk, body, *headers, status=status)) == {"https://ads.example.com/a.js": known}
+    ran(walk, PageOutcome("stays"))
+    assert walk.hops[-1].kind == ("final" if status < 300 else "script_unresolved"), "the visitor may get the script"
 
 
 @pytest.mark.parametrize(

@@ -3314,8 +3314,7 @@ function outcome() {
     return found;
   }
   if (page.needs.length && page.request.fetches_left > 0) return needs(found);
-  const missed = page.missed || page.awaited;
-  if (page.needs.length && !page.request.unknown_stay) return unresolved(found, page.needs[0]);
+  const missed = page.missed || (page.request.unknown_stay ? "" : page.awaited);
   return missed && page.texts ? unresolved(found, missed) : found;
 }
 function unresolved(found, why) {

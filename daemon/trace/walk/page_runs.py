@@ -72,7 +72,7 @@ class PageRun:
         self._scripts: dict[str, str | None] = {}
         self._tried: set[str] = set()
         self._waiting: list[str] = []
-        self._unknown: list[str] = []  # scripts that could not be fetched, without those that measure
+        self._unknown: list[str] = []  # why scripts did not come, without those that measure
         self._runs = 0
         self._bytes_left = SCRIPTS_BYTES_MAX
         self._body: ScriptBody | None = None
@@ -86,7 +86,7 @@ class PageRun:
     def ran(self, outcome: PageOutcome) -> PageOutcome | RunPage | ScriptFetch:
         """The page's outcome, or the next step towards it."""
         if outcome.kind == "stays" and not self._request.unknown_stay and self._unknown:
-            return replace(outcome, kind="unresolved", why=f"the script {self._unknown[0]} could not be fetched")
+            return replace(outcome, kind="unresolved", why=self._unknown[0])
         if outcome.kind != "needs":
             return outcome
         if self._runs >= RUNS_MAX:
@@ -111,24 +111,25 @@ class PageRun:
         if body is not None:
             self._bytes_left -= body.bytes_read
         if isinstance(answer, HopFailure) or answer.own is not None or answer.status in (407, 429):
-            return self._without_script()  # possibly the proxy's doing
+            return self._without_script("could not be fetched")  # possibly the proxy's doing
         if is_same_site(url, self._page_url):
             self._jar.keep(url, answer.headers)
         location = location_in(answer.headers) if answer.status in REDIRECT_STATUSES else None
         if location is not None:
             target = parsed(location, url.href)
             if target is None or redirects >= REDIRECTS_MAX or not self._is_allowed(target):
-                return self._without_script()
+                return self._without_script("could not be fetched")
             return self._fetch(target, redirected(referrer, url, target, answer.headers), redirects + 1)
         if answer.status >= 500 or (answer.status < 300 and (body is None or body.text is None)):
-            return self._without_script()
+            return self._without_script("could not be fetched")
+        if answer.status >= 300:  # a 404 for a proxy does not mean that the visitor gets one
+            self._unknown.append(f"the script {shown(url.href)} was answered with status {answer.status}")
         is_script = answer.status < 300 and not _is_blocked(answer.headers)
         self._scripts[self._waiting.pop(0)] = body.text if is_script and body is not None else None
         return self._next()
 
-    def _without_script(self) -> RunPage | ScriptFetch:
-        """The step after a script that could not be fetched."""
-        self._unknown.append(self._waiting.pop(0))
+    def _without_script(self, why: str) -> RunPage | ScriptFetch:
+        self._unknown.append(f"the script {shown(self._waiting.pop(0))} {why}")
         return self._next()
 
     def _next(self) -> RunPage | ScriptFetch:
@@ -139,7 +140,7 @@ class PageRun:
             elif url is not None and self._is_allowed(url):
                 return self._fetch(url, self._referrer, 0)
             else:
-                self._unknown.append(self._waiting.pop(0))
+                return self._without_script("is at no public address")
         return self.run()
 
     def _is_allowed(self, url: URL) -> bool:
