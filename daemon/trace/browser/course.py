@@ -60,6 +60,7 @@ class Course:
 
     def answered(self, answer: HopAnswer) -> Step:
         """The step after an answer: one whose body does not matter, or one with its page."""
+        self._forwarder.proven = True
         step = self.walk.answered(answer)
         self._take(step)
         return step
@@ -90,6 +91,7 @@ class Course:
         self._left(Page(jump, tier="browser", why=why or None))
 
     def show(self, answer: HopAnswer) -> None:
+        self._forwarder.proven = True
         self.answer = answer
         self._jumped = None
         self._replaced = 0

@@ -18,6 +18,8 @@ from daemon.trace.wire.session import Fetcher
 from daemon.trace.wire.stream import Meter
 
 LATE_S = 1.0  # after the end of the trace's time, for a browser that does not answer
+NOT_USED = frozenset({"no_browser", "browser_busy", "browser_crashed"})
+"""Reasons of a trace that could not use the browser."""
 TRACE_BYTES_MAX = 8 * 1024 * 1024  # received by one trace
 
 
