@@ -512,7 +512,7 @@ returning epoch, beat, extract(epoch from pg_postmaster_start_time())::float8 as
 
 -- name: renew_node
 -- $1 node, $2 claim, $3 trust and $4 quiet in seconds, $5 figures, $6: the other nodes renew soon too. The rows of all
--- nodes as they were before; `renewed` is the own row's new beat. No `renewed`: the claim is lost.
+-- nodes as they were before, without $7 the own one only; `renewed` is its new beat. No `renewed`: the claim is lost.
 with mine as (
     update nodes
     set trusted_until = clock_timestamp() + make_interval(secs => $3::float8), quiet_s = greatest(quiet_s, $4),
@@ -525,6 +525,7 @@ select n.node_id, n.name, n.epoch, n.state, n.quiet_s, n.version, n.protocol, n.
        extract(epoch from pg_postmaster_start_time())::float8 as server_s, mine.beat as renewed,
        (select pg_notify('tracepool_nodes', '') where $6::boolean)::text as hurried
 from nodes n left join mine on mine.node_id = n.node_id
+where $7::boolean or n.node_id = $1
 
 -- name: mark_lost
 -- $1 node, with the $2 beat, $3 epoch and $4 state with which it was found silent.

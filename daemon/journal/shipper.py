@@ -58,7 +58,7 @@ class Shipper:
     _known: dict[str, int] = field(default_factory=dict, init=False)  # the positions that were found, by lane
     _finding: trio.Lock = field(default_factory=trio.Lock, init=False)
     _progress: trio.Event = field(default_factory=trio.Event, init=False)
-    _hurry: dict[str, trio.Event] = field(default_factory=dict, init=False)  # by lane: `flush` waits for rows
+    _hurry: dict[str, trio.Event] = field(default_factory=dict, init=False)  # by lane: somebody waits for rows
     _unreachable: set[str] = field(default_factory=set, init=False)  # lanes
     has_found_loss: bool = field(default=False, init=False)  # PostgreSQL has lost entries that it had
     facts: Lane = field(init=False)
@@ -158,6 +158,14 @@ class Shipper:
         async with trio.open_nursery() as nursery:
             for lane in (self.facts, self.states):
                 nursery.start_soon(self._run_lane, lane)
+            nursery.start_soon(self._hurry_gifts)
+
+    async def _hurry_gifts(self) -> None:
+        """Ends the pauses of a busy lane early: at the receiver, a click may wait for the IP."""
+        while True:
+            await self._writer.gave.wait()
+            await trio.sleep(GATHER_MIN_S)  # for the gifts of this time together
+            self._hurry[OF_IPS].set()
 
     async def _run_lane(self, lane: Lane) -> None:
         activity, pause_s = SHIPPING[lane.name], PAUSE_MIN_S

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 import trio
 
-from daemon.journal.entries import KINDS, Entry, Hit, encode
+from daemon.journal.entries import KINDS, Entry, Hit, IpGiven, encode
 from daemon.journal.spool import Spool
 from daemon.oneshot import OneShot
 
@@ -25,6 +25,7 @@ COMMIT_MAX = 10_000  # entries in one commit
 LOG_EVERY_S = 1.0
 GATHER_S = 0.05  # after which entries are committed for which no task waits
 FORGET_S = 1.0  # after which removable entries are removed if there is nothing else to commit
+GIVEN = KINDS[IpGiven]
 RETRY_S = 0.5  # after a second failure in a row; until then `durable` returns False at once
 
 log = structlog.get_logger("daemon.journal")
@@ -48,6 +49,7 @@ class JournalWriter:
         self._failures, self._failed_s = 0, 0.0  # commits that failed one after the other, and when the last one did
         self._fault: Exception | None = None  # for `run` to raise
         self.committed = trio.Event()  # set and replaced with each commit: the shipper waits for it
+        self.gave = trio.Event()  # the same for commits with a gift
         self.recorded = 0
         self.dropped = 0
         self.remade = 0
@@ -192,6 +194,9 @@ class JournalWriter:
             made_room = result.unwrap()
             durable = True
             self._failures = 0
+            if any(kind == GIVEN for kind, _ in batch):
+                self.gave.set()
+                self.gave = trio.Event()
             self._drop(made_room, "journal.spool_bytes_max is reached: the oldest entries go; repair the database")
         except sqlite3.Error as e:
             self._failures, self._failed_s = self._failures + 1, trio.current_time()

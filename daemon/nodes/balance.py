@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from uuid import UUID
 
-from daemon.nodes.figures import SOON_S, CountryFigures, Sent
+from daemon.nodes.figures import CountryFigures, Sent
 
 HYSTERESIS = 0.2  # of the target
 MOVED_MAX = 0.05  # of a country's healthy IPs, and at least one, per MOVED_S and receiver
@@ -113,11 +113,8 @@ def idle(figures: CountryFigures) -> int:
 
 
 def to_come(figures: CountryFigures) -> int:
-    """How many IPs a request on another node may expect: idle ones, or one whose rest ends soon and nobody needs."""
-    if now := idle(figures):
-        return now
-    needed = figures.waiting + int(figures.wanted_per_s * (OWN_S + SOON_S) + 0.5)
-    return figures.soon if figures.available + figures.soon > needed else 0
+    """How many IPs a request on another node may expect: idle ones, now or as soon as the next rest ends."""
+    return max(0, figures.available + figures.soon - figures.waiting - int(figures.wanted_per_s * OWN_S + 0.5))
 
 
 class _Plan:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from daemon.nodes.balance import MOVED_S, Given
-from daemon.nodes.figures import SOON_S, CountryFigures, Sent
+from daemon.nodes.figures import NO_COUNTRY_FIGURES, SOON_S, CountryFigures, Sent
 from daemon.nodes.others import NO_OTHERS, Others
 from daemon.pool.messages import PoolView, SetElsewhere
 
@@ -22,13 +22,17 @@ DESPAIR_S = 10.0
 
 
 class Exchange:
-    """`given`: this node's gifts of the last MOVED_S. `note` comes before all else."""
+    """`given`: this node's gifts of the last MOVED_S. `note` comes before all else.
 
-    def __init__(self, now_s: float) -> None:
+    `before`: of the node's last run. Its demand goes on, so that a node that restarts keeps the IPs that it needs.
+    """
+
+    def __init__(self, now_s: float, before: CountryFigures = NO_COUNTRY_FIGURES) -> None:
         self.given: deque[Given] = deque()
         self._began_s = self._noted_s = now_s
         self._asked = self._missed = 0
-        self._wanted_per_s = 0.0
+        self._wanted_per_s = before.wanted_per_s
+        self._known_s = MEMORY_S if before.wanted_per_s else MISSED_S  # for how long the demand counts as known
         self._missed_at: deque[tuple[float, int]] = deque()
         self._adopted_at: deque[tuple[float, int]] = deque()  # the total until then
         self._totals: Mapping[UUID, int] = {}  # gifts by receiver
@@ -41,7 +45,7 @@ class Exchange:
         """`turned_away`: see PoolHandle."""
         asked, missed = view.asked + turned_away, view.missed + turned_away
         if (passed_s := now_s - self._noted_s) > 0:
-            weight = max(1 - math.exp(-passed_s / MEMORY_S), passed_s / (now_s - self._began_s + MISSED_S))
+            weight = max(1 - math.exp(-passed_s / MEMORY_S), passed_s / (now_s - self._began_s + self._known_s))
             self._wanted_per_s += weight * ((asked - self._asked) / passed_s - self._wanted_per_s)
             self._asked, self._noted_s = asked, now_s
         if missed > self._missed:

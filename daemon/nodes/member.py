@@ -5,8 +5,8 @@ its row is another run's, or removed, or if the database has lost renewals: a ba
 the last second took over. Then it stops leasing at once, joins again, and all pools are reloaded. Each `NodeListener`
 is notified of these changes. Renewals without an answer may be applied, also late, so a `beat` may grow by more than 1.
 
-A renewal reads the rows of all nodes: `peers`. Nodes that are silent for too long are lost (membership.Watch): the node
-frees their IPs.
+A renewal reads the rows of all nodes, `peers`; with many nodes not each renewal does (peers.is_reading_due). Nodes that
+are silent for too long are lost (membership.Watch): the node frees their IPs.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ from daemon.nodes.identity import Identity, NodeListener, NodeStatus
 from daemon.nodes.joining import Entered, JoinRequest, joined
 from daemon.nodes.membership import Displaced, Doubt, Watch, left_quiet_s, sighting_of, trusts_itself_until
 from daemon.nodes.owned import Tenure
-from daemon.nodes.peers import Peers, peer_of
+from daemon.nodes.peers import RENEW_MIN_S, Peers, is_reading_due, peer_of
 from daemon.troubles import Troubles
 
 RENEW_S = 1.0
-RENEW_MIN_S = 0.5
 RENEW_TIMEOUT_S = 5.0
 JOIN_RETRY_S = 2.0
 LEAVE_S = 3.0
+BEFORE_S = 60.0
 RENEWING = "renewing this node's trust"
 JOINING = "joining as a node"
 
@@ -44,6 +44,7 @@ class Member:
 
     `_boot_s` reads the boot clock. `alone`: there can be no other node. `taken_epoch`: of the row, if this run has
     taken it before it joins, see clones.py. `on_displaced` is called when another run with its node id has joined.
+    `before`: the last figures of the run before this one, if that ended BEFORE_S ago at most.
     """
 
     _database: Database
@@ -55,6 +56,7 @@ class Member:
     taken_epoch: int | None = None
     on_displaced: Callable[[NodeDisplaced], None] = lambda error: None
     peers: Peers = field(init=False)
+    before: NodeFigures = field(default=NO_FIGURES, init=False)
     _figures: Callable[[], NodeFigures] = field(init=False)
     _longest_rest_s: Callable[[], float] = field(init=False)
     _trusted_until_s: float = field(default=float("-inf"), init=False)
@@ -168,6 +170,9 @@ class Member:
         now_s = trio.current_time()
         self.doubt.found_server(found.server_s, now_s)
         self.peers = Peers(self._identity.node_id, now_s, found.peers)
+        mine = found.peers.get(self._identity.node_id)
+        if mine is not None and mine.seen_s_ago <= BEFORE_S:
+            self.before = mine.figures
         self._claim, self._is_occupied, self._watch = claim, False, Watch()
         self.decided.set()
         self._joined.set()
@@ -216,14 +221,15 @@ class Member:
         await trio.sleep(RENEW_MIN_S)
         with trio.move_on_after(RENEW_S - RENEW_MIN_S):
             await self._hurried.wait()
-        self._hurried = trio.Event()
 
     async def _renewed(self, connection: OwnConnection) -> bool:
         """False: the claim is lost."""
         me, asked_s = self._identity, self._boot_s()
+        passed_s, hurried = trio.current_time() - self.peers.read_s, self._hurried.is_set()
+        reads = is_reading_due(len(self.peers.by_id), passed_s, hurried=hurried)
         values = me.node_id, self._claim, me.trust_s, me.quiet_s(), self._encoded_figures(), self._hurries_others
-        self._hurries_others = False
-        rows = await connection.fetch("renew_node", *values)
+        self._hurries_others, self._hurried = False, trio.Event()
+        rows = await connection.fetch("renew_node", *values, reads)
         mine = next((row for row in rows if row["node_id"] == me.node_id), None)
         if mine is None or mine["epoch"] < self.term:
             self.doubt.rows_lost()
@@ -238,6 +244,8 @@ class Member:
         self._trust_from(asked_s)
         now_s = trio.current_time()
         self.doubt.found_server(mine["server_s"], now_s)
+        if not reads:
+            return True
         self.peers = Peers(me.node_id, now_s, {row["node_id"]: peer_of(row) for row in rows})
         others = [sighting_of(row) for row in rows if row is not mine]
         self._freeing.found_lost(self._watch.lost(others, now_s))

@@ -8,6 +8,10 @@ from uuid import UUID
 from daemon.nodes.figures import NO_COUNTRY_FIGURES, NO_FIGURES, NodeFigures, decoded
 from daemon.pool.messages import Counts, Elsewhere
 
+READ_PER_S = 20
+READ_EACH_MAX_S = 3.0  # balancer.SILENT_S and membership.STEADY_S are longer
+RENEW_MIN_S = 0.5  # between two renewals
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -58,6 +62,17 @@ def peer_of(row: Mapping[str, Any]) -> Peer:
         quiet_s=row["quiet_s"],
         started_s=row["started_s"],
     )
+
+
+def is_reading_due(nodes: int, passed_s: float, *, hurried: bool) -> bool:
+    """Whether a renewal reads the rows of the other nodes, which it did `passed_s` ago. `nodes`: how many were read.
+
+    Up to READ_PER_S nodes each renewal does. With more nodes a node reads about READ_PER_S rows per second, so that all
+    readings together grow with the nodes and not with their square; but after READ_EACH_MAX_S it reads in any case.
+    `hurried`: somewhere a request waits for an IP.
+    """
+    each_s = min(nodes / READ_PER_S, READ_EACH_MAX_S)
+    return passed_s >= (each_s / 2 if hurried else each_s) - RENEW_MIN_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,19 @@ async def test_a_draining_node_gives_all_and_leases_nothing(autojump_clock: Mock
     assert second.shared.moves.total() == before
 
 
+async def test_a_node_that_restarts_under_load_keeps_its_ips(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    first, second = started(nursery, 2, 20, Rules(cooldown_s=2.0))
+    async with trio.open_nursery() as busy:
+        for number, node in enumerate((first, second)):
+            busy.start_soon(node.clicks, lambda passed_s: 4.0, 100, random.Random(number))
+        await trio.sleep(90)
+        before = first.shared.owned()[second.id]
+        second.restart()
+        await trio.sleep(3)
+        assert 8 <= before <= 12
+        assert first.shared.owned()[second.id] >= before - 2
+
+
 async def test_eight_nodes_that_start_at_once_share_evenly_with_few_moves(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

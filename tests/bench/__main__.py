@@ -21,7 +21,20 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import bytes as bytes_on_the_wire
-from tests.bench import cpu, efficiency, journal, latency, lease, memory, nodes, overload, parsers, redirects, restart
+from tests.bench import (
+    cpu,
+    efficiency,
+    engine,
+    journal,
+    latency,
+    lease,
+    memory,
+    nodes,
+    overload,
+    parsers,
+    redirects,
+    restart,
+)
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import Scene
 
@@ -38,6 +51,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "redirects": redirects.run,
     "nodes": nodes.run,
     "parsers": parsers.run,
+    "engine": engine.run,
     "bytes": bytes_on_the_wire.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}

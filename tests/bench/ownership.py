@@ -12,12 +12,11 @@ from collections import Counter
 from collections.abc import Callable
 
 import asyncpg
-import psutil
 
 from daemon.database.queries import QUERIES
 from daemon.nodes.figures import ENCODER, CountryFigures, NodeFigures
 from daemon.nodes.membership import PROTOCOL
-from daemon.nodes.peers import peer_of
+from daemon.nodes.peers import is_reading_due, peer_of
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import Scene, add_idle_ips, add_ips, add_offer, execute, loaded, start_load
 
@@ -37,7 +36,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 def _statements(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure:
     """From the server's own log, of two nodes, without clicks and with clicks."""
-    length_s = 10.0 if quick else 30.0
+    length_s = 5.0 if quick else 15.0
     url = scene.database()
     first_lines = {QUERIES[name].partition("\n")[0].encode(): name for name in OF_OWNERSHIP}
     with scene.network(40) as network:
@@ -77,7 +76,7 @@ def _statements(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure
 
 
 def _renewals(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
-    length_s = 10.0 if quick else 30.0
+    length_s = 5.0 if quick else 15.0
     figures = []
     for count in NODES:
         say(f"renewals of {count} nodes for {length_s:g} s")
@@ -96,7 +95,7 @@ def _renewals(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Fig
 
 
 async def _renewed(scene: Scene, url: str, count: int, length_s: float) -> tuple[float, float]:
-    """The server's CPU seconds per second, and the milliseconds that it takes to decode one renewal's rows."""
+    """The server's CPU seconds per second, and the milliseconds per second that a node takes to decode rows."""
     country = CountryFigures(available=1_234, locked=56, cooldown=789, failed=12, wanted_per_s=3.21, adopted=4_321)
     figures = ENCODER.encode(NodeFigures(countries={f"c{i}": country for i in range(COUNTRIES)})).decode()
     connections = [await asyncpg.connect(url) for _ in range(min(count, CONNECTIONS))]
@@ -105,15 +104,18 @@ async def _renewed(scene: Scene, url: str, count: int, length_s: float) -> tuple
         values = node, f"node-{number}", 1, claim, 900.0, 160.0, "1", PROTOCOL, figures
         await connections[0].fetchrow(QUERIES["join_node"], *values)
     rows: list[asyncpg.Record] = []
+    each = next(beats for beats in range(1, 9) if is_reading_due(count, beats, hurried=False))
 
     async def renew(connection: asyncpg.Connection, mine: list[tuple[uuid.UUID, uuid.UUID]], seconds: float) -> None:
         nonlocal rows
         begins_s = time.monotonic()
         for beat in range(round(seconds)):
             for at, (node, claim) in enumerate(mine):
+                reads = (beat + at) % each == 0
                 await asyncio.sleep(max(0.0, begins_s + beat + at / len(mine) - time.monotonic()))
                 await connection.execute("begin")
-                rows = await connection.fetch(QUERIES["renew_node"], node, claim, 900.0, 160.0, figures)
+                found = await connection.fetch(QUERIES["renew_node"], node, claim, 900.0, 160.0, figures, False, reads)
+                rows = found if reads else rows
                 await connection.execute("commit")
 
     async def all_renew(seconds: float) -> None:
@@ -121,38 +123,24 @@ async def _renewed(scene: Scene, url: str, count: int, length_s: float) -> tuple
         await asyncio.gather(*(renew(one, mine, seconds) for one, mine in shares))
 
     await all_renew(2)  # each connection has its statement prepared
-    before_s = _server_cpu_s(scene)
+    before_s = scene.server_cpu_s()
     await asyncio.sleep(length_s)
-    idle_s = _server_cpu_s(scene) - before_s
-    before_s = _server_cpu_s(scene)
+    idle_s = scene.server_cpu_s() - before_s
+    before_s = scene.server_cpu_s()
     await all_renew(length_s)
-    busy_s = _server_cpu_s(scene) - before_s
+    busy_s = scene.server_cpu_s() - before_s
     began_s = time.perf_counter()
     for row in rows:
         peer_of(dict(row))
     read_ms = 1000 * (time.perf_counter() - began_s)
     for connection in connections:
         await connection.close()
-    return (busy_s - idle_s) / length_s, read_ms
-
-
-def _server_cpu_s(scene: Scene) -> float:
-    """Of all processes of the server, and of those that have ended."""
-    postmaster, *children = scene.postgres_processes()
-    times = postmaster.cpu_times()
-    total_s = times.user + times.system + times.children_user + times.children_system
-    for child in children:
-        try:
-            its = child.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total_s += its.user + its.system
-    return float(total_s)
+    return (busy_s - idle_s) / length_s, read_ms / each
 
 
 def _joined(scene: Scene, quick: bool, say: Callable[[str], None]) -> Figure:
     """The first start takes all rows, which nobody owns; a restart reads the rows that are the node's own already."""
-    starts = 1 if quick else 3
+    starts = 1 if quick else 2
     say(f"{starts} times: a start without IPs, one that takes {IPS:,} IPs, and a restart")
     empty: list[float] = []
     taken: list[float] = []

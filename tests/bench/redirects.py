@@ -95,9 +95,9 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     ]
 
 
-def redirects_per_s(url: str, length_s: int) -> float:
+def redirects_per_s(url: str, length_s: int, connections: int = CONNECTIONS) -> float:
     """Wrk's own count. Raises BenchmarkBroke if a response was no redirect or a connection failed."""
-    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{length_s}s", "--timeout", "10s", url]
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{length_s}s", "--timeout", "10s", url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if re.search("Non-2xx|Socket errors", said):
         raise BenchmarkBroke(f"not every request to {url} was redirected:\n{said}")

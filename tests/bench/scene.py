@@ -127,6 +127,16 @@ class Scene:
         postmaster = psutil.Process(found[0])
         return [postmaster, *postmaster.children(recursive=True)]
 
+    def server_cpu_s(self) -> float:
+        """User and system time so far of all processes of the PostgreSQL server, also of those that have ended."""
+        postmaster, *children = self.postgres_processes()
+        times = postmaster.cpu_times()
+        total_s = times.user + times.system + times.children_user + times.children_system
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                total_s += sum(child.cpu_times()[:2])
+        return float(total_s)
+
     def _running_server(self) -> embedded.EmbeddedServer:
         if self._server is None:
             self._server = embedded.start(self.directory)
@@ -244,13 +254,13 @@ def execute(url: str, *statements: str) -> None:
     asyncio.run(run())
 
 
-def fetch(url: str, statement: str) -> list[dict[str, Any]]:
+def fetch(url: str, statement: str, *values: object) -> list[dict[str, Any]]:
     """The rows of one statement."""
 
     async def run() -> list[dict[str, Any]]:
         connection = await asyncpg.connect(url)
         try:
-            return [dict(row) for row in await connection.fetch(statement)]
+            return [dict(row) for row in await connection.fetch(statement, *values)]
         finally:
             await connection.close()
 

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ import trio
 
 from daemon.journal.entries import Entry, IpGiven
 from daemon.nodes.balancer import Balancer
-from daemon.nodes.figures import NodeFigures
+from daemon.nodes.figures import NO_FIGURES, NodeFigures
 from daemon.nodes.peers import Peer, Peers
 from daemon.oneshot import OneShot
 from daemon.pool.actor import PoolActor, Publish
@@ -25,6 +25,7 @@ from tests.fakes.ips import an_ip
 GIVE_S = 0.15  # from the decision to the receiver's pool
 RENEW_S = 1.0
 RENEW_MIN_S = 0.5
+RESTARTED_LEASE_NO = 1_000_000
 
 
 @dataclass(eq=False)
@@ -60,13 +61,38 @@ class PlayedNode:
     def __post_init__(self) -> None:
         self.id = UUID(int=self.number)
         self.term = 0
+        self.before = NO_FIGURES
         self.peers = Peers(self.id, float("-inf"))
-        self.directory = PoolDirectory(self._pool, self._start, clocks)
         self._hurried = trio.Event()
         self._hurries_others = False
+        self._boot()
+        self.shared.nodes[self.id] = self
+
+    def _boot(self) -> None:
+        self.directory = PoolDirectory(self._pool, self._start, clocks)
         self.balancer = Balancer(self, self.directory, lambda: self.rules.cooldown_s)  # type: ignore[arg-type]
         self.directory.on_wait(self.balancer.wake)
-        self.shared.nodes[self.id] = self
+        self._lives: list[trio.CancelScope] = []
+
+    def _live(self, run: Callable[..., Awaitable[object]], *args: Any) -> None:
+        """Run a task of this run of the node."""
+        self._lives.append(life := trio.CancelScope())
+
+        async def lives() -> None:
+            with life:
+                await run(*args)
+
+        self.nursery.start_soon(lives)
+
+    def restart(self) -> None:
+        """In place, with its own IPs, all of which have rested."""
+        for life in self._lives:
+            life.cancel()
+        self.before = self.shared.rows[self.id].figures
+        self._boot()
+        own = [ip_id for ip_id, owner in self.shared.owners.items() if owner == self.id]
+        self.directory.open("us", [an_ip(str(ip_id), id=ip_id, lease_no=RESTARTED_LEASE_NO) for ip_id in own])
+        self._live(self.balancer.run)
 
     def hurry(self, *, others: bool = False) -> None:
         """The other nodes renew too when this one has."""
@@ -78,7 +104,7 @@ class PlayedNode:
 
     def _start(self, pool: Pool, mailbox: "trio.MemoryReceiveChannel[Message]", publish: Publish) -> None:
         actor = PoolActor(pool, mailbox, self, clocks, lambda: not self.draining, publish=publish)
-        self.nursery.start_soon(actor.run, [])
+        self._live(actor.run, [])
 
     def record(self, *entries: Entry) -> None:
         for entry in entries:
@@ -101,7 +127,7 @@ class PlayedNode:
         await pool.mailbox.send(Adopt((row,)))
 
     async def run(self) -> None:
-        self.nursery.start_soon(self.balancer.run)
+        self._live(self.balancer.run)
         while True:
             if self.is_up:
                 self._renew()
@@ -140,7 +166,9 @@ class PlayedNode:
         reply: OneShot[Any] = OneShot()
         with reply:
             await pool.mailbox.send(Acquire(UUID(int=random.getrandbits(128)), asked_s + patience_s, reply))
-            answer: Lease | NoIPAvailable = await reply.receive()
+            answer: Lease | NoIPAvailable = NoIPAvailable(None, "restarted")
+            with trio.move_on_after(patience_s + 1):
+                answer = await reply.receive()
         if isinstance(answer, NoIPAvailable):
             self.refused[answer.why] += 1
             return answer

@@ -162,7 +162,7 @@ def test_an_import_takes_what_a_list_shows(tracepool: Commands) -> None:
     assert tracepool("offers", "import", "-", stdin=json.dumps(wanted)).status == 0
     [again] = tracepool("offers", "list", "--json").json
     assert {column: again[column] for column in wanted} == wanted
-    none = {"stop_at": [], "param_filter": {}, "rename": {}, "tracking_urls": []}
+    none: dict[str, object] = {"stop_at": [], "param_filter": {}, "rename": {}, "tracking_urls": []}
     empty = {**wanted, **none, "trace_backend": "default", "tracer": "default"}
     assert tracepool("offers", "import", "--update", "-", stdin=json.dumps(empty)).status == 0
     [bare] = tracepool("offers", "list", "--json").json

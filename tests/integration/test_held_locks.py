@@ -187,5 +187,5 @@ async def test_a_locked_ip_does_not_hold_up_the_renewal_of_the_nodes_trust(
 
             await until(waits)
             async with database.own_connection(1.0) as connection:
-                renewal = node_id, claim, 900.0, 1.0, "{}", False
+                renewal = node_id, claim, 900.0, 1.0, "{}", False, True
                 assert await connection.fetch("renew_node", *renewal), "it is not held up"

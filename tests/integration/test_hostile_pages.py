@@ -1,11 +1,11 @@
 """Pages that attack the engine. `python -m tests.bench engine` runs 1,000 of them beside a daemon's clicks."""
 
-import psutil
+import os
 
 from daemon.trace.engine.engines import engines_running
 from daemon.trace.engine.records import PageOutcome
-from tests.integration.test_engines import is_alive
 from tests.support.hostile_pages import FORGED, SCRIPTS, hostile_page, hostile_pages
+from tests.support.processes import engines_of, is_alive
 
 GROWTH_BYTES = 4 << 20
 
@@ -14,7 +14,7 @@ async def test_each_hostile_page_has_an_outcome_and_the_engine_stays_as_it_was()
     outcomes: dict[str, PageOutcome] = {}
     async with engines_running(1) as engines:
         await engines.run(hostile_page("<script>1</script>"))
-        [engine, *_] = psutil.Process().children()
+        [engine, *_] = engines_of(os.getpid())
         began_bytes = engine.memory_info().rss
         for name, page in hostile_pages():
             outcomes[name] = await engines.run(page)

@@ -17,8 +17,9 @@ from daemon.nodes.figures import CountryFigures, NodeFigures
 from daemon.nodes.freeing import Freeing
 from daemon.nodes.identity import Identity, NodeListener
 from daemon.nodes.kept_out import nodes_kept_out
-from daemon.nodes.member import RENEW_MIN_S, RENEW_S, Member
+from daemon.nodes.member import RENEW_S, Member
 from daemon.nodes.membership import LEFT_QUIET_MIN_S, Sighting
+from daemon.nodes.peers import RENEW_MIN_S
 from daemon.troubles import Troubles
 from tests.integration.databases import PostgresServer, Rows, fresh_database, opened
 from tests.support.logged_errors import LoggedErrors

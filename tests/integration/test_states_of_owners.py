@@ -8,6 +8,7 @@ import pytest
 
 from daemon.clock import Moment
 from daemon.errors import DatabaseOccupied
+from daemon.journal import shipper
 from daemon.journal.entries import IpGiven, IpTraffic, Traffic, encode
 from daemon.journal.lane import FACTS, OF_IPS, apply_batch
 from daemon.pool.rows import ip_changed
@@ -193,6 +194,24 @@ async def test_of_states_that_are_out_of_date_only_the_additions_are_applied(
             assert (row["status"], row["lease_no"], counters(row)) == ("available", 7, (101, 50, 10))
         assert (await the_row(rows, ip))["node_id"] == node
         assert await rows.one("select distinct bytes_received from ip_rotation_pool") == 300
+
+
+async def test_a_gift_does_not_wait_for_more_entries_of_a_busy_lane(
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "GATHER_EACH_S", 3600.0)
+    monkeypatch.setattr(shipper, "GATHER_MAX_S", 3600.0)
+    async with fresh_database(postgres) as rows, running_journal(tmp_path / "j", rows.database) as journal:
+        await rows.sql(NODE, OTHER, uuid4(), "active")
+        ip = await owned_by(rows, journal.spool.node_id)
+        journal.writer.record(leased(ip, await edit_no_of(rows, ip), lease_no=8))
+        await journal.flush()
+        journal.writer.record(IpGiven(ip, OTHER, 8))
+
+        async def is_given() -> bool:
+            return bool((await the_row(rows, ip))["node_id"] == OTHER)
+
+        await until(is_given)
 
 
 async def test_after_the_database_has_lost_rows_an_ip_is_not_given_again(

@@ -5,11 +5,13 @@ are believed.
 """
 
 import argparse
+import logging
 import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import structlog
 import trio
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +27,7 @@ BROWSERS = ("chromium-headless-shell", "chromium")
 
 def main(words: list[str] | None = None) -> int:
     options = _parser().parse_args(words)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     pages, failed = corpus(options.only), False
     if options.judge or options.write:
         pages, failed = _judged(pages, options)
@@ -57,7 +60,7 @@ def _judged(pages: list[JumpPage], options: argparse.Namespace) -> tuple[list[Ju
         if judged is None:
             print(f"{page.path}: Chromium did not get the page")
             failed = True
-        elif judged != page.told:
+        elif not page.agrees(judged):
             if not options.write or page.told is not None:
                 print(f"{page.path}: Chromium lands at {judged}, the file says {page.told}")
             failed = failed or not options.write
@@ -76,8 +79,8 @@ def _trace(pages: list[JumpPage], verbose: bool) -> None:
         counts["in sum"][outcome] += 1
         if verbose or outcome not in ("lands", "stays"):
             traced = found[page.name]
-            where = traced.landing or traced.said
-            print(f"{outcome:<12} {page.name}: {' '.join(traced.kinds)} {where}; Chromium {page.told}")
+            kinds, ours = " ".join(traced.kinds), traced.landing or ""
+            print(f"{outcome:<10} {page.name}: {kinds} {ours} {traced.why}; Chromium {page.told}")
     table = Table("kind", "pages", *OUTCOMES)
     for kind, outcomes in counts.items():
         if kind != "in sum":

@@ -26,7 +26,7 @@ USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Ge
 REFRESH_MAX_S = 10.0
 WAIT_S = REFRESH_MAX_S + 0.9  # a jump that is due at REFRESH_MAX_S has gone by then
 PAGE_S_MAX = 60.0
-TABS_MAX = 12
+TABS_MAX = 6
 FLAGS = (
     "--headless",
     "--no-sandbox",

@@ -63,6 +63,9 @@ class Sent:
     lands: str
     sent: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.lands} {self.sent!r}" if self.sent else self.lands
+
 
 @dataclass(frozen=True)
 class JumpPage:
@@ -85,6 +88,10 @@ class JumpPage:
     @property
     def stays(self) -> bool:
         return self.told is not None and self.told.lands == urldefrag(self.url).url
+
+    def agrees(self, landing: Sent | None) -> bool:
+        """Whether this landing is as the file says."""
+        return landing is not None and (landing == self.told or landing.lands in self.or_lands)
 
     def answer(self, url: str, *, nth: int, document: bool) -> Answer:
         """The answer to request number `nth`, from 0, for this URL."""

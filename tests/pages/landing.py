@@ -11,6 +11,7 @@ import trio
 
 from daemon.demo.wire import Connection, Request, answer
 from daemon.providers.proxies import proxy_for
+from daemon.trace.engine.engines import engines_running
 from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
 from daemon.trace.wire.session import Fetcher, trace
@@ -20,6 +21,8 @@ from tests.fakes.wire import listening
 from tests.pages.chromium import USER_AGENT
 from tests.pages.corpus import JumpPage, Sent
 
+ENGINES = 2
+TRACES_MAX = 4
 LIMITS = Limits(20, allow_private=True)
 IDENTITY = Identity(USER_AGENT, "en-US,en;q=0.9")
 
@@ -64,11 +67,11 @@ class _Origin:
 
 @dataclass(frozen=True)
 class Traced:
-    """`kinds` are those of the hops."""
+    """`kinds` are those of the hops. `why` the trace gave up, or the last page is unresolved."""
 
     landing: Sent | None
     kinds: tuple[str, ...]
-    said: str
+    why: str
 
 
 def certificates(pages: list[JumpPage]) -> ssl.SSLContext:
@@ -101,14 +104,27 @@ async def traced(page: JumpPage, tls: ssl.SSLContext, by: Fetcher) -> Traced:
 def _told(page: JumpPage, result: TraceResult, requests: list[tuple[str, Request]]) -> Traced:
     kinds = tuple(hop.kind for hop in result.hops)
     if not isinstance(result.end, Landed):
-        return Traced(None, kinds, f"{result.end.reason}: {result.end.message}")
+        return Traced(None, kinds, f"gave up: {result.end.reason}: {result.end.message}")
     url = result.end.url
     documents = [request for asked, request in requests if asked == url.partition("#")[0]]
     last = documents[-1] if documents else Request("GET", "")
-    return Traced(page.landing(url, last.method, last.value("content-type"), last.body), kinds, "")
+    return Traced(
+        page.landing(url, last.method, last.value("content-type"), last.body), kinds, result.hops[-1].why or ""
+    )
 
 
 async def trace_all(pages: list[JumpPage]) -> dict[str, Traced]:
     """By the page's name."""
-    tls, by = certificates(pages), fetcher()
-    return {page.name: await traced(page, tls, by) for page in pages}
+    tls = certificates(pages)
+    found: dict[str, Traced] = {}
+    room = trio.CapacityLimiter(TRACES_MAX)
+
+    async def one(page: JumpPage, by: Fetcher) -> None:
+        async with room:
+            found[page.name] = await traced(page, tls, by)
+
+    async with engines_running(ENGINES) as engines, trio.open_nursery() as nursery:
+        by = fetcher(engine=engines)
+        for page in pages:
+            nursery.start_soon(one, page, by)
+    return found

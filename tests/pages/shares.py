@@ -15,15 +15,12 @@ OUTCOMES = {
 
 def outcome_of(page: JumpPage, traced: Traced) -> str:
     """One of OUTCOMES."""
-    told, landing = page.told, traced.landing
-    assert told is not None, page.path
+    landing = traced.landing
+    assert page.told is not None, page.path
     last = traced.kinds[-1] if traced.kinds else ""
-    if landing is None:
-        return "wrong"
-    if landing == told or landing.lands in page.or_lands:
-        if last == "script_unresolved":
-            return "doubts" if page.stays else "unresolved"
-        return "stays" if page.stays else "lands"
-    if not page.stays and landing.lands in page.answers and not landing.sent:
-        return {"script_unresolved": "unresolved", "final": "missed"}.get(last, "wrong")
-    return "wrong"
+    is_on_the_way = landing is not None and landing.lands in page.answers and not landing.sent
+    if landing is not None and page.stays and is_on_the_way and page.agrees(landing):
+        return "doubts" if last == "script_unresolved" else "stays"
+    if is_on_the_way and not page.stays and last in ("script_unresolved", "final"):
+        return "unresolved" if last == "script_unresolved" else "missed"
+    return "lands" if page.agrees(landing) else "wrong"

@@ -41,6 +41,8 @@ class Balancing:
     def __init__(self, run: "Run") -> None:
         self._run = run
         self.peers = Peers(run.home.node_id, float("-inf"))
+        row = run.world.tables.data.nodes.get(run.home.node_id)
+        self.before = NodeFigures() if row is None else row.figures
         self._balancer: Balancer | None = None
         self._woken = Signal()
         self._handles: dict[str, _Handle] = {}

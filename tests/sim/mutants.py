@@ -17,6 +17,7 @@ MUTANTS = {
     "unowned_states": "the journal's states and gifts apply to rows of other nodes too",
     "endless_trust": "a node leases on although its trust has ended",
     "no_beat_check": "a node does not notice that the database has lost its last renewals",
+    "epoch_reused": "a node joins a restored database with an epoch that it has had before",
     "take_departed": "a row is taken whose endpoint another node may still use",
     "confirm_at_once": "an owner confirms that an endpoint has left, although it still rests",
 }

@@ -17,6 +17,7 @@ from uuid import UUID
 from daemon.clock import Moment
 from daemon.journal.entries import IpChanged, encode
 from daemon.nodes.membership import Sighting, Watch, quiet_s, trusts_itself_until
+from daemon.nodes.peers import RENEW_MIN_S, is_reading_due
 from daemon.pool.messages import Acquire, Adopt, Decision, Lease, Message, Release, Remove
 from daemon.pool.pool import Pool
 from daemon.pool.rests import Rests
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 WALL_S = 1_800_000_000.0
 COMMIT_S = 0.003
-RENEW_S, RETRY_S, HURRY_S = 1.0, 1.0, 0.5
+RENEW_S, RETRY_S = 1.0, 1.0
 CHECK_S = 15.0  # as in sql_sync.py
 CONFIRM_S = 1.0
 DOUBT_S = 10.0
@@ -233,8 +234,12 @@ class Run:
         while True:
             asked_s = self.boot()
             self.is_renewing = True
+            peers = self.balancing.peers
+            passed_s, hurried = self.tick() - peers.read_s, self.hurried.is_set
+            reads = is_reading_due(len(peers.by_id), passed_s, hurried=hurried)
+            self.hurried.is_set = False
             try:
-                now_s, beat, rows = yield self._renewal()
+                now_s, beat, rows = yield self._renewal(reads=reads)
             except Unavailable:
                 self.is_renewing = False
                 yield RETRY_S
@@ -246,16 +251,17 @@ class Run:
                 continue
             self._beat, self.is_draining = beat, mine.draining
             self._trust_from(asked_s)
-            self.balancing.read(rows, now_s)
-            with suppress(Unavailable):
-                yield from self._free_lost(rows, now_s)
-            yield HURRY_S
-            yield Wait(self.hurried, RENEW_S - HURRY_S)
+            if reads:
+                self.balancing.read(rows, now_s)
+                with suppress(Unavailable):
+                    yield from self._free_lost(rows, now_s)
+            yield RENEW_MIN_S
+            self.hurried.is_set = yield Wait(self.hurried, RENEW_S - RENEW_MIN_S)
 
-    def _renewal(self) -> Call:
+    def _renewal(self, *, reads: bool) -> Call:
         values = self.home.node_id, self._claim or 0, self._beat, self.world.trust_s, self._quiet_s
         figures = self.balancing.figures()
-        return Call(lambda: self.world.tables.renew(*values, figures))
+        return Call(lambda: self.world.tables.renew(*values, figures, reads))
 
     def _free_lost(self, rows: list[NodeRecord], now_s: float) -> Task:
         others = [self._sighting(row, now_s) for row in rows if row.node_id != self.home.node_id]
@@ -336,7 +342,7 @@ class Run:
                         yield from self._poll()
                         check_at_s = self.loop.now_s + CHECK_S
                     if self._departing:
-                        yield from self._read_rows(0, None)
+                        yield from self._read_rows(None)
             except Unavailable:
                 self.is_listening = False
                 self._announced.clear()
@@ -355,29 +361,29 @@ class Run:
 
     def _compare(self) -> Task:
         self._is_due = False
-        yield from self._read_rows(0, None)
+        yield from self._read_rows(None)
 
     def _take_news(self) -> Task:
         announced, self._announced = self._announced, []
-        first, last = min(a for a, _ in announced), max(b for _, b in announced)
-        yield from self._read_rows(first, last if first else None)  # 0: rows were deleted
+        is_any_deleted = any(first == 0 for first, _ in announced)
+        yield from self._read_rows(None if is_any_deleted else announced)
 
-    def _read_rows(self, first: int, last: int | None) -> Task:
-        """Takes rows without an owner, and adopts this node's rows with these edit numbers; without `last` all rows."""
+    def _read_rows(self, edits: list[tuple[int, int]] | None) -> Task:
+        """Takes rows without an owner, and adopts this node's rows with these edit numbers; without `edits` all."""
         tables, me = self.world.tables, self.home.node_id
         term = self.epoch
         departures = yield Call(lambda: tables.departures(me))  # before the rows, see _confirm
         taken = yield from self._take()
-        if last is None or taken:  # taking changes no edit number
+        if edits is None or taken:  # taking changes no edit number
             known = [ip_id for pool in self.pools.values() for ip_id in pool.ips]
             self._fingerprint = yield Call(lambda: tables.fingerprint(me))
             rows = yield Call(lambda: tables.rows_of(me))
             mine = {row.id for row in rows}
             others = {ip_id for ip_id in known if ip_id not in mine}
         else:
-            rows, others = yield Call(lambda: (tables.rows_of(me, first, last), tables.others_edited(me, first, last)))
+            rows, others = yield Call(lambda: tables.edited(me, edits))
         self._adopt(rows, others, term)
-        if last is None or taken:  # else the pools may not have handled a deleted row yet
+        if edits is None or taken:  # else the pools may not have handled a deleted row yet
             yield from self._confirm(departures)
         else:
             self._departing |= bool(departures)

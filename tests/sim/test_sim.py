@@ -11,15 +11,16 @@ from tests.sim.scenes import Result, kind_of, run
 
 # For each mutant a fault that shows it, and a seed that does; others are tried after it.
 SHOWN_BY = {
-    "free_without_quiet": ("cut_off", 0),
-    "lost_by_database_clock": ("clocks_jump", 0),
+    "free_without_quiet": ("cut_off", 1),
+    "lost_by_database_clock": ("clocks_jump", 20),
     "give_leased": ("load_turns", 0),
-    "stale_adopt": ("operators_edit", 30),
-    "unowned_states": ("stopped", 2),
-    "endless_trust": ("cut_off", 0),
-    "no_beat_check": ("restored", 0),
+    "stale_adopt": ("operators_edit", 9),
+    "unowned_states": ("stopped", 3),
+    "endless_trust": ("cut_off", 12),
+    "no_beat_check": ("restored", 2),
+    "epoch_reused": ("restored", 1),
     "take_departed": ("operators_edit", 0),
-    "confirm_at_once": ("operators_edit", 0),
+    "confirm_at_once": ("operators_edit", 1),
 }
 TRIED_MAX = 30
 

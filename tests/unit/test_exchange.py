@@ -38,6 +38,17 @@ def test_demand_is_known_after_seconds_and_follows_within_a_minute() -> None:
     assert wanted == pytest.approx(2, rel=0.2)
 
 
+def test_the_demand_of_the_last_run_goes_on_until_it_is_known_again() -> None:
+    exchange = Exchange(0, CountryFigures(wanted_per_s=4.0))
+    assert exchange.figures(a_view(), 0).wanted_per_s == 4
+    wanted = []
+    for second in range(1, 61):
+        exchange.note(a_view(asked=8 * second), 0, NO_OTHERS, second)
+        wanted.append(exchange.figures(a_view(), second).wanted_per_s)
+    assert wanted[0] == pytest.approx(4, rel=0.1)
+    assert wanted[-1] == pytest.approx(8, rel=0.15)
+
+
 def test_requests_turned_away_count_as_asked_and_for_a_while_as_missed() -> None:
     exchange = Exchange(0)
     exchange.note(a_view(asked=3, missed=1), 4, NO_OTHERS, 1)

@@ -123,9 +123,40 @@ def test_pages_that_stay_or_leave(html: str, expected: str) -> None:
     assert landing(html) == expected
 
 
-def test_the_template_runs_one_page_and_shows_no_function_of_the_host() -> None:
-    names = "['__run', '__parse', '__url', '__encode', '__script', '__module', '__jobs', '__random']"
-    assert script(f"location = '/' + {names}.filter((name) => name in window).length") == "/0"
+def test_a_page_sees_no_function_of_the_host_and_cannot_run_again() -> None:
+    names = "['__parse', '__url', '__encode', '__script', '__module', '__jobs', '__random']"
+    assert script(f"location = '/' + {names}.filter((name) => name in window).length + __run('{{}}')") == "/0"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "Array.prototype.push = Array.prototype.splice = Array.prototype.slice = null; location = '/b'",
+        "Object.prototype.get = Object.prototype.url = '/c'; location = '/b'",
+        'JSON.stringify = JSON.parse = () => \'{"kind": "goes", "url": "/c"}\'; location = \'/b\'',
+        "Array.prototype.toJSON = String.prototype.toJSON = Object.prototype.toJSON = () => 1; location = '/b'",
+        "RegExp.prototype.exec = String.prototype.indexOf = () => { throw 1 }; location = '/b'",
+        "Map.prototype.get = WeakMap.prototype.get = () => { throw 1 }; document.title; location = '/b'",
+        "Array.prototype[Symbol.iterator] = Function.prototype.call = Function.prototype.apply = null; location = '/b'",
+        "Event = Node = HTMLElement = Proxy = Reflect = null; onload = () => { location = '/b' }",
+        "Object.defineProperty(Object.prototype, 'kind', { value: 'stays' }); location = '/b'",
+        "window.__defineGetter__('parent', () => 1); location = '/b'",
+    ],
+)
+def test_a_page_that_replaces_built_in_functions_changes_no_result(code: str) -> None:
+    assert script(code) == "/b"
+
+
+def test_the_tab_keeps_names_and_storages_for_the_next_page() -> None:
+    first = run(
+        "<script>window.name = 'n'; localStorage.a = 1; sessionStorage.setItem('b', 2); location = '/2'</script>"
+    )
+    code = "location = '/' + window.name + localStorage.a + sessionStorage.getItem('b')"
+    assert script(code, kept=first.kept) == "/n12"
+    assert script("location = '/' + localStorage.getItem('a')", kept=first.kept, url="http://b.example/") == (
+        "http://b.example/null"
+    )
+    assert script("location = '/' + window.name", kept=first.kept, url="http://b.example/") == "unresolved"
 
 
 def test_an_external_script_is_needed_only_where_the_page_does_not_leave_without_it() -> None:

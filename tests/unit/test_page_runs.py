@@ -213,3 +213,13 @@ def test_a_page_whose_scripts_add_scripts_is_run_only_so_often() -> None:
     assert last.request.fetches_left == 0
     assert isinstance(needs(walk, "https://ads.example.com/last.js"), Landed)
     assert walk.hops[-1].why == "external scripts"
+
+
+def test_what_a_page_leaves_in_the_tab_reaches_the_next_page_and_makes_a_reload_another_request() -> None:
+    walk, first = started()
+    assert first.request.kept == ""
+    assert isinstance(ran(walk, PageOutcome("goes", "script", HERE, kept="seen")), Fetch)
+    step = walk.answered(HopAnswer(200, (), 1, 1, 1, Page(document=PAGE)))
+    assert isinstance(step, RunPage)
+    assert step.request.kept == "seen"
+    assert isinstance(ran(walk, PageOutcome("goes", "script", HERE, kept="seen")), Landed)

@@ -208,6 +208,11 @@ const COOKIES_MAX = 64;
 function miss(name) {
   if (!page.missed) page.missed = name;
 }
+/** Notes a limit of this world: nothing is certain after it. */
+function exceed(limit) {
+  page.missed = limit;
+  page.texts = "leaves";
+}
 function awaits(name) {
   if (!page.awaited) page.awaited = name;
 }
@@ -253,7 +258,7 @@ function report(error, text) {
       message = "uncaught exception";
     }
   }
-  if (has(message, "out of memory")) miss("32 MB of memory");
+  if (has(message, "out of memory")) exceed("32 MB of memory");
   if (page.reporting) return;
   page.reporting = true;
   const event = newEvent("error", { cancelable: true }, prototypes.ErrorEvent);
@@ -669,11 +674,12 @@ const inDocument = (href) => {
 const SCRIPT_TYPE = /^(?:(?:text|application)\/(?:x-)?(?:java|ecma)script|text\/(?:jscript|livescript|javascript1\.[0-5]))$/;
 
 /** By which words a page could leave. */
-const LEAVING = new RegExp("location|submit|click|open\\s*\\(|http-equiv|httpEquiv|refresh|eval|Function|atob|unescape|write" +
-  "|fromCharCode|navigat|history|dispatchEvent|innerHTML|\\.src\\b|\\.href\\b|append|import|_0x|\\\\x[0-9a-f]{2}|!\\+\\[\\]");
+const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']|http-?equiv|eval|Function|atob|unescape|fromCharCode|" +
+  "(?:document|\\bdoc|\\bd)\\.write|(?:window|self|top|parent)\\.open|(?:^|[^.\\w])open\\s*\\(|navigate|_0x|\\\\x[0-9a-f]{2}|!\\+\\[\\]", "i");
 
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
+  if (test(/\bimport\s*\(/, text)) awaits("import()");
 }
 /** HTML 4.12.1.1: "classic", "module", or null for an element that is no script. */
 function scriptKind(record) {
@@ -812,7 +818,14 @@ function loadFrame(record) {
     });
   }
   if (source === "" || isCode || test(/^about:/i, source)) fire(record, "load");
-  else fetches(record, true);
+  else {
+    const url = parsedUrl(source, documentBase(), page.request.encoding);
+    if (url !== null && url.origin === parsedUrl(page.url).origin && sandbox === null) {
+      awaits("a frame of the same site");
+      page.texts = "leaves";
+    }
+    fetches(record, true);
+  }
 }
 const decodedCode = (text) => {
   try {
@@ -1069,6 +1082,7 @@ function handle(record, handler, event, state) {
 }
 function addListener(record, type, callback, options) {
   if (callback === null || callback === undefined) return;
+  if (type === "unhandledrejection") awaits(type);
   const capture = typeof options === "object" && options !== null ? !!options.capture : !!options;
   const once = typeof options === "object" && options !== null && !!options.once;
   const list = record.listeners[type] || (mine(record, "listeners")[type] = []);
@@ -1110,6 +1124,7 @@ function compiled(record, type, text) {
 }
 function setHandler(record, type, value) {
   const callback = typeof value === "function" ? value : null;
+  if (type === "unhandledrejection" && callback) awaits(type);
   mine(record, "handlers")[type] = callback && bare({ callback });
 }
 /** The handlers that body and frameset set on the window (HTML 8.1.8.2). */
@@ -1569,7 +1584,7 @@ const baseTarget = () => {
   return element === null ? "" : attribute(element, "target");
 };
 /** HTML 7.3.1.7, the rules for choosing a navigable: whether the target is the page's own window. */
-const isOwnWindow = (target) => contains(["", "_self", "_top", "_parent"], lower(target)) || (target !== "" && target === page.name);
+const isOwnWindow = (target) => contains(["", "_self", "_top", "_parent"], lower(target)) || (target !== "" && target === page.kept.name);
 
 /** HTML 4.10.22.3 with a submitter: validation, the submit event, then the submission. */
 function requestSubmit(form, submitter) {
@@ -2409,6 +2424,7 @@ expose("Document", class Document extends global.Node {
   get webkitVisibilityState() { return "visible"; }
   get prerendering() { return false; }
   get designMode() { return "off"; }
+  get all() { return undefined; }
   get doctype() { return this.compatMode === "CSS1Compat" ? { name: "html", publicId: "", systemId: "", nodeType: 10 } : null; }
   get forms() { return collection(() => byTag(documentRecord, "form")); }
   get images() { return collection(() => byTag(documentRecord, "img")); }
@@ -2573,8 +2589,8 @@ expose("Storage", class Storage {
   removeItem(key) { delete own(this).values[toText(key)]; }
   clear() { own(this).values = bare(); }
 });
-function newStorage() {
-  const state = bare({ values: bare() }), made = create(prototypes.Storage);
+function newStorage(values) {
+  const state = bare({ values }), made = create(prototypes.Storage);
   const seen = new ProxyOfTheWorld(made, bare({
     get: (target, key, self) => (typeof key === "string" && !(key in target) ? state.values[key] : Reflect_get(target, key, self)),
     set: (_, key, value) => ((state.values[key] = toText(value)), true),
@@ -2785,6 +2801,26 @@ expose("MessageChannel", class MessageChannel {
 });
 const MessagePortOfTheWorld = global.MessagePort;
 
+/** Interfaces whose objects do nothing here but wait. */
+const WAITING = bare({ WebSocket: "send close", EventSource: "close", Worker: "postMessage terminate", SharedWorker: "",
+  IntersectionObserver: "observe unobserve disconnect takeRecords", ResizeObserver: "observe unobserve disconnect",
+  PerformanceObserver: "observe disconnect takeRecords", BroadcastChannel: "postMessage close" });
+each(ownKeys(WAITING), (name) => {
+  expose(name, ({ [name]: class extends global.EventTarget {
+    constructor() { super(); awaits(name); }
+  } })[name]);
+  each(words(WAITING[name]), (method) => share(prototypes[name], { [method]() { return []; } }));
+});
+expose("AbortSignal", class AbortSignal extends global.EventTarget {
+  get aborted() { return own(this).aborted === true; }
+  static timeout() { return new global.AbortSignal(); }
+});
+expose("AbortController", class AbortController {
+  constructor() { this.signal = new SignalOfTheWorld(); }
+  abort() { own(this.signal).aborted = true; fire(own(this.signal), "abort"); }
+});
+const SignalOfTheWorld = global.AbortSignal;
+
 /** Requests of a script: never sent. Only time would bring their answers. */
 const never = () => new global.Promise(() => {});
 function fetchNothing() {
@@ -2884,6 +2920,29 @@ replaceable("event", () => undefined);
 const SIZES = bare({ innerWidth: 1920, innerHeight: 969, outerWidth: 1920, outerHeight: 1080, devicePixelRatio: 1, screenX: 0, screenY: 0,
   screenLeft: 0, screenTop: 0, scrollX: 0, scrollY: 0, pageXOffset: 0, pageYOffset: 0 });
 each(ownKeys(SIZES), (name) => replaceable(name, () => SIZES[name]));
+/* What the tab keeps from page to page: window.name, and the storages of each origin. */
+const keptOf = (name) => {
+  const origins = page.kept.origins, origin = parsedUrl(page.url).origin;
+  if (!hasOwn(origins, origin)) origins[origin] = bare();
+  if (!hasOwn(origins[origin], name)) origins[origin][name] = bare();
+  return origins[origin][name];
+};
+function readKept(text) {
+  page.kept = text ? bare(parseJson(text)) : bare({ name: "", origin: "", origins: bare() });
+  bare(page.kept.origins);
+  each(ownKeys(page.kept.origins), (origin) => {
+    bare(page.kept.origins[origin]);
+    each(ownKeys(page.kept.origins[origin]), (name) => bare(page.kept.origins[origin][name]));
+  });
+}
+function writtenKept() {
+  const { kept } = page, { origin } = parsedUrl(page.url);
+  each(["localStorage", "sessionStorage"], (name) => storages[name] && (kept.origins[origin][name] = own(storages[name]).values));
+  kept.origin = origin;
+  const text = stringify(kept);
+  return text.length > KEPT_MAX || (page.kept.name === "" && !ownKeys(kept.origins).length) ? "" : text;
+}
+const KEPT_MAX = 65536; // characters; more is not kept
 const constants = (values) => {
   const made = create({ __proto__: Object.prototype });
   each(ownKeys(values), (name) => defineProperty(made, name, { value: values[name], writable: true, enumerable: true, configurable: true }));
@@ -2896,12 +2955,16 @@ replaceable("navigator", () => navigatorObject);
 replaceable("history", () => historyObject);
 const historyObject = create(prototypes.History);
 const storages = bare({ localStorage: null, sessionStorage: null });
-each(ownKeys(storages), (name) => replaceable(name, () => storages[name] || (storages[name] = newStorage())));
-defineProperty(global, "name", { get: () => page.name, set(value) { page.name = toText(value); }, enumerable: true, configurable: true });
+each(ownKeys(storages), (name) => replaceable(name, () => storages[name] || (storages[name] = newStorage(keptOf(name)))));
+/* A page of another site does not see the name (HTML 7.4.5, update document for history step application). */
+defineProperty(global, "name", {
+  get: () => (page.kept.origin === "" || page.kept.origin === parsedUrl(page.url).origin ? page.kept.name : (miss("window.name"), "")),
+  set(value) { page.kept.name = toText(value); page.kept.origin = ""; },
+  enumerable: true, configurable: true,
+});
 defineProperty(global, "status", { value: "", writable: true, enumerable: true, configurable: true });
 each(["closed", "isSecureContext", "crossOriginIsolated"], (name) => replaceable(name,
   () => name === "isSecureContext" && startsWith(page.url, "https:")));
-page.name = "";
 
 const functions = {
   setTimeout(action, delay, ...values) { return startTimer(action, delay, values, false, page.timerDepth); },
@@ -3027,146 +3090,155 @@ each(HANDLERS, (type) => {
 
 // ── Names that Chromium has and this world has not ──────────────────────────────────────────────────────────────────
 
-const MISSED = bare({
-  Window: `AbortController AbortSignal AbsoluteOrientationSensor AbstractRange Accelerometer AnalyserNode Animation
-    AnimationEffect AnimationEvent AnimationPlaybackEvent AnimationTimeline AnimationTrigger Attr AudioBuffer
-    AudioBufferSourceNode AudioContext AudioData AudioDecoder AudioDestinationNode AudioEncoder AudioListener AudioNode
-    AudioParam AudioParamMap AudioPlaybackStats AudioProcessingEvent AudioScheduledSourceNode AudioSinkInfo AudioWorklet
-    AudioWorkletNode AuthenticatorAssertionResponse AuthenticatorAttestationResponse AuthenticatorResponse
-    BackgroundFetchManager BackgroundFetchRecord BackgroundFetchRegistration BarProp BaseAudioContext BatteryManager
-    BeforeInstallPromptEvent BeforeUnloadEvent BiquadFilterNode Blob BlobEvent BroadcastChannel
-    BrowserCaptureMediaStreamTrack ByteLengthQueuingStrategy CDATASection CSPViolationReportBody CSS CSSAnimation
-    CSSConditionRule CSSContainerRule CSSCounterStyleRule CSSFontFaceRule CSSFontFeatureValuesRule
-    CSSFontPaletteValuesRule CSSFunctionDeclarations CSSFunctionDescriptors CSSFunctionRule CSSGroupingRule
-    CSSImageValue CSSImportRule CSSKeyframeRule CSSKeyframesRule CSSKeywordValue CSSLayerBlockRule CSSLayerStatementRule
-    CSSMarginRule CSSMathClamp CSSMathInvert CSSMathMax CSSMathMin CSSMathNegate CSSMathProduct CSSMathSum CSSMathValue
-    CSSMatrixComponent CSSMediaRule CSSNamespaceRule CSSNestedDeclarations CSSNumericArray CSSNumericValue CSSPageRule
-    CSSPerspective CSSPositionTryDescriptors CSSPositionTryRule CSSPositionValue CSSPropertyRule CSSPseudoElement
-    CSSRotate CSSRule CSSRuleList CSSScale CSSScopeRule CSSSkew CSSSkewX CSSSkewY CSSStartingStyleRule
-    CSSStyleDeclaration CSSStyleRule CSSStyleSheet CSSStyleValue CSSSupportsRule CSSTransformComponent CSSTransformValue
-    CSSTransition CSSTranslate CSSUnitValue CSSUnparsedValue CSSVariableReferenceValue CSSViewTransitionRule Cache
-    CacheStorage CanvasCaptureMediaStreamTrack CanvasGradient CanvasPattern CanvasRenderingContext2D CaptureController
-    CaretPosition ChannelMergerNode ChannelSplitterNode ChapterInformation CharacterBoundsUpdateEvent Clipboard
-    ClipboardChangeEvent ClipboardEvent ClipboardItem CloseEvent CloseWatcher CommandEvent CompositionEvent
-    CompressionStream ConstantSourceNode ContentVisibilityAutoStateChangeEvent ConvolverNode CookieChangeEvent
-    CookieStore CookieStoreManager CountQueuingStrategy CrashReportContext CreateMonitor Credential CredentialsContainer
-    CropTarget Crypto CryptoKey CustomElementRegistry CustomStateSet DOMError DOMMatrix DOMMatrixReadOnly DOMPoint
-    DOMPointReadOnly DOMQuad DOMRect DOMRectList DOMRectReadOnly DOMStringList DOMStringMap DataTransfer
-    DataTransferItem DataTransferItemList DecompressionStream DelayNode DelegatedInkTrailPresenter DeviceMotionEvent
+const MISSED_IF_SECURE = bare({
+  Window: `AbsoluteOrientationSensor Accelerometer AudioDecoder AudioEncoder AudioPlaybackStats AudioWorklet
+    AuthenticatorAssertionResponse AuthenticatorAttestationResponse AuthenticatorResponse BatteryManager Cache
+    CacheStorage CaptureController Clipboard ClipboardChangeEvent ClipboardItem CookieChangeEvent CookieStore
+    CookieStoreManager CreateMonitor Credential CredentialsContainer CryptoKey DeviceMotionEvent
     DeviceMotionEventAcceleration DeviceMotionEventRotationRate DeviceOrientationEvent DevicePosture DigitalCredential
-    DocumentPictureInPicture DocumentPictureInPictureEvent DocumentTimeline DocumentType DragEvent
-    DynamicsCompressorNode EditContext ElementInternals EncodedAudioChunk EncodedVideoChunk EventCounts EventSource
-    External EyeDropper FeaturePolicy FederatedCredential Fence FencedFrameConfig FetchLaterResult File FileList
-    FileReader FileSystemDirectoryHandle FileSystemFileHandle FileSystemHandle FileSystemObserver
-    FileSystemWritableFileStream FontData FontFace FontFaceSet FontFaceSetLoadEvent FormDataEvent FragmentDirective GPU
-    GPUAdapter GPUAdapterInfo GPUBindGroup GPUBindGroupLayout GPUBuffer GPUBufferUsage GPUCanvasContext GPUColorWrite
+    DocumentPictureInPicture EyeDropper FederatedCredential FetchLaterResult FileSystemDirectoryHandle
+    FileSystemFileHandle FileSystemHandle FileSystemObserver FileSystemWritableFileStream FontData GPU GPUAdapter
+    GPUAdapterInfo GPUBindGroup GPUBindGroupLayout GPUBuffer GPUBufferUsage GPUCanvasContext GPUColorWrite
     GPUCommandBuffer GPUCommandEncoder GPUCompilationInfo GPUCompilationMessage GPUComputePassEncoder GPUComputePipeline
     GPUDevice GPUDeviceLostInfo GPUError GPUExternalTexture GPUInternalError GPUMapMode GPUOutOfMemoryError
     GPUPipelineError GPUPipelineLayout GPUQuerySet GPUQueue GPURenderBundle GPURenderBundleEncoder GPURenderPassEncoder
     GPURenderPipeline GPUSampler GPUShaderModule GPUShaderStage GPUSupportedFeatures GPUSupportedLimits GPUTexture
-    GPUTextureUsage GPUTextureView GPUUncapturedErrorEvent GPUValidationError GainNode Gamepad GamepadButton
-    GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition GeolocationPositionError
-    GravitySensor Gyroscope HID HIDConnectionEvent HIDDevice HIDInputReportEvent HTMLAllCollection HTMLCameraElement
-    HTMLDListElement HTMLDataElement HTMLDataListElement HTMLDirectoryElement HTMLFencedFrameElement HTMLFontElement
-    HTMLFormControlsCollection HTMLGeolocationElement HTMLMapElement HTMLMarqueeElement HTMLMediaElement HTMLMenuElement
-    HTMLMeterElement HTMLMicrophoneElement HTMLModElement HTMLOptionsCollection HTMLOutputElement HTMLParamElement
-    HTMLPictureElement HTMLQuoteElement HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement
-    HTMLTableCaptionElement HTMLTableColElement HTMLTimeElement HTMLTrackElement HTMLUnknownElement HTMLUserMediaElement
-    Headers Highlight HighlightRegistry IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange
-    IDBObjectStore IDBOpenDBRequest IDBRecord IDBRequest IDBTransaction IDBVersionChangeEvent IIRFilterNode
-    IdentityCredential IdentityCredentialError IdentityProvider IdleDeadline IdleDetector ImageBitmap
-    ImageBitmapRenderingContext ImageCapture ImageData ImageDecoder ImageTrack ImageTrackList Ink
-    InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody InteractionContentfulPaint InterestEvent
-    IntersectionObserver IntersectionObserverEntry Keyboard KeyboardLayoutMap KeyframeEffect LanguageDetector
-    LanguageModel LargestContentfulPaint LaunchParams LaunchQueue LayoutShift LayoutShiftAttribution
-    LinearAccelerationSensor Lock LockManager MIDIAccess MIDIConnectionEvent MIDIInput MIDIInputMap MIDIMessageEvent
-    MIDIOutput MIDIOutputMap MIDIPort MathMLElement MediaCapabilities MediaDeviceInfo MediaDevices
-    MediaElementAudioSourceNode MediaEncryptedEvent MediaError MediaKeyMessageEvent MediaKeySession MediaKeyStatusMap
-    MediaKeySystemAccess MediaKeys MediaList MediaMetadata MediaQueryList MediaQueryListEvent MediaRecorder MediaSession
-    MediaSource MediaSourceHandle MediaStream MediaStreamAudioDestinationNode MediaStreamAudioSourceNode
-    MediaStreamEvent MediaStreamTrack MediaStreamTrackAudioStats MediaStreamTrackEvent MediaStreamTrackGenerator
-    MediaStreamTrackProcessor MediaStreamTrackVideoStats MimeType MimeTypeArray MutationRecord NamedNodeMap
-    NavigateEvent Navigation NavigationActivation NavigationCurrentEntryChangeEvent NavigationDestination
-    NavigationHistoryEntry NavigationPrecommitController NavigationPreloadManager NavigationTransition NavigatorLogin
-    NavigatorManagedData NavigatorUAData NetworkInformation NodeFilter NodeIterator NodeRange NotRestoredReasonDetails
-    NotRestoredReasons Notification OTPCredential Observable OfflineAudioCompletionEvent OfflineAudioContext
-    OffscreenCanvas OffscreenCanvasRenderingContext2D OpaqueRange OrientationSensor Origin OscillatorNode
-    OverconstrainedError PageRevealEvent PageSwapEvent PannerNode PasswordCredential Path2D PaymentAddress
-    PaymentManager PaymentMethodChangeEvent PaymentRequest PaymentRequestUpdateEvent PaymentResponse Performance
-    PerformanceElementTiming PerformanceEntry PerformanceEventTiming PerformanceLongAnimationFrameTiming
-    PerformanceLongTaskTiming PerformanceMark PerformanceMeasure PerformanceNavigation PerformanceNavigationTiming
-    PerformanceObserver PerformanceObserverEntryList PerformancePaintTiming PerformanceResourceTiming
-    PerformanceScriptTiming PerformanceServerTiming PerformanceSoftNavigation PerformanceTiming
-    PerformanceTimingConfidence PeriodicSyncManager PeriodicWave PermissionStatus Permissions PermissionsPolicy
-    PictureInPictureEvent PictureInPictureWindow Plugin PluginArray Presentation PresentationAvailability
+    GPUTextureUsage GPUTextureView GPUUncapturedErrorEvent GPUValidationError GravitySensor Gyroscope HID
+    HIDConnectionEvent HIDDevice HIDInputReportEvent IdentityCredential IdentityCredentialError IdentityProvider
+    IdleDetector ImageCapture ImageDecoder ImageTrack ImageTrackList Keyboard KeyboardLayoutMap LanguageDetector
+    LanguageModel LinearAccelerationSensor Lock LockManager MIDIAccess MIDIConnectionEvent MIDIInput MIDIInputMap
+    MIDIMessageEvent MIDIOutput MIDIOutputMap MIDIPort MediaDeviceInfo MediaDevices MediaKeyMessageEvent MediaKeySession
+    MediaKeyStatusMap MediaKeySystemAccess MediaKeys NavigationPreloadManager NavigatorLogin NavigatorManagedData
+    OTPCredential OrientationSensor PasswordCredential PaymentAddress PaymentManager PaymentMethodChangeEvent
+    PaymentRequest PaymentRequestUpdateEvent PaymentResponse Presentation PresentationAvailability
     PresentationConnection PresentationConnectionAvailableEvent PresentationConnectionCloseEvent
     PresentationConnectionList PresentationReceiver PresentationRequest PressureObserver PressureRecord
-    ProcessingInstruction Profiler PromiseRejectionEvent ProtectedAudience PublicKeyCredential PushManager
-    PushSubscription PushSubscriptionOptions QuotaExceededError RTCCertificate RTCDTMFSender RTCDTMFToneChangeEvent
-    RTCDataChannel RTCDataChannelEvent RTCDtlsTransport RTCEncodedAudioFrame RTCEncodedVideoFrame RTCError RTCErrorEvent
-    RTCIceCandidate RTCIceTransport RTCPeerConnection RTCPeerConnectionIceErrorEvent RTCPeerConnectionIceEvent
-    RTCRtpReceiver RTCRtpScriptTransform RTCRtpSender RTCRtpTransceiver RTCSctpTransport RTCSessionDescription
-    RTCStatsReport RTCTrackEvent Range ReadableByteStreamController ReadableStream ReadableStreamBYOBReader
-    ReadableStreamBYOBRequest ReadableStreamDefaultController ReadableStreamDefaultReader RelativeOrientationSensor
-    RemotePlayback ReportBody ReportingObserver Request ResizeObserver ResizeObserverEntry ResizeObserverSize Response
-    RestrictionTarget SVGAElement SVGAngle SVGAnimateElement SVGAnimateMotionElement SVGAnimateTransformElement
-    SVGAnimatedAngle SVGAnimatedBoolean SVGAnimatedEnumeration SVGAnimatedInteger SVGAnimatedLength
-    SVGAnimatedLengthList SVGAnimatedNumber SVGAnimatedNumberList SVGAnimatedPreserveAspectRatio SVGAnimatedRect
-    SVGAnimatedString SVGAnimatedTransformList SVGAnimationElement SVGCircleElement SVGClipPathElement
-    SVGComponentTransferFunctionElement SVGDefsElement SVGDescElement SVGEllipseElement SVGFEBlendElement
-    SVGFEColorMatrixElement SVGFEComponentTransferElement SVGFECompositeElement SVGFEConvolveMatrixElement
-    SVGFEDiffuseLightingElement SVGFEDisplacementMapElement SVGFEDistantLightElement SVGFEDropShadowElement
-    SVGFEFloodElement SVGFEFuncAElement SVGFEFuncBElement SVGFEFuncGElement SVGFEFuncRElement SVGFEGaussianBlurElement
-    SVGFEImageElement SVGFEMergeElement SVGFEMergeNodeElement SVGFEMorphologyElement SVGFEOffsetElement
-    SVGFEPointLightElement SVGFESpecularLightingElement SVGFESpotLightElement SVGFETileElement SVGFETurbulenceElement
-    SVGFilterElement SVGForeignObjectElement SVGGElement SVGGeometryElement SVGGradientElement SVGGraphicsElement
-    SVGImageElement SVGLength SVGLengthList SVGLineElement SVGLinearGradientElement SVGMPathElement SVGMarkerElement
-    SVGMaskElement SVGMatrix SVGMetadataElement SVGNumber SVGNumberList SVGPathElement SVGPatternElement SVGPoint
-    SVGPointList SVGPolygonElement SVGPolylineElement SVGPreserveAspectRatio SVGRadialGradientElement SVGRect
-    SVGRectElement SVGSVGElement SVGScriptElement SVGSetElement SVGStopElement SVGStringList SVGStyleElement
-    SVGSwitchElement SVGSymbolElement SVGTSpanElement SVGTextContentElement SVGTextElement SVGTextPathElement
-    SVGTextPositioningElement SVGTitleElement SVGTransform SVGTransformList SVGUnitTypes SVGUseElement SVGViewElement
-    Sanitizer Scheduler Scheduling Screen ScreenDetailed ScreenDetails ScreenOrientation ScriptProcessorNode
-    ScrollTimeline SecurityPolicyViolationEvent Selection Sensor SensorErrorEvent Serial SerialPort ServiceWorker
-    ServiceWorkerContainer ServiceWorkerRegistration ShadowRoot SharedWorker SnapEvent SourceBuffer SourceBufferList
-    SpeechGrammar SpeechGrammarList SpeechRecognition SpeechRecognitionErrorEvent SpeechRecognitionEvent
-    SpeechRecognitionPhrase SpeechSynthesis SpeechSynthesisErrorEvent SpeechSynthesisEvent SpeechSynthesisUtterance
-    SpeechSynthesisVoice StaticRange StereoPannerNode StorageBucket StorageBucketManager StorageManager StylePropertyMap
-    StylePropertyMapReadOnly StyleSheet StyleSheetList Subscriber SubtleCrypto Summarizer SyncManager
-    TaskAttributionTiming TaskController TaskPriorityChangeEvent TaskSignal Temporal TextDecoderStream TextEncoderStream
-    TextEvent TextFormat TextFormatUpdateEvent TextMetrics TextTrack TextTrackCue TextTrackCueList TextTrackList
-    TextUpdateEvent TimeRanges TimelineTrigger TimelineTriggerRange TimelineTriggerRangeList ToggleEvent Touch TouchList
-    TrackEvent TransformStream TransformStreamDefaultController TransitionEvent Translator TreeWalker TrustedHTML
-    TrustedScript TrustedScriptURL TrustedTypePolicy TrustedTypePolicyFactory URLPattern USB USBAlternateInterface
+    ProtectedAudience PublicKeyCredential RelativeOrientationSensor ScreenDetailed ScreenDetails Sensor SensorErrorEvent
+    Serial SerialPort ServiceWorker ServiceWorkerContainer ServiceWorkerRegistration SpeechRecognitionPhrase
+    StorageBucket StorageBucketManager StorageManager SubtleCrypto Summarizer Translator USB USBAlternateInterface
     USBConfiguration USBConnectionEvent USBDevice USBEndpoint USBInTransferResult USBInterface
     USBIsochronousInTransferPacket USBIsochronousInTransferResult USBIsochronousOutTransferPacket
-    USBIsochronousOutTransferResult USBOutTransferResult UserActivation VTTCue ValidityState VideoColorSpace
-    VideoDecoder VideoEncoder VideoFrame VideoPlaybackQuality ViewTimeline ViewTransition ViewTransitionTypeSet Viewport
-    VirtualKeyboard VirtualKeyboardGeometryChangeEvent VisibilityStateEntry VisualViewport WGSLLanguageFeatures WakeLock
-    WakeLockSentinel WaveShaperNode WebAssembly WebGL2RenderingContext WebGLActiveInfo WebGLBuffer WebGLContextEvent
-    WebGLFramebuffer WebGLObject WebGLProgram WebGLQuery WebGLRenderbuffer WebGLRenderingContext WebGLSampler
-    WebGLShader WebGLShaderPrecisionFormat WebGLSync WebGLTexture WebGLTransformFeedback WebGLUniformLocation
-    WebGLVertexArrayObject WebKitCSSMatrix WebKitMutationObserver WebSocket WebSocketError WebSocketStream WebTransport
-    WebTransportBidirectionalStream WebTransportDatagramDuplexStream WebTransportError WindowControlsOverlay
-    WindowControlsOverlayGeometryChangeEvent Worker Worklet WritableStream WritableStreamDefaultController
-    WritableStreamDefaultWriter XMLDocument XMLHttpRequestEventTarget XMLHttpRequestUpload XMLSerializer XPathEvaluator
-    XPathExpression XPathResult XRAnchor XRAnchorSet XRBoundedReferenceSpace XRCPUDepthInformation XRCamera
+    USBIsochronousOutTransferResult USBOutTransferResult VideoDecoder VideoEncoder VirtualKeyboard WGSLLanguageFeatures
+    WakeLock WakeLockSentinel WebTransport WebTransportBidirectionalStream WebTransportDatagramDuplexStream
+    WebTransportError Worklet XRAnchor XRAnchorSet XRBoundedReferenceSpace XRCPUDepthInformation XRCamera
     XRCompositionLayer XRCubeLayer XRCylinderLayer XRDOMOverlayState XRDepthInformation XREquirectLayer XRFrame XRHand
     XRHitTestResult XRHitTestSource XRInputSource XRInputSourceArray XRInputSourceEvent XRInputSourcesChangeEvent
     XRJointPose XRJointSpace XRLayer XRLayerEvent XRLightEstimate XRLightProbe XRPlane XRPlaneSet XRPose
     XRProjectionLayer XRQuadLayer XRRay XRReferenceSpace XRReferenceSpaceEvent XRRenderState XRRigidTransform XRSession
     XRSessionEvent XRSpace XRSubImage XRSystem XRTransientInputHitTestResult XRTransientInputHitTestSource XRView
     XRViewerPose XRViewport XRVisibilityMaskChangeEvent XRWebGLBinding XRWebGLDepthInformation XRWebGLLayer
-    XRWebGLSubImage XSLTProcessor caches captureEvents cdc_adoQpoasnfa76pfcZLmcfl_Array cdc_adoQpoasnfa76pfcZLmcfl_JSON
-    cdc_adoQpoasnfa76pfcZLmcfl_Object cdc_adoQpoasnfa76pfcZLmcfl_Promise cdc_adoQpoasnfa76pfcZLmcfl_Proxy
-    cdc_adoQpoasnfa76pfcZLmcfl_Symbol cdc_adoQpoasnfa76pfcZLmcfl_Window chrome clientInformation cookieStore crashReport
-    createImageBitmap credentialless customElements documentPictureInPicture external fence fetchLater find
-    getComputedStyle getScreenDetails getSelection indexedDB launchQueue locationbar menubar moveBy navigation
-    offscreenBuffering originAgentCluster personalbar queryLocalFonts releaseEvents requestResize resizeBy scheduler
-    scrollbars showDirectoryPicker showOpenFilePicker showSaveFilePicker speechSynthesis statusbar styleMedia toolbar
-    trustedTypes viewport visualViewport webkitCancelAnimationFrame webkitMediaStream webkitRTCPeerConnection
-    webkitRequestAnimationFrame webkitRequestFileSystem webkitResolveLocalFileSystemURL webkitSpeechGrammar
-    webkitSpeechGrammarList webkitSpeechRecognition webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
+    XRWebGLSubImage caches cookieStore documentPictureInPicture fetchLater getScreenDetails queryLocalFonts
+    showDirectoryPicker showOpenFilePicker showSaveFilePicker`,
+  Navigator: `adAuctionComponents canLoadAdAuctionFencedFrame clearAppBadge clearOriginJoinedAdInterestGroups clipboard
+    cpuPerformance createAuctionNonce credentials deprecatedReplaceInURN deprecatedRunAdAuctionEnforcesKAnonymity
+    deprecatedURNToURL devicePosture getBattery getInstalledRelatedApps getInterestGroupAdAuctionData getUserMedia gpu
+    hid joinAdInterestGroup keyboard leaveAdInterestGroup locks login managed mediaDevices presentation
+    protectedAudience registerProtocolHandler requestMIDIAccess requestMediaKeySystemAccess runAdAuction serial
+    serviceWorker setAppBadge storage storageBuckets unregisterProtocolHandler updateAdInterestGroups usb userAgentData
+    virtualKeyboard wakeLock webkitGetUserMedia xr`,
+});
+const MISSED = bare({
+  Window: `AbstractRange AnalyserNode Animation AnimationEffect AnimationEvent AnimationPlaybackEvent AnimationTimeline
+    AnimationTrigger Attr AudioBuffer AudioBufferSourceNode AudioContext AudioData AudioDestinationNode AudioListener
+    AudioNode AudioParam AudioParamMap AudioProcessingEvent AudioScheduledSourceNode AudioSinkInfo AudioWorkletNode
+    BackgroundFetchManager BackgroundFetchRecord BackgroundFetchRegistration BarProp BaseAudioContext
+    BeforeInstallPromptEvent BeforeUnloadEvent BiquadFilterNode Blob BlobEvent BrowserCaptureMediaStreamTrack
+    ByteLengthQueuingStrategy CDATASection CSPViolationReportBody CSS CSSAnimation CSSConditionRule CSSContainerRule
+    CSSCounterStyleRule CSSFontFaceRule CSSFontFeatureValuesRule CSSFontPaletteValuesRule CSSFunctionDeclarations
+    CSSFunctionDescriptors CSSFunctionRule CSSGroupingRule CSSImageValue CSSImportRule CSSKeyframeRule CSSKeyframesRule
+    CSSKeywordValue CSSLayerBlockRule CSSLayerStatementRule CSSMarginRule CSSMathClamp CSSMathInvert CSSMathMax
+    CSSMathMin CSSMathNegate CSSMathProduct CSSMathSum CSSMathValue CSSMatrixComponent CSSMediaRule CSSNamespaceRule
+    CSSNestedDeclarations CSSNumericArray CSSNumericValue CSSPageRule CSSPerspective CSSPositionTryDescriptors
+    CSSPositionTryRule CSSPositionValue CSSPropertyRule CSSPseudoElement CSSRotate CSSRule CSSRuleList CSSScale
+    CSSScopeRule CSSSkew CSSSkewX CSSSkewY CSSStartingStyleRule CSSStyleDeclaration CSSStyleRule CSSStyleSheet
+    CSSStyleValue CSSSupportsRule CSSTransformComponent CSSTransformValue CSSTransition CSSTranslate CSSUnitValue
+    CSSUnparsedValue CSSVariableReferenceValue CSSViewTransitionRule CanvasCaptureMediaStreamTrack CanvasGradient
+    CanvasPattern CanvasRenderingContext2D CaretPosition ChannelMergerNode ChannelSplitterNode ChapterInformation
+    CharacterBoundsUpdateEvent ClipboardEvent CloseEvent CloseWatcher CommandEvent CompositionEvent CompressionStream
+    ConstantSourceNode ContentVisibilityAutoStateChangeEvent ConvolverNode CountQueuingStrategy CrashReportContext
+    CropTarget Crypto CustomElementRegistry CustomStateSet DOMError DOMMatrix DOMMatrixReadOnly DOMPoint
+    DOMPointReadOnly DOMQuad DOMRect DOMRectList DOMRectReadOnly DOMStringList DOMStringMap DataTransfer
+    DataTransferItem DataTransferItemList DecompressionStream DelayNode DelegatedInkTrailPresenter
+    DocumentPictureInPictureEvent DocumentTimeline DocumentType DragEvent DynamicsCompressorNode EditContext
+    ElementInternals EncodedAudioChunk EncodedVideoChunk EventCounts External FeaturePolicy Fence FencedFrameConfig File
+    FileList FileReader FontFace FontFaceSet FontFaceSetLoadEvent FormDataEvent FragmentDirective GainNode Gamepad
+    GamepadButton GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition
+    GeolocationPositionError HTMLAllCollection HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement
+    HTMLDirectoryElement HTMLFencedFrameElement HTMLFontElement HTMLFormControlsCollection HTMLGeolocationElement
+    HTMLMapElement HTMLMarqueeElement HTMLMediaElement HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement
+    HTMLModElement HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLQuoteElement
+    HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement HTMLTableCaptionElement HTMLTableColElement
+    HTMLTimeElement HTMLTrackElement HTMLUnknownElement HTMLUserMediaElement Headers Highlight HighlightRegistry
+    IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord
+    IDBRequest IDBTransaction IDBVersionChangeEvent IIRFilterNode IdleDeadline ImageBitmap ImageBitmapRenderingContext
+    ImageData Ink InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody InteractionContentfulPaint
+    InterestEvent IntersectionObserverEntry KeyframeEffect LargestContentfulPaint LaunchParams LaunchQueue LayoutShift
+    LayoutShiftAttribution MathMLElement MediaCapabilities MediaElementAudioSourceNode MediaEncryptedEvent MediaError
+    MediaList MediaMetadata MediaQueryList MediaQueryListEvent MediaRecorder MediaSession MediaSource MediaSourceHandle
+    MediaStream MediaStreamAudioDestinationNode MediaStreamAudioSourceNode MediaStreamEvent MediaStreamTrack
+    MediaStreamTrackAudioStats MediaStreamTrackEvent MediaStreamTrackGenerator MediaStreamTrackProcessor
+    MediaStreamTrackVideoStats MimeType MimeTypeArray MutationRecord NamedNodeMap NavigateEvent Navigation
+    NavigationActivation NavigationCurrentEntryChangeEvent NavigationDestination NavigationHistoryEntry
+    NavigationPrecommitController NavigationTransition NavigatorUAData NetworkInformation NodeFilter NodeIterator
+    NodeRange NotRestoredReasonDetails NotRestoredReasons Notification Observable OfflineAudioCompletionEvent
+    OfflineAudioContext OffscreenCanvas OffscreenCanvasRenderingContext2D OpaqueRange Origin OscillatorNode
+    OverconstrainedError PageRevealEvent PageSwapEvent PannerNode Path2D Performance PerformanceElementTiming
+    PerformanceEntry PerformanceEventTiming PerformanceLongAnimationFrameTiming PerformanceLongTaskTiming
+    PerformanceMark PerformanceMeasure PerformanceNavigation PerformanceNavigationTiming PerformanceObserverEntryList
+    PerformancePaintTiming PerformanceResourceTiming PerformanceScriptTiming PerformanceServerTiming
+    PerformanceSoftNavigation PerformanceTiming PerformanceTimingConfidence PeriodicSyncManager PeriodicWave
+    PermissionStatus Permissions PermissionsPolicy PictureInPictureEvent PictureInPictureWindow Plugin PluginArray
+    ProcessingInstruction Profiler PromiseRejectionEvent PushManager PushSubscription PushSubscriptionOptions
+    QuotaExceededError RTCCertificate RTCDTMFSender RTCDTMFToneChangeEvent RTCDataChannel RTCDataChannelEvent
+    RTCDtlsTransport RTCEncodedAudioFrame RTCEncodedVideoFrame RTCError RTCErrorEvent RTCIceCandidate RTCIceTransport
+    RTCPeerConnection RTCPeerConnectionIceErrorEvent RTCPeerConnectionIceEvent RTCRtpReceiver RTCRtpScriptTransform
+    RTCRtpSender RTCRtpTransceiver RTCSctpTransport RTCSessionDescription RTCStatsReport RTCTrackEvent Range
+    ReadableByteStreamController ReadableStream ReadableStreamBYOBReader ReadableStreamBYOBRequest
+    ReadableStreamDefaultController ReadableStreamDefaultReader RemotePlayback ReportBody ReportingObserver Request
+    ResizeObserverEntry ResizeObserverSize Response RestrictionTarget SVGAElement SVGAngle SVGAnimateElement
+    SVGAnimateMotionElement SVGAnimateTransformElement SVGAnimatedAngle SVGAnimatedBoolean SVGAnimatedEnumeration
+    SVGAnimatedInteger SVGAnimatedLength SVGAnimatedLengthList SVGAnimatedNumber SVGAnimatedNumberList
+    SVGAnimatedPreserveAspectRatio SVGAnimatedRect SVGAnimatedString SVGAnimatedTransformList SVGAnimationElement
+    SVGCircleElement SVGClipPathElement SVGComponentTransferFunctionElement SVGDefsElement SVGDescElement
+    SVGEllipseElement SVGFEBlendElement SVGFEColorMatrixElement SVGFEComponentTransferElement SVGFECompositeElement
+    SVGFEConvolveMatrixElement SVGFEDiffuseLightingElement SVGFEDisplacementMapElement SVGFEDistantLightElement
+    SVGFEDropShadowElement SVGFEFloodElement SVGFEFuncAElement SVGFEFuncBElement SVGFEFuncGElement SVGFEFuncRElement
+    SVGFEGaussianBlurElement SVGFEImageElement SVGFEMergeElement SVGFEMergeNodeElement SVGFEMorphologyElement
+    SVGFEOffsetElement SVGFEPointLightElement SVGFESpecularLightingElement SVGFESpotLightElement SVGFETileElement
+    SVGFETurbulenceElement SVGFilterElement SVGForeignObjectElement SVGGElement SVGGeometryElement SVGGradientElement
+    SVGGraphicsElement SVGImageElement SVGLength SVGLengthList SVGLineElement SVGLinearGradientElement SVGMPathElement
+    SVGMarkerElement SVGMaskElement SVGMatrix SVGMetadataElement SVGNumber SVGNumberList SVGPathElement
+    SVGPatternElement SVGPoint SVGPointList SVGPolygonElement SVGPolylineElement SVGPreserveAspectRatio
+    SVGRadialGradientElement SVGRect SVGRectElement SVGSVGElement SVGScriptElement SVGSetElement SVGStopElement
+    SVGStringList SVGStyleElement SVGSwitchElement SVGSymbolElement SVGTSpanElement SVGTextContentElement SVGTextElement
+    SVGTextPathElement SVGTextPositioningElement SVGTitleElement SVGTransform SVGTransformList SVGUnitTypes
+    SVGUseElement SVGViewElement Sanitizer Scheduler Scheduling Screen ScreenOrientation ScriptProcessorNode
+    ScrollTimeline SecurityPolicyViolationEvent Selection ShadowRoot SnapEvent SourceBuffer SourceBufferList
+    SpeechGrammar SpeechGrammarList SpeechRecognition SpeechRecognitionErrorEvent SpeechRecognitionEvent SpeechSynthesis
+    SpeechSynthesisErrorEvent SpeechSynthesisEvent SpeechSynthesisUtterance SpeechSynthesisVoice StaticRange
+    StereoPannerNode StylePropertyMap StylePropertyMapReadOnly StyleSheet StyleSheetList Subscriber SyncManager
+    TaskAttributionTiming TaskController TaskPriorityChangeEvent TaskSignal Temporal TextDecoderStream TextEncoderStream
+    TextEvent TextFormat TextFormatUpdateEvent TextMetrics TextTrack TextTrackCue TextTrackCueList TextTrackList
+    TextUpdateEvent TimeRanges TimelineTrigger TimelineTriggerRange TimelineTriggerRangeList ToggleEvent Touch TouchList
+    TrackEvent TransformStream TransformStreamDefaultController TransitionEvent TreeWalker TrustedHTML TrustedScript
+    TrustedScriptURL TrustedTypePolicy TrustedTypePolicyFactory URLPattern UserActivation VTTCue ValidityState
+    VideoColorSpace VideoFrame VideoPlaybackQuality ViewTimeline ViewTransition ViewTransitionTypeSet Viewport
+    VirtualKeyboardGeometryChangeEvent VisibilityStateEntry VisualViewport WaveShaperNode WebAssembly
+    WebGL2RenderingContext WebGLActiveInfo WebGLBuffer WebGLContextEvent WebGLFramebuffer WebGLObject WebGLProgram
+    WebGLQuery WebGLRenderbuffer WebGLRenderingContext WebGLSampler WebGLShader WebGLShaderPrecisionFormat WebGLSync
+    WebGLTexture WebGLTransformFeedback WebGLUniformLocation WebGLVertexArrayObject WebKitCSSMatrix
+    WebKitMutationObserver WebSocketError WebSocketStream WindowControlsOverlay WindowControlsOverlayGeometryChangeEvent
+    WritableStream WritableStreamDefaultController WritableStreamDefaultWriter XMLDocument XMLHttpRequestEventTarget
+    XMLHttpRequestUpload XMLSerializer XPathEvaluator XPathExpression XPathResult XSLTProcessor captureEvents
+    cdc_adoQpoasnfa76pfcZLmcfl_Array cdc_adoQpoasnfa76pfcZLmcfl_JSON cdc_adoQpoasnfa76pfcZLmcfl_Object
+    cdc_adoQpoasnfa76pfcZLmcfl_Promise cdc_adoQpoasnfa76pfcZLmcfl_Proxy cdc_adoQpoasnfa76pfcZLmcfl_Symbol
+    cdc_adoQpoasnfa76pfcZLmcfl_Window chrome clientInformation crashReport createImageBitmap credentialless
+    customElements external fence find getComputedStyle getSelection indexedDB launchQueue locationbar menubar moveBy
+    navigation offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler
+    scrollbars speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport
+    webkitCancelAnimationFrame webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame
+    webkitRequestFileSystem webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList
+    webkitSpeechRecognition webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
   Node: `compareDocumentPosition isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
   Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility clientHeight clientLeft clientTop clientWidth
     computedStyleMap currentCSSZoom customElementRegistry elementTiming getAnimations getAttributeNode
@@ -3178,7 +3250,7 @@ const MISSED = bare({
   HTMLElement: `attachInternals attributeStyleMap autocapitalize autocorrect contentEditable editContext enterKeyHint focusGroup
     focusGroupStart hidePopover inputMode isContentEditable offsetHeight offsetLeft offsetParent offsetTop offsetWidth
     popover showPopover spellcheck togglePopover translate virtualKeyboardPolicy writingSuggestions`,
-  Document: `activeViewTransition adoptedStyleSheets alinkColor all applets bgColor browsingTopics captureEvents
+  Document: `activeViewTransition adoptedStyleSheets alinkColor applets bgColor browsingTopics captureEvents
     caretPositionFromPoint caretRangeFromPoint clear createAttribute createAttributeNS createCDATASection
     createExpression createNSResolver createNodeIterator createProcessingInstruction createRange createTreeWalker
     customElementRegistry dir elementFromPoint elementsFromPoint evaluate exitFullscreen exitPictureInPicture
@@ -3236,14 +3308,8 @@ const MISSED = bare({
   DOMImplementation: `createDocument createDocumentType`,
   XMLHttpRequest: `DONE HEADERS_RECEIVED LOADING OPENED UNSENT responseType responseURL responseXML setAttributionReporting
     setPrivateToken statusText timeout upload withCredentials`,
-  Navigator: `adAuctionComponents canLoadAdAuctionFencedFrame clearAppBadge clearOriginJoinedAdInterestGroups clipboard connection
-    cpuPerformance createAuctionNonce credentials deprecatedReplaceInURN deprecatedRunAdAuctionEnforcesKAnonymity
-    deprecatedURNToURL devicePosture geolocation getBattery getGamepads getInstalledRelatedApps
-    getInterestGroupAdAuctionData getUserMedia gpu hid ink joinAdInterestGroup keyboard leaveAdInterestGroup locks login
-    managed mediaCapabilities mediaDevices mediaSession permissions presentation protectedAudience
-    registerProtocolHandler requestMIDIAccess requestMediaKeySystemAccess runAdAuction scheduling serial serviceWorker
-    setAppBadge storage storageBuckets unregisterProtocolHandler updateAdInterestGroups usb userActivation userAgentData
-    virtualKeyboard wakeLock webkitGetUserMedia webkitPersistentStorage webkitTemporaryStorage windowControlsOverlay xr`,
+  Navigator: `connection geolocation getGamepads ink mediaCapabilities mediaSession permissions scheduling userActivation
+    webkitPersistentStorage webkitTemporaryStorage windowControlsOverlay`,
   Performance: `clearMarks clearMeasures clearResourceTimings eventCounts getEntries getEntriesByName interactionCount memory
     onresourcetimingbufferfull setResourceTimingBufferSize toJSON`,
 });
@@ -3257,6 +3323,12 @@ function missing(object, name, owner) {
     enumerable: false, configurable: true,
   });
 }
+const secureNames = bare({ Window: bare(), Navigator: create(prototypes.Navigator) });
+setPrototypeOf(navigatorObject, secureNames.Navigator);
+each(ownKeys(MISSED_IF_SECURE), (owner) => each(words(MISSED_IF_SECURE[owner]), (name) => {
+  if (name in (owner === "Window" ? global : navigatorObject)) return;
+  missing(secureNames[owner], name, owner === "Window" ? "" : "navigator.");
+}));
 each(ownKeys(MISSED), (owner) => each(words(MISSED[owner]), (name) => {
   const object = owner === "Window" ? global : owner === "Navigator" ? prototypes.Navigator
     : owner === "Performance" ? global.performance : prototypes[owner];
@@ -3280,7 +3352,7 @@ function runTasks() {
     if (left !== null && task.due >= left.due + LEAVING_MS) return;
     if (left === null && task.due > end) return;
     if (count >= TASKS_MAX) {
-      miss("too many timers");
+      exceed("too many timers");
       return;
     }
     shift(page.tasks);
@@ -3296,11 +3368,11 @@ const isSame = (left, right) => right !== null && left.url === right.url && left
 
 function outcome() {
   const { jump } = page, found = bare({ kind: "stays", text_characters: textCharacters(), cookies: page.cookies,
-    referrer_policies: page.referrerPolicies });
+    referrer_policies: page.referrerPolicies, kept: writtenKept() });
   if (jump !== null) {
     const late = jump.due > 0 || jump.how === "meta" || jump.how === "refresh-header" || jump.failed;
     if (jump.skipped && late) return needs(found);
-    const missed = jump.missed || (page.missed === "a second jump" && page.missed) || (late && jump.awaited);
+    const missed = jump.missed || (page.missed === "32 MB of memory" && page.missed) || (page.missed === "a second jump" && page.missed) || (late && jump.awaited);
     if (missed) return unresolved(found, missed);
     found.kind = "goes";
     found.how = jump.how;
@@ -3333,19 +3405,25 @@ function prepare(request) {
   setPrototypeOf(request, null);
   setPrototypeOf(request.scripts, null);
   page.url = request.url;
+  readKept(request.kept);
   page.schemes = request.schemes || ["http", "https"];
   each(split(request.cookie, /;/g), (part) => {
     const pair = stripped(part), at = indexOf(pair, "=");
     if (pair) page.jar[at < 0 ? "" : slice(pair, 0, at)] = slice(pair, at + 1);
   });
   each(request.policies, addPolicy);
-  setPrototypeOf(namedProperties, getPrototypeOf(global));
-  setPrototypeOf(global, namedProperties);
+  if (!startsWith(page.url, "https:")) {
+    setPrototypeOf(namedProperties, prototypes.Window);
+    setPrototypeOf(navigatorObject, prototypes.Navigator);
+  }
   parser.text = replaced(request.html, /[\ufdd0-\ufdd2]/g, () => "\ufffd");
   parser.active = true;
 }
 expose("Window", class Window extends global.EventTarget {});
-setPrototypeOf(global, prototypes.Window);
+/* Names come after those of elements, and those of secure contexts only for pages by https. */
+setPrototypeOf(secureNames.Window, prototypes.Window);
+setPrototypeOf(namedProperties, secureNames.Window);
+setPrototypeOf(global, namedProperties);
 each(ownKeys(prototypes), (name) => {
   disguise(prototypes[name]);
   disguise(global[name]);
@@ -3355,7 +3433,7 @@ each([global, theLocation, String.prototype, Date.prototype, Math, DateOfThePage
 
 defineProperty(global, "__run", {
   value(text) {
-    delete global.__run;
+    if (page.request !== null) return "";
     prepare(parseJson(text));
     if (page.request.refresh !== null) declareRefresh("refresh-header", page.request.refresh);
     parseTo(null);
@@ -3365,6 +3443,5 @@ defineProperty(global, "__run", {
     each(["cookies", "needs", "referrer_policies"], (name) => found[name] && setPrototypeOf(found[name], null));
     return stringify(found);
   },
-  configurable: true,
 });
 })(globalThis);

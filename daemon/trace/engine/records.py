@@ -19,6 +19,7 @@ class PageRequest(msgspec.Struct, frozen=True):
     - scripts: the external scripts that were fetched, by absolute URL; None for one that could not be fetched.
     - fetches_left: how many further external scripts the daemon would fetch. At 0, a script that is not in `scripts` is
       unknown; `unknown_stay`: if the page does not jump, unknown scripts are taken to stay on it, too.
+    - kept: what the tab kept of the trace's pages before, as the last outcome gave it.
     - schemes: a jump to a URL of another scheme does nothing, as where no app is installed for it.
     """
 
@@ -38,6 +39,7 @@ class PageRequest(msgspec.Struct, frozen=True):
     fetches_left: int = 0
     unknown_stay: bool = False
     schemes: tuple[str, ...] = ("http", "https")
+    kept: str = ""
 
 
 class PageOutcome(msgspec.Struct, frozen=True):
@@ -49,7 +51,8 @@ class PageOutcome(msgspec.Struct, frozen=True):
     - needs: the external scripts `needs`, in the order in which a browser would run them.
     - unresolved: `why` names what the engine lacks, or the limit that the page exceeded.
 
-    `cookies` are the assignments to document.cookie before the end, in order. They count for each kind.
+    `cookies` are the assignments to document.cookie before the end, in order. `kept` is for the trace's next page: the
+    name of the window and the storages of the origins, in a form that only page.js reads. Both count for each kind.
     """
 
     kind: Kind
@@ -65,6 +68,7 @@ class PageOutcome(msgspec.Struct, frozen=True):
     text_characters: int = 0
     referrer_policies: tuple[str, ...] = ()
     no_referrer: bool = False
+    kept: str = ""
 
 
 class PageEngine(Protocol):

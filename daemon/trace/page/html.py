@@ -22,13 +22,14 @@ from daemon.trace.page.bounds import Steps, bounded
 from daemon.trace.page.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
 from daemon.trace.page.external import stays
 from daemon.trace.page.policies import inline_allowed
-from daemon.trace.page.refreshes import Refresh, declared_refresh
+from daemon.trace.page.refreshes import Refresh, declared_refresh, refresh_of
 from daemon.trace.page.running import Attributes, has_handler, is_script
+from daemon.web.headers import RawHeaders
 
 # Marks the place where the page was cut or ended: the element that contains it was not complete. HTML has no rule for
 # its characters.
 _CUT = "\ufdd0cut\ufdd0"
-_MAY_RUN = re.compile(r"<script|[\s\"'/]on[a-z]+\s*=|javascript:|srcdoc", re.I)
+_MAY_RUN = re.compile(r"<script|[\s\"'/]on[a-z]+\s*=|javascript:|<i?frame", re.I)
 _CONTROLS = "".join(map(chr, range(0x21)))  # that the URL parser skips before a URL
 _REMOVED = re.compile(r"[\t\n\r]")  # by the URL parser, at any position
 _SCHEME_CHARACTERS = 64  # of a frame's URL, in which `javascript:` is searched
@@ -83,6 +84,14 @@ class Page(msgspec.Struct, frozen=True):
     def shows_much(self) -> bool:
         """Whether a visitor has so much to read that this is a landing page."""
         return self.text_characters > TEXT_CHARACTERS_MAX
+
+
+def page_without_html(headers: RawHeaders, url: URL, refresh_max_s: float) -> Page:
+    """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
+    refresh = refresh_of(headers, url)
+    if refresh is None or refresh.delay_s > refresh_max_s:
+        return Page()
+    return Page(Jump("refresh-header", refresh.url.href))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +213,13 @@ class _Reading:
         document = attributes.get("srcdoc") or ""
         if "<script" in document.lower() and ("top" in document or "parent" in document):
             return True
-        source = (attributes.get("src") or "").lstrip(_CONTROLS).lower()
-        is_script = _REMOVED.sub("", source[:_SCHEME_CHARACTERS]).startswith("javascript:")
-        return is_script and inline_allowed(self._policies) is not False
+        source = attributes.get("src") or ""
+        scheme = _REMOVED.sub("", source.lstrip(_CONTROLS)[:_SCHEME_CHARACTERS].lower())
+        if scheme.startswith("javascript:"):
+            return inline_allowed(self._policies) is not False
+        url = url_in_document(source, self._base_url, self._encoding) if source and "srcdoc" not in attributes else None
+        # A frame of another origin may move the page only after the visitor has clicked in it.
+        return url is not None and url.origin == self._source.url.origin
 
     @property
     def _base_url(self) -> URL:

@@ -49,7 +49,7 @@ class PageRun:
     """
 
     def __init__(
-        self, answer: HopAnswer, fetch: Fetch, href: str, identity: Identity, limits: Limits, jar: Jar
+        self, answer: HopAnswer, fetch: Fetch, href: str, identity: Identity, limits: Limits, jar: Jar, stored: str
     ) -> None:  # fmt: skip
         page = answer.page
         assert page is not None
@@ -62,7 +62,7 @@ class PageRun:
             user_agent=identity.user_agent, languages=_languages(identity.accept_language or ""),
             refresh_max_s=limits.refresh_max_s, refresh=refresh_in(answer.headers),
             policies=policies_in(answer.headers), schemes=tuple(WEB_SCHEMES | SCHEMES | limits.landing_schemes),
-            unknown_stay=page.shows_much,
+            unknown_stay=page.shows_much, kept=stored,
         )  # fmt: skip
         kept = [header for header in fetch.headers if header[0] in _KEPT_HEADERS]
         self._headers = (("Accept", "*/*"), *kept)

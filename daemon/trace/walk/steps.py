@@ -10,8 +10,8 @@ Location are followed (RFC 9110, 15.4). 300, 304 and a redirect without a Locati
 null, then return response", Fetch 4.4).
 
 Other jumps are those of the HTML page, its Refresh header included: by its markup (page/html.py), or by the engine if a
-script may run (page_runs.py). A page that jumps to itself is fetched a second time if its cookies have changed;
-otherwise the trace lands there.
+script may run (page_runs.py). A page that jumps to itself is fetched a second time if its cookies or what scripts have
+stored have changed; otherwise the trace lands there.
 """
 
 from ada_url import URL
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome
 from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, ScriptBody, page_body
-from daemon.trace.page.html import Jump, Page, Tier
+from daemon.trace.page.html import Jump, Page, Tier, page_without_html
 from daemon.trace.page.refreshes import refresh_of
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
@@ -64,8 +64,8 @@ Step = Fetch | RunPage | Landed | GaveUp
 class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
-    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_page_run", "_referrer", "_seen",
-                 "_tier", "_undo", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
+    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_kept", "_page_run", "_referrer",
+                 "_seen", "_tier", "_undo", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
         self.url = url
@@ -78,6 +78,7 @@ class Walk:
         self._fetched_before = ""  # the URL of the hop before
         self.jar = Jar()
         self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
+        self._kept = ""  # what pages have left in the tab (PageOutcome.kept)
         self._page_run: PageRun | None = None  # of the page whose scripts run
         self._tier: Tier = "markup"  # of the hops that are no pages
         self._undo: tuple[URL | None, str, Fetch | None, str, _Request] | None = None  # of the last request
@@ -125,11 +126,12 @@ class Walk:
         if not 200 <= answer.status < 500:
             reason = "status_5xx" if answer.status >= 500 else "bad_status"
             return self._fault(answer, Fault(Verdict.TARGET, reason, f"answered with status {answer.status}"))
-        page = answer.page or self._without_page(answer.headers, url)
+        page = answer.page or page_without_html(answer.headers, url, self.limits.refresh_max_s)
         if page.document is not None:
             assert self._fetch is not None
-            self._page_run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar)
-            return self._page_run.run()
+            run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar, self._kept)
+            self._page_run = run
+            return run.run()
         return self._left(answer, page)
 
     def ran(self, outcome: PageOutcome, usage: Usage) -> Step:
@@ -140,6 +142,7 @@ class Walk:
             return step
         self._page_run = None
         answer = replace(answer, ms=usage.ms, bytes_received=usage.bytes_received, bytes_sent=usage.bytes_sent)
+        self._kept = step.kept or self._kept
         self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
         return self._left(answer, page_of(step))
 
@@ -204,13 +207,6 @@ class Walk:
             return self._go(url, href, self._fetch)
         return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
 
-    def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
-        """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
-        refresh = refresh_of(headers, url)
-        if refresh is None or refresh.delay_s > self.limits.refresh_max_s:
-            return Page()
-        return Page(Jump("refresh-header", refresh.url.href))
-
     def _landed(self, answer: HopAnswer, page: Page) -> Landed:
         """The landing on the current page."""
         self._record(answer, "final" if page.why is None else "script_unresolved", page)
@@ -238,12 +234,12 @@ class Walk:
             if "#" in href:  # a place on the same page
                 self._record(answer, "final", page)
                 return Landed(href)
-            if self._fetched_before == target or ("GET", target, b"", self.jar.header(url)) in self._seen:
+            if self._fetched_before == target or ("GET", target, b"", self._known_at(url)) in self._seen:
                 return self._landed(answer, page)
         self._record(answer, jump.kind, page)
         self._referrer = of_page(self._current(), answer.headers, page.referrer_policies)
         # Browsers follow a page's jumps for ever; a trace leaves a loop of pages when it comes back the first time.
-        if (jump.method, target, jump.body, self.jar.header(url)) in self._seen:
+        if (jump.method, target, jump.body, self._known_at(url)) in self._seen:
             return self._loop(target)
         return self._go(url, href, jump)
 
@@ -265,7 +261,7 @@ class Walk:
         """The request for `url`, with the method and body of `sends`."""
         method, body, content_type = sends.method, sends.body, sends.content_type
         target, cookies = wire_url(href), self.jar.header(url)
-        request = (method, target, body, cookies)
+        request = (method, target, body, self._known_at(url))
         if len(self.hops) >= self.limits.hops_max:
             # Browsers have no other end of redirects than a number (Fetch 4.4): a site may let the third try pass.
             if request in self._seen:
@@ -282,6 +278,10 @@ class Walk:
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
+
+    def _known_at(self, url: URL) -> str:
+        """What makes a second request for the same URL another one: cookies, and what pages have left in the tab."""
+        return f"{self.jar.header(url)}\n{self._kept}"
 
     def _origins(self, url: URL, method: str) -> tuple[tuple[str, str], ...]:
         """Referer and Origin. The first request has the referrer as the visitor or the caller gave it."""
