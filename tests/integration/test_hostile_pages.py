@@ -2,6 +2,9 @@
 
 import os
 
+import msgspec
+from webencodings.labels import LABELS
+
 from daemon.trace.engine.engines import engines_running
 from daemon.trace.engine.records import PageOutcome
 from tests.support.hostile_pages import FORGED, SCRIPTS, hostile_page, hostile_pages
@@ -28,3 +31,12 @@ async def test_each_hostile_page_has_an_outcome_and_the_engine_stays_as_it_was()
     assert {name: outcome for name, outcome in outcomes.items() if FORGED in repr(outcome)} == {}
     assert outcomes["an endless loop"] == PageOutcome("unresolved", why="50 ms of CPU")
     assert not is_alive(engine)
+
+
+async def test_a_page_may_have_any_encoding_although_its_process_opens_no_file() -> None:
+    """Python would load a codec from its file when it is used first."""
+    form = "<body><form action=/next><input name=a value=&#1103;></form><script>document.forms[0].submit()</script>"
+    async with engines_running(1) as engines:
+        for encoding in set(LABELS.values()):
+            outcome = await engines.run(msgspec.structs.replace(hostile_page(form), encoding=encoding))
+            assert outcome.kind == "goes", (encoding, outcome)
