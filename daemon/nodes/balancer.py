@@ -107,7 +107,7 @@ class Balancer:
             mine.exchange.note(view, handle.turned_away, others, now_s)
             own = mine.exchange.figures(view, now_s)
             self._tell(handle, mine, mine.exchange.elsewhere(peers.me, own, others, now_s), now_s)
-            self._give(handle, mine, own, others, now_s)
+            self._give(handle, view.gives, mine, own, others, now_s)
             is_hurried = is_hurried or bool(is_short(own) and others.idle)
         if is_hurried:
             self._member.hurry(others=True)
@@ -138,16 +138,19 @@ class Balancer:
         if is_due and _put(handle, elsewhere):
             mine.told, mine.told_s = elsewhere, now_s
 
-    def _give(self, handle: PoolHandle, mine: _Country, own: CountryFigures, others: Others, now_s: float) -> None:
+    def _give(
+        self, handle: PoolHandle, handled: int, mine: _Country, own: CountryFigures, others: Others, now_s: float
+    ) -> None:
+        """`handled`: Give messages by the pool."""
         peers = self._peers
         me = peers.me
         drains = me in peers.by_id and peers.by_id[me].draining
         is_urgent = drains or bool(mine.orders) or others.are_short or is_short(own)
         if not is_urgent and now_s < mine.planned_s + PLAN_EACH_S:
             return
-        if handle.view.gives != mine.gives and now_s < mine.gave_s + HANDLED_S:
+        if handled != mine.gives and now_s < mine.gave_s + HANDLED_S:
             return
-        mine.planned_s, mine.gives = now_s, handle.view.gives
+        mine.planned_s, mine.gives = now_s, handled
         by_id = peers.by_id
         made = gifts(
             handle.country,

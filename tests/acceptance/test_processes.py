@@ -20,7 +20,7 @@ from daemon.journal.entries import encode
 from daemon.journal.spool import FILE, Spool
 from daemon.supervisor import HOLD_S
 from tests.acceptance.load import under_load
-from tests.acceptance.test_signals import LANDING, addresses, ids_in, resolved
+from tests.acceptance.test_signals import LANDING, addresses, engines_running, ids_in, resolved
 from tests.acceptance.test_under_a_manager import a_manager
 from tests.fakes.network import FakeNetwork
 from tests.fakes.wire import free_port
@@ -32,6 +32,7 @@ from tests.support.processes import (
     control_request,
     database_of,
     end_of,
+    is_alive,
     network_of,
     processes_in,
     psql,
@@ -194,10 +195,12 @@ async def test_a_hanging_process_is_killed_and_started_again(state_dir: Path) ->
 async def test_a_killed_parent_leaves_no_process_and_a_new_one_goes_on(state_dir: Path) -> None:
     async with several(state_dir) as daemon:
         children = [child(daemon, name) for name in NODES]
+        engines = await engines_running(daemon, len(NODES))
         children[1].suspend()
         daemon.process.kill()
         await end_of(daemon.process)
         await until(lambda: not any(one.is_running() and one.status() != "zombie" for one in children), "all are gone")
+        await until(lambda: not any(map(is_alive, engines)), "their engines too")
         await until(lambda: is_free(daemon.port), "the port is free")
     async with several(state_dir) as again:
         assert await again.psql("SELECT count(*) FROM nodes WHERE state = 'active'") == [["2"]]

@@ -4,6 +4,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import trio
 
 from daemon.demo.history import check
@@ -14,6 +15,8 @@ from tests.support.processes import (
     click,
     database_of,
     end_of,
+    engines_of,
+    is_alive,
     network_of,
     offer,
     processes_in,
@@ -36,6 +39,11 @@ def resolved(clicked: Clicked) -> bool:
     return clicked.redirected and str(clicked.location).startswith(f"http://{LANDING}/")
 
 
+async def engines_running(daemon: Serving, count: int = 1) -> list[psutil.Process]:
+    """The daemon's engines with the processes of their next pages, once there are so many engines."""
+    return list(await until(lambda: len(found := engines_of(daemon.process.pid)) == 2 * count and found, "its engines"))
+
+
 async def ids_in(url: str, table: str) -> list[str]:
     return sorted(row[0] for row in await psql(url, f"SELECT request_id FROM {table}"))
 
@@ -43,6 +51,7 @@ async def ids_in(url: str, table: str) -> list[str]:
 async def test_sigterm_under_load_answers_every_click_in_flight_and_forgets_nothing(state_dir: Path) -> None:
     async with network_of(addresses(100)) as network, serving(state_dir) as daemon:
         await provision(daemon, network, network.addresses)
+        engines = await engines_running(daemon)
         await offer(daemon, "summer-sale", network.chain_url(hops=3, delay_ms=150, landing=LANDING))
         async with under_load(daemon, "summer-sale", CLICKS_PER_S, at_least=30) as load:
             signalled_s = time.monotonic()
@@ -53,6 +62,7 @@ async def test_sigterm_under_load_answers_every_click_in_flight_and_forgets_noth
         assert daemon.faults() == []
         answered = sorted(str(clicked.request_id) for clicked in load.redirected())
         assert processes_in(state_dir) == []
+        assert [engine for engine in engines if is_alive(engine)] == []
         async with database_of(state_dir) as url:
             assert await ids_in(url, "hits") == answered
             assert await ids_in(url, "active_trace_requests WHERE status = 'completed'") == answered
@@ -88,7 +98,9 @@ async def test_after_a_kill_under_load_what_was_locked_rests_and_every_answer_is
             await offer(first, "summer-sale", network.chain_url(hops=3, delay_ms=100, landing=LANDING))
             async with under_load(first, "summer-sale", CLICKS_PER_S, at_least=20) as load:
                 late_hits = (await trio.to_thread.run_sync(first.status))["journal"]["late_hits"]
+                engines = await engines_running(first)
                 await first.stop(signal.SIGKILL)
+            await until(lambda: not any(map(is_alive, engines)), "the engines have ended")
             answered = {str(clicked.request_id) for clicked in load.redirected()}
             used = {event.address for event in network.log.of_origin()}
         async with serving(state_dir, settings) as second:

@@ -102,6 +102,9 @@ def test_it_runs_in_its_sandbox_with_the_embedded_postgresql(machine: Container)
     start(machine)
     assert ask(machine, "/readyz") == (200, None), "systemctl returned, so it serves"
     assert machine.log(UNIT, "socket_activated")
+    [engine] = machine.until(lambda: machine.log(UNIT, "engine_ready"), "the engine runs")
+    assert {"system_calls", "memory", "cpu_time"} < set(engine["sandbox"])
+    assert not machine.log(UNIT, "engine_sandbox_incomplete")
     add_offer(machine)
     assert ask(machine, CLICK) == (302, "https://ads.example/c?id=7&gclid=7")
     assert "summer-sale" in machine.run("tracepool", "offers", "list").stdout

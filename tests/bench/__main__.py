@@ -9,10 +9,11 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -21,11 +22,24 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import bytes as bytes_on_the_wire
-from tests.bench import cpu, efficiency, journal, latency, lease, memory, nodes, overload, parsers, redirects, restart
+from tests.bench import (
+    cpu,
+    efficiency,
+    engine,
+    journal,
+    latency,
+    lease,
+    memory,
+    nodes,
+    overload,
+    parsers,
+    redirects,
+    restart,
+)
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import Scene
 
-Benchmark = Callable[[Scene, bool, Callable[[str], None]], list[Figure]]
+Benchmark = Callable[[Scene, bool, Callable[[str], None]], Iterable[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
     "lease": lease.run,
     "latency": latency.run,
@@ -38,6 +52,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "redirects": redirects.run,
     "nodes": nodes.run,
     "parsers": parsers.run,
+    "engine": engine.run,
     "bytes": bytes_on_the_wire.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}
@@ -62,7 +77,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 progress.print(f"[dim]{time.perf_counter() - began_s:6.1f} s[/]  {name}: {what}")
 
             try:
-                found[name] = BENCHMARKS[name](scene, options.quick, say)
+                found[name] = []
+                for figure in BENCHMARKS[name](scene, options.quick, say):
+                    found[name].append(figure)  # also those before a failure
             except Exception:
                 broken.append(name)
                 progress.print(f"[red]{name} broke[/]")
@@ -129,4 +146,5 @@ def _as_json(found: dict[str, list[Figure]], broken: list[str], quick: bool) -> 
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stop ends what was started, too
     sys.exit(main())

@@ -1,5 +1,6 @@
 """The engines and the processes of pages: what these may do, and what is left of them. script_host.py is the engine."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import trio
 from daemon.trace.engine.engines import WAITING_MAX, Engines, engines_running
 from daemon.trace.engine.records import PageOutcome, PageRequest
 from tests.support.logged_errors import LoggedErrors
-from tests.support.processes import REPOSITORY
+from tests.support.processes import REPOSITORY, engines_of, is_alive
 from tests.support.waiting import until, wait_until
 
 HOST = "tests.support.script_host"
@@ -44,20 +45,8 @@ def page(text: str) -> PageRequest:
     return PageRequest("https://page.example/", text, "utf-8", True)
 
 
-def processes(of: psutil.Process | None = None) -> list[psutil.Process]:
-    """The engines of a process, each followed by the process of its next page."""
-    return [
-        child
-        for child in (of or psutil.Process()).children(recursive=True)
-        if is_alive(child) and HOST in " ".join(child.cmdline())
-    ]
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def processes(pid: int | None = None) -> list[psutil.Process]:
+    return engines_of(pid or os.getpid(), HOST)
 
 
 async def test_a_page_that_does_what_it_may_not_is_killed_and_the_next_one_runs() -> None:
@@ -179,7 +168,7 @@ def test_no_process_is_left_when_the_daemon_is_killed(ending: signal.Signals) ->
             assert daemon.stdout is not None
             while daemon.stdout.readline() != "ready\n":
                 assert daemon.poll() is None
-            found = wait_until(lambda: both if len(both := processes(psutil.Process(daemon.pid))) == 2 else None)
+            found = wait_until(lambda: both if len(both := processes(daemon.pid)) == 2 else None)
         finally:
             daemon.send_signal(ending)
         daemon.wait()

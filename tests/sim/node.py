@@ -342,7 +342,7 @@ class Run:
                         yield from self._poll()
                         check_at_s = self.loop.now_s + CHECK_S
                     if self._departing:
-                        yield from self._read_rows(0, None)
+                        yield from self._read_rows(None)
             except Unavailable:
                 self.is_listening = False
                 self._announced.clear()
@@ -361,29 +361,29 @@ class Run:
 
     def _compare(self) -> Task:
         self._is_due = False
-        yield from self._read_rows(0, None)
+        yield from self._read_rows(None)
 
     def _take_news(self) -> Task:
         announced, self._announced = self._announced, []
-        first, last = min(a for a, _ in announced), max(b for _, b in announced)
-        yield from self._read_rows(first, last if first else None)  # 0: rows were deleted
+        is_any_deleted = any(first == 0 for first, _ in announced)
+        yield from self._read_rows(None if is_any_deleted else announced)
 
-    def _read_rows(self, first: int, last: int | None) -> Task:
-        """Takes rows without an owner, and adopts this node's rows with these edit numbers; without `last` all rows."""
+    def _read_rows(self, edits: list[tuple[int, int]] | None) -> Task:
+        """Takes rows without an owner, and adopts this node's rows with these edit numbers; without `edits` all."""
         tables, me = self.world.tables, self.home.node_id
         term = self.epoch
         departures = yield Call(lambda: tables.departures(me))  # before the rows, see _confirm
         taken = yield from self._take()
-        if last is None or taken:  # taking changes no edit number
+        if edits is None or taken:  # taking changes no edit number
             known = [ip_id for pool in self.pools.values() for ip_id in pool.ips]
             self._fingerprint = yield Call(lambda: tables.fingerprint(me))
             rows = yield Call(lambda: tables.rows_of(me))
             mine = {row.id for row in rows}
             others = {ip_id for ip_id in known if ip_id not in mine}
         else:
-            rows, others = yield Call(lambda: (tables.rows_of(me, first, last), tables.others_edited(me, first, last)))
+            rows, others = yield Call(lambda: tables.edited(me, edits))
         self._adopt(rows, others, term)
-        if last is None or taken:  # else the pools may not have handled a deleted row yet
+        if edits is None or taken:  # else the pools may not have handled a deleted row yet
             yield from self._confirm(departures)
         else:
             self._departing |= bool(departures)

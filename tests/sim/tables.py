@@ -91,26 +91,21 @@ class Data:
     positions: dict[tuple[UUID, str], int] = field(default_factory=dict)
     facts: Counter[int] = field(default_factory=Counter)
     edit_no: int = 0
-    edited: dict[int, UUID] = field(default_factory=dict)  # by edit number
+    edited: dict[int, IpRow] = field(default_factory=dict)  # by edit number
 
     def copied(self) -> "Data":
+        ips = {ip_id: row.copied() for ip_id, row in self.ips.items()}
         return Data(
             nodes={node_id: copy.copy(row) for node_id, row in self.nodes.items()},
-            ips={ip_id: row.copied() for ip_id, row in self.ips.items()},
+            ips=ips,
             by_endpoint=dict(self.by_endpoint),
             owned={owner: dict(ids) for owner, ids in self.owned.items()},
             departed=dict(self.departed),
             positions=dict(self.positions),
             facts=Counter(self.facts),
             edit_no=self.edit_no,
-            edited=dict(self.edited),
+            edited={row.edit_no: row for row in ips.values()},
         )
-
-    def rows_edited(self, first: int, last: int) -> Iterator[IpRow]:
-        for edit_no in range(first, last + 1):
-            row = self.ips.get(self.edited[edit_no]) if edit_no in self.edited else None
-            if row is not None and row.edit_no == edit_no:
-                yield row
 
 
 class Tables:
@@ -215,14 +210,15 @@ class Tables:
         nobodys = self.data.owned.get(None, {})
         return any(not self._is_in_use_elsewhere(self.data.ips[ip_id].endpoint, node_id) for ip_id in nobodys)
 
-    def rows_of(self, node_id: UUID, first: int = 0, last: int | None = None) -> list[IpRow]:
-        if last is not None:
-            return [row.copied() for row in self.data.rows_edited(first, last) if row.node_id == node_id]
+    def rows_of(self, node_id: UUID) -> list[IpRow]:
         return [self.data.ips[ip_id].copied() for ip_id in self.data.owned.get(node_id, ())]
 
-    def others_edited(self, node_id: UUID, first: int, last: int) -> set[UUID]:
-        """Rows with these edit numbers that are not this node's, or no more."""
-        return {row.id for row in self.data.rows_edited(first, last) if row.node_id != node_id}
+    def edited(self, node_id: UUID, edits: Iterable[tuple[int, int]]) -> tuple[list[IpRow], set[UUID]]:
+        """The node's rows with these edit numbers, and the ids of rows that are not the node's, or no more."""
+        numbers = sorted({number for first, last in edits for number in range(first, last + 1)})
+        rows = [row for number in numbers if (row := self.data.edited.get(number)) is not None]
+        mine = [row.copied() for row in rows if row.node_id == node_id]
+        return mine, {row.id for row in rows if row.node_id != node_id}
 
     def fingerprint(self, node_id: UUID) -> tuple[int, int, bool]:
         owned = self.data.owned.get(node_id, {})
@@ -251,17 +247,20 @@ class Tables:
             row = self.data.nodes.get(node_id)
             if row is None or row.claim != claim or row.state != "active":
                 raise Refused("this node has lost its claim")
-        given: dict[UUID | None, list[int]] = {}
+        given: dict[UUID | None, list[IpRow]] = {}
         for _, entry in batch:
             if isinstance(entry, IpChanged):
                 self._change(entry, node_id)
             elif isinstance(entry, IpGiven):
                 if (moved := self._give(entry, node_id)) is not None:
-                    given.setdefault(moved.node_id, []).append(moved.edit_no)
+                    given.setdefault(moved.node_id, []).append(moved)
             else:
                 self.data.facts[entry] += 1
-        for receiver, numbers in given.items():
-            self.notify(numbers[0], numbers[-1], receiver)
+        for receiver, moved_rows in given.items():
+            first = self.data.edit_no + 1
+            for moved in moved_rows:
+                self._number(moved)
+            self.notify(first, self.data.edit_no, receiver)
         self.data.positions[node_id, lane] = batch[-1][0]
         return True
 
@@ -277,7 +276,7 @@ class Tables:
         row.locked_by_request, row.probe_failures = entry.locked_by_request, entry.probe_failures
 
     def _give(self, entry: IpGiven, node_id: UUID) -> IpRow | None:
-        """The row, if its owner has changed."""
+        """The row, if its owner has changed; its edit number follows."""
         row, to = self.data.ips.get(entry.id), self.data.nodes.get(entry.to)
         if row is None or ((row.node_id != node_id or row.lease_no > entry.lease_no) and not self._unowned):
             return None
@@ -285,7 +284,6 @@ class Tables:
         may_have = to is not None and to.state == "active" and not self._is_in_use_elsewhere(row.endpoint, entry.to)
         self._own(row, entry.to if may_have else None)
         row.locked_until = row.locked_by_request = None
-        self._number(row)
         return row
 
     @property
@@ -309,6 +307,7 @@ class Tables:
         if row is None:
             return False
         self._departs(row)
+        self.data.edited.pop(row.edit_no, None)
         del self.data.by_endpoint[row.endpoint]
         del self.data.owned[row.node_id][ip_id]
         self.notify(0, 0, None)
@@ -347,7 +346,7 @@ class Tables:
         self.data.edit_no += 1
         self.data.edited.pop(row.edit_no, None)
         row.edit_no = self.data.edit_no
-        self.data.edited[row.edit_no] = row.id
+        self.data.edited[row.edit_no] = row
 
     def _own(self, row: IpRow, node_id: UUID | None) -> None:
         self.moves += row.node_id != node_id

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from daemon.control import socket as control
 from daemon.database import embedded
 from daemon.database.binaries import psql_path
 from daemon.database.embedded import running_url
+from daemon.trace.engine.process import CHILD
 from tests.fakes.network import FakeNetwork, fake_network
 from tests.fakes.wire import free_port
 from tests.support.waiting import PATIENCE_S, POLL_S, until
@@ -97,6 +98,24 @@ def processes_in(directory: Path) -> list[str]:
         words = process.info["cmdline"] or []
         if any(str(directory) in word for word in words):
             found.append(" ".join(words))
+    return found
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """A zombie is not: another process has to wait for it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def engines_of(pid: int, module: str = CHILD) -> list[psutil.Process]:
+    """The engines below a process, each followed by the process of its next page."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if is_alive(process) and module in process.cmdline():
+                found.append(process)
     return found
 
 

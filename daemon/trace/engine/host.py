@@ -4,24 +4,31 @@ Each takes one text in JSON and returns one in ASCII JSON, because the binding c
 surrogates. None of them raises for invalid input: it returns null.
 """
 
+import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from json import dumps, loads
+from collections.abc import Callable
+from json import JSONDecoder, dumps
+from json.encoder import encode_basestring_ascii as quoted
+from json.scanner import make_scanner
 from os import urandom
-from struct import unpack
 from urllib.parse import unquote_to_bytes
 
 import webencodings
+from ada_url import URL, join_url
 from selectolax.lexbor import LexborHTMLParser, LexborNode
+from webencodings.labels import LABELS
 
 from daemon.trace.page.charsets import UTF_8, percent_encoded, url_in_document, without_lone_surrogates
-from daemon.web.headers import parsed
+from daemon.web.headers import AUTHORITY_CHARACTERS_MAX, parsed
 
-_WARM_UP_CALLS = 20
 DEPTH_MAX = 512  # of a tree, as in Chromium: a deeper element becomes a sibling
+_WARM_UP_CALLS = 20
 
 _PARTS = ("href", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash")
-_READ = (*_PARTS, "origin")
+# The parts of a serialized URL of the web.
+_WEB_URL = re.compile(
+    r"(https?:)//(?:([^:@/]*)(?::([^@/]*))?@)?(\[[^]]*]|[^:/?#]*)(?::(\d+))?(/[^?#]*)(\?[^#]*)?(#.*)?"
+)
 # The ASCII characters that a query has without percent-encoding (URL 1.3, the special-query percent-encode set).
 _QUERY_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "\"#<>'")
 _FORM_SAFE = "*-._"  # besides letters and digits (URL 5.2)
@@ -32,13 +39,15 @@ def host_functions() -> dict[str, Callable[[str], str]]:
 
 
 def warm_up() -> None:
-    """Calls each function until Python has specialized it, so that a page's process does not write to its code."""
+    """Loads every encoding, because a page's process may open no file, and calls each function.
+
+    Python then has specialized them: the process of a page does not write to their code.
+    """
+    for label in LABELS:
+        webencodings.lookup(label)
+    document = "<!doctype html><html><head><title>x</title></head><body a=b>x<!--x--><script>x</script></body>"
     for _ in range(_WARM_UP_CALLS):
-        _parse(
-            dumps(
-                ["<!doctype html><html><head><title>x</title></head><body a=b>x<!--x--><script>x</script></body>", None]
-            )
-        )
+        _parse(dumps([document, None]))
         _parse(dumps(["<b>x</b>", "div"]))
         _url(dumps(["parse", "/a?b#c", "https://host.example/", "utf-8"]))
         _url(dumps(["set", "https://host.example/", "search", "a"]))
@@ -47,9 +56,14 @@ def warm_up() -> None:
         _random("")
 
 
-def _arguments(text: str) -> Iterator[str]:
+# These touch less memory than json.loads and json.dumps.
+_scan = make_scanner(JSONDecoder())  # type: ignore[arg-type]
+
+
+def _arguments(text: str) -> list[str]:
     """The strings of an array; "" stands for null. A lone surrogate becomes U+FFFD, as in a USVString of Web IDL."""
-    return (part if part.isascii() else without_lone_surrogates(part) for part in (one or "" for one in loads(text)))
+    found: list[str | None] = _scan(text, 0)[0]
+    return [(part if part.isascii() else without_lone_surrogates(part)) if part else "" for part in found]
 
 
 def _parse(argument: str) -> str:
@@ -84,8 +98,7 @@ def _written(node: LexborNode | None) -> str:
             continue
         following = node.next
         if node.is_element_node:
-            attributes = {name: value or "" for name, value in node.attributes.items()}
-            parts.append(f"{comma}[{dumps(node.tag)},{dumps(attributes) if attributes else '{}'},[")
+            parts.append(f"{comma}[{quoted(node.tag or '')},{_attributes(node)},[")
             deeper = depth < DEPTH_MAX
             if not deeper:
                 parts.append("]]")
@@ -95,14 +108,19 @@ def _written(node: LexborNode | None) -> str:
             node = _first_child(node)
             continue
         if node.is_text_node:
-            parts.append(comma + dumps(node.text_content or ""))
+            parts.append(comma + quoted(node.text_content or ""))
             comma = ","
         elif node.is_comment_node:
-            parts.append(f'{comma}["!",{dumps(node.comment_content or "")}]')
+            parts.append(f'{comma}["!",{quoted(node.comment_content or "")}]')
             comma = ","
         node = following
     parts.append("]")
     return "".join(parts)
+
+
+def _attributes(element: LexborNode) -> str:
+    found = element.attributes
+    return "{" + ",".join([f"{quoted(name)}:{quoted(found[name] or '')}" for name in found]) + "}" if found else "{}"
 
 
 def _first_child(element: LexborNode) -> LexborNode | None:
@@ -115,6 +133,7 @@ def _first_child(element: LexborNode) -> LexborNode | None:
 def _url(argument: str) -> str:
     """`["parse", href, base, encoding]` or `["set", href, part, value]` → the parts of the URL, or null."""
     what, href, third, fourth = _arguments(argument)
+    url: URL | None
     if what == "set":
         url = parsed(href)
         if url is not None and third in _PARTS:
@@ -122,11 +141,31 @@ def _url(argument: str) -> str:
                 setattr(url, third, fourth)
             except ValueError:
                 return "null"  # ada refuses: an invalid value of href
+    elif third and href.isascii() and len(href) <= AUTHORITY_CHARACTERS_MAX:
+        try:
+            return _parts_of(join_url(third, href))
+        except ValueError:
+            return "null"
     else:
         base = parsed(third or href)
-        encoding = webencodings.lookup(fourth) or UTF_8
-        url = url_in_document(href, base, encoding) if third and base is not None else base
-    return "null" if url is None else dumps({part: getattr(url, part) for part in _READ})
+        url = url_in_document(href, base, webencodings.lookup(fourth) or UTF_8) if third and base is not None else base
+    return "null" if url is None else _parts_of(url.href)
+
+
+def _parts_of(href: str) -> str:
+    """The parts of a serialized URL. Those of a URL of the web are read from its text, at a third of the time."""
+    found = _WEB_URL.fullmatch(href)
+    if found is None:
+        url = URL(href)
+        return dumps({part: getattr(url, part) for part in (*_PARTS, "origin")})
+    protocol, username, password, hostname, port, pathname, search, fragment = found.groups("")
+    host = f"{hostname}:{port}" if port else hostname
+    return (
+        f'{{"href":{quoted(href)},"protocol":"{protocol}","username":{quoted(username)},"password":{quoted(password)},'
+        f'"host":{quoted(host)},"hostname":{quoted(hostname)},"port":"{port}","pathname":{quoted(pathname)},'
+        f'"search":{quoted("" if search == "?" else search)},"hash":{quoted("" if fragment == "#" else fragment)},'
+        f'"origin":{quoted(f"{protocol}//{host}")}}}'
+    )
 
 
 def _encode(argument: str) -> str:
@@ -149,4 +188,5 @@ def _encode(argument: str) -> str:
 
 def _random(_: str) -> str:
     """Four random numbers of 32 bits: the seed of Math.random, which would draw the same numbers for each page."""
-    return dumps(unpack("=4I", urandom(16)))
+    seed = urandom(16)
+    return str([int.from_bytes(seed[at : at + 4]) for at in range(0, 16, 4)])

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.page.body import ScriptBody, policies_in, script_body
-from daemon.trace.page.content_types import content_type_of, is_sniffed
+from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_sniffed
 from daemon.trace.page.external import measures
 from daemon.trace.page.html import Jump, Page
 from daemon.trace.page.running import is_script
@@ -122,8 +122,11 @@ class PageRun:
             return self._fetch(target, redirected(referrer, url, target, answer.headers), redirects + 1)
         if answer.status >= 500 or (answer.status < 300 and (body is None or body.text is None)):
             return self._without_script("could not be fetched")
-        if answer.status >= 300:  # a 404 for a proxy does not mean that the visitor gets one
+        # A 404 or a page of words for a proxy does not mean that the visitor gets one.
+        if answer.status >= 300:
             self._unknown.append(f"the script {shown(url.href)} was answered with status {answer.status}")
+        elif content_type_of(answer.headers).essence in HTML_TYPES:
+            self._unknown.append(f"the script {shown(url.href)} was answered with an HTML page")
         is_script = answer.status < 300 and not _is_blocked(answer.headers)
         self._scripts[self._waiting.pop(0)] = body.text if is_script and body is not None else None
         return self._next()
