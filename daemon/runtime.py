@@ -52,6 +52,7 @@ from daemon.sql_sync import SqlSync
 from daemon.start_lines import log_provider
 from daemon.trace.backends import Backends, fetcher_of
 from daemon.trace.batch import Batch
+from daemon.trace.browser.browser import Browser
 from daemon.trace.dispatch import Dispatcher
 from daemon.trace.engine.engines import Engines, engines_running, workers_of
 from daemon.trace.jobs import TraceJob
@@ -190,7 +191,8 @@ async def _workers_ready(
 ) -> AsyncIterator[Workers]:
     """`trace.workers` workers. The exit cancels the traces that go on after their visitors were redirected."""
     fetcher = fetcher_of(live.current, engines)
-    backends = Backends(live, fetcher)
+    browser = Browser(live)
+    backends = Backends(live, fetcher, browser)
     tracer = Tracer(live, backends, pools.directory, journal.writer, read_clocks, pools.providers, observer)
     checker = Checker(live, fetcher, pools.directory, read_clocks, pools.providers)
     prober = Prober(checker, pools.directory, read_clocks, random.random)
@@ -202,6 +204,7 @@ async def _workers_ready(
     send, receive = trio.open_memory_channel[TraceJob](live.current.trace.queue_max)
     with send, receive:
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(restarted, "browser", browser.run)
             for number in range(live.current.trace.workers):
                 nursery.start_soon(restarted, f"worker {number}", tracer.work, receive.clone)
             dispatcher = Dispatcher(pools.directory, journal.writer, send, live, read_clocks, journal.spool.node_id)

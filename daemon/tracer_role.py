@@ -18,11 +18,14 @@ from daemon.host.clocks import read_clocks
 from daemon.host.process import allow_descriptors
 from daemon.host.signals import watch_signals
 from daemon.http.listeners import open_control
+from daemon.restarts import restarted
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.start_lines import descriptors_wanted, start_facts
-from daemon.trace.backends import LocalBackend, fetcher_of
+from daemon.trace.backends import fetcher_of
+from daemon.trace.browser.browser import Browser
 from daemon.trace.engine.engines import engines_running, workers_of
+from daemon.trace.local import LocalBackend
 
 log = structlog.get_logger("daemon")
 
@@ -35,9 +38,11 @@ async def run_tracer(settings: Settings, config_file: Path | None) -> None:
     listeners = await open_control(settings)
     announce = partial(log.info, "starting", role="tracer", **start_facts(settings, config_file, listeners))
     async with engines_running(workers_of(settings)) as engines, trio.open_nursery() as nursery:
-        traces = TracesForOthers(live, LocalBackend(live, fetcher_of(settings, engines)))
+        browser = Browser(live)
+        traces = TracesForOthers(live, LocalBackend(live, fetcher_of(settings, engines), browser))
         await nursery.start(watch_signals, announce, live.reload, stop.set, nursery.cancel_scope.cancel)
         allow_descriptors(descriptors_wanted(settings))
+        nursery.start_soon(restarted, "browser", browser.run)
         nursery.start_soon(face.serve, listeners)
         nursery.start_soon(face.run, TracerContext(live, traces, stop))
         log.info("ready")

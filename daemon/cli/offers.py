@@ -63,7 +63,7 @@ def show(name: OfferName, /, *, as_json: AsJSON = False, config: ConfigFile = No
 def _row(offer: StoredOffer) -> tuple[object, ...]:
     of = {column: _words(value) for column, value in asdict(offer).items()}
     parameters = "; ".join(text for text in (of["param_filter"], of["rename"]) if text)
-    backend = "" if of["trace_backend"] == "default" else of["trace_backend"]
+    backend = " ".join(of[column] for column in ("trace_backend", "tracer") if of[column] != "default")
     return (
         *(of["offer_name"], of["target_country"], of["is_active"], of["deadline_s"], of["user_agent"]),
         *(of["tracking_urls"] or of["final_url"], of["stop_at"], parameters, backend),

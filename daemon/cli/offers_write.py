@@ -173,6 +173,7 @@ def import_file(
         target_country (us), is_active (true), deadline_s, notes,
         user_agent       default or visitor
         trace_backend    default, local or service
+        tracer           default, http, auto or browser
         landing_schemes  market intent
         stop_at          shop.example other.example
         param_filter     keep gclid wbraid, or: drop fbclid

@@ -113,6 +113,7 @@ OFFERS = Listing(
         "active": "o.is_active = {}::boolean",
         "user_agent": "o.user_agent = {}::text",
         "trace_backend": "o.trace_backend = {}::text",
+        "tracer": "o.tracer = {}::text",
     },
 )
 STATISTICS = Listing(

@@ -18,8 +18,8 @@ from daemon.pool.states import Endpoint
 from daemon.providers.proxies import LeasedProxy, login_of
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.backends import LocalBackend
 from daemon.trace.dispatch import own_user_agent
+from daemon.trace.local import LocalBackend
 from daemon.trace.service_shape import TraceAnswer, TraceRequest, answer_of, identity_of
 from daemon.trace.walk.hops import WEB_SCHEMES, TraceResult
 from daemon.trace.walk.steps import Walk
@@ -85,7 +85,7 @@ class TracesForOthers:
             inf if request.ends_boot_s is None or not is_same_clock else request.ends_boot_s, login,
         )  # fmt: skip
         timeout_s = min(trace.timeout_s, request.timeout_ms / 1000)
-        return await self.backend.trace(walk, proxy, timeout_s=timeout_s)
+        return await self.backend.trace(walk, proxy, timeout_s=timeout_s, tracer=request.tracer)
 
 
 def _endpoint_of(request: TraceRequest) -> Endpoint:

@@ -40,7 +40,7 @@ class Target:
 class Offer:
     """One row of `offers` as clicks use it.
 
-    deadline_s, trace_backend: None: the setting click.deadline_s, trace.backend.
+    deadline_s, trace_backend, tracer: None: the setting click.deadline_s, trace.backend, trace.tracer.
     user_agent: default or visitor.
     landing_schemes: allowed schemes of the final URL beside http and https, such as market or intent.
     stop_at: the first Location on one of these hosts, or below one, ends a trace.
@@ -57,6 +57,7 @@ class Offer:
     stop_at: frozenset[str] = frozenset()
     param_rules: ParamRules = field(default_factory=ParamRules)
     trace_backend: str | None = None
+    tracer: values.OwnTracer | None = None
     cuts: tuple[float, ...] = ()
 
     def target(self, draw: float) -> Target:

@@ -178,6 +178,11 @@ class OfferFields:
         check="offers_trace_backend_is_default_local_or_service", live=values.own_backend_in,
         options=(Option("trace_backend", "The backend that traces it: as trace.backend, or this.", values.Backend),),
     )] = None
+    tracer: Annotated[str | None, Setting(
+        body=values.Tracer, stored=str, read=readers.word(values.tracer_in), example="browser", default="default",
+        check="offers_tracer_is_default_http_auto_or_browser", live=values.own_tracer_in,
+        options=(Option("tracer", "How it is traced: as trace.tracer, or this.", values.Tracer),),
+    )] = None
 # fmt: on
 
 

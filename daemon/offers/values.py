@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from ada_url import URL
 
@@ -20,6 +20,9 @@ UserAgent = Literal["default", "visitor"]
 """The User-Agent that a trace sends; default: the setting trace.user_agent."""
 Backend = Literal["default", "local", "service"]
 """Which backend traces; default: the setting trace.backend."""
+OwnTracer = Literal["http", "auto", "browser"]
+Tracer = Literal["default", OwnTracer]
+"""How it is traced; default: the setting trace.tracer."""
 FilterKind = Literal["keep", "drop"]
 
 DEADLINE_MIN_S, DEADLINE_MAX_S = 1.0, 60.0
@@ -73,11 +76,17 @@ def one_of(column: str, words: Any) -> Callable[[object], str]:
 
 user_agent_in = one_of("user_agent", UserAgent)
 backend_in = one_of("trace_backend", Backend)
+tracer_in = one_of("tracer", Tracer)
 
 
 def own_backend_in(value: object) -> str | None:
     """`trace_backend` of an offer; None for default."""
     return None if backend_in(value) == "default" else str(value)
+
+
+def own_tracer_in(value: object) -> OwnTracer | None:
+    """`tracer` of an offer; None for default."""
+    return None if tracer_in(value) == "default" else cast("OwnTracer", value)
 
 
 def scheme_in(value: object) -> str:

@@ -103,6 +103,9 @@ class Trace(Section):
     user_agent: Live[str] = Field(HONEST_USER_AGENT, min_length=1, max_length=512, pattern=r"^[\x20-\x7e]+$")
     default_country: Live[str] = Field("", max_length=64)
     backend: Live[Literal["local", "service"]] = "local"
+    tracer: Live[Literal["http", "auto", "browser"]] = "http"
+    browser_max: Live[int] = Field(8, ge=1, le=200)
+    browser_traces_max: Live[int] = Field(1_000, ge=1, le=1_000_000)
     service_url: Live[values.ServiceUrl] = Field("", max_length=2_048)
     service_token: Live[values.HeaderToken] = SecretStr("")
 

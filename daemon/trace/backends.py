@@ -7,17 +7,19 @@ CONNECT, where the backend controls that.
 """
 
 import math
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from daemon.offers.values import OwnTracer
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
-from daemon.settings.model import Settings, proxy_of
+from daemon.settings.model import Settings
+from daemon.trace.browser.browser import Browser
 from daemon.trace.engine.records import PageEngine
+from daemon.trace.local import LocalBackend
 from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import GaveUp, Walk
 from daemon.trace.walk.verdicts import Verdict
-from daemon.trace.wire.session import Fetcher, trace
+from daemon.trace.wire.session import Fetcher
 
 if TYPE_CHECKING:
     from daemon.trace.service import ServiceBackend
@@ -36,29 +38,11 @@ def fetcher_of(settings: Settings, engine: PageEngine | None = None) -> Fetcher:
     )
 
 
-class LocalBackend:
-    """Sends the hops through the proxy itself, with the provider logins of the settings."""
-
-    def __init__(self, live: LiveSettings, fetcher: Fetcher) -> None:
-        self._fetcher = fetcher
-        live.subscribe(self._use)
-
-    def _use(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def trace(
-        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, proxy_timeout_s: float = math.inf
-    ) -> Awaitable[TraceResult]:
-        address = proxy_of(self._settings, proxy)
-        limits = {"timeout_s": timeout_s, "proxy_timeout_s": proxy_timeout_s, "ends_boot_s": proxy.ends_boot_s}
-        return trace(self._fetcher, address, walk, **limits)
-
-
 class Backends:
     """Both backends. A trace names the one that it wants, otherwise the setting trace.backend does."""
 
-    def __init__(self, live: LiveSettings, fetcher: Fetcher) -> None:
-        self.local = LocalBackend(live, fetcher)
+    def __init__(self, live: LiveSettings, fetcher: Fetcher, browser: Browser | None = None) -> None:
+        self.local = LocalBackend(live, fetcher, browser)
         self._live = live
         self._service: ServiceBackend | None = None
         live.subscribe(self._open_service)
@@ -74,14 +58,24 @@ class Backends:
             self._service = ServiceBackend(self._live)
 
     async def trace(
-        self, name: str | None, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, proxy_timeout_s: float = math.inf
+        self,
+        name: str | None,
+        walk: Walk,
+        proxy: LeasedProxy,
+        *,
+        timeout_s: float,
+        proxy_timeout_s: float = math.inf,
+        tracer: OwnTracer | None = None,
+        offer: str | None = None,
     ) -> TraceResult:
+        """`tracer`, `offer`: see LocalBackend.trace."""
         if (name or self._live.current.trace.backend) == LOCAL:
-            return await self.local.trace(walk, proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s)
+            limits = {"timeout_s": timeout_s, "proxy_timeout_s": proxy_timeout_s}
+            return await self.local.trace(walk, proxy, tracer=tracer, offer=offer, **limits)
         if self._service is None or not self._live.current.trace.service_url:
             why = "the offer is to be traced by a service, and trace.service_url is not set"
             return TraceResult(GaveUp(Verdict.OPERATOR, "no_service", why), (), 0.0, 0, 0)
-        return await self._service.trace(walk, proxy, timeout_s=timeout_s)
+        return await self._service.trace(walk, proxy, timeout_s=timeout_s, tracer=tracer)
 
     async def aclose(self) -> None:
         if self._service is not None:

@@ -179,6 +179,7 @@ def _job_of(
         landing_schemes=offer.landing_schemes if offer else frozenset(),
         stop_at=offer.stop_at if offer else frozenset(),
         backend=offer.trace_backend if offer else None,
+        tracer=offer.tracer if offer else None,
         priority=priority,
     )
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from daemon.journal.entries import Params
+from daemon.offers.values import OwnTracer
 from daemon.pool.messages import Reply
 from daemon.trace.walk.steps import Identity
 
@@ -56,7 +57,7 @@ class TraceJob(msgspec.Struct, frozen=True):
 
     `priority` is 0 for a click. Above 0 nobody waits for the trace; without an IP, or after a stop, its row stays
     pending. The first jump to a host in `stop_at` ends the trace. `backend`: local or service, None for the setting
-    trace.backend.
+    trace.backend. `tracer`: http, auto or browser, None for the setting trace.tracer.
     """
 
     request_id: UUID
@@ -72,4 +73,5 @@ class TraceJob(msgspec.Struct, frozen=True):
     landing_schemes: frozenset[str] = frozenset()
     stop_at: frozenset[str] = frozenset()
     backend: str | None = None
+    tracer: OwnTracer | None = None
     priority: int = 0

@@ -13,6 +13,7 @@ import trio
 from pydantic import TypeAdapter, ValidationError
 
 from daemon.host.clocks import boot_id
+from daemon.offers.values import OwnTracer
 from daemon.providers.proxies import LeasedProxy
 from daemon.settings.live import LiveSettings
 from daemon.trace.service_shape import MODE, TraceAnswer, TraceRequest, result_of
@@ -53,15 +54,20 @@ class ServiceBackend:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def trace(self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float) -> TraceResult:
-        """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled."""
+    async def trace(
+        self, walk: Walk, proxy: LeasedProxy, *, timeout_s: float, tracer: OwnTracer | None = None
+    ) -> TraceResult:
+        """One whole trace within `timeout_s`. Raises nothing but trio.Cancelled.
+
+        `tracer`: http, auto or browser; None: the service chooses.
+        """
         if isinstance(step := walk.start(), GaveUp):
             return TraceResult(step, (), 0.0, 0, 0)  # a bad tracking URL needs no service
         began_s = trio.current_time()
         fault = _ServiceFault("service_timeout", f"did not answer within {timeout_s:g} s")
         with trio.move_on_after(timeout_s):
             try:
-                answer = await self._ask(_request(walk, proxy, timeout_s))
+                answer = await self._ask(_request(walk, proxy, timeout_s, tracer))
                 result = result_of(answer, walk.limits, (trio.current_time() - began_s) * 1000)
                 if isinstance(result, TraceResult):
                     return result
@@ -128,7 +134,7 @@ def _read(body: bytes) -> TraceAnswer:
         raise _ServiceFault("service_shape", "answered something that is not JSON") from None
 
 
-def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:
+def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float, tracer: OwnTracer | None) -> TraceRequest:
     travel_s = min(TRAVEL_S, timeout_s * TRAVEL_SHARE_MAX)
     identity = walk.identity
     return TraceRequest(
@@ -139,6 +145,7 @@ def _request(walk: Walk, proxy: LeasedProxy, timeout_s: float) -> TraceRequest:
         max_redirects=walk.limits.hops_max - 1,
         timeout_ms=max(1, round((timeout_s - travel_s) * 1000)),
         mode=MODE,
+        tracer=tracer,
         referrer=identity.referrer,
         user_agent=identity.user_agent,
         provider=proxy.provider,

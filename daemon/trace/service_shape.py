@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from pydantic import Field, StrictBool
 from pydantic.dataclasses import dataclass
 
+from daemon.offers.values import OwnTracer
 from daemon.providers.proxies import address_of
 from daemon.trace.page.html import Tier
 from daemon.trace.walk.hops import TraceResult
@@ -50,6 +51,8 @@ class TraceRequest:
     `provider` names the settings' [providers.NAME] of the proxy. `lease` is unique to this trace, for providers with a
     session per trace. `mode` is accepted and not used.
 
+    `tracer`: http, auto or browser; without it the service chooses.
+
     `ends_boot_s`: the end of the lease, on the boot clock with this `boot_id`. A tracer on the same machine sends
     nothing after it, however late it reads the request; another one counts `timeout_ms` from its reading of it.
     """
@@ -72,6 +75,7 @@ class TraceRequest:
     stop_at: Annotated[list[Annotated[str, Field(max_length=255)]], Field(max_length=100)] = field(default_factory=list)
     boot_id: Annotated[str, Field(max_length=255)] | None = None
     ends_boot_s: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
+    tracer: OwnTracer | None = None
     proxy_username: Credential | None = None
     proxy_password: Credential | None = field(default=None, repr=False)
 
@@ -116,6 +120,11 @@ def identity_of(request: TraceRequest, user_agent: str) -> Identity:
     return Identity(request.user_agent or user_agent, request.accept_language, request.referrer)
 
 
+def mode_of(result: TraceResult) -> str:
+    """Who traced: requests alone, or a browser as well."""
+    return "browser" if any(hop.tier == "browser" for hop in result.hops) else MODE
+
+
 def answer_of(result: TraceResult, request: TraceRequest) -> TraceAnswer:
     end = result.end
     failure = end if isinstance(end, GaveUp) else None
@@ -139,7 +148,7 @@ def answer_of(result: TraceResult, request: TraceRequest) -> TraceAnswer:
         total_steps=len(result.hops),
         final_url=end.url if isinstance(end, Landed) else None,
         total_timing_ms=round(result.ms, 1),
-        mode_used=MODE,
+        mode_used=mode_of(result),
         proxy_ip=request.proxy_ip,
         error=failure.message if failure else None,
         verdict=failure.verdict.value if failure else Verdict.OK.value,

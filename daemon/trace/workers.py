@@ -134,7 +134,13 @@ class Tracer:
         try:
             proxy = lease.proxy(lease.ends_boot_s - LEASE_MARGIN_S)
             result = await self._backends.trace(
-                job.backend, walk, proxy, timeout_s=timeout_s, proxy_timeout_s=proxy_timeout_s
+                job.backend,
+                walk,
+                proxy,
+                timeout_s=timeout_s,
+                proxy_timeout_s=proxy_timeout_s,
+                tracer=job.tracer,
+                offer=job.offer_name,
             )
         finally:
             self.active -= 1

@@ -19,12 +19,13 @@ from tests.fakes.proxies import Proxy, proxy
 from tests.support.engine import EngineHere
 
 AUTHORITY = trustme.CA()
+ISSUER = AUTHORITY.create_child_ca()  # its certificate is sent with those that it issues
 START = "http://ads.example/start"
 LIMITS = Limits(20, allow_private=True)
 
 
 def context_for(
-    *names: str, authority: trustme.CA = AUTHORITY, not_after: datetime.datetime | None = None
+    *names: str, authority: trustme.CA = ISSUER, not_after: datetime.datetime | None = None
 ) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*names, not_after=not_after).configure_cert(context)

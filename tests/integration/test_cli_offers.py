@@ -94,7 +94,7 @@ def test_landing_schemes_are_named_one_by_one_changed_whole_and_taken_back(trace
     assert schemes() == ["market", "intent"]
 
 
-PARAMETERS = ("stop_at", "param_filter", "rename", "tracking_urls", "trace_backend")
+PARAMETERS = ("stop_at", "param_filter", "rename", "tracking_urls", "trace_backend", "tracer")
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
         *("offers", "add", "shoes", "--stop-at", "Shop.Example", "--stop-at", "other.example"),
         *("--keep", "gclid", "--keep", "a b", "--rename", "gclid=sub1", "--rename", "wbraid=sub2"),
         *("--tracking-url", "3:https://ads.example/a/{gclid}", "--tracking-url", "https://ads.example/b"),
-        *("--trace-backend", "local"),
+        *("--trace-backend", "local", "--tracer", "auto"),
     )
     macro = "macro {gclid}: the click's parameter gclid; nothing where a click has none\n"
     assert (added.status, added.out, added.err) == (0, f"added shoes: /track-hit?offer=shoes\n{macro}", "")
@@ -119,6 +119,7 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
         {"gclid": "sub1", "wbraid": "sub2"},
         shares,
         "local",
+        "auto",
     ]
     lines = tracepool("offers", "show", "shoes").lines
     assert "final_url        https://ads.example/a/{gclid}" in lines, "the first stands for them where they go"
@@ -130,16 +131,16 @@ def test_what_is_said_of_parameters_is_stored_shown_listed_and_taken_back(tracep
         "3:https://ads.example/a/{gclid} 1:https://ads.example/b",
         "shop.example other.example",
         'keep gclid "a b"; gclid=sub1 wbraid=sub2',
-        "local",
+        "local auto",
     ]
 
     tracepool("offers", "update", "shoes", "--inactive")
     assert stored()[3] == shares
     assert tracepool("offers", "update", "shoes", "--drop", "fbclid", "--rename", "x=y", "--no-stop-at").status == 0
-    assert stored() == [None, {"drop": ["fbclid"]}, {"x": "y"}, shares, "local"]
-    back = ("--no-filter", "--no-rename", "--no-tracking-urls", "--trace-backend", "default")
+    assert stored() == [None, {"drop": ["fbclid"]}, {"x": "y"}, shares, "local", "auto"]
+    back = ("--no-filter", "--no-rename", "--no-tracking-urls", "--trace-backend", "default", "--tracer", "default")
     assert tracepool("offers", "update", "shoes", *back).status == 0
-    assert stored() == [None, None, None, None, "default"]
+    assert stored() == [None, None, None, None, "default", "default"]
     assert tracepool("offers", "list").lines[1].split("\t")[5:] == ["https://ads.example/a/{gclid}", "", "", ""]
 
 
@@ -151,8 +152,8 @@ def test_a_url_beside_tracking_urls_is_told_to_get_no_clicks(tracepool: Commands
 
 def test_an_import_takes_what_a_list_shows(tracepool: Commands) -> None:
     text = (
-        "offer_name,final_url,stop_at,param_filter,rename,tracking_urls,trace_backend\n"
-        f"shoes,{URL},shop.example,keep gclid,gclid=sub1,3:{URL} {URL}8,service\n"
+        "offer_name,final_url,stop_at,param_filter,rename,tracking_urls,trace_backend,tracer\n"
+        f"shoes,{URL},shop.example,keep gclid,gclid=sub1,3:{URL} {URL}8,service,browser\n"
     )
     assert tracepool("offers", "import", "-", stdin=text).status == 0
     [shown] = tracepool("offers", "list", "--json").json
@@ -161,10 +162,11 @@ def test_an_import_takes_what_a_list_shows(tracepool: Commands) -> None:
     assert tracepool("offers", "import", "-", stdin=json.dumps(wanted)).status == 0
     [again] = tracepool("offers", "list", "--json").json
     assert {column: again[column] for column in wanted} == wanted
-    empty = {**wanted, "stop_at": [], "param_filter": {}, "rename": {}, "tracking_urls": [], "trace_backend": "default"}
+    none: dict[str, object] = {"stop_at": [], "param_filter": {}, "rename": {}, "tracking_urls": []}
+    empty = {**wanted, **none, "trace_backend": "default", "tracer": "default"}
     assert tracepool("offers", "import", "--update", "-", stdin=json.dumps(empty)).status == 0
     [bare] = tracepool("offers", "list", "--json").json
-    assert [bare[column] for column in PARAMETERS] == [None, None, None, None, "default"]
+    assert [bare[column] for column in PARAMETERS] == [None, None, None, None, "default", "default"]
 
 
 @pytest.mark.parametrize(

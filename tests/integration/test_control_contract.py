@@ -17,7 +17,7 @@ from daemon.maintenance.actor import Maintenance
 from daemon.maintenance.advisor import Advisor
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.backends import LocalBackend
+from daemon.trace.local import LocalBackend
 from daemon.troubles import Troubles
 from tests.fakes.net import fetcher, net
 from tests.fakes.reports import report_of

@@ -27,6 +27,7 @@ EVERYTHING: dict[str, Any] = {
     "rename": {"gclid": "sub1"},
     "tracking_urls": [{"url": "https://ads.example/a", "weight": 3}, {"url": "https://ads.example/b", "weight": 1.5}],
     "trace_backend": "local",
+    "tracer": "browser",
 }
 UNSET: dict[str, Any] = {
     "target_country": "us",
@@ -40,6 +41,7 @@ UNSET: dict[str, Any] = {
     "rename": None,
     "tracking_urls": None,
     "trace_backend": "default",
+    "tracer": "default",
 }
 
 
@@ -92,6 +94,7 @@ async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: Post
         ({"param_filter": {"only": ["a"]}}, "param_filter"),
         ({"tracking_urls": [{"url": "https://ads.example/a", "weight": 0}]}, "tracking_urls"),
         ({"trace_backend": "both"}, "trace_backend"),
+        ({"tracer": "chromium"}, "tracer"),
         ({"is_active": "perhaps"}, "is_active"),
         ({"notes": "a\u0000b"}, "notes"),
         ({"notes": "a\nb"}, "notes"),

@@ -13,7 +13,7 @@ from daemon.host.clocks import read_boot_clock
 from daemon.providers.proxies import LeasedProxy, ProxyAddress
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.backends import LocalBackend
+from daemon.trace.local import LocalBackend
 from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
 from daemon.trace.walk.verdicts import Verdict
 from daemon.trace.wire import session, stream

@@ -17,7 +17,7 @@ from tests.integration.databases import PostgresServer, fresh_database
 
 CHECKS = {column: setting.check for column, setting in SETTINGS.items() if setting.check}
 HOSTS, FILTER, RENAME = CHECKS["stop_at"], CHECKS["param_filter"], CHECKS["rename"]
-URLS, BACKEND = CHECKS["tracking_urls"], CHECKS["trace_backend"]
+URLS, BACKEND, TRACER = CHECKS["tracking_urls"], CHECKS["trace_backend"], CHECKS["tracer"]
 
 REFUSED = [
     *((HOSTS, f"stop_at = '{{{hosts}}}'") for hosts in
@@ -36,6 +36,7 @@ REFUSED = [
        '[{"url": "https://a.example/", "wieght": 3}]', '[[{"url": "https://a.example/", "weight": 3}]]',
        '[{"url": "https://a.example/", "weight": 3}, 7]', '[{"url": "javascript:alert(1)//https://", "weight": 3}]')),
     *((BACKEND, f"trace_backend = '{value}'") for value in ("", "Local", "remote")),
+    *((TRACER, f"tracer = '{value}'") for value in ("", "Auto", "chromium")),
     *((CHECKS["user_agent"], f"user_agent = '{value}'") for value in ("", "Visitor", "curl")),
     *((CHECKS["deadline_s"], f"deadline_s = {value}") for value in ("0", "0.99", "60.01", "'nan'")),
     (CHECKS["offer_name"], "offer_name = ''"),
@@ -48,6 +49,7 @@ TAKEN = [
     *(f"tracking_urls = {value}" for value in (
         "null", """'[{"url": "HTTPS://a.example/{gclid}", "weight": 0.5}, {"url": "http://b.example/"}]'""")),
     *(f"trace_backend = '{value}'" for value in ("local", "service", "default")),
+    *(f"tracer = '{value}'" for value in ("http", "auto", "browser", "default")),
     *(f"user_agent = '{value}'" for value in ("visitor", "default")),
     *(f"deadline_s = {value}" for value in ("1", "60", "null")),
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from tests.fakes.proxies import proxy
 from tests.fakes.wire import free_port
 from tests.integration.tracers import backend_of, traced_by, tracer_settings
 
-BACKENDS = ("local", "service")
+BACKENDS = ("local", "service", "browser")
 SECURE = "https://secure.example/"
 Replies = Mapping[str, Reply | list[Reply]]
 

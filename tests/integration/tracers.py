@@ -1,5 +1,7 @@
-"""Both backends of a trace, so that one test runs with each: the local one, and the control face of a tracer daemon."""
+"""All tracers, so that one test runs with each: the local one, the control face of a tracer daemon, the browser."""
 
+import base64
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
@@ -7,6 +9,8 @@ from typing import Any
 
 import trio
 import trio.testing
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
 
 from daemon.control.api import TracerContext
 from daemon.control.service import ControlFace
@@ -16,12 +20,15 @@ from daemon.http.listeners import open_control
 from daemon.providers.proxies import LeasedProxy, Login
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
-from daemon.trace.backends import LocalBackend
+from daemon.trace.browser.browser import Browser
+from daemon.trace.browser.command import PACKAGE, browser_program
+from daemon.trace.local import LocalBackend
 from daemon.trace.service import ServiceBackend
 from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import Identity, Limits, Walk
-from tests.fakes.net import START, fetcher
+from tests.fakes.net import ISSUER, START, fetcher
 from tests.integration.control_faces import Served
+from tests.support.needs import need
 
 TOKEN = "a-token-for-the-tracer"
 LEASE = "6f1c/1"
@@ -61,8 +68,15 @@ async def tracer_face(settings: Settings, **rules: Any) -> AsyncIterator[Served]
 @asynccontextmanager
 async def backend_of(name: str, settings: Settings) -> AsyncIterator[LocalBackend | ServiceBackend]:
     """`settings` are those of the daemon that traces: this one, or the service."""
+    if name == "browser":
+        settings = settings.model_copy(update={"trace": settings.trace.model_copy(update={"tracer": name})})
+    live, by = LiveSettings(settings), fetcher(hop_timeout_s=settings.trace.hop_timeout_s)
     if name == "local":
-        yield LocalBackend(LiveSettings(settings), fetcher(hop_timeout_s=settings.trace.hop_timeout_s))
+        yield LocalBackend(live, by)
+        return
+    if name == "browser":
+        async with browser_running(live) as browser:
+            yield LocalBackend(live, by, browser)
         return
     async with tracer_face(settings) as served:
         service = ServiceBackend(LiveSettings(service_settings(served.url)))
@@ -70,6 +84,26 @@ async def backend_of(name: str, settings: Settings) -> AsyncIterator[LocalBacken
             yield service
         finally:
             await service.aclose()
+
+
+def browser_or_skip() -> str:
+    """The browser's program."""
+    return browser_program() or need(PACKAGE)
+
+
+@asynccontextmanager
+async def browser_running(live: LiveSettings) -> AsyncIterator[Browser]:
+    """A browser that trusts the certificates of tests/fakes/net.py."""
+    browser_or_skip()
+    key = load_pem_x509_certificate(ISSUER.cert_pem.bytes()).public_key()
+    digest = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    trusting = f"--ignore-certificate-errors-spki-list={base64.b64encode(digest).decode()}"
+    async with trio.open_nursery() as nursery:
+        browser = Browser(live, arguments=(trusting,))
+        nursery.start_soon(browser.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield browser
+        nursery.cancel_scope.cancel()
 
 
 async def traced_by(

@@ -40,6 +40,7 @@ UNFIT: dict[str, object] = {
     "rename": {"a": ""},
     "tracking_urls": [{"url": "https://ads.example/", "weight": 0}],
     "trace_backend": "remote",
+    "tracer": "chromium",
 }
 
 

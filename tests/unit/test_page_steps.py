@@ -188,8 +188,12 @@ def test_a_page_that_leaves_for_an_unknown_url_is_a_landing_of_kind_script_unres
 def test_a_browser_goes_on_from_a_page_that_the_engine_left_unresolved() -> None:
     traced = walk()
     ran(traced, PageOutcome("unresolved", why="fetch"))
+    left, hop = traced.left_at, traced.by_browser()
+    assert left is not None
+    assert hop is not None
     page = Page(Jump("script", "https://b.example.com/"), tier="browser")
-    step = traced.resumed(page, Usage(100, 5_000, 700))
+    usage = (hop.ms + 100, hop.bytes_received + 5_000, hop.bytes_sent + 700)
+    step = traced.answered(HopAnswer(left.status, left.headers, *usage, page=page))
     assert isinstance(step, Fetch)
     assert step.url == "https://b.example.com/"
     [hop] = traced.hops

@@ -32,7 +32,7 @@ from daemon.database.postgres import Connection
 from daemon.errors import BadInput
 from daemon.offers.schema import SETTINGS, OfferFields, new_offer, offer_fields, with_fields
 from daemon.offers.store import add_offer, add_offers, find_offer_row, remove_offer, update_offer, with_json_read
-from daemon.offers.values import Backend, UserAgent
+from daemon.offers.values import Backend, Tracer, UserAgent
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class OffersQuery:
     active: bool | None = None
     user_agent: UserAgent | None = None
     trace_backend: Backend | None = None
+    tracer: Tracer | None = None
     sort: Literal["name", "-name", "created", "-created", "updated", "-updated", "country", "-country"] = "name"
     cursor: Cursor | None = None
     limit: Limit = 50

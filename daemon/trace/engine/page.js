@@ -181,6 +181,24 @@ share(Number.prototype, { toLocaleString(locale, options) {
   return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
 } });
 delete global.InternalError;
+/** Has each member of an object throw where `this` is not the object whose member it is, as Web IDL says. */
+function guard(members, isOwn) {
+  const check = (object) => {
+    if (!isOwn(object)) throw new TypeErrorOfTheWorld("Illegal invocation");
+  };
+  each(ownKeys(members), (name) => {
+    const property = getOwnPropertyDescriptor(members, name), { value, get, set } = property;
+    if (name === "constructor" || !property.configurable || (!get && !set && typeof value !== "function")) return;
+    const checked = typeof value === "function" ? { [name](...values) { check(this); return apply(value, this, values); } } : {
+      get [name]() { check(this); return apply(get, this, []); },
+      set [name](given) { check(this); if (set) apply(set, this, [given]); },
+    };
+    const made = getOwnPropertyDescriptor(checked, name);
+    made.enumerable = property.enumerable;
+    if (!value && !set) delete made.set;
+    defineProperty(members, name, made);
+  });
+}
 /** Makes the functions of an object look like built-in ones. */
 function disguise(object) {
   each(ownKeys(object), (name) => {
@@ -195,7 +213,7 @@ const page = bare({
   request: null, url: "", base: null, clock: 0, tasks: [], taskCount: 0, running: 0, readyState: "loading",
   missed: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
-  observers: [], atLoad: [], evalBlocked: false, title: null,
+  observers: [], atLoad: [], ignoresWrites: 0, loading: false, evalBlocked: false, title: null,
 });
 
 const TASKS_MAX = 4096; // of one page: timers, frames and events
@@ -373,7 +391,7 @@ function startRefresh() {
   if (refresh === null || refresh.task !== null || refresh.delay > page.request.refresh_max_s) return;
   refresh.task = queue(refresh.delay * 1000, () => {
     page.refresh = null;
-    follow(refresh.how, parsedUrl(refresh.href), { reloads: true });
+    follow(refresh.how, parsedUrl(refresh.href));
   }, "refresh");
 }
 
@@ -660,7 +678,8 @@ function documentBase() {
     const element = first(documentRecord, (record) => isElement(record, "base") && attribute(record, "href") !== null);
     if (element === null) return page.url;
     const url = parsedUrl(attribute(element, "href"), page.url, page.request.encoding);
-    page.base = url === null || contains(["data:", "javascript:"], url.protocol) ? "" : url.href;
+    page.base = url === null || contains(["data:", "javascript:"], url.protocol) ||
+      !allowsUrl(["base-uri"], url.href) ? "" : url.href;
   }
   return page.base || page.url;
 }
@@ -759,6 +778,11 @@ const nonceAllows = (record) => {
   });
 };
 function runFetched(record, url, kind) {
+  page.ignoresWrites++;
+  runAnswer(record, url, kind);
+  page.ignoresWrites--;
+}
+function runAnswer(record, url, kind) {
   const scripts = page.request.scripts;
   if (url.protocol === "data:") {
     const found = exec(/^data:([^,]*),([\s\S]*)$/, url.href);
@@ -796,13 +820,9 @@ const frameScope = (name) => {
 function runInFrame(text) {
   noteText(text);
   queue(0, () => {
-    let run = null;
-    try {
-      run = FunctionOfTheWorld("__scope", `with (__scope) { ${text}\n}`);
-    } catch {
-      return;
-    }
-    call(run, undefined, [frameScope()]);
+    const run = FunctionOfTheWorld("__scope", "__code", "with (__scope) return eval(__code)");
+    const result = call(run, undefined, [frameScope(), text]);
+    if (typeof result === "string") each(scriptsIn(result), runInFrame);
   });
 }
 /** The scripts of a frame's own document that may move the page: those of a javascript: URL or of srcdoc. */
@@ -845,7 +865,8 @@ const scriptsIn = (html) => {
 /* The host parses whole texts. `nodes` lists the nodes of the latest tree in tree order; the first `made.length` of them
 have become records. document.write changes the text and has it parsed again: what comes before the insertion point stays
 the same, so positions in the list remain valid. A mark before each script's end tag tells where in the text it ends. */
-const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [], cut: -1 });
+const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [],
+  cut: -1, waiting: null, opened: false, isSilent: false });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
 const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
@@ -902,15 +923,18 @@ function flattened(nodes) {
 /** Makes the document's nodes up to a point of the text, and runs the scripts among them. */
 function parseTo(point) {
   for (;;) {
-    const version = parser.version;
-    if (makeNodes(readTree(point), version)) return;
+    const version = parser.version, whole = makeNodes(readTree(point), version), { waiting } = parser;
+    if (waiting !== null && !parser.points.length) {
+      parser.waiting = null;
+      runAt(waiting.point, waiting.record);
+    } else if (whole || waiting !== null) return;
   }
 }
 /** Returns false if a script has changed the text. */
 function makeNodes(end, version) {
   const { made } = parser;
   if (made.length && made.length <= end) extendText(made.length - 1);
-  while (made.length < end && !parser.stopped) {
+  while (made.length < end && !parser.stopped && parser.waiting === null) {
     const record = makeNode(parser.nodes[made.length]);
     if (isElement(record, "script")) {
       finishScript(record, end);
@@ -949,16 +973,25 @@ function finishScript(record, end) {
   }
   if (mark === null) return;
   const point = bare({ at: parser.ends[toNumber(mark[1])] });
-  push(parser.points, point);
   named(record);
+  if (parser.points.length && blocksParser(record)) parser.waiting = bare({ point, record });
+  else runAt(point, record);
+}
+/** Runs a script; what it writes goes to that place. */
+function runAt(point, record) {
+  push(parser.points, point);
   prepareScript(record);
   pop(parser.points);
 }
+/* A written script that must be fetched runs when the script that wrote it has ended, and until then nothing after it is
+parsed. */
+const blocksParser = (record) => attribute(record, "src") !== null && scriptKind(record) === "classic" &&
+  attribute(record, "async") === null && attribute(record, "defer") === null;
 /** document.write (HTML 8.4.3). */
 function writeText(text) {
   if (!parser.points.length) {
-    if (parser.active && !parser.opened) openDocument();
-    else if (!parser.active) openDocument();
+    if (page.ignoresWrites) return; // an external script without a place in the text
+    openDocument();
     const end = bare({ at: parser.text.length });
     parser.text += text;
     end.at = parser.text.length;
@@ -987,6 +1020,7 @@ function openDocument() {
   parser.version++;
   parser.active = true;
   parser.opened = true;
+  parser.isSilent = page.loading; // what a listener of the load event writes has no load event, as in Chromium
   page.base = null;
 }
 function closeDocument() {
@@ -1003,7 +1037,7 @@ function endParsing() {
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
   if (parser.stopped) return;
   fire(documentRecord, "DOMContentLoaded", { bubbles: true });
-  queue(0, load);
+  if (!parser.isSilent) queue(0, load);
 }
 function load() {
   if (parser.stopped) return;
@@ -1016,8 +1050,9 @@ function load() {
   setReadyState("complete");
   if (parser.stopped) return;
   const event = newEvent("load", {});
-  own(event).target = documentRecord;
+  page.loading = true;
   dispatch(windowRecord, event, documentRecord);
+  page.loading = false;
   page.loaded = true;
   if (parser.stopped) return;
   fire(windowRecord, "pageshow");
@@ -1490,8 +1525,10 @@ function entryList(form, submitter, encoding) {
       add(name, "", true);
     } else if (type === "hidden" && lower(name) === "_charset_") {
       add(name, encodingName(encoding));
-    } else if (tag === "input" || tag === "button") {
-      add(name, tag === "button" ? attribute(field, "value") || "" : inputValue(field));
+    } else if (tag === "button") {
+      add(name, attribute(field, "value") || "");
+    } else if (tag === "input") {
+      add(name, type === "submit" ? field.value ?? attribute(field, "value") ?? "Submit" : inputValue(field)); // its label, as in Chromium
     }
     const direction = attribute(field, "dirname");
     if (direction && (tag === "textarea" || contains(WITH_DIRECTION, type))) add(direction, directionOf(field));
@@ -1532,7 +1569,7 @@ function submitForm(form, submitter) {
   if (url === null) return;
   if (!allowsUrl(["form-action"], url.href)) return;
   const encoding = formEncoding(form);
-  const entries = entryList(form, submitter, encoding);
+  const entries = changedByListeners(form, entryList(form, submitter, encoding));
   const noReferrer = contains(words(lower(attribute(form, "rel") || "")), "noreferrer");
   if (!test(/^https?:$/, url.protocol)) {
     if (method !== "post" && url.protocol !== "javascript:") follow("form", changedUrl(url.href, "search", urlencoded(entries, encoding)));
@@ -1546,6 +1583,15 @@ function submitForm(form, submitter) {
       : parsedUrl(split(parts[0], /\?/g)[0] + "?" + (has(url.href, "#") ? "#" + join(arraySlice(parts, 1), "#") : ""));
     follow("form", found, { noReferrer });
   }
+}
+/** The event formdata lets listeners change the entries (HTML 4.10.22.4, step 7). */
+function changedByListeners(form, entries) {
+  if (!listens(form, "formdata")) return entries;
+  const event = newEvent("formdata", { bubbles: true }, prototypes.FormDataEvent), data = create(prototypes.FormData);
+  weakSet(records, data, bare({ pairs: entries, changed() {} }));
+  own(event).formData = data;
+  dispatch(form, event);
+  return own(data).pairs;
 }
 /** HTML 4.10.22.5, selecting a form submission encoding; an unknown label names none. */
 function formEncoding(form) {
@@ -2016,7 +2062,7 @@ function removeAttribute(record, name) {
   attributeChanged(record, name);
 }
 function attributeChanged(record, name) {
-  observe(record, "attributes", []);
+  observe(record, "attributes", [], name);
   if (name === "id" || name === "name") named(record);
   if (record.tag === "img" && name === "src") loadImage(record);
   if (!isConnected(record)) return;
@@ -2368,7 +2414,7 @@ expose("Event", class Event {
 });
 const EVENTS = bare({ UIEvent: "Event", MouseEvent: "UIEvent", PointerEvent: "MouseEvent", KeyboardEvent: "UIEvent", FocusEvent: "UIEvent",
   InputEvent: "UIEvent", TouchEvent: "UIEvent", WheelEvent: "MouseEvent", CustomEvent: "Event", ErrorEvent: "Event",
-  HashChangeEvent: "Event", PopStateEvent: "Event", SubmitEvent: "Event", MessageEvent: "Event", StorageEvent: "Event",
+  HashChangeEvent: "Event", PopStateEvent: "Event", SubmitEvent: "Event", FormDataEvent: "Event", MessageEvent: "Event", StorageEvent: "Event",
   ProgressEvent: "Event", PageTransitionEvent: "Event" });
 each(ownKeys(EVENTS), (name) => expose(name, ({ [name]: class extends global[EVENTS[name]] {} })[name]));
 const eventFields = (name, fields) => each(words(fields), (field) => defineProperty(prototypes[name], field, {
@@ -2378,6 +2424,7 @@ eventFields("CustomEvent", "detail");
 eventFields("ErrorEvent", "message error filename lineno colno");
 eventFields("HashChangeEvent", "oldURL newURL");
 eventFields("SubmitEvent", "submitter");
+eventFields("FormDataEvent", "formData");
 eventFields("MessageEvent", "data origin source");
 eventFields("UIEvent", "detail view");
 eventFields("MouseEvent", "button buttons clientX clientY screenX screenY ctrlKey shiftKey altKey metaKey relatedTarget");
@@ -2548,6 +2595,7 @@ const locationMembers = {
   toString() { return page.url; },
   get ancestorOrigins() { return { length: 0, item: () => null, contains: () => false }; },
 };
+guard(locationMembers, (object) => object === theLocation);
 each(ownKeys(locationMembers), (name) => {
   const property = getOwnPropertyDescriptor(locationMembers, name);
   property.configurable = false;
@@ -2729,15 +2777,14 @@ share(separatePrototype, {
   get head() { return within2(this, "head"); },
   get body() { return within2(this, "body"); },
   get title() { const one = first(own(this), (record) => isElement(record, "title")); return one ? textOf(one) : ""; },
-  getElementsByTagName(tag) { return prototypes.Document.getElementsByTagName.call(this, tag); },
   createElement(tag) { return wrap(newElement(lower(toText(tag)))); },
 });
 
 /** Mutation observers get one call with the records of a task; only the kinds and the nodes are told. */
-function observe(record, type, added) {
+function observe(record, type, added, name = null) {
   each(page.observers, (observer) => {
     if (!some(observer.targets, (one) => (one.record === record || (one.options.subtree && within(one.record, record))) && one.options[type])) return;
-    push(observer.queue, { type, target: wrap(record), addedNodes: wrapAll(added), removedNodes: [], attributeName: null });
+    push(observer.queue, { type, target: wrap(record), addedNodes: wrapAll(added), removedNodes: [], attributeName: name });
     if (observer.queue.length > 1) return;
     microtask(() => {
       const list = observer.queue;
@@ -2962,7 +3009,8 @@ defineProperty(global, "name", {
   set(value) { page.kept.name = toText(value); page.kept.origin = ""; },
   enumerable: true, configurable: true,
 });
-defineProperty(global, "status", { value: "", writable: true, enumerable: true, configurable: true });
+let status = "";
+defineProperty(global, "status", { get: () => status, set(value) { status = toText(value); }, enumerable: true, configurable: true });
 each(["closed", "isSecureContext", "crossOriginIsolated"], (name) => replaceable(name,
   () => name === "isSecureContext" && startsWith(page.url, "https:")));
 
@@ -3424,6 +3472,9 @@ expose("Window", class Window extends global.EventTarget {});
 setPrototypeOf(secureNames.Window, prototypes.Window);
 setPrototypeOf(namedProperties, secureNames.Window);
 setPrototypeOf(global, namedProperties);
+guard(prototypes.Document, (object) => weakGet(records, object) === documentRecord);
+guard(prototypes.Navigator, (object) => object === navigatorObject);
+guard(prototypes.History, (object) => object === historyObject);
 each(ownKeys(prototypes), (name) => {
   disguise(prototypes[name]);
   disguise(global[name]);

@@ -22,8 +22,9 @@ from daemon.trace.page.bounds import Steps, bounded
 from daemon.trace.page.charsets import UTF_8, declared_encoding, decoded, meta_encoding, url_in_document
 from daemon.trace.page.external import stays
 from daemon.trace.page.policies import inline_allowed
-from daemon.trace.page.refreshes import Refresh, declared_refresh
+from daemon.trace.page.refreshes import Refresh, declared_refresh, refresh_of
 from daemon.trace.page.running import Attributes, has_handler, is_script
+from daemon.web.headers import RawHeaders
 
 # Marks the place where the page was cut or ended: the element that contains it was not complete. HTML has no rule for
 # its characters.
@@ -83,6 +84,14 @@ class Page(msgspec.Struct, frozen=True):
     def shows_much(self) -> bool:
         """Whether a visitor has so much to read that this is a landing page."""
         return self.text_characters > TEXT_CHARACTERS_MAX
+
+
+def page_without_html(headers: RawHeaders, url: URL, refresh_max_s: float) -> Page:
+    """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
+    refresh = refresh_of(headers, url)
+    if refresh is None or refresh.delay_s > refresh_max_s:
+        return Page()
+    return Page(Jump("refresh-header", refresh.url.href))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ _SUFFIXES = PublicSuffixList()
 
 
 @dataclass(frozen=True, slots=True)
-class _Cookie:
+class Cookie:
     name: str
     value: str
     domain: str
@@ -52,7 +52,10 @@ class Jar:
     __slots__ = ("_cookies",)
 
     def __init__(self) -> None:
-        self._cookies: dict[tuple[str, str, str], _Cookie] = {}
+        self._cookies: dict[tuple[str, str, str], Cookie] = {}
+
+    def cookies(self) -> tuple[Cookie, ...]:
+        return tuple(self._cookies.values())
 
     def keep(self, url: URL, headers: RawHeaders) -> None:
         """Stores the cookies of the answer to `url` (5.7). Malformed ones are ignored."""
@@ -113,7 +116,7 @@ class Jar:
         path = attributes.get("path", "")
         if not path.startswith("/"):
             path = uri.default_path  # 5.6.4
-        cookie = _Cookie(name, value, domain or uri.host, path, not domain, secure, http_only)
+        cookie = Cookie(name, value, domain or uri.host, path, not domain, secure, http_only)
         if not (secure or uri.secure) and self._would_hide_a_secure_one(cookie):
             return
         key = (cookie.name, cookie.domain, cookie.path)
@@ -128,7 +131,7 @@ class Jar:
             del self._cookies[next(iter(self._cookies))]
         self._cookies[key] = cookie
 
-    def _would_hide_a_secure_one(self, cookie: _Cookie) -> bool:
+    def _would_hide_a_secure_one(self, cookie: Cookie) -> bool:
         """Whether a Secure cookie of this name exists that the new one, set over plain http, would hide (5.7)."""
         return any(
             old.secure

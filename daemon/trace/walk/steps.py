@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome
 from daemon.trace.page.body import ACCEPT_ENCODING, PageBody, ScriptBody, page_body
-from daemon.trace.page.html import Jump, Page
+from daemon.trace.page.html import Jump, Page, Tier, page_without_html
 from daemon.trace.page.refreshes import refresh_of
 from daemon.trace.walk.cookies import Jar
 from daemon.trace.walk.hops import (
@@ -55,7 +55,9 @@ _ACCEPT = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 _WITHOUT_BODY = frozenset({204, 205, 304})
 _KEEPS_THE_METHOD = frozenset({307, 308})
 _NO_PAGE = Page()
+_GET = Jump("http", "")
 
+_Request = tuple[str, str, bytes, str]  # method, URL, body, cookies
 Step = Fetch | RunPage | Landed | GaveUp
 
 
@@ -63,7 +65,7 @@ class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
     __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_kept", "_page_run", "_referrer",
-                 "_seen", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
+                 "_seen", "_tier", "_undo", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
         self.url = url
@@ -78,8 +80,10 @@ class Walk:
         self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
         self._kept = ""  # what pages have left in the tab (PageOutcome.kept)
         self._page_run: PageRun | None = None  # of the page whose scripts run
+        self._tier: Tier = "markup"  # of the hops that are no pages
+        self._undo: tuple[URL | None, str, Fetch | None, str, _Request] | None = None  # of the last request
         self._referrer = first_referrer(identity.referrer)  # of the next request
-        self._seen: set[tuple[str, str, bytes, str]] = set()
+        self._seen: set[_Request] = set()
         headers = [("User-Agent", header_text(identity.user_agent)), ("Accept", _ACCEPT)]
         if identity.accept_language:
             headers.append(("Accept-Language", header_text(identity.accept_language)))
@@ -119,11 +123,10 @@ class Walk:
             return self._redirected(url, location, answer)
         if (fault := self._fault_of(answer)) is not None:
             return self._fault(answer, fault)
-        if answer.status >= 500:
-            return self._fault(answer, Fault(Verdict.TARGET, "status_5xx", f"answered with status {answer.status}"))
-        if answer.status < 200:
-            return self._fault(answer, Fault(Verdict.TARGET, "bad_status", f"answered with status {answer.status}"))
-        page = answer.page or self._without_page(answer.headers, url)
+        if not 200 <= answer.status < 500:
+            reason = "status_5xx" if answer.status >= 500 else "bad_status"
+            return self._fault(answer, Fault(Verdict.TARGET, reason, f"answered with status {answer.status}"))
+        page = answer.page or page_without_html(answer.headers, url, self.limits.refresh_max_s)
         if page.document is not None:
             assert self._fetch is not None
             run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar, self._kept)
@@ -143,12 +146,20 @@ class Walk:
         self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
         return self._left(answer, page_of(step))
 
-    def resumed(self, page: Page, usage: Usage) -> Step:
-        """The step after a browser has run the page of `left_at`. `usage`: what the hop has taken for that."""
-        left, self.left_at, hop = self.left_at, None, self.hops.pop()
-        assert left is not None, "resumed() without a page to go on from"
-        received, sent = hop.bytes_received + usage.bytes_received, hop.bytes_sent + usage.bytes_sent
-        return self._left(HopAnswer(left.status, left.headers, hop.ms + usage.ms, received, sent), page)
+    def by_browser(self) -> Hop | None:
+        """From now on a browser sends the requests. Takes the landing at `left_at` back, and returns its hop.
+
+        The next answer is then that of the page at `left_at`, with what the browser makes of it.
+        """
+        left, self.left_at, self._tier = self.left_at, None, "browser"
+        return None if left is None else self.hops.pop()
+
+    def undo(self) -> None:
+        """Takes the last jump back: the page has replaced it by another one before its answer came."""
+        assert self._undo is not None, "undo() without a jump"
+        self._current_url, self._href, self._fetch, self._fetched_before, request = self._undo
+        self._seen.discard(request)
+        self.hops.pop()
 
     def script_body(self, _: int, headers: tuple[tuple[bytes, bytes], ...]) -> ScriptBody | None:
         """The reader of an answer to a ScriptFetch."""
@@ -196,13 +207,6 @@ class Walk:
             return self._go(url, href, self._fetch)
         return self._go(url, href)  # a POST becomes a GET after 301, 302 and 303 (Fetch 4.4)
 
-    def _without_page(self, headers: tuple[tuple[bytes, bytes], ...], url: URL) -> Page:
-        """What an answer whose body is no HTML page does: a Refresh header counts there, too."""
-        refresh = refresh_of(headers, url)
-        if refresh is None or refresh.delay_s > self.limits.refresh_max_s:
-            return Page()
-        return Page(Jump("refresh-header", refresh.url.href))
-
     def _landed(self, answer: HopAnswer, page: Page) -> Landed:
         """The landing on the current page."""
         self._record(answer, "final" if page.why is None else "script_unresolved", page)
@@ -239,13 +243,12 @@ class Walk:
             return self._loop(target)
         return self._go(url, href, jump)
 
-    def _go(self, url: URL, href: str, sends: Fetch | Jump | None = None) -> Fetch | Landed | GaveUp:
+    def _go(self, url: URL, href: str, sends: Fetch | Jump = _GET) -> Fetch | Landed | GaveUp:
         """The hop to `url` or the landing there, or GaveUp for a forbidden address."""
         if (refused := self._allowed(url)) is not None:
             return refused
         # After a POST the visitor would arrive there without the form's fields.
-        is_post = sends is not None and sends.method != "GET"
-        if not is_post and self.limits.stop_at and is_host_in(url.hostname, self.limits.stop_at):
+        if sends.method == "GET" and self.limits.stop_at and is_host_in(url.hostname, self.limits.stop_at):
             return Landed(href)
         return self._enter(url, href, sends)
 
@@ -254,11 +257,9 @@ class Walk:
             return None
         return self._give_up(Verdict.LIMIT, "refused_address", f"will not go to {shown(url.href)}: {why}")
 
-    def _enter(self, url: URL, href: str, sends: Fetch | Jump | None = None) -> Fetch | GaveUp:
+    def _enter(self, url: URL, href: str, sends: Fetch | Jump = _GET) -> Fetch | GaveUp:
         """The request for `url`, with the method and body of `sends`."""
-        method, body, content_type = (
-            ("GET", b"", "") if sends is None else (sends.method, sends.body, sends.content_type)
-        )
+        method, body, content_type = sends.method, sends.body, sends.content_type
         target, cookies = wire_url(href), self.jar.header(url)
         request = (method, target, body, self._known_at(url))
         if len(self.hops) >= self.limits.hops_max:
@@ -273,6 +274,7 @@ class Walk:
             headers = (*headers, ("Cookie", cookies))
         if content_type:
             headers = (*headers, ("Content-Type", content_type))
+        self._undo = self._current_url, self._href, self._fetch, self._fetched_before, request
         self._fetched_before = "" if self._fetch is None else self._fetch.url
         self._current_url, self._href, self._fetch = url, href, Fetch(target, headers, method, body, content_type)
         return self._fetch
@@ -297,7 +299,8 @@ class Walk:
 
     def _record(self, outcome: HopAnswer | HopFailure, kind: str, page: Page = _NO_PAGE) -> None:
         received, sent = outcome.bytes_received, outcome.bytes_sent
-        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, page.tier, page.why))
+        tier = self._tier if page.tier == "markup" else page.tier
+        self.hops.append(Hop(self._href, outcome.status, outcome.ms, kind, received, sent, tier, page.why))
 
     def _fault(self, outcome: HopAnswer | HopFailure, fault: Fault) -> GaveUp:
         self._record(outcome, "failed")

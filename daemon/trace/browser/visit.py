@@ -1,0 +1,314 @@
+"""One trace in a tab: the tab's events in, commands out. The walk decides, as for any other trace.
+
+Requests for the main frame's document pause at two points. Before the request, the walk learns that the page jumps, and
+says whether the request may be sent. At the head of the response, the walk follows a redirect or ends the trace;
+otherwise the page is loaded. Other requests pause once, so that images, media, fonts and styles are not loaded.
+
+A page has settled when it has not left within `refresh_max_s` of its own time since its load event. That time passes as
+fast as the page's work allows, and stands still while the page waits for the network (Emulation.setVirtualTimePolicy);
+in a browser without virtual time, it is real time. A page that has not settled within PAGE_S of real time gets the kind
+script_unresolved.
+"""
+
+import base64
+from collections.abc import Awaitable, Callable, Mapping
+
+import trio
+
+from daemon.trace.browser.cdp import REFUSED, BrowserGone, Params
+from daemon.trace.browser.course import Course
+from daemon.trace.browser.forwarder import USER
+from daemon.trace.browser.net_errors import ABORTED
+from daemon.trace.browser.process import Tab
+from daemon.trace.browser.protocol_types import cookie_of, header_of, raw_headers
+from daemon.trace.page.html import Jump
+from daemon.trace.walk.hops import REDIRECT_STATUSES, Fetch, GaveUp, Landed, LeftAt
+from daemon.trace.walk.steps import WEB_SCHEMES
+from daemon.web.app_links import web_page_of
+from daemon.web.headers import RawHeaders, location_in, parsed, wire_url
+
+PAGE_S = 10.0
+MARGIN_MS = 250  # of the page's own time, for what is due at its end
+
+BLOCKED = frozenset({"Image", "Media", "Font", "Stylesheet", "TextTrack", "Prefetch", "Ping", "Manifest"})
+KINDS: Mapping[str, str] = {
+    "formSubmissionGet": "form",
+    "formSubmissionPost": "form",
+    "httpHeaderRefresh": "refresh-header",
+    "metaTagRefresh": "meta",
+}
+"""Reasons of Page.frameRequestedNavigation. Any other one is a script's."""
+
+_PATTERNS = [
+    {"urlPattern": "*", "requestStage": "Request"},
+    {"urlPattern": "*", "resourceType": "Document", "requestStage": "Response"},
+]
+_FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
+
+
+class Visit:
+    """`run` drives the walk of `course` to its end in `tab`. `password`: of the tab's proxy."""
+
+    def __init__(self, tab: Tab, course: Course, password: str, *, hop_timeout_s: float, ends_at: float) -> None:
+        self._tab = tab
+        self._course = course
+        self._password = password
+        self._hop_timeout_s = hop_timeout_s
+        self._ends_at = self._deadline = ends_at
+        self._frame = ""  # the main one
+        self._network_id = ""  # of the document's request
+        self._left: LeftAt | None = None  # a page that need not be requested
+        self._is_shown = self._is_loaded = False  # whether the course's page is
+        self._how: tuple[str, str] = "", "script"  # where the page wants to go, and how
+        self._is_leaving = False  # it has begun a navigation whose request has not paused yet
+        self._own_url = ""  # of the page, with the fragment that it has set
+        self._has_virtual_time = True
+        self._time_command = 0  # the number of the last command for it
+
+    async def run(self) -> Landed | GaveUp:
+        """The end of the trace. Raises CommandRefused, and BrowserGone if the tab ended before it showed a page."""
+        handlers: dict[str, Callable[[Params], Awaitable[None]]] = {
+            "Fetch.requestPaused": self._paused,
+            "Fetch.authRequired": self._log_in,
+            "Network.loadingFailed": self._loading_failed,
+            "Page.frameRequestedNavigation": self._leaving,
+            "Page.frameNavigated": self._navigated,
+            "Page.navigatedWithinDocument": self._within_document,
+            "Page.loadEventFired": self._loaded,
+            "Emulation.virtualTimeBudgetExpired": self._settled,
+            "Page.javascriptDialogOpening": self._dialog,
+            "Inspector.targetCrashed": self._crashed,
+            REFUSED: self._refused,
+        }
+        course = self._course
+        try:
+            await self._begin()
+            while course.end is None:
+                event = None
+                with trio.move_on_at(self._deadline):
+                    event = await self._tab.events.receive()
+                if event is None:
+                    await self._out_of_time()
+                elif (handler := handlers.get(event.method)) is not None:
+                    await handler(event.params)
+        except (BrowserGone, trio.EndOfChannel):
+            if course.end is None and course.answer is None:
+                raise BrowserGone("the browser ended") from None
+            if course.end is None:
+                await self._crashed({})
+        assert course.end is not None
+        return course.end
+
+    async def _begin(self) -> None:
+        """Prepares the tab, and has it request the first page, or show the page that the walk left."""
+        first = self._course.begin()
+        if first is None:
+            return
+        fetch, self._left = first
+        tab, walk = self._tab, self._course.walk
+        agent: Params = {"userAgent": walk.identity.user_agent}
+        if walk.identity.accept_language:
+            agent["acceptLanguage"] = walk.identity.accept_language
+        await tab.send("Emulation.setUserAgentOverride", **agent)
+        await tab.send("Network.enable", maxTotalBufferSize=0, maxResourceBufferSize=0)
+        await tab.send("Inspector.enable")
+        await tab.send("Page.enable")
+        if cookies := [cookie_of(cookie) for cookie in walk.jar.cookies()]:
+            await tab.send("Network.setCookies", cookies=cookies)
+        await tab.call("Fetch.enable", patterns=_PATTERNS, handleAuthRequests=True)
+        self._frame = (await tab.call("Page.getFrameTree"))["frameTree"]["frame"]["id"]
+        await self._navigate(fetch, walk.url if self._left is None else self._left.url)
+
+    async def _navigate(self, fetch: Fetch, url: str | None = None) -> None:
+        """Has the tab request what the walk decided. `url`: with its fragment."""
+        options = {}
+        if referer := next((value for name, value in fetch.headers if name == "Referer"), ""):
+            options = {"referrer": referer, "referrerPolicy": "unsafeUrl"}
+        self._network_id, self._is_leaving = "", False
+        self._await_answer()
+        await self._tab.send("Page.navigate", url=url or fetch.url, **options)
+
+    def _await_answer(self) -> None:
+        self._is_shown = self._is_loaded = False
+        self._own_url = ""
+        self._deadline = min(trio.current_time() + self._hop_timeout_s, self._ends_at)
+
+    # Requests for the main frame's document, and the heads of their answers
+
+    async def _paused(self, params: Params) -> None:
+        number = params["requestId"]
+        if params["resourceType"] == "Document" and params["frameId"] == self._frame:
+            if "responseStatusCode" in params:
+                await self._answered(params)
+            elif "responseErrorReason" in params:
+                await self._tab.send("Fetch.continueRequest", requestId=number)  # Network.loadingFailed says more
+            else:
+                await self._requested(params)
+        elif params["resourceType"] in BLOCKED:
+            await self._tab.send("Fetch.failRequest", requestId=number, errorReason="BlockedByClient")
+        else:
+            await self._tab.send("Fetch.continueRequest", requestId=number)
+
+    async def _requested(self, params: Params) -> None:
+        course, request, network_id = self._course, params["request"], params.get("networkId", "")
+        replaces = course.answer is None and self._network_id not in ("", network_id)
+        if replaces and not course.return_to_page():
+            course.late()
+        elif course.answer is not None:
+            self._jump(request)
+        elif request["url"] != course.url:
+            course.redirected_by_browser(request["url"])
+        self._network_id, self._is_leaving = network_id, False
+        if course.end is not None:
+            return
+        self._await_answer()
+        left, self._left = self._left, None
+        if left is None or left.document is None or not left.document.whole:
+            await self._tab.send("Fetch.continueRequest", requestId=params["requestId"])
+            return
+        self._show(left.status, left.headers)
+        headers = [header_of(name, value) for name, value in left.headers if name.lower() not in _FRAMING]
+        body = base64.b64encode(left.document.data).decode("ascii")
+        answer = {"responseCode": left.status, "responseHeaders": headers, "body": body}
+        await self._tab.send("Fetch.fulfillRequest", requestId=params["requestId"], **answer)
+
+    def _jump(self, request: Params) -> None:
+        """The page jumps by this request."""
+        url = request["url"] + request.get("urlFragment", "")
+        wanted, how = self._how
+        body = b"".join(base64.b64decode(part.get("bytes", "")) for part in request.get("postDataEntries") or ())
+        headers = {name.lower(): value for name, value in request["headers"].items()}
+        kind = how if wanted and wire_url(wanted) == request["url"] else "script"
+        jump = Jump(kind, url, request["method"], body, headers.get("content-type", ""))
+        self._course.jump(jump, self._new_cookies(url, headers.get("cookie", "")))
+
+    def _new_cookies(self, url: str, sent: str) -> tuple[str, ...]:
+        """The cookies that scripts of the page have set, as far as the page's own host gets them."""
+        target, page = parsed(url), parsed(self._course.url)
+        if target is None or page is None or target.hostname != page.hostname:
+            return ()
+        known = self._course.walk.jar.header(target).split("; ")
+        return tuple(f"{pair}; path=/" for pair in sent.split("; ") if pair and pair not in known)
+
+    async def _answered(self, params: Params) -> None:
+        course, number = self._course, params["requestId"]
+        if params.get("networkId", "") == self._network_id and course.answer is None:
+            if (fault := course.fault()) is not None:
+                course.fail(fault)
+                return
+            status, headers = params["responseStatusCode"], raw_headers(params.get("responseHeaders", ()))
+            answer = course.head(status, headers)
+            if answer.own is None and course.walk.body(status, headers) is not None:
+                self._show(status, headers)
+            else:
+                base, step = course.url, course.answered(answer)
+                if not isinstance(step, Fetch):
+                    return
+                if not _follows(status, headers, base, step):
+                    await self._tab.send("Fetch.failRequest", requestId=number, errorReason="Aborted")
+                    await self._navigate(step)
+                    return
+                self._await_answer()
+        await self._tab.send("Fetch.continueRequest", requestId=number)
+
+    def _show(self, status: int, headers: RawHeaders) -> None:
+        """The page is being loaded."""
+        self._course.show(self._course.head(status, headers))
+        self._deadline = min(trio.current_time() + PAGE_S, self._ends_at)
+
+    async def _loading_failed(self, params: Params) -> None:
+        course = self._course
+        if params["requestId"] != self._network_id or self._is_shown:
+            return
+        if course.answer is not None:  # its answer is a download
+            course.land()
+        elif params["errorText"] != ABORTED:
+            course.fail_by(params["errorText"])
+        elif course.return_to_page():  # the page has stopped its own navigation
+            self._is_shown = self._is_loaded = True
+            await self._run_time()
+
+    async def _log_in(self, params: Params) -> None:
+        """Logs in to the forwarder, and nowhere else."""
+        answer = {"response": "CancelAuth"}
+        if params["authChallenge"].get("source") == "Proxy":
+            answer = {"response": "ProvideCredentials", "username": USER, "password": self._password}
+        await self._tab.send("Fetch.continueWithAuth", requestId=params["requestId"], authChallengeResponse=answer)
+
+    # The page
+
+    async def _leaving(self, params: Params) -> None:
+        """The page has begun a navigation. One to an app is no request; where it leads is known before."""
+        if params["frameId"] != self._frame or params.get("disposition") != "currentTab":
+            return
+        url, course = params["url"], self._course
+        scheme = url.partition(":")[0].lower()
+        self._how = url, KINDS.get(params["reason"], "script")
+        if scheme in WEB_SCHEMES:
+            self._is_leaving = course.answer is not None
+        elif course.answer is not None and (
+            scheme in course.walk.limits.landing_schemes or web_page_of(url) is not None
+        ):
+            step = course.jump(Jump(self._how[1], url))
+            if isinstance(step, Fetch):
+                await self._navigate(step)
+
+    async def _navigated(self, params: Params) -> None:
+        frame = params["frame"]
+        if frame["id"] == self._frame and self._course.answer is not None and frame["url"].startswith("http"):
+            self._is_shown = True
+            await self._run_time()  # some pages never load: an app's URL, or document.open, ended their loading
+
+    async def _within_document(self, params: Params) -> None:
+        if params["frameId"] == self._frame and params.get("navigationType", "fragment") == "fragment":
+            self._own_url = params["url"]
+
+    async def _loaded(self, _: Params) -> None:
+        if self._is_shown:
+            self._is_loaded = True
+            await self._run_time()
+
+    async def _run_time(self) -> None:
+        """Lets the page's time pass up to refresh_max_s; Emulation.virtualTimeBudgetExpired reports the end."""
+        wait_s = self._course.walk.limits.refresh_max_s
+        policy = {"policy": "pauseIfNetworkFetchesPending", "budget": wait_s * 1000 + MARGIN_MS}
+        # The browser answers no command while a navigation of the tab waits for us.
+        self._time_command = await self._tab.send("Emulation.setVirtualTimePolicy", **policy)
+
+    async def _refused(self, params: Params) -> None:
+        if params["id"] == self._time_command:
+            self._has_virtual_time = False
+            self._deadline = min(trio.current_time() + self._course.walk.limits.refresh_max_s, self._ends_at)
+
+    async def _settled(self, _: Params) -> None:
+        if not self._is_shown or self._is_leaving or self._course.answer is None:
+            await self._run_time()
+        else:
+            self._land()
+
+    def _land(self) -> None:
+        is_same = self._own_url and wire_url(self._own_url) == self._course.url
+        self._course.land(url=self._own_url if is_same else "")
+
+    async def _dialog(self, _: Params) -> None:
+        await self._tab.send("Page.handleJavaScriptDialog", accept=True)
+
+    async def _crashed(self, _: Params) -> None:
+        if self._course.answer is None:
+            raise BrowserGone("the tab crashed")
+        self._course.land("the page crashed the browser's tab")
+
+    async def _out_of_time(self) -> None:
+        if self._course.answer is None:
+            self._course.late()
+        elif self._is_loaded and not self._has_virtual_time:
+            self._land()
+        else:
+            self._course.land(f"the page did not settle within {PAGE_S:g} s")
+
+
+def _follows(status: int, headers: RawHeaders, base: str, step: Fetch) -> bool:
+    """Whether the browser itself goes on as the walk has decided: to the http(s) URL of a redirect."""
+    location = location_in(headers) if status in REDIRECT_STATUSES else None
+    url = None if location is None else parsed(location, base)
+    return url is not None and wire_url(url.href) == step.url
