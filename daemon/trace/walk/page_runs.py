@@ -30,8 +30,9 @@ from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import SCHEMES
 from daemon.web.headers import RawHeaders, location_in, parsed, refresh_in, shown, wire_url
 
-# Only the scripts of pages that look like a jump are fetched (Page.shows_much): those of a landing page are frameworks
-# and measurements, which cost many bytes of a paid proxy and hardly ever leave the page.
+# Only the scripts of pages that look like a jump are fetched: of pages that show little and are small enough to be read
+# whole. Those of a landing page are frameworks and measurements, which cost many bytes of a paid proxy and hardly ever
+# leave the page.
 SCRIPTS_MAX = 8  # of one page, that are fetched
 SCRIPT_BYTES_MAX = 131_072  # of one; a common library has 90 KB, compressed 30 KB
 SCRIPTS_BYTES_MAX = 262_144  # of all
@@ -62,7 +63,7 @@ class PageRun:
             user_agent=identity.user_agent, languages=_languages(identity.accept_language or ""),
             refresh_max_s=limits.refresh_max_s, refresh=refresh_in(answer.headers),
             policies=policies_in(answer.headers), schemes=tuple(WEB_SCHEMES | SCHEMES | limits.landing_schemes),
-            unknown_stay=page.shows_much, kept=stored,
+            unknown_stay=page.shows_much or not page.document.whole, kept=stored,
         )  # fmt: skip
         kept = [header for header in fetch.headers if header[0] in _KEPT_HEADERS]
         self._headers = (("Accept", "*/*"), *kept)
