@@ -39,7 +39,7 @@ const ProxyOfTheWorld = Proxy;
 const TypeErrorOfTheWorld = TypeError;
 const DOMExceptionOfTheWorld = DOMException;
 const decodePercent = decodeURIComponent;
-const fromBase64 = atob;
+const fromBase64 = atob, toBase64 = btoa;
 const push = uncurried(Array.prototype.push), pop = uncurried(Array.prototype.pop), shift = uncurried(Array.prototype.shift);
 const splice = uncurried(Array.prototype.splice), join = uncurried(Array.prototype.join);
 const arraySlice = uncurried(Array.prototype.slice), sort = uncurried(Array.prototype.sort);
@@ -129,6 +129,9 @@ const ask = (name, argument) => parseJson(host[name](written(argument)));
 
 const parsedUrl = (href, base, encoding) => ask("url", ["parse", toText(href), base || "", encoding || "utf-8"]);
 const changedUrl = (href, part, value) => ask("url", ["set", href, part, toText(value)]);
+let hereUrl = null;
+/** The parts of the document's URL. */
+const here = () => (hereUrl !== null && hereUrl.href === page.url ? hereUrl : (hereUrl = parsedUrl(page.url)));
 const withoutFragment = (href) => split(href, /#/g)[0];
 
 /* Math.random: xoshiro128** with a seed of each page's own. The built-in one would draw the same numbers for each page. */
@@ -181,6 +184,31 @@ share(Number.prototype, { toLocaleString(locale, options) {
   return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
 } });
 delete global.InternalError;
+/* RegExp.$1 and its like (the legacy static properties), which QuickJS lacks. Each match has to be noted for them, so only
+a page whose scripts have such a name pays for that. */
+const LEGACY = bare({ input: "$_", lastMatch: "$&", lastParen: "$+", leftContext: "$`", rightContext: "$'" });
+const USES_LEGACY = /RegExp\s*(?:\.\s*(?:\$|lastM|lastP|leftC|rightC|input)|\[)/;
+let lastMatch = null, notesMatches = false;
+function noteMatches(text) {
+  if (notesMatches || !test(USES_LEGACY, text)) return;
+  notesMatches = true;
+  share(RegExp.prototype, { exec(given) {
+    const match = exec(this, given);
+    if (match !== null) lastMatch = match;
+    return match;
+  } });
+}
+function legacy(read) {
+  if (!notesMatches) miss("a static property of RegExp");
+  return lastMatch === null ? "" : read(lastMatch) ?? "";
+}
+const RegExpOfTheWorld = RegExp;
+for (let at = 1; at < 10; at++) defineProperty(RegExp, "$" + at, { get: () => legacy((match) => match[at]), configurable: true });
+each(ownKeys(LEGACY), (name) => each([name, LEGACY[name]], (one) => defineProperty(RegExpOfTheWorld, one, {
+  get: () => legacy((match) => (name === "input" ? match.input : name === "lastMatch" ? match[0] : name === "lastParen" ? match[match.length - 1]
+    : name === "leftContext" ? slice(match.input, 0, match.index) : slice(match.input, match.index + match[0].length))),
+  configurable: true,
+})));
 /** Has each member of an object throw where `this` is not the object whose member it is, as Web IDL says. */
 function guard(members, isOwn) {
   const check = (object) => {
@@ -432,11 +460,11 @@ function allowsUrl(names, href) {
   return !some(page.policies, (policy) => {
     const sources = sourcesOf(policy, names);
     if (sources === null) return false;
-    const url = parsedUrl(href), here = parsedUrl(page.url);
+    const url = parsedUrl(href);
     return !some(sources, (source) => {
       const text = lower(source);
       if (text === "*") return test(/^https?:$/, url.protocol);
-      if (text === "'self'") return url.origin === here.origin;
+      if (text === "'self'") return url.origin === here().origin;
       if (test(/^[a-z][a-z0-9+.-]*:$/, text)) return text === url.protocol;
       const parts = exec(/^(?:([a-z]+):\/\/)?(\*\.)?([^/:]+)(?::([0-9*]+))?/, text);
       if (parts === null || parts[3][0] === "'") return false;
@@ -614,7 +642,7 @@ const effects = bare({
   script: (record) => record.fromParser || prepareScript(record),
   meta: readMeta,
   iframe: loadFrame,
-  img: loadImage,
+  img: loadMedia,
   base: () => (page.base = null),
   body: readHandlers,
   frameset: readHandlers,
@@ -623,7 +651,7 @@ const effects = bare({
   svg: (record) => listens(record, "load") && push(page.atLoad, record),
   input: focuses, textarea: focuses, button: focuses, select: focuses, a: focuses,
   details: (record) => attribute(record, "open") !== null && occurs(record, "toggle"),
-  video: (record) => fetches(record, true), audio: (record) => fetches(record, true),
+  video: loadMedia, audio: loadMedia,
   object: (record) => fetches(record, true), embed: (record) => fetches(record, true),
 });
 function readMeta(record) {
@@ -653,14 +681,14 @@ function fetches(record, loads) {
     }
   });
 }
-function loadImage(record) {
+function loadMedia(record) {
   const source = attribute(record, "src");
   if (source === null) return;
   const url = parsedUrl(source, documentBase());
   if (source === "" || url === null || !test(/^(?:https?|data|blob):$/, url.protocol)) {
     queue(0, () => fire(record, "error"));
-  } else if (url.protocol === "data:") {
-    occurs(record, "load");
+  } else if (url.protocol === "data:" && record.tag === "img") {
+    queue(0, () => fire(record, "load"));
   } else if (record.resource !== url.href) {
     record.resource = url.href;
     fetches(record, true);
@@ -699,6 +727,7 @@ const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
   if (test(/\bimport\s*\(/, text)) awaits("import()");
+  noteMatches(text);
 }
 /** HTML 4.12.1.1: "classic", "module", or null for an element that is no script. */
 function scriptKind(record) {
@@ -739,7 +768,8 @@ function runScript(record, text, kind) {
 }
 function runModule(text) {
   page.running++;
-  const failure = parseJson(host.module(stringify(text)));
+  const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(page.url));
+  const failure = parseJson(host.module(stringify(located)));
   page.running--;
   if (failure && has(failure, "could not load module")) miss("import");
   else if (failure) report(null, split(failure, /\n/g)[0]);
@@ -840,7 +870,7 @@ function loadFrame(record) {
   if (source === "" || isCode || test(/^about:/i, source)) fire(record, "load");
   else {
     const url = parsedUrl(source, documentBase(), page.request.encoding);
-    if (url !== null && url.origin === parsedUrl(page.url).origin && sandbox === null) {
+    if (url !== null && url.origin === here().origin && sandbox === null) {
       awaits("a frame of the same site");
       page.texts = "leaves";
     }
@@ -1565,7 +1595,7 @@ function submitForm(form, submitter) {
   const target = given("target") ?? baseTarget();
   if (!isOwnWindow(target)) return;
   const action = given("action");
-  const url = action ? parsedUrl(action, documentBase(), page.request.encoding) : parsedUrl(page.url);
+  const url = action ? parsedUrl(action, documentBase(), page.request.encoding) : here();
   if (url === null) return;
   if (!allowsUrl(["form-action"], url.href)) return;
   const encoding = formEncoding(form);
@@ -1601,8 +1631,9 @@ function formEncoding(form) {
   return found === null ? "utf-8" : ask("encode", ["", found, "name"]);
 }
 const withLineEnds = (text) => replaced(text, /\r\n|\r|\n/g, () => "\r\n");
+const formText = (text, encoding) => (test(/^[\w*.-]*$/, text) ? text : ask("encode", [withLineEnds(text), encoding, "form"]));
 const urlencoded = (entries, encoding) => join(map(entries, (entry) =>
-  ask("encode", [withLineEnds(entry.name), encoding, "form"]) + "=" + ask("encode", [withLineEnds(entry.value), encoding, "form"])), "&");
+  formText(entry.name, encoding) + "=" + formText(entry.value, encoding)), "&");
 function encodedBody(entries, enctype, encoding, noReferrer) {
   if (enctype === "text/plain") {
     const text = join(map(entries, (entry) => `${withLineEnds(entry.name)}=${withLineEnds(entry.value)}\r\n`), "");
@@ -1617,7 +1648,7 @@ function encodedBody(entries, enctype, encoding, noReferrer) {
       type: `${enctype}; boundary=${boundary}`, noReferrer };
   }
   const text = urlencoded(entries, encoding);
-  return { method: "POST", body: ask("encode", [text, "utf-8", "bytes"]), type: "application/x-www-form-urlencoded", noReferrer };
+  return { method: "POST", body: toBase64(text), type: "application/x-www-form-urlencoded", noReferrer };
 }
 function randomLetters(count) {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -2025,7 +2056,10 @@ function fragment(text, context) {
   const list = grown(ask("parse", [text, context === "html" || context === "template" ? "body" : context]));
   each(list, (one) => {
     one.parent = null;
-    walk(one, (inner) => void (inner.tag === "script" && (inner.started = true)));
+    walk(one, (inner) => {
+      if (inner.tag === "script") inner.started = true;
+      if (inner.tag === "img") loadMedia(inner);
+    });
   });
   return list;
 }
@@ -2064,7 +2098,7 @@ function removeAttribute(record, name) {
 function attributeChanged(record, name) {
   observe(record, "attributes", [], name);
   if (name === "id" || name === "name") named(record);
-  if (record.tag === "img" && name === "src") loadImage(record);
+  if (contains(["img", "audio", "video"], record.tag) && name === "src") loadMedia(record);
   if (!isConnected(record)) return;
   if (record.tag === "meta" || record.tag === "base") effects[record.tag](record);
   if (record.tag === "body" && startsWith(name, "on")) readHandlers(record);
@@ -2236,6 +2270,7 @@ reflect(of("meta"), "name content httpEquiv:http-equiv media scheme");
 reflect(of("script"), "type charset crossOrigin integrity referrerPolicy event htmlFor:for fetchPriority", "src", "defer noModule");
 reflect(of("iframe"), "name width height allow loading referrerPolicy scrolling frameBorder align srcdoc sandbox", "src", "allowFullscreen");
 reflect(of("img"), "alt srcset sizes crossOrigin loading name align border decoding referrerPolicy", "src", "isMap", "width height");
+each(["audio", "video"], (tag) => reflect(of(tag), "preload crossOrigin", "src", "autoplay controls loop"));
 reflect(of("link"), "rel media type hreflang as crossOrigin integrity referrerPolicy", "href", "disabled");
 reflect(of("base"), "target");
 reflect(of("body"), "background bgColor text link");
@@ -2440,7 +2475,7 @@ expose("Document", class Document extends global.Node {
   get documentURI() { return page.url; }
   get location() { return theLocation; }
   set location(value) { navigate("script", value); }
-  get domain() { return parsedUrl(page.url).hostname; }
+  get domain() { return here().hostname; }
   set domain(_) {}
   get referrer() { return page.request.referrer; }
   get cookie() { return join(map(ownKeys(page.jar), (name) => (name === "" ? page.jar[name] : `${name}=${page.jar[name]}`)), "; "); }
@@ -2525,7 +2560,7 @@ function setCookie(text) {
     const equals = indexOf(part, "=");
     settings[lower(stripped(equals < 0 ? part : slice(part, 0, equals)))] = equals < 0 ? "" : stripped(slice(part, equals + 1));
   });
-  const url = parsedUrl(page.url), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
+  const url = here(), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
   if ("httponly" in settings || (name === "" && value === "")) return;
   if (domain && domain !== url.hostname && !endsWith(url.hostname, "." + domain)) return;
   if ("secure" in settings && url.protocol !== "https:" && !test(/^(?:localhost|127\.)/, url.hostname)) return;
@@ -2581,17 +2616,17 @@ const theLocation = create(prototypes.Location);
 function setPart(part, value) {
   const url = changedUrl(page.url, part, value);
   if (part === "hash") {
-    if (url.hash !== parsedUrl(page.url).hash) moveTo(url.href);
+    if (url.hash !== here().hash) moveTo(url.href);
   } else if (url !== null) {
     follow("script", url, { reloads: part === "search" || part === "pathname" });
   }
 }
 const locationMembers = {
   get href() { return page.url; }, set href(value) { navigate("script", value); },
-  get origin() { return parsedUrl(page.url).origin; },
+  get origin() { return here().origin; },
   assign(href) { navigate("script", href); },
   replace(href) { navigate("script", href); },
-  reload() { follow("script", parsedUrl(page.url), { reloads: true }); },
+  reload() { follow("script", here(), { reloads: true }); },
   toString() { return page.url; },
   get ancestorOrigins() { return { length: 0, item: () => null, contains: () => false }; },
 };
@@ -2603,14 +2638,14 @@ each(ownKeys(locationMembers), (name) => {
   defineProperty(theLocation, name, property);
 });
 each(["protocol", "host", "hostname", "port", "pathname", "search", "hash"], (part) => defineProperty(theLocation, part, {
-  get: () => parsedUrl(page.url)[part], set: (value) => setPart(part, value), enumerable: true, configurable: false,
+  get: () => here()[part], set: (value) => setPart(part, value), enumerable: true, configurable: false,
 }));
 
 let historyState = null;
 const changeHistory = (state, _, href) => {
   if (href !== undefined && href !== null) {
     const url = parsedUrl(href, documentBase(), page.request.encoding);
-    if (url === null || url.origin !== parsedUrl(page.url).origin) throw domError("SecurityError", `A history state object with URL '${href}' cannot be created.`);
+    if (url === null || url.origin !== here().origin) throw domError("SecurityError", `A history state object with URL '${href}' cannot be created.`);
     page.url = url.href;
   }
   historyState = state;
@@ -2870,8 +2905,8 @@ const SignalOfTheWorld = global.AbortSignal;
 
 /** Requests of a script: never sent. Only time would bring their answers. */
 const never = () => new global.Promise(() => {});
-function fetchNothing() {
-  awaits("fetch");
+function waitsFor(name) {
+  awaits(name);
   return never();
 }
 expose("XMLHttpRequest", class XMLHttpRequest extends global.EventTarget {
@@ -2962,14 +2997,14 @@ function replaceable(name, get) {
 each(["self", "parent", "frames"], (name) => replaceable(name, () => global));
 each(["opener", "frameElement"], (name) => replaceable(name, () => null));
 replaceable("length", () => byTag(documentRecord, "iframe").length);
-replaceable("origin", () => parsedUrl(page.url).origin);
+replaceable("origin", () => here().origin);
 replaceable("event", () => undefined);
 const SIZES = bare({ innerWidth: 1920, innerHeight: 969, outerWidth: 1920, outerHeight: 1080, devicePixelRatio: 1, screenX: 0, screenY: 0,
   screenLeft: 0, screenTop: 0, scrollX: 0, scrollY: 0, pageXOffset: 0, pageYOffset: 0 });
 each(ownKeys(SIZES), (name) => replaceable(name, () => SIZES[name]));
 /* What the tab keeps from page to page: window.name, and the storages of each origin. */
 const keptOf = (name) => {
-  const origins = page.kept.origins, origin = parsedUrl(page.url).origin;
+  const origins = page.kept.origins, origin = here().origin;
   if (!hasOwn(origins, origin)) origins[origin] = bare();
   if (!hasOwn(origins[origin], name)) origins[origin][name] = bare();
   return origins[origin][name];
@@ -2983,11 +3018,13 @@ function readKept(text) {
   });
 }
 function writtenKept() {
-  const { kept } = page, { origin } = parsedUrl(page.url);
+  const { kept } = page;
+  if (kept.name === "" && storages.localStorage === null && storages.sessionStorage === null) return page.request.kept || "";
+  const { origin } = here();
   each(["localStorage", "sessionStorage"], (name) => storages[name] && (kept.origins[origin][name] = own(storages[name]).values));
   kept.origin = origin;
   const text = stringify(kept);
-  return text.length > KEPT_MAX || (page.kept.name === "" && !ownKeys(kept.origins).length) ? "" : text;
+  return text.length > KEPT_MAX ? "" : text;
 }
 const KEPT_MAX = 65536; // characters; more is not kept
 const constants = (values) => {
@@ -3005,7 +3042,7 @@ const storages = bare({ localStorage: null, sessionStorage: null });
 each(ownKeys(storages), (name) => replaceable(name, () => storages[name] || (storages[name] = newStorage(keptOf(name)))));
 /* A page of another site does not see the name (HTML 7.4.5, update document for history step application). */
 defineProperty(global, "name", {
-  get: () => (page.kept.origin === "" || page.kept.origin === parsedUrl(page.url).origin ? page.kept.name : (miss("window.name"), "")),
+  get: () => (page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
   set(value) { page.kept.name = toText(value); page.kept.origin = ""; },
   enumerable: true, configurable: true,
 });
@@ -3013,6 +3050,20 @@ let status = "";
 defineProperty(global, "status", { get: () => status, set(value) { status = toText(value); }, enumerable: true, configurable: true });
 each(["closed", "isSecureContext", "crossOriginIsolated"], (name) => replaceable(name,
   () => name === "isSecureContext" && startsWith(page.url, "https:")));
+
+/** The media features whose values this world has; others are missed. */
+const MEDIA = bare({ "min-width": (size) => size <= SIZES.innerWidth, "max-width": (size) => size >= SIZES.innerWidth,
+  "min-height": (size) => size <= SIZES.innerHeight, "max-height": (size) => size >= SIZES.innerHeight });
+const FEATURES = bare({ orientation: "landscape", "prefers-color-scheme": "light", "prefers-reduced-motion": "no-preference",
+  hover: "hover", pointer: "fine", "any-hover": "hover", "any-pointer": "fine", "display-mode": "browser" });
+const matchesMedia = (text) => some(split(text, /,/g), (query) => !some(split(stripped(query), /\s+and\s+/g), (part) => {
+  if (test(/^(?:only\s+)?(?:screen|all)$/, part)) return false;
+  const found = exec(/^\(\s*([a-z-]+)\s*:\s*(?:([\d.]+)px|([a-z-]+))\s*\)$/, part);
+  if (found !== null && found[2] && hasOwn(MEDIA, found[1])) return !MEDIA[found[1]](toNumber(found[2]));
+  if (found !== null && found[3] && hasOwn(FEATURES, found[1])) return FEATURES[found[1]] !== found[3];
+  miss("matchMedia");
+  return true;
+}));
 
 const functions = {
   setTimeout(action, delay, ...values) { return startTimer(action, delay, values, false, page.timerDepth); },
@@ -3038,15 +3089,14 @@ const functions = {
     queue(0, () => {
       const event = newEvent("message", {}, prototypes.MessageEvent);
       own(event).data = data;
-      own(event).origin = parsedUrl(page.url).origin;
+      own(event).origin = here().origin;
       own(event).source = global;
       dispatch(windowRecord, event);
     });
   },
-  fetch() { return fetchNothing(); },
+  fetch() { return waitsFor("fetch"); },
   matchMedia(text) {
-    miss("matchMedia");
-    return { matches: false, media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
+    return { matches: matchesMedia(lower(toText(text))), media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
   },
   structuredClone(value) { return parseJson(stringify(value)); },
   reportError(error) { report(error); },
@@ -3182,7 +3232,7 @@ const MISSED_IF_SECURE = bare({
     deprecatedURNToURL devicePosture getBattery getInstalledRelatedApps getInterestGroupAdAuctionData getUserMedia gpu
     hid joinAdInterestGroup keyboard leaveAdInterestGroup locks login managed mediaDevices presentation
     protectedAudience registerProtocolHandler requestMIDIAccess requestMediaKeySystemAccess runAdAuction serial
-    serviceWorker setAppBadge storage storageBuckets unregisterProtocolHandler updateAdInterestGroups usb userAgentData
+    setAppBadge storage storageBuckets unregisterProtocolHandler updateAdInterestGroups usb userAgentData
     virtualKeyboard wakeLock webkitGetUserMedia xr`,
 });
 const MISSED = bare({
@@ -3209,12 +3259,12 @@ const MISSED = bare({
     DataTransferItem DataTransferItemList DecompressionStream DelayNode DelegatedInkTrailPresenter
     DocumentPictureInPictureEvent DocumentTimeline DocumentType DragEvent DynamicsCompressorNode EditContext
     ElementInternals EncodedAudioChunk EncodedVideoChunk EventCounts External FeaturePolicy Fence FencedFrameConfig File
-    FileList FileReader FontFace FontFaceSet FontFaceSetLoadEvent FormDataEvent FragmentDirective GainNode Gamepad
-    GamepadButton GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition
-    GeolocationPositionError HTMLAllCollection HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement
-    HTMLDirectoryElement HTMLFencedFrameElement HTMLFontElement HTMLFormControlsCollection HTMLGeolocationElement
-    HTMLMapElement HTMLMarqueeElement HTMLMediaElement HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement
-    HTMLModElement HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLQuoteElement
+    FileList FileReader FontFace FontFaceSet FontFaceSetLoadEvent FragmentDirective GainNode Gamepad GamepadButton
+    GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition GeolocationPositionError
+    HTMLAllCollection HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement HTMLDirectoryElement
+    HTMLFencedFrameElement HTMLFontElement HTMLFormControlsCollection HTMLGeolocationElement HTMLMapElement
+    HTMLMarqueeElement HTMLMediaElement HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement HTMLModElement
+    HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLQuoteElement
     HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement HTMLTableCaptionElement HTMLTableColElement
     HTMLTimeElement HTMLTrackElement HTMLUnknownElement HTMLUserMediaElement Headers Highlight HighlightRegistry
     IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord
@@ -3373,6 +3423,10 @@ function missing(object, name, owner) {
 }
 const secureNames = bare({ Window: bare(), Navigator: create(prototypes.Navigator) });
 setPrototypeOf(navigatorObject, secureNames.Navigator);
+defineProperty(secureNames.Navigator, "serviceWorker", {
+  get: () => ({ register: () => waitsFor("a service worker"), ready: waitsFor("a service worker"), controller: null,
+    getRegistrations: () => waitsFor("a service worker"), addEventListener() {} }),
+});
 each(ownKeys(MISSED_IF_SECURE), (owner) => each(words(MISSED_IF_SECURE[owner]), (name) => {
   if (name in (owner === "Window" ? global : navigatorObject)) return;
   missing(secureNames[owner], name, owner === "Window" ? "" : "navigator.");
