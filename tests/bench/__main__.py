@@ -9,10 +9,11 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from tests.bench import (
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import Scene
 
-Benchmark = Callable[[Scene, bool, Callable[[str], None]], list[Figure]]
+Benchmark = Callable[[Scene, bool, Callable[[str], None]], Iterable[Figure]]
 BENCHMARKS: dict[str, Benchmark] = {
     "lease": lease.run,
     "latency": latency.run,
@@ -76,7 +77,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 progress.print(f"[dim]{time.perf_counter() - began_s:6.1f} s[/]  {name}: {what}")
 
             try:
-                found[name] = BENCHMARKS[name](scene, options.quick, say)
+                found[name] = []
+                for figure in BENCHMARKS[name](scene, options.quick, say):
+                    found[name].append(figure)  # also those before a failure
             except Exception:
                 broken.append(name)
                 progress.print(f"[red]{name} broke[/]")
@@ -143,4 +146,5 @@ def _as_json(found: dict[str, list[Figure]], broken: list[str], quick: bool) -> 
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stop ends what was started, too
     sys.exit(main())

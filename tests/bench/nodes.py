@@ -34,14 +34,12 @@ from active_trace_requests where ip_locked_at is not null and started_at > to_ti
 """
 
 
-def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
-    return [
-        *processes.run(scene, quick, say),
-        *_efficiency(scene, quick, say),
-        _lease(scene, quick, say),
-        _extra_wait(scene, quick, say),
-        *ownership.run(scene, quick, say),
-    ]
+def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> Iterator[Figure]:
+    yield from processes.run(scene, quick, say)
+    yield from _efficiency(scene, quick, say)
+    yield _lease(scene, quick, say)
+    yield _extra_wait(scene, quick, say)
+    yield from ownership.run(scene, quick, say)
 
 
 @contextmanager

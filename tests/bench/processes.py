@@ -8,7 +8,7 @@ does not count, unless that holds for all turns.
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -65,8 +65,9 @@ class _Turn:
 Turns = list[dict[str, _Turn]]
 
 
-def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
-    return [*_cpu(scene, quick, say), *_redirects(scene, quick, say)]
+def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> Iterator[Figure]:
+    yield from _cpu(scene, quick, say)
+    yield from _redirects(scene, quick, say)
 
 
 def _measured(scene: Scene, daemon: Daemon, network_pid: int | None, answered: Callable[[], float]) -> _Turn:

@@ -234,8 +234,6 @@ def _decoder(*codings: str) -> Callable[[bytes], object]:
     def read(data: bytes) -> object:
         body = _page_body(", ".join(codings))
         for at in range(0, len(data), 64):
-            if body.enough:
-                break
             body.feed(data[at : at + 64])
         body.end(whole=True)
         return body.page
@@ -261,11 +259,10 @@ def _read_pieces(piece_bytes: int) -> Callable[[bytes], object]:
         body = _page_body()
         look_at = piece_bytes
         for at in range(0, len(data), piece_bytes):
-            if body.enough:
-                break
             body.feed(data[at : at + piece_bytes])
             if at >= look_at:
                 body.look(slow=True)
+                body.enough = False  # else a page with much text costs less than half of it
                 look_at *= 2
         body.end(whole=True)
         return body.page

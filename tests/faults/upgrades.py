@@ -23,7 +23,7 @@ UNFIT = 78
 BESIDE_S = 6.0
 STOPPED_WITHIN_S = 20.0
 NEWER = "9999_of_a_newer_version.sql"
-VERSIONS = "select name, version from nodes where state = 'active'"
+VERSIONS = "select version from nodes where state = 'active'"
 
 
 async def upgraded(stage: Stage) -> str:
@@ -33,28 +33,30 @@ async def upgraded(stage: Stage) -> str:
     for daemon in scene.daemons:
         await _run_as(stage, daemon, BEFORE)
     await all_serve(stage)
-    lost = logged(scene, "node_lost") + logged(scene, "node_claim_lost")
+    lost = _lost(scene)
     seen = []
     for daemon in scene.daemons:
         await _run_as(stage, daemon, AFTER)
         await all_serve(stage)
-        began_s = time.monotonic()
         await trio.sleep(BESIDE_S)
-        versions = {row["name"]: row["version"] for row in await scene.sql(VERSIONS)}
-        seen.append(len(set(versions.values())))
-        for one in scene.daemons:
-            what = f"{name_of(one)} resolved no click while the nodes were {versions}"
-            stage.expect(resolved(one, began_s) > 0, "no trace", what)
+        seen.append(len({row["version"] for row in await scene.sql(VERSIONS)}))
+        await all_serve(stage)
         if daemon is scene.beside[0]:
             await _drained(stage, scene.beside[1])
     stage.expect(before is not None or seen == [2, 2, 1], "blind", f"so many versions ran at once: {seen}")
-    now = logged(scene, "node_lost") + logged(scene, "node_claim_lost")
-    stage.expect(now == lost, "moved", f"{now - lost} nodes were lost, or their claim, in an upgrade in order")
+    what = f"{_lost(scene) - lost} nodes were lost, or their claim, in an upgrade in order"
+    stage.expect(_lost(scene) == lost, "moved", what)
     sentence = await _newer_refused(stage, scene.beside[1])
     rows_s, breaches = await rows_came(scene)
     stage.measured("rows there", rows_s)
     stage.breaches += breaches
     return f"all upgraded, one after another; an older node after that: {sentence!r}"
+
+
+def _lost(scene: Scene) -> int:
+    """How often a node was lost that had not stopped, or has lost its claim."""
+    found = [line for daemon in scene.daemons for line in daemon.log("node_lost")]
+    return len([line for line in found if line["state"] != "left"]) + logged(scene, "node_claim_lost")
 
 
 async def _run_as(stage: Stage, daemon: Scene, version: str) -> None:

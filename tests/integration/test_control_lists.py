@@ -80,7 +80,8 @@ async def test_rows_added_between_two_pages_repeat_no_row(postgres: PostgresServ
 
 async def test_a_trace_has_its_hops_and_the_answer_to_its_visitor(postgres: PostgresServer) -> None:
     chain = (
-        '[{"url": "http://a.example/", "status": 302, "kind": "http", "ms": 1.5, "bytes_received": 7, "bytes_sent": 9}]'
+        '[{"url": "http://a.example/", "status": 302, "kind": "http", "ms": 1.5, "bytes_received": 7, "bytes_sent": 9},'
+        ' {"url": "http://a.example/2", "status": 200, "kind": "script_unresolved", "tier": "engine", "why": "fetch"}]'
     )
     async with face_with_rows(postgres) as (served, rows):
         offer_id = await rows.add_offer("sale")
@@ -97,7 +98,9 @@ async def test_a_trace_has_its_hops_and_the_answer_to_its_visitor(postgres: Post
         detail = (await served.ask(f"/api/traces/{request_id}")).json()
         assert detail["hops"][0] == {
             "url": "http://a.example/", "status": 302, "kind": "http", "ms": 1.5, "bytes_received": 7, "bytes_sent": 9,
+            "tier": None, "why": None,
         }  # fmt: skip
+        assert (detail["hops"][1]["tier"], detail["hops"][1]["why"]) == ("engine", "fetch")
         assert detail["inbound_params"] == {"gclid": "a", "tag": ["x", "y"]}
         assert (detail["answer"]["outcome"], detail["trace"]["offer_name"]) == ("resolved", "sale")
         assert (await served.ask(f"/api/traces/{other}")).json()["answer"] is None

@@ -19,6 +19,8 @@ import trustme
 from backports import zstd
 
 from daemon.settings.model import Settings
+from daemon.trace.engine.engines import engines_running
+from daemon.trace.engine.records import PageEngine
 from tests.fakes import origins, proxies
 from tests.fakes.hostile_inputs import FORMS, MARKUP, PAGE_BYTES, SCRIPTS
 from tests.fakes.net import context_for
@@ -126,7 +128,12 @@ class Net:
 
 @asynccontextmanager
 async def net(
-    given: Settings, *, ips: int = 1, misbehave: Misbehaviour | None = None, more: dict[str, Reply] | None = None
+    given: Settings,
+    *,
+    ips: int = 1,
+    misbehave: Misbehaviour | None = None,
+    more: dict[str, Reply] | None = None,
+    engine: PageEngine | None = None,
 ) -> AsyncIterator[Net]:
     replies = Endless({f"ads.example{path}": reply for path, (reply, _) in HOSTILE.items()} | (more or {}))
     past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
@@ -147,7 +154,7 @@ async def net(
             ports[name] = await nursery.start(secure, name)
         async with (
             proxy(ports, misbehave=misbehave) as (served, proxy_port),
-            whole_path(proxy_port, given, ips=ips) as path,
+            whole_path(proxy_port, given, ips=ips, engine=engine) as path,
         ):
             yield Net(plain, served, path)
         nursery.cancel_scope.cancel()
@@ -257,7 +264,8 @@ async def test_hostile_pages_under_way_let_no_healthy_click_fall_back() -> None:
     }
     given = settings(deadline_s=4)
     patient = given.trace.model_copy(update={"hops_max": HOSTILE_CHAIN_HOPS, "hop_timeout_s": 10, "timeout_s": 20})
-    async with net(given.model_copy(update={"trace": patient}), ips=AT_ONCE, more=more) as here:
+    given = given.model_copy(update={"trace": patient})
+    async with engines_running(1) as engine, net(given, ips=AT_ONCE, more=more, engine=engine) as here:
         healthy: list[ClickOutcome] = []
 
         async def click() -> None:

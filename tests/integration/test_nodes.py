@@ -13,11 +13,11 @@ import trio
 from daemon.database.queries import QUERIES
 from daemon.errors import DatabaseOccupied
 from daemon.host.clocks import read_boot_clock
-from daemon.nodes.figures import CountryFigures, NodeFigures
+from daemon.nodes.figures import ENCODER, NO_FIGURES, CountryFigures, NodeFigures
 from daemon.nodes.freeing import Freeing
 from daemon.nodes.identity import Identity, NodeListener
 from daemon.nodes.kept_out import nodes_kept_out
-from daemon.nodes.member import RENEW_S, Member
+from daemon.nodes.member import BEFORE_S, RENEW_S, Member
 from daemon.nodes.membership import LEFT_QUIET_MIN_S, Sighting
 from daemon.nodes.peers import RENEW_MIN_S
 from daemon.troubles import Troubles
@@ -89,6 +89,22 @@ async def test_nodes_join_beside_each_other_and_see_each_other(postgres: Postgre
             assert peer.figures.countries["us"].available == 3
         await second.leave()
         assert await states(rows) == {"first": "active", "second": "left"}
+
+
+async def test_a_run_knows_the_last_figures_of_the_run_before_if_these_are_recent(postgres: PostgresServer) -> None:
+    async with fresh_database(postgres) as rows:
+        first = member_of(rows, "node", node_id=(me := uuid4()))
+        figures = NodeFigures({"us": CountryFigures(wanted_per_s=3.0)})
+        first.report(lambda: figures, lambda: 0.0)
+        await first.join()
+        second = member_of(rows, "node", node_id=me)
+        await second.join()
+        assert (first.before, second.before) == (NO_FIGURES, figures)
+        older = "update nodes set figures = $1, trusted_until = trusted_until - make_interval(secs => $2)"
+        await rows.sql(older, ENCODER.encode(figures).decode(), BEFORE_S + 1)
+        late = member_of(rows, "node", node_id=me)
+        await late.join()
+        assert late.before == NO_FIGURES
 
 
 async def test_an_earlier_version_is_waited_for_until_it_has_left(postgres: PostgresServer) -> None:

@@ -23,6 +23,7 @@ from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.backends import Backends
 from daemon.trace.dispatch import Dispatcher
+from daemon.trace.engine.records import PageEngine
 from daemon.trace.jobs import TraceJob
 from daemon.trace.provider_health import ProviderHealth
 from daemon.trace.wire.session import Fetcher
@@ -110,8 +111,12 @@ class WholePath:
 
 
 @asynccontextmanager
-async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> AsyncIterator[WholePath]:
+async def whole_path(
+    proxy_port: int, settings: Settings, *, ips: int = 1, engine: PageEngine | None = None
+) -> AsyncIterator[WholePath]:
     """A path with `ips` IPs, all of them the proxy at this port of loopback with a username of its own.
+
+    `engine`: by default one in this process, without limits.
 
     At the end no IP is locked.
     """
@@ -124,7 +129,7 @@ async def whole_path(proxy_port: int, settings: Settings, *, ips: int = 1) -> As
         hop_timeout_s=trace.hop_timeout_s,
         connect_timeout_s=trace.connect_timeout_s,
         headers_bytes_max=trace.headers_bytes_max,
-        engine=EngineHere(),
+        engine=EngineHere() if engine is None else engine,
         ssl_context=trusting,
     )
     send, receive = trio.open_memory_channel[TraceJob](trace.queue_max)

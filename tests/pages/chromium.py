@@ -41,6 +41,7 @@ FLAGS = (
     "--disable-features=IsolateOrigins,site-per-process,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable",
     "--no-first-run",
     "--lang=en-US",
+    "--accept-lang=en-US,en",
     "--host-resolver-rules=MAP * ~NOTFOUND",
     f"--user-agent={USER_AGENT}",
     "--remote-debugging-pipe",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
+from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome
 from daemon.trace.page.html import TEXT_CHARACTERS_MAX, Document, Page
@@ -21,11 +22,11 @@ def raw(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name.encode(), value.encode()) for name, value in headers)
 
 
-def started(*headers: tuple[str, str], characters: int = 0) -> tuple[Walk, RunPage]:
+def started(*headers: tuple[str, str], characters: int = 0, whole: bool = True) -> tuple[Walk, RunPage]:
     """A walk at a page with a script."""
     walk = Walk(HERE, Identity("tester/1", "de", "https://search.example.com/"), Limits(20, allow_private=False))
     walk.start()
-    page = Page(document=PAGE, text_characters=characters, referrer_policies=())
+    page = Page(document=replace(PAGE, whole=whole), text_characters=characters)
     step = walk.answered(HopAnswer(200, raw(headers), 1, 1, 1, page))
     assert isinstance(step, RunPage)
     return walk, step
@@ -107,6 +108,9 @@ def test_a_script_of_the_same_host_gets_its_cookies_and_one_of_another_site_none
         (200, (("Content-Type", "text/html"), ("X-Content-Type-Options", "nosniff")), b"go()", None),
         (200, (*TEXT, ("X-Content-Type-Options", "nosniff")), b"go()", "go()"),
         (404, TEXT, b"go()", None),
+        (404, (("Content-Type", "text/html"),), b"go()", None),
+        (403, TEXT, b"go()", None),
+        (451, TEXT, b"go()", None),
         (410, TEXT, b"", None),
         (304, TEXT, b"", None),
     ],
@@ -116,7 +120,8 @@ def test_what_is_no_script_is_none(status: int, headers: Headers, body: bytes, k
     needs(walk, "https://ads.example.com/a.js")
     assert scripts(answered(walk, body, *headers, status=status)) == {"https://ads.example.com/a.js": known}
     ran(walk, PageOutcome("stays"))
-    assert walk.hops[-1].kind == ("final" if status < 300 else "script_unresolved"), "the visitor may get the script"
+    is_refused = status in (403, 451) or (status < 300 and dict(headers).get("Content-Type") == "text/html")
+    assert walk.hops[-1].kind == ("script_unresolved" if is_refused else "final"), "the visitor may get the script"
 
 
 @pytest.mark.parametrize(
@@ -184,11 +189,11 @@ def test_scripts_that_only_measure_are_not_fetched() -> None:
     assert walk.hops[-1].kind == "final"
 
 
-def test_the_scripts_of_a_page_with_much_text_are_not_fetched() -> None:
+def test_the_scripts_of_a_page_that_shows_much_or_is_too_large_to_be_read_whole_are_not_fetched() -> None:
     _, jump = started(characters=TEXT_CHARACTERS_MAX)
-    _, landing = started(characters=TEXT_CHARACTERS_MAX + 1)
-    assert (jump.request.unknown_stay, landing.request.unknown_stay) == (False, True)
-    assert (jump.request.fetches_left, landing.request.fetches_left) == (SCRIPTS_MAX, 0)
+    assert (jump.request.unknown_stay, jump.request.fetches_left) == (False, SCRIPTS_MAX)
+    for _, landing in (started(characters=TEXT_CHARACTERS_MAX + 1), started(whole=False)):
+        assert (landing.request.unknown_stay, landing.request.fetches_left) == (True, 0)
 
 
 def test_the_number_of_scripts_and_their_bytes_are_bounded() -> None:

@@ -195,3 +195,16 @@ def test_refused_and_left_clicks_are_only_in_the_log() -> None:
 )
 def test_a_span_has_two_units_at_most(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_a_page_that_may_go_on_says_what_found_that_out_and_why() -> None:
+    chain = [
+        {"url": "https://ads.example/go", "status": 200, "ms": 9.0, "kind": "script", "tier": "engine", "why": None},
+        {"url": "https://b.example/", "status": 200, "ms": 9.0, "kind": "script_unresolved", "tier": "engine",
+         "why": "fetch, and more"},
+    ]  # fmt: skip
+    story = story_of(REQUEST, {**ROW, "redirect_chain": chain}, None, [])
+    assert story is not None
+    lines = list(render_story(story))
+    assert "  hop 1      at 0 ms for 9 ms: 200 script (engine), 0.0 KB in, 0.0 KB out: https://ads.example/go" in lines
+    assert "             where the page goes on is not certain: fetch, and more" in lines

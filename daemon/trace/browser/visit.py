@@ -290,8 +290,9 @@ class Visit:
         is_same = self._own_url and wire_url(self._own_url) == self._course.url
         self._course.land(url=self._own_url if is_same else "")
 
-    async def _dialog(self, _: Params) -> None:
-        await self._tab.send("Page.handleJavaScriptDialog", accept=True)
+    async def _dialog(self, params: Params) -> None:
+        """Nobody is there to agree to a question of the page."""
+        await self._tab.send("Page.handleJavaScriptDialog", accept=params["type"] not in ("confirm", "prompt"))
 
     async def _crashed(self, _: Params) -> None:
         if self._course.answer is None:

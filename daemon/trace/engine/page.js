@@ -39,7 +39,7 @@ const ProxyOfTheWorld = Proxy;
 const TypeErrorOfTheWorld = TypeError;
 const DOMExceptionOfTheWorld = DOMException;
 const decodePercent = decodeURIComponent;
-const fromBase64 = atob;
+const fromBase64 = atob, toBase64 = btoa;
 const push = uncurried(Array.prototype.push), pop = uncurried(Array.prototype.pop), shift = uncurried(Array.prototype.shift);
 const splice = uncurried(Array.prototype.splice), join = uncurried(Array.prototype.join);
 const arraySlice = uncurried(Array.prototype.slice), sort = uncurried(Array.prototype.sort);
@@ -129,6 +129,9 @@ const ask = (name, argument) => parseJson(host[name](written(argument)));
 
 const parsedUrl = (href, base, encoding) => ask("url", ["parse", toText(href), base || "", encoding || "utf-8"]);
 const changedUrl = (href, part, value) => ask("url", ["set", href, part, toText(value)]);
+let hereUrl = null;
+/** The parts of the document's URL. */
+const here = () => (hereUrl !== null && hereUrl.href === page.url ? hereUrl : (hereUrl = parsedUrl(page.url)));
 const withoutFragment = (href) => split(href, /#/g)[0];
 
 /* Math.random: xoshiro128** with a seed of each page's own. The built-in one would draw the same numbers for each page. */
@@ -181,6 +184,49 @@ share(Number.prototype, { toLocaleString(locale, options) {
   return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
 } });
 delete global.InternalError;
+/* RegExp.$1 and its like (the legacy static properties), which QuickJS lacks. Each match has to be noted for them, so only
+a page whose scripts have such a name pays for that. */
+const LEGACY = bare({ input: "$_", lastMatch: "$&", lastParen: "$+", leftContext: "$`", rightContext: "$'" });
+const USES_LEGACY = /RegExp\s*(?:\.\s*(?:\$|lastM|lastP|leftC|rightC|input)|\[)/;
+let lastMatch = null, notesMatches = false;
+function noteMatches(text) {
+  if (notesMatches || !test(USES_LEGACY, text)) return;
+  notesMatches = true;
+  share(RegExp.prototype, { exec(given) {
+    const match = exec(this, given);
+    if (match !== null) lastMatch = match;
+    return match;
+  } });
+}
+function legacy(read) {
+  if (!notesMatches) miss("a static property of RegExp");
+  return lastMatch === null ? "" : read(lastMatch) ?? "";
+}
+const RegExpOfTheWorld = RegExp;
+for (let at = 1; at < 10; at++) defineProperty(RegExp, "$" + at, { get: () => legacy((match) => match[at]), configurable: true });
+each(ownKeys(LEGACY), (name) => each([name, LEGACY[name]], (one) => defineProperty(RegExpOfTheWorld, one, {
+  get: () => legacy((match) => (name === "input" ? match.input : name === "lastMatch" ? match[0] : name === "lastParen" ? match[match.length - 1]
+    : name === "leftContext" ? slice(match.input, 0, match.index) : slice(match.input, match.index + match[0].length))),
+  configurable: true,
+})));
+/** Has each member of an object throw where `this` is not the object whose member it is, as Web IDL says. */
+function guard(members, isOwn) {
+  const check = (object) => {
+    if (!isOwn(object)) throw new TypeErrorOfTheWorld("Illegal invocation");
+  };
+  each(ownKeys(members), (name) => {
+    const property = getOwnPropertyDescriptor(members, name), { value, get, set } = property;
+    if (name === "constructor" || !property.configurable || (!get && !set && typeof value !== "function")) return;
+    const checked = typeof value === "function" ? { [name](...values) { check(this); return apply(value, this, values); } } : {
+      get [name]() { check(this); return apply(get, this, []); },
+      set [name](given) { check(this); if (set) apply(set, this, [given]); },
+    };
+    const made = getOwnPropertyDescriptor(checked, name);
+    made.enumerable = property.enumerable;
+    if (!value && !set) delete made.set;
+    defineProperty(members, name, made);
+  });
+}
 /** Makes the functions of an object look like built-in ones. */
 function disguise(object) {
   each(ownKeys(object), (name) => {
@@ -195,7 +241,7 @@ const page = bare({
   request: null, url: "", base: null, clock: 0, tasks: [], taskCount: 0, running: 0, readyState: "loading",
   missed: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
-  observers: [], atLoad: [], evalBlocked: false, title: null,
+  observers: [], atLoad: [], ignoresWrites: 0, loading: false, evalBlocked: false, title: null,
 });
 
 const TASKS_MAX = 4096; // of one page: timers, frames and events
@@ -373,7 +419,7 @@ function startRefresh() {
   if (refresh === null || refresh.task !== null || refresh.delay > page.request.refresh_max_s) return;
   refresh.task = queue(refresh.delay * 1000, () => {
     page.refresh = null;
-    follow(refresh.how, parsedUrl(refresh.href), { reloads: true });
+    follow(refresh.how, parsedUrl(refresh.href));
   }, "refresh");
 }
 
@@ -414,11 +460,11 @@ function allowsUrl(names, href) {
   return !some(page.policies, (policy) => {
     const sources = sourcesOf(policy, names);
     if (sources === null) return false;
-    const url = parsedUrl(href), here = parsedUrl(page.url);
+    const url = parsedUrl(href);
     return !some(sources, (source) => {
       const text = lower(source);
       if (text === "*") return test(/^https?:$/, url.protocol);
-      if (text === "'self'") return url.origin === here.origin;
+      if (text === "'self'") return url.origin === here().origin;
       if (test(/^[a-z][a-z0-9+.-]*:$/, text)) return text === url.protocol;
       const parts = exec(/^(?:([a-z]+):\/\/)?(\*\.)?([^/:]+)(?::([0-9*]+))?/, text);
       if (parts === null || parts[3][0] === "'") return false;
@@ -596,7 +642,7 @@ const effects = bare({
   script: (record) => record.fromParser || prepareScript(record),
   meta: readMeta,
   iframe: loadFrame,
-  img: loadImage,
+  img: loadMedia,
   base: () => (page.base = null),
   body: readHandlers,
   frameset: readHandlers,
@@ -605,7 +651,7 @@ const effects = bare({
   svg: (record) => listens(record, "load") && push(page.atLoad, record),
   input: focuses, textarea: focuses, button: focuses, select: focuses, a: focuses,
   details: (record) => attribute(record, "open") !== null && occurs(record, "toggle"),
-  video: (record) => fetches(record, true), audio: (record) => fetches(record, true),
+  video: loadMedia, audio: loadMedia,
   object: (record) => fetches(record, true), embed: (record) => fetches(record, true),
 });
 function readMeta(record) {
@@ -635,14 +681,14 @@ function fetches(record, loads) {
     }
   });
 }
-function loadImage(record) {
+function loadMedia(record) {
   const source = attribute(record, "src");
   if (source === null) return;
   const url = parsedUrl(source, documentBase());
   if (source === "" || url === null || !test(/^(?:https?|data|blob):$/, url.protocol)) {
     queue(0, () => fire(record, "error"));
-  } else if (url.protocol === "data:") {
-    occurs(record, "load");
+  } else if (url.protocol === "data:" && record.tag === "img") {
+    queue(0, () => fire(record, "load"));
   } else if (record.resource !== url.href) {
     record.resource = url.href;
     fetches(record, true);
@@ -660,7 +706,8 @@ function documentBase() {
     const element = first(documentRecord, (record) => isElement(record, "base") && attribute(record, "href") !== null);
     if (element === null) return page.url;
     const url = parsedUrl(attribute(element, "href"), page.url, page.request.encoding);
-    page.base = url === null || contains(["data:", "javascript:"], url.protocol) ? "" : url.href;
+    page.base = url === null || contains(["data:", "javascript:"], url.protocol) ||
+      !allowsUrl(["base-uri"], url.href) ? "" : url.href;
   }
   return page.base || page.url;
 }
@@ -680,6 +727,7 @@ const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
   if (test(/\bimport\s*\(/, text)) awaits("import()");
+  noteMatches(text);
 }
 /** HTML 4.12.1.1: "classic", "module", or null for an element that is no script. */
 function scriptKind(record) {
@@ -720,7 +768,8 @@ function runScript(record, text, kind) {
 }
 function runModule(text) {
   page.running++;
-  const failure = parseJson(host.module(stringify(text)));
+  const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(page.url));
+  const failure = parseJson(host.module(stringify(located)));
   page.running--;
   if (failure && has(failure, "could not load module")) miss("import");
   else if (failure) report(null, split(failure, /\n/g)[0]);
@@ -759,6 +808,11 @@ const nonceAllows = (record) => {
   });
 };
 function runFetched(record, url, kind) {
+  page.ignoresWrites++;
+  runAnswer(record, url, kind);
+  page.ignoresWrites--;
+}
+function runAnswer(record, url, kind) {
   const scripts = page.request.scripts;
   if (url.protocol === "data:") {
     const found = exec(/^data:([^,]*),([\s\S]*)$/, url.href);
@@ -796,13 +850,9 @@ const frameScope = (name) => {
 function runInFrame(text) {
   noteText(text);
   queue(0, () => {
-    let run = null;
-    try {
-      run = FunctionOfTheWorld("__scope", `with (__scope) { ${text}\n}`);
-    } catch {
-      return;
-    }
-    call(run, undefined, [frameScope()]);
+    const run = FunctionOfTheWorld("__scope", "__code", "with (__scope) return eval(__code)");
+    const result = call(run, undefined, [frameScope(), text]);
+    if (typeof result === "string") each(scriptsIn(result), runInFrame);
   });
 }
 /** The scripts of a frame's own document that may move the page: those of a javascript: URL or of srcdoc. */
@@ -820,7 +870,7 @@ function loadFrame(record) {
   if (source === "" || isCode || test(/^about:/i, source)) fire(record, "load");
   else {
     const url = parsedUrl(source, documentBase(), page.request.encoding);
-    if (url !== null && url.origin === parsedUrl(page.url).origin && sandbox === null) {
+    if (url !== null && url.origin === here().origin && sandbox === null) {
       awaits("a frame of the same site");
       page.texts = "leaves";
     }
@@ -845,7 +895,8 @@ const scriptsIn = (html) => {
 /* The host parses whole texts. `nodes` lists the nodes of the latest tree in tree order; the first `made.length` of them
 have become records. document.write changes the text and has it parsed again: what comes before the insertion point stays
 the same, so positions in the list remain valid. A mark before each script's end tag tells where in the text it ends. */
-const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [], cut: -1 });
+const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [],
+  cut: -1, waiting: null, opened: false, isSilent: false });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
 const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
@@ -902,15 +953,18 @@ function flattened(nodes) {
 /** Makes the document's nodes up to a point of the text, and runs the scripts among them. */
 function parseTo(point) {
   for (;;) {
-    const version = parser.version;
-    if (makeNodes(readTree(point), version)) return;
+    const version = parser.version, whole = makeNodes(readTree(point), version), { waiting } = parser;
+    if (waiting !== null && !parser.points.length) {
+      parser.waiting = null;
+      runAt(waiting.point, waiting.record);
+    } else if (whole || waiting !== null) return;
   }
 }
 /** Returns false if a script has changed the text. */
 function makeNodes(end, version) {
   const { made } = parser;
   if (made.length && made.length <= end) extendText(made.length - 1);
-  while (made.length < end && !parser.stopped) {
+  while (made.length < end && !parser.stopped && parser.waiting === null) {
     const record = makeNode(parser.nodes[made.length]);
     if (isElement(record, "script")) {
       finishScript(record, end);
@@ -949,16 +1003,25 @@ function finishScript(record, end) {
   }
   if (mark === null) return;
   const point = bare({ at: parser.ends[toNumber(mark[1])] });
-  push(parser.points, point);
   named(record);
+  if (parser.points.length && blocksParser(record)) parser.waiting = bare({ point, record });
+  else runAt(point, record);
+}
+/** Runs a script; what it writes goes to that place. */
+function runAt(point, record) {
+  push(parser.points, point);
   prepareScript(record);
   pop(parser.points);
 }
+/* A written script that must be fetched runs when the script that wrote it has ended, and until then nothing after it is
+parsed. */
+const blocksParser = (record) => attribute(record, "src") !== null && scriptKind(record) === "classic" &&
+  attribute(record, "async") === null && attribute(record, "defer") === null;
 /** document.write (HTML 8.4.3). */
 function writeText(text) {
   if (!parser.points.length) {
-    if (parser.active && !parser.opened) openDocument();
-    else if (!parser.active) openDocument();
+    if (page.ignoresWrites) return; // an external script without a place in the text
+    openDocument();
     const end = bare({ at: parser.text.length });
     parser.text += text;
     end.at = parser.text.length;
@@ -987,6 +1050,7 @@ function openDocument() {
   parser.version++;
   parser.active = true;
   parser.opened = true;
+  parser.isSilent = page.loading; // what a listener of the load event writes has no load event, as in Chromium
   page.base = null;
 }
 function closeDocument() {
@@ -1003,7 +1067,7 @@ function endParsing() {
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
   if (parser.stopped) return;
   fire(documentRecord, "DOMContentLoaded", { bubbles: true });
-  queue(0, load);
+  if (!parser.isSilent) queue(0, load);
 }
 function load() {
   if (parser.stopped) return;
@@ -1016,8 +1080,9 @@ function load() {
   setReadyState("complete");
   if (parser.stopped) return;
   const event = newEvent("load", {});
-  own(event).target = documentRecord;
+  page.loading = true;
   dispatch(windowRecord, event, documentRecord);
+  page.loading = false;
   page.loaded = true;
   if (parser.stopped) return;
   fire(windowRecord, "pageshow");
@@ -1490,8 +1555,10 @@ function entryList(form, submitter, encoding) {
       add(name, "", true);
     } else if (type === "hidden" && lower(name) === "_charset_") {
       add(name, encodingName(encoding));
-    } else if (tag === "input" || tag === "button") {
-      add(name, tag === "button" ? attribute(field, "value") || "" : inputValue(field));
+    } else if (tag === "button") {
+      add(name, attribute(field, "value") || "");
+    } else if (tag === "input") {
+      add(name, type === "submit" ? field.value ?? attribute(field, "value") ?? "Submit" : inputValue(field)); // its label, as in Chromium
     }
     const direction = attribute(field, "dirname");
     if (direction && (tag === "textarea" || contains(WITH_DIRECTION, type))) add(direction, directionOf(field));
@@ -1528,11 +1595,11 @@ function submitForm(form, submitter) {
   const target = given("target") ?? baseTarget();
   if (!isOwnWindow(target)) return;
   const action = given("action");
-  const url = action ? parsedUrl(action, documentBase(), page.request.encoding) : parsedUrl(page.url);
+  const url = action ? parsedUrl(action, documentBase(), page.request.encoding) : here();
   if (url === null) return;
   if (!allowsUrl(["form-action"], url.href)) return;
   const encoding = formEncoding(form);
-  const entries = entryList(form, submitter, encoding);
+  const entries = changedByListeners(form, entryList(form, submitter, encoding));
   const noReferrer = contains(words(lower(attribute(form, "rel") || "")), "noreferrer");
   if (!test(/^https?:$/, url.protocol)) {
     if (method !== "post" && url.protocol !== "javascript:") follow("form", changedUrl(url.href, "search", urlencoded(entries, encoding)));
@@ -1547,6 +1614,15 @@ function submitForm(form, submitter) {
     follow("form", found, { noReferrer });
   }
 }
+/** The event formdata lets listeners change the entries (HTML 4.10.22.4, step 7). */
+function changedByListeners(form, entries) {
+  if (!listens(form, "formdata")) return entries;
+  const event = newEvent("formdata", { bubbles: true }, prototypes.FormDataEvent), data = create(prototypes.FormData);
+  weakSet(records, data, bare({ pairs: entries, changed() {} }));
+  own(event).formData = data;
+  dispatch(form, event);
+  return own(data).pairs;
+}
 /** HTML 4.10.22.5, selecting a form submission encoding; an unknown label names none. */
 function formEncoding(form) {
   const labels = attribute(form, "accept-charset");
@@ -1555,8 +1631,9 @@ function formEncoding(form) {
   return found === null ? "utf-8" : ask("encode", ["", found, "name"]);
 }
 const withLineEnds = (text) => replaced(text, /\r\n|\r|\n/g, () => "\r\n");
+const formText = (text, encoding) => (test(/^[\w*.-]*$/, text) ? text : ask("encode", [withLineEnds(text), encoding, "form"]));
 const urlencoded = (entries, encoding) => join(map(entries, (entry) =>
-  ask("encode", [withLineEnds(entry.name), encoding, "form"]) + "=" + ask("encode", [withLineEnds(entry.value), encoding, "form"])), "&");
+  formText(entry.name, encoding) + "=" + formText(entry.value, encoding)), "&");
 function encodedBody(entries, enctype, encoding, noReferrer) {
   if (enctype === "text/plain") {
     const text = join(map(entries, (entry) => `${withLineEnds(entry.name)}=${withLineEnds(entry.value)}\r\n`), "");
@@ -1571,7 +1648,7 @@ function encodedBody(entries, enctype, encoding, noReferrer) {
       type: `${enctype}; boundary=${boundary}`, noReferrer };
   }
   const text = urlencoded(entries, encoding);
-  return { method: "POST", body: ask("encode", [text, "utf-8", "bytes"]), type: "application/x-www-form-urlencoded", noReferrer };
+  return { method: "POST", body: toBase64(text), type: "application/x-www-form-urlencoded", noReferrer };
 }
 function randomLetters(count) {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -1979,7 +2056,10 @@ function fragment(text, context) {
   const list = grown(ask("parse", [text, context === "html" || context === "template" ? "body" : context]));
   each(list, (one) => {
     one.parent = null;
-    walk(one, (inner) => void (inner.tag === "script" && (inner.started = true)));
+    walk(one, (inner) => {
+      if (inner.tag === "script") inner.started = true;
+      if (inner.tag === "img") loadMedia(inner);
+    });
   });
   return list;
 }
@@ -2016,9 +2096,9 @@ function removeAttribute(record, name) {
   attributeChanged(record, name);
 }
 function attributeChanged(record, name) {
-  observe(record, "attributes", []);
+  observe(record, "attributes", [], name);
   if (name === "id" || name === "name") named(record);
-  if (record.tag === "img" && name === "src") loadImage(record);
+  if (contains(["img", "audio", "video"], record.tag) && name === "src") loadMedia(record);
   if (!isConnected(record)) return;
   if (record.tag === "meta" || record.tag === "base") effects[record.tag](record);
   if (record.tag === "body" && startsWith(name, "on")) readHandlers(record);
@@ -2190,6 +2270,7 @@ reflect(of("meta"), "name content httpEquiv:http-equiv media scheme");
 reflect(of("script"), "type charset crossOrigin integrity referrerPolicy event htmlFor:for fetchPriority", "src", "defer noModule");
 reflect(of("iframe"), "name width height allow loading referrerPolicy scrolling frameBorder align srcdoc sandbox", "src", "allowFullscreen");
 reflect(of("img"), "alt srcset sizes crossOrigin loading name align border decoding referrerPolicy", "src", "isMap", "width height");
+each(["audio", "video"], (tag) => reflect(of(tag), "preload crossOrigin", "src", "autoplay controls loop"));
 reflect(of("link"), "rel media type hreflang as crossOrigin integrity referrerPolicy", "href", "disabled");
 reflect(of("base"), "target");
 reflect(of("body"), "background bgColor text link");
@@ -2368,7 +2449,7 @@ expose("Event", class Event {
 });
 const EVENTS = bare({ UIEvent: "Event", MouseEvent: "UIEvent", PointerEvent: "MouseEvent", KeyboardEvent: "UIEvent", FocusEvent: "UIEvent",
   InputEvent: "UIEvent", TouchEvent: "UIEvent", WheelEvent: "MouseEvent", CustomEvent: "Event", ErrorEvent: "Event",
-  HashChangeEvent: "Event", PopStateEvent: "Event", SubmitEvent: "Event", MessageEvent: "Event", StorageEvent: "Event",
+  HashChangeEvent: "Event", PopStateEvent: "Event", SubmitEvent: "Event", FormDataEvent: "Event", MessageEvent: "Event", StorageEvent: "Event",
   ProgressEvent: "Event", PageTransitionEvent: "Event" });
 each(ownKeys(EVENTS), (name) => expose(name, ({ [name]: class extends global[EVENTS[name]] {} })[name]));
 const eventFields = (name, fields) => each(words(fields), (field) => defineProperty(prototypes[name], field, {
@@ -2378,6 +2459,7 @@ eventFields("CustomEvent", "detail");
 eventFields("ErrorEvent", "message error filename lineno colno");
 eventFields("HashChangeEvent", "oldURL newURL");
 eventFields("SubmitEvent", "submitter");
+eventFields("FormDataEvent", "formData");
 eventFields("MessageEvent", "data origin source");
 eventFields("UIEvent", "detail view");
 eventFields("MouseEvent", "button buttons clientX clientY screenX screenY ctrlKey shiftKey altKey metaKey relatedTarget");
@@ -2393,7 +2475,7 @@ expose("Document", class Document extends global.Node {
   get documentURI() { return page.url; }
   get location() { return theLocation; }
   set location(value) { navigate("script", value); }
-  get domain() { return parsedUrl(page.url).hostname; }
+  get domain() { return here().hostname; }
   set domain(_) {}
   get referrer() { return page.request.referrer; }
   get cookie() { return join(map(ownKeys(page.jar), (name) => (name === "" ? page.jar[name] : `${name}=${page.jar[name]}`)), "; "); }
@@ -2478,7 +2560,7 @@ function setCookie(text) {
     const equals = indexOf(part, "=");
     settings[lower(stripped(equals < 0 ? part : slice(part, 0, equals)))] = equals < 0 ? "" : stripped(slice(part, equals + 1));
   });
-  const url = parsedUrl(page.url), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
+  const url = here(), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
   if ("httponly" in settings || (name === "" && value === "")) return;
   if (domain && domain !== url.hostname && !endsWith(url.hostname, "." + domain)) return;
   if ("secure" in settings && url.protocol !== "https:" && !test(/^(?:localhost|127\.)/, url.hostname)) return;
@@ -2534,20 +2616,21 @@ const theLocation = create(prototypes.Location);
 function setPart(part, value) {
   const url = changedUrl(page.url, part, value);
   if (part === "hash") {
-    if (url.hash !== parsedUrl(page.url).hash) moveTo(url.href);
+    if (url.hash !== here().hash) moveTo(url.href);
   } else if (url !== null) {
     follow("script", url, { reloads: part === "search" || part === "pathname" });
   }
 }
 const locationMembers = {
   get href() { return page.url; }, set href(value) { navigate("script", value); },
-  get origin() { return parsedUrl(page.url).origin; },
+  get origin() { return here().origin; },
   assign(href) { navigate("script", href); },
   replace(href) { navigate("script", href); },
-  reload() { follow("script", parsedUrl(page.url), { reloads: true }); },
+  reload() { follow("script", here(), { reloads: true }); },
   toString() { return page.url; },
   get ancestorOrigins() { return { length: 0, item: () => null, contains: () => false }; },
 };
+guard(locationMembers, (object) => object === theLocation);
 each(ownKeys(locationMembers), (name) => {
   const property = getOwnPropertyDescriptor(locationMembers, name);
   property.configurable = false;
@@ -2555,14 +2638,14 @@ each(ownKeys(locationMembers), (name) => {
   defineProperty(theLocation, name, property);
 });
 each(["protocol", "host", "hostname", "port", "pathname", "search", "hash"], (part) => defineProperty(theLocation, part, {
-  get: () => parsedUrl(page.url)[part], set: (value) => setPart(part, value), enumerable: true, configurable: false,
+  get: () => here()[part], set: (value) => setPart(part, value), enumerable: true, configurable: false,
 }));
 
 let historyState = null;
 const changeHistory = (state, _, href) => {
   if (href !== undefined && href !== null) {
     const url = parsedUrl(href, documentBase(), page.request.encoding);
-    if (url === null || url.origin !== parsedUrl(page.url).origin) throw domError("SecurityError", `A history state object with URL '${href}' cannot be created.`);
+    if (url === null || url.origin !== here().origin) throw domError("SecurityError", `A history state object with URL '${href}' cannot be created.`);
     page.url = url.href;
   }
   historyState = state;
@@ -2729,15 +2812,14 @@ share(separatePrototype, {
   get head() { return within2(this, "head"); },
   get body() { return within2(this, "body"); },
   get title() { const one = first(own(this), (record) => isElement(record, "title")); return one ? textOf(one) : ""; },
-  getElementsByTagName(tag) { return prototypes.Document.getElementsByTagName.call(this, tag); },
   createElement(tag) { return wrap(newElement(lower(toText(tag)))); },
 });
 
 /** Mutation observers get one call with the records of a task; only the kinds and the nodes are told. */
-function observe(record, type, added) {
+function observe(record, type, added, name = null) {
   each(page.observers, (observer) => {
     if (!some(observer.targets, (one) => (one.record === record || (one.options.subtree && within(one.record, record))) && one.options[type])) return;
-    push(observer.queue, { type, target: wrap(record), addedNodes: wrapAll(added), removedNodes: [], attributeName: null });
+    push(observer.queue, { type, target: wrap(record), addedNodes: wrapAll(added), removedNodes: [], attributeName: name });
     if (observer.queue.length > 1) return;
     microtask(() => {
       const list = observer.queue;
@@ -2823,8 +2905,8 @@ const SignalOfTheWorld = global.AbortSignal;
 
 /** Requests of a script: never sent. Only time would bring their answers. */
 const never = () => new global.Promise(() => {});
-function fetchNothing() {
-  awaits("fetch");
+function waitsFor(name) {
+  awaits(name);
   return never();
 }
 expose("XMLHttpRequest", class XMLHttpRequest extends global.EventTarget {
@@ -2915,14 +2997,14 @@ function replaceable(name, get) {
 each(["self", "parent", "frames"], (name) => replaceable(name, () => global));
 each(["opener", "frameElement"], (name) => replaceable(name, () => null));
 replaceable("length", () => byTag(documentRecord, "iframe").length);
-replaceable("origin", () => parsedUrl(page.url).origin);
+replaceable("origin", () => here().origin);
 replaceable("event", () => undefined);
 const SIZES = bare({ innerWidth: 1920, innerHeight: 969, outerWidth: 1920, outerHeight: 1080, devicePixelRatio: 1, screenX: 0, screenY: 0,
   screenLeft: 0, screenTop: 0, scrollX: 0, scrollY: 0, pageXOffset: 0, pageYOffset: 0 });
 each(ownKeys(SIZES), (name) => replaceable(name, () => SIZES[name]));
 /* What the tab keeps from page to page: window.name, and the storages of each origin. */
 const keptOf = (name) => {
-  const origins = page.kept.origins, origin = parsedUrl(page.url).origin;
+  const origins = page.kept.origins, origin = here().origin;
   if (!hasOwn(origins, origin)) origins[origin] = bare();
   if (!hasOwn(origins[origin], name)) origins[origin][name] = bare();
   return origins[origin][name];
@@ -2936,11 +3018,13 @@ function readKept(text) {
   });
 }
 function writtenKept() {
-  const { kept } = page, { origin } = parsedUrl(page.url);
+  const { kept } = page;
+  if (kept.name === "" && storages.localStorage === null && storages.sessionStorage === null) return page.request.kept || "";
+  const { origin } = here();
   each(["localStorage", "sessionStorage"], (name) => storages[name] && (kept.origins[origin][name] = own(storages[name]).values));
   kept.origin = origin;
   const text = stringify(kept);
-  return text.length > KEPT_MAX || (page.kept.name === "" && !ownKeys(kept.origins).length) ? "" : text;
+  return text.length > KEPT_MAX ? "" : text;
 }
 const KEPT_MAX = 65536; // characters; more is not kept
 const constants = (values) => {
@@ -2958,13 +3042,28 @@ const storages = bare({ localStorage: null, sessionStorage: null });
 each(ownKeys(storages), (name) => replaceable(name, () => storages[name] || (storages[name] = newStorage(keptOf(name)))));
 /* A page of another site does not see the name (HTML 7.4.5, update document for history step application). */
 defineProperty(global, "name", {
-  get: () => (page.kept.origin === "" || page.kept.origin === parsedUrl(page.url).origin ? page.kept.name : (miss("window.name"), "")),
+  get: () => (page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
   set(value) { page.kept.name = toText(value); page.kept.origin = ""; },
   enumerable: true, configurable: true,
 });
-defineProperty(global, "status", { value: "", writable: true, enumerable: true, configurable: true });
+let status = "";
+defineProperty(global, "status", { get: () => status, set(value) { status = toText(value); }, enumerable: true, configurable: true });
 each(["closed", "isSecureContext", "crossOriginIsolated"], (name) => replaceable(name,
   () => name === "isSecureContext" && startsWith(page.url, "https:")));
+
+/** The media features whose values this world has; others are missed. */
+const MEDIA = bare({ "min-width": (size) => size <= SIZES.innerWidth, "max-width": (size) => size >= SIZES.innerWidth,
+  "min-height": (size) => size <= SIZES.innerHeight, "max-height": (size) => size >= SIZES.innerHeight });
+const FEATURES = bare({ orientation: "landscape", "prefers-color-scheme": "light", "prefers-reduced-motion": "no-preference",
+  hover: "hover", pointer: "fine", "any-hover": "hover", "any-pointer": "fine", "display-mode": "browser" });
+const matchesMedia = (text) => some(split(text, /,/g), (query) => !some(split(stripped(query), /\s+and\s+/g), (part) => {
+  if (test(/^(?:only\s+)?(?:screen|all)$/, part)) return false;
+  const found = exec(/^\(\s*([a-z-]+)\s*:\s*(?:([\d.]+)px|([a-z-]+))\s*\)$/, part);
+  if (found !== null && found[2] && hasOwn(MEDIA, found[1])) return !MEDIA[found[1]](toNumber(found[2]));
+  if (found !== null && found[3] && hasOwn(FEATURES, found[1])) return FEATURES[found[1]] !== found[3];
+  miss("matchMedia");
+  return true;
+}));
 
 const functions = {
   setTimeout(action, delay, ...values) { return startTimer(action, delay, values, false, page.timerDepth); },
@@ -2990,15 +3089,14 @@ const functions = {
     queue(0, () => {
       const event = newEvent("message", {}, prototypes.MessageEvent);
       own(event).data = data;
-      own(event).origin = parsedUrl(page.url).origin;
+      own(event).origin = here().origin;
       own(event).source = global;
       dispatch(windowRecord, event);
     });
   },
-  fetch() { return fetchNothing(); },
+  fetch() { return waitsFor("fetch"); },
   matchMedia(text) {
-    miss("matchMedia");
-    return { matches: false, media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
+    return { matches: matchesMedia(lower(toText(text))), media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
   },
   structuredClone(value) { return parseJson(stringify(value)); },
   reportError(error) { report(error); },
@@ -3134,7 +3232,7 @@ const MISSED_IF_SECURE = bare({
     deprecatedURNToURL devicePosture getBattery getInstalledRelatedApps getInterestGroupAdAuctionData getUserMedia gpu
     hid joinAdInterestGroup keyboard leaveAdInterestGroup locks login managed mediaDevices presentation
     protectedAudience registerProtocolHandler requestMIDIAccess requestMediaKeySystemAccess runAdAuction serial
-    serviceWorker setAppBadge storage storageBuckets unregisterProtocolHandler updateAdInterestGroups usb userAgentData
+    setAppBadge storage storageBuckets unregisterProtocolHandler updateAdInterestGroups usb userAgentData
     virtualKeyboard wakeLock webkitGetUserMedia xr`,
 });
 const MISSED = bare({
@@ -3161,12 +3259,12 @@ const MISSED = bare({
     DataTransferItem DataTransferItemList DecompressionStream DelayNode DelegatedInkTrailPresenter
     DocumentPictureInPictureEvent DocumentTimeline DocumentType DragEvent DynamicsCompressorNode EditContext
     ElementInternals EncodedAudioChunk EncodedVideoChunk EventCounts External FeaturePolicy Fence FencedFrameConfig File
-    FileList FileReader FontFace FontFaceSet FontFaceSetLoadEvent FormDataEvent FragmentDirective GainNode Gamepad
-    GamepadButton GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition
-    GeolocationPositionError HTMLAllCollection HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement
-    HTMLDirectoryElement HTMLFencedFrameElement HTMLFontElement HTMLFormControlsCollection HTMLGeolocationElement
-    HTMLMapElement HTMLMarqueeElement HTMLMediaElement HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement
-    HTMLModElement HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLQuoteElement
+    FileList FileReader FontFace FontFaceSet FontFaceSetLoadEvent FragmentDirective GainNode Gamepad GamepadButton
+    GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition GeolocationPositionError
+    HTMLAllCollection HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement HTMLDirectoryElement
+    HTMLFencedFrameElement HTMLFontElement HTMLFormControlsCollection HTMLGeolocationElement HTMLMapElement
+    HTMLMarqueeElement HTMLMediaElement HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement HTMLModElement
+    HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLQuoteElement
     HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement HTMLTableCaptionElement HTMLTableColElement
     HTMLTimeElement HTMLTrackElement HTMLUnknownElement HTMLUserMediaElement Headers Highlight HighlightRegistry
     IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord
@@ -3325,6 +3423,10 @@ function missing(object, name, owner) {
 }
 const secureNames = bare({ Window: bare(), Navigator: create(prototypes.Navigator) });
 setPrototypeOf(navigatorObject, secureNames.Navigator);
+defineProperty(secureNames.Navigator, "serviceWorker", {
+  get: () => ({ register: () => waitsFor("a service worker"), ready: waitsFor("a service worker"), controller: null,
+    getRegistrations: () => waitsFor("a service worker"), addEventListener() {} }),
+});
 each(ownKeys(MISSED_IF_SECURE), (owner) => each(words(MISSED_IF_SECURE[owner]), (name) => {
   if (name in (owner === "Window" ? global : navigatorObject)) return;
   missing(secureNames[owner], name, owner === "Window" ? "" : "navigator.");
@@ -3424,6 +3526,9 @@ expose("Window", class Window extends global.EventTarget {});
 setPrototypeOf(secureNames.Window, prototypes.Window);
 setPrototypeOf(namedProperties, secureNames.Window);
 setPrototypeOf(global, namedProperties);
+guard(prototypes.Document, (object) => weakGet(records, object) === documentRecord);
+guard(prototypes.Navigator, (object) => object === navigatorObject);
+guard(prototypes.History, (object) => object === historyObject);
 each(ownKeys(prototypes), (name) => {
   disguise(prototypes[name]);
   disguise(global[name]);

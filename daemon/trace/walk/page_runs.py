@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.page.body import ScriptBody, policies_in, script_body
-from daemon.trace.page.content_types import content_type_of, is_sniffed
+from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_sniffed
 from daemon.trace.page.external import measures
 from daemon.trace.page.html import Jump, Page
 from daemon.trace.page.running import is_script
@@ -30,8 +30,9 @@ from daemon.web.addresses import refused_host_of
 from daemon.web.app_links import SCHEMES
 from daemon.web.headers import RawHeaders, location_in, parsed, refresh_in, shown, wire_url
 
-# Only the scripts of pages that look like a jump are fetched (Page.shows_much): those of a landing page are frameworks
-# and measurements, which cost many bytes of a paid proxy and hardly ever leave the page.
+# Only the scripts of pages that look like a jump are fetched: of pages that show little and are small enough to be read
+# whole. Those of a landing page are frameworks and measurements, which cost many bytes of a paid proxy and hardly ever
+# leave the page.
 SCRIPTS_MAX = 8  # of one page, that are fetched
 SCRIPT_BYTES_MAX = 131_072  # of one; a common library has 90 KB, compressed 30 KB
 SCRIPTS_BYTES_MAX = 262_144  # of all
@@ -39,6 +40,7 @@ RUNS_MAX = 5  # of one page: a script may add scripts
 REDIRECTS_MAX = 4  # of one script
 
 _KEPT_HEADERS = frozenset({"User-Agent", "Accept-Language", "Accept-Encoding"})
+_REFUSALS = frozenset({401, 403, 451})
 _NO_SCRIPTS = ("image/", "audio/", "video/", "text/csv")  # Fetch 2.9, blocked due to its MIME type
 
 
@@ -62,7 +64,7 @@ class PageRun:
             user_agent=identity.user_agent, languages=_languages(identity.accept_language or ""),
             refresh_max_s=limits.refresh_max_s, refresh=refresh_in(answer.headers),
             policies=policies_in(answer.headers), schemes=tuple(WEB_SCHEMES | SCHEMES | limits.landing_schemes),
-            unknown_stay=page.shows_much, kept=stored,
+            unknown_stay=page.shows_much or not page.document.whole, kept=stored,
         )  # fmt: skip
         kept = [header for header in fetch.headers if header[0] in _KEPT_HEADERS]
         self._headers = (("Accept", "*/*"), *kept)
@@ -122,8 +124,11 @@ class PageRun:
             return self._fetch(target, redirected(referrer, url, target, answer.headers), redirects + 1)
         if answer.status >= 500 or (answer.status < 300 and (body is None or body.text is None)):
             return self._without_script("could not be fetched")
-        if answer.status >= 300:  # a 404 for a proxy does not mean that the visitor gets one
+        # A refusal or a page for a proxy does not mean that the visitor gets one.
+        if answer.status in _REFUSALS:
             self._unknown.append(f"the script {shown(url.href)} was answered with status {answer.status}")
+        elif answer.status < 300 and content_type_of(answer.headers).essence in HTML_TYPES:
+            self._unknown.append(f"the script {shown(url.href)} was answered with an HTML page")
         is_script = answer.status < 300 and not _is_blocked(answer.headers)
         self._scripts[self._waiting.pop(0)] = body.text if is_script and body is not None else None
         return self._next()
