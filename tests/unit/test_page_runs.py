@@ -108,6 +108,9 @@ def test_a_script_of_the_same_host_gets_its_cookies_and_one_of_another_site_none
         (200, (("Content-Type", "text/html"), ("X-Content-Type-Options", "nosniff")), b"go()", None),
         (200, (*TEXT, ("X-Content-Type-Options", "nosniff")), b"go()", "go()"),
         (404, TEXT, b"go()", None),
+        (404, (("Content-Type", "text/html"),), b"go()", None),
+        (403, TEXT, b"go()", None),
+        (451, TEXT, b"go()", None),
         (410, TEXT, b"", None),
         (304, TEXT, b"", None),
     ],
@@ -117,7 +120,7 @@ def test_what_is_no_script_is_none(status: int, headers: Headers, body: bytes, k
     needs(walk, "https://ads.example.com/a.js")
     assert scripts(answered(walk, body, *headers, status=status)) == {"https://ads.example.com/a.js": known}
     ran(walk, PageOutcome("stays"))
-    is_refused = status >= 300 or dict(headers).get("Content-Type") == "text/html"
+    is_refused = status in (403, 451) or (status < 300 and dict(headers).get("Content-Type") == "text/html")
     assert walk.hops[-1].kind == ("script_unresolved" if is_refused else "final"), "the visitor may get the script"
 
 

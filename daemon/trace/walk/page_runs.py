@@ -40,6 +40,7 @@ RUNS_MAX = 5  # of one page: a script may add scripts
 REDIRECTS_MAX = 4  # of one script
 
 _KEPT_HEADERS = frozenset({"User-Agent", "Accept-Language", "Accept-Encoding"})
+_REFUSALS = frozenset({401, 403, 451})
 _NO_SCRIPTS = ("image/", "audio/", "video/", "text/csv")  # Fetch 2.9, blocked due to its MIME type
 
 
@@ -123,10 +124,10 @@ class PageRun:
             return self._fetch(target, redirected(referrer, url, target, answer.headers), redirects + 1)
         if answer.status >= 500 or (answer.status < 300 and (body is None or body.text is None)):
             return self._without_script("could not be fetched")
-        # A 404 or a page of words for a proxy does not mean that the visitor gets one.
-        if answer.status >= 300:
+        # A refusal or a page for a proxy does not mean that the visitor gets one.
+        if answer.status in _REFUSALS:
             self._unknown.append(f"the script {shown(url.href)} was answered with status {answer.status}")
-        elif content_type_of(answer.headers).essence in HTML_TYPES:
+        elif answer.status < 300 and content_type_of(answer.headers).essence in HTML_TYPES:
             self._unknown.append(f"the script {shown(url.href)} was answered with an HTML page")
         is_script = answer.status < 300 and not _is_blocked(answer.headers)
         self._scripts[self._waiting.pop(0)] = body.text if is_script and body is not None else None
