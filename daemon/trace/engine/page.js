@@ -1311,6 +1311,7 @@ const PSEUDOS = bare({
   "only-of-type": (record) => sameTag(record).length === 1,
   empty: (record) => !some(record.children, (child) => child.type === ELEMENT || (child.type === TEXT && child.data !== "")),
   root: (record) => record.parent === documentRecord,
+  scope: (record) => (scoped === null || scoped.type !== ELEMENT ? record.parent === documentRecord : record === scoped),
   checked: (record) => (record.tag === "option" ? isSelected(record) : isCheckable(record) && isChecked(record)),
   disabled: (record) => canBeDisabled(record) && isDisabled(record),
   enabled: (record) => canBeDisabled(record) && !isDisabled(record),
@@ -1318,6 +1319,11 @@ const PSEUDOS = bare({
   link: (record) => record.tag === "a" && attribute(record, "href") !== null,
   "any-link": (record) => record.tag === "a" && attribute(record, "href") !== null,
 });
+/** Pseudo-classes that a browser knows besides. */
+const OTHER_PSEUDOS = words("active autofill default defined dir focus focus-visible focus-within fullscreen host hover in-range " +
+  "indeterminate invalid lang modal open optional out-of-range placeholder-shown popover-open read-only read-write " +
+  "target user-invalid user-valid valid visited before after first-letter first-line placeholder selection marker");
+let scoped = null; // what :scope means
 function pseudoTest(name, inner) {
   if (hasOwn(PSEUDOS, name)) return PSEUDOS[name];
   if (name === "not") return (record) => !matchesAny(record, inner);
@@ -1325,6 +1331,7 @@ function pseudoTest(name, inner) {
   if (name === "has") return (record) => first(record, (one) => isElement(one) && matchesAny(one, inner)) !== null;
   const nth = exec(/^nth-(last-)?(child|of-type)$/, name);
   if (nth === null) {
+    if (!contains(OTHER_PSEUDOS, name)) throw domError("SyntaxError", `':${name}' is not a valid selector.`);
     miss("the selector :" + name);
     return () => false;
   }
@@ -1359,10 +1366,12 @@ function matchesFrom(record, parts, at) {
 }
 const selectAll = (scope, text) => {
   const list = selectorsIn(text);
+  scoped = scope;
   return descendants(scope, (record) => isElement(record) && matchesAny(record, list));
 };
 const select = (scope, text) => {
   const list = selectorsIn(text);
+  scoped = scope;
   return first(scope, (record) => isElement(record) && matchesAny(record, list));
 };
 
@@ -1907,6 +1916,7 @@ expose("Node", class Node extends global.EventTarget {
   contains(other) { return other !== null && within(own(this), own(other)); }
   hasChildNodes() { return own(this).children.length > 0; }
   getRootNode() { return wrap(root(own(this))); }
+  compareDocumentPosition(other) { return comparison(own(this), own(other)); }
   isSameNode(other) { return other === this; }
   normalize() {}
 });
@@ -1917,6 +1927,16 @@ each(["ELEMENT", 1, "ATTRIBUTE", 2, "TEXT", 3, "COMMENT", 8, "DOCUMENT", 9, "DOC
     prototypes.Node[name + "_NODE"] = value;
   }
 });
+/** DOM 4.4, compareDocumentPosition. */
+function comparison(record, other) {
+  if (record === other) return 0;
+  if (root(record) !== root(other)) return 1 | 32 | 2;
+  if (within(other, record)) return 8 | 2;
+  if (within(record, other)) return 16 | 4;
+  let isBefore = false;
+  walk(root(record), (one) => one === record || (one === other && (isBefore = true)));
+  return isBefore ? 2 : 4;
+}
 const shownTag = (record) => (record.namespace === HTML ? upper(record.tag) : record.tag);
 const beside = (record, step) => (record.parent === null ? null : record.parent.children[listIndex(record.parent.children, record) + step]);
 const besideElement = (record, step) => {
