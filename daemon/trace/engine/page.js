@@ -2269,6 +2269,46 @@ expose("HTMLElement", class HTMLElement extends global.Element {
 });
 reflect(prototypes.HTMLElement, "title lang dir accessKey", "", "hidden inert autofocus draggable");
 
+// ── Layout: none ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/* Measures of an element are missed, with one exception. Libraries such as jQuery make elements without class and id, measure
+them to know the browser, and remove them: these have the size that their own style gives. */
+const isProbe = (record) => !record.fromParser && attribute(record, "class") === null && attribute(record, "id") === null;
+const pixels = (text) => (test(/^[\d.]+px$/, text) ? toNumber(slice(text, 0, -2)) : 0);
+function measure(record, name) {
+  if (!isProbe(record)) miss(name);
+  return pixels(has(name, "Width") ? styleOf(record).width : has(name, "Height") ? styleOf(record).height : "");
+}
+const MEASURES = words("offsetWidth offsetHeight offsetLeft offsetTop clientWidth clientHeight clientLeft clientTop scrollWidth scrollHeight");
+each(MEASURES, (name) => share(startsWith(name, "offset") ? prototypes.HTMLElement : prototypes.Element, {
+  get [name]() { return measure(own(this), name); },
+}));
+function box(record, name) {
+  const width = measure(record, name + "Width"), height = measure(record, name + "Height");
+  return { x: 0, y: 0, left: 0, top: 0, right: width, bottom: height, width, height };
+}
+share(prototypes.Element, {
+  getBoundingClientRect() { return box(own(this), "getBoundingClientRect"); },
+  getClientRects() { return isConnected(own(this)) ? [box(own(this), "getClientRects")] : []; },
+});
+const BLOCKS = /^(?:address|article|aside|blockquote|body|center|dd|details|dialog|div|dl|dt|fieldset|figure|footer|form|h[1-6]|header|hr|html|main|nav|ol|p|pre|section|ul)$/;
+const UNDISPLAYED = /^(?:head|link|meta|script|style|template|title|noscript|base|datalist)$/;
+const INITIAL = bare({ visibility: "visible", opacity: "1", position: "static", cssFloat: "none" });
+/** The computed style, where no style sheet has a say; otherwise it is missed. */
+function computedStyle(record) {
+  const inline = styleOf(record);
+  if (isProbe(record)) return inline;
+  const hasSheet = some(["style", "link"], (tag) => byTag(documentRecord, tag).length > 0);
+  const display = inline.display || (attribute(record, "hidden") !== null || test(UNDISPLAYED, record.tag) ? "none" : test(BLOCKS, record.tag) ? "block" : "inline");
+  const read = (name) => {
+    if (hasSheet || !(name === "display" || name in INITIAL)) miss("getComputedStyle");
+    return name === "display" ? display : inline[name] || INITIAL[name] || "";
+  };
+  return new ProxyOfTheWorld(bare(), bare({
+    get: (_, key) => (typeof key !== "string" ? undefined : key === "getPropertyValue" ? (name) => read(toText(name)) : read(key)),
+  }));
+}
+
 // ── The interfaces of single elements ───────────────────────────────────────────────────────────────────────────────
 
 /** The interface of each tag. */
@@ -3157,6 +3197,7 @@ const functions = {
     });
   },
   fetch() { return waitsFor("fetch"); },
+  getComputedStyle(element) { return computedStyle(own(element)); },
   matchMedia(text) {
     return { matches: matchesMedia(lower(toText(text))), media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
   },
@@ -3403,23 +3444,22 @@ const MISSED = bare({
     cdc_adoQpoasnfa76pfcZLmcfl_Array cdc_adoQpoasnfa76pfcZLmcfl_JSON cdc_adoQpoasnfa76pfcZLmcfl_Object
     cdc_adoQpoasnfa76pfcZLmcfl_Promise cdc_adoQpoasnfa76pfcZLmcfl_Proxy cdc_adoQpoasnfa76pfcZLmcfl_Symbol
     cdc_adoQpoasnfa76pfcZLmcfl_Window chrome clientInformation crashReport createImageBitmap credentialless
-    customElements external fence find getComputedStyle getSelection indexedDB launchQueue locationbar menubar moveBy
-    navigation offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler
-    scrollbars speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport
-    webkitCancelAnimationFrame webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame
-    webkitRequestFileSystem webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList
-    webkitSpeechRecognition webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
-  Node: `compareDocumentPosition isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
-  Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility clientHeight clientLeft clientTop clientWidth
-    computedStyleMap currentCSSZoom customElementRegistry elementTiming getAnimations getAttributeNode
-    getAttributeNodeNS getBoundingClientRect getClientRects getElementsByTagNameNS getHTML hasAttributeNS
-    hasPointerCapture moveBefore part prefix pseudo releasePointerCapture removeAttributeNS removeAttributeNode
-    requestFullscreen requestPointerLock role scroll scrollBy scrollHeight scrollIntoViewIfNeeded scrollLeft scrollTop
-    scrollWidth setAttributeNode setAttributeNodeNS setHTML setHTMLUnsafe setPointerCapture shadowRoot
-    startViewTransition webkitRequestFullScreen webkitRequestFullscreen`,
+    customElements external fence find getSelection indexedDB launchQueue locationbar menubar moveBy navigation
+    offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler scrollbars
+    speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport webkitCancelAnimationFrame
+    webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame webkitRequestFileSystem
+    webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList webkitSpeechRecognition
+    webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
+  Node: `isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
+  Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility computedStyleMap currentCSSZoom
+    customElementRegistry elementTiming getAnimations getAttributeNode getAttributeNodeNS getElementsByTagNameNS getHTML
+    hasAttributeNS hasPointerCapture moveBefore part prefix pseudo releasePointerCapture removeAttributeNS
+    removeAttributeNode requestFullscreen requestPointerLock role scroll scrollBy scrollIntoViewIfNeeded scrollLeft
+    scrollTop setAttributeNode setAttributeNodeNS setHTML setHTMLUnsafe setPointerCapture shadowRoot startViewTransition
+    webkitRequestFullScreen webkitRequestFullscreen`,
   HTMLElement: `attachInternals attributeStyleMap autocapitalize autocorrect contentEditable editContext enterKeyHint focusGroup
-    focusGroupStart hidePopover inputMode isContentEditable offsetHeight offsetLeft offsetParent offsetTop offsetWidth
-    popover showPopover spellcheck togglePopover translate virtualKeyboardPolicy writingSuggestions`,
+    focusGroupStart hidePopover inputMode isContentEditable offsetParent popover showPopover spellcheck togglePopover
+    translate virtualKeyboardPolicy writingSuggestions`,
   Document: `activeViewTransition adoptedStyleSheets alinkColor applets bgColor browsingTopics captureEvents
     caretPositionFromPoint caretRangeFromPoint clear createAttribute createAttributeNS createCDATASection
     createExpression createNSResolver createNodeIterator createProcessingInstruction createTreeWalker
