@@ -763,8 +763,11 @@ function prepareScript(record) {
 function runScript(record, text, kind) {
   const before = page.currentScript;
   page.currentScript = kind === "classic" ? record : null;
-  if (kind === "module") runModule(text);
-  else runText(text);
+  if (kind === "module") {
+    page.ignoresWrites++;
+    runModule(text);
+    page.ignoresWrites--;
+  } else runText(text);
   page.currentScript = before;
 }
 function runModule(text) {
@@ -897,7 +900,7 @@ const scriptsIn = (html) => {
 have become records. document.write changes the text and has it parsed again: what comes before the insertion point stays
 the same, so positions in the list remain valid. A mark before each script's end tag tells where in the text it ends. */
 const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [],
-  cut: -1, waiting: null, opened: false, isSilent: false });
+  cut: -1, waiting: null, opened: false, openings: 0, isSilent: false });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
 const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
@@ -1021,7 +1024,7 @@ const blocksParser = (record) => attribute(record, "src") !== null && scriptKind
 /** document.write (HTML 8.4.3). */
 function writeText(text) {
   if (!parser.points.length) {
-    if (page.ignoresWrites) return; // an external script without a place in the text
+    if (page.ignoresWrites) return; // a module, or an external script without a place in the text
     openDocument();
     const end = bare({ at: parser.text.length });
     parser.text += text;
@@ -1051,6 +1054,10 @@ function openDocument() {
   parser.version++;
   parser.active = true;
   parser.opened = true;
+  parser.openings++;
+  page.loaded = false;
+  page.deferred = [];
+  if (page.refresh !== null && page.refresh.delay === 0) page.refresh = null; // Chromium keeps the others, and their timers
   parser.isSilent = page.loading; // what a listener of the load event writes has no load event, as in Chromium
   page.base = null;
 }
@@ -1064,16 +1071,19 @@ function closeDocument() {
 function endParsing() {
   parser.active = false;
   if (!page.request.whole) for (let at = parser.cut; at >= 0; at = parser.nodes[at].parent) if (parser.made[at]) parser.made[at].isCut = true;
+  const before = parser.openings;
   setReadyState("interactive");
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
-  if (parser.stopped) return;
+  if (parser.stopped || parser.openings !== before) return;
   fire(documentRecord, "DOMContentLoaded", { bubbles: true });
-  if (!parser.isSilent) queue(0, load);
+  const { openings } = parser;
+  if (!parser.isSilent) queue(0, () => load(openings));
 }
-function load() {
-  if (parser.stopped) return;
+/** A document that was opened anew since then has its load after its close. */
+function load(openings) {
+  if (parser.stopped || parser.openings !== openings) return;
   if (page.blocksLoad > 0) {
-    queue(ARRIVAL_MS / 10, load);
+    queue(ARRIVAL_MS / 10, () => load(openings));
     return;
   }
   each(page.atLoad, (record) => parser.stopped || fire(record, "load"));
