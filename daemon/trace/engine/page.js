@@ -1321,6 +1321,7 @@ const PSEUDOS = bare({
   "only-of-type": (record) => sameTag(record).length === 1,
   empty: (record) => !some(record.children, (child) => child.type === ELEMENT || (child.type === TEXT && child.data !== "")),
   root: (record) => record.parent === documentRecord,
+  scope: (record) => (scoped === null || scoped.type !== ELEMENT ? record.parent === documentRecord : record === scoped),
   checked: (record) => (record.tag === "option" ? isSelected(record) : isCheckable(record) && isChecked(record)),
   disabled: (record) => canBeDisabled(record) && isDisabled(record),
   enabled: (record) => canBeDisabled(record) && !isDisabled(record),
@@ -1328,6 +1329,11 @@ const PSEUDOS = bare({
   link: (record) => record.tag === "a" && attribute(record, "href") !== null,
   "any-link": (record) => record.tag === "a" && attribute(record, "href") !== null,
 });
+/** Pseudo-classes that a browser knows besides. */
+const OTHER_PSEUDOS = words("active autofill default defined dir focus focus-visible focus-within fullscreen host hover in-range " +
+  "indeterminate invalid lang modal open optional out-of-range placeholder-shown popover-open read-only read-write " +
+  "target user-invalid user-valid valid visited before after first-letter first-line placeholder selection marker");
+let scoped = null; // what :scope means
 function pseudoTest(name, inner) {
   if (hasOwn(PSEUDOS, name)) return PSEUDOS[name];
   if (name === "not") return (record) => !matchesAny(record, inner);
@@ -1335,6 +1341,7 @@ function pseudoTest(name, inner) {
   if (name === "has") return (record) => first(record, (one) => isElement(one) && matchesAny(one, inner)) !== null;
   const nth = exec(/^nth-(last-)?(child|of-type)$/, name);
   if (nth === null) {
+    if (!contains(OTHER_PSEUDOS, name)) throw domError("SyntaxError", `':${name}' is not a valid selector.`);
     miss("the selector :" + name);
     return () => false;
   }
@@ -1369,10 +1376,12 @@ function matchesFrom(record, parts, at) {
 }
 const selectAll = (scope, text) => {
   const list = selectorsIn(text);
+  scoped = scope;
   return descendants(scope, (record) => isElement(record) && matchesAny(record, list));
 };
 const select = (scope, text) => {
   const list = selectorsIn(text);
+  scoped = scope;
   return first(scope, (record) => isElement(record) && matchesAny(record, list));
 };
 
@@ -1917,6 +1926,7 @@ expose("Node", class Node extends global.EventTarget {
   contains(other) { return other !== null && within(own(this), own(other)); }
   hasChildNodes() { return own(this).children.length > 0; }
   getRootNode() { return wrap(root(own(this))); }
+  compareDocumentPosition(other) { return comparison(own(this), own(other)); }
   isSameNode(other) { return other === this; }
   normalize() {}
 });
@@ -1927,6 +1937,16 @@ each(["ELEMENT", 1, "ATTRIBUTE", 2, "TEXT", 3, "COMMENT", 8, "DOCUMENT", 9, "DOC
     prototypes.Node[name + "_NODE"] = value;
   }
 });
+/** DOM 4.4, compareDocumentPosition. */
+function comparison(record, other) {
+  if (record === other) return 0;
+  if (root(record) !== root(other)) return 1 | 32 | 2;
+  if (within(other, record)) return 8 | 2;
+  if (within(record, other)) return 16 | 4;
+  let isBefore = false;
+  walk(root(record), (one) => one === record || (one === other && (isBefore = true)));
+  return isBefore ? 2 : 4;
+}
 const shownTag = (record) => (record.namespace === HTML ? upper(record.tag) : record.tag);
 const beside = (record, step) => (record.parent === null ? null : record.parent.children[listIndex(record.parent.children, record) + step]);
 const besideElement = (record, step) => {
@@ -2258,6 +2278,46 @@ expose("HTMLElement", class HTMLElement extends global.Element {
   blur() {}
 });
 reflect(prototypes.HTMLElement, "title lang dir accessKey", "", "hidden inert autofocus draggable");
+
+// ── Layout: none ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/* Measures of an element are missed, with one exception. Libraries such as jQuery make elements without class and id, measure
+them to know the browser, and remove them: these have the size that their own style gives. */
+const isProbe = (record) => !record.fromParser && attribute(record, "class") === null && attribute(record, "id") === null;
+const pixels = (text) => (test(/^[\d.]+px$/, text) ? toNumber(slice(text, 0, -2)) : 0);
+function measure(record, name) {
+  if (!isProbe(record)) miss(name);
+  return pixels(has(name, "Width") ? styleOf(record).width : has(name, "Height") ? styleOf(record).height : "");
+}
+const MEASURES = words("offsetWidth offsetHeight offsetLeft offsetTop clientWidth clientHeight clientLeft clientTop scrollWidth scrollHeight");
+each(MEASURES, (name) => share(startsWith(name, "offset") ? prototypes.HTMLElement : prototypes.Element, {
+  get [name]() { return measure(own(this), name); },
+}));
+function box(record, name) {
+  const width = measure(record, name + "Width"), height = measure(record, name + "Height");
+  return { x: 0, y: 0, left: 0, top: 0, right: width, bottom: height, width, height };
+}
+share(prototypes.Element, {
+  getBoundingClientRect() { return box(own(this), "getBoundingClientRect"); },
+  getClientRects() { return isConnected(own(this)) ? [box(own(this), "getClientRects")] : []; },
+});
+const BLOCKS = /^(?:address|article|aside|blockquote|body|center|dd|details|dialog|div|dl|dt|fieldset|figure|footer|form|h[1-6]|header|hr|html|main|nav|ol|p|pre|section|ul)$/;
+const UNDISPLAYED = /^(?:head|link|meta|script|style|template|title|noscript|base|datalist)$/;
+const INITIAL = bare({ visibility: "visible", opacity: "1", position: "static", cssFloat: "none" });
+/** The computed style, where no style sheet has a say; otherwise it is missed. */
+function computedStyle(record) {
+  const inline = styleOf(record);
+  if (isProbe(record)) return inline;
+  const hasSheet = some(["style", "link"], (tag) => byTag(documentRecord, tag).length > 0);
+  const display = inline.display || (attribute(record, "hidden") !== null || test(UNDISPLAYED, record.tag) ? "none" : test(BLOCKS, record.tag) ? "block" : "inline");
+  const read = (name) => {
+    if (hasSheet || !(name === "display" || name in INITIAL)) miss("getComputedStyle");
+    return name === "display" ? display : inline[name] || INITIAL[name] || "";
+  };
+  return new ProxyOfTheWorld(bare(), bare({
+    get: (_, key) => (typeof key !== "string" ? undefined : key === "getPropertyValue" ? (name) => read(toText(name)) : read(key)),
+  }));
+}
 
 // ── The interfaces of single elements ───────────────────────────────────────────────────────────────────────────────
 
@@ -3147,6 +3207,7 @@ const functions = {
     });
   },
   fetch() { return waitsFor("fetch"); },
+  getComputedStyle(element) { return computedStyle(own(element)); },
   matchMedia(text) {
     return { matches: matchesMedia(lower(toText(text))), media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
   },
@@ -3393,23 +3454,22 @@ const MISSED = bare({
     cdc_adoQpoasnfa76pfcZLmcfl_Array cdc_adoQpoasnfa76pfcZLmcfl_JSON cdc_adoQpoasnfa76pfcZLmcfl_Object
     cdc_adoQpoasnfa76pfcZLmcfl_Promise cdc_adoQpoasnfa76pfcZLmcfl_Proxy cdc_adoQpoasnfa76pfcZLmcfl_Symbol
     cdc_adoQpoasnfa76pfcZLmcfl_Window chrome clientInformation crashReport createImageBitmap credentialless
-    customElements external fence find getComputedStyle getSelection indexedDB launchQueue locationbar menubar moveBy
-    navigation offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler
-    scrollbars speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport
-    webkitCancelAnimationFrame webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame
-    webkitRequestFileSystem webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList
-    webkitSpeechRecognition webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
-  Node: `compareDocumentPosition isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
-  Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility clientHeight clientLeft clientTop clientWidth
-    computedStyleMap currentCSSZoom customElementRegistry elementTiming getAnimations getAttributeNode
-    getAttributeNodeNS getBoundingClientRect getClientRects getElementsByTagNameNS getHTML hasAttributeNS
-    hasPointerCapture moveBefore part prefix pseudo releasePointerCapture removeAttributeNS removeAttributeNode
-    requestFullscreen requestPointerLock role scroll scrollBy scrollHeight scrollIntoViewIfNeeded scrollLeft scrollTop
-    scrollWidth setAttributeNode setAttributeNodeNS setHTML setHTMLUnsafe setPointerCapture shadowRoot
-    startViewTransition webkitRequestFullScreen webkitRequestFullscreen`,
+    customElements external fence find getSelection indexedDB launchQueue locationbar menubar moveBy navigation
+    offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler scrollbars
+    speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport webkitCancelAnimationFrame
+    webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame webkitRequestFileSystem
+    webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList webkitSpeechRecognition
+    webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
+  Node: `isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
+  Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility computedStyleMap currentCSSZoom
+    customElementRegistry elementTiming getAnimations getAttributeNode getAttributeNodeNS getElementsByTagNameNS getHTML
+    hasAttributeNS hasPointerCapture moveBefore part prefix pseudo releasePointerCapture removeAttributeNS
+    removeAttributeNode requestFullscreen requestPointerLock role scroll scrollBy scrollIntoViewIfNeeded scrollLeft
+    scrollTop setAttributeNode setAttributeNodeNS setHTML setHTMLUnsafe setPointerCapture shadowRoot startViewTransition
+    webkitRequestFullScreen webkitRequestFullscreen`,
   HTMLElement: `attachInternals attributeStyleMap autocapitalize autocorrect contentEditable editContext enterKeyHint focusGroup
-    focusGroupStart hidePopover inputMode isContentEditable offsetHeight offsetLeft offsetParent offsetTop offsetWidth
-    popover showPopover spellcheck togglePopover translate virtualKeyboardPolicy writingSuggestions`,
+    focusGroupStart hidePopover inputMode isContentEditable offsetParent popover showPopover spellcheck togglePopover
+    translate virtualKeyboardPolicy writingSuggestions`,
   Document: `activeViewTransition adoptedStyleSheets alinkColor applets bgColor browsingTopics captureEvents
     caretPositionFromPoint caretRangeFromPoint clear createAttribute createAttributeNS createCDATASection
     createExpression createNSResolver createNodeIterator createProcessingInstruction createTreeWalker
