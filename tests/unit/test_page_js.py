@@ -87,6 +87,11 @@ def landing(html: str, **more: Any) -> str:
         "new MutationObserver(() => {location='/b'}).observe(document.body,{attributes:true});document.body.id = 'x'",
         "location = 'javascript:`<script>location=&#34;/b&#34;<` + `/script>`'.replaceAll('&#34;', '\\x22')",
         "setTimeout(() => { document.write('<scr' + 'ipt>location = \"/b\"</scr' + 'ipt>') }, 9)",
+        "try { document.querySelector(':visible') } catch (e) { location = e.name === 'SyntaxError' ? '/b' : '/c' }",
+        "location = document.body.querySelectorAll(':scope > script').length === 1 ? '/b' : '/c'",
+        "location = document.body.compareDocumentPosition(document.head) === 2 ? '/b' : '/c'",
+        "location = getComputedStyle(document.body).display === 'block' ? '/b' : '/c'",
+        "var d = document.createElement('div'); d.style.width = '4px'; location = d.offsetWidth === 4 ? '/b' : '/c'",
         "location = document.querySelector('body > script:first-child').ownerDocument.body ? '/b' : '/c'",
     ],
 )
@@ -107,6 +112,10 @@ def test_scripts_that_leave_in_the_usual_ways(code: str) -> None:
         ("<script>nope(); location = '/b'</script>", "stays"),
         ("<script>if (indexedDB) location = '/b'; else location = '/c'</script>", "unresolved"),
         ("<script>fetch('/x').then((r) => r.text()).then((u) => { location = u })</script>", "unresolved"),
+        (
+            "<p id=ad class=ad>x<script>if (ad.offsetHeight > 0) location = '/b'; else location = '/c'</script>",
+            "unresolved",
+        ),
         ("<script>location = '/b'</script><script>location = '/c'</script>", "/b"),
         ("<script>location = '/b'; setTimeout(function () { location = '/c' }, 500)</script>", "unresolved"),
         ("<script>location = '/b'; setTimeout(function () { location = '/c' }, 2000)</script>", "/b"),

@@ -184,6 +184,7 @@ share(Number.prototype, { toLocaleString(locale, options) {
   return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
 } });
 delete global.InternalError;
+delete global.SharedArrayBuffer;
 /* RegExp.$1 and its like (the legacy static properties), which QuickJS lacks. Each match has to be noted for them, so only
 a page whose scripts have such a name pays for that. */
 const LEGACY = bare({ input: "$_", lastMatch: "$&", lastParen: "$+", leftContext: "$`", rightContext: "$'" });
@@ -241,7 +242,7 @@ const page = bare({
   request: null, url: "", base: null, clock: 0, tasks: [], taskCount: 0, running: 0, readyState: "loading",
   missed: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
-  observers: [], atLoad: [], ignoresWrites: 0, loading: false, evalBlocked: false, title: null,
+  observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
 });
 
 const TASKS_MAX = 4096; // of one page: timers, frames and events
@@ -347,7 +348,7 @@ function follow(how, url, more = {}) {
   page.jump = null;
   if (!contains(page.schemes, slice(url.protocol, 0, -1))) return; // no application opens it
   page.jump = bare({
-    how, url: url.href, method: more.method || "GET", body, type: more.type || "", due: page.clock,
+    how, task: page.tasksRun, url: url.href, method: more.method || "GET", body, type: more.type || "", due: page.clock,
     noReferrer: more.noReferrer === true, missed: page.missed, awaited: page.awaited, replaced: false,
     policies: arraySlice(page.referrerPolicies), cookies: page.cookies.length,
     skipped: page.needs.length, failed: page.failures > page.failuresBefore,
@@ -762,8 +763,11 @@ function prepareScript(record) {
 function runScript(record, text, kind) {
   const before = page.currentScript;
   page.currentScript = kind === "classic" ? record : null;
-  if (kind === "module") runModule(text);
-  else runText(text);
+  if (kind === "module") {
+    page.ignoresWrites++;
+    runModule(text);
+    page.ignoresWrites--;
+  } else runText(text);
   page.currentScript = before;
 }
 function runModule(text) {
@@ -896,7 +900,7 @@ const scriptsIn = (html) => {
 have become records. document.write changes the text and has it parsed again: what comes before the insertion point stays
 the same, so positions in the list remain valid. A mark before each script's end tag tells where in the text it ends. */
 const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [],
-  cut: -1, waiting: null, opened: false, isSilent: false });
+  cut: -1, waiting: null, opened: false, openings: 0, isSilent: false });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
 const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
@@ -1020,7 +1024,7 @@ const blocksParser = (record) => attribute(record, "src") !== null && scriptKind
 /** document.write (HTML 8.4.3). */
 function writeText(text) {
   if (!parser.points.length) {
-    if (page.ignoresWrites) return; // an external script without a place in the text
+    if (page.ignoresWrites) return; // a module, or an external script without a place in the text
     openDocument();
     const end = bare({ at: parser.text.length });
     parser.text += text;
@@ -1050,6 +1054,10 @@ function openDocument() {
   parser.version++;
   parser.active = true;
   parser.opened = true;
+  parser.openings++;
+  page.loaded = false;
+  page.deferred = [];
+  if (page.refresh !== null && page.refresh.delay === 0) page.refresh = null; // Chromium keeps the others, and their timers
   parser.isSilent = page.loading; // what a listener of the load event writes has no load event, as in Chromium
   page.base = null;
 }
@@ -1063,16 +1071,19 @@ function closeDocument() {
 function endParsing() {
   parser.active = false;
   if (!page.request.whole) for (let at = parser.cut; at >= 0; at = parser.nodes[at].parent) if (parser.made[at]) parser.made[at].isCut = true;
+  const before = parser.openings;
   setReadyState("interactive");
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
-  if (parser.stopped) return;
+  if (parser.stopped || parser.openings !== before) return;
   fire(documentRecord, "DOMContentLoaded", { bubbles: true });
-  if (!parser.isSilent) queue(0, load);
+  const { openings } = parser;
+  if (!parser.isSilent) queue(0, () => load(openings));
 }
-function load() {
-  if (parser.stopped) return;
+/** A document that was opened anew since then has its load after its close. */
+function load(openings) {
+  if (parser.stopped || parser.openings !== openings) return;
   if (page.blocksLoad > 0) {
-    queue(ARRIVAL_MS / 10, load);
+    queue(ARRIVAL_MS / 10, () => load(openings));
     return;
   }
   each(page.atLoad, (record) => parser.stopped || fire(record, "load"));
@@ -1300,6 +1311,7 @@ function innerOf(state, name) {
 const siblings = (record) => (record.parent === null ? [record] : elementChildren(record.parent));
 const sameTag = (record) => filter(siblings(record), (one) => one.tag === record.tag);
 const isCheckable = (record) => record.tag === "input" && test(/^(?:checkbox|radio)$/, keyword(record, "type"));
+const canBeDisabled = (record) => contains(CONTROLS, record.tag) || contains(["option", "optgroup"], record.tag);
 const PSEUDOS = bare({
   "first-child": (record) => siblings(record)[0] === record,
   "last-child": (record) => siblings(record)[siblings(record).length - 1] === record,
@@ -1309,13 +1321,19 @@ const PSEUDOS = bare({
   "only-of-type": (record) => sameTag(record).length === 1,
   empty: (record) => !some(record.children, (child) => child.type === ELEMENT || (child.type === TEXT && child.data !== "")),
   root: (record) => record.parent === documentRecord,
+  scope: (record) => (scoped === null || scoped.type !== ELEMENT ? record.parent === documentRecord : record === scoped),
   checked: (record) => (record.tag === "option" ? isSelected(record) : isCheckable(record) && isChecked(record)),
-  disabled: (record) => attribute(record, "disabled") !== null && contains(CONTROLS, record.tag),
-  enabled: (record) => attribute(record, "disabled") === null && contains(CONTROLS, record.tag),
+  disabled: (record) => canBeDisabled(record) && isDisabled(record),
+  enabled: (record) => canBeDisabled(record) && !isDisabled(record),
   required: (record) => attribute(record, "required") !== null,
   link: (record) => record.tag === "a" && attribute(record, "href") !== null,
   "any-link": (record) => record.tag === "a" && attribute(record, "href") !== null,
 });
+/** Pseudo-classes that a browser knows besides. */
+const OTHER_PSEUDOS = words("active autofill default defined dir focus focus-visible focus-within fullscreen host hover in-range " +
+  "indeterminate invalid lang modal open optional out-of-range placeholder-shown popover-open read-only read-write " +
+  "target user-invalid user-valid valid visited before after first-letter first-line placeholder selection marker");
+let scoped = null; // what :scope means
 function pseudoTest(name, inner) {
   if (hasOwn(PSEUDOS, name)) return PSEUDOS[name];
   if (name === "not") return (record) => !matchesAny(record, inner);
@@ -1323,6 +1341,7 @@ function pseudoTest(name, inner) {
   if (name === "has") return (record) => first(record, (one) => isElement(one) && matchesAny(one, inner)) !== null;
   const nth = exec(/^nth-(last-)?(child|of-type)$/, name);
   if (nth === null) {
+    if (!contains(OTHER_PSEUDOS, name)) throw domError("SyntaxError", `':${name}' is not a valid selector.`);
     miss("the selector :" + name);
     return () => false;
   }
@@ -1357,10 +1376,12 @@ function matchesFrom(record, parts, at) {
 }
 const selectAll = (scope, text) => {
   const list = selectorsIn(text);
+  scoped = scope;
   return descendants(scope, (record) => isElement(record) && matchesAny(record, list));
 };
 const select = (scope, text) => {
   const list = selectorsIn(text);
+  scoped = scope;
   return first(scope, (record) => isElement(record) && matchesAny(record, list));
 };
 
@@ -1550,6 +1571,7 @@ function entryList(form, submitter, encoding) {
     if (tag === "select") {
       each(selectedOptions(field), (option) => isOptionDisabled(option) || add(name, optionValue(option)));
     } else if (tag === "textarea") {
+      if (keyword(field, "wrap") === "hard") miss("the layout of a textarea");
       add(name, areaValue(field));
     } else if (type === "file") {
       add(name, "", true);
@@ -1767,7 +1789,7 @@ function prototypeOf(record) {
   if (record.type === DOCUMENT) return prototypes.HTMLDocument;
   if (record.type === FRAGMENT) return prototypes.DocumentFragment;
   if (record.namespace === SVG) return prototypes.SVGElement;
-  return prototypes[INTERFACES[record.tag]] || prototypes.HTMLElement;
+  return prototypes[INTERFACES[record.tag]] || (test(PLAIN, record.tag) ? prototypes.HTMLElement : prototypes.HTMLUnknownElement);
 }
 const wrapAll = (list) => map(list, wrap);
 
@@ -1904,6 +1926,7 @@ expose("Node", class Node extends global.EventTarget {
   contains(other) { return other !== null && within(own(this), own(other)); }
   hasChildNodes() { return own(this).children.length > 0; }
   getRootNode() { return wrap(root(own(this))); }
+  compareDocumentPosition(other) { return comparison(own(this), own(other)); }
   isSameNode(other) { return other === this; }
   normalize() {}
 });
@@ -1914,6 +1937,16 @@ each(["ELEMENT", 1, "ATTRIBUTE", 2, "TEXT", 3, "COMMENT", 8, "DOCUMENT", 9, "DOC
     prototypes.Node[name + "_NODE"] = value;
   }
 });
+/** DOM 4.4, compareDocumentPosition. */
+function comparison(record, other) {
+  if (record === other) return 0;
+  if (root(record) !== root(other)) return 1 | 32 | 2;
+  if (within(other, record)) return 8 | 2;
+  if (within(record, other)) return 16 | 4;
+  let isBefore = false;
+  walk(root(record), (one) => one === record || (one === other && (isBefore = true)));
+  return isBefore ? 2 : 4;
+}
 const shownTag = (record) => (record.namespace === HTML ? upper(record.tag) : record.tag);
 const beside = (record, step) => (record.parent === null ? null : record.parent.children[listIndex(record.parent.children, record) + step]);
 const besideElement = (record, step) => {
@@ -2063,6 +2096,15 @@ function fragment(text, context) {
   });
   return list;
 }
+/** A fragment whose scripts run when it is inserted (createContextualFragment). */
+function executable(text) {
+  const made = newRecord(FRAGMENT, "#document-fragment");
+  each(fragment(text, "body"), (one) => {
+    walk(one, (inner) => void (inner.started = false));
+    attach(made, one);
+  });
+  return made;
+}
 function setMarkup(record, text) {
   removeChildren(inside(record));
   insertAll(inside(record), fragment(text, record.tag), null);
@@ -2186,7 +2228,7 @@ function styleOf(record) {
   const values = bare();
   const camel = (name) => replaced(toText(name), /-([a-z])/g, (match) => upper(match[1]));
   const methods = bare({
-    setProperty: (name, value) => void (values[camel(name)] = toText(value)),
+    setProperty: (name, value) => void (record.style[camel(name)] = value),
     removeProperty: (name) => delete values[camel(name)] && "",
     getPropertyValue: (name) => values[camel(name)] || "",
   });
@@ -2202,8 +2244,13 @@ function styleOf(record) {
     set(text) { each(ownKeys(values), (name) => name !== "cssText" && delete values[name]); read(toText(text)); },
   });
   record.style = new ProxyOfTheWorld(values, bare({
-    get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key] : values[key] ?? ""),
-    set: (_, key, value) => ((values[key] = toText(value)), true),
+    get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key]
+      : key === "length" ? ownKeys(values).length - 1 : values[key] ?? ""),
+    set(_, key, value) {
+      values[key] = toText(value);
+      mine(record, "attributes").style = values.cssText;
+      return true;
+    },
     has: () => true,
   }));
   return record.style;
@@ -2232,6 +2279,46 @@ expose("HTMLElement", class HTMLElement extends global.Element {
 });
 reflect(prototypes.HTMLElement, "title lang dir accessKey", "", "hidden inert autofocus draggable");
 
+// ── Layout: none ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/* Measures of an element are missed, with one exception. Libraries such as jQuery make elements without class and id, measure
+them to know the browser, and remove them: these have the size that their own style gives. */
+const isProbe = (record) => !record.fromParser && attribute(record, "class") === null && attribute(record, "id") === null;
+const pixels = (text) => (test(/^[\d.]+px$/, text) ? toNumber(slice(text, 0, -2)) : 0);
+function measure(record, name) {
+  if (!isProbe(record)) miss(name);
+  return pixels(has(name, "Width") ? styleOf(record).width : has(name, "Height") ? styleOf(record).height : "");
+}
+const MEASURES = words("offsetWidth offsetHeight offsetLeft offsetTop clientWidth clientHeight clientLeft clientTop scrollWidth scrollHeight");
+each(MEASURES, (name) => share(startsWith(name, "offset") ? prototypes.HTMLElement : prototypes.Element, {
+  get [name]() { return measure(own(this), name); },
+}));
+function box(record, name) {
+  const width = measure(record, name + "Width"), height = measure(record, name + "Height");
+  return { x: 0, y: 0, left: 0, top: 0, right: width, bottom: height, width, height };
+}
+share(prototypes.Element, {
+  getBoundingClientRect() { return box(own(this), "getBoundingClientRect"); },
+  getClientRects() { return isConnected(own(this)) ? [box(own(this), "getClientRects")] : []; },
+});
+const BLOCKS = /^(?:address|article|aside|blockquote|body|center|dd|details|dialog|div|dl|dt|fieldset|figure|footer|form|h[1-6]|header|hr|html|main|nav|ol|p|pre|section|ul)$/;
+const UNDISPLAYED = /^(?:head|link|meta|script|style|template|title|noscript|base|datalist)$/;
+const INITIAL = bare({ visibility: "visible", opacity: "1", position: "static", cssFloat: "none" });
+/** The computed style, where no style sheet has a say; otherwise it is missed. */
+function computedStyle(record) {
+  const inline = styleOf(record);
+  if (isProbe(record)) return inline;
+  const hasSheet = some(["style", "link"], (tag) => byTag(documentRecord, tag).length > 0);
+  const display = inline.display || (attribute(record, "hidden") !== null || test(UNDISPLAYED, record.tag) ? "none" : test(BLOCKS, record.tag) ? "block" : "inline");
+  const read = (name) => {
+    if (hasSheet || !(name === "display" || name in INITIAL)) miss("getComputedStyle");
+    return name === "display" ? display : inline[name] || INITIAL[name] || "";
+  };
+  return new ProxyOfTheWorld(bare(), bare({
+    get: (_, key) => (typeof key !== "string" ? undefined : key === "getPropertyValue" ? (name) => read(toText(name)) : read(key)),
+  }));
+}
+
 // ── The interfaces of single elements ───────────────────────────────────────────────────────────────────────────────
 
 /** The interface of each tag. */
@@ -2246,7 +2333,7 @@ const INTERFACES = bare({ a: "HTMLAnchorElement", area: "HTMLAreaElement", form:
   ol: "HTMLOListElement", li: "HTMLLIElement", br: "HTMLBRElement", hr: "HTMLHRElement", pre: "HTMLPreElement",
   h1: "HTMLHeadingElement", h2: "HTMLHeadingElement", h3: "HTMLHeadingElement", h4: "HTMLHeadingElement", td: "HTMLTableCellElement",
   tr: "HTMLTableRowElement", tbody: "HTMLTableSectionElement", iframe: "HTMLIFrameElement", progress: "HTMLProgressElement",
-  frameset: "HTMLFrameSetElement", optgroup: "HTMLOptGroupElement", legend: "HTMLLegendElement", noscript: "HTMLElement" });
+  frameset: "HTMLFrameSetElement", optgroup: "HTMLOptGroupElement", legend: "HTMLLegendElement" });
 each(ownKeys(INTERFACES), (tag) => {
   const name = INTERFACES[tag];
   if (!(name in prototypes)) expose(name, ({ [name]: class extends global.HTMLElement {} })[name]);
@@ -2255,6 +2342,11 @@ expose("SVGElement", class SVGElement extends global.Element {
   get dataset() { return dataset(own(this)); }
   get style() { return styleOf(own(this)); }
 });
+expose("HTMLUnknownElement", class HTMLUnknownElement extends global.HTMLElement {});
+/** Elements without an interface of their own, and custom elements. */
+const PLAIN = new RegExp("-|^(?:abbr|acronym|address|article|aside|basefont|bdi|bdo|big|center|cite|code|dd|dfn|dt|em|figcaption|figure|footer|" +
+  "header|hgroup|kbd|main|mark|nav|nobr|noframes|noscript|plaintext|rb|rp|rtc?|ruby|samp|search|section|small|strike|strong|sub|summary|sup|" +
+  "tt|var|wbr|[bisu])$");
 const of = (tag) => prototypes[INTERFACES[tag]];
 
 reflect(of("a"), "target rel download hreflang type name ping rev shape coords charset referrerPolicy");
@@ -2473,10 +2565,11 @@ share(prototypes.MouseEvent, { initMouseEvent(type, bubbles, cancelable) { this.
 expose("Document", class Document extends global.Node {
   get URL() { return page.url; }
   get documentURI() { return page.url; }
-  get location() { return theLocation; }
-  set location(value) { navigate("script", value); }
   get domain() { return here().hostname; }
-  set domain(_) {}
+  set domain(value) {
+    const name = toText(value), host = here().hostname;
+    if (name !== host && (!endsWith(host, "." + name) || !has(name, "."))) throw domError("SecurityError", `'${name}' is not a suffix of '${host}'.`);
+  }
   get referrer() { return page.request.referrer; }
   get cookie() { return join(map(ownKeys(page.jar), (name) => (name === "" ? page.jar[name] : `${name}=${page.jar[name]}`)), "; "); }
   set cookie(text) { setCookie(toText(text)); }
@@ -2506,7 +2599,7 @@ expose("Document", class Document extends global.Node {
   get webkitVisibilityState() { return "visible"; }
   get prerendering() { return false; }
   get designMode() { return "off"; }
-  get all() { return undefined; }
+  get all() { return awaits("document.all"), undefined; } // of type undefined in browsers, too
   get doctype() { return this.compatMode === "CSS1Compat" ? { name: "html", publicId: "", systemId: "", nodeType: 10 } : null; }
   get forms() { return collection(() => byTag(documentRecord, "form")); }
   get images() { return collection(() => byTag(documentRecord, "img")); }
@@ -2533,6 +2626,13 @@ expose("Document", class Document extends global.Node {
     const name = replaced(toText(kind), /s$/g, () => "");
     const found = find(["Event", "CustomEvent", ...ownKeys(EVENTS)], (one) => lower(one) === lower(name));
     return newEvent("", {}, prototypes[found || "Event"]);
+  }
+  createRange() {
+    const made = { createContextualFragment: (text) => wrap(executable(toText(text))), selectNode() {}, selectNodeContents() {}, detach() {} };
+    each(words("setStart setEnd setStartBefore setEndAfter insertNode deleteContents cloneContents extractContents surroundContents collapse " +
+      "getBoundingClientRect getClientRects startContainer endContainer startOffset endOffset commonAncestorContainer"),
+    (name) => missing(made, name, "range."));
+    return made;
   }
   importNode(node, deep) { return wrap(copied(own(node), !!deep)); }
   adoptNode(node) { detach(own(node)); return node; }
@@ -2562,7 +2662,10 @@ function setCookie(text) {
   });
   const url = here(), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
   if ("httponly" in settings || (name === "" && value === "")) return;
-  if (domain && domain !== url.hostname && !endsWith(url.hostname, "." + domain)) return;
+  if (domain && domain !== url.hostname && (!endsWith(url.hostname, "." + domain) || !has(domain, "."))) return;
+  const isHost = startsWith(lower(name), "__host-");
+  if ((isHost || startsWith(lower(name), "__secure-")) && !("secure" in settings)) return;
+  if (isHost && (domain || settings.path !== "/")) return;
   if ("secure" in settings && url.protocol !== "https:" && !test(/^(?:localhost|127\.)/, url.hostname)) return;
   const path = settings.path || "";
   if (path[0] === "/" && url.pathname !== path && !startsWith(url.pathname, endsWith(path, "/") ? path : path + "/")) return;
@@ -2597,7 +2700,7 @@ function nameOnWindow(key) {
   });
 }
 function nameOnDocument(key) {
-  if (key === "location") return;
+  if (key === "location") return; // it cannot be hidden
   defineProperty(wrap(documentRecord), key, {
     get() {
       const found = descendants(documentRecord, (record) => hasName(record, key) && record.tag !== "frameset");
@@ -2978,6 +3081,9 @@ weakSet(records, global, windowRecord);
 windowRecord.wrapper = global;
 defineProperty(documentRecord, "wrapper", { value: create(prototypes.HTMLDocument), writable: true });
 weakSet(records, documentRecord.wrapper, documentRecord);
+defineProperty(documentRecord.wrapper, "location", {
+  get: () => theLocation, set: (value) => navigate("script", value), enumerable: true, configurable: false,
+});
 expose("Navigator", class Navigator { constructor() { illegal(); } });
 const navigatorObject = create(prototypes.Navigator);
 
@@ -3027,6 +3133,8 @@ function writtenKept() {
   return text.length > KEPT_MAX ? "" : text;
 }
 const KEPT_MAX = 65536; // characters; more is not kept
+/** Secure Contexts 3.1, is url potentially trustworthy. */
+const isSecure = () => test(/^https:|^http:\/\/(?:localhost|127\.\d+\.\d+\.\d+)[:/]/, page.url);
 const constants = (values) => {
   const made = create({ __proto__: Object.prototype });
   each(ownKeys(values), (name) => defineProperty(made, name, { value: values[name], writable: true, enumerable: true, configurable: true }));
@@ -3049,7 +3157,7 @@ defineProperty(global, "name", {
 let status = "";
 defineProperty(global, "status", { get: () => status, set(value) { status = toText(value); }, enumerable: true, configurable: true });
 each(["closed", "isSecureContext", "crossOriginIsolated"], (name) => replaceable(name,
-  () => name === "isSecureContext" && startsWith(page.url, "https:")));
+  () => name === "isSecureContext" && isSecure()));
 
 /** The media features whose values this world has; others are missed. */
 const MEDIA = bare({ "min-width": (size) => size <= SIZES.innerWidth, "max-width": (size) => size >= SIZES.innerWidth,
@@ -3083,7 +3191,11 @@ const functions = {
   print() {},
   confirm() { miss("confirm"); return false; },
   prompt() { miss("prompt"); return null; },
-  stop() { parser.stopped = true; page.jump = null; },
+  stop() {
+    if (page.jump !== null && page.jump.task !== page.tasksRun) exceed("a jump that is stopped");
+    parser.stopped = true;
+    page.jump = null;
+  },
   focus() {}, blur() {}, close() {}, scroll() {}, scrollTo() {}, scrollBy() {}, moveTo() {}, resizeTo() {},
   postMessage(data) {
     queue(0, () => {
@@ -3095,6 +3207,7 @@ const functions = {
     });
   },
   fetch() { return waitsFor("fetch"); },
+  getComputedStyle(element) { return computedStyle(own(element)); },
   matchMedia(text) {
     return { matches: matchesMedia(lower(toText(text))), media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
   },
@@ -3106,7 +3219,12 @@ const consoleObject = {};
 each(["log", "info", "warn", "error", "debug", "trace", "dir", "table", "group", "groupEnd", "groupCollapsed", "time", "timeEnd",
   "timeLog", "assert", "count", "clear"], (name) => (consoleObject[name] = () => undefined));
 global.console = consoleObject;
-global.Image = function Image() { return wrap(newElement("img")); };
+global.Image = function Image(width, height) {
+  const made = newElement("img");
+  if (width !== undefined) mine(made, "attributes").width = toText(width);
+  if (height !== undefined) mine(made, "attributes").height = toText(height);
+  return wrap(made);
+};
 global.Option = function Option(text = "", value) {
   const made = newElement("option");
   setText(made, toText(text));
@@ -3117,8 +3235,12 @@ global.Audio = function Audio() { return wrap(newElement("audio")); };
 prototypes.Image = of("img");
 prototypes.Option = of("option");
 global.Intl = { DateTimeFormat: function DateTimeFormat() {
-  return { resolvedOptions: () => ({ locale: page.request.languages[0] || "en-US", calendar: "gregory", numberingSystem: "latn", timeZone: "UTC" }) };
+  const made = { resolvedOptions: () => ({ locale: page.request.languages[0] || "en-US", calendar: "gregory", numberingSystem: "latn", timeZone: "UTC" }) };
+  each(["format", "formatToParts", "formatRange"], (name) => missing(made, name, "Intl.DateTimeFormat."));
+  return made;
 } };
+each(words("Collator DisplayNames DurationFormat ListFormat Locale NumberFormat PluralRules RelativeTimeFormat Segmenter " +
+  "getCanonicalLocales supportedValuesOf"), (name) => missing(global.Intl, name, "Intl."));
 defineProperty(global, "performance", { value: {
   now: () => (page.clock += READING_MS), mark() {}, measure() {}, getEntriesByType: () => (miss("performance.getEntriesByType"), []),
   get timing() { const at = floor(page.request.now_ms); return { navigationStart: at, fetchStart: at, responseStart: at, domLoading: at, loadEventEnd: 0 }; },
@@ -3162,6 +3284,7 @@ const navigatorMembers = {
   javaEnabled: () => false, sendBeacon: () => true, vibrate: () => false,
 };
 share(prototypes.Navigator, navigatorMembers);
+each(ownKeys(navigatorMembers), (name) => defineProperty(prototypes.Navigator, name, { enumerable: true }));
 
 /** Event handlers of the window, of documents and of elements. */
 const HANDLERS = words("abort animationend animationstart beforeunload blur cancel canplay change click close contextmenu dblclick drag " +
@@ -3266,11 +3389,11 @@ const MISSED = bare({
     HTMLMarqueeElement HTMLMediaElement HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement HTMLModElement
     HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLQuoteElement
     HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement HTMLTableCaptionElement HTMLTableColElement
-    HTMLTimeElement HTMLTrackElement HTMLUnknownElement HTMLUserMediaElement Headers Highlight HighlightRegistry
-    IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord
-    IDBRequest IDBTransaction IDBVersionChangeEvent IIRFilterNode IdleDeadline ImageBitmap ImageBitmapRenderingContext
-    ImageData Ink InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody InteractionContentfulPaint
-    InterestEvent IntersectionObserverEntry KeyframeEffect LargestContentfulPaint LaunchParams LaunchQueue LayoutShift
+    HTMLTimeElement HTMLTrackElement HTMLUserMediaElement Headers Highlight HighlightRegistry IDBCursor
+    IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord IDBRequest
+    IDBTransaction IDBVersionChangeEvent IIRFilterNode IdleDeadline ImageBitmap ImageBitmapRenderingContext ImageData
+    Ink InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody InteractionContentfulPaint InterestEvent
+    IntersectionObserverEntry KeyframeEffect LargestContentfulPaint LaunchParams LaunchQueue LayoutShift
     LayoutShiftAttribution MathMLElement MediaCapabilities MediaElementAudioSourceNode MediaEncryptedEvent MediaError
     MediaList MediaMetadata MediaQueryList MediaQueryListEvent MediaRecorder MediaSession MediaSource MediaSourceHandle
     MediaStream MediaStreamAudioDestinationNode MediaStreamAudioSourceNode MediaStreamEvent MediaStreamTrack
@@ -3331,26 +3454,25 @@ const MISSED = bare({
     cdc_adoQpoasnfa76pfcZLmcfl_Array cdc_adoQpoasnfa76pfcZLmcfl_JSON cdc_adoQpoasnfa76pfcZLmcfl_Object
     cdc_adoQpoasnfa76pfcZLmcfl_Promise cdc_adoQpoasnfa76pfcZLmcfl_Proxy cdc_adoQpoasnfa76pfcZLmcfl_Symbol
     cdc_adoQpoasnfa76pfcZLmcfl_Window chrome clientInformation crashReport createImageBitmap credentialless
-    customElements external fence find getComputedStyle getSelection indexedDB launchQueue locationbar menubar moveBy
-    navigation offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler
-    scrollbars speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport
-    webkitCancelAnimationFrame webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame
-    webkitRequestFileSystem webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList
-    webkitSpeechRecognition webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
-  Node: `compareDocumentPosition isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
-  Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility clientHeight clientLeft clientTop clientWidth
-    computedStyleMap currentCSSZoom customElementRegistry elementTiming getAnimations getAttributeNode
-    getAttributeNodeNS getBoundingClientRect getClientRects getElementsByTagNameNS getHTML hasAttributeNS
-    hasPointerCapture moveBefore part prefix pseudo releasePointerCapture removeAttributeNS removeAttributeNode
-    requestFullscreen requestPointerLock role scroll scrollBy scrollHeight scrollIntoViewIfNeeded scrollLeft scrollTop
-    scrollWidth setAttributeNode setAttributeNodeNS setHTML setHTMLUnsafe setPointerCapture shadowRoot
-    startViewTransition webkitRequestFullScreen webkitRequestFullscreen`,
+    customElements external fence find getSelection indexedDB launchQueue locationbar menubar moveBy navigation
+    offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler scrollbars
+    speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport webkitCancelAnimationFrame
+    webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame webkitRequestFileSystem
+    webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList webkitSpeechRecognition
+    webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
+  Node: `isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
+  Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility computedStyleMap currentCSSZoom
+    customElementRegistry elementTiming getAnimations getAttributeNode getAttributeNodeNS getElementsByTagNameNS getHTML
+    hasAttributeNS hasPointerCapture moveBefore part prefix pseudo releasePointerCapture removeAttributeNS
+    removeAttributeNode requestFullscreen requestPointerLock role scroll scrollBy scrollIntoViewIfNeeded scrollLeft
+    scrollTop setAttributeNode setAttributeNodeNS setHTML setHTMLUnsafe setPointerCapture shadowRoot startViewTransition
+    webkitRequestFullScreen webkitRequestFullscreen`,
   HTMLElement: `attachInternals attributeStyleMap autocapitalize autocorrect contentEditable editContext enterKeyHint focusGroup
-    focusGroupStart hidePopover inputMode isContentEditable offsetHeight offsetLeft offsetParent offsetTop offsetWidth
-    popover showPopover spellcheck togglePopover translate virtualKeyboardPolicy writingSuggestions`,
+    focusGroupStart hidePopover inputMode isContentEditable offsetParent popover showPopover spellcheck togglePopover
+    translate virtualKeyboardPolicy writingSuggestions`,
   Document: `activeViewTransition adoptedStyleSheets alinkColor applets bgColor browsingTopics captureEvents
     caretPositionFromPoint caretRangeFromPoint clear createAttribute createAttributeNS createCDATASection
-    createExpression createNSResolver createNodeIterator createProcessingInstruction createRange createTreeWalker
+    createExpression createNSResolver createNodeIterator createProcessingInstruction createTreeWalker
     customElementRegistry dir elementFromPoint elementsFromPoint evaluate exitFullscreen exitPictureInPicture
     exitPointerLock featurePolicy fgColor fonts fragmentDirective fullscreen fullscreenElement fullscreenEnabled
     getAnimations getElementsByTagNameNS getSelection hasPrivateToken hasRedemptionRecord hasStorageAccess
@@ -3378,19 +3500,17 @@ const MISSED = bare({
   HTMLLinkElement: `blocking charset fetchPriority imageSizes imageSrcset relList rev sheet sizes target`,
   HTMLCanvasElement: `captureStream getContext height toBlob toDataURL transferControlToOffscreen width`,
   HTMLVideoElement: `HAVE_CURRENT_DATA HAVE_ENOUGH_DATA HAVE_FUTURE_DATA HAVE_METADATA HAVE_NOTHING NETWORK_EMPTY NETWORK_IDLE
-    NETWORK_LOADING NETWORK_NO_SOURCE addTextTrack autoplay buffered canPlayType cancelVideoFrameCallback captureStream
-    controls controlsList crossOrigin currentSrc currentTime defaultMuted defaultPlaybackRate disablePictureInPicture
-    disableRemotePlayback duration ended error getVideoPlaybackQuality height load loading loop mediaKeys muted
-    networkState pause paused play playbackRate played playsInline poster preload preservesPitch readyState remote
-    requestPictureInPicture requestVideoFrameCallback seekable seeking setMediaKeys setSinkId sinkId src srcObject
-    textTracks videoHeight videoWidth volume webkitAudioDecodedByteCount webkitDecodedFrameCount webkitDroppedFrameCount
-    webkitVideoDecodedByteCount width`,
+    NETWORK_LOADING NETWORK_NO_SOURCE addTextTrack buffered canPlayType cancelVideoFrameCallback captureStream
+    controlsList currentSrc currentTime defaultMuted defaultPlaybackRate disablePictureInPicture disableRemotePlayback
+    duration ended error getVideoPlaybackQuality height load loading mediaKeys muted networkState pause paused play
+    playbackRate played playsInline poster preservesPitch readyState remote requestPictureInPicture
+    requestVideoFrameCallback seekable seeking setMediaKeys setSinkId sinkId srcObject textTracks videoHeight videoWidth
+    volume webkitAudioDecodedByteCount webkitDecodedFrameCount webkitDroppedFrameCount webkitVideoDecodedByteCount width`,
   HTMLAudioElement: `HAVE_CURRENT_DATA HAVE_ENOUGH_DATA HAVE_FUTURE_DATA HAVE_METADATA HAVE_NOTHING NETWORK_EMPTY NETWORK_IDLE
-    NETWORK_LOADING NETWORK_NO_SOURCE addTextTrack autoplay buffered canPlayType captureStream controls controlsList
-    crossOrigin currentSrc currentTime defaultMuted defaultPlaybackRate disableRemotePlayback duration ended error load
-    loading loop mediaKeys muted networkState pause paused play playbackRate played preload preservesPitch readyState
-    remote seekable seeking setMediaKeys setSinkId sinkId src srcObject textTracks volume webkitAudioDecodedByteCount
-    webkitVideoDecodedByteCount`,
+    NETWORK_LOADING NETWORK_NO_SOURCE addTextTrack buffered canPlayType captureStream controlsList currentSrc
+    currentTime defaultMuted defaultPlaybackRate disableRemotePlayback duration ended error load loading mediaKeys muted
+    networkState pause paused play playbackRate played preservesPitch readyState remote seekable seeking setMediaKeys
+    setSinkId sinkId srcObject textTracks volume webkitAudioDecodedByteCount webkitVideoDecodedByteCount`,
   HTMLObjectElement: `align archive border checkValidity code codeBase codeType contentDocument contentWindow data declare getSVGDocument
     height hspace name reportValidity setCustomValidity standby type useMap validationMessage validity vspace width
     willValidate`,
@@ -3460,6 +3580,7 @@ function runTasks() {
     shift(page.tasks);
     page.clock = max(page.clock, task.due);
     if (left !== null && task.kind === "refresh") continue; // a navigation cancels it
+    page.tasksRun++;
     task.run();
     checkpoint();
     if (left !== null && page.jump !== left && !isSame(left, page.jump) && task.due > left.due + SURE_MS) miss("a second jump");
@@ -3514,9 +3635,11 @@ function prepare(request) {
     if (pair) page.jar[at < 0 ? "" : slice(pair, 0, at)] = slice(pair, at + 1);
   });
   each(request.policies, addPolicy);
-  if (!startsWith(page.url, "https:")) {
+  if (!isSecure()) {
     setPrototypeOf(namedProperties, prototypes.Window);
     setPrototypeOf(navigatorObject, prototypes.Navigator);
+    delete cryptoObject.randomUUID;
+    delete cryptoObject.subtle;
   }
   parser.text = replaced(request.html, /[\ufdd0-\ufdd2]/g, () => "\ufffd");
   parser.active = true;
