@@ -3610,7 +3610,28 @@ function outcome() {
   }
   if (page.needs.length && page.request.fetches_left > 0) return needs(found);
   const missed = page.missed || (page.request.unknown_stay ? "" : page.awaited);
-  return missed && page.texts ? unresolved(found, missed) : found;
+  if (missed && page.texts) return unresolved(found, missed);
+  const event = page.request.unknown_stay || !allowsInline(null, true) ? "" : eventNotFired();
+  return event ? unresolved(found, "the event " + event) : found;
+}
+/** Events that come by what a visitor does. */
+const VISITORS_EVENTS = words("afterprint auxclick beforeinput beforeprint beforeunload blur change click contextmenu copy cut dblclick " +
+  "drag dragend dragenter dragleave dragover dragstart drop focus focusin focusout fullscreenchange hashchange input keydown keypress " +
+  "keyup mousedown mouseenter mouseleave mousemove mouseout mouseover mouseup mousewheel offline online orientationchange pagehide paste " +
+  "pointercancel pointerdown pointerenter pointerleave pointermove pointerout pointerover pointerup reset resize scroll scrollend search " +
+  "select selectstart storage submit touchcancel touchend touchmove touchstart unload visibilitychange wheel");
+/** An event without a visitor that this world has not fired, and by whose handler the page may leave; or "". */
+function eventNotFired() {
+  let found = "";
+  walk(documentRecord, (record) => record.type === ELEMENT && !contains(["body", "frameset"], record.tag) &&
+    some(ownKeys(record.attributes), (name) => {
+      const type = slice(name, 2);
+      if (!startsWith(name, "on") || hasOwn(record.handlers, type) || contains(VISITORS_EVENTS, type)) return false;
+      if (!test(LEAVING, record.attributes[name])) return false;
+      found = type;
+      return true;
+    }));
+  return found;
 }
 function unresolved(found, why) {
   found.kind = "unresolved";
