@@ -696,6 +696,7 @@ function loadMedia(record) {
   }
 }
 function focuses(record) {
+  if (attribute(record, "disabled") !== null || lower(attribute(record, "type") || "") === "hidden") return;
   if (attribute(record, "autofocus") !== null && listens(record, "focus") && !page.focused) {
     page.focused = true;
     occurs(record, "focus");
@@ -1178,7 +1179,7 @@ function handlerOf(record, type) {
   const found = record.handlers[type];
   if (found !== undefined && (found === null || found.callback !== undefined)) return found && found.callback;
   const text = found === undefined ? attribute(record, "on" + type) : found.text;
-  if (text === null || (record.type !== ELEMENT && record !== windowRecord)) return null;
+  if (text === null || (record.type !== ELEMENT && record !== windowRecord) || !contains(HANDLERS, type)) return null;
   const handler = allowsInline(null, true) ? compiled(record, type, text) : null;
   mine(record, "handlers")[type] = handler && bare({ callback: handler });
   return handler;
@@ -3626,7 +3627,8 @@ function eventNotFired() {
   walk(documentRecord, (record) => record.type === ELEMENT && !contains(["body", "frameset"], record.tag) &&
     some(ownKeys(record.attributes), (name) => {
       const type = slice(name, 2);
-      if (!startsWith(name, "on") || hasOwn(record.handlers, type) || contains(VISITORS_EVENTS, type)) return false;
+      if (!startsWith(name, "on") || hasOwn(record.handlers, type)) return false;
+      if (contains(VISITORS_EVENTS, type) && !(type === "focus" && attribute(record, "autofocus") !== null)) return false;
       if (!test(LEAVING, record.attributes[name])) return false;
       found = type;
       return true;
