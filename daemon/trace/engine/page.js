@@ -722,6 +722,7 @@ function loadMedia(record) {
   });
 }
 function focuses(record) {
+  if (attribute(record, "disabled") !== null || lower(attribute(record, "type") || "") === "hidden") return;
   if (attribute(record, "autofocus") !== null && listens(record, "focus") && !page.focused) {
     page.focused = true;
     occurs(record, "focus");
@@ -1210,7 +1211,7 @@ function handlerOf(record, type) {
   const found = record.handlers[type];
   if (found !== undefined && (found === null || found.callback !== undefined)) return found && found.callback;
   const text = found === undefined ? attribute(record, "on" + type) : found.text;
-  if (text === null || (record.type !== ELEMENT && record !== windowRecord)) return null;
+  if (text === null || (record.type !== ELEMENT && record !== windowRecord) || !contains(HANDLERS, type)) return null;
   const handler = allowsInline(null, true) ? compiled(record, type, text) : null;
   mine(record, "handlers")[type] = handler && bare({ callback: handler });
   return handler;
@@ -3644,7 +3645,29 @@ function outcome() {
   }
   if (page.needs.length && page.request.fetches_left > 0) return needs(found);
   const missed = page.missed || (page.request.unknown_stay ? "" : page.awaited);
-  return missed && page.texts ? unresolved(found, missed) : found;
+  if (missed && page.texts) return unresolved(found, missed);
+  const event = page.request.unknown_stay || !allowsInline(null, true) ? "" : eventNotFired();
+  return event ? unresolved(found, "the event " + event) : found;
+}
+/** Events that come by what a visitor does. */
+const VISITORS_EVENTS = words("afterprint auxclick beforeinput beforeprint beforeunload blur change click contextmenu copy cut dblclick " +
+  "drag dragend dragenter dragleave dragover dragstart drop focus focusin focusout fullscreenchange hashchange input keydown keypress " +
+  "keyup mousedown mouseenter mouseleave mousemove mouseout mouseover mouseup mousewheel offline online orientationchange pagehide paste " +
+  "pointercancel pointerdown pointerenter pointerleave pointermove pointerout pointerover pointerup reset resize scroll scrollend search " +
+  "select selectstart storage submit touchcancel touchend touchmove touchstart unload visibilitychange wheel");
+/** An event without a visitor that this world has not fired, and by whose handler the page may leave; or "". */
+function eventNotFired() {
+  let found = "";
+  walk(documentRecord, (record) => record.type === ELEMENT && !contains(["body", "frameset"], record.tag) &&
+    some(ownKeys(record.attributes), (name) => {
+      const type = slice(name, 2);
+      if (!startsWith(name, "on") || hasOwn(record.handlers, type)) return false;
+      if (contains(VISITORS_EVENTS, type) && !(type === "focus" && attribute(record, "autofocus") !== null)) return false;
+      if (!test(LEAVING, record.attributes[name])) return false;
+      found = type;
+      return true;
+    }));
+  return found;
 }
 function unresolved(found, why) {
   found.kind = "unresolved";
