@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 MARKERS = ("slow", "root", "browser")
 MEASURED = {"unit", "actors"}
 """The tiers in which `--cov` measures: they call the code directly, without processes and waits."""
-LONGEST_FIRST = ("faults/test_faults.py", "acceptance/", "browser/", "integration/", "faults/")
+LONGEST_FIRST = ("faults/test_faults.py", "acceptance/", "browser/", "pages/", "integration/", "faults/")
 """The order in which the workers of pytest-xdist take the files. Quick files come last, so the workers end together."""
 
 # In a clean checkout Hypothesis's first text takes seconds: it writes tables of Unicode's characters to .hypothesis.

@@ -26,7 +26,7 @@ BATCH_MAX = 2_000
 # The pause between two batches joins the entries of many clicks: a transaction costs more than the rows of a click.
 # Each entry of the last batch makes it longer.
 GATHER_MIN_S = 0.2
-GATHER_EACH_S = 0.005
+GATHER_EACH_S = 0.01
 GATHER_MAX_S = 2.0
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 2.0

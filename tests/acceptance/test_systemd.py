@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.trace.engine import child
 from tests.acceptance.container import INSTALLED, Container, booted
 from tests.acceptance.knock import Knock
 
@@ -43,6 +44,16 @@ connection.request("GET", path, headers={"Host": "localhost", **dict(h.split(": 
 answer = connection.getresponse()
 print(answer.status, answer.headers.get("Location"))
 """
+
+NICE = """import glob, os, sys
+def show(process):
+    print(open(f"{process}/stat").read().rpartition(")")[2].split()[16])
+show(f"/proc/{sys.argv[1]}")
+for process in set(glob.glob("/proc/[0-9]*")) - {f"/proc/{os.getpid()}"}:
+    if "trace.engine.child" in open(f"{process}/cmdline").read():
+        show(process)
+"""
+"""The nice value of a process, then those of all engines and of the processes of their pages."""
 
 
 @pytest.fixture
@@ -111,6 +122,8 @@ def test_it_runs_in_its_sandbox_with_the_embedded_postgresql(machine: Container)
 
     main = machine.show(UNIT, "MainPID")
     assert machine.run("stat", "--format=%U", f"/proc/{main}").stdout.strip() == "tracepool"
+    own, *of_engines = map(int, machine.run(f"{INSTALLED}/bin/python3", "-c", NICE, main).stdout.split())
+    assert set(of_engines) == {min(own + child.NICE, 19)}, "clicks have precedence over pages"
     words = machine.run("systemctl", "status", "--no-pager", "--full", UNIT).stdout
     assert 'Status: "serving' in words
     assert "bin/postgres -D /var/lib/private/tracepool/postgres/data" in words

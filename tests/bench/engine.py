@@ -3,17 +3,23 @@
 import os
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import trio
 
 from daemon.trace.engine.engines import engines_running
 from daemon.trace.engine.records import PageRequest
+from tests.bench import jump_network
 from tests.bench.figures import Figure, quantile
-from tests.bench.scene import BenchmarkBroke, Scene
+from tests.bench.scene import BenchmarkBroke, Scene, add_ips, add_offer, loaded, start_load
 
 CPU_TARGET_MS, WAIT_TARGET_MS = 3.0, 5.0
 CONCURRENT = 20
+MOVED_TARGET_MS = 5.0
+IPS, CLICKS_PER_S = 100, 40.0
+TURNS, TURN_S = 6, 10.0
+WARM_UP_S = 8.0  # the first commits of leases take longer
 PAUSE_S = 0.005  # between two pages of the first figures: the engine makes its next process meanwhile
 PAGE = PageRequest(
     "https://track.example/click",
@@ -29,6 +35,7 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
     pages = 100 if quick else 1_000
     say(f"{pages} pages with one script, one after the other and {CONCURRENT} at once")
     alone_ms, together_ms, cpu_ms, own_ms = trio.run(_measured, pages)
+    moved_ms, off_ms, note = _beside_clicks(scene, quick, say)
     return [
         Figure(
             "CPU of a page with one script, in all",
@@ -51,7 +58,43 @@ def run(scene: Scene, quick: bool, say: Callable[[str], None]) -> list[Figure]:
             "ms",
             note=f"p99 {quantile(together_ms, 0.99):.1f} ms; {len(os.sched_getaffinity(0))} CPUs",
         ),
+        Figure(
+            "other clicks beside hostile pages: their wait p99 grows by",
+            moved_ms,
+            "ms",
+            MOVED_TARGET_MS,
+            reference=off_ms,
+            beside="their wait p99 without",
+            note=note,
+        ),
     ]
+
+
+def _beside_clicks(scene: Scene, quick: bool, say: Callable[[str], None]) -> tuple[float, float, str]:
+    """The medians of pairs of turns: how much hostile pages move the clicks' wait p99, and that wait without them."""
+    turns, turn_s = (1, 6.0) if quick else (TURNS, TURN_S)
+    url = scene.database()
+    with scene.network(IPS, module=jump_network.__name__) as network:
+        add_ips(url, network)
+        add_offer(url, "plain", network.chain_url(2, 0))
+        add_offer(url, "hostile", jump_network.HOSTILE_URL)
+        with scene.daemon(url, {"pool": {"cooldown_s": 0.1}}) as daemon:
+            loaded(start_load("clicks", daemon.click_url("plain"), str(CLICKS_PER_S), str(WARM_UP_S)))
+            off_ms: list[float] = []
+            on_ms: list[float] = []
+            hostile: Counter[str] = Counter()
+            for turn in range(turns):
+                for beside, found in ((False, off_ms), (True, on_ms)) if turn % 2 else ((True, on_ms), (False, off_ms)):
+                    say(f"turn {turn + 1} of {turns}: clicks {'beside hostile pages' if beside else 'alone'}")
+                    load = start_load("clicks", daemon.click_url("plain"), str(CLICKS_PER_S), str(turn_s))
+                    if beside:
+                        rate = str(jump_network.PAGES / TURNS / TURN_S)
+                        more = start_load("clicks", daemon.click_url("hostile"), rate, str(turn_s))
+                        hostile.update(loaded(more)["outcomes"])
+                    found.append(quantile(loaded(load)["waits_ms"], 0.99))
+    moved_ms = [on - off for on, off in zip(on_ms, off_ms, strict=True)]
+    note = f"{turns} pairs: {', '.join(f'{ms:.1f}' for ms in moved_ms)} ms; hostile pages: {dict(hostile)}"
+    return quantile(moved_ms, 0.5), quantile(off_ms, 0.5), note
 
 
 async def _measured(pages: int) -> tuple[list[float], list[float], float, float]:

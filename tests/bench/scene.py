@@ -163,13 +163,15 @@ class Scene:
         return url
 
     @contextmanager
-    def network(self, addresses_count: int, *, secure: bool = False) -> Iterator[Network]:
+    def network(
+        self, addresses_count: int, *, secure: bool = False, module: str = "tests.fakes.network"
+    ) -> Iterator[Network]:
         """Run the network with so many proxies, 250 in each subnet; `secure`: with an https origin."""
         addresses = tuple(f"127.1.{i // 250}.{i % 250 + 1}" for i in range(addresses_count))
         directory = self.fresh_dir("network")
         log, authority = directory / "requests.jsonl", directory / "authority.pem" if secure else None
         port = free_port_for(addresses, PROXY_PORT_FROM)
-        module = "tests.fakes.network" if authority is None else "tests.bench.secure_network"
+        module = module if authority is None else "tests.bench.secure_network"
         command = [sys.executable, "-m", module, "--proxies", ",".join(addresses)]
         command += ["--proxy-port", str(port), "--log", str(log)]
         command += [] if authority is None else ["--authority", str(authority)]

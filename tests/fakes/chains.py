@@ -174,8 +174,12 @@ SCRIPTS: list[Chain] = [
         more={"c.example/go.js": reply(200, ("Content-Type", "text/javascript"), body=TO.encode())},
     )),
     Chain("a script that is on another host, and not there", *stays(
-        says("<p>One moment.<script src=//c.example/go.js></script>"), "script_unresolved"
+        says("<p>One moment.<script src=//c.example/go.js></script>")
     )),
+    Chain("a script that is on another host, and refused", {
+        "ads.example/start": says("<p>One moment.<script src=//d.example/go.js></script>"),
+        "d.example/go.js": reply(403),
+    }, START, ("script_unresolved",)),
     Chain("a script that sets a cookie and reloads", *leads(
         [says("<script>document.cookie = 'seen=1'; location.reload()</script>"), redirect(LANDING)], "script", "http",
     )),

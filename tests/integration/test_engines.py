@@ -117,6 +117,15 @@ async def test_an_engine_that_was_killed_is_replaced(expected_errors: LoggedErro
         assert (await pages.run(page("say"))).why == "hello"
 
 
+async def test_an_engine_that_does_not_answer_is_replaced(expected_errors: LoggedErrors) -> None:
+    expected_errors.expect("engine_failed")
+    async with engines(1, HOST + "_without_filters") as pages:
+        assert (await pages.run(page("sleep"))).kind == "unresolved"
+        assert (await pages.run(page("say"))).why == "hello"
+    [error] = expected_errors.named("engine_failed")
+    assert error["why"] == "the engine did not answer within 2 s"
+
+
 async def test_a_page_whose_trace_was_cancelled_leaves_the_engine_as_it_was() -> None:
     async with engines() as pages:
         await pages.run(page("say"))

@@ -16,13 +16,11 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
+from daemon.trace.browser.command import PACKAGE, browser_program
 from tests.pages.chromium import judge_all
 from tests.pages.corpus import JumpPage, corpus, write
 from tests.pages.landing import trace_all
 from tests.pages.shares import OUTCOMES, outcome_of
-from tests.support.needs import program_path
-
-BROWSERS = ("chromium-headless-shell", "chromium")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -32,7 +30,7 @@ def main(words: list[str] | None = None) -> int:
     if options.judge or options.write:
         pages, failed = _judged(pages, options)
     if not options.no_trace:
-        _trace(pages, options.verbose)
+        _trace(pages, options)
     return 1 if failed else 0
 
 
@@ -42,15 +40,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--judge", action="store_true", help="ask Chromium where it lands")
     parser.add_argument("--write", action="store_true", help="and write its answers into the files")
     parser.add_argument("--real", action="store_true", help="on the real clock: 11 s for pages that stay")
+    parser.add_argument("--tracer", choices=("http", "auto", "browser"), default="http")
     parser.add_argument("--no-trace", action="store_true", help="do not land them by tracepool")
     parser.add_argument("-v", "--verbose", action="store_true", help="show each page, not only those that differ")
     return parser
 
 
 def _judged(pages: list[JumpPage], options: argparse.Namespace) -> tuple[list[JumpPage], bool]:
-    program = next(filter(None, map(program_path, BROWSERS)), None)
+    program = browser_program()
     if program is None:
-        sys.exit(f"needs the package {BROWSERS[0]} or {BROWSERS[1]}")
+        sys.exit(f"needs the package {PACKAGE}")
     tabs = 60 if options.real else 12
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         found = trio.run(lambda: judge_all(program, Path(profile), pages, real=options.real, tabs=tabs))
@@ -69,15 +68,15 @@ def _judged(pages: list[JumpPage], options: argparse.Namespace) -> tuple[list[Ju
     return told, failed
 
 
-def _trace(pages: list[JumpPage], verbose: bool) -> None:
+def _trace(pages: list[JumpPage], options: argparse.Namespace) -> None:
     pages = [page for page in pages if page.told is not None]
-    found = trio.run(trace_all, pages)
+    found = trio.run(trace_all, pages, options.tracer)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for page in pages:
         outcome = outcome_of(page, found[page.name])
         counts[page.kind][outcome] += 1
         counts["in sum"][outcome] += 1
-        if verbose or outcome not in ("lands", "stays"):
+        if options.verbose or outcome not in ("lands", "stays"):
             traced = found[page.name]
             kinds, ours = " ".join(traced.kinds), traced.landing or ""
             print(f"{outcome:<10} {page.name}: {kinds} {ours} {traced.why}; Chromium {page.told}")

@@ -41,6 +41,7 @@ FLAGS = (
     "--disable-features=IsolateOrigins,site-per-process,HttpsUpgrades,HttpsFirstBalancedModeAutoEnable",
     "--no-first-run",
     "--lang=en-US",
+    "--accept-lang=en-US,en",
     "--host-resolver-rules=MAP * ~NOTFOUND",
     f"--user-agent={USER_AGENT}",
     "--remote-debugging-pipe",
@@ -196,6 +197,7 @@ async def judged(protocol: Protocol, page: JumpPage, *, real: bool = False) -> S
             protocol.listeners[session] = tab.event
             await protocol.send("Page.enable", session)
             await protocol.send("Network.enable", session)
+            await protocol.send("Emulation.setFocusEmulationEnabled", session, enabled=True)
             await protocol.send("Fetch.enable", session, patterns=[{"urlPattern": "*"}])
             if not real:
                 await protocol.send("Emulation.setVirtualTimePolicy", session, policy="pause")

@@ -1,6 +1,7 @@
 """Where tracepool lands with a page of the corpus: a whole trace through a proxy on loopback."""
 
 import contextlib
+import math
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -10,19 +11,22 @@ from urllib.parse import urlsplit
 import trio
 
 from daemon.demo.wire import Connection, Request, answer
-from daemon.providers.proxies import proxy_for
+from daemon.providers.proxies import LeasedProxy
+from daemon.settings.live import LiveSettings
 from daemon.trace.engine.engines import engines_running
+from daemon.trace.local import HTTP, LocalBackend
 from daemon.trace.walk.hops import TraceResult
 from daemon.trace.walk.steps import Identity, Landed, Limits, Walk
-from daemon.trace.wire.session import Fetcher, trace
 from tests.fakes.net import context_for, fetcher
 from tests.fakes.proxies import proxy
 from tests.fakes.wire import listening
+from tests.integration.tracers import browser_running, tracer_settings
 from tests.pages.chromium import USER_AGENT
 from tests.pages.corpus import JumpPage, Sent
 
 ENGINES = 2
 TRACES_MAX = 4
+TRACE_S_MAX = 30.0
 LIMITS = Limits(20, allow_private=True)
 IDENTITY = Identity(USER_AGENT, "en-US,en;q=0.9")
 
@@ -58,8 +62,8 @@ class _Origin:
     async def _answer(self, stream: trio.abc.Stream, request: Request) -> bool:
         url = f"{self.scheme}://{request.value('host')}{request.target}"
         self.requests.append((url, request))
-        is_file = urlsplit(url).path.endswith((".js", ".mjs"))
-        found = self.page.answer(url, nth=self.asked[url], document=not is_file)
+        is_document = "text/html" in (request.value("accept") or "")
+        found = self.page.answer(url, nth=self.asked[url], document=is_document)
         self.asked[url] += 1
         await stream.send_all(answer(found.status, found.body, *found.headers, kind=None))
         return True
@@ -94,10 +98,10 @@ async def served(page: JumpPage, tls: ssl.SSLContext) -> AsyncIterator[tuple[int
         yield port, plain.requests
 
 
-async def traced(page: JumpPage, tls: ssl.SSLContext, by: Fetcher) -> Traced:
+async def traced(page: JumpPage, tls: ssl.SSLContext, by: LocalBackend) -> Traced:
     async with served(page, tls) as (port, requests):
-        walk = Walk(page.url, IDENTITY, LIMITS)
-        result = await trace(by, proxy_for("127.0.0.1", str(port), None), walk, timeout_s=30)
+        proxy = LeasedProxy("127.0.0.1", str(port), "us", "", "a/1", math.inf)
+        result = await by.trace(Walk(page.url, IDENTITY, LIMITS), proxy, timeout_s=TRACE_S_MAX)
     return _told(page, result, requests)
 
 
@@ -113,18 +117,22 @@ def _told(page: JumpPage, result: TraceResult, requests: list[tuple[str, Request
     )
 
 
-async def trace_all(pages: list[JumpPage]) -> dict[str, Traced]:
+async def trace_all(pages: list[JumpPage], tracer: str = "http") -> dict[str, Traced]:
     """By the page's name."""
     tls = certificates(pages)
     found: dict[str, Traced] = {}
     room = trio.CapacityLimiter(TRACES_MAX)
+    live = LiveSettings(tracer_settings(tracer=tracer, user_agent=USER_AGENT))
 
-    async def one(page: JumpPage, by: Fetcher) -> None:
+    async def one(page: JumpPage, by: LocalBackend) -> None:
         async with room:
             found[page.name] = await traced(page, tls, by)
 
-    async with engines_running(ENGINES) as engines, trio.open_nursery() as nursery:
-        by = fetcher(engine=engines)
-        for page in pages:
-            nursery.start_soon(one, page, by)
+    async with contextlib.AsyncExitStack() as stack:
+        engines = await stack.enter_async_context(engines_running(ENGINES))
+        browser = await stack.enter_async_context(browser_running(live)) if tracer != HTTP else None
+        by = LocalBackend(live, fetcher(engine=engines), browser)
+        async with trio.open_nursery() as nursery:
+            for page in pages:
+                nursery.start_soon(one, page, by)
     return found

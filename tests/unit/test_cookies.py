@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.trace.walk.cookie_dates import cookie_date
-from daemon.trace.walk.cookies import ATTRIBUTE_CHARACTERS_MAX, COOKIES_MAX, Jar
+from daemon.trace.walk.cookies import ATTRIBUTE_CHARACTERS_MAX, COOKIES_MAX, Jar, is_same_site
 
 SET_AT = "https://www.shop.example.com/a/b?c"
 
@@ -226,3 +226,44 @@ def test_a_tab_inside_a_value_is_kept_and_any_other_control_character_refuses_th
     assert sent(after(" a = 1\t2 ")) == "a=1\t2"
     for line in ("a=1\x7f", "a=1; Path=/\x0b", "a\x00=1"):
         assert sent(after(line)) == ""
+
+
+def scripted(jar: Jar, *lines: str) -> str:
+    """document.cookie after these assignments."""
+    jar.keep_from_script(URL(SET_AT), [], lines)
+    return jar.document_cookie(URL(SET_AT))
+
+
+def test_a_script_sees_and_sets_each_cookie_that_is_not_http_only() -> None:
+    jar = after("a=1", "b=2; HttpOnly")
+    assert jar.document_cookie(URL(SET_AT)) == "a=1"
+    assert scripted(jar, "b=3", "c=4; HttpOnly", "d=5; Path=/", "__Http-e=6; Secure; HttpOnly") == "a=1; d=5"
+    assert sent(jar) == "a=1; b=2; d=5"
+
+
+def test_a_script_removes_its_cookie_but_none_that_is_http_only() -> None:
+    jar = after("a=1", "b=2; HttpOnly")
+    assert scripted(jar, "a=; Max-Age=0", "b=; expires=Thu, 01 Jan 1970 00:00:00 GMT") == ""
+    assert sent(jar) == "b=2"
+
+
+def test_the_cookies_of_a_script_are_sent_in_utf_8() -> None:
+    jar = Jar()
+    assert scripted(jar, "a=ü") == "a=ü"
+    assert sent(jar).encode("latin-1") == "a=ü".encode()
+
+
+@pytest.mark.parametrize(
+    ("url", "other", "same"),
+    [
+        ("https://a.example.com/", "https://b.example.com/", True),
+        ("https://example.com/", "https://b.example.com:8443/", True),
+        ("https://a.example.com/", "http://a.example.com/", False),
+        ("https://a.example.com/", "https://a.example.org/", False),
+        ("https://a.co.uk/", "https://b.co.uk/", False),
+        ("https://192.0.2.1/", "https://192.0.2.1:8443/", True),
+        ("https://192.0.2.1/", "https://192.0.2.2/", False),
+    ],
+)
+def test_a_site_is_a_scheme_and_a_registrable_domain(url: str, other: str, same: bool) -> None:
+    assert is_same_site(URL(url), URL(other)) is same

@@ -389,3 +389,54 @@ def test_a_page_is_one_for_the_engine_or_its_jump_is_on_its_tree(page: bytes) ->
         assert tree.css("script, body[onload], frameset[onload]")
     elif found.jump is not None:
         assert tree.css("meta[http-equiv]")
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "<img src=x onerror=\"location='/a'\">",
+        "<img srcset=x onload=\"location='/a'\">",
+        "<svg onload=\"location='/a'\">",
+        "<script src=//code.jquery.com/a.js onerror=\"location='/a'\"></script>",
+        "<style onload='go()'></style>",
+        "<input autofocus onfocus=\"location='/a'\">",
+        "<details open ontoggle=\"location='/a'\">",
+        "<body onpageshow=\"location='/a'\">",
+        "<iframe src=\"javascript:top.location='/a'\"></iframe>",
+        "<iframe src=\" \tjava\nscript:top.location='/a'\"></iframe>",
+        '<iframe srcdoc="<script>top.location=1</script>"></iframe>',
+        '<iframe srcdoc="<img src=x onerror=top.location=1>"></iframe>',
+        "<svg><script href=/a.js></script></svg>",
+        "<script src=''></script>",
+        "<script for=window event=onload>location='/a'</script>",
+        "<body onload='a()'>",
+    ],
+)
+def test_a_page_with_an_element_that_may_run_a_script_is_one_for_the_engine(element: str) -> None:
+    page = read_page((meta("0;/a") + element).encode(), Source(URL(HERE), "utf-8", 10), whole=True)
+    assert page.document is not None
+    assert page.jump is None
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "<a href=# onclick=\"location='/a'\">",
+        "<img onload=\"location='/a'\">",
+        "<input onfocus=\"location='/a'\" onchange='this.form.submit()'>",
+        "<body onunload=\"location='/a'\" onbeforeunload=\"location='/a'\" onresize=\"location='/a'\">",
+        "<iframe src=about:blank></iframe><iframe src=//b.example/></iframe>",
+        "<iframe srcdoc='<p>stop</p>'></iframe>",
+        "<script for=window event=onclick>location='/a'</script>",
+        "<script type='text/javascript; charset=utf-8'>location='/a'</script>",
+        "<script type=application/ld+json>{}</script><script type=importmap>{}</script>",
+        "<script> </script><script nomodule src=/a.js></script>",
+        "<script src=https://www.googletagmanager.com/gtag/js></script>",
+        "<a href=\"javascript:location='/a'\">x</a>",
+        "<script>location='/a'",
+    ],
+)
+def test_a_page_on_which_no_script_runs_by_itself_needs_no_engine(element: str) -> None:
+    page = read_page((meta("0;/a") + element).encode(), Source(URL(HERE), "utf-8", 10), whole=True)
+    assert page.document is None
+    assert page.jump == Jump("meta", "http://ads.example/a")

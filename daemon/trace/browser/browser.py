@@ -13,7 +13,7 @@ import trio
 from daemon.settings.live import LiveSettings
 from daemon.settings.model import Settings
 from daemon.trace.browser.cdp import BrowserGone
-from daemon.trace.browser.command import PACKAGE, PROGRAMS, browser_program
+from daemon.trace.browser.command import PACKAGE, browser_program
 from daemon.trace.browser.process import BrowserProcess, BrowserUnavailable, Tab, started
 
 PLACE_WAIT_S = 10.0  # for one of trace.browser_max places
@@ -92,7 +92,7 @@ class Browser:
             raise BrowserUnavailable("the daemon starts or stops")
         program = browser_program()
         if program is None:
-            raise BrowserUnavailable(f"no browser is installed: install the package {PACKAGE} ({', '.join(PROGRAMS)})")
+            raise BrowserUnavailable(f"no browser is installed: install the package {PACKAGE} or chromium")
         process = await started(program, self._settings.user_agent, self._arguments, self._nursery)
         self._nursery.start_soon(self._keep, process)
         return process

@@ -4,7 +4,6 @@ The walk decides the next step. A page may replace its own jump by another one b
 walk takes the first one back.
 """
 
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import trio
@@ -20,7 +19,7 @@ from daemon.trace.walk.hops import Fetch, GaveUp, HopAnswer, HopFailure, Landed,
 from daemon.trace.walk.steps import Step, Walk
 from daemon.trace.walk.verdicts import Failure, Phase, Verdict
 from daemon.trace.wire.connection import HTTP_PORT, HTTPS_PORT
-from daemon.web.headers import RawHeaders
+from daemon.web.headers import RawHeaders, parsed
 
 REPLACED_MAX = 20  # jumps by which one page replaces its own earlier one
 
@@ -65,15 +64,22 @@ class Course:
         self._take(step)
         return step
 
-    def jump(self, jump: Jump, cookies: Sequence[str] = ()) -> Step:
-        """The page that is shown leaves. `cookies`: which its scripts have set, as set-cookie-strings."""
+    def jump(self, jump: Jump, cookies: str = "") -> Step:
+        """The page that is shown leaves. `cookies`: the Cookie header of its request."""
         assert self.answer is not None, "no page is shown"
-        if cookies:
-            self.walk.jar.keep_from_script(URL(self.url), self.answer.headers, cookies)
+        self._keep_cookies(parsed(jump.url), cookies, self.answer)
         jumped = self.answer, self.url, self._at, self._before
         step = self._left(Page(jump, tier="browser"))
         self._jumped, self.answer = jumped, None
         return step
+
+    def _keep_cookies(self, target: URL | None, sent: str, answer: HopAnswer) -> None:
+        """Stores the cookies that scripts of the page have set, as far as the page's own host gets them."""
+        jar, page = self.walk.jar, URL(self.url)
+        if target is not None and target.hostname == page.hostname:
+            known = jar.header(target).split("; ")
+            new = [f"{pair}; path=/" for pair in sent.split("; ") if pair and pair not in known]
+            jar.keep_from_script(page, answer.headers, new)
 
     def return_to_page(self) -> bool:
         """The page's jump is not performed. False if no page had jumped, or it has done so too often."""

@@ -29,6 +29,8 @@ from daemon.web.headers import RawHeaders, location_in, parsed, wire_url
 
 PAGE_S = 10.0
 MARGIN_MS = 250  # of the page's own time, for what is due at its end
+DWELL_S = 0.1  # of real time for a page at least: animation frames come in real time
+LEAVE_S = 1.0  # of real time for a navigation that the page has begun; one that a policy forbids never comes
 
 BLOCKED = frozenset({"Image", "Media", "Font", "Stylesheet", "TextTrack", "Prefetch", "Ping", "Manifest"})
 KINDS: Mapping[str, str] = {
@@ -62,6 +64,8 @@ class Visit:
         self._how: tuple[str, str] = "", "script"  # where the page wants to go, and how
         self._is_leaving = False  # it has begun a navigation whose request has not paused yet
         self._own_url = ""  # of the page, with the fragment that it has set
+        self._dwells_until = 0.0  # for the page that is shown
+        self._is_lingering = False  # the page's time has passed; what real time brings is awaited until the deadline
         self._has_virtual_time = True
         self._time_command = 0  # the number of the last command for it
 
@@ -113,6 +117,7 @@ class Visit:
         await tab.send("Network.enable", maxTotalBufferSize=0, maxResourceBufferSize=0)
         await tab.send("Inspector.enable")
         await tab.send("Page.enable")
+        await tab.send("Emulation.setFocusEmulationEnabled", enabled=True)
         if cookies := [cookie_of(cookie) for cookie in walk.jar.cookies()]:
             await tab.send("Network.setCookies", cookies=cookies)
         await tab.call("Fetch.enable", patterns=_PATTERNS, handleAuthRequests=True)
@@ -129,7 +134,7 @@ class Visit:
         await self._tab.send("Page.navigate", url=url or fetch.url, **options)
 
     def _await_answer(self) -> None:
-        self._is_shown = self._is_loaded = False
+        self._is_shown = self._is_loaded = self._is_lingering = False
         self._own_url = ""
         self._deadline = min(trio.current_time() + self._hop_timeout_s, self._ends_at)
 
@@ -180,15 +185,7 @@ class Visit:
         headers = {name.lower(): value for name, value in request["headers"].items()}
         kind = how if wanted and wire_url(wanted) == request["url"] else "script"
         jump = Jump(kind, url, request["method"], body, headers.get("content-type", ""))
-        self._course.jump(jump, self._new_cookies(url, headers.get("cookie", "")))
-
-    def _new_cookies(self, url: str, sent: str) -> tuple[str, ...]:
-        """The cookies that scripts of the page have set, as far as the page's own host gets them."""
-        target, page = parsed(url), parsed(self._course.url)
-        if target is None or page is None or target.hostname != page.hostname:
-            return ()
-        known = self._course.walk.jar.header(target).split("; ")
-        return tuple(f"{pair}; path=/" for pair in sent.split("; ") if pair and pair not in known)
+        self._course.jump(jump, headers.get("cookie", ""))
 
     async def _answered(self, params: Params) -> None:
         course, number = self._course, params["requestId"]
@@ -214,6 +211,7 @@ class Visit:
     def _show(self, status: int, headers: RawHeaders) -> None:
         """The page is being loaded."""
         self._course.show(self._course.head(status, headers))
+        self._is_lingering = False
         self._deadline = min(trio.current_time() + PAGE_S, self._ends_at)
 
     async def _loading_failed(self, params: Params) -> None:
@@ -257,6 +255,7 @@ class Visit:
         frame = params["frame"]
         if frame["id"] == self._frame and self._course.answer is not None and frame["url"].startswith("http"):
             self._is_shown = True
+            self._dwells_until = trio.current_time() + DWELL_S
             await self._run_time()  # some pages never load: an app's URL, or document.open, ended their loading
 
     async def _within_document(self, params: Params) -> None:
@@ -281,8 +280,12 @@ class Visit:
             self._deadline = min(trio.current_time() + self._course.walk.limits.refresh_max_s, self._ends_at)
 
     async def _settled(self, _: Params) -> None:
-        if not self._is_shown or self._is_leaving or self._course.answer is None:
+        now = trio.current_time()
+        if not self._is_shown or self._course.answer is None:
             await self._run_time()
+        elif self._is_leaving or now < self._dwells_until:
+            self._is_lingering = True
+            self._deadline = min(now + LEAVE_S if self._is_leaving else self._dwells_until, self._ends_at)
         else:
             self._land()
 
@@ -290,8 +293,9 @@ class Visit:
         is_same = self._own_url and wire_url(self._own_url) == self._course.url
         self._course.land(url=self._own_url if is_same else "")
 
-    async def _dialog(self, _: Params) -> None:
-        await self._tab.send("Page.handleJavaScriptDialog", accept=True)
+    async def _dialog(self, params: Params) -> None:
+        """Nobody is there to agree to a question of the page."""
+        await self._tab.send("Page.handleJavaScriptDialog", accept=params["type"] not in ("confirm", "prompt"))
 
     async def _crashed(self, _: Params) -> None:
         if self._course.answer is None:
@@ -301,7 +305,7 @@ class Visit:
     async def _out_of_time(self) -> None:
         if self._course.answer is None:
             self._course.late()
-        elif self._is_loaded and not self._has_virtual_time:
+        elif self._is_lingering or (self._is_loaded and not self._has_virtual_time):
             self._land()
         else:
             self._course.land(f"the page did not settle within {PAGE_S:g} s")

@@ -39,13 +39,14 @@ const ProxyOfTheWorld = Proxy;
 const TypeErrorOfTheWorld = TypeError;
 const DOMExceptionOfTheWorld = DOMException;
 const decodePercent = decodeURIComponent;
-const fromBase64 = atob;
+const fromBase64 = atob, toBase64 = btoa;
 const push = uncurried(Array.prototype.push), pop = uncurried(Array.prototype.pop), shift = uncurried(Array.prototype.shift);
 const splice = uncurried(Array.prototype.splice), join = uncurried(Array.prototype.join);
 const arraySlice = uncurried(Array.prototype.slice), sort = uncurried(Array.prototype.sort);
 const listIndex = uncurried(Array.prototype.indexOf);
 const slice = uncurried(String.prototype.slice), indexOf = uncurried(String.prototype.indexOf);
 const lower = uncurried(String.prototype.toLowerCase), upper = uncurried(String.prototype.toUpperCase);
+const trim = uncurried(String.prototype.trim);
 const charCode = uncurried(String.prototype.charCodeAt);
 const startsWith = uncurried(String.prototype.startsWith), endsWith = uncurried(String.prototype.endsWith);
 const exec = uncurried(RegExp.prototype.exec);
@@ -129,6 +130,9 @@ const ask = (name, argument) => parseJson(host[name](written(argument)));
 
 const parsedUrl = (href, base, encoding) => ask("url", ["parse", toText(href), base || "", encoding || "utf-8"]);
 const changedUrl = (href, part, value) => ask("url", ["set", href, part, toText(value)]);
+let hereUrl = null;
+/** The parts of the document's URL. */
+const here = () => (hereUrl !== null && hereUrl.href === page.url ? hereUrl : (hereUrl = parsedUrl(page.url)));
 const withoutFragment = (href) => split(href, /#/g)[0];
 
 /* Math.random: xoshiro128** with a seed of each page's own. The built-in one would draw the same numbers for each page. */
@@ -181,6 +185,32 @@ share(Number.prototype, { toLocaleString(locale, options) {
   return replaced(parts[0], /\d(?=(?:\d{3})+$)/g, (match) => match[0] + ",") + (parts.length > 1 ? "." + parts[1] : "");
 } });
 delete global.InternalError;
+delete global.SharedArrayBuffer;
+/* RegExp.$1 and its like (the legacy static properties), which QuickJS lacks. Each match has to be noted for them, so only
+a page whose scripts have such a name pays for that. */
+const LEGACY = bare({ input: "$_", lastMatch: "$&", lastParen: "$+", leftContext: "$`", rightContext: "$'" });
+const USES_LEGACY = /RegExp\s*(?:\.\s*(?:\$|lastM|lastP|leftC|rightC|input)|\[)/;
+let lastMatch = null, notesMatches = false;
+function noteMatches(text) {
+  if (notesMatches || !test(USES_LEGACY, text)) return;
+  notesMatches = true;
+  share(RegExp.prototype, { exec(given) {
+    const match = exec(this, given);
+    if (match !== null) lastMatch = match;
+    return match;
+  } });
+}
+function legacy(read) {
+  if (!notesMatches) miss("a static property of RegExp");
+  return lastMatch === null ? "" : read(lastMatch) ?? "";
+}
+const RegExpOfTheWorld = RegExp;
+for (let at = 1; at < 10; at++) defineProperty(RegExp, "$" + at, { get: () => legacy((match) => match[at]), configurable: true });
+each(ownKeys(LEGACY), (name) => each([name, LEGACY[name]], (one) => defineProperty(RegExpOfTheWorld, one, {
+  get: () => legacy((match) => (name === "input" ? match.input : name === "lastMatch" ? match[0] : name === "lastParen" ? match[match.length - 1]
+    : name === "leftContext" ? slice(match.input, 0, match.index) : slice(match.input, match.index + match[0].length))),
+  configurable: true,
+})));
 /** Has each member of an object throw where `this` is not the object whose member it is, as Web IDL says. */
 function guard(members, isOwn) {
   const check = (object) => {
@@ -213,7 +243,7 @@ const page = bare({
   request: null, url: "", base: null, clock: 0, tasks: [], taskCount: 0, running: 0, readyState: "loading",
   missed: "", awaited: "", needs: [], cookies: [], jar: bare(), refresh: null, loaded: false, jump: null, policies: [],
   referrerPolicies: [], texts: "", failures: 0, failuresBefore: 0, currentScript: null, deferred: [], blocksLoad: 0,
-  observers: [], atLoad: [], ignoresWrites: 0, loading: false, evalBlocked: false, title: null,
+  observers: [], atLoad: [], ignoresWrites: 0, tasksRun: 0, loading: false, evalBlocked: false, title: null,
 });
 
 const TASKS_MAX = 4096; // of one page: timers, frames and events
@@ -319,7 +349,7 @@ function follow(how, url, more = {}) {
   page.jump = null;
   if (!contains(page.schemes, slice(url.protocol, 0, -1))) return; // no application opens it
   page.jump = bare({
-    how, url: url.href, method: more.method || "GET", body, type: more.type || "", due: page.clock,
+    how, task: page.tasksRun, url: url.href, method: more.method || "GET", body, type: more.type || "", due: page.clock,
     noReferrer: more.noReferrer === true, missed: page.missed, awaited: page.awaited, replaced: false,
     policies: arraySlice(page.referrerPolicies), cookies: page.cookies.length,
     skipped: page.needs.length, failed: page.failures > page.failuresBefore,
@@ -432,11 +462,11 @@ function allowsUrl(names, href) {
   return !some(page.policies, (policy) => {
     const sources = sourcesOf(policy, names);
     if (sources === null) return false;
-    const url = parsedUrl(href), here = parsedUrl(page.url);
+    const url = parsedUrl(href);
     return !some(sources, (source) => {
       const text = lower(source);
       if (text === "*") return test(/^https?:$/, url.protocol);
-      if (text === "'self'") return url.origin === here.origin;
+      if (text === "'self'") return url.origin === here().origin;
       if (test(/^[a-z][a-z0-9+.-]*:$/, text)) return text === url.protocol;
       const parts = exec(/^(?:([a-z]+):\/\/)?(\*\.)?([^/:]+)(?::([0-9*]+))?/, text);
       if (parts === null || parts[3][0] === "'") return false;
@@ -488,6 +518,7 @@ function mine(record, key) {
 }
 /** Adds a child at a place, without any effect. */
 function attach(parent, record, at = parent.children.length) {
+  treeVersion++;
   if (parent.children === NO_CHILDREN) parent.children = [];
   record.parent = parent;
   if (at === parent.children.length) push(parent.children, record);
@@ -546,7 +577,21 @@ function first(root, accept) {
   return found;
 }
 const byTag = (root, tag) => descendants(root, (record) => isElement(record, tag));
-const byId = (root, id) => first(root, (record) => isElement(record) && attribute(record, "id") === id);
+/* The document's elements by id, made anew after the tree has changed. */
+let treeVersion = 0;
+const ids = bare({ version: -1, elements: null });
+function byId(root, id) {
+  if (root !== documentRecord) return first(root, (record) => isElement(record) && attribute(record, "id") === id);
+  if (ids.version !== treeVersion) {
+    ids.version = treeVersion;
+    ids.elements = bare();
+    walk(root, (record) => {
+      const own = record.type === ELEMENT ? attribute(record, "id") : null;
+      if (own !== null && !(own in ids.elements)) ids.elements[own] = record;
+    });
+  }
+  return ids.elements[id] || null;
+}
 const root = (record) => {
   while (record.parent !== null) record = record.parent;
   return record;
@@ -573,6 +618,7 @@ const theBody = () => partOf("body") || partOf("frameset");
 function detach(record) {
   const parent = record.parent;
   if (parent === null) return;
+  treeVersion++;
   splice(parent.children, listIndex(parent.children, record), 1);
   record.parent = null;
 }
@@ -609,12 +655,19 @@ function arrived(record) {
     if (hasOwn(effects, one.tag) && isConnected(one)) effects[one.tag](one);
   });
 }
+/** The same for an element without children. */
+function arrivedAlone(record) {
+  const hasEffect = hasOwn(effects, record.tag);
+  if (!(hasEffect || "id" in record.attributes || "name" in record.attributes) || !isConnected(record)) return;
+  named(record);
+  if (hasEffect) effects[record.tag](record);
+}
 /** What elements do when they are inserted, or when an attribute of them changes. */
 const effects = bare({
   script: (record) => record.fromParser || prepareScript(record),
   meta: readMeta,
   iframe: loadFrame,
-  img: loadImage,
+  img: loadMedia,
   base: () => (page.base = null),
   body: readHandlers,
   frameset: readHandlers,
@@ -623,7 +676,7 @@ const effects = bare({
   svg: (record) => listens(record, "load") && push(page.atLoad, record),
   input: focuses, textarea: focuses, button: focuses, select: focuses, a: focuses,
   details: (record) => attribute(record, "open") !== null && occurs(record, "toggle"),
-  video: (record) => fetches(record, true), audio: (record) => fetches(record, true),
+  video: loadMedia, audio: loadMedia,
   object: (record) => fetches(record, true), embed: (record) => fetches(record, true),
 });
 function readMeta(record) {
@@ -653,20 +706,23 @@ function fetches(record, loads) {
     }
   });
 }
-function loadImage(record) {
-  const source = attribute(record, "src");
-  if (source === null) return;
-  const url = parsedUrl(source, documentBase());
-  if (source === "" || url === null || !test(/^(?:https?|data|blob):$/, url.protocol)) {
-    queue(0, () => fire(record, "error"));
-  } else if (url.protocol === "data:") {
-    occurs(record, "load");
-  } else if (record.resource !== url.href) {
-    record.resource = url.href;
-    fetches(record, true);
-  }
+/** Images, audio and video load by themselves, also outside of the document. Only listeners notice. */
+function loadMedia(record) {
+  if (attribute(record, "src") === null) return;
+  queue(0, () => {
+    const source = attribute(record, "src");
+    const isHeard = some([record, documentRecord, windowRecord], (one) => "error" in one.listeners) ||
+      listens(record, "load") || listens(record, "error");
+    if (!isHeard || source === null || record.loads === source) return;
+    record.loads = source;
+    const url = source === "" ? null : parsedUrl(source, documentBase());
+    if (url === null || !test(/^(?:https?|data|blob):$/, url.protocol)) fire(record, "error");
+    else if (url.protocol === "data:" && record.tag === "img") fire(record, "load");
+    else fetches(record, true);
+  });
 }
 function focuses(record) {
+  if (attribute(record, "disabled") !== null || lower(attribute(record, "type") || "") === "hidden") return;
   if (attribute(record, "autofocus") !== null && listens(record, "focus") && !page.focused) {
     page.focused = true;
     occurs(record, "focus");
@@ -676,7 +732,10 @@ function focuses(record) {
 function documentBase() {
   if (page.base === null) {
     const element = first(documentRecord, (record) => isElement(record, "base") && attribute(record, "href") !== null);
-    if (element === null) return page.url;
+    if (element === null) {
+      page.base = "";
+      return page.url;
+    }
     const url = parsedUrl(attribute(element, "href"), page.url, page.request.encoding);
     page.base = url === null || contains(["data:", "javascript:"], url.protocol) ||
       !allowsUrl(["base-uri"], url.href) ? "" : url.href;
@@ -699,6 +758,7 @@ const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
   if (test(/\bimport\s*\(/, text)) awaits("import()");
+  noteMatches(text);
 }
 /** HTML 4.12.1.1: "classic", "module", or null for an element that is no script. */
 function scriptKind(record) {
@@ -733,13 +793,17 @@ function prepareScript(record) {
 function runScript(record, text, kind) {
   const before = page.currentScript;
   page.currentScript = kind === "classic" ? record : null;
-  if (kind === "module") runModule(text);
-  else runText(text);
+  if (kind === "module") {
+    page.ignoresWrites++;
+    runModule(text);
+    page.ignoresWrites--;
+  } else runText(text);
   page.currentScript = before;
 }
 function runModule(text) {
   page.running++;
-  const failure = parseJson(host.module(stringify(text)));
+  const located = replaced(text, /\bimport\.meta\.url\b/g, () => stringify(page.url));
+  const failure = parseJson(host.module(stringify(located)));
   page.running--;
   if (failure && has(failure, "could not load module")) miss("import");
   else if (failure) report(null, split(failure, /\n/g)[0]);
@@ -840,7 +904,7 @@ function loadFrame(record) {
   if (source === "" || isCode || test(/^about:/i, source)) fire(record, "load");
   else {
     const url = parsedUrl(source, documentBase(), page.request.encoding);
-    if (url !== null && url.origin === parsedUrl(page.url).origin && sandbox === null) {
+    if (url !== null && url.origin === here().origin && sandbox === null) {
       awaits("a frame of the same site");
       page.texts = "leaves";
     }
@@ -866,7 +930,7 @@ const scriptsIn = (html) => {
 have become records. document.write changes the text and has it parsed again: what comes before the insertion point stays
 the same, so positions in the list remain valid. A mark before each script's end tag tells where in the text it ends. */
 const parser = bare({ text: "", nodes: [], made: [], version: 0, points: [], stopped: false, active: false, ends: [],
-  cut: -1, waiting: null, opened: false, isSilent: false });
+  cut: -1, waiting: null, opened: false, openings: 0, isSilent: false });
 const MARK = "\ufdd0", MARK_END = "\ufdd1", CUT = "\ufdd2";
 
 const unmarked = (text) => (has(text, MARK) ? replaced(text, /\ufdd0\d+\ufdd1/g, () => "") : text);
@@ -906,18 +970,19 @@ function isCut(node) {
   if (node.data !== null) return has(node.data, CUT);
   return some(ownKeys(node.attributes), (name) => has(name, CUT) || has(node.attributes[name], CUT));
 }
+/* A loop, because trees may be deeper than the stack. */
 function flattened(nodes) {
-  const list = [];
-  const add = (node, parent) => {
-    const at = list.length;
-    if (typeof node === "string") push(list, { tag: null, data: node, parent, isComment: false });
+  const list = [], open = [bare({ nodes, next: 0, parent: -1 })];
+  while (open.length) {
+    const level = open[open.length - 1], node = level.nodes[level.next++], { parent } = level;
+    if (node === undefined) pop(open);
+    else if (typeof node === "string") push(list, { tag: null, data: node, parent, isComment: false });
     else if (node[0] === "!") push(list, { tag: null, data: node[1], parent, isComment: true });
     else {
+      push(open, bare({ nodes: node[2], next: 0, parent: list.length }));
       push(list, { tag: node[0], data: null, attributes: bare(node[1]), parent, isComment: false });
-      each(node[2], (child) => add(child, at));
     }
-  };
-  each(nodes, (node) => add(node, -1));
+  }
   return list;
 }
 /** Makes the document's nodes up to a point of the text, and runs the scripts among them. */
@@ -952,13 +1017,15 @@ function makeNode(node) {
   const parent = node.parent < 0 ? documentRecord : inside(parser.made[node.parent]);
   const record = node.tag === null ? newText(unmarked(node.data), node.isComment ? COMMENT : TEXT) : newElement(node.tag);
   if (node.tag !== null) {
-    each(ownKeys(node.attributes), (name) => (mine(record, "attributes")[name] = unmarked(node.attributes[name])));
+    const names = ownKeys(node.attributes);
+    if (names.length) record.attributes = node.attributes;
+    each(names, (name) => has(node.attributes[name], MARK) && (node.attributes[name] = unmarked(node.attributes[name])));
     record.namespace = node.tag === "svg" ? SVG : parent.namespace || HTML;
     record.fromParser = true;
   }
   attach(parent, record);
   push(parser.made, record);
-  if (node.tag !== null && node.tag !== "script") arrived(record);
+  if (node.tag !== null && node.tag !== "script") arrivedAlone(record);
   else if (node.tag === null && !isElement(parent, "script")) observe(parent, "childList", [record]);
   return record;
 }
@@ -990,7 +1057,7 @@ const blocksParser = (record) => attribute(record, "src") !== null && scriptKind
 /** document.write (HTML 8.4.3). */
 function writeText(text) {
   if (!parser.points.length) {
-    if (page.ignoresWrites) return; // an external script without a place in the text
+    if (page.ignoresWrites) return; // a module, or an external script without a place in the text
     openDocument();
     const end = bare({ at: parser.text.length });
     parser.text += text;
@@ -1020,6 +1087,10 @@ function openDocument() {
   parser.version++;
   parser.active = true;
   parser.opened = true;
+  parser.openings++;
+  page.loaded = false;
+  page.deferred = [];
+  if (page.refresh !== null && page.refresh.delay === 0) page.refresh = null; // Chromium keeps the others, and their timers
   parser.isSilent = page.loading; // what a listener of the load event writes has no load event, as in Chromium
   page.base = null;
 }
@@ -1033,16 +1104,19 @@ function closeDocument() {
 function endParsing() {
   parser.active = false;
   if (!page.request.whole) for (let at = parser.cut; at >= 0; at = parser.nodes[at].parent) if (parser.made[at]) parser.made[at].isCut = true;
+  const before = parser.openings;
   setReadyState("interactive");
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
-  if (parser.stopped) return;
+  if (parser.stopped || parser.openings !== before) return;
   fire(documentRecord, "DOMContentLoaded", { bubbles: true });
-  if (!parser.isSilent) queue(0, load);
+  const { openings } = parser;
+  if (!parser.isSilent) queue(0, () => load(openings));
 }
-function load() {
-  if (parser.stopped) return;
+/** A document that was opened anew since then has its load after its close. */
+function load(openings) {
+  if (parser.stopped || parser.openings !== openings) return;
   if (page.blocksLoad > 0) {
-    queue(ARRIVAL_MS / 10, load);
+    queue(ARRIVAL_MS / 10, () => load(openings));
     return;
   }
   each(page.atLoad, (record) => parser.stopped || fire(record, "load"));
@@ -1137,7 +1211,7 @@ function handlerOf(record, type) {
   const found = record.handlers[type];
   if (found !== undefined && (found === null || found.callback !== undefined)) return found && found.callback;
   const text = found === undefined ? attribute(record, "on" + type) : found.text;
-  if (text === null || (record.type !== ELEMENT && record !== windowRecord)) return null;
+  if (text === null || (record.type !== ELEMENT && record !== windowRecord) || !contains(HANDLERS, type)) return null;
   const handler = allowsInline(null, true) ? compiled(record, type, text) : null;
   mine(record, "handlers")[type] = handler && bare({ callback: handler });
   return handler;
@@ -1270,6 +1344,7 @@ function innerOf(state, name) {
 const siblings = (record) => (record.parent === null ? [record] : elementChildren(record.parent));
 const sameTag = (record) => filter(siblings(record), (one) => one.tag === record.tag);
 const isCheckable = (record) => record.tag === "input" && test(/^(?:checkbox|radio)$/, keyword(record, "type"));
+const canBeDisabled = (record) => contains(CONTROLS, record.tag) || contains(["option", "optgroup"], record.tag);
 const PSEUDOS = bare({
   "first-child": (record) => siblings(record)[0] === record,
   "last-child": (record) => siblings(record)[siblings(record).length - 1] === record,
@@ -1279,13 +1354,19 @@ const PSEUDOS = bare({
   "only-of-type": (record) => sameTag(record).length === 1,
   empty: (record) => !some(record.children, (child) => child.type === ELEMENT || (child.type === TEXT && child.data !== "")),
   root: (record) => record.parent === documentRecord,
+  scope: (record) => (scoped === null || scoped.type !== ELEMENT ? record.parent === documentRecord : record === scoped),
   checked: (record) => (record.tag === "option" ? isSelected(record) : isCheckable(record) && isChecked(record)),
-  disabled: (record) => attribute(record, "disabled") !== null && contains(CONTROLS, record.tag),
-  enabled: (record) => attribute(record, "disabled") === null && contains(CONTROLS, record.tag),
+  disabled: (record) => canBeDisabled(record) && isDisabled(record),
+  enabled: (record) => canBeDisabled(record) && !isDisabled(record),
   required: (record) => attribute(record, "required") !== null,
   link: (record) => record.tag === "a" && attribute(record, "href") !== null,
   "any-link": (record) => record.tag === "a" && attribute(record, "href") !== null,
 });
+/** Pseudo-classes that a browser knows besides. */
+const OTHER_PSEUDOS = words("active autofill default defined dir focus focus-visible focus-within fullscreen host hover in-range " +
+  "indeterminate invalid lang modal open optional out-of-range placeholder-shown popover-open read-only read-write " +
+  "target user-invalid user-valid valid visited before after first-letter first-line placeholder selection marker");
+let scoped = null; // what :scope means
 function pseudoTest(name, inner) {
   if (hasOwn(PSEUDOS, name)) return PSEUDOS[name];
   if (name === "not") return (record) => !matchesAny(record, inner);
@@ -1293,6 +1374,7 @@ function pseudoTest(name, inner) {
   if (name === "has") return (record) => first(record, (one) => isElement(one) && matchesAny(one, inner)) !== null;
   const nth = exec(/^nth-(last-)?(child|of-type)$/, name);
   if (nth === null) {
+    if (!contains(OTHER_PSEUDOS, name)) throw domError("SyntaxError", `':${name}' is not a valid selector.`);
     miss("the selector :" + name);
     return () => false;
   }
@@ -1327,10 +1409,12 @@ function matchesFrom(record, parts, at) {
 }
 const selectAll = (scope, text) => {
   const list = selectorsIn(text);
+  scoped = scope;
   return descendants(scope, (record) => isElement(record) && matchesAny(record, list));
 };
 const select = (scope, text) => {
   const list = selectorsIn(text);
+  scoped = scope;
   return first(scope, (record) => isElement(record) && matchesAny(record, list));
 };
 
@@ -1503,7 +1587,7 @@ function rangeValue(value, input) {
 }
 /** HTML 4.10.22.4, constructing the entry list: pairs of name and value; a file has a third item. */
 function entryList(form, submitter, encoding) {
-  const entries = [];
+  const entries = [], checked = bare(); // by name, of radio buttons
   const add = (name, value, isFile) => push(entries, { name, value, isFile: !!isFile });
   each(fieldsOf(form), (field) => {
     const { tag } = field, type = tag === "input" ? typeOf(field) : "";
@@ -1516,10 +1600,12 @@ function entryList(form, submitter, encoding) {
       add(name ? name + ".y" : "y", "0");
       return;
     }
-    if (!name || ((type === "checkbox" || type === "radio") && !isChecked(field))) return;
+    if (!name || (type === "checkbox" && !isChecked(field))) return;
+    if (type === "radio" && field !== (checked[name] ?? (checked[name] = lastChecked(field)))) return;
     if (tag === "select") {
       each(selectedOptions(field), (option) => isOptionDisabled(option) || add(name, optionValue(option)));
     } else if (tag === "textarea") {
+      if (keyword(field, "wrap") === "hard") miss("the layout of a textarea");
       add(name, areaValue(field));
     } else if (type === "file") {
       add(name, "", true);
@@ -1565,7 +1651,7 @@ function submitForm(form, submitter) {
   const target = given("target") ?? baseTarget();
   if (!isOwnWindow(target)) return;
   const action = given("action");
-  const url = action ? parsedUrl(action, documentBase(), page.request.encoding) : parsedUrl(page.url);
+  const url = action ? parsedUrl(action, documentBase(), page.request.encoding) : here();
   if (url === null) return;
   if (!allowsUrl(["form-action"], url.href)) return;
   const encoding = formEncoding(form);
@@ -1601,8 +1687,9 @@ function formEncoding(form) {
   return found === null ? "utf-8" : ask("encode", ["", found, "name"]);
 }
 const withLineEnds = (text) => replaced(text, /\r\n|\r|\n/g, () => "\r\n");
+const formText = (text, encoding) => (test(/^[\w*.-]*$/, text) ? text : ask("encode", [withLineEnds(text), encoding, "form"]));
 const urlencoded = (entries, encoding) => join(map(entries, (entry) =>
-  ask("encode", [withLineEnds(entry.name), encoding, "form"]) + "=" + ask("encode", [withLineEnds(entry.value), encoding, "form"])), "&");
+  formText(entry.name, encoding) + "=" + formText(entry.value, encoding)), "&");
 function encodedBody(entries, enctype, encoding, noReferrer) {
   if (enctype === "text/plain") {
     const text = join(map(entries, (entry) => `${withLineEnds(entry.name)}=${withLineEnds(entry.value)}\r\n`), "");
@@ -1617,7 +1704,7 @@ function encodedBody(entries, enctype, encoding, noReferrer) {
       type: `${enctype}; boundary=${boundary}`, noReferrer };
   }
   const text = urlencoded(entries, encoding);
-  return { method: "POST", body: ask("encode", [text, "utf-8", "bytes"]), type: "application/x-www-form-urlencoded", noReferrer };
+  return { method: "POST", body: toBase64(text), type: "application/x-www-form-urlencoded", noReferrer };
 }
 function randomLetters(count) {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -1736,7 +1823,7 @@ function prototypeOf(record) {
   if (record.type === DOCUMENT) return prototypes.HTMLDocument;
   if (record.type === FRAGMENT) return prototypes.DocumentFragment;
   if (record.namespace === SVG) return prototypes.SVGElement;
-  return prototypes[INTERFACES[record.tag]] || prototypes.HTMLElement;
+  return prototypes[INTERFACES[record.tag]] || (test(PLAIN, record.tag) ? prototypes.HTMLElement : prototypes.HTMLUnknownElement);
 }
 const wrapAll = (list) => map(list, wrap);
 
@@ -1873,6 +1960,7 @@ expose("Node", class Node extends global.EventTarget {
   contains(other) { return other !== null && within(own(this), own(other)); }
   hasChildNodes() { return own(this).children.length > 0; }
   getRootNode() { return wrap(root(own(this))); }
+  compareDocumentPosition(other) { return comparison(own(this), own(other)); }
   isSameNode(other) { return other === this; }
   normalize() {}
 });
@@ -1883,6 +1971,16 @@ each(["ELEMENT", 1, "ATTRIBUTE", 2, "TEXT", 3, "COMMENT", 8, "DOCUMENT", 9, "DOC
     prototypes.Node[name + "_NODE"] = value;
   }
 });
+/** DOM 4.4, compareDocumentPosition. */
+function comparison(record, other) {
+  if (record === other) return 0;
+  if (root(record) !== root(other)) return 1 | 32 | 2;
+  if (within(other, record)) return 8 | 2;
+  if (within(record, other)) return 16 | 4;
+  let isBefore = false;
+  walk(root(record), (one) => one === record || (one === other && (isBefore = true)));
+  return isBefore ? 2 : 4;
+}
 const shownTag = (record) => (record.namespace === HTML ? upper(record.tag) : record.tag);
 const beside = (record, step) => (record.parent === null ? null : record.parent.children[listIndex(record.parent.children, record) + step]);
 const besideElement = (record, step) => {
@@ -2025,9 +2123,21 @@ function fragment(text, context) {
   const list = grown(ask("parse", [text, context === "html" || context === "template" ? "body" : context]));
   each(list, (one) => {
     one.parent = null;
-    walk(one, (inner) => void (inner.tag === "script" && (inner.started = true)));
+    walk(one, (inner) => {
+      if (inner.tag === "script") inner.started = true;
+      if (inner.tag === "img") loadMedia(inner);
+    });
   });
   return list;
+}
+/** A fragment whose scripts run when it is inserted (createContextualFragment). */
+function executable(text) {
+  const made = newRecord(FRAGMENT, "#document-fragment");
+  each(fragment(text, "body"), (one) => {
+    walk(one, (inner) => void (inner.started = false));
+    attach(made, one);
+  });
+  return made;
 }
 function setMarkup(record, text) {
   removeChildren(inside(record));
@@ -2063,8 +2173,9 @@ function removeAttribute(record, name) {
 }
 function attributeChanged(record, name) {
   observe(record, "attributes", [], name);
+  if (name === "id") treeVersion++;
   if (name === "id" || name === "name") named(record);
-  if (record.tag === "img" && name === "src") loadImage(record);
+  if (contains(["img", "audio", "video"], record.tag) && name === "src") loadMedia(record);
   if (!isConnected(record)) return;
   if (record.tag === "meta" || record.tag === "base") effects[record.tag](record);
   if (record.tag === "body" && startsWith(name, "on")) readHandlers(record);
@@ -2152,7 +2263,7 @@ function styleOf(record) {
   const values = bare();
   const camel = (name) => replaced(toText(name), /-([a-z])/g, (match) => upper(match[1]));
   const methods = bare({
-    setProperty: (name, value) => void (values[camel(name)] = toText(value)),
+    setProperty: (name, value) => void (record.style[camel(name)] = value),
     removeProperty: (name) => delete values[camel(name)] && "",
     getPropertyValue: (name) => values[camel(name)] || "",
   });
@@ -2168,8 +2279,13 @@ function styleOf(record) {
     set(text) { each(ownKeys(values), (name) => name !== "cssText" && delete values[name]); read(toText(text)); },
   });
   record.style = new ProxyOfTheWorld(values, bare({
-    get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key] : values[key] ?? ""),
-    set: (_, key, value) => ((values[key] = toText(value)), true),
+    get: (_, key) => (typeof key !== "string" ? undefined : key in methods ? methods[key]
+      : key === "length" ? ownKeys(values).length - 1 : values[key] ?? ""),
+    set(_, key, value) {
+      values[key] = toText(value);
+      mine(record, "attributes").style = values.cssText;
+      return true;
+    },
     has: () => true,
   }));
   return record.style;
@@ -2198,6 +2314,46 @@ expose("HTMLElement", class HTMLElement extends global.Element {
 });
 reflect(prototypes.HTMLElement, "title lang dir accessKey", "", "hidden inert autofocus draggable");
 
+// ── Layout: none ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/* Measures of an element are missed, with one exception. Libraries such as jQuery make elements without class and id, measure
+them to know the browser, and remove them: these have the size that their own style gives. */
+const isProbe = (record) => !record.fromParser && attribute(record, "class") === null && attribute(record, "id") === null;
+const pixels = (text) => (test(/^[\d.]+px$/, text) ? toNumber(slice(text, 0, -2)) : 0);
+function measure(record, name) {
+  if (!isProbe(record)) miss(name);
+  return pixels(has(name, "Width") ? styleOf(record).width : has(name, "Height") ? styleOf(record).height : "");
+}
+const MEASURES = words("offsetWidth offsetHeight offsetLeft offsetTop clientWidth clientHeight clientLeft clientTop scrollWidth scrollHeight");
+each(MEASURES, (name) => share(startsWith(name, "offset") ? prototypes.HTMLElement : prototypes.Element, {
+  get [name]() { return measure(own(this), name); },
+}));
+function box(record, name) {
+  const width = measure(record, name + "Width"), height = measure(record, name + "Height");
+  return { x: 0, y: 0, left: 0, top: 0, right: width, bottom: height, width, height };
+}
+share(prototypes.Element, {
+  getBoundingClientRect() { return box(own(this), "getBoundingClientRect"); },
+  getClientRects() { return isConnected(own(this)) ? [box(own(this), "getClientRects")] : []; },
+});
+const BLOCKS = /^(?:address|article|aside|blockquote|body|center|dd|details|dialog|div|dl|dt|fieldset|figure|footer|form|h[1-6]|header|hr|html|main|nav|ol|p|pre|section|ul)$/;
+const UNDISPLAYED = /^(?:head|link|meta|script|style|template|title|noscript|base|datalist)$/;
+const INITIAL = bare({ visibility: "visible", opacity: "1", position: "static", cssFloat: "none" });
+/** The computed style, where no style sheet has a say; otherwise it is missed. */
+function computedStyle(record) {
+  const inline = styleOf(record);
+  if (isProbe(record)) return inline;
+  const hasSheet = some(["style", "link"], (tag) => byTag(documentRecord, tag).length > 0);
+  const display = inline.display || (attribute(record, "hidden") !== null || test(UNDISPLAYED, record.tag) ? "none" : test(BLOCKS, record.tag) ? "block" : "inline");
+  const read = (name) => {
+    if (hasSheet || !(name === "display" || name in INITIAL)) miss("getComputedStyle");
+    return name === "display" ? display : inline[name] || INITIAL[name] || "";
+  };
+  return new ProxyOfTheWorld(bare(), bare({
+    get: (_, key) => (typeof key !== "string" ? undefined : key === "getPropertyValue" ? (name) => read(toText(name)) : read(key)),
+  }));
+}
+
 // ── The interfaces of single elements ───────────────────────────────────────────────────────────────────────────────
 
 /** The interface of each tag. */
@@ -2212,7 +2368,7 @@ const INTERFACES = bare({ a: "HTMLAnchorElement", area: "HTMLAreaElement", form:
   ol: "HTMLOListElement", li: "HTMLLIElement", br: "HTMLBRElement", hr: "HTMLHRElement", pre: "HTMLPreElement",
   h1: "HTMLHeadingElement", h2: "HTMLHeadingElement", h3: "HTMLHeadingElement", h4: "HTMLHeadingElement", td: "HTMLTableCellElement",
   tr: "HTMLTableRowElement", tbody: "HTMLTableSectionElement", iframe: "HTMLIFrameElement", progress: "HTMLProgressElement",
-  frameset: "HTMLFrameSetElement", optgroup: "HTMLOptGroupElement", legend: "HTMLLegendElement", noscript: "HTMLElement" });
+  frameset: "HTMLFrameSetElement", optgroup: "HTMLOptGroupElement", legend: "HTMLLegendElement" });
 each(ownKeys(INTERFACES), (tag) => {
   const name = INTERFACES[tag];
   if (!(name in prototypes)) expose(name, ({ [name]: class extends global.HTMLElement {} })[name]);
@@ -2221,6 +2377,11 @@ expose("SVGElement", class SVGElement extends global.Element {
   get dataset() { return dataset(own(this)); }
   get style() { return styleOf(own(this)); }
 });
+expose("HTMLUnknownElement", class HTMLUnknownElement extends global.HTMLElement {});
+/** Elements without an interface of their own, and custom elements. */
+const PLAIN = new RegExp("-|^(?:abbr|acronym|address|article|aside|basefont|bdi|bdo|big|center|cite|code|dd|dfn|dt|em|figcaption|figure|footer|" +
+  "header|hgroup|kbd|main|mark|nav|nobr|noframes|noscript|plaintext|rb|rp|rtc?|ruby|samp|search|section|small|strike|strong|sub|summary|sup|" +
+  "tt|var|wbr|[bisu])$");
 const of = (tag) => prototypes[INTERFACES[tag]];
 
 reflect(of("a"), "target rel download hreflang type name ping rev shape coords charset referrerPolicy");
@@ -2236,6 +2397,7 @@ reflect(of("meta"), "name content httpEquiv:http-equiv media scheme");
 reflect(of("script"), "type charset crossOrigin integrity referrerPolicy event htmlFor:for fetchPriority", "src", "defer noModule");
 reflect(of("iframe"), "name width height allow loading referrerPolicy scrolling frameBorder align srcdoc sandbox", "src", "allowFullscreen");
 reflect(of("img"), "alt srcset sizes crossOrigin loading name align border decoding referrerPolicy", "src", "isMap", "width height");
+each(["audio", "video"], (tag) => reflect(of(tag), "preload crossOrigin", "src", "autoplay controls loop"));
 reflect(of("link"), "rel media type hreflang as crossOrigin integrity referrerPolicy", "href", "disabled");
 reflect(of("base"), "target");
 reflect(of("body"), "background bgColor text link");
@@ -2438,10 +2600,11 @@ share(prototypes.MouseEvent, { initMouseEvent(type, bubbles, cancelable) { this.
 expose("Document", class Document extends global.Node {
   get URL() { return page.url; }
   get documentURI() { return page.url; }
-  get location() { return theLocation; }
-  set location(value) { navigate("script", value); }
-  get domain() { return parsedUrl(page.url).hostname; }
-  set domain(_) {}
+  get domain() { return here().hostname; }
+  set domain(value) {
+    const name = toText(value), host = here().hostname;
+    if (name !== host && (!endsWith(host, "." + name) || !has(name, "."))) throw domError("SecurityError", `'${name}' is not a suffix of '${host}'.`);
+  }
   get referrer() { return page.request.referrer; }
   get cookie() { return join(map(ownKeys(page.jar), (name) => (name === "" ? page.jar[name] : `${name}=${page.jar[name]}`)), "; "); }
   set cookie(text) { setCookie(toText(text)); }
@@ -2471,7 +2634,7 @@ expose("Document", class Document extends global.Node {
   get webkitVisibilityState() { return "visible"; }
   get prerendering() { return false; }
   get designMode() { return "off"; }
-  get all() { return undefined; }
+  get all() { return awaits("document.all"), undefined; } // of type undefined in browsers, too
   get doctype() { return this.compatMode === "CSS1Compat" ? { name: "html", publicId: "", systemId: "", nodeType: 10 } : null; }
   get forms() { return collection(() => byTag(documentRecord, "form")); }
   get images() { return collection(() => byTag(documentRecord, "img")); }
@@ -2499,6 +2662,13 @@ expose("Document", class Document extends global.Node {
     const found = find(["Event", "CustomEvent", ...ownKeys(EVENTS)], (one) => lower(one) === lower(name));
     return newEvent("", {}, prototypes[found || "Event"]);
   }
+  createRange() {
+    const made = { createContextualFragment: (text) => wrap(executable(toText(text))), selectNode() {}, selectNodeContents() {}, detach() {} };
+    each(words("setStart setEnd setStartBefore setEndAfter insertNode deleteContents cloneContents extractContents surroundContents collapse " +
+      "getBoundingClientRect getClientRects startContainer endContainer startOffset endOffset commonAncestorContainer"),
+    (name) => missing(made, name, "range."));
+    return made;
+  }
   importNode(node, deep) { return wrap(copied(own(node), !!deep)); }
   adoptNode(node) { detach(own(node)); return node; }
   write(...texts) { if (!parser.stopped || parser.points.length) writeText(join(map(texts, toText), "")); }
@@ -2525,9 +2695,12 @@ function setCookie(text) {
     const equals = indexOf(part, "=");
     settings[lower(stripped(equals < 0 ? part : slice(part, 0, equals)))] = equals < 0 ? "" : stripped(slice(part, equals + 1));
   });
-  const url = parsedUrl(page.url), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
+  const url = here(), domain = settings.domain && lower(replaced(settings.domain, /^\./g, () => ""));
   if ("httponly" in settings || (name === "" && value === "")) return;
-  if (domain && domain !== url.hostname && !endsWith(url.hostname, "." + domain)) return;
+  if (domain && domain !== url.hostname && (!endsWith(url.hostname, "." + domain) || !has(domain, "."))) return;
+  const isHost = startsWith(lower(name), "__host-");
+  if ((isHost || startsWith(lower(name), "__secure-")) && !("secure" in settings)) return;
+  if (isHost && (domain || settings.path !== "/")) return;
   if ("secure" in settings && url.protocol !== "https:" && !test(/^(?:localhost|127\.)/, url.hostname)) return;
   const path = settings.path || "";
   if (path[0] === "/" && url.pathname !== path && !startsWith(url.pathname, endsWith(path, "/") ? path : path + "/")) return;
@@ -2562,7 +2735,7 @@ function nameOnWindow(key) {
   });
 }
 function nameOnDocument(key) {
-  if (key === "location") return;
+  if (key === "location") return; // it cannot be hidden
   defineProperty(wrap(documentRecord), key, {
     get() {
       const found = descendants(documentRecord, (record) => hasName(record, key) && record.tag !== "frameset");
@@ -2581,17 +2754,17 @@ const theLocation = create(prototypes.Location);
 function setPart(part, value) {
   const url = changedUrl(page.url, part, value);
   if (part === "hash") {
-    if (url.hash !== parsedUrl(page.url).hash) moveTo(url.href);
+    if (url.hash !== here().hash) moveTo(url.href);
   } else if (url !== null) {
     follow("script", url, { reloads: part === "search" || part === "pathname" });
   }
 }
 const locationMembers = {
   get href() { return page.url; }, set href(value) { navigate("script", value); },
-  get origin() { return parsedUrl(page.url).origin; },
+  get origin() { return here().origin; },
   assign(href) { navigate("script", href); },
   replace(href) { navigate("script", href); },
-  reload() { follow("script", parsedUrl(page.url), { reloads: true }); },
+  reload() { follow("script", here(), { reloads: true }); },
   toString() { return page.url; },
   get ancestorOrigins() { return { length: 0, item: () => null, contains: () => false }; },
 };
@@ -2603,14 +2776,14 @@ each(ownKeys(locationMembers), (name) => {
   defineProperty(theLocation, name, property);
 });
 each(["protocol", "host", "hostname", "port", "pathname", "search", "hash"], (part) => defineProperty(theLocation, part, {
-  get: () => parsedUrl(page.url)[part], set: (value) => setPart(part, value), enumerable: true, configurable: false,
+  get: () => here()[part], set: (value) => setPart(part, value), enumerable: true, configurable: false,
 }));
 
 let historyState = null;
 const changeHistory = (state, _, href) => {
   if (href !== undefined && href !== null) {
     const url = parsedUrl(href, documentBase(), page.request.encoding);
-    if (url === null || url.origin !== parsedUrl(page.url).origin) throw domError("SecurityError", `A history state object with URL '${href}' cannot be created.`);
+    if (url === null || url.origin !== here().origin) throw domError("SecurityError", `A history state object with URL '${href}' cannot be created.`);
     page.url = url.href;
   }
   historyState = state;
@@ -2870,8 +3043,8 @@ const SignalOfTheWorld = global.AbortSignal;
 
 /** Requests of a script: never sent. Only time would bring their answers. */
 const never = () => new global.Promise(() => {});
-function fetchNothing() {
-  awaits("fetch");
+function waitsFor(name) {
+  awaits(name);
   return never();
 }
 expose("XMLHttpRequest", class XMLHttpRequest extends global.EventTarget {
@@ -2943,6 +3116,9 @@ weakSet(records, global, windowRecord);
 windowRecord.wrapper = global;
 defineProperty(documentRecord, "wrapper", { value: create(prototypes.HTMLDocument), writable: true });
 weakSet(records, documentRecord.wrapper, documentRecord);
+defineProperty(documentRecord.wrapper, "location", {
+  get: () => theLocation, set: (value) => navigate("script", value), enumerable: true, configurable: false,
+});
 expose("Navigator", class Navigator { constructor() { illegal(); } });
 const navigatorObject = create(prototypes.Navigator);
 
@@ -2962,14 +3138,14 @@ function replaceable(name, get) {
 each(["self", "parent", "frames"], (name) => replaceable(name, () => global));
 each(["opener", "frameElement"], (name) => replaceable(name, () => null));
 replaceable("length", () => byTag(documentRecord, "iframe").length);
-replaceable("origin", () => parsedUrl(page.url).origin);
+replaceable("origin", () => here().origin);
 replaceable("event", () => undefined);
 const SIZES = bare({ innerWidth: 1920, innerHeight: 969, outerWidth: 1920, outerHeight: 1080, devicePixelRatio: 1, screenX: 0, screenY: 0,
   screenLeft: 0, screenTop: 0, scrollX: 0, scrollY: 0, pageXOffset: 0, pageYOffset: 0 });
 each(ownKeys(SIZES), (name) => replaceable(name, () => SIZES[name]));
 /* What the tab keeps from page to page: window.name, and the storages of each origin. */
 const keptOf = (name) => {
-  const origins = page.kept.origins, origin = parsedUrl(page.url).origin;
+  const origins = page.kept.origins, origin = here().origin;
   if (!hasOwn(origins, origin)) origins[origin] = bare();
   if (!hasOwn(origins[origin], name)) origins[origin][name] = bare();
   return origins[origin][name];
@@ -2983,13 +3159,17 @@ function readKept(text) {
   });
 }
 function writtenKept() {
-  const { kept } = page, { origin } = parsedUrl(page.url);
+  const { kept } = page;
+  if (kept.name === "" && storages.localStorage === null && storages.sessionStorage === null) return page.request.kept || "";
+  const { origin } = here();
   each(["localStorage", "sessionStorage"], (name) => storages[name] && (kept.origins[origin][name] = own(storages[name]).values));
   kept.origin = origin;
   const text = stringify(kept);
-  return text.length > KEPT_MAX || (page.kept.name === "" && !ownKeys(kept.origins).length) ? "" : text;
+  return text.length > KEPT_MAX ? "" : text;
 }
 const KEPT_MAX = 65536; // characters; more is not kept
+/** Secure Contexts 3.1, is url potentially trustworthy. */
+const isSecure = () => test(/^https:|^http:\/\/(?:localhost|127\.\d+\.\d+\.\d+)[:/]/, page.url);
 const constants = (values) => {
   const made = create({ __proto__: Object.prototype });
   each(ownKeys(values), (name) => defineProperty(made, name, { value: values[name], writable: true, enumerable: true, configurable: true }));
@@ -3005,14 +3185,28 @@ const storages = bare({ localStorage: null, sessionStorage: null });
 each(ownKeys(storages), (name) => replaceable(name, () => storages[name] || (storages[name] = newStorage(keptOf(name)))));
 /* A page of another site does not see the name (HTML 7.4.5, update document for history step application). */
 defineProperty(global, "name", {
-  get: () => (page.kept.origin === "" || page.kept.origin === parsedUrl(page.url).origin ? page.kept.name : (miss("window.name"), "")),
+  get: () => (page.kept.origin === "" || page.kept.origin === here().origin ? page.kept.name : (miss("window.name"), "")),
   set(value) { page.kept.name = toText(value); page.kept.origin = ""; },
   enumerable: true, configurable: true,
 });
 let status = "";
 defineProperty(global, "status", { get: () => status, set(value) { status = toText(value); }, enumerable: true, configurable: true });
 each(["closed", "isSecureContext", "crossOriginIsolated"], (name) => replaceable(name,
-  () => name === "isSecureContext" && startsWith(page.url, "https:")));
+  () => name === "isSecureContext" && isSecure()));
+
+/** The media features whose values this world has; others are missed. */
+const MEDIA = bare({ "min-width": (size) => size <= SIZES.innerWidth, "max-width": (size) => size >= SIZES.innerWidth,
+  "min-height": (size) => size <= SIZES.innerHeight, "max-height": (size) => size >= SIZES.innerHeight });
+const FEATURES = bare({ orientation: "landscape", "prefers-color-scheme": "light", "prefers-reduced-motion": "no-preference",
+  hover: "hover", pointer: "fine", "any-hover": "hover", "any-pointer": "fine", "display-mode": "browser" });
+const matchesMedia = (text) => some(split(text, /,/g), (query) => !some(split(stripped(query), /\s+and\s+/g), (part) => {
+  if (test(/^(?:only\s+)?(?:screen|all)$/, part)) return false;
+  const found = exec(/^\(\s*([a-z-]+)\s*:\s*(?:([\d.]+)px|([a-z-]+))\s*\)$/, part);
+  if (found !== null && found[2] && hasOwn(MEDIA, found[1])) return !MEDIA[found[1]](toNumber(found[2]));
+  if (found !== null && found[3] && hasOwn(FEATURES, found[1])) return FEATURES[found[1]] !== found[3];
+  miss("matchMedia");
+  return true;
+}));
 
 const functions = {
   setTimeout(action, delay, ...values) { return startTimer(action, delay, values, false, page.timerDepth); },
@@ -3032,21 +3226,25 @@ const functions = {
   print() {},
   confirm() { miss("confirm"); return false; },
   prompt() { miss("prompt"); return null; },
-  stop() { parser.stopped = true; page.jump = null; },
+  stop() {
+    if (page.jump !== null && page.jump.task !== page.tasksRun) exceed("a jump that is stopped");
+    parser.stopped = true;
+    page.jump = null;
+  },
   focus() {}, blur() {}, close() {}, scroll() {}, scrollTo() {}, scrollBy() {}, moveTo() {}, resizeTo() {},
   postMessage(data) {
     queue(0, () => {
       const event = newEvent("message", {}, prototypes.MessageEvent);
       own(event).data = data;
-      own(event).origin = parsedUrl(page.url).origin;
+      own(event).origin = here().origin;
       own(event).source = global;
       dispatch(windowRecord, event);
     });
   },
-  fetch() { return fetchNothing(); },
+  fetch() { return waitsFor("fetch"); },
+  getComputedStyle(element) { return computedStyle(own(element)); },
   matchMedia(text) {
-    miss("matchMedia");
-    return { matches: false, media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
+    return { matches: matchesMedia(lower(toText(text))), media: toText(text), addListener() {}, removeListener() {}, addEventListener() {}, removeEventListener() {} };
   },
   structuredClone(value) { return parseJson(stringify(value)); },
   reportError(error) { report(error); },
@@ -3056,7 +3254,12 @@ const consoleObject = {};
 each(["log", "info", "warn", "error", "debug", "trace", "dir", "table", "group", "groupEnd", "groupCollapsed", "time", "timeEnd",
   "timeLog", "assert", "count", "clear"], (name) => (consoleObject[name] = () => undefined));
 global.console = consoleObject;
-global.Image = function Image() { return wrap(newElement("img")); };
+global.Image = function Image(width, height) {
+  const made = newElement("img");
+  if (width !== undefined) mine(made, "attributes").width = toText(width);
+  if (height !== undefined) mine(made, "attributes").height = toText(height);
+  return wrap(made);
+};
 global.Option = function Option(text = "", value) {
   const made = newElement("option");
   setText(made, toText(text));
@@ -3067,8 +3270,12 @@ global.Audio = function Audio() { return wrap(newElement("audio")); };
 prototypes.Image = of("img");
 prototypes.Option = of("option");
 global.Intl = { DateTimeFormat: function DateTimeFormat() {
-  return { resolvedOptions: () => ({ locale: page.request.languages[0] || "en-US", calendar: "gregory", numberingSystem: "latn", timeZone: "UTC" }) };
+  const made = { resolvedOptions: () => ({ locale: page.request.languages[0] || "en-US", calendar: "gregory", numberingSystem: "latn", timeZone: "UTC" }) };
+  each(["format", "formatToParts", "formatRange"], (name) => missing(made, name, "Intl.DateTimeFormat."));
+  return made;
 } };
+each(words("Collator DisplayNames DurationFormat ListFormat Locale NumberFormat PluralRules RelativeTimeFormat Segmenter " +
+  "getCanonicalLocales supportedValuesOf"), (name) => missing(global.Intl, name, "Intl."));
 defineProperty(global, "performance", { value: {
   now: () => (page.clock += READING_MS), mark() {}, measure() {}, getEntriesByType: () => (miss("performance.getEntriesByType"), []),
   get timing() { const at = floor(page.request.now_ms); return { navigationStart: at, fetchStart: at, responseStart: at, domLoading: at, loadEventEnd: 0 }; },
@@ -3112,6 +3319,7 @@ const navigatorMembers = {
   javaEnabled: () => false, sendBeacon: () => true, vibrate: () => false,
 };
 share(prototypes.Navigator, navigatorMembers);
+each(ownKeys(navigatorMembers), (name) => defineProperty(prototypes.Navigator, name, { enumerable: true }));
 
 /** Event handlers of the window, of documents and of elements. */
 const HANDLERS = words("abort animationend animationstart beforeunload blur cancel canplay change click close contextmenu dblclick drag " +
@@ -3182,7 +3390,7 @@ const MISSED_IF_SECURE = bare({
     deprecatedURNToURL devicePosture getBattery getInstalledRelatedApps getInterestGroupAdAuctionData getUserMedia gpu
     hid joinAdInterestGroup keyboard leaveAdInterestGroup locks login managed mediaDevices presentation
     protectedAudience registerProtocolHandler requestMIDIAccess requestMediaKeySystemAccess runAdAuction serial
-    serviceWorker setAppBadge storage storageBuckets unregisterProtocolHandler updateAdInterestGroups usb userAgentData
+    setAppBadge storage storageBuckets unregisterProtocolHandler updateAdInterestGroups usb userAgentData
     virtualKeyboard wakeLock webkitGetUserMedia xr`,
 });
 const MISSED = bare({
@@ -3209,18 +3417,18 @@ const MISSED = bare({
     DataTransferItem DataTransferItemList DecompressionStream DelayNode DelegatedInkTrailPresenter
     DocumentPictureInPictureEvent DocumentTimeline DocumentType DragEvent DynamicsCompressorNode EditContext
     ElementInternals EncodedAudioChunk EncodedVideoChunk EventCounts External FeaturePolicy Fence FencedFrameConfig File
-    FileList FileReader FontFace FontFaceSet FontFaceSetLoadEvent FormDataEvent FragmentDirective GainNode Gamepad
-    GamepadButton GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition
-    GeolocationPositionError HTMLAllCollection HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement
-    HTMLDirectoryElement HTMLFencedFrameElement HTMLFontElement HTMLFormControlsCollection HTMLGeolocationElement
-    HTMLMapElement HTMLMarqueeElement HTMLMediaElement HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement
-    HTMLModElement HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLQuoteElement
+    FileList FileReader FontFace FontFaceSet FontFaceSetLoadEvent FragmentDirective GainNode Gamepad GamepadButton
+    GamepadEvent GamepadHapticActuator Geolocation GeolocationCoordinates GeolocationPosition GeolocationPositionError
+    HTMLAllCollection HTMLCameraElement HTMLDListElement HTMLDataElement HTMLDataListElement HTMLDirectoryElement
+    HTMLFencedFrameElement HTMLFontElement HTMLFormControlsCollection HTMLGeolocationElement HTMLMapElement
+    HTMLMarqueeElement HTMLMediaElement HTMLMenuElement HTMLMeterElement HTMLMicrophoneElement HTMLModElement
+    HTMLOptionsCollection HTMLOutputElement HTMLParamElement HTMLPictureElement HTMLQuoteElement
     HTMLSelectedContentElement HTMLSlotElement HTMLSourceElement HTMLTableCaptionElement HTMLTableColElement
-    HTMLTimeElement HTMLTrackElement HTMLUnknownElement HTMLUserMediaElement Headers Highlight HighlightRegistry
-    IDBCursor IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord
-    IDBRequest IDBTransaction IDBVersionChangeEvent IIRFilterNode IdleDeadline ImageBitmap ImageBitmapRenderingContext
-    ImageData Ink InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody InteractionContentfulPaint
-    InterestEvent IntersectionObserverEntry KeyframeEffect LargestContentfulPaint LaunchParams LaunchQueue LayoutShift
+    HTMLTimeElement HTMLTrackElement HTMLUserMediaElement Headers Highlight HighlightRegistry IDBCursor
+    IDBCursorWithValue IDBDatabase IDBFactory IDBIndex IDBKeyRange IDBObjectStore IDBOpenDBRequest IDBRecord IDBRequest
+    IDBTransaction IDBVersionChangeEvent IIRFilterNode IdleDeadline ImageBitmap ImageBitmapRenderingContext ImageData
+    Ink InputDeviceCapabilities InputDeviceInfo IntegrityViolationReportBody InteractionContentfulPaint InterestEvent
+    IntersectionObserverEntry KeyframeEffect LargestContentfulPaint LaunchParams LaunchQueue LayoutShift
     LayoutShiftAttribution MathMLElement MediaCapabilities MediaElementAudioSourceNode MediaEncryptedEvent MediaError
     MediaList MediaMetadata MediaQueryList MediaQueryListEvent MediaRecorder MediaSession MediaSource MediaSourceHandle
     MediaStream MediaStreamAudioDestinationNode MediaStreamAudioSourceNode MediaStreamEvent MediaStreamTrack
@@ -3281,26 +3489,25 @@ const MISSED = bare({
     cdc_adoQpoasnfa76pfcZLmcfl_Array cdc_adoQpoasnfa76pfcZLmcfl_JSON cdc_adoQpoasnfa76pfcZLmcfl_Object
     cdc_adoQpoasnfa76pfcZLmcfl_Promise cdc_adoQpoasnfa76pfcZLmcfl_Proxy cdc_adoQpoasnfa76pfcZLmcfl_Symbol
     cdc_adoQpoasnfa76pfcZLmcfl_Window chrome clientInformation crashReport createImageBitmap credentialless
-    customElements external fence find getComputedStyle getSelection indexedDB launchQueue locationbar menubar moveBy
-    navigation offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler
-    scrollbars speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport
-    webkitCancelAnimationFrame webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame
-    webkitRequestFileSystem webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList
-    webkitSpeechRecognition webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
-  Node: `compareDocumentPosition isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
-  Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility clientHeight clientLeft clientTop clientWidth
-    computedStyleMap currentCSSZoom customElementRegistry elementTiming getAnimations getAttributeNode
-    getAttributeNodeNS getBoundingClientRect getClientRects getElementsByTagNameNS getHTML hasAttributeNS
-    hasPointerCapture moveBefore part prefix pseudo releasePointerCapture removeAttributeNS removeAttributeNode
-    requestFullscreen requestPointerLock role scroll scrollBy scrollHeight scrollIntoViewIfNeeded scrollLeft scrollTop
-    scrollWidth setAttributeNode setAttributeNodeNS setHTML setHTMLUnsafe setPointerCapture shadowRoot
-    startViewTransition webkitRequestFullScreen webkitRequestFullscreen`,
+    customElements external fence find getSelection indexedDB launchQueue locationbar menubar moveBy navigation
+    offscreenBuffering originAgentCluster personalbar releaseEvents requestResize resizeBy scheduler scrollbars
+    speechSynthesis statusbar styleMedia toolbar trustedTypes viewport visualViewport webkitCancelAnimationFrame
+    webkitMediaStream webkitRTCPeerConnection webkitRequestAnimationFrame webkitRequestFileSystem
+    webkitResolveLocalFileSystemURL webkitSpeechGrammar webkitSpeechGrammarList webkitSpeechRecognition
+    webkitSpeechRecognitionError webkitSpeechRecognitionEvent webkitURL`,
+  Node: `isDefaultNamespace isEqualNode lookupNamespaceURI lookupPrefix`,
+  Element: `activeViewTransition animate assignedSlot attachShadow checkVisibility computedStyleMap currentCSSZoom
+    customElementRegistry elementTiming getAnimations getAttributeNode getAttributeNodeNS getElementsByTagNameNS getHTML
+    hasAttributeNS hasPointerCapture moveBefore part prefix pseudo releasePointerCapture removeAttributeNS
+    removeAttributeNode requestFullscreen requestPointerLock role scroll scrollBy scrollIntoViewIfNeeded scrollLeft
+    scrollTop setAttributeNode setAttributeNodeNS setHTML setHTMLUnsafe setPointerCapture shadowRoot startViewTransition
+    webkitRequestFullScreen webkitRequestFullscreen`,
   HTMLElement: `attachInternals attributeStyleMap autocapitalize autocorrect contentEditable editContext enterKeyHint focusGroup
-    focusGroupStart hidePopover inputMode isContentEditable offsetHeight offsetLeft offsetParent offsetTop offsetWidth
-    popover showPopover spellcheck togglePopover translate virtualKeyboardPolicy writingSuggestions`,
+    focusGroupStart hidePopover inputMode isContentEditable offsetParent popover showPopover spellcheck togglePopover
+    translate virtualKeyboardPolicy writingSuggestions`,
   Document: `activeViewTransition adoptedStyleSheets alinkColor applets bgColor browsingTopics captureEvents
     caretPositionFromPoint caretRangeFromPoint clear createAttribute createAttributeNS createCDATASection
-    createExpression createNSResolver createNodeIterator createProcessingInstruction createRange createTreeWalker
+    createExpression createNSResolver createNodeIterator createProcessingInstruction createTreeWalker
     customElementRegistry dir elementFromPoint elementsFromPoint evaluate exitFullscreen exitPictureInPicture
     exitPointerLock featurePolicy fgColor fonts fragmentDirective fullscreen fullscreenElement fullscreenEnabled
     getAnimations getElementsByTagNameNS getSelection hasPrivateToken hasRedemptionRecord hasStorageAccess
@@ -3328,19 +3535,17 @@ const MISSED = bare({
   HTMLLinkElement: `blocking charset fetchPriority imageSizes imageSrcset relList rev sheet sizes target`,
   HTMLCanvasElement: `captureStream getContext height toBlob toDataURL transferControlToOffscreen width`,
   HTMLVideoElement: `HAVE_CURRENT_DATA HAVE_ENOUGH_DATA HAVE_FUTURE_DATA HAVE_METADATA HAVE_NOTHING NETWORK_EMPTY NETWORK_IDLE
-    NETWORK_LOADING NETWORK_NO_SOURCE addTextTrack autoplay buffered canPlayType cancelVideoFrameCallback captureStream
-    controls controlsList crossOrigin currentSrc currentTime defaultMuted defaultPlaybackRate disablePictureInPicture
-    disableRemotePlayback duration ended error getVideoPlaybackQuality height load loading loop mediaKeys muted
-    networkState pause paused play playbackRate played playsInline poster preload preservesPitch readyState remote
-    requestPictureInPicture requestVideoFrameCallback seekable seeking setMediaKeys setSinkId sinkId src srcObject
-    textTracks videoHeight videoWidth volume webkitAudioDecodedByteCount webkitDecodedFrameCount webkitDroppedFrameCount
-    webkitVideoDecodedByteCount width`,
+    NETWORK_LOADING NETWORK_NO_SOURCE addTextTrack buffered canPlayType cancelVideoFrameCallback captureStream
+    controlsList currentSrc currentTime defaultMuted defaultPlaybackRate disablePictureInPicture disableRemotePlayback
+    duration ended error getVideoPlaybackQuality height load loading mediaKeys muted networkState pause paused play
+    playbackRate played playsInline poster preservesPitch readyState remote requestPictureInPicture
+    requestVideoFrameCallback seekable seeking setMediaKeys setSinkId sinkId srcObject textTracks videoHeight videoWidth
+    volume webkitAudioDecodedByteCount webkitDecodedFrameCount webkitDroppedFrameCount webkitVideoDecodedByteCount width`,
   HTMLAudioElement: `HAVE_CURRENT_DATA HAVE_ENOUGH_DATA HAVE_FUTURE_DATA HAVE_METADATA HAVE_NOTHING NETWORK_EMPTY NETWORK_IDLE
-    NETWORK_LOADING NETWORK_NO_SOURCE addTextTrack autoplay buffered canPlayType captureStream controls controlsList
-    crossOrigin currentSrc currentTime defaultMuted defaultPlaybackRate disableRemotePlayback duration ended error load
-    loading loop mediaKeys muted networkState pause paused play playbackRate played preload preservesPitch readyState
-    remote seekable seeking setMediaKeys setSinkId sinkId src srcObject textTracks volume webkitAudioDecodedByteCount
-    webkitVideoDecodedByteCount`,
+    NETWORK_LOADING NETWORK_NO_SOURCE addTextTrack buffered canPlayType captureStream controlsList currentSrc
+    currentTime defaultMuted defaultPlaybackRate disableRemotePlayback duration ended error load loading mediaKeys muted
+    networkState pause paused play playbackRate played preservesPitch readyState remote seekable seeking setMediaKeys
+    setSinkId sinkId srcObject textTracks volume webkitAudioDecodedByteCount webkitVideoDecodedByteCount`,
   HTMLObjectElement: `align archive border checkValidity code codeBase codeType contentDocument contentWindow data declare getSVGDocument
     height hspace name reportValidity setCustomValidity standby type useMap validationMessage validity vspace width
     willValidate`,
@@ -3373,6 +3578,10 @@ function missing(object, name, owner) {
 }
 const secureNames = bare({ Window: bare(), Navigator: create(prototypes.Navigator) });
 setPrototypeOf(navigatorObject, secureNames.Navigator);
+defineProperty(secureNames.Navigator, "serviceWorker", {
+  get: () => ({ register: () => waitsFor("a service worker"), ready: waitsFor("a service worker"), controller: null,
+    getRegistrations: () => waitsFor("a service worker"), addEventListener() {} }),
+});
 each(ownKeys(MISSED_IF_SECURE), (owner) => each(words(MISSED_IF_SECURE[owner]), (name) => {
   if (name in (owner === "Window" ? global : navigatorObject)) return;
   missing(secureNames[owner], name, owner === "Window" ? "" : "navigator.");
@@ -3389,7 +3598,7 @@ each(ownKeys(MISSED), (owner) => each(words(MISSED[owner]), (name) => {
 const UNSEEN = ["head", "html", "script", "style", "title", "noscript", "noframes", "noembed", "iframe", "textarea", "option", "template"];
 function textCharacters() {
   let count = 0;
-  walk(documentRecord, (one) => void (one.type === TEXT && !contains(UNSEEN, one.parent.tag) && (count += stripped(one.data).length)));
+  walk(documentRecord, (one) => void (one.type === TEXT && !contains(UNSEEN, one.parent.tag) && (count += trim(one.data).length)));
   return count;
 }
 /** Runs the tasks until the page has certainly left, or nothing more happens in time. */
@@ -3406,6 +3615,7 @@ function runTasks() {
     shift(page.tasks);
     page.clock = max(page.clock, task.due);
     if (left !== null && task.kind === "refresh") continue; // a navigation cancels it
+    page.tasksRun++;
     task.run();
     checkpoint();
     if (left !== null && page.jump !== left && !isSame(left, page.jump) && task.due > left.due + SURE_MS) miss("a second jump");
@@ -3435,7 +3645,29 @@ function outcome() {
   }
   if (page.needs.length && page.request.fetches_left > 0) return needs(found);
   const missed = page.missed || (page.request.unknown_stay ? "" : page.awaited);
-  return missed && page.texts ? unresolved(found, missed) : found;
+  if (missed && page.texts) return unresolved(found, missed);
+  const event = page.request.unknown_stay || !allowsInline(null, true) ? "" : eventNotFired();
+  return event ? unresolved(found, "the event " + event) : found;
+}
+/** Events that come by what a visitor does. */
+const VISITORS_EVENTS = words("afterprint auxclick beforeinput beforeprint beforeunload blur change click contextmenu copy cut dblclick " +
+  "drag dragend dragenter dragleave dragover dragstart drop focus focusin focusout fullscreenchange hashchange input keydown keypress " +
+  "keyup mousedown mouseenter mouseleave mousemove mouseout mouseover mouseup mousewheel offline online orientationchange pagehide paste " +
+  "pointercancel pointerdown pointerenter pointerleave pointermove pointerout pointerover pointerup reset resize scroll scrollend search " +
+  "select selectstart storage submit touchcancel touchend touchmove touchstart unload visibilitychange wheel");
+/** An event without a visitor that this world has not fired, and by whose handler the page may leave; or "". */
+function eventNotFired() {
+  let found = "";
+  walk(documentRecord, (record) => record.type === ELEMENT && !contains(["body", "frameset"], record.tag) &&
+    some(ownKeys(record.attributes), (name) => {
+      const type = slice(name, 2);
+      if (!startsWith(name, "on") || hasOwn(record.handlers, type)) return false;
+      if (contains(VISITORS_EVENTS, type) && !(type === "focus" && attribute(record, "autofocus") !== null)) return false;
+      if (!test(LEAVING, record.attributes[name])) return false;
+      found = type;
+      return true;
+    }));
+  return found;
 }
 function unresolved(found, why) {
   found.kind = "unresolved";
@@ -3460,9 +3692,11 @@ function prepare(request) {
     if (pair) page.jar[at < 0 ? "" : slice(pair, 0, at)] = slice(pair, at + 1);
   });
   each(request.policies, addPolicy);
-  if (!startsWith(page.url, "https:")) {
+  if (!isSecure()) {
     setPrototypeOf(namedProperties, prototypes.Window);
     setPrototypeOf(navigatorObject, prototypes.Navigator);
+    delete cryptoObject.randomUUID;
+    delete cryptoObject.subtle;
   }
   parser.text = replaced(request.html, /[\ufdd0-\ufdd2]/g, () => "\ufffd");
   parser.active = true;

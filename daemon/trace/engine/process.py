@@ -6,11 +6,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from subprocess import PIPE
 
 import msgspec
 import trio
 
+import daemon
 from daemon.trace.engine.limits import ANSWER_HEAD, CPU_S, NUMBER, REQUEST_HEAD
 from daemon.trace.engine.records import PageOutcome
 
@@ -22,6 +24,7 @@ START_S_MAX = 15.0
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
 _ENVIRONMENT |= {"TZ": "UTC0", "LD_BIND_NOW": "1"}
 CHILD = "daemon.trace.engine.child"
+_PACKAGE = str(Path(daemon.__file__).parents[1])  # an editable installation may not have it in sys.path
 _START = "import sys, importlib; sys.path[:] = sys.argv[2:]; importlib.import_module(sys.argv[1]).main()"
 _READ_BYTES = 1 << 16
 _LAST_WORDS_CHARACTERS = 300
@@ -115,7 +118,7 @@ def outcome_of(status: int, answer: bytes) -> PageOutcome:
 async def engine_process(module: str = CHILD) -> AsyncIterator[EngineProcess]:
     """A process that calls `main` of a module. After the block neither it nor the process of a page is left."""
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-I", "-S", "-c", _START, module, *sys.path],
+        [sys.executable, "-I", "-S", "-c", _START, module, _PACKAGE, *sys.path],
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,

@@ -211,7 +211,7 @@ class _Reading:
     def _is_frame_run(self, attributes: Attributes) -> bool:
         """A frame's own script may leave the page too: top.location = "…"."""
         document = attributes.get("srcdoc") or ""
-        if "<script" in document.lower() and ("top" in document or "parent" in document):
+        if _MAY_RUN.search(document) is not None and ("top" in document or "parent" in document):
             return True
         source = attributes.get("src") or ""
         scheme = _REMOVED.sub("", source.lstrip(_CONTROLS)[:_SCHEME_CHARACTERS].lower())

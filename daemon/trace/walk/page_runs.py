@@ -4,6 +4,8 @@ The engine runs the page. If the page needs external scripts, they are fetched, 
 beginning with them.
 """
 
+from dataclasses import dataclass
+
 from ada_url import URL
 from msgspec.structs import replace
 
@@ -35,12 +37,21 @@ from daemon.web.headers import RawHeaders, location_in, parsed, refresh_in, show
 # leave the page.
 SCRIPTS_MAX = 8  # of one page, that are fetched
 SCRIPT_BYTES_MAX = 131_072  # of one; a common library has 90 KB, compressed 30 KB
-SCRIPTS_BYTES_MAX = 262_144  # of all
+SCRIPTS_BYTES_MAX = 262_144  # of all of one trace
 RUNS_MAX = 5  # of one page: a script may add scripts
 REDIRECTS_MAX = 4  # of one script
 
 _KEPT_HEADERS = frozenset({"User-Agent", "Accept-Language", "Accept-Encoding"})
+_REFUSALS = frozenset({401, 403, 451})
 _NO_SCRIPTS = ("image/", "audio/", "video/", "text/csv")  # Fetch 2.9, blocked due to its MIME type
+
+
+@dataclass(slots=True)
+class Tab:
+    """What the pages of one trace share. `kept`: what they have left for later ones (PageOutcome.kept)."""
+
+    kept: str = ""
+    script_bytes_left: int = SCRIPTS_BYTES_MAX
 
 
 class PageRun:
@@ -50,7 +61,7 @@ class PageRun:
     """
 
     def __init__(
-        self, answer: HopAnswer, fetch: Fetch, href: str, identity: Identity, limits: Limits, jar: Jar, stored: str
+        self, answer: HopAnswer, fetch: Fetch, href: str, identity: Identity, limits: Limits, jar: Jar, tab: Tab
     ) -> None:  # fmt: skip
         page = answer.page
         assert page is not None
@@ -63,19 +74,19 @@ class PageRun:
             user_agent=identity.user_agent, languages=_languages(identity.accept_language or ""),
             refresh_max_s=limits.refresh_max_s, refresh=refresh_in(answer.headers),
             policies=policies_in(answer.headers), schemes=tuple(WEB_SCHEMES | SCHEMES | limits.landing_schemes),
-            unknown_stay=page.shows_much or not page.document.whole, kept=stored,
+            unknown_stay=page.shows_much or not page.document.whole, kept=tab.kept,
         )  # fmt: skip
         kept = [header for header in fetch.headers if header[0] in _KEPT_HEADERS]
         self._headers = (("Accept", "*/*"), *kept)
         self._referrer = of_page(url, answer.headers, page.referrer_policies)
         self._jar = jar
+        self._tab = tab
         self._allow_private = limits.allow_private
         self._scripts: dict[str, str | None] = {}
         self._tried: set[str] = set()
         self._waiting: list[str] = []
         self._unknown: list[str] = []  # why scripts did not come, without those that measure
         self._runs = 0
-        self._bytes_left = SCRIPTS_BYTES_MAX
         self._body: ScriptBody | None = None
         self._from = url, self._referrer, 0  # of the script being fetched: URL, referrer, redirects so far
 
@@ -101,7 +112,7 @@ class PageRun:
 
     def body(self, headers: RawHeaders) -> ScriptBody | None:
         """The reader of the script's answer."""
-        bytes_max = min(SCRIPT_BYTES_MAX, self._bytes_left)
+        bytes_max = min(SCRIPT_BYTES_MAX, self._tab.script_bytes_left)
         self._body = script_body(tuple(headers), self._request.encoding, bytes_max) if bytes_max > 0 else None
         return self._body
 
@@ -110,7 +121,7 @@ class PageRun:
         url, referrer, redirects = self._from
         body, self._body = self._body, None
         if body is not None:
-            self._bytes_left -= body.bytes_read
+            self._tab.script_bytes_left -= body.bytes_read
         if isinstance(answer, HopFailure) or answer.own is not None or answer.status in (407, 429):
             return self._without_script("could not be fetched")  # possibly the proxy's doing
         if is_same_site(url, self._page_url):
@@ -123,10 +134,10 @@ class PageRun:
             return self._fetch(target, redirected(referrer, url, target, answer.headers), redirects + 1)
         if answer.status >= 500 or (answer.status < 300 and (body is None or body.text is None)):
             return self._without_script("could not be fetched")
-        # A 404 or a page of words for a proxy does not mean that the visitor gets one.
-        if answer.status >= 300:
+        # A refusal or a page for a proxy does not mean that the visitor gets one.
+        if answer.status in _REFUSALS:
             self._unknown.append(f"the script {shown(url.href)} was answered with status {answer.status}")
-        elif content_type_of(answer.headers).essence in HTML_TYPES:
+        elif answer.status < 300 and content_type_of(answer.headers).essence in HTML_TYPES:
             self._unknown.append(f"the script {shown(url.href)} was answered with an HTML page")
         is_script = answer.status < 300 and not _is_blocked(answer.headers)
         self._scripts[self._waiting.pop(0)] = body.text if is_script and body is not None else None

@@ -39,7 +39,7 @@ from daemon.trace.walk.hops import (
     Usage,
     fault_of_failure,
 )
-from daemon.trace.walk.page_runs import PageRun, page_of
+from daemon.trace.walk.page_runs import PageRun, Tab, page_of
 from daemon.trace.walk.referrers import first_referrer, headers_to, of_page, redirected
 from daemon.trace.walk.verdicts import Fault, Verdict, fault_of_answer
 from daemon.web.addresses import refused_host_of
@@ -64,8 +64,8 @@ Step = Fetch | RunPage | Landed | GaveUp
 class Walk:
     """One trace from `url` on: its hops so far (`limits.hops_max` at most), its cookies, its requests."""
 
-    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_kept", "_page_run", "_referrer",
-                 "_seen", "_tier", "_undo", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
+    __slots__ = ("_current_url", "_fetch", "_fetched_before", "_headers", "_href", "_page_run", "_referrer",
+                 "_seen", "_tab", "_tier", "_undo", "hops", "identity", "jar", "left_at", "limits", "url")  # fmt: skip
 
     def __init__(self, url: str, identity: Identity, limits: Limits) -> None:
         self.url = url
@@ -78,7 +78,7 @@ class Walk:
         self._fetched_before = ""  # the URL of the hop before
         self.jar = Jar()
         self.left_at: LeftAt | None = None  # set if the trace landed on a page of kind script_unresolved
-        self._kept = ""  # what pages have left in the tab (PageOutcome.kept)
+        self._tab = Tab()
         self._page_run: PageRun | None = None  # of the page whose scripts run
         self._tier: Tier = "markup"  # of the hops that are no pages
         self._undo: tuple[URL | None, str, Fetch | None, str, _Request] | None = None  # of the last request
@@ -129,7 +129,7 @@ class Walk:
         page = answer.page or page_without_html(answer.headers, url, self.limits.refresh_max_s)
         if page.document is not None:
             assert self._fetch is not None
-            run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar, self._kept)
+            run = PageRun(answer, self._fetch, self._href, self.identity, self.limits, self.jar, self._tab)
             self._page_run = run
             return run.run()
         return self._left(answer, page)
@@ -142,7 +142,7 @@ class Walk:
             return step
         self._page_run = None
         answer = replace(answer, ms=usage.ms, bytes_received=usage.bytes_received, bytes_sent=usage.bytes_sent)
-        self._kept = step.kept or self._kept
+        self._tab.kept = step.kept or self._tab.kept
         self.jar.keep_from_script(self._current(), answer.headers, step.cookies)
         return self._left(answer, page_of(step))
 
@@ -281,7 +281,7 @@ class Walk:
 
     def _known_at(self, url: URL) -> str:
         """What makes a second request for the same URL another one: cookies, and what pages have left in the tab."""
-        return f"{self.jar.header(url)}\n{self._kept}"
+        return f"{self.jar.header(url)}\n{self._tab.kept}"
 
     def _origins(self, url: URL, method: str) -> tuple[tuple[str, str], ...]:
         """Referer and Origin. The first request has the referrer as the visitor or the caller gave it."""

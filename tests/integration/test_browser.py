@@ -1,0 +1,310 @@
+"""Traces by the browser: what only a browser can follow, what pages do to it, and what is left of it afterwards."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from daemon.providers.proxies import LeasedProxy, ProxyAddress
+from daemon.settings.live import LiveSettings
+from daemon.trace.browser import browser as browser_module
+from daemon.trace.browser import command, guard, visit
+from daemon.trace.browser.browser import Browser
+from daemon.trace.browser.needs import PROBED_EACH, TRACES_MIN
+from daemon.trace.browser.tracing import browse
+from daemon.trace.local import LocalBackend
+from daemon.trace.walk.hops import TraceResult
+from daemon.trace.walk.steps import GaveUp, Identity, Landed, Limits, Walk
+from daemon.trace.walk.verdicts import Verdict
+from tests.fakes.chains import LANDED, LANDING, says
+from tests.fakes.net import START, Net, context_for, fetcher, net, ports_of
+from tests.fakes.origins import SILENT, Reply, origin, page, redirect, reply
+from tests.fakes.socks import SocksProxy, socks_proxy
+from tests.integration.tracers import browser_or_skip, browser_running, tracer_settings
+from tests.support.waiting import until, wait_until
+
+Replies = dict[str, Reply | list[Reply]]
+LIMITS = Limits(20, allow_private=True)
+ASKS = "<script>fetch('/where').then((answer) => answer.text()).then((to) => { location = to })</script>"
+ASKING: Replies = {
+    "ads.example/start": redirect("/asks", ("Set-Cookie", "visit=1")),
+    "ads.example/asks": says(f"<title>x</title>{ASKS}"),
+    "ads.example/where": says(LANDING, kind="text/plain"),
+    "b.example/landed?cid=7": LANDED,
+}
+UNRESOLVED = [("http", "markup"), ("script_unresolved", "engine")]
+
+
+@asynccontextmanager
+async def tracing(**trace: Any) -> AsyncIterator[tuple[LocalBackend, Browser]]:
+    live = LiveSettings(tracer_settings(**({"tracer": "auto"} | trace)))
+    async with browser_running(live) as browser:
+        yield LocalBackend(live, fetcher(), browser), browser
+
+
+async def traced(backend: LocalBackend, here: Net, url: str = START, offer: str | None = None) -> TraceResult:
+    walk = Walk(url, Identity("tester/1", "de", "https://referrer.example/"), LIMITS)
+    proxy = LeasedProxy("127.0.0.1", str(here.port), "us", "luna", "lease")
+    return await backend.trace(walk, proxy, timeout_s=20, offer=offer)
+
+
+def hops_of(result: TraceResult) -> list[tuple[str, str]]:
+    return [(hop.kind, hop.tier) for hop in result.hops]
+
+
+def end_of(result: TraceResult) -> str | tuple[Verdict, str]:
+    return result.end.url if isinstance(result.end, Landed) else (result.end.verdict, result.end.reason)
+
+
+async def test_the_browser_goes_on_from_a_page_that_is_not_requested_again() -> None:
+    async with net(dict(ASKING)) as here, tracing() as (backend, _):
+        result = await traced(backend, here)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert end_of(result) == LANDING
+        assert hops_of(result) == [("http", "markup"), ("script", "browser"), ("final", "browser")]
+        assert result.hops[1].why == "fetch"
+        heads = here.plain.requests
+        assert [f"{head.value('host')}{head.target}" for head in heads] == list(ASKING)
+        assert (heads[2].value("cookie"), heads[2].value("user-agent")) == ("visit=1", "tester/1")
+        assert (heads[3].value("referer"), heads[3].value("accept-language")) == ("http://ads.example/", "de")
+        assert (result.bytes_received, result.bytes_sent) == (here.proxy.bytes_out, here.proxy.bytes_in)
+        assert sum(hop.bytes_received for hop in result.hops) == result.bytes_received
+
+
+async def test_an_offer_starts_in_the_browser_after_some_traces_that_needed_it() -> None:
+    async with net(dict(ASKING)) as here, tracing() as (backend, _):
+        first = [hops_of(await traced(backend, here, offer="shoes"))[0][1] for _ in range(TRACES_MIN)]
+        assert first == ["markup"] * TRACES_MIN
+        result = await traced(backend, here, offer="shoes")
+        assert hops_of(result) == [("http", "browser"), ("script", "browser"), ("final", "browser")]
+        assert result.hops[0].why == f"the offer's last {TRACES_MIN} traces without the browser needed it: fetch"
+        assert hops_of(await traced(backend, here, offer="boots"))[0][1] == "markup"
+    assert PROBED_EACH > 1
+
+
+PAGES_THAT_MISBEHAVE = {
+    "alerts": "alert(1); confirm(2); prompt(3)",
+    "asks before it is left": "onbeforeunload = (event) => { event.preventDefault(); return 'stay' }",
+    "opens windows": "for (let n = 0; n < 50; n++) open('/where', '_blank')",
+    "downloads": "const a = document.createElement('a'); a.download = 'x'; a.href = 'data:,x'; a.click()",
+    "sets a thousand timers": "for (let n = 0; n < 1000; n++) setInterval(() => {}, n)",
+    "animates": "(function go() { requestAnimationFrame(go) })()",
+    "goes to an app that nobody has": "location = 'exampleapp://open'",
+    "replaces its own jump": f"location = '/never'; setTimeout(() => {{ location.href = '{LANDING}' }})",
+    "leaves its document open": "document.open(); document.write('<p>hi')",
+}
+
+
+async def test_a_page_that_misbehaves_is_left_as_any_other() -> None:
+    jump = f"setTimeout(() => {{ location = '{LANDING}' }}, 500)"
+    async with tracing(tracer="browser") as (backend, _):
+        for name, script in PAGES_THAT_MISBEHAVE.items():
+            first = says(f"<body><script>{script}\n{jump}</script>")
+            replies: Replies = {
+                "ads.example/start": first,
+                "b.example/landed?cid=7": LANDED,
+                "ads.example/never": SILENT,
+            }
+            async with net(replies) as here:
+                result = await traced(backend, here)
+                assert (end_of(result), len(result.hops)) == (LANDING, 2), (name, result)
+
+
+ENDLESS = {
+    "loops": "for (;;);",
+    "reloads itself": "location.reload()",
+    "goes round": "location = '/start?' + Math.random()",
+    "floods its loop": "const go = () => { for (let n = 0; n < 1e5; n++); setTimeout(go) }; setInterval(go); go()",
+    "asks its server for ever": "(async () => { for (;;) await fetch('/where') })()",
+}
+
+
+async def test_a_page_that_never_settles_ends_in_a_verdict_and_the_next_trace_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(visit, "PAGE_S", 1.0)
+    async with tracing(tracer="browser") as (backend, _):
+        for name, script in ENDLESS.items():
+            replies = {**ASKING, "ads.example/start": says(f"<body><script>{script}</script>")}
+            async with net(replies) as here:
+                with trio.fail_after(10):
+                    result = await traced(backend, here)
+                assert len(result.hops) < 25, name
+        async with net(dict(ASKING)) as here:
+            assert end_of(await traced(backend, here)) == LANDING
+
+
+EATERS = {
+    "buffers": "const all = []; for (;;) { const one = new Uint8Array(5e7); one.fill(1); all.push(one) }",
+    "canvases": """const all = []; for (;;) { const one = document.createElement('canvas'); all.push(one);
+        one.width = one.height = 4000; one.getContext('2d').fillRect(0, 0, 4000, 4000) }""",
+}
+
+
+async def test_a_page_that_eats_memory_is_stopped_and_the_next_trace_works() -> None:
+    async with tracing(tracer="browser") as (backend, _):
+        for name, script in EATERS.items():
+            async with net({"ads.example/start": says(f"<body><script>{script}</script>")}) as here:
+                assert end_of(await traced(backend, here)) == START, name
+        async with net(dict(ASKING)) as here:
+            assert end_of(await traced(backend, here)) == LANDING
+
+
+def browsers() -> list[int]:
+    """The guards of this process's browsers."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [
+        int(child) for child in children if guard.__file__ in Path(f"/proc/{child}/cmdline").read_text().split("\0")
+    ]
+
+
+def descendants(pid: int) -> list[int]:
+    try:
+        children = list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except OSError:
+        return []
+    return [*children, *(deeper for child in children for deeper in descendants(child))]
+
+
+async def test_a_browser_that_is_killed_ends_the_trace_and_the_next_one_starts_another() -> None:
+    slow: Replies = {"ads.example/start": SILENT}
+    async with tracing(tracer="browser") as (backend, _):
+        async with net(slow) as here, trio.open_nursery() as nursery:
+
+            async def kill() -> None:
+                await until(lambda: here.plain.requests)
+                [guarded] = browsers()
+                os.kill(descendants(guarded)[0], signal.SIGKILL)
+
+            nursery.start_soon(kill)
+            with trio.fail_after(10):
+                assert end_of(await traced(backend, here)) == (Verdict.LIMIT, "browser_crashed")
+        async with net(dict(ASKING)) as here:
+            assert end_of(await traced(backend, here)) == LANDING
+        await until(lambda: len(browsers()) == 1)
+
+
+async def test_a_browser_is_replaced_after_its_traces_and_leaves_nothing() -> None:
+    before = profiles()
+    async with net(dict(ASKING)) as here:
+        async with tracing(tracer="browser", browser_traces_max=2) as (backend, _):
+            used = set()
+            for _ in range(5):
+                assert end_of(await traced(backend, here)) == LANDING
+                used |= set(browsers())
+            assert len(used) == 3
+            await until(lambda: len(browsers()) == 1, "the browsers that were replaced have ended")
+            assert len(profiles() - before) <= 2
+        assert browsers() == []
+        assert profiles() <= before
+
+
+def profiles() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob(f"{guard.PREFIX}*"))
+
+
+async def test_traces_beyond_the_places_wait_and_then_keep_what_http_has_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser_module, "PLACE_WAIT_S", 0.1)
+    ends: list[str | tuple[Verdict, str]] = []
+    async with net({**ASKING, "ads.example/where": SILENT}) as here, tracing(browser_max=1) as (backend, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(traced, backend, here)
+            await until(lambda: len(here.plain.requests) == 3, "the first trace has the place")
+            result = await traced(backend, here)
+            ends.append(end_of(result))
+            nursery.cancel_scope.cancel()
+        assert ends == ["http://ads.example/asks"]
+        assert hops_of(result) == UNRESOLVED
+
+
+async def test_without_a_browser_auto_keeps_what_http_has_found_and_browser_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with tracing() as (auto, _), tracing(tracer="browser") as (only, _), net(dict(ASKING)) as here:
+        monkeypatch.setattr(command, "PROGRAMS", ("no-such-browser",))
+        for _ in range(3):
+            result = await traced(auto, here)
+            assert (end_of(result), hops_of(result)) == ("http://ads.example/asks", UNRESOLVED)
+        assert capsys.readouterr().out.count("no_browser") == 1
+        result = await traced(only, here)
+        assert end_of(result) == (Verdict.OPERATOR, "no_browser")
+        assert isinstance(result.end, GaveUp)
+        assert "chromium-headless-shell" in result.end.message
+        assert result.hops == ()
+
+
+CHAIN: Replies = {"ads.example/start": redirect("https://secure.example/"), "b.example/landed": page()}
+SECURE_CHAIN: Replies = {
+    "secure.example/": says("<script>location = 'https://s1.example/'</script>"),
+    "s1.example/": reply(200, ("Refresh", "1;url=http://b.example/landed")),
+}
+LOGIN = "customer", "canary"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+async def test_the_browser_is_led_through_each_kind_of_proxy_with_its_login(scheme: str) -> None:
+    live = LiveSettings(tracer_settings())
+    async with browser_running(live) as browser:
+
+        async def through(port: int, password: str) -> str | tuple[Verdict, str]:
+            walk = Walk(START, Identity("tester/1"), LIMITS)
+            address = ProxyAddress("127.0.0.1", port, LOGIN[0], password, scheme)  # type: ignore[arg-type]
+            return end_of(await browse(browser, fetcher(), address, walk, timeout_s=20))
+
+        async def both(port: int) -> None:
+            assert await through(port, LOGIN[1]) == "http://b.example/landed"
+            assert await through(port, "wrong") == (Verdict.CREDENTIALS, "proxy_credentials")
+
+        if scheme == "socks5":
+            tls = context_for("secure.example", "s1.example")
+            async with (
+                origin(dict(CHAIN)) as (_, plain),
+                origin(dict(SECURE_CHAIN), tls=tls) as (_, secure),
+                socks_proxy(SocksProxy(ports_of(plain, secure), login=LOGIN)) as port,
+            ):
+                await both(port)
+        else:
+            proxy_tls = context_for("127.0.0.1") if scheme == "https" else None
+            async with net(dict(CHAIN), dict(SECURE_CHAIN), credentials=LOGIN, proxy_tls=proxy_tls) as here:
+                await both(here.port)
+
+
+DAEMON = """
+import trio
+from daemon.settings.live import LiveSettings
+from daemon.settings.model import Settings
+from daemon.trace.browser.browser import Browser
+
+async def main():
+    browser = Browser(LiveSettings(Settings()))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(browser.run)
+        await trio.sleep(0)
+        async with browser.tab("http://127.0.0.1:9", wait_s=5):
+            print("open", flush=True)
+            await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+def test_neither_a_process_nor_a_profile_is_left_when_the_daemon_is_killed() -> None:
+    browser_or_skip()
+    before = profiles()
+    with subprocess.Popen([sys.executable, "-c", DAEMON], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any("open" in line for line in process.stdout)
+        left, [profile] = descendants(process.pid), profiles() - before
+        assert len(left) > 3
+        process.kill()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), "the browser's processes have ended")
+    wait_until(lambda: not profile.exists(), "its profile is removed")
