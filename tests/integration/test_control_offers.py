@@ -30,6 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "tracer": "browser",
     "fallback_url": "https://shop.example/?from={offer}",
     "paused_to": "winter sale",
+    "click_ids": ["clickid"],
 }
 UNSET: dict[str, Any] = {
     "target_country": "us",
@@ -46,6 +47,7 @@ UNSET: dict[str, Any] = {
     "tracer": "default",
     "fallback_url": None,
     "paused_to": None,
+    "click_ids": None,
 }
 
 
