@@ -362,6 +362,9 @@ function moveTo(href) {
   const from = page.url;
   page.url = href;
   if (from !== href) {
+    const popped = newEvent("popstate", {}, prototypes.PopStateEvent);
+    own(popped).state = null;
+    dispatch(windowRecord, popped);
     queue(0, () => {
       const event = newEvent("hashchange", {}, prototypes.HashChangeEvent);
       own(event).oldURL = from;
