@@ -197,6 +197,7 @@ async def judged(protocol: Protocol, page: JumpPage, *, real: bool = False) -> S
             protocol.listeners[session] = tab.event
             await protocol.send("Page.enable", session)
             await protocol.send("Network.enable", session)
+            await protocol.send("Emulation.setFocusEmulationEnabled", session, enabled=True)
             await protocol.send("Fetch.enable", session, patterns=[{"urlPattern": "*"}])
             if not real:
                 await protocol.send("Emulation.setVirtualTimePolicy", session, policy="pause")

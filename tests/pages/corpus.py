@@ -19,7 +19,7 @@ The keys of the TOML:
 - lands: the last document that Chromium's window requested. The fragment is left out if that is the page.
 - sent: method, content type and body of that request, if it was no GET. A multipart boundary is written BOUNDARY.
 - or_lands: URLs that are right as well. A comment says why: a slower network, another system.
-- real_time: Chromium's virtual time has no animation frames and idle times; so this page is judged on the real clock.
+- real_time: Chromium's virtual time has no animation frames, idle times and autofocus: judged on the real clock.
 - charset: of the bodies, if it is not UTF-8.
 - fill: texts of the bodies that stand for long ones: {"%FILL%" = ["text", repetitions]}.
 """
