@@ -956,11 +956,8 @@ function readTree(point) {
     }
     isOpen = !isEnd;
   }
-  if (cut >= 0) {
-    marked += slice(text, from, cut) + `<!--${CUT}-->`;
-    from = cut;
-  }
-  parser.nodes = flattened(ask("parse", [marked + slice(text, from), ""]));
+  marked += cut >= 0 ? slice(text, from, cut) + `<!--${CUT}-->` : slice(text, from);
+  parser.nodes = flattened(ask("parse", [marked, ""]));
   const { nodes } = parser;
   if (cut < 0) return nodes.length;
   parser.cut = -1;
