@@ -362,6 +362,9 @@ function moveTo(href) {
   const from = page.url;
   page.url = href;
   if (from !== href) {
+    const popped = newEvent("popstate", {}, prototypes.PopStateEvent);
+    own(popped).state = null;
+    dispatch(windowRecord, popped);
     queue(0, () => {
       const event = newEvent("hashchange", {}, prototypes.HashChangeEvent);
       own(event).oldURL = from;
@@ -953,11 +956,8 @@ function readTree(point) {
     }
     isOpen = !isEnd;
   }
-  if (cut >= 0) {
-    marked += slice(text, from, cut) + `<!--${CUT}-->`;
-    from = cut;
-  }
-  parser.nodes = flattened(ask("parse", [marked + slice(text, from), ""]));
+  marked += cut >= 0 ? slice(text, from, cut) + `<!--${CUT}-->` : slice(text, from);
+  parser.nodes = flattened(ask("parse", [marked, ""]));
   const { nodes } = parser;
   if (cut < 0) return nodes.length;
   parser.cut = -1;
