@@ -170,7 +170,7 @@ class _Daemon:
         commands: control.Commands = starting_commands(self.faces.troubles)
         async with journal_written() as writer, trio.open_nursery() as socket_nursery:
             observe = self.faces.observers.click
-            self.clicks = clicks = Clicks(offers, None, writer, read_clocks, observe=observe)
+            self.clicks = clicks = Clicks(offers, None, writer, read_clocks, self._live, observe=observe)
             await socket_nursery.start(control.serve, settings.state_dir, commands)
             try:
                 spool = await spool_opened(settings, self._state_dir, writer, offers, self.faces.troubles)

@@ -62,7 +62,7 @@ def add(
     /,
     *,
     options: OfferOptions | None = None,
-    inactive: Annotated[bool, flag("Answer its clicks with 404 for now.")] = False,
+    inactive: Annotated[bool, flag("Pause it for now.")] = False,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,
 ) -> None:
@@ -85,6 +85,10 @@ def add(
     them by the names under which they arrived, for the landing URL only: a fallback
     gets all. --rename then renames them, for both; a parameter that arrived under
     the new name is left out.
+
+    Paused: the clicks of an inactive offer go to the offer of --paused-to, else to
+    --fallback-url, else to click.fallback_url, else they get 404. Macros work there
+    too.
 
     Tracking URLs: the URLs of --tracking-url share the clicks by weight. URL then
     gets no clicks until --no-tracking-urls, and need not be given.
@@ -115,7 +119,8 @@ def add(
 def _say_macros(url: str | None, options: OfferOptions | None) -> None:
     """What becomes of each macro in the URLs as they were given."""
     shares: list[str] | None = getattr(options, "tracking_url", None)
-    for line in dict.fromkeys(meanings([url or "", *(shares or ())])):
+    fallback: str | None = getattr(options, "fallback_url", None)
+    for line in dict.fromkeys(meanings([url or "", *(shares or ()), fallback or ""])):
         say(line)
 
 
@@ -126,9 +131,7 @@ def update(
     url: Annotated[str | None, Parameter(metavar="URL", help="The new tracking URL.")] = None,
     options: OfferOptions | None = None,
     no_deadline: Annotated[bool, flag("Use the setting click.deadline_s again.")] = False,
-    active: Annotated[
-        bool | None, Parameter(negative="--inactive", help="Serve it, or answer its clicks with 404.")
-    ] = None,
+    active: Annotated[bool | None, Parameter(negative="--inactive", help="Serve it, or pause it.")] = None,
     allow_private: AllowPrivate = False,
     config: ConfigFile = None,
 ) -> None:
@@ -140,7 +143,7 @@ def update(
 
     Exit status: 1 if there is no such offer.
 
-        tracepool offers update summer-sale --inactive
+        tracepool offers update summer-sale --inactive --paused-to winter-sale
         tracepool offers update summer-sale --country uk --deadline 8
         tracepool offers update summer-sale --drop fbclid --no-stop-at
     """
@@ -170,7 +173,8 @@ def import_file(
 
     Columns: offer_name and final_url, which are required, and
 
-        target_country (us), is_active (true), deadline_s, notes,
+        target_country (us), is_active (true), deadline_s, notes, fallback_url,
+        paused_to        winter-sale
         user_agent       default or visitor
         trace_backend    default, local or service
         tracer           default, http, auto or browser
@@ -208,5 +212,5 @@ def import_file(
 
 def _literals_in(offers: Iterable[OfferFields]) -> Iterator[str]:
     for offer in offers:
-        for line in literals([offer.final_url or "", *urls_of(offer)]):
+        for line in literals([offer.final_url or "", *urls_of(offer), offer.fallback_url or ""]):
             yield f"offer {offer.offer_name!r}: {line}"

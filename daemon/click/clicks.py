@@ -11,16 +11,18 @@ import trio
 
 from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
+from daemon.click.unserved import Unserved, offer_of
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
 from daemon.journal.entries import Hit, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
+from daemon.settings.live import LiveSettings
 from daemon.trace.dispatch import Dispatcher, JobRequest, TraceHandle
 from daemon.trace.jobs import Finished
 from daemon.trace.walk.steps import Identity
-from daemon.web.query import Inbound, RefusedClick, parse_click
+from daemon.web.query import Inbound
 
 HIT_DELAY_MAX_S = 0.05  # a redirect waits for its journal entry for this long at most
 ANSWER_BY_S = HIT_DELAY_MAX_S  # an answer begins this long before the deadline, so that this wait cannot delay it
@@ -41,11 +43,11 @@ class Answer(msgspec.Struct, frozen=True):
 @dataclass(slots=True)
 class _Click:
     request_id: uuid.UUID
-    offer: Offer
+    offer: Offer | Unserved
     inbound: Inbound
     visitor: Visitor
     received: Moment
-    tracking_url: str  # one of the offer's, with its macros expanded
+    fallback: str  # of the offer, with its macros expanded; with the parameters too if no offer serves the click
     trace: TraceHandle | None = None
     hit_is_late: bool = False
 
@@ -63,6 +65,7 @@ class Clicks:
     _dispatcher: Dispatcher | None
     _journal: Recorder
     _now: Callable[[], Moment]
+    _live: LiveSettings
     _draw: Callable[[], float] = random.random
     observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
     tally: Tally = field(default_factory=Tally, init=False)
@@ -82,9 +85,10 @@ class Clicks:
     def preview(self, query: bytes) -> Answer:
         """The fallback, for HEAD and previews of a link. They are no clicks: no IP is used, and no hit is recorded."""
         request_id = uuid.uuid4()
-        found = self._find(query, request_id)
-        if isinstance(found, Answer):
-            return found
+        found = offer_of(query, self.offers, is_starting=not self.is_tracing)
+        if isinstance(found, Unserved):
+            location = self._fallback(found, request_id)
+            return self._refused(found, request_id) if location is None else Answer(302, request_id, location=location)
         offer, parsed = found
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
         location = fallback_location(tracking_url, offer.param_rules.at_fallback(parsed.params))
@@ -106,12 +110,18 @@ class Clicks:
         now = self._now()
         received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
         request_id = uuid.uuid4()
-        found = self._find(query, request_id)
-        if isinstance(found, Answer):
-            return found
+        found = offer_of(query, self.offers, is_starting=not self.is_tracing)
+        if isinstance(found, Unserved):
+            unserved = self._fallback(found, request_id)
+            if unserved is None:
+                return self._refused(found, request_id)
+            return await self._redirect(_Click(request_id, found, found.inbound, visitor, received, unserved))
         offer, parsed = found
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
-        click = _Click(request_id, offer, parsed, visitor, received, tracking_url)
+        return await self._redirect(_Click(request_id, offer, parsed, visitor, received, tracking_url))
+
+    async def _redirect(self, click: _Click) -> Answer:
+        """Resolve the click, record its hit, and answer."""
         self.waiting += 1
         outcome = "left"
         reason: str | None = None
@@ -121,36 +131,30 @@ class Clicks:
             try:
                 await self._record_hit(click, location, reason)
             except Exception:
-                log.exception("hit_lost", request_id=str(request_id))  # a bug must not cost the visitor's answer
+                log.exception("hit_lost", request_id=str(click.request_id))  # a bug must not cost the visitor's answer
             outcome = "fallback" if reason else "resolved"
         finally:
             self.waiting -= 1
             self._conclude(click, outcome, reason, location)
-        return Answer(302, request_id, location=location)
+        return Answer(302, click.request_id, location=location)
 
-    def _find(self, query: bytes, request_id: uuid.UUID) -> tuple[Offer, Inbound] | Answer:
-        """The offer of a query, and the query with this offer's name; or the answer that refuses the query."""
-        parsed = parse_click(query)
-        if isinstance(parsed, RefusedClick):
-            log.info("click_refused", request_id=str(request_id), status=parsed.status, error=parsed.error)
-            self.observe("refused", "bad_request", 0.0)
-            return Answer(parsed.status, request_id, error=parsed.error)
-        offer = self.offers.find(parsed.offer)
-        if offer is not None:
-            return offer, parsed if parsed.offer == offer.name else Inbound(offer.name, parsed.params)
-        if not self.is_tracing:
-            self.observe("refused", "starting", 0.0)
-            return Answer(503, request_id, error="tracepool is starting: its database is not there yet")
-        self.observe("refused", "unknown_offer", 0.0)
-        log.info("click_refused", request_id=str(request_id), status=404, offer=parsed.offer[:NAME_SHOWN_MAX])
-        return Answer(404, request_id, error="Offer not found or inactive")
+    def _fallback(self, found: Unserved, request_id: uuid.UUID) -> str | None:
+        return found.location(self._live.current.click.fallback_url, request_id)
+
+    def _refused(self, found: Unserved, request_id: uuid.UUID) -> Answer:
+        self.observe("refused", found.refusal, 0.0)
+        line = {"error": found.error} if found.status == 400 else {"offer": found.name[:NAME_SHOWN_MAX]}
+        log.info("click_refused", request_id=str(request_id), status=found.status, reason=found.refusal, **line)
+        return Answer(found.status, request_id, error=found.error)
 
     async def _resolve(self, click: _Click) -> tuple[str, str | None]:
         """(the redirect's URL, the reason if it is a fallback)."""
         offer, params = click.offer, click.inbound.params
+        if isinstance(offer, Unserved):
+            return click.fallback, offer.reason
         finished: Finished | str
         try:
-            finished = await self._trace(click)
+            finished = await self._trace(click, offer)
         except Exception:
             log.exception("click_fault", request_id=str(click.request_id))  # a bug must not cost the visitor's answer
             finished = "trace_failed"
@@ -162,20 +166,20 @@ class Clicks:
                 log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
                 finished = Finished(None, "trace_failed")
         reason = finished.reason if isinstance(finished, Finished) else finished
-        return fallback_location(click.tracking_url, offer.param_rules.at_fallback(params)), reason
+        return fallback_location(click.fallback, offer.param_rules.at_fallback(params)), reason
 
-    async def _trace(self, click: _Click) -> Finished | str:
+    async def _trace(self, click: _Click, offer: Offer) -> Finished | str:
         """The end of the trace, or the reason why there is none by the click's deadline."""
         if self._dispatcher is None:
             return "starting"
         visitor = click.visitor
         request = JobRequest(
             request_id=click.request_id,
-            tracking_url=click.tracking_url,
-            country=click.offer.country,
+            tracking_url=click.fallback,
+            country=offer.country,
             asked=click.received,
             inbound=click.inbound.params,
-            offer=click.offer,
+            offer=offer,
             visitor=Identity(visitor.user_agent or "", visitor.accept_language, visitor.referrer),
         )
         accepted = self._dispatcher.dispatch(

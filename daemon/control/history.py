@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
-FALLBACK_REASONS = ("deadline", "no_ip", "no_pool", "trace_failed", "overload", "starting")
+FALLBACK_REASONS = (
+    *("deadline", "no_ip", "no_pool", "trace_failed", "overload", "starting"),
+    *("unknown_offer", "paused", "bad_offer"),  # of clicks that no offer serves
+)
 OTHER = "other"  # all other reasons
 COLUMNS = ("resolved", "left", "refused", *FALLBACK_REASONS, OTHER)
 MINUTE_S = 60.0

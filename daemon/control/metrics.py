@@ -38,7 +38,7 @@ from daemon.trace.walk.verdicts import Verdict
 
 WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7, 8, 9, 9.5, 10, 10.5, 12)  # fine around the deadline
 TIMES = (*WAITS, 15, 20, 30, 45, 60, 75)
-REFUSALS = ("bad_request", "unknown_offer", "starting")
+REFUSALS = ("bad_request", "unknown_offer", "paused", "bad_offer", "starting")
 PROVIDERS_MAX = 100  # further ones are "other": operators may fill the column with any text
 OTHER = "other"
 OPENMETRICS = "application/openmetrics-text"

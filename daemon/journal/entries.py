@@ -131,10 +131,10 @@ class TraceFinished(msgspec.Struct, frozen=True):
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """One answered click."""
+    """One answered click. Without `offer_id` no offer has the name that the click gave, which may be empty."""
 
     request_id: UUID
-    offer_id: UUID
+    offer_id: UUID | None
     offer_name: str
     outcome: str
     reason: Text

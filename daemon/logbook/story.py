@@ -19,6 +19,9 @@ WHY = {
     "trace_failed": "the trace ended without a landing page",
     "overload": "more clicks arrived than trace.workers and the queue of jobs can take",
     "starting": "the daemon was starting and could not trace yet",
+    "unknown_offer": "no offer has the name that the click gave",
+    "paused": "the offer is paused",
+    "bad_offer": "none of the offer's tracking URLs is usable",
 }
 VERDICTS = {
     "ip": "the IP's fault",

@@ -26,6 +26,9 @@ FALLBACK_REASONS = {
     "trace_failed": ("their traces failed", LOGS),
     "overload": ("there were more clicks than trace.workers and trace.queue_max allow", "tracepool status"),
     "starting": ("the daemon was starting", "tracepool status"),
+    "unknown_offer": ("no offer has the name in their links", f"{LOGS}, then correct the links or add the offer"),
+    "paused": ("their offer is paused", "tracepool offers update NAME --active, or --paused-to OTHER"),
+    "bad_offer": ("their offer has no usable tracking URL", "tracepool offers update NAME --url URL"),
 }
 
 Rule = Callable[[Figures], Iterator[Advice]]

@@ -1,7 +1,8 @@
-"""The active offers in memory, by which clicks are answered. Pure; sql_sync.py keeps them current.
+"""The offers in memory, by which clicks are answered. Pure; sql_sync.py keeps them current.
 
-Operators edit rows by SQL, so every value of a row is checked. An offer without a name, an id or a usable tracking URL
-is left out, and its clicks get 404. Any other bad value counts as not set; of a list, only the bad item is left out.
+Operators edit rows by SQL, so every value of a row is checked. An offer without a name or an id is left out, and one
+without a usable tracking URL is closed, as a paused one is. Any other bad value counts as not set; of a list, only the
+bad item is left out.
 """
 
 import json
@@ -10,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from daemon.errors import BadInput
@@ -19,10 +20,14 @@ from daemon.offers.macros import Template, macro_url, template_of
 from daemon.offers.param_rules import ParamRules
 from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS
 from daemon.web.query import Inbound
+from daemon.web.urls import quoted
 
 T = TypeVar("T")
 AFTER_A_NAME = "/.,;:!?)]>\"' "
 """What follows a link in a text, and becomes a part of the offer's name at its end."""
+
+HANDOVERS_MAX = 10
+"""At most this many paused offers name each other, one after another, until an active one takes their clicks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,11 @@ class Target:
 
     def of_click(self, inbound: Inbound, request_id: UUID) -> str:
         return self.url if self.template is None else self.template.expanded(inbound, request_id)
+
+
+def target_of(url: str) -> Target:
+    """The target of an http or https URL with or without macros. Raises BadInput as `macro_url` does."""
+    return Target(url, template_of(macro_url(url)[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,21 @@ class Offer:
         return self.targets[bisect_right(self.cuts, draw)]
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedOffer:
+    """An offer that serves no clicks: it is paused, or none of its tracking URLs is usable.
+
+    fallback: where its clicks are sent instead of click.fallback_url. paused_to: the offer that takes its clicks.
+    """
+
+    id: UUID
+    name: str
+    reason: Literal["paused", "bad_offer"]
+    fallback: Target | None = None
+    paused_to: str | None = None
+    param_rules: ParamRules = field(default_factory=ParamRules)
+
+
 # The settings that an Offer holds without conversion.
 _PLAIN = [column for column in LIVE if column in Offer.__slots__]
 
@@ -77,44 +102,90 @@ class Complaint:
     sentence: str
 
 
-class Offers:
-    """The active offers by name, and by a name that differs in case or by what stands around a link in a text."""
+class _Named(Generic[T]):
+    """Offers by name, and by a name that differs in case or by what stands around a link in a text."""
 
-    def __init__(self) -> None:
-        self._by_name: dict[str, Offer] = {}
-        self._by_folded: dict[str, Offer | None] = {}  # None: the folded name belongs to several offers
+    def __init__(self, by_name: Mapping[str, T]) -> None:
+        self.by_name = by_name
+        self._by_folded: dict[str, T | None] = {}  # None: the folded name belongs to several offers
+        for name, offer in by_name.items():
+            folded = _folded(name)
+            self._by_folded[folded] = None if folded in self._by_folded else offer
 
-    def __len__(self) -> int:
-        return len(self._by_name)
-
-    def find(self, name: str) -> Offer | None:
-        """The offer of this name; else the only one whose name is the same but for case and punctuation behind it."""
-        offer = self._by_name.get(name)
-        if offer is not None or len(name) > values.NAME_CHARACTERS_MAX + 1:
-            return offer
-        folded = _folded(name)
+    def like(self, folded: str) -> T | None:
         return self._by_folded.get(folded) or self._by_folded.get(folded.rstrip(AFTER_A_NAME))
 
+
+class Offers:
+    """The active offers, and the closed ones. A paused offer's name may stand for the offer that takes its clicks."""
+
+    def __init__(self) -> None:
+        self._active = _Named[Offer]({})
+        self._closed = _Named[Offer | ClosedOffer]({})
+
+    def __len__(self) -> int:
+        return len(self._active.by_name)
+
+    def find(self, name: str) -> Offer | None:
+        """The offer that serves this name's clicks; else those of the only name that differs in case or punctuation."""
+        offer = self._active.by_name.get(name)
+        if offer is not None:
+            return offer
+        found = self._like(name)
+        return found if isinstance(found, Offer) else None
+
+    def closed(self, name: str) -> ClosedOffer | None:
+        """The closed offer of this name, whose clicks no offer serves."""
+        found = self._like(name)
+        return found if isinstance(found, ClosedOffer) else None
+
+    def _like(self, name: str) -> Offer | ClosedOffer | None:
+        found = self._active.by_name.get(name) or self._closed.by_name.get(name)
+        if found is not None or len(name) > values.NAME_CHARACTERS_MAX + 1:
+            return found
+        folded = _folded(name)
+        return self._active.like(folded) or self._closed.like(folded)
+
     def known(self, key: str) -> Offer | None:
-        """Find an offer by its id, else by its name. Takes linear time: not for clicks."""
-        by_id = (offer for offer in self._by_name.values() if str(offer.id) == key.lower())
-        return next(by_id, None) or self._by_name.get(key)
+        """Find an active offer by its id, else by its name. Takes linear time: not for clicks."""
+        by_id = (offer for offer in self._active.by_name.values() if str(offer.id) == key.lower())
+        return next(by_id, None) or self._active.by_name.get(key)
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> list[Complaint]:
         """Replace all offers by rows of `load_offers`, with jsonb as text. Returns a complaint for each bad value."""
-        offers, complaints = {}, []
+        active: dict[str, Offer] = {}
+        closed: dict[str, ClosedOffer] = {}
+        complaints: list[Complaint] = []
         for row in rows:
             reading = _Reading(row)
             offer = reading.offer()
-            if offer is not None:
-                offers[offer.name] = offer
+            if isinstance(offer, Offer):
+                active[offer.name] = offer
+            elif offer is not None:
+                closed[offer.name] = offer
             complaints += reading.complaints
-        by_folded: dict[str, Offer | None] = {}
-        for offer in offers.values():
-            folded = _folded(offer.name)
-            by_folded[folded] = None if folded in by_folded else offer
-        self._by_name, self._by_folded = offers, by_folded
+        served: dict[str, Offer | ClosedOffer] = {}
+        for name, offer in closed.items():
+            served[name] = _taker(offer, active, closed) or offer
+            if offer.paused_to is not None and served[name] is offer:
+                why = f"paused_to {quoted(offer.paused_to)} leads to no active offer"
+                complaints.append(
+                    Complaint(True, f"offer {name!r}: {why}: its clicks go where those of a paused one go")
+                )
+        self._active, self._closed = _Named(active), _Named(served)
         return complaints
+
+
+def _taker(offer: ClosedOffer, active: Mapping[str, Offer], closed: Mapping[str, ClosedOffer]) -> Offer | None:
+    """The active offer that takes the clicks of a paused one, directly or by way of other paused ones."""
+    at: ClosedOffer | None = offer
+    for _ in range(HANDOVERS_MAX):
+        if at is None or at.paused_to is None:
+            return None
+        if (taker := active.get(at.paused_to)) is not None:
+            return taker
+        at = closed.get(at.paused_to)
+    return None
 
 
 def _folded(name: str) -> str:
@@ -122,20 +193,22 @@ def _folded(name: str) -> str:
 
 
 class _Reading:
-    """Converts one row to an Offer and collects the complaints."""
+    """Converts one row to an offer and collects the complaints."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self._row = row
         self.complaints: list[Complaint] = []
 
-    def offer(self) -> Offer | None:
+    def offer(self) -> Offer | ClosedOffer | None:
         name, offer_id = self._row.get("offer_name"), self._row.get("id")
         if not isinstance(name, str) or not name or not isinstance(offer_id, UUID):
             self._complain("it has no name or no id, so no click can name it", usable=False)
             return None
+        if self._row.get("is_active") is False:
+            return self._closed(offer_id, name, "paused")
         targets, cuts = self._targets()
         if not targets:
-            return None
+            return self._closed(offer_id, name, "bad_offer")
         return Offer(
             id=offer_id,
             name=name,
@@ -146,6 +219,17 @@ class _Reading:
             **{column: value for column in _PLAIN if (value := self._read(column)) is not None},
         )
 
+    def _closed(self, offer_id: UUID, name: str, reason: Literal["paused", "bad_offer"]) -> ClosedOffer:
+        url = self._read("fallback_url")
+        return ClosedOffer(
+            id=offer_id,
+            name=name,
+            reason=reason,
+            fallback=None if url is None else target_of(url),
+            paused_to=self._read("paused_to") if reason == "paused" else None,
+            param_rules=self._param_rules(),
+        )
+
     def _targets(self) -> tuple[tuple[Target, ...], tuple[float, ...]]:
         """`targets` and `cuts`; both are empty if the offer has no usable tracking URL."""
         shares = self._each("tracking_urls", values.share_in)
@@ -153,11 +237,14 @@ class _Reading:
             try:
                 macro_url(url := str(self._row.get("final_url")))
             except BadInput as e:
-                self._complain(f"{e}: its clicks get 404 until final_url is corrected", usable=False)
+                self._complain(
+                    f"{e}: its clicks get its fallback_url or click.fallback_url, or 404 until final_url is corrected",
+                    usable=False,
+                )
                 return (), ()
             shares = [values.StoredShare(url)]
         sums = list(accumulate(share.weight for share in shares))
-        targets = tuple(Target(share.url, template_of(macro_url(share.url)[0])) for share in shares)
+        targets = tuple(target_of(share.url) for share in shares)
         return targets, tuple(part / sums[-1] for part in sums[:-1])
 
     def _param_rules(self) -> ParamRules:

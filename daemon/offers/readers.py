@@ -43,6 +43,19 @@ def url(fields: Mapping[str, object], column: str, allow_private: bool) -> str |
     return None if given is None else tracking_url(given, allow_private=allow_private)
 
 
+def url_or_blank(fields: Mapping[str, object], column: str, allow_private: bool) -> str | None:
+    """As `url`. A blank text clears the column."""
+    return text_in(fields, column, URL_CHARACTERS_MAX) and url(fields, column, allow_private)
+
+
+def other_offer(fields: Mapping[str, object], column: str, _: bool) -> str | None:
+    """The name of another offer. A blank text clears the column."""
+    given = text_in(fields, column, values.NAME_CHARACTERS_MAX)
+    if given and given == (text_in(fields, "offer_name", values.NAME_CHARACTERS_MAX) or ""):
+        raise BadInput(f"{column}: an offer cannot take its own clicks while it is paused: name another one")
+    return values.paused_to_in(given) if given else given
+
+
 def truth(fields: Mapping[str, object], column: str, _: bool) -> bool | None:
     if isinstance(value := fields.get(column), bool):
         return value

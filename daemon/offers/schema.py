@@ -118,7 +118,7 @@ class OfferFields:
         options=(Option("country", "The country whose IPs trace it.", str, "C"),),
     )] = None
     is_active: Annotated[bool | None, Setting(
-        body=Flag, stored=bool, read=readers.truth, example="false", default=True,
+        body=Flag, stored=bool, read=readers.truth, example="false", default=True, live=bool,
     )] = None
     deadline_s: Annotated[float | None, Setting(
         body=Deadline, stored=float | None, read=readers.deadline, example="8",
@@ -182,6 +182,23 @@ class OfferFields:
         body=values.Tracer, stored=str, read=readers.word(values.tracer_in), example="browser", default="default",
         check="offers_tracer_is_default_http_auto_or_browser", live=values.own_tracer_in,
         options=(Option("tracer", "How it is traced: as trace.tracer, or this.", values.Tracer),),
+    )] = None
+    fallback_url: Annotated[str | None, Setting(
+        body=Url, stored=str | None, read=readers.url_or_blank, example="https://shop.example/?from={offer}",
+        check="offers_fallback_url_is_http_or_https", live=values.fallback_url_in,
+        options=(
+            Option("fallback_url", "Where its clicks go while it is paused or its URL is unusable.", str, "URL"),
+            Option("no_fallback_url", "Send them to click.fallback_url, or answer 404.", bool,
+                   means=lambda yes: "" if yes else None),
+        ),
+    )] = None
+    paused_to: Annotated[str | None, Setting(
+        body=Word, stored=str | None, read=readers.other_offer, example="winter-sale",
+        check="offers_paused_to_is_another_offer", live=values.paused_to_in,
+        options=(
+            Option("paused_to", "The offer that takes its clicks while it is paused.", str, "NAME"),
+            Option("no_paused_to", "No offer takes them.", bool, means=lambda yes: "" if yes else None),
+        ),
     )] = None
 # fmt: on
 

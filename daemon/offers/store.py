@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from daemon.database.postgres import Connection
+from daemon.errors import BadInput
+from daemon.offers.model import HANDOVERS_MAX
 from daemon.offers.schema import JSON_COLUMNS, LIVE, SETTINGS, OfferFields, with_fields
 
 _STORED = ", ".join((*SETTINGS, "created_at", "updated_at"))
@@ -49,6 +51,7 @@ async def add_offers(conn: Connection, offers: Sequence[OfferFields], update: bo
             f" on conflict (offer_name) do {otherwise} returning offers.xmax = 0"
         )
         results.append(await conn.fetchval(statement, *given.values()))
+    await _check_handovers(conn, {offer.offer_name for offer in offers if offer.paused_to})
     return Stored(added=results.count(True), updated=results.count(False), skipped=results.count(None))
 
 
@@ -79,8 +82,8 @@ def with_json_read(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def load_offers(conn: Connection) -> list[dict[str, Any]]:
-    """The active offers with the columns that clicks need."""
-    return [dict(row) for row in await conn.fetch(f"select id, {', '.join(LIVE)} from offers where is_active")]  # noqa: S608
+    """All offers with the columns that clicks need."""
+    return [dict(row) for row in await conn.fetch(f"select id, {', '.join(LIVE)} from offers")]  # noqa: S608
 
 
 async def find_offer_row(conn: Connection, key: str) -> dict[str, Any] | None:
@@ -96,7 +99,31 @@ async def update_offer(conn: Connection, changes: OfferFields, cleared: Collecti
     given = _columns(changes)
     nulls = "".join(f"{column} = null, " for column in SETTINGS if column in cleared)
     statement = f"update offers set {nulls}{_changes(given)} where offer_name = $1 returning true"  # noqa: S608
-    return bool(await conn.fetchval(statement, *given.values()))
+    found = bool(await conn.fetchval(statement, *given.values()))
+    await _check_handovers(conn, {changes.offer_name} if changes.paused_to else set())
+    return found
+
+
+async def _check_handovers(conn: Connection, names: set[str]) -> None:
+    """Raises BadInput if `paused_to` of one of these offers names an offer that does not exist, or leads back to it."""
+    if not names:
+        return
+    rows = await conn.fetch("select offer_name, is_active, paused_to from offers")
+    takers = {row["offer_name"]: None if row["is_active"] else row["paused_to"] for row in rows}
+    for row in rows:
+        name, taker = row["offer_name"], row["paused_to"]
+        if name not in names:
+            continue
+        if taker is not None and taker not in takers:
+            raise BadInput(f"offer {name!r}: paused_to: no offer is called {taker!r}")
+        for _ in range(HANDOVERS_MAX):
+            if taker is None:
+                break
+            if taker == name:
+                raise BadInput(f"offer {name!r}: paused_to leads back to it: its clicks would reach no active offer")
+            taker = takers.get(taker)
+        else:
+            raise BadInput(f"offer {name!r}: paused_to leads through more than {HANDOVERS_MAX} paused offers")
 
 
 async def remove_offer(conn: Connection, name: str) -> bool:

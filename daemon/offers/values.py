@@ -62,6 +62,21 @@ def deadline_in(value: object) -> float:
     return float(number)
 
 
+def fallback_url_in(value: object) -> str:
+    """`fallback_url`, as given."""
+    if not isinstance(value, str):
+        raise BadInput(f"fallback_url must be text, not {quoted(value)}")
+    macro_url(value)
+    return value
+
+
+def paused_to_in(value: object) -> str:
+    """`paused_to`: an offer's name."""
+    if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX or _UNSTORABLE.search(value):
+        raise BadInput(f"paused_to: {quoted(value)} is no offer's name: text of 1 to {NAME_CHARACTERS_MAX} characters")
+    return value
+
+
 def one_of(column: str, words: Any) -> Callable[[object], str]:
     """Return a check of a column that holds a word of the Literal `words`."""
     *others, last = get_args(words)

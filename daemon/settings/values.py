@@ -130,6 +130,13 @@ def _check_url(text: str) -> str:
     return _http_url(text, "an absolute http or https URL such as https://ip.example/").partition("#")[0]
 
 
+def _fallback_url(text: str) -> str:
+    found = re.match(r"\s*https?:/*[^/?#]*", text, re.IGNORECASE)
+    if text and found and re.search(r"[{}]|%7[bd]", found[0], re.IGNORECASE):
+        raise ValueError("a macro such as {offer} may stand in the path, the query or the fragment, not before them")
+    return text and _http_url(text, "an absolute http or https URL such as https://shop.example/?from={offer}")
+
+
 def _node_name(name: str) -> str:
     if not name.isprintable() or name != name.strip():
         raise ValueError("must be printable, without blanks around it, such as tracer-1")
@@ -156,6 +163,7 @@ HeaderToken = Annotated[SecretStr, AfterValidator(_header_token)]
 ConnectionString = Annotated[SecretStr | None, AfterValidator(_connection_string)]
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 CheckUrl = Annotated[str, AfterValidator(_check_url)]
+FallbackUrl = Annotated[str, AfterValidator(_fallback_url)]
 SchemaName = Annotated[str, AfterValidator(_schema_name)]
 Processes = Annotated[int | Literal["auto"], BeforeValidator(_processes)]
 NodeName = Annotated[str, AfterValidator(_node_name)]

@@ -70,6 +70,13 @@ def parse_click(query: bytes) -> Inbound | RefusedClick:
     return Inbound(offers[0], tuple(params))
 
 
+def read_leniently(query: bytes) -> Inbound:
+    """The first offer's name, which may be empty, and the first parameters of a query that is no valid click."""
+    params = params_of(safe_query(query))
+    names = [param.value for param in params if _is_offer(param)]
+    return Inbound(names[0] if names else "", tuple(param for param in params if not _is_offer(param)))
+
+
 def _is_offer(param: Param) -> bool:
     return param.name.strip().lower() == OFFER
 

@@ -78,6 +78,34 @@ async def test_parameters_macros_shares_bytes_and_money_from_the_command_to_the_
         assert daemon.faults() == []
 
 
+async def test_the_clicks_of_a_paused_offer_have_somewhere_to_go(state_dir: Path) -> None:
+    settings: Mapping[str, Mapping[str, object]] = {"click": {"fallback_url": "https://shop.example/?from={offer}"}}
+    async with network_of(ADDRESSES) as network, serving(state_dir, settings) as daemon:
+        await provision(daemon, network, ADDRESSES)
+        await commanded(daemon, "offers", "add", "sale", network.chain_url(hops=1, landing=LANDING))
+        await commanded(daemon, "offers", "add", "old", "https://ads.example/old", "--paused-to", "sale")
+        assert await visit(daemon, "offer=odl&gclid=7") == "https://shop.example/?from=odl&gclid=7"
+        await commanded(daemon, "offers", "update", "old", "--inactive")
+        assert parameters(await visit(daemon, "offer=old&gclid=7"))["gclid"] == "7"
+        await commanded(
+            daemon, "offers", "update", "old", "--no-paused-to", "--fallback-url", "https://old.example/{x}"
+        )
+        assert await visit(daemon, "offer=old&x=1") == "https://old.example/1?x=1"
+        await daemon.psql("update offers set fallback_url = null, final_url = 'nowhere'")
+        await until(lambda: len(daemon.log("offer_unusable")) == 1, "the edit is adopted", ADOPTED_S)
+        assert await visit(daemon, "offer=sale") == "https://shop.example/?from=sale"
+        await commanded(daemon, "maintenance")
+        rows = await daemon.psql("select offer_name, outcome, coalesce(reason, '') from hits order by created_at")
+        assert [tuple(row) for row in rows] == [
+            ("odl", "fallback", "unknown_offer"),
+            ("sale", "resolved", ""),
+            ("old", "fallback", "paused"),
+            ("sale", "fallback", "bad_offer"),
+        ]
+        assert await daemon.stop() == 0
+        assert daemon.faults() == []
+
+
 async def bytes_and_money_agree(daemon: Serving, network: FakeNetwork, traces: int) -> None:
     """Traffic in the day's table, IPs, traces, hops and status equals the proxies' own count."""
 

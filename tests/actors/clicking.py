@@ -43,7 +43,7 @@ class Face:
         self.directory = PlayedPools().directory
         self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
         self.dispatcher = Dispatcher(self.directory, self.journal, send, self.live, now)
-        self.clicks = Clicks(self.offers, self.dispatcher, self.journal, now, draw)
+        self.clicks = Clicks(self.offers, self.dispatcher, self.journal, now, self.live, draw)
         self.offer()
 
     def offer(self, name: str = "sale", **values: Any) -> None:

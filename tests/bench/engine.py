@@ -19,6 +19,7 @@ CONCURRENT = 20
 MOVED_TARGET_MS = 5.0
 IPS, CLICKS_PER_S = 100, 40.0
 TURNS, TURN_S = 6, 10.0
+WARM_UP_S = 8.0  # the first commits of leases take longer
 PAUSE_S = 0.005  # between two pages of the first figures: the engine makes its next process meanwhile
 PAGE = PageRequest(
     "https://track.example/click",
@@ -78,7 +79,7 @@ def _beside_clicks(scene: Scene, quick: bool, say: Callable[[str], None]) -> tup
         add_offer(url, "plain", network.chain_url(2, 0))
         add_offer(url, "hostile", jump_network.HOSTILE_URL)
         with scene.daemon(url, {"pool": {"cooldown_s": 0.1}}) as daemon:
-            loaded(start_load("clicks", daemon.click_url("plain"), str(CLICKS_PER_S), "3"))
+            loaded(start_load("clicks", daemon.click_url("plain"), str(CLICKS_PER_S), str(WARM_UP_S)))
             off_ms: list[float] = []
             on_ms: list[float] = []
             hostile: Counter[str] = Counter()

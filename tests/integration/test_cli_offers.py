@@ -258,3 +258,21 @@ def test_strict_imports_nothing_beside_a_bad_row(tracepool: Commands) -> None:
     text = f"offer_name,final_url\nsummer,{URL}\nwinter,\n"
     assert tracepool("offers", "import", "--strict", "-", stdin=text).status == 1
     assert tracepool("offers", "list", "--json").json == []
+
+
+def test_a_paused_offer_may_name_the_offer_that_takes_its_clicks(tracepool: Commands) -> None:
+    for name in ("summer", "winter"):
+        tracepool("offers", "add", name, URL)
+    paused = tracepool("offers", "update", "summer", "--inactive", "--paused-to", "winter", "--fallback-url", URL)
+    assert (paused.status, paused.err) == (0, "")
+    shown = tracepool("offers", "show", "summer", "--json").json
+    assert (shown["is_active"], shown["paused_to"], shown["fallback_url"]) == (False, "winter", URL)
+    back = tracepool("offers", "update", "winter", "--inactive", "--paused-to", "summer")
+    assert (back.status, "leads back" in back.err) == (2, True)
+    assert tracepool("offers", "show", "winter", "--json").json["is_active"] is True, "nothing is stored"
+    assert "another one" in tracepool("offers", "update", "winter", "--paused-to", "winter").err
+    assert "no offer is called 'autumn'" in tracepool("offers", "update", "winter", "--paused-to", "autumn").err
+    assert tracepool("offers", "update", "summer", "--no-paused-to", "--no-fallback-url").status == 0
+    assert tracepool.sql("select paused_to, fallback_url from offers where offer_name = 'summer'") == [
+        {"paused_to": None, "fallback_url": None}
+    ]

@@ -28,6 +28,8 @@ EVERYTHING: dict[str, Any] = {
     "tracking_urls": [{"url": "https://ads.example/a", "weight": 3}, {"url": "https://ads.example/b", "weight": 1.5}],
     "trace_backend": "local",
     "tracer": "browser",
+    "fallback_url": "https://shop.example/?from={offer}",
+    "paused_to": "winter sale",
 }
 UNSET: dict[str, Any] = {
     "target_country": "us",
@@ -42,13 +44,16 @@ UNSET: dict[str, Any] = {
     "tracking_urls": None,
     "trace_backend": "default",
     "tracer": "default",
+    "fallback_url": None,
+    "paused_to": None,
 }
 
 
 @pytest.mark.slow
 async def test_an_offer_is_created_with_every_setting_of_the_command(postgres: PostgresServer) -> None:
     assert list(EVERYTHING) == list(SETTINGS)
-    async with face_with_rows(postgres) as (served, _):
+    async with face_with_rows(postgres) as (served, rows):
+        await rows.add_offer("winter sale")
         made = await served.ask("/api/offers", "POST", json=EVERYTHING)
         assert made.status_code == 201, made.text
         assert {name: made.json()[name] for name in EVERYTHING} == EVERYTHING
@@ -66,7 +71,8 @@ async def test_an_offer_is_created_with_every_setting_of_the_command(postgres: P
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(UNSET))
 async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: PostgresServer, name: str) -> None:
-    async with face_with_rows(postgres) as (served, _):
+    async with face_with_rows(postgres) as (served, rows):
+        await rows.add_offer("winter sale")
         before = (await served.ask("/api/offers", "POST", json=EVERYTHING)).json()
         path = "/api/offers/summer sale"
         for change, expected in (
@@ -104,7 +110,8 @@ async def test_a_change_keeps_other_settings_and_null_removes_one(postgres: Post
 async def test_settings_that_the_command_refuses_are_refused_with_a_reason(
     postgres: PostgresServer, change: dict[str, Any], says: str
 ) -> None:
-    async with face_with_rows(postgres) as (served, _):
+    async with face_with_rows(postgres) as (served, rows):
+        await rows.add_offer("winter sale")
         before = (await served.ask("/api/offers", "POST", json=EVERYTHING)).json()
         new = {"offer_name": "another", **({"final_url": URL} | change)}
         for answer in (

@@ -16,6 +16,7 @@ from daemon.offers.store import add_offers, find_offer, load_offers, update_offe
 from tests.integration.databases import PostgresServer, fresh_database
 
 CHECKS = {column: setting.check for column, setting in SETTINGS.items() if setting.check}
+TAKER = SETTINGS["paused_to"].example
 HOSTS, FILTER, RENAME = CHECKS["stop_at"], CHECKS["param_filter"], CHECKS["rename"]
 URLS, BACKEND, TRACER = CHECKS["tracking_urls"], CHECKS["trace_backend"], CHECKS["tracer"]
 
@@ -40,6 +41,8 @@ REFUSED = [
     *((CHECKS["user_agent"], f"user_agent = '{value}'") for value in ("", "Visitor", "curl")),
     *((CHECKS["deadline_s"], f"deadline_s = {value}") for value in ("0", "0.99", "60.01", "'nan'")),
     (CHECKS["offer_name"], "offer_name = ''"),
+    *((CHECKS["fallback_url"], f"fallback_url = '{value}'") for value in ("", "shop.example", "javascript:https://a.example/")),
+    *((CHECKS["paused_to"], f"paused_to = {value}") for value in ("''", "offer_name")),
 ]  # fmt: skip
 TAKEN = [
     *("stop_at = null", "stop_at = '{}'",
@@ -52,6 +55,8 @@ TAKEN = [
     *(f"tracer = '{value}'" for value in ("http", "auto", "browser", "default")),
     *(f"user_agent = '{value}'" for value in ("visitor", "default")),
     *(f"deadline_s = {value}" for value in ("1", "60", "null")),
+    *(f"fallback_url = {value}" for value in ("null", "'HTTPS://shop.example/{offer}'")),
+    *(f"paused_to = {value}" for value in ("null", "'other'")),
 ]  # fmt: skip
 
 
@@ -93,6 +98,7 @@ async def test_a_setting_is_stored_read_changed_and_cleared(postgres: PostgresSe
     expected = json.loads(value) if SETTINGS[column].sql == "jsonb" else list(value) if type(value) is tuple else value
     async with fresh_database(postgres) as rows:
         work = rows.database.work
+        await rows.add_offer(TAKER)
 
         async def held() -> object:
             return getattr(await work(find_offer, name), column)
@@ -105,14 +111,14 @@ async def test_a_setting_is_stored_read_changed_and_cleared(postgres: PostgresSe
         assert await held() == before
         assert (await work(add_offers, [example], True)).updated == 1
         assert await held() == expected
-        await rows.sql("delete from offers")
+        await rows.sql(f"delete from offers where offer_name = '{name}'")
         assert (await work(add_offers, [example], True)).added == 1
         assert await held() == expected
         assert await work(update_offer, unchanged)
         assert await held() == expected
         for row in await work(load_offers):
             assert list(row) == ["id", *LIVE]
-            assert column not in LIVE or row[column] is not None
+            assert column not in LIVE or row["offer_name"] == TAKER or row[column] is not None
         if NoneType in get_args(SETTINGS[column].stored):
             assert await work(update_offer, unchanged, [column])
             assert await held() is None

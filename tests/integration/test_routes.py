@@ -80,8 +80,9 @@ async def face(
     offers.replace([{**row, "id": uuid4(), "offer_name": name, "target_country": "us"} for name in names])
     directory = PlayedPools().directory
     directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])
-    dispatcher = Dispatcher(directory, journal, send, LiveSettings(configured), read_clocks)
-    clicks = Clicks(offers, dispatcher, journal, read_clocks)
+    live = LiveSettings(configured)
+    dispatcher = Dispatcher(directory, journal, send, live, read_clocks)
+    clicks = Clicks(offers, dispatcher, journal, read_clocks, live)
 
     async def work() -> None:
         async for job in receive:

@@ -148,7 +148,7 @@ async def whole_path(
             nursery.start_soon(tracer.work, receive.clone())
         receive.close()
         dispatcher = Dispatcher(directory, journal, send, live, read_clocks)
-        clicks = Clicks(offers, dispatcher, journal, read_clocks)
+        clicks = Clicks(offers, dispatcher, journal, read_clocks, live)
         yield WholePath(clicks, offers, post, journal, directory, dispatcher, tracer)
         assert post.view.counts.locked == 0
         nursery.cancel_scope.cancel()

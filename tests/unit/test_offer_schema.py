@@ -18,7 +18,7 @@ import daemon
 from daemon.cli.app import build_app
 from daemon.cli.offers_write import OPTIONS, OfferOptions, import_file
 from daemon.control.resources.offers import OfferChanges, OfferNew, OfferRow
-from daemon.offers.model import Offer, Offers
+from daemon.offers.model import ClosedOffer, Offer, Offers
 from daemon.offers.schema import LIVE, SETTINGS, offer_fields, read_offers
 
 README = (Path(daemon.__file__).parent.parent / "README.md").read_text()
@@ -41,7 +41,11 @@ UNFIT: dict[str, object] = {
     "tracking_urls": [{"url": "https://ads.example/", "weight": 0}],
     "trace_backend": "remote",
     "tracer": "chromium",
+    "fallback_url": "shop.example",
+    "paused_to": "x" * 256,
 }
+# A paused offer alone uses these.
+OF_PAUSED = ("fallback_url", "paused_to")
 
 
 def stored(column: str) -> Any:
@@ -50,10 +54,12 @@ def stored(column: str) -> Any:
     return json.loads(value) if SETTINGS[column].sql == "jsonb" else list(value) if isinstance(value, tuple) else value
 
 
-def of_clicks(**row: Any) -> Offer:
+def of_clicks(**row: Any) -> Offer | ClosedOffer:
     offers = Offers()
-    assert offers.replace([{"id": UUID(int=1), "offer_name": "x", "final_url": "https://x.example/", **row}]) == []
-    found = offers.known(str(UUID(int=1)))
+    taker = {"id": UUID(int=2), "offer_name": "winter-sale", "final_url": "https://winter.example/"}
+    given = {"id": UUID(int=1), "offer_name": "x", "final_url": "https://x.example/", **row}
+    assert offers.replace([given, taker]) == []
+    found = offers.find(given["offer_name"]) or offers.closed(given["offer_name"])
     assert found is not None
     return found
 
@@ -109,7 +115,8 @@ def test_the_api_accepts_and_returns_it(column: str) -> None:
 def test_what_the_api_refuses_an_import_refuses_too(column: str) -> None:
     line = json.dumps({**REST, column: UNFIT[column]})
     assert read_offers(line, allow_private=False).refused, "an import takes it"
-    if column not in ("final_url", "rename"):  # for these, the request's type checks less than the reader
+    # For these, the request's type checks less than the reader.
+    if column not in ("final_url", "fallback_url", "rename"):
         with pytest.raises(ValidationError):
             TypeAdapter(SETTINGS[column].body).validate_python(UNFIT[column])
 
@@ -117,7 +124,9 @@ def test_what_the_api_refuses_an_import_refuses_too(column: str) -> None:
 @pytest.mark.parametrize("column", LIVE)
 def test_clicks_use_it(column: str) -> None:
     value = stored(column)
-    plain, told = of_clicks(), of_clicks(**{column: json.dumps(value) if SETTINGS[column].sql == "jsonb" else value})
+    state = {"is_active": False} if column in OF_PAUSED else {}
+    given = {column: json.dumps(value) if SETTINGS[column].sql == "jsonb" else value}
+    plain, told = of_clicks(**state), of_clicks(**state, **given)
     assert told != plain, f"Offer has no field for {column}"
 
 

@@ -62,7 +62,7 @@ class OfferNew(OfferChanges):
 
     `stop_at`: a trace ends at the first redirect to one of these hosts, which is not fetched. `param_filter`:
     {"keep": [names]} or {"drop": [names]}. `rename`: {"gclid": "sub1"}. `tracking_urls` share the offer's clicks
-    instead of `final_url`.
+    instead of `final_url`. While the offer is paused, its clicks go to the offer `paused_to`, else to `fallback_url`.
     """
 
     offer_name: Word

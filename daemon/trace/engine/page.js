@@ -46,6 +46,7 @@ const arraySlice = uncurried(Array.prototype.slice), sort = uncurried(Array.prot
 const listIndex = uncurried(Array.prototype.indexOf);
 const slice = uncurried(String.prototype.slice), indexOf = uncurried(String.prototype.indexOf);
 const lower = uncurried(String.prototype.toLowerCase), upper = uncurried(String.prototype.toUpperCase);
+const trim = uncurried(String.prototype.trim);
 const charCode = uncurried(String.prototype.charCodeAt);
 const startsWith = uncurried(String.prototype.startsWith), endsWith = uncurried(String.prototype.endsWith);
 const exec = uncurried(RegExp.prototype.exec);
@@ -361,6 +362,9 @@ function moveTo(href) {
   const from = page.url;
   page.url = href;
   if (from !== href) {
+    const popped = newEvent("popstate", {}, prototypes.PopStateEvent);
+    own(popped).state = null;
+    dispatch(windowRecord, popped);
     queue(0, () => {
       const event = newEvent("hashchange", {}, prototypes.HashChangeEvent);
       own(event).oldURL = from;
@@ -517,6 +521,7 @@ function mine(record, key) {
 }
 /** Adds a child at a place, without any effect. */
 function attach(parent, record, at = parent.children.length) {
+  treeVersion++;
   if (parent.children === NO_CHILDREN) parent.children = [];
   record.parent = parent;
   if (at === parent.children.length) push(parent.children, record);
@@ -575,7 +580,21 @@ function first(root, accept) {
   return found;
 }
 const byTag = (root, tag) => descendants(root, (record) => isElement(record, tag));
-const byId = (root, id) => first(root, (record) => isElement(record) && attribute(record, "id") === id);
+/* The document's elements by id, made anew after the tree has changed. */
+let treeVersion = 0;
+const ids = bare({ version: -1, elements: null });
+function byId(root, id) {
+  if (root !== documentRecord) return first(root, (record) => isElement(record) && attribute(record, "id") === id);
+  if (ids.version !== treeVersion) {
+    ids.version = treeVersion;
+    ids.elements = bare();
+    walk(root, (record) => {
+      const own = record.type === ELEMENT ? attribute(record, "id") : null;
+      if (own !== null && !(own in ids.elements)) ids.elements[own] = record;
+    });
+  }
+  return ids.elements[id] || null;
+}
 const root = (record) => {
   while (record.parent !== null) record = record.parent;
   return record;
@@ -602,6 +621,7 @@ const theBody = () => partOf("body") || partOf("frameset");
 function detach(record) {
   const parent = record.parent;
   if (parent === null) return;
+  treeVersion++;
   splice(parent.children, listIndex(parent.children, record), 1);
   record.parent = null;
 }
@@ -637,6 +657,13 @@ function arrived(record) {
     named(one);
     if (hasOwn(effects, one.tag) && isConnected(one)) effects[one.tag](one);
   });
+}
+/** The same for an element without children. */
+function arrivedAlone(record) {
+  const hasEffect = hasOwn(effects, record.tag);
+  if (!(hasEffect || "id" in record.attributes || "name" in record.attributes) || !isConnected(record)) return;
+  named(record);
+  if (hasEffect) effects[record.tag](record);
 }
 /** What elements do when they are inserted, or when an attribute of them changes. */
 const effects = bare({
@@ -682,18 +709,20 @@ function fetches(record, loads) {
     }
   });
 }
+/** Images, audio and video load by themselves, also outside of the document. Only listeners notice. */
 function loadMedia(record) {
-  const source = attribute(record, "src");
-  if (source === null) return;
-  const url = parsedUrl(source, documentBase());
-  if (source === "" || url === null || !test(/^(?:https?|data|blob):$/, url.protocol)) {
-    queue(0, () => fire(record, "error"));
-  } else if (url.protocol === "data:" && record.tag === "img") {
-    queue(0, () => fire(record, "load"));
-  } else if (record.resource !== url.href) {
-    record.resource = url.href;
-    fetches(record, true);
-  }
+  if (attribute(record, "src") === null) return;
+  queue(0, () => {
+    const source = attribute(record, "src");
+    const isHeard = some([record, documentRecord, windowRecord], (one) => "error" in one.listeners) ||
+      listens(record, "load") || listens(record, "error");
+    if (!isHeard || source === null || record.loads === source) return;
+    record.loads = source;
+    const url = source === "" ? null : parsedUrl(source, documentBase());
+    if (url === null || !test(/^(?:https?|data|blob):$/, url.protocol)) fire(record, "error");
+    else if (url.protocol === "data:" && record.tag === "img") fire(record, "load");
+    else fetches(record, true);
+  });
 }
 function focuses(record) {
   if (attribute(record, "disabled") !== null || lower(attribute(record, "type") || "") === "hidden") return;
@@ -706,7 +735,10 @@ function focuses(record) {
 function documentBase() {
   if (page.base === null) {
     const element = first(documentRecord, (record) => isElement(record, "base") && attribute(record, "href") !== null);
-    if (element === null) return page.url;
+    if (element === null) {
+      page.base = "";
+      return page.url;
+    }
     const url = parsedUrl(attribute(element, "href"), page.url, page.request.encoding);
     page.base = url === null || contains(["data:", "javascript:"], url.protocol) ||
       !allowsUrl(["base-uri"], url.href) ? "" : url.href;
@@ -729,6 +761,7 @@ const LEAVING = new RegExp("location|submit|\\.click\\b|[\"'](?:click|href)[\"']
 function noteText(text) {
   if (page.texts === "" && test(LEAVING, text)) page.texts = "leaves";
   if (test(/\bimport\s*\(/, text)) awaits("import()");
+  if (test(/\b(?:event_callback|eventCallback|hitCallback)\b/, text)) awaits("the callback of a measurement");
   noteMatches(text);
 }
 /** HTML 4.12.1.1: "classic", "module", or null for an element that is no script. */
@@ -828,6 +861,8 @@ function runAnswer(record, url, kind) {
     fire(record, "load");
   } else if (!test(/^https?:$/, url.protocol)) {
     fire(record, "error");
+  } else if (!(url.href in scripts) && contains(page.request.harmless_hosts || [], url.hostname)) {
+    fire(record, "load");
   } else if (!(url.href in scripts)) {
     if (!contains(page.needs, url.href)) push(page.needs, url.href);
     page.failuresBefore = page.failures;
@@ -921,11 +956,8 @@ function readTree(point) {
     }
     isOpen = !isEnd;
   }
-  if (cut >= 0) {
-    marked += slice(text, from, cut) + `<!--${CUT}-->`;
-    from = cut;
-  }
-  parser.nodes = flattened(ask("parse", [marked + slice(text, from), ""]));
+  marked += cut >= 0 ? slice(text, from, cut) + `<!--${CUT}-->` : slice(text, from);
+  parser.nodes = flattened(ask("parse", [marked, ""]));
   const { nodes } = parser;
   if (cut < 0) return nodes.length;
   parser.cut = -1;
@@ -941,18 +973,19 @@ function isCut(node) {
   if (node.data !== null) return has(node.data, CUT);
   return some(ownKeys(node.attributes), (name) => has(name, CUT) || has(node.attributes[name], CUT));
 }
+/* A loop, because trees may be deeper than the stack. */
 function flattened(nodes) {
-  const list = [];
-  const add = (node, parent) => {
-    const at = list.length;
-    if (typeof node === "string") push(list, { tag: null, data: node, parent, isComment: false });
+  const list = [], open = [bare({ nodes, next: 0, parent: -1 })];
+  while (open.length) {
+    const level = open[open.length - 1], node = level.nodes[level.next++], { parent } = level;
+    if (node === undefined) pop(open);
+    else if (typeof node === "string") push(list, { tag: null, data: node, parent, isComment: false });
     else if (node[0] === "!") push(list, { tag: null, data: node[1], parent, isComment: true });
     else {
+      push(open, bare({ nodes: node[2], next: 0, parent: list.length }));
       push(list, { tag: node[0], data: null, attributes: bare(node[1]), parent, isComment: false });
-      each(node[2], (child) => add(child, at));
     }
-  };
-  each(nodes, (node) => add(node, -1));
+  }
   return list;
 }
 /** Makes the document's nodes up to a point of the text, and runs the scripts among them. */
@@ -987,13 +1020,15 @@ function makeNode(node) {
   const parent = node.parent < 0 ? documentRecord : inside(parser.made[node.parent]);
   const record = node.tag === null ? newText(unmarked(node.data), node.isComment ? COMMENT : TEXT) : newElement(node.tag);
   if (node.tag !== null) {
-    each(ownKeys(node.attributes), (name) => (mine(record, "attributes")[name] = unmarked(node.attributes[name])));
+    const names = ownKeys(node.attributes);
+    if (names.length) record.attributes = node.attributes;
+    each(names, (name) => has(node.attributes[name], MARK) && (node.attributes[name] = unmarked(node.attributes[name])));
     record.namespace = node.tag === "svg" ? SVG : parent.namespace || HTML;
     record.fromParser = true;
   }
   attach(parent, record);
   push(parser.made, record);
-  if (node.tag !== null && node.tag !== "script") arrived(record);
+  if (node.tag !== null && node.tag !== "script") arrivedAlone(record);
   else if (node.tag === null && !isElement(parent, "script")) observe(parent, "childList", [record]);
   return record;
 }
@@ -1555,7 +1590,7 @@ function rangeValue(value, input) {
 }
 /** HTML 4.10.22.4, constructing the entry list: pairs of name and value; a file has a third item. */
 function entryList(form, submitter, encoding) {
-  const entries = [];
+  const entries = [], checked = bare(); // by name, of radio buttons
   const add = (name, value, isFile) => push(entries, { name, value, isFile: !!isFile });
   each(fieldsOf(form), (field) => {
     const { tag } = field, type = tag === "input" ? typeOf(field) : "";
@@ -1568,7 +1603,8 @@ function entryList(form, submitter, encoding) {
       add(name ? name + ".y" : "y", "0");
       return;
     }
-    if (!name || ((type === "checkbox" || type === "radio") && !isChecked(field))) return;
+    if (!name || (type === "checkbox" && !isChecked(field))) return;
+    if (type === "radio" && field !== (checked[name] ?? (checked[name] = lastChecked(field)))) return;
     if (tag === "select") {
       each(selectedOptions(field), (option) => isOptionDisabled(option) || add(name, optionValue(option)));
     } else if (tag === "textarea") {
@@ -2140,6 +2176,7 @@ function removeAttribute(record, name) {
 }
 function attributeChanged(record, name) {
   observe(record, "attributes", [], name);
+  if (name === "id") treeVersion++;
   if (name === "id" || name === "name") named(record);
   if (contains(["img", "audio", "video"], record.tag) && name === "src") loadMedia(record);
   if (!isConnected(record)) return;
@@ -3564,7 +3601,7 @@ each(ownKeys(MISSED), (owner) => each(words(MISSED[owner]), (name) => {
 const UNSEEN = ["head", "html", "script", "style", "title", "noscript", "noframes", "noembed", "iframe", "textarea", "option", "template"];
 function textCharacters() {
   let count = 0;
-  walk(documentRecord, (one) => void (one.type === TEXT && !contains(UNSEEN, one.parent.tag) && (count += stripped(one.data).length)));
+  walk(documentRecord, (one) => void (one.type === TEXT && !contains(UNSEEN, one.parent.tag) && (count += trim(one.data).length)));
   return count;
 }
 /** Runs the tasks until the page has certainly left, or nothing more happens in time. */

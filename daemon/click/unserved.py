@@ -1,0 +1,70 @@
+"""The offer of a click; or, for a click that no offer serves, where it is sent instead. Pure."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from uuid import UUID
+
+from daemon.click.answer import fallback_location
+from daemon.offers.model import ClosedOffer, Offer, Offers, Target, target_of
+from daemon.offers.param_rules import ParamRules
+from daemon.offers.values import NAME_CHARACTERS_MAX
+from daemon.web.query import Inbound, RefusedClick, parse_click, read_leniently
+
+
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """A click that no offer serves.
+
+    reason: of the fallback. status, error, refusal: the answer if there is no URL to fall back to, and its reason.
+    id: of the closed offer. name: this offer's, else the name that the click gave.
+    fallback: the closed offer's own fallback_url.
+    """
+
+    reason: str
+    inbound: Inbound
+    status: int
+    error: str
+    refusal: str
+    id: UUID | None = None
+    fallback: Target | None = None
+    param_rules: ParamRules = field(default_factory=ParamRules)
+
+    @property
+    def name(self) -> str:
+        return self.inbound.offer[:NAME_CHARACTERS_MAX]
+
+    def location(self, fallback_url: str, request_id: UUID) -> str | None:
+        """The offer's fallback URL, else `fallback_url`, with the click's parameters; None if neither is set."""
+        target = self.fallback or (_target(fallback_url) if fallback_url else None)
+        if target is None:
+            return None
+        params = self.param_rules.at_fallback(self.inbound.params)
+        return fallback_location(target.of_click(self.inbound, request_id), params)
+
+
+def offer_of(query: bytes, offers: Offers, *, is_starting: bool = False) -> tuple[Offer, Inbound] | Unserved:
+    """The offer of a query, and the query with this offer's name. `is_starting`: more offers may be known soon."""
+    parsed = parse_click(query)
+    if isinstance(parsed, RefusedClick):
+        return Unserved("unknown_offer", read_leniently(query), parsed.status, parsed.error, "bad_request")
+    offer = offers.find(parsed.offer)
+    if offer is not None:
+        return offer, _named(offer, parsed)
+    error = "Offer not found or inactive"
+    closed = offers.closed(parsed.offer)
+    if closed is None and is_starting:
+        error = "tracepool is starting: its database is not there yet"
+        return Unserved("starting", parsed, 503, error, "starting")
+    if closed is None:
+        return Unserved("unknown_offer", parsed, 404, error, "unknown_offer")
+    own = (closed.id, closed.fallback, closed.param_rules)
+    return Unserved(closed.reason, _named(closed, parsed), 404, error, closed.reason, *own)
+
+
+def _named(offer: Offer | ClosedOffer, inbound: Inbound) -> Inbound:
+    return inbound if inbound.offer == offer.name else Inbound(offer.name, inbound.params)
+
+
+@lru_cache(maxsize=4)
+def _target(fallback_url: str) -> Target:
+    return target_of(fallback_url)
