@@ -4,7 +4,7 @@ Requests for the main frame's document pause at two points. Before the request, 
 says whether the request may be sent. At the head of the response, the walk follows a redirect or ends the trace;
 otherwise the page is loaded. Other requests pause once, so that images, media, fonts and styles are not loaded.
 
-A page has settled when it has not left within `refresh_max_s` of its own time since its load event. That time passes as
+A page has settled when it has not left within `refresh_max_s` of its own time since it was shown. That time passes as
 fast as the page's work allows, and stands still while the page waits for the network (Emulation.setVirtualTimePolicy);
 in a browser without virtual time, it is real time. A page that has not settled within PAGE_S of real time gets the kind
 script_unresolved.
@@ -256,7 +256,9 @@ class Visit:
         if frame["id"] == self._frame and self._course.answer is not None and frame["url"].startswith("http"):
             self._is_shown = True
             self._dwells_until = trio.current_time() + DWELL_S
-            await self._run_time()  # some pages never load: an app's URL, or document.open, ended their loading
+            await (
+                self._run_time()
+            )  # not from the load on: an app's URL, or document.open, ends the loading of some pages
 
     async def _within_document(self, params: Params) -> None:
         if params["frameId"] == self._frame and params.get("navigationType", "fragment") == "fragment":
@@ -265,7 +267,6 @@ class Visit:
     async def _loaded(self, _: Params) -> None:
         if self._is_shown:
             self._is_loaded = True
-            await self._run_time()
 
     async def _run_time(self) -> None:
         """Lets the page's time pass up to refresh_max_s; Emulation.virtualTimeBudgetExpired reports the end."""
