@@ -105,12 +105,11 @@ async def read_lines(
 async def each_chunk(
     work: Callable[..., Awaitable[tuple[str, Place | None]]], export: Export, filters: Mapping[str, Any]
 ) -> AsyncIterator[str]:
-    """The header, then all lines. `work`: that of the database."""
-    yield export.header
-    place: Place | None = None
+    """The header with the first lines, then all others. `work`: that of the database."""
+    header, place = export.header, None
     while True:
         lines, place = await work(read_lines, export, filters, place)
-        if lines:
-            yield lines
+        yield header + lines
+        header = ""
         if place is None:
             return
