@@ -93,6 +93,7 @@ HITS = Listing(
         **_between("h.created_at"),
         "offer": "h.offer_name = {}::text",
         "outcome": "h.outcome = {}::text",
+        "kind": "h.kind = {}::text",
         "reason": "h.reason = {}::text",
         "visitor": "h.visitor_address = {}::text",
     },
