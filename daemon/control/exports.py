@@ -53,7 +53,7 @@ EXPORTS: Mapping[str, Export] = {
         HITS,
         "h",
         (
-            *("created_at", "request_id", "offer_name", "outcome", "reason", "location", "visitor_address"),
+            *("created_at", "request_id", "offer_name", "kind", "outcome", "reason", "location", "visitor_address"),
             *("user_agent", "referrer", "wait_ms"),
         ),
         frozenset({"offer_name", "outcome", "reason", "location", "visitor_address", "user_agent", "referrer"}),
