@@ -181,7 +181,7 @@ class PageBody:
         if not (self.enough or (self._sniffs and not self._begins_with_markup())):
             self._looked_at_bytes = -1
             self._read(whole=whole)
-            if late_after_s and not whole and self._decoded.data and not self._is_settled():
+            if late_after_s and not whole and not self._is_settled():
                 self._mark_late(late_after_s)
         self.enough = True
 

@@ -240,7 +240,8 @@ class Http1Client:
                     look_s *= 2
                 if run_early is not None and not receiving.cancelled_caught:
                     pause_ends_s = waited_s + PAUSE_S
-        body.end(whole=answer.whole and not answer.pieces, late_after_s=waited_s if waited_s >= wait_s else 0)
+        late_after_s = (wait_s or waited_s) if waited_s >= wait_s else 0
+        body.end(whole=answer.whole and not answer.pieces, late_after_s=late_after_s)
 
     async def _receive(self) -> None:
         """Reads and parses the next bytes. Raises as `ask` does."""
