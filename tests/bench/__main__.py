@@ -21,8 +21,8 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bytes as bytes_on_the_wire
 from tests.bench import (
+    browser,
     cpu,
     efficiency,
     engine,
@@ -36,6 +36,7 @@ from tests.bench import (
     redirects,
     restart,
 )
+from tests.bench import bytes as bytes_on_the_wire
 from tests.bench.figures import Figure, shown
 from tests.bench.scene import Scene
 
@@ -53,6 +54,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "nodes": nodes.run,
     "parsers": parsers.run,
     "engine": engine.run,
+    "browser": browser.run,
     "bytes": bytes_on_the_wire.run,
 }
 ABOUT = {name: (sys.modules[run.__module__].__doc__ or "").split("\n")[0] for name, run in BENCHMARKS.items()}

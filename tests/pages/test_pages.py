@@ -44,6 +44,15 @@ async def test_the_browser_lands_where_the_engine_cannot_tell() -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
+async def test_the_browser_stays_where_a_page_waits_longer_than_the_bound() -> None:
+    browser_or_skip()
+    waiting = [page for page in PAGES if page.stays and page.kind in ("countdowns", "refreshes", "timers")]
+    found = await trace_all(waiting, "browser")
+    assert [page.name for page in waiting if outcome_of(page, found[page.name]) != "stays"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.browser
 async def test_chromium_lands_where_the_files_say(tmp_path: Path) -> None:
     judged = await judge_all(browser_or_skip(), tmp_path, PAGES)
     assert [f"{page.name}: {judged[page.name]}" for page in PAGES if not page.agrees(judged[page.name])] == []

@@ -199,6 +199,10 @@ def test_an_external_script_is_needed_only_where_the_page_does_not_leave_without
     assert (found.kind, found.needs) == ("needs", ("http://ads.example/a.js",))
     assert landing(page, scripts={"http://ads.example/a.js": "location = '/b'"}) == "/b"
     assert landing(page + "<script>location = '/b'</script>", fetches_left=3) == "/b"
+    later = page + "<script>setTimeout(() => { location = '/b' }, 1000)</script>"
+    assert landing(later, fetches_left=3) == "needs"
+    assert landing(later, fetches_left=0) == "unresolved"
+    assert landing(later, fetches_left=3, harmless_hosts=("ads.example",)) == "/b"
 
 
 def test_the_outcome_is_json_of_a_page_outcome() -> None:

@@ -180,13 +180,8 @@ def test_no_script_leads_to_a_host_that_is_not_public(url: str) -> None:
 
 
 def test_scripts_that_only_measure_are_not_fetched() -> None:
-    walk, _ = started()
-    step = needs(walk, "https://www.googletagmanager.com/gtag/js?id=1", "https://ads.example.com/a.js")
-    assert isinstance(step, ScriptFetch)
-    assert step.url == "https://ads.example.com/a.js"
-    answered(walk, b"", *TEXT)
-    ran(walk, PageOutcome("stays"))
-    assert walk.hops[-1].kind == "final"
+    _, step = started()
+    assert "www.googletagmanager.com" in step.request.harmless_hosts
 
 
 def test_the_scripts_of_a_page_that_shows_much_or_is_too_large_to_be_read_whole_are_not_fetched() -> None:

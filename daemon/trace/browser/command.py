@@ -85,7 +85,8 @@ def command_line(program: str, *, sandbox: bool, compiles: bool, user_agent: str
     features = ",".join(_FEATURES_OFF)
     engine = f"--js-flags=--max-old-space-size={_HEAP_MB_MAX}{'' if compiles else ' --jitless'}"
     line = [program, *_SWITCHES, f"--disable-features={features}", engine, f"--user-agent={user_agent}"]
-    return line if sandbox else [*line, "--no-sandbox"]
+    # The zygote sets capabilities, which the units forbid; it is of no use without the sandbox.
+    return line if sandbox else [*line, "--no-sandbox", "--no-zygote"]
 
 
 def account() -> tuple[int, int]:

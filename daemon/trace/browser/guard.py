@@ -38,7 +38,8 @@ def main(reads: str, writes: str, uid: str, gid: str, *command: str) -> None:
     profile = Path(tempfile.mkdtemp(prefix=PREFIX))
     held = _hold(profile)
     try:
-        os.chown(profile, int(uid), int(gid))
+        if os.geteuid() == 0:  # the units forbid the call otherwise, even to no effect
+            os.chown(profile, int(uid), int(gid))
         browser = os.fork()
         if browser == 0:
             _become(libc, int(reads), int(writes), int(uid), int(gid), profile, command)
@@ -74,10 +75,13 @@ def _become(
     """Replaces this process by the browser. Does not return."""
     try:
         os.setsid()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES_MAX, DATA_BYTES_MAX))
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(FD_MAX, hard), min(FD_MAX, hard)))
+        for limit, most in (
+            (resource.RLIMIT_CORE, 0),
+            (resource.RLIMIT_DATA, DATA_BYTES_MAX),
+            (resource.RLIMIT_NOFILE, min(FD_MAX, hard)),
+        ):
+            resource.setrlimit(limit, (most, most))
         if os.geteuid() == 0:
             os.setgroups([])
             os.setresgid(gid, gid, gid)

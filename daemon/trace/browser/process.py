@@ -123,7 +123,7 @@ async def started(program: str, user_agent: str, arguments: Sequence[str], nurse
             start_ms=round((trio.current_time() - began_s) * 1000),
         )  # fmt: skip
         return process
-    raise BrowserUnavailable(f"{program} does not start; try: {' '.join(line)} --dump-dom about:blank")
+    raise BrowserUnavailable(f"{program} does not start; see why: {program} --headless --no-sandbox --dump-dom about:")
 
 
 def _launched(line: Sequence[str]) -> BrowserProcess:
@@ -135,7 +135,6 @@ def _launched(line: Sequence[str]) -> BrowserProcess:
             [sys.executable, "-I", "-S", guard.__file__, *map(str, (browser_reads, browser_writes, uid, gid)), *line],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
             pass_fds=(browser_reads, browser_writes),
             start_new_session=True,
         )

@@ -21,6 +21,7 @@ class PageRequest(msgspec.Struct, frozen=True):
     - fetches_left: how many further external scripts the daemon would fetch. At 0, a script that is not in `scripts` is
       unknown; `unknown_stay`: if the page does not jump, unknown scripts are taken to stay on it, too.
     - kept: what the tab kept of the trace's pages before, as the last outcome gave it.
+    - harmless_hosts: their scripts only measure; one that is not in `scripts` counts as a script that does nothing.
     - schemes: a jump to a URL of another scheme does nothing, as where no app is installed for it.
     """
 
@@ -41,6 +42,7 @@ class PageRequest(msgspec.Struct, frozen=True):
     fetches_left: int = 0
     unknown_stay: bool = False
     schemes: tuple[str, ...] = ("http", "https")
+    harmless_hosts: tuple[str, ...] = ()
     kept: str = ""
 
 

@@ -4,7 +4,7 @@ from ada_url import URL
 
 from daemon.web.headers import parsed
 
-_MEASURE = frozenset(
+MEASURING_HOSTS = frozenset(
     {"analytics.tiktok.com", "bat.bing.com", "connect.facebook.net", "mc.yandex.ru", "snap.licdn.com",
      "ssl.google-analytics.com", "static.cloudflareinsights.com", "static.hotjar.com", "www.clarity.ms",
      "www.google-analytics.com", "www.googletagmanager.com"}
@@ -15,9 +15,4 @@ _LIBRARIES = frozenset({"ajax.googleapis.com", "cdnjs.cloudflare.com", "code.jqu
 def stays(src: str, base: URL) -> bool:
     """Whether the external script `src` does nothing to where its page goes, if no other script runs."""
     url = parsed(src, base.href)
-    return url is not None and (url.hostname in _MEASURE or url.hostname in _LIBRARIES)
-
-
-def measures(url: URL) -> bool:
-    """Whether a script measures only, so that it is not worth its bytes."""
-    return url.hostname in _MEASURE
+    return url is not None and (url.hostname in MEASURING_HOSTS or url.hostname in _LIBRARIES)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from daemon.trace.engine.records import PageOutcome, PageRequest
 from daemon.trace.page.body import ScriptBody, policies_in, script_body
 from daemon.trace.page.content_types import HTML_TYPES, content_type_of, is_sniffed
-from daemon.trace.page.external import measures
+from daemon.trace.page.external import MEASURING_HOSTS
 from daemon.trace.page.html import Jump, Page, why_late
 from daemon.trace.page.running import is_script
 from daemon.trace.walk.cookies import Jar, is_same_site
@@ -77,7 +77,8 @@ class PageRun:
             user_agent=identity.user_agent, languages=_languages(identity.accept_language or ""),
             refresh_max_s=limits.refresh_max_s, refresh=refresh_in(answer.headers),
             policies=policies_in(answer.headers), schemes=tuple(WEB_SCHEMES | SCHEMES | limits.landing_schemes),
-            unknown_stay=page.shows_much or is_cut, kept=tab.kept,
+            harmless_hosts=tuple(MEASURING_HOSTS), kept=tab.kept,
+            unknown_stay=page.shows_much or is_cut,
         )  # fmt: skip
         kept = [header for header in fetch.headers if header[0] in _KEPT_HEADERS]
         self._headers = (("Accept", "*/*"), *kept)
@@ -88,7 +89,7 @@ class PageRun:
         self._scripts: dict[str, str | None] = {}
         self._tried: set[str] = set()
         self._waiting: list[str] = []
-        self._unknown: list[str] = []  # why scripts did not come, without those that measure
+        self._unknown: list[str] = []  # why scripts did not come
         self._runs = 0
         self._body: ScriptBody | None = None
         self._from = url, self._referrer, 0  # of the script being fetched: URL, referrer, redirects so far
@@ -153,15 +154,12 @@ class PageRun:
         return self._next()
 
     def _next(self) -> RunPage | ScriptFetch:
-        while self._waiting:
-            url = parsed(self._waiting[0])
-            if url is not None and measures(url):
-                self._waiting.pop(0)
-            elif url is not None and self._is_allowed(url):
-                return self._fetch(url, self._referrer, 0)
-            else:
-                return self._without_script("is at no public address")
-        return self.run()
+        if not self._waiting:
+            return self.run()
+        url = parsed(self._waiting[0])
+        if url is not None and self._is_allowed(url):
+            return self._fetch(url, self._referrer, 0)
+        return self._without_script("is at no public address")
 
     def _is_allowed(self, url: URL) -> bool:
         is_web = url.protocol in ("http:", "https:")
