@@ -67,6 +67,10 @@ nodes are listed.
     tracepool nodes undrain tracer-1
     tracepool nodes remove tracer-1"""
 ABOUT_JOURNAL = """The journal: what the daemon has decided and PostgreSQL does not have yet."""
+ABOUT_EXPORT = """Print the rows of clicks and traces as CSV, for spreadsheets and other tools.
+
+    tracepool export hits --from 2026-11-01 --to 2026-11-30 > november.csv
+    tracepool export traces --country us --status failed --from 2h"""
 ABOUT_REFUSED = """List, send again or drop the entries that PostgreSQL refused.
 
     tracepool journal refused list
@@ -138,6 +142,8 @@ def build_app(*, lazy: bool = False) -> App:
         ("status", "status", "status"),
         ("logs", "logs", "logs"),
         ("explain", "explain", "explain"),
+        ("report", "report", "report"),
+        group("export", ABOUT_EXPORT, ("hits", "export", "hits"), ("traces", "export", "traces")),
         ("reset", "provision", "reset"),
         ("maintenance", "status", "maintenance"),
         ("plan", "plan", "plan"),

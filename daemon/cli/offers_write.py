@@ -182,9 +182,10 @@ def import_file(
         stop_at          shop.example other.example
         param_filter     keep gclid wbraid, or: drop fbclid
         rename           gclid=sub1 wbraid=sub2
+        click_ids        clickid subid
         tracking_urls    3:https://ads.example/a 1:https://ads.example/b
 
-    In JSON lines the last five may be lists and objects, as `tracepool offers list
+    In JSON lines the last six may be lists and objects, as `tracepool offers list
     --json` shows them; an empty one removes what the offer has. An offer that
     exists is skipped and counted, or with --update changed to the file's values.
 

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
 from daemon.cli.nodes import nodes_that_run
-from daemon.cli.output import say, say_json, say_table, table, text, warn
+from daemon.cli.output import dollars, say, say_json, say_table, size_in_words, table, text, warn
 from daemon.cli.session import AsJSON, ConfigFile, database_at, flag, settings_of, use_database, with_database
 from daemon.cli.status_nodes import cluster_lines, own_lines
 from daemon.control.socket import ask
@@ -208,12 +208,10 @@ def _full(queues: dict[str, dict[str, int]]) -> list[str]:
 
 def _traffic(provider: str, spent: dict[str, Any]) -> str:
     """Bytes in decimal units, as providers sell them, and their cost if the provider has a price."""
-    size, units = float(spent["bytes_received"] + spent["bytes_sent"]), ["B", "KB", "MB", "GB", "TB"]
-    while size >= 999.5 and len(units) > 1:
-        size, units = size / 1_000, units[1:]
-    money = f", ${spent['cost']:.2f}" if spent["cost"] >= 0.01 else f", ${spent['cost']:.4f}" if spent["cost"] else ""
+    size = size_in_words(spent["bytes_received"] + spent["bytes_sent"])
+    money = f", {dollars(spent['cost'])}" if spent["cost"] else ""
     traces = "1 trace" if spent["traces"] == 1 else f"{spent['traces']} traces"
-    return f"{provider} {size:.3g} {units[0]} in {traces}{money}"
+    return f"{provider} {size} in {traces}{money}"
 
 
 def _ms(milliseconds: float | None) -> str:

@@ -11,11 +11,12 @@ import trio
 
 from daemon.click.answer import fallback_location, landing_location
 from daemon.click.answer_slots import AnswerSlots
+from daemon.click.repeats import First, Repeats, repeat_key
 from daemon.click.unserved import Unserved, offer_of
 from daemon.click.visitor import Visitor
 from daemon.clock import Moment
 from daemon.errors import BadInput
-from daemon.journal.entries import Hit, Recorder
+from daemon.journal.entries import Hit, HitKind, Recorder
 from daemon.maintenance.tally import Tally
 from daemon.offers.model import Offer, Offers
 from daemon.settings.live import LiveSettings
@@ -50,6 +51,7 @@ class _Click:
     fallback: str  # of the offer, with its macros expanded; with the parameters too if no offer serves the click
     trace: TraceHandle | None = None
     hit_is_late: bool = False
+    kind: HitKind = "click"
 
 
 @dataclass(eq=False, repr=False)
@@ -69,6 +71,7 @@ class Clicks:
     _draw: Callable[[], float] = random.random
     observe: Callable[[str, str | None, float], None] = lambda outcome, reason, wait_s: None
     tally: Tally = field(default_factory=Tally, init=False)
+    _repeats: Repeats[_Click] = field(default_factory=Repeats, init=False)
     _slots: AnswerSlots = field(default_factory=AnswerSlots, init=False)
     waiting: int = field(default=0, init=False)
     answered: int = field(default=0, init=False)
@@ -82,24 +85,22 @@ class Clicks:
         """End the start: trace clicks from now on."""
         self._dispatcher = dispatcher
 
-    def preview(self, query: bytes) -> Answer:
-        """The fallback, for HEAD and previews of a link. They are no clicks: no IP is used, and no hit is recorded."""
-        request_id = uuid.uuid4()
-        found = offer_of(query, self.offers, is_starting=not self.is_tracing)
-        if isinstance(found, Unserved):
-            location = self._fallback(found, request_id)
-            return self._refused(found, request_id) if location is None else Answer(302, request_id, location=location)
-        offer, parsed = found
-        tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
-        location = fallback_location(tracking_url, offer.param_rules.at_fallback(parsed.params))
-        log.info("preview", request_id=str(request_id), offer=offer.name, location=location)
-        return Answer(302, request_id, location=location)
+    async def preview(self, query: bytes, visitor: Visitor, waited_s: float = 0.0) -> Answer:
+        """The fallback, for HEAD and previews of a link: no IP is used, and the hit is marked."""
+        click = self._click_of(query, visitor, waited_s)
+        if isinstance(click, Answer):
+            return click
+        location, reason = self._fallback_of(click), "preview"
+        if isinstance(click.offer, Unserved):
+            reason = click.offer.reason
+        return await self._answer_marked(click, "preview", location, reason)
 
     def refuse_prefetch(self) -> Answer:
         """503 makes a browser drop its prefetch and send the request again when the visitor clicks."""
         request_id = uuid.uuid4()
         error = "a prefetch is not traced: only the visitor's click is"
         log.info("prefetch_refused", request_id=str(request_id))
+        self.observe("prefetch", None, 0.0)
         return Answer(503, request_id, error=error)
 
     async def answer(self, query: bytes, visitor: Visitor, waited_s: float = 0.0) -> Answer:
@@ -107,27 +108,87 @@ class Clicks:
 
         `waited_s`: how long the request has waited already, for example in the socket's backlog during a restart.
         """
+        click = self._click_of(query, visitor, waited_s)
+        if isinstance(click, Answer):
+            return click
+        repeat_s, offer = self._live.current.click.repeat_s, click.offer
+        if repeat_s <= 0 or isinstance(offer, Unserved):
+            return await self._redirect(click)
+        key = repeat_key(offer.id, offer.click_ids, click.inbound.params, visitor)
+        if key is None:
+            return await self._redirect(click)
+        now_s = click.received.tick_s + waited_s
+        first = self._repeats.first(key, now_s)
+        if first is not None:
+            return await self._repeat(click, offer, first)
+        first = self._repeats.begin(key, click, now_s, repeat_s)
+        return await self._redirect(click, first)
+
+    def _click_of(self, query: bytes, visitor: Visitor, waited_s: float) -> _Click | Answer:
+        """The click of a request; or the answer that refuses the request."""
         now = self._now()
         received = Moment(now.tick_s - waited_s, now.wall_s - waited_s)
         request_id = uuid.uuid4()
         found = offer_of(query, self.offers, is_starting=not self.is_tracing)
         if isinstance(found, Unserved):
-            unserved = self._fallback(found, request_id)
+            unserved = found.location(self._live.current.click.fallback_url, request_id)
             if unserved is None:
                 return self._refused(found, request_id)
-            return await self._redirect(_Click(request_id, found, found.inbound, visitor, received, unserved))
+            return _Click(request_id, found, found.inbound, visitor, received, unserved)
         offer, parsed = found
         tracking_url = offer.target(self._draw()).of_click(parsed, request_id)
-        return await self._redirect(_Click(request_id, offer, parsed, visitor, received, tracking_url))
+        return _Click(request_id, offer, parsed, visitor, received, tracking_url)
 
-    async def _redirect(self, click: _Click) -> Answer:
-        """Resolve the click, record its hit, and answer."""
+    async def _repeat(self, click: _Click, offer: Offer, first: First[_Click]) -> Answer:
+        """The first request's answer. If its visitor has left, this request goes on in its place, with its trace."""
+        answer_by_s = click.received.tick_s + self._patience_s(offer) - ANSWER_BY_S
+        self.waiting += 1
+        try:
+            with trio.move_on_at(answer_by_s):
+                while first.answer is None and first.is_waited_for:
+                    await first.changed()
+        finally:
+            self.waiting -= 1
+        if first.answer is not None:
+            return await self._answer_marked(click, "repeat", *first.answer)
+        if first.is_waited_for or first.click is None:
+            return await self._answer_marked(click, "repeat", self._fallback_of(click), "deadline")
+        first.is_waited_for = True
+        left = first.click
+        click.request_id, click.trace, click.fallback = left.request_id, left.trace, left.fallback
+        return await self._redirect(click, first)
+
+    async def _answer_marked(self, click: _Click, kind: HitKind, location: str, reason: str | None) -> Answer:
+        """Answer a request that is no click of its own: its hit is marked, and no statistic counts a click."""
+        click.kind = kind
+        try:
+            await self._record_hit(click, location, reason)
+        except Exception:
+            log.exception("hit_lost", request_id=str(click.request_id))
+        self.observe(kind, None, 0.0)
+        log.info(
+            kind,
+            request_id=str(click.request_id),
+            offer=click.offer.name,
+            reason=reason,
+            location=location,
+            visitor=click.visitor.address,
+        )
+        return Answer(302, click.request_id, location=location)
+
+    def _patience_s(self, offer: Offer) -> float:
+        return offer.deadline_s or self._live.current.click.deadline_s
+
+    async def _redirect(self, click: _Click, first: First[_Click] | None = None) -> Answer:
+        """Resolve the click, record its hit, and answer. `first`: it is remembered, for its repeats."""
         self.waiting += 1
         outcome = "left"
         reason: str | None = None
         location = ""
         try:
-            location, reason = await self._resolve(click)
+            location, reason = await self._resolve(click, is_remembered=first is not None)
+            if first is not None:
+                self._repeats.answered(first, location, reason)
             try:
                 await self._record_hit(click, location, reason)
             except Exception:
@@ -135,11 +196,15 @@ class Clicks:
             outcome = "fallback" if reason else "resolved"
         finally:
             self.waiting -= 1
+            if first is not None and first.answer is None:
+                first.left()
             self._conclude(click, outcome, reason, location)
         return Answer(302, click.request_id, location=location)
 
-    def _fallback(self, found: Unserved, request_id: uuid.UUID) -> str | None:
-        return found.location(self._live.current.click.fallback_url, request_id)
+    def _fallback_of(self, click: _Click) -> str:
+        if isinstance(click.offer, Unserved):
+            return click.fallback
+        return fallback_location(click.fallback, click.offer.param_rules.at_fallback(click.inbound.params))
 
     def _refused(self, found: Unserved, request_id: uuid.UUID) -> Answer:
         self.observe("refused", found.refusal, 0.0)
@@ -147,14 +212,14 @@ class Clicks:
         log.info("click_refused", request_id=str(request_id), status=found.status, reason=found.refusal, **line)
         return Answer(found.status, request_id, error=found.error)
 
-    async def _resolve(self, click: _Click) -> tuple[str, str | None]:
+    async def _resolve(self, click: _Click, *, is_remembered: bool) -> tuple[str, str | None]:
         """(the redirect's URL, the reason if it is a fallback)."""
         offer, params = click.offer, click.inbound.params
         if isinstance(offer, Unserved):
             return click.fallback, offer.reason
         finished: Finished | str
         try:
-            finished = await self._trace(click, offer)
+            finished = await self._trace(click, offer, is_remembered)
         except Exception:
             log.exception("click_fault", request_id=str(click.request_id))  # a bug must not cost the visitor's answer
             finished = "trace_failed"
@@ -166,10 +231,14 @@ class Clicks:
                 log.warning("landing_unusable", request_id=str(click.request_id), why=str(e))
                 finished = Finished(None, "trace_failed")
         reason = finished.reason if isinstance(finished, Finished) else finished
-        return fallback_location(click.fallback, offer.param_rules.at_fallback(params)), reason
+        return self._fallback_of(click), reason
 
-    async def _trace(self, click: _Click, offer: Offer) -> Finished | str:
+    async def _trace(self, click: _Click, offer: Offer, is_remembered: bool) -> Finished | str:
         """The end of the trace, or the reason why there is none by the click's deadline."""
+        if click.trace is not None:  # that of a visitor who has left
+            until_s = click.received.tick_s + self._patience_s(offer) - ANSWER_BY_S
+            with click.trace:
+                return await click.trace.finished(until_s) or click.trace.reason
         if self._dispatcher is None:
             return "starting"
         visitor = click.visitor
@@ -188,6 +257,7 @@ class Clicks:
         if isinstance(accepted, str):
             return accepted
         click.trace = accepted
+        accepted.stays_open = is_remembered
         with accepted:
             return await accepted.finished(accepted.deadline_s) or accepted.reason
 
@@ -205,6 +275,7 @@ class Clicks:
             referrer=click.visitor.referrer,
             wait_ms=round((now.tick_s - click.received.tick_s) * 1000),
             answered_at=now.wall_s,
+            kind=click.kind,
         )
         with trio.move_on_after(HIT_DELAY_MAX_S) as scope:
             await self._journal.durable(hit)

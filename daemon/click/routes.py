@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from daemon.click.clicks import Clicks
-from daemon.click.visitor import TrustedProxies, purposes_in, trusted_proxies, visitor_of
+from daemon.click.visitor import TrustedProxies, is_preview_robot, purposes_in, trusted_proxies, visitor_of
 from daemon.http.connection import Handler, ServerLimits
 from daemon.http.http1 import Header, Request, Response
 from daemon.printable import one_line
@@ -63,12 +63,12 @@ def server_limits(settings: Settings) -> ServerLimits:
 
 async def _answer_click(request: Request, clicks: Clicks, trusted: TrustedProxies) -> Response:
     purposes = purposes_in(request.headers)
-    if request.method == "HEAD" or "preview" in purposes:
-        answer = clicks.preview(request.query)
+    visitor = visitor_of(request.peer, request.headers, trusted)
+    if request.method == "HEAD" or "preview" in purposes or is_preview_robot(visitor.user_agent):
+        answer = await clicks.preview(request.query, visitor, request.waited_s)
     elif purposes:
         answer = clicks.refuse_prefetch()
     else:
-        visitor = visitor_of(request.peer, request.headers, trusted)
         answer = await clicks.answer(request.query, visitor, request.waited_s)
     headers = [(b"x-request-id", str(answer.request_id).encode()), (b"cache-control", b"no-store")]
     if answer.status == 503:

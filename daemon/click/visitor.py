@@ -17,6 +17,12 @@ X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 MAPPED_BITS = 96  # the prefix of IPv4-mapped IPv6 addresses
 PURPOSE_HEADERS = frozenset({b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"})
 PURPOSES = frozenset({"prefetch", "prerender", "preview"})
+PREVIEW_ROBOTS = (
+    *("facebookexternalhit", "facebot", "whatsapp/", "twitterbot", "linkedinbot", "slackbot", "slack-imgproxy"),
+    *("telegrambot", "discordbot", "skypeuripreview", "microsoftpreview", "redditbot", "pinterestbot", "viberbot"),
+    *("snap url preview", "google-pagerenderer", "googlemessages", "iframely", "embedly", "bitlybot", "mastodon/"),
+)
+"""Parts of the User-Agents, in lower case, of robots that fetch a link in order to show a preview of it."""
 UNIX = "unix"  # in `click.trusted_proxies`: every client of the daemon's unix sockets
 
 
@@ -85,6 +91,13 @@ def purposes_in(headers: RawHeaders) -> frozenset[str]:
     named = (value for name, value in headers if name in PURPOSE_HEADERS)
     words = b",".join(named).lower().replace(b";", b",").split(b",")
     return PURPOSES.intersection(word.strip().decode("latin-1") for word in words)
+
+
+def is_preview_robot(user_agent: str | None) -> bool:
+    if not user_agent:
+        return False
+    lower = user_agent.lower()
+    return any(robot in lower for robot in PREVIEW_ROBOTS)
 
 
 def _address(peer: str | None, headers: RawHeaders, trusted: TrustedProxies) -> str | None:

@@ -93,6 +93,7 @@ HITS = Listing(
         **_between("h.created_at"),
         "offer": "h.offer_name = {}::text",
         "outcome": "h.outcome = {}::text",
+        "kind": "h.kind = {}::text",
         "reason": "h.reason = {}::text",
         "visitor": "h.visitor_address = {}::text",
     },
@@ -187,7 +188,7 @@ async def read_page(conn: Connection, listing: Listing, query: PageQuery) -> tup
     """The rows, and the cursor of the following page; None at the end. Raises BadInput for a bad cursor."""
     descending = query.sort.startswith("-")
     order = listing.orders[query.sort.removeprefix("-")]
-    conditions, arguments = _conditions(listing, query.filters)
+    conditions, arguments = conditions_of(listing, query.filters)
     if query.cursor is not None:
         position = position_at(query.cursor, query.sort)
         arguments += [position.key, position.id]
@@ -214,7 +215,8 @@ async def read_page(conn: Connection, listing: Listing, query: PageQuery) -> tup
     return rows[: query.limit], cursor_of(Position(query.sort, last["page_key"], last["page_id"]))
 
 
-def _conditions(listing: Listing, filters: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+def conditions_of(listing: Listing, filters: Mapping[str, Any]) -> tuple[list[str], list[Any]]:
+    """The conditions of the filters that have a value, and their arguments from $1 on."""
     conditions: list[str] = []
     arguments: list[Any] = []
     for name, value in filters.items():

@@ -39,6 +39,7 @@ from daemon.trace.walk.verdicts import Verdict
 WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7, 8, 9, 9.5, 10, 10.5, 12)  # fine around the deadline
 TIMES = (*WAITS, 15, 20, 30, 45, 60, 75)
 REFUSALS = ("bad_request", "unknown_offer", "paused", "bad_offer", "starting")
+NO_CLICKS = ("repeat", "preview", "prefetch")
 PROVIDERS_MAX = 100  # further ones are "other": operators may fill the column with any text
 OTHER = "other"
 OPENMETRICS = "application/openmetrics-text"
@@ -73,6 +74,10 @@ class Metrics:
         ):
             for reason in reasons:
                 self._clicks[outcome, reason].inc(0)
+        no_clicks = "Requests for an offer that are no clicks of their own, and use no IP"
+        self._no_clicks = counter("tracepool_requests_without_click", no_clicks, "kind")
+        for kind in NO_CLICKS:
+            self._no_clicks[kind,].inc(0)
         self._click_wait = histogram("tracepool_click_wait_seconds", "Time that visitors waited for an answer", WAITS)
         self._traces = counter("tracepool_traces", "Traces that had an IP, by verdict", "verdict", "provider")
         seconds = histogram("tracepool_trace_seconds", "Time from a trace's first hop to its end", TIMES, "landed")
@@ -88,6 +93,9 @@ class Metrics:
         self._clicks[outcome, reason or ""].inc()
         if outcome != "refused":
             self._click_wait.observe(wait_s)
+
+    def no_click(self, kind: str) -> None:
+        self._no_clicks[kind,].inc()
 
     def trace(self, provider: str, verdict: Verdict, wait_s: float, result: TraceResult) -> None:
         name = self._known(provider)

@@ -10,7 +10,7 @@ from daemon.control.cluster_history import ClusterHistory
 from daemon.control.depletion import Depletion, Rates, depletion_of
 from daemon.control.events import Events
 from daemon.control.history import History
-from daemon.control.metrics import Metrics
+from daemon.control.metrics import NO_CLICKS, Metrics
 from daemon.control.overview import Overview
 from daemon.maintenance.node_report import counts_of
 from daemon.maintenance.tally import Tally
@@ -60,6 +60,9 @@ class Observers:
         self._now = now
 
     def click(self, outcome: str, reason: str | None, wait_s: float) -> None:
+        if outcome in NO_CLICKS:
+            self.metrics.no_click(outcome)
+            return
         self.metrics.click(outcome, reason, wait_s)
         self.own_history.click(self._now().tick_s, outcome, reason, wait_s)
 

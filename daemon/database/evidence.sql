@@ -72,7 +72,8 @@ from landed
 -- name: gave_up
 -- Of the last hour's newest 20,000 clicks: fallbacks at the deadline.
 select count(*) filter (where reason = 'deadline') as clicks
-from (select reason from hits where created_at > now() - interval '1 hour' order by created_at desc limit 20000) h
+from (select reason from hits where created_at > now() - interval '1 hour' and kind = 'click'
+      order by created_at desc limit 20000) h
 
 -- name: faults_by_rest
 -- $1: pool.cooldown_s. Of the last hour's newest 20,000 traces with a verdict: the IP's faults after short and long
@@ -119,7 +120,7 @@ select o.target_country as country, floor(extract(epoch from h.created_at) / 60)
        count(*) as clicks,
        (extract(epoch from now() - min(h.created_at)) / 60)::float8 as minutes_since
 from hits h join offers o on o.id = h.offer_id
-where h.created_at > now() - make_interval(secs => $1::float8 * 86400)
+where h.kind = 'click' and h.created_at > now() - make_interval(secs => $1::float8 * 86400)
 group by 1, 2
 
 -- name: trace_costs

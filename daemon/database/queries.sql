@@ -243,21 +243,22 @@ select count(*) from active_trace_requests where status = 'processing' or status
 select count(*) as clicks, count(*) filter (where outcome = 'resolved') as resolved,
        percentile_cont(0.5) within group (order by wait_ms) as wait_p50_ms,
        percentile_cont(0.95) within group (order by wait_ms) as wait_p95_ms
-from hits where created_at > now() - interval '1 minute'
+from hits where created_at > now() - interval '1 minute' and kind = 'click'
 
 -- name: last_minute_fallbacks
 select coalesce(reason, 'unknown') as reason, count(*) as count
-from hits where created_at > now() - interval '1 minute' and outcome = 'fallback' group by 1 order by 1
+from hits where created_at > now() - interval '1 minute' and outcome = 'fallback' and kind = 'click'
+group by 1 order by 1
 
 -- name: apply_hit
 insert into hits
     (request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-     created_at)
+     created_at, kind)
 select request_id, offer_id, offer_name, outcome, reason, location, visitor_address, user_agent, referrer, wait_ms,
-       to_timestamp(answered_at)
+       to_timestamp(answered_at), coalesce(kind, 'click')
 from jsonb_to_recordset($1::jsonb) as (
     request_id uuid, offer_id uuid, offer_name text, outcome text, reason text, location text, visitor_address text,
-    user_agent text, referrer text, wait_ms int, answered_at float8)
+    user_agent text, referrer text, wait_ms int, answered_at float8, kind text)
 on conflict (request_id) do nothing
 
 -- name: blockers

@@ -1,4 +1,4 @@
-"""Tables with a header as spreadsheets and people write them (RFC 4180 and what is around it). Pure.
+"""Tables with a header: read as spreadsheets and people write them, and written (RFC 4180 and what is around it). Pure.
 
 Columns stand between commas, semicolons, tabs, bars or blanks, whichever names the most columns in the header. Blank
 lines, rows without text and columns without a name are passed over. Lines end by LF, CR LF or CR. `sep=;`, which Excel
@@ -8,10 +8,12 @@ writes before the header, is understood, and so is `="08080"`, which protects a 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 COMMENT = "#"
+# Spreadsheets evaluate a cell that begins so (OWASP, CSV injection). With an apostrophe before it, the cell is a text.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 DELIMITERS = (",", ";", "\t", "|", ":", " ")
 LINES = re.compile(r"(.*?)(?:\r\n|\r|\n|\Z)", re.DOTALL)
 _SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -101,3 +103,14 @@ def _plain(cell: str) -> str:
     cell = cell.strip()
     formula = _FORMULA.fullmatch(cell)
     return formula[1].strip() if formula else cell
+
+
+def write_line(cells: Iterable[object]) -> str:
+    """A line of a CSV file (RFC 4180). Empty for None; no text is a formula for a spreadsheet (`FORMULA_STARTS`)."""
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow([_no_formula(cell) if isinstance(cell, str) else cell for cell in cells])
+    return line.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

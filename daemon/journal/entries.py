@@ -6,7 +6,7 @@ its column.
 """
 
 import re
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -130,8 +130,14 @@ class TraceFinished(msgspec.Struct, frozen=True):
     reason: Text = None
 
 
+HitKind = Literal["click", "repeat", "preview"]
+
+
 class Hit(msgspec.Struct, frozen=True):
-    """One answered click. Without `offer_id` no offer has the name that the click gave, which may be empty."""
+    """One answered click; or, by its `kind`, a repeat of one or a preview of a link, which used no IP.
+
+    Without `offer_id` no offer has the name that the click gave, which may be empty.
+    """
 
     request_id: UUID
     offer_id: UUID | None
@@ -144,6 +150,7 @@ class Hit(msgspec.Struct, frozen=True):
     referrer: Text
     wait_ms: int
     answered_at: float
+    kind: HitKind = "click"
 
 
 Entry = IpChanged | IpGiven | TracePending | TraceProcessing | TraceFinished | IpTraffic | Hit

@@ -72,13 +72,13 @@ def _id(value: object) -> str:
     return str(value or "").replace("-", "").lower()
 
 
-def since_of(text: str, now: datetime) -> float:
-    """`10m` before `now`, or a time in ISO 8601, by default in the zone of `now`. Raises BadInput."""
+def since_of(text: str, now: datetime, option: str = "--since") -> float:
+    """`10m` before `now`, or a time in ISO 8601, by default in the zone of `now`. Raises BadInput about `option`."""
     if span := _SPAN.fullmatch(text.strip()):
         return now.timestamp() - float(span[1]) * SECONDS[span[2]]
     try:
         instant = datetime.fromisoformat(text.strip())
         return (instant if instant.tzinfo else instant.replace(tzinfo=now.tzinfo)).timestamp()
     except (ValueError, OverflowError):
-        raise BadInput(f"--since is {text!r}: give a span such as 90s, 10m, 2h or 1d, or a time such as "
+        raise BadInput(f"{option} is {text!r}: give a span such as 90s, 10m, 2h or 1d, or a time such as "
                        f"{now.isoformat(timespec='minutes')}") from None  # fmt: skip

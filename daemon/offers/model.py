@@ -54,6 +54,7 @@ class Offer:
     user_agent: default or visitor.
     landing_schemes: allowed schemes of the final URL beside http and https, such as market or intent.
     stop_at: the first Location on one of these hosts, or below one, ends a trace.
+    click_ids: parameters that identify a click, in lower case; empty: those of click/repeats.py.
     cuts: divide the unit interval between the `targets`, in proportion to their weights.
     """
 
@@ -68,6 +69,7 @@ class Offer:
     param_rules: ParamRules = field(default_factory=ParamRules)
     trace_backend: str | None = None
     tracer: values.OwnTracer | None = None
+    click_ids: frozenset[str] = frozenset()
     cuts: tuple[float, ...] = ()
 
     def target(self, draw: float) -> Target:

@@ -100,6 +100,7 @@ def _public_host_in(value: object, allow_private: bool) -> str:
 
 
 schemes = items(lambda value, _: values.scheme_in(value), "schemes", values.SCHEMES_MAX)
+click_ids = items(lambda value, _: values.click_id_in(value), "names", values.NAMES_MAX)
 hosts = items(_public_host_in, "hosts", values.HOSTS_MAX)
 
 

@@ -200,6 +200,12 @@ class OfferFields:
             Option("no_paused_to", "No offer takes them.", bool, means=lambda yes: "" if yes else None),
         ),
     )] = None
+    click_ids: Annotated[tuple[str, ...] | None, Setting(
+        body=Names, stored=list[str] | None, read=readers.click_ids, example="clickid subid",
+        check="offers_click_ids_holds_names", live=values.click_id_in,
+        options=(Option("click_id", "A parameter that identifies a click, instead of gclid, fbclid, ... Repeatable.",
+                        metavar="NAME", negative="--no-click-ids"),),
+    )] = None
 # fmt: on
 
 

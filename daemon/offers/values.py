@@ -70,6 +70,11 @@ def fallback_url_in(value: object) -> str:
     return value
 
 
+def click_id_in(value: object) -> str:
+    """An item of `click_ids`, in lower case."""
+    return _name("click_ids", value).lower()
+
+
 def paused_to_in(value: object) -> str:
     """`paused_to`: an offer's name."""
     if not isinstance(value, str) or not 0 < len(value) <= NAME_CHARACTERS_MAX or _UNSTORABLE.search(value):

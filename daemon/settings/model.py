@@ -55,6 +55,7 @@ class Click(Section):
     backlog: int = Field(4_096, ge=16, le=65_535)
     trusted_proxies: values.Networks = ()
     forwarded_header: values.HeaderName = "auto"
+    repeat_s: Live[float] = Field(30, ge=0, le=600)
     fallback_url: Live[values.FallbackUrl] = Field("", max_length=8_192, description="empty: no fallback")
 
 

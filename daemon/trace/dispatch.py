@@ -57,10 +57,10 @@ class TraceHandle:
     """An accepted job. Its requester waits for the end of the trace inside `with`, and counts as waiting there.
 
     `ip`: the address of the trace's first IP. `reason`: why the trace has not ended yet. `deadline_s`: the tick until
-    which the job waits for an IP.
+    which the job waits for an IP. `stays_open`: after `with`, another `with` may wait for the end.
     """
 
-    __slots__ = ("_dispatcher", "_end", "deadline_s", "ip", "reason")
+    __slots__ = ("_dispatcher", "_end", "deadline_s", "ip", "reason", "stays_open")
 
     def __init__(self, dispatcher: "Dispatcher", deadline_s: float) -> None:
         self._dispatcher = dispatcher
@@ -68,13 +68,15 @@ class TraceHandle:
         self.deadline_s = deadline_s
         self.ip: str | None = None
         self.reason: FallbackReason = "overload"  # no worker has the job yet
+        self.stays_open = False
 
     def __enter__(self) -> None:
         self._dispatcher.waiting += 1
 
     def __exit__(self, *_: object) -> None:
         self._dispatcher.waiting -= 1
-        self._end.close()
+        if not self.stays_open:
+            self._end.close()
 
     def send_nowait(self, update: TraceUpdate, /) -> None:
         """Called by the worker, see jobs.Listener. Only the end of the trace wakes the requester."""
@@ -89,7 +91,10 @@ class TraceHandle:
         """The end of the trace; None if the trace has not ended by the tick `until_s`."""
         with trio.move_on_at(until_s):
             return await self._end.receive()
-        return None
+        try:
+            return self._end.receive_nowait()
+        except trio.WouldBlock:
+            return None
 
 
 @dataclass(eq=False, repr=False)

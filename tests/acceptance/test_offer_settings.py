@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
+import trio
 
 from daemon.demo.history import OriginEvent
 from tests.fakes.events import ProxyEvent
@@ -102,6 +103,36 @@ async def test_the_clicks_of_a_paused_offer_have_somewhere_to_go(state_dir: Path
             ("old", "fallback", "paused"),
             ("sale", "fallback", "bad_offer"),
         ]
+        assert await daemon.stop() == 0
+        assert daemon.faults() == []
+
+
+async def test_the_same_click_again_a_preview_and_a_prefetch_use_no_ip(state_dir: Path) -> None:
+    async with network_of(ADDRESSES) as network, serving(state_dir, {"click": {"repeat_s": 30}}) as daemon:
+        await provision(daemon, network, ADDRESSES)
+        await commanded(daemon, "offers", "add", "sale", network.chain_url(hops=2, delay_ms=300, landing=LANDING))
+        locations: list[str] = []
+
+        async def click() -> None:
+            locations.append(await visit(daemon, "offer=sale&gclid=7"))
+
+        async with trio.open_nursery() as visitors:
+            for _ in range(3):
+                visitors.start_soon(click)
+        await click()
+        assert len(set(locations)) == 1, locations
+        assert parameters(locations[0])["gclid"] == "7"
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as visitor:
+            url = f"{daemon.url}/track-hit?offer=sale&gclid=8"
+            refused = await visitor.get(url, headers={"Sec-Purpose": "prefetch"})
+            assert (refused.status_code, refused.headers["cache-control"]) == (503, "no-store")
+            assert (await visitor.head(url)).status_code == 302
+            assert (await visitor.get(url, headers={"User-Agent": "Twitterbot/1.0"})).status_code == 302
+        assert parameters(await visit(daemon, "offer=sale&gclid=8"))["gclid"] == "8"
+        await commanded(daemon, "maintenance")
+        rows = await daemon.psql("select kind, count(*), count(distinct location) from hits group by 1 order by 1")
+        assert [tuple(row) for row in rows] == [("click", "2", "2"), ("preview", "2", "1"), ("repeat", "3", "1")]
+        assert await daemon.psql("select count(*) from active_trace_requests") == [["2"]]
         assert await daemon.stop() == 0
         assert daemon.faults() == []
 

@@ -39,6 +39,7 @@ class Face:
         send, self.jobs = trio.open_memory_channel[TraceJob](queue_max)
         self.journal = MemoryJournal()
         self.offers = Offers()
+        settings["click"] = {"repeat_s": 0, **settings.get("click", {})}
         self.live = LiveSettings(Settings(**settings))
         self.directory = PlayedPools().directory
         self.directory.open("us", [Ip(uuid4(), "198.51.100.1", "7000", "us", "luna")])

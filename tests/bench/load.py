@@ -13,6 +13,7 @@ shares the machine with the service that it measures.
 
 import itertools
 import json
+import os
 import random
 import sys
 import time
@@ -61,13 +62,14 @@ def location_of(head: bytes) -> str | None:
 async def click(url: str, number: int, found: Found) -> None:
     """Send one click. A landing URL has a `cid`, a fallback has none."""
     parts = urlsplit(url)
-    target = f"{parts.path}?{parts.query}&gclid=g{number}"
+    gclid = f"g{os.getpid()}x{number}"  # no repeat of an earlier load's click
+    target = f"{parts.path}?{parts.query}&gclid={gclid}"
     request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\r\n"
     began_s = time.monotonic()
     head = await exchange(parts.hostname or "", parts.port or 80, request.encode())
     wait_ms = (time.monotonic() - began_s) * 1000
     location = location_of(head) or ""
-    answered = head.startswith(b"HTTP/1.1 302 ") and f"gclid=g{number}" in location
+    answered = head.startswith(b"HTTP/1.1 302 ") and f"gclid={gclid}" in location
     outcome = "resolved" if answered and "cid=" in location else "fallback" if answered else "lost"
     found.waits_ms.append(wait_ms)
     found.outcomes[outcome] += 1

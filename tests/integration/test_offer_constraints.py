@@ -42,6 +42,7 @@ REFUSED = [
     *((CHECKS["deadline_s"], f"deadline_s = {value}") for value in ("0", "0.99", "60.01", "'nan'")),
     (CHECKS["offer_name"], "offer_name = ''"),
     *((CHECKS["fallback_url"], f"fallback_url = '{value}'") for value in ("", "shop.example", "javascript:https://a.example/")),
+    *((CHECKS["click_ids"], f"click_ids = '{names}'") for names in ('{""}', "{a,null}")),
     *((CHECKS["paused_to"], f"paused_to = {value}") for value in ("''", "offer_name")),
 ]  # fmt: skip
 TAKEN = [

@@ -67,7 +67,7 @@ async def face(
     landing: str | None = LANDING, *, ready: bool = True, dual_stack: bool = False, **settings: Any
 ) -> AsyncIterator[Face]:
     """The click face; its traces land at `landing`, or fail if `landing` is None."""
-    configured = Settings(**settings)
+    configured = Settings(**{**settings, "click": {"repeat_s": 0, **settings.get("click", {})}})
     send, receive = trio.open_memory_channel[TraceJob](100)
     journal, offers = MemoryJournal(), Offers()
     row: dict[str, Any] = {
@@ -134,22 +134,23 @@ async def test_a_fallback_has_the_same_headers() -> None:
     assert (answer.headers["cache-control"], public.hit().reason) == ("no-store", "trace_failed")
 
 
-async def test_head_gets_the_fallback_without_a_trace_and_a_hit() -> None:
+async def test_head_gets_the_fallback_without_a_trace_and_a_marked_hit() -> None:
     async with face() as public:
         answer = await public.get("/track-hit?offer=sale&gclid=7", method="HEAD")
         assert (answer.status, answer.location, answer.body) == (302, "https://ads.example/go?c=1&gclid=7", b"")
-        assert not public.journal.entries
+        assert (public.hit().kind, public.hit().reason, len(public.journal.entries)) == ("preview", "preview", 1)
         assert (await public.get("/track-hit?offer=other", method="HEAD")).status == 404
         assert (await public.get("/track-hit", method="HEAD")).status == 400
         assert (await public.get("/track-hit", method="HEAD")).body == b""
         assert (await public.get("/livez", method="HEAD")).status == 200
 
 
-async def test_a_preview_gets_the_fallback_without_a_trace_and_a_hit() -> None:
+@pytest.mark.parametrize("header", ["X-Purpose: preview", "User-Agent: WhatsApp/2.23.20.0 A"])
+async def test_a_preview_gets_the_fallback_without_a_trace_and_a_marked_hit(header: str) -> None:
     async with face() as public:
-        answer = await public.get("/track-hit?offer=sale", "X-Purpose: preview")
+        answer = await public.get("/track-hit?offer=sale", header)
         assert (answer.status, answer.location) == (302, "https://ads.example/go?c=1")
-        assert not public.journal.entries
+        assert (public.hit().kind, len(public.journal.entries)) == ("preview", 1)
 
 
 @pytest.mark.parametrize(

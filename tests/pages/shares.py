@@ -18,7 +18,7 @@ def outcome_of(page: JumpPage, traced: Traced) -> str:
     landing = traced.landing
     assert page.told is not None, page.path
     last = traced.kinds[-1] if traced.kinds else ""
-    is_on_the_way = landing is not None and landing.lands in page.answers and not landing.sent
+    is_on_the_way = landing is not None and landing.lands in page.answers
     if landing is not None and page.stays and is_on_the_way and page.agrees(landing):
         return "doubts" if last == "script_unresolved" else "stays"
     if is_on_the_way and not page.stays and last in ("script_unresolved", "final"):

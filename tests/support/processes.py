@@ -209,7 +209,7 @@ async def serving(
     """
     port = free_port() if passed is None else passed.getsockname()[1]
     sections = {section: dict(values) for section, values in (settings or {}).items()}
-    sections["click"] = {"bind": [f"127.0.0.1:{port}"], **sections.get("click", {})}
+    sections["click"] = {"bind": [f"127.0.0.1:{port}"], "repeat_s": 0, **sections.get("click", {})}
     sections["control"] = {"bind": "127.0.0.1:0", **sections.get("control", {})}
     config, log = state_dir / "settings.toml", state_dir / f"serve-{time.monotonic_ns()}.log"
     config.write_text(as_toml(state_dir, sections))

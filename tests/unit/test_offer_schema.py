@@ -43,6 +43,7 @@ UNFIT: dict[str, object] = {
     "tracer": "chromium",
     "fallback_url": "shop.example",
     "paused_to": "x" * 256,
+    "click_ids": [""],
 }
 # A paused offer alone uses these.
 OF_PAUSED = ("fallback_url", "paused_to")

@@ -13,6 +13,7 @@ from daemon.control.api import STRICT, Cursor, GetContext, Limit, Time, Url, Wor
 from daemon.control.listings import HITS, TRACES
 from daemon.control.observers import Flight
 from daemon.control.problems import ProblemRaised
+from daemon.journal.entries import HitKind
 from daemon.logbook.clicks import read_click
 from daemon.offers.macros import tracking_url
 from daemon.trace.batch import add_traces
@@ -128,10 +129,11 @@ class FlightList:
 
 @dataclass(frozen=True, slots=True)
 class HitsQuery:
-    """`reason`: of a fallback. Times: RFC 3339 with a zone."""
+    """`reason`: of a fallback. `kind`: repeats and previews used no IP. Times: RFC 3339 with a zone."""
 
     offer: Word | None = None
     outcome: Literal["resolved", "fallback"] | None = None
+    kind: HitKind | None = None
     reason: Word | None = None
     visitor: Word | None = None
     since: Time | None = None
@@ -155,6 +157,7 @@ class HitRow:
     referrer: str | None
     wait_ms: int
     created_at: datetime
+    kind: HitKind
 
 
 def blueprint(context: GetContext) -> Blueprint:

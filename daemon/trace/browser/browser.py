@@ -38,6 +38,7 @@ class Browser:
         self._starting = trio.Lock()
         self._current: BrowserProcess | None = None
         self._failure: tuple[float, str] | None = None  # until when, and why
+        self._said = ""  # the failure that the log has
         live.subscribe(self._use)
 
     def _use(self, settings: Settings) -> None:
@@ -83,8 +84,11 @@ class Browser:
                 self._current = await self._start()
             except BrowserUnavailable as error:
                 self._failure = trio.current_time() + RETRY_S, str(error)
-                log.warning("no_browser", why=str(error))
+                if self._said != str(error):
+                    log.warning("no_browser", why=str(error), effect="traces that need the browser end without it")
+                self._said = str(error)
                 raise
+            self._said = ""
             return self._current
 
     async def _start(self) -> BrowserProcess:

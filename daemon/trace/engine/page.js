@@ -1151,6 +1151,7 @@ function closeDocument() {
 function endParsing() {
   parser.active = false;
   if (!page.request.whole) for (let at = parser.cut; at >= 0; at = parser.nodes[at].parent) if (parser.made[at]) parser.made[at].isCut = true;
+  if (page.request.open && parser.openings === 0) return; // only the rest of the page brings its end
   const before = parser.openings;
   setReadyState("interactive");
   while (page.deferred.length && !parser.stopped) shift(page.deferred)();
